@@ -1,0 +1,2 @@
+//! DistComp: a Redis-backed distributed task runner.
+pub mod model;

@@ -1,0 +1,75 @@
+//! The record that every attempt leaves in Redis.
+
+use serde::{Deserialize, Serialize};
+
+use super::task::WorkerName;
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// Exited with this code; 0 is success.
+    Exit(i32),
+    /// Ended by this signal.
+    Signal(i32),
+    /// Killed at its limit of this many seconds.
+    TimedOut(u64),
+    /// Could not be started.
+    Spawn,
+    /// Given back after it had started: memory ran low, or the worker shut down.
+    Returned,
+    /// Memory ran low while it was the only task.
+    Memory,
+    /// Its worker died.
+    Lost,
+    /// Cancelled by an operator.
+    Cancelled,
+    /// The line is not a task.
+    Invalid,
+}
+
+/// Where a peak of memory was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeakSource {
+    /// The whole tree, from its cgroup.
+    Cgroup,
+    /// The largest single process of the tree, from `getrusage`.
+    LargestProcess,
+}
+
+/// One attempt, as kept in `distcomp:evidence`: a JSON object on a line of its own. The names are short because there is one for every
+/// task that ever ran.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Attempt number, from 1.
+    #[serde(rename = "a")]
+    pub attempt: u32,
+    /// The worker that ran it.
+    #[serde(rename = "w")]
+    pub worker: WorkerName,
+    /// Start, milliseconds since the epoch, by the worker's clock; `None` when it never started or the start is not known.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
+    /// End, milliseconds since the epoch.
+    #[serde(rename = "e")]
+    pub end_ms: u64,
+    /// How it ended.
+    #[serde(rename = "r")]
+    pub end: AttemptEnd,
+    /// Peak memory in bytes, where it is known.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    /// Where the peak was read.
+    #[serde(rename = "ms", default, skip_serializing_if = "Option::is_none")]
+    pub peak_source: Option<PeakSource>,
+    /// For a failure, the last 4 KiB of stdout.
+    #[serde(rename = "o", default, skip_serializing_if = "String::is_empty")]
+    pub stdout_tail: String,
+    /// For a failure, the last 4 KiB of stderr.
+    #[serde(rename = "x", default, skip_serializing_if = "String::is_empty")]
+    pub stderr_tail: String,
+    /// The claim it ran under, so that a repeated settlement is recognised.
+    #[serde(rename = "t", default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
+}

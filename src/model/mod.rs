@@ -1,0 +1,16 @@
+//! The nouns: pure data, no IO, no clock, no async.
+//!
+//! Start with [`task_line`], the only parser of the task-line grammar.
+
+pub mod evidence;
+pub mod outcome;
+pub mod snapshot;
+pub mod task;
+pub mod task_line;
+pub mod units;
+
+pub use evidence::{AttemptEnd, AttemptRecord, PeakSource};
+pub use outcome::{FailureKind, Outcome};
+pub use task::{TaskId, WorkerName, WorkerNameError};
+pub use task_line::{Field, FieldOrder, TaskKind, TaskLine, TaskLineError};
+pub use units::{Bytes, MilliCores};
