@@ -1,2 +1,4 @@
 //! DistComp: a Redis-backed distributed task runner.
+pub mod config;
 pub mod model;
+pub mod queue;
