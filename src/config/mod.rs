@@ -16,6 +16,9 @@ mod resolve;
 mod settings;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 pub use fault::{ConfigErrors, Fault};
 pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load};
 pub use node::{NodeCapacity, node_warnings};
