@@ -147,6 +147,20 @@ pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Res
     try_lock(conn, Key::ScanLock, holder, for_at_most).await
 }
 
+/// Gives the lock of a pass back; nothing happens when it is not ours.
+///
+/// # Errors
+/// Those of any call.
+pub async fn unlock(conn: &Connection, holder: &str) -> Result<(), QueueError> {
+    let name = conn.name(Key::ScanLock);
+    // Between the two another may take an expired lock: a pass may then run twice, which does no harm.
+    let present: Option<String> = conn.cmd(redis::cmd("GET").arg(&name)).await?;
+    if present.as_deref() == Some(holder) {
+        let _: i64 = conn.cmd(redis::cmd("DEL").arg(&name)).await?;
+    }
+    Ok(())
+}
+
 /// `SET NX PX`, or an extension when the holder is us.
 pub(super) async fn try_lock(
     conn: &Connection,
