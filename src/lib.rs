@@ -1,3 +1,4 @@
 //! DistComp: a Redis-backed distributed task runner.
 pub mod config;
+pub mod host;
 pub mod model;
