@@ -1,5 +1,6 @@
 //! DistComp: a Redis-backed distributed task runner.
 pub mod config;
+pub mod host;
 pub mod model;
 pub mod policy;
 pub mod queue;
