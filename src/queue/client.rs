@@ -227,6 +227,9 @@ impl Connection {
     }
 }
 
+/// One page of `HSCAN`: the next cursor, then fields and values.
+pub(super) type Page = (u64, Vec<(Vec<u8>, Vec<u8>)>);
+
 /// Arguments of a script, as bytes.
 #[derive(Default)]
 pub(super) struct Args(Vec<Vec<u8>>);

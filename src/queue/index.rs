@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::client::{Args, Connection};
+use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::scripts;
@@ -73,7 +73,7 @@ impl Pass {
 
     async fn add(&mut self, conn: &Connection, order: FieldOrder, cursor: u64) -> Result<Step, QueueError> {
         self.stage = Stage::Adding { cursor };
-        let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+        let (next, page): Page =
             conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Todo)).arg(cursor).arg("COUNT").arg(STEP)).await?;
         let mut step = Step::default();
         let mut add = Args::new();

@@ -509,10 +509,7 @@ impl Session {
     /// Those of any call.
     pub async fn detach(&self) -> Result<(), QueueError> {
         let answer: redis::Value = self.conn.script(&scripts::DETACH, Some(&self.worker), &self.args()).await?;
-        match answer {
-            redis::Value::Int(_) => Ok(()),
-            _ => Err(QueueError::Fenced),
-        }
+        if matches!(answer, redis::Value::Int(_)) { Ok(()) } else { Err(QueueError::Fenced) }
     }
 }
 

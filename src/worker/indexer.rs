@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::events::Event;
 use super::link::Link;
 use crate::model::FieldOrder;
 use crate::queue::index::{self, Pass};
@@ -15,6 +16,9 @@ const FULL_PASS: Duration = Duration::from_secs(300);
 
 /// How long the lock is ours without being renewed.
 const LOCK: Duration = Duration::from_secs(5);
+
+/// How long a gap counts as closed after a pass.
+const STALE: Duration = Duration::from_secs(5);
 
 /// How often an open lock is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -31,17 +35,24 @@ pub struct Indexer {
     /// The field order of the queue.
     pub order: FieldOrder,
     /// Somebody waits for what is found.
-    pub found: tokio::sync::mpsc::Sender<super::events::Event>,
+    pub found: mpsc::Sender<Event>,
 }
 
 impl Indexer {
     /// For ever; it is dropped at shutdown.
     pub async fn run(mut self) {
         let mut last_full = Instant::now();
+        let mut handled: Gap = None;
         loop {
             let full_due = tokio::time::sleep_until((last_full + FULL_PASS).into());
+            // A gap that a pass has just closed stands until the next claim says otherwise, or for a while.
+            let stale = tokio::time::sleep_until((last_full + STALE).into());
             tokio::select! {
-                _ = self.gap.wait_for(|gap| gap.is_some_and(|(waiting, indexed)| waiting != indexed)) => {}
+                _ = self.gap.wait_for(|gap| *gap != handled && gap.is_some_and(|(waiting, indexed)| waiting != indexed)) => {}
+                () = stale, if handled.is_some() => {
+                    handled = None;
+                    continue;
+                }
                 () = full_due => {}
             }
             let Some(session) = self.link.present() else {
@@ -51,10 +62,8 @@ impl Indexer {
             match self.pass(&session).await {
                 Ok(true) => {
                     last_full = Instant::now();
-                    // The counts are looked at afresh by the next claim.
-                    self.gap.mark_unchanged();
-                    let _ = self.found.send(super::events::Event::Woken).await;
-                    let _ = tokio::time::timeout(RETRY, self.gap.changed()).await;
+                    handled = *self.gap.borrow();
+                    let _ = self.found.send(Event::Woken).await;
                 }
                 Ok(false) => tokio::time::sleep(RETRY).await,
                 Err(error) => {

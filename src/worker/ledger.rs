@@ -178,7 +178,9 @@ impl Ledger {
         self.entries
             .values()
             .filter(|entry| entry.reservation().is_some())
-            .fold((Bytes::ZERO, MilliCores::ZERO), |(mem, cpu), entry| (mem.max(entry.task.mem()), cpu.max(entry.task.cpu())))
+            .fold((Bytes::ZERO, MilliCores::ZERO), |(mem, cpu), entry| {
+                (mem.max(entry.task.mem()), cpu.max(entry.task.cpu()))
+            })
     }
 
     /// The task that started last, of those that run undisturbed.
@@ -209,9 +211,14 @@ impl Ledger {
     /// Whether the books balance: every held key is an entry that is held, and the other way round. For tests.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        let is_held = |key: &TaskKey| matches!(self.entries.get(key).map(|entry| &entry.place), Some(Place::Held { .. }));
+        let is_held =
+            |key: &TaskKey| matches!(self.entries.get(key).map(|entry| &entry.place), Some(Place::Held { .. }));
         self.held.iter().all(is_held)
-            && self.entries.values().filter(|entry| matches!(entry.place, Place::Held { .. })).count() == self.held.len()
-            && self.by_line.iter().all(|(line, key)| self.entries.get(key).is_some_and(|entry| entry.claim.line == *line))
+            && self.entries.values().filter(|entry| matches!(entry.place, Place::Held { .. })).count()
+                == self.held.len()
+            && self
+                .by_line
+                .iter()
+                .all(|(line, key)| self.entries.get(key).is_some_and(|entry| entry.claim.line == *line))
     }
 }

@@ -163,7 +163,9 @@ async fn reassert(session: &Session, events: &mpsc::Sender<Event>, data_lost: bo
         known.extend(batch.iter().map(|(key, ..)| *key).zip(answers));
     }
     let held = session.held().await?;
-    let is_unknown = |line: &Arc<str>| !inventory.all.iter().any(|(_, claim, _)| claim.line == *line) && !inventory.settling.contains(line);
+    let is_unknown = |line: &Arc<str>| {
+        !inventory.all.iter().any(|(_, claim, _)| claim.line == *line) && !inventory.settling.contains(line)
+    };
     let unknown = held.into_iter().filter(|claim| is_unknown(&claim.line)).collect();
     let _ = events.send(Event::Reasserted { known, unknown }).await;
     Ok(())

@@ -50,7 +50,9 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, e
     record.peak_source = record.peak_bytes.map(|_| PeakSource::LargestProcess);
     let settlement = match failure {
         _ if is_returned => Settlement::Return,
-        None => Settlement::Finish { value: format!("{}: {}", context.worker, json_string(&stdout_text(context.host, &ended.stdout))) },
+        None => Settlement::Finish {
+            value: format!("{}: {}", context.worker, json_string(&stdout_text(context.host, &ended.stdout))),
+        },
         Some(kind) => {
             let stderr = String::from_utf8_lossy(&ended.stderr_tail);
             record.stdout_tail = tail(&stdout_tail(&ended.stdout), TAIL_BYTES);

@@ -17,7 +17,7 @@ pub struct Poller {
     /// The way to Redis.
     pub link: Arc<Link>,
     /// What the dispatcher wants.
-    pub requests: mpsc::Receiver<ClaimRequest>,
+    pub requests: mpsc::UnboundedReceiver<ClaimRequest>,
     /// Where answers go.
     pub events: mpsc::Sender<Event>,
 }

@@ -25,7 +25,8 @@ impl Reclaimer {
     /// For ever; it is dropped at shutdown.
     pub async fn run(self) {
         loop {
-            let period = (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
+            let period =
+                (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
             tokio::time::sleep(period.mul_f64(0.75 + random() / 2.0)).await;
             let Some(session) = self.link.present() else { continue };
             if let Err(error) = self.look(session.connection(), session.worker(), session.instance(), period).await {
@@ -35,7 +36,13 @@ impl Reclaimer {
         }
     }
 
-    async fn look(&self, conn: &Connection, me: &WorkerName, instance: &str, period: Duration) -> Result<(), QueueError> {
+    async fn look(
+        &self,
+        conn: &Connection,
+        me: &WorkerName,
+        instance: &str,
+        period: Duration,
+    ) -> Result<(), QueueError> {
         if !reclaim::lock(conn, instance, period * 2).await? {
             return Ok(());
         }
@@ -80,10 +87,12 @@ impl Reclaimer {
     ) -> Result<u64, QueueError> {
         let (mut cursor, mut returned) = (0, 0);
         loop {
-            let (next, found) = reclaim::scan_in_progress(conn, cursor, |name| name == worker.as_str(), self.order).await?;
+            let (next, found) =
+                reclaim::scan_in_progress(conn, cursor, |name| name == worker.as_str(), self.order).await?;
             let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
             for batch in lines.chunks(reclaim::BATCH) {
-                returned += reclaim::reclaim_lines(conn, worker, Authority::Lease(dead_after), batch, max_lost).await?.returned;
+                returned +=
+                    reclaim::reclaim_lines(conn, worker, Authority::Lease(dead_after), batch, max_lost).await?.returned;
             }
             if next == 0 {
                 return Ok(returned);

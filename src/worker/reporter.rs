@@ -11,6 +11,7 @@ use super::link::Link;
 use super::spool::Spool;
 use crate::config::Config;
 use crate::queue::session::{Settle, Settled};
+use crate::queue::{QueueError, Session};
 
 /// Settlements in one call, at most.
 const BATCH: usize = 64;
@@ -23,7 +24,7 @@ pub struct Reporter {
     /// The way to Redis.
     pub link: Arc<Link>,
     /// What to settle.
-    pub settlements: mpsc::Receiver<(TaskKey, Settle)>,
+    pub settlements: mpsc::UnboundedReceiver<(TaskKey, Settle)>,
     /// Where answers go.
     pub events: mpsc::Sender<Event>,
     /// The settings.
@@ -35,54 +36,69 @@ pub struct Reporter {
 impl Reporter {
     /// Until the dispatcher is gone and everything is told.
     pub async fn run(mut self) {
-        let mut gathered = Vec::new();
+        let mut pending: Vec<(TaskKey, Settle)> = Vec::new();
         loop {
             let limit = if self.config.borrow().pipeline_batching { BATCH } else { 1 };
-            if self.settlements.recv_many(&mut gathered, limit).await == 0 {
+            if pending.is_empty() && self.settlements.recv_many(&mut pending, limit).await == 0 {
                 return;
             }
-            let (keys, batch): (Vec<TaskKey>, Vec<Settle>) = gathered.drain(..).unzip();
-            self.spool(&batch);
-            let answers = self.settle(&batch).await;
-            self.unspool();
-            self.link.recent.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
-            if self.events.send(Event::Settled(keys.into_iter().zip(answers).collect())).await.is_err() {
-                return;
+            self.spool(&pending);
+            let session = self.session_or_more(&mut pending).await;
+            let rest = pending.split_off(pending.len().min(limit));
+            let (keys, batch): (Vec<TaskKey>, Vec<Settle>) = std::mem::replace(&mut pending, rest).into_iter().unzip();
+            match self.settle(&session, &batch).await {
+                Some(answers) => {
+                    self.spool(&pending);
+                    self.link.recent.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
+                    if self.events.send(Event::Settled(keys.into_iter().zip(answers).collect())).await.is_err() {
+                        return;
+                    }
+                }
+                None => pending.splice(0..0, keys.into_iter().zip(batch)).for_each(drop),
             }
         }
     }
 
-    /// Settles a batch, however long it takes.
-    async fn settle(&self, batch: &[Settle]) -> Vec<Settled> {
+    /// A session; while there is none, what else comes is spooled too, so that the worker may go.
+    async fn session_or_more(&mut self, pending: &mut Vec<(TaskKey, Settle)>) -> Session {
+        let link = Arc::clone(&self.link);
         loop {
-            let session = self.link.session().await;
-            let max_retry = self.config.borrow().max_retry;
-            match session.settle(batch, max_retry, self.link.keeps_results()).await {
-                Ok(answers) => return answers,
-                Err(error) => {
-                    self.link.report(&session, &error);
-                    if !error.breaks_connection() {
-                        tracing::error!(error = %error, outcomes = batch.len(), "failed to report; trying again");
-                        tokio::time::sleep(BUSY_PAUSE).await;
+            if let Some(session) = link.present() {
+                return session;
+            }
+            tokio::select! {
+                session = link.session() => return session,
+                more = self.settlements.recv_many(pending, BATCH) => {
+                    if more == 0 {
+                        return link.session().await;
                     }
+                    self.spool(pending);
                 }
             }
         }
     }
 
-    fn spool(&mut self, batch: &[Settle]) {
-        if let Some(spool) = &mut self.spool
-            && let Err(error) = spool.write(batch)
-        {
-            tracing::error!(error = %error, "failed to spool outcomes; they are in memory alone");
+    /// Settles a batch; `None` when that has to be tried again.
+    async fn settle(&self, session: &Session, batch: &[Settle]) -> Option<Vec<Settled>> {
+        let max_retry = self.config.borrow().max_retry;
+        match session.settle(batch, max_retry, self.link.keeps_results()).await {
+            Ok(answers) => Some(answers),
+            Err(error) => {
+                self.link.report(session, &error);
+                if !error.breaks_connection() && !matches!(error, QueueError::Fenced) {
+                    tracing::error!(error = %error, outcomes = batch.len(), "failed to report; trying again");
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                None
+            }
         }
     }
 
-    fn unspool(&mut self) {
+    fn spool(&mut self, pending: &[(TaskKey, Settle)]) {
         if let Some(spool) = &mut self.spool
-            && let Err(error) = spool.clear()
+            && let Err(error) = spool.write(pending.iter().map(|(_, settle)| settle))
         {
-            tracing::error!(error = %error, "failed to clear the spool");
+            tracing::error!(error = %error, "failed to spool outcomes; they are in memory alone");
         }
     }
 }

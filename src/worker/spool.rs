@@ -54,6 +54,9 @@ impl Spool {
             serde_json::to_writer(&mut text, entry).map_err(io::Error::other)?;
             text.push(b'\n');
         }
+        if text.is_empty() {
+            return Ok(());
+        }
         self.is_empty = false;
         self.file.write_all(&text)
     }

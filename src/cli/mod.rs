@@ -1,0 +1,3 @@
+//! The four commands: flags → library calls → exit code.
+
+pub mod worker;
