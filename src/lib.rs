@@ -2,4 +2,5 @@
 pub mod config;
 pub mod host;
 pub mod model;
+pub mod telemetry;
 pub mod view;
