@@ -1,6 +1,7 @@
 //! DistComp: a Redis-backed distributed task runner.
 pub mod config;
 pub mod host;
+pub mod local;
 pub mod model;
 pub mod telemetry;
 pub mod view;
