@@ -14,7 +14,7 @@ use socket2::TcpKeepalive;
 use super::error::QueueError;
 use super::keys::{Key, Keys};
 use super::scripts::{self, ScriptDef};
-use crate::config::{RedisEndpoint, RedisSettings};
+use crate::config::{Endpoint, RedisSettings};
 use crate::model::WorkerName;
 
 /// How long a connection attempt may take, handshake included: a server that accepts and then hangs is a failure.
@@ -57,12 +57,12 @@ impl Client {
                     .with_retries(2),
             )
             .set_user_timeout(TCP_USER_TIMEOUT);
-        let at: Arc<str> = settings.describe().into();
+        let at: Arc<str> = settings.to_string().into();
         let bad = |error: redis::RedisError| QueueError::Mismatch(format!("{at}: {error}"));
         let addr = match (&settings.endpoint, &settings.tls) {
-            (RedisEndpoint::Unix { path }, _) => ConnectionAddr::Unix(path.clone()),
-            (RedisEndpoint::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
-            (RedisEndpoint::Tcp { host, port }, Some(_)) => {
+            (Endpoint::Unix { path }, _) => ConnectionAddr::Unix(path.clone()),
+            (Endpoint::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
+            (Endpoint::Tcp { host, port }, Some(_)) => {
                 ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
             }
         };
