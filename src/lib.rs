@@ -1,6 +1,8 @@
 //! DistComp: a Redis-backed distributed task runner.
 pub mod config;
 pub mod host;
+pub mod local;
 pub mod model;
 pub mod queue;
+pub mod telemetry;
 pub mod view;

@@ -1,0 +1,3 @@
+//! What people look at: pure functions from data to text.
+
+pub mod safe_text;
