@@ -1,4 +1,5 @@
 //! DistComp: a Redis-backed distributed task runner.
+pub mod cli;
 pub mod config;
 pub mod host;
 pub mod local;
