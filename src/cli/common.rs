@@ -160,8 +160,3 @@ pub(crate) fn columns() -> usize {
     let asked = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     size.filter(|columns| *columns > 0).or_else(asked).filter(|columns| *columns > 0).unwrap_or(80).max(40)
 }
-
-/// A number with its noun: `1 task`, `1,204 tasks`.
-pub(crate) fn tasks(count: u64) -> String {
-    format!("{} {}", crate::view::text::count(count), if count == 1 { "task" } else { "tasks" })
-}

@@ -3,7 +3,7 @@
 use super::failures::failures;
 use super::safe_text::safe;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
-use super::text::{bar, bytes, count, duration, rate, shorten};
+use super::text::{bar, bytes, count, duration, rate, shorten, tasks};
 use super::workers::{takes_tasks, workers};
 use crate::model::snapshot::{Counts, Overview, RedisHealth};
 
@@ -72,7 +72,7 @@ fn notices(overview: &Overview) -> Vec<String> {
         notices.push("stopping: workers take nothing more; distcomp-ctl resume lifts it".to_owned());
     }
     if overview.counts.todo > 0 && !overview.workers.iter().any(takes_tasks) {
-        notices.push(format!("{} tasks wait and no worker is there to take them", count(overview.counts.todo)));
+        notices.push(format!("no worker is there to take what waits: {}", tasks(overview.counts.todo)));
     }
     for reservation in &overview.reservations {
         notices.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));

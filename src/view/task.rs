@@ -20,7 +20,7 @@ pub fn task(task: &TaskView, order: FieldOrder) -> String {
             Some(0) => "no limit".to_owned(),
             Some(seconds) => format!("limit {seconds} s"),
         };
-        row("needs", format!("{}, {} cores, priority {}, {limit}", parsed.mem(), parsed.cpu(), parsed.prio()));
+        row("needs", format!("{}, cores {}, priority {}, {limit}", parsed.mem(), parsed.cpu(), parsed.prio()));
     }
     if let Some(worker) = &task.worker {
         row("on", safe(worker).into_owned());

@@ -14,6 +14,12 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A number with its noun: `1 task`, `1,204 tasks`.
+#[must_use]
+pub fn tasks(number: u64) -> String {
+    format!("{} {}", count(number), if number == 1 { "task" } else { "tasks" })
+}
+
 /// The two largest units: `45 s`, `2 m 05 s`, `3 h 10 m`, `2 d 04 h`.
 #[must_use]
 pub fn duration(seconds: u64) -> String {

@@ -9,13 +9,12 @@ use super::confirm::confirm;
 use super::results::{Purged, Remote, host};
 use super::run::Session;
 use super::select::{Selected, Selector, verb};
-use crate::cli::common::tasks;
 use crate::cli::exit::CliError;
 use crate::cli::progress::Progress;
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::safe_text::safe;
-use crate::view::text::{count, shorten};
+use crate::view::text::{count, shorten, tasks};
 
 /// Files on other hosts that are named.
 const MOST_NAMED: usize = 20;

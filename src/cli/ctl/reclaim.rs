@@ -6,14 +6,13 @@ use serde_json::json;
 
 use super::confirm::confirm;
 use super::run::Session;
-use crate::cli::common::tasks;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::inspect;
 use crate::queue::reclaim::{Authority, BATCH, Orphan, Reclaimed, bury, reclaim_lines, scan_in_progress};
 use crate::view::safe_text::safe;
-use crate::view::text::{count, duration};
+use crate::view::text::{count, duration, tasks};
 
 /// Takes over from the workers that are named, or from all that are gone.
 pub(super) async fn reclaim(session: &mut Session, names: &[String], force: bool) -> Result<(), CliError> {

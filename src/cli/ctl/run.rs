@@ -40,7 +40,9 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Pause | Command::Resume | Command::Drain { .. } | Command::Stop | Command::Reclaim { .. } => {}
     }
     let context = Context::load("distcomp-ctl", &args.common)?;
-    let (conn, order) = context.connect(Access::Write).await?;
+    // A dry run leaves no trace, not even the record of the field order.
+    let access = if args.manner.dry_run { Access::Read } else { Access::Write };
+    let (conn, order) = context.connect(access).await?;
     let mut session = Session { context, conn, order, out: Out::new(), manner: args.manner };
     match args.command {
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,

@@ -5,12 +5,11 @@ use serde_json::{Value, json};
 use super::confirm::confirm;
 use super::results::host;
 use super::run::Session;
-use crate::cli::common::tasks;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{control, inspect};
-use crate::view::text::count;
+use crate::view::text::{count, tasks};
 
 /// Pauses the queue.
 pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
@@ -19,7 +18,8 @@ pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
     if !agreed(session, "pause", &plan, Value::Null)? {
         return Ok(());
     }
-    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| "somebody".to_owned());
     let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
     control::pause(&session.conn, &format!("{user}@{} since {now}", host())).await?;
     done(session, "pause", "paused; distcomp-ctl resume goes on", Value::Null)

@@ -10,6 +10,7 @@ use crate::model::{FieldOrder, TaskLine};
 use crate::queue::inspect;
 use crate::queue::select::Scan;
 use crate::view::safe_text::safe;
+use crate::view::text::tasks;
 
 /// Tasks whose results are in memory at once.
 const AT_ONCE: usize = 100;
@@ -48,6 +49,7 @@ pub(super) async fn export(session: &mut Session, args: &ExportArgs) -> Result<(
     // A bar would be drawn over what is printed.
     let mut progress = Progress::new("exported", 0, !is_terminal());
     let mut number = 0;
+    let mut undated = 0;
     for state in &states {
         let mut scan = Scan::new(*state);
         while let Some(page) = scan.next(&session.conn).await? {
@@ -58,25 +60,33 @@ pub(super) async fn export(session: &mut Session, args: &ExportArgs) -> Result<(
                     if task.states.iter().find(|there| states.contains(there)) != Some(state) {
                         continue;
                     }
-                    number += 1;
-                    write(session, args.format, &task, number)?;
+                    match write(session, args.format, &task, number + 1)? {
+                        true => number += 1,
+                        false => undated += 1,
+                    }
                 }
                 progress.set(number);
             }
         }
     }
+    drop(progress);
+    if undated > 0 {
+        session.context.say(&format!("left out {}: no attempt of theirs is recorded", tasks(undated)));
+    }
     Ok(())
 }
 
-fn write(session: &mut Session, format: Format, task: &TaskView, number: u64) -> Result<(), CliError> {
+/// Whether the task has a row in this format.
+fn write(session: &mut Session, format: Format, task: &TaskView, number: u64) -> Result<bool, CliError> {
     match format {
-        Format::Jsonl => session.out.json(task),
-        Format::Csv => session.out.text(&csv_line(csv_row(task))?),
+        Format::Jsonl => session.out.json(task)?,
+        Format::Csv => session.out.text(&csv_line(csv_row(task))?)?,
         Format::Joblog => match joblog_row(task, session.order, number) {
-            Some(row) => session.out.line(&row),
-            None => Ok(()),
+            Some(row) => session.out.line(&row)?,
+            None => return Ok(false),
         },
     }
+    Ok(true)
 }
 
 fn csv_line(cells: [String; 14]) -> Result<String, CliError> {

@@ -10,11 +10,11 @@ use super::input::{Input, open_all};
 use super::send::{Sending, send};
 use super::task_file::Rules;
 use super::wait::wait;
-use crate::cli::common::{Context, Out, run, tasks};
+use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::spool::Spool;
 use crate::queue::guard::Access;
-use crate::view::text::count;
+use crate::view::text::{count, tasks};
 
 /// The whole command.
 #[must_use]
@@ -68,7 +68,7 @@ async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
 async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError> {
     let order = match (context.config.field_order, context.connect(Access::Read).await) {
         (_, Ok((_, order))) => order,
-        (configured, Err(CliError::Queue(error))) => {
+        (configured, Err(CliError::Queue(error))) if error.is_transient() => {
             let order = configured.unwrap_or_default();
             context.say(&format!("warning: could not {error}; the lines are read as {order}"));
             order

@@ -5,12 +5,13 @@ use futures_util::stream::{self, StreamExt};
 use super::check::Found;
 use super::input::{Input, Sums, Walk};
 use super::task_file::Rules;
-use crate::cli::common::{Context, tasks};
+use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::spool::Spool;
 use crate::queue::Connection;
 use crate::queue::submit::{BATCH, NewTask, Submitted, submit};
+use crate::view::text::tasks;
 
 /// Batches on their way at once: the next is parsed here while the server works on those before it.
 const IN_FLIGHT: usize = 8;

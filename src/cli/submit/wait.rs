@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::common::{Context, tasks};
+use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::progress::Progress;
@@ -16,6 +16,7 @@ use crate::model::snapshot::TaskState;
 use crate::queue::select::Entry;
 use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
+use crate::view::text::tasks;
 
 /// Time between two questions while nothing moves.
 const POLL: Duration = Duration::from_millis(500);
