@@ -59,7 +59,7 @@ async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
     }
     out.finish()?;
     match spool {
-        Some(spool) => wait(&context, &conn, spool, args.quiet).await,
+        Some(spool) => wait(&context, conn, spool, args.quiet).await,
         None => Ok(Exit::Done),
     }
 }

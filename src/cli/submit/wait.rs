@@ -9,12 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::groups::{Groups, kinds_of};
+use crate::cli::groups::{Failure, Groups, kinds_of};
 use crate::cli::progress::Progress;
 use crate::cli::spool::{Spool, Spooled};
-use crate::model::snapshot::TaskState;
+use crate::model::snapshot::{Counts, TaskState};
+use crate::queue::guard::Access;
 use crate::queue::select::Entry;
-use crate::queue::{Connection, inspect};
+use crate::queue::{Connection, QueueError, inspect};
 use crate::view::failures::failures;
 use crate::view::text::tasks;
 
@@ -23,6 +24,12 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// A line that is nowhere may be on its way between two hashes: Python's moves are two steps.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
+
+/// How long a server that went away is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Time between two attempts to reach it.
+const RECONNECT: Duration = Duration::from_secs(2);
 
 /// Lines asked about in one step.
 const CHUNK: usize = 500;
@@ -37,7 +44,7 @@ struct Ends {
 }
 
 /// Waits until every line has finished, is out of retries, or is gone.
-pub(super) async fn wait(context: &Context, conn: &Connection, spool: Spool, quiet: bool) -> Result<Exit, CliError> {
+pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, quiet: bool) -> Result<Exit, CliError> {
     let total = spool.len();
     let spooled = spool.read().map_err(|error| CliError::io("read the lines to wait for", error))?;
     let failed = |error| CliError::io("listen for signals", error);
@@ -45,7 +52,7 @@ pub(super) async fn wait(context: &Context, conn: &Connection, spool: Spool, qui
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut ends = Ends::default();
     let exit = tokio::select! {
-        result = follow(conn, spooled, total, &mut ends, quiet) => result.map(|()| None)?,
+        result = follow(context, &mut conn, spooled, total, &mut ends, quiet) => result.map(|()| None)?,
         _ = interrupt.recv() => Some(Exit::Interrupted),
         _ = terminate.recv() => Some(Exit::Terminated),
     };
@@ -53,11 +60,12 @@ pub(super) async fn wait(context: &Context, conn: &Connection, spool: Spool, qui
         context.say("no longer waiting; the tasks stay queued and go on (distcomp-ctl cancel stops them)");
         return Ok(exit);
     }
-    report(context, conn, ends, quiet).await
+    report(context, &conn, ends, quiet).await
 }
 
 async fn follow(
-    conn: &Connection,
+    context: &Context,
+    conn: &mut Connection,
     mut lines: Spooled,
     total: u64,
     ends: &mut Ends,
@@ -73,53 +81,85 @@ async fn follow(
                 return Ok(());
             }
         }
-        let before = pending.len();
-        pending = settle(conn, pending, ends).await?;
-        done += (before - pending.len()) as u64;
-        if pending.is_empty() {
-            progress.set(done);
-            continue;
-        }
+        let step = match look(conn, &pending).await {
+            Ok(step) => step,
+            Err(CliError::Queue(error)) if error.is_transient() => {
+                *conn = reconnect(context, error).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        done += (pending.len() - step.open.len()) as u64;
         // Those further down that are done already show in the counts, unless others fill the queue too.
-        let counts = inspect::counts(conn).await?;
-        progress.set(done.max(total.saturating_sub(counts.todo + counts.in_progress)));
-        progress.note(format!("{} running, ", counts.in_progress));
-        tokio::time::sleep(POLL).await;
+        progress.set(done.max(total.saturating_sub(step.counts.todo + step.counts.in_progress)).min(total));
+        progress.note(format!("{} running, ", step.counts.in_progress));
+        ends.finished += step.finished;
+        ends.failed += step.failed.len() as u64;
+        ends.gone += step.gone;
+        step.failed.iter().for_each(|failure| ends.groups.add(failure));
+        pending = step.open;
+        if !pending.is_empty() {
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 
-/// Counts those of some lines that have come to their end; returns the others.
-async fn settle(conn: &Connection, lines: Vec<String>, ends: &mut Ends) -> Result<Vec<String>, CliError> {
-    let first = inspect::states(conn, &lines).await?;
-    let mut open = Vec::new();
+/// Makes the connection anew; a wait of hours should outlive a restart of the server.
+async fn reconnect(context: &Context, mut error: QueueError) -> Result<Connection, CliError> {
+    context.say(&format!("warning: could not {error}; trying again for {} s", PATIENCE.as_secs()));
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
+        tokio::time::sleep(RECONNECT).await;
+        match context.connect(Access::Read).await {
+            Ok((conn, _)) => {
+                context.say("Redis is back");
+                return Ok(conn);
+            }
+            Err(CliError::Queue(again)) if again.is_transient() => error = again,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(error.into())
+}
+
+/// What became of some lines.
+struct Step {
+    open: Vec<String>,
+    finished: u64,
+    failed: Vec<Failure>,
+    gone: u64,
+    counts: Counts,
+}
+
+/// Looks where some lines are. Nothing is counted unless the whole look succeeds.
+async fn look(conn: &Connection, lines: &[String]) -> Result<Step, CliError> {
+    let counts = inspect::counts(conn).await?;
+    let mut step = Step { open: Vec::new(), finished: 0, failed: Vec::new(), gone: 0, counts };
     let mut doubtful = Vec::new();
-    for (line, states) in lines.into_iter().zip(first) {
+    for (line, states) in lines.iter().zip(inspect::states(conn, lines).await?) {
         match end_of(&states) {
-            End::Open => open.push(line),
-            End::Finished => ends.finished += 1,
-            End::Failed | End::Gone => doubtful.push(line),
+            End::Open => step.open.push(line.clone()),
+            End::Finished => step.finished += 1,
+            End::Failed | End::Gone => doubtful.push(line.clone()),
         }
     }
     if doubtful.is_empty() {
-        return Ok(open);
+        return Ok(step);
     }
     // The four hashes were not read in one instant: a task on its way back to todo may look like a failed one.
     tokio::time::sleep(SECOND_LOOK).await;
-    let second = inspect::states(conn, &doubtful).await?;
+    let states = inspect::states(conn, &doubtful).await?;
     let mut failed = Vec::new();
-    for (line, states) in doubtful.into_iter().zip(second) {
+    for (line, states) in doubtful.into_iter().zip(states) {
         match end_of(&states) {
-            End::Open => open.push(line),
-            End::Finished => ends.finished += 1,
+            End::Open => step.open.push(line),
+            End::Finished => step.finished += 1,
             End::Failed => failed.push(Entry { line, value: String::new() }),
-            End::Gone => ends.gone += 1,
+            End::Gone => step.gone += 1,
         }
     }
-    ends.failed += failed.len() as u64;
-    for failure in kinds_of(conn, failed).await? {
-        ends.groups.add(&failure);
-    }
-    Ok(open)
+    step.failed = kinds_of(conn, failed).await?;
+    Ok(step)
 }
 
 /// Where a line stands.
