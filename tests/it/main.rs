@@ -3,4 +3,21 @@
 //! `tests/README.md` says how to run and extend them.
 mod support;
 
+mod config_cli;
+mod ctl;
+mod errors;
+mod examples;
+mod foreign;
 mod harness;
+mod layers;
+mod lifecycle;
+mod local;
+mod order;
+mod python_interop;
+mod retry;
+mod running;
+mod status;
+mod submit;
+mod task_lines;
+mod time_outs;
+mod wire_format;
