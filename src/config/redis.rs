@@ -1,0 +1,206 @@
+//! The keys that say how to reach Redis, and what stands above them: the flag, then the environment, then
+//! `redis_url`, then `redis_host` and the rest.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::fault::{quote, show};
+use super::load::Overrides;
+use super::paths::check_readable;
+use super::raw::{RawConfig, unknown_key};
+use super::redis_url::{RedisUrl, VALID};
+use super::settings::{Endpoint, RedisSettings, TlsSettings};
+use super::values::Reader;
+
+/// No password is longer; a larger file is not a password file.
+const MAX_PASSWORD_FILE: u64 = 64 * 1024;
+
+/// Works out how to reach Redis, noting faults in `reader`.
+pub(super) fn resolve_redis(
+    reader: &mut Reader,
+    raw: &RawConfig,
+    overrides: &Overrides,
+    warnings: &mut Vec<String>,
+) -> RedisSettings {
+    if let Some(path) = &overrides.private_server {
+        return RedisSettings { endpoint: Endpoint::Unix { path: path.clone() }, ..default_settings() };
+    }
+    let file_password = reader.secret("redis_pass", raw.redis_pass.as_ref(), "text, or \"\" for none");
+    let (url, source) = match overrides.url() {
+        Some((url, source)) => (parse_url(reader, source, url.expose_secret()), Some(source)),
+        None => {
+            let text = reader.secret("redis_url", raw.redis_url.as_ref(), VALID);
+            (text.and_then(|text| parse_url(reader, "redis_url", &text)), None)
+        }
+    };
+    let is_overridden = source.is_some();
+    let mut settings = match url {
+        Some(url) => {
+            if !is_overridden && (raw.redis_host.is_some() || raw.redis_port.is_some() || raw.redis_db.is_some()) {
+                warnings.push("redis_host, redis_port and redis_db do not count: redis_url is set".to_owned());
+            }
+            let tls = url_tls(reader, raw, url.is_tls, source, warnings);
+            let password = url.password.map(SecretString::from);
+            RedisSettings { endpoint: url.endpoint, db: url.db, user: url.user, password, tls }
+        }
+        // A wrong URL has been noted; nothing of the file may stand in for it.
+        None if is_overridden => default_settings(),
+        None => {
+            let mut settings = resolve_keys(reader, raw);
+            settings.tls = resolve_tls(reader, raw.redis_tls.as_ref(), warnings);
+            settings
+        }
+    };
+    // The user and password of the file go together: never one of the URL's with one of the file's.
+    if settings.password.is_none() {
+        settings.password = resolve_password(reader, raw, file_password, overrides);
+        if settings.user.is_none() && (!is_overridden || settings.password.is_some()) {
+            settings.user = reader.text("redis_user", raw.redis_user.as_ref(), "text");
+        }
+    }
+    settings
+}
+
+fn default_settings() -> RedisSettings {
+    let endpoint = Endpoint::Tcp { host: "localhost".to_owned(), port: 6379 };
+    RedisSettings { endpoint, db: 0, user: None, password: None, tls: None }
+}
+
+fn parse_url(reader: &mut Reader, key: &str, text: &str) -> Option<RedisUrl> {
+    RedisUrl::parse(text).map_err(|problem| reader.fault(key, "(hidden)", problem, VALID)).ok()
+}
+
+/// `redis_host`, `redis_port` and `redis_db`.
+fn resolve_keys(reader: &mut Reader, raw: &RawConfig) -> RedisSettings {
+    let valid = "a host name or address";
+    let host = reader.text("redis_host", raw.redis_host.as_ref(), valid).map(|host| host.trim().to_owned());
+    let host = match host {
+        Some(host) if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') => {
+            reader.fault("redis_host", quote(&host), "not a host name", valid);
+            None
+        }
+        Some(host) => Some(host.trim_start_matches('[').trim_end_matches(']').to_owned()),
+        None => None,
+    };
+    let port = reader.integer("redis_port", raw.redis_port.as_ref(), 6379, 1, 65_535);
+    let db = reader.integer("redis_db", raw.redis_db.as_ref(), 0, 0, 2_147_483_647);
+    let endpoint = Endpoint::Tcp {
+        host: host.unwrap_or_else(|| "localhost".to_owned()),
+        port: u16::try_from(port).unwrap_or(6379),
+    };
+    RedisSettings { endpoint, db: u32::try_from(db).unwrap_or(0), ..default_settings() }
+}
+
+/// Whether a URL's connection is encrypted is the URL's to say; which certificates count only `redis_tls` can.
+fn url_tls(
+    reader: &mut Reader,
+    raw: &RawConfig,
+    is_tls: bool,
+    source: Option<&str>,
+    warnings: &mut Vec<String>,
+) -> Option<TlsSettings> {
+    let tls = resolve_tls(reader, raw.redis_tls.as_ref(), warnings);
+    match (is_tls, tls) {
+        (true, tls) => Some(tls.unwrap_or_default()),
+        (false, None) => None,
+        (false, Some(_)) => {
+            match source {
+                Some(source) => {
+                    warnings.push(format!(
+                        "the connection is not encrypted: {source} is not rediss://, so redis_tls does not count"
+                    ));
+                }
+                None => reader.fault(
+                    "redis_url",
+                    "(hidden)",
+                    "redis_tls is set, but the URL is not encrypted",
+                    "rediss://…",
+                ),
+            }
+            None
+        }
+    }
+}
+
+/// `redis_tls`: `{}` is TLS with the certificates that the system trusts.
+fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<String>) -> Option<TlsSettings> {
+    const VALID_TLS: &str = "{\"ca\": FILE, \"cert\": FILE, \"key\": FILE}, each optional";
+    let object = match value {
+        None | Some(Value::Null) => return None,
+        Some(Value::Object(object)) => object,
+        Some(other) => {
+            reader.fault("redis_tls", show(other), "not an object", VALID_TLS);
+            return None;
+        }
+    };
+    for key in object.keys().filter(|key| !["ca", "cert", "key"].contains(&key.as_str())) {
+        warnings.push(format!("redis_tls: {}", unknown_key(key, &["ca", "cert", "key"])));
+    }
+    let mut file = |name: &str| {
+        let key = format!("redis_tls.{name}");
+        readable_file(reader, &key, object.get(name))
+    };
+    let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
+    if cert.is_some() != key.is_some() {
+        reader.fault("redis_tls", "", "cert and key go together: one of them is missing", VALID_TLS);
+    }
+    Some(TlsSettings { ca, cert, key })
+}
+
+/// The path of a file that can be read.
+pub(super) fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
+    let valid = "the path of a file that can be read";
+    let path = reader.text(key, value, valid)?;
+    if let Err(problem) = check_readable(Path::new(&path)) {
+        reader.fault(key, quote(&path), problem, valid);
+    }
+    Some(path.into())
+}
+
+/// `redis_pass`, else `redis_pass_file`, else the environment, else the systemd credential.
+fn resolve_password(
+    reader: &mut Reader,
+    raw: &RawConfig,
+    file_password: Option<String>,
+    overrides: &Overrides,
+) -> Option<SecretString> {
+    if let Some(password) = file_password {
+        return Some(password.into());
+    }
+    if let Some(path) = reader.text("redis_pass_file", raw.redis_pass_file.as_ref(), PASS_FILE_VALID) {
+        return read_password(reader, "redis_pass_file", Path::new(&path));
+    }
+    if let Some(password) = overrides.environment.text("DISTCOMP_REDIS_PASSWORD").filter(|text| !text.is_empty()) {
+        return Some(password.into());
+    }
+    let credential = overrides.environment.path("CREDENTIALS_DIRECTORY")?.join("redis_pass");
+    if credential.exists() { read_password(reader, "$CREDENTIALS_DIRECTORY/redis_pass", &credential) } else { None }
+}
+
+const PASS_FILE_VALID: &str = "the path of a file that holds only the password";
+
+fn read_password(reader: &mut Reader, key: &str, path: &Path) -> Option<SecretString> {
+    let found = quote(&path.to_string_lossy());
+    let read = || -> Result<String, String> {
+        let length = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+        if length > MAX_PASSWORD_FILE {
+            return Err("too large for a password".to_owned());
+        }
+        let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+        String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
+    };
+    match read() {
+        Ok(text) => {
+            let password = text.strip_suffix('\n').unwrap_or(&text);
+            let password = password.strip_suffix('\r').unwrap_or(password);
+            (!password.is_empty()).then(|| password.into())
+        }
+        Err(problem) => {
+            reader.fault(key, found, problem, PASS_FILE_VALID);
+            None
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! From the file's keys to a [`Config`], with every fault of every key. The defaults stand here and nowhere else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::fault::{Fault, quote, show};
+use super::load::{Overrides, Role};
+use super::paths::{check_executable, ensure_private_dir, ensure_writable_dir};
+use super::raw::RawConfig;
+use super::redis::{readable_file, resolve_redis};
+use super::settings::{Config, Prefetch};
+use super::values::{Reader, Zero, kind};
+use crate::model::{Bytes, FieldOrder, MilliCores};
+
+/// A dead worker is declared after this many heartbeats, unless the file says otherwise.
+const DEAD_AFTER_HEARTBEATS: u32 = 20;
+/// More tasks at once than any node can run.
+const MAX_TASKS: u64 = 1_000_000;
+/// A JSON string may be six times its text, and Redis takes values of up to 512 MiB.
+const MAX_INLINE_OUTPUT: u64 = 64 * 1024 * 1024;
+
+/// Checks every key and builds the configuration.
+///
+/// # Errors
+/// Every fault found, in the order of the manual.
+pub(super) fn resolve(
+    raw: &RawConfig,
+    overrides: &Overrides,
+    role: Role,
+    warnings: &mut Vec<String>,
+) -> Result<Config, Vec<Fault>> {
+    let mut reader = Reader::default();
+    let r = &mut reader;
+    let seconds = Duration::from_secs;
+    let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw);
+    let max_tasks = r.integer("max_task_per_worker", raw.max_task_per_worker.as_ref(), 32, 1, MAX_TASKS);
+    let max_retry = r.integer("max_retry_per_task", raw.max_retry_per_task.as_ref(), 4, 0, u32::MAX.into());
+    let default_timeout = r.integer(
+        "default_task_timeout_seconds",
+        raw.default_task_timeout_seconds.as_ref(),
+        3600,
+        0,
+        super::values::MAX_SECONDS,
+    );
+    let timeout_check_interval =
+        r.seconds("task_timeout_check_interval", raw.task_timeout_check_interval.as_ref(), seconds(30), Zero::Refused);
+    let kill_grace =
+        r.seconds("task_kill_grace_seconds", raw.task_kill_grace_seconds.as_ref(), seconds(5), Zero::Allowed);
+    let poll_interval = r.seconds(
+        "sleep_sec_between_accepting_task",
+        raw.sleep_sec_between_accepting_task.as_ref(),
+        seconds(2),
+        Zero::Allowed,
+    );
+    let auto_sleep = r.boolean("auto_sleep_sec", raw.auto_sleep_sec.as_ref(), true);
+    let pipeline_batching = r.boolean("redis_pipeline_batching", raw.redis_pipeline_batching.as_ref(), true);
+    let prefetch = resolve_prefetch(r, raw.task_prefetch.as_ref());
+    let (heartbeat_interval, dead_after) = resolve_heartbeat(r, raw);
+    let min_free_cores = r.cores("min_free_cpu_cores", raw.min_free_cpu_cores.as_ref(), MilliCores::ZERO);
+    let drain_timeout =
+        r.seconds("drain_timeout_seconds", raw.drain_timeout_seconds.as_ref(), seconds(300), Zero::Allowed);
+    let retry_backoff =
+        r.seconds("retry_backoff_seconds", raw.retry_backoff_seconds.as_ref(), Duration::ZERO, Zero::Allowed);
+    let result_dir = resolve_result_dir(r, raw.result_dir.as_ref(), role);
+    let state_dir = resolve_state_dir(r, raw.state_dir.as_ref(), overrides, role);
+    let task_shell = resolve_shell(r, raw.task_shell.as_ref(), role);
+    let max_inline_output =
+        r.integer("max_inline_output_bytes", raw.max_inline_output_bytes.as_ref(), 1 << 20, 0, MAX_INLINE_OUTPUT);
+    let faults_before = r.faults.len();
+    let field_order = resolve_field_order(r, raw.task_field_order.as_ref());
+    let is_order_sound = r.faults.len() == faults_before;
+    let redis = resolve_redis(r, raw, overrides, warnings);
+    let key_prefix = r.text("redis_key_prefix", raw.redis_key_prefix.as_ref(), "text").unwrap_or_default();
+    let require_signed_tasks = r.boolean("require_signed_tasks", raw.require_signed_tasks.as_ref(), false);
+    let task_public_keys = resolve_public_keys(r, raw.task_public_keys.as_ref(), require_signed_tasks);
+    let task_signing_key = readable_file(r, "task_signing_key", raw.task_signing_key.as_ref());
+    let max_lost = r.integer("max_lost_per_task", raw.max_lost_per_task.as_ref(), 3, 0, u32::MAX.into());
+    let python_workers = r.boolean("python_workers", raw.python_workers.as_ref(), false);
+    if python_workers {
+        check_python_workers(r, field_order, is_order_sound, &key_prefix);
+    }
+    if !reader.faults.is_empty() {
+        return Err(reader.faults);
+    }
+    Ok(Config {
+        min_dram_accept,
+        min_dram_trigger,
+        max_tasks: narrow(max_tasks),
+        max_retry: narrow(max_retry),
+        default_timeout: (default_timeout > 0).then(|| seconds(default_timeout)),
+        timeout_check_interval,
+        kill_grace,
+        poll_interval,
+        auto_sleep,
+        pipeline_batching,
+        prefetch,
+        heartbeat_interval,
+        dead_after,
+        min_free_cores,
+        drain_timeout,
+        retry_backoff,
+        result_dir,
+        state_dir,
+        task_shell,
+        max_inline_output: usize::try_from(max_inline_output).unwrap_or(usize::MAX),
+        field_order,
+        redis,
+        key_prefix,
+        require_signed_tasks,
+        task_public_keys,
+        task_signing_key,
+        max_lost: narrow(max_lost),
+        python_workers,
+    })
+}
+
+/// For what was checked to fit.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn resolve_dram(r: &mut Reader, raw: &RawConfig) -> (Bytes, Bytes) {
+    let before = r.faults.len();
+    let accept =
+        r.gib("min_dram_gb_accept_new_task", raw.min_dram_gb_accept_new_task.as_ref(), Bytes(2 * Bytes::GIB.0));
+    let trigger = r.gib("min_dram_gb_trigger_return", raw.min_dram_gb_trigger_return.as_ref(), Bytes::GIB);
+    // Of two values one of which was refused, nothing can be said.
+    if r.faults.len() == before && trigger >= accept {
+        let found = raw.min_dram_gb_trigger_return.as_ref().map_or_else(|| "1 (the default)".to_owned(), show);
+        r.fault(
+            "min_dram_gb_trigger_return",
+            found,
+            format!("not less than min_dram_gb_accept_new_task, which is {}", accept.as_gib()),
+            "a number of GB greater than 0 and less than min_dram_gb_accept_new_task",
+        );
+    }
+    (accept, trigger)
+}
+
+fn resolve_heartbeat(r: &mut Reader, raw: &RawConfig) -> (Duration, Duration) {
+    let before = r.faults.len();
+    let interval =
+        r.seconds("health_report_interval", raw.health_report_interval.as_ref(), Duration::from_secs(2), Zero::Refused);
+    let default = interval.saturating_mul(DEAD_AFTER_HEARTBEATS);
+    let dead_after =
+        r.seconds("worker_dead_after_seconds", raw.worker_dead_after_seconds.as_ref(), default, Zero::Refused);
+    let least = interval.saturating_mul(3);
+    if r.faults.len() == before && dead_after <= least {
+        let found = raw.worker_dead_after_seconds.as_ref().map(show).unwrap_or_default();
+        r.fault(
+            "worker_dead_after_seconds",
+            found,
+            "not more than three heartbeats, so that live workers would be declared dead",
+            &format!("a number of seconds greater than {} (3 × health_report_interval)", least.as_secs_f64()),
+        );
+    }
+    (interval, dead_after)
+}
+
+fn resolve_prefetch(r: &mut Reader, value: Option<&Value>) -> Prefetch {
+    match value {
+        None => Prefetch::Auto,
+        Some(Value::String(text)) if text.trim().eq_ignore_ascii_case("auto") => Prefetch::Auto,
+        Some(value) => {
+            let before = r.faults.len();
+            let count = r.integer("task_prefetch", Some(value), 0, 0, MAX_TASKS);
+            if let Some(fault) = r.faults.get_mut(before) {
+                "\"auto\", or an integer, 0 or more, 0 for none".clone_into(&mut fault.valid);
+            }
+            Prefetch::Fixed(narrow(count))
+        }
+    }
+}
+
+fn resolve_field_order(r: &mut Reader, value: Option<&Value>) -> Option<FieldOrder> {
+    const VALID: &str = "\"mem:cpu:prio\", or \"prio:mem:cpu\" as in Python DistComp";
+    let Some(text) = value?.as_str() else {
+        let value = value.unwrap_or(&Value::Null);
+        r.fault("task_field_order", show(value), format!("{} is not text", kind(value)), VALID);
+        return None;
+    };
+    let order = text.trim().parse().ok();
+    if order.is_none() {
+        r.fault("task_field_order", quote(text), "no such order", VALID);
+    }
+    order
+}
+
+fn resolve_result_dir(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
+    const VALID: &str = "the path of a directory that can be created and written";
+    let path = path_or(r, "result_dir", value, "./", VALID);
+    if role == Role::Worker
+        && let Err(problem) = ensure_writable_dir(&path)
+    {
+        r.fault("result_dir", quote(&path.to_string_lossy()), problem, VALID);
+    }
+    path
+}
+
+fn resolve_state_dir(r: &mut Reader, value: Option<&Value>, overrides: &Overrides, role: Role) -> PathBuf {
+    const VALID: &str = "the path of a directory on a local disk that can be created and written";
+    let path = match r.text("state_dir", value, VALID) {
+        Some(path) => PathBuf::from(path),
+        None => default_state_dir(overrides),
+    };
+    if role == Role::Worker
+        && let Err(problem) = ensure_private_dir(&path)
+    {
+        r.fault("state_dir", quote(&path.to_string_lossy()), problem, VALID);
+    }
+    path
+}
+
+/// systemd's directory, else the user's by the XDG rules, else one in `/tmp` for a user without a home.
+fn default_state_dir(overrides: &Overrides) -> PathBuf {
+    let environment = &overrides.environment;
+    // systemd gives a colon-separated list when the unit names several.
+    if let Some(first) = environment.text("STATE_DIRECTORY").and_then(|list| list.split(':').find(|p| !p.is_empty())) {
+        return first.into();
+    }
+    let absolute = |name: &str| environment.path(name).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state"))).map_or_else(
+        || std::env::temp_dir().join(format!("distcomp-{}", nix::unistd::getuid())),
+        |p| p.join("distcomp"),
+    )
+}
+
+fn resolve_shell(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
+    const VALID: &str = "the absolute path of a program that takes -c COMMAND, such as /bin/sh";
+    let path = path_or(r, "task_shell", value, "/bin/sh", VALID);
+    if !path.is_absolute() {
+        // Looked up in PATH it could be another program for each task, and it would cost the cheap way to spawn.
+        r.fault("task_shell", quote(&path.to_string_lossy()), "not an absolute path", VALID);
+    } else if role == Role::Worker
+        && let Err(problem) = check_executable(&path)
+    {
+        r.fault("task_shell", quote(&path.to_string_lossy()), problem, VALID);
+    }
+    path
+}
+
+/// A path that must not be empty.
+fn path_or(r: &mut Reader, key: &str, value: Option<&Value>, default: &str, valid: &str) -> PathBuf {
+    if let Some(empty @ (Value::Null | Value::String(_))) = value
+        && empty.as_str().unwrap_or("").is_empty()
+    {
+        r.fault(key, show(empty), "is empty", valid);
+    }
+    r.text(key, value, valid).map_or_else(|| Path::new(default).to_owned(), PathBuf::from)
+}
+
+fn resolve_public_keys(r: &mut Reader, value: Option<&Value>, is_required: bool) -> Vec<PathBuf> {
+    const KEY: &str = "task_public_keys";
+    const VALID: &str = "a list of paths of public key files, [\"KEY.pub\", …]";
+    let files = match value {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(items)) => {
+            items.iter().enumerate().filter_map(|(i, item)| public_key(r, &format!("{KEY}[{i}]"), item)).collect()
+        }
+        Some(one @ Value::String(_)) => public_key(r, KEY, one).into_iter().collect(),
+        Some(other) => {
+            r.fault(KEY, show(other), format!("{} is not a list", kind(other)), VALID);
+            return Vec::new();
+        }
+    };
+    let is_empty = value.is_none_or(|v| v.is_null() || v.as_array().is_some_and(Vec::is_empty));
+    if is_required && is_empty {
+        r.fault(KEY, "", "require_signed_tasks is true, but no key is named, so no task could run", VALID);
+    }
+    files
+}
+
+fn public_key(r: &mut Reader, key: &str, value: &Value) -> Option<PathBuf> {
+    if value.as_str().is_none_or(str::is_empty) {
+        r.fault(key, show(value), "not a path", "the path of a public key file");
+        return None;
+    }
+    readable_file(r, key, Some(value))
+}
+
+fn check_python_workers(r: &mut Reader, order: Option<FieldOrder>, is_order_sound: bool, prefix: &str) {
+    if is_order_sound && order != Some(FieldOrder::PrioMemCpu) {
+        let found = order.map(|order| quote(order.as_str())).unwrap_or_default();
+        let valid = "\"prio:mem:cpu\" with python_workers";
+        r.fault("task_field_order", found, "Python workers read prio:mem:cpu and nothing else", valid);
+    }
+    if !prefix.is_empty() {
+        r.fault("redis_key_prefix", quote(prefix), "Python workers know no prefix", "\"\" with python_workers");
+    }
+}

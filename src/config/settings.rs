@@ -1,0 +1,135 @@
+//! The configuration in its final form: typed, checked, never changed after it is made.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::model::{Bytes, FieldOrder, MilliCores};
+
+/// How many tasks a worker claims ahead of free slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefetch {
+    /// The worker decides from how fast tasks end.
+    Auto,
+    /// At most this many; 0 switches off every look-ahead.
+    Fixed(u32),
+}
+
+/// Where the Redis server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// TCP.
+    Tcp {
+        /// Host name or address, without brackets.
+        host: String,
+        /// 1 to 65535.
+        port: u16,
+    },
+    /// A unix socket.
+    Unix {
+        /// Path of the socket.
+        path: PathBuf,
+    },
+}
+
+/// TLS to Redis. All absent: the certificates the system trusts, and no client certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// File of certificates to trust instead of the system's (PEM).
+    pub ca: Option<PathBuf>,
+    /// File of our certificate (PEM); there exactly when `key` is.
+    pub cert: Option<PathBuf>,
+    /// File of our private key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+/// How to reach Redis. `Debug` hides the password, `Display` leaves it out.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// Number of the database, 0 or more.
+    pub db: u32,
+    /// ACL user; `None` is the server's default user.
+    pub user: Option<String>,
+    /// Password; `None` when there is none, never empty.
+    pub password: Option<SecretString>,
+    /// TLS; `None` is plain text.
+    pub tls: Option<TlsSettings>,
+}
+
+/// `redis://host:port/db`: which server this is, with no password in it.
+impl fmt::Display for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        match &self.endpoint {
+            Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}/{}", self.db),
+            Endpoint::Tcp { host, port } => write!(f, "{scheme}://{host}:{port}/{}", self.db),
+            Endpoint::Unix { path } => write!(f, "redis+unix://{}?db={}", path.display(), self.db),
+        }
+    }
+}
+
+/// Everything `conf.json`, the environment and the flags decide. Made by [`super::load()`], shared by `Arc`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A worker takes a task only while at least this much DRAM is free; more than zero.
+    pub min_dram_accept: Bytes,
+    /// Below this much free DRAM the newest task is returned; more than zero, less than `min_dram_accept`.
+    pub min_dram_trigger: Bytes,
+    /// Tasks that run at one time on a worker; 1 or more.
+    pub max_tasks: u32,
+    /// Failed attempts after which a task is out of retries. Zero is as one: no attempt is repeated.
+    pub max_retry: u32,
+    /// Run-time limit of a task that states none; `None` (0 in the file) is no limit. Whole seconds.
+    pub default_timeout: Option<Duration>,
+    /// The most a deadline may be noticed late should its timer be late; more than zero.
+    pub timeout_check_interval: Duration,
+    /// From SIGTERM to SIGKILL; zero kills at once.
+    pub kill_grace: Duration,
+    /// How long to wait before asking again when there is nothing to do; zero asks again at once.
+    pub poll_interval: Duration,
+    /// Whether the poll interval adapts to the load; false keeps it at `poll_interval`.
+    pub auto_sleep: bool,
+    /// Whether calls to Redis are batched; false is batches of one.
+    pub pipeline_batching: bool,
+    /// Tasks claimed ahead of free slots.
+    pub prefetch: Prefetch,
+    /// Time between heartbeats; more than zero.
+    pub heartbeat_interval: Duration,
+    /// Silence after which a worker counts as dead; more than three heartbeats.
+    pub dead_after: Duration,
+    /// A task starts only while at least this much of the processors is measured to be idle; zero does not ask.
+    pub min_free_cores: MilliCores,
+    /// How long a worker told to end lets its tasks run; zero returns them at once.
+    pub drain_timeout: Duration,
+    /// Delay before the first retry of a task, growing with each; zero retries at once.
+    pub retry_backoff: Duration,
+    /// Where output too long for Redis goes; for a worker it exists and can be written.
+    pub result_dir: PathBuf,
+    /// Where spool and records are kept, on a local disk; for a worker it exists with mode 0700.
+    pub state_dir: PathBuf,
+    /// The program that gets `-c CMD` for a shell task.
+    pub task_shell: PathBuf,
+    /// Stdout kept in Redis up to this many bytes; zero keeps only head and tail of any.
+    pub max_inline_output: usize,
+    /// Order of the numbers in a task line; `None` when the file does not say (the default order, unless Redis
+    /// shows that a Python fleet is at work).
+    pub field_order: Option<FieldOrder>,
+    /// How to reach Redis.
+    pub redis: RedisSettings,
+    /// Put before every Redis key; empty by default.
+    pub key_prefix: String,
+    /// Whether only signed tasks are run.
+    pub require_signed_tasks: bool,
+    /// Files of the public keys whose signatures count.
+    pub task_public_keys: Vec<PathBuf>,
+    /// File of the key a submitter signs with; `None` does not sign.
+    pub task_signing_key: Option<PathBuf>,
+    /// Workers lost under a task until it fails. Zero: it fails at the first, as with one.
+    pub max_lost: u32,
+    /// Whether Python workers share the queue.
+    pub python_workers: bool,
+}

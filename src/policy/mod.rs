@@ -1,0 +1,13 @@
+//! The decisions: pure functions and state machines. Time is an argument; nothing here does IO.
+
+pub mod admission;
+pub mod deadline;
+pub mod lifecycle;
+pub mod polling;
+pub mod prefetch;
+pub mod retry;
+
+pub use admission::{Budget, Headroom, Limits, NodeSample, Reservation, Wait};
+pub use deadline::Deadlines;
+pub use lifecycle::Lifecycle;
+pub use polling::Polling;

@@ -1,0 +1,82 @@
+//! How many tasks to claim ahead of free slots.
+
+use std::time::{Duration, Instant};
+
+/// Claimed ahead: what ends within this time, so that slots are refilled while a claim is under way.
+const COVER: Duration = Duration::from_millis(60);
+
+/// Below this rate a round trip between tasks costs nothing that shows, and every look-ahead is given up for exact order.
+const LEAST_RATE: f64 = 20.0;
+
+/// The most claimed ahead automatically.
+const MOST: u32 = 256;
+
+/// Measures how fast tasks end, over about the last half second.
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    window: Option<Instant>,
+    ended: u32,
+    rate: f64,
+}
+
+impl Pace {
+    /// One task ended.
+    pub fn ended(&mut self, now: Instant) {
+        self.roll(now);
+        self.ended += 1;
+    }
+
+    /// Tasks a second; 0 when none ended lately.
+    pub fn rate(&mut self, now: Instant) -> f64 {
+        self.roll(now);
+        self.rate
+    }
+
+    fn roll(&mut self, now: Instant) {
+        const WINDOW: Duration = Duration::from_millis(250);
+        let start = *self.window.get_or_insert(now);
+        let passed = now.saturating_duration_since(start);
+        if passed >= WINDOW {
+            self.rate = f64::from(self.ended) / passed.as_secs_f64();
+            self.ended = 0;
+            self.window = Some(now);
+        }
+    }
+}
+
+/// How many tasks may be held ahead at this rate; `fixed` is the configured number, 0 = none.
+#[must_use]
+pub fn ahead(rate: f64, fixed: Option<u32>) -> u32 {
+    match fixed {
+        Some(fixed) => fixed,
+        None if rate < LEAST_RATE => 0,
+        None => ((rate * COVER.as_secs_f64()).ceil() as u32).clamp(2, MOST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_tasks_are_never_claimed_ahead() {
+        assert_eq!(ahead(0.0, None), 0);
+        assert_eq!(ahead(19.0, None), 0);
+        assert_eq!(ahead(1700.0, None), 102);
+        assert_eq!(ahead(1e9, None), MOST);
+        assert_eq!(ahead(1700.0, Some(0)), 0);
+        assert_eq!(ahead(0.0, Some(7)), 7);
+    }
+
+    #[test]
+    fn the_rate_follows_what_ends_and_fades() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        for i in 0..100 {
+            pace.ended(start + Duration::from_millis(i * 5));
+        }
+        let rate = pace.rate(start + Duration::from_millis(501));
+        assert!((150.0..250.0).contains(&rate), "{rate}");
+        assert!(pace.rate(start + Duration::from_secs(5)) < 20.0);
+    }
+}

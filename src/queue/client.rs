@@ -1,0 +1,242 @@
+//! Where Redis is, and one connection to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+};
+use secrecy::ExposeSecret;
+use socket2::TcpKeepalive;
+
+use super::error::QueueError;
+use super::keys::{Key, Keys};
+use super::scripts::{self, ScriptDef};
+use crate::config::{RedisEndpoint, RedisSettings};
+use crate::model::WorkerName;
+
+/// How long a connection attempt may take, handshake included: a server that accepts and then hangs is a failure.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A half-open connection is noticed within this time by the kernel, should no call time out first.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where Redis is and under which prefix the queue lives. Cheap to clone; holds no connection.
+#[derive(Clone)]
+pub struct Client {
+    client: redis::Client,
+    at: Arc<str>,
+    keys: Arc<Keys>,
+    db: i64,
+    response_timeout: Duration,
+}
+
+impl Client {
+    /// A client for the server and database of `settings`. No connection is made yet.
+    ///
+    /// `response_timeout` bounds each call, a whole pipeline included.
+    ///
+    /// # Errors
+    /// [`QueueError::Mismatch`] when TLS files cannot be read or used.
+    pub fn new(settings: &RedisSettings, prefix: &str, response_timeout: Duration) -> Result<Self, QueueError> {
+        let mut redis = RedisConnectionInfo::default().set_db(i64::from(settings.db)).set_skip_set_lib_name();
+        if let Some(user) = &settings.user {
+            redis = redis.set_username(user);
+        }
+        if let Some(password) = &settings.password {
+            redis = redis.set_password(password.expose_secret());
+        }
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(
+                TcpKeepalive::new()
+                    .with_time(Duration::from_secs(5))
+                    .with_interval(Duration::from_secs(2))
+                    .with_retries(2),
+            )
+            .set_user_timeout(TCP_USER_TIMEOUT);
+        let at: Arc<str> = settings.describe().into();
+        let bad = |error: redis::RedisError| QueueError::Mismatch(format!("{at}: {error}"));
+        let addr = match (&settings.endpoint, &settings.tls) {
+            (RedisEndpoint::Unix { path }, _) => ConnectionAddr::Unix(path.clone()),
+            (RedisEndpoint::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
+            (RedisEndpoint::Tcp { host, port }, Some(_)) => {
+                ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+            }
+        };
+        let info = addr.into_connection_info().map_err(&bad)?.set_redis_settings(redis).set_tcp_settings(tcp);
+        let client = match &settings.tls {
+            Some(tls) => open_tls(info, tls).map_err(|message| QueueError::Mismatch(format!("{at}: {message}")))?,
+            None => redis::Client::open(info).map_err(&bad)?,
+        };
+        Ok(Self { client, keys: Arc::new(Keys::new(prefix)), db: i64::from(settings.db), at, response_timeout })
+    }
+
+    /// Where the server is, without credentials, for messages.
+    #[must_use]
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// The names of the queue's keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Connects, authenticates and selects the database.
+    ///
+    /// # Errors
+    /// [`QueueError::Refused`] for a wrong password at once; [`QueueError::Mismatch`] for a database that the server does not have;
+    /// otherwise a transient error. Bounded by a few seconds.
+    pub async fn connect(&self) -> Result<Connection, QueueError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(self.response_timeout))
+            .set_pipeline_buffer_size(256);
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        let inner = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| QueueError::Unavailable {
+                at: self.at.to_string(),
+                message: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            })?
+            .map_err(|error| self.sort(&error))?;
+        Ok(Connection { inner, keys: Arc::clone(&self.keys), at: Arc::clone(&self.at), timeout: self.response_timeout })
+    }
+
+    pub(super) fn sort(&self, error: &redis::RedisError) -> QueueError {
+        let message = error.to_string();
+        if message.contains("DB index is out of range") || message.contains("database number") {
+            return QueueError::Mismatch(format!(
+                "redis_db: found {}: the server at {} has no such database; valid: 0 up to one less than its `databases` (usually 16)",
+                self.db, self.at
+            ));
+        }
+        if error.is_timeout() {
+            return QueueError::Unavailable { at: self.at.to_string(), message: "no answer in time".to_owned() };
+        }
+        QueueError::from_redis(error, &self.at, self.response_timeout)
+    }
+
+    pub(super) fn raw(&self) -> &redis::Client {
+        &self.client
+    }
+}
+
+#[cfg(feature = "tls")]
+fn open_tls(info: redis::ConnectionInfo, tls: &crate::config::TlsSettings) -> Result<redis::Client, String> {
+    // A second installation fails harmlessly: the provider is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let read =
+        |path: &std::path::Path| std::fs::read(path).map_err(|error| format!("read {}: {error}", path.display()));
+    let client_tls = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => Some(redis::ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),
+        _ => None,
+    };
+    let root_cert = tls.ca.as_deref().map(read).transpose()?;
+    redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls, root_cert })
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "tls"))]
+fn open_tls(_: redis::ConnectionInfo, _: &crate::config::TlsSettings) -> Result<redis::Client, String> {
+    Err("this build has no TLS (cargo feature `tls`)".to_owned())
+}
+
+/// One multiplexed connection. Clones share it; calls of clones are sent in order.
+#[derive(Clone)]
+pub struct Connection {
+    inner: MultiplexedConnection,
+    keys: Arc<Keys>,
+    at: Arc<str>,
+    timeout: Duration,
+}
+
+impl Connection {
+    /// The names of the queue's keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Where the server is, without credentials.
+    #[must_use]
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// Loads every script, so that the first claims need no second round trip. May be repeated.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn load_scripts(&self) -> Result<(), QueueError> {
+        let mut pipe = redis::pipe();
+        for (_, def) in scripts::all() {
+            pipe.cmd("SCRIPT").arg("LOAD").arg(&def.text).ignore();
+        }
+        self.pipe(&pipe).await
+    }
+
+    /// Runs a script: one atomic step on the server. A lost answer leaves open whether it ran.
+    pub(super) async fn script<T: FromRedisValue>(
+        &self,
+        def: &ScriptDef,
+        worker: Option<&WorkerName>,
+        args: &Args,
+    ) -> Result<T, QueueError> {
+        let mut call = def.script.prepare_invoke();
+        for key in def.keys {
+            call.key(match worker {
+                Some(worker) => self.keys.name_for(*key, worker),
+                None => self.keys.name(*key),
+            });
+        }
+        for arg in &args.0 {
+            call.arg(arg.as_slice());
+        }
+        call.invoke_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error))
+    }
+
+    pub(super) async fn cmd<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, QueueError> {
+        cmd.query_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error))
+    }
+
+    pub(super) async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, QueueError> {
+        pipe.query_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error))
+    }
+
+    pub(super) fn name(&self, key: Key) -> String {
+        self.keys.name(key)
+    }
+
+    fn sort(&self, error: &redis::RedisError) -> QueueError {
+        QueueError::from_redis(error, &self.at, self.timeout)
+    }
+}
+
+/// Arguments of a script, as bytes.
+#[derive(Default)]
+pub(super) struct Args(Vec<Vec<u8>>);
+
+impl Args {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        self.0.push(text.as_ref().to_vec());
+        self
+    }
+
+    pub(super) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
+        self.0.push(number.into().to_string().into_bytes());
+        self
+    }
+
+    pub(super) fn flag(&mut self, flag: bool) -> &mut Self {
+        self.text(if flag { "1" } else { "0" })
+    }
+}

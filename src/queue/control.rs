@@ -1,0 +1,120 @@
+//! An operator's changes. Each line moves in one atomic step; running tasks are killed by their worker, whose result is refused from here on.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::client::{Args, Connection};
+use super::error::QueueError;
+use super::keys::{CLOSE, Key};
+use super::scripts;
+use super::session::{Demand, base_score, millis};
+use crate::model::snapshot::TaskState;
+use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
+
+/// How many lines one call changes at most.
+pub const BATCH: usize = 100;
+
+/// What to do with lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Back to todo; failures and results forgotten, evidence kept. Lines that only wait stay as they are.
+    Requeue,
+    /// To failed, reason `cancelled`. Finished ones stay as they are.
+    Cancel,
+    /// Gone everywhere.
+    Purge,
+}
+
+/// What a change did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Lines changed.
+    pub changed: u64,
+    /// Of those, how many were running.
+    pub running: u64,
+}
+
+/// Changes at most [`BATCH`] lines; `selected` passes over lines that have left that state since.
+///
+/// Atomic for the call; safe to repeat.
+///
+/// # Errors
+/// Those of any call.
+pub async fn change(
+    conn: &Connection,
+    change: Change,
+    selected: Option<TaskState>,
+    lines: &[String],
+    order: FieldOrder,
+    by: &WorkerName,
+) -> Result<Changed, QueueError> {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+    let mut args = Args::new();
+    args.text(match change {
+        Change::Requeue => "requeue",
+        Change::Cancel => "cancel",
+        Change::Purge => "purge",
+    });
+    args.text(selected.map_or("", TaskState::as_str));
+    for line in lines.iter().take(BATCH) {
+        let task = TaskLine::parse(line, order).ok();
+        let class = task.as_ref().map(|task| Demand::of(task).class()).unwrap_or_default();
+        let base = task.as_ref().map_or(0, |task| base_score(task.prio()));
+        let record = AttemptRecord {
+            attempt: 0,
+            worker: by.clone(),
+            start_ms: None,
+            end_ms: now_ms,
+            end: AttemptEnd::Cancelled,
+            peak_bytes: None,
+            peak_source: None,
+            stdout_tail: String::new(),
+            stderr_tail: String::new(),
+            token: String::new(),
+        };
+        let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
+        args.text(line).text(TaskId::of(line).to_string()).text(class).number(base).text(record);
+    }
+    let (changed, running): (u64, u64) = conn.script(&scripts::CONTROL, None, &args).await?;
+    Ok(Changed { changed, running })
+}
+
+/// Pauses the queue: no worker of ours claims until [`resume`]. `who` is shown by status.
+///
+/// # Errors
+/// Those of any call.
+pub async fn pause(conn: &Connection, who: &str) -> Result<(), QueueError> {
+    conn.cmd(redis::cmd("SET").arg(conn.name(Key::Paused)).arg(who)).await
+}
+
+/// Lifts a pause and the stop command; says which were there.
+///
+/// # Errors
+/// Those of any call.
+pub async fn resume(conn: &Connection) -> Result<(bool, bool), QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.del(conn.name(Key::Paused)).hdel(conn.name(Key::Todo), CLOSE);
+    let (paused, stopped): (u64, u64) = conn.pipe(&pipe).await?;
+    let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
+    Ok((paused == 1, stopped == 1))
+}
+
+/// Writes the stop command: every worker, Python's too, takes nothing more, finishes and exits.
+///
+/// # Errors
+/// Those of any call.
+pub async fn stop(conn: &Connection) -> Result<(), QueueError> {
+    let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Todo)).arg(CLOSE).arg("")).await?;
+    let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
+    Ok(())
+}
+
+/// Asks a worker to take nothing new, finish what it runs, and exit.
+///
+/// # Errors
+/// Those of any call.
+pub async fn drain(conn: &Connection, worker: &WorkerName) -> Result<(), QueueError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Drain)).arg(worker.as_str()).arg(now)).await?;
+    let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg(format!("beat:{worker}"))).await?;
+    Ok(())
+}

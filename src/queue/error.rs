@@ -1,0 +1,88 @@
+//! What can go wrong between us and Redis, and what to do about it.
+
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// An error of the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Redis cannot be reached, or the connection broke; the command may have run. Worth another try.
+    #[error("reach Redis at {at}: {message}")]
+    Unavailable {
+        /// The server, without credentials.
+        at: String,
+        /// What the operating system or the client said.
+        message: String,
+    },
+    /// No answer in time; the command may run later. Worth another try on a new connection.
+    #[error("get an answer from Redis within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// Redis refused us: a wrong password or user, or a command that the user may not run. Another try is of no use.
+    #[error("be let in by Redis at {at}: {message}")]
+    Refused {
+        /// The server, without credentials.
+        at: String,
+        /// What the server said.
+        message: String,
+    },
+    /// The server is up but cannot do it now: loading, busy, out of memory, read-only, disk full. Worth another try later.
+    #[error("have Redis do it now: {0}")]
+    Busy(String),
+    /// The worker's name belongs to somebody else now, or was declared dead.
+    #[error("act as the owner of the worker name: it was fenced")]
+    Fenced,
+    /// The server or the queue's layout is not one that this build supports.
+    #[error("use this Redis: {0}")]
+    Unsupported(String),
+    /// The queue and our configuration disagree.
+    #[error("use this queue: {0}")]
+    Mismatch(String),
+    /// The server answered something that this build does not understand, or a script failed.
+    #[error("understand Redis: {0}")]
+    Protocol(String),
+}
+
+impl QueueError {
+    /// Whether the same call may succeed later without anybody changing the configuration.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::TimedOut(_) | Self::Busy(_) => true,
+            Self::Refused { .. } | Self::Fenced | Self::Unsupported(_) | Self::Mismatch(_) | Self::Protocol(_) => false,
+        }
+    }
+
+    /// Whether the connection should be thrown away and made anew.
+    #[must_use]
+    pub fn breaks_connection(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::TimedOut(_))
+    }
+
+    /// Sorts an error of the client into ours. The client's own texts never hold the password; the address is ours.
+    pub(super) fn from_redis(error: &RedisError, at: &str, timeout: Duration) -> Self {
+        let message = error.to_string();
+        let code = error.code().unwrap_or_default();
+        if error.is_timeout() {
+            return Self::TimedOut(timeout);
+        }
+        if matches!(code, "WRONGPASS" | "NOAUTH" | "NOPERM") || error.kind() == ErrorKind::AuthenticationFailed {
+            return Self::Refused { at: at.to_owned(), message };
+        }
+        if message.contains("without any password configured") || message.contains("invalid username-password") {
+            return Self::Refused { at: at.to_owned(), message };
+        }
+        if matches!(
+            code,
+            "LOADING" | "BUSY" | "OOM" | "READONLY" | "MISCONF" | "MASTERDOWN" | "TRYAGAIN" | "NOREPLICAS"
+        ) || message.contains("OOM command not allowed")
+            || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly))
+        {
+            return Self::Busy(message);
+        }
+        if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
+            return Self::Unavailable { at: at.to_owned(), message };
+        }
+        Self::Protocol(message)
+    }
+}

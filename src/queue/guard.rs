@@ -1,0 +1,118 @@
+//! Before anything else: is this a server and a queue that this build and this configuration may use?
+
+use super::client::Connection;
+use super::error::QueueError;
+use super::keys::{FORMAT, Key};
+use crate::model::FieldOrder;
+
+/// The oldest server with every command we use (`HRANDFIELD` in Python DistComp, `ZRANGE` options).
+const OLDEST: (u32, u32) = (6, 2);
+
+/// Who asks: only those that write may record the field order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A worker, submitter or ctl: must agree with the queue's field order, and records it where none is recorded.
+    Write,
+    /// Status: takes the queue's field order as it is.
+    Read,
+}
+
+/// Checks version and layout, and settles the field order.
+///
+/// # Errors
+/// [`QueueError::Unsupported`] for an old server or another layout; [`QueueError::Mismatch`] when field orders disagree or none can be known.
+pub async fn admit(
+    conn: &Connection,
+    configured: Option<FieldOrder>,
+    access: Access,
+) -> Result<FieldOrder, QueueError> {
+    check_version(conn).await?;
+    check_format(conn, access).await?;
+    match access {
+        Access::Read => {
+            let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::FieldOrder))).await?;
+            Ok(recorded.and_then(|order| order.parse().ok()).or(configured).unwrap_or_default())
+        }
+        Access::Write => settle_order(conn, configured).await,
+    }
+}
+
+async fn check_version(conn: &Connection) -> Result<(), QueueError> {
+    let info: String = conn.cmd(redis::cmd("INFO").arg("server")).await?;
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim));
+    // Valkey keeps `redis_version` at 7.2.4 for its clients' sake, which suits us.
+    let Some(version) = field("redis_version") else {
+        return Err(QueueError::Unsupported(format!("the server at {} does not say its version", conn.at())));
+    };
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found < OLDEST {
+        return Err(QueueError::Unsupported(format!(
+            "the server at {} is version {version}; 6.2 or newer, or Valkey, is needed",
+            conn.at()
+        )));
+    }
+    Ok(())
+}
+
+async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueError> {
+    let key = conn.name(Key::Format);
+    if access == Access::Write {
+        let _: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(FORMAT).arg("NX")).await?;
+    }
+    let found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
+    match found {
+        None => Ok(()),
+        Some(found) if found.parse() == Ok(FORMAT) => Ok(()),
+        Some(found) => Err(QueueError::Mismatch(format!(
+            "the queue's layout is version {found}; this build supports {FORMAT}: use the matching release on every node"
+        ))),
+    }
+}
+
+async fn settle_order(conn: &Connection, configured: Option<FieldOrder>) -> Result<FieldOrder, QueueError> {
+    let key = conn.name(Key::FieldOrder);
+    if let Some(recorded) = conn.cmd::<Option<String>>(redis::cmd("GET").arg(&key)).await? {
+        return agree(&key, &recorded, configured);
+    }
+    let order = match configured {
+        Some(order) => order,
+        None if is_used(conn).await? => {
+            return Err(QueueError::Mismatch(format!(
+                "the hashes hold tasks, no field order is recorded in {key}, and task_field_order is not set: set it in conf.json to \
+                 \"prio:mem:cpu\" if Python DistComp wrote them, or to \"mem:cpu:prio\""
+            )));
+        }
+        None => FieldOrder::default(),
+    };
+    let set: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(order.as_str()).arg("NX")).await?;
+    if set.is_some() {
+        return Ok(order);
+    }
+    // Another was quicker.
+    let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
+    agree(&key, &recorded.unwrap_or_default(), Some(order))
+}
+
+fn agree(key: &str, recorded: &str, configured: Option<FieldOrder>) -> Result<FieldOrder, QueueError> {
+    let Ok(order) = recorded.parse::<FieldOrder>() else {
+        return Err(QueueError::Mismatch(format!("{key} holds {recorded:?}, which is no field order")));
+    };
+    match configured {
+        Some(configured) if configured != order => Err(QueueError::Mismatch(format!(
+            "task_field_order is \"{configured}\" here and \"{order}\" in the queue: set it to \"{order}\" in conf.json, or, while no task waits \
+             and no worker runs, change the queue with `redis-cli SET {key} {configured}`"
+        ))),
+        _ => Ok(order),
+    }
+}
+
+async fn is_used(conn: &Connection) -> Result<bool, QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.hlen(conn.name(Key::Todo))
+        .hlen(conn.name(Key::InProgress))
+        .hlen(conn.name(Key::Finished))
+        .hlen(conn.name(Key::Failed));
+    let (todo, in_progress, finished, failed): (u64, u64, u64, u64) = conn.pipe(&pipe).await?;
+    Ok(todo + in_progress + finished + failed > 0)
+}

@@ -1,0 +1,169 @@
+//! Following foreign writes: one bounded step at a time, what is in `todo_tasks` and not in the index is indexed, what is in the index and no longer in
+//! `todo_tasks` is dropped.
+
+use std::time::Duration;
+
+use super::client::{Args, Connection};
+use super::error::QueueError;
+use super::keys::{CLOSE, Key};
+use super::scripts;
+use super::session::{AVOID, Demand, base_score, millis};
+use crate::model::{FailureKind, FieldOrder, TaskLine};
+
+/// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
+const STEP: usize = 256;
+
+/// Where a pass over the queue stands. Kept by the worker that runs it; losing it only restarts the pass.
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    stage: Stage,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Stage {
+    /// Looking in `todo_tasks` for lines that are not indexed.
+    #[default]
+    Begin,
+    Adding {
+        cursor: u64,
+    },
+    /// Looking in the index for lines that are not in `todo_tasks`; the classes still to do.
+    Sweeping {
+        classes: Vec<String>,
+        cursor: String,
+    },
+    Counting,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Lines that were not in the index.
+    pub indexed: u64,
+    /// Lines moved out because they can never run.
+    pub rejected: u64,
+    /// Lines that were in the index and no longer waiting.
+    pub dropped: u64,
+    /// Whether the pass is over.
+    pub is_done: bool,
+}
+
+impl Pass {
+    /// A pass from the beginning.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one bounded step. May be repeated, and run by several workers at once without harm.
+    ///
+    /// # Errors
+    /// Those of any call; the pass can go on afterwards.
+    pub async fn step(&mut self, conn: &Connection, order: FieldOrder) -> Result<Step, QueueError> {
+        match std::mem::take(&mut self.stage) {
+            Stage::Begin => self.add(conn, order, 0).await,
+            Stage::Adding { cursor } => self.add(conn, order, cursor).await,
+            Stage::Sweeping { classes, cursor } => self.sweep(conn, classes, cursor).await,
+            Stage::Counting => {
+                let _: (String, u64) = sweep_call(conn, "=", "0").await?;
+                Ok(Step { is_done: true, ..Step::default() })
+            }
+        }
+    }
+
+    async fn add(&mut self, conn: &Connection, order: FieldOrder, cursor: u64) -> Result<Step, QueueError> {
+        self.stage = Stage::Adding { cursor };
+        let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+            conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Todo)).arg(cursor).arg("COUNT").arg(STEP)).await?;
+        let mut step = Step::default();
+        let mut add = Args::new();
+        add.number(millis(AVOID));
+        let mut reject = Args::new();
+        let (mut to_add, mut to_reject) = (false, false);
+        for (bytes, _) in page {
+            match std::str::from_utf8(&bytes) {
+                Ok(CLOSE) => {}
+                Ok(text) => match TaskLine::parse(text, order) {
+                    Ok(task) => {
+                        to_add = true;
+                        add.text(text).text(Demand::of(&task).class()).number(base_score(task.prio()));
+                    }
+                    Err(error) => {
+                        to_reject = true;
+                        let reason =
+                            serde_json::Value::String(format!("{}: {error}", FailureKind::Invalid)).to_string();
+                        reject.text(text).text("failed").text(reason).text(FailureKind::Invalid.group());
+                    }
+                },
+                Err(_) => {
+                    to_reject = true;
+                    reject.text(&bytes).text("quarantine").text("not UTF-8").text("");
+                }
+            }
+        }
+        if to_add {
+            step.indexed = conn.script(&scripts::INDEX, None, &add).await?;
+        }
+        if to_reject {
+            step.rejected = conn.script(&scripts::REJECT, None, &reject).await?;
+        }
+        self.stage = if next != 0 {
+            Stage::Adding { cursor: next }
+        } else {
+            let mut classes: Vec<String> =
+                conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(-1)).await?;
+            classes.push(String::new());
+            Stage::Sweeping { classes, cursor: "0".to_owned() }
+        };
+        Ok(step)
+    }
+
+    async fn sweep(&mut self, conn: &Connection, mut classes: Vec<String>, cursor: String) -> Result<Step, QueueError> {
+        let Some(class) = classes.last().cloned() else {
+            self.stage = Stage::Counting;
+            return Ok(Step::default());
+        };
+        self.stage = Stage::Sweeping { classes: classes.clone(), cursor: cursor.clone() };
+        let (next, dropped) = sweep_call(conn, &class, &cursor).await?;
+        if next == "0" {
+            classes.pop();
+        }
+        self.stage = if classes.is_empty() { Stage::Counting } else { Stage::Sweeping { classes, cursor: next } };
+        Ok(Step { dropped, ..Step::default() })
+    }
+}
+
+async fn sweep_call(conn: &Connection, class: &str, cursor: &str) -> Result<(String, u64), QueueError> {
+    let mut args = Args::new();
+    args.text(class).text(cursor).number(STEP as u64);
+    conn.script(&scripts::SWEEP, None, &args).await
+}
+
+/// Takes the lock under which one worker at a time runs a pass.
+///
+/// # Errors
+/// Those of any call.
+pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Result<bool, QueueError> {
+    try_lock(conn, Key::ScanLock, holder, for_at_most).await
+}
+
+/// `SET NX PX`, or an extension when the holder is us.
+pub(super) async fn try_lock(
+    conn: &Connection,
+    key: Key,
+    holder: &str,
+    for_at_most: Duration,
+) -> Result<bool, QueueError> {
+    let name = conn.name(key);
+    let set: Option<String> =
+        conn.cmd(redis::cmd("SET").arg(&name).arg(holder).arg("NX").arg("PX").arg(millis(for_at_most))).await?;
+    if set.is_some() {
+        return Ok(true);
+    }
+    let present: Option<String> = conn.cmd(redis::cmd("GET").arg(&name)).await?;
+    if present.as_deref() != Some(holder) {
+        return Ok(false);
+    }
+    let _: i64 = conn.cmd(redis::cmd("PEXPIRE").arg(&name).arg(millis(for_at_most))).await?;
+    Ok(true)
+}

@@ -1,0 +1,325 @@
+//! Reading the queue. [`overview`] costs the same at any depth; [`task`] reads one task.
+
+use std::collections::HashMap;
+
+use super::client::Connection;
+use super::error::QueueError;
+use super::keys::{CLOSE, Key};
+use crate::model::snapshot::{
+    Counts, FailureGroup, Overview, RedisHealth, Reservation, TaskState, TaskView, Totals, WorkerLoad, WorkerProcess,
+    WorkerState, WorkerView,
+};
+use crate::model::{AttemptRecord, TaskId};
+
+/// A worker without a heartbeat for this long is shown as silent.
+const SILENT_AFTER_SECONDS: u64 = 15;
+
+/// The whole queue at a glance, in one round trip.
+///
+/// # Errors
+/// Those of any call.
+pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
+    let mut pipe = redis::pipe();
+    for key in [Key::Todo, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
+        pipe.hlen(conn.name(key));
+    }
+    pipe.hexists(conn.name(Key::Todo), CLOSE);
+    pipe.get(conn.name(Key::Paused));
+    let hashes = [
+        Key::Status,
+        Key::Owner,
+        Key::Load,
+        Key::Workers,
+        Key::Tally,
+        Key::Rate,
+        Key::Groups,
+        Key::Samples,
+        Key::Reserved,
+    ];
+    for key in hashes.into_iter().chain([Key::Blocked, Key::Drain]) {
+        pipe.hgetall(conn.name(key));
+    }
+    pipe.cmd("INFO");
+    pipe.cmd("TIME");
+    let mut replies = Replies(conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter());
+    let (todo, in_progress, finished): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
+    let (failed, quarantined): (u64, u64) = (replies.take()?, replies.take()?);
+    let stopping: bool = replies.take()?;
+    let paused: Option<String> = replies.take()?;
+    let (status, owners, loads, processes) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
+    let (tally, rate, groups, samples) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
+    let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
+    let info: String = replies.take()?;
+    let (now, _): (u64, u64) = replies.take()?;
+    let counts = Counts { todo: todo - u64::from(stopping), in_progress, finished, failed, quarantined };
+    let rate_per_second = rate_over_last_minute(&rate, now);
+    let left = counts.todo + counts.in_progress;
+    let eta_seconds = (rate_per_second > 0.0 && left > 0).then(|| (left as f64 / rate_per_second).ceil() as u64);
+    let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
+    let fenced = workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).sum();
+    let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
+    Ok(Overview {
+        counts,
+        rate_per_second,
+        eta_seconds,
+        failures: top_groups(&groups, &samples, 3),
+        paused,
+        stopping,
+        reservations: reserved
+            .iter()
+            .filter_map(|(class, holder)| {
+                let (worker, _) = holder.rsplit_once('|')?;
+                let (_, line) = blocked.get(class)?.split_once('|')?;
+                Some(Reservation { worker: worker.to_owned(), line: line.to_owned() })
+            })
+            .collect(),
+        totals: Totals {
+            finished: total("finished"),
+            failed: total("failed"),
+            timed_out: total("timed_out"),
+            returned: total("returned"),
+            lost: total("lost"),
+            fenced,
+            invalid: total("invalid"),
+        },
+        redis: health(&info),
+        workers,
+    })
+}
+
+/// The answers to a pipeline, taken in its order.
+struct Replies(std::vec::IntoIter<redis::Value>);
+
+impl Replies {
+    fn take<T: redis::FromRedisValue>(&mut self) -> Result<T, QueueError> {
+        redis::from_redis_value(self.0.next().unwrap_or(redis::Value::Nil))
+            .map_err(|error| QueueError::Protocol(error.to_string()))
+    }
+
+    fn hash(&mut self) -> Result<HashMap<String, String>, QueueError> {
+        self.take()
+    }
+}
+
+/// The groups of failures from their counters, largest first. 0 = all.
+fn top_groups(groups: &HashMap<String, String>, samples: &HashMap<String, String>, limit: usize) -> Vec<FailureGroup> {
+    let mut all: Vec<FailureGroup> = groups
+        .iter()
+        .filter_map(|(kind, count)| {
+            let count = count.parse().ok().filter(|count: &u64| *count > 0)?;
+            let sample = samples.get(kind).cloned().unwrap_or_default();
+            Some(FailureGroup { kind: kind.clone(), count, workers: Vec::new(), sample, reason: String::new() })
+        })
+        .collect();
+    all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
+    if limit > 0 {
+        all.truncate(limit);
+    }
+    all
+}
+
+fn rate_over_last_minute(ring: &HashMap<String, String>, now: u64) -> f64 {
+    let bucket_now = now / 5;
+    // The bucket being filled counts for the part of it that has passed.
+    let span = 55.0 + (now % 5) as f64 + 1.0;
+    let sum: u64 = ring
+        .values()
+        .filter_map(|value| {
+            let (bucket, count) = value.split_once(':')?;
+            let age = bucket_now.checked_sub(bucket.parse().ok()?)?;
+            (age < 12).then(|| count.parse::<u64>().ok())?
+        })
+        .sum();
+    // Younger than a minute: over the time there was something to count.
+    let oldest = ring
+        .values()
+        .filter_map(|value| bucket_now.checked_sub(value.split_once(':')?.0.parse().ok()?))
+        .filter(|age| *age < 12)
+        .max();
+    match oldest {
+        Some(age) if sum > 0 => sum as f64 / span.min(age as f64 * 5.0 + (now % 5) as f64 + 1.0),
+        _ => 0.0,
+    }
+}
+
+fn workers(
+    status: &HashMap<String, String>,
+    owners: &HashMap<String, String>,
+    loads: &HashMap<String, String>,
+    processes: &HashMap<String, String>,
+    tally: &HashMap<String, String>,
+    drains: &HashMap<String, String>,
+    now: u64,
+) -> Vec<WorkerView> {
+    let mut names: Vec<&String> = status.keys().chain(owners.keys()).collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            let figures: Vec<f64> = status
+                .get(name)
+                .map(|text| text.split(':').map(|part| part.parse().unwrap_or(0.0)).collect())
+                .unwrap_or_default();
+            let figure = |i: usize| figures.get(i).copied().unwrap_or(0.0);
+            let age = figures.first().map(|beat| now.saturating_sub(*beat as u64));
+            let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
+            let owner = owners.get(name);
+            let state = match owner {
+                None => WorkerState::Python,
+                Some(owner) if owner.starts_with("!dead:") => WorkerState::Dead,
+                Some(_) if age.is_none_or(|age| age > SILENT_AFTER_SECONDS) => WorkerState::Silent,
+                Some(_) if drains.contains_key(name) => WorkerState::Draining,
+                Some(_) => WorkerState::Live,
+            };
+            WorkerView {
+                name: name.clone(),
+                state,
+                heartbeat_age_seconds: age,
+                cores_used: figure(1),
+                cores_total: figure(2),
+                mem_used_gb: figure(3),
+                mem_total_gb: figure(4),
+                finished: total("finished"),
+                failed: total("failed"),
+                returned: total("returned"),
+                timed_out: total("timed_out"),
+                load: loads.get(name).and_then(|json| serde_json::from_str::<WorkerLoad>(json).ok()),
+                process: processes.get(name).and_then(|json| serde_json::from_str::<WorkerProcess>(json).ok()),
+            }
+        })
+        .collect()
+}
+
+fn health(info: &str) -> RedisHealth {
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
+    };
+    RedisHealth {
+        version: field("redis_version").to_owned(),
+        used_memory: field("used_memory").parse().unwrap_or(0),
+        max_memory: field("maxmemory").parse().unwrap_or(0),
+        eviction_policy: field("maxmemory_policy").to_owned(),
+        append_only: field("aof_enabled") == "1",
+        clients: field("connected_clients").parse().unwrap_or(0),
+    }
+}
+
+/// Just the four counts: what a progress bar asks for several times a second.
+///
+/// # Errors
+/// Those of any call.
+pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
+    let mut pipe = redis::pipe();
+    for key in [Key::Todo, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
+        pipe.hlen(conn.name(key));
+    }
+    pipe.hexists(conn.name(Key::Todo), CLOSE);
+    let (todo, in_progress, finished, failed, quarantined, stopping): (u64, u64, u64, u64, u64, bool) =
+        conn.pipe(&pipe).await?;
+    Ok(Counts { todo: todo - u64::from(stopping), in_progress, finished, failed, quarantined })
+}
+
+/// Where each of some lines is: the states it is in, none for one that is nowhere. One round trip.
+///
+/// # Errors
+/// Those of any call.
+pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskState>>, QueueError> {
+    let mut pipe = redis::pipe();
+    for line in lines {
+        for state in TaskState::ALL {
+            pipe.hexists(conn.name(super::select::key_of(state)), line);
+        }
+    }
+    let there: Vec<bool> = if lines.is_empty() { Vec::new() } else { conn.pipe(&pipe).await? };
+    Ok(there
+        .chunks(TaskState::ALL.len())
+        .map(|flags| {
+            TaskState::ALL.into_iter().zip(flags).filter(|(_, there)| **there).map(|(state, _)| state).collect()
+        })
+        .collect())
+}
+
+/// Everything known about some lines. One round trip.
+///
+/// # Errors
+/// Those of any call.
+pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>, QueueError> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipe = redis::pipe();
+    for line in lines {
+        pipe.hexists(conn.name(Key::Todo), line)
+            .hget(conn.name(Key::InProgress), line)
+            .hget(conn.name(Key::Finished), line)
+            .hget(conn.name(Key::Failed), line)
+            .hget(conn.name(Key::Reason), line)
+            .hget(conn.name(Key::Lost), line)
+            .hget(conn.name(Key::Evidence), TaskId::of(line).to_string());
+    }
+    let values: Vec<redis::Value> = conn.pipe(&pipe).await?;
+    let text = |value: &redis::Value| match value {
+        redis::Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        redis::Value::SimpleString(text) => Some(text.clone()),
+        _ => None,
+    };
+    Ok(lines
+        .iter()
+        .zip(values.chunks(7))
+        .map(|(line, row)| {
+            let is_todo = matches!(row.first(), Some(redis::Value::Int(1) | redis::Value::Boolean(true)));
+            let field = |i: usize| row.get(i).and_then(text);
+            let (worker, result, failed) = (field(1), field(2), field(3));
+            let there = [is_todo, worker.is_some(), result.is_some(), failed.is_some()];
+            TaskView {
+                id: TaskId::of(line).to_string(),
+                line: line.clone(),
+                states: TaskState::ALL
+                    .into_iter()
+                    .zip(there)
+                    .filter(|(_, there)| *there)
+                    .map(|(state, _)| state)
+                    .collect(),
+                worker,
+                result,
+                failed_on: failed
+                    .map(|workers| workers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+                    .unwrap_or_default(),
+                reason: field(4).map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)),
+                lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
+                attempts: field(6)
+                    .map(|records| {
+                        records
+                            .lines()
+                            .filter_map(|json| serde_json::from_str::<AttemptRecord>(json).ok())
+                            .map(Into::into)
+                            .collect()
+                    })
+                    .unwrap_or_default(),
+            }
+        })
+        .collect())
+}
+
+/// The groups that lines of `failed_tasks` belong to, for lines that have one.
+///
+/// # Errors
+/// Those of any call.
+pub async fn failure_kinds(conn: &Connection, lines: &[String]) -> Result<Vec<Option<String>>, QueueError> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Kinds)).arg(lines)).await
+}
+
+/// The lines that are not UTF-8, as lossy text, with their reason. Bounded by `limit`.
+///
+/// # Errors
+/// Those of any call.
+pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String, String)>, QueueError> {
+    let (_, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+        conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Quarantine)).arg(0).arg("COUNT").arg(limit.max(10))).await?;
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(page.iter().take(limit).map(|(line, reason)| (lossy(line), lossy(reason))).collect())
+}

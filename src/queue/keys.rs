@@ -1,0 +1,214 @@
+//! The one home of key names: the six hashes shared with Python DistComp, and ours under `distcomp:`.
+
+use crate::model::WorkerName;
+
+/// The field in `todo_tasks` that tells every worker to stop. Never a task, never counted.
+pub const CLOSE: &str = "WORKER_COMMAND_CLOSE";
+
+/// The version of the layout under `distcomp:` that this build writes, kept in [`Key::Format`].
+pub const FORMAT: u32 = 1;
+
+/// A key of the queue. The order of [`Key::lua`] names is free; each script declares the ones it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// `todo_tasks`: line → `""`.
+    Todo,
+    /// `in_progress_tasks`: line → worker.
+    InProgress,
+    /// `finished_tasks`: line → `WORKER: JSON`.
+    Finished,
+    /// `failed_tasks`: line → `w1,w2,`.
+    Failed,
+    /// `task_fail_reason`: line → JSON string.
+    Reason,
+    /// `worker_status`: worker → `UNIXSECONDS:USEDCORES:TOTALCORES:USEDGB:TOTALGB`.
+    Status,
+    /// String: version of the layout.
+    Format,
+    /// String: the field order in use.
+    FieldOrder,
+    /// String that exists while the queue is paused: who and when.
+    Paused,
+    /// Hash worker → `instance:epoch`, the fence.
+    Owner,
+    /// Hash worker → registration (JSON).
+    Workers,
+    /// Hash worker → load at the last heartbeat (JSON).
+    Load,
+    /// Hash worker → `MEM:CPU` of live workers that take tasks.
+    Capacity,
+    /// Hash worker → when it was asked to drain.
+    Drain,
+    /// Hash of one worker: line → `TOKEN|ATTEMPT|STARTED|SCORE`.
+    Claims,
+    /// Prefix of all [`Key::Claims`].
+    ClaimsOf,
+    /// Hash of one worker: lines it must stop running.
+    Revoked,
+    /// Prefix of all [`Key::Revoked`].
+    RevokedOf,
+    /// Hash line → how often a worker was lost while running it.
+    Lost,
+    /// Hash line → attempts so far, for lines with more than none.
+    Attempts,
+    /// Hash task id → attempts' records, one JSON object a line.
+    Evidence,
+    /// Hash line → reason, for lines that are not UTF-8.
+    Quarantine,
+    /// Hash of counters: `finished`, `failed:WORKER`, ….
+    Tally,
+    /// Hash, a ring of 16 five-second buckets of finished tasks.
+    Rate,
+    /// Hash group of failures → how many lines.
+    Groups,
+    /// Hash group of failures → one line.
+    Samples,
+    /// Hash line → its group of failures.
+    Kinds,
+    /// Prefix of the index.
+    Ready,
+    /// String: last sequence number.
+    Sequence,
+    /// String: lines in the index.
+    Count,
+    /// Sorted set class → best score in it.
+    Heads,
+    /// Hash line → `PHASE|SCORE|CLASS`, for retries.
+    Held,
+    /// Sorted set line → end of its backoff, ms.
+    Delayed,
+    /// Sorted set line → until when failed workers pass it over, ms.
+    Avoided,
+    /// Hash class → `SINCE|LINE`: passed over since.
+    Blocked,
+    /// Hash class → `WORKER|UNTIL`: reserved by.
+    Reserved,
+    /// Hash: state of the background pass over `todo_tasks`.
+    Scan,
+    /// String with an expiry: who scans.
+    ScanLock,
+    /// String with an expiry: who looks for dead workers.
+    ReclaimLock,
+    /// Channel, not a key: `todo` when there is something new, `beat:WORKER` when a worker is wanted.
+    Wake,
+}
+
+impl Key {
+    /// The name of the local variable that holds this key in a script.
+    pub(super) fn lua(self) -> &'static str {
+        match self {
+            Self::Todo => "TODO",
+            Self::InProgress => "INP",
+            Self::Finished => "FINISHED",
+            Self::Failed => "FAILED",
+            Self::Reason => "REASON",
+            Self::Status => "STATUS",
+            Self::Format => "FORMAT",
+            Self::FieldOrder => "FIELD_ORDER",
+            Self::Paused => "PAUSED",
+            Self::Owner => "OWNER",
+            Self::Workers => "WORKERS",
+            Self::Load => "LOAD",
+            Self::Capacity => "CAPACITY",
+            Self::Drain => "DRAIN",
+            Self::Claims => "CLAIMS",
+            Self::ClaimsOf => "CLAIMS_OF",
+            Self::Revoked => "REVOKED",
+            Self::RevokedOf => "REVOKED_OF",
+            Self::Lost => "LOST",
+            Self::Attempts => "ATTEMPTS",
+            Self::Evidence => "EVIDENCE",
+            Self::Quarantine => "QUARANTINE",
+            Self::Tally => "TALLY",
+            Self::Rate => "RATE",
+            Self::Groups => "GROUPS",
+            Self::Samples => "SAMPLES",
+            Self::Kinds => "KINDS",
+            Self::Ready => "READY",
+            Self::Sequence => "SEQ",
+            Self::Count => "COUNT",
+            Self::Heads => "HEADS",
+            Self::Held => "HELD",
+            Self::Delayed => "DELAYED",
+            Self::Avoided => "AVOIDED",
+            Self::Blocked => "BLOCKED",
+            Self::Reserved => "RESERVED",
+            Self::Scan => "SCAN",
+            Self::ScanLock => "SCAN_LOCK",
+            Self::ReclaimLock => "RECLAIM_LOCK",
+            Self::Wake => "WAKE",
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Todo => "todo_tasks",
+            Self::InProgress => "in_progress_tasks",
+            Self::Finished => "finished_tasks",
+            Self::Failed => "failed_tasks",
+            Self::Reason => "task_fail_reason",
+            Self::Status => "worker_status",
+            Self::Format => "distcomp:format",
+            Self::FieldOrder => "distcomp:field_order",
+            Self::Paused => "distcomp:paused",
+            Self::Owner => "distcomp:owner",
+            Self::Workers => "distcomp:workers",
+            Self::Load => "distcomp:load",
+            Self::Capacity => "distcomp:capacity",
+            Self::Drain => "distcomp:drain",
+            Self::Claims | Self::ClaimsOf => "distcomp:claims:",
+            Self::Revoked | Self::RevokedOf => "distcomp:revoked:",
+            Self::Lost => "distcomp:lost",
+            Self::Attempts => "distcomp:attempts",
+            Self::Evidence => "distcomp:evidence",
+            Self::Quarantine => "distcomp:quarantine",
+            Self::Tally => "distcomp:tally",
+            Self::Rate => "distcomp:rate",
+            Self::Groups => "distcomp:failures:groups",
+            Self::Samples => "distcomp:failures:samples",
+            Self::Kinds => "distcomp:failures:kinds",
+            Self::Ready => "distcomp:ready:",
+            Self::Sequence => "distcomp:ready:sequence",
+            Self::Count => "distcomp:ready:count",
+            Self::Heads => "distcomp:ready:heads",
+            Self::Held => "distcomp:ready:held",
+            Self::Delayed => "distcomp:ready:delayed",
+            Self::Avoided => "distcomp:ready:avoided",
+            Self::Blocked => "distcomp:ready:blocked",
+            Self::Reserved => "distcomp:ready:reserved",
+            Self::Scan => "distcomp:ready:scan",
+            Self::ScanLock => "distcomp:ready:scan_lock",
+            Self::ReclaimLock => "distcomp:reclaim_lock",
+            Self::Wake => "distcomp:wake",
+        }
+    }
+}
+
+/// Names of keys under one `redis_key_prefix`.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Keys under `prefix`, which may be empty.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The full name of a key that belongs to no worker in particular.
+    #[must_use]
+    pub fn name(&self, key: Key) -> String {
+        format!("{}{}", self.prefix, key.suffix())
+    }
+
+    /// The full name of a key, a worker's own where [`Key::Claims`] or [`Key::Revoked`] is asked for.
+    #[must_use]
+    pub fn name_for(&self, key: Key, worker: &WorkerName) -> String {
+        match key {
+            Key::Claims | Key::Revoked => format!("{}{}{worker}", self.prefix, key.suffix()),
+            _ => self.name(key),
+        }
+    }
+}

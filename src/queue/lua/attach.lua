@@ -1,0 +1,16 @@
+-- Makes an instance the owner of a worker name, with a new epoch. Called at start and after every reconnect.
+--
+-- ARGV: 1 worker, 2 instance, 3 the owner seen before ("" for none), 4 registration (JSON), 5 capacity "MEM:CPU" or "" when it takes nothing.
+-- Returns: the new epoch, or 0 and the present owner when another instance owns the name.
+-- Keeps: late commands of an older epoch are refused from here on. A name declared dead or free may be taken.
+
+local worker, instance = ARGV[1], ARGV[2]
+local owner = redis.call('HGET', OWNER, worker) or ''
+local holder, epoch = string.match(owner, '^(.*):(%d+)$')
+if owner ~= '' and owner ~= ARGV[3] and holder ~= instance and holder ~= '!dead' then return { 0, owner } end
+local next_epoch = (tonumber(epoch or '0')) + 1
+redis.call('HSET', OWNER, worker, instance .. ':' .. int(next_epoch))
+redis.call('HSET', WORKERS, worker, ARGV[4])
+if ARGV[5] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[5]) else redis.call('HDEL', CAPACITY, worker) end
+if holder ~= instance then redis.call('HDEL', DRAIN, worker) end
+return { next_epoch, owner }

@@ -1,0 +1,250 @@
+-- Claims a batch: the best waiting tasks, in exact order of priority and then submission, that fit the headroom.
+--
+-- ARGV: 1 worker, 2 instance:epoch, 3 token, 4 how many to start now, 5 free bytes, 6 free milli-cores, 7 how many to claim ahead,
+--       8 and 9 the largest demand of one claimed ahead, 10 and 11 what this node has in all, 12 ms after which a silent worker is dead,
+--       13 ms a task may be passed over before a worker reserves for it, 14 ms a failed worker leaves a retry to others,
+--       15 "1" to say whether anything is left that this node could ever run, 16... lines to pass over.
+-- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
+--       ms until the next timer or -1, how many to start now, then line and attempt of each.
+--       state: OK, STOP (the stop command), PAUSED, DRAIN, FENCED.
+-- Keeps: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. Already finished or in progress: dropped
+--       from todo_tasks. Bounded: at most (now + ahead) * 2 + 64 candidates are looked at, and each class once.
+
+local worker, token = ARGV[1], ARGV[3]
+if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
+local want, mem, cpu = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local ahead, ahead_mem, ahead_cpu = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local cap_mem, cap_cpu = tonumber(ARGV[10]), tonumber(ARGV[11])
+local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local skip = {}
+for i = 16, #ARGV do skip[ARGV[i]] = true end
+
+local waiting = redis.call('HLEN', TODO)
+local state = 'OK'
+if waiting > 0 and redis.call('HEXISTS', TODO, CLOSE) == 1 then
+  waiting = waiting - 1
+  state = 'STOP'
+elseif redis.call('EXISTS', PAUSED) == 1 then
+  state = 'PAUSED'
+elseif redis.call('HEXISTS', DRAIN, worker) == 1 then
+  state = 'DRAIN'
+end
+local function indexed() return tonumber(redis.call('GET', COUNT) or '0') end
+if state ~= 'OK' then return { state, waiting, indexed(), waiting > 0 and 1 or 0, '', -1, 0 } end
+
+local now = now_ms()
+index_timers(now, avoid_ms)
+
+-- Live workers of ours that take tasks, read only when a retry of our own failure is met.
+local live
+local function live_workers()
+  if live then return live end
+  live = {}
+  local capacity = redis.call('HGETALL', CAPACITY)
+  for i = 1, #capacity, 2 do
+    local beat = string.match(redis.call('HGET', STATUS, capacity[i]) or '', '^(%d+)')
+    if beat and now - tonumber(beat) * 1000 < dead_ms + 1000 then
+      local m, c = string.match(capacity[i + 1], '^(%d+):(%d+)$')
+      if m then live[#live + 1] = { ',' .. capacity[i] .. ',', tonumber(m), tonumber(c) } end
+    end
+  end
+  return live
+end
+
+-- Whether this worker failed it and another that has not could run it.
+local function leave_to_others(class)
+  if class.workers == '' then return false end
+  local failed = ',' .. class.workers
+  if not string.find(failed, ',' .. worker .. ',', 1, true) then return false end
+  for _, other in ipairs(live_workers()) do
+    if class.mem <= other[2] and class.cpu <= other[3] and not string.find(failed, other[1], 1, true) then return true end
+  end
+  return false
+end
+
+-- The classes in order of their heads, read 64 at a time. HEADS does not change until the end.
+local heads, heads_from, heads_done = {}, 0, false
+local function head_at(i)
+  while i > #heads and not heads_done do
+    local page = redis.call('ZRANGE', HEADS, heads_from, heads_from + 63, 'WITHSCORES')
+    heads_from = heads_from + 64
+    if #page < 128 then heads_done = true end
+    for k = 1, #page, 2 do
+      local m, c, workers = string.match(page[k], '^(%d+):(%d+):(.*)$')
+      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = workers, score = tonumber(page[k + 1]),
+        from = 0, lines = {}, at = 0, taken = {} }
+    end
+  end
+  return heads[i]
+end
+
+-- Moves a class to its next candidate; false when it has none left.
+local function advance(class, n)
+  while true do
+    class.at = class.at + 2
+    if class.at > #class.lines then
+      class.lines = redis.call('ZRANGE', READY .. 'c:' .. class.name, class.from, class.from + n - 1, 'WITHSCORES')
+      class.from = class.from + n
+      class.at = 2
+      if #class.lines == 0 then class.empty = true; return false end
+    end
+    class.line, class.score = class.lines[class.at - 1], tonumber(class.lines[class.at])
+    if not skip[class.line] then return true end
+  end
+end
+
+-- A reservation of ours forbids backfilling: nothing that comes after the reserved task may start before it.
+local limit, reserved = nil, nil
+if redis.call('HLEN', RESERVED) > 0 then
+  local all = redis.call('HGETALL', RESERVED)
+  for i = 1, #all, 2 do
+    local holder, untl = string.match(all[i + 1], '^(.*)|(%d+)$')
+    if tonumber(untl) < now then
+      redis.call('HDEL', RESERVED, all[i])
+    elseif holder == worker then
+      local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
+      if head[1] then
+        reserved = { name = all[i], line = head[1] }
+        limit = tonumber(head[2])
+      else
+        redis.call('HDEL', RESERVED, all[i])
+        redis.call('HDEL', BLOCKED, all[i])
+      end
+    end
+  end
+end
+
+local out, picked, stale, touched, blocked = {}, {}, {}, {}, nil
+local budget = (want + ahead) * 2 + 64
+
+local function pick(count, free_mem, free_cpu, is_now)
+  local open, next_head = {}, 1
+  while count > 0 and budget > 0 do
+    local best
+    for i = #open, 1, -1 do
+      local class = open[i]
+      if class.mem > free_mem or class.cpu > free_cpu then
+        if is_now and (not blocked or class.score < blocked.score) and class.mem <= cap_mem and class.cpu <= cap_cpu then blocked = class end
+        table.remove(open, i)
+      elseif not best or class.score < best.score then
+        best = class
+      end
+    end
+    while true do
+      local class = head_at(next_head)
+      if not class or (best and class.score > best.score) then break end
+      next_head = next_head + 1
+      if not class.empty and not leave_to_others(class) then
+        if class.mem <= free_mem and class.cpu <= free_cpu then
+          if class.at > 0 or advance(class, math.max(4, math.min(count, 64))) then
+            open[#open + 1] = class
+            if not best or class.score < best.score then best = class end
+          end
+        elseif is_now and class.mem <= cap_mem and class.cpu <= cap_cpu and (not blocked or class.score < blocked.score) then
+          blocked = class
+        end
+      end
+    end
+    if not best or (limit and best.score > limit) then return count end
+    budget = budget - 1
+    local line = best.line
+    touched[best.name] = best
+    best.taken[#best.taken + 1] = line
+    if redis.call('HEXISTS', TODO, line) == 0 then
+      -- stale: somebody removed it behind our back
+    elseif redis.call('HEXISTS', INP, line) == 1 or redis.call('HEXISTS', FINISHED, line) == 1 then
+      stale[#stale + 1] = line
+    else
+      out[#out + 1] = line
+      picked[#out] = { best.name, best.score }
+      count = count - 1
+      if is_now then
+        free_mem, free_cpu = free_mem - best.mem, free_cpu - best.cpu
+      end
+    end
+    if not advance(best, 64) then
+      for i = #open, 1, -1 do
+        if open[i] == best then table.remove(open, i) end
+      end
+    end
+  end
+  return count
+end
+
+local started = 0
+if want > 0 then started = want - pick(want, mem, cpu, true) end
+if ahead > 0 and started == want and not limit then pick(ahead, ahead_mem, ahead_cpu, false) end
+
+local reply = { 'OK', 0, 0, 0, '', -1, started }
+if #out > 0 then
+  local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
+  local in_progress, claims = {}, {}
+  for i, line in ipairs(out) do
+    local attempt = (tonumber(attempts[i] or '0') or 0) + 1
+    in_progress[#in_progress + 1] = line
+    in_progress[#in_progress + 1] = worker
+    claims[#claims + 1] = line
+    claims[#claims + 1] = token .. '|' .. int(attempt) .. '|0|' .. int(picked[i][2])
+    reply[#reply + 1] = line
+    reply[#reply + 1] = attempt
+  end
+  bulk('HSET', CLAIMS, claims)
+  bulk('HSET', INP, in_progress)
+  bulk('HDEL', TODO, out)
+end
+if #stale > 0 then bulk('HDEL', TODO, stale) end
+for name, class in pairs(touched) do
+  index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, class.taken)
+  if class.workers ~= '' then
+    bulk('HDEL', HELD, class.taken)
+    bulk('ZREM', AVOIDED, class.taken)
+  end
+  index_head(name)
+end
+index_flush()
+
+-- A task that fits this node but not its headroom, passed over for starve_ms: reserve for it.
+if reserved and touched[reserved.name] then
+  redis.call('HDEL', RESERVED, reserved.name)
+  redis.call('HDEL', BLOCKED, reserved.name)
+  reserved = nil
+end
+if blocked and want > 0 then
+  local line = blocked.line or redis.call('ZRANGE', READY .. 'c:' .. blocked.name, 0, 0)[1]
+  local since, seen = string.match(redis.call('HGET', BLOCKED, blocked.name) or '', '^(%d+)|(.*)$')
+  if line and seen == line then
+    if now - tonumber(since) >= starve_ms then
+      local holder = string.match(redis.call('HGET', RESERVED, blocked.name) or '', '^(.*)|%d+$')
+      if not holder or holder == worker then
+        redis.call('HSET', RESERVED, blocked.name, worker .. '|' .. int(now + math.max(dead_ms, 15000)))
+        reserved = { line = line }
+      end
+    end
+  elseif line then
+    redis.call('HSET', BLOCKED, blocked.name, int(now) .. '|' .. line)
+  end
+end
+if reserved then reply[5] = reserved.line end
+
+reply[2] = waiting - #out - #stale
+reply[3] = indexed()
+if ARGV[15] == '1' then
+  local could = redis.call('HLEN', HELD) > 0
+  local i = 1
+  while not could do
+    local class = head_at(i)
+    if not class then break end
+    could = class.mem <= cap_mem and class.cpu <= cap_cpu
+      and redis.call('EXISTS', READY .. 'c:' .. class.name) == 1
+    i = i + 1
+  end
+  reply[4] = could and 1 or 0
+end
+for _, timers in ipairs { DELAYED, AVOIDED } do
+  local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
+  if first then
+    local wait = math.max(0, tonumber(first) - now)
+    if reply[6] < 0 or wait < reply[6] then reply[6] = wait end
+  end
+end
+return reply

@@ -1,0 +1,182 @@
+-- Shared by every script. The header that Rust puts before this file binds the names of the keys the script declares
+-- (TODO, INP, ...); a name that a script did not declare is an error when it is used, never a silent nil.
+--
+-- The index. A class is a demand and, for retries, the set of workers that failed it: "MEM:CPU:w1,w2,". Each class has a sorted set
+-- READY .. "c:" .. class; HEADS holds the best score of every class that is not empty. Smaller scores run first:
+-- (65535 - priority) * 2^37 + sequence, exact in the 53 bits of a double. HELD holds the lines of retries: "D" waits for its backoff outside
+-- any class until its time in DELAYED, "X" stands in a class that some workers pass over until its time in AVOIDED. COUNT is how many lines
+-- the index holds.
+-- Class keys cannot be declared beforehand; they all begin with READY, which is declared.
+
+local CLOSE = 'WORKER_COMMAND_CLOSE'
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function int(n) return string.format('%.0f', n) end
+
+-- Calls a variadic command with at most 500 arguments at a time; returns the sum of the replies.
+local function bulk(command, key, args)
+  local sum = 0
+  for i = 1, #args, 500 do
+    sum = sum + redis.call(command, key, unpack(args, i, math.min(i + 499, #args)))
+  end
+  return sum
+end
+
+local index_delta = 0
+
+local function index_flush()
+  if index_delta ~= 0 then
+    redis.call('INCRBY', COUNT, int(index_delta))
+    index_delta = 0
+  end
+end
+
+-- Puts a line into a class, unless it stands there.
+local function index_put(class, line, score)
+  if redis.call('ZADD', READY .. 'c:' .. class, 'NX', score, line) == 1 then index_delta = index_delta + 1 end
+  local head = redis.call('ZSCORE', HEADS, class)
+  if not head or tonumber(score) < tonumber(head) then redis.call('ZADD', HEADS, score, class) end
+end
+
+-- Makes HEADS true for one class after lines were taken from it.
+local function index_head(class)
+  local head = redis.call('ZRANGE', READY .. 'c:' .. class, 0, 0, 'WITHSCORES')
+  if head[1] then redis.call('ZADD', HEADS, head[2], class) else redis.call('ZREM', HEADS, class) end
+end
+
+local function index_remove(class, line)
+  if redis.call('ZREM', READY .. 'c:' .. class, line) == 1 then
+    index_delta = index_delta - 1
+    index_head(class)
+  end
+end
+
+-- HELD[line] = PHASE|SCORE|CLASS. The class may hold no "|".
+local function held_parts(value) return string.match(value, '^(%a)|([^|]*)|(.*)$') end
+
+-- Takes a line out of the index wherever it stands; base is its class without excluded workers.
+local function index_forget(base, line)
+  local held = redis.call('HGET', HELD, line)
+  if held then
+    local phase, _, class = held_parts(held)
+    if phase == 'X' then index_remove(class, line) else index_delta = index_delta - 1 end
+    redis.call('HDEL', HELD, line)
+    redis.call('ZREM', DELAYED, line)
+    redis.call('ZREM', AVOIDED, line)
+  end
+  index_remove(base, line)
+end
+
+-- "w1,w2,w1," -> "w1,w2,", sorted, so that equal sets are one class.
+local function worker_set(workers)
+  local seen, list = {}, {}
+  for name in string.gmatch(workers, '([^,|]+),') do
+    if not seen[name] then seen[name] = true; list[#list + 1] = name end
+  end
+  table.sort(list)
+  if #list == 0 then return '' end
+  return table.concat(list, ',') .. ','
+end
+
+-- Indexes a line that some workers have failed: they pass it over for avoid_ms, after a backoff of delay_ms.
+local function index_retry(base, line, score, workers, now, delay_ms, avoid_ms)
+  local class = base .. worker_set(workers)
+  if redis.call('HEXISTS', HELD, line) == 1 then return end
+  if delay_ms > 0 then
+    redis.call('HSET', HELD, line, 'D|' .. score .. '|' .. class)
+    redis.call('ZADD', DELAYED, int(now + delay_ms), line)
+    index_delta = index_delta + 1
+  elseif class == base then
+    index_put(base, line, score)
+  else
+    redis.call('HSET', HELD, line, 'X|' .. score .. '|' .. class)
+    redis.call('ZADD', AVOIDED, int(now + avoid_ms), line)
+    index_put(class, line, score)
+  end
+end
+
+-- Moves lines whose time has come: out of their backoff, or out of the class that some workers pass over. At most 32 of each a call.
+local function index_timers(now, avoid_ms)
+  for _, timers in ipairs { DELAYED, AVOIDED } do
+    for _, line in ipairs(redis.call('ZRANGEBYSCORE', timers, '-inf', int(now), 'LIMIT', 0, 32)) do
+      local held = redis.call('HGET', HELD, line)
+      redis.call('ZREM', timers, line)
+      if held then
+        redis.call('HDEL', HELD, line)
+        local phase, score, class = held_parts(held)
+        if phase == 'D' then index_delta = index_delta - 1 else index_remove(class, line) end
+        if redis.call('HEXISTS', TODO, line) == 1 then
+          local mem, cpu, workers = string.match(class, '^(%d+):(%d+):(.*)$')
+          local base = mem .. ':' .. cpu .. ':'
+          if phase == 'D' then index_retry(base, line, score, workers, now, 0, avoid_ms) else index_put(base, line, score) end
+        end
+      end
+    end
+  end
+end
+
+-- The next n sequence numbers; returns the first.
+local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
+
+-- CLAIMS[line] = TOKEN|ATTEMPT|STARTED|SCORE
+local function claim_parts(value) return string.match(value, '^([^|]*)|(%d+)|(%d)|(.*)$') end
+
+local function is_owner(worker, instance) return redis.call('HGET', OWNER, worker) == instance end
+
+-- Counts one failure of a group, so that an overview needs no scan.
+local function group_put(line, group)
+  local old = redis.call('HGET', KINDS, line)
+  if old == group then return end
+  if old then redis.call('HINCRBY', GROUPS, old, -1) end
+  redis.call('HSET', KINDS, line, group)
+  if redis.call('HINCRBY', GROUPS, group, 1) == 1 or redis.call('HEXISTS', SAMPLES, group) == 0 then
+    redis.call('HSET', SAMPLES, group, line)
+  end
+end
+
+local function group_drop(line)
+  local old = redis.call('HGET', KINDS, line)
+  if not old then return end
+  redis.call('HDEL', KINDS, line)
+  if redis.call('HINCRBY', GROUPS, old, -1) <= 0 then
+    redis.call('HDEL', GROUPS, old)
+    redis.call('HDEL', SAMPLES, old)
+  end
+end
+
+-- Forgets that a line ever failed.
+local function failure_clear(line)
+  redis.call('HDEL', FAILED, line)
+  redis.call('HDEL', REASON, line)
+  group_drop(line)
+end
+
+-- Appends an attempt's record, one JSON object a line, keeping the last 32.
+local function evidence_add(id, record)
+  local old = redis.call('HGET', EVIDENCE, id)
+  if old then
+    local _, count = string.gsub(old, '\n', '\n')
+    if count >= 31 then old = string.sub(old, (string.find(old, '\n', 1, true)) + 1) end
+    record = old .. '\n' .. record
+  end
+  redis.call('HSET', EVIDENCE, id, record)
+end
+
+-- RATE is a ring of 16 five-second buckets: field = bucket % 16, value = BUCKET:COUNT.
+local function rate_add(now, n)
+  local bucket = math.floor(now / 5000)
+  local field = int(bucket % 16)
+  local old = redis.call('HGET', RATE, field)
+  local at, count = string.match(old or '', '^(%d+):(%d+)$')
+  if at and tonumber(at) == bucket then n = n + tonumber(count) end
+  redis.call('HSET', RATE, field, int(bucket) .. ':' .. int(n))
+end
+
+local function count_commas(text)
+  local _, n = string.gsub(text, ',', '')
+  return n
+end

@@ -1,0 +1,84 @@
+-- An operator's change to lines, wherever they are.
+--
+-- ARGV: 1 "requeue", "cancel" or "purge", 2 the state they were selected in ("todo", "in_progress", "finished", "failed", or "" for any),
+--       then for each line five: line, task id, class "MEM:CPU:" ("" when the line is not a task), score without sequence, record of the cancellation.
+-- Returns: how many were changed, how many of those were running.
+-- Keeps: what is added is added first. A running task's worker is told through REVOKED_OF .. worker and a message; its result is refused from here on.
+--       A line that left the state it was selected in is passed over.
+
+local op, selected = ARGV[1], ARGV[2]
+local changed, running = 0, 0
+
+local function revoke(worker, line)
+  local claims = CLAIMS_OF .. worker
+  if redis.call('HEXISTS', claims, line) == 1 then
+    if op ~= 'purge' then
+      redis.call('HSET', REVOKED_OF .. worker, line, '1')
+    else
+      redis.pcall('HSET', REVOKED_OF .. worker, line, '1')
+    end
+    redis.call('HDEL', claims, line)
+  end
+  redis.call('HDEL', INP, line)
+  redis.call('PUBLISH', WAKE, 'beat:' .. worker)
+  running = running + 1
+end
+
+for i = 3, #ARGV, 5 do
+  local line, id, class = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local worker = redis.call('HGET', INP, line)
+  local is_todo = redis.call('HEXISTS', TODO, line) == 1
+  local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
+  local is_failed = redis.call('HEXISTS', FAILED, line) == 1
+  local is_selected = selected == ''
+    or (selected == 'todo' and is_todo) or (selected == 'in_progress' and worker)
+    or (selected == 'finished' and is_finished) or (selected == 'failed' and is_failed)
+  if line == CLOSE then
+    is_selected = false
+  end
+  if is_selected and op == 'requeue' then
+    if class ~= '' and (worker or is_finished or is_failed) then
+      if not is_todo then
+        redis.call('HSET', TODO, line, '')
+        index_forget(class, line)
+        index_put(class, line, int(tonumber(ARGV[i + 3]) + sequence(1)))
+      elseif is_failed then
+        -- Its failures are forgotten: it leaves the class that some workers pass over.
+        index_forget(class, line)
+        index_put(class, line, int(tonumber(ARGV[i + 3]) + sequence(1)))
+      end
+      local past = redis.call('HGET', EVIDENCE, id)
+      if past then redis.call('HSET', ATTEMPTS, line, select(2, string.gsub(past, '\n', '\n')) + 1) end
+      redis.call('HDEL', LOST, line)
+      if worker then revoke(worker, line) end
+      if is_finished then redis.call('HDEL', FINISHED, line) end
+      if is_failed then failure_clear(line) end
+      changed = changed + 1
+    end
+  elseif is_selected and op == 'cancel' then
+    if is_todo or worker then
+      redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
+      redis.call('HSET', REASON, line, '"cancelled"')
+      group_put(line, 'cancelled')
+      evidence_add(id, ARGV[i + 4])
+      redis.call('HDEL', ATTEMPTS, line)
+      redis.call('HDEL', LOST, line)
+      if worker then revoke(worker, line) end
+      if is_todo then
+        if class ~= '' then index_forget(class, line) end
+        redis.call('HDEL', TODO, line)
+      end
+      changed = changed + 1
+    end
+  elseif is_selected and op == 'purge' then
+    if worker then revoke(worker, line) end
+    if is_todo and class ~= '' then index_forget(class, line) end
+    group_drop(line)
+    for _, key in ipairs { TODO, FINISHED, FAILED, REASON, LOST, ATTEMPTS, QUARANTINE } do redis.call('HDEL', key, line) end
+    redis.call('HDEL', EVIDENCE, id)
+    changed = changed + 1
+  end
+end
+index_flush()
+if op == 'requeue' and changed > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+return { changed, running }

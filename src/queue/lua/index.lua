@@ -1,0 +1,27 @@
+-- Indexes lines found in todo_tasks that a Python manager or a person may have written there.
+--
+-- ARGV: 1 ms a failed worker leaves a retry to others, then for each line three: line, class "MEM:CPU:", score without sequence.
+-- Returns: how many were not in the index.
+
+local added = 0
+local now = now_ms()
+local heads = {}
+for i = 2, #ARGV, 3 do
+  local line, class = ARGV[i], ARGV[i + 1]
+  if redis.call('HEXISTS', TODO, line) == 1 and redis.call('HEXISTS', HELD, line) == 0 then
+    if redis.call('ZSCORE', READY .. 'c:' .. class, line) then
+      heads[class] = true
+    else
+      local score = int(tonumber(ARGV[i + 2]) + sequence(1))
+      local workers = redis.call('HGET', FAILED, line)
+      if workers then index_retry(class, line, score, workers, now, 0, tonumber(ARGV[1])) else index_put(class, line, score) end
+      added = added + 1
+    end
+  end
+end
+for class in pairs(heads) do
+  if not redis.call('ZSCORE', HEADS, class) then index_head(class) end
+end
+index_flush()
+if added > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+return added

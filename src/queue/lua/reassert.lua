@@ -1,0 +1,36 @@
+-- After a reconnect, and in the periodic audit: says which of the lines a worker runs are still its own.
+--
+-- ARGV: 1 worker, 2 instance:epoch, 3 "1" when Redis may have lost data, then for each line four: line, token, attempt, class "MEM:CPU:".
+-- Returns: OK or FENCED, then for each line ok (its own), back (it was in todo; taken again) or kill.
+-- Keeps: claims and in_progress_tasks are written before a line leaves todo_tasks.
+
+local worker = ARGV[1]
+if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
+local reply = { 'OK' }
+local function hold(line, token, attempt, score)
+  redis.call('HSET', CLAIMS, line, token .. '|' .. attempt .. '|1|' .. score)
+  redis.call('HSET', INP, line, worker)
+end
+for i = 4, #ARGV, 4 do
+  local line, token, attempt, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local owner = redis.call('HGET', INP, line)
+  local answer = 'kill'
+  if owner == worker then
+    local held, _, _, score = claim_parts(redis.call('HGET', CLAIMS, line) or '|0|0|0')
+    if held ~= token then hold(line, token, attempt, score == '0' and int(sequence(1)) or score) end
+    answer = 'ok'
+  elseif owner then
+    answer = 'kill'
+  elseif redis.call('HEXISTS', TODO, line) == 1 then
+    hold(line, token, attempt, int(sequence(1)))
+    redis.call('HDEL', TODO, line)
+    index_forget(class, line)
+    answer = 'back'
+  elseif ARGV[3] == '1' and redis.call('HEXISTS', FINISHED, line) == 0 then
+    hold(line, token, attempt, int(sequence(1)))
+    answer = 'ok'
+  end
+  reply[#reply + 1] = answer
+end
+index_flush()
+return reply

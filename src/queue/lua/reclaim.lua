@@ -1,0 +1,66 @@
+-- Takes over lines that are in progress under one worker's name: a dead worker's, our own from before a restart, or any by an operator's order.
+--
+-- ARGV: 1 the worker, 2 mode: "lease" (only when its heartbeat is older than 3 ms), "own" (4 must own the name), "operator" (no question asked),
+--       3 ms, 4 instance:epoch for "own", 5 max_lost_per_task, 6 ms a failed worker leaves a retry to others,
+--       then for each line five: line, task id, class "MEM:CPU:", score without sequence, record of the lost attempt.
+-- Returns: OK or ALIVE or FENCED, lines back in todo, lines failed, lines that were not its own any more.
+-- Keeps: the dead worker is fenced before its first line moves; a line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks.
+--       An attempt that had started is a loss; at the max_lost_per_task-th the task fails. 0 = at the first.
+
+local dead, mode = ARGV[1], ARGV[2]
+local now = now_ms()
+local owner = redis.call('HGET', OWNER, dead) or ''
+if mode == 'own' then
+  if owner ~= ARGV[4] then return { 'FENCED', 0, 0, 0 } end
+else
+  local beat = string.match(redis.call('HGET', STATUS, dead) or '', '^(%d+)')
+  if mode == 'lease' and beat and now - tonumber(beat) * 1000 < tonumber(ARGV[3]) then return { 'ALIVE', 0, 0, 0 } end
+  local holder, epoch = string.match(owner, '^(.*):(%d+)$')
+  if holder and holder ~= '!dead' then redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1)) end
+  redis.call('HDEL', CAPACITY, dead)
+end
+local max_lost, avoid_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
+local moved, failed, foreign = 0, 0, 0
+for i = 7, #ARGV, 5 do
+  local line, id, class, base = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local claim = redis.call('HGET', CLAIMS, line)
+  if redis.call('HGET', INP, line) ~= dead then
+    foreign = foreign + 1
+  else
+    local started, score, attempt = '0', nil, 1
+    if claim then
+      local _, n, s, kept = claim_parts(claim)
+      attempt, started, score = tonumber(n), s, kept
+    end
+    local losses = 0
+    if started == '1' then
+      losses = redis.call('HINCRBY', LOST, line, 1)
+      evidence_add(id, ARGV[i + 4])
+      redis.call('HSET', ATTEMPTS, line, attempt)
+      redis.call('HINCRBY', TALLY, 'lost', 1)
+    end
+    if redis.call('HEXISTS', FINISHED, line) == 1 then
+      moved = moved + 1
+    elseif losses > 0 and losses >= max_lost then
+      local times = losses == 1 and 'once' or losses .. ' times'
+      redis.call('HSET', FAILED, line, (redis.call('HGET', FAILED, line) or '') .. dead .. ',')
+      redis.call('HSET', REASON, line, '"worker lost ' .. times .. ' while running this task"')
+      group_put(line, 'worker lost')
+      redis.call('HDEL', ATTEMPTS, line)
+      redis.call('HDEL', LOST, line)
+      redis.call('HINCRBY', TALLY, 'failed', 1)
+      failed = failed + 1
+    else
+      redis.call('HSET', TODO, line, '')
+      score = score or int(tonumber(base) + sequence(1))
+      local workers = redis.call('HGET', FAILED, line)
+      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_put(class, line, score) end
+      moved = moved + 1
+    end
+    redis.call('HDEL', INP, line)
+  end
+  redis.call('HDEL', CLAIMS, line)
+end
+index_flush()
+if moved > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+return { 'OK', moved, failed, foreign }

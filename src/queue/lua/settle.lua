@@ -1,0 +1,121 @@
+-- Settles a batch of claims.
+--
+-- ARGV: 1 worker, 2 instance:epoch, 3 max_retry_per_task, 4 ms a failed worker leaves a retry to others, 5 "1" to keep a result whose line is nowhere
+--       (after Redis lost data), then for each claim nine: operation, line, token, task id, value, record, class, backoff ms, group.
+--       operation: F finished (value for finished_tasks), X failed (value for task_fail_reason), I refused for ever (the same), R returned.
+--       record is the attempt's evidence, "" for one that never started; class is "MEM:CPU:".
+-- Returns: for each claim ok, retry, final, late (the line was back in todo and nobody had claimed it), dup (settled before), lost (another's
+--       now) or gone (nobody's now); or FENCED alone.
+-- Keeps: what is added is added before in_progress_tasks lets go. Repeating the call is safe: a settled claim answers dup.
+
+local worker = ARGV[1]
+if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
+local max_retry, avoid_ms, force = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
+local now = now_ms()
+local replies, counts, wake = {}, {}, false
+local has_failures = redis.call('HLEN', FAILED) > 0
+local finished, in_progress_done = {}, {}
+
+local function count(what)
+  counts[what] = (counts[what] or 0) + 1
+end
+
+local function release(line)
+  redis.call('HDEL', INP, line)
+  redis.call('HDEL', CLAIMS, line)
+end
+
+for i = 6, #ARGV, 9 do
+  local op, line, token, id, value, record, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
+  local owner, claim, answer = redis.call('HGET', INP, line), nil, nil
+  local attempt, score = 1, nil
+  if owner == worker then
+    claim = redis.call('HGET', CLAIMS, line)
+    if claim then
+      local held_token, n, _, s = claim_parts(claim)
+      if held_token == token then attempt, score = tonumber(n), s else answer = 'lost' end
+    end
+  elseif owner then
+    answer = 'lost'
+  else
+    local past = redis.call('HGET', EVIDENCE, id)
+    if record ~= '' and past and string.find(past, record, 1, true) then
+      answer = 'dup'
+    elseif op == 'F' and redis.call('HEXISTS', TODO, line) == 1 then
+      answer = 'late'
+      attempt = 2
+    elseif op == 'F' and force and redis.call('HEXISTS', FINISHED, line) == 0 then
+      attempt = 2
+    else
+      answer = 'gone'
+    end
+  end
+
+  if answer == nil or answer == 'late' then
+    if op == 'F' then
+      redis.call('HSET', FINISHED, line, value)
+      if attempt > 1 then
+        evidence_add(id, record)
+        redis.call('HDEL', ATTEMPTS, line)
+        redis.call('HDEL', LOST, line)
+      else
+        redis.call('HSET', EVIDENCE, id, record)
+      end
+      if answer == 'late' then
+        redis.call('HDEL', TODO, line)
+        index_forget(class, line)
+      end
+      if has_failures and redis.call('HEXISTS', FAILED, line) == 1 then failure_clear(line) end
+      finished[#finished + 1] = line
+      count('finished')
+      answer = answer or 'ok'
+    elseif op == 'R' then
+      score = score or int(sequence(1))
+      redis.call('HSET', TODO, line, '')
+      index_put(class, line, score)
+      if record ~= '' then
+        evidence_add(id, record)
+        redis.call('HSET', ATTEMPTS, line, attempt)
+        count('returned')
+      end
+      release(line)
+      wake = true
+      answer = 'ok'
+    else
+      local workers = (redis.call('HGET', FAILED, line) or '') .. worker .. ','
+      redis.call('HSET', FAILED, line, workers)
+      redis.call('HSET', REASON, line, value)
+      group_put(line, ARGV[i + 8])
+      has_failures = true
+      if record ~= '' then evidence_add(id, record) end
+      redis.call('HSET', ATTEMPTS, line, attempt)
+      count('failed')
+      if ARGV[i + 8] == 'timed out' then count('timed_out') end
+      if op == 'X' and count_commas(workers) < max_retry then
+        redis.call('HSET', TODO, line, '')
+        index_retry(class, line, score or int(sequence(1)), workers, now, tonumber(ARGV[i + 7]), avoid_ms)
+        wake = true
+        answer = 'retry'
+      else
+        redis.call('HDEL', ATTEMPTS, line)
+        redis.call('HDEL', LOST, line)
+        answer = 'final'
+      end
+      release(line)
+    end
+  end
+  replies[#replies + 1] = answer
+end
+
+if #finished > 0 then
+  bulk('HDEL', INP, finished)
+  bulk('HDEL', CLAIMS, finished)
+  rate_add(now, #finished)
+end
+for what, n in pairs(counts) do
+  redis.call('HINCRBY', TALLY, what, n)
+  redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)
+end
+index_flush()
+if wake then redis.call('PUBLISH', WAKE, 'todo') end
+return replies

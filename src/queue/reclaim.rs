@@ -1,0 +1,218 @@
+//! Who owns a worker's name, and taking over the lines of a worker that is dead.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::client::{Args, Connection};
+use super::error::QueueError;
+use super::keys::Key;
+use super::scripts;
+use super::session::{AVOID, Demand, Registration, base_score, millis};
+use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
+
+/// How many lines one call moves at most.
+pub const BATCH: usize = 100;
+
+/// Who holds a name, as far as Redis knows.
+#[derive(Clone, Debug, Default)]
+pub struct Owner {
+    /// `instance:epoch`, `!dead:epoch` for one declared dead, `None` for none of ours.
+    pub fence: Option<String>,
+    /// What it says of itself.
+    pub registration: Option<Registration>,
+    /// Its last heartbeat, seconds since the epoch by the server's clock (a Python worker's: by its own).
+    pub beat: Option<u64>,
+    /// The server's clock, seconds since the epoch.
+    pub now: u64,
+}
+
+/// Reads who holds a name. Constant cost.
+///
+/// # Errors
+/// Those of any call.
+pub async fn owner(conn: &Connection, worker: &WorkerName) -> Result<Owner, QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.hget(conn.name(Key::Owner), worker.as_str())
+        .hget(conn.name(Key::Workers), worker.as_str())
+        .hget(conn.name(Key::Status), worker.as_str())
+        .cmd("TIME");
+    let (fence, registration, status, (now, _)): (Option<String>, Option<String>, Option<String>, (u64, u64)) =
+        conn.pipe(&pipe).await?;
+    Ok(Owner {
+        fence,
+        registration: registration.and_then(|json| serde_json::from_str(&json).ok()),
+        beat: status.and_then(|status| status.split(':').next().and_then(|beat| beat.parse().ok())),
+        now,
+    })
+}
+
+/// In whose right lines are taken over.
+#[derive(Clone, Copy, Debug)]
+pub enum Authority<'a> {
+    /// Any worker's, once the lease has run out: no heartbeat for this long.
+    Lease(Duration),
+    /// Our own name's, from before a restart; the fence is ours.
+    Owner(&'a str),
+    /// An operator's order.
+    Operator,
+}
+
+/// A line in progress under a name that will not settle it.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// The line.
+    pub line: String,
+    /// Its demand and priority; `None` for a line that is not a task.
+    pub task: Option<(Demand, u16)>,
+    /// Attempt number, where a claim says it.
+    pub attempt: u32,
+}
+
+/// What a take-over did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Back in `todo_tasks`.
+    pub returned: u64,
+    /// Failed for too many losses.
+    pub failed: u64,
+    /// Whether the worker turned out to be alive; nothing was done then.
+    pub is_alive: bool,
+}
+
+/// Lines that Redis holds in progress under a name: first those with a claim of ours, at most [`BATCH`].
+///
+/// # Errors
+/// Those of any call.
+pub async fn orphans(conn: &Connection, worker: &WorkerName, order: FieldOrder) -> Result<Vec<Orphan>, QueueError> {
+    let key = conn.keys().name_for(Key::Claims, worker);
+    let mut cursor = 0_u64;
+    let mut found = Vec::new();
+    loop {
+        let (next, page): (u64, Vec<(String, String)>) =
+            conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(BATCH)).await?;
+        for (line, claim) in page {
+            let attempt = claim.split('|').nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
+            found.push(orphan(line, attempt, order));
+        }
+        if next == 0 || found.len() >= BATCH {
+            found.truncate(BATCH);
+            return Ok(found);
+        }
+        cursor = next;
+    }
+}
+
+/// Lines in `in_progress_tasks` under a name, whoever put them there: one bounded step of a scan.
+///
+/// # Errors
+/// Those of any call.
+pub async fn scan_in_progress(
+    conn: &Connection,
+    cursor: u64,
+    wanted: impl Fn(&str) -> bool,
+    order: FieldOrder,
+) -> Result<(u64, Vec<(String, Orphan)>), QueueError> {
+    let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+        conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(500)).await?;
+    let found = page
+        .into_iter()
+        .filter_map(|(line, worker)| {
+            let worker = String::from_utf8(worker).ok().filter(|worker| wanted(worker))?;
+            Some((worker, orphan(String::from_utf8(line).ok()?, 1, order)))
+        })
+        .collect();
+    Ok((next, found))
+}
+
+fn orphan(line: String, attempt: u32, order: FieldOrder) -> Orphan {
+    let task = TaskLine::parse(&line, order).ok().map(|task| (Demand::of(&task), task.prio()));
+    Orphan { line, task, attempt }
+}
+
+/// Takes lines over: back to `todo_tasks` with no failure counted; a started attempt is a loss, and at the `max_lost`-th the task fails.
+///
+/// Atomic for the call; at most [`BATCH`] lines. May be repeated.
+///
+/// # Errors
+/// Those of any call; [`QueueError::Fenced`] when the name is no longer ours.
+pub async fn reclaim_lines(
+    conn: &Connection,
+    worker: &WorkerName,
+    authority: Authority<'_>,
+    lines: &[Orphan],
+    max_lost: u32,
+) -> Result<Reclaimed, QueueError> {
+    let (mode, lease, fence) = match authority {
+        Authority::Lease(dead_after) => ("lease", millis(dead_after), ""),
+        Authority::Owner(fence) => ("own", 0, fence),
+        Authority::Operator => ("operator", 0, ""),
+    };
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+    let mut args = Args::new();
+    args.text(worker.as_str()).text(mode).number(lease).text(fence).number(max_lost).number(millis(AVOID));
+    for orphan in lines.iter().take(BATCH) {
+        let record = AttemptRecord {
+            attempt: orphan.attempt,
+            worker: worker.clone(),
+            start_ms: None,
+            end_ms: now_ms,
+            end: AttemptEnd::Lost,
+            peak_bytes: None,
+            peak_source: None,
+            stdout_tail: String::new(),
+            stderr_tail: String::new(),
+            token: String::new(),
+        };
+        let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
+        // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
+        let (class, base) =
+            orphan.task.map_or_else(|| ("0:0:".to_owned(), 0), |(demand, prio)| (demand.class(), base_score(prio)));
+        args.text(&orphan.line).text(TaskId::of(&orphan.line).to_string()).text(class).number(base).text(record);
+    }
+    let (state, returned, failed, _): (String, u64, u64, u64) =
+        conn.script(&scripts::RECLAIM, Some(worker), &args).await?;
+    match state.as_str() {
+        "OK" => Ok(Reclaimed { returned, failed, is_alive: false }),
+        "ALIVE" => Ok(Reclaimed { is_alive: true, ..Reclaimed::default() }),
+        _ => Err(QueueError::Fenced),
+    }
+}
+
+/// Removes the last traces of a worker that was declared dead and holds nothing.
+///
+/// # Errors
+/// Those of any call.
+pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueError> {
+    let mut args = Args::new();
+    args.text(worker.as_str());
+    let gone: u64 = conn.script(&scripts::BURY, Some(worker), &args).await?;
+    Ok(gone == 1)
+}
+
+/// Our workers whose heartbeat is older than `dead_after`, or missing. Cost grows with the number of workers alone.
+///
+/// # Errors
+/// Those of any call.
+pub async fn silent_workers(conn: &Connection, dead_after: Duration) -> Result<Vec<WorkerName>, QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status)).cmd("TIME");
+    let (owners, status, (now, _)): (Vec<(String, String)>, std::collections::HashMap<String, String>, (u64, u64)) =
+        conn.pipe(&pipe).await?;
+    let is_silent = |worker: &str| {
+        let beat =
+            status.get(worker).and_then(|status| status.split(':').next()).and_then(|beat| beat.parse::<u64>().ok());
+        beat.is_none_or(|beat| Duration::from_secs(now.saturating_sub(beat)) >= dead_after)
+    };
+    Ok(owners
+        .into_iter()
+        .filter(|(worker, _)| is_silent(worker))
+        .filter_map(|(worker, _)| worker.parse().ok())
+        .collect())
+}
+
+/// Takes the lock under which one worker at a time looks for dead ones.
+///
+/// # Errors
+/// Those of any call.
+pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Result<bool, QueueError> {
+    super::index::try_lock(conn, Key::ReclaimLock, holder, for_at_most).await
+}

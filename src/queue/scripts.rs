@@ -1,0 +1,71 @@
+//! The scripts: what each is made of, which keys it declares, and how it is called.
+
+use std::sync::LazyLock;
+
+use super::keys::Key;
+
+/// One script: its keys in the order in which they are passed, and its text.
+pub(super) struct ScriptDef {
+    pub(super) keys: &'static [Key],
+    pub(super) script: redis::Script,
+    pub(super) text: String,
+}
+
+impl ScriptDef {
+    /// Binds the declared keys to local names and puts the shared functions before the body.
+    fn new(keys: &'static [Key], body: &str) -> Self {
+        let names: Vec<&str> = keys.iter().map(|key| key.lua()).collect();
+        let bound: Vec<String> = (1..=keys.len()).map(|n| format!("KEYS[{n}]")).collect();
+        // Functions of common.lua look their keys up as globals of this chunk, so undeclared ones stay an error.
+        let header = format!("local {} = {}\n", names.join(", "), bound.join(", "));
+        let text = format!("{header}{}\n{body}", include_str!("lua/common.lua"));
+        Self { keys, script: redis::Script::new(&text), text }
+    }
+}
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = $file:literal [$($key:ident),* $(,)?];)*) => {
+        $($(#[$doc])*
+        pub(super) static $name: LazyLock<ScriptDef> =
+            LazyLock::new(|| ScriptDef::new(&[$(Key::$key),*], include_str!(concat!("lua/", $file))));)*
+        /// Every script, to load at connect and to test.
+        pub(super) fn all() -> Vec<(&'static str, &'static ScriptDef)> {
+            vec![$(($file, &*$name)),*]
+        }
+    };
+}
+
+scripts! {
+    ATTACH = "attach.lua" [Owner, Workers, Capacity, Drain];
+    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused];
+    DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain];
+    CLAIM = "claim.lua" [
+        Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Drain, Paused, Attempts, Failed,
+        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved,
+    ];
+    SETTLE = "settle.lua" [
+        Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+    ];
+    SUBMIT = "submit.lua" [
+        Todo, InProgress, Finished, Failed, Reason, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
+        Delayed, Avoided, Wake,
+    ];
+    RECLAIM = "reclaim.lua" [
+        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Lost, Attempts, Evidence, Tally,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+    ];
+    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain];
+    REASSERT = "reassert.lua" [
+        Todo, InProgress, Finished, Owner, Claims, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
+    ];
+    INDEX = "index.lua" [
+        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+    ];
+    SWEEP = "sweep.lua" [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
+    REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds];
+    CONTROL = "control.lua" [
+        Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Lost, Attempts, Evidence, Quarantine,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+    ];
+}

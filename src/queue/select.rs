@@ -1,0 +1,110 @@
+//! Going through the lines of one state, one bounded step of a scan at a time, and finding a task by its line or id. For people's commands only: the
+//! cost grows with the queue, never with a period.
+
+use super::client::Connection;
+use super::error::QueueError;
+use super::keys::{CLOSE, Key};
+use crate::model::TaskId;
+use crate::model::snapshot::TaskState;
+
+/// How many entries one step looks at, about.
+const STEP: usize = 500;
+
+/// One entry of a hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The task line.
+    pub line: String,
+    /// Worker, result or list of workers, by state; empty in todo.
+    pub value: String,
+}
+
+/// A scan over one state. A line that stays throughout is seen at least once, possibly twice.
+#[derive(Debug)]
+pub struct Scan {
+    key: Key,
+    cursor: Option<u64>,
+}
+
+impl Scan {
+    /// A scan from the beginning.
+    #[must_use]
+    pub fn new(state: TaskState) -> Self {
+        Self { key: key_of(state), cursor: Some(0) }
+    }
+
+    /// The next entries; `None` at the end. Lines that are not UTF-8 are passed over.
+    ///
+    /// # Errors
+    /// Those of any call; the scan can go on afterwards.
+    pub async fn next(&mut self, conn: &Connection) -> Result<Option<Vec<Entry>>, QueueError> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+            conn.cmd(redis::cmd("HSCAN").arg(conn.name(self.key)).arg(cursor).arg("COUNT").arg(STEP)).await?;
+        self.cursor = Some(next).filter(|next| *next != 0);
+        Ok(Some(
+            page.into_iter()
+                .filter_map(|(line, value)| {
+                    let line = String::from_utf8(line).ok().filter(|line| line != CLOSE)?;
+                    Some(Entry { line, value: String::from_utf8_lossy(&value).into_owned() })
+                })
+                .collect(),
+        ))
+    }
+}
+
+pub(super) fn key_of(state: TaskState) -> Key {
+    match state {
+        TaskState::Todo => Key::Todo,
+        TaskState::InProgress => Key::InProgress,
+        TaskState::Finished => Key::Finished,
+        TaskState::Failed => Key::Failed,
+    }
+}
+
+/// Finds the task that `text` names: a whole line, or a prefix of an id.
+///
+/// A line is looked up directly; an id costs a scan of the four hashes.
+///
+/// # Errors
+/// Those of any call.
+pub async fn find(conn: &Connection, text: &str) -> Result<Found, QueueError> {
+    let mut pipe = redis::pipe();
+    for state in TaskState::ALL {
+        pipe.hexists(conn.name(key_of(state)), text);
+    }
+    let there: Vec<bool> = conn.pipe(&pipe).await?;
+    if text != CLOSE && there.contains(&true) {
+        return Ok(Found::One(text.to_owned()));
+    }
+    if !TaskId::is_prefix_like(text) {
+        return Ok(Found::None);
+    }
+    let mut found: Vec<String> = Vec::new();
+    for state in TaskState::ALL {
+        let mut scan = Scan::new(state);
+        while let Some(page) = scan.next(conn).await? {
+            for entry in page {
+                if TaskId::of(&entry.line).to_string().starts_with(text) && !found.contains(&entry.line) {
+                    found.push(entry.line);
+                }
+            }
+        }
+    }
+    Ok(match found.len() {
+        0 => Found::None,
+        1 => Found::One(found.remove(0)),
+        _ => Found::Many(found),
+    })
+}
+
+/// What [`find`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No such task.
+    None,
+    /// This line.
+    One(String),
+    /// An id prefix of several lines.
+    Many(Vec<String>),
+}
