@@ -116,7 +116,7 @@ fn an_interrupted_wait_ends_with_130_or_143_and_the_tasks_stay() {
         wait_until("the task in the queue", SOON, || {
             if bed.table("todo_tasks").contains_key(&line) { Ok(()) } else { Err(format!("{:?}", bed.counts())) }
         });
-        // It is in the queue before the wait has begun: ask until the signal is taken as an end of the wait.
+        // Nothing that can be seen from outside tells that the wait has begun.
         std::thread::sleep(Duration::from_millis(300));
         started.signal(signal);
         let output = started.finish();

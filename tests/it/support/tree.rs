@@ -1,6 +1,7 @@
 //! Finding processes by a marker in their environment or arguments, as a user would with `ps`.
 use std::fmt;
 use std::fs;
+use std::ops::Deref;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -64,8 +65,31 @@ pub(crate) fn kill_all(list: &[Process]) {
     }
 }
 
-/// An argument for `sleep` of at least two hours that no other process on this machine has.
-pub(crate) fn unique_sleep() -> String {
+/// An argument for `sleep` of at least two hours that no other process on this machine has. Dropped, it kills what still
+/// sleeps so, for a test that fails must leave nothing behind either.
+pub(crate) struct UniqueSleep(String);
+
+pub(crate) fn unique_sleep() -> UniqueSleep {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("72{:02}.{:07}1", NEXT.fetch_add(1, Ordering::Relaxed) % 100, process::id())
+    UniqueSleep(format!("72{:02}.{:07}1", NEXT.fetch_add(1, Ordering::Relaxed) % 100, process::id()))
+}
+
+impl Deref for UniqueSleep {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UniqueSleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Drop for UniqueSleep {
+    fn drop(&mut self) {
+        kill_all(&with_argv(&self.0));
+    }
 }
