@@ -22,7 +22,7 @@ else
 fi
 
 code=0
-"$bin/distcomp-worker" --local --fresh example/task_with_timeout "$@" || code=$?
+"$bin/distcomp-worker" --fresh "$@" --local example/task_with_timeout || code=$?
 
 # --local exits with 1 when a task failed. Here exactly one failure is meant to be.
 if [ "$code" -eq 1 ]; then
