@@ -107,6 +107,20 @@ fn purge_removes_result_files() {
 }
 
 #[test]
+fn purge_takes_only_what_is_older_than_it_says() {
+    let bed = Bed::new();
+    bed.add(["shell:0:0:1:echo fresh"]);
+    bed.burst("w");
+    bed.ctl(&["purge", "--state", "finished", "--older-than", "1h", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+    wait_until("it to be older than a second", SOON, || {
+        bed.ctl(&["purge", "--state", "finished", "--older-than", "1s", "--yes"]).expect(0);
+        let seen = bed.counts();
+        holds_for(seen == [0, 0, 0, 0], format!("{seen:?}"))
+    });
+}
+
+#[test]
 fn a_dry_run_says_how_many_and_changes_nothing() {
     let bed = seeded();
     for verb in ["requeue", "purge"] {

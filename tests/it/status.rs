@@ -49,7 +49,9 @@ fn json_has_counts_and_workers() {
     let _worker = bed.worker("again");
     bed.wait_alive("again");
     let seen = bed.status(&["--json"]).expect(0).json();
-    assert_eq!(seen["counts"], json!({"todo": 2, "in_progress": 0, "finished": 3, "failed": 3}));
+    for (state, count) in [("todo", 2), ("in_progress", 0), ("finished", 3), ("failed", 3)] {
+        assert_eq!(seen["counts"][state], count, "{state} in {seen}");
+    }
     assert_eq!(seen["workers"].as_array().map(Vec::len), Some(1), "{seen}");
     assert!(seen["workers"].to_string().contains("again"), "{seen}");
 }
@@ -123,6 +125,21 @@ fn export_streams_every_result_as_json_lines() {
     }
     let rows = bed.status(&["export", "--state", "failed", "--json"]).expect(0).json_lines();
     assert_eq!(rows.len(), 3, "{rows:#?}");
+}
+
+#[test]
+fn export_has_csv_and_the_joblog_of_gnu_parallel() {
+    let bed = finished_bed();
+    let export = |format: &str| bed.status(&["export", "--format", format]).expect(0).stdout;
+    let csv = export("csv");
+    assert!(csv.lines().count() > 8, "a head line and a row a task: {csv}");
+    let joblog = export("joblog");
+    let mut rows = joblog.lines().map(|row| row.split('\t').collect::<Vec<_>>());
+    let head = ["Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command"];
+    assert_eq!(rows.next().expect("a head line"), head);
+    let rows: Vec<_> = rows.collect();
+    assert_eq!(rows.len(), 6, "finished and failed tasks: {joblog}");
+    assert_eq!(rows.iter().filter(|row| row[6] == "3").count(), 2, "{joblog}");
 }
 
 #[test]
