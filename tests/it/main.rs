@@ -1,5 +1,26 @@
-//! The promises, one file each, kept by the real binaries and real processes.
+//! Black-box tests: the four binaries against a real, private Redis, one file per group of promises.
+//!
+//! `tests/README.md` says how to run and extend them.
+mod support;
 
+mod config_cli;
 mod containment;
+mod ctl;
+mod errors;
+mod examples;
+mod foreign;
+mod harness;
 mod keeper_output;
 mod keepers;
+mod layers;
+mod lifecycle;
+mod local;
+mod order;
+mod python_interop;
+mod retry;
+mod running;
+mod status;
+mod submit;
+mod task_lines;
+mod time_outs;
+mod wire_format;

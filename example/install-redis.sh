@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Makes sure that a Redis server program is on this machine. Sourced by quickstart.sh and tests/run.sh; harmless to repeat.
+# Nothing is started: the quickstart and the tests run private servers of their own.
+
+# Runs a command as root: directly, or through sudo.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@"
+    else
+        echo "This needs root, and there is no sudo here: $*" >&2
+        return 1
+    fi
+}
+
+install_redis() {
+    if [ -n "${DISTCOMP_REDIS_SERVER:-}" ]; then
+        return 0
+    fi
+    if command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1; then
+        return 0
+    fi
+    echo "Neither redis-server nor valkey-server is on PATH: installing one." >&2
+    if command -v apt-get >/dev/null 2>&1; then
+        # The service that the package would start is not needed here.
+        as_root apt-get update -qq >&2 || true
+        as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq redis-server >&2 || true
+    elif command -v dnf >/dev/null 2>&1; then
+        as_root dnf install -y -q redis >&2 || as_root dnf install -y -q valkey >&2 || true
+    elif command -v brew >/dev/null 2>&1; then
+        brew install redis >&2 || true
+    fi
+    if command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1; then
+        return 0
+    fi
+    cat >&2 <<'TEXT'
+No Redis server could be installed. Install one in any of these ways, then run this again:
+  Debian, Ubuntu:     apt-get install redis-server
+  Fedora, RHEL:       dnf install redis   (or: dnf install valkey)
+  macOS:              brew install redis
+  without root:       conda install -c conda-forge valkey-server
+or name one:          export DISTCOMP_REDIS_SERVER=/path/to/redis-server
+TEXT
+    return 1
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# From a fresh clone to real tasks run by a real worker over a real Redis, on this machine alone:
+#   example/quickstart.sh
+# It installs redis-server where there is none, builds DistComp, and runs example/task_with_timeout. Needs Rust (rustup.rs).
+# Twelve of the thirteen tasks succeed. One is there to time out, so that you see what a failure looks like.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=example/install-redis.sh
+. example/install-redis.sh
+
+install_redis
+# The dev profile: it builds in a third of the time of the release profile, and is fast enough here.
+# For real work:  cargo install --path .
+if [ -n "${DISTCOMP_BIN_DIR:-}" ]; then
+    bin=$DISTCOMP_BIN_DIR
+elif command -v cargo >/dev/null 2>&1; then
+    cargo build --locked --bins
+    bin=${CARGO_TARGET_DIR:-target}/debug
+else
+    echo "There is no cargo here. Install Rust first: https://rustup.rs" >&2
+    exit 2
+fi
+
+code=0
+"$bin/distcomp-worker" --fresh "$@" --local example/task_with_timeout || code=$?
+
+# --local exits with 1 when a task failed. Here exactly one failure is meant to be.
+if [ "$code" -eq 1 ]; then
+    cat <<'TEXT'
+
+The failure "timed out after 1 s" above is deliberate: see the last task of example/task_with_timeout.
+Next: put your own commands in a file, one a line, and run   distcomp-worker --local FILE
+      or start a cluster: README.md, "A cluster in five minutes".
+TEXT
+    exit 0
+fi
+exit "$code"

@@ -1,0 +1,217 @@
+//! `distcomp-ctl`: requeue, cancel, purge, pause, drain, stop, reclaim; it asks first and never flushes (CONTRACT 5).
+use std::fs;
+use std::time::Duration;
+
+use rexpect::session::spawn_command;
+use serde_json::json;
+
+use crate::support::{Bed, SOON, Table, holds_for, reason_of, stays, task_id, unique_sleep, wait_until, with_argv};
+
+/// Two tasks in each state but the running one, recorded as done by `old`.
+fn seeded() -> Bed {
+    let bed = Bed::new();
+    bed.add(["shell:0:0:1:todo a", "shell:0:0:1:todo b"]);
+    for name in ["a", "b"] {
+        bed.hset("finished_tasks", format!("shell:0:0:1:fine {name}"), "old: \"x\"");
+        bed.hset("failed_tasks", format!("shell:0:0:1:bad {name}"), "old,old,");
+        bed.hset("task_fail_reason", format!("shell:0:0:1:bad {name}"), "\"exit 1\"");
+    }
+    ::redis::cmd("SET").arg("someone-elses").arg("data").exec(&mut bed.redis.con()).expect("SET");
+    bed
+}
+
+#[test]
+fn requeue_moves_failed_tasks_back_and_forgets_their_failures() {
+    let bed = seeded();
+    bed.ctl(&["requeue", "--state", "failed", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [4, 0, 2, 0]);
+    assert_eq!(bed.table("task_fail_reason"), Table::new());
+}
+
+#[test]
+fn requeue_takes_a_line_an_id_or_what_a_line_includes() {
+    let bed = seeded();
+    bed.ctl(&["requeue", "shell:0:0:1:bad a", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [3, 0, 2, 1]);
+    bed.ctl(&["requeue", &task_id("shell:0:0:1:bad b")[..10], "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [4, 0, 2, 0]);
+    bed.ctl(&["requeue", "--state", "finished", "--include", "fine a", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [5, 0, 1, 0]);
+}
+
+#[test]
+fn a_requeued_task_runs_again() {
+    let bed = Bed::new();
+    let gate = bed.out("gate");
+    let line = format!("shell:0:0:1:test -e {gate}");
+    bed.add([&line]);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 0, 1]);
+    bed.file("gate", "");
+    bed.ctl(&["requeue", "--state", "failed", "--yes"]).expect(0);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn cancel_kills_a_running_task_and_it_ends_in_failed() {
+    let bed = Bed::with(json!({"max_retry_per_task": 4}));
+    let mark = unique_sleep();
+    let line = format!("shell:0:0:1:(setsid sleep {mark} &); sleep {mark}");
+    let mut worker = bed.worker("w");
+    bed.add([&line]);
+    wait_until("the tree to grow", SOON, || holds_for(with_argv(&mark).len() >= 2, "not yet"));
+    bed.ctl(&["cancel", &line, "--yes"]).expect(0);
+    wait_until("the tree to be gone", Duration::from_secs(10), || {
+        let left = with_argv(&mark);
+        holds_for(left.is_empty(), format!("{left:?}"))
+    });
+    bed.wait_counts(SOON, [0, 0, 0, 1]);
+    assert!(reason_of(&bed, &line).starts_with("cancelled"));
+    stays("it is not retried", Duration::from_secs(1), || {
+        let seen = bed.counts();
+        holds_for(seen == [0, 0, 0, 1], format!("{seen:?}"))
+    });
+    assert!(worker.is_running());
+}
+
+#[test]
+fn cancel_takes_waiting_tasks_too() {
+    let bed = seeded();
+    bed.ctl(&["cancel", "--state", "todo", "--include", "todo a", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [1, 0, 2, 3]);
+    assert!(reason_of(&bed, "shell:0:0:1:todo a").starts_with("cancelled"));
+}
+
+#[test]
+fn purge_removes_everywhere_and_nothing_else() {
+    let bed = seeded();
+    bed.ctl(&["purge", "--state", "finished", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [2, 0, 0, 2]);
+    bed.ctl(&["purge", "--state", "failed", "--yes"]).expect(0);
+    bed.ctl(&["purge", "--state", "todo", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [0, 0, 0, 0]);
+    assert_eq!(bed.count("task_fail_reason"), 0);
+    assert!(bed.keys().iter().any(|key| key == "someone-elses"), "a foreign key is left alone");
+}
+
+#[test]
+fn purge_removes_result_files() {
+    let bed = Bed::with(json!({"max_inline_output_bytes": 1000}));
+    bed.add(["shell:0:0:1:seq 2000"]);
+    bed.burst("w");
+    let files = || fs::read_dir(bed.out("results")).map_or(0, Iterator::count);
+    assert_eq!(files(), 1);
+    bed.ctl(&["purge", "--state", "finished", "--yes"]).expect(0);
+    assert_eq!(files(), 0);
+}
+
+#[test]
+fn purge_takes_only_what_is_older_than_it_says() {
+    let bed = Bed::new();
+    bed.add(["shell:0:0:1:echo fresh"]);
+    bed.burst("w");
+    bed.ctl(&["purge", "--state", "finished", "--older-than", "1h", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+    wait_until("it to be older than a second", SOON, || {
+        bed.ctl(&["purge", "--state", "finished", "--older-than", "1s", "--yes"]).expect(0);
+        let seen = bed.counts();
+        holds_for(seen == [0, 0, 0, 0], format!("{seen:?}"))
+    });
+}
+
+#[test]
+fn a_dry_run_says_how_many_and_changes_nothing() {
+    let bed = seeded();
+    for verb in ["requeue", "purge"] {
+        let output = bed.ctl(&[verb, "--state", "failed", "--dry-run"]).expect(0);
+        assert!(output.all().contains('2'), "{output}");
+    }
+    assert_eq!(bed.counts(), [2, 0, 2, 2]);
+    assert_eq!(bed.count("task_fail_reason"), 2);
+}
+
+#[test]
+fn without_a_terminal_it_refuses_unless_yes() {
+    let bed = seeded();
+    for args in [&["purge", "--state", "finished"][..], &["requeue", "--state", "failed"][..], &["stop"][..]] {
+        bed.ctl(args).expect(2).says(&["--yes"]);
+    }
+    assert_eq!(bed.counts(), [2, 0, 2, 2]);
+}
+
+#[test]
+fn on_a_terminal_it_asks_and_takes_no_for_an_answer() {
+    let bed = seeded();
+    let ask =
+        || spawn_command(bed.cli("distcomp-ctl").args(["purge", "--state", "finished"]).into_command(), Some(10_000));
+    let mut session = ask().expect("a terminal");
+    session.exp_char('?').expect("a question");
+    session.send_line("n").expect("an answer");
+    session.exp_eof().expect("the end");
+    assert_eq!(bed.count("finished_tasks"), 2);
+    let mut session = ask().expect("a terminal");
+    session.exp_char('?').expect("a question");
+    session.send_line("y").expect("an answer");
+    session.exp_eof().expect("the end");
+    assert_eq!(bed.count("finished_tasks"), 0);
+}
+
+#[test]
+fn while_paused_nothing_starts_and_resume_goes_on() {
+    let bed = Bed::new();
+    let _worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.ctl(&["pause", "--yes"]).expect(0);
+    bed.add(["shell:0:0:1:echo x"]);
+    stays("nothing starts", Duration::from_secs(1), || {
+        let seen = bed.counts();
+        holds_for(seen == [1, 0, 0, 0], format!("{seen:?}"))
+    });
+    bed.ctl(&["resume", "--yes"]).expect(0);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+}
+
+#[test]
+fn drain_ends_one_worker_without_killing_its_task() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1, "drain_timeout_seconds": 0.2}));
+    let (mut one, mut two) = (bed.worker("one"), bed.worker("two"));
+    bed.wait_alive("one");
+    bed.wait_alive("two");
+    bed.add(["shell:0:0:1:sleep 2; echo a", "shell:0:0:1:sleep 2; echo b"]);
+    bed.wait_counts(SOON, [0, 2, 0, 0]);
+    bed.ctl(&["drain", "one", "--yes"]).expect(0);
+    bed.wait_counts(SOON, [0, 0, 2, 0]);
+    bed.add(["shell:0:0:1:echo c"]);
+    bed.wait_counts(SOON, [0, 0, 3, 0]);
+    let by = bed.table("finished_tasks").remove("shell:0:0:1:echo c").expect("it");
+    assert!(by.starts_with("two: "), "{by}");
+    assert!(two.is_running());
+    assert_eq!(one.wait_exit(SOON), 0);
+}
+
+#[test]
+fn stop_ends_all_workers_and_resume_lifts_it() {
+    let bed = Bed::new();
+    let mut worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.ctl(&["stop", "--yes"]).expect(0);
+    assert_eq!(worker.wait_exit(SOON), 0);
+    assert!(bed.table("todo_tasks").contains_key("WORKER_COMMAND_CLOSE"));
+    bed.ctl(&["resume", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [0, 0, 0, 0]);
+    bed.add(["shell:0:0:1:echo x"]);
+    bed.burst("w");
+    assert_eq!(bed.count("finished_tasks"), 1);
+}
+
+#[test]
+fn reclaim_takes_back_the_tasks_of_a_dead_python_worker() {
+    let bed = Bed::new();
+    bed.hset("worker_status", "python1", "1000000000:1.00:8.00:2.00:16.00");
+    bed.hset("in_progress_tasks", "shell:0:0:1:echo lost", "python1");
+    bed.ctl(&["reclaim", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [1, 0, 0, 0]);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}

@@ -1,0 +1,141 @@
+//! Redis that refuses, is not there, or holds another layout: an answer in time, with the promised exit code and no secret.
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Bed, Output, Redis, ServerOptions};
+
+const IN_TIME: Duration = Duration::from_secs(5);
+
+/// Runs all four commands, the worker as a daemon, with these additional arguments.
+fn all_four(bed: &Bed, more: &[&str]) -> Vec<Output> {
+    let run = |name: &str, args: &[&str]| bed.cli(name).args(args).args(more).stdin("shell:0:0:1:true\n").run();
+    vec![
+        run("distcomp-worker", &["--name", "w"]),
+        run("distcomp-submit", &["-"]),
+        run("distcomp-status", &[]),
+        run("distcomp-ctl", &["pause", "--yes"]),
+    ]
+}
+
+#[test]
+fn a_wrong_password_is_exit_3_within_5_s_and_no_secret_is_printed() {
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some("the-right-one"), ..Default::default() });
+    let port = redis.port();
+    let conf = json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port, "redis_pass": "Wr0ng-s3cret"});
+    let mut bed = Bed::on(redis, conf);
+    let url = format!("redis://:Wr0ng-s3cret@127.0.0.1:{port}/0");
+    let mut outputs = all_four(&bed, &[]);
+    outputs.extend(all_four(&bed, &["--redis-url", &url]));
+    bed.configure(json!({"redis_pass": null, "redis_pass_file": bed.file("pass", "Wr0ng-s3cret\n")}));
+    outputs.extend(all_four(&bed, &[]));
+    for output in outputs {
+        assert!(!output.all().contains("s3cret"), "{output}");
+        assert!(output.took < IN_TIME, "{output}");
+        output.expect(3);
+    }
+}
+
+#[test]
+fn no_password_where_one_is_needed_is_exit_3() {
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some("the-right-one"), ..Default::default() });
+    let port = redis.port();
+    let bed = Bed::on(redis, json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port}));
+    for output in all_four(&bed, &[]) {
+        assert!(output.took < IN_TIME, "{output}");
+        output.expect(3);
+    }
+}
+
+#[test]
+fn a_right_password_works_from_the_file_the_url_and_a_pass_file() {
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some("the-right-one"), ..Default::default() });
+    let port = redis.port();
+    let conf = json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port, "redis_pass": "the-right-one"});
+    let mut bed = Bed::on(redis, conf);
+    bed.status(&[]).expect(0);
+    bed.configure(json!({"redis_pass": null, "redis_pass_file": bed.file("pass", "the-right-one\n")}));
+    bed.status(&[]).expect(0);
+    bed.configure(json!({"redis_pass_file": null}));
+    bed.status(&["--redis-url", &format!("redis://:the-right-one@127.0.0.1:{port}")]).expect(0);
+}
+
+#[test]
+fn without_redis_every_command_but_the_daemon_ends_with_3() {
+    let mut bed = Bed::new();
+    bed.redis.kill9();
+    let runs: [(&str, &[&str]); 5] = [
+        ("distcomp-submit", &["-"]),
+        ("distcomp-status", &[]),
+        ("distcomp-ctl", &["pause", "--yes"]),
+        ("distcomp-worker", &["--check"]),
+        ("distcomp-worker", &["--burst"]),
+    ];
+    for (name, args) in runs {
+        let output = bed.cli(name).args(args).stdin("shell:0:0:1:true\n").run();
+        assert!(output.took < Duration::from_secs(30), "{output}");
+        assert!(!output.stderr.trim().is_empty(), "it says why\n{output}");
+        output.expect(3);
+    }
+}
+
+#[test]
+fn a_server_that_hangs_is_an_error_and_no_hang() {
+    let bed = Bed::new();
+    bed.redis.freeze();
+    let output = bed.status(&[]);
+    bed.redis.thaw();
+    assert!(output.took < Duration::from_secs(45), "{output}");
+    output.expect(3);
+}
+
+#[test]
+fn a_field_order_that_disagrees_with_the_recorded_one_is_refused() {
+    let mut bed = Bed::new();
+    bed.add(["shell:0:0:1:true"]);
+    bed.configure(json!({"task_field_order": "prio:mem:cpu"}));
+    for (name, args) in [
+        ("distcomp-worker", &["--name", "w"][..]),
+        ("distcomp-submit", &["-"][..]),
+        ("distcomp-ctl", &["requeue", "--state", "failed", "--yes"][..]),
+    ] {
+        let output = bed.cli(name).args(args).stdin("shell:0:0:1:true\n").run().expect(2);
+        output.says(&["mem:cpu:prio", "prio:mem:cpu"]);
+    }
+    assert_eq!(bed.counts(), [1, 0, 0, 0]);
+}
+
+#[test]
+fn a_queue_of_unknown_field_order_asks_for_the_key() {
+    let mut bed = Bed::with(json!({"task_field_order": Value::Null}));
+    bed.hset("todo_tasks", "shell:5:1:1:true", "");
+    for (name, args) in [("distcomp-worker", &["--name", "w"][..]), ("distcomp-submit", &["-"][..])] {
+        bed.cli(name).args(args).stdin("shell:0:0:1:true\n").run().expect(2).says(&["task_field_order"]);
+    }
+    assert_eq!(bed.counts(), [1, 0, 0, 0]);
+    bed.configure(json!({"task_field_order": "prio:mem:cpu"}));
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn an_empty_queue_needs_no_key() {
+    let bed = Bed::with(json!({"task_field_order": Value::Null}));
+    bed.add(["shell:0:0:1:true"]);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn an_unknown_layout_is_refused_and_left_alone() {
+    let bed = Bed::new();
+    ::redis::cmd("SET").arg("distcomp:format").arg("999").exec(&mut bed.redis.con()).expect("SET");
+    for (name, args) in [
+        ("distcomp-worker", &["--name", "w"][..]),
+        ("distcomp-submit", &["-"][..]),
+        ("distcomp-ctl", &["pause", "--yes"][..]),
+    ] {
+        bed.cli(name).args(args).stdin("shell:0:0:1:true\n").run().expect(2).says(&["999"]);
+    }
+    assert_eq!(bed.keys(), ["distcomp:format"]);
+}

@@ -1,0 +1,217 @@
+//! Every file under `example/` is used here as a newcomer would use it; a new one without a test fails this file.
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Bed, Cli, SOON, bin, holds_for, kill_all, wait_until, with_mark};
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("example").join(name)
+}
+
+fn bin_dir() -> &'static Path {
+    Path::new(bin("distcomp-worker")).parent().expect("a directory")
+}
+
+fn path_with(first: &[&Path]) -> String {
+    let mut path: Vec<_> = first.iter().map(|dir| dir.display().to_string()).collect();
+    path.push(env::var("PATH").unwrap_or_default());
+    path.join(":")
+}
+
+#[test]
+fn every_example_has_a_test() {
+    let mut seen = Vec::new();
+    for place in ["", "systemd"] {
+        for entry in fs::read_dir(example(place)).expect("example/") {
+            let entry = entry.expect("an entry");
+            if entry.file_type().expect("its type").is_file() {
+                seen.push(Path::new(place).join(entry.file_name()).display().to_string());
+            }
+        }
+    }
+    seen.sort();
+    let tested = [
+        "cluster.sh",
+        "conf.json",
+        "hosts",
+        "install-redis.sh",
+        "quickstart.sh",
+        "systemd/distcomp-worker.service",
+        "task",
+        "task_with_timeout",
+    ];
+    assert_eq!(seen, tested, "add the test of a new example to tests/it/examples.rs");
+}
+
+/// Submits the file as it is, runs it, and returns the counts of finished and failed.
+fn run_tasks(name: &str) -> (usize, usize) {
+    let bed = Bed::new();
+    let file = example(name).display().to_string();
+    bed.submit(&["--dry-run", &file], "").expect(0);
+    bed.submit(&[&file], "").expect(0);
+    let tasks = bed.count("todo_tasks");
+    bed.burst("w");
+    let [todo, in_progress, finished, failed] = bed.counts();
+    assert_eq!((todo, in_progress), (0, 0));
+    assert_eq!(finished + failed, tasks);
+    (finished, failed)
+}
+
+#[test]
+fn the_plain_task_file_runs() {
+    assert_eq!(run_tasks("task"), (8, 0));
+}
+
+#[test]
+fn the_task_file_with_timeouts_runs_and_one_task_times_out_on_purpose() {
+    assert_eq!(run_tasks("task_with_timeout"), (12, 1));
+}
+
+#[test]
+fn the_configuration_is_valid() {
+    let bed = Bed::new();
+    let text = fs::read_to_string(example("conf.json")).expect("example/conf.json");
+    assert!(serde_json::from_str::<Value>(&text).is_ok_and(|conf| conf.is_object()));
+    let url = bed.redis.url();
+    let output = Cli::new(bin("distcomp-worker"))
+        .args(["--check".as_ref(), "--config".as_ref(), example("conf.json").as_os_str()])
+        .args(["--redis-url", &url])
+        .dir(bed.path())
+        .env("XDG_STATE_HOME", bed.path())
+        .run()
+        .expect(0);
+    assert!(!output.stderr.contains("unknown"), "{output}");
+}
+
+#[test]
+fn the_host_list_has_one_name_a_line() {
+    let text = fs::read_to_string(example("hosts")).expect("example/hosts");
+    let is_name = |line: &str| !line.is_empty() && line.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+    assert!(text.lines().count() > 1 && text.lines().all(is_name), "{text}");
+}
+
+#[test]
+fn the_systemd_unit_is_valid_and_has_no_sandbox() {
+    let text = fs::read_to_string(example("systemd/distcomp-worker.service")).expect("the unit");
+    for needed in [
+        "User=",
+        "WorkingDirectory=",
+        "EnvironmentFile=-",
+        "Restart=always",
+        "RestartPreventExitStatus=2",
+        "KillMode=mixed",
+        "TimeoutStopSec=",
+        "Delegate=yes",
+        "OOMPolicy=continue",
+        "TasksMax=infinity",
+        "LimitNOFILE=",
+    ] {
+        assert!(text.contains(needed), "no {needed}");
+    }
+    for sandbox in ["NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp", "RestrictNamespaces"] {
+        assert!(!text.contains(sandbox), "{sandbox} changes what a task may do");
+    }
+    let bed = Bed::new();
+    let unit =
+        bed.file("distcomp-worker.service", text.replace("/usr/local/bin/distcomp-worker", bin("distcomp-worker")));
+    let verify = match Command::new("systemd-analyze").args(["verify", &unit]).output() {
+        Ok(verify) => verify,
+        Err(error) => {
+            eprintln!("NOT VERIFIED: example/systemd/distcomp-worker.service, since systemd-analyze: {error}");
+            return;
+        }
+    };
+    let said = String::from_utf8_lossy(&verify.stderr);
+    // Other units of the machine may be at fault; ours may not be named.
+    assert!(!said.contains("distcomp-worker.service"), "{said}");
+}
+
+#[test]
+fn the_quickstart_runs_and_ends_with_0() {
+    let bed = Bed::new();
+    let output = Cli::new("bash")
+        .args([example("quickstart.sh")])
+        .dir(bed.path())
+        .env("DISTCOMP_BIN_DIR", bin_dir())
+        .env("HOME", bed.path())
+        .env("XDG_STATE_HOME", bed.path().join("state"))
+        .limit(Duration::from_secs(90))
+        .run()
+        .expect(0);
+    assert!(output.all().contains("timed out after 1 s"), "{output}");
+    assert!(output.stdout.contains("deliberate"), "{output}");
+}
+
+#[test]
+fn installing_redis_where_it_is_does_nothing() {
+    let script = example("install-redis.sh");
+    let output =
+        Cli::new("bash").args(["-euo", "pipefail", "-c", ". \"$0\"; install_redis"]).args([script]).run().expect(0);
+    assert_eq!(output.all(), "");
+}
+
+#[test]
+fn where_redis_cannot_be_installed_the_message_names_the_ways() {
+    let bed = Bed::new();
+    let empty = bed.path().join("bin");
+    fs::create_dir(&empty).expect("a directory");
+    std::os::unix::fs::symlink("/bin/cat", empty.join("cat")).expect("a link");
+    let output = Cli::new("/bin/bash")
+        .args(["-euo", "pipefail", "-c", ". \"$0\"; install_redis"])
+        .args([example("install-redis.sh")])
+        .env("PATH", &empty)
+        .run()
+        .expect(1);
+    output.says(&["apt-get install redis-server", "conda install", "DISTCOMP_REDIS_SERVER"]);
+}
+
+/// A `parallel-ssh` that runs the command here, once for each host of the list.
+const FAKE_PARALLEL_SSH: &str = r#"#!/bin/bash
+test "$1" = -h && test "$3 $4 $5" = "-i -t 0" || exit 64
+while read -r host; do echo "[1] [SUCCESS] $host"; bash -c "$6" || exit 1; done < "$2"
+"#;
+
+#[test]
+fn the_cluster_script_starts_and_stops_workers() {
+    let bed = Bed::new();
+    let fake = bed.path().join("fake");
+    fs::create_dir(&fake).expect("a directory");
+    let pssh = fake.join("parallel-ssh");
+    fs::write(&pssh, FAKE_PARALLEL_SSH).expect("the stand-in");
+    fs::set_permissions(&pssh, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let hosts = bed.file("hosts", "localhost\n");
+    let mark = format!("cluster.{}", bed.path().display());
+    let run = |verb: &str| {
+        Cli::new("bash")
+            .args([example("cluster.sh")])
+            .args([verb, &hosts])
+            .args([bed.path()])
+            .env("PATH", path_with(&[&fake, bin_dir()]))
+            .env("XDG_STATE_HOME", bed.path().join("state"))
+            .env("IT_MARK", &mark)
+            .run()
+    };
+    run("start").expect(0);
+    let seen = wait_until("the worker of the cluster to finish a task", SOON, || {
+        let workers = bed.table("worker_status");
+        if workers.len() == 1 { Ok(workers) } else { Err(format!("{workers:?}")) }
+    });
+    bed.add(["shell:0:0:1:pwd"]);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    let result = bed.table("finished_tasks").into_values().next().expect("a result");
+    assert!(result.contains(&bed.path().display().to_string()), "tasks start in DIRECTORY: {result} by {seen:?}");
+    run("log").expect(0);
+    run("stop").expect(0);
+    wait_until("the worker of the cluster to exit", SOON, || {
+        let left = with_mark(&mark);
+        holds_for(left.is_empty(), format!("{left:?}"))
+    });
+    kill_all(&with_mark(&mark));
+    run("pause").expect(2);
+}

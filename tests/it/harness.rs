@@ -1,0 +1,56 @@
+//! The harness must be able to fail: what it finds, waits for and restarts is really so.
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{
+    Bed, Redis, SOON, ServerOptions, holds_for, kill_all, task_id, unique_sleep, wait_until, with_argv, with_mark,
+};
+
+#[test]
+fn a_process_in_a_session_of_its_own_is_found_by_argument_and_by_environment() {
+    let mark = unique_sleep();
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("(setsid sleep {mark} &)")])
+        .env("IT_MARK", format!("harness.{mark}"))
+        .spawn()
+        .expect("sh runs");
+    child.wait().expect("it ends");
+    wait_until("both ways to find it", SOON, || {
+        let seen = (with_argv(&mark).len(), with_mark(&format!("IT_MARK=harness.{mark}")).len());
+        holds_for(seen == (1, 1), format!("{seen:?}"))
+    });
+    kill_all(&with_argv(&mark));
+    wait_until("it to be gone", SOON, || holds_for(with_argv(&mark).is_empty(), "still there"));
+}
+
+#[test]
+fn a_durable_server_keeps_its_data_over_kill_9_and_another_does_not() {
+    for durable in [true, false] {
+        let mut bed = Bed::on(Redis::start(ServerOptions { durable, ..Default::default() }), serde_json::json!({}));
+        bed.hset("todo_tasks", "line", "");
+        bed.redis.kill9();
+        bed.redis.start_again();
+        assert_eq!(bed.count("todo_tasks"), usize::from(durable));
+    }
+}
+
+#[test]
+fn a_frozen_server_answers_again_after_the_thaw() {
+    let bed = Bed::new();
+    bed.redis.freeze();
+    bed.redis.thaw();
+    bed.hset("todo_tasks", b"not \xff utf8", "");
+    assert_eq!(bed.table("todo_tasks").into_keys().collect::<Vec<_>>(), ["not \u{fffd} utf8"]);
+}
+
+#[test]
+#[should_panic(expected = "last state seen: 41")]
+fn a_wait_in_vain_ends_and_prints_the_last_state() {
+    wait_until("the answer", Duration::from_millis(50), || holds_for(false, 41));
+}
+
+#[test]
+fn an_id_is_sixteen_hex_digits_of_sha_256() {
+    // printf %s 'shell:1:1:1:true' | sha256sum | cut -c 1-16
+    assert_eq!(task_id("shell:1:1:1:true"), "c7ccf47c7fd9f848");
+}

@@ -1,0 +1,143 @@
+//! `distcomp-worker --local`: one machine, nothing to set up, nothing left behind (CONTRACT 5).
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::support::{
+    Cli, Output, SOON, bin, holds_for, kill_all, lines_of, read, unique_sleep, wait_until, with_argv, with_mark,
+};
+
+/// A machine with nothing set up: no configuration, no server, an empty home.
+struct Machine {
+    dir: TempDir,
+    mark: String,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("dc-local-").tempdir_in("/tmp").expect("a directory in /tmp");
+        let mark = format!("local.{}", dir.path().display());
+        Self { dir, mark }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn task_file(&self, text: &str) {
+        std::fs::write(self.path("task"), text).expect("the task file");
+    }
+
+    fn command(&self, args: &[&str]) -> Cli {
+        Cli::new(bin("distcomp-worker"))
+            .args(["--local", "task"])
+            .args(args)
+            .dir(self.dir.path())
+            .env("HOME", self.dir.path())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("IT_MARK", &self.mark)
+    }
+
+    /// Runs it and asserts that no process of it is left, at once.
+    #[track_caller]
+    fn run(&self, args: &[&str]) -> Output {
+        let output = self.command(args).run();
+        self.assert_alone();
+        output
+    }
+
+    #[track_caller]
+    fn assert_alone(&self) {
+        wait_until("no process of --local to be left", Duration::from_secs(1), || {
+            let left = with_mark(&self.mark);
+            holds_for(left.is_empty(), format!("{left:?}"))
+        });
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        kill_all(&with_mark(&self.mark));
+    }
+}
+
+#[test]
+fn it_runs_a_file_and_leaves_no_process_behind() {
+    let machine = Machine::new();
+    machine.task_file("shell:0:0:1:echo one >> ran; (setsid sleep 3611 &)\nshell:0:0:5:30:echo two >> ran\npython:0:0:1:open('ran', 'a').write('three\\n')\n");
+    let output = machine.run(&[]).expect(0);
+    let mut ran = lines_of(machine.path("ran"));
+    ran.sort();
+    assert_eq!(ran, ["one", "three", "two"], "tasks run in the directory of the command\n{output}");
+    assert!(output.all().contains('3'), "the summary has the count\n{output}");
+}
+
+#[test]
+fn failures_are_in_the_summary_and_make_it_exit_1() {
+    let machine = Machine::new();
+    machine
+        .task_file("shell:0:0:1:echo good\nshell:0:0:1:echo 'no such trace' >&2; exit 3\nshell:0:0:1:1:sleep 3612\n");
+    let output = machine.run(&[]).expect(1);
+    for text in ["exit 3", "no such trace", "timed out after 1 s"] {
+        assert!(output.all().contains(text), "no {text:?} in the summary\n{output}");
+    }
+}
+
+#[test]
+fn a_second_run_says_that_it_is_finished_and_fresh_starts_anew() {
+    let machine = Machine::new();
+    machine.task_file("shell:0:0:1:echo ran >> ran\n");
+    machine.run(&[]).expect(0);
+    let output = machine.run(&[]).expect(0);
+    assert!(output.all().contains("finished"), "{output}");
+    assert_eq!(read(machine.path("ran")), "ran\n");
+    machine.run(&["--fresh"]).expect(0);
+    assert_eq!(read(machine.path("ran")), "ran\nran\n");
+}
+
+#[test]
+fn after_ctrl_c_the_same_command_goes_on_where_it_was() {
+    let machine = Machine::new();
+    let mark = unique_sleep();
+    let gate = machine.path("gate");
+    let gate = gate.display();
+    machine.task_file(&format!(
+        "shell:0:0:9:echo first >> ran\nshell:0:0:1:test -e {gate} || sleep {mark}; echo second >> ran\n"
+    ));
+    let started = machine.command(&[]).start();
+    wait_until("the second task to run", SOON, || holds_for(!with_argv(&mark).is_empty(), read(machine.path("ran"))));
+    started.signal(Signal::SIGINT);
+    // It may wait for the running task: a second one ends that.
+    std::thread::sleep(Duration::from_millis(500));
+    if !with_mark(&machine.mark).is_empty() {
+        started.signal(Signal::SIGINT);
+    }
+    let output = started.finish();
+    assert!(output.code.is_some_and(|code| code != 0), "it did not finish\n{output}");
+    machine.assert_alone();
+    assert!(with_argv(&mark).is_empty());
+    std::fs::write(machine.path("gate"), "").expect("the gate");
+    machine.run(&[]).expect(0);
+    assert_eq!(read(machine.path("ran")), "first\nsecond\n", "what was done is not done again");
+}
+
+#[test]
+fn a_bad_line_is_reported_and_nothing_runs() {
+    let machine = Machine::new();
+    machine.task_file("shell:0:0:1:echo ran >> ran\nshell:0:0:x:true\n");
+    machine.run(&[]).expect(2).says(&["task:2: ", "prio"]);
+    assert_eq!(read(machine.path("ran")), "");
+}
+
+#[test]
+fn two_directories_do_not_share_their_state() {
+    let (one, two) = (Machine::new(), Machine::new());
+    for machine in [&one, &two] {
+        machine.task_file("shell:0:0:1:echo ran >> ran\n");
+        let shared = one.path("state");
+        machine.command(&[]).env("XDG_STATE_HOME", shared).run().expect(0);
+        assert_eq!(read(machine.path("ran")), "ran\n");
+    }
+}

@@ -1,0 +1,97 @@
+//! Order: the highest priority that fits first, equals in submission order, at any depth (CONTRACT 4).
+use serde_json::json;
+
+use crate::support::{Bed, SOON, lines_of};
+
+/// A priority for each task that looks random and is the same in every run.
+fn priority(at: usize) -> usize {
+    (at * 7919 + at / 13) % 23
+}
+
+/// The numbers of the tasks in the order in which they must run.
+fn wanted(count: usize) -> Vec<String> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_key(|&at| (usize::MAX - priority(at), at));
+    order.iter().map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn same_order(seen: &[String], wanted: &[String]) {
+    let first = seen.iter().zip(wanted).position(|(one, other)| one != other);
+    if let Some(at) = first {
+        panic!("at place {at} task {} ran and {} should have", seen[at], wanted[at]);
+    }
+    assert_eq!(seen.len(), wanted.len());
+}
+
+#[test]
+fn two_thousand_tasks_run_in_exact_order_of_priority_and_submission() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1}));
+    let out = bed.out("order");
+    bed.add((0..2000).map(|at| format!("shell:0:0:{}:echo {at} >> {out}", priority(at))));
+    bed.burst("w");
+    same_order(&lines_of(&out), &wanted(2000));
+}
+
+#[test]
+fn order_holds_over_tasks_that_ask_for_different_amounts() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1}));
+    let out = bed.out("order");
+    let mem = |at: usize| ["0", "0.001", "0.002", "0.0005"][at % 4];
+    let cpu = |at: usize| ["0", "0.1", "0.5"][at % 3];
+    bed.add((0..300).map(|at| format!("shell:{}:{}:{}:echo {at} >> {out}", mem(at), cpu(at), priority(at))));
+    bed.burst("w");
+    same_order(&lines_of(&out), &wanted(300));
+}
+
+#[test]
+fn order_holds_over_several_submissions_without_batching_and_in_the_python_field_order() {
+    let bed = Bed::with(json!({
+        "max_task_per_worker": 1, "redis_pipeline_batching": false, "task_prefetch": 0, "task_field_order": "prio:mem:cpu",
+    }));
+    let out = bed.out("order");
+    for part in 0..3 {
+        bed.add((part * 50..part * 50 + 50).map(|at| format!("shell:{}:0:0:echo {at} >> {out}", priority(at))));
+    }
+    bed.burst("w");
+    same_order(&lines_of(&out), &wanted(150));
+}
+
+#[test]
+fn a_better_task_submitted_later_goes_before_all_that_wait() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1, "task_prefetch": 0}));
+    let out = bed.out("order");
+    let gate = bed.out("gate");
+    let first = format!("shell:0:0:1:while ! test -e {gate}; do sleep 0.05; done; echo first >> {out}");
+    let _worker = bed.worker("w");
+    bed.add([&first]);
+    bed.wait_running(&first);
+    bed.add((0..50).map(|at| format!("shell:0:0:1:echo low{at} >> {out}")));
+    bed.add([format!("shell:0:0:9:echo high >> {out}")]);
+    bed.file("gate", "");
+    bed.wait_counts(SOON, [0, 0, 52, 0]);
+    assert_eq!(lines_of(&out)[..3], ["first", "high", "low0"]);
+}
+
+#[test]
+fn a_task_that_fits_nowhere_waits_and_holds_up_nobody() {
+    let bed = Bed::new();
+    let too_much_memory = "shell:1000000:0:9:true";
+    let too_many_cores = "shell:0:100000:9:true";
+    bed.add([too_much_memory, too_many_cores]);
+    bed.add((0..100).map(|at| format!("shell:0:0:1:true {at}")));
+    bed.burst("w");
+    assert_eq!(bed.table("todo_tasks").into_keys().collect::<Vec<_>>(), [too_many_cores, too_much_memory]);
+    assert_eq!(bed.count("finished_tasks"), 100);
+}
+
+#[test]
+fn cores_that_are_reserved_are_not_given_twice() {
+    let bed = Bed::with(json!({"task_prefetch": 0}));
+    let cores = std::thread::available_parallelism().expect("a count").get();
+    let out = bed.out("order");
+    // Each of the two needs all cores: they must not overlap.
+    bed.add((0..2).map(|at| format!("shell:0:{cores}:1:echo start >> {out}; sleep 0.5; echo end >> {out} # {at}")));
+    bed.burst("w");
+    assert_eq!(lines_of(&out), ["start", "end", "start", "end"]);
+}

@@ -1,0 +1,144 @@
+//! `distcomp-submit`: what goes in, what is skipped, and what it says (CONTRACT 5).
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::support::{Bed, SOON, read, wait_until};
+
+/// Ten tasks, of which three are queued, two run, one is finished and one is out of retries.
+fn seeded() -> (Bed, String) {
+    let bed = Bed::new();
+    let line = |at: usize| format!("shell:1:1:1:echo {at}");
+    bed.hset_all("todo_tasks", [line(0), line(1), line(2)]);
+    bed.hset("failed_tasks", line(2), "other,");
+    bed.hset("in_progress_tasks", line(3), "other");
+    bed.hset("in_progress_tasks", line(4), "other");
+    bed.hset("finished_tasks", line(5), "other: \"5\"");
+    bed.hset("failed_tasks", line(6), "other,other,");
+    bed.hset("task_fail_reason", line(6), "\"exit 1\"");
+    let text: String = (0..10).map(|at| line(at) + "\n").collect();
+    (bed, text)
+}
+
+#[test]
+fn it_says_what_it_did() {
+    let (bed, text) = seeded();
+    let file = bed.file("task", &text);
+    let done = "added 3 tasks; skipped 3 already queued, 2 running, 1 finished, 1 failed";
+    bed.submit(&[&file], "").expect(0).prints_line(done);
+    assert_eq!(bed.counts(), [6, 2, 1, 2]);
+}
+
+#[test]
+fn the_same_file_twice_adds_nothing() {
+    let bed = Bed::new();
+    let file = bed.file("task", (0..120).map(|at| format!("shell:1:1:1:echo {at}\n")).collect::<String>());
+    let none = "skipped 0 already queued, 0 running, 0 finished, 0 failed";
+    bed.submit(&[&file], "").expect(0).prints_line(&format!("added 120 tasks; {none}"));
+    bed.submit(&[&file], "")
+        .expect(0)
+        .prints_line("added 0 tasks; skipped 120 already queued, 0 running, 0 finished, 0 failed");
+    assert_eq!(bed.count("todo_tasks"), 120);
+}
+
+#[test]
+fn a_line_that_occurs_twice_is_one_task() {
+    let bed = Bed::new();
+    bed.submit(&["-"], "shell:1:1:1:a\nshell:1:1:1:a\nshell:1:1:1:a # 2\n").expect(0);
+    assert_eq!(bed.count("todo_tasks"), 2);
+}
+
+#[test]
+fn rerun_takes_finished_and_failed_tasks_back_and_leaves_running_ones() {
+    let (bed, text) = seeded();
+    let file = bed.file("task", &text);
+    bed.submit(&["--rerun", &file], "").expect(0);
+    assert_eq!(bed.counts(), [8, 2, 0, 1], "the one failure left is the queued task's");
+    assert_eq!(bed.table("in_progress_tasks").into_values().collect::<Vec<_>>(), ["other", "other"]);
+    assert_eq!(bed.count("task_fail_reason"), 0);
+}
+
+#[test]
+fn rerun_runs_a_finished_task_once_more() {
+    let bed = Bed::new();
+    let out = bed.out("runs");
+    let line = format!("shell:0:0:1:echo ran >> {out}");
+    bed.add([&line]);
+    bed.burst("w");
+    bed.add([&line]);
+    bed.burst("w");
+    assert_eq!(read(&out), "ran\n", "a finished task is not run again by itself");
+    bed.submit(&["--rerun", "-"], &line).expect(0);
+    bed.burst("w");
+    assert_eq!(read(&out), "ran\nran\n");
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn json_is_one_object_and_nothing_else() {
+    let (bed, text) = seeded();
+    let output = bed.submit(&["--json", "-"], &text).expect(0);
+    assert_eq!(output.json()["added"], 3, "{output}");
+}
+
+#[test]
+fn wait_ends_with_0_when_all_went_well() {
+    let bed = Bed::new();
+    let _worker = bed.worker("w");
+    bed.submit(&["--wait", "-"], "shell:0:0:1:sleep 0.3\nshell:0:0:1:true\n").expect(0);
+    assert_eq!(bed.counts(), [0, 0, 2, 0]);
+}
+
+#[test]
+fn wait_ends_with_1_when_a_task_failed() {
+    let bed = Bed::with(json!({"max_retry_per_task": 2}));
+    let _worker = bed.worker("w");
+    bed.submit(&["--wait", "-"], "shell:0:0:1:exit 3\nshell:0:0:1:true\n").expect(1);
+    assert_eq!(bed.counts(), [0, 0, 1, 1]);
+}
+
+#[test]
+fn wait_follows_the_tasks_that_were_there_already() {
+    let bed = Bed::new();
+    bed.add(["shell:0:0:1:sleep 1"]);
+    let _worker = bed.worker("w");
+    bed.submit(&["--wait", "-"], "shell:0:0:1:sleep 1\n").expect(0);
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn an_interrupted_wait_ends_with_130_or_143_and_the_tasks_stay() {
+    let bed = Bed::new();
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let line = format!("shell:0:0:1:echo {code}");
+        let started = bed.cli("distcomp-submit").args(["--wait", "-"]).stdin(&line).start();
+        wait_until("the task in the queue", SOON, || {
+            if bed.table("todo_tasks").contains_key(&line) { Ok(()) } else { Err(format!("{:?}", bed.counts())) }
+        });
+        // Nothing that can be seen from outside tells that the wait has begun.
+        std::thread::sleep(Duration::from_millis(300));
+        started.signal(signal);
+        let output = started.finish();
+        assert!(output.took < SOON, "{output}");
+        output.expect(code);
+    }
+    assert_eq!(bed.count("todo_tasks"), 2);
+}
+
+#[test]
+fn twenty_thousand_lines_go_in_within_seconds() {
+    let bed = Bed::new();
+    let text: String = (0..20_000).map(|at| format!("shell:1:1:{}:./sim --seed {at}\n", at % 7)).collect();
+    let output = bed.submit(&["-"], &text).expect(0);
+    assert!(output.took < Duration::from_secs(20), "{output}");
+    assert_eq!(bed.count("todo_tasks"), 20_000);
+}
+
+#[test]
+fn bashisms_are_warned_of_and_submitted() {
+    let bed = Bed::new();
+    let output = bed.submit(&["-"], "shell:0:0:1:[[ a == a ]] && echo yes\n").expect(0);
+    assert!(output.stderr.contains("bash") || output.stderr.contains("task_shell"), "{output}");
+    assert_eq!(bed.count("todo_tasks"), 1);
+}

@@ -1,0 +1,15 @@
+//! What every test stands on: a private server, the four binaries, and ways to wait and to look at processes.
+//!
+//! Nothing here imports the library: the tests see what a user sees.
+mod bed;
+mod cli;
+mod redis;
+mod tree;
+mod wait;
+mod worker;
+
+pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, run_times, task_id};
+pub(crate) use cli::{Cli, Output, bin};
+pub(crate) use redis::{Redis, ServerOptions};
+pub(crate) use tree::{kill_all, unique_sleep, with_argv, with_mark};
+pub(crate) use wait::{SOON, holds_for, stays, wait_until};

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Every check of this project, on a machine that has nothing but Rust:
+#   tests/run.sh [ARGUMENTS FOR THE TEST RUNNER]
+# Installs redis-server where there is none; checks format, lints, documents and licences; runs all tests. The last lines
+# are the test runner's own summary.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=example/install-redis.sh
+. example/install-redis.sh
+
+step() {
+    printf '\n== %s\n' "$*"
+    "$@"
+}
+
+command -v cargo >/dev/null 2>&1 || {
+    echo "There is no cargo here. Install Rust first: https://rustup.rs" >&2
+    exit 2
+}
+install_redis
+# Private servers of the tests are stopped with them; a variable of the tester's shell must not lead a test to a real one.
+unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
+
+step cargo fmt --check
+step cargo clippy --locked --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps
+if command -v cargo-deny >/dev/null 2>&1; then
+    step cargo deny --offline --locked check licenses bans sources
+else
+    echo "cargo-deny is not installed: licences and sources are not checked."
+fi
+if cargo nextest --version >/dev/null 2>&1; then
+    # nextest does not run the examples in the documentation.
+    step cargo test --locked --doc --quiet
+    step cargo nextest run --locked --no-fail-fast "$@"
+else
+    step cargo test --locked --no-fail-fast "$@"
+fi
