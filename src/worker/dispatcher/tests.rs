@@ -64,24 +64,21 @@ impl Bench {
     }
 
     fn claim(&mut self) -> ClaimRequest {
-        match self.next() {
-            Action::Claim(request) => request,
-            other => panic!("not a claim: {other:?}"),
-        }
+        let action = self.next();
+        let Action::Claim(request) = action else { panic!("not a claim: {action:?}") };
+        request
     }
 
     fn start(&mut self) -> TaskKey {
-        match self.next() {
-            Action::Start { key, .. } => key,
-            other => panic!("not a start: {other:?}"),
-        }
+        let action = self.next();
+        let Action::Start { key, .. } = action else { panic!("not a start: {action:?}") };
+        key
     }
 
     fn settle(&mut self) -> (TaskKey, Settle) {
-        match self.next() {
-            Action::Settle(key, settle) => (key, *settle),
-            other => panic!("not a settlement: {other:?}"),
-        }
+        let action = self.next();
+        let Action::Settle(key, settle) = action else { panic!("not a settlement: {action:?}") };
+        (key, *settle)
     }
 
     fn answer(&mut self, now: usize, lines: &[&str]) {
