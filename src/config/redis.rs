@@ -37,6 +37,8 @@ pub(super) fn resolve_redis(
         }
     };
     let is_overridden = source.is_some();
+    // The keys of the file are checked even where they do not count: it will be used without the override one day.
+    let keys = resolve_keys(reader, raw);
     let mut settings = match url {
         Some(url) => {
             if !is_overridden && (raw.redis_host.is_some() || raw.redis_port.is_some() || raw.redis_db.is_some()) {
@@ -49,7 +51,7 @@ pub(super) fn resolve_redis(
         // A wrong URL has been noted; nothing of the file may stand in for it.
         None if is_overridden => default_settings(),
         None => {
-            let mut settings = resolve_keys(reader, raw);
+            let mut settings = keys;
             settings.tls = resolve_tls(reader, raw.redis_tls.as_ref(), warnings);
             settings
         }

@@ -343,9 +343,12 @@ fn the_password_comes_from_the_first_that_gives_one() {
 #[test]
 fn a_url_from_outside_sets_the_files_server_aside() {
     let mut conf = Conf::new();
-    let file = json!({"redis_host": "a b", "redis_port": 0, "redis_db": 7, "redis_user": "u", "redis_pass": "p"});
+    let file = json!({"redis_host": "a.example", "redis_port": 1, "redis_db": 7, "redis_user": "u", "redis_pass": "p"});
     conf.set("DISTCOMP_REDIS_URL", "redis://other:7/2");
-    let loaded = conf.load(&file).expect("the file's server is not looked at");
+    let wrong =
+        conf.load(&json!({"redis_host": "a b", "redis_port": 0})).expect_err("checked even where it does not count");
+    assert_eq!(wrong.faults.len(), 2);
+    let loaded = conf.load(&file).expect("it loads");
     assert_eq!(loaded.config.redis.to_string(), "redis://other:7/2");
     assert_eq!(password(&loaded).as_deref(), Some("p"), "kept, since the URL has none");
     assert_eq!(loaded.config.redis.user.as_deref(), Some("u"));

@@ -147,11 +147,24 @@ pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Res
     try_lock(conn, Key::ScanLock, holder, for_at_most).await
 }
 
-/// Gives the lock of a pass back; nothing happens when it is not ours.
+/// Whether a pass ended a moment ago, or nothing waits.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn unlock(conn: &Connection, holder: &str) -> Result<(), QueueError> {
+pub async fn is_fresh(conn: &Connection) -> Result<bool, QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.exists(conn.name(Key::Scan)).hlen(conn.name(Key::Todo)).get(conn.name(Key::Count));
+    let (is_fresh, waiting, indexed): (bool, u64, Option<i64>) = conn.pipe(&pipe).await?;
+    Ok(is_fresh || (waiting == 0 && indexed.unwrap_or(0) == 0))
+}
+
+/// Ends a pass: it counts as fresh for a while, and the lock is given back where it is ours.
+///
+/// # Errors
+/// Those of any call.
+pub async fn unlock(conn: &Connection, holder: &str, fresh_for: Duration) -> Result<(), QueueError> {
+    let _: String =
+        conn.cmd(redis::cmd("SET").arg(conn.name(Key::Scan)).arg(holder).arg("PX").arg(millis(fresh_for))).await?;
     let name = conn.name(Key::ScanLock);
     // Between the two another may take an expired lock: a pass may then run twice, which does no harm.
     let present: Option<String> = conn.cmd(redis::cmd("GET").arg(&name)).await?;

@@ -83,7 +83,7 @@ pub enum Key {
     Blocked,
     /// Hash class → `WORKER|UNTIL`: reserved by.
     Reserved,
-    /// Hash: state of the background pass over `todo_tasks`.
+    /// String with an expiry, there while the last pass over `todo_tasks` is fresh.
     Scan,
     /// String with an expiry: who scans.
     ScanLock,

@@ -51,6 +51,9 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// Nothing.
+    pub const NONE: Self = Self { mem: Bytes::ZERO, cpu: MilliCores::ZERO };
+
     /// The demand of a task.
     #[must_use]
     pub fn of(task: &TaskLine) -> Self {

@@ -45,7 +45,11 @@ fn on_workers(workers: &[String]) -> String {
 /// The last lines of a reason, unless it says no more than the kind.
 fn reason_lines<'a>(reason: &'a str, kind: &str) -> Vec<&'a str> {
     const LINES: usize = 3;
-    let text = reason.strip_prefix(kind).map_or(reason, |rest| rest.strip_prefix(": ").unwrap_or(rest));
+    let text = match reason.strip_prefix(kind) {
+        Some("") => "",
+        Some(rest) => rest.strip_prefix(": ").unwrap_or(reason),
+        None => reason,
+    };
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].to_vec()
 }

@@ -78,7 +78,7 @@ fn notices(overview: &Overview) -> Vec<String> {
         notices.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));
     }
     if overview.counts.quarantined > 0 {
-        notices.push(format!("{} lines set aside: they are not UTF-8", count(overview.counts.quarantined)));
+        notices.push(format!("{} lines in quarantine: they are not UTF-8", count(overview.counts.quarantined)));
     }
     notices
 }

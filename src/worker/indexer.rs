@@ -11,8 +11,8 @@ use crate::model::FieldOrder;
 use crate::queue::index::{self, Pass};
 use crate::queue::{QueueError, Session};
 
-/// A full pass runs this often even when the counts agree: one line added and one removed cancel out in them.
-const FULL_PASS: Duration = Duration::from_secs(300);
+/// A pass runs this long after the last one, of whichever worker, even when the counts agree: one line added and one removed cancel out in them.
+const FULL_PASS: Duration = Duration::from_secs(5);
 
 /// How long the lock is ours without being renewed.
 const LOCK: Duration = Duration::from_secs(5);
@@ -59,7 +59,8 @@ impl Indexer {
                 tokio::time::sleep(RETRY).await;
                 continue;
             };
-            match self.pass(&session).await {
+            let is_asked = self.gap.borrow().is_some_and(|(waiting, indexed)| waiting != indexed);
+            match self.pass(&session, is_asked).await {
                 Ok(true) => {
                     last_full = Instant::now();
                     handled = *self.gap.borrow();
@@ -75,9 +76,12 @@ impl Indexer {
         }
     }
 
-    /// A whole pass; false when another worker is at it.
-    async fn pass(&self, session: &Session) -> Result<bool, QueueError> {
+    /// A whole pass; false when another worker is at it. One that nobody asked for is left out while the last is fresh.
+    async fn pass(&self, session: &Session, is_asked: bool) -> Result<bool, QueueError> {
         let conn = session.connection();
+        if !is_asked && index::is_fresh(conn).await? {
+            return Ok(true);
+        }
         let mut pass = Pass::new();
         let (mut indexed, mut rejected, mut dropped) = (0, 0, 0);
         let mut locked_at: Option<Instant> = None;
@@ -102,7 +106,7 @@ impl Indexer {
             let share = if step.indexed > 0 && is_urgent { 1 } else { 99 };
             tokio::time::sleep((took * share).min(Duration::from_secs(1))).await;
         }
-        index::unlock(conn, session.instance()).await?;
+        index::unlock(conn, session.instance(), FULL_PASS).await?;
         if rejected > 0 {
             tracing::warn!(rejected, "lines that are not tasks were moved out of todo_tasks");
         }

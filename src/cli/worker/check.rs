@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::args::WorkerArgs;
 use super::prepare::{CONTAINMENT, node_capacity};
-use super::run::load;
-use crate::cli::common::Out;
+use super::run::{PROGRAM, load};
+use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
 use crate::config::Prefetch;
 use crate::host::{self, Probe};
@@ -80,7 +80,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
     }
     for warning in loaded.warnings.iter().chain(&node).chain(&warnings(&overview.redis)) {
-        out.line(&format!("{:<14} {}", "warning", safe(warning)))?;
+        complain(PROGRAM, &format!("warning: {warning}"));
     }
     out.line("this node is ready")?;
     out.finish()?;

@@ -1,7 +1,7 @@
 -- Claims a batch: the best waiting tasks, in exact order of priority and then submission, that fit the headroom.
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 token, 4 how many to start now, 5 free bytes, 6 free milli-cores, 7 how many to claim ahead,
---       8 and 9 the largest demand of one claimed ahead, 10 and 11 what this node has in all, 12 ms after which a silent worker is dead,
+--       8 and 9 the largest demand of one claimed ahead (the first that is larger ends the looking ahead), 10 and 11 what this node has in all, 12 ms after which a silent worker is dead,
 --       13 ms a task may be passed over before a worker reserves for it, 14 ms a failed worker leaves a retry to others,
 --       15 "1" to say whether anything is left that this node could ever run, 16... lines to pass over.
 -- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
@@ -117,8 +117,9 @@ end
 local out, picked, stale, touched, blocked = {}, {}, {}, {}, nil
 local budget = (want + ahead) * 2 + 64
 
+-- Ahead of free slots nothing is passed over: what is claimed ahead must be what a slot would take next.
 local function pick(count, free_mem, free_cpu, is_now)
-  local open, next_head = {}, 1
+  local open, next_head, barrier = {}, 1, nil
   while count > 0 and budget > 0 do
     local best
     for i = #open, 1, -1 do
@@ -140,12 +141,13 @@ local function pick(count, free_mem, free_cpu, is_now)
             open[#open + 1] = class
             if not best or class.score < best.score then best = class end
           end
-        elseif is_now and class.mem <= cap_mem and class.cpu <= cap_cpu and (not blocked or class.score < blocked.score) then
-          blocked = class
+        elseif class.mem <= cap_mem and class.cpu <= cap_cpu then
+          if is_now and (not blocked or class.score < blocked.score) then blocked = class end
+          if not barrier or class.score < barrier then barrier = class.score end
         end
       end
     end
-    if not best or (limit and best.score > limit) then return count end
+    if not best or (limit and best.score > limit) or (not is_now and barrier and best.score > barrier) then return count end
     budget = budget - 1
     local line = best.line
     touched[best.name] = best

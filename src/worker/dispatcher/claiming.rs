@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
-use crate::model::{Bytes, MilliCores, TaskLine};
+use crate::model::TaskLine;
 use crate::policy::{Lifecycle, Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
@@ -111,27 +111,36 @@ impl Dispatcher {
         };
         let ahead = self.ahead(now, held);
         let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
-        if slots + ahead == 0 || !self.polling.is_due(now) {
+        let is_last_question = self.me.is_burst && !self.has_asked_since && self.ledger.is_empty();
+        if slots + ahead == 0 || !(self.polling.is_due(now) || is_last_question) {
             return;
         }
-        let room = room
-            .map_or(Demand { mem: Bytes::ZERO, cpu: MilliCores::ZERO }, |room| Demand { mem: room.mem, cpu: room.cpu });
+        let spare = self.spare();
+        let room = room.map_or(Demand::NONE, |room| Demand { mem: room.mem, cpu: room.cpu });
         let (mem, cpu) = self.ledger.largest_running();
         let Some(capacity) = self.capacity() else { return };
         self.claims_made += 1;
         self.is_claiming = Some((slots + ahead, now));
+        self.has_asked_since = true;
         self.actions.push(Action::Claim(ClaimRequest {
             token: format!("{}.{}", self.me.instance, self.claims_made),
             slots,
             headroom: room,
             ahead,
-            ahead_demand: Demand { mem: room.mem + mem, cpu: room.cpu + cpu },
+            ahead_demand: Demand { mem: spare.mem + mem, cpu: spare.cpu + cpu },
             capacity,
             dead_after: self.config.dead_after,
             starve_after: STARVE,
             wants_leftovers: self.me.is_burst,
             skip: self.skipped(),
         }));
+    }
+
+    /// Memory and cores that nobody has spoken for, whether there is a slot or not.
+    fn spare(&self) -> Demand {
+        let node = self.node.unwrap_or_default();
+        let budget = self.ledger.budget();
+        Demand { mem: node.mem_free.saturating_sub(budget.untouched), cpu: node.cores_total.saturating_sub(budget.cpu) }
     }
 
     /// How many to claim ahead now. Asked for in gulps of at least half the target, so that a claim is worth its round trip.
@@ -181,6 +190,9 @@ impl Dispatcher {
         let is_over = |last: &LastClaim| {
             last.got == 0 && !last.has_leftovers && last.waiting == last.indexed && last.state == QueueState::Open
         };
-        self.me.is_burst && self.is_claiming.is_none() && self.last.as_ref().is_some_and(is_over)
+        self.me.is_burst
+            && self.has_asked_since
+            && self.is_claiming.is_none()
+            && self.last.as_ref().is_some_and(is_over)
     }
 }

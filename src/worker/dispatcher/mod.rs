@@ -62,6 +62,8 @@ pub struct Dispatcher {
     pace: prefetch::Pace,
     is_claiming: Option<(u32, Instant)>,
     claims_made: u64,
+    /// Whether a claim was made since the last settlement.
+    has_asked_since: bool,
     is_linked: bool,
     unlinked_since: Option<Instant>,
     pause_until: Option<Instant>,
@@ -105,6 +107,7 @@ impl Dispatcher {
             pace: prefetch::Pace::default(),
             is_claiming: None,
             claims_made: 0,
+            has_asked_since: false,
             is_linked: true,
             unlinked_since: None,
             pause_until: None,

@@ -156,6 +156,8 @@ impl Dispatcher {
     }
 
     pub(super) fn settled(&mut self, batch: Vec<(TaskKey, Settled)>) {
+        // What was settled may have put something back: a burst asks once more before it is over.
+        self.has_asked_since = false;
         for (key, settled) in batch {
             match self.ledger.remove(key) {
                 Some(entry) => match settled {
