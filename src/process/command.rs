@@ -75,6 +75,8 @@ pub enum KeeperEvent {
         seq: u64,
         /// What the system said, a lower-case fragment.
         error: String,
+        /// The machine was short of processes, memory or descriptors: it says nothing about the task, and another time it may start.
+        is_transient: bool,
     },
     /// The main process has ended and nothing of its tree is left (or `unkillable` says so).
     Ended(Box<Ended>),

@@ -39,6 +39,7 @@ pub struct KeeperSettings {
 }
 
 /// The process from which keepers are forked. Clones are the same one; when the last is dropped, or the worker dies, it ends by itself.
+/// Should a task kill it, its keepers go on, and a new one must be started for more.
 #[derive(Clone, Debug)]
 pub struct Zygote {
     inner: Arc<Inner>,

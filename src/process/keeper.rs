@@ -18,7 +18,7 @@ use super::frame;
 use super::message::{decode_command, encode_event};
 use super::reaper::{self, KILL_BOUND, Reaper};
 use super::slot::Slot;
-use super::spawn::Spawner;
+use super::spawn::{SpawnError, Spawner};
 use super::sys;
 
 /// While the worker has not taken this much, no further task is started: answers must not pile up for a worker that does not listen.
@@ -112,7 +112,7 @@ impl Keeper {
                     self.tree_lives = true;
                     KeeperEvent::Started { seq, pid: slot.pid, at_ms: slot.start_ms }
                 }
-                Err(error) => KeeperEvent::SpawnFailed { seq, error },
+                Err(SpawnError { error, is_transient }) => KeeperEvent::SpawnFailed { seq, error, is_transient },
             };
             self.answer(&event)?;
         }

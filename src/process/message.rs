@@ -27,7 +27,7 @@ enum CommandHeader {
 #[serde(rename_all = "snake_case")]
 enum EventHeader {
     Started { seq: u64, pid: i32, at_ms: u64 },
-    SpawnFailed { seq: u64, error: String },
+    SpawnFailed { seq: u64, error: String, is_transient: bool },
     Ended(EndedHeader),
     Withdrawn { seq: u64 },
 }
@@ -120,8 +120,9 @@ pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(),
         KeeperEvent::Started { seq, pid, at_ms } => {
             encode(out, &EventHeader::Started { seq: *seq, pid: *pid, at_ms: *at_ms }, &[], &[])
         }
-        KeeperEvent::SpawnFailed { seq, error } => {
-            encode(out, &EventHeader::SpawnFailed { seq: *seq, error: error.clone() }, &[], &[])
+        KeeperEvent::SpawnFailed { seq, error, is_transient } => {
+            let header = EventHeader::SpawnFailed { seq: *seq, error: error.clone(), is_transient: *is_transient };
+            encode(out, &header, &[], &[])
         }
         KeeperEvent::Withdrawn { seq } => encode(out, &EventHeader::Withdrawn { seq: *seq }, &[], &[]),
         KeeperEvent::Ended(ended) => {
@@ -159,7 +160,7 @@ pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(),
 pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessError> {
     Ok(match header(frame)? {
         EventHeader::Started { seq, pid, at_ms } => KeeperEvent::Started { seq, pid, at_ms },
-        EventHeader::SpawnFailed { seq, error } => KeeperEvent::SpawnFailed { seq, error },
+        EventHeader::SpawnFailed { seq, error, is_transient } => KeeperEvent::SpawnFailed { seq, error, is_transient },
         EventHeader::Withdrawn { seq } => KeeperEvent::Withdrawn { seq },
         EventHeader::Ended(header) => {
             let stdout = match header.overflow {
@@ -236,7 +237,7 @@ mod tests {
         let path = PathBuf::from(OsString::from_vec(b"/tmp/\xff.out".to_vec()));
         for event in [
             KeeperEvent::Started { seq: 1, pid: 2, at_ms: 3 },
-            KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned() },
+            KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned(), is_transient: true },
             KeeperEvent::Withdrawn { seq: 4 },
             ended(Stdout::Whole(vec![0xfe, 0])),
             ended(overflowed(Ok(path))),

@@ -78,7 +78,8 @@ impl Reaper {
     /// then. A chain of processes that each live for microseconds is beaten by looking again at once as long as something dies.
     pub(super) fn kill_all(&mut self, bound: Duration, spared: &[i32], on_reaped: &mut dyn FnMut(Reaped)) -> bool {
         let end = Instant::now() + bound;
-        let guard = Guard::current();
+        // Looked up only when there is somebody to kill.
+        let mut guard = None;
         let mut pause = Duration::from_millis(1);
         for round in 0_u32.. {
             let mut progress = false;
@@ -95,7 +96,7 @@ impl Reaper {
             }
             // The whole tree at first, so that it cannot grow faster than one level a round; then the children alone, which is quicker than
             // a process can fork and is where every orphan arrives; and the whole again now and then.
-            signal_round(&guard, spared, round % 4 == 0);
+            signal_round(guard.get_or_insert_with(Guard::current), spared, round % 4 == 0);
             if progress || round == 0 {
                 pause = Duration::from_millis(1);
             } else {

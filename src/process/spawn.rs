@@ -34,6 +34,21 @@ pub(super) struct Pipe {
     write: OwnedFd,
 }
 
+/// Why a task was not started.
+pub(super) struct SpawnError {
+    /// A lower-case fragment that names the program or what was missing.
+    pub(super) error: String,
+    /// It is the machine's fault, not the task's.
+    pub(super) is_transient: bool,
+}
+
+impl SpawnError {
+    fn new(what: &str, errno: Errno) -> Self {
+        let is_transient = matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE);
+        Self { error: format!("{what}: {}", errno.desc()), is_transient }
+    }
+}
+
 impl Spawner {
     /// Takes the environment of this process as it is now.
     pub(super) fn new() -> Self {
@@ -46,8 +61,8 @@ impl Spawner {
         Self { base: std::env::vars_os().filter_map(entry).collect(), stack: SpawnStack::new() }
     }
 
-    /// Starts a program. The error is a lower-case fragment that names the program or what was missing.
-    pub(super) fn start(&mut self, spec: &RunSpec) -> Result<Spawned, String> {
+    /// Starts a program.
+    pub(super) fn start(&mut self, spec: &RunSpec) -> Result<Spawned, SpawnError> {
         let program = c_string(spec.program.as_os_str().as_bytes(), "the program")?;
         let args = spec.args.iter().map(|arg| c_string(arg.as_bytes(), "an argument"));
         let args = args.collect::<Result<Vec<_>, _>>()?;
@@ -67,21 +82,22 @@ impl Spawner {
         let (stdout, stderr) = (pipe()?, pipe()?);
         let (out, err) = (stdout.write.as_fd(), stderr.write.as_fd());
         let pid = sys::spawn(&mut self.stack, &program, &argv, &envp, out, err)
-            .map_err(|errno| format!("start {}: {}", spec.program.display(), errno.desc()))?;
+            .map_err(|errno| SpawnError::new(&format!("start {}", spec.program.display()), errno))?;
         Ok(Spawned { pid, stdout, stderr })
     }
 }
 
-fn c_string(bytes: &[u8], what: &str) -> Result<CString, String> {
-    CString::new(bytes).map_err(|_| format!("start it: {what} holds a NUL byte"))
+fn c_string(bytes: &[u8], what: &str) -> Result<CString, SpawnError> {
+    let refused = |_| SpawnError { error: format!("start it: {what} holds a NUL byte"), is_transient: false };
+    CString::new(bytes).map_err(refused)
 }
 
-fn pipe() -> Result<Pipe, String> {
+fn pipe() -> Result<Pipe, SpawnError> {
     let open = || -> Result<Pipe, Errno> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         // Of the reading end alone: the other is the task's, which expects to wait.
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Pipe { read, write })
     };
-    open().map_err(|errno| format!("make a pipe: {}", errno.desc()))
+    open().map_err(|errno| SpawnError::new("make a pipe", errno))
 }

@@ -3,7 +3,8 @@
 //! A pid alone names nobody: the number is given again. A process is its pid **and** the time it started.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 
 /// A process, told apart from later ones of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +27,10 @@ pub(super) struct Stat {
 impl Stat {
     /// Of a living or zombie process; `None` when there is none of that pid, or it is hidden from us.
     pub(super) fn read(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        // One read: the kernel gives the line whole, and it is shorter than this. A tree may hold thousands of processes.
+        let mut line = [0; 1024];
+        let len = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        Self::parse(line.get(..len)?)
     }
 
     /// The second field is the program's name in parentheses and may itself hold blanks and parentheses, so fields are counted from

@@ -159,10 +159,22 @@ fn close_inherited() {
     }
 }
 
+/// Where memory runs out, the kernel shall take a task and neither the worker nor its Redis. Tasks inherit this; a keeper bears it too, but
+/// is the smallest of all that do. Raising needs no privilege.
+fn prefer_for_oom() {
+    const FIRST: i32 = 500;
+    let file = "/proc/self/oom_score_adj";
+    let now = fs::read_to_string(file).ok().and_then(|score| score.trim().parse::<i32>().ok());
+    if now.is_some_and(|now| now < FIRST) {
+        let _ = fs::write(file, FIRST.to_string());
+    }
+}
+
 fn become_keeper() -> Result<Reaper, Errno> {
     // Not inherited from the zygote.
     prctl::set_child_subreaper(true)?;
     let _ = prctl::set_name(c"distcomp-keeper");
+    prefer_for_oom();
     Reaper::new()
 }
 

@@ -190,9 +190,10 @@ async fn a_keeper_killed_by_its_task_leaves_nothing() {
 async fn a_keeper_stopped_by_its_task_can_be_discarded() {
     let (zygote, mut keeper) = keeper().await;
     let mark = unique();
-    start(&mut keeper, 1, shell(&format!("setsid sleep {mark}.1 & kill -STOP $PPID; sleep {mark}"))).await;
+    start(&mut keeper, 1, shell(&format!("setsid sleep {mark}.1 & sleep 0.2; kill -STOP $PPID; sleep {mark}"))).await;
     started(&mut keeper, 1).await;
-    wait_until_there(&mark, 2);
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", keeper.pid())).unwrap();
+    wait_for(Duration::from_secs(10), "the keeper stopped", stat, |stat| stat.contains(") T "));
     zygote.discard(keeper).await.unwrap();
     wait_until_gone(&mark, Duration::from_secs(2));
 }

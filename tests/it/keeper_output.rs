@@ -131,8 +131,8 @@ async fn what_cannot_be_started_says_so_and_the_slot_goes_on() {
     {
         start(&mut keeper, seq, spec).await;
         match next(&mut keeper).await {
-            KeeperEvent::SpawnFailed { seq: this, error } => {
-                assert_eq!(this, seq);
+            KeeperEvent::SpawnFailed { seq: this, error, is_transient } => {
+                assert_eq!((this, is_transient), (seq, false));
                 assert!(error.contains(expected), "{error}");
             }
             other => panic!("{other:?}"),
@@ -148,7 +148,7 @@ async fn short_of_descriptors_is_a_failed_start_and_not_a_lost_keeper() {
     start(&mut keeper, 1, shell("true")).await;
     let answer = next(&mut keeper).await;
     assert!(
-        matches!(&answer, KeeperEvent::SpawnFailed { error, .. } if error.contains("Too many open files")),
+        matches!(&answer, KeeperEvent::SpawnFailed { error, is_transient: true, .. } if error.contains("Too many open files")),
         "{answer:?}"
     );
     start(&mut keeper, 2, shell("true")).await;
@@ -250,6 +250,8 @@ async fn a_task_finds_the_world_as_the_worker_found_it() {
         let mask = u64::from_str_radix(mask, 16).unwrap() & !(0b11 << 31);
         assert_eq!(mask, 0, "no signal is {what}");
     }
+    let score = text(&run(&mut keeper, 4, shell("cat /proc/self/oom_score_adj")).await);
+    assert!(score.trim().parse::<i32>().unwrap() >= 500, "the kernel takes tasks first when memory runs out: {score}");
     let said = text(&run(&mut keeper, 3, shell("exec cat /proc/self/stat")).await);
     let fields: Vec<&str> = said.split_ascii_whitespace().collect();
     assert_eq!(fields[0], fields[4], "a process group of its own");
