@@ -1,1 +1,7 @@
-fn main() {}
+//! The daemon of a compute node.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    distcomp::cli::worker::main()
+}

@@ -431,7 +431,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(2, 8, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::hash_map("[a-z_]{1,4}", inner, 0..3).prop_map(|map| Value::from_iter(map)),
+            prop::collection::hash_map("[a-z_]{1,4}", inner, 0..3).prop_map(Value::from_iter),
         ]
     })
 }

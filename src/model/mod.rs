@@ -10,7 +10,7 @@ pub mod task_line;
 pub mod units;
 
 pub use evidence::{AttemptEnd, AttemptRecord, PeakSource};
-pub use outcome::{FailureKind, Outcome};
+pub use outcome::FailureKind;
 pub use task::{TaskId, WorkerName, WorkerNameError};
 pub use task_line::{Field, FieldOrder, TaskKind, TaskLine, TaskLineError};
 pub use units::{Bytes, MilliCores};

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use signals::signal_name;
 
 /// Why an attempt failed. Groups of failures go by this, never by the text of a reason.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// Exited with a code other than 0.
     Exit(i32),
@@ -57,25 +60,6 @@ impl fmt::Display for FailureKind {
             Self::Invalid => f.write_str("invalid task line"),
         }
     }
-}
-
-/// What becomes of a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Exit 0; the text is what `finished_tasks` gets after `WORKER: `, one JSON string.
-    Finished {
-        /// The stdout as a JSON string.
-        value: String,
-    },
-    /// An attempt failed and is counted.
-    Failed {
-        /// The group it belongs to.
-        kind: FailureKind,
-        /// The text for `task_fail_reason`, not yet JSON, at most 1,024 characters.
-        reason: String,
-    },
-    /// Given back; no failure is counted.
-    Returned,
 }
 
 /// Names of signals without a call into libc.

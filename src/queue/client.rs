@@ -14,7 +14,7 @@ use socket2::TcpKeepalive;
 use super::error::QueueError;
 use super::keys::{Key, Keys};
 use super::scripts::{self, ScriptDef};
-use crate::config::{RedisEndpoint, RedisSettings};
+use crate::config::{Endpoint, RedisSettings};
 use crate::model::WorkerName;
 
 /// How long a connection attempt may take, handshake included: a server that accepts and then hangs is a failure.
@@ -57,12 +57,12 @@ impl Client {
                     .with_retries(2),
             )
             .set_user_timeout(TCP_USER_TIMEOUT);
-        let at: Arc<str> = settings.describe().into();
+        let at: Arc<str> = settings.to_string().into();
         let bad = |error: redis::RedisError| QueueError::Mismatch(format!("{at}: {error}"));
         let addr = match (&settings.endpoint, &settings.tls) {
-            (RedisEndpoint::Unix { path }, _) => ConnectionAddr::Unix(path.clone()),
-            (RedisEndpoint::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
-            (RedisEndpoint::Tcp { host, port }, Some(_)) => {
+            (Endpoint::Unix { path }, _) => ConnectionAddr::Unix(path.clone()),
+            (Endpoint::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
+            (Endpoint::Tcp { host, port }, Some(_)) => {
                 ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
             }
         };
@@ -180,6 +180,16 @@ impl Connection {
         self.pipe(&pipe).await
     }
 
+    /// Identity of the server process: a new one after each start.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn run_id(&self) -> Result<String, QueueError> {
+        let info: String = self.cmd(redis::cmd("INFO").arg("server")).await?;
+        let line = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        Ok(line.unwrap_or_default().trim().to_owned())
+    }
+
     /// Runs a script: one atomic step on the server. A lost answer leaves open whether it ran.
     pub(super) async fn script<T: FromRedisValue>(
         &self,
@@ -216,6 +226,9 @@ impl Connection {
         QueueError::from_redis(error, &self.at, self.timeout)
     }
 }
+
+/// One page of `HSCAN`: the next cursor, then fields and values.
+pub(super) type Page = (u64, Vec<(Vec<u8>, Vec<u8>)>);
 
 /// Arguments of a script, as bytes.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::client::{Args, Connection};
+use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::scripts;
@@ -73,7 +73,7 @@ impl Pass {
 
     async fn add(&mut self, conn: &Connection, order: FieldOrder, cursor: u64) -> Result<Step, QueueError> {
         self.stage = Stage::Adding { cursor };
-        let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+        let (next, page): Page =
             conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Todo)).arg(cursor).arg("COUNT").arg(STEP)).await?;
         let mut step = Step::default();
         let mut add = Args::new();
@@ -145,6 +145,20 @@ async fn sweep_call(conn: &Connection, class: &str, cursor: &str) -> Result<(Str
 /// Those of any call.
 pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Result<bool, QueueError> {
     try_lock(conn, Key::ScanLock, holder, for_at_most).await
+}
+
+/// Gives the lock of a pass back; nothing happens when it is not ours.
+///
+/// # Errors
+/// Those of any call.
+pub async fn unlock(conn: &Connection, holder: &str) -> Result<(), QueueError> {
+    let name = conn.name(Key::ScanLock);
+    // Between the two another may take an expired lock: a pass may then run twice, which does no harm.
+    let present: Option<String> = conn.cmd(redis::cmd("GET").arg(&name)).await?;
+    if present.as_deref() == Some(holder) {
+        let _: i64 = conn.cmd(redis::cmd("DEL").arg(&name)).await?;
+    }
+    Ok(())
 }
 
 /// `SET NX PX`, or an extension when the holder is us.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::client::Connection;
+use super::client::{Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use crate::model::snapshot::{
@@ -259,10 +259,9 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
             .hget(conn.name(Key::Evidence), TaskId::of(line).to_string());
     }
     let values: Vec<redis::Value> = conn.pipe(&pipe).await?;
-    let text = |value: &redis::Value| match value {
-        redis::Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        redis::Value::SimpleString(text) => Some(text.clone()),
-        _ => None,
+    let text = |value: &redis::Value| {
+        let redis::Value::BulkString(bytes) = value else { return None };
+        Some(String::from_utf8_lossy(bytes).into_owned())
     };
     Ok(lines
         .iter()
@@ -318,7 +317,7 @@ pub async fn failure_kinds(conn: &Connection, lines: &[String]) -> Result<Vec<Op
 /// # Errors
 /// Those of any call.
 pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String, String)>, QueueError> {
-    let (_, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+    let (_, page): Page =
         conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Quarantine)).arg(0).arg("COUNT").arg(limit.max(10))).await?;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(page.iter().take(limit).map(|(line, reason)| (lossy(line), lossy(reason))).collect())

@@ -206,9 +206,10 @@ impl Keys {
     /// The full name of a key, a worker's own where [`Key::Claims`] or [`Key::Revoked`] is asked for.
     #[must_use]
     pub fn name_for(&self, key: Key, worker: &WorkerName) -> String {
-        match key {
-            Key::Claims | Key::Revoked => format!("{}{}{worker}", self.prefix, key.suffix()),
-            _ => self.name(key),
+        if matches!(key, Key::Claims | Key::Revoked) {
+            format!("{}{}{worker}", self.prefix, key.suffix())
+        } else {
+            self.name(key)
         }
     }
 }

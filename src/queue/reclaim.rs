@@ -1,8 +1,9 @@
 //! Who owns a worker's name, and taking over the lines of a worker that is dead.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::client::{Args, Connection};
+use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::Key;
 use super::scripts;
@@ -111,7 +112,7 @@ pub async fn scan_in_progress(
     wanted: impl Fn(&str) -> bool,
     order: FieldOrder,
 ) -> Result<(u64, Vec<(String, Orphan)>), QueueError> {
-    let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+    let (next, page): Page =
         conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(500)).await?;
     let found = page
         .into_iter()
@@ -195,8 +196,8 @@ pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueE
 pub async fn silent_workers(conn: &Connection, dead_after: Duration) -> Result<Vec<WorkerName>, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status)).cmd("TIME");
-    let (owners, status, (now, _)): (Vec<(String, String)>, std::collections::HashMap<String, String>, (u64, u64)) =
-        conn.pipe(&pipe).await?;
+    type Owners = Vec<(String, String)>;
+    let (owners, status, (now, _)): (Owners, HashMap<String, String>, (u64, u64)) = conn.pipe(&pipe).await?;
     let is_silent = |worker: &str| {
         let beat =
             status.get(worker).and_then(|status| status.split(':').next()).and_then(|beat| beat.parse::<u64>().ok());

@@ -1,7 +1,7 @@
 //! Going through the lines of one state, one bounded step of a scan at a time, and finding a task by its line or id. For people's commands only: the
 //! cost grows with the queue, never with a period.
 
-use super::client::Connection;
+use super::client::{Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use crate::model::TaskId;
@@ -39,7 +39,7 @@ impl Scan {
     /// Those of any call; the scan can go on afterwards.
     pub async fn next(&mut self, conn: &Connection) -> Result<Option<Vec<Entry>>, QueueError> {
         let Some(cursor) = self.cursor else { return Ok(None) };
-        let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+        let (next, page): Page =
             conn.cmd(redis::cmd("HSCAN").arg(conn.name(self.key)).arg(cursor).arg("COUNT").arg(STEP)).await?;
         self.cursor = Some(next).filter(|next| *next != 0);
         Ok(Some(

@@ -42,7 +42,7 @@ pub struct Registration {
 }
 
 /// The demand of a task as the index knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Demand {
     /// DRAM.
     pub mem: Bytes,
@@ -143,7 +143,7 @@ pub struct ClaimReply {
 }
 
 /// What to do with one claim.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Settlement {
     /// Exit 0; the value for `finished_tasks`.
     Finish {
@@ -166,7 +166,7 @@ pub enum Settlement {
 }
 
 /// One entry of a batch of settlements.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settle {
     /// The line.
     pub line: Arc<str>,
@@ -293,6 +293,12 @@ impl Session {
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// `instance:epoch`: tells this attachment from earlier ones.
+    #[must_use]
+    pub fn fence(&self) -> &str {
+        &self.fence
     }
 
     fn args(&self) -> Args {
@@ -503,10 +509,7 @@ impl Session {
     /// Those of any call.
     pub async fn detach(&self) -> Result<(), QueueError> {
         let answer: redis::Value = self.conn.script(&scripts::DETACH, Some(&self.worker), &self.args()).await?;
-        match answer {
-            redis::Value::Int(_) => Ok(()),
-            _ => Err(QueueError::Fenced),
-        }
+        if matches!(answer, redis::Value::Int(_)) { Ok(()) } else { Err(QueueError::Fenced) }
     }
 }
 

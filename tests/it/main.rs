@@ -4,11 +4,14 @@
 mod support;
 
 mod config_cli;
+mod containment;
 mod ctl;
 mod errors;
 mod examples;
 mod foreign;
 mod harness;
+mod keeper_output;
+mod keepers;
 mod layers;
 mod lifecycle;
 mod local;

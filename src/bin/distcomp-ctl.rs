@@ -1,0 +1,5 @@
+//! The `distcomp-ctl` program.
+
+fn main() -> std::process::ExitCode {
+    distcomp::cli::ctl::main()
+}

@@ -1,0 +1,162 @@
+//! What the commands share: their common flags, loading the configuration, reaching Redis, printing.
+
+use std::future::Future;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::exit::{CliError, Exit};
+use crate::config::{self, Config, Overrides, Role, Source};
+use crate::model::FieldOrder;
+use crate::queue::guard::{self, Access};
+use crate::queue::{Client, Connection};
+use crate::view::safe_text::safe;
+
+/// How long one call may take: people's commands are patient with a busy server.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The flags of all commands.
+#[derive(Clone, Debug, Args)]
+pub struct CommonArgs {
+    /// Configuration file [default: conf.json, where there is one]
+    #[arg(long, value_name = "PATH", env = "DISTCOMP_CONFIG", global = true, help_heading = "Common options")]
+    pub config: Option<PathBuf>,
+    /// Redis server, in place of the file's: redis://[USER:PASSWORD@]HOST:PORT/DB, rediss://…, redis+unix://PATH
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DISTCOMP_REDIS_URL",
+        hide_env_values = true,
+        global = true,
+        help_heading = "Common options"
+    )]
+    pub redis_url: Option<String>,
+}
+
+/// What a command works with.
+pub(crate) struct Context {
+    /// The configuration.
+    pub(crate) config: Arc<Config>,
+    /// The name of the program, for messages.
+    pub(crate) program: &'static str,
+}
+
+impl Context {
+    /// Loads the configuration and passes its warnings on.
+    pub(crate) fn load(program: &'static str, args: &CommonArgs) -> Result<Self, CliError> {
+        let named = args.config.clone().filter(|path| !path.as_os_str().is_empty());
+        let source = named.map_or(Source::Default, Source::Named);
+        let url = args.redis_url.clone().filter(|url| !url.is_empty());
+        let overrides = Overrides::of_process(url.map(SecretString::from));
+        let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
+        for warning in &loaded.warnings {
+            complain(program, &format!("warning: {warning}"));
+        }
+        Ok(Self { config: loaded.config, program })
+    }
+
+    /// Connects, and makes sure that this is a server and a queue we may use.
+    pub(crate) async fn connect(&self, access: Access) -> Result<(Connection, FieldOrder), CliError> {
+        let client = Client::new(&self.config.redis, &self.config.key_prefix, RESPONSE_TIMEOUT)?;
+        let conn = client.connect().await?;
+        let order = guard::admit(&conn, self.config.field_order, access).await?;
+        Ok((conn, order))
+    }
+
+    /// A message for the person at the terminal.
+    pub(crate) fn say(&self, message: &str) {
+        complain(self.program, message);
+    }
+}
+
+/// Parses the command line, runs the command, and maps its end to an exit code.
+pub(crate) fn run<A, F>(program: &'static str, command: impl FnOnce(A) -> F) -> ExitCode
+where
+    A: Parser,
+    F: Future<Output = Result<Exit, CliError>>,
+{
+    let args = match A::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // A closed pipe under `--help | head` is nobody's mistake.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(program, &format!("failed to start: {error}"));
+            return Exit::Usage.into();
+        }
+    };
+    match runtime.block_on(command(args)) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            if !matches!(error, CliError::ClosedPipe) {
+                complain(program, &error.to_string());
+            }
+            error.exit().into()
+        }
+    }
+}
+
+/// A message on stderr under the name of the program, each of its lines made safe.
+pub(crate) fn complain(program: &str, message: &str) {
+    let mut err = io::stderr().lock();
+    for (index, line) in message.lines().enumerate() {
+        let lead = if index == 0 { format!("{program}: ") } else { "  ".to_owned() };
+        // Nobody is left to tell when stderr is gone.
+        let _ = writeln!(err, "{lead}{}", safe(line));
+    }
+}
+
+/// Results on stdout. Buffered; styles are dropped where they cannot be shown or are not wanted.
+pub(crate) struct Out {
+    inner: BufWriter<anstream::Stdout>,
+}
+
+impl Out {
+    pub(crate) fn new() -> Self {
+        Self { inner: BufWriter::with_capacity(64 * 1024, anstream::stdout()) }
+    }
+
+    /// One or more lines that are ready to be shown.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(self.inner, "{text}").map_err(CliError::stdout)
+    }
+
+    /// Text as it is.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
+        self.inner.write_all(text.as_bytes()).map_err(CliError::stdout)
+    }
+
+    /// One JSON value on a line of its own.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        serde_json::to_writer(&mut self.inner, value).map_err(|error| CliError::stdout(error.into()))?;
+        self.inner.write_all(b"\n").map_err(CliError::stdout)
+    }
+
+    /// Hands everything over; without this, what is buffered may be lost unseen.
+    pub(crate) fn finish(mut self) -> Result<(), CliError> {
+        self.inner.flush().map_err(CliError::stdout)
+    }
+}
+
+/// Whether stdout is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Columns to fill: the terminal's, else `COLUMNS`, else 80; where stdout is no terminal there is no reason to cut anything.
+pub(crate) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    let asked = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    size.filter(|columns| *columns > 0).or_else(asked).filter(|columns| *columns > 0).unwrap_or(80).max(40)
+}

@@ -1,0 +1,107 @@
+//! The flags of `distcomp-ctl`.
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::common::CommonArgs;
+use crate::cli::status::StateArg;
+
+/// Change the queue: requeue, cancel or purge tasks; pause, resume, drain, stop; take over the tasks of dead workers.
+///
+/// Every command says what it will change, and asks; without a terminal to ask on, --yes is needed.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "distcomp-ctl", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct CtlArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to do it
+    #[command(flatten)]
+    pub manner: Manner,
+    /// What all commands share
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What all commands of `distcomp-ctl` share.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Manner {
+    /// Do not ask
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+    /// Only say what would change
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Put tasks back to todo: their failures and results are forgotten, their evidence is kept [default state: failed]
+    Requeue(SelectArgs),
+    /// End tasks in failed, reason "cancelled"; running ones are killed [default states: todo and in_progress]
+    Cancel(SelectArgs),
+    /// Remove tasks everywhere, their result files too; running ones are killed [default: every state]
+    Purge(SelectArgs),
+    /// Let no worker take anything until resume
+    Pause,
+    /// Lift pause and stop
+    Resume,
+    /// Let workers finish what they run, take nothing new, and exit
+    Drain {
+        /// The workers
+        #[arg(value_name = "WORKER", required_unless_present = "all")]
+        workers: Vec<String>,
+        /// Every live worker
+        #[arg(long, conflicts_with = "workers")]
+        all: bool,
+    },
+    /// Let all workers, Python's too, finish what they run and exit (writes WORKER_COMMAND_CLOSE)
+    Stop,
+    /// Put the tasks of dead workers back to todo, with no failure counted
+    ///
+    /// Without WORKER: of every worker that has been silent for worker_dead_after_seconds, Python's too, and of names that no worker has. A WORKER
+    /// that is named is refused while its heartbeat is fresh, unless --force; a forced one is fenced: its results are refused from then on. A Python
+    /// worker cannot be fenced: make sure that it is gone.
+    Reclaim {
+        /// The workers
+        #[arg(value_name = "WORKER")]
+        workers: Vec<String>,
+        /// Take over from named workers that seem to be alive
+        #[arg(long, requires = "workers")]
+        force: bool,
+    },
+}
+
+/// Which tasks: lines, or all that every given flag fits.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SelectArgs {
+    /// Tasks: whole lines, or beginnings of ids
+    #[arg(value_name = "LINE", conflicts_with_all = ["state", "include", "worker", "older_than"])]
+    pub lines: Vec<String>,
+    /// Tasks in this state
+    #[arg(long, value_enum)]
+    pub state: Option<StateArg>,
+    /// Tasks whose line holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub include: Option<String>,
+    /// Tasks that run, ended or failed on this worker
+    #[arg(long)]
+    pub worker: Option<String>,
+    /// Tasks whose last attempt ended longer ago than this: 12h, 7d, "1 week"
+    #[arg(long, value_name = "DURATION")]
+    pub older_than: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  distcomp-ctl requeue --state failed --include sim     try failed tasks again
+  distcomp-ctl cancel 3f9a                              one task, by the beginning of its id
+  distcomp-ctl purge --state finished --older-than 30d  make room in Redis
+  distcomp-ctl pause; distcomp-ctl resume
+  distcomp-ctl drain node7                              before maintenance of a node
+  distcomp-ctl reclaim                                  tasks of workers that died
+
+Exit codes: 0 done, 2 wrong usage or configuration, or not confirmed, 3 Redis cannot be used";

@@ -1,0 +1,176 @@
+//! `requeue`, `cancel` and `purge`: select, say, ask, change.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::args::SelectArgs;
+use super::confirm::confirm;
+use super::results::{Purged, Remote, host};
+use super::run::Session;
+use super::select::{Selected, Selector, verb};
+use crate::cli::exit::CliError;
+use crate::cli::progress::Progress;
+use crate::model::{WorkerName, WorkerNameError};
+use crate::queue::control::{BATCH, Change, Changed, change};
+use crate::view::safe_text::safe;
+use crate::view::text::{count, shorten, tasks};
+
+/// Files on other hosts that are named.
+const MOST_NAMED: usize = 20;
+
+/// Columns of an example that are shown.
+const SHOWN: usize = 100;
+
+/// Refuses a selection that makes no sense, before anything is connected.
+pub(super) fn check(op: Change, args: &SelectArgs) -> Result<(), CliError> {
+    if args.lines.is_empty() { Selector::new(op, args).map(drop) } else { Ok(()) }
+}
+
+/// Does what was asked to the tasks that were selected.
+pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) -> Result<(), CliError> {
+    let (selected, states) = if args.lines.is_empty() {
+        let selector = Selector::new(op, args)?;
+        (selector.select(&session.conn, session.manner.json).await?, format!("{} ", selector.states()))
+    } else {
+        (Selected::named(&session.conn, &args.lines).await?, String::new())
+    };
+    let number = selected.lines.len();
+    if selected.undated > 0 {
+        session.context.say(&format!("passed over {}: no attempt of theirs is dated", tasks(selected.undated)));
+    }
+    let noun = if number == 1 { "task" } else { "tasks" };
+    let what = format!("{} {} {states}{noun}", verb(op), count(number));
+    if number == 0 || session.manner.dry_run {
+        let text = if number == 0 {
+            format!("nothing to {}", verb(op))
+        } else {
+            format!("would {what}{}", examples(&selected))
+        };
+        return finish(session, op, number, Changed::default(), None, &text);
+    }
+    session.context.say(&format!("will {what}{}", examples(&selected)));
+    confirm(session.manner)?;
+    let remote = selected.remote.clone();
+    let (changed, purged) = run(session, op, selected).await?;
+    let files = if op == Change::Purge { Some(purged.delete_files(&session.context.config.result_dir)?) } else { None };
+    let text = result_text(op, changed, number, files);
+    finish(session, op, number, changed, files, &text)?;
+    if op == Change::Purge {
+        name_remote(session, &remote);
+    }
+    Ok(())
+}
+
+/// Changes the lines, a batch in each atomic step.
+async fn run(session: &Session, op: Change, selected: Selected) -> Result<(Changed, Purged), CliError> {
+    let failed = |error| CliError::io("read the spooled lines", error);
+    let by = operator()?;
+    let mut total = Changed::default();
+    let mut purged = Purged::default();
+    let mut progress = Progress::new(verb(op), selected.lines.len(), !session.manner.json);
+    let mut lines = selected.lines.read().map_err(failed)?;
+    loop {
+        let batch = lines.take(BATCH).map_err(failed)?;
+        if batch.is_empty() {
+            return Ok((total, purged));
+        }
+        match change(&session.conn, op, selected.state, &batch, session.order, &by).await {
+            Ok(changed) => {
+                total.changed += changed.changed;
+                total.running += changed.running;
+            }
+            Err(error) => {
+                session.context.say(&format!("stopped after {}; doing it again is safe", tasks(total.changed)));
+                return Err(error.into());
+            }
+        }
+        if op == Change::Purge {
+            batch.iter().for_each(|line| purged.add(line));
+        }
+        progress.advance(batch.len() as u64);
+    }
+}
+
+/// The name under which a cancellation is recorded.
+fn operator() -> Result<WorkerName, CliError> {
+    const PLAIN: &str = "distcomp-ctl";
+    let user: String = std::env::var("USER")
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
+        .take(40)
+        .collect();
+    let name = if user.is_empty() { PLAIN.to_owned() } else { format!("{PLAIN}.{user}") };
+    name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))
+}
+
+fn examples(selected: &Selected) -> String {
+    let lead = match selected.examples.len() as u64 {
+        0 => return String::new(),
+        shown if shown == selected.lines.len() => ":",
+        _ => ", such as:",
+    };
+    let mut text = lead.to_owned();
+    for line in &selected.examples {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{}", shorten(&safe(line), SHOWN));
+    }
+    text
+}
+
+fn result_text(op: Change, changed: Changed, selected: u64, files: Option<u64>) -> String {
+    let done = match op {
+        Change::Requeue => "requeued",
+        Change::Cancel => "cancelled",
+        Change::Purge => "purged",
+    };
+    let mut text = format!("{done} {}", tasks(changed.changed));
+    if changed.running > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ", {} of them running", count(changed.running));
+    }
+    if let Some(files) = files {
+        let _ = write!(text, "; deleted {} result files", count(files));
+    }
+    if changed.changed < selected {
+        let _ = write!(text, "; passed over {} that had moved on or need no change", count(selected - changed.changed));
+    }
+    text
+}
+
+fn finish(
+    session: &mut Session,
+    op: Change,
+    selected: u64,
+    changed: Changed,
+    files: Option<u64>,
+    text: &str,
+) -> Result<(), CliError> {
+    if !session.manner.json {
+        return session.out.line(text);
+    }
+    session.out.json(&json!({
+        "command": verb(op), "dry_run": session.manner.dry_run, "selected": selected, "changed": changed.changed,
+        "running": changed.running, "result_files_deleted": files.unwrap_or(0),
+    }))
+}
+
+/// What only somebody on those hosts can delete.
+fn name_remote(session: &Session, remote: &[Remote]) {
+    let here = host();
+    let others: Vec<&Remote> =
+        remote.iter().filter(|file| file.host.split('.').next() != Some(here.as_str())).collect();
+    if others.is_empty() {
+        return;
+    }
+    let mut text = format!("{} result files are on other hosts:", count(others.len() as u64));
+    for file in others.iter().take(MOST_NAMED) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{}:{}", file.host, file.path);
+    }
+    if others.len() > MOST_NAMED {
+        let _ = write!(text, "\nand {} more", count((others.len() - MOST_NAMED) as u64));
+    }
+    session.context.say(&text);
+}

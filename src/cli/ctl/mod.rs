@@ -1,0 +1,13 @@
+//! `distcomp-ctl`: an operator's changes to the queue. Each says what it will do, and asks.
+
+mod args;
+mod change;
+mod confirm;
+mod reclaim;
+mod results;
+mod run;
+mod select;
+mod switch;
+
+pub use args::CtlArgs;
+pub use run::main;

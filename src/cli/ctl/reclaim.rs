@@ -1,0 +1,139 @@
+//! `reclaim`: the tasks of workers that are gone, back to todo.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::confirm::confirm;
+use super::run::Session;
+use crate::cli::exit::CliError;
+use crate::model::snapshot::{Overview, WorkerState, WorkerView};
+use crate::model::{WorkerName, WorkerNameError};
+use crate::queue::inspect;
+use crate::queue::reclaim::{Authority, BATCH, Orphan, Reclaimed, bury, reclaim_lines, scan_in_progress};
+use crate::view::safe_text::safe;
+use crate::view::text::{count, duration, tasks};
+
+/// Takes over from the workers that are named, or from all that are gone.
+pub(super) async fn reclaim(session: &mut Session, names: &[String], force: bool) -> Result<(), CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    let dead_after = session.context.config.dead_after.as_secs();
+    if !force {
+        refuse_fresh(&overview, names, dead_after)?;
+    }
+    let mut orphans = collect(session, &overview, names, dead_after).await?;
+    let traces: BTreeSet<String> = if names.is_empty() {
+        overview.workers.iter().filter(|worker| is_gone(worker, dead_after)).map(|worker| worker.name.clone()).collect()
+    } else {
+        names.iter().cloned().collect()
+    };
+    for name in traces {
+        orphans.entry(name).or_default();
+    }
+    let (good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        orphans.into_iter().partition(|(name, _)| name.parse::<WorkerName>().is_ok());
+    for (name, lines) in &bad {
+        session.context.say(&format!(
+            "passed over {} of {}: no worker of ours can have that name; use requeue --state in_progress --worker",
+            tasks(lines.len() as u64),
+            safe(name)
+        ));
+    }
+    let number: u64 = good.values().map(|lines| lines.len() as u64).sum();
+    if good.is_empty() {
+        return finish(session, &[], Reclaimed::default(), "nothing to reclaim: no worker is gone");
+    }
+    let shown: Vec<String> =
+        good.iter().map(|(name, lines)| format!("{name} ({})", tasks(lines.len() as u64))).collect();
+    let plan = format!("put {} back to todo, of {}", tasks(number), shown.join(", "));
+    let names: Vec<&str> = good.keys().map(String::as_str).collect();
+    if session.manner.dry_run {
+        return finish(session, &names, Reclaimed::default(), &format!("would {plan}"));
+    }
+    session.context.say(&format!("will {plan}"));
+    confirm(session.manner)?;
+    let mut total = Reclaimed::default();
+    for (name, lines) in &good {
+        let moved = take_over(session, name, lines).await?;
+        total.returned += moved.returned;
+        total.failed += moved.failed;
+    }
+    let lost =
+        if total.failed == 0 { String::new() } else { format!(", {} failed for too many losses", count(total.failed)) };
+    finish(session, &names, total, &format!("reclaimed {}{lost}", tasks(total.returned)))
+}
+
+/// Moves the lines of one worker, then removes its last traces.
+async fn take_over(session: &Session, name: &str, lines: &[Orphan]) -> Result<Reclaimed, CliError> {
+    let worker: WorkerName = name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))?;
+    let mut total = Reclaimed::default();
+    for batch in lines.chunks(BATCH) {
+        let max_lost = session.context.config.max_lost;
+        let moved = reclaim_lines(&session.conn, &worker, Authority::Operator, batch, max_lost).await?;
+        total.returned += moved.returned;
+        total.failed += moved.failed;
+    }
+    if lines.is_empty() {
+        // It holds nothing, and is declared dead all the same.
+        reclaim_lines(&session.conn, &worker, Authority::Operator, &[], session.context.config.max_lost).await?;
+    }
+    bury(&session.conn, &worker).await?;
+    Ok(total)
+}
+
+/// Goes through what is in progress, a bounded step at a time.
+async fn collect(
+    session: &Session,
+    overview: &Overview,
+    names: &[String],
+    dead_after: u64,
+) -> Result<BTreeMap<String, Vec<Orphan>>, CliError> {
+    let wanted = |worker: &str| {
+        if names.is_empty() {
+            overview.workers.iter().find(|known| known.name == worker).is_none_or(|known| is_gone(known, dead_after))
+        } else {
+            names.iter().any(|name| name == worker)
+        }
+    };
+    let mut found: BTreeMap<String, Vec<Orphan>> = BTreeMap::new();
+    let mut cursor = 0;
+    loop {
+        let (next, page) = scan_in_progress(&session.conn, cursor, wanted, session.order).await?;
+        for (worker, orphan) in page {
+            found.entry(worker).or_default().push(orphan);
+        }
+        if next == 0 {
+            return Ok(found);
+        }
+        cursor = next;
+    }
+}
+
+/// Silent for as long as it takes to be dead, whoever's program it is.
+fn is_gone(worker: &WorkerView, dead_after: u64) -> bool {
+    let is_silent = worker.heartbeat_age_seconds.is_none_or(|age| age >= dead_after);
+    match worker.state {
+        WorkerState::Dead => true,
+        WorkerState::Live | WorkerState::Draining | WorkerState::Silent | WorkerState::Python => is_silent,
+    }
+}
+
+fn refuse_fresh(overview: &Overview, names: &[String], dead_after: u64) -> Result<(), CliError> {
+    let fresh = overview.workers.iter().find(|worker| names.contains(&worker.name) && !is_gone(worker, dead_after));
+    let Some(worker) = fresh else { return Ok(()) };
+    let age = worker.heartbeat_age_seconds.map_or_else(String::new, |age| format!(" ({} ago)", duration(age)));
+    Err(CliError::Usage(format!(
+        "{}'s last heartbeat is fresh{age}: it counts as dead after {}; --force takes its tasks over all the same",
+        worker.name,
+        duration(dead_after)
+    )))
+}
+
+fn finish(session: &mut Session, workers: &[&str], moved: Reclaimed, text: &str) -> Result<(), CliError> {
+    if !session.manner.json {
+        return session.out.line(&safe(text));
+    }
+    session.out.json(&json!({
+        "command": "reclaim", "dry_run": session.manner.dry_run, "workers": workers, "returned": moved.returned, "failed": moved.failed,
+    }))
+}

@@ -1,0 +1,119 @@
+//! Result files of purged tasks: those here are deleted, those on other hosts are named.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use crate::cli::exit::CliError;
+use crate::model::TaskId;
+
+/// A result file on some host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remote {
+    /// The host.
+    pub(super) host: String,
+    /// The file there.
+    pub(super) path: String,
+}
+
+/// The file that a record in `finished_tasks` names as `HOST:PATH`; its name begins with the task's id.
+pub(super) fn remote_of(line: &str, value: &str) -> Option<Remote> {
+    let id = TaskId::of(line).to_string();
+    let at = value.match_indices(&id).map(|(at, _)| at).find(|at| value[..*at].ends_with('/'))?;
+    let is_end = |c: char| c.is_whitespace() || c.is_control() || "\"'\\<>[]()".contains(c);
+    let begin = value[..at].rfind(is_end).map_or(0, |index| index + 1);
+    let end = value[at..].find(is_end).map_or(value.len(), |length| at + length);
+    // In JSON a newline before the name is `\n`: the letter is no part of a host.
+    let begin = if value[..begin].ends_with('\\') { begin + 1 } else { begin };
+    let (host, path) = value.get(begin..end)?.split_once(':')?;
+    let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    (is_host && path.starts_with('/')).then(|| Remote { host: host.to_owned(), path: path.to_owned() })
+}
+
+/// The ids of purged tasks.
+#[derive(Default)]
+pub(super) struct Purged(HashSet<String>);
+
+impl Purged {
+    pub(super) fn add(&mut self, line: &str) {
+        self.0.insert(TaskId::of(line).to_string());
+    }
+
+    /// Deletes their files in a directory; says how many. A directory that is not there holds none.
+    pub(super) fn delete_files(&self, dir: &Path) -> Result<u64, CliError> {
+        let failed = |error| CliError::io(format!("delete result files in {}", dir.display()), error);
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut deleted = 0;
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let is_theirs = entry.file_name().to_str().and_then(id_of).is_some_and(|id| self.0.contains(id));
+            if is_theirs && entry.file_type().map_err(failed)?.is_file() {
+                fs::remove_file(entry.path()).map_err(failed)?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// The id that a file name begins with.
+fn id_of(name: &str) -> Option<&str> {
+    let (id, rest) = name.split_at_checked(16)?;
+    (TaskId::is_prefix_like(id) && !rest.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some(id)
+}
+
+/// The short name of this host.
+pub(super) fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().split('.').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_named_in_a_record_is_found() {
+        let line = "shell:1:1:1:./sim";
+        let id = TaskId::of(line);
+        let file = format!("/scratch/{id}.1.node7.out");
+        for value in [
+            format!("node7: \"head\\n[node7:{file}]\\ntail\""),
+            format!("node7: \"head\\nnode7:{file}\\ntail\""),
+            format!("node7: \"head … node7:{file} … tail\""),
+        ] {
+            assert_eq!(
+                remote_of(line, &value),
+                Some(Remote { host: "node7".to_owned(), path: file.clone() }),
+                "{value}"
+            );
+        }
+        assert_eq!(remote_of(line, &format!("node7: \"my id is {id}\"")), None);
+        assert_eq!(remote_of(line, "node7: \"\""), None);
+    }
+
+    #[test]
+    fn only_files_of_purged_tasks_are_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut purged = Purged::default();
+        purged.add("shell:1:1:1:a");
+        let (ours, other) = (TaskId::of("shell:1:1:1:a"), TaskId::of("shell:1:1:1:b"));
+        let names = [
+            format!("{ours}.1.n1.out"),
+            format!("{ours}-2"),
+            format!("{other}.1.n1.out"),
+            "notes".to_owned(),
+            format!("{ours}0"),
+        ];
+        for name in &names {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(purged.delete_files(dir.path()).unwrap(), 2);
+        assert!(names[2..].iter().all(|name| dir.path().join(name).exists()));
+        assert_eq!(purged.delete_files(&dir.path().join("none")).unwrap(), 0);
+    }
+}

@@ -1,0 +1,59 @@
+//! What `distcomp-ctl` does: check, connect, then one of the commands.
+
+use std::process::ExitCode;
+
+use super::args::{Command, CtlArgs, Manner};
+use super::{change, confirm, reclaim, switch};
+use crate::cli::common::{Context, Out, run};
+use crate::cli::exit::{CliError, Exit};
+use crate::model::FieldOrder;
+use crate::queue::Connection;
+use crate::queue::control::Change;
+use crate::queue::guard::Access;
+
+/// What every command gets.
+pub(super) struct Session {
+    /// Configuration and messages.
+    pub(super) context: Context,
+    /// The queue.
+    pub(super) conn: Connection,
+    /// How its lines are read.
+    pub(super) order: FieldOrder,
+    /// Results.
+    pub(super) out: Out,
+    /// How to do it.
+    pub(super) manner: Manner,
+}
+
+/// The whole command.
+#[must_use]
+pub fn main() -> ExitCode {
+    run("distcomp-ctl", ctl)
+}
+
+async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
+    confirm::check(args.manner)?;
+    match &args.command {
+        Command::Requeue(select) => change::check(Change::Requeue, select)?,
+        Command::Cancel(select) => change::check(Change::Cancel, select)?,
+        Command::Purge(select) => change::check(Change::Purge, select)?,
+        Command::Pause | Command::Resume | Command::Drain { .. } | Command::Stop | Command::Reclaim { .. } => {}
+    }
+    let context = Context::load("distcomp-ctl", &args.common)?;
+    // A dry run leaves no trace, not even the record of the field order.
+    let access = if args.manner.dry_run { Access::Read } else { Access::Write };
+    let (conn, order) = context.connect(access).await?;
+    let mut session = Session { context, conn, order, out: Out::new(), manner: args.manner };
+    match args.command {
+        Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,
+        Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,
+        Command::Purge(select) => change::apply(&mut session, Change::Purge, &select).await?,
+        Command::Pause => switch::pause(&mut session).await?,
+        Command::Resume => switch::resume(&mut session).await?,
+        Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,
+        Command::Stop => switch::stop(&mut session).await?,
+        Command::Reclaim { workers, force } => reclaim::reclaim(&mut session, &workers, force).await?,
+    }
+    session.out.finish()?;
+    Ok(Exit::Done)
+}

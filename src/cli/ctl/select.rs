@@ -1,0 +1,248 @@
+//! Which tasks a command is about.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::args::SelectArgs;
+use super::results::{Remote, remote_of};
+use crate::cli::exit::CliError;
+use crate::cli::find::find_one;
+use crate::cli::progress::Progress;
+use crate::cli::spool::Spool;
+use crate::cli::status::is_of;
+use crate::model::snapshot::TaskState;
+use crate::queue::control::Change;
+use crate::queue::select::{Entry, Scan};
+use crate::queue::{Connection, inspect};
+
+/// Lines shown as examples.
+const EXAMPLES: usize = 3;
+
+/// Tasks whose evidence is in memory at once.
+const AT_ONCE: usize = 100;
+
+/// What a selection found.
+pub(super) struct Selected {
+    /// The lines.
+    pub(super) lines: Spool,
+    /// The first few of them.
+    pub(super) examples: Vec<String>,
+    /// The state that all were found in; a line that has left it since is passed over. `None` for lines that were named, and for several states.
+    pub(super) state: Option<TaskState>,
+    /// Lines passed over by `--older-than` because no attempt is dated.
+    pub(super) undated: u64,
+    /// Result files of theirs that other hosts hold.
+    pub(super) remote: Vec<Remote>,
+}
+
+/// A selection that has been checked.
+#[derive(Debug)]
+pub(super) struct Selector {
+    states: Vec<TaskState>,
+    include: Option<String>,
+    worker: Option<String>,
+    older_than: Option<f64>,
+}
+
+impl Selector {
+    /// Checks flags that stand in place of lines.
+    pub(super) fn new(change: Change, args: &SelectArgs) -> Result<Self, CliError> {
+        let state = args.state.map(TaskState::from);
+        if state.is_none() && args.include.is_none() && args.worker.is_none() && args.older_than.is_none() {
+            return Err(CliError::Usage(format!(
+                "say which tasks to {}: --state, --include, --worker, --older-than, or lines",
+                verb(change)
+            )));
+        }
+        if change == Change::Cancel && state == Some(TaskState::Finished) {
+            return Err(CliError::Usage("finished tasks cannot be cancelled; purge removes them".to_owned()));
+        }
+        if args.worker.is_some() && state == Some(TaskState::Todo) {
+            return Err(CliError::Usage("--worker selects nothing of --state todo: no worker has those".to_owned()));
+        }
+        let is_ended = |state: &TaskState| matches!(state, TaskState::Finished | TaskState::Failed);
+        if args.older_than.is_some() && state.is_some_and(|state| !is_ended(&state)) {
+            return Err(CliError::Usage(
+                "--older-than goes by when an attempt ended: use it with finished or failed".to_owned(),
+            ));
+        }
+        let mut states = match (state, change) {
+            (Some(state), _) => vec![state],
+            (None, Change::Requeue) => vec![TaskState::Failed],
+            (None, Change::Cancel) => vec![TaskState::Todo, TaskState::InProgress],
+            (None, Change::Purge) => TaskState::ALL.to_vec(),
+        };
+        if args.older_than.is_some() {
+            states.retain(is_ended);
+            if states.is_empty() {
+                return Err(CliError::Usage(
+                    "--older-than selects nothing to cancel: what it goes by has ended".to_owned(),
+                ));
+            }
+        }
+        let older_than = args.older_than.as_deref().map(parse_age).transpose()?;
+        Ok(Self { states, include: args.include.clone(), worker: args.worker.clone(), older_than })
+    }
+
+    /// The states in words, `failed`, `todo or in_progress`.
+    pub(super) fn states(&self) -> String {
+        self.states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// Goes through the queue and keeps what fits.
+    pub(super) async fn select(&self, conn: &Connection, quiet: bool) -> Result<Selected, CliError> {
+        let state = (self.states.len() == 1).then(|| self.states[0]);
+        let mut selected = Selected::new(state);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let mut progress = Progress::new("looked at", 0, !quiet);
+        for state in &self.states {
+            let mut scan = Scan::new(*state);
+            while let Some(page) = scan.next(conn).await? {
+                progress.advance(page.len() as u64);
+                let mut page: Vec<Entry> = page.into_iter().filter(|entry| self.fits(entry, *state)).collect();
+                if *state == TaskState::Failed && self.states.contains(&TaskState::Todo) {
+                    page = without_waiting(conn, page).await?;
+                }
+                for chunk in page.chunks(AT_ONCE) {
+                    self.keep(conn, chunk, now, &mut selected).await?;
+                }
+            }
+        }
+        Ok(selected)
+    }
+
+    fn fits(&self, entry: &Entry, state: TaskState) -> bool {
+        self.include.as_ref().is_none_or(|text| entry.line.contains(text.as_str()))
+            && self.worker.as_ref().is_none_or(|worker| is_of(entry, state, worker))
+    }
+
+    async fn keep(
+        &self,
+        conn: &Connection,
+        entries: &[Entry],
+        now: f64,
+        selected: &mut Selected,
+    ) -> Result<(), CliError> {
+        let Some(age) = self.older_than else {
+            return entries.iter().try_for_each(|entry| selected.push(&entry.line, &entry.value));
+        };
+        let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
+        for (entry, task) in entries.iter().zip(inspect::tasks(conn, &lines).await?) {
+            match task.attempts.last() {
+                None => selected.undated += 1,
+                Some(last) if now - last.end >= age => selected.push(&entry.line, &entry.value)?,
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A retry is in todo and in failed: it is selected where it waits.
+async fn without_waiting(conn: &Connection, page: Vec<Entry>) -> Result<Vec<Entry>, CliError> {
+    let lines: Vec<String> = page.iter().map(|entry| entry.line.clone()).collect();
+    let states = inspect::states(conn, &lines).await?;
+    Ok(page
+        .into_iter()
+        .zip(states)
+        .filter(|(_, states)| !states.contains(&TaskState::Todo) && !states.contains(&TaskState::InProgress))
+        .map(|(entry, _)| entry)
+        .collect())
+}
+
+impl Selected {
+    fn new(state: Option<TaskState>) -> Self {
+        Self { lines: Spool::new(), examples: Vec::new(), state, undated: 0, remote: Vec::new() }
+    }
+
+    fn push(&mut self, line: &str, value: &str) -> Result<(), CliError> {
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(line.to_owned());
+        }
+        self.remote.extend(remote_of(line, value));
+        self.lines.push(line).map_err(|error| CliError::io("spool the lines", error))
+    }
+
+    /// Lines that were named.
+    pub(super) async fn named(conn: &Connection, texts: &[String]) -> Result<Self, CliError> {
+        let mut lines: Vec<String> = Vec::new();
+        for text in texts {
+            let line = find_one(conn, text).await?;
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        let mut selected = Self::new(None);
+        for task in inspect::tasks(conn, &lines).await? {
+            selected.push(&task.line, task.result.as_deref().unwrap_or_default())?;
+        }
+        Ok(selected)
+    }
+}
+
+/// `requeue`, `cancel`, `purge`.
+pub(super) fn verb(change: Change) -> &'static str {
+    match change {
+        Change::Requeue => "requeue",
+        Change::Cancel => "cancel",
+        Change::Purge => "purge",
+    }
+}
+
+/// A duration in seconds; days have 24 hours.
+fn parse_age(text: &str) -> Result<f64, CliError> {
+    let bad = |why: String| {
+        CliError::Usage(format!("--older-than {text:?} is no duration ({why}); valid: 90m, 12h, 7d, \"1 week\""))
+    };
+    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| bad(error.to_string()))?;
+    let age = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| bad(error.to_string()))?;
+    if age.is_negative() { Err(bad("it is negative".to_owned())) } else { Ok(age.as_secs_f64()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::status::StateArg;
+
+    fn args() -> SelectArgs {
+        SelectArgs { lines: Vec::new(), state: None, include: None, worker: None, older_than: None }
+    }
+
+    #[test]
+    fn nothing_said_is_refused() {
+        for change in [Change::Requeue, Change::Cancel, Change::Purge] {
+            assert!(Selector::new(change, &args()).is_err_and(|error| error.to_string().contains("--state")));
+        }
+    }
+
+    #[test]
+    fn states_follow_the_command_where_none_is_said() {
+        let sim = SelectArgs { include: Some("sim".to_owned()), ..args() };
+        assert_eq!(Selector::new(Change::Requeue, &sim).unwrap().states(), "failed");
+        assert_eq!(Selector::new(Change::Cancel, &sim).unwrap().states(), "todo or in_progress");
+        assert_eq!(Selector::new(Change::Purge, &sim).unwrap().states.len(), 4);
+        let old = SelectArgs { older_than: Some("7d".to_owned()), ..args() };
+        assert_eq!(Selector::new(Change::Purge, &old).unwrap().states(), "finished or failed");
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused() {
+        let finished = SelectArgs { state: Some(StateArg::Finished), ..args() };
+        assert!(Selector::new(Change::Cancel, &finished).is_err());
+        let todo = SelectArgs { state: Some(StateArg::Todo), worker: Some("n1".to_owned()), ..args() };
+        assert!(Selector::new(Change::Purge, &todo).is_err());
+        let old = SelectArgs { state: Some(StateArg::Todo), older_than: Some("1h".to_owned()), ..args() };
+        assert!(Selector::new(Change::Purge, &old).is_err());
+    }
+
+    #[test]
+    fn ages_are_read_as_people_write_them() {
+        for (text, seconds) in
+            [("90m", 5400.0), ("12h", 43_200.0), ("7d", 604_800.0), ("1 week", 604_800.0), ("0s", 0.0)]
+        {
+            assert_eq!(parse_age(text).unwrap(), seconds, "{text}");
+        }
+        for text in ["", "7", "soon", "-1h", "1 month"] {
+            assert!(parse_age(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `pause`, `resume`, `drain` and `stop`: what workers do next.
+
+use serde_json::{Value, json};
+
+use super::confirm::confirm;
+use super::results::host;
+use super::run::Session;
+use crate::cli::exit::CliError;
+use crate::model::snapshot::{Overview, WorkerState};
+use crate::model::{WorkerName, WorkerNameError};
+use crate::queue::{control, inspect};
+use crate::view::text::{count, tasks};
+
+/// Pauses the queue.
+pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
+    let counts = inspect::counts(&session.conn).await?;
+    let plan = format!("pause the queue: {} wait, {} in progress go on", tasks(counts.todo), count(counts.in_progress));
+    if !agreed(session, "pause", &plan, Value::Null)? {
+        return Ok(());
+    }
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| "somebody".to_owned());
+    let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
+    control::pause(&session.conn, &format!("{user}@{} since {now}", host())).await?;
+    done(session, "pause", "paused; distcomp-ctl resume goes on", Value::Null)
+}
+
+/// Lifts a pause and the stop command.
+pub(super) async fn resume(session: &mut Session) -> Result<(), CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    let lifted: Vec<&str> = [("the pause", overview.paused.is_some()), ("the stop command", overview.stopping)]
+        .into_iter()
+        .filter_map(|(name, is_there)| is_there.then_some(name))
+        .collect();
+    if lifted.is_empty() {
+        return done(
+            session,
+            "resume",
+            "the queue is neither paused nor stopping",
+            json!({ "paused": false, "stopping": false }),
+        );
+    }
+    let plan = format!("lift {}: {} wait", lifted.join(" and "), tasks(overview.counts.todo));
+    if !agreed(session, "resume", &plan, Value::Null)? {
+        return Ok(());
+    }
+    let (paused, stopping) = control::resume(&session.conn).await?;
+    done(session, "resume", "resumed", json!({ "paused": paused, "stopping": stopping }))
+}
+
+/// Writes the stop command.
+pub(super) async fn stop(session: &mut Session) -> Result<(), CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    let workers = overview.workers.iter().filter(|worker| worker.state != WorkerState::Dead).count() as u64;
+    let plan = format!(
+        "stop {} workers: they take nothing more, finish {} in progress and exit; {} stay queued",
+        count(workers),
+        count(overview.counts.in_progress),
+        tasks(overview.counts.todo)
+    );
+    if !agreed(session, "stop", &plan, Value::Null)? {
+        return Ok(());
+    }
+    control::stop(&session.conn).await?;
+    done(session, "stop", "stopping; distcomp-ctl resume lifts it", Value::Null)
+}
+
+/// Asks workers to finish and exit.
+pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(), CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    let workers = drainable(&overview, names)?;
+    if workers.is_empty() {
+        return done(session, "drain", "no live worker to drain", json!([]));
+    }
+    let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
+    let plan = format!("drain {}: they finish what they run, take nothing new, and exit", shown.join(", "));
+    if !agreed(session, "drain", &plan, json!(shown))? {
+        return Ok(());
+    }
+    for worker in &workers {
+        control::drain(&session.conn, worker).await?;
+    }
+    done(session, "drain", &format!("draining {}", shown.join(", ")), json!(shown))
+}
+
+/// The workers that are named, or all that live; a name that cannot be drained is an error.
+fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, CliError> {
+    let parse =
+        |name: &str| name.parse::<WorkerName>().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()));
+    if names.is_empty() {
+        let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live);
+        return live.map(|worker| parse(&worker.name)).collect();
+    }
+    let mut workers = Vec::new();
+    for name in names {
+        let worker = overview.workers.iter().find(|worker| worker.name == *name).ok_or_else(|| {
+            let known: Vec<&str> = overview.workers.iter().map(|worker| worker.name.as_str()).collect();
+            let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+            CliError::Usage(format!("no worker is named {name}; workers: {known}"))
+        })?;
+        match worker.state {
+            WorkerState::Live | WorkerState::Draining | WorkerState::Silent => workers.push(parse(name)?),
+            WorkerState::Python => {
+                return Err(CliError::Usage(format!(
+                    "{name} is a Python worker and knows no drain; distcomp-ctl stop ends all"
+                )));
+            }
+            WorkerState::Dead => {
+                return Err(CliError::Usage(format!("{name} is dead; distcomp-ctl reclaim takes its tasks over")));
+            }
+        }
+    }
+    Ok(workers)
+}
+
+/// Says the plan and asks; false after a dry run.
+fn agreed(session: &mut Session, command: &str, plan: &str, detail: Value) -> Result<bool, CliError> {
+    if session.manner.dry_run {
+        done(session, command, &format!("would {plan}"), detail)?;
+        return Ok(false);
+    }
+    session.context.say(&format!("will {plan}"));
+    confirm(session.manner)?;
+    Ok(true)
+}
+
+fn done(session: &mut Session, command: &str, text: &str, detail: Value) -> Result<(), CliError> {
+    if session.manner.json {
+        return session.out.json(&json!({ "command": command, "dry_run": session.manner.dry_run, "detail": detail }));
+    }
+    session.out.line(&crate::view::safe_text::safe(text))
+}

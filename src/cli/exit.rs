@@ -1,0 +1,134 @@
+//! Exit codes: the only table of them, and what each error maps to.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::config::ConfigErrors;
+use crate::queue::QueueError;
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it was asked to.
+    Done,
+    /// It is done, but tasks failed.
+    TasksFailed,
+    /// Wrong usage, configuration or task file, or a queue that disagrees with the configuration.
+    Usage,
+    /// Redis is unreachable, refuses us, or is of an unsupported version.
+    Redis,
+    /// Ended by SIGINT.
+    Interrupted,
+    /// Ended by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::TasksFailed => 1,
+            Self::Usage => 2,
+            Self::Redis => 3,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Redis, or the queue in it.
+    #[error("failed to {0}")]
+    Queue(#[from] QueueError),
+    /// `conf.json`, or what overrides it.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// What was asked for cannot be done; the text is a whole sentence.
+    #[error("{0}")]
+    Usage(String),
+    /// A file or the terminal; the text fits after "failed to".
+    #[error("failed to {what}: {error}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// Whoever read our stdout has gone: a quiet end, as of `| head`.
+    #[error("standard output is closed")]
+    ClosedPipe,
+}
+
+impl CliError {
+    /// An error of a file.
+    pub(crate) fn io(what: impl Into<String>, error: io::Error) -> Self {
+        Self::Io { what: what.into(), error }
+    }
+
+    /// An error of writing results.
+    pub(crate) fn stdout(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::ClosedPipe
+        } else {
+            Self::io("write to standard output", error)
+        }
+    }
+
+    /// How the command ends on it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Queue(error) => of_queue(error),
+            Self::Config(_) | Self::Usage(_) | Self::Io { .. } => Exit::Usage,
+            Self::ClosedPipe => Exit::Done,
+        }
+    }
+}
+
+fn of_queue(error: &QueueError) -> Exit {
+    match error {
+        QueueError::Unavailable { .. }
+        | QueueError::TimedOut(_)
+        | QueueError::Refused { .. }
+        | QueueError::Busy(_)
+        | QueueError::Unsupported(_)
+        | QueueError::Protocol(_) => Exit::Redis,
+        // The name is somebody else's: the same as any other disagreement with the queue.
+        QueueError::Mismatch(_) | QueueError::Fenced => Exit::Usage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_of_the_contract() {
+        let codes = [Exit::Done, Exit::TasksFailed, Exit::Usage, Exit::Redis, Exit::Interrupted, Exit::Terminated]
+            .map(Exit::code);
+        assert_eq!(codes, [0, 1, 2, 3, 130, 143]);
+    }
+
+    #[test]
+    fn a_refusal_is_redis_and_a_mismatch_is_usage() {
+        let refused = QueueError::Refused { at: "x".to_owned(), message: "WRONGPASS".to_owned() };
+        assert_eq!(CliError::from(refused).exit(), Exit::Redis);
+        assert_eq!(CliError::from(QueueError::Mismatch("order".to_owned())).exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error() {
+        let error = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(CliError::stdout(error).exit(), Exit::Done);
+    }
+}

@@ -1,0 +1,131 @@
+//! Failures put into groups by kind, as they are met.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::cli::exit::CliError;
+use crate::model::snapshot::FailureGroup;
+use crate::queue::select::Entry;
+use crate::queue::{Connection, inspect};
+
+/// Groups that are told apart. Kinds are few; texts of Python's reasons could be millions.
+const MOST_GROUPS: usize = 1000;
+
+/// Workers named in a group.
+const MOST_WORKERS: usize = 200;
+
+/// The group of what is beyond [`MOST_GROUPS`].
+const REST: &str = "other";
+
+/// Groups in the making.
+#[derive(Default)]
+pub(crate) struct Groups {
+    groups: HashMap<String, Group>,
+}
+
+#[derive(Default)]
+struct Group {
+    count: u64,
+    workers: BTreeSet<String>,
+    sample: String,
+}
+
+/// A failure with its kind.
+pub(crate) struct Failure {
+    /// The line.
+    pub(crate) line: String,
+    /// The kind it is grouped under.
+    pub(crate) kind: String,
+    /// The workers it failed on, with repeats.
+    pub(crate) workers: Vec<String>,
+}
+
+/// Finds the kinds of some entries of `failed_tasks`: the recorded one, else the beginning of the reason, else `unknown`.
+pub(crate) async fn kinds_of(conn: &Connection, entries: Vec<Entry>) -> Result<Vec<Failure>, CliError> {
+    let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
+    let mut kinds = inspect::failure_kinds(conn, &lines).await?;
+    kinds.resize(lines.len(), None);
+    let unknown: Vec<String> =
+        lines.iter().zip(&kinds).filter(|(_, kind)| kind.is_none()).map(|(line, _)| line.clone()).collect();
+    let mut reasons = inspect::tasks(conn, &unknown).await?.into_iter();
+    Ok(entries
+        .into_iter()
+        .zip(kinds)
+        .map(|(entry, kind)| {
+            let kind = kind.unwrap_or_else(|| kind_of_reason(reasons.next().and_then(|task| task.reason).as_deref()));
+            let workers = entry.value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            Failure { line: entry.line, kind, workers }
+        })
+        .collect())
+}
+
+/// The kind that a reason written by Python DistComp begins with.
+fn kind_of_reason(reason: Option<&str>) -> String {
+    const SHOWN: usize = 60;
+    let kind = reason.unwrap_or_default().split(':').next().unwrap_or_default().trim();
+    if kind.is_empty() {
+        return "unknown".to_owned();
+    }
+    kind.lines().next().unwrap_or_default().chars().take(SHOWN).collect()
+}
+
+impl Groups {
+    /// Counts a failure.
+    pub(crate) fn add(&mut self, failure: &Failure) {
+        let is_known = self.groups.contains_key(&failure.kind);
+        let kind = if is_known || self.groups.len() < MOST_GROUPS { failure.kind.as_str() } else { REST };
+        let group = self.groups.entry(kind.to_owned()).or_default();
+        group.count += 1;
+        if group.sample.is_empty() {
+            group.sample.clone_from(&failure.line);
+        }
+        for worker in &failure.workers {
+            if group.workers.len() < MOST_WORKERS && !group.workers.contains(worker) {
+                group.workers.insert(worker.clone());
+            }
+        }
+    }
+
+    /// The groups, largest first, each with the reason of its sample.
+    pub(crate) async fn finish(self, conn: &Connection) -> Result<Vec<FailureGroup>, CliError> {
+        let mut groups: Vec<FailureGroup> = self
+            .groups
+            .into_iter()
+            .map(|(kind, group)| FailureGroup {
+                kind,
+                count: group.count,
+                workers: group.workers.into_iter().collect(),
+                sample: group.sample,
+                reason: String::new(),
+            })
+            .collect();
+        groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
+        let samples: Vec<String> = groups.iter().map(|group| group.sample.clone()).collect();
+        for (group, task) in groups.iter_mut().zip(inspect::tasks(conn, &samples).await?) {
+            group.reason = task.reason.unwrap_or_default();
+        }
+        Ok(groups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_python_workers_are_grouped_by_how_they_begin() {
+        assert_eq!(kind_of_reason(Some("exit code 1: no such file")), "exit code 1");
+        assert_eq!(kind_of_reason(Some("killed")), "killed");
+        assert_eq!(kind_of_reason(Some("")), "unknown");
+        assert_eq!(kind_of_reason(None), "unknown");
+    }
+
+    #[test]
+    fn groups_are_bounded() {
+        let mut groups = Groups::default();
+        for n in 0..2 * MOST_GROUPS {
+            groups.add(&Failure { line: n.to_string(), kind: format!("kind {n}"), workers: vec!["a".to_owned()] });
+        }
+        assert!(groups.groups.len() <= MOST_GROUPS + 1);
+        assert_eq!(groups.groups.values().map(|group| group.count).sum::<u64>(), 2 * MOST_GROUPS as u64);
+    }
+}

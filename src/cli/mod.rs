@@ -1,0 +1,12 @@
+//! The commands: flags, then library calls, then an exit code. The only place that names `clap`.
+
+pub mod common;
+pub mod ctl;
+pub mod exit;
+mod find;
+mod groups;
+mod progress;
+mod spool;
+pub mod status;
+pub mod submit;
+pub mod worker;

@@ -1,0 +1,126 @@
+//! The flags of `distcomp-status`.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::cli::common::CommonArgs;
+use crate::model::snapshot::TaskState;
+
+/// Show the queue: counts, workers, rate, failures.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "distcomp-status", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct StatusArgs {
+    /// What to show; without it the whole at a glance
+    #[command(subcommand)]
+    pub view: Option<View>,
+    /// Print JSON; lists are one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What all commands share
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The views.
+#[derive(Clone, Debug, Subcommand)]
+pub enum View {
+    /// The tasks of one state
+    Tasks(TasksArgs),
+    /// Every worker
+    Workers,
+    /// Everything known about one task
+    Show {
+        /// The task: its line, or the beginning of its id
+        line: String,
+    },
+    /// What failed, grouped by how
+    Failures {
+        /// Print every failed task, as JSON lines
+        #[arg(long)]
+        all: bool,
+    },
+    /// Results and evidence of all tasks, as a stream
+    Export(ExportArgs),
+    /// Why a task, or the queue, is not running
+    Explain {
+        /// The task: its line, or the beginning of its id
+        line: Option<String>,
+    },
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TasksArgs {
+    /// The state they are in
+    #[arg(long, value_enum)]
+    pub state: StateArg,
+    /// Only lines that hold this text
+    #[arg(long, value_name = "TEXT")]
+    pub include: Option<String>,
+    /// Only lines that do not hold this text
+    #[arg(long, value_name = "TEXT")]
+    pub exclude: Option<String>,
+    /// Only tasks that run, ended or failed on this worker
+    #[arg(long)]
+    pub worker: Option<String>,
+    /// How many at most; 0 is all
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: u64,
+}
+
+/// What to export.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Only tasks in this state [default: all; joblog: finished and failed]
+    #[arg(long, value_enum)]
+    pub state: Option<StateArg>,
+    /// jsonl: everything; csv: one row a task; joblog: the columns of GNU parallel's --joblog, the last attempt of each task
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    pub format: Format,
+}
+
+/// A state, as written on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateArg {
+    /// Waiting
+    Todo,
+    /// Claimed by a worker
+    #[value(name = "in_progress", alias = "in-progress", alias = "running")]
+    InProgress,
+    /// Done
+    Finished,
+    /// Failed: out of retries, or to be tried again
+    Failed,
+}
+
+impl From<StateArg> for TaskState {
+    fn from(state: StateArg) -> Self {
+        match state {
+            StateArg::Todo => Self::Todo,
+            StateArg::InProgress => Self::InProgress,
+            StateArg::Finished => Self::Finished,
+            StateArg::Failed => Self::Failed,
+        }
+    }
+}
+
+/// The form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// JSON lines
+    Jsonl,
+    /// Comma-separated values with a head line
+    Csv,
+    /// GNU parallel's job log
+    Joblog,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  distcomp-status                                       the whole at a glance
+  distcomp-status tasks --state failed --include sim    failed tasks whose line holds \"sim\"
+  distcomp-status failures                              what failed, and how
+  distcomp-status show 3f9a                             one task, by the beginning of its id
+  distcomp-status explain 3f9a                          why it is not running
+  distcomp-status export --state finished --format csv > results.csv
+
+Exit codes: 0 done, 2 wrong usage or configuration, 3 Redis cannot be used";

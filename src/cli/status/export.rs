@@ -1,0 +1,201 @@
+//! `distcomp-status export`: results and evidence of all tasks, one page of the queue in memory at a time.
+
+use super::args::{ExportArgs, Format};
+use super::run::Session;
+use crate::cli::common::is_terminal;
+use crate::cli::exit::CliError;
+use crate::cli::progress::Progress;
+use crate::model::snapshot::{AttemptView, TaskState, TaskView};
+use crate::model::{FieldOrder, TaskLine};
+use crate::queue::inspect;
+use crate::queue::select::Scan;
+use crate::view::safe_text::safe;
+use crate::view::text::tasks;
+
+/// Tasks whose results are in memory at once.
+const AT_ONCE: usize = 100;
+
+const CSV_HEAD: [&str; 14] = [
+    "id",
+    "state",
+    "worker",
+    "attempts",
+    "exit_code",
+    "signal",
+    "ended_by",
+    "start",
+    "end",
+    "peak_memory_bytes",
+    "lost",
+    "reason",
+    "output",
+    "line",
+];
+
+const JOBLOG_HEAD: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand";
+
+/// Streams every task of the states that are wanted. A task that waits for its retry is there once.
+pub(super) async fn export(session: &mut Session, args: &ExportArgs) -> Result<(), CliError> {
+    let states: Vec<TaskState> = match (args.state, args.format) {
+        (Some(state), _) => vec![state.into()],
+        (None, Format::Joblog) => vec![TaskState::Finished, TaskState::Failed],
+        (None, Format::Jsonl | Format::Csv) => TaskState::ALL.to_vec(),
+    };
+    match args.format {
+        Format::Jsonl => {}
+        Format::Csv => session.out.text(&csv_line(CSV_HEAD.map(str::to_owned))?)?,
+        Format::Joblog => session.out.line(JOBLOG_HEAD)?,
+    }
+    // A bar would be drawn over what is printed.
+    let mut progress = Progress::new("exported", 0, !is_terminal());
+    let mut number = 0;
+    let mut undated = 0;
+    for state in &states {
+        let mut scan = Scan::new(*state);
+        while let Some(page) = scan.next(&session.conn).await? {
+            let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
+            for chunk in lines.chunks(AT_ONCE) {
+                for task in inspect::tasks(&session.conn, chunk).await? {
+                    // It is exported under the first of its states, or was when it was there.
+                    if task.states.iter().find(|there| states.contains(there)) != Some(state) {
+                        continue;
+                    }
+                    match write(session, args.format, &task, number + 1)? {
+                        true => number += 1,
+                        false => undated += 1,
+                    }
+                }
+                progress.set(number);
+            }
+        }
+    }
+    drop(progress);
+    if undated > 0 {
+        session.context.say(&format!("left out {}: no attempt of theirs is recorded", tasks(undated)));
+    }
+    Ok(())
+}
+
+/// Whether the task has a row in this format.
+fn write(session: &mut Session, format: Format, task: &TaskView, number: u64) -> Result<bool, CliError> {
+    match format {
+        Format::Jsonl => session.out.json(task)?,
+        Format::Csv => session.out.text(&csv_line(csv_row(task))?)?,
+        Format::Joblog => match joblog_row(task, session.order, number) {
+            Some(row) => session.out.line(&row)?,
+            None => return Ok(false),
+        },
+    }
+    Ok(true)
+}
+
+fn csv_line(cells: [String; 14]) -> Result<String, CliError> {
+    let failed = |error: std::io::Error| CliError::io("write a row", error);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let is_shown = is_terminal();
+    let cells = cells.map(|cell| if is_shown { safe(&cell).into_owned() } else { cell });
+    writer.write_record(&cells).map_err(|error| failed(error.into()))?;
+    let bytes = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last attempt that a worker made; the record of a cancellation is none.
+fn last_attempt(task: &TaskView) -> Option<&AttemptView> {
+    task.attempts.iter().rev().find(|attempt| attempt.attempt > 0)
+}
+
+fn csv_row(task: &TaskView) -> [String; 14] {
+    let last = last_attempt(task);
+    let (on, output) = task.result.as_deref().map_or((None, String::new()), |result| {
+        let (worker, output) = result.split_once(": ").unwrap_or(("", result));
+        (Some(worker.to_owned()), serde_json::from_str(output).unwrap_or_else(|_| output.to_owned()))
+    });
+    let worker = task.worker.clone().or(on).or_else(|| task.failed_on.last().cloned()).unwrap_or_default();
+    let states: Vec<&str> = task.states.iter().map(|state| state.as_str()).collect();
+    let number = |value: Option<i32>| value.map_or_else(String::new, |value| value.to_string());
+    [
+        task.id.clone(),
+        states.join("+"),
+        worker,
+        task.attempts.iter().filter(|attempt| attempt.attempt > 0).count().to_string(),
+        number(last.and_then(|attempt| attempt.exit_code)),
+        number(last.and_then(|attempt| attempt.signal)),
+        last.map_or_else(String::new, |attempt| attempt.result.clone()),
+        last.and_then(|attempt| attempt.start).map_or_else(String::new, |start| format!("{start:.3}")),
+        last.map_or_else(String::new, |attempt| format!("{:.3}", attempt.end)),
+        last.and_then(|attempt| attempt.peak_memory_bytes).map_or_else(String::new, |peak| peak.to_string()),
+        task.lost.to_string(),
+        task.reason.clone().unwrap_or_default(),
+        output,
+        task.line.clone(),
+    ]
+}
+
+/// GNU parallel's columns. A time-out is exit -1 there; what has no exit code and no signal is exit -1 here too.
+fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String> {
+    let last = last_attempt(task)?;
+    let start = last.start.unwrap_or(last.end);
+    let command = TaskLine::parse(&task.line, order).map_or_else(|_| task.line.clone(), |line| line.cmd().to_owned());
+    let signal = last.signal.unwrap_or(0);
+    let exit = last.exit_code.unwrap_or(if signal == 0 { -1 } else { 0 });
+    Some(format!(
+        "{number}\t{}\t{start:.3}\t{:10.3}\t0\t0\t{exit}\t{signal}\t{}",
+        safe(&last.worker),
+        (last.end - start).max(0.0),
+        safe(&command)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> TaskView {
+        TaskView {
+            id: "0123456789abcdef".to_owned(),
+            line: "shell:1:1:1:60:echo \"a\", b".to_owned(),
+            states: vec![TaskState::Finished],
+            worker: None,
+            result: Some("n1: \"two\\nlines\"".to_owned()),
+            failed_on: Vec::new(),
+            reason: None,
+            lost: 0,
+            attempts: vec![AttemptView {
+                attempt: 1,
+                worker: "n1".to_owned(),
+                result: "exit 0".to_owned(),
+                exit_code: Some(0),
+                signal: None,
+                start: Some(1_700_000_000.5),
+                end: 1_700_000_002.0,
+                peak_memory_bytes: None,
+                peak_memory_source: None,
+                stdout_tail: String::new(),
+                stderr_tail: String::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_row_survives_commas_quotes_and_newlines() {
+        let line = csv_line(csv_row(&task())).unwrap();
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
+        let record = reader.records().next().unwrap().unwrap();
+        assert_eq!(&record[1], "finished");
+        assert_eq!(&record[12], "two\nlines");
+        assert_eq!(&record[13], "shell:1:1:1:60:echo \"a\", b");
+    }
+
+    #[test]
+    fn a_job_log_has_the_columns_of_gnu_parallel() {
+        let row = joblog_row(&task(), FieldOrder::MemCpuPrio, 7).unwrap();
+        assert_eq!(row, "7\tn1\t1700000000.500\t     1.500\t0\t0\t0\t0\techo \"a\", b");
+        assert_eq!(row.split('\t').count(), JOBLOG_HEAD.split('\t').count());
+    }
+
+    #[test]
+    fn what_never_ran_has_no_row_in_a_job_log() {
+        let waiting = TaskView { attempts: Vec::new(), ..task() };
+        assert_eq!(joblog_row(&waiting, FieldOrder::MemCpuPrio, 1), None);
+    }
+}

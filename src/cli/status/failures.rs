@@ -1,0 +1,44 @@
+//! `distcomp-status failures`: what failed, grouped by how.
+
+use serde_json::json;
+
+use super::run::Session;
+use crate::cli::common::columns;
+use crate::cli::exit::CliError;
+use crate::cli::groups::{Groups, kinds_of};
+use crate::cli::progress::Progress;
+use crate::model::snapshot::TaskState;
+use crate::queue::inspect;
+use crate::queue::select::Scan;
+use crate::view;
+
+/// Groups all failures, or with `all` streams every one as a JSON line.
+pub(super) async fn failures(session: &mut Session, all: bool) -> Result<(), CliError> {
+    let mut scan = Scan::new(TaskState::Failed);
+    let mut groups = Groups::default();
+    let mut progress = Progress::new("failures", 0, !all);
+    while let Some(page) = scan.next(&session.conn).await? {
+        let found = kinds_of(&session.conn, page).await?;
+        progress.advance(found.len() as u64);
+        if !all {
+            found.iter().for_each(|failure| groups.add(failure));
+            continue;
+        }
+        let lines: Vec<String> = found.iter().map(|failure| failure.line.clone()).collect();
+        for (failure, task) in found.iter().zip(inspect::tasks(&session.conn, &lines).await?) {
+            session.out.json(&json!({
+                "id": task.id, "line": failure.line, "kind": failure.kind, "failed_on": failure.workers,
+                "reason": task.reason, "will_retry": task.states.contains(&TaskState::Todo), "attempts": task.attempts,
+            }))?;
+        }
+    }
+    drop(progress);
+    if all {
+        return Ok(());
+    }
+    let groups = groups.finish(&session.conn).await?;
+    if !session.json {
+        return session.out.text(&view::failures::failures(&groups, columns()));
+    }
+    groups.iter().try_for_each(|group| session.out.json(group))
+}

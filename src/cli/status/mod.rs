@@ -1,0 +1,13 @@
+//! `distcomp-status`: looks at the queue and changes nothing.
+
+mod args;
+mod explain;
+mod export;
+mod failures;
+mod list;
+mod run;
+mod show;
+
+pub use args::{StateArg, StatusArgs};
+pub(crate) use list::is_of;
+pub use run::main;

@@ -1,0 +1,68 @@
+//! What `distcomp-status` does: connect, then one of the views.
+
+use std::process::ExitCode;
+
+use super::args::{StatusArgs, View};
+use super::{explain, export, failures, list, show};
+use crate::cli::common::{Context, Out, columns, run};
+use crate::cli::exit::{CliError, Exit};
+use crate::model::FieldOrder;
+use crate::queue::guard::Access;
+use crate::queue::{Connection, inspect};
+use crate::view;
+
+/// What every view gets.
+pub(super) struct Session {
+    /// Configuration and messages.
+    pub(super) context: Context,
+    /// The queue.
+    pub(super) conn: Connection,
+    /// How its lines are read.
+    pub(super) order: FieldOrder,
+    /// Results.
+    pub(super) out: Out,
+    /// JSON is wanted.
+    pub(super) json: bool,
+}
+
+/// The whole command.
+#[must_use]
+pub fn main() -> ExitCode {
+    run("distcomp-status", status)
+}
+
+async fn status(args: StatusArgs) -> Result<Exit, CliError> {
+    let context = Context::load("distcomp-status", &args.common)?;
+    let (conn, order) = context.connect(Access::Read).await?;
+    let mut session = Session { context, conn, order, out: Out::new(), json: args.json };
+    match args.view {
+        None => overview(&mut session).await?,
+        Some(View::Workers) => workers(&mut session).await?,
+        Some(View::Tasks(args)) => list::tasks(&mut session, &args).await?,
+        Some(View::Show { line }) => show::show(&mut session, &line).await?,
+        Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
+        Some(View::Export(args)) => export::export(&mut session, &args).await?,
+        Some(View::Explain { line }) => explain::explain(&mut session, line.as_deref()).await?,
+    }
+    session.out.finish()?;
+    Ok(Exit::Done)
+}
+
+async fn overview(session: &mut Session) -> Result<(), CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    if session.json {
+        return session.out.json(&overview);
+    }
+    session.out.text(&view::overview::overview(&overview, columns()))
+}
+
+async fn workers(session: &mut Session) -> Result<(), CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    if !session.json {
+        return session.out.text(&view::workers::workers(&overview.workers, columns()));
+    }
+    for worker in &overview.workers {
+        session.out.json(worker)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The first pass: every line is checked, every fault is reported, nothing is sent.
+
+use super::bashisms;
+use super::input::{Input, Sums, Walk};
+use super::task_file::Rules;
+use crate::cli::common::Context;
+use crate::cli::exit::CliError;
+use crate::cli::progress::Progress;
+use crate::model::TaskKind;
+use crate::view::safe_text::safe;
+use crate::view::text::count;
+
+/// Bad lines that are printed; a file of another kind altogether has millions.
+const MOST_PRINTED: u64 = 1000;
+
+/// Bashisms that are printed: they tend to be the same on every line.
+const MOST_WARNED: u64 = 10;
+
+/// What the first pass found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Lines that are tasks.
+    pub(super) valid: u64,
+    /// Lines that are not.
+    pub(super) invalid: u64,
+    /// To recognise the valid lines by when they are read again.
+    pub(super) sums: Sums,
+}
+
+/// Checks every line and prints what is wrong, as `FILE:LINE: what`.
+pub(super) fn check(context: &Context, inputs: &[Input], rules: Rules, quiet: bool) -> Result<Found, CliError> {
+    let is_plain_shell = bashisms::is_plain_shell(&context.config.task_shell);
+    let mut found = Found::default();
+    let mut warned = 0;
+    let mut progress = Progress::new("checked", 0, !quiet);
+    let mut walk = Walk::new(inputs, rules);
+    while let Some(line) = walk.next()? {
+        match line.task {
+            Ok(task) => {
+                found.valid += 1;
+                found.sums.add(task.as_str());
+                if is_plain_shell
+                    && task.kind() == TaskKind::Shell
+                    && let Some(what) = bashisms::find(task.cmd())
+                {
+                    warned += 1;
+                    if warned <= MOST_WARNED {
+                        let shell = context.config.task_shell.display();
+                        report(&format!(
+                            "{}:{}: warning: {what} is bash's and the command is run by {shell}",
+                            line.file, line.number
+                        ));
+                    }
+                }
+            }
+            Err(problem) => {
+                found.invalid += 1;
+                if found.invalid <= MOST_PRINTED {
+                    report(&format!("{}:{}: {problem}", line.file, line.number));
+                }
+            }
+        }
+        if (found.valid + found.invalid).is_multiple_of(4096) {
+            progress.set(found.valid + found.invalid);
+        }
+    }
+    found.sums.close();
+    drop(progress);
+    if found.invalid > MOST_PRINTED {
+        context.say(&format!("{} more lines are invalid", count(found.invalid - MOST_PRINTED)));
+    }
+    if warned > MOST_WARNED {
+        context.say(&format!(
+            "warning: {} more commands use what only bash understands; see task_shell",
+            count(warned - MOST_WARNED)
+        ));
+    }
+    Ok(found)
+}
+
+/// One finding, without the program's name before it, so that editors can jump to it.
+fn report(text: &str) {
+    eprintln!("{}", safe(text));
+}

@@ -1,0 +1,179 @@
+//! The files to submit, read twice: once to check every line, once to send them. What cannot be read twice is spooled to disk.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::task_file::{Rules, TaskFile};
+use crate::cli::exit::CliError;
+use crate::model::TaskLine;
+use crate::queue::submit::BATCH;
+
+/// One file, opened once, so that replacing it under its name changes nothing.
+pub(crate) struct Input {
+    name: String,
+    file: File,
+    len: u64,
+}
+
+impl Input {
+    /// Opens what a command line names; `-` is standard input.
+    pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
+        let name = path.display().to_string();
+        let failed = |error| CliError::io(format!("read {name}"), error);
+        let is_stdin = path == Path::new("-");
+        let file = if is_stdin {
+            spool(io::stdin().lock()).map_err(failed)?
+        } else {
+            let file = File::open(path).map_err(failed)?;
+            let metadata = file.metadata().map_err(failed)?;
+            if metadata.is_dir() {
+                return Err(CliError::Usage(format!("{name} is a directory")));
+            }
+            if metadata.is_file() { file } else { spool(file).map_err(failed)? }
+        };
+        let len = file.metadata().map_err(failed)?.len();
+        Ok(Self { name, file, len })
+    }
+
+    /// Size in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Goes through the lines that are not skipped, from the first.
+    pub(crate) fn lines(&self) -> Result<TaskFile<BufReader<&File>>, CliError> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(error))?;
+        Ok(TaskFile::new(BufReader::with_capacity(128 * 1024, file)))
+    }
+
+    fn failed(&self, error: io::Error) -> CliError {
+        CliError::io(format!("read {}", self.name), error)
+    }
+}
+
+fn spool(mut from: impl io::Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut from, &mut file)?;
+    Ok(file)
+}
+
+/// A line of one of the files.
+pub(crate) struct Checked<'a> {
+    /// The file.
+    pub(crate) file: &'a str,
+    /// The line's number, from 1.
+    pub(crate) number: u64,
+    /// The task, or what is wrong.
+    pub(crate) task: Result<TaskLine, String>,
+}
+
+/// Every line of every file, in order, checked. The same each time while the files stay as they are.
+pub(crate) struct Walk<'a> {
+    inputs: std::slice::Iter<'a, Input>,
+    current: Option<(&'a Input, TaskFile<BufReader<&'a File>>)>,
+    rules: Rules,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(inputs: &'a [Input], rules: Rules) -> Self {
+        Self { inputs: inputs.iter(), current: None, rules }
+    }
+
+    /// The next line; `None` after the last of the last file.
+    pub(crate) fn next(&mut self) -> Result<Option<Checked<'a>>, CliError> {
+        loop {
+            if let Some((input, file)) = &mut self.current {
+                let line = file.next().map_err(|error| input.failed(error))?;
+                if let Some(line) = line {
+                    let task = line.text.and_then(|text| self.rules.check(text));
+                    return Ok(Some(Checked { file: &input.name, number: line.number, task }));
+                }
+            }
+            let Some(input) = self.inputs.next() else { return Ok(None) };
+            self.current = Some((input, input.lines()?));
+        }
+    }
+}
+
+/// Sums over batches of valid lines: eight bytes for [`BATCH`] lines tell whether the second reading is the first.
+#[derive(Default)]
+pub(crate) struct Sums {
+    done: Vec<u64>,
+    hasher: DefaultHasher,
+    lines: usize,
+}
+
+impl Sums {
+    /// One more valid line.
+    pub(crate) fn add(&mut self, line: &str) {
+        line.hash(&mut self.hasher);
+        self.lines += 1;
+        if self.lines == BATCH {
+            self.close();
+        }
+    }
+
+    /// The end of the last batch.
+    pub(crate) fn close(&mut self) {
+        if self.lines > 0 {
+            self.done.push(std::mem::take(&mut self.hasher).finish());
+            self.lines = 0;
+        }
+    }
+
+    /// The sum of a batch.
+    pub(crate) fn get(&self, batch: usize) -> Option<u64> {
+        self.done.get(batch).copied()
+    }
+
+    /// How many batches there are.
+    pub(crate) fn len(&self) -> usize {
+        self.done.len()
+    }
+}
+
+/// Opens every file that is named.
+pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>, CliError> {
+    if paths.iter().filter(|path| *path == Path::new("-")).count() > 1 {
+        return Err(CliError::Usage("- (standard input) can be read once only".to_owned()));
+    }
+    paths.iter().map(|path| Input::open(path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FieldOrder;
+    use std::io::Write;
+
+    #[test]
+    fn a_changed_line_changes_the_sum_of_its_batch() {
+        let sum = |lines: &[&str]| {
+            let mut sums = Sums::default();
+            lines.iter().for_each(|line| sums.add(line));
+            sums.close();
+            (sums.len(), sums.get(0))
+        };
+        assert_eq!(sum(&["a", "b"]), sum(&["a", "b"]));
+        assert_ne!(sum(&["a", "b"]), sum(&["a", "c"]));
+        assert_ne!(sum(&["ab", "c"]), sum(&["a", "bc"]));
+        assert_eq!(sum(&[]), (0, None));
+    }
+
+    #[test]
+    fn lines_carry_their_file_and_number() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"# head\nshell:1:1:1:a\nbad\n").unwrap();
+        let inputs = open_all(&[file.path().to_owned(), file.path().to_owned()]).unwrap();
+        let rules = Rules { order: FieldOrder::MemCpuPrio, python_workers: false };
+        let mut walk = Walk::new(&inputs, rules);
+        let mut seen = Vec::new();
+        while let Some(line) = walk.next().unwrap() {
+            seen.push((line.number, line.task.is_ok()));
+        }
+        assert_eq!(seen, [(2, true), (3, false), (2, true), (3, false)]);
+    }
+}

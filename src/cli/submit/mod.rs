@@ -1,0 +1,15 @@
+//! `distcomp-submit`: adds task files to the queue.
+//!
+//! Everything is checked ([`check`]) before the first line goes in ([`send`]); [`wait`] follows them to their end.
+
+mod args;
+mod bashisms;
+mod check;
+mod input;
+mod run;
+mod send;
+pub(crate) mod task_file;
+mod wait;
+
+pub use args::SubmitArgs;
+pub use run::main;

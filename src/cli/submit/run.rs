@@ -1,0 +1,99 @@
+//! What `distcomp-submit` does, in order.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::args::SubmitArgs;
+use super::check::check;
+use super::input::{Input, open_all};
+use super::send::{Sending, send};
+use super::task_file::Rules;
+use super::wait::wait;
+use crate::cli::common::{Context, Out, run};
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::spool::Spool;
+use crate::queue::guard::Access;
+use crate::view::text::{count, tasks};
+
+/// The whole command.
+#[must_use]
+pub fn main() -> ExitCode {
+    run("distcomp-submit", submit)
+}
+
+async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
+    let context = Context::load("distcomp-submit", &args.common)?;
+    if args.dry_run {
+        return dry_run(&context, &args).await;
+    }
+    // First of all: a server that cannot be reached is told at once, not after a million lines were read.
+    let (conn, order) = context.connect(Access::Write).await?;
+    let rules = Rules { order, python_workers: context.config.python_workers };
+    let inputs = open_all(&args.files)?;
+    let found = check(&context, &inputs, rules, args.quiet)?;
+    if found.invalid > 0 && !args.skip_invalid {
+        context.say(&format!(
+            "{} of {} lines invalid: nothing was submitted (--skip-invalid submits the others)",
+            count(found.invalid),
+            count(found.valid + found.invalid)
+        ));
+        return Ok(Exit::Usage);
+    }
+    let mut spool = args.wait.then(Spool::new);
+    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: args.rerun, quiet: args.quiet };
+    let submitted = send(&context, &conn, &sending, spool.as_mut()).await?;
+    let mut out = Out::new();
+    if args.json {
+        out.json(&json!({
+            "added": submitted.added, "already_queued": submitted.queued, "running": submitted.running,
+            "finished": submitted.finished, "failed": submitted.failed, "invalid": found.invalid,
+        }))?;
+    } else if !args.quiet {
+        let (queued, running, finished, failed) =
+            (submitted.queued, submitted.running, submitted.finished, submitted.failed);
+        out.line(&format!(
+            "added {} tasks; skipped {queued} already queued, {running} running, {finished} finished, {failed} failed",
+            submitted.added
+        ))?;
+    }
+    out.finish()?;
+    match spool {
+        Some(spool) => wait(&context, conn, spool, args.quiet).await,
+        None => Ok(Exit::Done),
+    }
+}
+
+/// Checks the files. The queue's field order counts where it can be asked for; without Redis it is the configured one.
+async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError> {
+    let order = match (context.config.field_order, context.connect(Access::Read).await) {
+        (_, Ok((_, order))) => order,
+        (configured, Err(CliError::Queue(error))) if error.is_transient() => {
+            let order = configured.unwrap_or_default();
+            context.say(&format!("warning: could not {error}; the lines are read as {order}"));
+            order
+        }
+        (_, Err(error)) => return Err(error),
+    };
+    if let Some(configured) = context.config.field_order.filter(|configured| *configured != order) {
+        return Err(CliError::Usage(format!(
+            "task_field_order is \"{configured}\" here and \"{order}\" in the queue: set it to \"{order}\" in conf.json"
+        )));
+    }
+    let rules = Rules { order, python_workers: context.config.python_workers };
+    let inputs = open_all(&args.files)?;
+    let bytes: u64 = inputs.iter().map(Input::len).sum();
+    let found = check(context, &inputs, rules, args.quiet)?;
+    let mut out = Out::new();
+    if args.json {
+        out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": bytes }))?;
+    } else if !args.quiet {
+        out.line(&format!("{} {} valid", tasks(found.valid), if found.valid == 1 { "is" } else { "are" }))?;
+    }
+    out.finish()?;
+    if found.invalid == 0 {
+        return Ok(Exit::Done);
+    }
+    context.say(&format!("{} lines invalid", count(found.invalid)));
+    Ok(if args.skip_invalid { Exit::Done } else { Exit::Usage })
+}

@@ -1,0 +1,207 @@
+//! The second pass: the valid lines go in, in order, several batches in flight at once.
+
+use futures_util::stream::{self, StreamExt};
+
+use super::check::Found;
+use super::input::{Input, Sums, Walk};
+use super::task_file::Rules;
+use crate::cli::common::Context;
+use crate::cli::exit::CliError;
+use crate::cli::progress::Progress;
+use crate::cli::spool::Spool;
+use crate::queue::Connection;
+use crate::queue::submit::{BATCH, NewTask, Submitted, submit};
+use crate::view::text::tasks;
+
+/// Batches on their way at once: the next is parsed here while the server works on those before it.
+const IN_FLIGHT: usize = 8;
+
+/// What is sent, and how.
+pub(super) struct Sending<'a> {
+    pub(super) inputs: &'a [Input],
+    pub(super) rules: Rules,
+    /// What the first pass found.
+    pub(super) found: &'a Found,
+    /// Also what is finished or out of retries.
+    pub(super) rerun: bool,
+    pub(super) quiet: bool,
+}
+
+/// Sends what the first pass found to be valid. With `keep`, the lines are kept for waiting on them.
+pub(super) async fn send(
+    context: &Context,
+    conn: &Connection,
+    sending: &Sending<'_>,
+    mut keep: Option<&mut Spool>,
+) -> Result<Submitted, CliError> {
+    let Sending { inputs, rules, found, rerun, quiet } = *sending;
+    // Otherwise the first batches in flight would each have to send the script, out of order.
+    conn.load_scripts().await?;
+    let mut batches = Batches::new(inputs, rules, found);
+    let mut total = Submitted::default();
+    let mut progress = Progress::new("submitted", found.valid, !quiet);
+    let mut failure = None;
+    {
+        let source = stream::iter(std::iter::from_fn(|| batches.next(keep.as_deref_mut()).transpose()));
+        let mut replies = source
+            .map(|batch| {
+                // Unconstrained: a future is written when it is first polled, so batches keep their order.
+                tokio::task::unconstrained(async move {
+                    let batch = batch?;
+                    Ok::<_, CliError>((batch.len(), submit(conn, &batch, rerun).await?))
+                })
+            })
+            .buffered(IN_FLIGHT);
+        while let Some(reply) = replies.next().await {
+            match reply {
+                Ok((lines, submitted)) => {
+                    total += submitted;
+                    progress.advance(lines as u64);
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+    }
+    drop(progress);
+    match failure {
+        Some(error) => {
+            context.say(&format!(
+                "stopped: {} had been added, perhaps the next {} too; submitting the same files again is safe",
+                tasks(total.added),
+                IN_FLIGHT * BATCH
+            ));
+            Err(error)
+        }
+        None => Ok(total),
+    }
+}
+
+/// The valid lines in batches, compared with what the first pass read.
+struct Batches<'a> {
+    walk: Walk<'a>,
+    expected: &'a Sums,
+    invalid: u64,
+    seen: Sums,
+    is_over: bool,
+}
+
+impl<'a> Batches<'a> {
+    fn new(inputs: &'a [Input], rules: Rules, found: &'a Found) -> Self {
+        let walk = Walk::new(inputs, rules);
+        Self { walk, expected: &found.sums, invalid: found.invalid, seen: Sums::default(), is_over: false }
+    }
+
+    fn next(&mut self, keep: Option<&mut Spool>) -> Result<Option<Vec<NewTask>>, CliError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let batch = self.read();
+        self.is_over = !batch.as_ref().is_ok_and(|batch| batch.len() == BATCH);
+        let batch = batch?;
+        if let Some(spool) = keep {
+            for task in &batch {
+                spool.push(task.line()).map_err(|error| CliError::io("spool the lines to wait for", error))?;
+            }
+        }
+        Ok(Some(batch).filter(|batch| !batch.is_empty()))
+    }
+
+    fn read(&mut self) -> Result<Vec<NewTask>, CliError> {
+        let changed = || CliError::Usage("the task file changed while it was being submitted".to_owned());
+        let mut batch = Vec::with_capacity(BATCH);
+        while batch.len() < BATCH {
+            let Some(line) = self.walk.next()? else { break };
+            match line.task {
+                Ok(task) => {
+                    self.seen.add(task.as_str());
+                    batch.push(NewTask::of(&task));
+                }
+                // Bad lines that the first pass counted are skipped; another one is a change.
+                Err(_) => self.invalid = self.invalid.checked_sub(1).ok_or_else(changed)?,
+            }
+        }
+        self.seen.close();
+        let is_same = match batch.len() {
+            0 => self.seen.len() == self.expected.len(),
+            _ => self.expected.get(self.seen.len() - 1) == self.seen.get(self.seen.len() - 1),
+        };
+        let is_end_same = batch.len() == BATCH || self.seen.len() == self.expected.len();
+        if is_same && is_end_same { Ok(batch) } else { Err(changed()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::submit::input::open_all;
+    use crate::model::FieldOrder;
+    use std::io::{Seek, SeekFrom, Write};
+
+    const RULES: Rules = Rules { order: FieldOrder::MemCpuPrio, python_workers: false };
+
+    fn count(inputs: &[Input]) -> Found {
+        let mut found = Found::default();
+        let mut walk = Walk::new(inputs, RULES);
+        while let Some(line) = walk.next().unwrap() {
+            match line.task {
+                Ok(task) => {
+                    found.valid += 1;
+                    found.sums.add(task.as_str());
+                }
+                Err(_) => found.invalid += 1,
+            }
+        }
+        found.sums.close();
+        found
+    }
+
+    fn drain(inputs: &[Input], found: &Found) -> Result<usize, CliError> {
+        let mut batches = Batches::new(inputs, RULES, found);
+        let mut lines = 0;
+        while let Some(batch) = batches.next(None)? {
+            lines += batch.len();
+        }
+        Ok(lines)
+    }
+
+    #[test]
+    fn whole_and_partial_batches_come_out_whole() {
+        for lines in [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            for n in 0..lines {
+                writeln!(file, "shell:1:1:1:{n}x").unwrap();
+            }
+            let inputs = open_all(&[file.path().to_owned()]).unwrap();
+            let found = count(&inputs);
+            assert_eq!(drain(&inputs, &found).unwrap(), lines);
+        }
+    }
+
+    #[test]
+    fn a_file_that_changed_in_between_is_not_sent_on() {
+        for edit in ["shell:1:1:1:b", "bad line here", "# shell:1:1:1"] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            writeln!(file, "shell:1:1:1:a").unwrap();
+            let inputs = open_all(&[file.path().to_owned()]).unwrap();
+            let found = count(&inputs);
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.write_all(edit.as_bytes()).unwrap();
+            assert!(drain(&inputs, &found).is_err(), "{edit}");
+        }
+    }
+
+    #[test]
+    fn lines_appended_in_between_are_a_change() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for n in 0..BATCH {
+            writeln!(file, "shell:1:1:1:{n}x").unwrap();
+        }
+        let inputs = open_all(&[file.path().to_owned()]).unwrap();
+        let found = count(&inputs);
+        writeln!(file, "shell:1:1:1:more").unwrap();
+        assert!(drain(&inputs, &found).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! `--wait`: follows submitted lines to their end.
+//!
+//! The lines are gone through in order; each step asks only about the first ones not known to be done, so that the cost is one look at each line
+//! and one small question per poll.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::common::Context;
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::groups::{Failure, Groups, kinds_of};
+use crate::cli::progress::Progress;
+use crate::cli::spool::{Spool, Spooled};
+use crate::model::snapshot::{Counts, TaskState};
+use crate::queue::guard::Access;
+use crate::queue::select::Entry;
+use crate::queue::{Connection, QueueError, inspect};
+use crate::view::failures::failures;
+use crate::view::text::tasks;
+
+/// Time between two questions while nothing moves.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A line that is nowhere may be on its way between two hashes: Python's moves are two steps.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
+
+/// How long a server that went away is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Time between two attempts to reach it.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// Lines asked about in one step.
+const CHUNK: usize = 500;
+
+/// How lines ended.
+#[derive(Default)]
+struct Ends {
+    finished: u64,
+    failed: u64,
+    gone: u64,
+    groups: Groups,
+}
+
+/// Waits until every line has finished, is out of retries, or is gone.
+pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, quiet: bool) -> Result<Exit, CliError> {
+    let total = spool.len();
+    let spooled = spool.read().map_err(|error| CliError::io("read the lines to wait for", error))?;
+    let failed = |error| CliError::io("listen for signals", error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut ends = Ends::default();
+    let exit = tokio::select! {
+        result = follow(context, &mut conn, spooled, total, &mut ends, quiet) => result.map(|()| None)?,
+        _ = interrupt.recv() => Some(Exit::Interrupted),
+        _ = terminate.recv() => Some(Exit::Terminated),
+    };
+    if let Some(exit) = exit {
+        context.say("no longer waiting; the tasks stay queued and go on (distcomp-ctl cancel stops them)");
+        return Ok(exit);
+    }
+    report(context, &conn, ends, quiet).await
+}
+
+async fn follow(
+    context: &Context,
+    conn: &mut Connection,
+    mut lines: Spooled,
+    total: u64,
+    ends: &mut Ends,
+    quiet: bool,
+) -> Result<(), CliError> {
+    let mut progress = Progress::new("done", total, !quiet);
+    let mut done = 0;
+    let mut pending: Vec<String> = Vec::new();
+    loop {
+        if pending.is_empty() {
+            pending = lines.take(CHUNK).map_err(|error| CliError::io("read the lines to wait for", error))?;
+            if pending.is_empty() {
+                return Ok(());
+            }
+        }
+        let step = match look(conn, &pending).await {
+            Ok(step) => step,
+            Err(CliError::Queue(error)) if error.is_transient() => {
+                *conn = reconnect(context, error).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        done += (pending.len() - step.open.len()) as u64;
+        // Those further down that are done already show in the counts, unless others fill the queue too.
+        progress.set(done.max(total.saturating_sub(step.counts.todo + step.counts.in_progress)).min(total));
+        progress.note(format!("{} running, ", step.counts.in_progress));
+        ends.finished += step.finished;
+        ends.failed += step.failed.len() as u64;
+        ends.gone += step.gone;
+        step.failed.iter().for_each(|failure| ends.groups.add(failure));
+        pending = step.open;
+        if !pending.is_empty() {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// Makes the connection anew; a wait of hours should outlive a restart of the server.
+async fn reconnect(context: &Context, mut error: QueueError) -> Result<Connection, CliError> {
+    context.say(&format!("warning: could not {error}; trying again for {} s", PATIENCE.as_secs()));
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
+        tokio::time::sleep(RECONNECT).await;
+        match context.connect(Access::Read).await {
+            Ok((conn, _)) => {
+                context.say("Redis is back");
+                return Ok(conn);
+            }
+            Err(CliError::Queue(again)) if again.is_transient() => error = again,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(error.into())
+}
+
+/// What became of some lines.
+struct Step {
+    open: Vec<String>,
+    finished: u64,
+    failed: Vec<Failure>,
+    gone: u64,
+    counts: Counts,
+}
+
+/// Looks where some lines are. Nothing is counted unless the whole look succeeds.
+async fn look(conn: &Connection, lines: &[String]) -> Result<Step, CliError> {
+    let counts = inspect::counts(conn).await?;
+    let mut step = Step { open: Vec::new(), finished: 0, failed: Vec::new(), gone: 0, counts };
+    let mut doubtful = Vec::new();
+    for (line, states) in lines.iter().zip(inspect::states(conn, lines).await?) {
+        match end_of(&states) {
+            End::Open => step.open.push(line.clone()),
+            End::Finished => step.finished += 1,
+            End::Failed | End::Gone => doubtful.push(line.clone()),
+        }
+    }
+    if doubtful.is_empty() {
+        return Ok(step);
+    }
+    // The four hashes were not read in one instant: a task on its way back to todo may look like a failed one.
+    tokio::time::sleep(SECOND_LOOK).await;
+    let states = inspect::states(conn, &doubtful).await?;
+    let mut failed = Vec::new();
+    for (line, states) in doubtful.into_iter().zip(states) {
+        match end_of(&states) {
+            End::Open => step.open.push(line),
+            End::Finished => step.finished += 1,
+            End::Failed => failed.push(Entry { line, value: String::new() }),
+            End::Gone => step.gone += 1,
+        }
+    }
+    step.failed = kinds_of(conn, failed).await?;
+    Ok(step)
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Finished,
+    Failed,
+    Gone,
+}
+
+fn end_of(states: &[TaskState]) -> End {
+    if states.contains(&TaskState::Todo) || states.contains(&TaskState::InProgress) {
+        End::Open
+    } else if states.contains(&TaskState::Finished) {
+        End::Finished
+    } else if states.contains(&TaskState::Failed) {
+        End::Failed
+    } else {
+        End::Gone
+    }
+}
+
+async fn report(context: &Context, conn: &Connection, ends: Ends, quiet: bool) -> Result<Exit, CliError> {
+    let gone = if ends.gone == 0 { String::new() } else { format!(", {} purged meanwhile", ends.gone) };
+    if !quiet || ends.failed > 0 {
+        context.say(&format!("{} finished, {} failed{gone}", tasks(ends.finished), ends.failed));
+    }
+    if ends.failed == 0 {
+        return Ok(Exit::Done);
+    }
+    let groups = ends.groups.finish(conn).await?;
+    anstream::eprintln!("{}", failures(&groups, crate::cli::common::columns()).trim_end());
+    Ok(Exit::TasksFailed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_task_that_waits_for_its_retry_is_not_done() {
+        assert_eq!(end_of(&[TaskState::Todo, TaskState::Failed]), End::Open);
+        assert_eq!(end_of(&[TaskState::InProgress, TaskState::Failed]), End::Open);
+        assert_eq!(end_of(&[TaskState::Failed]), End::Failed);
+        assert_eq!(end_of(&[TaskState::Finished]), End::Finished);
+        assert_eq!(end_of(&[]), End::Gone);
+    }
+}

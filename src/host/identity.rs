@@ -1,0 +1,55 @@
+//! Which machine this is, and which boot of it.
+
+use std::fs;
+
+use crate::model::WorkerName;
+
+/// The name of this machine up to the first dot; `localhost` when it has none.
+#[must_use]
+pub fn short_host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+    match name.split('.').next() {
+        Some(label) if !label.is_empty() => label.to_owned(),
+        Some(_) | None => "localhost".to_owned(),
+    }
+}
+
+/// The name of a worker that was given none: the short host name, with what a worker name may not hold replaced by
+/// hyphens and cut to 64 characters.
+#[must_use]
+pub fn default_worker_name() -> WorkerName {
+    worker_name_of(&short_host_name())
+}
+
+fn worker_name_of(host: &str) -> WorkerName {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = host.chars().take(64).map(|c| if is_allowed(c) { c } else { '-' }).collect();
+    #[expect(clippy::expect_used, reason = "\"localhost\" is a worker name")]
+    name.parse().or_else(|_| "localhost".parse()).expect("a worker name")
+}
+
+/// A name of the running boot: differs after every restart. `None` where the kernel does not tell.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_host_name_becomes_a_worker_name() {
+        assert_eq!(worker_name_of("node-1").as_str(), "node-1");
+        assert_eq!(worker_name_of("gpu:1,ü").as_str(), "gpu-1--");
+        assert_eq!(worker_name_of(&"x".repeat(200)).as_str().len(), 64);
+        assert_eq!(worker_name_of("").as_str(), "localhost");
+        assert!(!default_worker_name().as_str().is_empty());
+    }
+
+    #[test]
+    fn the_boot_has_a_name() {
+        assert_eq!(boot_id().map(|id| id.len()), Some(36));
+    }
+}

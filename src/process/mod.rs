@@ -1,0 +1,47 @@
+//! Child process trees: started cheaply, captured in bounded memory, and gone without a trace when they end.
+//!
+//! **Who is who.** The worker starts one *zygote*, this same binary re-executed in a hidden mode ([`keeper_main_if_asked`]). The zygote
+//! forks one *keeper* per slot. A keeper runs its slot's tasks one after another and owns everything below it:
+//!
+//! ```text
+//! worker ──control──▶ zygote          subreaper: kills what a dead keeper leaves behind
+//!   │                   ├─ keeper 1   subreaper: runs, captures, terminates, confirms that the tree is empty
+//!   └──one socket each──┤    └─ task tree
+//!                       └─ keeper 2 …
+//! ```
+//!
+//! **Why this contains.** A process whose parent dies goes to the nearest subreaper above it, so whatever a task does (daemonise, `setsid`,
+//! clear its environment, ignore signals), it stays below its keeper and is found there. The sockets are lifelines: when the worker dies, even
+//! by SIGKILL, each keeper reads the end of its socket, kills its tree and exits; so does the zygote. No privilege is needed.
+//!
+//! **Why it is cheap.** A keeper is a few pages of private memory, so starting a child from it does not depend on the size of the worker, and it
+//! may hold the next command before the last one has ended.
+//!
+//! What this module must never do: signal a process it cannot prove to be below it ([`terminate`]), block a task by a full pipe
+//! ([`output`]), or keep a slot busy for ever over a process that cannot be killed (it reports `unkillable` instead).
+//!
+//! Reading order: [`command`] (what is asked and answered), [`handle`] (the worker's side), `keeper` (the loop), `slot` (one task),
+//! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
+
+pub mod command;
+mod error;
+mod frame;
+pub mod handle;
+mod keeper;
+mod message;
+pub mod output;
+mod reaper;
+mod slot;
+mod spawn;
+pub mod sweep;
+mod sys;
+pub mod terminate;
+pub mod tree;
+mod zygote;
+
+pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
+pub use error::ProcessError;
+pub use handle::{Keeper, KeeperSettings, Zygote};
+pub use sweep::sweep_marked;
+pub use tree::{Identity, boot_id, identity, is_alive};
+pub use zygote::keeper_main_if_asked;

@@ -1,0 +1,257 @@
+//! Output in bounded memory: stdout whole up to a limit, then a file with head and tail kept; of stderr only the tail.
+//!
+//! Whatever happens to the file, bytes go on being accepted: a task must never stand still, or fail, because its output has no place.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use nix::libc;
+
+use super::command::Stdout;
+
+/// The last bytes of a stream.
+#[derive(Debug)]
+pub struct Tail {
+    keep: usize,
+    bytes: Vec<u8>,
+    total: u64,
+}
+
+impl Tail {
+    /// Keeps the last `keep` bytes; 0 keeps none and only counts.
+    #[must_use]
+    pub fn new(keep: usize) -> Self {
+        Self { keep, bytes: Vec::new(), total: 0 }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.total += chunk.len() as u64;
+        let chunk = &chunk[chunk.len().saturating_sub(self.keep)..];
+        // Twice the limit before the old half is dropped, so that each byte is moved once and not at every push.
+        if self.bytes.len() + chunk.len() > self.keep.saturating_mul(2) {
+            let surplus = (self.bytes.len() + chunk.len()).saturating_sub(self.keep).min(self.bytes.len());
+            self.bytes.drain(..surplus);
+        }
+        self.bytes.extend_from_slice(chunk);
+    }
+
+    /// Length of the whole stream in bytes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The last bytes, at most as many as were to be kept.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        let surplus = self.bytes.len().saturating_sub(self.keep);
+        self.bytes.drain(..surplus);
+        self.bytes
+    }
+}
+
+/// How much of stdout is kept, and where the rest goes.
+#[derive(Clone, Debug)]
+pub struct StdoutLimits {
+    /// Bytes kept whole in memory.
+    pub max_inline: usize,
+    /// Bytes of the beginning kept once there are more.
+    pub head_keep: usize,
+    /// Bytes of the end kept once there are more.
+    pub tail_keep: usize,
+    /// The file for the whole, created at the first byte beyond `max_inline`; it must not exist.
+    pub overflow_path: PathBuf,
+}
+
+/// The stdout of one task.
+#[derive(Debug)]
+pub struct StdoutCapture {
+    limits: StdoutLimits,
+    /// All there is up to `max_inline`; the head once there is more.
+    memory: Vec<u8>,
+    overflow: Option<Overflow>,
+}
+
+#[derive(Debug)]
+struct Overflow {
+    tail: Tail,
+    total: u64,
+    file: Result<File, String>,
+}
+
+impl StdoutCapture {
+    /// Nothing captured yet; takes no memory until there is output.
+    #[must_use]
+    pub fn new(limits: StdoutLimits) -> Self {
+        Self { limits, memory: Vec::new(), overflow: None }
+    }
+
+    /// Takes the next bytes. Never fails: a file that cannot be written is noted and the bytes are counted on.
+    pub fn push(&mut self, chunk: &[u8]) {
+        let overflow = match &mut self.overflow {
+            Some(overflow) => overflow,
+            None if self.memory.len() + chunk.len() <= self.limits.max_inline => {
+                self.memory.extend_from_slice(chunk);
+                return;
+            }
+            none => {
+                let first = std::mem::take(&mut self.memory);
+                let mut overflow = Overflow {
+                    tail: Tail::new(self.limits.tail_keep),
+                    total: 0,
+                    file: create(&self.limits.overflow_path),
+                };
+                overflow.push(&first, &mut self.memory, &self.limits);
+                none.insert(overflow)
+            }
+        };
+        overflow.push(chunk, &mut self.memory, &self.limits);
+    }
+
+    /// Whether more than a little memory is or was held: the keeper gives it back to the system afterwards.
+    #[must_use]
+    pub fn was_large(&self) -> bool {
+        self.overflow.is_some() || self.memory.capacity() > 32 * 1024
+    }
+
+    /// What is left of it.
+    #[must_use]
+    pub fn finish(self) -> Stdout {
+        match self.overflow {
+            None => Stdout::Whole(self.memory),
+            Some(Overflow { tail, total, file }) => Stdout::Overflowed {
+                head: self.memory,
+                tail: tail.finish(),
+                total_bytes: total,
+                file: file.map(|_| self.limits.overflow_path),
+            },
+        }
+    }
+}
+
+impl Overflow {
+    fn push(&mut self, chunk: &[u8], head: &mut Vec<u8>, limits: &StdoutLimits) {
+        self.total += chunk.len() as u64;
+        let written = match &mut self.file {
+            Ok(file) => file.write_all(chunk),
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = written {
+            self.file = Err(format!("{}: {error}", limits.overflow_path.display()));
+            // A part of the output would be taken for the whole, and on a full disk its room is wanted by others.
+            let _ = std::fs::remove_file(&limits.overflow_path);
+        }
+        let to_head = chunk.len().min(limits.head_keep.saturating_sub(head.len()));
+        head.extend_from_slice(&chunk[..to_head]);
+        self.tail.push(&chunk[to_head..]);
+    }
+}
+
+fn create(path: &std::path::Path) -> Result<File, String> {
+    // Never follow or overwrite what somebody else has put there: the directory may be writable by tasks.
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_tail_is_the_end_of_the_stream(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20), keep in 0usize..60) {
+            let mut tail = Tail::new(keep);
+            for chunk in &chunks {
+                tail.push(chunk);
+                prop_assert!(tail.bytes.len() <= 2 * keep);
+            }
+            let whole = chunks.concat();
+            prop_assert_eq!(tail.total(), whole.len() as u64);
+            prop_assert_eq!(tail.finish(), &whole[whole.len().saturating_sub(keep)..]);
+        }
+
+        #[test]
+        fn nothing_of_stdout_is_lost(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),
+                                     max_inline in 0usize..200, head_keep in 0usize..60, tail_keep in 0usize..60) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("out");
+            let mut capture = StdoutCapture::new(StdoutLimits { max_inline, head_keep, tail_keep, overflow_path: path.clone() });
+            for chunk in &chunks {
+                capture.push(chunk);
+            }
+            let whole = chunks.concat();
+            match capture.finish() {
+                Stdout::Whole(bytes) => {
+                    prop_assert!(whole.len() <= max_inline);
+                    prop_assert_eq!(bytes, whole);
+                    prop_assert!(!path.exists(), "a file only when it is needed");
+                }
+                Stdout::Overflowed { head, tail, total_bytes, file } => {
+                    prop_assert!(whole.len() > max_inline);
+                    prop_assert_eq!(&std::fs::read(file.unwrap()).unwrap(), &whole);
+                    prop_assert_eq!(total_bytes, whole.len() as u64);
+                    prop_assert_eq!(head.len(), head_keep.min(whole.len()));
+                    prop_assert_eq!(tail.len(), tail_keep.min(whole.len() - head.len()));
+                    prop_assert!(whole.starts_with(&head) && whole.ends_with(&tail));
+                }
+            }
+        }
+    }
+
+    fn capture_to(path: PathBuf) -> StdoutCapture {
+        StdoutCapture::new(StdoutLimits { max_inline: 4, head_keep: 2, tail_keep: 2, overflow_path: path })
+    }
+
+    fn file_of(stdout: Stdout) -> Result<PathBuf, String> {
+        match stdout {
+            Stdout::Overflowed { head, tail, total_bytes, file } => {
+                assert_eq!((head.as_slice(), tail.as_slice(), total_bytes), (&b"01"[..], &b"89"[..], 10));
+                file
+            }
+            Stdout::Whole(bytes) => panic!("kept whole: {bytes:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_noted_and_the_output_goes_on() {
+        let mut capture = capture_to("/nonexistent/dir/out".into());
+        capture.push(b"01234");
+        capture.push(b"56789");
+        assert!(file_of(capture.finish()).unwrap_err().contains("/nonexistent/dir/out"));
+        // A device that is always full.
+        let mut capture = capture_to("/unused".into());
+        capture.push(b"0123");
+        capture.overflow = Some(Overflow {
+            tail: Tail::new(2),
+            total: 4,
+            file: OpenOptions::new().write(true).open("/dev/full").map_err(|error| error.to_string()),
+        });
+        capture.memory.truncate(2);
+        capture.push(b"456789");
+        assert!(file_of(capture.finish()).unwrap_err().contains("No space left"));
+    }
+
+    #[test]
+    fn an_existing_file_or_link_is_never_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, link) = (dir.path().join("victim"), dir.path().join("link"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        for path in [&victim, &link] {
+            let mut capture = capture_to(path.clone());
+            capture.push(b"0123456789");
+            assert!(file_of(capture.finish()).is_err());
+            assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        }
+    }
+}

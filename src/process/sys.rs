@@ -1,0 +1,177 @@
+//! The one spot with unsafe code: fork, a vfork-like spawn, `wait4`, and the descriptor that came with a message.
+//!
+//! Each function here is safe to call as its contract says; nothing but thin calls into the system belongs in this file.
+#![expect(
+    unsafe_code,
+    reason = "no safe interface exists for fork, clone, wait4, signal dispositions and received descriptors"
+)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::ForkResult;
+
+use super::command::ExitStatus;
+
+/// A child that has ended and was waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reaped {
+    pub(super) pid: i32,
+    pub(super) status: ExitStatus,
+    /// Peak resident memory of it and of the descendants that it waited for: the largest of them, in bytes.
+    pub(super) peak_bytes: u64,
+    pub(super) cpu_user: Duration,
+    pub(super) cpu_system: Duration,
+}
+
+/// Waits for any child without blocking. `Ok(None)`: there are children and none has ended. `ECHILD`: there are none.
+pub(super) fn wait_any() -> Result<Option<Reaped>, Errno> {
+    let mut status: c_int = 0;
+    // SAFETY: all-zero is a valid rusage, it holds nothing but integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live locals of the right type.
+    let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) };
+    if Errno::result(pid)? == 0 {
+        return Ok(None);
+    }
+    let status = if libc::WIFSIGNALED(status) {
+        ExitStatus::Signaled(libc::WTERMSIG(status))
+    } else {
+        ExitStatus::Exited(libc::WEXITSTATUS(status))
+    };
+    Ok(Some(Reaped {
+        pid,
+        status,
+        peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        cpu_user: duration(usage.ru_utime),
+        cpu_system: duration(usage.ru_stime),
+    }))
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+        + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}
+
+/// Forks. Only for a process with a single thread, which zygote and keepers are from their first instruction on: then the child is a
+/// whole copy, locks included, and may go on as any process.
+pub(super) fn fork_single_threaded() -> Result<ForkResult, Errno> {
+    // SAFETY: no other thread exists that could hold a lock at this moment.
+    unsafe { nix::unistd::fork() }
+}
+
+/// Takes over a descriptor that the kernel has just made for us from a message.
+pub(super) fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: the number comes from the control data of one message, read once; nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Every signal back to its default: what was ignored by whoever started us would be ignored by every task.
+pub(super) fn default_signals() {
+    for number in 1..=64 {
+        // SAFETY: sets no handler. Those that cannot be set, such as SIGKILL, answer an error that means nothing.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// Gives freed memory back to the system, so that a keeper that has seen a large output is small again.
+pub(super) fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches nothing but what the allocator knows to be free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The stack a child borrows between its birth and its `exec`.
+pub(super) struct SpawnStack(Box<[u128; 1024]>);
+
+impl SpawnStack {
+    pub(super) fn new() -> Self {
+        Self(Box::new([0; 1024]))
+    }
+}
+
+/// What the child needs; it lives in the parent's memory, which the child shares until `exec`.
+struct Plan {
+    program: *const c_char,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+    stdout: RawFd,
+    stderr: RawFd,
+    unblocked: libc::sigset_t,
+    failure: AtomicI32,
+}
+
+/// Starts a program in a process group of its own, with no signal blocked, descriptor 0 as ours, and the given ones as 1 and 2. Answers once
+/// the program runs. All else is inherited: the caller keeps its signals at their defaults and its descriptors close-on-exec, which is why
+/// no more than five calls stand between birth and `exec` (glibc's `posix_spawn` asks for the disposition of all 64 signals besides).
+///
+/// # Errors
+/// What `exec` or the steps before it said; no child is left then.
+pub(super) fn spawn(
+    stack: &mut SpawnStack,
+    program: &CStr,
+    argv: &[&CStr],
+    envp: &[&CStr],
+    stdout: BorrowedFd<'_>,
+    stderr: BorrowedFd<'_>,
+) -> Result<i32, Errno> {
+    let pointers = |strings: &[&CStr]| -> Vec<*const c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (pointers(argv), pointers(envp));
+    // SAFETY: all-zero is a valid set, and sigemptyset makes it the empty one.
+    let unblocked = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        set
+    };
+    let plan = Plan {
+        program: program.as_ptr(),
+        argv: argv.as_ptr(),
+        envp: envp.as_ptr(),
+        stdout: stdout.as_raw_fd(),
+        stderr: stderr.as_raw_fd(),
+        unblocked,
+        failure: AtomicI32::new(0),
+    };
+    // SAFETY: CLONE_VFORK holds this thread, the only one, until the child has called exec or exited, so the plan, the strings and the stack
+    // outlive the child's use of them and nobody else touches the shared memory. The stack is 16 KiB, aligned to 16, grows down from its end,
+    // and the child calls nothing but system calls. The caller blocks all signals, so no handler runs on it.
+    let pid = unsafe {
+        let top = stack.0.as_mut_ptr_range().end.cast::<c_void>();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        libc::clone(exec_child, top, flags, (&raw const plan).cast_mut().cast())
+    };
+    let pid = Errno::result(pid)?;
+    match plan.failure.load(Ordering::Relaxed) {
+        0 => Ok(pid),
+        errno => {
+            // SAFETY: waits for the child that has just exited, with no status wanted.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+            Err(Errno::from_raw(errno))
+        }
+    }
+}
+
+/// The child between birth and `exec`. Only system calls: it runs in the parent's memory.
+extern "C" fn exec_child(plan: *mut c_void) -> c_int {
+    // SAFETY: `spawn` passes a live plan, and see there for why nothing else uses it now.
+    unsafe {
+        let plan = &*plan.cast::<Plan>();
+        if libc::setpgid(0, 0) == 0
+            && libc::dup2(plan.stdout, 1) == 1
+            && libc::dup2(plan.stderr, 2) == 2
+            && libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.unblocked, std::ptr::null_mut()) == 0
+        {
+            libc::execve(plan.program, plan.argv, plan.envp);
+        }
+        plan.failure.store(Errno::last_raw(), Ordering::Relaxed);
+        libc::_exit(127)
+    }
+}

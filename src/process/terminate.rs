@@ -1,0 +1,185 @@
+//! The one place that sends a signal. Everything else asks here, so that no computed number can ever hit what is not ours.
+//!
+//! A wrong pid is worse than a survivor: `kill(-1, SIGKILL)` from an arithmetic slip takes down a whole login. So each target is checked
+//! against a [`Guard`] first: never 0, 1 or a negative number, never ourselves, our own process group, or a process above us.
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgrp};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use super::tree::{self, Identity};
+
+/// Who is to be signalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A child of ours that we have not yet waited for: its pid cannot be given again meanwhile.
+    Child(i32),
+    /// Any process: signalled through a descriptor, after its start time has been compared.
+    Process(Identity),
+    /// A process group whose leader is a child of ours that we have not yet waited for.
+    Group(i32),
+}
+
+/// Why a signal was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// The number does not name one process or group: 0, 1 or negative.
+    #[error("signal {0}: not a process of ours by its number")]
+    NotAProcess(i32),
+    /// It is this process, or its own process group.
+    #[error("signal {0}: it is ourselves")]
+    Ourselves(i32),
+    /// It is above this process.
+    #[error("signal {0}: it is above us")]
+    Ancestor(i32),
+    /// It has ended, or another process has its number now.
+    #[error("signal {0}: it has ended")]
+    Gone(i32),
+    /// The system refused, as it does for a process of another user.
+    #[error("signal {0}: {1}")]
+    Refused(i32, Errno),
+}
+
+/// Whom this process must never signal, as of one moment. Take a new one for each round of killing: a parent may change.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    own: i32,
+    own_group: i32,
+    ancestors: Vec<i32>,
+}
+
+impl Guard {
+    /// Reads who and where we are.
+    #[must_use]
+    pub fn current() -> Self {
+        let own = Pid::this().as_raw();
+        Self { own, own_group: getpgrp().as_raw(), ancestors: tree::ancestors(own) }
+    }
+
+    /// Whether `target` may be signalled at all.
+    ///
+    /// # Errors
+    /// Names the rule that forbids it.
+    pub fn check(&self, target: Target) -> Result<(), SignalError> {
+        let (number, ours) = match target {
+            Target::Child(pid) | Target::Process(Identity { pid, .. }) => (pid, self.own),
+            Target::Group(group) => (group, self.own_group),
+        };
+        if number <= 1 {
+            return Err(SignalError::NotAProcess(number));
+        }
+        if number == ours || number == self.own {
+            return Err(SignalError::Ourselves(number));
+        }
+        // A group bears the pid of its first member, so that the group of an ancestor is caught here as well.
+        if self.ancestors.contains(&number) {
+            return Err(SignalError::Ancestor(number));
+        }
+        Ok(())
+    }
+
+    /// Sends a signal, if it may be sent.
+    ///
+    /// # Errors
+    /// [`SignalError::Gone`] is the usual one and means that there is nothing left to do.
+    pub fn send(&self, target: Target, signal: Signal) -> Result<(), SignalError> {
+        self.check(target)?;
+        match target {
+            Target::Child(pid) => kill(Pid::from_raw(pid), signal).map_err(|errno| failed(pid, errno)),
+            Target::Group(group) => killpg(Pid::from_raw(group), signal).map_err(|errno| failed(group, errno)),
+            Target::Process(identity) => send_to_identity(identity, signal),
+        }
+    }
+}
+
+/// Opens first and compares then: once open, the descriptor stays with that process, so what was compared is what is hit.
+fn send_to_identity(identity: Identity, signal: Signal) -> Result<(), SignalError> {
+    let pid = identity.pid;
+    let handle = rustix::process::Pid::from_raw(pid).ok_or(SignalError::NotAProcess(pid))?;
+    let by_number = |errno: Errno| failed(pid, errno);
+    match pidfd_open(handle, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            if !tree::is_alive(pid, identity.start_ticks) {
+                return Err(SignalError::Gone(pid));
+            }
+            let signal = rustix::process::Signal::from_named_raw(signal as i32)
+                .ok_or(SignalError::Refused(pid, Errno::EINVAL))?;
+            pidfd_send_signal(pidfd, signal).map_err(|error| by_number(Errno::from_raw(error.raw_os_error())))
+        }
+        // Before Linux 5.3 there are no such descriptors; comparing just before leaves a gap of microseconds, the best there is.
+        Err(rustix::io::Errno::NOSYS) if tree::is_alive(pid, identity.start_ticks) => {
+            kill(Pid::from_raw(pid), signal).map_err(by_number)
+        }
+        Err(rustix::io::Errno::NOSYS) => Err(SignalError::Gone(pid)),
+        Err(error) => Err(by_number(Errno::from_raw(error.raw_os_error()))),
+    }
+}
+
+fn failed(number: i32, errno: Errno) -> SignalError {
+    if errno == Errno::ESRCH { SignalError::Gone(number) } else { SignalError::Refused(number, errno) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    fn every_kind(number: i32) -> [Target; 3] {
+        [
+            Target::Child(number),
+            Target::Group(number),
+            Target::Process(Identity {
+                pid: number,
+                start_ticks: tree::identity(number).map_or(0, |id| id.start_ticks),
+            }),
+        ]
+    }
+
+    #[rstest]
+    #[case(0)]
+    #[case(1)]
+    #[case(-1)]
+    #[case(-2)]
+    #[case(i32::MIN)]
+    fn a_number_that_means_many_is_refused(#[case] number: i32) {
+        for target in every_kind(number) {
+            assert_eq!(Guard::current().send(target, Signal::SIGKILL), Err(SignalError::NotAProcess(number)));
+        }
+    }
+
+    #[test]
+    fn we_never_hit_ourselves_our_group_or_our_parents() {
+        let guard = Guard::current();
+        let own = Pid::this().as_raw();
+        for target in every_kind(own) {
+            assert_eq!(guard.send(target, Signal::SIGKILL), Err(SignalError::Ourselves(own)));
+        }
+        let group = getpgrp().as_raw();
+        assert!(guard.send(Target::Group(group), Signal::SIGKILL).is_err());
+        let line = tree::ancestors(own);
+        assert!(!line.is_empty());
+        for ancestor in line.into_iter().filter(|&pid| pid > 1 && pid != group) {
+            for target in every_kind(ancestor) {
+                assert_eq!(guard.send(target, Signal::SIGKILL), Err(SignalError::Ancestor(ancestor)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_process_of_the_same_number_is_spared() {
+        let mut child = Command::new("/bin/sleep").arg("30").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let known = tree::identity(pid).unwrap();
+        let earlier = Identity { start_ticks: known.start_ticks - 1, ..known };
+        let guard = Guard::current();
+        assert_eq!(guard.send(Target::Process(earlier), Signal::SIGKILL), Err(SignalError::Gone(pid)));
+        assert_eq!(child.try_wait().unwrap(), None, "still running");
+        assert_eq!(guard.send(Target::Process(known), Signal::SIGKILL), Ok(()));
+        child.wait().unwrap();
+        assert_eq!(guard.send(Target::Process(known), Signal::SIGKILL), Err(SignalError::Gone(pid)));
+    }
+}

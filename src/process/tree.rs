@@ -1,0 +1,195 @@
+//! Who descends from whom, and who is who: pure reading of `/proc`.
+//!
+//! A pid alone names nobody: the number is given again. A process is its pid **and** the time it started.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// A process, told apart from later ones of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Process id.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
+    pub start_ticks: u64,
+}
+
+/// What `/proc/PID/stat` says of one process, as far as we need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) state: u8,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) start_ticks: u64,
+}
+
+impl Stat {
+    /// Of a living or zombie process; `None` when there is none of that pid, or it is hidden from us.
+    pub(super) fn read(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The second field is the program's name in parentheses and may itself hold blanks and parentheses, so fields are counted from
+    /// the last `)`.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let end = text.iter().rposition(|&byte| byte == b')')?;
+        let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        // Fields 3, 4 and 5 are taken; 22 is the seventeenth from here.
+        let start_ticks = fields.nth(16)?.parse().ok()?;
+        Some(Self { state, parent, group, start_ticks })
+    }
+
+    /// A process that has ended and only waits for its parent to notice counts as dead.
+    pub(super) fn is_running(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// The identity of a process that runs now; `None` when none of that pid does, or it is hidden from us.
+#[must_use]
+pub fn identity(pid: i32) -> Option<Identity> {
+    let stat = Stat::read(pid)?;
+    stat.is_running().then_some(Identity { pid, start_ticks: stat.start_ticks })
+}
+
+/// Whether the process of that pid that started at `start_ticks` still runs. A later process of the same number does not count, nor does
+/// a zombie.
+#[must_use]
+pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
+    identity(pid).is_some_and(|now| now.start_ticks == start_ticks)
+}
+
+/// The id of this boot of the machine: pids and start times of another boot mean nothing. `None` where the kernel does not tell.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// The direct children of a process, zombies included, by any of its threads; empty when it has gone.
+#[must_use]
+pub fn children(pid: i32) -> Vec<i32> {
+    match listed_children(pid) {
+        Some(children) => children,
+        None => parents().into_iter().filter(|&(_, parent)| parent == pid).map(|(child, _)| child).collect(),
+    }
+}
+
+/// Everything below a process, zombies included, nearest first. A picture of one moment: who forks meanwhile may be missing, so that
+/// whoever wants all of them must look again until nothing is left.
+#[must_use]
+pub fn descendants(pid: i32) -> Vec<i32> {
+    let by_scan = if listed_children(pid).is_some() { None } else { Some(parents()) };
+    let mut found: Vec<i32> = Vec::new();
+    let mut next = 0;
+    let mut above = pid;
+    loop {
+        let children = match &by_scan {
+            None => listed_children(above).unwrap_or_default(),
+            Some(parents) => parents.iter().filter(|&(_, &parent)| parent == above).map(|(&child, _)| child).collect(),
+        };
+        // A pid given again between two reads could close a circle.
+        found.extend(children.into_iter().filter(|child| *child != pid).collect::<Vec<_>>());
+        let Some(&following) = found.get(next) else { break };
+        if found.len() > 1 << 22 {
+            break;
+        }
+        (above, next) = (following, next + 1);
+    }
+    found
+}
+
+/// Children as the kernel lists them; `None` where it does not (built without `CONFIG_PROC_CHILDREN`) or the process has gone.
+fn listed_children(pid: i32) -> Option<Vec<i32>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(|child| child.parse::<i32>().ok())),
+            // A thread may end between the two reads; a missing file in a living one means that the kernel has no such list.
+            Err(_) if thread.path().exists() => return None,
+            Err(_) => {}
+        }
+    }
+    Some(children)
+}
+
+/// Child to parent, of every process that is shown to us.
+fn parents() -> HashMap<i32, i32> {
+    all_pids().filter_map(|pid| Some((pid, Stat::read(pid)?.parent))).collect()
+}
+
+/// Every pid that is shown to us.
+pub(super) fn all_pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Parent, grandparent and so on of a process, up to and without 0.
+pub(super) fn ancestors(pid: i32) -> Vec<i32> {
+    let mut line: Vec<i32> = Vec::new();
+    let mut below = pid;
+    while let Some(parent) = Stat::read(below).map(|stat| stat.parent) {
+        if parent <= 0 || line.contains(&parent) {
+            break;
+        }
+        line.push(parent);
+        below = parent;
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn own_pid() -> i32 {
+        i32::try_from(std::process::id()).unwrap()
+    }
+
+    #[test]
+    fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
+        let text = b"77 (a) b) (c) S 1 70 70 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 424242 9 9";
+        assert_eq!(Stat::parse(text), Some(Stat { state: b'S', parent: 1, group: 70, start_ticks: 424_242 }));
+        assert_eq!(Stat::parse(b"77 (cut"), None);
+        assert_eq!(Stat::parse(b"77 (cut) S 1 2"), None);
+    }
+
+    #[test]
+    fn we_are_alive_and_a_namesake_is_not() {
+        let me = identity(own_pid()).unwrap();
+        assert!(is_alive(me.pid, me.start_ticks));
+        assert!(!is_alive(me.pid, me.start_ticks + 1));
+        assert!(!is_alive(0, 0) && !is_alive(-1, 0));
+    }
+
+    #[test]
+    fn a_child_is_below_us_and_a_zombie_is_dead() {
+        let mut child = Command::new("/bin/sh").args(["-c", "read x"]).stdin(Stdio::piped()).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(children(own_pid()).contains(&pid) && descendants(own_pid()).contains(&pid));
+        assert!(parents().get(&pid) == Some(&own_pid()), "the fall-back sees the same");
+        let known = identity(pid).unwrap();
+        drop(child.stdin.take());
+        let gone = (0..400).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            !is_alive(known.pid, known.start_ticks)
+        });
+        assert!(gone && Stat::read(pid).is_some(), "a zombie is not alive");
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn our_line_of_ancestors_begins_with_our_parent() {
+        assert_eq!(ancestors(own_pid()).first().copied(), i32::try_from(std::os::unix::process::parent_id()).ok());
+    }
+
+    #[test]
+    fn a_boot_has_an_id() {
+        assert!(boot_id().is_some_and(|id| id.len() >= 32));
+    }
+}

@@ -1,0 +1,200 @@
+//! The zygote: a small process of one thread from which keepers are forked, and the second line behind them.
+//!
+//! It exists because forking the worker itself would be neither safe (it has threads) nor cheap (it has memory). When a keeper dies, say by the
+//! hand of its own task, what it kept falls to the zygote, which kills it. When the worker dies, it waits for its keepers to clear up
+//! and kills what is left.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{IoSliceMut, stdin};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
+use nix::unistd::{ForkResult, close, dup2_stdin, setsid};
+
+use super::keeper;
+use super::reaper::{KILL_BOUND, Reaper};
+use super::spawn::Spawner;
+use super::sys;
+use super::terminate::{Guard, Target};
+
+/// The first argument of the hidden mode.
+pub(super) const HIDDEN_MODE: &str = "__keeper";
+/// The second: the soft limit of open files that tasks get, or this to leave it.
+pub(super) const LIMIT_UNCHANGED: &str = "-";
+/// Length of a request: kind, id or pid. With a request for a keeper comes the keeper's end of its socket.
+pub(super) const REQUEST_LEN: usize = 9;
+/// Length of the answer to a request for a keeper: id, pid, error number.
+pub(super) const REPLY_LEN: usize = 16;
+/// Kind of a request: fork a keeper.
+pub(super) const FORK: u8 = 0;
+/// Kind of a request: kill a keeper that does not answer. It has no reply.
+pub(super) const DISCARD: u8 = 1;
+
+/// How long the keepers have to clear up by themselves when the worker has gone.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Becomes the zygote, or in time one of its keepers, when this process was started as one: then `Some` is what `main` must return. `None`
+/// for everybody else. To be called first thing in `main`, before any thread exists and before the arguments are looked at.
+#[must_use]
+pub fn keeper_main_if_asked() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != OsStr::new(HIDDEN_MODE) {
+        return None;
+    }
+    // Without a socket as standard input somebody has typed the hidden mode in: a wrong usage like any other.
+    Some(run(args.next()).unwrap_or(ExitCode::from(2)))
+}
+
+/// A request, as it came.
+struct Request {
+    kind: u8,
+    number: u64,
+    socket: Option<OwnedFd>,
+}
+
+fn run(nofile_soft: Option<OsString>) -> Result<ExitCode, Errno> {
+    let control = become_apart(nofile_soft.as_deref())?;
+    let mut reaper = Reaper::new()?;
+    let spawner = Spawner::new();
+    let mut keepers: Vec<i32> = Vec::new();
+    loop {
+        let mut fds = [PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(reaper.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        let said = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
+        let (asked, child) = (said(0), said(1));
+        if child {
+            reaper.acknowledge();
+            // Whatever is ours and not a keeper was left behind by one.
+            let left = reaper.reap(&mut |reaped| keepers.retain(|&pid| pid != reaped.pid));
+            if left && !reaper.remaining(&keepers).is_empty() {
+                let spared = keepers.clone();
+                reaper.kill_all(KILL_BOUND, &spared, &mut |reaped| keepers.retain(|&pid| pid != reaped.pid));
+            }
+        }
+        if !asked {
+            continue;
+        }
+        match receive(&control) {
+            Ok(Some(Request { kind: FORK, number, socket: Some(socket) })) => match sys::fork_single_threaded() {
+                Ok(ForkResult::Child) => {
+                    // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
+                    drop((control, reaper));
+                    return become_keeper().map(|reaper| keeper::run(socket, spawner, reaper));
+                }
+                Ok(ForkResult::Parent { child }) => {
+                    keepers.push(child.as_raw());
+                    reply(&control, number, child.as_raw(), 0);
+                }
+                Err(errno) => reply(&control, number, 0, errno as i32),
+            },
+            Ok(Some(Request { kind: DISCARD, number, .. })) => {
+                if let Some(&pid) = keepers.iter().find(|&&pid| u64::try_from(pid) == Ok(number)) {
+                    let _ = Guard::current().send(Target::Child(pid), Signal::SIGKILL);
+                }
+            }
+            Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    drop(control);
+    clear_up(&mut reaper);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The keepers have read the end of their sockets too and are at work: help only where they do not come to an end.
+fn clear_up(reaper: &mut Reaper) {
+    let end = Instant::now() + FAREWELL;
+    while reaper.reap(&mut |_| {}) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // Whatever waits in the kernel dies when it leaves it; until then somebody has to be there to wait for it.
+            while reaper.kill_all(KILL_BOUND, &[], &mut |_| {}) {
+                reaper.wait(Duration::from_secs(1));
+            }
+            break;
+        }
+        reaper.wait(left);
+    }
+}
+
+/// Out of the worker's session, deaf to all signals, and as a task shall find the world. Answers the control socket, which came as
+/// standard input.
+fn become_apart(nofile_soft: Option<&OsStr>) -> Result<OwnedFd, Errno> {
+    // Blocked, not ignored: what is ignored stays so across `exec`, what is blocked is given back with one call a task.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    sys::default_signals();
+    close_inherited();
+    let control = stdin().as_fd().try_clone_to_owned().map_err(errno)?;
+    let null = fs::File::open("/dev/null").map_err(errno)?;
+    dup2_stdin(&null)?;
+    // Fails for the leader of a group, who has been moved apart by whoever made it one.
+    let _ = setsid();
+    prctl::set_child_subreaper(true)?;
+    // `pkill distcomp-worker` is for the worker.
+    let _ = prctl::set_name(c"distcomp-zygote");
+    if let Some(soft) = nofile_soft.and_then(OsStr::to_str).and_then(|soft| soft.parse().ok()) {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        // A limit that cannot be restored is no reason to run nothing.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, std::cmp::min(soft, hard), hard);
+    }
+    Ok(control)
+}
+
+/// Whatever the worker was started with, a supervisor's lock or pipe, is not for its tasks, as it is not in Python DistComp.
+fn close_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> =
+        open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|&fd| fd > 2).collect();
+    for fd in open {
+        // Of the directory read just now this fails: it is closed.
+        let _ = close(fd);
+    }
+}
+
+fn become_keeper() -> Result<Reaper, Errno> {
+    // Not inherited from the zygote.
+    prctl::set_child_subreaper(true)?;
+    let _ = prctl::set_name(c"distcomp-keeper");
+    Reaper::new()
+}
+
+/// The next request; `None` when the worker has closed its end.
+fn receive(control: &OwnedFd) -> Result<Option<Request>, Errno> {
+    let mut bytes = [0_u8; REQUEST_LEN];
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(control.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut socket = None;
+    for control_message in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = control_message {
+            socket = fds.into_iter().map(sys::adopt).next_back();
+        }
+    }
+    if message.bytes == 0 {
+        return Ok(None);
+    }
+    let [kind, number @ ..] = bytes;
+    Ok(Some(Request { kind, number: u64::from_le_bytes(number), socket }))
+}
+
+fn reply(control: &OwnedFd, id: u64, pid: i32, error: i32) {
+    let mut bytes = [0; REPLY_LEN];
+    bytes[..8].copy_from_slice(&id.to_le_bytes());
+    bytes[8..12].copy_from_slice(&pid.to_le_bytes());
+    bytes[12..].copy_from_slice(&error.to_le_bytes());
+    // A worker that is no longer there is noticed by the next read.
+    let _ = send(control.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}

@@ -1,0 +1,14 @@
+//! What people look at: pure functions of a snapshot that return text. No IO, no Redis.
+//!
+//! Styles are always in the text; whoever prints it drops them where they cannot be shown. Whatever comes from tasks, names or Redis goes
+//! through [`safe_text::safe`].
+
+pub mod explain;
+pub mod failures;
+pub mod overview;
+pub mod safe_text;
+pub mod style;
+pub mod table;
+pub mod task;
+pub mod text;
+pub mod workers;

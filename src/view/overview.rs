@@ -1,0 +1,142 @@
+//! The screen of `distcomp-status` without arguments.
+
+use super::failures::failures;
+use super::safe_text::safe;
+use super::style::{BAD, DIM, GOOD, WARN, paint};
+use super::text::{bar, bytes, count, duration, rate, shorten, tasks};
+use super::workers::{takes_tasks, workers};
+use crate::model::snapshot::{Counts, Overview, RedisHealth};
+
+/// Workers shown before the rest is a number.
+const MOST_WORKERS: usize = 20;
+
+/// Used memory in percent of the limit from which on there is a warning.
+const FULL_PERCENT: u64 = 80;
+
+/// Python DistComp's line, which scripts read.
+#[must_use]
+pub fn counts_line(counts: &Counts) -> String {
+    format!(
+        "{} todo tasks, {} in_progress tasks, {} finished tasks, {} failed tasks",
+        counts.todo, counts.in_progress, counts.finished, counts.failed
+    )
+}
+
+/// The whole screen; its first line is [`counts_line`], without a style.
+#[must_use]
+pub fn overview(overview: &Overview, width: usize) -> String {
+    let mut lines = vec![counts_line(&overview.counts)];
+    lines.push(progress(overview, width));
+    lines
+        .extend(notices(overview).into_iter().map(|notice| shorten(&notice, width)).map(|notice| paint(WARN, &notice)));
+    lines.extend(warnings(&overview.redis).into_iter().map(|warning| paint(BAD, &format!("warning: {warning}"))));
+    lines.push(String::new());
+    let shown = &overview.workers[..overview.workers.len().min(MOST_WORKERS)];
+    lines.push(workers(shown, width).trim_end().to_owned());
+    let rest = overview.workers.len() - shown.len();
+    if rest > 0 {
+        lines.push(paint(DIM, &format!("and {} more; distcomp-status workers shows all", count(rest as u64))));
+    }
+    if !overview.failures.is_empty() {
+        lines.push(String::new());
+        lines.push(failures(&overview.failures, width).trim_end().to_owned());
+    }
+    lines.push(String::new());
+    lines.push(paint(DIM, &shorten(&health(&overview.redis), width)));
+    lines.join("\n") + "\n"
+}
+
+fn progress(overview: &Overview, width: usize) -> String {
+    let counts = &overview.counts;
+    // Those that will be tried again are in todo as well: what is out of retries cannot be told from these figures, so it counts as open here.
+    let all = counts.todo + counts.in_progress + counts.finished;
+    let fraction = if all == 0 { 0.0 } else { counts.finished as f64 / all as f64 };
+    let ahead = match (overview.rate_per_second, overview.eta_seconds) {
+        (_, Some(eta)) => format!("{}, {} to go", rate(overview.rate_per_second), duration(eta)),
+        (r, None) if r > 0.0 => rate(r),
+        _ if counts.todo + counts.in_progress == 0 => "nothing to do".to_owned(),
+        _ => "nothing finished in the last minute".to_owned(),
+    };
+    let text = format!(" {:3.0} %  {ahead}", (fraction * 100.0).floor());
+    let room = width.saturating_sub(text.chars().count()).clamp(10, 60);
+    format!("{}{text}", paint(GOOD, &bar(fraction, room)))
+}
+
+/// What keeps tasks from running, and what an operator asked for.
+fn notices(overview: &Overview) -> Vec<String> {
+    let mut notices = Vec::new();
+    if let Some(who) = &overview.paused {
+        notices.push(format!("paused by {}; distcomp-ctl resume goes on", safe(who)));
+    }
+    if overview.stopping {
+        notices.push("stopping: workers take nothing more; distcomp-ctl resume lifts it".to_owned());
+    }
+    if overview.counts.todo > 0 && !overview.workers.iter().any(takes_tasks) {
+        notices.push(format!("no worker is there to take what waits: {}", tasks(overview.counts.todo)));
+    }
+    for reservation in &overview.reservations {
+        notices.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));
+    }
+    if overview.counts.quarantined > 0 {
+        notices.push(format!("{} lines set aside: they are not UTF-8", count(overview.counts.quarantined)));
+    }
+    notices
+}
+
+/// What is wrong with the server.
+#[must_use]
+pub fn warnings(redis: &RedisHealth) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !redis.eviction_policy.is_empty() && redis.eviction_policy != "noeviction" {
+        let policy = safe(&redis.eviction_policy);
+        warnings.push(format!(
+            "Redis evicts keys when it is full, tasks are lost then: maxmemory-policy is {policy}, not noeviction"
+        ));
+    }
+    let percent = redis.used_memory.saturating_mul(100).checked_div(redis.max_memory).unwrap_or(0);
+    if percent >= FULL_PERCENT {
+        let limit = bytes(redis.max_memory);
+        warnings.push(format!("Redis uses {percent} % of its memory limit of {limit}; distcomp-ctl purge makes room"));
+    }
+    warnings
+}
+
+fn health(redis: &RedisHealth) -> String {
+    let limit = if redis.max_memory == 0 { String::new() } else { format!(" of {}", bytes(redis.max_memory)) };
+    let kept = if redis.append_only { "append-only file" } else { "no append-only file" };
+    format!(
+        "Redis {}, {}{limit} used, {kept}, {} clients",
+        safe(&redis.version),
+        bytes(redis.used_memory),
+        count(redis.clients)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_that_of_python_distcomp() {
+        let counts = Counts { todo: 20_124, in_progress: 147, finished: 1390, failed: 196, quarantined: 0 };
+        let screen = overview(&Overview { counts, ..Overview::default() }, 80);
+        let first = screen.lines().next();
+        assert_eq!(first, Some("20124 todo tasks, 147 in_progress tasks, 1390 finished tasks, 196 failed tasks"));
+    }
+
+    #[test]
+    fn a_server_that_evicts_or_is_full_is_warned_of() {
+        let redis = RedisHealth { eviction_policy: "allkeys-lru".to_owned(), ..RedisHealth::default() };
+        assert_eq!(warnings(&redis).len(), 1);
+        let full = RedisHealth { eviction_policy: "noeviction".to_owned(), used_memory: 80, max_memory: 100, ..redis };
+        assert!(warnings(&full)[0].contains("80 %"));
+        assert!(warnings(&RedisHealth { used_memory: 79, ..full }).is_empty());
+    }
+
+    #[test]
+    fn waiting_without_workers_and_a_pause_are_said() {
+        let counts = Counts { todo: 3, ..Counts::default() };
+        let state = Overview { counts, paused: Some("ann".to_owned()), stopping: true, ..Overview::default() };
+        assert_eq!(notices(&state).len(), 3);
+    }
+}

@@ -1,0 +1,82 @@
+//! Tables without lines, as of `docker ps`: they fit the width by shortening one column.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+use super::style::{BOLD, paint};
+use super::text::shorten;
+
+/// Blanks between two columns.
+const GAP: usize = 2;
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its heading.
+    pub head: &'static str,
+    /// Whether its cells stand at the right, as numbers do.
+    pub is_number: bool,
+}
+
+/// A column of text.
+#[must_use]
+pub const fn text(head: &'static str) -> Column {
+    Column { head, is_number: false }
+}
+
+/// A column of numbers.
+#[must_use]
+pub const fn number(head: &'static str) -> Column {
+    Column { head, is_number: true }
+}
+
+/// Draws a table `width` columns wide at most, its last column shortened to fit; each line ends in a newline. Cells must be safe already.
+#[must_use]
+pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> String {
+    let last = columns.len().saturating_sub(1);
+    let widths = |index: usize, rows: &[Vec<String>]| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
+        cells.chain([columns[index].head.chars().count()]).max().unwrap_or(0)
+    };
+    let before: usize = (0..last).map(|index| widths(index, &rows) + GAP).sum();
+    let room = width.saturating_sub(before).max(12);
+    for row in &mut rows {
+        if let Some(cell) = row.get_mut(last) {
+            *cell = shorten(cell, room);
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|column| column.head)).add_rows(rows);
+    for (column, drawn) in columns.iter().zip(table.column_iter_mut()) {
+        drawn.set_padding((0, 2));
+        if column.is_number {
+            drawn.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut lines = table.lines();
+    let head = lines.next().unwrap_or_default();
+    let mut drawn = paint(BOLD, head.trim_end());
+    drawn.push('\n');
+    for line in lines {
+        drawn.push_str(line.trim_end());
+        drawn.push('\n');
+    }
+    drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_column_gives_way() {
+        let rows = vec![vec!["a".to_owned(), "7".to_owned(), "x".repeat(100)]];
+        let drawn =
+            anstream::adapter::strip_str(&table(&[text("name"), number("count"), text("line")], rows, 40)).to_string();
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert_eq!(lines[0], "name  count  line");
+        assert!(lines[1].starts_with("a         7  xxx") && lines[1].ends_with('…'), "{drawn}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{drawn}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Everything known about one task.
+
+use super::safe_text::safe;
+use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
+use super::text::{bytes, moment, precise_duration};
+use crate::model::snapshot::{AttemptView, TaskState, TaskView};
+use crate::model::{FieldOrder, TaskLine};
+
+/// The page of `distcomp-status show`.
+#[must_use]
+pub fn task(task: &TaskView, order: FieldOrder) -> String {
+    let mut lines = Vec::new();
+    let mut row = |name: &str, value: String| lines.push(format!("{} {value}", paint(BOLD, &format!("{name:<9}"))));
+    row("task", task.id.clone());
+    row("line", safe(&task.line).into_owned());
+    row("state", state(task));
+    if let Ok(parsed) = TaskLine::parse(&task.line, order) {
+        let limit = match parsed.timeout() {
+            None => "default limit".to_owned(),
+            Some(0) => "no limit".to_owned(),
+            Some(seconds) => format!("limit {seconds} s"),
+        };
+        row("needs", format!("{}, cores {}, priority {}, {limit}", parsed.mem(), parsed.cpu(), parsed.prio()));
+    }
+    if let Some(worker) = &task.worker {
+        row("on", safe(worker).into_owned());
+    }
+    if !task.failed_on.is_empty() {
+        row("failed on", safe(&task.failed_on.join(", ")).into_owned());
+    }
+    if let Some(reason) = &task.reason {
+        row("reason", indented(reason));
+    }
+    if task.lost > 0 {
+        row("lost", format!("{} times with its worker", task.lost));
+    }
+    if let Some(result) = &task.result {
+        let (worker, output) = result.split_once(": ").unwrap_or(("", result));
+        row("finished", format!("on {}", safe(worker)));
+        let text = serde_json_string(output);
+        row("output", indented(&text));
+    }
+    for attempt in &task.attempts {
+        lines.extend(attempt_lines(attempt));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The states in words.
+fn state(task: &TaskView) -> String {
+    let has = |state| task.states.contains(&state);
+    if has(TaskState::InProgress) {
+        paint(GOOD, "in progress")
+    } else if has(TaskState::Todo) && has(TaskState::Failed) {
+        paint(WARN, "todo, will be tried again")
+    } else if has(TaskState::Todo) {
+        "todo".to_owned()
+    } else if has(TaskState::Finished) {
+        paint(GOOD, "finished")
+    } else if has(TaskState::Failed) {
+        paint(BAD, "failed, out of retries")
+    } else {
+        "unknown".to_owned()
+    }
+}
+
+fn attempt_lines(attempt: &AttemptView) -> Vec<String> {
+    let took =
+        attempt.start.map_or_else(String::new, |start| format!(", took {}", precise_duration(attempt.end - start)));
+    let peak = attempt.peak_memory_bytes.map_or_else(String::new, |peak| {
+        let source = attempt.peak_memory_source.as_deref().unwrap_or("").replace('_', " ");
+        format!(", peak {} ({})", bytes(peak), safe(&source))
+    });
+    let name = if attempt.attempt == 0 { "operator".to_owned() } else { format!("attempt {}", attempt.attempt) };
+    let mut lines = vec![format!(
+        "{} {} on {}, ended {}{took}{peak}",
+        paint(BOLD, &name),
+        safe(&attempt.result),
+        safe(&attempt.worker),
+        moment(attempt.end)
+    )];
+    for (name, tail) in [("stdout", &attempt.stdout_tail), ("stderr", &attempt.stderr_tail)] {
+        if !tail.is_empty() {
+            lines.push(paint(DIM, &format!("  last of its {name}:")));
+            lines.extend(tail.lines().map(|line| format!("    {}", safe(line))));
+        }
+    }
+    lines
+}
+
+/// A text of several lines under a name.
+fn indented(text: &str) -> String {
+    text.lines().map(|line| safe(line).into_owned()).collect::<Vec<_>>().join("\n          ")
+}
+
+/// A JSON string's text; what is none stays as it is.
+fn serde_json_string(json: &str) -> String {
+    serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_shows_what_the_attempts_left() {
+        let view = TaskView {
+            id: "0123456789abcdef".to_owned(),
+            line: "shell:8:2:5:300:./sim".to_owned(),
+            states: vec![TaskState::Failed],
+            worker: None,
+            result: None,
+            failed_on: vec!["n1".to_owned(), "n2".to_owned()],
+            reason: Some("exit 3: no\nfile".to_owned()),
+            lost: 0,
+            attempts: vec![AttemptView {
+                attempt: 1,
+                worker: "n1".to_owned(),
+                result: "exit 3".to_owned(),
+                exit_code: Some(3),
+                signal: None,
+                start: Some(0.5),
+                end: 2.0,
+                peak_memory_bytes: Some(1 << 20),
+                peak_memory_source: Some("largest_process".to_owned()),
+                stdout_tail: String::new(),
+                stderr_tail: "no\u{7}\nfile\n".to_owned(),
+            }],
+        };
+        let page = anstream::adapter::strip_str(&task(&view, FieldOrder::MemCpuPrio)).to_string();
+        for part in ["out of retries", "limit 300 s", "n1, n2", "took 1.50 s", "1.0 MiB (largest process)", "    file"]
+        {
+            assert!(page.contains(part), "{part} is missing:\n{page}");
+        }
+        assert!(!page.contains('\u{7}'));
+    }
+}

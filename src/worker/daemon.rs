@@ -1,0 +1,245 @@
+//! Wires the loops together, performs what the dispatcher decides, and shuts down in order.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::auditor::Auditor;
+use super::dispatcher::{Dispatcher, Identity};
+use super::events::{Action, Event, TaskKey};
+use super::heartbeater::Heartbeater;
+use super::indexer::{Gap, Indexer};
+use super::link::Link;
+use super::poller::Poller;
+use super::reclaimer::Reclaimer;
+use super::reloader::Reloader;
+use super::reporter::Reporter;
+use super::sampler::Sampler;
+use super::signals;
+use super::slots::Slots;
+use super::spool::Spool;
+use super::timeout_monitor::{TimeoutMonitor, Watch};
+use super::waker::Waker;
+use crate::config::{Config, Watcher};
+use crate::host::Probe;
+use crate::process::Zygote;
+use crate::queue::session::{ClaimRequest, Registration, Settle};
+use crate::queue::{Client, QueueError, Session};
+
+/// Events waiting for the dispatcher, at most; senders wait then.
+const EVENTS: usize = 4096;
+
+/// How long the farewell to Redis may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Everything a worker needs to run: it has its name, its node is clean, and it holds nothing.
+pub struct Setup {
+    /// Where Redis is.
+    pub client: Client,
+    /// The right to act.
+    pub session: Session,
+    /// Identity of the server process.
+    pub run_id: String,
+    /// What it says of itself.
+    pub registration: Registration,
+    /// What does not change.
+    pub identity: Identity,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The file they came from.
+    pub watcher: Watcher,
+    /// Unreported outcomes.
+    pub spool: Option<Spool>,
+    /// Makes keepers.
+    pub zygote: Zygote,
+    /// Looks at the node.
+    pub probe: Probe,
+    /// Whether SIGHUP ends the worker: on a terminal, and with `--local`.
+    pub hangup_ends: bool,
+}
+
+/// Runs a worker until it is told to go and has nothing left.
+///
+/// # Errors
+/// [`QueueError::Fenced`] when another worker took the name while Redis was out of reach: everything it ran is killed.
+pub async fn run(setup: Setup) -> Result<(), QueueError> {
+    let (events, mut inbox) = mpsc::channel(EVENTS);
+    let config = watch::Sender::new(Arc::clone(&setup.config));
+    let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id);
+    // Unbounded, since the dispatcher must never wait for a loop that waits for it; both are bounded by what the worker has claimed.
+    let (requests, wanted) = mpsc::unbounded_channel();
+    let (settlements, outcomes) = mpsc::unbounded_channel();
+    let (watches, watched) = mpsc::unbounded_channel();
+    let (gap, gaps) = watch::channel(None);
+    let beat = Arc::new(Notify::new());
+    let keepers = Arc::new(Mutex::new(Vec::new()));
+    let order = setup.identity.order;
+    let worker = setup.identity.worker.clone();
+
+    let mut loops = JoinSet::new();
+    loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe: setup.probe }.run());
+    loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone() }.run());
+    loops.spawn(TimeoutMonitor { watches: watched, events: events.clone(), config: config.subscribe() }.run());
+    loops.spawn(
+        Heartbeater {
+            link: Arc::clone(&link),
+            events: events.clone(),
+            config: config.subscribe(),
+            now: Arc::clone(&beat),
+        }
+        .run(),
+    );
+    loops.spawn(
+        Waker { client: setup.client, worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }.run(),
+    );
+    loops.spawn(Reclaimer { link: Arc::clone(&link), config: config.subscribe(), order }.run());
+    loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
+    loops.spawn(Auditor { link: Arc::clone(&link), events: events.clone() }.run());
+    loops.spawn(signals::run(events.clone(), setup.hangup_ends));
+    loops.spawn(
+        Reloader {
+            watcher: setup.watcher,
+            config: config.clone(),
+            events: events.clone(),
+            on_hangup: !setup.hangup_ends,
+        }
+        .run(),
+    );
+    let reporter = Reporter {
+        link: Arc::clone(&link),
+        settlements: outcomes,
+        events: events.clone(),
+        config: config.subscribe(),
+        spool: setup.spool,
+    };
+    let reporter = tokio::spawn(reporter.run());
+    let max_retry = config.subscribe();
+    let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
+
+    let slots = Slots::new(setup.zygote.clone(), events, keepers, worker);
+    let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watches, beat };
+    let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
+    let ended = loop {
+        let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        let event = tokio::select! {
+            event = inbox.recv() => event.unwrap_or(Event::Tick),
+            () = tokio::time::sleep_until(tick.into()) => Event::Tick,
+            lost = &mut repairing => break Err(lost.unwrap_or(QueueError::Fenced)),
+        };
+        hands.note(&event);
+        let is_claim = matches!(event, Event::Claimed(_));
+        let actions = dispatcher.handle(Instant::now(), event);
+        if is_claim {
+            publish(&gap, dispatcher.index_gap());
+        }
+        if hands.perform_all(actions) {
+            break Ok(());
+        }
+    };
+
+    // The way out: first everything that makes new work, then what tells Redis, then the processes, then the name.
+    loops.shutdown().await;
+    repairing.abort();
+    drop(hands);
+    if ended.is_ok() {
+        let farewell = async {
+            let _ = reporter.await;
+            if let Some(session) = link.present() {
+                if let Err(error) = session.detach().await {
+                    tracing::warn!(error = %error, "failed to free the worker's name");
+                }
+            } else {
+                tracing::warn!("Redis is out of reach: what is unreported is in the spool");
+            }
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("Redis does not answer: what is unreported is in the spool");
+        }
+    } else {
+        tracing::error!(
+            "another worker took this name while Redis was out of reach; everything that ran here is killed"
+        );
+        reporter.abort();
+    }
+    setup.zygote.shutdown().await;
+    ended
+}
+
+fn publish(gap: &watch::Sender<Gap>, now: Gap) {
+    gap.send_if_modified(|old| {
+        let is_new = *old != now;
+        *old = now;
+        is_new
+    });
+}
+
+/// What performs actions.
+struct Hands {
+    slots: Slots,
+    config: watch::Receiver<Arc<Config>>,
+    requests: mpsc::UnboundedSender<ClaimRequest>,
+    settlements: mpsc::UnboundedSender<(TaskKey, Settle)>,
+    watches: mpsc::UnboundedSender<Watch>,
+    beat: Arc<Notify>,
+}
+
+impl Hands {
+    /// Slots are free before the dispatcher hears of it, so that it can fill them in the same breath.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } => self.slots.free(*key),
+            Event::KeeperLost { key } => self.slots.forget(*key),
+            Event::Sampled(_)
+            | Event::Claimed(_)
+            | Event::ClaimFailed
+            | Event::Started { .. }
+            | Event::Overdue(_)
+            | Event::Settled(_)
+            | Event::BeatDue(_)
+            | Event::Beaten(_)
+            | Event::Woken
+            | Event::Tick
+            | Event::Terminate
+            | Event::Reconfigured(_)
+            | Event::LinkDown
+            | Event::Inventory(_)
+            | Event::Reasserted { .. }
+            | Event::LinkUp => {}
+        }
+    }
+
+    /// True when the worker is to go.
+    fn perform_all(&mut self, actions: Vec<Action>) -> bool {
+        let mut is_over = false;
+        for action in actions {
+            match action {
+                Action::Claim(request) => {
+                    let _ = self.requests.send(request);
+                }
+                Action::Start { key, task, attempt } => {
+                    let config = Arc::clone(&self.config.borrow());
+                    self.slots.start(key, &task, attempt, &config);
+                }
+                Action::Terminate(key) => {
+                    let grace = self.config.borrow().kill_grace;
+                    self.slots.terminate(key, grace);
+                }
+                Action::Kill(key) => self.slots.kill(key),
+                Action::Arm { key, limit } => {
+                    let _ = self.watches.send(Watch::Arm(key, limit));
+                }
+                Action::Disarm(key) => {
+                    let _ = self.watches.send(Watch::Disarm(key));
+                }
+                Action::Settle(key, settle) => {
+                    let _ = self.settlements.send((key, *settle));
+                }
+                Action::Beat => self.beat.notify_one(),
+                Action::Exit => is_over = true,
+            }
+        }
+        is_over
+    }
+}

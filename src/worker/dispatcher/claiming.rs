@@ -1,0 +1,186 @@
+//! Asking for tasks, taking them in, starting them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Dispatcher, LastClaim, Skip};
+use crate::config::Prefetch;
+use crate::model::{Bytes, MilliCores, TaskLine};
+use crate::policy::{Lifecycle, Wait, admission, prefetch};
+use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
+use crate::worker::events::{Action, TaskKey};
+use crate::worker::ledger::{Cause, Place};
+use crate::worker::outcome;
+
+/// A task claimed ahead is given back when there is a slot and it has not fitted for this long.
+const HELD_AT_MOST: Duration = Duration::from_secs(1);
+
+/// The most tasks one claim starts.
+const CLAIM_AT_MOST: u32 = 256;
+
+impl Dispatcher {
+    pub(super) fn claimed(&mut self, now: Instant, reply: ClaimReply) {
+        let asked = self.is_claiming.take().map_or(0, |(asked, _)| asked) as usize;
+        let got = reply.claims.len();
+        let timer = reply.next_timer.map(|wait| now + wait);
+        if got >= asked && got > 0 {
+            self.polling.found_all();
+        } else {
+            let fixed = (!self.config.auto_sleep).then_some(self.config.poll_interval);
+            self.polling.found_less(now, got > 0, fixed, timer);
+        }
+        self.last = Some(LastClaim {
+            waiting: reply.waiting,
+            indexed: reply.indexed,
+            has_leftovers: reply.has_leftovers,
+            reserved: reply.reserved,
+            state: reply.state,
+            got,
+        });
+        if matches!(reply.state, QueueState::Stopping | QueueState::Draining) && self.lifecycle.is_open() {
+            tracing::info!(state = ?reply.state, "taking nothing more: asked to stop");
+            self.lifecycle = Lifecycle::Finishing;
+        }
+        for claim in reply.claims {
+            self.take_in(now, claim);
+        }
+    }
+
+    pub(super) fn take_in(&mut self, now: Instant, claim: Claim) {
+        self.skip.remove(&claim.line);
+        if let Some((key, entry)) = self.ledger.active(&claim.line) {
+            if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
+                // The attempt that was taken from us still dies: give this one back until it has.
+                self.skip.insert(Arc::clone(&claim.line), Skip::Dying);
+                if let Ok(task) = TaskLine::parse(&claim.line, self.me.order) {
+                    let key = self.ledger.hold(claim, task, now);
+                    self.give_back_unstarted(key);
+                }
+            } else {
+                self.ledger.retoken(key, claim.token);
+            }
+            return;
+        }
+        match TaskLine::parse(&claim.line, self.me.order) {
+            Ok(task) => {
+                self.ledger.hold(claim, task, now);
+            }
+            Err(problem) => {
+                let key = self.ledger.next_key();
+                self.rejecting += 1;
+                let settle = outcome::settle_invalid(claim.line, claim.token, &problem.to_string());
+                self.actions.push(Action::Settle(key, Box::new(settle)));
+            }
+        }
+    }
+
+    /// Starts what is held and fits, best first.
+    pub(super) fn start_held(&mut self) {
+        let held: Vec<TaskKey> = self.ledger.held().collect();
+        for key in held {
+            let Ok(room) = self.headroom() else { return };
+            let Some(entry) = self.ledger.get(key) else { continue };
+            if room.fits(entry.task.mem(), entry.task.cpu()) {
+                let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
+                tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
+                self.ledger.place(key, Place::Starting);
+                self.actions.push(Action::Start { key, task, attempt });
+            }
+        }
+    }
+
+    /// Whether a claim would be made if it were due.
+    pub(super) fn wants_claim(&self) -> bool {
+        self.is_linked
+            && self.is_claiming.is_none()
+            && self.lifecycle.is_open()
+            && self.pause_until.is_none()
+            && self.node.is_some()
+    }
+
+    pub(super) fn claim(&mut self, now: Instant) {
+        if !self.wants_claim() {
+            return;
+        }
+        let held = u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX);
+        let (slots, room) = match self.headroom() {
+            Ok(room) if held == 0 => (room.slots.min(CLAIM_AT_MOST), Some(room)),
+            Ok(room) => (0, Some(room)),
+            Err(Wait::Slots) => (0, None),
+            Err(Wait::Memory | Wait::Cores) => return,
+        };
+        let ahead = self.ahead(now, held);
+        let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
+        if slots + ahead == 0 || !self.polling.is_due(now) {
+            return;
+        }
+        let room = room
+            .map_or(Demand { mem: Bytes::ZERO, cpu: MilliCores::ZERO }, |room| Demand { mem: room.mem, cpu: room.cpu });
+        let (mem, cpu) = self.ledger.largest_running();
+        let Some(capacity) = self.capacity() else { return };
+        self.claims_made += 1;
+        self.is_claiming = Some((slots + ahead, now));
+        self.actions.push(Action::Claim(ClaimRequest {
+            token: format!("{}.{}", self.me.instance, self.claims_made),
+            slots,
+            headroom: room,
+            ahead,
+            ahead_demand: Demand { mem: room.mem + mem, cpu: room.cpu + cpu },
+            capacity,
+            dead_after: self.config.dead_after,
+            starve_after: STARVE,
+            wants_leftovers: self.me.is_burst,
+            skip: self.skipped(),
+        }));
+    }
+
+    /// How many to claim ahead now. Asked for in gulps of at least half the target, so that a claim is worth its round trip.
+    pub(super) fn ahead(&mut self, now: Instant, held: u32) -> u32 {
+        let fixed = match self.config.prefetch {
+            Prefetch::Auto => None,
+            Prefetch::Fixed(fixed) => Some(fixed),
+        };
+        let target = prefetch::ahead(self.pace.rate(now), fixed);
+        if held <= target / 2 { target - held } else { 0 }
+    }
+
+    pub(super) fn skipped(&self) -> Vec<Arc<str>> {
+        let (limits, budget) = (self.limits(), self.ledger.budget());
+        let Some(node) = &self.node else { return Vec::new() };
+        self.skip
+            .iter()
+            .filter(|(_, skip)| match skip {
+                Skip::Memory(peak) => !admission::may_retake(&limits, node, &budget, *peak),
+                Skip::Dying => true,
+            })
+            .map(|(line, _)| Arc::clone(line))
+            .collect()
+    }
+
+    pub(super) fn held_until(&self, key: TaskKey) -> Instant {
+        match self.ledger.get(key).map(|entry| &entry.place) {
+            Some(Place::Held { since }) => *since + HELD_AT_MOST,
+            Some(Place::Starting | Place::Running { .. } | Place::Terminating { .. } | Place::Settling) | None => {
+                Instant::now()
+            }
+        }
+    }
+
+    /// Gives back what is held and does not fit although there is a slot.
+    pub(super) fn return_stuck(&mut self, now: Instant) {
+        if matches!(self.headroom(), Err(Wait::Slots)) {
+            return;
+        }
+        let stuck: Vec<TaskKey> = self.ledger.held().filter(|key| self.held_until(*key) <= now).collect();
+        for key in stuck {
+            self.give_back_unstarted(key);
+        }
+    }
+
+    pub(super) fn is_burst_over(&self) -> bool {
+        let is_over = |last: &LastClaim| {
+            last.got == 0 && !last.has_leftovers && last.waiting == last.indexed && last.state == QueueState::Open
+        };
+        self.me.is_burst && self.is_claiming.is_none() && self.last.as_ref().is_some_and(is_over)
+    }
+}

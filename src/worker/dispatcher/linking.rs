@@ -1,0 +1,136 @@
+//! What the worker says to Redis and hears from it: heartbeats, orders, and what is still ours after a reconnect.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Dispatcher;
+use crate::model::TaskLine;
+use crate::model::snapshot::WorkerLoad;
+use crate::policy::{Lifecycle, Polling};
+use crate::queue::session::{Beat, BeatReply, Claim, Demand, QueueState, Reasserted};
+use crate::worker::events::{Action, Inventory, TaskKey};
+use crate::worker::ledger::{Cause, Place};
+
+impl Dispatcher {
+    pub(super) fn beat(&mut self) -> Beat {
+        let node = self.node.unwrap_or_default();
+        let used = node.mem_total.saturating_sub(node.mem_free);
+        let budget = self.ledger.budget();
+        let load = WorkerLoad {
+            running: budget.tasks,
+            slots: self.config.max_tasks,
+            held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
+            waiting: self.waiting_for(),
+            reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
+            fenced: self.fenced,
+            reconnects: self.reconnects,
+        };
+        let started = self
+            .newly_started
+            .drain(..)
+            .filter_map(|key| self.ledger.get(key))
+            .filter(|entry| entry.place != Place::Settling)
+            .map(|entry| Arc::clone(&entry.claim.line))
+            .collect();
+        Beat {
+            status: format!(
+                "{:.2}:{:.2}:{:.2}:{:.2}",
+                node.cores_used.as_cores(),
+                node.cores_total.as_cores(),
+                used.as_gib(),
+                node.mem_total.as_gib()
+            ),
+            load: serde_json::to_string(&load).unwrap_or_default(),
+            capacity: self.capacity().filter(|_| self.lifecycle.is_open()),
+            started,
+            stopped: self.stopped.clone(),
+        }
+    }
+
+    pub(super) fn waiting_for(&self) -> Option<String> {
+        if self.lifecycle != Lifecycle::Open {
+            return Some("draining".to_owned());
+        }
+        match self.last.as_ref().map(|last| last.state) {
+            Some(QueueState::Paused) => return Some("the queue is paused".to_owned()),
+            Some(QueueState::Stopping) => return Some("the stop command is there".to_owned()),
+            Some(QueueState::Open | QueueState::Draining) | None => {}
+        }
+        self.headroom().err().map(|wait| wait.as_str().to_owned())
+    }
+
+    pub(super) fn beaten(&mut self, now: Instant, reply: BeatReply) {
+        // What was sent as carried out is no longer listed; what is still listed has yet to be.
+        self.stopped.retain(|line| reply.revoked.contains(line));
+        if (reply.drain || reply.stop) && self.lifecycle.is_open() {
+            tracing::info!(drain = reply.drain, stop = reply.stop, "taking nothing more: asked to stop");
+            self.lifecycle = Lifecycle::Finishing;
+            self.polling = Polling::default();
+        }
+        let _ = now;
+        for line in reply.revoked {
+            match self.ledger.active(&line).map(|(key, entry)| (key, entry.place.clone())) {
+                Some((key, Place::Held { .. })) => {
+                    let line: Arc<str> = line.into();
+                    self.drop_revoked(key, &line);
+                }
+                Some((key, Place::Starting | Place::Running { .. })) => self.end_early(key, Cause::Revoked),
+                Some((key, Place::Terminating { cause, touched })) if cause != Cause::Revoked => {
+                    self.ledger.place(key, Place::Terminating { cause: Cause::Revoked, touched });
+                }
+                Some((_, Place::Terminating { .. } | Place::Settling)) => {}
+                None if self.stopped.contains(&line) => {}
+                None => {
+                    self.stopped.push(line);
+                    self.actions.push(Action::Beat);
+                }
+            }
+        }
+    }
+
+    /// Revoked attempts that still die are left out of `all`: there is nothing to reassert.
+    pub(super) fn inventory(&self) -> Inventory {
+        let mut inventory = Inventory { claims_made: self.claims_made, ..Inventory::default() };
+        for (key, entry) in self.ledger.iter() {
+            match entry.place {
+                Place::Settling | Place::Terminating { cause: Cause::Revoked, .. } => {
+                    inventory.settling.insert(Arc::clone(&entry.claim.line));
+                }
+                Place::Held { .. } | Place::Starting | Place::Running { .. } | Place::Terminating { .. } => {
+                    inventory.all.push((key, entry.claim.clone(), Demand::of(&entry.task)));
+                }
+            }
+        }
+        inventory
+    }
+
+    pub(super) fn reasserted(&mut self, known: Vec<(TaskKey, Reasserted)>, unknown: Vec<Claim>) {
+        for (key, answer) in known {
+            if answer != Reasserted::NotOurs {
+                continue;
+            }
+            let Some(entry) = self.ledger.get(key) else { continue };
+            tracing::warn!(task = %entry.task.id(), "no longer ours: dropped");
+            self.fenced += 1;
+            if matches!(entry.place, Place::Held { .. }) {
+                self.ledger.remove(key);
+            } else {
+                self.end_early(key, Cause::Revoked);
+            }
+        }
+        let now = Instant::now();
+        for claim in unknown {
+            if self.ledger.active(&claim.line).is_some() {
+                continue;
+            }
+            tracing::info!(line = %claim.line, "claimed by a call whose answer was lost; it goes back");
+            match TaskLine::parse(&claim.line, self.me.order) {
+                Ok(task) => {
+                    let key = self.ledger.hold(claim, task, now);
+                    self.give_back_unstarted(key);
+                }
+                Err(_) => self.take_in(now, claim),
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Decides everything a worker does: `handle(now, event)` is synchronous and does no IO; what is to be done comes out as [`Action`]s.
+//!
+//! Two invariants hold after every event (`assert_consistent`, in tests and debug builds):
+//! every claim is in exactly one place (held, starting, running, terminating, being settled), and the live reservations add up to what the budget says
+//! is in use.
+
+mod claiming;
+mod leaving;
+mod linking;
+mod running;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::events::{Action, Event, TaskKey};
+use super::ledger::Ledger;
+use super::outcome::Context;
+use crate::config::Config;
+use crate::model::{Bytes, FieldOrder, WorkerName};
+use crate::policy::{Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
+use crate::queue::session::{Demand, QueueState};
+
+/// What does not change while the worker runs.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name.
+    pub worker: WorkerName,
+    /// Its host, for the place of files.
+    pub host: String,
+    /// Random identity of the process.
+    pub instance: String,
+    /// The field order of the queue.
+    pub order: FieldOrder,
+    /// Exit when nothing is left that this node could run.
+    pub is_burst: bool,
+}
+
+/// Why a line is passed over when claiming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Skip {
+    /// Given back for memory when it had reached this much.
+    Memory(Bytes),
+    /// An attempt of it that is no longer ours is still being killed here.
+    Dying,
+}
+
+/// The state of a worker.
+#[derive(Debug)]
+pub struct Dispatcher {
+    me: Identity,
+    config: Arc<Config>,
+    ledger: Ledger,
+    /// Settlements under way for lines that never were entries.
+    rejecting: usize,
+    node: Option<NodeSample>,
+    lifecycle: Lifecycle,
+    drain_until: Option<Instant>,
+    polling: Polling,
+    pace: prefetch::Pace,
+    is_claiming: Option<(u32, Instant)>,
+    claims_made: u64,
+    is_linked: bool,
+    unlinked_since: Option<Instant>,
+    pause_until: Option<Instant>,
+    last: Option<LastClaim>,
+    newly_started: Vec<TaskKey>,
+    stopped: Vec<String>,
+    skip: HashMap<Arc<str>, Skip>,
+    fenced: u64,
+    reconnects: u64,
+    is_exiting: bool,
+    actions: Vec<Action>,
+}
+
+/// What the last claim's answer said of the queue.
+#[derive(Clone, Debug)]
+struct LastClaim {
+    waiting: u64,
+    indexed: u64,
+    has_leftovers: bool,
+    reserved: Option<String>,
+    state: QueueState,
+    got: usize,
+}
+
+/// How long a worker that is told to go waits for Redis, with nothing left but outcomes to report.
+const LEAVE_AFTER: Duration = Duration::from_secs(5);
+
+impl Dispatcher {
+    /// A worker that has attached and knows nothing of its node yet.
+    #[must_use]
+    pub fn new(me: Identity, config: Arc<Config>) -> Self {
+        Self {
+            me,
+            config,
+            ledger: Ledger::default(),
+            rejecting: 0,
+            node: None,
+            lifecycle: Lifecycle::Open,
+            drain_until: None,
+            polling: Polling::default(),
+            pace: prefetch::Pace::default(),
+            is_claiming: None,
+            claims_made: 0,
+            is_linked: true,
+            unlinked_since: None,
+            pause_until: None,
+            last: None,
+            newly_started: Vec::new(),
+            stopped: Vec::new(),
+            skip: HashMap::new(),
+            fenced: 0,
+            reconnects: 0,
+            is_exiting: false,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes in one event and says what to do about it.
+    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        match event {
+            Event::Sampled(sample) => {
+                self.ledger.sample(&sample.touched);
+                self.node = Some(sample.node);
+                self.relieve_memory();
+            }
+            Event::Claimed(reply) => self.claimed(now, reply),
+            Event::ClaimFailed => self.is_claiming = None,
+            Event::Started { key, keeper } => self.started(now, key, keeper),
+            Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
+            Event::Ended { key, ended } => self.ended(now, key, &ended),
+            Event::KeeperLost { key } => self.keeper_lost(key),
+            Event::Overdue(key) => self.overdue(key),
+            Event::Settled(batch) => self.settled(batch),
+            Event::BeatDue(reply) => {
+                // The heartbeater may have given up waiting.
+                let _ = reply.send(self.beat());
+            }
+            Event::Beaten(reply) => self.beaten(now, reply),
+            Event::Woken => self.polling.wake(),
+            Event::Tick => {}
+            Event::Terminate => self.terminate_signal(now),
+            Event::Reconfigured(config) => {
+                self.config = config;
+                self.polling.wake();
+            }
+            Event::LinkDown => {
+                self.is_linked = false;
+                self.unlinked_since = Some(now);
+            }
+            Event::Inventory(reply) => {
+                let _ = reply.send(self.inventory());
+            }
+            Event::Reasserted { known, unknown } => self.reasserted(known, unknown),
+            Event::LinkUp => {
+                if !self.is_linked {
+                    self.reconnects += 1;
+                }
+                self.is_linked = true;
+                self.unlinked_since = None;
+                self.is_claiming = None;
+                self.polling.wake();
+            }
+        }
+        self.advance(now);
+        debug_assert!(self.ledger.is_consistent());
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Event::Tick`] is wanted, at the latest.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Instant> {
+        let poll = if self.wants_claim() { self.polling.next() } else { None };
+        let held = self.ledger.held().next().map(|key| self.held_until(key));
+        let leave = if self.lifecycle >= Lifecycle::Draining {
+            self.unlinked_since.map(|since| since + LEAVE_AFTER)
+        } else {
+            None
+        };
+        [poll, held, leave, self.drain_until, self.pause_until].into_iter().flatten().min()
+    }
+
+    /// How many lines of the queue were found not to be in the index by the last claim.
+    #[must_use]
+    pub fn index_gap(&self) -> Option<(u64, u64)> {
+        self.last.as_ref().map(|last| (last.waiting, last.indexed))
+    }
+
+    /// How many claims were made so far; an audit that spans none may trust what it sees.
+    #[must_use]
+    pub fn claims_made(&self) -> u64 {
+        self.claims_made
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { worker: &self.me.worker, host: &self.me.host, backoff: self.config.retry_backoff, jitter: jitter() }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            slots: self.config.max_tasks,
+            accept: self.config.min_dram_accept,
+            trigger: self.config.min_dram_trigger,
+            min_free_cores: self.config.min_free_cores,
+        }
+    }
+
+    fn headroom(&self) -> Result<Headroom, Wait> {
+        let Some(node) = &self.node else { return Err(Wait::Memory) };
+        admission::headroom(&self.limits(), node, &self.ledger.budget())
+    }
+
+    fn capacity(&self) -> Option<Demand> {
+        let node = self.node.as_ref()?;
+        Some(Demand { mem: node.mem_total, cpu: node.cores_total })
+    }
+
+    /// What follows from the state, whatever happened.
+    fn advance(&mut self, now: Instant) {
+        if self.pause_until.is_some_and(|until| until <= now) {
+            self.pause_until = None;
+        }
+        if self.lifecycle.is_open() {
+            self.start_held();
+            self.return_stuck(now);
+            self.claim(now);
+        }
+        self.leave(now);
+    }
+}
+
+/// From 0 to 1. Only spreads retries: the low bits of the clock are random enough.
+fn jitter() -> f64 {
+    f64::from(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos() % 1000)) / 1000.0
+}

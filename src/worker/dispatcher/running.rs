@@ -1,0 +1,185 @@
+//! What runs: its start, its end, and ending it early.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Dispatcher, Skip};
+use crate::model::Bytes;
+use crate::policy::Lifecycle;
+use crate::process::Ended;
+use crate::queue::session::{Settle, Settled, Settlement};
+use crate::worker::events::{Action, TaskKey};
+use crate::worker::ledger::{Cause, Place};
+use crate::worker::outcome;
+
+/// The most lines remembered as given back for memory.
+const REMEMBERED: usize = 64;
+
+/// After a fork that failed for want of processes, descriptors or memory: how long nothing new is claimed.
+const SPAWN_PAUSE: Duration = Duration::from_secs(2);
+
+impl Dispatcher {
+    pub(super) fn started(&mut self, now: Instant, key: TaskKey, keeper: u32) {
+        let Some(entry) = self.ledger.get(key) else { return };
+        if entry.place != Place::Starting {
+            return;
+        }
+        let limit = match entry.task.timeout() {
+            Some(limit) => limit,
+            None => self.config.default_timeout.map_or(0, |limit| limit.as_secs()),
+        };
+        self.ledger.place(key, Place::Running { keeper, since: now, touched: Bytes::ZERO });
+        self.newly_started.push(key);
+        if limit > 0 {
+            self.actions.push(Action::Arm { key, limit });
+        }
+    }
+
+    pub(super) fn spawn_failed(&mut self, now: Instant, key: TaskKey, error: &str, is_ours: bool) {
+        let Some(entry) = self.ledger.get(key) else { return };
+        tracing::warn!(task = %entry.task.id(), error, "could not start");
+        if is_ours {
+            self.pause_until = Some(now + SPAWN_PAUSE);
+            self.give_back_unstarted(key);
+        } else {
+            let settle = outcome::settle_unspawnable(self.context(), entry, error, unix_ms());
+            self.settle(key, settle);
+        }
+    }
+
+    pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
+        self.pace.ended(now);
+        if self.last.as_ref().is_some_and(|last| last.waiting > 0) {
+            self.polling.wake();
+        }
+        self.actions.push(Action::Disarm(key));
+        let Some(entry) = self.ledger.get(key) else { return };
+        let (cause, touched) = match entry.place {
+            Place::Terminating { cause, touched } => (Some(cause), touched),
+            Place::Held { .. } | Place::Starting | Place::Running { .. } | Place::Settling => (None, Bytes::ZERO),
+        };
+        if ended.unkillable {
+            tracing::error!(task = %entry.task.id(), "a process of the task does not die by SIGKILL; it waits in the kernel");
+        }
+        if cause == Some(Cause::Revoked) {
+            tracing::info!(task = %entry.task.id(), "killed: the claim is no longer ours");
+            let line = Arc::clone(&entry.claim.line);
+            self.drop_revoked(key, &line);
+            return;
+        }
+        if cause == Some(Cause::LowMemory { alone: false }) {
+            let peak = touched.max(Bytes(ended.peak_bytes));
+            if self.skip.len() < REMEMBERED {
+                self.skip.insert(Arc::clone(&entry.claim.line), Skip::Memory(peak));
+            }
+        }
+        let settle = outcome::settle_ended(self.context(), entry, cause, ended);
+        tracing::info!(
+            task = %settle.id,
+            attempt = entry.claim.attempt,
+            seconds = ended.duration.as_secs_f64(),
+            result = %describe(&settle),
+            "ended"
+        );
+        self.settle(key, settle);
+    }
+
+    pub(super) fn keeper_lost(&mut self, key: TaskKey) {
+        self.actions.push(Action::Disarm(key));
+        let Some(entry) = self.ledger.get(key) else { return };
+        tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed; it goes back");
+        if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
+            let line = Arc::clone(&entry.claim.line);
+            self.drop_revoked(key, &line);
+        } else {
+            self.give_back_unstarted(key);
+        }
+    }
+
+    pub(super) fn overdue(&mut self, key: TaskKey) {
+        let Some(entry) = self.ledger.get(key) else { return };
+        let limit = entry.task.timeout().or(self.config.default_timeout.map(|limit| limit.as_secs())).unwrap_or(0);
+        tracing::warn!(task = %entry.task.id(), limit, "timed out; terminating its tree");
+        self.end_early(key, Cause::TimedOut(limit));
+    }
+
+    /// Ends a running task: at once for memory and on the second signal, else with its grace.
+    pub(super) fn end_early(&mut self, key: TaskKey, cause: Cause) {
+        let Some(entry) = self.ledger.get(key) else { return };
+        let (old, touched) = match entry.place {
+            Place::Starting => (None, Bytes::ZERO),
+            Place::Running { touched, .. } => (None, touched),
+            Place::Terminating { cause, touched } => (Some(cause), touched),
+            Place::Held { .. } | Place::Settling => return,
+        };
+        let cause = old.map_or(cause, |old| old.max(cause));
+        self.ledger.place(key, Place::Terminating { cause, touched });
+        let at_once = matches!(cause, Cause::LowMemory { .. }) || self.lifecycle == Lifecycle::Killing;
+        self.actions.push(if at_once { Action::Kill(key) } else { Action::Terminate(key) });
+    }
+
+    /// One task a check: the newest is killed and given back while free memory is below the trigger.
+    pub(super) fn relieve_memory(&mut self) {
+        let Some(node) = self.node else { return };
+        if node.mem_free >= self.limits().trigger {
+            return;
+        }
+        let is_relieving = |place: &Place| matches!(place, Place::Terminating { cause: Cause::LowMemory { .. }, .. });
+        if self.ledger.iter().any(|(_, entry)| is_relieving(&entry.place)) {
+            return;
+        }
+        let Some(key) = self.ledger.newest_running() else { return };
+        let alone = self.ledger.budget().tasks == 1;
+        if let Some(entry) = self.ledger.get(key) {
+            tracing::warn!(task = %entry.task.id(), free = %node.mem_free, alone, "memory is low; taking the newest task back");
+        }
+        self.end_early(key, Cause::LowMemory { alone });
+    }
+
+    pub(super) fn settle(&mut self, key: TaskKey, settle: Settle) {
+        self.ledger.place(key, Place::Settling);
+        self.actions.push(Action::Settle(key, Box::new(settle)));
+    }
+
+    pub(super) fn give_back_unstarted(&mut self, key: TaskKey) {
+        if let Some(entry) = self.ledger.get(key) {
+            let settle = outcome::settle_unstarted(entry);
+            self.settle(key, settle);
+        }
+    }
+
+    pub(super) fn drop_revoked(&mut self, key: TaskKey, line: &Arc<str>) {
+        self.ledger.remove(key);
+        self.skip.remove(line);
+        self.stopped.push(line.to_string());
+        self.actions.push(Action::Beat);
+    }
+
+    pub(super) fn settled(&mut self, batch: Vec<(TaskKey, Settled)>) {
+        for (key, settled) in batch {
+            match self.ledger.remove(key) {
+                Some(entry) => match settled {
+                    Settled::Lost | Settled::Gone => {
+                        self.fenced += 1;
+                        tracing::warn!(task = %entry.task.id(), ?settled, "late result refused: the claim was no longer ours");
+                    }
+                    Settled::OutOfRetries => tracing::warn!(task = %entry.task.id(), "out of retries"),
+                    Settled::Recorded | Settled::WillRetry | Settled::Duplicate => {}
+                },
+                None => self.rejecting = self.rejecting.saturating_sub(1),
+            }
+        }
+    }
+}
+
+fn describe(settle: &Settle) -> String {
+    match &settle.settlement {
+        Settlement::Finish { .. } => "finished".to_owned(),
+        Settlement::Fail { kind, .. } => kind.to_string(),
+        Settlement::Return => "returned".to_owned(),
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

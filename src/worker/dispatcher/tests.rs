@@ -1,0 +1,339 @@
+//! The dispatcher's promises: every action of every event is looked at, so that an unexpected one fails.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Overrides, Role, Source, load};
+use crate::model::MilliCores;
+use crate::process::{Ended, ExitStatus, Stdout};
+use crate::queue::session::{BeatReply, Claim, ClaimReply, ClaimRequest, Reasserted, Settle, Settled, Settlement};
+use crate::worker::events::Sample;
+
+const GIB: u64 = 1 << 30;
+
+/// A dispatcher, a clock, and the actions nobody has looked at yet.
+struct Bench {
+    dispatcher: Dispatcher,
+    now: Instant,
+    actions: VecDeque<Action>,
+}
+
+impl Bench {
+    fn new(json: &str) -> Self {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("conf.json");
+        std::fs::write(&path, json).expect("write");
+        let config = load(&Source::Named(path), &Overrides::default(), Role::Client).expect("config").config;
+        let me = Identity {
+            worker: "w1".parse().expect("name"),
+            host: "h".to_owned(),
+            instance: "i".to_owned(),
+            order: FieldOrder::MemCpuPrio,
+            is_burst: false,
+        };
+        Self { dispatcher: Dispatcher::new(me, config), now: Instant::now(), actions: VecDeque::new() }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.actions.extend(self.dispatcher.handle(self.now, event));
+        assert!(self.dispatcher.ledger.is_consistent());
+    }
+
+    fn pass(&mut self, seconds: f64) {
+        self.now += Duration::from_secs_f64(seconds);
+        self.event(Event::Tick);
+    }
+
+    fn node(&mut self, free_gib: u64) {
+        let node = NodeSample {
+            mem_total: Bytes(64 * GIB),
+            mem_free: Bytes(free_gib * GIB),
+            cores_total: MilliCores(16_000),
+            cores_used: MilliCores::ZERO,
+        };
+        self.event(Event::Sampled(Sample { node, touched: HashMap::new() }));
+    }
+
+    fn next(&mut self) -> Action {
+        self.actions.pop_front().expect("an action")
+    }
+
+    fn nothing(&mut self) {
+        assert!(self.actions.is_empty(), "unexpected: {:?}", self.actions);
+    }
+
+    fn claim(&mut self) -> ClaimRequest {
+        match self.next() {
+            Action::Claim(request) => request,
+            other => panic!("not a claim: {other:?}"),
+        }
+    }
+
+    fn start(&mut self) -> TaskKey {
+        match self.next() {
+            Action::Start { key, .. } => key,
+            other => panic!("not a start: {other:?}"),
+        }
+    }
+
+    fn settle(&mut self) -> (TaskKey, Settle) {
+        match self.next() {
+            Action::Settle(key, settle) => (key, *settle),
+            other => panic!("not a settlement: {other:?}"),
+        }
+    }
+
+    fn answer(&mut self, now: usize, lines: &[&str]) {
+        let claims = lines.iter().map(|line| Claim { line: (*line).into(), token: "i.1".to_owned(), attempt: 1 }).collect();
+        self.event(Event::Claimed(ClaimReply {
+            state: QueueState::Open,
+            waiting: 0,
+            indexed: 0,
+            has_leftovers: false,
+            reserved: None,
+            next_timer: None,
+            now,
+            claims,
+        }));
+    }
+
+    /// A dispatcher that runs these lines, with nothing else to do.
+    fn running(json: &str, lines: &[&str]) -> (Self, Vec<TaskKey>) {
+        let mut bench = Self::new(json);
+        bench.node(32);
+        bench.claim();
+        bench.answer(lines.len(), lines);
+        let keys: Vec<TaskKey> = lines.iter().map(|_| bench.start()).collect();
+        for (i, key) in keys.iter().enumerate() {
+            bench.now += Duration::from_millis(1);
+            bench.event(Event::Started { key: *key, keeper: 100 + u32::try_from(i).expect("small") });
+        }
+        bench.actions.retain(|action| !matches!(action, Action::Arm { .. } | Action::Claim(_)));
+        bench.nothing();
+        (bench, keys)
+    }
+
+    fn ended(&mut self, key: TaskKey, status: ExitStatus, seconds: u64) {
+        let ended = Ended {
+            seq: key,
+            status,
+            start_ms: 1,
+            end_ms: 2,
+            duration: Duration::from_secs(seconds),
+            peak_bytes: 4096,
+            cpu_user: Duration::ZERO,
+            cpu_system: Duration::ZERO,
+            stdout: Stdout::Whole(b"out\n".to_vec()),
+            stderr_tail: b"err\n".to_vec(),
+            stderr_total: 4,
+            leftovers_killed: 0,
+            unkillable: false,
+            forced_kill: false,
+        };
+        self.event(Event::Ended { key, ended: Box::new(ended) });
+        assert!(matches!(self.next(), Action::Disarm(ended) if ended == key));
+    }
+}
+
+const TASK: &str = "shell:1:1:0:true";
+
+#[test]
+fn nothing_is_claimed_before_the_node_was_looked_at() {
+    let mut bench = Bench::new("{}");
+    bench.event(Event::Woken);
+    bench.nothing();
+    bench.node(32);
+    let request = bench.claim();
+    assert_eq!((request.slots, request.ahead), (32, 0));
+    assert_eq!(request.headroom.mem, Bytes(32 * GIB));
+    bench.nothing();
+}
+
+#[test]
+fn exit_zero_is_finished_and_anything_else_is_failed() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK, "shell:1:1:0:false"]);
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    let (_, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Finish { ref value } if value == "w1: \"out\""), "{settle:?}");
+    bench.actions.clear();
+    bench.ended(keys[1], ExitStatus::Signaled(11), 1);
+    let (_, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Fail { ref reason, .. } if reason == "\"signal 11 (SIGSEGV): err\""), "{settle:?}");
+}
+
+#[test]
+fn an_overdue_task_is_terminated_and_says_its_limit() {
+    let (mut bench, keys) = Bench::running("{}", &["shell:1:1:0:7:sleep 99"]);
+    bench.event(Event::Overdue(keys[0]));
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    bench.ended(keys[0], ExitStatus::Signaled(15), 7);
+    let (_, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Fail { ref reason, .. } if reason == "\"timed out after 7 s: err\""), "{settle:?}");
+}
+
+#[test]
+fn a_task_that_ended_just_before_its_limit_keeps_its_result() {
+    let (mut bench, keys) = Bench::running("{}", &["shell:1:1:0:7:sleep 6"]);
+    bench.event(Event::Overdue(keys[0]));
+    bench.next();
+    bench.ended(keys[0], ExitStatus::Exited(0), 6);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Finish { .. }));
+}
+
+#[test]
+fn low_memory_takes_the_newest_back_one_a_check_and_the_last_one_fails() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK, "shell:1:1:0:true # 2"]);
+    bench.node(0);
+    assert!(matches!(bench.next(), Action::Kill(key) if key == keys[1]));
+    bench.node(0);
+    bench.nothing();
+    bench.ended(keys[1], ExitStatus::Signaled(9), 1);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Return));
+    bench.event(Event::Settled(vec![(keys[1], Settled::Recorded)]));
+    bench.node(0);
+    assert!(matches!(bench.next(), Action::Kill(key) if key == keys[0]));
+    bench.ended(keys[0], ExitStatus::Signaled(9), 1);
+    let (_, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Fail { kind: crate::model::FailureKind::Memory, .. }), "{settle:?}");
+}
+
+#[test]
+fn a_task_given_back_for_memory_is_passed_over_while_it_would_not_fit() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 3}"#, &[TASK, "shell:1:1:0:true # 2"]);
+    bench.actions.clear();
+    bench.answer(0, &[]);
+    bench.node(0);
+    bench.next();
+    bench.ended(keys[1], ExitStatus::Signaled(9), 1);
+    bench.settle();
+    bench.event(Event::Settled(vec![(keys[1], Settled::Recorded)]));
+    bench.actions.clear();
+    bench.node(3);
+    bench.event(Event::Woken);
+    let request = bench.claim();
+    assert!(request.skip.is_empty(), "its peak was 4096 bytes: it fits");
+    let node = bench.dispatcher.node.expect("node");
+    assert!(!admission::may_retake(&bench.dispatcher.limits(), &node, &bench.dispatcher.ledger.budget(), Bytes(3 * GIB)));
+}
+
+#[test]
+fn the_first_signal_drains_and_the_second_kills() {
+    let (mut bench, keys) = Bench::running(r#"{"drain_timeout_seconds": 10}"#, &[TASK]);
+    bench.event(Event::Terminate);
+    assert!(matches!(bench.next(), Action::Beat));
+    bench.pass(9.0);
+    bench.nothing();
+    bench.pass(2.0);
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    bench.event(Event::Terminate);
+    assert!(matches!(bench.next(), Action::Kill(key) if key == keys[0]));
+    bench.ended(keys[0], ExitStatus::Signaled(9), 11);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Return));
+    bench.event(Event::Settled(vec![(keys[0], Settled::Recorded)]));
+    assert!(matches!(bench.next(), Action::Exit));
+    bench.nothing();
+}
+
+#[test]
+fn what_is_held_goes_back_when_draining() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 2}"#, &[TASK]);
+    bench.event(Event::Woken);
+    bench.actions.clear();
+    bench.answer(0, &["shell:1:1:0:true # 2"]);
+    bench.nothing();
+    bench.event(Event::Terminate);
+    assert!(matches!(bench.next(), Action::Beat));
+    let (_, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Finish { .. }));
+}
+
+#[test]
+fn a_revoked_task_is_killed_and_its_result_dropped() {
+    let (mut bench, keys) = Bench::running("{}", &[TASK]);
+    bench.event(Event::Beaten(BeatReply { revoked: vec![TASK.to_owned()], ..BeatReply::default() }));
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    assert!(matches!(bench.next(), Action::Beat));
+    bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
+    bench.nothing();
+    assert_eq!(bench.dispatcher.stopped, [TASK]);
+}
+
+#[test]
+fn a_line_handed_out_twice_is_run_once() {
+    let (mut bench, keys) = Bench::running("{}", &[TASK]);
+    bench.event(Event::Woken);
+    bench.actions.clear();
+    let claim = Claim { line: TASK.into(), token: "i.9".to_owned(), attempt: 1 };
+    bench.dispatcher.take_in(bench.now, claim);
+    bench.event(Event::Tick);
+    bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
+    bench.nothing();
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    assert_eq!(bench.settle().1.token, "i.9");
+}
+
+#[test]
+fn while_redis_is_away_nothing_new_is_claimed_and_what_runs_goes_on() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK]);
+    bench.event(Event::LinkDown);
+    bench.event(Event::Woken);
+    bench.nothing();
+    bench.event(Event::Reasserted { known: vec![(keys[0], Reasserted::Ours)], unknown: vec![] });
+    bench.nothing();
+    bench.event(Event::LinkUp);
+    bench.claim();
+    bench.nothing();
+}
+
+#[test]
+fn claims_whose_answer_was_lost_go_back() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.event(Event::LinkDown);
+    let unknown = vec![Claim { line: TASK.into(), token: "i.1".to_owned(), attempt: 1 }];
+    bench.event(Event::Reasserted { known: vec![], unknown });
+    assert!(matches!(bench.settle().1.settlement, Settlement::Return));
+    bench.nothing();
+}
+
+#[test]
+fn a_garbage_line_is_refused_for_ever_and_stops_nothing() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.answer(2, &["garbage", TASK]);
+    let (key, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Fail { is_final: true, .. }));
+    bench.start();
+    bench.event(Event::Settled(vec![(key, Settled::OutOfRetries)]));
+    assert_eq!(bench.dispatcher.rejecting, 0);
+}
+
+#[test]
+fn without_batching_one_task_is_claimed_at_a_time() {
+    let mut bench = Bench::new(r#"{"redis_pipeline_batching": false, "task_prefetch": 8}"#);
+    bench.node(32);
+    let request = bench.claim();
+    assert_eq!((request.slots, request.ahead), (1, 0));
+}
+
+#[test]
+fn a_shortage_of_the_node_is_not_the_tasks_fault() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.answer(1, &[TASK]);
+    let key = bench.start();
+    bench.actions.clear();
+    bench.event(Event::SpawnFailed { key, error: "no processes".to_owned(), is_ours: true });
+    assert!(matches!(bench.settle().1.settlement, Settlement::Return));
+    bench.event(Event::Settled(vec![(key, Settled::Recorded)]));
+    bench.nothing();
+    bench.pass(3.0);
+    bench.claim();
+}

@@ -1,0 +1,138 @@
+//! What happens to a worker and what it does about it: the two lists that the dispatcher stands between.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::model::{Bytes, TaskLine};
+use crate::policy::NodeSample;
+use crate::process::Ended;
+use crate::queue::session::{Beat, BeatReply, Claim, ClaimReply, ClaimRequest, Demand, Reasserted, Settle, Settled};
+
+/// Names one attempt inside this process. Never reused.
+pub type TaskKey = u64;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The sampler looked at the node.
+    Sampled(Sample),
+    /// A claim was answered.
+    Claimed(ClaimReply),
+    /// A claim was not answered, or refused; what it took, if anything, is found by the audit.
+    ClaimFailed,
+    /// A task's process runs.
+    Started {
+        /// Which.
+        key: TaskKey,
+        /// The keeper it runs under: the root of its tree.
+        keeper: u32,
+    },
+    /// A task could not be started.
+    SpawnFailed {
+        /// Which.
+        key: TaskKey,
+        /// What the operating system said.
+        error: String,
+        /// Whether the node was out of processes, descriptors or memory, so that it is not the task's fault.
+        is_ours: bool,
+    },
+    /// A task's process ended and nothing of its tree is left.
+    Ended {
+        /// Which.
+        key: TaskKey,
+        /// How.
+        ended: Box<Ended>,
+    },
+    /// The keeper of a task died; its tree was killed.
+    KeeperLost {
+        /// Which.
+        key: TaskKey,
+    },
+    /// A task has reached its limit.
+    Overdue(TaskKey),
+    /// The reporter settled claims.
+    Settled(Vec<(TaskKey, Settled)>),
+    /// The heartbeater wants to beat.
+    BeatDue(oneshot::Sender<Beat>),
+    /// A heartbeat was answered.
+    Beaten(BeatReply),
+    /// There may be something new in the queue.
+    Woken,
+    /// A moment that the dispatcher asked to be woken at has come.
+    Tick,
+    /// SIGTERM, SIGINT, or SIGHUP on a terminal.
+    Terminate,
+    /// The configuration changed.
+    Reconfigured(Arc<Config>),
+    /// The connection to Redis is gone.
+    LinkDown,
+    /// The link wants to know what to reassert.
+    Inventory(oneshot::Sender<Inventory>),
+    /// What became of what was reasserted, and claims that Redis holds in our name and we do not know.
+    Reasserted {
+        /// By key.
+        known: Vec<(TaskKey, Reasserted)>,
+        /// Claims whose answer was lost.
+        unknown: Vec<Claim>,
+    },
+    /// The connection to Redis works again.
+    LinkUp,
+}
+
+/// Every claim of the worker.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// What is held, starting, running or being ended.
+    pub all: Vec<(TaskKey, Claim, Demand)>,
+    /// Lines that are being settled.
+    pub settling: HashSet<Arc<str>>,
+    /// How many claims were made so far.
+    pub claims_made: u64,
+}
+
+/// What the sampler saw.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// The node.
+    pub node: NodeSample,
+    /// Memory of the tree below each keeper.
+    pub touched: HashMap<u32, Bytes>,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Ask Redis for tasks.
+    Claim(ClaimRequest),
+    /// Start a task in a free slot.
+    Start {
+        /// Which.
+        key: TaskKey,
+        /// What.
+        task: TaskLine,
+        /// Attempt number.
+        attempt: u32,
+    },
+    /// SIGTERM to the tree, SIGKILL after the configured grace.
+    Terminate(TaskKey),
+    /// SIGKILL to the tree.
+    Kill(TaskKey),
+    /// Watch a task's limit, in seconds from its start, which is now.
+    Arm {
+        /// Which.
+        key: TaskKey,
+        /// Seconds of run time, not 0.
+        limit: u64,
+    },
+    /// Stop watching it.
+    Disarm(TaskKey),
+    /// Tell Redis what became of a claim.
+    Settle(TaskKey, Box<Settle>),
+    /// Beat now, not at the next interval.
+    Beat,
+    /// Nothing is left to do: go.
+    Exit,
+}

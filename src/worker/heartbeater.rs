@@ -1,0 +1,65 @@
+//! Proves the worker alive. What it says comes from the dispatcher each time, so that a wedged dispatcher does not look alive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::events::Event;
+use super::link::Link;
+use crate::config::Config;
+
+/// A dispatcher that does not answer within this time is not alive.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The loop.
+pub struct Heartbeater {
+    /// The way to Redis.
+    pub link: Arc<Link>,
+    /// The dispatcher.
+    pub events: mpsc::Sender<Event>,
+    /// The settings.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Somebody wants a beat now.
+    pub now: Arc<Notify>,
+}
+
+impl Heartbeater {
+    /// Until the dispatcher is gone.
+    pub async fn run(self) {
+        loop {
+            if !self.beat().await {
+                return;
+            }
+            let interval = self.config.borrow().heartbeat_interval;
+            tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                () = self.now.notified() => {}
+            }
+        }
+    }
+
+    async fn beat(&self) -> bool {
+        let Some(session) = self.link.present() else {
+            return !self.events.is_closed();
+        };
+        let (reply, beat) = oneshot::channel();
+        if self.events.send(Event::BeatDue(reply)).await.is_err() {
+            return false;
+        }
+        let Ok(Ok(beat)) = tokio::time::timeout(PATIENCE, beat).await else {
+            tracing::error!("the dispatcher does not answer; no heartbeat");
+            return !self.events.is_closed();
+        };
+        match session.beat(&beat).await {
+            Ok(reply) => self.events.send(Event::Beaten(reply)).await.is_ok(),
+            Err(error) => {
+                self.link.report(&session, &error);
+                if !error.breaks_connection() {
+                    tracing::warn!(error = %error, "failed to beat");
+                }
+                true
+            }
+        }
+    }
+}

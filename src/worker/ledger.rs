@@ -1,0 +1,224 @@
+//! Every claim of this worker, each in exactly one place: held, starting, running, terminating or being settled.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::events::TaskKey;
+use crate::model::{Bytes, MilliCores, TaskLine};
+use crate::policy::{Budget, Reservation};
+use crate::queue::session::Claim;
+
+/// Why a task is being ended before its time. Later ones outrank earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// It reached its limit of this many seconds.
+    TimedOut(u64),
+    /// Memory ran low; whether it was the only task.
+    LowMemory {
+        /// Whether nothing else ran: then it is a failure.
+        alone: bool,
+    },
+    /// The worker shuts down.
+    Shutdown,
+    /// The claim is no longer ours: the result is dropped.
+    Revoked,
+}
+
+/// Where a claim is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// Claimed and not started, since then.
+    Held {
+        /// Since when.
+        since: Instant,
+    },
+    /// Handed to a keeper.
+    Starting,
+    /// Running.
+    Running {
+        /// Its keeper.
+        keeper: u32,
+        /// Since when.
+        since: Instant,
+        /// Memory its tree held at the last sample.
+        touched: Bytes,
+    },
+    /// Being ended.
+    Terminating {
+        /// Why.
+        cause: Cause,
+        /// Memory its tree held when that was decided.
+        touched: Bytes,
+    },
+    /// Over; Redis has not yet confirmed it.
+    Settling,
+}
+
+/// One claim.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The claim.
+    pub claim: Claim,
+    /// The task.
+    pub task: TaskLine,
+    /// Where it is.
+    pub place: Place,
+}
+
+impl Entry {
+    fn reservation(&self) -> Option<Reservation> {
+        let touched = match self.place {
+            Place::Held { .. } | Place::Settling => return None,
+            Place::Starting => Bytes::ZERO,
+            Place::Running { touched, .. } | Place::Terminating { touched, .. } => touched,
+        };
+        Some(Reservation { mem: self.task.mem(), cpu: self.task.cpu(), touched })
+    }
+}
+
+/// All claims.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entries: HashMap<TaskKey, Entry>,
+    by_line: HashMap<Arc<str>, TaskKey>,
+    held: VecDeque<TaskKey>,
+    last_key: TaskKey,
+}
+
+impl Ledger {
+    /// Enters a claim as held, behind those held already.
+    pub fn hold(&mut self, claim: Claim, task: TaskLine, now: Instant) -> TaskKey {
+        self.last_key += 1;
+        let key = self.last_key;
+        self.by_line.insert(Arc::clone(&claim.line), key);
+        self.entries.insert(key, Entry { claim, task, place: Place::Held { since: now } });
+        self.held.push_back(key);
+        key
+    }
+
+    /// A key for a line that never becomes an entry: one that is not a task.
+    pub fn next_key(&mut self) -> TaskKey {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    /// An entry.
+    #[must_use]
+    pub fn get(&self, key: TaskKey) -> Option<&Entry> {
+        self.entries.get(&key)
+    }
+
+    /// The entry of a line that is not yet being settled.
+    #[must_use]
+    pub fn active(&self, line: &str) -> Option<(TaskKey, &Entry)> {
+        let key = *self.by_line.get(line)?;
+        self.entries.get(&key).filter(|entry| entry.place != Place::Settling).map(|entry| (key, entry))
+    }
+
+    /// Gives a claim another token: Redis handed out again what we have.
+    pub fn retoken(&mut self, key: TaskKey, token: String) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.claim.token = token;
+        }
+    }
+
+    /// Moves an entry to another place.
+    pub fn place(&mut self, key: TaskKey, place: Place) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            if matches!(entry.place, Place::Held { .. }) {
+                self.held.retain(|held| *held != key);
+            }
+            entry.place = place;
+        }
+    }
+
+    /// Forgets an entry.
+    pub fn remove(&mut self, key: TaskKey) -> Option<Entry> {
+        let entry = self.entries.remove(&key)?;
+        if matches!(entry.place, Place::Held { .. }) {
+            self.held.retain(|held| *held != key);
+        }
+        if self.by_line.get(&entry.claim.line) == Some(&key) {
+            self.by_line.remove(&entry.claim.line);
+        }
+        Some(entry)
+    }
+
+    /// The held ones, best first.
+    pub fn held(&self) -> impl ExactSizeIterator<Item = TaskKey> + '_ {
+        self.held.iter().copied()
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = (TaskKey, &Entry)> {
+        self.entries.iter().map(|(key, entry)| (*key, entry))
+    }
+
+    /// Sets what the trees of running tasks hold, by keeper.
+    pub fn sample(&mut self, by_keeper: &HashMap<u32, Bytes>) {
+        for entry in self.entries.values_mut() {
+            if let Place::Running { keeper, touched, .. } = &mut entry.place
+                && let Some(now) = by_keeper.get(keeper)
+            {
+                *touched = *now;
+            }
+        }
+    }
+
+    /// The sum of all live reservations.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        Budget::of(self.entries.values().filter_map(Entry::reservation))
+    }
+
+    /// The largest demand among running tasks, each dimension for itself: what one end may free.
+    #[must_use]
+    pub fn largest_running(&self) -> (Bytes, MilliCores) {
+        self.entries
+            .values()
+            .filter(|entry| entry.reservation().is_some())
+            .fold((Bytes::ZERO, MilliCores::ZERO), |(mem, cpu), entry| {
+                (mem.max(entry.task.mem()), cpu.max(entry.task.cpu()))
+            })
+    }
+
+    /// The task that started last, of those that run undisturbed.
+    #[must_use]
+    pub fn newest_running(&self) -> Option<TaskKey> {
+        self.entries
+            .iter()
+            .filter_map(|(key, entry)| match entry.place {
+                Place::Running { since, .. } => Some((since, *key)),
+                Place::Held { .. } | Place::Starting | Place::Terminating { .. } | Place::Settling => None,
+            })
+            .max()
+            .map(|(_, key)| key)
+    }
+
+    /// How many entries there are in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is claimed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the books balance: every held key is an entry that is held, and the other way round. For tests.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let is_held =
+            |key: &TaskKey| matches!(self.entries.get(key).map(|entry| &entry.place), Some(Place::Held { .. }));
+        self.held.iter().all(is_held)
+            && self.entries.values().filter(|entry| matches!(entry.place, Place::Held { .. })).count()
+                == self.held.len()
+            && self
+                .by_line
+                .iter()
+                .all(|(line, key)| self.entries.get(key).is_some_and(|entry| entry.claim.line == *line))
+    }
+}

@@ -1,0 +1,180 @@
+//! The connection to Redis and the right to act on it. Every loop takes the present [`Session`] from here and reports what breaks; one loop makes it
+//! anew: attach, reassert what runs, send recent reports again if Redis lost data, and only then let the others go on.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::events::Event;
+use super::recent::Recent;
+use crate::model::WorkerName;
+use crate::queue::session::Registration;
+use crate::queue::{Client, QueueError, Session};
+
+/// At most one connection attempt a second, at random within the second, so that a fleet does not come back as one.
+const LEAST_PAUSE: Duration = Duration::from_millis(1000);
+
+/// For how long after a loss of data a result is kept whose line is nowhere.
+const AFTER_LOSS: Duration = Duration::from_secs(60);
+
+/// What the loops share.
+pub struct Link {
+    client: Client,
+    worker: WorkerName,
+    registration: Registration,
+    session: watch::Sender<Option<Session>>,
+    broken: Notify,
+    server: Mutex<Server>,
+    /// Reports acknowledged a moment ago.
+    pub recent: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Server {
+    run_id: String,
+    lost_data: Option<Instant>,
+}
+
+impl Link {
+    /// A link that has a session already.
+    #[must_use]
+    pub fn new(client: Client, registration: Registration, session: Session, run_id: String) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            worker: session.worker().clone(),
+            registration,
+            session: watch::Sender::new(Some(session)),
+            broken: Notify::new(),
+            server: Mutex::new(Server { run_id, lost_data: None }),
+            recent: Mutex::default(),
+        })
+    }
+
+    /// The present session; `None` while there is none.
+    #[must_use]
+    pub fn present(&self) -> Option<Session> {
+        self.session.borrow().clone()
+    }
+
+    /// The present session, waiting for one while there is none.
+    pub async fn session(&self) -> Session {
+        let mut receiver = self.session.subscribe();
+        loop {
+            let present = receiver.borrow_and_update().clone();
+            if let Some(session) = present {
+                return session;
+            }
+            if receiver.changed().await.is_err() {
+                // The sender lives as long as we do.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Tells of an error of a call. A broken connection, or a fence, ends the session for everybody.
+    pub fn report(&self, session: &Session, error: &QueueError) {
+        if !error.breaks_connection() && !matches!(error, QueueError::Fenced) {
+            return;
+        }
+        let ended = self.session.send_if_modified(|present| {
+            let is_same = present.as_ref().is_some_and(|present| present.fence() == session.fence());
+            if is_same {
+                *present = None;
+            }
+            is_same
+        });
+        if ended {
+            tracing::warn!(error = %error, "lost Redis");
+            self.broken.notify_one();
+        }
+    }
+
+    /// Whether a result whose line is nowhere is to be kept: Redis lost data a moment ago.
+    #[must_use]
+    pub fn keeps_results(&self) -> bool {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.lost_data.is_some_and(|at| at.elapsed() < AFTER_LOSS)
+    }
+
+    /// Repairs the link whenever it breaks; ends with the error that makes it hopeless: another owns the name.
+    pub async fn run(self: Arc<Self>, events: mpsc::Sender<Event>, max_retry: impl Fn() -> u32) -> QueueError {
+        loop {
+            self.broken.notified().await;
+            if events.send(Event::LinkDown).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let mut last_said: Option<String> = None;
+            loop {
+                match self.repair(&events, max_retry()).await {
+                    Ok(()) => break,
+                    Err(QueueError::Fenced) => return QueueError::Fenced,
+                    Err(error) => {
+                        let text = error.to_string();
+                        if last_said.as_ref() != Some(&text) {
+                            tracing::warn!(error = %text, "failed to reconnect to Redis; what runs goes on, nothing new starts");
+                            last_said = Some(text);
+                        }
+                    }
+                }
+                tokio::time::sleep(LEAST_PAUSE.mul_f64(1.0 + random())).await;
+            }
+            tracing::info!("Redis is back");
+        }
+    }
+
+    async fn repair(&self, events: &mpsc::Sender<Event>, max_retry: u32) -> Result<(), QueueError> {
+        let conn = self.client.connect().await?;
+        conn.load_scripts().await?;
+        let run_id = conn.run_id().await?;
+        let has_lost = {
+            let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = server.run_id != run_id;
+            if is_new {
+                server.run_id = run_id;
+                server.lost_data = Some(Instant::now());
+            }
+            is_new
+        };
+        // Our own fence, of whatever epoch, or a name that was declared dead may be taken; another instance may not.
+        let session = Session::attach(conn, self.worker.clone(), &self.registration, None, None).await?;
+        if has_lost {
+            let again = self.recent.lock().unwrap_or_else(PoisonError::into_inner).all();
+            for batch in again.chunks(64) {
+                session.settle(batch, max_retry, true).await?;
+            }
+        }
+        reassert(&session, events, has_lost || self.keeps_results()).await?;
+        self.session.send_replace(Some(session));
+        let _ = events.send(Event::LinkUp).await;
+        Ok(())
+    }
+}
+
+/// Compares what runs here with what Redis holds in our name. While no other call of ours is under way, both sides are final.
+async fn reassert(session: &Session, events: &mpsc::Sender<Event>, data_lost: bool) -> Result<(), QueueError> {
+    let (reply, inventory) = oneshot::channel();
+    let _ = events.send(Event::Inventory(reply)).await;
+    let Ok(inventory) = inventory.await else { return Ok(()) };
+    let mut known = Vec::with_capacity(inventory.all.len());
+    for batch in inventory.all.chunks(100) {
+        let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), *demand)).collect();
+        let answers = session.reassert(&claims, data_lost).await?;
+        known.extend(batch.iter().map(|(key, ..)| *key).zip(answers));
+    }
+    let held = session.held().await?;
+    let is_unknown = |line: &Arc<str>| {
+        !inventory.all.iter().any(|(_, claim, _)| claim.line == *line) && !inventory.settling.contains(line)
+    };
+    let unknown = held.into_iter().filter(|claim| is_unknown(&claim.line)).collect();
+    let _ = events.send(Event::Reasserted { known, unknown }).await;
+    Ok(())
+}
+
+/// From 0 to 1.
+pub fn random() -> f64 {
+    let mut bytes = [0; 2];
+    // Without randomness there is no spreading, and no harm.
+    let _ = getrandom::fill(&mut bytes);
+    f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX)
+}

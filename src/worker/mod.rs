@@ -1,0 +1,29 @@
+//! The daemon: one file a loop. [`events`] lists what can happen and what can be done; `dispatcher` stands between them and owns the state.
+//!
+//! Reading order: [`events`], [`dispatcher`], [`ledger`], [`daemon`].
+
+pub mod auditor;
+pub mod daemon;
+pub mod dispatcher;
+pub mod events;
+pub mod heartbeater;
+pub mod indexer;
+pub mod ledger;
+pub mod link;
+pub mod outcome;
+pub mod poller;
+pub mod recent;
+pub mod reclaimer;
+pub mod reloader;
+pub mod reporter;
+pub mod runner;
+pub mod sampler;
+pub mod signals;
+pub mod slots;
+pub mod spool;
+pub mod startup;
+pub mod timeout_monitor;
+pub mod waker;
+
+pub use daemon::{Setup, run};
+pub use dispatcher::Identity;

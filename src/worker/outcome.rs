@@ -1,0 +1,200 @@
+//! From how a process ended to what Redis is told: values, reasons and records.
+
+use std::time::Duration;
+
+use super::ledger::{Cause, Entry};
+use crate::model::{AttemptEnd, AttemptRecord, FailureKind, PeakSource, TaskId, WorkerName};
+use crate::policy::retry;
+use crate::process::{Ended, ExitStatus, Stdout};
+use crate::queue::session::{Demand, Settle, Settlement};
+
+/// Characters of a reason, in all.
+const REASON_CHARS: usize = 1024;
+
+/// Bytes of the tails kept in the record of a failure.
+pub const TAIL_BYTES: usize = 4096;
+
+/// What the settlement needs to know besides the attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// This worker.
+    pub worker: &'a WorkerName,
+    /// The host, for the place of files.
+    pub host: &'a str,
+    /// Base of the backoff; zero = none.
+    pub backoff: Duration,
+    /// A random number from 0 to 1.
+    pub jitter: f64,
+}
+
+/// The settlement of an attempt that ran.
+#[must_use]
+pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, ended: &Ended) -> Settle {
+    let limit_reached = |limit: u64| ended.duration >= Duration::from_secs(limit);
+    let (end, failure) = match (cause, ended.status) {
+        (Some(Cause::TimedOut(limit)), _) if limit_reached(limit) => {
+            (AttemptEnd::TimedOut(limit), Some(FailureKind::TimedOut(limit)))
+        }
+        (Some(Cause::LowMemory { alone: true }), _) => (AttemptEnd::Memory, Some(FailureKind::Memory)),
+        (Some(Cause::LowMemory { alone: false } | Cause::Shutdown), status) if status != ExitStatus::Exited(0) => {
+            (AttemptEnd::Returned, None)
+        }
+        (_, ExitStatus::Exited(code)) => (AttemptEnd::Exit(code), (code != 0).then_some(FailureKind::Exit(code))),
+        (_, ExitStatus::Signaled(number)) => (AttemptEnd::Signal(number), Some(FailureKind::Signal(number))),
+    };
+    let is_returned = end == AttemptEnd::Returned;
+    let mut record = record(context, entry, end);
+    record.start_ms = Some(ended.start_ms);
+    record.end_ms = ended.end_ms;
+    record.peak_bytes = Some(ended.peak_bytes).filter(|peak| *peak > 0);
+    record.peak_source = record.peak_bytes.map(|_| PeakSource::LargestProcess);
+    let settlement = match failure {
+        _ if is_returned => Settlement::Return,
+        None => Settlement::Finish {
+            value: format!("{}: {}", context.worker, json_string(&stdout_text(context.host, &ended.stdout))),
+        },
+        Some(kind) => {
+            let stderr = String::from_utf8_lossy(&ended.stderr_tail);
+            record.stdout_tail = tail(&stdout_tail(&ended.stdout), TAIL_BYTES);
+            record.stderr_tail = tail(&stderr, TAIL_BYTES);
+            fail(context, entry, kind, &stderr, false)
+        }
+    };
+    Settle { record: Some(record), settlement, ..unstarted(entry) }
+}
+
+/// The settlement of an attempt that could not be started, through no fault of this node.
+#[must_use]
+pub fn settle_unspawnable(context: Context<'_>, entry: &Entry, error: &str, now_ms: u64) -> Settle {
+    let mut record = record(context, entry, AttemptEnd::Spawn);
+    record.end_ms = now_ms;
+    record.stderr_tail = tail(error, TAIL_BYTES);
+    let settlement = fail(context, entry, FailureKind::Spawn, error, false);
+    Settle { record: Some(record), settlement, ..unstarted(entry) }
+}
+
+/// Gives a claim back that never started.
+#[must_use]
+pub fn settle_unstarted(entry: &Entry) -> Settle {
+    unstarted(entry)
+}
+
+fn unstarted(entry: &Entry) -> Settle {
+    Settle {
+        line: entry.claim.line.clone(),
+        id: entry.task.id(),
+        token: entry.claim.token.clone(),
+        demand: Some(Demand::of(&entry.task)),
+        record: None,
+        settlement: Settlement::Return,
+    }
+}
+
+/// Refuses a claimed line that is not a task.
+#[must_use]
+pub fn settle_invalid(line: std::sync::Arc<str>, token: String, problem: &str) -> Settle {
+    Settle {
+        id: TaskId::of(&line),
+        line,
+        token,
+        demand: None,
+        record: None,
+        settlement: Settlement::Fail {
+            kind: FailureKind::Invalid,
+            reason: json_string(&reason(&FailureKind::Invalid, problem)),
+            delay: Duration::ZERO,
+            is_final: true,
+        },
+    }
+}
+
+fn record(context: Context<'_>, entry: &Entry, end: AttemptEnd) -> AttemptRecord {
+    AttemptRecord {
+        attempt: entry.claim.attempt,
+        worker: context.worker.clone(),
+        start_ms: None,
+        end_ms: 0,
+        end,
+        peak_bytes: None,
+        peak_source: None,
+        stdout_tail: String::new(),
+        stderr_tail: String::new(),
+        token: entry.claim.token.clone(),
+    }
+}
+
+fn fail(context: Context<'_>, entry: &Entry, kind: FailureKind, stderr: &str, is_final: bool) -> Settlement {
+    let delay = retry::backoff(context.backoff, entry.claim.attempt, context.jitter);
+    Settlement::Fail { reason: json_string(&reason(&kind, stderr)), kind, delay, is_final }
+}
+
+/// `exit 3: tail of stderr`, at most 1,024 characters; what does not fit is cut at the front of the tail.
+fn reason(kind: &FailureKind, stderr: &str) -> String {
+    let head = kind.to_string();
+    let stderr = stderr.trim();
+    if stderr.is_empty() {
+        return head;
+    }
+    let room = REASON_CHARS.saturating_sub(head.chars().count() + 2);
+    let skipped = stderr.chars().count().saturating_sub(room);
+    let kept: String = if skipped == 0 {
+        stderr.to_owned()
+    } else {
+        std::iter::once('…').chain(stderr.chars().skip(skipped + 1)).collect()
+    };
+    format!("{head}: {kept}")
+}
+
+fn stdout_text(host: &str, stdout: &Stdout) -> String {
+    match stdout {
+        Stdout::Whole(bytes) => String::from_utf8_lossy(bytes).trim().to_owned(),
+        Stdout::Overflowed { head, tail, total_bytes, file } => {
+            let place = match file {
+                Ok(path) => format!("{host}:{}", path.display()),
+                Err(error) => format!("the rest could not be kept on {host}: {error}"),
+            };
+            let head = String::from_utf8_lossy(head);
+            let tail = String::from_utf8_lossy(tail);
+            format!("{}\n… {total_bytes} bytes in all, the whole in {place} …\n{}", head.trim_start(), tail.trim_end())
+        }
+    }
+}
+
+fn stdout_tail(stdout: &Stdout) -> String {
+    match stdout {
+        Stdout::Whole(bytes) => String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]).into_owned(),
+        Stdout::Overflowed { tail, .. } => String::from_utf8_lossy(tail).into_owned(),
+    }
+}
+
+/// The last `limit` bytes of a text, cut at a character.
+fn tail(text: &str, limit: usize) -> String {
+    let mut start = text.len().saturating_sub(limit);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text[start..].to_owned()
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_kind_and_the_tail_of_stderr() {
+        assert_eq!(reason(&FailureKind::Exit(3), "  no such file\n"), "exit 3: no such file");
+        assert_eq!(reason(&FailureKind::TimedOut(2), ""), "timed out after 2 s");
+        let long = reason(&FailureKind::Exit(3), &format!("{}END", "ü".repeat(5000)));
+        assert_eq!(long.chars().count(), REASON_CHARS);
+        assert!(long.starts_with("exit 3: …") && long.ends_with("END"), "{long}");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_become_replacement_characters() {
+        assert_eq!(stdout_text("h", &Stdout::Whole(b" a\xffb\n".to_vec())), "a\u{fffd}b");
+    }
+}

@@ -1,0 +1,103 @@
+//! Takes over the tasks of dead workers. One worker of the fleet looks at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::link::{Link, random};
+use crate::config::Config;
+use crate::model::{FieldOrder, WorkerName};
+use crate::queue::reclaim::{self, Authority};
+use crate::queue::{Connection, QueueError};
+
+/// The loop.
+pub struct Reclaimer {
+    /// The way to Redis.
+    pub link: Arc<Link>,
+    /// The settings.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// The field order of the queue.
+    pub order: FieldOrder,
+}
+
+impl Reclaimer {
+    /// For ever; it is dropped at shutdown.
+    pub async fn run(self) {
+        loop {
+            let period =
+                (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
+            tokio::time::sleep(period.mul_f64(0.75 + random() / 2.0)).await;
+            let Some(session) = self.link.present() else { continue };
+            if let Err(error) = self.look(session.connection(), session.worker(), session.instance(), period).await {
+                self.link.report(&session, &error);
+                tracing::debug!(error = %error, "failed to look for dead workers");
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        conn: &Connection,
+        me: &WorkerName,
+        instance: &str,
+        period: Duration,
+    ) -> Result<(), QueueError> {
+        if !reclaim::lock(conn, instance, period * 2).await? {
+            return Ok(());
+        }
+        let dead_after = self.config.borrow().dead_after;
+        for worker in reclaim::silent_workers(conn, dead_after).await? {
+            if worker != *me {
+                self.take_over(conn, &worker, dead_after).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_over(&self, conn: &Connection, worker: &WorkerName, dead_after: Duration) -> Result<(), QueueError> {
+        let max_lost = self.config.borrow().max_lost;
+        let (mut returned, mut failed) = (0, 0);
+        loop {
+            let lines = reclaim::orphans(conn, worker, self.order).await?;
+            let done = reclaim::reclaim_lines(conn, worker, Authority::Lease(dead_after), &lines, max_lost).await?;
+            if done.is_alive {
+                return Ok(());
+            }
+            returned += done.returned;
+            failed += done.failed;
+            if lines.is_empty() {
+                break;
+            }
+        }
+        returned += self.take_over_unclaimed(conn, worker, dead_after, max_lost).await?;
+        if reclaim::bury(conn, worker).await? {
+            tracing::warn!(dead = %worker, returned, failed, "took over a dead worker's tasks");
+        }
+        Ok(())
+    }
+
+    /// Lines in progress under its name that have no claim: bounded steps over `in_progress_tasks`, which is as large as the fleet, not the queue.
+    async fn take_over_unclaimed(
+        &self,
+        conn: &Connection,
+        worker: &WorkerName,
+        dead_after: Duration,
+        max_lost: u32,
+    ) -> Result<u64, QueueError> {
+        let (mut cursor, mut returned) = (0, 0);
+        loop {
+            let (next, found) =
+                reclaim::scan_in_progress(conn, cursor, |name| name == worker.as_str(), self.order).await?;
+            let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
+            for batch in lines.chunks(reclaim::BATCH) {
+                returned +=
+                    reclaim::reclaim_lines(conn, worker, Authority::Lease(dead_after), batch, max_lost).await?.returned;
+            }
+            if next == 0 {
+                return Ok(returned);
+            }
+            cursor = next;
+        }
+    }
+}

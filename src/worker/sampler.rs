@@ -1,0 +1,50 @@
+//! Looks at the node: free memory and cores, and what the trees of running tasks hold.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::events::{Event, Sample};
+use crate::host::{Probe, rss_by_root};
+use crate::policy::NodeSample;
+
+/// Between looks while tasks run: memory may run low.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// Between looks while none does.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// The keepers whose trees are to be measured; the slots keep it true.
+pub type Keepers = Arc<Mutex<Vec<u32>>>;
+
+/// The loop.
+pub struct Sampler {
+    /// Where samples go.
+    pub events: mpsc::Sender<Event>,
+    /// Whose trees to measure.
+    pub keepers: Keepers,
+    /// The node.
+    pub probe: Probe,
+}
+
+impl Sampler {
+    /// Until the dispatcher is gone.
+    pub async fn run(mut self) {
+        loop {
+            let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let node = self.probe.sample();
+            let node = NodeSample {
+                mem_total: node.mem_total,
+                mem_free: node.mem_available,
+                cores_total: node.cores_total,
+                cores_used: node.cores_used,
+            };
+            let touched = if keepers.is_empty() { Default::default() } else { rss_by_root(&keepers) };
+            if self.events.send(Event::Sampled(Sample { node, touched })).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(if keepers.is_empty() { IDLE } else { BUSY }).await;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! From nothing to a worker that may claim: take the name, sweep away what an earlier process of it left running, report what it left unreported, take
+//! back what it had in progress. In this order: nothing is claimed before the node is clean.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::spool::Spool;
+use crate::config::Config;
+use crate::model::{FieldOrder, TaskId, WorkerName};
+use crate::process;
+use crate::queue::reclaim::{self, Owner};
+use crate::queue::session::Registration;
+use crate::queue::{Connection, QueueError, Session};
+
+/// The variable in the environment of everything a worker starts, by which a later worker finds what outlived both worker and keepers.
+pub const MARKER: &str = "DISTCOMP_MARK";
+
+/// A Python worker measures for two seconds between heartbeats.
+const PYTHON_EXTRA: Duration = Duration::from_secs(3);
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another live worker has the name.
+    #[error("take the name {worker}: {reason}")]
+    NameTaken {
+        /// The name.
+        worker: WorkerName,
+        /// Who has it.
+        reason: String,
+    },
+    /// The state directory cannot be used.
+    #[error("use the state directory {}: {cause}", .path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Redis.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// What a worker keeps on local disk: one directory for each server, database, prefix and name.
+#[derive(Debug)]
+pub struct State {
+    dir: PathBuf,
+    /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
+    pub marker: String,
+    /// Held while the worker lives.
+    _lock: File,
+}
+
+impl State {
+    /// Creates or opens the directory and locks it.
+    ///
+    /// # Errors
+    /// [`StartError::NameTaken`] when a live worker of this name holds it; [`StartError::State`] when it cannot be used.
+    pub fn open(config: &Config, worker: &WorkerName) -> Result<Self, StartError> {
+        let identity = TaskId::of(&format!("{}\n{}\n{worker}", config.redis, config.key_prefix)).to_string();
+        let dir = config.state_dir.join("workers").join(format!("{worker}-{identity}"));
+        let fail = |cause| StartError::State { path: dir.clone(), cause };
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(dir.join("lock"))
+            .map_err(fail)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let reason = "another worker of this name runs on this host".to_owned();
+                return Err(StartError::NameTaken { worker: worker.clone(), reason });
+            }
+            Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
+        }
+        Ok(Self { marker: format!("{MARKER}={identity}:"), dir, _lock: lock })
+    }
+
+    /// The spool in it; `None`, with a loud message, where it cannot be used.
+    #[must_use]
+    pub fn spool(&self) -> Option<Spool> {
+        Spool::open(&self.dir)
+            .inspect_err(|error| tracing::error!(error = %error, dir = %self.dir.display(), "failed to open the spool; unreported outcomes do not survive a crash"))
+            .ok()
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
+pub fn sweep(state: &State, zygote: u32) {
+    let killed = process::sweep_marked(&state.marker, |pid| u32::try_from(pid) == Ok(zygote));
+    if killed > 0 {
+        tracing::warn!(killed, "killed processes that an earlier worker of this name left behind");
+    }
+}
+
+/// Takes the worker's name: at once when it is free or its holder dead, never from a live one.
+///
+/// # Errors
+/// [`StartError::NameTaken`] when the holder lives.
+pub async fn take_name(
+    conn: &Connection,
+    worker: &WorkerName,
+    registration: &Registration,
+    config: &Config,
+) -> Result<Session, StartError> {
+    let owner = reclaim::owner(conn, worker).await?;
+    let taken = |reason: String| StartError::NameTaken { worker: worker.clone(), reason };
+    match holder(&owner, registration, config.dead_after) {
+        Holder::None | Holder::Dead => {}
+        Holder::Alive => return Err(taken(describe(&owner))),
+        Holder::Unknown => {
+            let patience = (config.heartbeat_interval * 2 + PYTHON_EXTRA).min(config.dead_after + PYTHON_EXTRA);
+            tracing::info!(%worker, seconds = patience.as_secs_f64(), "the name is registered elsewhere; waiting to see whether it beats");
+            let end = Instant::now() + patience;
+            while Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let now = reclaim::owner(conn, worker).await?;
+                if now.beat.is_some() && now.beat != owner.beat {
+                    return Err(taken(describe(&now)));
+                }
+            }
+        }
+    }
+    match Session::attach(conn.clone(), worker.clone(), registration, owner.fence.as_deref(), None).await {
+        Ok(session) => Ok(session),
+        Err(QueueError::Fenced) => Err(taken("another worker took it a moment ago".to_owned())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    None,
+    Dead,
+    Alive,
+    /// Elsewhere: only its heartbeat can tell.
+    Unknown,
+}
+
+fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
+    let is_dead = owner.fence.as_deref().is_some_and(|fence| fence.starts_with("!dead:"));
+    if is_dead || (owner.fence.is_none() && owner.beat.is_none()) {
+        return Holder::None;
+    }
+    if let (Some(_), Some(other)) = (&owner.fence, &owner.registration)
+        && !other.boot_id.is_empty()
+        && other.boot_id == me.boot_id
+        && other.host == me.host
+    {
+        let pid = i32::try_from(other.pid).unwrap_or(0);
+        return if process::is_alive(pid, other.start_ticks) { Holder::Alive } else { Holder::Dead };
+    }
+    let is_silent = owner.beat.is_none_or(|beat| Duration::from_secs(owner.now.saturating_sub(beat)) > dead_after);
+    if is_silent && owner.fence.is_some() { Holder::Dead } else { Holder::Unknown }
+}
+
+fn describe(owner: &Owner) -> String {
+    match &owner.registration {
+        Some(other) if owner.fence.is_some() => {
+            format!("a live worker has it, process {} on {}; choose another with --name", other.pid, other.host)
+        }
+        _ => "a live Python worker has it; choose another with --name".to_owned(),
+    }
+}
+
+/// Reports what an earlier process left in the spool, then takes back what it had in progress.
+///
+/// # Errors
+/// Those of any call; may be repeated.
+pub async fn recover(
+    session: &Session,
+    spool: Option<&mut Spool>,
+    config: &Config,
+    order: FieldOrder,
+) -> Result<(), QueueError> {
+    if let Some(spool) = spool {
+        let left = spool.read().unwrap_or_default();
+        for batch in left.chunks(64) {
+            session.settle(batch, config.max_retry, false).await?;
+        }
+        if !left.is_empty() {
+            tracing::info!(outcomes = left.len(), "reported what an earlier process had left unreported");
+        }
+        if let Err(error) = spool.clear() {
+            tracing::warn!(error = %error, "failed to clear the spool");
+        }
+    }
+    let (mut returned, mut failed) = (0, 0);
+    loop {
+        let lines = reclaim::orphans(session.connection(), session.worker(), order).await?;
+        if lines.is_empty() {
+            break;
+        }
+        let done = session.recover(&lines, config.max_lost).await?;
+        returned += done.returned;
+        failed += done.failed;
+    }
+    let mut cursor = 0;
+    loop {
+        let is_mine = |name: &str| name == session.worker().as_str();
+        let (next, found) = reclaim::scan_in_progress(session.connection(), cursor, is_mine, order).await?;
+        let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
+        for batch in lines.chunks(reclaim::BATCH) {
+            returned += session.recover(batch, config.max_lost).await?.returned;
+        }
+        if next == 0 {
+            break;
+        }
+        cursor = next;
+    }
+    if returned + failed > 0 {
+        tracing::info!(returned, failed, "took back what an earlier process of this name had in progress");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(host: &str, boot_id: &str, pid: u32, start_ticks: u64) -> Registration {
+        Registration {
+            instance: "i".to_owned(),
+            host: host.to_owned(),
+            boot_id: boot_id.to_owned(),
+            pid,
+            start_ticks,
+            version: String::new(),
+            since: 0,
+            containment: String::new(),
+        }
+    }
+
+    #[test]
+    fn on_the_same_host_the_process_decides_and_elsewhere_the_heartbeat() {
+        let me = registration("a", "boot", 1, 1);
+        let own = process::identity(i32::try_from(std::process::id()).expect("pid")).expect("identity");
+        let owner = |registration, beat| Owner { fence: Some("i:1".to_owned()), registration, beat, now: 100 };
+        let dead_after = Duration::from_secs(40);
+        let live = registration("a", "boot", std::process::id(), own.start_ticks);
+        assert_eq!(holder(&owner(Some(live), Some(1)), &me, dead_after), Holder::Alive);
+        let gone = registration("a", "boot", std::process::id(), own.start_ticks + 1);
+        assert_eq!(holder(&owner(Some(gone), Some(100)), &me, dead_after), Holder::Dead);
+        let elsewhere = registration("b", "other", 1, 1);
+        assert_eq!(holder(&owner(Some(elsewhere.clone()), Some(99)), &me, dead_after), Holder::Unknown);
+        assert_eq!(holder(&owner(Some(elsewhere), Some(10)), &me, dead_after), Holder::Dead);
+        assert_eq!(holder(&Owner { beat: Some(99), now: 100, ..Owner::default() }, &me, dead_after), Holder::Unknown);
+        assert_eq!(holder(&Owner::default(), &me, dead_after), Holder::None);
+    }
+}

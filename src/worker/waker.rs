@@ -1,0 +1,51 @@
+//! Listens for wake-ups on a connection of its own. Polling goes on without it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+
+use super::events::Event;
+use super::link::random;
+use crate::model::WorkerName;
+use crate::queue::Client;
+use crate::queue::wake::{Wake, Wakeups};
+
+/// Between attempts to subscribe.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The loop.
+pub struct Waker {
+    /// Where Redis is.
+    pub client: Client,
+    /// Whose wake-ups.
+    pub worker: WorkerName,
+    /// The dispatcher.
+    pub events: mpsc::Sender<Event>,
+    /// The heartbeater.
+    pub beat: Arc<Notify>,
+}
+
+impl Waker {
+    /// Until the dispatcher is gone.
+    pub async fn run(self) {
+        loop {
+            if let Ok(mut wakeups) = Wakeups::subscribe(&self.client, &self.worker).await {
+                while let Some(wake) = wakeups.next().await {
+                    match wake {
+                        Wake::Todo => {
+                            if self.events.send(Event::Woken).await.is_err() {
+                                return;
+                            }
+                        }
+                        Wake::Beat => self.beat.notify_one(),
+                    }
+                }
+            }
+            if self.events.is_closed() {
+                return;
+            }
+            tokio::time::sleep(RETRY.mul_f64(0.5 + random())).await;
+        }
+    }
+}
