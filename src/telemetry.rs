@@ -1,6 +1,6 @@
 //! Log lines: to stderr, as text or JSON, one event a line whatever the fields hold.
 //!
-//! The level comes from `RUST_LOG` (default `info`). Task lines and output are written by others and end up in fields:
+//! The level comes from `RUST_LOG`. Task lines and output are written by others and end up in fields:
 //! every line passes through a writer that escapes, so that none can forge a second line or drive the terminal.
 
 use std::fmt::{self, Debug};
@@ -36,28 +36,28 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Sends log lines to stderr from here on. A second call changes nothing.
+/// Sends log lines to stderr from here on, those of `level` and above where `RUST_LOG` does not say otherwise. A second call changes nothing.
 ///
-/// A `RUST_LOG` that cannot be read counts as `info`, and the log says so.
-pub fn init(format: LogFormat) {
+/// A `RUST_LOG` that cannot be read counts as unset, and the log says so.
+pub fn init(format: LogFormat, level: &str) {
     let setting = std::env::var("RUST_LOG").unwrap_or_default();
-    let (filter, problem) = filter(&setting);
+    let (filter, problem) = filter(&setting, level);
     let is_colored = format == LogFormat::Text && wants_color();
     // An error means that somebody has set up logging before us (a test): theirs stays.
     if subscriber(format, filter, is_colored, io::stderr).try_init().is_ok()
         && let Some(problem) = problem
     {
-        tracing::warn!(problem, "RUST_LOG cannot be read: logging at level info");
+        tracing::warn!(problem, "RUST_LOG cannot be read and counts as unset");
     }
 }
 
-fn filter(setting: &str) -> (EnvFilter, Option<String>) {
+fn filter(setting: &str, level: &str) -> (EnvFilter, Option<String>) {
     if setting.trim().is_empty() {
-        return (EnvFilter::new("info"), None);
+        return (EnvFilter::new(level), None);
     }
     match EnvFilter::try_new(setting) {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error.to_string())),
+        Err(error) => (EnvFilter::new(level), Some(error.to_string())),
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     fn logged(format: LogFormat, is_colored: bool, setting: &str) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber = subscriber(format, filter(setting).0, is_colored, move || writer.clone());
+        let subscriber = subscriber(format, filter(setting, "info").0, is_colored, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("not asked for");
             tracing::info!(task = %HOSTILE, again = ?HOSTILE, worker = HOSTILE, "{HOSTILE}");
@@ -249,7 +249,7 @@ mod tests {
         assert!(logged(LogFormat::Text, false, "").contains("forged"));
         assert_eq!(logged(LogFormat::Text, false, "error"), "");
         assert!(logged(LogFormat::Text, false, "debug").contains("not asked for"));
-        assert!(filter("a=b=c=nonsense").1.is_some());
+        assert!(filter("a=b=c=nonsense", "info").1.is_some());
     }
 
     #[test]

@@ -5,7 +5,6 @@ pub mod ctl;
 pub mod exit;
 mod find;
 mod groups;
-mod progress;
 mod spool;
 pub mod status;
 pub mod submit;

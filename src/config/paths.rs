@@ -1,10 +1,8 @@
 //! Checks of files and directories that a configuration names.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
-
-use nix::unistd::{AccessFlags, access};
 
 /// Makes sure a directory exists and can be written, creating it and its parents.
 ///
@@ -12,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 /// What is wrong, as a phrase.
 pub(super) fn ensure_writable_dir(path: &Path) -> Result<(), String> {
     fs::create_dir_all(path).map_err(|error| format!("cannot be created: {error}"))?;
-    probe_writing(path)
+    probe_writing(path).map(drop)
 }
 
 /// Makes sure a directory of ours exists, can be written and is closed to others (mode 0700).
@@ -20,25 +18,27 @@ pub(super) fn ensure_writable_dir(path: &Path) -> Result<(), String> {
 /// # Errors
 /// What is wrong, as a phrase.
 pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| format!("cannot be created: {error}"))?;
-    let mode = fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|error| format!("cannot be created: {error}"))?;
+    let us = probe_writing(path)?;
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if metadata.uid() != us {
+        // As root one could write there; but its owner could then change our records.
+        return Err(format!("belongs to another user ({})", metadata.uid()));
+    }
+    let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
             .map_err(|error| format!("is open to others (mode {:03o}) and cannot be closed: {error}", mode & 0o777))?;
     }
-    probe_writing(path)
+    Ok(())
 }
 
-/// Asks by writing: permissions alone do not tell of read-only mounts, quotas and squashed roots.
-fn probe_writing(path: &Path) -> Result<(), String> {
-    tempfile::Builder::new()
-        .prefix(".distcomp-probe-")
-        .tempfile_in(path)
-        .map(drop)
+/// Asks by writing: permissions alone do not tell of read-only mounts, quotas and squashed roots. Gives our user id.
+fn probe_writing(path: &Path) -> Result<u32, String> {
+    let probe = tempfile::Builder::new().prefix(".distcomp-probe-").tempfile_in(path);
+    probe
+        .and_then(|probe| Ok(probe.as_file().metadata()?.uid()))
         .map_err(|error| format!("cannot be written: {}", plain(&error)))
 }
 
@@ -51,7 +51,10 @@ pub(super) fn check_executable(path: &Path) -> Result<(), String> {
     if !metadata.is_file() {
         return Err("is not a file".to_owned());
     }
-    access(path, AccessFlags::X_OK).map_err(|error| format!("cannot be executed: {}", error.desc()))
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err("is not executable".to_owned());
+    }
+    Ok(())
 }
 
 /// Makes sure a file can be read.

@@ -213,7 +213,8 @@ fn resolve_state_dir(r: &mut Reader, value: Option<&Value>, overrides: &Override
     path
 }
 
-/// systemd's directory, else the user's by the XDG rules, else one in `/tmp` for a user without a home.
+/// systemd's directory, else the user's by the XDG rules, else one in `/tmp` for a user without a home (whose owner is
+/// checked, as that of any).
 fn default_state_dir(overrides: &Overrides) -> PathBuf {
     let environment = &overrides.environment;
     // systemd gives a colon-separated list when the unit names several.
@@ -221,10 +222,9 @@ fn default_state_dir(overrides: &Overrides) -> PathBuf {
         return first.into();
     }
     let absolute = |name: &str| environment.path(name).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state"))).map_or_else(
-        || std::env::temp_dir().join(format!("distcomp-{}", nix::unistd::getuid())),
-        |p| p.join("distcomp"),
-    )
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map_or_else(|| std::env::temp_dir().join("distcomp-state"), |p| p.join("distcomp"))
 }
 
 fn resolve_shell(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {

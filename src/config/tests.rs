@@ -312,6 +312,18 @@ fn a_worker_refuses_directories_and_shells_it_cannot_use() {
 }
 
 #[test]
+fn a_state_directory_of_another_user_is_refused() {
+    let conf = Conf::worker();
+    let state = conf.dir.path().join("state");
+    fs::create_dir(&state).expect("made");
+    if std::os::unix::fs::chown(&state, Some(12_345), None).is_err() {
+        return; // Only root can give a directory away.
+    }
+    let errors = conf.load(&json!({"state_dir": state})).expect_err("it is refused");
+    assert!(errors.to_string().contains("belongs to another user"), "{errors}");
+}
+
+#[test]
 fn the_password_comes_from_the_first_that_gives_one() {
     let mut conf = Conf::new();
     let file = conf.dir.path().join("pass");
@@ -414,7 +426,7 @@ fn a_pipe_or_directory_in_place_of_the_file_does_not_hang_the_watcher() {
     let conf = Conf::new();
     let (mut watcher, _) = Watcher::start(conf.write("{}"), conf.overrides.clone(), Role::Client).expect("it loads");
     fs::remove_file(conf.path()).expect("removed");
-    nix::unistd::mkfifo(&conf.path(), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+    assert!(std::process::Command::new("mkfifo").arg(conf.path()).status().expect("mkfifo").success());
     assert!(matches!(watcher.poll(), Reload::Changed(Err(_))));
     assert!(matches!(watcher.poll(), Reload::Unchanged));
 }

@@ -23,6 +23,8 @@ const LISTEN_WAIT: Duration = Duration::from_secs(30);
 const LOAD_WAIT: Duration = Duration::from_secs(600);
 /// How long dropping it without [`LocalServer::stop`] may block.
 const DROP_WAIT: Duration = Duration::from_secs(2);
+/// How long a lock must be held by another to be believed.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(10);
 
 /// Runs the server in place of the shell, with a guard beside it: when the pipe on its standard input closes, because
@@ -70,7 +72,7 @@ impl LocalServer {
         let dir = state_dir.join("local").join(&name);
         make_private(&dir)?;
         let dir = fs::canonicalize(&dir).map_err(LocalError::io("find", &dir))?;
-        let lock = lock(&dir.join("lock"), &cwd)?;
+        let lock = lock(&dir.join("lock"), &cwd).await?;
         // The name holds the state directory too: one working directory may have several.
         let socket = socket_path(&directory_name(&dir), &dir)?;
         if stop_leftover(&dir.join("pid"), &socket).await? {
@@ -236,17 +238,23 @@ fn make_private(dir: &Path) -> Result<(), LocalError> {
 }
 
 /// Takes the lock of the directory, and leaves our number in it for the message of whoever comes second.
-fn lock(path: &Path, cwd: &Path) -> Result<File, LocalError> {
+///
+/// Tries for a while: a process that is being spawned elsewhere in the last holder keeps a copy until its exec.
+async fn lock(path: &Path, cwd: &Path) -> Result<File, LocalError> {
     let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
     let mut file = open.map_err(LocalError::io("open", path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            drop(file.read_to_string(&mut text));
-            return Err(LocalError::AlreadyRunning { cwd: cwd.to_owned(), pid: text.trim().parse().ok() });
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(STEP).await,
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                drop(file.read_to_string(&mut text));
+                return Err(LocalError::AlreadyRunning { cwd: cwd.to_owned(), pid: text.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(error)) => return Err(LocalError::io("lock", path)(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(LocalError::io("lock", path)(error)),
     }
     let note = |file: &mut File| -> io::Result<()> {
         file.set_len(0)?;

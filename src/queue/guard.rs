@@ -13,6 +13,8 @@ const OLDEST: (u32, u32) = (6, 2);
 pub enum Access {
     /// A worker, submitter or ctl: must agree with the queue's field order, and records it where none is recorded.
     Write,
+    /// Must agree like a writer, and writes nothing: a check.
+    Check,
     /// Status: takes the queue's field order as it is.
     Read,
 }
@@ -33,7 +35,7 @@ pub async fn admit(
             let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::FieldOrder))).await?;
             Ok(recorded.and_then(|order| order.parse().ok()).or(configured).unwrap_or_default())
         }
-        Access::Write => settle_order(conn, configured).await,
+        Access::Write | Access::Check => settle_order(conn, configured, access).await,
     }
 }
 
@@ -70,7 +72,11 @@ async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueErro
     }
 }
 
-async fn settle_order(conn: &Connection, configured: Option<FieldOrder>) -> Result<FieldOrder, QueueError> {
+async fn settle_order(
+    conn: &Connection,
+    configured: Option<FieldOrder>,
+    access: Access,
+) -> Result<FieldOrder, QueueError> {
     let key = conn.name(Key::FieldOrder);
     if let Some(recorded) = conn.cmd::<Option<String>>(redis::cmd("GET").arg(&key)).await? {
         return agree(&key, &recorded, configured);
@@ -85,6 +91,9 @@ async fn settle_order(conn: &Connection, configured: Option<FieldOrder>) -> Resu
         }
         None => FieldOrder::default(),
     };
+    if access == Access::Check {
+        return Ok(order);
+    }
     let set: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(order.as_str()).arg("NX")).await?;
     if set.is_some() {
         return Ok(order);

@@ -6,6 +6,7 @@
 pub mod explain;
 pub mod failures;
 pub mod overview;
+pub mod progress;
 pub mod safe_text;
 pub mod style;
 pub mod table;

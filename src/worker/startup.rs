@@ -56,13 +56,13 @@ pub struct State {
 }
 
 impl State {
-    /// Creates or opens the directory and locks it.
+    /// Creates or opens the directory and locks it. `queue` names server, database and prefix.
     ///
     /// # Errors
     /// [`StartError::NameTaken`] when a live worker of this name holds it; [`StartError::State`] when it cannot be used.
-    pub fn open(config: &Config, worker: &WorkerName) -> Result<Self, StartError> {
-        let identity = TaskId::of(&format!("{}\n{}\n{worker}", config.redis, config.key_prefix)).to_string();
-        let dir = config.state_dir.join("workers").join(format!("{worker}-{identity}"));
+    pub fn open(state_dir: &Path, worker: &WorkerName, queue: &str) -> Result<Self, StartError> {
+        let identity = TaskId::of(&format!("{queue}\n{}\n{worker}", state_dir.display())).to_string();
+        let dir = state_dir.join("workers").join(format!("{worker}-{identity}"));
         let fail = |cause| StartError::State { path: dir.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
         let lock = OpenOptions::new()

@@ -10,9 +10,9 @@ use super::results::{Purged, Remote, host};
 use super::run::Session;
 use super::select::{Selected, Selector, verb};
 use crate::cli::exit::CliError;
-use crate::cli::progress::Progress;
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::control::{BATCH, Change, Changed, change};
+use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, shorten, tasks};
 

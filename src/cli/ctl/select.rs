@@ -6,13 +6,13 @@ use super::args::SelectArgs;
 use super::results::{Remote, remote_of};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
-use crate::cli::progress::Progress;
 use crate::cli::spool::Spool;
 use crate::cli::status::is_of;
 use crate::model::snapshot::TaskState;
 use crate::queue::control::Change;
 use crate::queue::select::{Entry, Scan};
 use crate::queue::{Connection, inspect};
+use crate::view::progress::Progress;
 
 /// Lines shown as examples.
 const EXAMPLES: usize = 3;

@@ -4,11 +4,11 @@ use super::args::{ExportArgs, Format};
 use super::run::Session;
 use crate::cli::common::is_terminal;
 use crate::cli::exit::CliError;
-use crate::cli::progress::Progress;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 use crate::queue::inspect;
 use crate::queue::select::Scan;
+use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::tasks;
 

@@ -6,11 +6,11 @@ use super::run::Session;
 use crate::cli::common::columns;
 use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
-use crate::cli::progress::Progress;
 use crate::model::snapshot::TaskState;
 use crate::queue::inspect;
 use crate::queue::select::Scan;
 use crate::view;
+use crate::view::progress::Progress;
 
 /// Groups all failures, or with `all` streams every one as a JSON line.
 pub(super) async fn failures(session: &mut Session, all: bool) -> Result<(), CliError> {

@@ -5,8 +5,8 @@ use super::input::{Input, Sums, Walk};
 use super::task_file::Rules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
-use crate::cli::progress::Progress;
 use crate::model::TaskKind;
+use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::count;
 

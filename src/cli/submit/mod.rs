@@ -13,3 +13,4 @@ mod wait;
 
 pub use args::SubmitArgs;
 pub use run::main;
+pub(crate) use run::{Files, open_files, submit_files};

@@ -1,11 +1,12 @@
 //! What `distcomp-submit` does, in order.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::args::SubmitArgs;
-use super::check::check;
+use super::check::{Found, check};
 use super::input::{Input, open_all};
 use super::send::{Sending, send};
 use super::task_file::Rules;
@@ -13,7 +14,10 @@ use super::wait::wait;
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::spool::Spool;
+use crate::model::FieldOrder;
+use crate::queue::Connection;
 use crate::queue::guard::Access;
+use crate::queue::submit::Submitted;
 use crate::view::text::{count, tasks};
 
 /// The whole command.
@@ -96,4 +100,31 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     }
     context.say(&format!("{} lines invalid", count(found.invalid)));
     Ok(if args.skip_invalid { Exit::Done } else { Exit::Usage })
+}
+
+/// Task files that were checked and found good.
+pub(crate) struct Files {
+    inputs: Vec<Input>,
+    rules: Rules,
+    found: Found,
+}
+
+/// Opens and checks files for a run without a queue of its own; `None` when lines are bad, which have been reported.
+pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder) -> Result<Option<Files>, CliError> {
+    let rules = Rules { order, python_workers: false };
+    let inputs = open_all(files)?;
+    let found = check(context, &inputs, rules, false)?;
+    if found.invalid > 0 {
+        let all = count(found.valid + found.invalid);
+        context.say(&format!("{} of {all} lines invalid: nothing was run", count(found.invalid)));
+        return Ok(None);
+    }
+    Ok(Some(Files { inputs, rules, found }))
+}
+
+/// Submits checked files.
+pub(crate) async fn submit_files(context: &Context, conn: &Connection, files: Files) -> Result<Submitted, CliError> {
+    let Files { inputs, rules, found } = files;
+    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: false, quiet: false };
+    send(context, conn, &sending, None).await
 }

@@ -7,10 +7,10 @@ use super::input::{Input, Sums, Walk};
 use super::task_file::Rules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
-use crate::cli::progress::Progress;
 use crate::cli::spool::Spool;
 use crate::queue::Connection;
 use crate::queue::submit::{BATCH, NewTask, Submitted, submit};
+use crate::view::progress::Progress;
 use crate::view::text::tasks;
 
 /// Batches on their way at once: the next is parsed here while the server works on those before it.

@@ -10,13 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
-use crate::cli::progress::Progress;
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
 use crate::queue::guard::Access;
 use crate::queue::select::Entry;
 use crate::queue::{Connection, QueueError, inspect};
 use crate::view::failures::failures;
+use crate::view::progress::Progress;
 use crate::view::text::tasks;
 
 /// Time between two questions while nothing moves.

@@ -64,28 +64,26 @@ impl Bench {
     }
 
     fn claim(&mut self) -> ClaimRequest {
-        match self.next() {
-            Action::Claim(request) => request,
-            other => panic!("not a claim: {other:?}"),
-        }
+        let action = self.next();
+        let Action::Claim(request) = action else { panic!("not a claim: {action:?}") };
+        request
     }
 
     fn start(&mut self) -> TaskKey {
-        match self.next() {
-            Action::Start { key, .. } => key,
-            other => panic!("not a start: {other:?}"),
-        }
+        let action = self.next();
+        let Action::Start { key, .. } = action else { panic!("not a start: {action:?}") };
+        key
     }
 
     fn settle(&mut self) -> (TaskKey, Settle) {
-        match self.next() {
-            Action::Settle(key, settle) => (key, *settle),
-            other => panic!("not a settlement: {other:?}"),
-        }
+        let action = self.next();
+        let Action::Settle(key, settle) = action else { panic!("not a settlement: {action:?}") };
+        (key, *settle)
     }
 
     fn answer(&mut self, now: usize, lines: &[&str]) {
-        let claims = lines.iter().map(|line| Claim { line: (*line).into(), token: "i.1".to_owned(), attempt: 1 }).collect();
+        let claims =
+            lines.iter().map(|line| Claim { line: (*line).into(), token: "i.1".to_owned(), attempt: 1 }).collect();
         self.event(Event::Claimed(ClaimReply {
             state: QueueState::Open,
             waiting: 0,
@@ -159,7 +157,10 @@ fn exit_zero_is_finished_and_anything_else_is_failed() {
     bench.actions.clear();
     bench.ended(keys[1], ExitStatus::Signaled(11), 1);
     let (_, settle) = bench.settle();
-    assert!(matches!(settle.settlement, Settlement::Fail { ref reason, .. } if reason == "\"signal 11 (SIGSEGV): err\""), "{settle:?}");
+    assert!(
+        matches!(settle.settlement, Settlement::Fail { ref reason, .. } if reason == "\"signal 11 (SIGSEGV): err\""),
+        "{settle:?}"
+    );
 }
 
 #[test]
@@ -169,7 +170,10 @@ fn an_overdue_task_is_terminated_and_says_its_limit() {
     assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(15), 7);
     let (_, settle) = bench.settle();
-    assert!(matches!(settle.settlement, Settlement::Fail { ref reason, .. } if reason == "\"timed out after 7 s: err\""), "{settle:?}");
+    assert!(
+        matches!(settle.settlement, Settlement::Fail { ref reason, .. } if reason == "\"timed out after 7 s: err\""),
+        "{settle:?}"
+    );
 }
 
 #[test]
@@ -195,7 +199,10 @@ fn low_memory_takes_the_newest_back_one_a_check_and_the_last_one_fails() {
     assert!(matches!(bench.next(), Action::Kill(key) if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(9), 1);
     let (_, settle) = bench.settle();
-    assert!(matches!(settle.settlement, Settlement::Fail { kind: crate::model::FailureKind::Memory, .. }), "{settle:?}");
+    assert!(
+        matches!(settle.settlement, Settlement::Fail { kind: crate::model::FailureKind::Memory, .. }),
+        "{settle:?}"
+    );
 }
 
 #[test]
@@ -214,7 +221,12 @@ fn a_task_given_back_for_memory_is_passed_over_while_it_would_not_fit() {
     let request = bench.claim();
     assert!(request.skip.is_empty(), "its peak was 4096 bytes: it fits");
     let node = bench.dispatcher.node.expect("node");
-    assert!(!admission::may_retake(&bench.dispatcher.limits(), &node, &bench.dispatcher.ledger.budget(), Bytes(3 * GIB)));
+    assert!(!admission::may_retake(
+        &bench.dispatcher.limits(),
+        &node,
+        &bench.dispatcher.ledger.budget(),
+        Bytes(3 * GIB)
+    ));
 }
 
 #[test]

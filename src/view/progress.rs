@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A bar that appears when the work turns out to be long.
-pub(crate) struct Progress {
+pub struct Progress {
     bar: ProgressBar,
     begun: Instant,
     is_shown: bool,
@@ -18,7 +18,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// A bar over `total` steps; 0 = a spinner with a count, since the total is not known. `what` stands before it.
-    pub(crate) fn new(what: &'static str, total: u64, is_wanted: bool) -> Self {
+    pub fn new(what: &'static str, total: u64, is_wanted: bool) -> Self {
         let template = if total == 0 {
             "{prefix} {human_pos} {spinner}"
         } else {
@@ -32,7 +32,7 @@ impl Progress {
     }
 
     /// The work has come this far.
-    pub(crate) fn set(&mut self, position: u64) {
+    pub fn set(&mut self, position: u64) {
         self.bar.set_position(position);
         if self.is_wanted && !self.is_shown && self.begun.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -41,12 +41,12 @@ impl Progress {
     }
 
     /// One step more.
-    pub(crate) fn advance(&mut self, steps: u64) {
+    pub fn advance(&mut self, steps: u64) {
         self.set(self.bar.position() + steps);
     }
 
     /// Words beside the bar.
-    pub(crate) fn note(&self, text: String) {
+    pub fn note(&self, text: String) {
         self.bar.set_message(text);
     }
 }

@@ -1,0 +1,52 @@
+//! The flags of `distcomp-worker`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::cli::common::CommonArgs;
+use crate::model::WorkerName;
+use crate::telemetry::LogFormat;
+
+/// Run tasks on this node.
+///
+/// Takes tasks from the queue in Redis as long as the node has room for them, runs each as a contained process tree, and records what became of
+/// it. Run one on each node; SIGTERM lets what runs end, a second one gives it back at once.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "distcomp-worker", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct WorkerArgs {
+    /// Task files for --local; - is standard input
+    #[arg(value_name = "FILE", requires = "local")]
+    pub files: Vec<PathBuf>,
+    /// Name of this worker [default: the short host name]
+    #[arg(long, value_name = "NAME", conflicts_with = "local")]
+    pub name: Option<WorkerName>,
+    /// Exit when nothing is left that this node could run
+    #[arg(long, conflicts_with_all = ["check", "local"])]
+    pub burst: bool,
+    /// Check the configuration, reach Redis, print what this node offers, and exit
+    #[arg(long, conflicts_with = "local")]
+    pub check: bool,
+    /// Run the files on this machine alone: a private Redis is started, and stopped at the end; the same command goes on where it was
+    #[arg(long, requires = "files")]
+    pub local: bool,
+    /// With --local: forget earlier runs in this directory
+    #[arg(long, requires = "local")]
+    pub fresh: bool,
+    /// How log lines look: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
+    pub log_format: LogFormat,
+    /// What all commands share
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  distcomp-worker --check                      is this node ready?
+  distcomp-worker --name node7                 run tasks until told to stop
+  distcomp-worker --burst                      run what there is, then exit
+  distcomp-worker --local tasks.txt            run a file here, with nothing set up
+  RUST_LOG=debug distcomp-worker               say more
+
+Exit codes: 0 done, 1 tasks failed (--local), 2 wrong usage or configuration, or the name is taken, 3 Redis cannot be used";

@@ -1,0 +1,88 @@
+//! `distcomp-worker --check`: is this node ready?
+
+use std::time::Duration;
+
+use super::args::WorkerArgs;
+use super::prepare::{CONTAINMENT, node_capacity};
+use super::run::load;
+use crate::cli::common::Out;
+use crate::cli::exit::{CliError, Exit};
+use crate::config::Prefetch;
+use crate::host::{self, Probe};
+use crate::queue::guard::{self, Access};
+use crate::queue::{Client, inspect};
+use crate::view::overview::warnings;
+use crate::view::safe_text::safe;
+use crate::view::text::{bytes, precise_duration};
+
+/// Prints what this node would offer. Nothing is written to Redis.
+pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
+    let (_, loaded) = load(args, None)?;
+    let config = loaded.config;
+    let mut probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
+    let (capacity, node) = node_capacity(&config, &mut probe);
+    let sample = probe.sample();
+    let client = Client::new(&config.redis, &config.key_prefix, Duration::from_secs(4))?;
+    let conn = client.connect().await?;
+    let order = guard::admit(&conn, config.field_order, Access::Check).await?;
+    let overview = inspect::overview(&conn).await?;
+
+    let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    let limit = config.default_timeout.map_or("none".to_owned(), |limit| precise_duration(limit.as_secs_f64()));
+    let ahead = match config.prefetch {
+        Prefetch::Auto => "as many as end within 60 ms".to_owned(),
+        Prefetch::Fixed(0) => "none".to_owned(),
+        Prefetch::Fixed(fixed) => fixed.to_string(),
+    };
+    let file = loaded.file.map_or("none: the defaults hold".to_owned(), |path| path.display().to_string());
+    let rows = [
+        ("configuration", file),
+        ("worker", name.to_string()),
+        (
+            "memory",
+            format!(
+                "{} in all, {} free; tasks start above {}, go back below {}",
+                capacity.mem, sample.mem_available, config.min_dram_accept, config.min_dram_trigger
+            ),
+        ),
+        ("cores", format!("{} in all", capacity.cores)),
+        ("slots", config.max_tasks.to_string()),
+        ("claimed ahead", ahead),
+        (
+            "time limit",
+            format!(
+                "{limit} where the task sets none; grace {} before SIGKILL",
+                precise_duration(config.kill_grace.as_secs_f64())
+            ),
+        ),
+        ("containment", CONTAINMENT.to_owned()),
+        ("results", config.result_dir.display().to_string()),
+        ("state", config.state_dir.display().to_string()),
+        (
+            "Redis",
+            format!(
+                "{}, version {}, {} in use",
+                client.at(),
+                overview.redis.version,
+                bytes(overview.redis.used_memory)
+            ),
+        ),
+        (
+            "queue",
+            format!(
+                "{} todo, {} in progress, {} finished, {} failed; fields {order}",
+                overview.counts.todo, overview.counts.in_progress, overview.counts.finished, overview.counts.failed
+            ),
+        ),
+    ];
+    let mut out = Out::new();
+    for (what, value) in rows {
+        out.line(&format!("{what:<14} {}", safe(&value)))?;
+    }
+    for warning in loaded.warnings.iter().chain(&node).chain(&warnings(&overview.redis)) {
+        out.line(&format!("{:<14} {}", "warning", safe(warning)))?;
+    }
+    out.line("this node is ready")?;
+    out.finish()?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,10 @@
+//! `distcomp-worker`: the daemon of a node, its `--check`, and one machine with nothing set up (`--local`).
+
+mod args;
+mod check;
+mod local;
+mod prepare;
+mod run;
+
+pub use args::WorkerArgs;
+pub use run::main;

@@ -1,0 +1,107 @@
+//! What `distcomp-worker` does, in order.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use secrecy::SecretString;
+
+use super::args::WorkerArgs;
+use super::prepare::{Plan, open_state, prepare};
+use super::{check, local};
+use crate::cli::common::complain;
+use crate::cli::exit::{CliError, Exit};
+use crate::config::{Loaded, Overrides, Role, Source, Watcher};
+use crate::{host, process, telemetry, worker};
+
+/// The name of the program, for messages.
+pub(super) const PROGRAM: &str = "distcomp-worker";
+
+/// The whole command. As a keeper, which is how it starts itself again for its tasks, it does nothing else.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(code) = process::keeper_main_if_asked() {
+        return code;
+    }
+    let args = match WorkerArgs::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    telemetry::init(args.log_format, if args.local || args.check { "warn" } else { "info" });
+    // Two threads: the dispatcher and what it waits for. More would only cost memory on a large node.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(PROGRAM, &format!("failed to start: {error}"));
+            return Exit::Usage.into();
+        }
+    };
+    let ended = runtime.block_on(async {
+        if args.local {
+            local::run(&args).await
+        } else if args.check {
+            check::run(&args).await
+        } else {
+            daemon(&args).await
+        }
+    });
+    runtime.shutdown_background();
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            complain(PROGRAM, &error.to_string());
+            error.exit().into()
+        }
+    }
+}
+
+/// The configuration as the flags and the environment have it; its warnings are passed on.
+pub(super) fn load(args: &WorkerArgs, private_server: Option<&std::path::Path>) -> Result<(Watcher, Loaded), CliError> {
+    let named = args.common.config.clone().filter(|path| !path.as_os_str().is_empty());
+    let source = named.map_or(Source::Default, Source::Named);
+    let url = args.common.redis_url.clone().filter(|url| !url.is_empty());
+    let mut overrides = Overrides::of_process(url.map(SecretString::from));
+    overrides.private_server = private_server.map(Into::into);
+    Watcher::start(source, overrides, Role::Worker).map_err(CliError::Config)
+}
+
+async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
+    let (watcher, loaded) = load(args, None)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = loaded.config;
+    let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    let state = open_state(&config, &name, None)?;
+    let plan = Plan {
+        config,
+        watcher,
+        worker: name,
+        is_burst: args.burst,
+        hangup_ends: std::io::stderr().is_terminal(),
+        waits_for_redis: !args.burst,
+    };
+    let mut setup = prepare(plan, &state).await?;
+    let (capacity, warnings) = super::prepare::node_capacity(&setup.config, &mut setup.probe);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        worker = %setup.identity.worker,
+        redis = setup.client.at(),
+        slots = setup.config.max_tasks,
+        memory = %capacity.mem,
+        cores = %capacity.cores,
+        containment = super::prepare::CONTAINMENT,
+        version = env!("CARGO_PKG_VERSION"),
+        "started"
+    );
+    worker::run(setup).await?;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
