@@ -99,16 +99,10 @@ fn into_keeper(command: SlotCommand) -> KeeperCommand {
 fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
     match event {
         KeeperEvent::Started { seq, .. } => Some(Event::Started { key: seq, keeper }),
-        KeeperEvent::SpawnFailed { seq, error } => {
-            let is_ours = is_shortage(&error);
-            Some(Event::SpawnFailed { key: seq, error, is_ours })
+        KeeperEvent::SpawnFailed { seq, error, is_transient } => {
+            Some(Event::SpawnFailed { key: seq, error, is_ours: is_transient })
         }
         KeeperEvent::Ended(ended) => Some(Event::Ended { key: ended.seq, ended }),
         KeeperEvent::Withdrawn { .. } => None,
     }
-}
-
-/// Whether a spawn failed because the node is short of something, not because of the task: EAGAIN, ENOMEM, ENFILE, EMFILE.
-fn is_shortage(error: &str) -> bool {
-    [11, 12, 23, 24].iter().any(|errno| error.contains(&format!("os error {errno})")))
 }
