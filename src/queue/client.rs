@@ -96,14 +96,19 @@ impl Client {
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.response_timeout))
             .set_pipeline_buffer_size(256);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        // A hung server still accepts connections: only an answer shows that it is there.
+        let connecting = async {
+            let mut inner = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            let _: redis::Value = redis::cmd("PING").query_async(&mut inner).await?;
+            Ok(inner)
+        };
         let inner = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| QueueError::Unavailable {
                 at: self.at.to_string(),
                 message: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
             })?
-            .map_err(|error| self.sort(&error))?;
+            .map_err(|error: redis::RedisError| self.sort(&error))?;
         Ok(Connection { inner, keys: Arc::clone(&self.keys), at: Arc::clone(&self.at), timeout: self.response_timeout })
     }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::auditor::Auditor;
 use super::dispatcher::{Dispatcher, Identity};
-use super::events::{Action, Event, TaskKey};
+use super::events::{Action, Event, Sample, TaskKey};
 use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
@@ -16,7 +16,7 @@ use super::poller::Poller;
 use super::reclaimer::Reclaimer;
 use super::reloader::Reloader;
 use super::reporter::Reporter;
-use super::sampler::Sampler;
+use super::sampler::{Sampler, sample};
 use super::signals;
 use super::slots::Slots;
 use super::spool::Spool;
@@ -79,7 +79,10 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let worker = setup.identity.worker.clone();
 
     let mut loops = JoinSet::new();
-    loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe: setup.probe }.run());
+    // The first heartbeat and the first claim already know the node.
+    let mut probe = setup.probe;
+    let first = Sample { node: sample(&mut probe), ..Sample::default() };
+    loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe }.run());
     loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone() }.run());
     loops.spawn(TimeoutMonitor { watches: watched, events: events.clone(), config: config.subscribe() }.run());
     loops.spawn(
@@ -121,6 +124,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let slots = Slots::new(setup.zygote.clone(), events, keepers, worker);
     let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watches, beat };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
+    hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
     let ended = loop {
         let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         let event = tokio::select! {

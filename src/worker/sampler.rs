@@ -33,18 +33,23 @@ impl Sampler {
     pub async fn run(mut self) {
         loop {
             let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let node = self.probe.sample();
-            let node = NodeSample {
-                mem_total: node.mem_total,
-                mem_free: node.mem_available,
-                cores_total: node.cores_total,
-                cores_used: node.cores_used,
-            };
+            let node = sample(&mut self.probe);
             let touched = if keepers.is_empty() { Default::default() } else { rss_by_root(&keepers) };
             if self.events.send(Event::Sampled(Sample { node, touched })).await.is_err() {
                 return;
             }
             tokio::time::sleep(if keepers.is_empty() { IDLE } else { BUSY }).await;
         }
+    }
+}
+
+/// One look at the node.
+pub fn sample(probe: &mut Probe) -> NodeSample {
+    let node = probe.sample();
+    NodeSample {
+        mem_total: node.mem_total,
+        mem_free: node.mem_available,
+        cores_total: node.cores_total,
+        cores_used: node.cores_used,
     }
 }
