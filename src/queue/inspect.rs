@@ -1,4 +1,4 @@
-//! Reading the queue. [`overview`] costs the same at any depth; [`task`] reads one task.
+//! Reading the queue. [`overview`] costs the same at any depth; [`tasks`] reads some tasks.
 
 use std::collections::HashMap;
 

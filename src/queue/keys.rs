@@ -8,7 +8,7 @@ pub const CLOSE: &str = "WORKER_COMMAND_CLOSE";
 /// The version of the layout under `distcomp:` that this build writes, kept in [`Key::Format`].
 pub const FORMAT: u32 = 1;
 
-/// A key of the queue. The order of [`Key::lua`] names is free; each script declares the ones it uses.
+/// A key of the queue. Each script declares the ones it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// `todo_tasks`: line → `""`.

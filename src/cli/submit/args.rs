@@ -8,7 +8,7 @@ use crate::cli::common::CommonArgs;
 
 /// Add the tasks of task files to the queue.
 ///
-/// One task is one line, TYPE:MEM:CPU:PRIO[:TIMEOUT]:CMD; empty lines and lines that begin with # are skipped. The same line submitted twice is
+/// One task is one line, `TYPE:MEM:CPU:PRIO[:TIMEOUT]:CMD`; empty lines and lines that begin with # are skipped. The same line submitted twice is
 /// one task. Every line is checked before the first one goes in, and submitting again is safe.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "distcomp-submit", version, max_term_width = 100, after_help = EXAMPLES)]

@@ -1,6 +1,6 @@
 //! `distcomp-submit`: adds task files to the queue.
 //!
-//! Everything is checked ([`check`]) before the first line goes in ([`send`]); [`wait`] follows them to their end.
+//! Everything is checked (`check`) before the first line goes in (`send`); `wait` follows them to their end.
 
 mod args;
 mod bashisms;
