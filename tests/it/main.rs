@@ -8,6 +8,7 @@ mod containment;
 mod ctl;
 mod errors;
 mod examples;
+mod faults;
 mod foreign;
 mod harness;
 mod keeper_output;

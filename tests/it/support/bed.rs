@@ -133,9 +133,14 @@ impl Bed {
     }
 
     pub(crate) fn worker_with(&self, name: &str, changes: Value, args: &[&str]) -> Worker {
+        self.worker_through(&[], name, changes, args)
+    }
+
+    /// As executed by another command, such as `prlimit`.
+    pub(crate) fn worker_through(&self, through: &[&str], name: &str, changes: Value, args: &[&str]) -> Worker {
         let mut conf = self.conf.clone();
         conf.extend(changes.as_object().expect("an object").clone());
-        Worker::spawn(self.path(), name, conf, args, &[])
+        Worker::spawn(self.path(), name, conf, args, through)
     }
 
     /// A worker that runs until nothing is left, and must end well.
