@@ -2,23 +2,31 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::process::{Keeper, KeeperSettings, ProcessError, Zygote};
+use crate::process::{Keeper, KeeperSettings, Leaf, ProcessError, Zygote};
 
 /// See the module. Clones are the same one.
 #[derive(Clone)]
 pub struct Nursery {
     zygote: Arc<Mutex<Zygote>>,
     settings: Arc<KeeperSettings>,
+    leaf: Option<Arc<Leaf>>,
 }
 
 impl Nursery {
-    /// Starts the first zygote.
+    /// Starts the first zygote, in the leaf where there is one that takes it.
     ///
     /// # Errors
     /// [`ProcessError::Start`].
-    pub fn start(settings: KeeperSettings) -> Result<Self, ProcessError> {
+    pub fn start(settings: KeeperSettings, leaf: Option<Leaf>) -> Result<Self, ProcessError> {
         let zygote = Zygote::start(&settings)?;
-        Ok(Self { zygote: Arc::new(Mutex::new(zygote)), settings: Arc::new(settings) })
+        let leaf = leaf.filter(|leaf| leaf.admit(zygote.pid()).is_ok()).map(Arc::new);
+        Ok(Self { zygote: Arc::new(Mutex::new(zygote)), settings: Arc::new(settings), leaf })
+    }
+
+    /// The layers of containment that are on, for people.
+    #[must_use]
+    pub fn containment(&self) -> &'static str {
+        containment(self.leaf.is_some())
     }
 
     /// The present zygote.
@@ -44,6 +52,11 @@ impl Nursery {
         let mut zygote = self.zygote.lock().unwrap_or_else(PoisonError::into_inner);
         if zygote.pid() == dead {
             *zygote = Zygote::start(&self.settings)?;
+            if let Some(leaf) = &self.leaf
+                && let Err(error) = leaf.admit(zygote.pid())
+            {
+                tracing::warn!(error = %error, "failed to move it to the cgroup; keepers alone contain what it starts");
+            }
             tracing::error!(dead, "the process that makes keepers was killed; started another");
         }
         Ok(zygote.clone())
@@ -53,4 +66,10 @@ impl Nursery {
     pub async fn shutdown(self) {
         self.zygote().shutdown().await;
     }
+}
+
+/// Names the layers of containment.
+#[must_use]
+pub fn containment(has_leaf: bool) -> &'static str {
+    if has_leaf { "cgroup and keepers" } else { "keepers" }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::spool::Spool;
 use crate::config::Config;
 use crate::model::{FieldOrder, TaskId, WorkerName};
-use crate::process;
+use crate::process::{self, Leaf};
 use crate::queue::reclaim::{self, Owner};
 use crate::queue::session::Registration;
 use crate::queue::{Connection, QueueError, Session};
@@ -49,6 +49,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct State {
     dir: PathBuf,
+    /// Tells this worker from all others: a hash of server, database, prefix, place and name.
+    pub identity: String,
     /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
     pub marker: String,
     /// Held while the worker lives.
@@ -80,7 +82,7 @@ impl State {
             }
             Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
         }
-        Ok(Self { marker: format!("{MARKER}={identity}:"), dir, _lock: lock })
+        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, _lock: lock })
     }
 
     /// The spool in it; `None`, with a loud message, where it cannot be used.
@@ -91,6 +93,19 @@ impl State {
             .ok()
     }
 
+    /// Makes the leaf of this instance and writes down where it is, since the next one may be started in another cgroup. `None` where there is no
+    /// cgroup v2 for us. What the record said before is answered besides.
+    #[must_use]
+    pub fn leaf(&self, instance: &str) -> (Option<Leaf>, Option<PathBuf>) {
+        let record = self.dir.join("cgroup");
+        let before = fs::read_to_string(&record).ok().filter(|path| !path.is_empty()).map(PathBuf::from);
+        let leaf = Leaf::create(&self.identity, instance)
+            .inspect_err(|error| tracing::debug!(error = %error, "no cgroup v2 for us"))
+            .ok()
+            .filter(|leaf| fs::write(&record, leaf.dir().display().to_string()).is_ok());
+        (leaf, before)
+    }
+
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -99,10 +114,15 @@ impl State {
 }
 
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
-pub fn sweep(state: &State, zygote: u32) {
-    let killed = process::sweep_marked(&state.marker, |pid| u32::try_from(pid) == Ok(zygote));
+pub fn sweep(state: &State, instance: &str, old_leaf: Option<&Path>, zygote: u32) {
+    let in_leaves = process::sweep_leaves(&state.identity, instance, old_leaf);
+    let killed = in_leaves + process::sweep_marked(&state.marker, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {
-        tracing::warn!(killed, "killed processes that an earlier worker of this name left behind");
+        tracing::warn!(
+            killed,
+            in_cgroup = in_leaves,
+            "killed processes that an earlier worker of this name left behind"
+        );
     }
 }
 

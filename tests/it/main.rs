@@ -20,6 +20,7 @@ mod order;
 mod python_interop;
 mod retry;
 mod running;
+mod soak;
 mod status;
 mod submit;
 mod task_lines;

@@ -8,20 +8,17 @@ use crate::cli::exit::CliError;
 use crate::config::{Config, NodeCapacity, SECRET_VARIABLES, Watcher, node_warnings};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
-use crate::process::{self, KeeperSettings, OpenFiles};
+use crate::process::{self, KeeperSettings, Leaf, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect};
 use crate::view::overview::warnings;
-use crate::worker::startup::{self, StartError, State};
 use crate::worker::spool::Spool;
+use crate::worker::startup::{self, StartError, State};
 use crate::worker::{Identity, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// The layers of containment that are on, for people.
-pub(super) const CONTAINMENT: &str = "keeper";
 
 /// What makes this run of a worker what it is.
 pub(super) struct Plan {
@@ -49,13 +46,14 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis } = plan;
     let instance = random_instance();
     let files = process::raise_open_files();
-    let nursery = start_nursery(state, &instance, files)?;
+    let (leaf, old_leaf) = state.leaf(&instance);
+    let nursery = start_nursery(state, &instance, files, leaf)?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
-    let registration = registration(&instance);
+    let registration = registration(&instance, nursery.containment());
     let mut said = String::new();
     loop {
-        match enter(&client, &config, &worker, &registration, state, &nursery).await {
+        match enter(&client, &config, &worker, &registration, state, &nursery, old_leaf.as_deref()).await {
             Ok(Entered { session, run_id, order, spool }) => {
                 if let Ok(overview) = inspect::overview(session.connection()).await {
                     for warning in warnings(&overview.redis) {
@@ -109,13 +107,14 @@ async fn enter(
     registration: &Registration,
     state: &State,
     nursery: &Nursery,
+    old_leaf: Option<&Path>,
 ) -> Result<Entered, CliError> {
     let conn = client.connect().await?;
     let order = guard::admit(&conn, config.field_order, Access::Write).await?;
     conn.load_scripts().await?;
     let run_id = conn.run_id().await?;
     let session = startup::take_name(&conn, worker, registration, config).await.map_err(start_error)?;
-    startup::sweep(state, nursery.zygote().pid());
+    startup::sweep(state, &registration.instance, old_leaf, nursery.zygote().pid());
     let mut spool = state.spool();
     startup::recover(&session, spool.as_mut(), config, order).await?;
     Ok(Entered { session, run_id, order, spool })
@@ -128,7 +127,12 @@ pub(super) fn node_capacity(config: &Config, probe: &mut Probe) -> (NodeCapacity
     (capacity, warnings)
 }
 
-fn start_nursery(state: &State, instance: &str, files: Option<OpenFiles>) -> Result<Nursery, CliError> {
+fn start_nursery(
+    state: &State,
+    instance: &str,
+    files: Option<OpenFiles>,
+    leaf: Option<Leaf>,
+) -> Result<Nursery, CliError> {
     let (name, value) = state.marker.split_once('=').unwrap_or((startup::MARKER, ""));
     let settings = KeeperSettings {
         exe: "/proc/self/exe".into(),
@@ -136,10 +140,11 @@ fn start_nursery(state: &State, instance: &str, files: Option<OpenFiles>) -> Res
         env_add: vec![(name.into(), format!("{value}{instance}").into())],
         nofile_soft: files.map(|files| files.soft_before),
     };
-    Nursery::start(settings).map_err(|error| CliError::io("start the process keeper", std::io::Error::other(error)))
+    Nursery::start(settings, leaf)
+        .map_err(|error| CliError::io("start the process keeper", std::io::Error::other(error)))
 }
 
-fn registration(instance: &str) -> Registration {
+fn registration(instance: &str, containment: &str) -> Registration {
     let pid = std::process::id();
     let me = i32::try_from(pid).ok().and_then(process::identity);
     Registration {
@@ -150,7 +155,7 @@ fn registration(instance: &str) -> Registration {
         start_ticks: me.map_or(0, |me| me.start_ticks),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        containment: CONTAINMENT.to_owned(),
+        containment: containment.to_owned(),
     }
 }
 

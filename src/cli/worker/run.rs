@@ -98,7 +98,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         slots = setup.config.max_tasks.min(setup.identity.most_slots),
         memory = %capacity.mem,
         cores = %capacity.cores,
-        containment = super::prepare::CONTAINMENT,
+        containment = setup.nursery.containment(),
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );

@@ -188,6 +188,13 @@ impl Bed {
         ::redis::cmd("KEYS").arg("*").query(&mut self.redis.con()).expect("KEYS")
     }
 
+    /// `count`, where the server lets us.
+    pub(crate) fn try_count(&self, key: &str) -> Option<usize> {
+        let mut con = self.redis.try_con()?;
+        con.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        ::redis::cmd("HLEN").arg(key).query(&mut con).ok()
+    }
+
     /// todo, in progress, finished, failed.
     pub(crate) fn counts(&self) -> [usize; 4] {
         ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks"].map(|key| self.count(key))

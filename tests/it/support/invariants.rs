@@ -100,6 +100,7 @@ impl Report {
 /// Takes pictures in a thread until it is asked for its report.
 pub(crate) struct Checker {
     is_over: Arc<AtomicBool>,
+    is_paused: Arc<AtomicBool>,
     submitted: Arc<Mutex<BTreeSet<Bytes>>>,
     report: Arc<Mutex<Report>>,
     thread: Option<JoinHandle<()>>,
@@ -111,21 +112,38 @@ impl Checker {
         let submitted: BTreeSet<Bytes> = lines.into_iter().map(|line| line.as_ref().as_bytes().to_vec()).collect();
         let (is_over, report) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::default()));
         let submitted = Arc::new(Mutex::new(submitted));
+        let is_paused = Arc::new(AtomicBool::new(false));
+        let paused = Arc::clone(&is_paused);
         let (over, kept, known) = (Arc::clone(&is_over), Arc::clone(&report), Arc::clone(&submitted));
         let thread = thread::spawn(move || {
             let mut con = None;
             while !over.load(Ordering::Relaxed) {
-                look(&url, &mut con, &known, &kept);
+                if !paused.load(Ordering::Relaxed) {
+                    look(&url, &mut con, &known, &kept);
+                }
                 thread::sleep(PERIOD);
             }
         });
-        Self { is_over, submitted, report, thread: Some(thread) }
+        Self { is_over, is_paused, submitted, report, thread: Some(thread) }
     }
 
     /// More lines, acknowledged by now.
     pub(crate) fn expect<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
         let mut submitted = self.submitted.lock().expect("no panic in here");
         submitted.extend(lines.into_iter().map(|line| line.as_ref().as_bytes().to_vec()));
+    }
+
+    /// Looks away while data is lost on purpose.
+    pub(crate) fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+        // A picture may be on its way.
+        thread::sleep(PERIOD * 2);
+    }
+
+    /// Looks again; what results were before is forgotten, since a lost one may be made anew by another.
+    pub(crate) fn resume(&self) {
+        self.report.lock().expect("no panic in here").finished.clear();
+        self.is_paused.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn report(&self) -> Report {

@@ -100,7 +100,7 @@ impl Redis {
         format!("redis+unix://{}{pass}", self.socket().display())
     }
 
-    fn try_con(&self) -> Option<::redis::Connection> {
+    pub(crate) fn try_con(&self) -> Option<::redis::Connection> {
         ::redis::Client::open(self.url()).ok()?.get_connection().ok()
     }
 
