@@ -72,13 +72,26 @@ pub fn sweep_leaves(worker: &str, spared: &str, recorded: Option<&Path>) -> usiz
         let Some(parent) = parent.filter(|parent| !parents[..at].contains(&Some(*parent))) else { continue };
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let is_old = name.to_str().and_then(|name| name.strip_prefix(&ours)).is_some_and(|rest| rest != spared);
-            if is_old && entry.path().join("cgroup.kill").exists() {
-                killed += kill(&entry.path());
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            match name.strip_prefix(&ours) {
+                Some(instance) if instance == spared => {}
+                Some(_) if entry.path().join("cgroup.kill").exists() => killed += kill(&entry.path()),
+                Some(_) => {}
+                None if is_old(&entry.path()) => {
+                    // Of a worker that never came back; a living one's is not empty and stays.
+                    let _ = fs::remove_dir(entry.path());
+                }
+                None => {}
             }
         }
     }
     killed
+}
+
+/// Whether it is empty for another reason than that its zygote has yet to come.
+fn is_old(dir: &Path) -> bool {
+    let made = fs::metadata(dir).and_then(|meta| meta.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(60)))
 }
 
 fn kill(dir: &Path) -> usize {

@@ -22,7 +22,7 @@ fn a_silent_cut_is_noticed_within_ten_seconds_and_healed() {
     bed.add(&lines);
     let checker = watch(&bed, &lines);
     let (proxy, worker) = behind(&bed, "w");
-    wait_there("sleep 1; echo", 2);
+    wait_there(&out, 2);
     let start = Instant::now();
     proxy.set(Mode::Silent);
     wait_until("the cut to be noticed", Duration::from_secs(10), || {
@@ -64,7 +64,7 @@ fn a_cut_longer_than_the_lease_gives_the_tasks_to_others_and_refuses_the_late_re
     let lines = counted(&out, 0..2, "sleep 3;");
     bed.add(&lines);
     let (proxy, first) = behind(&bed, "first");
-    wait_there("sleep 3; echo", 2);
+    wait_there(&out, 2);
     let _second = bed.worker("second");
     bed.wait_alive("second");
     let checker = watch(&bed, &lines);

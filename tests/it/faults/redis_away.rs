@@ -36,7 +36,7 @@ fn nobody_is_declared_dead_for_a_redis_that_was_killed_or_hung_longer_than_the_l
     let lines = counted(&out, 0..4, "sleep 9;");
     bed.add(&lines);
     let workers = [bed.worker("a"), bed.worker("b")];
-    wait_there("sleep 9; echo", 4);
+    wait_there(&out, 4);
     let checker = watch(&bed, &lines);
     bed.redis.kill9();
     thread::sleep(Duration::from_secs(3));
@@ -61,7 +61,7 @@ fn a_redis_that_hangs_for_eight_seconds_costs_no_result_and_no_busy_loop() {
     let lines = counted(&out, 0..12, "sleep 2;");
     bed.add(&lines);
     let worker = bed.worker("w");
-    wait_there("sleep 2; echo", 4);
+    wait_there(&out, 4);
     let ticks = || -> u64 {
         let stat = read(format!("/proc/{}/stat", worker.pid()));
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -91,7 +91,7 @@ fn after_a_loss_of_data_what_runs_is_owned_again_and_recent_results_are_sent_aga
     let kept = bed.redis.log_length();
     let worker = bed.worker("w");
     wait_until("the quick ones to be done", SOON, || holds_for(bed.count("finished_tasks") == 6, "not yet"));
-    wait_there("sleep 6; echo", 2);
+    wait_there(&out, 2);
     bed.redis.kill9();
     bed.redis.cut_tail(bed.redis.log_length() - kept);
     bed.redis.start_again();
@@ -100,7 +100,7 @@ fn after_a_loss_of_data_what_runs_is_owned_again_and_recent_results_are_sent_aga
         holds_for(bed.count("finished_tasks") == 6, format!("{:?}", bed.counts()))
     });
     assert_eq!(bed.counts(), [0, 2, 6, 0], "{}", worker.log());
-    assert_eq!(with_argv("sleep 6; echo").len(), 2, "the same two run on");
+    assert_eq!(with_argv(&out).len(), 2, "the same two run on");
     bed.wait_counts(SOON, [0, 0, 8, 0]);
     assert!(run_times(&out).values().all(|times| *times == 1), "{}", read(&out));
 }
@@ -112,7 +112,7 @@ fn an_empty_server_in_place_of_the_old_one_gets_back_what_the_worker_knows() {
     let lines = counted(&out, 0..2, "sleep 3;");
     bed.add(&lines);
     let _worker = bed.worker("w");
-    wait_there("sleep 3; echo", 2);
+    wait_there(&out, 2);
     bed.redis.kill9();
     bed.redis.cut_tail(u64::MAX);
     bed.redis.start_again();

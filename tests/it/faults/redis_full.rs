@@ -20,7 +20,7 @@ fn refuses_writes(begin: impl Fn(&Bed), end: impl Fn(&Bed)) {
     bed.add(&lines);
     let checker = watch(&bed, &lines);
     let mut workers = [bed.worker("a"), bed.worker("b")];
-    wait_there("sleep 1; echo", 4);
+    wait_there(&out, 4);
     begin(&bed);
     thread::sleep(Duration::from_secs(3));
     for worker in &mut workers {

@@ -19,7 +19,7 @@ fn frozen_past_its_lease_a_worker_is_refused_and_the_second_result_stands() {
     bed.add([&short, &long]);
     let mut first = bed.worker("first");
     wait_there(&mark, 1);
-    wait_there("sleep 1; echo", 1);
+    wait_there(&out, 1);
     first.signal(Signal::SIGSTOP);
     bed.file("gate", "");
     let _second = bed.worker("second");
@@ -49,7 +49,7 @@ fn frozen_for_less_than_its_lease_a_worker_loses_nothing() {
     let line = format!("shell:0:0:9:sleep 1; echo ran >> {out}");
     bed.add([&line]);
     let first = bed.worker("first");
-    wait_there("sleep 1; echo ran", 1);
+    wait_there(&out, 1);
     let _second = bed.worker("second");
     bed.wait_alive("second");
     first.signal(Signal::SIGSTOP);
@@ -67,7 +67,7 @@ fn frozen_and_unmissed_a_worker_goes_on_where_it_was() {
     let line = format!("shell:0:0:9:sleep 1; echo ran >> {out}");
     bed.add([&line]);
     let mut worker = bed.worker("w");
-    wait_there("sleep 1; echo ran", 1);
+    wait_there(&out, 1);
     worker.signal(Signal::SIGSTOP);
     thread::sleep(Duration::from_secs(3));
     worker.signal(Signal::SIGCONT);

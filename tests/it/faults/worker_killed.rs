@@ -129,7 +129,7 @@ fn a_result_that_was_not_reported_is_reported_by_the_restart() {
     let lines = counted(&out, 0..3, "sleep 0.7;");
     bed.add(&lines);
     let mut worker = bed.worker("w");
-    wait_there("sleep 0.7", 3);
+    wait_there(&out, 3);
     bed.redis.kill9();
     wait_until("the tasks to end", SOON, || holds_for(read(&out).lines().count() == 3, read(&out)));
     let spool = || -> usize {

@@ -36,7 +36,7 @@ fn sigterm_with_redis_away_ends_the_worker_and_its_restart_reports() {
     bed.add(&lines);
     let mut worker = bed.worker("w");
     wait_until("both to run", SOON, || holds_for(bed.count("in_progress_tasks") == 2, "not yet"));
-    wait_until("both to have started", SOON, || holds_for(crate::support::with_argv("sleep 1;").len() == 2, "not yet"));
+    wait_until("both to have started", SOON, || holds_for(crate::support::with_argv(&out).len() == 2, "not yet"));
     bed.redis.kill9();
     worker.sigterm();
     assert_eq!(worker.wait_exit(Duration::from_secs(30)), 0, "{}", worker.log());
