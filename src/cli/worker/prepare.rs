@@ -46,6 +46,7 @@ pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Pa
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
     let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis } = plan;
+    refuse_unsigned(&config)?;
     let instance = random_instance();
     let zygote = start_zygote(state, &instance)?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
@@ -64,6 +65,16 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let run_id = conn.run_id().await?;
     let identity = Identity { worker, host: registration.host.clone(), instance, order, is_burst };
     Ok(Setup { client, session, run_id, registration, identity, config, watcher, spool, zygote, probe, hangup_ends })
+}
+
+/// This release cannot check signatures: better no task than an unsigned one where signatures are required.
+pub(super) fn refuse_unsigned(config: &Config) -> Result<(), CliError> {
+    if config.require_signed_tasks {
+        return Err(CliError::Usage(
+            "require_signed_tasks is set, and this release cannot check signatures: no task is run".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Warns of settings that keep this node from ever taking a task.

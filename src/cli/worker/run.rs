@@ -30,7 +30,16 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    telemetry::init(args.log_format, if args.local || args.check { "warn" } else { "info" });
+    telemetry::init(
+        args.log_format,
+        if args.local {
+            "error"
+        } else if args.check {
+            "warn"
+        } else {
+            "info"
+        },
+    );
     // Two threads: the dispatcher and what it waits for. More would only cost memory on a large node.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
