@@ -40,9 +40,8 @@ pub fn main() -> ExitCode {
             "info"
         },
     );
-    // Two threads: the dispatcher and what it waits for. More would only cost memory on a large node.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
+    // One thread: the loops hand small things to each other, and waking another thread for each would cost more than the work.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(4).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
