@@ -36,7 +36,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ATTACH = "attach.lua" [Owner, Workers, Capacity, Drain];
+    ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain];
     BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused];
     DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain];
     CLAIM = "claim.lua" [

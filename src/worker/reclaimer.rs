@@ -1,13 +1,14 @@
 //! Takes over the tasks of dead workers. One worker of the fleet looks at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::link::{Link, random};
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
+use crate::policy::witness::{Look, Witness};
 use crate::queue::reclaim::{self, Authority};
 use crate::queue::{Connection, QueueError};
 
@@ -24,12 +25,18 @@ pub struct Reclaimer {
 impl Reclaimer {
     /// For ever; it is dropped at shutdown.
     pub async fn run(self) {
+        let mut witness = Witness::default();
         loop {
             let period =
                 (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
             tokio::time::sleep(period.mul_f64(0.75 + random() / 2.0)).await;
-            let Some(session) = self.link.present() else { continue };
-            if let Err(error) = self.look(session.connection(), session.worker(), session.instance(), period).await {
+            let Some(session) = self.link.present() else {
+                witness.miss();
+                continue;
+            };
+            let looked = self.look(&mut witness, session.connection(), session.worker(), session.instance(), period);
+            if let Err(error) = looked.await {
+                witness.miss();
                 self.link.report(&session, &error);
                 tracing::debug!(error = %error, "failed to look for dead workers");
             }
@@ -38,15 +45,19 @@ impl Reclaimer {
 
     async fn look(
         &self,
+        witness: &mut Witness,
         conn: &Connection,
         me: &WorkerName,
         instance: &str,
         period: Duration,
     ) -> Result<(), QueueError> {
-        if !reclaim::lock(conn, instance, period * 2).await? {
+        let dead_after = self.config.borrow().dead_after;
+        let (server, own_beat) = reclaim::own_beat(conn, me).await?;
+        if !witness.look(Instant::now(), Look { server, own_beat }, dead_after)
+            || !reclaim::lock(conn, instance, period * 2).await?
+        {
             return Ok(());
         }
-        let dead_after = self.config.borrow().dead_after;
         for worker in reclaim::silent_workers(conn, dead_after).await? {
             if worker != *me {
                 self.take_over(conn, &worker, dead_after).await?;

@@ -1,11 +1,21 @@
 //! One slot: hands tasks to its keeper and passes on what the keeper says.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::events::{Event, TaskKey};
-use crate::process::{Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec, Zygote};
+use super::nursery::Nursery;
+use super::sampler::Keepers;
+use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec};
+
+/// A keeper that was told to end its task has this long beyond the grace: it needs five seconds at most, unless its task has stopped it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a keeper that was killed may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
 
 /// What a slot is asked to do.
 #[derive(Debug)]
@@ -21,31 +31,54 @@ pub enum SlotCommand {
 /// The loop of one slot.
 pub struct Runner {
     /// Makes the keeper.
-    pub zygote: Zygote,
+    pub nursery: Nursery,
     /// What to do.
     pub commands: mpsc::UnboundedReceiver<SlotCommand>,
     /// The dispatcher.
     pub events: mpsc::Sender<Event>,
-    /// Told the keeper's process id once there is one.
-    pub born: Box<dyn FnOnce(u32) + Send>,
+    /// Where keepers are listed while they live.
+    pub keepers: Keepers,
 }
 
 impl Runner {
     /// Until the slots let go of it, or its keeper dies.
     pub async fn run(mut self) {
-        let mut keeper = match self.zygote.keeper().await {
+        let keeper = match self.nursery.keeper().await {
             Ok(keeper) => keeper,
             Err(error) => return self.refuse(&error).await,
         };
-        (self.born)(keeper.pid());
+        let pid = keeper.pid();
+        self.listed(|keepers| keepers.push(pid));
+        let lost = self.serve(keeper).await;
+        self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
+        let Some((keeper, mut lost)) = lost else { return };
+        self.bury(keeper).await;
+        // Whoever thought this slot idle until now is told too.
+        self.commands.close();
+        while let Some(command) = self.commands.recv().await {
+            if let SlotCommand::Start(key, _) = command {
+                lost.push(key);
+            }
+        }
+        for key in lost {
+            let _ = self.events.send(Event::KeeperLost { key }).await;
+        }
+    }
+
+    /// Runs tasks. Answers the keeper once it is dead or deaf, with the task it had; nothing when there is nobody left to run for.
+    async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Vec<TaskKey>)> {
         let pid = keeper.pid();
         let mut running: Option<TaskKey> = None;
+        let mut patience: Option<Instant> = None;
         loop {
+            let deaf = patience.unwrap_or_else(|| Instant::now() + PATIENCE);
             tokio::select! {
                 command = self.commands.recv() => {
-                    let Some(command) = command else { return };
-                    if let SlotCommand::Start(key, _) = command {
-                        running = Some(key);
+                    let command = command?;
+                    match &command {
+                        SlotCommand::Start(key, _) => running = Some(*key),
+                        SlotCommand::Terminate(_, grace) => shorten(&mut patience, *grace),
+                        SlotCommand::Kill(_) => shorten(&mut patience, Duration::ZERO),
                     }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
@@ -54,36 +87,55 @@ impl Runner {
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
                     if let KeeperEvent::Ended(_) | KeeperEvent::SpawnFailed { .. } = event {
-                        running = None;
+                        (running, patience) = (None, None);
                     }
                     if let Some(event) = from_keeper(event, pid)
                         && self.events.send(event).await.is_err()
                     {
-                        return;
+                        return None;
                     }
+                }
+                () = tokio::time::sleep_until(deaf), if patience.is_some() && running.is_some() => {
+                    tracing::error!(keeper = pid, "a keeper does not answer; killing it");
+                    break;
                 }
             }
         }
-        // The zygote kills what the keeper has left before it lets us know.
-        let _ = discard(&self.zygote, keeper).await;
-        if let Some(key) = running {
-            let _ = self.events.send(Event::KeeperLost { key }).await;
+        Some((keeper, running.into_iter().collect()))
+    }
+
+    /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
+    async fn bury(&self, keeper: Keeper) {
+        let identity = i32::try_from(keeper.pid()).ok().and_then(process::identity);
+        let zygote = self.nursery.zygote();
+        let _ = zygote.discard(keeper).await;
+        let end = Instant::now() + GONE;
+        while identity.is_some_and(|who| process::is_alive(who.pid, who.start_ticks)) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        // The zygote looks after its dead before it listens: once it has answered, it has done so.
+        drop(zygote.keeper().await);
     }
 
     /// There is no keeper: whatever was to start here has failed for want of one.
     async fn refuse(mut self, error: &ProcessError) {
-        while let Ok(command) = self.commands.try_recv() {
+        self.commands.close();
+        while let Some(command) = self.commands.recv().await {
             if let SlotCommand::Start(key, _) = command {
                 let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
                 let _ = self.events.send(failed).await;
             }
         }
     }
+
+    fn listed(&self, change: impl FnOnce(&mut Vec<u32>)) {
+        change(&mut self.keepers.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
-async fn discard(zygote: &Zygote, keeper: Keeper) -> Result<(), ProcessError> {
-    zygote.discard(keeper).await
+fn shorten(patience: &mut Option<Instant>, grace: Duration) {
+    let until = Instant::now() + grace.min(Duration::from_secs(365 * 24 * 3600)) + PATIENCE;
+    *patience = Some(patience.map_or(until, |earlier| earlier.min(until)));
 }
 
 fn into_keeper(command: SlotCommand) -> KeeperCommand {

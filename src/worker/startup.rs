@@ -151,8 +151,11 @@ enum Holder {
 }
 
 fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
-    let is_dead = owner.fence.as_deref().is_some_and(|fence| fence.starts_with("!dead:"));
-    if is_dead || (owner.fence.is_none() && owner.beat.is_none()) {
+    let is_held_by = |instance: &str| {
+        owner.fence.as_deref().and_then(|fence| fence.rsplit_once(':')).is_some_and(|(holder, _)| holder == instance)
+    };
+    // Ours already: an attempt to start that Redis did not let come to its end.
+    if is_held_by("!dead") || is_held_by(&me.instance) || (owner.fence.is_none() && owner.beat.is_none()) {
         return Holder::None;
     }
     if let (Some(_), Some(other)) = (&owner.fence, &owner.registration)
@@ -163,7 +166,7 @@ fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
         let pid = i32::try_from(other.pid).unwrap_or(0);
         return if process::is_alive(pid, other.start_ticks) { Holder::Alive } else { Holder::Dead };
     }
-    let is_silent = owner.beat.is_none_or(|beat| Duration::from_secs(owner.now.saturating_sub(beat)) > dead_after);
+    let is_silent = owner.beat.is_none_or(|beat| reclaim::is_silent(owner.now, beat, dead_after));
     if is_silent && owner.fence.is_some() { Holder::Dead } else { Holder::Unknown }
 }
 
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn on_the_same_host_the_process_decides_and_elsewhere_the_heartbeat() {
-        let me = registration("a", "boot", 1, 1);
+        let me = Registration { instance: "me".to_owned(), ..registration("a", "boot", 1, 1) };
         let own = process::identity(i32::try_from(std::process::id()).expect("pid")).expect("identity");
         let owner = |registration, beat| Owner { fence: Some("i:1".to_owned()), registration, beat, now: 100 };
         let dead_after = Duration::from_secs(40);
@@ -259,5 +262,7 @@ mod tests {
         assert_eq!(holder(&owner(Some(elsewhere), Some(10)), &me, dead_after), Holder::Dead);
         assert_eq!(holder(&Owner { beat: Some(99), now: 100, ..Owner::default() }, &me, dead_after), Holder::Unknown);
         assert_eq!(holder(&Owner::default(), &me, dead_after), Holder::None);
+        let ours = Owner { fence: Some("me:3".to_owned()), registration: Some(me.clone()), beat: Some(100), now: 100 };
+        assert_eq!(holder(&ours, &me, dead_after), Holder::None);
     }
 }

@@ -99,10 +99,11 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    setup.identity.warn_of_slots(&setup.config);
     tracing::info!(
         worker = %setup.identity.worker,
         redis = setup.client.at(),
-        slots = setup.config.max_tasks,
+        slots = setup.config.max_tasks.min(setup.identity.most_slots),
         memory = %capacity.mem,
         cores = %capacity.cores,
         containment = super::prepare::CONTAINMENT,

@@ -14,7 +14,8 @@ if mode == 'own' then
   if owner ~= ARGV[4] then return { 'FENCED', 0, 0, 0 } end
 else
   local beat = string.match(redis.call('HGET', STATUS, dead) or '', '^(%d+)')
-  if mode == 'lease' and beat and now - tonumber(beat) * 1000 < tonumber(ARGV[3]) then return { 'ALIVE', 0, 0, 0 } end
+  -- A heartbeat is of any moment of its second.
+  if mode == 'lease' and beat and now - tonumber(beat) * 1000 < tonumber(ARGV[3]) + 1000 then return { 'ALIVE', 0, 0, 0 } end
   local holder, epoch = string.match(owner, '^(.*):(%d+)$')
   if holder and holder ~= '!dead' then redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1)) end
   redis.call('HDEL', CAPACITY, dead)

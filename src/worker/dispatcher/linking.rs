@@ -18,7 +18,7 @@ impl Dispatcher {
         let budget = self.ledger.budget();
         let load = WorkerLoad {
             running: budget.tasks,
-            slots: self.config.max_tasks,
+            slots: self.slots(),
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
             waiting: self.waiting_for(),
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
@@ -86,6 +86,12 @@ impl Dispatcher {
                 }
             }
         }
+    }
+
+    /// The heartbeat that told what had started may be lost with its connection, and a loss of an attempt that nobody knows to have started does not count.
+    pub(super) fn say_again_what_runs(&mut self) {
+        let runs = |place: &Place| matches!(place, Place::Running { .. } | Place::Terminating { .. });
+        self.newly_started = self.ledger.iter().filter(|(_, entry)| runs(&entry.place)).map(|(key, _)| key).collect();
     }
 
     /// Revoked attempts that still die are left out of `all`: there is nothing to reassert.

@@ -36,6 +36,21 @@ pub struct Identity {
     pub order: FieldOrder,
     /// Exit when nothing is left that this node could run.
     pub is_burst: bool,
+    /// What the limit of open files allows, whatever the configuration says.
+    pub most_slots: u32,
+}
+
+impl Identity {
+    /// Says so when there are fewer slots than the configuration wants.
+    pub fn warn_of_slots(&self, config: &Config) {
+        if config.max_tasks > self.most_slots {
+            tracing::warn!(
+                wanted = config.max_tasks,
+                slots = self.most_slots,
+                "the limit of open files is too low for max_task_per_worker: fewer slots; raise it (`ulimit -n`, LimitNOFILE=)"
+            );
+        }
+    }
 }
 
 /// Why a line is passed over when claiming.
@@ -148,6 +163,7 @@ impl Dispatcher {
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
                 self.config = config;
+                self.me.warn_of_slots(&self.config);
                 self.polling.wake();
             }
             Event::LinkDown => {
@@ -165,6 +181,7 @@ impl Dispatcher {
                 self.is_linked = true;
                 self.unlinked_since = None;
                 self.is_claiming = None;
+                self.say_again_what_runs();
                 self.polling.wake();
             }
         }
@@ -202,9 +219,13 @@ impl Dispatcher {
         Context { worker: &self.me.worker, host: &self.me.host, backoff: self.config.retry_backoff, jitter: jitter() }
     }
 
+    fn slots(&self) -> u32 {
+        self.config.max_tasks.min(self.me.most_slots)
+    }
+
     fn limits(&self) -> Limits {
         Limits {
-            slots: self.config.max_tasks,
+            slots: self.slots(),
             accept: self.config.min_dram_accept,
             trigger: self.config.min_dram_trigger,
             min_free_cores: self.config.min_free_cores,

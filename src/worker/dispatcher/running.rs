@@ -87,12 +87,20 @@ impl Dispatcher {
     pub(super) fn keeper_lost(&mut self, key: TaskKey) {
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
-        tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed; it goes back");
-        if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
+        tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed");
+        let cause = match entry.place {
+            Place::Running { .. } => None,
+            Place::Terminating { cause, .. } => Some(cause),
+            // It had not started: the keeper died of something else.
+            Place::Held { .. } | Place::Starting | Place::Settling => return self.give_back_unstarted(key),
+        };
+        if cause == Some(Cause::Revoked) {
             let line = Arc::clone(&entry.claim.line);
             self.drop_revoked(key, &line);
         } else {
-            self.give_back_unstarted(key);
+            // A task that kills its keeper must not do so for ever: it counts as an attempt.
+            let settle = outcome::settle_unseen(self.context(), entry, cause, unix_ms());
+            self.settle(key, settle);
         }
     }
 

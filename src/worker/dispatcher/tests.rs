@@ -31,6 +31,7 @@ impl Bench {
             instance: "i".to_owned(),
             order: FieldOrder::MemCpuPrio,
             is_burst: false,
+            most_slots: u32::MAX,
         };
         Self { dispatcher: Dispatcher::new(me, config), now: Instant::now(), actions: VecDeque::new() }
     }
