@@ -225,6 +225,16 @@ fn a_worker_waits_for_redis_and_says_so() {
 }
 
 #[test]
+fn a_worker_that_waits_for_redis_goes_at_once_when_asked() {
+    let mut bed = Bed::new();
+    bed.redis.kill9();
+    let mut worker = bed.worker("w");
+    wait_until("the worker to say that it waits", SOON, || holds_for(worker.log().contains("waiting"), worker.log()));
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
+}
+
+#[test]
 fn tasks_run_on_while_redis_is_away_and_are_recorded_once() {
     let redis = Redis::start(ServerOptions { durable: true, ..Default::default() });
     let mut bed = Bed::on(redis, json!({"max_task_per_worker": 1, "task_prefetch": 0}));
