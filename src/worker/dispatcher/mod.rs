@@ -74,6 +74,8 @@ pub struct Dispatcher {
     fenced: u64,
     reconnects: u64,
     is_exiting: bool,
+    /// When the last event was handled.
+    seen: Instant,
     actions: Vec<Action>,
 }
 
@@ -118,6 +120,7 @@ impl Dispatcher {
             fenced: 0,
             reconnects: 0,
             is_exiting: false,
+            seen: Instant::now(),
             actions: Vec::new(),
         }
     }
@@ -170,10 +173,12 @@ impl Dispatcher {
         }
         self.advance(now);
         debug_assert!(self.ledger.is_consistent());
+        self.seen = now;
         std::mem::take(&mut self.actions)
     }
 
-    /// When [`Event::Tick`] is wanted, at the latest.
+    /// When [`Event::Tick`] is wanted, at the latest. A moment that has passed was acted upon, or waits for another event (a slot, memory, Redis):
+    /// it is never asked for again, which would turn the worker into a busy loop.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
         let poll = if self.wants_claim() { self.polling.next() } else { None };
@@ -183,7 +188,7 @@ impl Dispatcher {
         } else {
             None
         };
-        [poll, held, leave, self.drain_until, self.pause_until].into_iter().flatten().min()
+        [poll, held, leave, self.drain_until, self.pause_until].into_iter().flatten().filter(|at| *at > self.seen).min()
     }
 
     /// How many lines of the queue were found not to be in the index by the last claim.

@@ -28,7 +28,7 @@ impl Dispatcher {
             Some(limit) => limit,
             None => self.config.default_timeout.map_or(0, |limit| limit.as_secs()),
         };
-        self.ledger.place(key, Place::Running { keeper, since: now, touched: Bytes::ZERO });
+        self.ledger.place(key, Place::Running { keeper, since: now, limit, touched: Bytes::ZERO });
         self.newly_started.push(key);
         if limit > 0 {
             self.actions.push(Action::Arm { key, limit });
@@ -98,7 +98,7 @@ impl Dispatcher {
 
     pub(super) fn overdue(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
-        let limit = entry.task.timeout().or(self.config.default_timeout.map(|limit| limit.as_secs())).unwrap_or(0);
+        let Place::Running { limit, .. } = entry.place else { return };
         tracing::warn!(task = %entry.task.id(), limit, "timed out; terminating its tree");
         self.end_early(key, Cause::TimedOut(limit));
     }
