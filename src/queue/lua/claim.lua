@@ -71,7 +71,7 @@ local function head_at(i)
     if #page < 128 then heads_done = true end
     for k = 1, #page, 2 do
       local m, c, workers = string.match(page[k], '^(%d+):(%d+):(.*)$')
-      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = workers, score = tonumber(page[k + 1]),
+      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = workers, score = tonumber(page[k + 1]), head = tonumber(page[k + 1]),
         from = 0, lines = {}, at = 0, taken = {} }
     end
   end
@@ -133,7 +133,8 @@ local function pick(count, free_mem, free_cpu, is_now)
     end
     while true do
       local class = head_at(next_head)
-      if not class or (best and class.score > best.score) then break end
+      -- By the head it had: one that the first pick has moved on must not hide those behind it.
+      if not class or (best and class.head > best.score) then break end
       next_head = next_head + 1
       if not class.empty and not leave_to_others(class) then
         if class.mem <= free_mem and class.cpu <= free_cpu then
