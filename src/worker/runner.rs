@@ -53,12 +53,10 @@ impl Runner {
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
-                    if let KeeperEvent::Ended(_) | KeeperEvent::SpawnFailed { .. } = event {
+                    if !matches!(event, KeeperEvent::Started { .. }) {
                         running = None;
                     }
-                    if let Some(event) = from_keeper(event, pid)
-                        && self.events.send(event).await.is_err()
-                    {
+                    if self.events.send(from_keeper(event, pid)).await.is_err() {
                         return;
                     }
                 }
@@ -96,15 +94,15 @@ fn into_keeper(command: SlotCommand) -> KeeperCommand {
     }
 }
 
-fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
+fn from_keeper(event: KeeperEvent, keeper: u32) -> Event {
     match event {
-        KeeperEvent::Started { seq, .. } => Some(Event::Started { key: seq, keeper }),
+        KeeperEvent::Started { seq, .. } => Event::Started { key: seq, keeper },
         KeeperEvent::SpawnFailed { seq, error } => {
             let is_ours = is_shortage(&error);
-            Some(Event::SpawnFailed { key: seq, error, is_ours })
+            Event::SpawnFailed { key: seq, error, is_ours }
         }
-        KeeperEvent::Ended(ended) => Some(Event::Ended { key: ended.seq, ended }),
-        KeeperEvent::Withdrawn { .. } => None,
+        KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
+        KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
     }
 }
 

@@ -18,6 +18,10 @@ local cap_mem, cap_cpu = tonumber(ARGV[10]), tonumber(ARGV[11])
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local skip = {}
 for i = 16, #ARGV do skip[ARGV[i]] = true end
+-- What this worker has yet to stop is not its own to take again: the order to stop would end the new claim.
+if redis.call('HLEN', REVOKED) > 0 then
+  for _, line in ipairs(redis.call('HKEYS', REVOKED)) do skip[line] = true end
+end
 
 local waiting = redis.call('HLEN', TODO)
 local state = 'OK'

@@ -139,6 +139,7 @@ impl Dispatcher {
             Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
             Event::KeeperLost { key } => self.keeper_lost(key),
+            Event::Withdrawn { key } => self.withdrawn(key),
             Event::Overdue(key) => self.overdue(key),
             Event::Settled(batch) => self.settled(batch),
             Event::BeatDue(reply) => {
@@ -172,8 +173,8 @@ impl Dispatcher {
             }
         }
         self.advance(now);
-        debug_assert!(self.ledger.is_consistent());
         self.seen = now;
+        debug_assert!(self.ledger.is_consistent());
         std::mem::take(&mut self.actions)
     }
 

@@ -90,6 +90,12 @@ impl Dispatcher {
         tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed; it goes back");
         if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
             let line = Arc::clone(&entry.claim.line);
+        self.withdrawn(key);
+    }
+
+    /// It no longer runs, or never did: dropped when it is not ours any more, else given back.
+    pub(super) fn withdrawn(&mut self, key: TaskKey) {
+        let Some(entry) = self.ledger.get(key) else { return };
             self.drop_revoked(key, &line);
         } else {
             self.give_back_unstarted(key);

@@ -275,6 +275,31 @@ fn a_revoked_task_is_killed_and_its_result_dropped() {
 }
 
 #[test]
+fn a_task_ended_before_it_was_started_is_given_back_or_dropped() {
+    for revoked in [true, false] {
+        let mut bench = Bench::new("{}");
+        bench.node(32);
+        bench.claim();
+        bench.answer(1, &[TASK]);
+        let key = bench.start();
+        if revoked {
+            bench.event(Event::Beaten(BeatReply { revoked: vec![TASK.to_owned()], ..BeatReply::default() }));
+        } else {
+            bench.event(Event::Terminate);
+            bench.event(Event::Terminate);
+        }
+        bench.actions.clear();
+        bench.event(Event::Withdrawn { key });
+        if revoked {
+            assert!(matches!(bench.next(), Action::Beat));
+        } else {
+            let (_, settle) = bench.settle();
+            assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none(), "{settle:?}");
+        }
+    }
+}
+
+#[test]
 fn a_line_handed_out_twice_is_run_once() {
     let (mut bench, keys) = Bench::running("{}", &[TASK]);
     bench.event(Event::Woken);
