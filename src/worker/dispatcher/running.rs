@@ -69,9 +69,11 @@ impl Dispatcher {
         }
         if cause == Some(Cause::LowMemory { alone: false }) {
             let peak = touched.max(Bytes(ended.peak_bytes));
-            if self.skip.len() < REMEMBERED {
-                self.skip.insert(Arc::clone(&entry.claim.line), Skip::Memory(peak));
+            // Full of lines that others took since: what is known of those is worth least.
+            if self.skip.len() >= REMEMBERED {
+                self.skip.retain(|_, skip| *skip == Skip::Dying);
             }
+            self.skip.insert(Arc::clone(&entry.claim.line), Skip::Memory(peak));
         }
         let settle = outcome::settle_ended(self.context(), entry, cause, ended);
         tracing::info!(
@@ -88,14 +90,14 @@ impl Dispatcher {
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
         tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed; it goes back");
-        if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
-            let line = Arc::clone(&entry.claim.line);
         self.withdrawn(key);
     }
 
     /// It no longer runs, or never did: dropped when it is not ours any more, else given back.
     pub(super) fn withdrawn(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
+        if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
+            let line = Arc::clone(&entry.claim.line);
             self.drop_revoked(key, &line);
         } else {
             self.give_back_unstarted(key);
