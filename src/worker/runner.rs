@@ -64,13 +64,20 @@ impl Runner {
         }
         // The zygote kills what the keeper has left before it lets us know.
         let _ = discard(&self.zygote, keeper).await;
-        if let Some(key) = running {
+        // From here on nothing more is accepted; what came in the meantime has not started.
+        self.commands.close();
+        let late = std::iter::from_fn(|| self.commands.try_recv().ok()).find_map(|command| match command {
+            SlotCommand::Start(key, _) => Some(key),
+            SlotCommand::Terminate(..) | SlotCommand::Kill(_) => None,
+        });
+        if let Some(key) = running.or(late) {
             let _ = self.events.send(Event::KeeperLost { key }).await;
         }
     }
 
     /// There is no keeper: whatever was to start here has failed for want of one.
     async fn refuse(mut self, error: &ProcessError) {
+        self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             if let SlotCommand::Start(key, _) = command {
                 let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
