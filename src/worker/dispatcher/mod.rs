@@ -15,13 +15,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::oneshot;
+
 use super::events::{Action, Event, TaskKey};
 use super::ledger::Ledger;
 use super::outcome::Context;
 use crate::config::Config;
 use crate::model::{Bytes, FieldOrder, WorkerName};
 use crate::policy::{Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
-use crate::queue::session::{Demand, QueueState};
+use crate::queue::session::{Beat, Demand, QueueState};
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ pub struct Dispatcher {
     pause_until: Option<Instant>,
     last: Option<LastClaim>,
     newly_started: Vec<TaskKey>,
+    /// A heartbeat that waits for the first look at the node.
+    first_beat: Option<oneshot::Sender<Beat>>,
     stopped: Vec<String>,
     skip: HashMap<Arc<str>, Skip>,
     fenced: u64,
@@ -115,6 +119,7 @@ impl Dispatcher {
             pause_until: None,
             last: None,
             newly_started: Vec::new(),
+            first_beat: None,
             stopped: Vec::new(),
             skip: HashMap::new(),
             fenced: 0,
@@ -132,6 +137,9 @@ impl Dispatcher {
                 self.ledger.sample(&sample.touched);
                 self.node = Some(sample.node);
                 self.relieve_memory();
+                if let Some(reply) = self.first_beat.take() {
+                    let _ = reply.send(self.beat());
+                }
             }
             Event::Claimed(reply) => self.claimed(now, reply),
             Event::ClaimFailed => self.is_claiming = None,
@@ -142,6 +150,8 @@ impl Dispatcher {
             Event::Withdrawn { key } => self.withdrawn(key),
             Event::Overdue(key) => self.overdue(key),
             Event::Settled(batch) => self.settled(batch),
+            // A first heartbeat with no figures would show a node of no cores and no memory.
+            Event::BeatDue(reply) if self.node.is_none() => self.first_beat = Some(reply),
             Event::BeatDue(reply) => {
                 // The heartbeater may have given up waiting.
                 let _ = reply.send(self.beat());
