@@ -190,7 +190,7 @@ impl Hands {
     fn note(&mut self, event: &Event) {
         match event {
             Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
-                self.slots.free(*key)
+                self.slots.free(*key);
             }
             Event::KeeperLost { key } => self.slots.forget(*key),
             Event::Sampled(_)
