@@ -195,7 +195,9 @@ impl Hands {
     /// Slots are free before the dispatcher hears of it, so that it can fill them in the same breath.
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } => self.slots.free(*key),
+            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
+                self.slots.free(*key);
+            }
             Event::KeeperLost { key } => self.slots.forget(*key),
             Event::Sampled(_)
             | Event::Claimed(_)

@@ -41,6 +41,8 @@ pub enum Place {
         keeper: u32,
         /// Since when.
         since: Instant,
+        /// Its limit in seconds as it was then, 0 = none: settings may change while it runs.
+        limit: u64,
         /// Memory its tree held at the last sample.
         touched: Bytes,
     },

@@ -54,6 +54,23 @@ fn a_requeued_task_runs_again() {
 }
 
 #[test]
+fn a_running_task_that_is_requeued_again_and_again_starts_anew_and_ends_once() {
+    let bed = Bed::with(json!({"max_task_per_worker": 3}));
+    let gate = bed.out("gate");
+    let line = format!("shell:0:0:1:while ! test -e {gate}; do sleep 0.05; done");
+    let mut worker = bed.worker("w");
+    bed.add([&line]);
+    for _ in 0..8 {
+        bed.wait_running(&line);
+        bed.ctl(&["requeue", &line, "--yes"]).expect(0);
+    }
+    bed.file("gate", "");
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(SOON), 0);
+}
+
+#[test]
 fn cancel_kills_a_running_task_and_it_ends_in_failed() {
     let bed = Bed::with(json!({"max_retry_per_task": 4}));
     let mark = unique_sleep();

@@ -133,6 +133,25 @@ fn a_task_that_loses_its_worker_too_often_fails() {
 }
 
 #[test]
+fn a_worker_lost_before_its_next_heartbeat_counts_as_lost() {
+    let bed =
+        Bed::with(json!({"health_report_interval": 60, "worker_dead_after_seconds": 200, "max_lost_per_task": 2}));
+    let mark = unique_sleep();
+    let line = format!("shell:0:0:9:sleep {mark}");
+    let mut worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.add([&line]);
+    for _ in 0..2 {
+        wait_until("the task to have started", SOON, || holds_for(!with_argv(&mark).is_empty(), worker.log()));
+        worker.kill9();
+        wait_gone(&mark, Duration::from_secs(5));
+        worker = bed.worker("w");
+    }
+    bed.wait_counts(SOON, [0, 0, 0, 1]);
+    assert!(reason_of(&bed, &line).contains("worker lost 2 times"));
+}
+
+#[test]
 fn burst_ends_when_nothing_is_left_that_it_could_run() {
     let bed = Bed::with(json!({"max_retry_per_task": 2}));
     bed.burst("w");
