@@ -174,6 +174,13 @@ impl Ledger {
         Budget::of(self.entries.values().filter_map(Entry::reservation))
     }
 
+    /// How many are over and not yet confirmed.
+    #[must_use]
+    pub fn settling(&self) -> u32 {
+        let settling = self.entries.values().filter(|entry| entry.place == Place::Settling).count();
+        u32::try_from(settling).unwrap_or(u32::MAX)
+    }
+
     /// The largest demand among running tasks, each dimension for itself: what one end may free.
     #[must_use]
     pub fn largest_running(&self) -> (Bytes, MilliCores) {
