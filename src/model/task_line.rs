@@ -293,3 +293,119 @@ fn invalid(field: Field, value: &str) -> TaskLineError {
     }
     TaskLineError::Invalid { field, value: format!("{shown:?}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    use FieldOrder::{MemCpuPrio, PrioMemCpu};
+
+    /// A line, then memory in MiB, milli-cores, priority, limit and command in either field order.
+    type Vector = (&'static str, FieldOrder, u64, u64, u16, Option<u64>, &'static str);
+
+    const GOOD: &[Vector] = &[
+        ("shell:8:2:5:300:./cachesim trace.bin 64", MemCpuPrio, 8192, 2000, 5, Some(300), "./cachesim trace.bin 64"),
+        ("shell:8:2:5:./cachesim trace.bin 64", MemCpuPrio, 8192, 2000, 5, None, "./cachesim trace.bin 64"),
+        ("shell:5:8:2:./cachesim trace.bin 64", PrioMemCpu, 8192, 2000, 5, None, "./cachesim trace.bin 64"),
+        ("shell:5:8:2:300:./x", PrioMemCpu, 8192, 2000, 5, Some(300), "./x"),
+        ("shell:1:1:1:cp host:a b", MemCpuPrio, 1024, 1000, 1, None, "cp host:a b"),
+        ("shell:1:1:1:8080:x", MemCpuPrio, 1024, 1000, 1, Some(8080), "x"),
+        ("shell:1:1:1:8080", MemCpuPrio, 1024, 1000, 1, None, "8080"),
+        ("shell:1:1:1:0:x", MemCpuPrio, 1024, 1000, 1, Some(0), "x"),
+        ("shell:1:1:1:007:x", MemCpuPrio, 1024, 1000, 1, Some(7), "x"),
+        ("shell:1:1:1::x", MemCpuPrio, 1024, 1000, 1, None, ":x"),
+        ("shell:1:1:1: 5:x", MemCpuPrio, 1024, 1000, 1, None, " 5:x"),
+        ("shell:1:1:1:5s:x", MemCpuPrio, 1024, 1000, 1, None, "5s:x"),
+        ("shell:0:0:0: ", MemCpuPrio, 0, 0, 0, None, " "),
+        ("shell:0.5:0.25:65535:1:a\nb", MemCpuPrio, 512, 250, 65535, Some(1), "a\nb"),
+        ("shell:1:1:1:5:5:5:x", MemCpuPrio, 1024, 1000, 1, Some(5), "5:5:x"),
+        ("python:1:1:1:print('ü:1')", MemCpuPrio, 1024, 1000, 1, None, "print('ü:1')"),
+        ("demo:1:1:1:x\r", MemCpuPrio, 1024, 1000, 1, None, "x\r"),
+    ];
+
+    #[test]
+    fn good_lines_mean_what_the_contract_says() {
+        for (line, order, mib, millis, prio, timeout, cmd) in GOOD {
+            let task = TaskLine::parse(line, *order).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            let seen = (task.mem(), task.cpu(), task.prio(), task.timeout(), task.cmd());
+            assert_eq!(seen, (Bytes(mib << 20), MilliCores(*millis), *prio, *timeout, *cmd), "{line:?}");
+            assert_eq!(task.to_string(), *line);
+        }
+    }
+
+    #[test]
+    fn bad_lines_name_the_first_wrong_field_and_its_value() {
+        let vectors = [
+            ("bash:1:1:1:x", MemCpuPrio, "type is \"bash\""),
+            (":1:1:1:x", MemCpuPrio, "type is \"\""),
+            ("Shell:1:1:1:x", MemCpuPrio, "type is \"Shell\""),
+            ("shell:a:1:1:x", MemCpuPrio, "mem is \"a\""),
+            ("shell:-1:1:1:x", MemCpuPrio, "mem is \"-1\""),
+            ("shell:1e3:1:1:x", MemCpuPrio, "mem is \"1e3\""),
+            ("shell: 1:1:1:x", MemCpuPrio, "mem is \" 1\""),
+            ("shell:99999999999:1:1:x", MemCpuPrio, "mem is \"99999999999\""),
+            ("shell:1:+1:1:x", MemCpuPrio, "cpu is \"+1\""),
+            ("shell:1:1:65536:x", MemCpuPrio, "prio is \"65536\""),
+            ("shell:1:1:1.5:x", MemCpuPrio, "prio is \"1.5\""),
+            ("shell:1:1::x", MemCpuPrio, "prio is \"\""),
+            ("shell:1.5:1:1:x", PrioMemCpu, "prio is \"1.5\""),
+            ("shell:1:x:1:x", PrioMemCpu, "mem is \"x\""),
+            ("shell:1:1:1:99999999999999999999:x", MemCpuPrio, "timeout is \"99999999999999999999\""),
+            ("shell:1:1:1:", MemCpuPrio, "cmd is \"\""),
+            ("shell:1:1:1:5:", MemCpuPrio, "cmd is \"\""),
+            ("shell:1:1:1:a\0b", MemCpuPrio, "cmd is \"a\\0b\""),
+            ("shell:1:1:1", MemCpuPrio, "cmd is missing"),
+            ("shell:1:1", PrioMemCpu, "cpu is missing"),
+            ("shell", PrioMemCpu, "prio is missing"),
+            ("", MemCpuPrio, "mem is missing"),
+        ];
+        for (line, order, wanted) in vectors {
+            let error = TaskLine::parse(line, order).expect_err(line).to_string();
+            assert!(error.contains(wanted), "{line:?}: {error}");
+            assert!(error.contains("valid"), "{line:?} does not say what is valid: {error}");
+        }
+    }
+
+    #[test]
+    fn a_command_may_be_as_long_as_an_argument_and_no_longer() {
+        let line = |length: usize| format!("shell:1:1:1:{}", "x".repeat(length));
+        assert!(TaskLine::parse(&line(MAX_COMMAND_BYTES), MemCpuPrio).is_ok());
+        let error = TaskLine::parse(&line(MAX_COMMAND_BYTES + 1), MemCpuPrio).expect_err("too long").to_string();
+        assert!(error.len() < 300, "the command is shortened: {error}");
+    }
+
+    fn any_order() -> impl Strategy<Value = FieldOrder> {
+        prop_oneof![Just(MemCpuPrio), Just(PrioMemCpu)]
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(line in ".{0,60}", order in any_order()) {
+            let _ = TaskLine::parse(&line, order);
+        }
+
+        #[test]
+        fn lines_of_the_right_shape_never_panic(line in "(shell|demo|x)?(:[0-9.e+ -]{0,25}){0,6}:?.{0,10}", order in any_order()) {
+            let _ = TaskLine::parse(&line, order);
+        }
+
+        #[test]
+        fn parse_print_parse_is_the_identity(
+            kind in "shell|python|demo", mem in "[0-9]{1,6}(\\.[0-9]{1,9})?", cpu in "[0-9]{1,4}(\\.[0-9]{1,3})?", prio in 0..=u16::MAX,
+            timeout in proptest::option::of(0..1_000_000_u64), cmd in "[a-z][^\\x00]{0,40}", order in any_order(),
+        ) {
+            let numbers = match order {
+                MemCpuPrio => format!("{mem}:{cpu}:{prio}"),
+                PrioMemCpu => format!("{prio}:{mem}:{cpu}"),
+            };
+            let limit = timeout.map(|seconds| format!("{seconds}:")).unwrap_or_default();
+            let line = format!("{kind}:{numbers}:{limit}{cmd}");
+            let task = TaskLine::parse(&line, order).expect("valid");
+            prop_assert_eq!(task.to_string(), line.clone());
+            prop_assert_eq!(task.cmd(), &cmd);
+            prop_assert_eq!((task.prio(), task.timeout()), (prio, timeout));
+            prop_assert_eq!(TaskLine::parse(&task.to_string(), order).expect("valid"), task);
+        }
+    }
+}

@@ -196,24 +196,23 @@ pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueE
     Ok(gone == 1)
 }
 
-/// Our workers whose heartbeat is older than `dead_after`, or missing. Cost grows with the number of workers alone.
+/// Our workers whose heartbeat is older than `dead_after` (true), or that have none (false): a worker that has just attached, or one that went
+/// with claims left. Cost grows with the number of workers alone.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn silent_workers(conn: &Connection, dead_after: Duration) -> Result<Vec<WorkerName>, QueueError> {
+pub async fn silent_workers(conn: &Connection, dead_after: Duration) -> Result<Vec<(WorkerName, bool)>, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status)).cmd("TIME");
     type Owners = Vec<(String, String)>;
     let (owners, status, (now, _)): (Owners, HashMap<String, String>, (u64, u64)) = conn.pipe(&pipe).await?;
-    let is_silent = |worker: &str| {
-        let beat =
-            status.get(worker).and_then(|status| status.split(':').next()).and_then(|beat| beat.parse::<u64>().ok());
-        beat.is_none_or(|beat| self::is_silent(now, beat, dead_after))
-    };
     Ok(owners
         .into_iter()
-        .filter(|(worker, _)| is_silent(worker))
-        .filter_map(|(worker, _)| worker.parse().ok())
+        .filter_map(|(worker, _)| {
+            let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse::<u64>().ok());
+            let is_silent = beat.is_none_or(|beat| is_silent(now, beat, dead_after));
+            is_silent.then(|| Some((worker.parse().ok()?, beat.is_some()))).flatten()
+        })
         .collect())
 }
 

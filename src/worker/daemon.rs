@@ -21,7 +21,7 @@ use super::sampler::{Sampler, sample};
 use super::signals;
 use super::slots::Slots;
 use super::spool::Spool;
-use super::timeout_monitor::{TimeoutMonitor, Watch};
+use super::timeout_monitor::{TimeoutMonitor, Watchlist};
 use super::waker::Waker;
 use crate::config::{Config, Watcher};
 use crate::host::Probe;
@@ -71,7 +71,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     // Unbounded, since the dispatcher must never wait for a loop that waits for it; both are bounded by what the worker has claimed.
     let (requests, wanted) = mpsc::unbounded_channel();
     let (settlements, outcomes) = mpsc::unbounded_channel();
-    let (watches, watched) = mpsc::unbounded_channel();
+    let watchlist = Arc::new(Watchlist::default());
     let (gap, gaps) = watch::channel(None);
     let beat = Arc::new(Notify::new());
     let keepers = Arc::new(Mutex::new(Vec::new()));
@@ -84,7 +84,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let first = Sample { node: sample(&mut probe), ..Sample::default() };
     loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe }.run());
     loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone() }.run());
-    loops.spawn(TimeoutMonitor { watches: watched, events: events.clone(), config: config.subscribe() }.run());
+    loops.spawn(
+        TimeoutMonitor { watchlist: Arc::clone(&watchlist), events: events.clone(), config: config.subscribe() }.run(),
+    );
     loops.spawn(
         Heartbeater {
             link: Arc::clone(&link),
@@ -122,7 +124,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
 
     let slots = Slots::new(setup.nursery.clone(), events, keepers, worker);
-    let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watches, beat };
+    let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
     let ended = loop {
@@ -185,7 +187,7 @@ struct Hands {
     config: watch::Receiver<Arc<Config>>,
     requests: mpsc::UnboundedSender<ClaimRequest>,
     settlements: mpsc::UnboundedSender<(TaskKey, Settle)>,
-    watches: mpsc::UnboundedSender<Watch>,
+    watchlist: Arc<Watchlist>,
     beat: Arc<Notify>,
 }
 
@@ -193,7 +195,9 @@ impl Hands {
     /// Slots are free before the dispatcher hears of it, so that it can fill them in the same breath.
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } => self.slots.free(*key),
+            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
+                self.slots.free(*key);
+            }
             Event::KeeperLost { key } => self.slots.forget(*key),
             Event::Sampled(_)
             | Event::Claimed(_)
@@ -231,12 +235,8 @@ impl Hands {
                     self.slots.terminate(key, grace);
                 }
                 Action::Kill(key) => self.slots.kill(key),
-                Action::Arm { key, limit } => {
-                    let _ = self.watches.send(Watch::Arm(key, limit));
-                }
-                Action::Disarm(key) => {
-                    let _ = self.watches.send(Watch::Disarm(key));
-                }
+                Action::Arm { key, limit } => self.watchlist.arm(key, limit),
+                Action::Disarm(key) => self.watchlist.disarm(key),
                 Action::Settle(key, settle) => {
                     let _ = self.settlements.send((key, *settle));
                 }

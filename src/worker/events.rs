@@ -51,6 +51,11 @@ pub enum Event {
         /// Which.
         key: TaskKey,
     },
+    /// A task was ended before its keeper had come to start it: nothing of it ever ran.
+    Withdrawn {
+        /// Which.
+        key: TaskKey,
+    },
     /// A task has reached its limit.
     Overdue(TaskKey),
     /// The reporter settled claims.

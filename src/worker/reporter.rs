@@ -16,6 +16,9 @@ use crate::queue::{QueueError, Session};
 /// Settlements in one call, at most.
 const BATCH: usize = 64;
 
+/// How long outcomes gather while they come in a stream.
+const GATHER: Duration = Duration::from_millis(4);
+
 /// After a server that is up and cannot do it now.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,11 +40,22 @@ impl Reporter {
     /// Until the dispatcher is gone and everything is told.
     pub async fn run(mut self) {
         let mut pending: Vec<(TaskKey, Settle)> = Vec::new();
+        let mut last_batch = Instant::now();
         loop {
             let limit = if self.config.borrow().pipeline_batching { BATCH } else { 1 };
             if pending.is_empty() && self.settlements.recv_many(&mut pending, limit).await == 0 {
                 return;
             }
+            // One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
+            if limit > 1 && last_batch.elapsed() < GATHER * 3 {
+                tokio::time::sleep(GATHER).await;
+                while pending.len() < limit
+                    && let Ok(more) = self.settlements.try_recv()
+                {
+                    pending.push(more);
+                }
+            }
+            last_batch = Instant::now();
             self.spool(&pending);
             let session = self.session_or_more(&mut pending).await;
             let rest = pending.split_off(pending.len().min(limit));

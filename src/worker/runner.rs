@@ -86,12 +86,10 @@ impl Runner {
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
-                    if let KeeperEvent::Ended(_) | KeeperEvent::SpawnFailed { .. } = event {
+                    if !matches!(event, KeeperEvent::Started { .. }) {
                         (running, patience) = (None, None);
                     }
-                    if let Some(event) = from_keeper(event, pid)
-                        && self.events.send(event).await.is_err()
-                    {
+                    if self.events.send(from_keeper(event, pid)).await.is_err() {
                         return None;
                     }
                 }
@@ -148,13 +146,13 @@ fn into_keeper(command: SlotCommand) -> KeeperCommand {
     }
 }
 
-fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
+fn from_keeper(event: KeeperEvent, keeper: u32) -> Event {
     match event {
-        KeeperEvent::Started { seq, .. } => Some(Event::Started { key: seq, keeper }),
+        KeeperEvent::Started { seq, .. } => Event::Started { key: seq, keeper },
         KeeperEvent::SpawnFailed { seq, error, is_transient } => {
-            Some(Event::SpawnFailed { key: seq, error, is_ours: is_transient })
+            Event::SpawnFailed { key: seq, error, is_ours: is_transient }
         }
-        KeeperEvent::Ended(ended) => Some(Event::Ended { key: ended.seq, ended }),
-        KeeperEvent::Withdrawn { .. } => None,
+        KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
+        KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
     }
 }

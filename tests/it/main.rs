@@ -18,6 +18,7 @@ mod lifecycle;
 mod local;
 mod order;
 mod python_interop;
+mod queue_model;
 mod retry;
 mod running;
 mod soak;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::node_capacity;
+use super::prepare::{node_capacity, refuse_unsigned};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
@@ -21,6 +21,7 @@ use crate::worker::nursery::containment;
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (_, loaded) = load(args, None)?;
     let config = loaded.config;
+    refuse_unsigned(&config)?;
     let mut probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let (capacity, node) = node_capacity(&config, &mut probe);
     let sample = probe.sample();

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::WorkerArgs;
-use super::prepare::{Plan, open_state, prepare};
+use super::prepare::{Plan, node_capacity, open_state, prepare};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Context, Out};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::submit::{open_files, submit_files};
 use crate::config::Config;
+use crate::host::Probe;
 use crate::local::LocalServer;
-use crate::model::FieldOrder;
 use crate::model::snapshot::{Counts, TaskState};
+use crate::model::{FieldOrder, TaskLine};
 use crate::queue::guard::{self, Access};
 use crate::queue::select::Scan;
 use crate::queue::{Client, Connection, inspect};
-use crate::view::explain::explain_queue;
 use crate::view::failures::failures;
 use crate::view::progress::Progress;
 use crate::view::text::{count, precise_duration, tasks};
@@ -86,7 +86,9 @@ async fn run_on(
         ));
         return Ok(exit);
     }
-    explain_rest(context, &conn, order, after).await?;
+    if after.todo > 0 {
+        explain_rest(context, &conn, order, after.todo).await?;
+    }
     Ok(if after.todo > 0 { Exit::TasksFailed } else { exit })
 }
 
@@ -224,15 +226,23 @@ async fn write_results(conn: &Connection, path: &std::path::Path) -> Result<(), 
     file.flush().map_err(failed)
 }
 
-/// Tasks that this machine could not run at all.
-async fn explain_rest(context: &Context, conn: &Connection, order: FieldOrder, after: Counts) -> Result<(), CliError> {
-    if after.todo == 0 {
-        return Ok(());
-    }
-    let overview = inspect::overview(conn).await?;
-    context.say(&format!("{} need more than this machine has ({order}); they stay for a later run", tasks(after.todo)));
-    for reason in explain_queue(&overview) {
-        context.say(&reason);
+/// Tasks that this machine could not run at all, the first few by name.
+async fn explain_rest(context: &Context, conn: &Connection, order: FieldOrder, left: u64) -> Result<(), CliError> {
+    const NAMED: usize = 3;
+    let mut probe = Probe::new().map_err(|error| CliError::io("look at this machine", std::io::Error::other(error)))?;
+    let (capacity, _) = node_capacity(&context.config, &mut probe);
+    context.say(&format!(
+        "{} not run: this machine has {} of memory and {} cores in all",
+        tasks(left),
+        capacity.mem,
+        capacity.cores
+    ));
+    let mut scan = Scan::new(TaskState::Todo);
+    let first = scan.next(conn).await?.unwrap_or_default();
+    for entry in first.iter().take(NAMED) {
+        if let Ok(task) = TaskLine::parse(&entry.line, order) {
+            context.say(&format!("{} needs {} and {} cores: {}", task.id(), task.mem(), task.cpu(), entry.line));
+        }
     }
     Ok(())
 }

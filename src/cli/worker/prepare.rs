@@ -44,6 +44,7 @@ pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Pa
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
     let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis } = plan;
+    refuse_unsigned(&config)?;
     let instance = random_instance();
     let files = process::raise_open_files();
     let (leaf, old_leaf) = state.leaf(&instance);
@@ -118,6 +119,16 @@ async fn enter(
     let mut spool = state.spool();
     startup::recover(&session, spool.as_mut(), config, order).await?;
     Ok(Entered { session, run_id, order, spool })
+}
+
+/// This release cannot check signatures: better no task than an unsigned one where signatures are required.
+pub(super) fn refuse_unsigned(config: &Config) -> Result<(), CliError> {
+    if config.require_signed_tasks {
+        return Err(CliError::Usage(
+            "require_signed_tasks is set, and this release cannot check signatures: no task is run".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Warns of settings that keep this node from ever taking a task.

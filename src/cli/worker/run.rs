@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::WorkerArgs;
 use super::prepare::{Plan, open_state, prepare};
@@ -30,10 +31,18 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    telemetry::init(args.log_format, if args.local || args.check { "warn" } else { "info" });
-    // Two threads: the dispatcher and what it waits for. More would only cost memory on a large node.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
+    telemetry::init(
+        args.log_format,
+        if args.local {
+            "error"
+        } else if args.check {
+            "warn"
+        } else {
+            "info"
+        },
+    );
+    // One thread: the loops hand small things to each other, and waking another thread for each would cost more than the work.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(4).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -86,7 +95,13 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         hangup_ends: std::io::stderr().is_terminal(),
         waits_for_redis: !args.burst,
     };
-    let mut setup = prepare(plan, &state).await?;
+    let mut setup = tokio::select! {
+        setup = prepare(plan, &state) => setup?,
+        () = asked_to_stop() => {
+            tracing::info!("stopped before the first claim");
+            return Ok(Exit::Done);
+        }
+    };
     let (capacity, warnings) = super::prepare::node_capacity(&setup.config, &mut setup.probe);
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -105,4 +120,17 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
     worker::run(setup).await?;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// SIGTERM or SIGINT while the worker waits for Redis: nothing runs, so it just goes. SIGHUP means nothing yet: the file was read a moment ago.
+async fn asked_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(_hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

@@ -3,7 +3,7 @@
 -- ARGV: 1 worker, 2 instance, 3 the owner seen before or our own last fence ("" for none), 4 registration (JSON), 5 capacity "MEM:CPU" or "" when it takes nothing.
 -- Returns: the new epoch, or 0 and the present owner when another instance owns the name.
 -- Keeps: late commands of an older epoch are refused from here on, also when the name was buried or Redis lost data meanwhile: an epoch is never
---       used twice. A name declared dead or free may be taken. Attaching is a sign of life: the lease runs from here.
+--       used twice. A name declared dead or free may be taken. An old heartbeat is renewed: the lease runs from here.
 
 local worker, instance = ARGV[1], ARGV[2]
 local owner = redis.call('HGET', OWNER, worker) or ''
@@ -13,8 +13,8 @@ local seen = string.match(ARGV[3], ':(%d+)$')
 local next_epoch = math.max(tonumber(epoch or '0'), tonumber(seen or '0')) + 1
 redis.call('HSET', OWNER, worker, instance .. ':' .. int(next_epoch))
 redis.call('HSET', WORKERS, worker, ARGV[4])
-local figures = string.match(redis.call('HGET', STATUS, worker) or '', '^%d+(:.*)$') or ':0.00:0.00:0.00:0.00'
-redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. figures)
+local figures = string.match(redis.call('HGET', STATUS, worker) or '', '^%d+(:.*)$')
+if figures then redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. figures) end
 if ARGV[5] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[5]) else redis.call('HDEL', CAPACITY, worker) end
 if holder ~= instance then redis.call('HDEL', DRAIN, worker) end
 return { next_epoch, owner }

@@ -18,6 +18,10 @@ local cap_mem, cap_cpu = tonumber(ARGV[10]), tonumber(ARGV[11])
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local skip = {}
 for i = 16, #ARGV do skip[ARGV[i]] = true end
+-- What this worker has yet to stop is not its own to take again: the order to stop would end the new claim.
+if redis.call('HLEN', REVOKED) > 0 then
+  for _, line in ipairs(redis.call('HKEYS', REVOKED)) do skip[line] = true end
+end
 
 local waiting = redis.call('HLEN', TODO)
 local state = 'OK'
@@ -71,7 +75,7 @@ local function head_at(i)
     if #page < 128 then heads_done = true end
     for k = 1, #page, 2 do
       local m, c, workers = string.match(page[k], '^(%d+):(%d+):(.*)$')
-      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = workers, score = tonumber(page[k + 1]),
+      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = workers, score = tonumber(page[k + 1]), head = tonumber(page[k + 1]),
         from = 0, lines = {}, at = 0, taken = {} }
     end
   end
@@ -133,7 +137,8 @@ local function pick(count, free_mem, free_cpu, is_now)
     end
     while true do
       local class = head_at(next_head)
-      if not class or (best and class.score > best.score) then break end
+      -- By the head it had: one that the first pick has moved on must not hide those behind it.
+      if not class or (best and class.head > best.score) then break end
       next_head = next_head + 1
       if not class.empty and not leave_to_others(class) then
         if class.mem <= free_mem and class.cpu <= free_cpu then
@@ -186,7 +191,8 @@ if #out > 0 then
     in_progress[#in_progress + 1] = line
     in_progress[#in_progress + 1] = worker
     claims[#claims + 1] = line
-    claims[#claims + 1] = token .. '|' .. int(attempt) .. '|0|' .. int(picked[i][2])
+    -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
+    claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|1|' or '|0|') .. int(picked[i][2])
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
   end

@@ -61,7 +61,12 @@ impl Dispatcher {
 
     pub(super) fn beaten(&mut self, now: Instant, reply: BeatReply) {
         // What was sent as carried out is no longer listed; what is still listed has yet to be.
+        let reported = self.stopped.len();
         self.stopped.retain(|line| reply.revoked.contains(line));
+        if self.stopped.len() < reported {
+            // Until now claims passed these lines over; they may have been put back into the queue.
+            self.polling.wake();
+        }
         if (reply.drain || reply.stop) && self.lifecycle.is_open() {
             tracing::info!(drain = reply.drain, stop = reply.stop, "taking nothing more: asked to stop");
             self.lifecycle = Lifecycle::Finishing;

@@ -15,13 +15,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::oneshot;
+
 use super::events::{Action, Event, TaskKey};
 use super::ledger::Ledger;
 use super::outcome::Context;
 use crate::config::Config;
 use crate::model::{Bytes, FieldOrder, WorkerName};
 use crate::policy::{Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
-use crate::queue::session::{Demand, QueueState};
+use crate::queue::session::{Beat, Demand, QueueState};
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -84,11 +86,15 @@ pub struct Dispatcher {
     pause_until: Option<Instant>,
     last: Option<LastClaim>,
     newly_started: Vec<TaskKey>,
+    /// A heartbeat that waits for the first look at the node.
+    first_beat: Option<oneshot::Sender<Beat>>,
     stopped: Vec<String>,
     skip: HashMap<Arc<str>, Skip>,
     fenced: u64,
     reconnects: u64,
     is_exiting: bool,
+    /// When the last event was handled.
+    seen: Instant,
     actions: Vec<Action>,
 }
 
@@ -128,11 +134,13 @@ impl Dispatcher {
             pause_until: None,
             last: None,
             newly_started: Vec::new(),
+            first_beat: None,
             stopped: Vec::new(),
             skip: HashMap::new(),
             fenced: 0,
             reconnects: 0,
             is_exiting: false,
+            seen: Instant::now(),
             actions: Vec::new(),
         }
     }
@@ -144,6 +152,9 @@ impl Dispatcher {
                 self.ledger.sample(&sample.touched);
                 self.node = Some(sample.node);
                 self.relieve_memory();
+                if let Some(reply) = self.first_beat.take() {
+                    let _ = reply.send(self.beat());
+                }
             }
             Event::Claimed(reply) => self.claimed(now, reply),
             Event::ClaimFailed => self.is_claiming = None,
@@ -151,8 +162,11 @@ impl Dispatcher {
             Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
             Event::KeeperLost { key } => self.keeper_lost(key),
+            Event::Withdrawn { key } => self.withdrawn(key),
             Event::Overdue(key) => self.overdue(key),
             Event::Settled(batch) => self.settled(batch),
+            // A first heartbeat with no figures would show a node of no cores and no memory.
+            Event::BeatDue(reply) if self.node.is_none() => self.first_beat = Some(reply),
             Event::BeatDue(reply) => {
                 // The heartbeater may have given up waiting.
                 let _ = reply.send(self.beat());
@@ -186,11 +200,13 @@ impl Dispatcher {
             }
         }
         self.advance(now);
+        self.seen = now;
         debug_assert!(self.ledger.is_consistent());
         std::mem::take(&mut self.actions)
     }
 
-    /// When [`Event::Tick`] is wanted, at the latest.
+    /// When [`Event::Tick`] is wanted, at the latest. A moment that has passed was acted upon, or waits for another event (a slot, memory, Redis):
+    /// it is never asked for again, which would turn the worker into a busy loop.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
         let poll = if self.wants_claim() { self.polling.next() } else { None };
@@ -200,7 +216,7 @@ impl Dispatcher {
         } else {
             None
         };
-        [poll, held, leave, self.drain_until, self.pause_until].into_iter().flatten().min()
+        [poll, held, leave, self.drain_until, self.pause_until].into_iter().flatten().filter(|at| *at > self.seen).min()
     }
 
     /// How many lines of the queue were found not to be in the index by the last claim.

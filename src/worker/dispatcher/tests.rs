@@ -276,6 +276,31 @@ fn a_revoked_task_is_killed_and_its_result_dropped() {
 }
 
 #[test]
+fn a_task_ended_before_it_was_started_is_given_back_or_dropped() {
+    for revoked in [true, false] {
+        let mut bench = Bench::new("{}");
+        bench.node(32);
+        bench.claim();
+        bench.answer(1, &[TASK]);
+        let key = bench.start();
+        if revoked {
+            bench.event(Event::Beaten(BeatReply { revoked: vec![TASK.to_owned()], ..BeatReply::default() }));
+        } else {
+            bench.event(Event::Terminate);
+            bench.event(Event::Terminate);
+        }
+        bench.actions.clear();
+        bench.event(Event::Withdrawn { key });
+        if revoked {
+            assert!(matches!(bench.next(), Action::Beat));
+        } else {
+            let (_, settle) = bench.settle();
+            assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none(), "{settle:?}");
+        }
+    }
+}
+
+#[test]
 fn a_line_handed_out_twice_is_run_once() {
     let (mut bench, keys) = Bench::running("{}", &[TASK]);
     bench.event(Event::Woken);
@@ -349,4 +374,38 @@ fn a_shortage_of_the_node_is_not_the_tasks_fault() {
     bench.nothing();
     bench.pass(3.0);
     bench.claim();
+}
+
+#[test]
+fn a_moment_that_has_passed_is_never_asked_for_again() {
+    // Every slot taken with one task claimed ahead, then free memory below the accept threshold.
+    let mut bench = Bench::new(r#"{ "max_task_per_worker": 1, "task_prefetch": 4 }"#);
+    bench.node(32);
+    bench.claim();
+    bench.answer(1, &["shell:1:1:1:sleep 60", "shell:1:1:1:true"]);
+    let key = bench.start();
+    bench.event(Event::Started { key, keeper: 100 });
+    for i in 0..100 {
+        bench.pass(0.1);
+        bench.node(if i < 50 { 32 } else { 1 });
+        assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+    }
+    // Redis away, told to go, and the task still runs.
+    bench.event(Event::LinkDown);
+    bench.event(Event::Terminate);
+    bench.pass(60.0);
+    assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+}
+
+#[test]
+fn the_limit_of_a_task_is_the_one_it_started_with() {
+    let (mut bench, keys) = Bench::running(r#"{ "default_task_timeout_seconds": 5 }"#, &["shell:1:1:1:sleep 60"]);
+    let changed = Bench::new(r#"{ "default_task_timeout_seconds": 600 }"#);
+    bench.event(Event::Reconfigured(Arc::clone(&changed.dispatcher.config)));
+    bench.event(Event::Overdue(keys[0]));
+    bench.actions.clear();
+    bench.ended(keys[0], ExitStatus::Signaled(15), 5);
+    let (_, settle) = bench.settle();
+    let Settlement::Fail { reason, .. } = settle.settlement else { panic!("{settle:?}") };
+    assert_eq!(reason, "\"timed out after 5 s: err\"");
 }

@@ -195,9 +195,13 @@ impl Bed {
         ::redis::cmd("HLEN").arg(key).query(&mut con).ok()
     }
 
-    /// todo, in progress, finished, failed.
+    /// todo, in progress, finished, failed, at one moment: a task on its way from one to the other is always in one.
     pub(crate) fn counts(&self) -> [usize; 4] {
-        ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks"].map(|key| self.count(key))
+        let mut pipe = ::redis::pipe();
+        for key in ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks"] {
+            pipe.cmd("HLEN").arg(key);
+        }
+        pipe.atomic().query(&mut self.redis.con()).expect("HLEN")
     }
 
     /// Waits for these four counts.

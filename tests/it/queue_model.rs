@@ -1,0 +1,322 @@
+//! The queue against a model: random operations of several clients, foreign writers included, compared after each with what must hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use distcomp::config::{Endpoint, RedisSettings};
+use distcomp::model::FailureKind;
+use distcomp::model::{Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
+use distcomp::queue::index::Pass;
+use distcomp::queue::session::{
+    Beat, Claim, ClaimRequest, Demand, QueueState, Registration, Settle, Settled, Settlement,
+};
+use distcomp::queue::submit::{NewTask, submit};
+use distcomp::queue::{Client, Connection, Session};
+
+use crate::support::Bed;
+
+const ORDER: FieldOrder = FieldOrder::MemCpuPrio;
+const MAX_RETRY: u32 = 3;
+
+/// A small generator: the same numbers for a seed in every run (Marsaglia's xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+}
+
+fn client(bed: &Bed) -> Client {
+    let endpoint = Endpoint::Unix { path: bed.redis.socket() };
+    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None };
+    Client::new(&settings, "", Duration::from_secs(10)).expect("a client")
+}
+
+async fn session(conn: &Connection, name: &str) -> Session {
+    let registration = Registration {
+        instance: format!("instance-{name}"),
+        host: "h".to_owned(),
+        boot_id: "b".to_owned(),
+        pid: 1,
+        start_ticks: 1,
+        version: String::new(),
+        since: 0,
+        containment: String::new(),
+    };
+    let name = name.parse().expect("a name");
+    let session = Session::attach(conn.clone(), name, &registration, None, Some(node())).await.expect("attached");
+    let beat = Beat {
+        status: "0.00:8.00:0.00:8.00".to_owned(),
+        load: "{}".to_owned(),
+        capacity: Some(node()),
+        started: vec![],
+        stopped: vec![],
+    };
+    session.beat(&beat).await.expect("alive");
+    session
+}
+
+fn node() -> Demand {
+    Demand { mem: Bytes(8 << 30), cpu: MilliCores(8000) }
+}
+
+fn request(token: String, slots: u32, headroom: Demand, ahead: u32) -> ClaimRequest {
+    ClaimRequest {
+        token,
+        slots,
+        headroom,
+        ahead,
+        ahead_demand: node(),
+        capacity: node(),
+        dead_after: Duration::from_secs(3600),
+        starve_after: Duration::from_secs(3600),
+        wants_leftovers: false,
+        skip: Vec::new(),
+    }
+}
+
+fn parse(line: &str) -> TaskLine {
+    TaskLine::parse(line, ORDER).expect("a task line")
+}
+
+fn settle(claim: &Claim, settlement: Settlement) -> Settle {
+    Settle {
+        line: claim.line.clone(),
+        id: TaskId::of(&claim.line),
+        token: claim.token.clone(),
+        demand: Some(Demand::of(&parse(&claim.line))),
+        record: None,
+        settlement,
+    }
+}
+
+fn forget_index(bed: &Bed) {
+    for key in bed.keys().into_iter().filter(|key| key.starts_with("distcomp:ready:")) {
+        let _: i64 = redis::cmd("DEL").arg(key).query(&mut bed.redis.con()).expect("deleted");
+    }
+}
+
+fn number(bed: &Bed, key: &str) -> i64 {
+    redis::cmd("GET").arg(key).query::<Option<i64>>(&mut bed.redis.con()).expect("read").unwrap_or(0)
+}
+
+async fn index_all(conn: &Connection) {
+    for _ in 0..2 {
+        let mut pass = Pass::new();
+        while !pass.step(conn, ORDER).await.expect("a step").is_done {}
+    }
+}
+
+/// What the queue must be, in memory.
+#[derive(Default)]
+struct Model {
+    /// Line → rank among equals; `None` for one that a stranger wrote, which may stand anywhere among its equals.
+    todo: BTreeMap<String, Option<u64>>,
+    running: BTreeMap<String, (usize, Claim)>,
+    finished: BTreeSet<String>,
+    failed: BTreeMap<String, u32>,
+    next: u64,
+}
+
+impl Model {
+    /// Every line that may be the next to be claimed within `headroom`.
+    fn best(&self, headroom: Demand) -> BTreeSet<String> {
+        let fits = |line: &&String| {
+            let task = parse(line);
+            task.mem() <= headroom.mem && task.cpu() <= headroom.cpu
+        };
+        let top = self.todo.keys().filter(fits).map(|line| parse(line).prio()).max();
+        let equals: Vec<_> =
+            self.todo.iter().filter(|(line, _)| fits(line) && Some(parse(line).prio()) == top).collect();
+        let first = equals.iter().filter_map(|(_, rank)| **rank).min();
+        equals.into_iter().filter(|(_, rank)| rank.is_none() || **rank == first).map(|(line, _)| line.clone()).collect()
+    }
+}
+
+fn line(random: &mut Random) -> String {
+    let mem = ["0", "0.5", "1", "2"][random.below(4) as usize];
+    let cpu = ["0", "1", "2.5"][random.below(3) as usize];
+    format!("shell:{mem}:{cpu}:{}:true # {}", random.below(5), random.below(60))
+}
+
+async fn run(seed: u64) {
+    let mut random = Random(seed);
+    let bed = Bed::new();
+    let conn = client(&bed).connect().await.expect("connected");
+    let workers = [session(&conn, "a").await, session(&conn, "b").await];
+    let mut model = Model::default();
+    let mut calls = 0;
+    for step in 0..150 {
+        let at = format!("seed {seed}, step {step}");
+        match random.below(12) {
+            0..3 => {
+                let lines: Vec<String> = (0..random.below(6)).map(|_| line(&mut random)).collect();
+                let tasks: Vec<NewTask> = lines.iter().map(|line| NewTask::of(&parse(line))).collect();
+                let done = submit(&conn, &tasks, false).await.expect("submitted");
+                let mut added = 0;
+                for line in lines {
+                    model.next += 1;
+                    let is_new = !model.todo.contains_key(&line)
+                        && !model.running.contains_key(&line)
+                        && !model.finished.contains(&line)
+                        && !model.failed.contains_key(&line);
+                    if is_new {
+                        model.todo.insert(line, Some(model.next));
+                        added += 1;
+                    }
+                }
+                assert_eq!(done.added, added, "{at}");
+            }
+            3 => {
+                // A stranger adds, and another removes.
+                let new = line(&mut random);
+                if !model.running.contains_key(&new)
+                    && !model.finished.contains(&new)
+                    && !model.failed.contains_key(&new)
+                {
+                    bed.hset("todo_tasks", &new, "");
+                    model.todo.entry(new).or_insert(None);
+                }
+                let gone = model.todo.keys().nth(random.below(60) as usize).cloned();
+                if let Some(gone) = gone {
+                    bed.hdel("todo_tasks", &gone);
+                    model.todo.remove(&gone);
+                    model.failed.remove(&gone);
+                    bed.hdel("failed_tasks", &gone);
+                }
+                index_all(&conn).await;
+            }
+            4 if random.below(4) == 0 => {
+                forget_index(&bed);
+                index_all(&conn).await;
+                for rank in model.todo.values_mut() {
+                    *rank = None;
+                }
+            }
+            4..8 => {
+                let worker = random.below(2) as usize;
+                let headroom = Demand { mem: Bytes(random.below(5) << 29), cpu: MilliCores(random.below(4) * 1000) };
+                calls += 1;
+                let reply =
+                    workers[worker].claim(&request(format!("t{calls}"), 1, headroom, 0)).await.expect("claimed");
+                assert_eq!(reply.state, QueueState::Open, "{at}");
+                // What this worker failed is left to the other for a while.
+                let mut allowed = model.best(headroom);
+                let mut rest = Model { todo: model.todo.clone(), ..Model::default() };
+                while !allowed.is_empty() && allowed.iter().all(|line| model.failed.contains_key(line)) {
+                    for line in &allowed {
+                        rest.todo.remove(line);
+                    }
+                    let more = rest.best(headroom);
+                    if more.is_empty() {
+                        break;
+                    }
+                    allowed.extend(more);
+                }
+                match reply.claims.first() {
+                    Some(claim) => {
+                        let line = claim.line.to_string();
+                        assert!(allowed.contains(&line), "{at}: {line} was claimed, allowed were {allowed:?}");
+                        model.todo.remove(&line);
+                        model.running.insert(line, (worker, claim.clone()));
+                    }
+                    None => assert!(
+                        allowed.iter().all(|line| model.failed.contains_key(line)),
+                        "{at}: nothing was claimed of {allowed:?}"
+                    ),
+                }
+            }
+            8..11 => {
+                let Some(line) = model.running.keys().nth(random.below(8) as usize).cloned() else { continue };
+                let (worker, claim) = model.running.remove(&line).expect("running");
+                let settlement = match random.below(3) {
+                    0 => Settlement::Finish { value: "a: \"\"".to_owned() },
+                    1 => Settlement::Return,
+                    _ => Settlement::Fail {
+                        kind: FailureKind::Exit(1),
+                        reason: "\"exit 1\"".to_owned(),
+                        delay: Duration::ZERO,
+                        is_final: false,
+                    },
+                };
+                let entry = settle(&claim, settlement.clone());
+                let stale = Settle { token: "stale".to_owned(), ..entry.clone() };
+                let refused = workers[worker].settle(&[stale], MAX_RETRY, false).await.expect("answered");
+                assert_eq!(refused, [Settled::Lost], "{at}: a stale token cannot settle");
+                let other =
+                    workers[1 - worker].settle(std::slice::from_ref(&entry), MAX_RETRY, false).await.expect("answered");
+                assert_eq!(other, [Settled::Lost], "{at}: another worker cannot settle");
+                let done = workers[worker].settle(&[entry], MAX_RETRY, false).await.expect("settled");
+                match settlement {
+                    Settlement::Finish { .. } => {
+                        assert_eq!(done, [Settled::Recorded], "{at}");
+                        model.failed.remove(&line);
+                        model.finished.insert(line);
+                    }
+                    Settlement::Return => {
+                        model.todo.insert(line, None);
+                    }
+                    Settlement::Fail { .. } => {
+                        let failures = model.failed.entry(line.clone()).or_insert(0);
+                        *failures += 1;
+                        if *failures < MAX_RETRY {
+                            assert_eq!(done, [Settled::WillRetry], "{at}");
+                            model.todo.insert(line, None);
+                        } else {
+                            assert_eq!(done, [Settled::OutOfRetries], "{at}");
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        check(&bed, &model, &at);
+    }
+    drain(&bed, &conn, &workers, &mut model, seed).await;
+}
+
+/// The six hashes are what the model says, and the index counts what waits.
+fn check(bed: &Bed, model: &Model, at: &str) {
+    let keys = |name: &str| bed.table(name).into_keys().collect::<BTreeSet<String>>();
+    assert_eq!(keys("todo_tasks"), model.todo.keys().cloned().collect(), "{at}");
+    assert_eq!(keys("in_progress_tasks"), model.running.keys().cloned().collect(), "{at}");
+    assert_eq!(keys("finished_tasks"), model.finished, "{at}");
+    assert_eq!(keys("failed_tasks"), model.failed.keys().cloned().collect(), "{at}");
+    assert_eq!(number(bed, "distcomp:ready:count"), model.todo.len() as i64, "{at}: the index counts what waits");
+}
+
+/// Nothing starves: with room for everything, all that waits is claimed, best first.
+async fn drain(bed: &Bed, conn: &Connection, workers: &[Session; 2], model: &mut Model, seed: u64) {
+    index_all(conn).await;
+    for (number, worker) in workers.iter().enumerate() {
+        let reply = worker
+            .claim(&request(
+                format!("end{number}"),
+                100,
+                Demand { mem: Bytes(u64::MAX >> 11), cpu: MilliCores(1 << 30) },
+                0,
+            ))
+            .await
+            .expect("claimed");
+        let priorities: Vec<u16> = reply.claims.iter().map(|claim| parse(&claim.line).prio()).collect();
+        assert!(priorities.is_sorted_by(|a, b| a >= b), "seed {seed}: {priorities:?}");
+        for claim in reply.claims {
+            model.todo.remove(&*claim.line);
+            model.running.insert(claim.line.to_string(), (number, claim));
+        }
+    }
+    check(bed, model, &format!("seed {seed}, at the end"));
+    assert!(model.todo.is_empty(), "seed {seed}: starved: {:?}", model.todo);
+}
+
+#[test]
+fn the_queue_agrees_with_a_model_under_random_operations() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for seed in 1..=12_u64 {
+        runtime.block_on(run(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    }
+}
