@@ -231,6 +231,22 @@ fn a_task_given_back_for_memory_is_passed_over_while_it_would_not_fit() {
 }
 
 #[test]
+fn a_claim_under_way_is_waited_for_before_leaving_and_what_it_took_goes_back() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.event(Event::Terminate);
+    bench.actions.retain(|action| !matches!(action, Action::Beat));
+    bench.nothing();
+    bench.answer(1, &["shell:1:1:1:a"]);
+    let (key, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Return));
+    bench.nothing();
+    bench.event(Event::Settled(vec![(key, Settled::Recorded)]));
+    assert!(matches!(bench.next(), Action::Exit));
+}
+
+#[test]
 fn the_first_signal_drains_and_the_second_kills() {
     let (mut bench, keys) = Bench::running(r#"{"drain_timeout_seconds": 10}"#, &[TASK]);
     bench.event(Event::Terminate);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{all_ran, bed, counted, watch};
+use super::{all_ran, bed, counted, wait_there, watch};
 use crate::support::{SOON, holds_for, wait_until};
 
 #[test]
@@ -41,16 +41,17 @@ fn a_node_with_hardly_any_descriptors_works_on_with_one_slot() {
 
 #[test]
 fn a_node_that_cannot_fork_returns_tasks_and_takes_them_up_again() {
-    let Some(pids) = Cgroup::new("pids", "pids.max", "14") else {
+    let Some(pids) = Cgroup::new("pids", "pids.max", "12") else {
         eprintln!("no control group for processes can be made here: nothing is tested");
         return;
     };
     let bed = bed(json!({"max_task_per_worker": 8, "worker_dead_after_seconds": 30}));
     let out = bed.out("runs");
-    let lines = counted(&out, 0..24, "sleep 0.4;");
+    // The shortage shall meet the worker, not the task: this one forks nothing.
+    let lines: Vec<String> = (0..24).map(|at| format!("shell:0:0:1:echo {at} >> {out}; exec sleep 0.4")).collect();
     bed.add(&lines);
     let checker = watch(&bed, &lines);
-    // Three threads, the zygote, and then too few processes for eight keepers with a shell and a sleep each.
+    // Three threads, the zygote, and then too few processes for eight keepers with a task each.
     let mut worker = bed.worker_through(&pids.through(), "w", json!({}), &[]);
     wait_until("the shortage to be met", SOON, || holds_for(worker.log().contains("could not start"), worker.log()));
     pids.set("pids.max", "max");
@@ -104,10 +105,13 @@ fn a_real_memory_hog_is_returned_with_no_failure_counted() {
         "shell:0:0:1:echo ran >> {out}; test -e {gate} || exec python3 -c 'import time; x = bytearray({hog_mb} << 20); \
          x[::4096] = bytes(len(x) // 4096); time.sleep(600)'"
     );
-    bed.add([&calm, &hog]);
-    let checker = watch(&bed, &[calm.clone(), hog.clone()]);
+    bed.add([&calm]);
     let through = cgroup.as_ref().map(Cgroup::through).unwrap_or_default();
     let worker = bed.worker_through(&through, "w", json!({}), &[]);
+    // The hog shall be the newer one.
+    wait_there(&gate, 1);
+    bed.add([&hog]);
+    let checker = watch(&bed, &[calm.clone(), hog.clone()]);
     wait_until("the hog to be given back", Duration::from_secs(30), || {
         let log = worker.log();
         holds_for(log.contains("memory is low") && log.contains("returned"), log)
