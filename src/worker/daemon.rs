@@ -198,7 +198,7 @@ impl Hands {
             Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
                 self.slots.free(*key);
             }
-            Event::KeeperLost { key } => self.slots.forget(*key),
+            Event::KeeperLost { key, .. } => self.slots.forget(*key),
             Event::Sampled(_)
             | Event::Claimed(_)
             | Event::ClaimFailed

@@ -50,6 +50,8 @@ pub enum Event {
     KeeperLost {
         /// Which.
         key: TaskKey,
+        /// It had been handed to the keeper, and may be what killed it, whether its start was heard of or not.
+        had_it: bool,
     },
     /// A task was ended before its keeper had come to start it: nothing of it ever ran.
     Withdrawn {

@@ -11,7 +11,8 @@ use super::nursery::Nursery;
 use super::sampler::Keepers;
 use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec};
 
-/// A keeper that was told to end its task has this long beyond the grace: it needs five seconds at most, unless its task has stopped it.
+/// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
+/// task has stopped it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a keeper that was killed may take to be gone.
@@ -51,34 +52,45 @@ impl Runner {
         self.listed(|keepers| keepers.push(pid));
         let lost = self.serve(keeper).await;
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
-        let Some((keeper, mut lost)) = lost else { return };
+        let Some((keeper, running)) = lost else { return };
         self.bury(keeper).await;
+        if let Some(key) = running {
+            let _ = self.events.send(Event::KeeperLost { key, had_it: true }).await;
+        }
         // Whoever thought this slot idle until now is told too.
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
             if let SlotCommand::Start(key, _) = command {
-                lost.push(key);
+                let _ = self.events.send(Event::KeeperLost { key, had_it: false }).await;
             }
-        }
-        for key in lost {
-            let _ = self.events.send(Event::KeeperLost { key }).await;
         }
     }
 
     /// Runs tasks. Answers the keeper once it is dead or deaf, with the task it had; nothing when there is nobody left to run for.
-    async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Vec<TaskKey>)> {
+    async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Option<TaskKey>)> {
         let pid = keeper.pid();
         let mut running: Option<TaskKey> = None;
+        // When a keeper that has yet to start its task, or to end it, is taken for deaf.
         let mut patience: Option<Instant> = None;
+        let mut is_ending = false;
         loop {
             let deaf = patience.unwrap_or_else(|| Instant::now() + PATIENCE);
             tokio::select! {
                 command = self.commands.recv() => {
                     let command = command?;
                     match &command {
-                        SlotCommand::Start(key, _) => running = Some(*key),
-                        SlotCommand::Terminate(_, grace) => shorten(&mut patience, *grace),
-                        SlotCommand::Kill(_) => shorten(&mut patience, Duration::ZERO),
+                        SlotCommand::Start(key, _) => {
+                            (running, is_ending) = (Some(*key), false);
+                            patience = Some(Instant::now() + PATIENCE);
+                        }
+                        SlotCommand::Terminate(_, grace) => {
+                            patience = Some(until(*grace, patience.filter(|_| is_ending)));
+                            is_ending = true;
+                        }
+                        SlotCommand::Kill(_) => {
+                            patience = Some(until(Duration::ZERO, patience.filter(|_| is_ending)));
+                            is_ending = true;
+                        }
                     }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
@@ -88,6 +100,8 @@ impl Runner {
                     let Ok(event) = event else { break };
                     if !matches!(event, KeeperEvent::Started { .. }) {
                         (running, patience) = (None, None);
+                    } else if !is_ending {
+                        patience = None;
                     }
                     if self.events.send(from_keeper(event, pid)).await.is_err() {
                         return None;
@@ -99,7 +113,7 @@ impl Runner {
                 }
             }
         }
-        Some((keeper, running.into_iter().collect()))
+        Some((keeper, running))
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
@@ -131,9 +145,9 @@ impl Runner {
     }
 }
 
-fn shorten(patience: &mut Option<Instant>, grace: Duration) {
+fn until(grace: Duration, earlier: Option<Instant>) -> Instant {
     let until = Instant::now() + grace.min(Duration::from_secs(365 * 24 * 3600)) + PATIENCE;
-    *patience = Some(patience.map_or(until, |earlier| earlier.min(until)));
+    earlier.map_or(until, |earlier| earlier.min(until))
 }
 
 fn into_keeper(command: SlotCommand) -> KeeperCommand {

@@ -161,7 +161,7 @@ impl Dispatcher {
             Event::Started { key, keeper } => self.started(now, key, keeper),
             Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
-            Event::KeeperLost { key } => self.keeper_lost(key),
+            Event::KeeperLost { key, had_it } => self.keeper_lost(key, had_it),
             Event::Withdrawn { key } => self.withdrawn(key),
             Event::Overdue(key) => self.overdue(key),
             Event::Settled(batch) => self.settled(batch),

@@ -86,12 +86,14 @@ impl Dispatcher {
         self.settle(key, settle);
     }
 
-    pub(super) fn keeper_lost(&mut self, key: TaskKey) {
+    pub(super) fn keeper_lost(&mut self, key: TaskKey, had_it: bool) {
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
         tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed");
         let cause = match entry.place {
             Place::Running { .. } => None,
+            // The first thing it did may have kept us from hearing of its start.
+            Place::Starting if had_it => None,
             Place::Terminating { cause, .. } => Some(cause),
             // It had not started: the keeper died of something else.
             Place::Held { .. } | Place::Starting | Place::Settling => return self.withdrawn(key),

@@ -85,3 +85,19 @@ fn a_process_that_a_worker_leaves_behind_is_caught() {
     other.kill().expect("it runs");
     other.wait().expect("it ends");
 }
+
+#[test]
+fn every_test_that_the_manual_names_is_there() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let manual = crate::support::read(format!("{root}/README.md"));
+    let (_, rest) = manual.split_once("## What happens when").expect("the section");
+    let section = rest.split("\n## ").next().expect("its text");
+    let mut named = 0;
+    for path in section.split('`').filter(|text| text.contains("::")) {
+        let (module, test) = path.rsplit_once("::").expect("a path");
+        let file = format!("{root}/tests/it/{}.rs", module.replace("::", "/"));
+        assert!(crate::support::read(&file).contains(&format!("fn {test}()")), "{path} is not in {file}");
+        named += 1;
+    }
+    assert!(named >= 20, "{named}");
+}
