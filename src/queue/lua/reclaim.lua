@@ -53,7 +53,8 @@ for i = 7, #ARGV, 5 do
       failed = failed + 1
     else
       redis.call('HSET', TODO, line, '')
-      score = score or int(tonumber(base) + sequence(1))
+      -- One that was running may be what killed its worker: it queues behind its equals, so that it does not take down the next at once.
+      if started == '1' or not score then score = int(tonumber(base) + sequence(1)) end
       local workers = redis.call('HGET', FAILED, line)
       if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_put(class, line, score) end
       moved = moved + 1
