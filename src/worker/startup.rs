@@ -21,6 +21,9 @@ pub const MARKER: &str = "DISTCOMP_MARK";
 /// A Python worker measures for two seconds between heartbeats.
 const PYTHON_EXTRA: Duration = Duration::from_secs(3);
 
+/// How long a process that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(1);
+
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -74,13 +77,18 @@ impl State {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(fail)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                let reason = "another worker of this name runs on this host".to_owned();
-                return Err(StartError::NameTaken { worker: worker.clone(), reason });
+        // A worker that was killed a moment ago may hold it until the kernel has taken it down.
+        let end = Instant::now() + DYING;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(DYING / 50),
+                Err(fs::TryLockError::WouldBlock) => {
+                    let reason = "another worker of this name runs on this host".to_owned();
+                    return Err(StartError::NameTaken { worker: worker.clone(), reason });
+                }
+                Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
             }
-            Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
         }
         Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, _lock: lock })
     }

@@ -192,7 +192,7 @@ if #out > 0 then
     in_progress[#in_progress + 1] = worker
     claims[#claims + 1] = line
     -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
-    claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|1|' or '|0|') .. int(picked[i][2])
+    claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|2|' or '|0|') .. int(picked[i][2])
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
   end
