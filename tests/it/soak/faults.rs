@@ -9,7 +9,7 @@ use serde_json::json;
 use super::load::Load;
 use super::site::{ELDER, Site};
 use crate::faults::Dice;
-use crate::support::Mode;
+use crate::support::{Mode, Worker};
 
 type Inject = fn(&mut Site, &mut Load, &mut Dice);
 
@@ -20,12 +20,9 @@ pub(super) struct Fault {
 
 /// Those that a Python worker in the fleet lives through (it does not survive a lost connection or a poison line).
 const MILD: &[Fault] = &[
-    Fault { name: "worker killed", inject: |site, _, dice| with(site, dice, |worker| worker.kill9()) },
-    Fault { name: "worker killed", inject: |site, _, dice| with(site, dice, |worker| worker.kill9()) },
-    Fault {
-        name: "worker and keepers killed",
-        inject: |site, _, dice| with(site, dice, |worker| worker.kill9_with_keepers()),
-    },
+    Fault { name: "worker killed", inject: |site, _, dice| with(site, dice, Worker::kill9) },
+    Fault { name: "worker killed", inject: |site, _, dice| with(site, dice, Worker::kill9) },
+    Fault { name: "worker and keepers killed", inject: |site, _, dice| with(site, dice, Worker::kill9_with_keepers) },
     Fault { name: "worker told to end", inject: |site, _, dice| with(site, dice, |worker| worker.sigterm()) },
     Fault {
         name: "worker told to end twice",
@@ -78,7 +75,7 @@ impl Fault {
 }
 
 /// A living worker other than the elder, if chance finds one.
-fn with(site: &mut Site, dice: &mut Dice, act: impl FnOnce(&mut crate::support::Worker)) {
+fn with(site: &mut Site, dice: &mut Dice, act: impl FnOnce(&mut Worker)) {
     let at = dice.roll(ELDER);
     if let Some(worker) = site.workers[at].as_mut().filter_map_running() {
         act(worker);
@@ -86,11 +83,11 @@ fn with(site: &mut Site, dice: &mut Dice, act: impl FnOnce(&mut crate::support::
 }
 
 trait Running<'a> {
-    fn filter_map_running(self) -> Option<&'a mut crate::support::Worker>;
+    fn filter_map_running(self) -> Option<&'a mut Worker>;
 }
 
-impl<'a> Running<'a> for Option<&'a mut crate::support::Worker> {
-    fn filter_map_running(self) -> Option<&'a mut crate::support::Worker> {
+impl<'a> Running<'a> for Option<&'a mut Worker> {
+    fn filter_map_running(self) -> Option<&'a mut Worker> {
         self.and_then(|worker| worker.is_running().then_some(worker))
     }
 }
@@ -126,7 +123,7 @@ fn zygote_killed(site: &mut Site, _: &mut Load, dice: &mut Dice) {
 }
 
 /// Of its keepers the one whose parent it is.
-fn zygote_of(worker: &crate::support::Worker) -> Option<i32> {
+fn zygote_of(worker: &Worker) -> Option<i32> {
     let parent = |pid: i32| -> Option<i32> {
         let stat = crate::support::read(format!("/proc/{pid}/stat"));
         stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
