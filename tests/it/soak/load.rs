@@ -60,6 +60,8 @@ impl Load {
             0..60 => count,
             60..75 => format!("{alone}; sleep 0.{}", 1 + dice.roll(9)),
             75..78 => format!("{alone}; sleep {}", 1 + dice.roll(3)),
+            // Python's worker waits for daemons for ever, and leaves them running.
+            78..86 if self.has_python => count,
             78..86 => format!("{count}; (setsid sleep {mark} &); (sleep {mark} &)"),
             86..90 => format!("{count}; head -c 300000 /dev/zero | tr '\\000' x"),
             90..92 => format!("{count}; head -c 2000000 /dev/urandom"),
