@@ -64,9 +64,9 @@ impl Load {
             78..86 if self.has_python => count,
             78..86 => format!("{count}; (setsid sleep {mark} &); (sleep {mark} &)"),
             86..90 => format!("{count}; head -c 300000 /dev/zero | tr '\\000' x"),
-            90..92 => format!("{count}; head -c 2000000 /dev/urandom"),
-            // Python's worker gives up at the first failure, and has no keepers.
+            // Python's worker takes bytes that are no ASCII for a failure, gives up at the first one, and has no keepers.
             _ if self.has_python => count,
+            90..92 => format!("{count}; head -c 2000000 /dev/urandom"),
             92..96 => {
                 self.extra.insert(at.to_string(), 1);
                 format!("{count}; test -e {locks}/{at} || {{ touch {locks}/{at}; exit 1; }}")
