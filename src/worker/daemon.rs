@@ -195,7 +195,9 @@ impl Hands {
     /// Slots are free before the dispatcher hears of it, so that it can fill them in the same breath.
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } => self.slots.free(*key),
+            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
+                self.slots.free(*key);
+            }
             Event::KeeperLost { key } => self.slots.forget(*key),
             Event::Sampled(_)
             | Event::Claimed(_)
@@ -228,6 +230,11 @@ impl Hands {
                     let config = Arc::clone(&self.config.borrow());
                     self.slots.start(key, &task, attempt, &config);
                 }
+                Action::Queue { key, behind, task, attempt } => {
+                    let config = Arc::clone(&self.config.borrow());
+                    self.slots.queue(key, behind, &task, attempt, &config);
+                }
+                Action::Withdraw(key) => self.slots.withdraw(key),
                 Action::Terminate(key) => {
                     let grace = self.config.borrow().kill_grace;
                     self.slots.terminate(key, grace);

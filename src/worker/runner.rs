@@ -10,8 +10,10 @@ use crate::process::{Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec, 
 /// What a slot is asked to do.
 #[derive(Debug)]
 pub enum SlotCommand {
-    /// Run this.
+    /// Run this when what runs has ended.
     Start(TaskKey, Box<RunSpec>),
+    /// Forget it, unless it has started.
+    Withdraw(TaskKey),
     /// End it: SIGTERM, then SIGKILL after this grace.
     Terminate(TaskKey, Duration),
     /// End it now.
@@ -39,13 +41,14 @@ impl Runner {
         };
         (self.born)(keeper.pid());
         let pid = keeper.pid();
-        let mut running: Option<TaskKey> = None;
+        // What runs, and what waits behind it.
+        let mut mine: Vec<TaskKey> = Vec::new();
         loop {
             tokio::select! {
                 command = self.commands.recv() => {
                     let Some(command) = command else { return };
                     if let SlotCommand::Start(key, _) = command {
-                        running = Some(key);
+                        mine.push(key);
                     }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
@@ -53,12 +56,12 @@ impl Runner {
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
-                    if let KeeperEvent::Ended(_) | KeeperEvent::SpawnFailed { .. } = event {
-                        running = None;
+                    match &event {
+                        KeeperEvent::Ended(ended) => mine.retain(|key| *key != ended.seq),
+                        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => mine.retain(|key| key != seq),
+                        KeeperEvent::Started { .. } => {}
                     }
-                    if let Some(event) = from_keeper(event, pid)
-                        && self.events.send(event).await.is_err()
-                    {
+                    if self.events.send(from_keeper(event, pid)).await.is_err() {
                         return;
                     }
                 }
@@ -66,7 +69,14 @@ impl Runner {
         }
         // The zygote kills what the keeper has left before it lets us know.
         let _ = discard(&self.zygote, keeper).await;
-        if let Some(key) = running {
+        // What was on its way is as lost as what was there.
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let SlotCommand::Start(key, _) = command {
+                mine.push(key);
+            }
+        }
+        for key in mine {
             let _ = self.events.send(Event::KeeperLost { key }).await;
         }
     }
@@ -89,6 +99,7 @@ async fn discard(zygote: &Zygote, keeper: Keeper) -> Result<(), ProcessError> {
 fn into_keeper(command: SlotCommand) -> KeeperCommand {
     match command {
         SlotCommand::Start(seq, spec) => KeeperCommand::Run { seq, spec },
+        SlotCommand::Withdraw(seq) => KeeperCommand::Withdraw { seq },
         SlotCommand::Terminate(seq, grace) => {
             KeeperCommand::Terminate { seq, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
         }
@@ -96,13 +107,13 @@ fn into_keeper(command: SlotCommand) -> KeeperCommand {
     }
 }
 
-fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
+fn from_keeper(event: KeeperEvent, keeper: u32) -> Event {
     match event {
-        KeeperEvent::Started { seq, .. } => Some(Event::Started { key: seq, keeper }),
+        KeeperEvent::Started { seq, .. } => Event::Started { key: seq, keeper },
         KeeperEvent::SpawnFailed { seq, error, is_transient } => {
-            Some(Event::SpawnFailed { key: seq, error, is_ours: is_transient })
+            Event::SpawnFailed { key: seq, error, is_ours: is_transient }
         }
-        KeeperEvent::Ended(ended) => Some(Event::Ended { key: ended.seq, ended }),
-        KeeperEvent::Withdrawn { .. } => None,
+        KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
+        KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
     }
 }

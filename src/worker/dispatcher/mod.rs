@@ -7,6 +7,7 @@
 mod claiming;
 mod leaving;
 mod linking;
+mod queueing;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -129,10 +130,14 @@ impl Dispatcher {
                 self.ledger.sample(&sample.touched);
                 self.node = Some(sample.node);
                 self.relieve_memory();
+                if self.admits_nothing() {
+                    self.withdraw_all();
+                }
             }
             Event::Claimed(reply) => self.claimed(now, reply),
             Event::ClaimFailed => self.is_claiming = None,
             Event::Started { key, keeper } => self.started(now, key, keeper),
+            Event::Withdrawn { key } => self.withdrawn(now, key),
             Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
             Event::KeeperLost { key } => self.keeper_lost(key),
@@ -148,6 +153,7 @@ impl Dispatcher {
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
                 self.config = config;
+                self.withdraw_all();
                 self.polling.wake();
             }
             Event::LinkDown => {
@@ -183,7 +189,7 @@ impl Dispatcher {
         } else {
             None
         };
-        [poll, held, leave, self.drain_until, self.pause_until].into_iter().flatten().min()
+        [poll, held, self.queued_until(), leave, self.drain_until, self.pause_until].into_iter().flatten().min()
     }
 
     /// How many lines of the queue were found not to be in the index by the last claim.
@@ -228,6 +234,7 @@ impl Dispatcher {
         }
         if self.lifecycle.is_open() {
             self.start_held();
+            self.queue_ahead(now);
             self.return_stuck(now);
             self.claim(now);
         }
