@@ -29,6 +29,11 @@ if command -v cargo-deny >/dev/null 2>&1; then
 else
     echo "cargo-deny is not installed: licences and sources are not checked."
 fi
+# Every kind of fault at random for a minute; the seed is printed. Not with arguments: they name some tests.
+soaked=0
+if [ $# -eq 0 ]; then
+    step tests/soak.sh 1 || soaked=$?
+fi
 if cargo nextest --version >/dev/null 2>&1; then
     # nextest does not run the examples in the documentation.
     step cargo test --locked --doc --quiet
@@ -36,3 +41,4 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     step cargo test --locked --no-fail-fast "$@"
 fi
+exit "$soaked"

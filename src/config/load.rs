@@ -195,7 +195,8 @@ pub(super) fn resolve_read(
         && holds_password(&raw)
     {
         warnings.push(format!(
-            "it holds a password and others can read it (mode {:03o}); chmod 600, or use redis_pass_file",
+            "{} holds a password and others can read it (mode {:03o}); chmod 600, or use redis_pass_file",
+            path.display(),
             mode & 0o777
         ));
     }

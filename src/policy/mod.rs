@@ -6,8 +6,10 @@ pub mod lifecycle;
 pub mod polling;
 pub mod prefetch;
 pub mod retry;
+pub mod witness;
 
 pub use admission::{Budget, Headroom, Limits, NodeSample, Reservation, Wait};
 pub use deadline::Deadlines;
 pub use lifecycle::Lifecycle;
 pub use polling::Polling;
+pub use witness::Witness;

@@ -2,11 +2,41 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit of open files of this process to the hard one; returns what the soft limit was, for tasks to have it
-/// back. `None` when it could not be read.
-pub fn raise_open_files() -> Option<u64> {
+/// Descriptors of one slot, here and in its keeper: the socket's two ends, the task's pipes, and one to spare.
+const PER_SLOT: u64 = 5;
+/// Everything else: Redis, the log, the spool, the runtime.
+const FIXED: u64 = 64;
+
+/// What this process may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// The soft limit before it was raised, for tasks to have it back.
+    pub soft_before: u64,
+    /// The limit that holds now.
+    pub limit: u64,
+}
+
+/// Raises the soft limit of open files of this process to the hard one. `None` when it could not be read.
+pub fn raise_open_files() -> Option<OpenFiles> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    // Where it cannot be raised, the old limit stays, and slots run out of it with a message of their own.
-    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    Some(soft)
+    // Where it cannot be raised, the old limit stays.
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+    Some(OpenFiles { soft_before: soft, limit })
+}
+
+/// How many slots this many open files are enough for; at least one.
+#[must_use]
+pub fn slots_for(open_files: u64) -> u32 {
+    u32::try_from(open_files.saturating_sub(FIXED) / PER_SLOT).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_limit_lowers_the_slots_and_leaves_one() {
+        assert_eq!((slots_for(0), slots_for(68), slots_for(104), slots_for(1024)), (1, 1, 8, 192));
+        assert_eq!(slots_for(u64::MAX), u32::MAX);
+    }
 }

@@ -14,6 +14,9 @@
 //! clear its environment, ignore signals), it stays below its keeper and is found there. The sockets are lifelines: when the worker dies, even
 //! by SIGKILL, each keeper reads the end of its socket, kills its tree and exits; so does the zygote. No privilege is needed.
 //!
+//! Where a cgroup of version 2 is writable, all of this is in a `leaf` besides, which the next start kills should worker and keepers have
+//! died at one moment.
+//!
 //! **Why it is cheap.** A keeper is a few pages of private memory, so starting a child from it does not depend on the size of the worker, and it
 //! may hold the next command before the last one has ended.
 //!
@@ -28,6 +31,7 @@ mod error;
 mod frame;
 pub mod handle;
 mod keeper;
+mod leaf;
 mod limits;
 mod message;
 pub mod output;
@@ -43,7 +47,8 @@ mod zygote;
 pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
 pub use error::ProcessError;
 pub use handle::{Keeper, KeeperSettings, Zygote};
-pub use limits::raise_open_files;
+pub use leaf::{Leaf, sweep_leaves};
+pub use limits::{OpenFiles, raise_open_files, slots_for};
 pub use sweep::sweep_marked;
 pub use tree::{Identity, boot_id, identity, is_alive};
 pub use zygote::keeper_main_if_asked;

@@ -66,6 +66,9 @@ impl QueueError {
         if error.is_timeout() {
             return Self::TimedOut(timeout);
         }
+        if error.kind() == ErrorKind::InvalidClientConfig {
+            return Self::Mismatch(format!("redis_tls: {at}: {message} (certificates must be X.509 version 3)"));
+        }
         if matches!(code, "WRONGPASS" | "NOAUTH" | "NOPERM") || error.kind() == ErrorKind::AuthenticationFailed {
             return Self::Refused { at: at.to_owned(), message };
         }

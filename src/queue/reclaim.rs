@@ -46,6 +46,13 @@ pub async fn owner(conn: &Connection, worker: &WorkerName) -> Result<Owner, Queu
     })
 }
 
+/// Whether a worker that beat last in the second `beat` is silent for longer than `dead_after`, by the server's clock in whole seconds.
+#[must_use]
+pub fn is_silent(now: u64, beat: u64, dead_after: Duration) -> bool {
+    // Both are rounded down, so the silence may be a second shorter than their difference.
+    Duration::from_secs(now.saturating_sub(beat)) >= dead_after + Duration::from_secs(1)
+}
+
 /// In whose right lines are taken over.
 #[derive(Clone, Copy, Debug)]
 pub enum Authority<'a> {
@@ -190,25 +197,36 @@ pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueE
     Ok(gone == 1)
 }
 
-/// Our workers whose heartbeat is older than `dead_after`, or missing. Cost grows with the number of workers alone.
+/// Our workers whose heartbeat is older than `dead_after` (true), or that have none (false): a worker that has just attached, or one that went
+/// with claims left. Cost grows with the number of workers alone.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn silent_workers(conn: &Connection, dead_after: Duration) -> Result<Vec<WorkerName>, QueueError> {
+pub async fn silent_workers(conn: &Connection, dead_after: Duration) -> Result<Vec<(WorkerName, bool)>, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status)).cmd("TIME");
     type Owners = Vec<(String, String)>;
     let (owners, status, (now, _)): (Owners, HashMap<String, String>, (u64, u64)) = conn.pipe(&pipe).await?;
-    let is_silent = |worker: &str| {
-        let beat =
-            status.get(worker).and_then(|status| status.split(':').next()).and_then(|beat| beat.parse::<u64>().ok());
-        beat.is_none_or(|beat| Duration::from_secs(now.saturating_sub(beat)) >= dead_after)
-    };
     Ok(owners
         .into_iter()
-        .filter(|(worker, _)| is_silent(worker))
-        .filter_map(|(worker, _)| worker.parse().ok())
+        .filter_map(|(worker, _)| {
+            let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse::<u64>().ok());
+            let is_silent = beat.is_none_or(|beat| is_silent(now, beat, dead_after));
+            is_silent.then(|| Some((worker.parse().ok()?, beat.is_some()))).flatten()
+        })
         .collect())
+}
+
+/// The server's clock since the epoch, and the second of this worker's last heartbeat. Constant cost.
+///
+/// # Errors
+/// Those of any call.
+pub async fn own_beat(conn: &Connection, me: &WorkerName) -> Result<(Duration, Option<u64>), QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.hget(conn.name(Key::Status), me.as_str()).cmd("TIME");
+    let (status, (seconds, micros)): (Option<String>, (u64, u64)) = conn.pipe(&pipe).await?;
+    let beat = status.and_then(|status| status.split(':').next().and_then(|beat| beat.parse().ok()));
+    Ok((Duration::from_secs(seconds) + Duration::from_micros(micros), beat))
 }
 
 /// Takes the lock under which one worker at a time looks for dead ones.

@@ -36,11 +36,11 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ATTACH = "attach.lua" [Owner, Workers, Capacity, Drain];
+    ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain];
     BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused];
     DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain];
     CLAIM = "claim.lua" [
-        Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Drain, Paused, Attempts, Failed,
+        Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed,
         Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved,
     ];
     SETTLE = "settle.lua" [

@@ -264,7 +264,8 @@ pub struct Session {
 impl Session {
     /// Takes the name: from now on the epoch is a new one and older commands are refused.
     ///
-    /// `previous` is the owner that the caller has found dead (see [`super::reclaim::owner`]), or `None` for none. Atomic; may be repeated.
+    /// `previous` is the owner that the caller has found dead (see [`super::reclaim::owner`]), or our own last fence, or `None` for none. Atomic; may
+    /// be repeated.
     ///
     /// # Errors
     /// [`QueueError::Fenced`] when another instance owns the name.

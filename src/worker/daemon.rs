@@ -12,6 +12,7 @@ use super::events::{Action, Event, Sample, TaskKey};
 use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
+use super::nursery::Nursery;
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
 use super::reloader::Reloader;
@@ -24,7 +25,6 @@ use super::timeout_monitor::{TimeoutMonitor, Watchlist};
 use super::waker::Waker;
 use crate::config::{Config, Watcher};
 use crate::host::Probe;
-use crate::process::Zygote;
 use crate::queue::session::{ClaimRequest, Registration, Settle};
 use crate::queue::{Client, QueueError, Session};
 
@@ -53,7 +53,7 @@ pub struct Setup {
     /// Unreported outcomes.
     pub spool: Option<Spool>,
     /// Makes keepers.
-    pub zygote: Zygote,
+    pub nursery: Nursery,
     /// Looks at the node.
     pub probe: Probe,
     /// Whether SIGHUP ends the worker: on a terminal, and with `--local`.
@@ -123,7 +123,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let max_retry = config.subscribe();
     let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
 
-    let slots = Slots::new(setup.zygote.clone(), events, keepers, worker);
+    let slots = Slots::new(setup.nursery.clone(), events, keepers, worker);
     let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
@@ -169,7 +169,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         );
         reporter.abort();
     }
-    setup.zygote.shutdown().await;
+    setup.nursery.shutdown().await;
     ended
 }
 
@@ -198,7 +198,7 @@ impl Hands {
             Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
                 self.slots.free(*key);
             }
-            Event::KeeperLost { key } => self.slots.forget(*key),
+            Event::KeeperLost { key, .. } => self.slots.forget(*key),
             Event::Sampled(_)
             | Event::Claimed(_)
             | Event::ClaimFailed

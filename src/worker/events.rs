@@ -55,6 +55,8 @@ pub enum Event {
     KeeperLost {
         /// Which.
         key: TaskKey,
+        /// It had been handed to the keeper, and may be what killed it, whether its start was heard of or not.
+        had_it: bool,
     },
     /// A task has reached its limit.
     Overdue(TaskKey),

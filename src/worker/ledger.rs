@@ -48,6 +48,8 @@ pub enum Place {
         keeper: u32,
         /// Since when.
         since: Instant,
+        /// Its limit in seconds as it was then, 0 = none: settings may change while it runs.
+        limit: u64,
         /// Memory its tree held at the last sample.
         touched: Bytes,
     },
@@ -216,6 +218,13 @@ impl Ledger {
     #[must_use]
     pub fn budget(&self) -> Budget {
         Budget::of(self.entries.values().filter_map(Entry::reservation))
+    }
+
+    /// How many are over and not yet confirmed.
+    #[must_use]
+    pub fn settling(&self) -> u32 {
+        let settling = self.entries.values().filter(|entry| entry.place == Place::Settling).count();
+        u32::try_from(settling).unwrap_or(u32::MAX)
     }
 
     /// The largest demand among running tasks, each dimension for itself: what one end may free.

@@ -24,6 +24,8 @@ pub struct Link {
     worker: WorkerName,
     registration: Registration,
     session: watch::Sender<Option<Session>>,
+    /// The last session's, so that its epoch is never used again.
+    last_fence: Mutex<String>,
     broken: Notify,
     server: Mutex<Server>,
     /// Reports acknowledged a moment ago.
@@ -34,6 +36,8 @@ pub struct Link {
 struct Server {
     run_id: String,
     lost_data: Option<Instant>,
+    /// Recent reports have yet to be sent again.
+    owes_reports: bool,
 }
 
 impl Link {
@@ -44,9 +48,10 @@ impl Link {
             client,
             worker: session.worker().clone(),
             registration,
+            last_fence: Mutex::new(session.fence().to_owned()),
             session: watch::Sender::new(Some(session)),
             broken: Notify::new(),
-            server: Mutex::new(Server { run_id, lost_data: None }),
+            server: Mutex::new(Server { run_id, lost_data: None, owes_reports: false }),
             recent: Mutex::default(),
         })
     }
@@ -127,27 +132,44 @@ impl Link {
         let conn = self.client.connect().await?;
         conn.load_scripts().await?;
         let run_id = conn.run_id().await?;
-        let has_lost = {
+        let owes_reports = {
             let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_new = server.run_id != run_id;
-            if is_new {
+            if server.run_id != run_id {
                 server.run_id = run_id;
                 server.lost_data = Some(Instant::now());
+                server.owes_reports = true;
             }
-            is_new
+            server.owes_reports
         };
         // Our own fence, of whatever epoch, or a name that was declared dead may be taken; another instance may not.
-        let session = Session::attach(conn, self.worker.clone(), &self.registration, None, None).await?;
-        if has_lost {
+        let last = self.last_fence.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let session = Session::attach(conn, self.worker.clone(), &self.registration, Some(&last), None).await?;
+        session.fence().clone_into(&mut self.last_fence.lock().unwrap_or_else(PoisonError::into_inner));
+        if owes_reports {
             let again = self.recent.lock().unwrap_or_else(PoisonError::into_inner).all();
             for batch in again.chunks(64) {
-                session.settle(batch, max_retry, true).await?;
+                session.settle(batch, max_retry, true).await.map_err(not_final)?;
             }
+            self.server.lock().unwrap_or_else(PoisonError::into_inner).owes_reports = false;
         }
-        reassert(&session, events, has_lost || self.keeps_results()).await?;
+        reassert(&session, events, self.keeps_results()).await.map_err(not_final)?;
         self.session.send_replace(Some(session));
         let _ = events.send(Event::LinkUp).await;
         Ok(())
+    }
+}
+
+/// Only an attach that is refused is hopeless: a fence after it says that we were declared dead meanwhile, and the name may be had again.
+fn not_final(error: QueueError) -> QueueError {
+    match error {
+        QueueError::Fenced => QueueError::Busy("declared dead while reconnecting".to_owned()),
+        QueueError::Unavailable { .. }
+        | QueueError::TimedOut(_)
+        | QueueError::Refused { .. }
+        | QueueError::Busy(_)
+        | QueueError::Unsupported(_)
+        | QueueError::Mismatch(_)
+        | QueueError::Protocol(_) => error,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod heartbeater;
 pub mod indexer;
 pub mod ledger;
 pub mod link;
+pub mod nursery;
 pub mod outcome;
 pub mod poller;
 pub mod recent;
@@ -27,3 +28,4 @@ pub mod waker;
 
 pub use daemon::{Setup, run};
 pub use dispatcher::Identity;
+pub use nursery::Nursery;

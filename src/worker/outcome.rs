@@ -11,6 +11,8 @@ use crate::queue::session::{Demand, Settle, Settlement};
 /// Characters of a reason, in all.
 const REASON_CHARS: usize = 1024;
 
+const SIGKILL: i32 = 9;
+
 /// Bytes of the tails kept in the record of a failure.
 pub const TAIL_BYTES: usize = 4096;
 
@@ -70,6 +72,28 @@ pub fn settle_unspawnable(context: Context<'_>, entry: &Entry, error: &str, now_
     record.end_ms = now_ms;
     record.stderr_tail = tail(error, TAIL_BYTES);
     let settlement = fail(context, entry, FailureKind::Spawn, error, false);
+    Settle { record: Some(record), settlement, ..unstarted(entry) }
+}
+
+/// The settlement of an attempt whose keeper was killed, and its tree with it: nobody saw how it ended.
+#[must_use]
+pub fn settle_unseen(context: Context<'_>, entry: &Entry, cause: Option<Cause>, now_ms: u64) -> Settle {
+    let (end, failure) = match cause {
+        Some(Cause::TimedOut(limit)) => (AttemptEnd::TimedOut(limit), Some(FailureKind::TimedOut(limit))),
+        Some(Cause::LowMemory { alone: true }) => (AttemptEnd::Memory, Some(FailureKind::Memory)),
+        Some(Cause::LowMemory { alone: false } | Cause::Shutdown | Cause::Revoked) => (AttemptEnd::Returned, None),
+        None => (AttemptEnd::Signal(SIGKILL), Some(FailureKind::Signal(SIGKILL))),
+    };
+    let mut record = record(context, entry, end);
+    record.end_ms = now_ms;
+    let settlement = match failure {
+        None => Settlement::Return,
+        Some(kind) => {
+            let text = "its keeper was killed or stopped";
+            record.stderr_tail = text.to_owned();
+            fail(context, entry, kind, text, false)
+        }
+    };
     Settle { record: Some(record), settlement, ..unstarted(entry) }
 }
 

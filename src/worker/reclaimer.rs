@@ -1,15 +1,17 @@
 //! Takes over the tasks of dead workers. One worker of the fleet looks at a time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::link::{Link, random};
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
+use crate::policy::witness::{Look, Witness};
 use crate::queue::reclaim::{self, Authority};
-use crate::queue::{Connection, QueueError};
+use crate::queue::{Connection, QueueError, Session};
 
 /// The loop.
 pub struct Reclaimer {
@@ -24,31 +26,50 @@ pub struct Reclaimer {
 impl Reclaimer {
     /// For ever; it is dropped at shutdown.
     pub async fn run(self) {
+        let mut witness = Witness::default();
+        let mut mute: HashMap<WorkerName, Instant> = HashMap::new();
         loop {
             let period =
                 (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
             tokio::time::sleep(period.mul_f64(0.75 + random() / 2.0)).await;
-            let Some(session) = self.link.present() else { continue };
-            if let Err(error) = self.look(session.connection(), session.worker(), session.instance(), period).await {
+            let Some(session) = self.link.present() else {
+                witness.miss();
+                mute.clear();
+                continue;
+            };
+            let looked = self.look(&mut witness, &mut mute, &session, period);
+            if let Err(error) = looked.await {
+                witness.miss();
+                mute.clear();
                 self.link.report(&session, &error);
                 tracing::debug!(error = %error, "failed to look for dead workers");
             }
         }
     }
 
+    /// `mute` holds those that were first seen without any heartbeat then: one that has just attached has had no time to beat.
     async fn look(
         &self,
-        conn: &Connection,
-        me: &WorkerName,
-        instance: &str,
+        witness: &mut Witness,
+        mute: &mut HashMap<WorkerName, Instant>,
+        session: &Session,
         period: Duration,
     ) -> Result<(), QueueError> {
-        if !reclaim::lock(conn, instance, period * 2).await? {
+        let dead_after = self.config.borrow().dead_after;
+        let (conn, me, now) = (session.connection(), session.worker(), Instant::now());
+        let (server, own_beat) = reclaim::own_beat(conn, me).await?;
+        if !witness.look(now, Look { server, own_beat }, dead_after)
+            || !reclaim::lock(conn, session.instance(), period * 2).await?
+        {
+            mute.clear();
             return Ok(());
         }
-        let dead_after = self.config.borrow().dead_after;
-        for worker in reclaim::silent_workers(conn, dead_after).await? {
-            if worker != *me {
+        let silent = reclaim::silent_workers(conn, dead_after).await?;
+        mute.retain(|worker, _| silent.iter().any(|(other, has_beat)| other == worker && !has_beat));
+        for (worker, has_beat) in silent {
+            let is_dead =
+                has_beat || now.saturating_duration_since(*mute.entry(worker.clone()).or_insert(now)) >= dead_after;
+            if is_dead && worker != *me {
                 self.take_over(conn, &worker, dead_after).await?;
             }
         }

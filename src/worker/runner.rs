@@ -1,11 +1,22 @@
 //! One slot: hands tasks to its keeper and passes on what the keeper says.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::events::{Event, TaskKey};
-use crate::process::{Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec, Zygote};
+use super::nursery::Nursery;
+use super::sampler::Keepers;
+use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec};
+
+/// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
+/// task has stopped it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a keeper that was killed may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
 
 /// What a slot is asked to do.
 #[derive(Debug)]
@@ -23,32 +34,72 @@ pub enum SlotCommand {
 /// The loop of one slot.
 pub struct Runner {
     /// Makes the keeper.
-    pub zygote: Zygote,
+    pub nursery: Nursery,
     /// What to do.
     pub commands: mpsc::UnboundedReceiver<SlotCommand>,
     /// The dispatcher.
     pub events: mpsc::Sender<Event>,
-    /// Told the keeper's process id once there is one.
-    pub born: Box<dyn FnOnce(u32) + Send>,
+    /// Where keepers are listed while they live.
+    pub keepers: Keepers,
 }
 
 impl Runner {
     /// Until the slots let go of it, or its keeper dies.
     pub async fn run(mut self) {
-        let mut keeper = match self.zygote.keeper().await {
+        let keeper = match self.nursery.keeper().await {
             Ok(keeper) => keeper,
             Err(error) => return self.refuse(&error).await,
         };
-        (self.born)(keeper.pid());
+        let pid = keeper.pid();
+        self.listed(|keepers| keepers.push(pid));
+        let lost = self.serve(keeper).await;
+        self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
+        let Some((keeper, mine)) = lost else { return };
+        self.bury(keeper).await;
+        for (index, key) in mine.into_iter().enumerate() {
+            // What waited behind the first had not started.
+            let _ = self.events.send(Event::KeeperLost { key, had_it: index == 0 }).await;
+        }
+        // Whoever thought this slot idle until now is told too.
+        self.commands.close();
+        while let Some(command) = self.commands.recv().await {
+            if let SlotCommand::Start(key, _) = command {
+                let _ = self.events.send(Event::KeeperLost { key, had_it: false }).await;
+            }
+        }
+    }
+
+    /// Runs tasks. Answers the keeper once it is dead or deaf, with the tasks it had; nothing when there is nobody left to run for.
+    async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Vec<TaskKey>)> {
         let pid = keeper.pid();
         // What runs, and what waits behind it.
         let mut mine: Vec<TaskKey> = Vec::new();
+        // When a keeper that has yet to start its task, or to end it, is taken for deaf.
+        let mut patience: Option<Instant> = None;
+        let mut is_ending = false;
         loop {
+            let deaf = patience.unwrap_or_else(|| Instant::now() + PATIENCE);
             tokio::select! {
                 command = self.commands.recv() => {
-                    let Some(command) = command else { return };
-                    if let SlotCommand::Start(key, _) = command {
-                        mine.push(key);
+                    let command = command?;
+                    let is_first = |key: &TaskKey| mine.first().is_none_or(|first| first == key);
+                    match &command {
+                        SlotCommand::Start(key, _) => {
+                            if mine.is_empty() {
+                                (patience, is_ending) = (Some(Instant::now() + PATIENCE), false);
+                            }
+                            mine.push(*key);
+                        }
+                        SlotCommand::Terminate(key, grace) if is_first(key) => {
+                            patience = Some(until(*grace, patience.filter(|_| is_ending)));
+                            is_ending = true;
+                        }
+                        SlotCommand::Kill(key) if is_first(key) => {
+                            patience = Some(until(Duration::ZERO, patience.filter(|_| is_ending)));
+                            is_ending = true;
+                        }
+                        // What waits behind the first is let go of at once.
+                        SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
                     }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
@@ -56,44 +107,66 @@ impl Runner {
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
-                    match &event {
-                        KeeperEvent::Ended(ended) => mine.retain(|key| *key != ended.seq),
-                        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => mine.retain(|key| key != seq),
-                        KeeperEvent::Started { .. } => {}
+                    let over = match &event {
+                        KeeperEvent::Started { .. } => None,
+                        KeeperEvent::Ended(ended) => Some(ended.seq),
+                        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
+                    };
+                    match over {
+                        Some(key) if mine.first() == Some(&key) => {
+                            mine.remove(0);
+                            // The next one starts at once.
+                            (patience, is_ending) = ((!mine.is_empty()).then(|| Instant::now() + PATIENCE), false);
+                        }
+                        Some(key) => mine.retain(|waiting| *waiting != key),
+                        None if !is_ending => patience = None,
+                        None => {}
                     }
                     if self.events.send(from_keeper(event, pid)).await.is_err() {
-                        return;
+                        return None;
                     }
+                }
+                () = tokio::time::sleep_until(deaf), if patience.is_some() && !mine.is_empty() => {
+                    tracing::error!(keeper = pid, "a keeper does not answer; killing it");
+                    break;
                 }
             }
         }
-        // The zygote kills what the keeper has left before it lets us know.
-        let _ = discard(&self.zygote, keeper).await;
-        // What was on its way is as lost as what was there.
-        self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
-            if let SlotCommand::Start(key, _) = command {
-                mine.push(key);
-            }
+        Some((keeper, mine))
+    }
+
+    /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
+    async fn bury(&self, keeper: Keeper) {
+        let identity = i32::try_from(keeper.pid()).ok().and_then(process::identity);
+        let zygote = self.nursery.zygote();
+        let _ = zygote.discard(keeper).await;
+        let end = Instant::now() + GONE;
+        while identity.is_some_and(|who| process::is_alive(who.pid, who.start_ticks)) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        for key in mine {
-            let _ = self.events.send(Event::KeeperLost { key }).await;
-        }
+        // The zygote looks after its dead before it listens: once it has answered, it has done so.
+        drop(zygote.keeper().await);
     }
 
     /// There is no keeper: whatever was to start here has failed for want of one.
     async fn refuse(mut self, error: &ProcessError) {
-        while let Ok(command) = self.commands.try_recv() {
+        self.commands.close();
+        while let Some(command) = self.commands.recv().await {
             if let SlotCommand::Start(key, _) = command {
                 let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
                 let _ = self.events.send(failed).await;
             }
         }
     }
+
+    fn listed(&self, change: impl FnOnce(&mut Vec<u32>)) {
+        change(&mut self.keepers.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
-async fn discard(zygote: &Zygote, keeper: Keeper) -> Result<(), ProcessError> {
-    zygote.discard(keeper).await
+fn until(grace: Duration, earlier: Option<Instant>) -> Instant {
+    let until = Instant::now() + grace.min(Duration::from_secs(365 * 24 * 3600)) + PATIENCE;
+    earlier.map_or(until, |earlier| earlier.min(until))
 }
 
 fn into_keeper(command: SlotCommand) -> KeeperCommand {

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::events::{Event, TaskKey};
+use super::nursery::Nursery;
 use super::runner::{Runner, SlotCommand};
 use super::sampler::Keepers;
 use crate::config::Config;
 use crate::model::{TaskKind, TaskLine, WorkerName};
-use crate::process::{RunSpec, Zygote};
+use crate::process::RunSpec;
 
 /// Of a stdout too large for Redis, how much of each end is kept there.
 const END_BYTES: usize = 64 << 10;
@@ -22,7 +23,7 @@ const STDERR_BYTES: usize = 8 << 10;
 
 /// Runners, idle and busy.
 pub struct Slots {
-    zygote: Zygote,
+    nursery: Nursery,
     events: mpsc::Sender<Event>,
     keepers: Keepers,
     worker: WorkerName,
@@ -46,9 +47,9 @@ struct Slot {
 impl Slots {
     /// No slot yet; they are made when they are needed.
     #[must_use]
-    pub fn new(zygote: Zygote, events: mpsc::Sender<Event>, keepers: Keepers, worker: WorkerName) -> Self {
+    pub fn new(nursery: Nursery, events: mpsc::Sender<Event>, keepers: Keepers, worker: WorkerName) -> Self {
         Self {
-            zygote,
+            nursery,
             events,
             keepers,
             worker,
@@ -98,9 +99,12 @@ impl Slots {
 
     fn add(&mut self) -> Slot {
         let (sender, commands) = mpsc::unbounded_channel();
-        let keepers = Arc::clone(&self.keepers);
-        let born = Box::new(move |pid| keepers.lock().unwrap_or_else(PoisonError::into_inner).push(pid));
-        let runner = Runner { zygote: self.zygote.clone(), commands, events: self.events.clone(), born };
+        let runner = Runner {
+            nursery: self.nursery.clone(),
+            commands,
+            events: self.events.clone(),
+            keepers: Arc::clone(&self.keepers),
+        };
         tokio::spawn(runner.run());
         self.last_id += 1;
         Slot { id: self.last_id, commands: sender, tasks: 0 }

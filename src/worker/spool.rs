@@ -37,10 +37,11 @@ impl Spool {
     /// # Errors
     /// When it cannot be read.
     pub fn read(&mut self) -> io::Result<Vec<Settle>> {
-        let mut text = String::new();
+        // Bytes: the cut may be within a character.
+        let mut text = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.read_to_string(&mut text)?;
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        self.file.read_to_end(&mut text)?;
+        Ok(text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 
     /// Puts a batch on disk in place of what was there.
@@ -100,7 +101,7 @@ mod tests {
         let mut spool = Spool::open(dir.path()).expect("open");
         spool.write([&entry, &entry]).expect("write");
         spool.write([&entry]).expect("write");
-        spool.file.write_all(b"{\"line\":\"cut").expect("write");
+        spool.file.write_all("{\"line\":\"cut \u{fc}".as_bytes().split_last().expect("bytes").1).expect("write");
         drop(spool);
         let mut spool = Spool::open(dir.path()).expect("open");
         let read = spool.read().expect("read");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::spool::Spool;
 use crate::config::Config;
 use crate::model::{FieldOrder, TaskId, WorkerName};
-use crate::process;
+use crate::process::{self, Leaf};
 use crate::queue::reclaim::{self, Owner};
 use crate::queue::session::Registration;
 use crate::queue::{Connection, QueueError, Session};
@@ -20,6 +20,9 @@ pub const MARKER: &str = "DISTCOMP_MARK";
 
 /// A Python worker measures for two seconds between heartbeats.
 const PYTHON_EXTRA: Duration = Duration::from_secs(3);
+
+/// How long a process that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(1);
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct State {
     dir: PathBuf,
+    /// Tells this worker from all others: a hash of server, database, prefix, place and name.
+    pub identity: String,
     /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
     pub marker: String,
     /// Held while the worker lives.
@@ -72,15 +77,20 @@ impl State {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(fail)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                let reason = "another worker of this name runs on this host".to_owned();
-                return Err(StartError::NameTaken { worker: worker.clone(), reason });
+        // A worker that was killed a moment ago may hold it until the kernel has taken it down.
+        let end = Instant::now() + DYING;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(DYING / 50),
+                Err(fs::TryLockError::WouldBlock) => {
+                    let reason = "another worker of this name runs on this host".to_owned();
+                    return Err(StartError::NameTaken { worker: worker.clone(), reason });
+                }
+                Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
             }
-            Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
         }
-        Ok(Self { marker: format!("{MARKER}={identity}:"), dir, _lock: lock })
+        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, _lock: lock })
     }
 
     /// The spool in it; `None`, with a loud message, where it cannot be used.
@@ -91,6 +101,19 @@ impl State {
             .ok()
     }
 
+    /// Makes the leaf of this instance and writes down where it is, since the next one may be started in another cgroup. `None` where there is no
+    /// cgroup v2 for us. What the record said before is answered besides.
+    #[must_use]
+    pub fn leaf(&self, instance: &str) -> (Option<Leaf>, Option<PathBuf>) {
+        let record = self.dir.join("cgroup");
+        let before = fs::read_to_string(&record).ok().filter(|path| !path.is_empty()).map(PathBuf::from);
+        let leaf = Leaf::create(&self.identity, instance)
+            .inspect_err(|error| tracing::debug!(error = %error, "no cgroup v2 for us"))
+            .ok()
+            .filter(|leaf| fs::write(&record, leaf.dir().display().to_string()).is_ok());
+        (leaf, before)
+    }
+
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -99,10 +122,15 @@ impl State {
 }
 
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
-pub fn sweep(state: &State, zygote: u32) {
-    let killed = process::sweep_marked(&state.marker, |pid| u32::try_from(pid) == Ok(zygote));
+pub fn sweep(state: &State, instance: &str, old_leaf: Option<&Path>, zygote: u32) {
+    let in_leaves = process::sweep_leaves(&state.identity, instance, old_leaf);
+    let killed = in_leaves + process::sweep_marked(&state.marker, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {
-        tracing::warn!(killed, "killed processes that an earlier worker of this name left behind");
+        tracing::warn!(
+            killed,
+            in_cgroup = in_leaves,
+            "killed processes that an earlier worker of this name left behind"
+        );
     }
 }
 
@@ -151,8 +179,11 @@ enum Holder {
 }
 
 fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
-    let is_dead = owner.fence.as_deref().is_some_and(|fence| fence.starts_with("!dead:"));
-    if is_dead || (owner.fence.is_none() && owner.beat.is_none()) {
+    let is_held_by = |instance: &str| {
+        owner.fence.as_deref().and_then(|fence| fence.rsplit_once(':')).is_some_and(|(holder, _)| holder == instance)
+    };
+    // Ours already: an attempt to start that Redis did not let come to its end.
+    if is_held_by("!dead") || is_held_by(&me.instance) || (owner.fence.is_none() && owner.beat.is_none()) {
         return Holder::None;
     }
     if let (Some(_), Some(other)) = (&owner.fence, &owner.registration)
@@ -163,7 +194,7 @@ fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
         let pid = i32::try_from(other.pid).unwrap_or(0);
         return if process::is_alive(pid, other.start_ticks) { Holder::Alive } else { Holder::Dead };
     }
-    let is_silent = owner.beat.is_none_or(|beat| Duration::from_secs(owner.now.saturating_sub(beat)) > dead_after);
+    let is_silent = owner.beat.is_none_or(|beat| reclaim::is_silent(owner.now, beat, dead_after));
     if is_silent && owner.fence.is_some() { Holder::Dead } else { Holder::Unknown }
 }
 
@@ -246,7 +277,7 @@ mod tests {
 
     #[test]
     fn on_the_same_host_the_process_decides_and_elsewhere_the_heartbeat() {
-        let me = registration("a", "boot", 1, 1);
+        let me = Registration { instance: "me".to_owned(), ..registration("a", "boot", 1, 1) };
         let own = process::identity(i32::try_from(std::process::id()).expect("pid")).expect("identity");
         let owner = |registration, beat| Owner { fence: Some("i:1".to_owned()), registration, beat, now: 100 };
         let dead_after = Duration::from_secs(40);
@@ -259,5 +290,7 @@ mod tests {
         assert_eq!(holder(&owner(Some(elsewhere), Some(10)), &me, dead_after), Holder::Dead);
         assert_eq!(holder(&Owner { beat: Some(99), now: 100, ..Owner::default() }, &me, dead_after), Holder::Unknown);
         assert_eq!(holder(&Owner::default(), &me, dead_after), Holder::None);
+        let ours = Owner { fence: Some("me:3".to_owned()), registration: Some(me.clone()), beat: Some(100), now: 100 };
+        assert_eq!(holder(&ours, &me, dead_after), Holder::None);
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use rexpect::session::spawn_command;
 use serde_json::json;
 
-use crate::support::{Bed, SOON, Table, holds_for, reason_of, stays, task_id, unique_sleep, wait_until, with_argv};
+use crate::support::{
+    Bed, SOON, Table, holds_for, lines_of, reason_of, stays, task_id, unique_sleep, wait_until, with_argv,
+};
 
 /// Two tasks in each state but the running one, recorded as done by `old`.
 fn seeded() -> Bed {
@@ -51,6 +53,47 @@ fn a_requeued_task_runs_again() {
     bed.ctl(&["requeue", "--state", "failed", "--yes"]).expect(0);
     bed.burst("w");
     assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_running_task_that_is_requeued_again_and_again_starts_anew_and_ends_once() {
+    let bed = Bed::with(json!({"max_task_per_worker": 3}));
+    let gate = bed.out("gate");
+    let line = format!("shell:0:0:1:while ! test -e {gate}; do sleep 0.05; done");
+    let mut worker = bed.worker("w");
+    bed.add([&line]);
+    for _ in 0..8 {
+        bed.wait_running(&line);
+        bed.ctl(&["requeue", &line, "--yes"]).expect(0);
+    }
+    bed.file("gate", "");
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(SOON), 0);
+}
+
+#[test]
+fn an_attempt_that_is_requeued_while_it_runs_leaves_its_record() {
+    let bed = Bed::new();
+    let gate = bed.out("gate");
+    let out = bed.out("attempts");
+    let line = format!("shell:0:0:1:echo $DISTCOMP_ATTEMPT >> {out}; while ! test -e {gate}; do sleep 0.05; done");
+    let _worker = bed.worker("w");
+    bed.add([&line]);
+    wait_until("the first attempt", SOON, || holds_for(lines_of(&out) == ["1"], "not yet"));
+    bed.ctl(&["requeue", &line, "--yes"]).expect(0);
+    wait_until("the second attempt", SOON, || holds_for(lines_of(&out) == ["1", "2"], format!("{:?}", lines_of(&out))));
+    bed.file("gate", "");
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    let shown = bed.status(&["show", &line, "--json"]).expect(0).stdout;
+    let task: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    let attempts: Vec<_> = task["attempts"]
+        .as_array()
+        .expect("attempts")
+        .iter()
+        .map(|one| (&one["attempt"], &one["worker"], &one["result"]))
+        .collect();
+    assert_eq!(attempts, [(&json!(1), &json!("w"), &json!("cancelled")), (&json!(2), &json!("w"), &json!("exit 0"))]);
 }
 
 #[test]

@@ -133,6 +133,25 @@ fn a_task_that_loses_its_worker_too_often_fails() {
 }
 
 #[test]
+fn a_worker_lost_before_its_next_heartbeat_counts_as_lost() {
+    let bed =
+        Bed::with(json!({"health_report_interval": 60, "worker_dead_after_seconds": 200, "max_lost_per_task": 2}));
+    let mark = unique_sleep();
+    let line = format!("shell:0:0:9:sleep {mark}");
+    let mut worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.add([&line]);
+    for _ in 0..2 {
+        wait_until("the task to have started", SOON, || holds_for(!with_argv(&mark).is_empty(), worker.log()));
+        worker.kill9();
+        wait_gone(&mark, Duration::from_secs(5));
+        worker = bed.worker("w");
+    }
+    bed.wait_counts(SOON, [0, 0, 0, 1]);
+    assert!(reason_of(&bed, &line).contains("worker lost 2 times"));
+}
+
+#[test]
 fn burst_ends_when_nothing_is_left_that_it_could_run() {
     let bed = Bed::with(json!({"max_retry_per_task": 2}));
     bed.burst("w");
@@ -222,6 +241,16 @@ fn a_worker_waits_for_redis_and_says_so() {
     bed.redis.start_again();
     bed.add(["shell:0:0:1:echo hello"]);
     bed.wait_counts(Duration::from_secs(30), [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_worker_that_waits_for_redis_goes_at_once_when_asked() {
+    let mut bed = Bed::new();
+    bed.redis.kill9();
+    let mut worker = bed.worker("w");
+    wait_until("the worker to say that it waits", SOON, || holds_for(worker.log().contains("waiting"), worker.log()));
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
 }
 
 #[test]

@@ -106,3 +106,16 @@ fn cores_that_are_reserved_are_not_given_twice() {
     bed.burst("w");
     assert_eq!(lines_of(&out), ["start", "end", "start", "end"]);
 }
+
+#[test]
+fn what_is_claimed_ahead_is_what_comes_next_whatever_it_asks_for() {
+    let bed = Bed::with(json!({"max_task_per_worker": 2, "task_prefetch": 1}));
+    let task = |prio: usize, mem: &str| format!("shell:{mem}:0:{prio}:sleep 60");
+    let next = task(70, "0.003");
+    bed.add([task(100, "0.001"), task(50, "0.001"), task(99, "0.002"), task(20, "0.002"), next.clone()]);
+    let _worker = bed.worker("w");
+    bed.wait_running(&next);
+    let mut wanted = [task(100, "0.001"), task(99, "0.002"), next];
+    wanted.sort();
+    assert_eq!(bed.table("in_progress_tasks").into_keys().collect::<Vec<_>>(), wanted);
+}

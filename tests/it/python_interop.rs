@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::unistd::gethostname;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Bed, Cli, Output, Redis, SOON, ServerOptions, kill_all, result_of, with_mark};
 
@@ -21,7 +21,7 @@ sys.argv = ['redisWorker.py']
 runpy.run_path(sys.path[0] + '/redisWorker.py', run_name='__main__')
 ";
 
-struct Fleet {
+pub(crate) struct Fleet {
     bed: Bed,
     original: PathBuf,
 }
@@ -29,16 +29,22 @@ struct Fleet {
 impl Fleet {
     /// `None`, said loudly, where the original is not given; a path that is given and wrong is a failure.
     fn new(test: &str) -> Option<Self> {
-        let Some(original) = env::var_os("DISTCOMP_PYTHON_ORIGINAL").map(PathBuf::from) else {
+        let redis = Redis::start(ServerOptions { tcp: true, ..Default::default() });
+        let fleet = Self::on(redis, json!({"task_field_order": "prio:mem:cpu"}));
+        if fleet.is_none() {
             eprintln!(
                 "NOT RUN: python_interop::{test}. Set DISTCOMP_PYTHON_ORIGINAL to a checkout of 1a1a11a/distComp."
             );
-            return None;
-        };
+        }
+        fleet
+    }
+
+    /// On this server, with these changes to the configuration of our side.
+    pub(crate) fn on(redis: Redis, changes: Value) -> Option<Self> {
+        let original = env::var_os("DISTCOMP_PYTHON_ORIGINAL").map(PathBuf::from)?;
         assert!(original.join("redisManager.py").is_file(), "{} has no redisManager.py", original.display());
-        let redis = Redis::start(ServerOptions { tcp: true, ..Default::default() });
         let port = redis.port();
-        let bed = Bed::on(redis, json!({"task_field_order": "prio:mem:cpu"}));
+        let bed = Bed::on(redis, changes);
         let python = bed.path().join("python");
         fs::create_dir(&python).expect("a directory");
         let conf = json!({
@@ -62,7 +68,12 @@ impl Fleet {
             .expect(0)
     }
 
-    fn worker(&self) -> PythonWorker {
+    /// For who wants to keep the bed.
+    pub(crate) fn into_bed(self) -> Bed {
+        self.bed
+    }
+
+    pub(crate) fn worker(&self) -> PythonWorker {
         let mark = format!("python.{}", self.bed.path().display());
         let log = fs::File::create(self.bed.path().join("python/log")).expect("its log");
         let child = Command::new("python3")
@@ -84,7 +95,7 @@ fn short_host_name() -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
-struct PythonWorker {
+pub(crate) struct PythonWorker {
     child: Child,
     mark: String,
     name: String,

@@ -19,7 +19,7 @@ pub struct WorkerArgs {
     #[arg(value_name = "FILE", requires = "local")]
     pub files: Vec<PathBuf>,
     /// Name of this worker [default: the short host name]
-    #[arg(long, value_name = "NAME", conflicts_with = "local")]
+    #[arg(long, value_name = "NAME")]
     pub name: Option<WorkerName>,
     /// Exit when nothing is left that this node could run
     #[arg(long, conflicts_with_all = ["check", "local"])]

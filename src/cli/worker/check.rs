@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::{CONTAINMENT, node_capacity, refuse_unsigned};
+use super::prepare::{node_capacity, refuse_unsigned};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
 use crate::config::Prefetch;
 use crate::host::{self, Probe};
+use crate::process;
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect};
 use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
+use crate::worker::nursery::containment;
 
 /// Prints what this node would offer. Nothing is written to Redis.
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
@@ -56,7 +58,10 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
                 precise_duration(config.kill_grace.as_secs_f64())
             ),
         ),
-        ("containment", CONTAINMENT.to_owned()),
+        (
+            "containment",
+            containment(process::Leaf::create("check", &std::process::id().to_string()).is_ok()).to_owned(),
+        ),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
         (

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::host::Probe;
 use crate::local::LocalServer;
 use crate::model::snapshot::{Counts, TaskState};
-use crate::model::{FieldOrder, TaskLine};
+use crate::model::{FieldOrder, TaskLine, WorkerName};
 use crate::queue::guard::{self, Access};
 use crate::queue::select::Scan;
 use crate::queue::{Client, Connection, inspect};
@@ -75,8 +75,9 @@ async fn run_on(
         context
             .say(&format!("going on where an earlier run stopped: {} left", tasks(before.todo + before.in_progress)));
     }
+    let name = args.name.clone().unwrap_or_else(host::default_worker_name);
     let begun = Instant::now();
-    let interrupted = run_worker(context, &config, watcher, server, &conn).await?;
+    let interrupted = run_worker(context, name, &config, watcher, server, &conn).await?;
     let after = inspect::counts(&conn).await?;
     let exit = summary(context, &conn, server, before, after, begun.elapsed()).await?;
     if let Some(exit) = interrupted {
@@ -95,12 +96,12 @@ async fn run_on(
 /// Runs a worker in this process until nothing is left that this machine could run; says which signal ended it before.
 async fn run_worker(
     context: &Context,
+    name: WorkerName,
     config: &Arc<Config>,
     watcher: crate::config::Watcher,
     server: &LocalServer,
     conn: &Connection,
 ) -> Result<Option<Exit>, CliError> {
-    let name = host::default_worker_name();
     let state = open_state(config, &name, Some(server.dir()))?;
     let plan = Plan {
         config: Arc::clone(config),

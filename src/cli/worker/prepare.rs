@@ -7,20 +7,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cli::exit::CliError;
 use crate::config::{Config, NodeCapacity, SECRET_VARIABLES, Watcher, node_warnings};
 use crate::host::{self, Probe};
-use crate::model::WorkerName;
-use crate::process::{self, KeeperSettings, Zygote};
+use crate::model::{FieldOrder, WorkerName};
+use crate::process::{self, KeeperSettings, Leaf, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
-use crate::queue::{Client, Connection, inspect};
+use crate::queue::{Client, Session, inspect};
 use crate::view::overview::warnings;
+use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError, State};
-use crate::worker::{Identity, Setup};
+use crate::worker::{Identity, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// The layers of containment that are on, for people.
-pub(super) const CONTAINMENT: &str = "keeper";
 
 /// What makes this run of a worker what it is.
 pub(super) struct Plan {
@@ -48,23 +46,79 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis } = plan;
     refuse_unsigned(&config)?;
     let instance = random_instance();
-    let zygote = start_zygote(state, &instance)?;
+    let files = process::raise_open_files();
+    let (leaf, old_leaf) = state.leaf(&instance);
+    let nursery = start_nursery(state, &instance, files, leaf)?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
-    let conn = connect(&client, waits_for_redis).await?;
+    let registration = registration(&instance, nursery.containment());
+    let mut said = String::new();
+    loop {
+        match enter(&client, &config, &worker, &registration, state, &nursery, old_leaf.as_deref()).await {
+            Ok(Entered { session, run_id, order, spool }) => {
+                if let Ok(overview) = inspect::overview(session.connection()).await {
+                    for warning in warnings(&overview.redis) {
+                        tracing::warn!("{warning}");
+                    }
+                }
+                let most_slots = files.map_or(u32::MAX, |files| process::slots_for(files.limit));
+                let host = registration.host.clone();
+                let identity = Identity { worker, host, instance, order, is_burst, most_slots };
+                return Ok(Setup {
+                    client,
+                    session,
+                    run_id,
+                    registration,
+                    identity,
+                    config,
+                    watcher,
+                    spool,
+                    nursery,
+                    probe,
+                    hangup_ends,
+                });
+            }
+            // Not reachable, loading, full: a daemon has time.
+            Err(CliError::Queue(error)) if waits_for_redis && error.is_transient() => {
+                let text = error.to_string();
+                if text != said {
+                    tracing::warn!(error = %text, "waiting for Redis");
+                    said = text;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a worker has once Redis has let it in.
+struct Entered {
+    session: Session,
+    run_id: String,
+    order: FieldOrder,
+    spool: Option<Spool>,
+}
+
+/// Takes the name, cleans the node, and takes up what an earlier process of this name has left. May be repeated.
+async fn enter(
+    client: &Client,
+    config: &Config,
+    worker: &WorkerName,
+    registration: &Registration,
+    state: &State,
+    nursery: &Nursery,
+    old_leaf: Option<&Path>,
+) -> Result<Entered, CliError> {
+    let conn = client.connect().await?;
     let order = guard::admit(&conn, config.field_order, Access::Write).await?;
     conn.load_scripts().await?;
-    for warning in warnings(&inspect::overview(&conn).await?.redis) {
-        tracing::warn!("{warning}");
-    }
-    let registration = registration(&instance);
-    let session = startup::take_name(&conn, &worker, &registration, &config).await.map_err(start_error)?;
-    startup::sweep(state, zygote.pid());
-    let mut spool = state.spool();
-    startup::recover(&session, spool.as_mut(), &config, order).await?;
     let run_id = conn.run_id().await?;
-    let identity = Identity { worker, host: registration.host.clone(), instance, order, is_burst };
-    Ok(Setup { client, session, run_id, registration, identity, config, watcher, spool, zygote, probe, hangup_ends })
+    let session = startup::take_name(&conn, worker, registration, config).await.map_err(start_error)?;
+    startup::sweep(state, &registration.instance, old_leaf, nursery.zygote().pid());
+    let mut spool = state.spool();
+    startup::recover(&session, spool.as_mut(), config, order).await?;
+    Ok(Entered { session, run_id, order, spool })
 }
 
 /// This release cannot check signatures: better no task than an unsigned one where signatures are required.
@@ -84,36 +138,24 @@ pub(super) fn node_capacity(config: &Config, probe: &mut Probe) -> (NodeCapacity
     (capacity, warnings)
 }
 
-fn start_zygote(state: &State, instance: &str) -> Result<Zygote, CliError> {
+fn start_nursery(
+    state: &State,
+    instance: &str,
+    files: Option<OpenFiles>,
+    leaf: Option<Leaf>,
+) -> Result<Nursery, CliError> {
     let (name, value) = state.marker.split_once('=').unwrap_or((startup::MARKER, ""));
     let settings = KeeperSettings {
         exe: "/proc/self/exe".into(),
         env_remove: SECRET_VARIABLES.iter().map(Into::into).collect(),
         env_add: vec![(name.into(), format!("{value}{instance}").into())],
-        nofile_soft: process::raise_open_files(),
+        nofile_soft: files.map(|files| files.soft_before),
     };
-    Zygote::start(&settings).map_err(|error| CliError::io("start the process keeper", std::io::Error::other(error)))
+    Nursery::start(settings, leaf)
+        .map_err(|error| CliError::io("start the process keeper", std::io::Error::other(error)))
 }
 
-/// Connects; where that is wanted it waits for a server that is not there yet, and says so.
-async fn connect(client: &Client, waits: bool) -> Result<Connection, CliError> {
-    let mut said = String::new();
-    loop {
-        match client.connect().await {
-            Err(error) if waits && error.is_transient() => {
-                let text = error.to_string();
-                if text != said {
-                    tracing::warn!(error = %text, "waiting for Redis");
-                    said = text;
-                }
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            connected => return Ok(connected?),
-        }
-    }
-}
-
-fn registration(instance: &str) -> Registration {
+fn registration(instance: &str, containment: &str) -> Registration {
     let pid = std::process::id();
     let me = i32::try_from(pid).ok().and_then(process::identity);
     Registration {
@@ -124,7 +166,7 @@ fn registration(instance: &str) -> Registration {
         start_ticks: me.map_or(0, |me| me.start_ticks),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        containment: CONTAINMENT.to_owned(),
+        containment: containment.to_owned(),
     }
 }
 

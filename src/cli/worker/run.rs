@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::WorkerArgs;
 use super::prepare::{Plan, open_state, prepare};
@@ -94,22 +95,42 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         hangup_ends: std::io::stderr().is_terminal(),
         waits_for_redis: !args.burst,
     };
-    let mut setup = prepare(plan, &state).await?;
+    let mut setup = tokio::select! {
+        setup = prepare(plan, &state) => setup?,
+        () = asked_to_stop() => {
+            tracing::info!("stopped before the first claim");
+            return Ok(Exit::Done);
+        }
+    };
     let (capacity, warnings) = super::prepare::node_capacity(&setup.config, &mut setup.probe);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    setup.identity.warn_of_slots(&setup.config);
     tracing::info!(
         worker = %setup.identity.worker,
         redis = setup.client.at(),
-        slots = setup.config.max_tasks,
+        slots = setup.config.max_tasks.min(setup.identity.most_slots),
         memory = %capacity.mem,
         cores = %capacity.cores,
-        containment = super::prepare::CONTAINMENT,
+        containment = setup.nursery.containment(),
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );
     worker::run(setup).await?;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// SIGTERM or SIGINT while the worker waits for Redis: nothing runs, so it just goes. SIGHUP means nothing yet: the file was read a moment ago.
+async fn asked_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(_hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

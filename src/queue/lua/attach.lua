@@ -1,16 +1,20 @@
 -- Makes an instance the owner of a worker name, with a new epoch. Called at start and after every reconnect.
 --
--- ARGV: 1 worker, 2 instance, 3 the owner seen before ("" for none), 4 registration (JSON), 5 capacity "MEM:CPU" or "" when it takes nothing.
+-- ARGV: 1 worker, 2 instance, 3 the owner seen before or our own last fence ("" for none), 4 registration (JSON), 5 capacity "MEM:CPU" or "" when it takes nothing.
 -- Returns: the new epoch, or 0 and the present owner when another instance owns the name.
--- Keeps: late commands of an older epoch are refused from here on. A name declared dead or free may be taken.
+-- Keeps: late commands of an older epoch are refused from here on, also when the name was buried or Redis lost data meanwhile: an epoch is never
+--       used twice. A name declared dead or free may be taken. An old heartbeat is renewed: the lease runs from here.
 
 local worker, instance = ARGV[1], ARGV[2]
 local owner = redis.call('HGET', OWNER, worker) or ''
 local holder, epoch = string.match(owner, '^(.*):(%d+)$')
 if owner ~= '' and owner ~= ARGV[3] and holder ~= instance and holder ~= '!dead' then return { 0, owner } end
-local next_epoch = (tonumber(epoch or '0')) + 1
+local seen = string.match(ARGV[3], ':(%d+)$')
+local next_epoch = math.max(tonumber(epoch or '0'), tonumber(seen or '0')) + 1
 redis.call('HSET', OWNER, worker, instance .. ':' .. int(next_epoch))
 redis.call('HSET', WORKERS, worker, ARGV[4])
+local figures = string.match(redis.call('HGET', STATUS, worker) or '', '^%d+(:.*)$')
+if figures then redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. figures) end
 if ARGV[5] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[5]) else redis.call('HDEL', CAPACITY, worker) end
 if holder ~= instance then redis.call('HDEL', DRAIN, worker) end
 return { next_epoch, owner }

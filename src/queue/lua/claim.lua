@@ -18,6 +18,10 @@ local cap_mem, cap_cpu = tonumber(ARGV[10]), tonumber(ARGV[11])
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local skip = {}
 for i = 16, #ARGV do skip[ARGV[i]] = true end
+-- What this worker has yet to stop is not its own to take again: the order to stop would end the new claim.
+if redis.call('HLEN', REVOKED) > 0 then
+  for _, line in ipairs(redis.call('HKEYS', REVOKED)) do skip[line] = true end
+end
 
 local waiting = redis.call('HLEN', TODO)
 local state = 'OK'
@@ -144,7 +148,7 @@ local function pick(count, free_mem, free_cpu, is_now)
     end
     while true do
       local class = head_at(next_head)
-      -- The score of a class that was advanced is larger than its head's, by which they are sorted.
+      -- By the head it had: one that the first pick has moved on must not hide those behind it.
       if not class or (best and class.head > best.score) then break end
       next_head = next_head + 1
       if not class.empty and not leave_to_others(class) then
@@ -201,7 +205,8 @@ if #out > 0 then
     in_progress[#in_progress + 1] = line
     in_progress[#in_progress + 1] = worker
     claims[#claims + 1] = line
-    claims[#claims + 1] = token .. '|' .. int(attempt) .. '|0|' .. int(picked[i][2])
+    -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
+    claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|2|' or '|0|') .. int(picked[i][2])
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
   end

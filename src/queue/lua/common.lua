@@ -144,7 +144,7 @@ end
 -- The next n sequence numbers; returns the first.
 local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
 
--- CLAIMS[line] = TOKEN|ATTEMPT|STARTED|SCORE
+-- CLAIMS[line] = TOKEN|ATTEMPT|STARTED|SCORE; started is 0 for one claimed ahead, 2 for one with a slot, 1 once a heartbeat has told of its start.
 local function claim_parts(value) return string.match(value, '^([^|]*)|(%d+)|(%d)|(.*)$') end
 
 local function is_owner(worker, instance) return redis.call('HGET', OWNER, worker) == instance end

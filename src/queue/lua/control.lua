@@ -9,6 +9,15 @@
 local op, selected = ARGV[1], ARGV[2]
 local changed, running = 0, 0
 
+-- The record of an attempt that is cut short: the operator's, with the worker and the number of the attempt.
+local function cut_short(worker, line, record)
+  local claim = redis.call('HGET', CLAIMS_OF .. worker, line)
+  if not claim then return record end
+  local _, attempt = claim_parts(claim)
+  record = string.gsub(record, '"a":0', '"a":' .. attempt, 1)
+  return (string.gsub(record, '"w":"[^"]*"', '"w":"' .. worker .. '"', 1))
+end
+
 local function revoke(worker, line)
   local claims = CLAIMS_OF .. worker
   if redis.call('HEXISTS', claims, line) == 1 then
@@ -47,6 +56,7 @@ for i = 3, #ARGV, 5 do
         index_forget(class, line)
         index_put(class, line, int(tonumber(ARGV[i + 3]) + sequence(1)))
       end
+      if worker then evidence_add(id, cut_short(worker, line, ARGV[i + 4])) end
       local past = redis.call('HGET', EVIDENCE, id)
       if past then redis.call('HSET', ATTEMPTS, line, select(2, string.gsub(past, '\n', '\n')) + 1) end
       redis.call('HDEL', LOST, line)
@@ -60,7 +70,7 @@ for i = 3, #ARGV, 5 do
       redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
       redis.call('HSET', REASON, line, '"cancelled"')
       group_put(line, 'cancelled')
-      evidence_add(id, ARGV[i + 4])
+      evidence_add(id, worker and cut_short(worker, line, ARGV[i + 4]) or ARGV[i + 4])
       redis.call('HDEL', ATTEMPTS, line)
       redis.call('HDEL', LOST, line)
       if worker then revoke(worker, line) end

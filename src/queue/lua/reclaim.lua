@@ -5,7 +5,8 @@
 --       then for each line five: line, task id, class "MEM:CPU:", score without sequence, record of the lost attempt.
 -- Returns: OK or ALIVE or FENCED, lines back in todo, lines failed, lines that were not its own any more.
 -- Keeps: the dead worker is fenced before its first line moves; a line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks.
---       An attempt that had started is a loss; at the max_lost_per_task-th the task fails. 0 = at the first.
+--       An attempt that had started is a loss; at the max_lost_per_task-th the task fails. 0 = at the first. One whose start no heartbeat has told
+--       yet is a loss when it was the worker's only one: then it is what killed it, if any is; of several, most are innocent.
 
 local dead, mode = ARGV[1], ARGV[2]
 local now = now_ms()
@@ -14,13 +15,15 @@ if mode == 'own' then
   if owner ~= ARGV[4] then return { 'FENCED', 0, 0, 0 } end
 else
   local beat = string.match(redis.call('HGET', STATUS, dead) or '', '^(%d+)')
-  if mode == 'lease' and beat and now - tonumber(beat) * 1000 < tonumber(ARGV[3]) then return { 'ALIVE', 0, 0, 0 } end
+  -- A heartbeat is of any moment of its second.
+  if mode == 'lease' and beat and now - tonumber(beat) * 1000 < tonumber(ARGV[3]) + 1000 then return { 'ALIVE', 0, 0, 0 } end
   local holder, epoch = string.match(owner, '^(.*):(%d+)$')
   if holder and holder ~= '!dead' then redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1)) end
   redis.call('HDEL', CAPACITY, dead)
 end
 local max_lost, avoid_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
 local moved, failed, foreign = 0, 0, 0
+local is_alone = redis.call('HLEN', CLAIMS) == 1
 for i = 7, #ARGV, 5 do
   local line, id, class, base = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local claim = redis.call('HGET', CLAIMS, line)
@@ -31,6 +34,7 @@ for i = 7, #ARGV, 5 do
     if claim then
       local _, n, s, kept = claim_parts(claim)
       attempt, started, score = tonumber(n), s, kept
+      if started == '2' then started = is_alone and '1' or '0' end
     end
     local losses = 0
     if started == '1' then
@@ -52,7 +56,8 @@ for i = 7, #ARGV, 5 do
       failed = failed + 1
     else
       redis.call('HSET', TODO, line, '')
-      score = score or int(tonumber(base) + sequence(1))
+      -- One that was running may be what killed its worker: it queues behind its equals, so that it does not take down the next at once.
+      if started == '1' or not score then score = int(tonumber(base) + sequence(1)) end
       local workers = redis.call('HGET', FAILED, line)
       if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_put(class, line, score) end
       moved = moved + 1

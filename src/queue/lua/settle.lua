@@ -103,7 +103,8 @@ for i = 6, #ARGV, 9 do
     elseif op == 'R' then
       score = score or int(sequence(1))
       redis.call('HSET', TODO, line, '')
-      index_put(class, line, score)
+      local workers = has_failures and redis.call('HGET', FAILED, line)
+      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_put(class, line, score) end
       if record ~= '' then
         evidence_add(id, record)
         redis.call('HSET', ATTEMPTS, line, attempt)

@@ -109,7 +109,10 @@ impl Dispatcher {
             Err(Wait::Slots) => (0, None),
             Err(Wait::Memory | Wait::Cores) => return,
         };
-        let ahead = self.ahead(now, held);
+        let target = self.ahead_target(now);
+        let ahead = if held <= target / 2 { target - held } else { 0 };
+        // Without look-ahead Redis never shows more in progress than there are slots: one is free only once its outcome is recorded.
+        let slots = if target == 0 { slots.saturating_sub(self.ledger.settling()) } else { slots };
         let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
         let is_last_question = self.me.is_burst && !self.has_asked_since && self.ledger.is_empty();
         if slots + ahead == 0 || !(self.polling.is_due(now) || is_last_question) {
@@ -143,14 +146,13 @@ impl Dispatcher {
         Demand { mem: node.mem_free.saturating_sub(budget.untouched), cpu: node.cores_total.saturating_sub(budget.cpu) }
     }
 
-    /// How many to claim ahead now. Asked for in gulps of at least half the target, so that a claim is worth its round trip.
-    pub(super) fn ahead(&mut self, now: Instant, held: u32) -> u32 {
+    /// How many may be held ahead. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.
+    fn ahead_target(&mut self, now: Instant) -> u32 {
         let fixed = match self.config.prefetch {
             Prefetch::Auto => None,
             Prefetch::Fixed(fixed) => Some(fixed),
         };
-        let target = prefetch::ahead(self.pace.rate(now), fixed);
-        if held <= target / 2 { target - held } else { 0 }
+        prefetch::ahead(self.pace.rate(now), fixed)
     }
 
     pub(super) fn skipped(&self) -> Vec<Arc<str>> {

@@ -55,7 +55,8 @@ impl Dispatcher {
         if self.is_exiting {
             return;
         }
-        let is_done = self.ledger.is_empty() && self.rejecting == 0;
+        // A claim whose answer is on its way may have taken something, which must go back first.
+        let is_done = self.ledger.is_empty() && self.rejecting == 0 && self.is_claiming.is_none();
         if is_done && (!self.lifecycle.is_open() || self.is_burst_over()) {
             self.is_exiting = true;
         } else if self.may_leave_unreported(now) {

@@ -18,7 +18,7 @@ impl Dispatcher {
         let budget = self.ledger.budget();
         let load = WorkerLoad {
             running: budget.tasks,
-            slots: self.config.max_tasks,
+            slots: self.slots(),
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
             waiting: self.waiting_for(),
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
@@ -61,7 +61,12 @@ impl Dispatcher {
 
     pub(super) fn beaten(&mut self, now: Instant, reply: BeatReply) {
         // What was sent as carried out is no longer listed; what is still listed has yet to be.
+        let reported = self.stopped.len();
         self.stopped.retain(|line| reply.revoked.contains(line));
+        if self.stopped.len() < reported {
+            // Until now claims passed these lines over; they may have been put back into the queue.
+            self.polling.wake();
+        }
         if (reply.drain || reply.stop) && self.lifecycle.is_open() {
             tracing::info!(drain = reply.drain, stop = reply.stop, "taking nothing more: asked to stop");
             self.lifecycle = Lifecycle::Finishing;
@@ -88,6 +93,12 @@ impl Dispatcher {
                 }
             }
         }
+    }
+
+    /// The heartbeat that told what had started may be lost with its connection, and a loss of an attempt that nobody knows to have started does not count.
+    pub(super) fn say_again_what_runs(&mut self) {
+        let runs = |place: &Place| matches!(place, Place::Running { .. } | Place::Terminating { .. });
+        self.newly_started = self.ledger.iter().filter(|(_, entry)| runs(&entry.place)).map(|(key, _)| key).collect();
     }
 
     /// Revoked attempts that still die are left out of `all`: there is nothing to reassert.

@@ -16,13 +16,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::oneshot;
+
 use super::events::{Action, Event, TaskKey};
 use super::ledger::Ledger;
 use super::outcome::Context;
 use crate::config::Config;
 use crate::model::{Bytes, FieldOrder, WorkerName};
 use crate::policy::{Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
-use crate::queue::session::{Demand, QueueState};
+use crate::queue::session::{Beat, Demand, QueueState};
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -37,6 +39,21 @@ pub struct Identity {
     pub order: FieldOrder,
     /// Exit when nothing is left that this node could run.
     pub is_burst: bool,
+    /// What the limit of open files allows, whatever the configuration says.
+    pub most_slots: u32,
+}
+
+impl Identity {
+    /// Says so when there are fewer slots than the configuration wants.
+    pub fn warn_of_slots(&self, config: &Config) {
+        if config.max_tasks > self.most_slots {
+            tracing::warn!(
+                wanted = config.max_tasks,
+                slots = self.most_slots,
+                "the limit of open files is too low for max_task_per_worker: fewer slots; raise it (`ulimit -n`, LimitNOFILE=)"
+            );
+        }
+    }
 }
 
 /// Why a line is passed over when claiming.
@@ -70,11 +87,15 @@ pub struct Dispatcher {
     pause_until: Option<Instant>,
     last: Option<LastClaim>,
     newly_started: Vec<TaskKey>,
+    /// A heartbeat that waits for the first look at the node.
+    first_beat: Option<oneshot::Sender<Beat>>,
     stopped: Vec<String>,
     skip: HashMap<Arc<str>, Skip>,
     fenced: u64,
     reconnects: u64,
     is_exiting: bool,
+    /// When the last event was handled.
+    seen: Instant,
     actions: Vec<Action>,
 }
 
@@ -114,11 +135,13 @@ impl Dispatcher {
             pause_until: None,
             last: None,
             newly_started: Vec::new(),
+            first_beat: None,
             stopped: Vec::new(),
             skip: HashMap::new(),
             fenced: 0,
             reconnects: 0,
             is_exiting: false,
+            seen: Instant::now(),
             actions: Vec::new(),
         }
     }
@@ -133,6 +156,9 @@ impl Dispatcher {
                 if self.admits_nothing() {
                     self.withdraw_all();
                 }
+                if let Some(reply) = self.first_beat.take() {
+                    let _ = reply.send(self.beat());
+                }
             }
             Event::Claimed(reply) => self.claimed(now, reply),
             Event::ClaimFailed => self.is_claiming = None,
@@ -140,9 +166,11 @@ impl Dispatcher {
             Event::Withdrawn { key } => self.withdrawn(now, key),
             Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
-            Event::KeeperLost { key } => self.keeper_lost(key),
+            Event::KeeperLost { key, had_it } => self.keeper_lost(key, had_it),
             Event::Overdue(key) => self.overdue(key),
             Event::Settled(batch) => self.settled(batch),
+            // A first heartbeat with no figures would show a node of no cores and no memory.
+            Event::BeatDue(reply) if self.node.is_none() => self.first_beat = Some(reply),
             Event::BeatDue(reply) => {
                 // The heartbeater may have given up waiting.
                 let _ = reply.send(self.beat());
@@ -154,6 +182,7 @@ impl Dispatcher {
             Event::Reconfigured(config) => {
                 self.config = config;
                 self.withdraw_all();
+                self.me.warn_of_slots(&self.config);
                 self.polling.wake();
             }
             Event::LinkDown => {
@@ -171,15 +200,18 @@ impl Dispatcher {
                 self.is_linked = true;
                 self.unlinked_since = None;
                 self.is_claiming = None;
+                self.say_again_what_runs();
                 self.polling.wake();
             }
         }
         self.advance(now);
+        self.seen = now;
         debug_assert!(self.ledger.is_consistent());
         std::mem::take(&mut self.actions)
     }
 
-    /// When [`Event::Tick`] is wanted, at the latest.
+    /// When [`Event::Tick`] is wanted, at the latest. A moment that has passed was acted upon, or waits for another event (a slot, memory, Redis):
+    /// it is never asked for again, which would turn the worker into a busy loop.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
         let poll = if self.wants_claim() { self.polling.next() } else { None };
@@ -189,7 +221,11 @@ impl Dispatcher {
         } else {
             None
         };
-        [poll, held, self.queued_until(), leave, self.drain_until, self.pause_until].into_iter().flatten().min()
+        [poll, held, self.queued_until(), leave, self.drain_until, self.pause_until]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.seen)
+            .min()
     }
 
     /// How many lines of the queue were found not to be in the index by the last claim.
@@ -208,9 +244,13 @@ impl Dispatcher {
         Context { worker: &self.me.worker, host: &self.me.host, backoff: self.config.retry_backoff, jitter: jitter() }
     }
 
+    fn slots(&self) -> u32 {
+        self.config.max_tasks.min(self.me.most_slots)
+    }
+
     fn limits(&self) -> Limits {
         Limits {
-            slots: self.config.max_tasks,
+            slots: self.slots(),
             accept: self.config.min_dram_accept,
             trigger: self.config.min_dram_trigger,
             min_free_cores: self.config.min_free_cores,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Dispatcher;
 use crate::policy::{Budget, Wait, admission};
 use crate::worker::events::{Action, TaskKey};
-use crate::worker::ledger::{Cause, Place};
+use crate::worker::ledger::Place;
 
 /// The longest that one waits in a keeper: then another slot may have it.
 const QUEUED_AT_MOST: Duration = Duration::from_millis(20);
@@ -92,11 +92,7 @@ impl Dispatcher {
         let Some(entry) = self.ledger.get(key) else { return };
         match entry.place {
             Place::Queued { .. } | Place::Starting => self.ledger.place(key, Place::Held { since: now }),
-            Place::Terminating { cause: Cause::Revoked, .. } => {
-                let line = std::sync::Arc::clone(&entry.claim.line);
-                self.drop_revoked(key, &line);
-            }
-            Place::Terminating { .. } => self.give_back_unstarted(key),
+            Place::Terminating { .. } => self.never_ran(key),
             Place::Held { .. } | Place::Running { .. } | Place::Settling => {}
         }
     }

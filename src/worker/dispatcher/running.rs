@@ -28,7 +28,7 @@ impl Dispatcher {
             Some(limit) => limit,
             None => self.config.default_timeout.map_or(0, |limit| limit.as_secs()),
         };
-        self.ledger.place(key, Place::Running { keeper, since: now, touched: Bytes::ZERO });
+        self.ledger.place(key, Place::Running { keeper, since: now, limit, touched: Bytes::ZERO });
         self.newly_started.push(key);
         if limit > 0 {
             self.actions.push(Action::Arm { key, limit });
@@ -74,9 +74,11 @@ impl Dispatcher {
         }
         if cause == Some(Cause::LowMemory { alone: false }) {
             let peak = touched.max(Bytes(ended.peak_bytes));
-            if self.skip.len() < REMEMBERED {
-                self.skip.insert(Arc::clone(&entry.claim.line), Skip::Memory(peak));
+            // Full of lines that others took since: what is known of those is worth least.
+            if self.skip.len() >= REMEMBERED {
+                self.skip.retain(|_, skip| *skip == Skip::Dying);
             }
+            self.skip.insert(Arc::clone(&entry.claim.line), Skip::Memory(peak));
         }
         let settle = outcome::settle_ended(self.context(), entry, cause, ended);
         tracing::info!(
@@ -89,10 +91,33 @@ impl Dispatcher {
         self.settle(key, settle);
     }
 
-    pub(super) fn keeper_lost(&mut self, key: TaskKey) {
+    pub(super) fn keeper_lost(&mut self, key: TaskKey, had_it: bool) {
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
-        tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed; it goes back");
+        tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed");
+        let cause = match entry.place {
+            Place::Running { .. } => None,
+            // The first thing it did may have kept us from hearing of its start.
+            Place::Starting if had_it => None,
+            Place::Terminating { cause, .. } => Some(cause),
+            // It had not started: the keeper died of something else.
+            Place::Held { .. } | Place::Queued { .. } | Place::Starting | Place::Settling => {
+                return self.never_ran(key);
+            }
+        };
+        if cause == Some(Cause::Revoked) {
+            let line = Arc::clone(&entry.claim.line);
+            self.drop_revoked(key, &line);
+        } else {
+            // A task that kills its keeper must not do so for ever: it counts as an attempt.
+            let settle = outcome::settle_unseen(self.context(), entry, cause, unix_ms());
+            self.settle(key, settle);
+        }
+    }
+
+    /// It never ran: dropped when it is not ours any more, else given back.
+    pub(super) fn never_ran(&mut self, key: TaskKey) {
+        let Some(entry) = self.ledger.get(key) else { return };
         if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
             let line = Arc::clone(&entry.claim.line);
             self.drop_revoked(key, &line);
@@ -103,7 +128,7 @@ impl Dispatcher {
 
     pub(super) fn overdue(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
-        let limit = entry.task.timeout().or(self.config.default_timeout.map(|limit| limit.as_secs())).unwrap_or(0);
+        let Place::Running { limit, .. } = entry.place else { return };
         tracing::warn!(task = %entry.task.id(), limit, "timed out; terminating its tree");
         self.end_early(key, Cause::TimedOut(limit));
     }

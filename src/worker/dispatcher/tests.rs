@@ -31,6 +31,7 @@ impl Bench {
             instance: "i".to_owned(),
             order: FieldOrder::MemCpuPrio,
             is_burst: false,
+            most_slots: u32::MAX,
         };
         Self { dispatcher: Dispatcher::new(me, config), now: Instant::now(), actions: VecDeque::new() }
     }
@@ -230,6 +231,22 @@ fn a_task_given_back_for_memory_is_passed_over_while_it_would_not_fit() {
 }
 
 #[test]
+fn a_claim_under_way_is_waited_for_before_leaving_and_what_it_took_goes_back() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.event(Event::Terminate);
+    bench.actions.retain(|action| !matches!(action, Action::Beat));
+    bench.nothing();
+    bench.answer(1, &["shell:1:1:1:a"]);
+    let (key, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Return));
+    bench.nothing();
+    bench.event(Event::Settled(vec![(key, Settled::Recorded)]));
+    assert!(matches!(bench.next(), Action::Exit));
+}
+
+#[test]
 fn the_first_signal_drains_and_the_second_kills() {
     let (mut bench, keys) = Bench::running(r#"{"drain_timeout_seconds": 10}"#, &[TASK]);
     bench.event(Event::Terminate);
@@ -272,6 +289,31 @@ fn a_revoked_task_is_killed_and_its_result_dropped() {
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
     assert_eq!(bench.dispatcher.stopped, [TASK]);
+}
+
+#[test]
+fn a_task_ended_before_it_was_started_is_given_back_or_dropped() {
+    for revoked in [true, false] {
+        let mut bench = Bench::new("{}");
+        bench.node(32);
+        bench.claim();
+        bench.answer(1, &[TASK]);
+        let key = bench.start();
+        if revoked {
+            bench.event(Event::Beaten(BeatReply { revoked: vec![TASK.to_owned()], ..BeatReply::default() }));
+        } else {
+            bench.event(Event::Terminate);
+            bench.event(Event::Terminate);
+        }
+        bench.actions.clear();
+        bench.event(Event::Withdrawn { key });
+        if revoked {
+            assert!(matches!(bench.next(), Action::Beat));
+        } else {
+            let (_, settle) = bench.settle();
+            assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none(), "{settle:?}");
+        }
+    }
 }
 
 #[test]
@@ -456,4 +498,38 @@ fn a_task_withdrawn_too_late_runs() {
     bench.actions.clear();
     bench.ended(second, ExitStatus::Exited(0), 0);
     assert!(matches!(bench.settle().1.settlement, Settlement::Finish { .. }));
+}
+
+#[test]
+fn a_moment_that_has_passed_is_never_asked_for_again() {
+    // Every slot taken with one task claimed ahead, then free memory below the accept threshold.
+    let mut bench = Bench::new(r#"{ "max_task_per_worker": 1, "task_prefetch": 4 }"#);
+    bench.node(32);
+    bench.claim();
+    bench.answer(1, &["shell:1:1:1:sleep 60", "shell:1:1:1:true"]);
+    let key = bench.start();
+    bench.event(Event::Started { key, keeper: 100 });
+    for i in 0..100 {
+        bench.pass(0.1);
+        bench.node(if i < 50 { 32 } else { 1 });
+        assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+    }
+    // Redis away, told to go, and the task still runs.
+    bench.event(Event::LinkDown);
+    bench.event(Event::Terminate);
+    bench.pass(60.0);
+    assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+}
+
+#[test]
+fn the_limit_of_a_task_is_the_one_it_started_with() {
+    let (mut bench, keys) = Bench::running(r#"{ "default_task_timeout_seconds": 5 }"#, &["shell:1:1:1:sleep 60"]);
+    let changed = Bench::new(r#"{ "default_task_timeout_seconds": 600 }"#);
+    bench.event(Event::Reconfigured(Arc::clone(&changed.dispatcher.config)));
+    bench.event(Event::Overdue(keys[0]));
+    bench.actions.clear();
+    bench.ended(keys[0], ExitStatus::Signaled(15), 5);
+    let (_, settle) = bench.settle();
+    let Settlement::Fail { reason, .. } = settle.settlement else { panic!("{settle:?}") };
+    assert_eq!(reason, "\"timed out after 5 s: err\"");
 }

@@ -133,9 +133,14 @@ impl Bed {
     }
 
     pub(crate) fn worker_with(&self, name: &str, changes: Value, args: &[&str]) -> Worker {
+        self.worker_through(&[], name, changes, args)
+    }
+
+    /// As executed by another command, such as `prlimit`.
+    pub(crate) fn worker_through(&self, through: &[&str], name: &str, changes: Value, args: &[&str]) -> Worker {
         let mut conf = self.conf.clone();
         conf.extend(changes.as_object().expect("an object").clone());
-        Worker::spawn(self.path(), name, conf, args, &[])
+        Worker::spawn(self.path(), name, conf, args, through)
     }
 
     /// A worker that runs until nothing is left, and must end well.
@@ -183,9 +188,20 @@ impl Bed {
         ::redis::cmd("KEYS").arg("*").query(&mut self.redis.con()).expect("KEYS")
     }
 
-    /// todo, in progress, finished, failed.
+    /// `count`, where the server lets us.
+    pub(crate) fn try_count(&self, key: &str) -> Option<usize> {
+        let mut con = self.redis.try_con()?;
+        con.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        ::redis::cmd("HLEN").arg(key).query(&mut con).ok()
+    }
+
+    /// todo, in progress, finished, failed, at one moment: a task on its way from one to the other is always in one.
     pub(crate) fn counts(&self) -> [usize; 4] {
-        ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks"].map(|key| self.count(key))
+        let mut pipe = ::redis::pipe();
+        for key in ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks"] {
+            pipe.cmd("HLEN").arg(key);
+        }
+        pipe.atomic().query(&mut self.redis.con()).expect("HLEN")
     }
 
     /// Waits for these four counts.

@@ -162,6 +162,11 @@ impl Output {
         self
     }
 
+    /// Whether it ended with this code.
+    pub(crate) fn is(&self, code: i32) -> bool {
+        self.code == Some(code)
+    }
+
     /// Both streams.
     pub(crate) fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)

@@ -3,6 +3,8 @@
 //! Nothing here imports the library: the tests see what a user sees.
 mod bed;
 mod cli;
+mod invariants;
+mod proxy;
 mod redis;
 mod tree;
 mod wait;
@@ -10,6 +12,9 @@ mod worker;
 
 pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, run_times, task_id};
 pub(crate) use cli::{Cli, Output, bin};
+pub(crate) use invariants::{Checker, Report, Snapshot};
+pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use redis::{Redis, ServerOptions};
-pub(crate) use tree::{kill_all, unique_sleep, with_argv, with_mark};
+pub(crate) use tree::{UniqueSleep, kill_all, unique_sleep, with_argv, with_mark};
 pub(crate) use wait::{SOON, holds_for, stays, wait_until};
+pub(crate) use worker::Worker;

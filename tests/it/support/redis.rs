@@ -100,7 +100,7 @@ impl Redis {
         format!("redis+unix://{}{pass}", self.socket().display())
     }
 
-    fn try_con(&self) -> Option<::redis::Connection> {
+    pub(crate) fn try_con(&self) -> Option<::redis::Connection> {
         ::redis::Client::open(self.url()).ok()?.get_connection().ok()
     }
 
@@ -121,6 +121,30 @@ impl Redis {
         assert!(self.child.is_none(), "stop it first");
         self.spawn();
         assert!(self.answers(), "redis-server does not come back:\n{}", self.log());
+    }
+
+    /// Cuts this many bytes off the append-only file: the stand-in for a power failure. Stop it first.
+    pub(crate) fn cut_tail(&self, bytes: u64) {
+        assert!(self.child.is_none(), "stop it first");
+        let dir = self.dir.path().join("appendonlydir");
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(dir).expect("an append-only file").flatten().map(|entry| entry.path()).collect();
+        files.retain(|path| path.to_string_lossy().ends_with(".incr.aof"));
+        files.sort();
+        let file = fs::OpenOptions::new().write(true).open(files.last().expect("an increment")).expect("it opens");
+        let length = file.metadata().expect("its length").len();
+        file.set_len(length.saturating_sub(bytes)).expect("it is cut");
+    }
+
+    /// The length of the append-only file.
+    pub(crate) fn log_length(&self) -> u64 {
+        let dir = fs::read_dir(self.dir.path().join("appendonlydir")).expect("an append-only file");
+        dir.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
+    /// `CONFIG SET`.
+    pub(crate) fn set(&self, key: &str, value: &str) {
+        ::redis::cmd("CONFIG").arg("SET").arg(key).arg(value).exec(&mut self.con()).expect("CONFIG SET");
     }
 
     /// SIGSTOP: connections are still accepted by the kernel, and nothing answers.

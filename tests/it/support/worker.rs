@@ -29,20 +29,17 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts `distcomp-worker --name NAME` with `conf`, in `dir`. The state directory is kept between two workers of one name.
-    pub(crate) fn spawn(
-        dir: &Path,
-        name: &str,
-        mut conf: Map<String, Value>,
-        args: &[&str],
-        env: &[(&str, &str)],
-    ) -> Self {
+    /// `through` is a command that executes it in place of itself, such as `prlimit`; empty for none.
+    pub(crate) fn spawn(dir: &Path, name: &str, mut conf: Map<String, Value>, args: &[&str], through: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let home = dir.join(format!("worker-{name}"));
         fs::create_dir_all(&home).expect("the worker's directory");
         conf.entry("state_dir").or_insert_with(|| home.join("state").display().to_string().into());
         let mark = format!("IT_MARK={}.{}.{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log")).expect("a log file");
-        let mut command = Command::new(bin("distcomp-worker"));
+        let program = bin("distcomp-worker");
+        let mut command = Command::new(through.first().unwrap_or(&program));
+        command.args(through.iter().skip(1).chain((!through.is_empty()).then_some(&program)));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("DISTCOMP_") {
                 command.env_remove(name);
@@ -61,7 +58,6 @@ impl Worker {
             .env("NO_COLOR", "1")
             .env("RUST_LOG", "info")
             .env("IT_MARK", mark.split_once('=').expect("NAME=VALUE").1)
-            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
@@ -73,7 +69,7 @@ impl Worker {
         &self.name
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
     }
 
@@ -115,6 +111,33 @@ impl Worker {
         let mut found = with_mark(&self.mark);
         found.retain(|one| self.ended.is_some() || Pid::from_raw(one.pid) != self.pid());
         found
+    }
+
+    /// The processes that run and guard its tasks.
+    pub(crate) fn keepers(&self) -> Vec<Process> {
+        let mut found = self.survivors();
+        found.retain(|one| one.argv.contains("__keeper"));
+        found
+    }
+
+    /// SIGKILL to it and to its keepers at one moment: nobody is left to clear up.
+    pub(crate) fn kill9_with_keepers(&mut self) {
+        // Frozen first, so that none of them sees another one go.
+        let keepers = self.keepers();
+        self.signal(Signal::SIGSTOP);
+        for one in &keepers {
+            let _ = kill(Pid::from_raw(one.pid), Signal::SIGSTOP);
+        }
+        kill_all(&keepers);
+        self.kill9();
+    }
+
+    /// Memory it holds now, in KiB, and its open descriptors.
+    pub(crate) fn footprint(&self) -> (u64, usize) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count);
+        (rss.unwrap_or(0), files)
     }
 
     /// Changes some keys of its configuration file, in place.

@@ -1,0 +1,103 @@
+//! Negative controls: what the checker is for, it catches. Each of these does on purpose what our scripts never do.
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Bed, Checker, Report, SOON, Snapshot, holds_for, kill_all, unique_sleep, wait_until, with_mark};
+
+fn wait_violation(checker: &Checker, rule: &str) {
+    wait_until(&format!("the checker to see {rule}"), SOON, || {
+        let report = checker.report();
+        holds_for(report.violations.iter().any(|one| one.starts_with(rule)), report)
+    });
+}
+
+#[test]
+fn a_claim_by_two_commands_is_caught() {
+    let bed = Bed::new();
+    let lines: Vec<String> = (0..20).map(|at| format!("shell:0:0:1:echo {at}")).collect();
+    bed.add(&lines);
+    let checker = Checker::start(bed.redis.url(), &lines);
+    for line in &lines {
+        // As Python DistComp claims: first out of the one hash, then into the other.
+        bed.hdel("todo_tasks", line);
+        thread::sleep(Duration::from_millis(60));
+        bed.hset("in_progress_tasks", line, "w");
+    }
+    wait_violation(&checker, "I1");
+}
+
+#[test]
+fn a_finish_without_a_fence_is_caught() {
+    let bed = Bed::new();
+    let line = "shell:0:0:1:sleep 30";
+    bed.add([line]);
+    let checker = Checker::start(bed.redis.url(), [line]);
+    let _owner = bed.worker("owner");
+    bed.wait_running(line);
+    // A worker that has lost the task writes its result all the same.
+    bed.hset("finished_tasks", line, "late: \"\"");
+    wait_violation(&checker, "I3");
+}
+
+#[test]
+fn a_result_written_over_another_is_caught() {
+    let bed = Bed::new();
+    let line = "shell:0:0:1:true";
+    let checker = Checker::start(bed.redis.url(), [""; 0]);
+    bed.hset("finished_tasks", line, "one: \"\"");
+    wait_until("a picture of it", SOON, || holds_for(checker.report().pictures > 5, "not yet"));
+    thread::sleep(Duration::from_millis(200));
+    bed.hset("finished_tasks", line, "two: \"\"");
+    wait_violation(&checker, "I4");
+}
+
+#[test]
+fn a_line_in_two_places_and_a_value_that_is_no_text_are_caught() {
+    let rows = |text: &[u8]| [(b"line".to_vec(), text.to_vec())].into_iter().collect();
+    let mut report = Report::default();
+    let picture = Snapshot { todo: rows(b""), in_progress: rows(b"w"), failed: rows(b"\xff"), ..Snapshot::default() };
+    report.add(picture, &BTreeSet::new());
+    let rules: Vec<&str> = report.violations.iter().map(|one| &one[..2]).collect();
+    assert_eq!(rules, ["I2", "I7"]);
+}
+
+#[test]
+fn a_process_that_a_worker_leaves_behind_is_caught() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1}));
+    let mark = unique_sleep();
+    bed.add([format!("shell:0:0:1:sleep {mark}")]);
+    let mut worker = bed.worker("w");
+    super::wait_there(&mark, 1);
+    // Worker and keepers at one moment, and no next start that sweeps.
+    worker.kill9_with_keepers();
+    let left = worker.survivors();
+    assert!(left.iter().any(|one| one.argv.contains(&*mark)), "the leaked process is seen: {left:?}");
+    kill_all(&left);
+    wait_until("it to be gone", SOON, || holds_for(worker.survivors().is_empty(), "it lives"));
+    // One whose environment is another's is not taken for ours.
+    let mut other = Command::new("sleep").arg("30").env("IT_MARK", "another").spawn().expect("sleep runs");
+    wait_until("the other to be seen", SOON, || holds_for(with_mark("IT_MARK=another").len() == 1, "not yet"));
+    assert!(worker.survivors().is_empty());
+    other.kill().expect("it runs");
+    other.wait().expect("it ends");
+}
+
+#[test]
+fn every_test_that_the_manual_names_is_there() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let manual = crate::support::read(format!("{root}/README.md"));
+    let (_, rest) = manual.split_once("## What happens when").expect("the section");
+    let section = rest.split("\n## ").next().expect("its text");
+    let mut named = 0;
+    for path in section.split('`').filter(|text| text.contains("::")) {
+        let (module, test) = path.rsplit_once("::").expect("a path");
+        let file = format!("{root}/tests/it/{}.rs", module.replace("::", "/"));
+        assert!(crate::support::read(&file).contains(&format!("fn {test}()")), "{path} is not in {file}");
+        named += 1;
+    }
+    assert!(named >= 20, "{named}");
+}

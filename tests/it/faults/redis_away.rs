@@ -1,0 +1,121 @@
+//! Rows "Redis SIGKILL", "restart", "hang" and "power loss": what runs goes on, what is known is told once, and nobody is declared dead.
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{all_ran, bed, counted, wait_there, watch};
+use crate::support::{SOON, holds_for, read, run_times, wait_until, with_argv};
+
+#[test]
+fn redis_killed_three_times_under_load_loses_nothing() {
+    let mut bed = bed(json!({"max_task_per_worker": 4}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..300, "sleep 0.05;");
+    bed.add(&lines);
+    let checker = watch(&bed, &lines);
+    let mut workers = [bed.worker("a"), bed.worker("b")];
+    for round in 1..=3 {
+        wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= round * 40, "not yet"));
+        bed.redis.kill9();
+        thread::sleep(Duration::from_millis(700));
+        bed.redis.start_again();
+    }
+    // A claim whose answer died with the server is given back at the reconnect: no run is lost or repeated.
+    assert_eq!(all_ran(&bed, &out, 300, Duration::from_secs(40)), 0);
+    for worker in &mut workers {
+        assert!(worker.is_running(), "{}", worker.log());
+    }
+    checker.finish();
+}
+
+#[test]
+fn nobody_is_declared_dead_for_a_redis_that_was_killed_or_hung_longer_than_the_lease() {
+    let mut bed = bed(json!({"max_task_per_worker": 2}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..4, "sleep 9;");
+    bed.add(&lines);
+    let workers = [bed.worker("a"), bed.worker("b")];
+    wait_there(&out, 4);
+    let checker = watch(&bed, &lines);
+    bed.redis.kill9();
+    thread::sleep(Duration::from_secs(3));
+    bed.redis.start_again();
+    for name in ["a", "b"] {
+        bed.wait_alive(name);
+    }
+    bed.redis.freeze();
+    thread::sleep(Duration::from_secs(3));
+    bed.redis.thaw();
+    assert_eq!(all_ran(&bed, &out, 4, Duration::from_secs(30)), 0, "each ran once, in the same worker");
+    for worker in &workers {
+        assert!(!worker.log().contains("took over"), "{}", worker.log());
+    }
+    checker.finish();
+}
+
+#[test]
+fn a_redis_that_hangs_for_eight_seconds_costs_no_result_and_no_busy_loop() {
+    let bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": 30}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..12, "sleep 2;");
+    bed.add(&lines);
+    let worker = bed.worker("w");
+    wait_there(&out, 4);
+    let ticks = || -> u64 {
+        let stat = read(format!("/proc/{}/stat", worker.pid()));
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+    };
+    bed.redis.freeze();
+    let before = ticks();
+    thread::sleep(Duration::from_secs(8));
+    let used = ticks() - before;
+    bed.redis.thaw();
+    // A hundred ticks are a second: 8 s at 5 %.
+    assert!(used <= 40, "{used} ticks of processor time in 8 s\n{}", worker.log());
+    assert!(read(&out).lines().count() >= 4, "what ran ended meanwhile");
+    let checker = watch(&bed, &lines);
+    assert_eq!(all_ran(&bed, &out, 12, Duration::from_secs(40)), 0);
+    checker.finish();
+}
+
+#[test]
+fn after_a_loss_of_data_what_runs_is_owned_again_and_recent_results_are_sent_again() {
+    let mut bed = bed(json!({"max_task_per_worker": 8, "worker_dead_after_seconds": 30}));
+    let out = bed.out("runs");
+    let quick = counted(&out, 0..6, "");
+    let slow = counted(&out, 6..8, "sleep 6;");
+    bed.add(quick.iter().chain(&slow));
+    // The cut reaches back to the moment after the submission: claims, results and heartbeats are gone.
+    let kept = bed.redis.log_length();
+    let worker = bed.worker("w");
+    wait_until("the quick ones to be done", SOON, || holds_for(bed.count("finished_tasks") == 6, "not yet"));
+    wait_there(&out, 2);
+    bed.redis.kill9();
+    bed.redis.cut_tail(bed.redis.log_length() - kept);
+    bed.redis.start_again();
+    assert_eq!(bed.count("finished_tasks"), 0, "the data is lost: else this shows nothing");
+    wait_until("the results to be there again", SOON, || {
+        holds_for(bed.count("finished_tasks") == 6, format!("{:?}", bed.counts()))
+    });
+    assert_eq!(bed.counts(), [0, 2, 6, 0], "{}", worker.log());
+    assert_eq!(with_argv(&out).len(), 2, "the same two run on");
+    bed.wait_counts(SOON, [0, 0, 8, 0]);
+    assert!(run_times(&out).values().all(|times| *times == 1), "{}", read(&out));
+}
+
+#[test]
+fn an_empty_server_in_place_of_the_old_one_gets_back_what_the_worker_knows() {
+    let mut bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": 30}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..2, "sleep 3;");
+    bed.add(&lines);
+    let _worker = bed.worker("w");
+    wait_there(&out, 2);
+    bed.redis.kill9();
+    bed.redis.cut_tail(u64::MAX);
+    bed.redis.start_again();
+    bed.wait_counts(SOON, [0, 0, 2, 0]);
+    assert_eq!(read(&out).lines().count(), 2);
+}

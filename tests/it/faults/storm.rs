@@ -1,0 +1,48 @@
+//! Many deaths: every task comes to its end, and no copy of a task runs beside its orphan.
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Dice, all_ran, bed, counted, watch};
+use crate::support::{Worker, lines_of};
+
+#[test]
+fn three_hundred_tasks_finish_under_a_storm_of_worker_kills() {
+    let bed = bed(json!({"max_task_per_worker": 4}));
+    let (out, twice) = (bed.out("runs"), bed.out("twice"));
+    let locks = bed.out("locks");
+    std::fs::create_dir(&locks).expect("a directory");
+    // A task locks its number while it runs; the lock dies with it. A second copy beside it finds the lock taken.
+    let lines: Vec<String> = counted(&out, 0..300, "sleep 0.1;")
+        .into_iter()
+        .enumerate()
+        .map(|(at, line)| {
+            let command = line.strip_prefix("shell:0:0:1:").expect("its fields");
+            format!("shell:0:0:1:exec 9>{locks}/{at}; flock -n 9 || echo {at} >> {twice}; {command}")
+        })
+        .collect();
+    bed.add(&lines);
+    let checker = watch(&bed, &lines);
+    let mut dice = Dice::new(7);
+    let start = |at: usize| bed.worker(["a", "b", "c"][at]);
+    let mut workers: Vec<Worker> = (0..3).map(start).collect();
+    let mut kills = 0;
+    let end = Instant::now() + Duration::from_secs(60);
+    while bed.count("finished_tasks") < 250 && Instant::now() < end {
+        thread::sleep(Duration::from_millis(100 + dice.roll(300) as u64));
+        let at = dice.roll(3);
+        if dice.roll(4) == 0 {
+            workers[at].kill9_with_keepers();
+        } else {
+            workers[at].kill9();
+        }
+        kills += 1;
+        workers[at] = start(at);
+    }
+    let repeats = all_ran(&bed, &out, 300, Duration::from_secs(40));
+    assert!(kills >= 5, "{kills} kills");
+    assert!(repeats <= kills * 8, "{repeats} repeats after {kills} kills");
+    assert_eq!(lines_of(&twice), Vec::<String>::new(), "ran beside their own copy");
+    checker.finish();
+}

@@ -1,0 +1,77 @@
+//! Row "worker SIGSTOP": shorter and longer than the lease.
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::{bed, wait_there, watch};
+use crate::support::{SOON, holds_for, read, result_of, unique_sleep, wait_until, with_argv};
+
+#[test]
+fn frozen_past_its_lease_a_worker_is_refused_and_the_second_result_stands() {
+    let bed = bed(json!({"max_task_per_worker": 2}));
+    let out = bed.out("runs");
+    // One ends while the worker is frozen, one runs on past the thaw.
+    let (mark, gate) = (unique_sleep(), bed.out("gate"));
+    let short = format!("shell:0:0:9:sleep 1; echo $DISTCOMP_WORKER >> {out}; echo $DISTCOMP_WORKER");
+    let long = format!("shell:0:0:8:test -e {gate} || sleep {mark}; echo $DISTCOMP_WORKER");
+    bed.add([&short, &long]);
+    let mut first = bed.worker("first");
+    wait_there(&mark, 1);
+    wait_there(&out, 1);
+    first.signal(Signal::SIGSTOP);
+    bed.file("gate", "");
+    let _second = bed.worker("second");
+    let checker = watch(&bed, &[short.clone(), long.clone()]);
+    bed.wait_counts(SOON, [0, 0, 2, 0]);
+    let results = bed.table("finished_tasks");
+    assert_eq!(result_of(&results, &short).0, "second");
+    first.signal(Signal::SIGCONT);
+    wait_until("the first one to see that it was refused", SOON, || {
+        let log = first.log();
+        holds_for(log.contains("no longer ours") && log.contains("refused"), log)
+    });
+    wait_until("its copy to be killed", SOON, || holds_for(with_argv(&mark).is_empty(), "it lives"));
+    bed.wait_alive("first");
+    assert_eq!(bed.table("finished_tasks"), results, "nothing was written over");
+    assert_eq!(read(&out).lines().count(), 2, "it ran on each");
+    assert!(first.is_running(), "and goes on working");
+    bed.add(["shell:0:0:1:echo next"]);
+    bed.wait_counts(SOON, [0, 0, 3, 0]);
+    checker.finish();
+}
+
+#[test]
+fn frozen_for_less_than_its_lease_a_worker_loses_nothing() {
+    let bed = bed(json!({"worker_dead_after_seconds": 30}));
+    let out = bed.out("runs");
+    let line = format!("shell:0:0:9:sleep 1; echo ran >> {out}");
+    bed.add([&line]);
+    let first = bed.worker("first");
+    wait_there(&out, 1);
+    let _second = bed.worker("second");
+    bed.wait_alive("second");
+    first.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(3));
+    first.signal(Signal::SIGCONT);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    assert_eq!(read(&out), "ran\n");
+}
+
+#[test]
+fn frozen_and_unmissed_a_worker_goes_on_where_it_was() {
+    // Alone: its lease runs out and nobody takes over.
+    let bed = bed(json!({}));
+    let out = bed.out("runs");
+    let line = format!("shell:0:0:9:sleep 1; echo ran >> {out}");
+    bed.add([&line]);
+    let mut worker = bed.worker("w");
+    wait_there(&out, 1);
+    worker.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(3));
+    worker.signal(Signal::SIGCONT);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    assert_eq!(read(&out), "ran\n");
+    assert!(worker.is_running());
+}

@@ -1,0 +1,127 @@
+//! The tasks: each appends its number to one file; some sleep, fail at first, leave daemons, print megabytes, or take what guards them away.
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use super::site::Site;
+use crate::faults::Dice;
+use crate::support::{SOON, UniqueSleep, holds_for, unique_sleep, wait_until};
+
+/// Tasks that wait at most: more are added when there are fewer.
+const WAITING: usize = 200;
+
+pub(super) struct Load {
+    /// By number.
+    pub(super) lines: Vec<String>,
+    /// Tasks that fail each time.
+    pub(super) hopeless: usize,
+    pub(super) runs: String,
+    pub(super) twice: String,
+    pub(super) mark: UniqueSleep,
+    locks: String,
+    /// Runs that a task asks for itself, by failing at first.
+    pub(super) extra: BTreeMap<String, usize>,
+    pub(super) refused: usize,
+    has_python: bool,
+    /// Without one, who clears its environment outlives worker and keepers killed together.
+    has_cgroup: bool,
+}
+
+impl Load {
+    pub(super) fn new(site: &Site) -> Self {
+        wait_until("the elder to start", SOON, || {
+            let log = site.elder().log();
+            holds_for(log.contains("containment="), log)
+        });
+        let locks = site.bed.out("locks");
+        fs::create_dir(&locks).expect("a directory");
+        Self {
+            lines: Vec::new(),
+            hopeless: 0,
+            runs: site.bed.out("runs"),
+            twice: site.bed.out("twice"),
+            mark: unique_sleep(),
+            locks,
+            extra: BTreeMap::new(),
+            refused: 0,
+            has_python: site.has_python(),
+            has_cgroup: site.elder().log().contains("containment=\"cgroup"),
+        }
+    }
+
+    fn line(&mut self, dice: &mut Dice) -> String {
+        let at = self.lines.len();
+        let (runs, twice, locks, mark) = (&self.runs, &self.twice, &self.locks, &self.mark);
+        let count = format!("echo {at} >> {runs}");
+        let priority = dice.roll(10);
+        // A lock is held while the task lives: a copy beside it finds it taken.
+        let alone = format!("exec 9>{locks}/{at}; flock -n 9 || echo {at} >> {twice}; {count}");
+        let command = match dice.roll(100) {
+            0..60 => count,
+            60..75 => format!("{alone}; sleep 0.{}", 1 + dice.roll(9)),
+            75..78 => format!("{alone}; sleep {}", 1 + dice.roll(3)),
+            78..86 => format!("{count}; (setsid sleep {mark} &); (sleep {mark} &)"),
+            86..90 => format!("{count}; head -c 300000 /dev/zero | tr '\\000' x"),
+            90..92 => format!("{count}; head -c 2000000 /dev/urandom"),
+            // Python's worker gives up at the first failure, and has no keepers.
+            _ if self.has_python => count,
+            92..96 => {
+                self.extra.insert(at.to_string(), 1);
+                format!("{count}; test -e {locks}/{at} || {{ touch {locks}/{at}; exit 1; }}")
+            }
+            96..98 => {
+                self.hopeless += 1;
+                self.extra.insert(at.to_string(), 5);
+                format!("{count}; exit 9")
+            }
+            98 => {
+                self.extra.insert(at.to_string(), 1);
+                format!("{count}; test -e {locks}/{at} || {{ touch {locks}/{at}; kill -9 $PPID; sleep 5; }}")
+            }
+            _ if self.has_cgroup => format!("{count}; trap '' TERM HUP; (env -i setsid sleep {mark} &); sleep 0.2"),
+            _ => format!("{count}; trap '' TERM HUP; (setsid sleep {mark} &); sleep 0.2"),
+        };
+        format!("shell:{priority}:0:0:{command}")
+    }
+
+    /// Submits so many by the submitter itself, until it says that they are in.
+    pub(super) fn add(&mut self, site: &Site, dice: &mut Dice, count: usize) {
+        let first = self.lines.len();
+        for _ in 0..count {
+            let line = self.line(dice);
+            self.lines.push(line);
+        }
+        self.submit(site, first);
+        site.checker.expect(&self.lines[first..]);
+    }
+
+    /// From this number on, again and again until it is acknowledged; twice does no harm.
+    pub(super) fn submit(&mut self, site: &Site, first: usize) {
+        let text = self.lines[first..].join("\n") + "\n";
+        let end = Instant::now() + Duration::from_secs(60);
+        while !site.bed.submit(&["-"], &text).is(0) {
+            self.refused += 1;
+            assert!(Instant::now() < end, "submission is refused for ever");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub(super) fn top_up(&mut self, site: &Site, dice: &mut Dice) {
+        if site.bed.try_count("todo_tasks").is_some_and(|waiting| waiting < WAITING) {
+            self.add(site, dice, WAITING);
+        }
+    }
+
+    /// Waits until nothing waits and nothing runs; answers whether that came about.
+    pub(super) fn wait_over(&self, site: &Site, timeout: Duration) -> bool {
+        let end = Instant::now() + timeout;
+        while Instant::now() < end {
+            let left = ["todo_tasks", "in_progress_tasks"].map(|key| site.bed.try_count(key));
+            if left == [Some(0), Some(0)] {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        false
+    }
+}

@@ -1,0 +1,85 @@
+//! What the soak found, in numbers, and whether that is good.
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use super::load::Load;
+use super::site::{SLOTS, Site};
+use crate::support::{lines_of, run_times, with_argv};
+
+/// Memory that a busy allocator may hold on to, in KiB.
+const SLACK_KIB: u64 = 24 * 1024;
+
+pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>, base: (u64, usize)) {
+    site.calm();
+    let is_over = load.wait_over(&site, Duration::from_secs(120));
+    let left = site.bed.counts();
+    let times = run_times(&load.runs);
+    let (finished, failed) = (site.bed.table("finished_tasks"), site.bed.table("failed_tasks"));
+
+    let recorded = |line: &String| finished.contains_key(line) || failed.contains_key(line);
+    let lost: Vec<&String> = load.lines.iter().filter(|line| !recorded(line)).collect();
+    let never_run = (0..load.lines.len()).filter(|at| !times.contains_key(&at.to_string())).count();
+    let in_both = load.lines.iter().filter(|line| finished.contains_key(*line) && failed.contains_key(*line)).count();
+    let given_up = load.lines.iter().filter(|line| failed.contains_key(*line)).count();
+    let repeats: usize =
+        times.iter().map(|(at, times)| times.saturating_sub(1 + load.extra.get(at).copied().unwrap_or(0))).sum();
+    let beside = lines_of(&load.twice);
+    // Who cannot be heard cannot be told to stop: only after these may a task run on while another worker has it.
+    let unheard = ["worker frozen", "network silent", "answers lost", "live worker declared dead", "Redis lost data"];
+    let may_be_beside: usize = unheard.iter().filter_map(|name| injected.get(name)).sum::<usize>() * SLOTS;
+
+    thread::sleep(Duration::from_secs(2));
+    let (memory, files) = site.elder().footprint();
+    let elder_log = site.elder().log();
+    let stopped = site.stop();
+    thread::sleep(Duration::from_secs(1));
+    let mut survivors: Vec<String> = with_argv(&load.mark).iter().map(ToString::to_string).collect();
+    for worker in site.workers.iter().flatten() {
+        survivors.extend(worker.survivors().iter().map(ToString::to_string));
+    }
+    let report = site.checker.report();
+    let memory_back = memory <= base.0 + SLACK_KIB;
+    // Keepers may have been made anew meanwhile, one for each slot at most, and a connection may be on its way out.
+    let files_back = files <= base.1 + SLOTS;
+
+    println!("faults injected: {}", injected.values().sum::<usize>());
+    for (name, count) in injected {
+        println!("    {count:4} {name}");
+    }
+    let runs: usize = times.values().sum();
+    println!("tasks: {}, runs: {runs}, repeats after faults: {repeats}", load.lines.len());
+    println!(
+        "out of retries: {given_up} ({} of them by design); submissions repeated: {}",
+        load.hopeless, load.refused
+    );
+    println!("losses: {} ({never_run} never ran)", lost.len());
+    println!("doubles: {in_both} recorded twice; {} ran on, unheard, beside their own copy", beside.len());
+    println!("pictures taken: {}, violations: {}", report.pictures, report.violations.len());
+    println!("survivors: {}", survivors.len());
+    println!("the worker that was never killed: {} -> {memory} KiB, {} -> {files} descriptors", base.0, base.1);
+    println!("all ended {:.1} s after SIGTERM", stopped.as_secs_f64());
+
+    let checks = [
+        ("everything came to its end", is_over),
+        ("losses", lost.is_empty() && never_run == 0),
+        ("doubles", in_both == 0 && beside.len() <= may_be_beside),
+        ("violations", report.violations.is_empty() && report.pictures > 0),
+        ("survivors", survivors.is_empty()),
+        ("memory", memory_back),
+        ("descriptors", files_back),
+        ("only the hopeless are out of retries", given_up == load.hopeless),
+    ];
+    let broken: Vec<&str> = checks.iter().filter(|(_, is_kept)| !is_kept).map(|(what, _)| *what).collect();
+    println!("verdict: {}", if broken.is_empty() { "PASS".to_owned() } else { format!("FAIL: {}", broken.join(", ")) });
+    if !broken.is_empty() {
+        println!(
+            "{left:?}\nlost: {lost:#?}\nbeside: {beside:?}\n{report}\nsurvivors: {survivors:#?}\nelder:\n{elder_log}"
+        );
+        if let Ok(kept) = std::env::var("SOAK_KEEP") {
+            let copied = std::process::Command::new("cp").arg("-r").arg(site.bed.path()).arg(kept).status();
+            println!("directory kept: {copied:?}");
+        }
+    }
+    assert!(broken.is_empty(), "broken promises: {broken:?}");
+}

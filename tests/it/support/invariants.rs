@@ -1,0 +1,191 @@
+//! The promises I1 to I4 and I7 as code: judged on atomic pictures of the hashes, taken all the time while a test runs.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+const PERIOD: Duration = Duration::from_millis(40);
+
+/// At most this many violations are kept: the first ones tell the story.
+const KEPT: usize = 20;
+
+type Bytes = Vec<u8>;
+type Rows = BTreeMap<Bytes, Bytes>;
+
+/// The hashes at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) todo: Rows,
+    pub(crate) in_progress: Rows,
+    pub(crate) finished: Rows,
+    pub(crate) failed: Rows,
+    pub(crate) quarantine: Rows,
+}
+
+impl Snapshot {
+    /// One MULTI, so that no step of anybody is seen half done.
+    pub(crate) fn take(con: &mut ::redis::Connection) -> ::redis::RedisResult<Self> {
+        let mut pipe = ::redis::pipe();
+        pipe.atomic();
+        for key in ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks", "distcomp:quarantine"] {
+            pipe.cmd("HGETALL").arg(key);
+        }
+        let (todo, in_progress, finished, failed, quarantine) = pipe.query(con)?;
+        Ok(Self { todo, in_progress, finished, failed, quarantine })
+    }
+
+    /// What is wrong with this one picture.
+    pub(crate) fn violations(&self, submitted: &BTreeSet<Bytes>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut say = |rule: &str, line: &[u8]| wrong.push(format!("{rule}: {}", String::from_utf8_lossy(line)));
+        for line in submitted {
+            let places = [&self.todo, &self.in_progress, &self.finished, &self.failed, &self.quarantine];
+            if !places.iter().any(|rows| rows.contains_key(line)) {
+                say("I1 nowhere", line);
+            }
+        }
+        for line in self.todo.keys().filter(|line| self.in_progress.contains_key(*line)) {
+            say("I2 in todo and in progress", line);
+        }
+        for line in self.finished.keys() {
+            if self.todo.contains_key(line) || self.in_progress.contains_key(line) {
+                say("I3 finished and not over", line);
+            }
+        }
+        // What stands in todo may be anybody's.
+        for rows in [&self.in_progress, &self.finished, &self.failed] {
+            for (line, value) in rows {
+                if std::str::from_utf8(line).is_err() || std::str::from_utf8(value).is_err() {
+                    say("I7 not UTF-8", line);
+                }
+            }
+        }
+        wrong
+    }
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) pictures: usize,
+    pub(crate) violations: Vec<String>,
+    /// The results as they were last seen.
+    finished: Rows,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pictures, {} violations {:#?}", self.pictures, self.violations.len(), self.violations)
+    }
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, picture: Snapshot, submitted: &BTreeSet<Bytes>) {
+        self.pictures += 1;
+        let mut wrong = picture.violations(submitted);
+        for (line, value) in &self.finished {
+            // A result, once recorded, is nobody's to write again.
+            if picture.finished.get(line).is_some_and(|now| now != value) {
+                wrong.push(format!("I4 result written twice: {}", String::from_utf8_lossy(line)));
+            }
+        }
+        self.finished = picture.finished;
+        let room = KEPT.saturating_sub(self.violations.len());
+        self.violations.extend(wrong.into_iter().take(room));
+    }
+}
+
+/// Takes pictures in a thread until it is asked for its report.
+pub(crate) struct Checker {
+    is_over: Arc<AtomicBool>,
+    is_paused: Arc<AtomicBool>,
+    submitted: Arc<Mutex<BTreeSet<Bytes>>>,
+    report: Arc<Mutex<Report>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checker {
+    /// On the server at this address; `lines` have been submitted already.
+    pub(crate) fn start<L: AsRef<str>>(url: String, lines: impl IntoIterator<Item = L>) -> Self {
+        let submitted: BTreeSet<Bytes> = lines.into_iter().map(|line| line.as_ref().as_bytes().to_vec()).collect();
+        let (is_over, report) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::default()));
+        let submitted = Arc::new(Mutex::new(submitted));
+        let is_paused = Arc::new(AtomicBool::new(false));
+        let paused = Arc::clone(&is_paused);
+        let (over, kept, known) = (Arc::clone(&is_over), Arc::clone(&report), Arc::clone(&submitted));
+        let thread = thread::spawn(move || {
+            let mut con = None;
+            while !over.load(Ordering::Relaxed) {
+                if !paused.load(Ordering::Relaxed) {
+                    look(&url, &mut con, &known, &kept);
+                }
+                thread::sleep(PERIOD);
+            }
+        });
+        Self { is_over, is_paused, submitted, report, thread: Some(thread) }
+    }
+
+    /// More lines, acknowledged by now.
+    pub(crate) fn expect<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
+        let mut submitted = self.submitted.lock().expect("no panic in here");
+        submitted.extend(lines.into_iter().map(|line| line.as_ref().as_bytes().to_vec()));
+    }
+
+    /// Looks away while data is lost on purpose.
+    pub(crate) fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+        // A picture may be on its way.
+        thread::sleep(PERIOD * 2);
+    }
+
+    /// Looks again; what results were before is forgotten, since a lost one may be made anew by another.
+    pub(crate) fn resume(&self) {
+        self.report.lock().expect("no panic in here").finished.clear();
+        self.is_paused.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        self.report.lock().expect("no panic in here").clone()
+    }
+
+    /// Ends it; it must have seen something, and nothing wrong.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Report {
+        self.end();
+        let report = self.report();
+        assert!(report.pictures > 0 && report.violations.is_empty(), "{report}");
+        report
+    }
+
+    fn end(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One picture, where the server lets us: it may be dead, frozen or loading.
+fn look(url: &str, con: &mut Option<::redis::Connection>, submitted: &Mutex<BTreeSet<Bytes>>, report: &Mutex<Report>) {
+    if con.is_none() {
+        *con = ::redis::Client::open(url).ok().and_then(|client| client.get_connection().ok());
+        if let Some(con) = con {
+            let _ = con.set_read_timeout(Some(Duration::from_secs(1)));
+        }
+    }
+    let Some(open) = con else { return };
+    // What is submitted after the picture must not be missed in it.
+    let expected = submitted.lock().expect("no panic in here").clone();
+    match Snapshot::take(open) {
+        Ok(picture) => report.lock().expect("no panic in here").add(picture, &expected),
+        Err(_) => *con = None,
+    }
+}

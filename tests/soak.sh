@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Thousands of tasks under random faults of every kind, and a verdict with counts:
+#   tests/soak.sh [MINUTES] [SEED]
+# One minute and a random seed unless told otherwise; the seed is printed, and the same seed throws the same dice.
+# DISTCOMP_PYTHON_ORIGINAL names a checkout of 1a1a11a/distComp: its worker takes part then, and faults that it does not survive
+# are left out. SOAK_KEEP names a directory into which everything is copied when a promise was broken.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=example/install-redis.sh
+. example/install-redis.sh
+install_redis
+unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
+export SOAK_MINUTES="${1:-1}" SOAK_SEED="${2:-}"
+exec cargo test --locked --quiet --test it -- --exact soak::soak --ignored --nocapture
