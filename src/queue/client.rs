@@ -1,12 +1,15 @@
 //! Where Redis is, and one connection to it.
 
+use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, ServerErrorKind,
 };
 use secrecy::ExposeSecret;
 use socket2::TcpKeepalive;
@@ -202,17 +205,37 @@ impl Connection {
         worker: Option<&WorkerName>,
         args: &Args,
     ) -> Result<T, QueueError> {
-        let mut call = def.script.prepare_invoke();
+        let call = self.evalsha(def, worker, args);
+        let mut inner = self.inner.clone();
+        let answer = match call.query_async(&mut inner).await {
+            // Nothing ran: the server was restarted, or its scripts were flushed.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                match redis::cmd("SCRIPT").arg("LOAD").arg(&def.text).exec_async(&mut inner).await {
+                    Ok(()) => call.query_async(&mut inner).await,
+                    Err(error) => Err(error),
+                }
+            }
+            answer => answer,
+        };
+        answer.map_err(|error| self.sort(&error))
+    }
+
+    fn evalsha(&self, def: &ScriptDef, worker: Option<&WorkerName>, args: &Args) -> Cmd {
+        let count = def.keys.len();
+        let mut cmd = Cmd::with_capacity(3 + count + args.ends.len(), 64 + 40 * count + args.bytes.len());
+        cmd.arg("EVALSHA").arg(def.script.get_hash()).arg(count);
+        let mut name = String::new();
         for key in def.keys {
-            call.key(match worker {
-                Some(worker) => self.keys.name_for(*key, worker),
-                None => self.keys.name(*key),
-            });
+            name.clear();
+            self.keys.write_for(*key, worker, &mut name);
+            cmd.arg(&name);
         }
-        for arg in &args.0 {
-            call.arg(arg.as_slice());
+        let mut start = 0;
+        for &end in &args.ends {
+            cmd.arg(&args.bytes[start..end]);
+            start = end;
         }
-        call.invoke_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error))
+        cmd
     }
 
     pub(super) async fn cmd<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, QueueError> {
@@ -235,9 +258,12 @@ impl Connection {
 /// One page of `HSCAN`: the next cursor, then fields and values.
 pub(super) type Page = (u64, Vec<(Vec<u8>, Vec<u8>)>);
 
-/// Arguments of a script, as bytes.
+/// Arguments of a script: bytes in a row, and where each ends.
 #[derive(Default)]
-pub(super) struct Args(Vec<Vec<u8>>);
+pub(super) struct Args {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
 
 impl Args {
     pub(super) fn new() -> Self {
@@ -245,13 +271,21 @@ impl Args {
     }
 
     pub(super) fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
-        self.0.push(text.as_ref().to_vec());
+        self.bytes.extend_from_slice(text.as_ref());
+        self.ends.push(self.bytes.len());
+        self
+    }
+
+    /// What is displayed, without a string of its own.
+    pub(super) fn shown(&mut self, shown: impl fmt::Display) -> &mut Self {
+        // Writing to memory does not fail.
+        let _ = write!(self.bytes, "{shown}");
+        self.ends.push(self.bytes.len());
         self
     }
 
     pub(super) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
-        self.0.push(number.into().to_string().into_bytes());
-        self
+        self.shown(number.into())
     }
 
     pub(super) fn flag(&mut self, flag: bool) -> &mut Self {

@@ -57,7 +57,7 @@ pub async fn change(
     args.text(selected.map_or("", TaskState::as_str));
     for line in lines.iter().take(BATCH) {
         let task = TaskLine::parse(line, order).ok();
-        let class = task.as_ref().map(|task| Demand::of(task).class()).unwrap_or_default();
+        let class = task.as_ref().map(|task| Demand::of(task).class().to_string()).unwrap_or_default();
         let base = task.as_ref().map_or(0, |task| base_score(task.prio()));
         let record = AttemptRecord {
             attempt: 0,

@@ -86,7 +86,7 @@ impl Pass {
                 Ok(text) => match TaskLine::parse(text, order) {
                     Ok(task) => {
                         to_add = true;
-                        add.text(text).text(Demand::of(&task).class()).number(base_score(task.prio()));
+                        add.text(text).shown(Demand::of(&task).class()).number(base_score(task.prio()));
                     }
                     Err(error) => {
                         to_reject = true;

@@ -203,6 +203,15 @@ impl Keys {
         format!("{}{}", self.prefix, key.suffix())
     }
 
+    /// Appends what [`Self::name`] answers, or with a worker [`Self::name_for`].
+    pub(super) fn write_for(&self, key: Key, worker: Option<&WorkerName>, out: &mut String) {
+        out.push_str(&self.prefix);
+        out.push_str(key.suffix());
+        if let (Some(worker), Key::Claims | Key::Revoked) = (worker, key) {
+            out.push_str(worker.as_str());
+        }
+    }
+
     /// The full name of a key, a worker's own where [`Key::Claims`] or [`Key::Revoked`] is asked for.
     #[must_use]
     pub fn name_for(&self, key: Key, worker: &WorkerName) -> String {

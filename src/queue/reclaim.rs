@@ -172,8 +172,9 @@ pub async fn reclaim_lines(
         };
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
-        let (class, base) =
-            orphan.task.map_or_else(|| ("0:0:".to_owned(), 0), |(demand, prio)| (demand.class(), base_score(prio)));
+        let (class, base) = orphan
+            .task
+            .map_or_else(|| ("0:0:".to_owned(), 0), |(demand, prio)| (demand.class().to_string(), base_score(prio)));
         args.text(&orphan.line).text(TaskId::of(&orphan.line).to_string()).text(class).number(base).text(record);
     }
     let (state, returned, failed, _): (String, u64, u64, u64) =

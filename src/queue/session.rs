@@ -2,6 +2,7 @@
 //!
 //! Every write is one script and carries `instance:epoch`, so that a late command of an old connection, a zombie and a twin are refused by one check.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,12 +62,22 @@ impl Demand {
     }
 
     /// The class in the index of a task that nobody has failed.
-    pub(super) fn class(self) -> String {
-        format!("{}:{}:", self.mem.0, self.cpu.0)
+    pub(super) fn class(self) -> Class {
+        Class(self)
     }
 
     fn capacity(self) -> String {
         format!("{}:{}", self.mem.0, self.cpu.0)
+    }
+}
+
+/// Shows a class as the index names it.
+#[derive(Clone, Copy)]
+pub(super) struct Class(Demand);
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.0.mem.0, self.0.cpu.0)
     }
 }
 
@@ -421,10 +432,10 @@ impl Session {
             args.text(op)
                 .text(entry.line.as_bytes())
                 .text(&entry.token)
-                .text(entry.id.to_string())
+                .shown(entry.id)
                 .text(value)
                 .text(record)
-                .text(entry.demand.map(Demand::class).unwrap_or_default())
+                .text(entry.demand.map(|demand| demand.class().to_string()).unwrap_or_default())
                 .number(millis(delay))
                 .text(group);
         }
@@ -456,7 +467,7 @@ impl Session {
         let mut args = self.args();
         args.flag(data_lost);
         for (claim, demand) in running {
-            args.text(claim.line.as_bytes()).text(&claim.token).number(claim.attempt).text(demand.class());
+            args.text(claim.line.as_bytes()).text(&claim.token).number(claim.attempt).shown(demand.class());
         }
         let reply: Vec<redis::Value> = self.conn.script(&scripts::REASSERT, Some(&self.worker), &args).await?;
         let reply = Reply::new(reply)?;

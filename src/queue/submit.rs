@@ -70,7 +70,7 @@ pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result
     let mut args = Args::new();
     args.flag(rerun);
     for task in tasks.iter().take(BATCH) {
-        args.text(&task.line).text(task.demand.class()).number(base_score(task.prio));
+        args.text(&task.line).shown(task.demand.class()).number(base_score(task.prio));
     }
     let (added, queued, running, finished, failed) = conn.script(&scripts::SUBMIT, None, &args).await?;
     Ok(Submitted { added, queued, running, finished, failed })

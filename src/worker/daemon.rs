@@ -230,6 +230,11 @@ impl Hands {
                     let config = Arc::clone(&self.config.borrow());
                     self.slots.start(key, &task, attempt, &config);
                 }
+                Action::Queue { key, behind, task, attempt } => {
+                    let config = Arc::clone(&self.config.borrow());
+                    self.slots.queue(key, behind, &task, attempt, &config);
+                }
+                Action::Withdraw(key) => self.slots.withdraw(key),
                 Action::Terminate(key) => {
                     let grace = self.config.borrow().kill_grace;
                     self.slots.terminate(key, grace);

@@ -30,6 +30,11 @@ pub enum Event {
         /// The keeper it runs under: the root of its tree.
         keeper: u32,
     },
+    /// A task that waited in a keeper, or was on its way there, will not start there.
+    Withdrawn {
+        /// Which.
+        key: TaskKey,
+    },
     /// A task could not be started.
     SpawnFailed {
         /// Which.
@@ -52,11 +57,6 @@ pub enum Event {
         key: TaskKey,
         /// It had been handed to the keeper, and may be what killed it, whether its start was heard of or not.
         had_it: bool,
-    },
-    /// A task was ended before its keeper had come to start it: nothing of it ever ran.
-    Withdrawn {
-        /// Which.
-        key: TaskKey,
     },
     /// A task has reached its limit.
     Overdue(TaskKey),
@@ -123,6 +123,19 @@ pub enum Action {
         /// Attempt number.
         attempt: u32,
     },
+    /// Hand a task to the keeper of one that runs, to start when that one has ended.
+    Queue {
+        /// Which.
+        key: TaskKey,
+        /// Behind which.
+        behind: TaskKey,
+        /// What.
+        task: TaskLine,
+        /// Attempt number.
+        attempt: u32,
+    },
+    /// Take a task back from the keeper it waits in, unless it has started.
+    Withdraw(TaskKey),
     /// SIGTERM to the tree, SIGKILL after the configured grace.
     Terminate(TaskKey),
     /// SIGKILL to the tree.

@@ -33,6 +33,13 @@ pub enum Place {
         /// Since when.
         since: Instant,
     },
+    /// Waits in a keeper for the end of the task before it there; that one's reservation stands for both.
+    Queued {
+        /// The task before it.
+        behind: TaskKey,
+        /// Since when.
+        since: Instant,
+    },
     /// Handed to a keeper.
     Starting,
     /// Running.
@@ -71,7 +78,7 @@ pub struct Entry {
 impl Entry {
     fn reservation(&self) -> Option<Reservation> {
         let touched = match self.place {
-            Place::Held { .. } | Place::Settling => return None,
+            Place::Held { .. } | Place::Queued { .. } | Place::Settling => return None,
             Place::Starting => Bytes::ZERO,
             Place::Running { touched, .. } | Place::Terminating { touched, .. } => touched,
         };
@@ -85,6 +92,8 @@ pub struct Ledger {
     entries: HashMap<TaskKey, Entry>,
     by_line: HashMap<Arc<str>, TaskKey>,
     held: VecDeque<TaskKey>,
+    /// Waiting in keepers, best first; at most one a slot.
+    queued: Vec<TaskKey>,
     last_key: TaskKey,
 }
 
@@ -128,8 +137,12 @@ impl Ledger {
     /// Moves an entry to another place.
     pub fn place(&mut self, key: TaskKey, place: Place) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            if matches!(entry.place, Place::Held { .. }) {
-                self.held.retain(|held| *held != key);
+            forget_place(&mut self.held, &mut self.queued, key, &entry.place);
+            // Keys are given in the order in which tasks are to run: what comes back goes where it was.
+            match place {
+                Place::Held { .. } => self.held.insert(self.held.partition_point(|held| *held < key), key),
+                Place::Queued { .. } => self.queued.insert(self.queued.partition_point(|queued| *queued < key), key),
+                Place::Starting | Place::Running { .. } | Place::Terminating { .. } | Place::Settling => {}
             }
             entry.place = place;
         }
@@ -138,9 +151,7 @@ impl Ledger {
     /// Forgets an entry.
     pub fn remove(&mut self, key: TaskKey) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
-        if matches!(entry.place, Place::Held { .. }) {
-            self.held.retain(|held| *held != key);
-        }
+        forget_place(&mut self.held, &mut self.queued, key, &entry.place);
         if self.by_line.get(&entry.claim.line) == Some(&key) {
             self.by_line.remove(&entry.claim.line);
         }
@@ -150,6 +161,41 @@ impl Ledger {
     /// The held ones, best first.
     pub fn held(&self) -> impl ExactSizeIterator<Item = TaskKey> + '_ {
         self.held.iter().copied()
+    }
+
+    /// What waits in keepers, best first.
+    pub fn queued(&self) -> impl Iterator<Item = (TaskKey, &Entry)> + '_ {
+        self.queued.iter().filter_map(|key| self.entries.get(key).map(|entry| (*key, entry)))
+    }
+
+    /// What waits behind a task.
+    #[must_use]
+    pub fn queued_behind(&self, running: TaskKey) -> Option<TaskKey> {
+        self.queued()
+            .find(|(_, entry)| matches!(entry.place, Place::Queued { behind, .. } if behind == running))
+            .map(|(key, _)| key)
+    }
+
+    /// Tasks that run undisturbed since `since` or later, the longest first: their slots may be given a next one.
+    #[must_use]
+    pub fn young(&self, since: Instant) -> Vec<TaskKey> {
+        let started = |entry: &Entry| match entry.place {
+            Place::Running { since, .. } => Some(since),
+            Place::Held { .. }
+            | Place::Queued { .. }
+            | Place::Starting
+            | Place::Terminating { .. }
+            | Place::Settling => None,
+        };
+        let mut young: Vec<(Instant, TaskKey)> = self
+            .entries
+            .iter()
+            .filter_map(|(key, entry)| {
+                started(entry).filter(|started| *started >= since).map(|started| (started, *key))
+            })
+            .collect();
+        young.sort_unstable();
+        young.into_iter().map(|(_, key)| key).collect()
     }
 
     /// All entries.
@@ -199,7 +245,11 @@ impl Ledger {
             .iter()
             .filter_map(|(key, entry)| match entry.place {
                 Place::Running { since, .. } => Some((since, *key)),
-                Place::Held { .. } | Place::Starting | Place::Terminating { .. } | Place::Settling => None,
+                Place::Held { .. }
+                | Place::Queued { .. }
+                | Place::Starting
+                | Place::Terminating { .. }
+                | Place::Settling => None,
             })
             .max()
             .map(|(_, key)| key)
@@ -222,12 +272,26 @@ impl Ledger {
     pub fn is_consistent(&self) -> bool {
         let is_held =
             |key: &TaskKey| matches!(self.entries.get(key).map(|entry| &entry.place), Some(Place::Held { .. }));
+        let is_queued =
+            |key: &TaskKey| matches!(self.entries.get(key).map(|entry| &entry.place), Some(Place::Queued { .. }));
         self.held.iter().all(is_held)
+            && self.held.iter().is_sorted()
+            && self.queued.iter().all(is_queued)
+            && self.entries.values().filter(|entry| matches!(entry.place, Place::Queued { .. })).count()
+                == self.queued.len()
             && self.entries.values().filter(|entry| matches!(entry.place, Place::Held { .. })).count()
                 == self.held.len()
             && self
                 .by_line
                 .iter()
                 .all(|(line, key)| self.entries.get(key).is_some_and(|entry| entry.claim.line == *line))
+    }
+}
+
+fn forget_place(held: &mut VecDeque<TaskKey>, queued: &mut Vec<TaskKey>, key: TaskKey, place: &Place) {
+    match place {
+        Place::Held { .. } => held.retain(|held| *held != key),
+        Place::Queued { .. } => queued.retain(|queued| *queued != key),
+        Place::Starting | Place::Running { .. } | Place::Terminating { .. } | Place::Settling => {}
     }
 }

@@ -21,8 +21,10 @@ const GONE: Duration = Duration::from_secs(5);
 /// What a slot is asked to do.
 #[derive(Debug)]
 pub enum SlotCommand {
-    /// Run this.
+    /// Run this when what runs has ended.
     Start(TaskKey, Box<RunSpec>),
+    /// Forget it, unless it has started.
+    Withdraw(TaskKey),
     /// End it: SIGTERM, then SIGKILL after this grace.
     Terminate(TaskKey, Duration),
     /// End it now.
@@ -52,10 +54,11 @@ impl Runner {
         self.listed(|keepers| keepers.push(pid));
         let lost = self.serve(keeper).await;
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
-        let Some((keeper, running)) = lost else { return };
+        let Some((keeper, mine)) = lost else { return };
         self.bury(keeper).await;
-        if let Some(key) = running {
-            let _ = self.events.send(Event::KeeperLost { key, had_it: true }).await;
+        for (index, key) in mine.into_iter().enumerate() {
+            // What waited behind the first had not started.
+            let _ = self.events.send(Event::KeeperLost { key, had_it: index == 0 }).await;
         }
         // Whoever thought this slot idle until now is told too.
         self.commands.close();
@@ -66,10 +69,11 @@ impl Runner {
         }
     }
 
-    /// Runs tasks. Answers the keeper once it is dead or deaf, with the task it had; nothing when there is nobody left to run for.
-    async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Option<TaskKey>)> {
+    /// Runs tasks. Answers the keeper once it is dead or deaf, with the tasks it had; nothing when there is nobody left to run for.
+    async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Vec<TaskKey>)> {
         let pid = keeper.pid();
-        let mut running: Option<TaskKey> = None;
+        // What runs, and what waits behind it.
+        let mut mine: Vec<TaskKey> = Vec::new();
         // When a keeper that has yet to start its task, or to end it, is taken for deaf.
         let mut patience: Option<Instant> = None;
         let mut is_ending = false;
@@ -78,19 +82,24 @@ impl Runner {
             tokio::select! {
                 command = self.commands.recv() => {
                     let command = command?;
+                    let is_first = |key: &TaskKey| mine.first().is_none_or(|first| first == key);
                     match &command {
                         SlotCommand::Start(key, _) => {
-                            (running, is_ending) = (Some(*key), false);
-                            patience = Some(Instant::now() + PATIENCE);
+                            if mine.is_empty() {
+                                (patience, is_ending) = (Some(Instant::now() + PATIENCE), false);
+                            }
+                            mine.push(*key);
                         }
-                        SlotCommand::Terminate(_, grace) => {
+                        SlotCommand::Terminate(key, grace) if is_first(key) => {
                             patience = Some(until(*grace, patience.filter(|_| is_ending)));
                             is_ending = true;
                         }
-                        SlotCommand::Kill(_) => {
+                        SlotCommand::Kill(key) if is_first(key) => {
                             patience = Some(until(Duration::ZERO, patience.filter(|_| is_ending)));
                             is_ending = true;
                         }
+                        // What waits behind the first is let go of at once.
+                        SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
                     }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
@@ -98,22 +107,32 @@ impl Runner {
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
-                    if !matches!(event, KeeperEvent::Started { .. }) {
-                        (running, patience) = (None, None);
-                    } else if !is_ending {
-                        patience = None;
+                    let over = match &event {
+                        KeeperEvent::Started { .. } => None,
+                        KeeperEvent::Ended(ended) => Some(ended.seq),
+                        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
+                    };
+                    match over {
+                        Some(key) if mine.first() == Some(&key) => {
+                            mine.remove(0);
+                            // The next one starts at once.
+                            (patience, is_ending) = ((!mine.is_empty()).then(|| Instant::now() + PATIENCE), false);
+                        }
+                        Some(key) => mine.retain(|waiting| *waiting != key),
+                        None if !is_ending => patience = None,
+                        None => {}
                     }
                     if self.events.send(from_keeper(event, pid)).await.is_err() {
                         return None;
                     }
                 }
-                () = tokio::time::sleep_until(deaf), if patience.is_some() && running.is_some() => {
+                () = tokio::time::sleep_until(deaf), if patience.is_some() && !mine.is_empty() => {
                     tracing::error!(keeper = pid, "a keeper does not answer; killing it");
                     break;
                 }
             }
         }
-        Some((keeper, running))
+        Some((keeper, mine))
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
@@ -153,6 +172,7 @@ fn until(grace: Duration, earlier: Option<Instant>) -> Instant {
 fn into_keeper(command: SlotCommand) -> KeeperCommand {
     match command {
         SlotCommand::Start(seq, spec) => KeeperCommand::Run { seq, spec },
+        SlotCommand::Withdraw(seq) => KeeperCommand::Withdraw { seq },
         SlotCommand::Terminate(seq, grace) => {
             KeeperCommand::Terminate { seq, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
         }

@@ -28,8 +28,20 @@ pub struct Slots {
     keepers: Keepers,
     worker: WorkerName,
     python: Option<PathBuf>,
-    idle: Vec<mpsc::UnboundedSender<SlotCommand>>,
-    busy: HashMap<TaskKey, mpsc::UnboundedSender<SlotCommand>>,
+    idle: Vec<Slot>,
+    busy: HashMap<SlotId, Slot>,
+    /// Where each task is.
+    at: HashMap<TaskKey, SlotId>,
+    last_id: SlotId,
+}
+
+type SlotId = u64;
+
+/// A runner, and how many tasks it has: what runs, and what waits behind it.
+struct Slot {
+    id: SlotId,
+    commands: mpsc::UnboundedSender<SlotCommand>,
+    tasks: u32,
 }
 
 impl Slots {
@@ -44,6 +56,8 @@ impl Slots {
             python: find_in_path("python3"),
             idle: Vec::new(),
             busy: HashMap::new(),
+            at: HashMap::new(),
+            last_id: 0,
         }
     }
 
@@ -51,22 +65,39 @@ impl Slots {
     pub fn start(&mut self, key: TaskKey, task: &TaskLine, attempt: u32, config: &Config) {
         let mut command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)));
         while let Some(slot) = self.idle.pop() {
-            match slot.send(command) {
-                Ok(()) => {
-                    self.busy.insert(key, slot);
-                    return;
-                }
+            match slot.commands.send(command) {
+                Ok(()) => return self.place(key, slot),
                 // Its keeper died while it was idle.
                 Err(refused) => command = refused.0,
             }
         }
         let slot = self.add();
         // A new slot reads its first command after its keeper is there.
-        let _ = slot.send(command);
-        self.busy.insert(key, slot);
+        let _ = slot.commands.send(command);
+        self.place(key, slot);
     }
 
-    fn add(&self) -> mpsc::UnboundedSender<SlotCommand> {
+    /// Hands a task to the slot of one that runs, to start there when that one has ended.
+    pub fn queue(&mut self, key: TaskKey, behind: TaskKey, task: &TaskLine, attempt: u32, config: &Config) {
+        let command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)));
+        if let Some(slot) = self.at.get(&behind).and_then(|id| self.busy.get_mut(id))
+            && slot.commands.send(command).is_ok()
+        {
+            slot.tasks += 1;
+            self.at.insert(key, slot.id);
+        } else {
+            // Its keeper has just died: any other slot will do.
+            self.start(key, task, attempt, config);
+        }
+    }
+
+    fn place(&mut self, key: TaskKey, mut slot: Slot) {
+        slot.tasks = 1;
+        self.at.insert(key, slot.id);
+        self.busy.insert(slot.id, slot);
+    }
+
+    fn add(&mut self) -> Slot {
         let (sender, commands) = mpsc::unbounded_channel();
         let runner = Runner {
             nursery: self.nursery.clone(),
@@ -75,32 +106,45 @@ impl Slots {
             keepers: Arc::clone(&self.keepers),
         };
         tokio::spawn(runner.run());
-        sender
+        self.last_id += 1;
+        Slot { id: self.last_id, commands: sender, tasks: 0 }
     }
 
-    /// A task is over: its slot is idle.
+    /// A task is over, or was withdrawn: its slot is idle, unless it has another.
     pub fn free(&mut self, key: TaskKey) {
-        if let Some(slot) = self.busy.remove(&key) {
-            self.idle.push(slot);
+        let Some(id) = self.at.remove(&key) else { return };
+        let Some(slot) = self.busy.get_mut(&id) else { return };
+        slot.tasks -= 1;
+        if slot.tasks == 0 {
+            self.idle.extend(self.busy.remove(&id));
         }
     }
 
     /// A task's keeper is gone, and its slot with it.
     pub fn forget(&mut self, key: TaskKey) {
-        self.busy.remove(&key);
+        if let Some(id) = self.at.remove(&key) {
+            self.busy.remove(&id);
+        }
+    }
+
+    /// Takes a task back that waits, unless it has started.
+    pub fn withdraw(&self, key: TaskKey) {
+        self.tell(key, SlotCommand::Withdraw(key));
     }
 
     /// Ends a task with its grace.
     pub fn terminate(&self, key: TaskKey, grace: Duration) {
-        if let Some(slot) = self.busy.get(&key) {
-            let _ = slot.send(SlotCommand::Terminate(key, grace));
-        }
+        self.tell(key, SlotCommand::Terminate(key, grace));
     }
 
     /// Ends a task now.
     pub fn kill(&self, key: TaskKey) {
-        if let Some(slot) = self.busy.get(&key) {
-            let _ = slot.send(SlotCommand::Kill(key));
+        self.tell(key, SlotCommand::Kill(key));
+    }
+
+    fn tell(&self, key: TaskKey, command: SlotCommand) {
+        if let Some(slot) = self.at.get(&key).and_then(|id| self.busy.get(id)) {
+            let _ = slot.commands.send(command);
         }
     }
 

@@ -46,6 +46,16 @@ fn order_holds_over_tasks_that_ask_for_different_amounts() {
 }
 
 #[test]
+fn order_holds_over_different_amounts_that_are_claimed_ahead() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1, "task_prefetch": 40}));
+    let out = bed.out("order");
+    let mem = |at: usize| ["0", "0.001", "0.002", "0.0005", "0.003"][at * 31 % 5];
+    bed.add((0..600).map(|at| format!("shell:{}:0:{}:echo {at} >> {out}", mem(at), priority(at))));
+    bed.burst("w");
+    same_order(&lines_of(&out), &wanted(600));
+}
+
+#[test]
 fn order_holds_over_several_submissions_without_batching_and_in_the_python_field_order() {
     let bed = Bed::with(json!({
         "max_task_per_worker": 1, "redis_pipeline_batching": false, "task_prefetch": 0, "task_field_order": "prio:mem:cpu",

@@ -82,7 +82,9 @@ local function head_at(i)
   return heads[i]
 end
 
--- Moves a class to its next candidate; false when it has none left.
+local has_finished = redis.call('HLEN', FINISHED) > 0
+
+-- Moves a class to its next candidate; false when it has none left. A page of n is looked up in few calls.
 local function advance(class, n)
   while true do
     class.at = class.at + 2
@@ -91,6 +93,9 @@ local function advance(class, n)
       class.from = class.from + n
       class.at = 2
       if #class.lines == 0 then class.empty = true; return false end
+      local page = {}
+      for i = 1, #class.lines, 2 do page[#page + 1] = class.lines[i] end
+      class.waits, class.runs = get_all(TODO, page), get_all(INP, page)
     end
     class.line, class.score = class.lines[class.at - 1], tonumber(class.lines[class.at])
     if not skip[class.line] then return true end
@@ -124,6 +129,12 @@ local budget = (want + ahead) * 2 + 64
 -- Ahead of free slots nothing is passed over: what is claimed ahead must be what a slot would take next.
 local function pick(count, free_mem, free_cpu, is_now)
   local open, next_head, barrier = {}, 1, nil
+  for _, class in pairs(touched) do
+    if class.is_taken then
+      class.is_taken = nil
+      advance(class, math.max(4, math.min(count, 64)))
+    end
+  end
   while count > 0 and budget > 0 do
     local best
     for i = #open, 1, -1 do
@@ -157,9 +168,10 @@ local function pick(count, free_mem, free_cpu, is_now)
     local line = best.line
     touched[best.name] = best
     best.taken[#best.taken + 1] = line
-    if redis.call('HEXISTS', TODO, line) == 0 then
+    local at = best.at / 2
+    if not best.waits[at] then
       -- stale: somebody removed it behind our back
-    elseif redis.call('HEXISTS', INP, line) == 1 or redis.call('HEXISTS', FINISHED, line) == 1 then
+    elseif best.runs[at] or (has_finished and redis.call('HEXISTS', FINISHED, line) == 1) then
       stale[#stale + 1] = line
     else
       out[#out + 1] = line
@@ -169,7 +181,9 @@ local function pick(count, free_mem, free_cpu, is_now)
         free_mem, free_cpu = free_mem - best.mem, free_cpu - best.cpu
       end
     end
-    if not advance(best, 64) then
+    if count == 0 then
+      best.is_taken = true
+    elseif not advance(best, math.max(4, math.min(count, 64))) then
       for i = #open, 1, -1 do
         if open[i] == best then table.remove(open, i) end
       end

@@ -17,13 +17,28 @@ end
 
 local function int(n) return string.format('%.0f', n) end
 
--- Calls a variadic command with at most 500 arguments at a time; returns the sum of the replies.
-local function bulk(command, key, args)
+-- Calls a variadic command with at most 500 arguments at a time; returns the sum of the replies. flag, if any, goes before them.
+local function bulk(command, key, args, flag)
   local sum = 0
   for i = 1, #args, 500 do
-    sum = sum + redis.call(command, key, unpack(args, i, math.min(i + 499, #args)))
+    local last = math.min(i + 499, #args)
+    if flag then
+      sum = sum + redis.call(command, key, flag, unpack(args, i, last))
+    else
+      sum = sum + redis.call(command, key, unpack(args, i, last))
+    end
   end
   return sum
+end
+
+-- The values of many fields, in order, in few calls. Only for hashes whose values are small.
+local function get_all(key, fields)
+  if #fields <= 500 then return #fields > 0 and redis.call('HMGET', key, unpack(fields)) or {} end
+  local values = {}
+  for i = 1, #fields, 500 do
+    for k, value in ipairs(redis.call('HMGET', key, unpack(fields, i, math.min(i + 499, #fields)))) do values[i + k - 1] = value end
+  end
+  return values
 end
 
 local index_delta = 0
@@ -40,6 +55,13 @@ local function index_put(class, line, score)
   if redis.call('ZADD', READY .. 'c:' .. class, 'NX', score, line) == 1 then index_delta = index_delta + 1 end
   local head = redis.call('ZSCORE', HEADS, class)
   if not head or tonumber(score) < tonumber(head) then redis.call('ZADD', HEADS, score, class) end
+end
+
+-- Puts lines into a class at once: scores and lines in turns. The least score is given, so that the head is looked at once.
+local function index_put_all(class, pairs, least)
+  index_delta = index_delta + bulk('ZADD', READY .. 'c:' .. class, pairs, 'NX')
+  local head = redis.call('ZSCORE', HEADS, class)
+  if not head or least < tonumber(head) then redis.call('ZADD', HEADS, int(least), class) end
 end
 
 -- Makes HEADS true for one class after lines were taken from it.

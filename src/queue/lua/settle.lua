@@ -14,7 +14,26 @@ local max_retry, avoid_ms, force = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local now = now_ms()
 local replies, counts, wake = {}, {}, false
 local has_failures = redis.call('HLEN', FAILED) > 0
-local finished, in_progress_done = {}, {}
+local finished, values, records = {}, {}, {}
+
+-- Owners and claims of all lines in two calls; what is finished is written in few. A line that comes twice in one batch is looked up again.
+local lines, known = {}, {}
+for i = 6, #ARGV, 9 do
+  lines[#lines + 1] = ARGV[i + 1]
+  known[ARGV[i + 1]] = known[ARGV[i + 1]] == nil
+end
+local owners, claimed = get_all(INP, lines), get_all(CLAIMS, lines)
+
+-- Writes what is finished so far, and lets go of it.
+local function flush()
+  if #finished == 0 then return end
+  bulk('HSET', FINISHED, values)
+  bulk('HSET', EVIDENCE, records)
+  bulk('HDEL', INP, finished)
+  bulk('HDEL', CLAIMS, finished)
+  rate_add(now, #finished)
+  finished, values, records = {}, {}, {}
+end
 
 local function count(what)
   counts[what] = (counts[what] or 0) + 1
@@ -27,10 +46,14 @@ end
 
 for i = 6, #ARGV, 9 do
   local op, line, token, id, value, record, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
-  local owner, claim, answer = redis.call('HGET', INP, line), nil, nil
+  local at = (i + 3) / 9
+  local owner, claim, answer = owners[at], claimed[at], nil
+  if not known[line] then
+    flush()
+    owner, claim = redis.call('HGET', INP, line), redis.call('HGET', CLAIMS, line)
+  end
   local attempt, score = 1, nil
   if owner == worker then
-    claim = redis.call('HGET', CLAIMS, line)
     if claim then
       local held_token, n, _, s = claim_parts(claim)
       if held_token == token then attempt, score = tonumber(n), s else answer = 'lost' end
@@ -53,19 +76,27 @@ for i = 6, #ARGV, 9 do
 
   if answer == nil or answer == 'late' then
     if op == 'F' then
-      redis.call('HSET', FINISHED, line, value)
-      if attempt > 1 then
-        evidence_add(id, record)
-        redis.call('HDEL', ATTEMPTS, line)
-        redis.call('HDEL', LOST, line)
+      local has_failed = has_failures and redis.call('HEXISTS', FAILED, line) == 1
+      if attempt == 1 and not has_failed then
+        values[#values + 1] = line
+        values[#values + 1] = value
+        records[#records + 1] = id
+        records[#records + 1] = record
       else
-        redis.call('HSET', EVIDENCE, id, record)
+        redis.call('HSET', FINISHED, line, value)
+        if attempt > 1 then
+          evidence_add(id, record)
+          redis.call('HDEL', ATTEMPTS, line)
+          redis.call('HDEL', LOST, line)
+        else
+          redis.call('HSET', EVIDENCE, id, record)
+        end
+        if answer == 'late' then
+          redis.call('HDEL', TODO, line)
+          index_forget(class, line)
+        end
+        if has_failed then failure_clear(line) end
       end
-      if answer == 'late' then
-        redis.call('HDEL', TODO, line)
-        index_forget(class, line)
-      end
-      if has_failures and redis.call('HEXISTS', FAILED, line) == 1 then failure_clear(line) end
       finished[#finished + 1] = line
       count('finished')
       answer = answer or 'ok'
@@ -108,11 +139,7 @@ for i = 6, #ARGV, 9 do
   replies[#replies + 1] = answer
 end
 
-if #finished > 0 then
-  bulk('HDEL', INP, finished)
-  bulk('HDEL', CLAIMS, finished)
-  rate_add(now, #finished)
-end
+flush()
 for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what, n)
   redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)

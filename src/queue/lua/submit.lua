@@ -3,33 +3,53 @@
 -- ARGV: 1 "1" to add those already finished or out of retries too, then for each line three: line, class ("MEM:CPU:"), score without
 --       sequence, that is (65535 - priority) * 2^37.
 -- Returns: how many were added, already queued, running, finished, failed.
--- Keeps: HSETNX comes before whatever is removed; repeating the call is safe.
+-- Keeps: what is added is added before anything is removed; repeating the call is safe.
 
 local rerun = ARGV[1] == '1'
-local n = (#ARGV - 1) / 3
-local seq = sequence(n)
+local lines = {}
+for i = 2, #ARGV, 3 do lines[#lines + 1] = ARGV[i] end
+local seq = sequence(#lines)
 local added, queued, running, finished, failed = 0, 0, 0, 0, 0
-for i = 2, #ARGV, 3 do
-  local line = ARGV[i]
-  local score = int(tonumber(ARGV[i + 2]) + seq)
-  seq = seq + 1
-  if redis.call('HEXISTS', INP, line) == 1 then
+-- Few calls for many lines; the values of FINISHED are not small, so it is asked line by line, if it holds any.
+local in_todo, in_progress, in_failed = get_all(TODO, lines), nil, nil
+if redis.call('HLEN', INP) > 0 then in_progress = get_all(INP, lines) end
+if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
+local has_finished = redis.call('HLEN', FINISHED) > 0
+local seen, todo, classes, cleared = {}, {}, {}, {}
+for i, line in ipairs(lines) do
+  if in_progress and in_progress[i] then
     running = running + 1
-  elseif redis.call('HEXISTS', TODO, line) == 1 then
+  elseif in_todo[i] or seen[line] then
     queued = queued + 1
   else
-    local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
-    local is_failed = redis.call('HEXISTS', FAILED, line) == 1
+    local is_finished = has_finished and redis.call('HEXISTS', FINISHED, line) == 1
+    local is_failed = in_failed and in_failed[i]
     if not rerun and (is_finished or is_failed) then
       if is_finished then finished = finished + 1 else failed = failed + 1 end
     else
-      redis.call('HSET', TODO, line, '')
-      index_put(ARGV[i + 1], line, score)
+      seen[line] = true
+      todo[#todo + 1] = line
+      todo[#todo + 1] = ''
+      local name, score = ARGV[3 * i], tonumber(ARGV[3 * i + 1]) + seq
+      local class = classes[name]
+      if not class then
+        class = { pairs = {}, least = score }
+        classes[name] = class
+      end
+      if score < class.least then class.least = score end
+      class.pairs[#class.pairs + 1] = int(score)
+      class.pairs[#class.pairs + 1] = line
       added = added + 1
-      if is_finished then redis.call('HDEL', FINISHED, line) end
-      if is_failed then failure_clear(line) end
+      if is_finished or is_failed then cleared[#cleared + 1] = { line, is_finished, is_failed } end
     end
   end
+  seq = seq + 1
+end
+bulk('HSET', TODO, todo)
+for name, class in pairs(classes) do index_put_all(name, class.pairs, class.least) end
+for _, clear in ipairs(cleared) do
+  if clear[2] then redis.call('HDEL', FINISHED, clear[1]) end
+  if clear[3] then failure_clear(clear[1]) end
 end
 index_flush()
 if added > 0 then redis.call('PUBLISH', WAKE, 'todo') end

@@ -171,9 +171,14 @@ impl Dispatcher {
     pub(super) fn held_until(&self, key: TaskKey) -> Instant {
         match self.ledger.get(key).map(|entry| &entry.place) {
             Some(Place::Held { since }) => *since + HELD_AT_MOST,
-            Some(Place::Starting | Place::Running { .. } | Place::Terminating { .. } | Place::Settling) | None => {
-                Instant::now()
-            }
+            Some(
+                Place::Queued { .. }
+                | Place::Starting
+                | Place::Running { .. }
+                | Place::Terminating { .. }
+                | Place::Settling,
+            )
+            | None => Instant::now(),
         }
     }
 

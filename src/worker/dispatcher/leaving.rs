@@ -50,6 +50,7 @@ impl Dispatcher {
             for key in held {
                 self.give_back_unstarted(key);
             }
+            self.withdraw_all();
         }
         if self.is_exiting {
             return;

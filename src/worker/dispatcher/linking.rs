@@ -79,7 +79,9 @@ impl Dispatcher {
                     let line: Arc<str> = line.into();
                     self.drop_revoked(key, &line);
                 }
-                Some((key, Place::Starting | Place::Running { .. })) => self.end_early(key, Cause::Revoked),
+                Some((key, Place::Queued { .. } | Place::Starting | Place::Running { .. })) => {
+                    self.end_early(key, Cause::Revoked);
+                }
                 Some((key, Place::Terminating { cause, touched })) if cause != Cause::Revoked => {
                     self.ledger.place(key, Place::Terminating { cause: Cause::Revoked, touched });
                 }
@@ -107,7 +109,11 @@ impl Dispatcher {
                 Place::Settling | Place::Terminating { cause: Cause::Revoked, .. } => {
                     inventory.settling.insert(Arc::clone(&entry.claim.line));
                 }
-                Place::Held { .. } | Place::Starting | Place::Running { .. } | Place::Terminating { .. } => {
+                Place::Held { .. }
+                | Place::Queued { .. }
+                | Place::Starting
+                | Place::Running { .. }
+                | Place::Terminating { .. } => {
                     inventory.all.push((key, entry.claim.clone(), Demand::of(&entry.task)));
                 }
             }

@@ -7,6 +7,7 @@
 mod claiming;
 mod leaving;
 mod linking;
+mod queueing;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -152,6 +153,9 @@ impl Dispatcher {
                 self.ledger.sample(&sample.touched);
                 self.node = Some(sample.node);
                 self.relieve_memory();
+                if self.admits_nothing() {
+                    self.withdraw_all();
+                }
                 if let Some(reply) = self.first_beat.take() {
                     let _ = reply.send(self.beat());
                 }
@@ -159,10 +163,10 @@ impl Dispatcher {
             Event::Claimed(reply) => self.claimed(now, reply),
             Event::ClaimFailed => self.is_claiming = None,
             Event::Started { key, keeper } => self.started(now, key, keeper),
+            Event::Withdrawn { key } => self.withdrawn(now, key),
             Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
             Event::KeeperLost { key, had_it } => self.keeper_lost(key, had_it),
-            Event::Withdrawn { key } => self.withdrawn(key),
             Event::Overdue(key) => self.overdue(key),
             Event::Settled(batch) => self.settled(batch),
             // A first heartbeat with no figures would show a node of no cores and no memory.
@@ -177,6 +181,7 @@ impl Dispatcher {
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
                 self.config = config;
+                self.withdraw_all();
                 self.me.warn_of_slots(&self.config);
                 self.polling.wake();
             }
@@ -216,7 +221,11 @@ impl Dispatcher {
         } else {
             None
         };
-        [poll, held, leave, self.drain_until, self.pause_until].into_iter().flatten().filter(|at| *at > self.seen).min()
+        [poll, held, self.queued_until(), leave, self.drain_until, self.pause_until]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.seen)
+            .min()
     }
 
     /// How many lines of the queue were found not to be in the index by the last claim.
@@ -265,6 +274,7 @@ impl Dispatcher {
         }
         if self.lifecycle.is_open() {
             self.start_held();
+            self.queue_ahead(now);
             self.return_stuck(now);
             self.claim(now);
         }

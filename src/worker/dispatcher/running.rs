@@ -21,7 +21,7 @@ const SPAWN_PAUSE: Duration = Duration::from_secs(2);
 impl Dispatcher {
     pub(super) fn started(&mut self, now: Instant, key: TaskKey, keeper: u32) {
         let Some(entry) = self.ledger.get(key) else { return };
-        if entry.place != Place::Starting {
+        if !matches!(entry.place, Place::Queued { .. } | Place::Starting) {
             return;
         }
         let limit = match entry.task.timeout() {
@@ -38,6 +38,8 @@ impl Dispatcher {
     pub(super) fn spawn_failed(&mut self, now: Instant, key: TaskKey, error: &str, is_ours: bool) {
         let Some(entry) = self.ledger.get(key) else { return };
         tracing::warn!(task = %entry.task.id(), error, "could not start");
+        self.next_starts(key);
+        let Some(entry) = self.ledger.get(key) else { return };
         if is_ours {
             self.pause_until = Some(now + SPAWN_PAUSE);
             self.give_back_unstarted(key);
@@ -49,6 +51,7 @@ impl Dispatcher {
 
     pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
         self.pace.ended(now);
+        self.next_starts(key);
         if self.last.as_ref().is_some_and(|last| last.waiting > 0) {
             self.polling.wake();
         }
@@ -56,7 +59,9 @@ impl Dispatcher {
         let Some(entry) = self.ledger.get(key) else { return };
         let (cause, touched) = match entry.place {
             Place::Terminating { cause, touched } => (Some(cause), touched),
-            Place::Held { .. } | Place::Starting | Place::Running { .. } | Place::Settling => (None, Bytes::ZERO),
+            Place::Held { .. } | Place::Queued { .. } | Place::Starting | Place::Running { .. } | Place::Settling => {
+                (None, Bytes::ZERO)
+            }
         };
         if ended.unkillable {
             tracing::error!(task = %entry.task.id(), "a process of the task does not die by SIGKILL; it waits in the kernel");
@@ -96,7 +101,9 @@ impl Dispatcher {
             Place::Starting if had_it => None,
             Place::Terminating { cause, .. } => Some(cause),
             // It had not started: the keeper died of something else.
-            Place::Held { .. } | Place::Starting | Place::Settling => return self.withdrawn(key),
+            Place::Held { .. } | Place::Queued { .. } | Place::Starting | Place::Settling => {
+                return self.never_ran(key);
+            }
         };
         if cause == Some(Cause::Revoked) {
             let line = Arc::clone(&entry.claim.line);
@@ -109,7 +116,7 @@ impl Dispatcher {
     }
 
     /// It never ran: dropped when it is not ours any more, else given back.
-    pub(super) fn withdrawn(&mut self, key: TaskKey) {
+    pub(super) fn never_ran(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
         if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
             let line = Arc::clone(&entry.claim.line);
@@ -130,7 +137,7 @@ impl Dispatcher {
     pub(super) fn end_early(&mut self, key: TaskKey, cause: Cause) {
         let Some(entry) = self.ledger.get(key) else { return };
         let (old, touched) = match entry.place {
-            Place::Starting => (None, Bytes::ZERO),
+            Place::Queued { .. } | Place::Starting => (None, Bytes::ZERO),
             Place::Running { touched, .. } => (None, touched),
             Place::Terminating { cause, touched } => (Some(cause), touched),
             Place::Held { .. } | Place::Settling => return,

@@ -1,0 +1,174 @@
+//! Tasks a second through everything (Redis, claim, keeper, capture, record, settlement) beside the floor of the same machine, in turns.
+//!
+//! `cargo bench --bench end_to_end [-- [ROUNDS [TASKS]]]`, by default 5 rounds of 2000 tasks each. With `SPAWN_FLOOR=PATH` another floor program, called
+//! `PATH sh spawn pipes 4 2 TASKS`, takes its turn too, to compare the one in here with.
+
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/floor.rs"]
+mod floor;
+#[path = "support/redis.rs"]
+mod redis_server;
+#[path = "support/stats.rs"]
+mod stats;
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use cpu::cpu_ms;
+use daemon::Daemon;
+use redis_server::Server;
+use serde_json::{Value, json};
+use stats::{median, percentile};
+
+/// A worker under a prefix of its own, with its measurements.
+struct Contender {
+    name: &'static str,
+    prefix: String,
+    daemon: Daemon,
+    /// How much of the tasks it gets: the slow ones fewer.
+    share: usize,
+    rates: Vec<f64>,
+    cpu: Vec<f64>,
+    redis_cpu: Vec<f64>,
+}
+
+impl Contender {
+    fn new(server: &Server, name: &'static str, share: usize, conf: &Value) -> Result<Self, Box<dyn Error>> {
+        let prefix = format!("{}:", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+        let daemon = Daemon::start(server, "bench", &prefix, conf)?;
+        let (rates, cpu, redis_cpu) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { name, prefix, daemon, share, rates, cpu, redis_cpu })
+    }
+
+    /// All tasks wait before the first starts; the time is from the wake-up to the last result in Redis.
+    fn run(&mut self, server: &Server, round: usize, tasks: usize) -> Result<(), Box<dyn Error>> {
+        let tasks = (tasks / self.share).max(8);
+        let mut con = server.con()?;
+        let key = |name: &str| format!("{}{name}", self.prefix);
+        redis::cmd("SET").arg(key("distcomp:paused")).arg("bench").exec(&mut con)?;
+        submit(
+            server,
+            &self.prefix,
+            &(0..tasks).map(|i| format!("shell:0:0:1:true # {round}.{i}")).collect::<Vec<_>>(),
+        )?;
+        let finished = |con: &mut redis::Connection| -> redis::RedisResult<usize> {
+            redis::cmd("HLEN").arg(key("finished_tasks")).query(con)
+        };
+        let before = finished(&mut con)?;
+        let pids = self.daemon.pids();
+        let cpu_of = |pids: &[u32]| pids.iter().map(|pid| cpu_ms(*pid)).sum::<f64>();
+        let (ours, redis) = (cpu_of(&pids), cpu_ms(server.pid()));
+        let start = Instant::now();
+        redis::cmd("DEL").arg(key("distcomp:paused")).exec(&mut con)?;
+        redis::cmd("PUBLISH").arg(key("distcomp:wake")).arg("todo").exec(&mut con)?;
+        while finished(&mut con)? < before + tasks {
+            if start.elapsed() > Duration::from_secs(120) {
+                return Err(format!("{}: not done within two minutes", self.name).into());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.rates.push(tasks as f64 / start.elapsed().as_secs_f64());
+        // Keepers are born with the first tasks: those that were not there before have used next to nothing until then.
+        self.cpu.push((cpu_of(&self.daemon.pids()) - ours) / tasks as f64);
+        self.redis_cpu.push((cpu_ms(server.pid()) - redis) / tasks as f64);
+        Ok(())
+    }
+}
+
+fn submit(server: &Server, prefix: &str, lines: &[String]) -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let (tasks, conf) = (dir.path().join("tasks"), dir.path().join("conf.json"));
+    std::fs::write(&tasks, lines.join("\n"))?;
+    std::fs::write(&conf, json!({"redis_url": server.url(), "redis_key_prefix": prefix}).to_string())?;
+    let submitted = std::process::Command::new(env!("CARGO_BIN_EXE_distcomp-submit"))
+        .args(["--quiet", "--config"])
+        .args([&conf, &tasks])
+        .stdout(std::process::Stdio::null())
+        .status()?;
+    if submitted.success() { Ok(()) } else { Err("distcomp-submit failed".into()) }
+}
+
+fn other_floor(program: &std::ffi::OsStr, tasks: usize) -> Result<f64, Box<dyn Error>> {
+    let output =
+        std::process::Command::new(program).args(["sh", "spawn", "pipes", "4", "2", &tasks.to_string()]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rate = text.split_ascii_whitespace().find_map(|word| word.strip_prefix("tasks_per_s="));
+    Ok(rate.ok_or("the other floor printed no tasks_per_s")?.parse()?)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // `cargo bench` passes `--bench`, and `cargo test --benches` nothing: then a short run shows that it works.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let is_bench = args.iter().any(|arg| arg == "--bench");
+    let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    let rounds = numbers.first().copied().unwrap_or(if is_bench { 5 } else { 1 });
+    let tasks = numbers.get(1).copied().unwrap_or(if is_bench { 2000 } else { 40 });
+    let other = std::env::var_os("SPAWN_FLOOR");
+
+    let server = Server::start()?;
+    let new = |name, share, conf: Value| Contender::new(&server, name, share, &conf);
+    let mut contenders = vec![
+        new("4 slots", 1, json!({"max_task_per_worker": 4}))?,
+        new("32 slots", 1, json!({"max_task_per_worker": 32}))?,
+        new(
+            "4 slots, redis_pipeline_batching false",
+            4,
+            json!({"max_task_per_worker": 4, "redis_pipeline_batching": false}),
+        )?,
+        new("4 slots, task_prefetch 0", 2, json!({"max_task_per_worker": 4, "task_prefetch": 0}))?,
+        new("4 slots, auto_sleep_sec false (2 s)", 2, json!({"max_task_per_worker": 4, "auto_sleep_sec": false}))?,
+        new(
+            "4 slots, all three off",
+            4,
+            json!({"max_task_per_worker": 4, "redis_pipeline_batching": false, "task_prefetch": 0, "auto_sleep_sec": false}),
+        )?,
+    ];
+    for contender in &mut contenders {
+        contender.run(&server, 0, tasks.min(64))?;
+        contender.rates.clear();
+        contender.cpu.clear();
+        contender.redis_cpu.clear();
+    }
+    let (mut floor4, mut floor32, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        floor4.push(tasks as f64 / floor::run(4, tasks).map_err(|error| error.to_string())?.as_secs_f64());
+        for (index, contender) in contenders.iter_mut().enumerate() {
+            contender.run(&server, round, tasks)?;
+            if index == 0 {
+                floor32.push(tasks as f64 / floor::run(32, tasks).map_err(|error| error.to_string())?.as_secs_f64());
+                if let Some(program) = &other {
+                    others.push(other_floor(program, tasks)?);
+                }
+            }
+        }
+    }
+
+    let floor = median(&floor4);
+    println!("sh -c true, both outputs captured; {rounds} rounds of {tasks} tasks in turns; median [least .. most]");
+    println!("{:<42} {:>24} {:>9} {:>16} {:>13}", "", "tasks/s", "of floor", "ours ms/task", "Redis ms/task");
+    let line = |name: &str, rates: &[f64], of: f64, cpu: &[f64], redis: &[f64]| {
+        let mut sorted = rates.to_vec();
+        let spread = format!(
+            "{:.0} [{:.0} .. {:.0}]",
+            median(rates),
+            percentile(&mut sorted, 0.0),
+            percentile(&mut sorted, 1.0)
+        );
+        print!("{name:<42} {spread:>24} {:>9.2}", median(rates) / of);
+        if cpu.is_empty() { println!() } else { println!(" {:>16.3} {:>13.3}", median(cpu), median(redis)) }
+    };
+    line("floor, 4 in flight", &floor4, floor, &[], &[]);
+    if !others.is_empty() {
+        line("other floor, 4 in flight", &others, floor, &[], &[]);
+    }
+    line("floor, 32 in flight", &floor32, floor, &[], &[]);
+    for contender in &contenders {
+        let of = if contender.name.starts_with("32") { median(&floor32) } else { floor };
+        line(contender.name, &contender.rates, of, &contender.cpu, &contender.redis_cpu);
+    }
+    println!("ours: worker, zygote and keepers. 32 slots are compared with the floor at 32 in flight.");
+    Ok(())
+}

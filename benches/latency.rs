@@ -1,0 +1,171 @@
+//! What a worker costs when it does nothing, how soon it starts what comes, and how tasks that take their time spread over workers.
+//!
+//! `cargo bench --bench latency [-- PART...]`; parts: `start`, `idle`, `spread`; by default all.
+
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/redis.rs"]
+mod redis_server;
+#[path = "support/stats.rs"]
+mod stats;
+
+use std::error::Error;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use cpu::cpu_ms;
+use daemon::Daemon;
+use distcomp::config::{Endpoint, RedisSettings};
+use distcomp::model::{FieldOrder, TaskLine};
+use distcomp::queue::submit::{BATCH, NewTask};
+use distcomp::queue::{Client, Connection, submit};
+use redis_server::Server;
+use serde_json::json;
+use stats::{median, percentile};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+async fn connect(server: &Server) -> Outcome<Connection> {
+    let endpoint = Endpoint::Unix { path: server.socket() };
+    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None };
+    let conn = Client::new(&settings, "", Duration::from_secs(30))?.connect().await?;
+    conn.load_scripts().await?;
+    Ok(conn)
+}
+
+async fn add(conn: &Connection, lines: &[String]) -> Outcome<()> {
+    for part in lines.chunks(BATCH) {
+        let tasks: Vec<NewTask> = part
+            .iter()
+            .map(|line| TaskLine::parse(line, FieldOrder::MemCpuPrio).map(|task| NewTask::of(&task)))
+            .collect::<Result<_, _>>()?;
+        submit::submit(conn, &tasks, false).await?;
+    }
+    Ok(())
+}
+
+fn wait_finished(server: &Server, count: usize) -> Outcome<()> {
+    let mut con = server.con()?;
+    let start = Instant::now();
+    while redis::cmd("HLEN").arg("finished_tasks").query::<usize>(&mut con)? < count {
+        if start.elapsed() > Duration::from_secs(120) {
+            return Err("not finished within two minutes".into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// From the call that submits to the first thing the task's shell does, which is to open a FIFO that we wait at.
+async fn start(count: usize) -> Outcome<()> {
+    let server = Server::start()?;
+    let _daemon = Daemon::start(&server, "bench", "", &json!({}))?;
+    let conn = connect(&server).await?;
+    let dir = tempfile::tempdir()?;
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
+    let mut times = Vec::new();
+    for i in 0..count {
+        // Idle for a moment first: longer than the shortest poll, and not in step with anything.
+        tokio::time::sleep(Duration::from_millis(150 + (i as u64 * 37) % 100)).await;
+        let path = fifo.clone();
+        let opened = std::thread::spawn(move || {
+            std::fs::File::open(path).map(|mut file| {
+                let at = Instant::now();
+                let _ = file.read(&mut [0; 8]);
+                at
+            })
+        });
+        let submitted = Instant::now();
+        add(&conn, &[format!("shell:0:0:1:: > {} # {i}", fifo.display())]).await?;
+        let at = opened.join().map_err(|_| "the reader panicked")??;
+        times.push(at.duration_since(submitted).as_secs_f64() * 1e3);
+    }
+    times.drain(..2.min(count / 2));
+    let sorted = |share| percentile(&mut times.clone(), share);
+    println!("submit to the first instruction of the task's shell, idle worker, {} times", times.len());
+    println!(
+        "p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
+        sorted(0.5),
+        sorted(0.9),
+        sorted(0.99),
+        sorted(1.0)
+    );
+    let histogram: Vec<String> = (1..20).map(|i| format!("{:.2}", sorted(f64::from(i) / 20.0))).collect();
+    println!("every twentieth: {}\n", histogram.join(" "));
+    Ok(())
+}
+
+fn pss_kib(pid: u32) -> f64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0.0)
+}
+
+/// A worker whose 32 slots have all been used, and that has nothing to do.
+async fn idle(seconds: u64) -> Outcome<()> {
+    let server = Server::start()?;
+    let daemon = Daemon::start(&server, "bench", "", &json!({"max_task_per_worker": 32}))?;
+    let conn = connect(&server).await?;
+    add(&conn, &(0..32).map(|i| format!("shell:0:0:1:sleep 1 # {i}")).collect::<Vec<_>>()).await?;
+    wait_finished(&server, 32)?;
+    tokio::time::sleep(Duration::from_secs(seconds.min(3))).await;
+    let pids = daemon.pids();
+    let cpu = |pids: &[u32]| pids.iter().map(|pid| cpu_ms(*pid)).sum::<f64>();
+    let (before, redis, start) = (cpu(&pids), cpu_ms(server.pid()), Instant::now());
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let of_core = |ms: f64| ms / 10.0 / start.elapsed().as_secs_f64();
+    let (share, redis) = (of_core(cpu(&pids) - before), of_core(cpu_ms(server.pid()) - redis));
+    let pss: Vec<f64> = pids.iter().map(|pid| pss_kib(*pid) / 1024.0).collect();
+    println!("an idle worker with 32 slots: {} processes, {:.1} MB PSS in all", pids.len(), pss.iter().sum::<f64>());
+    println!(
+        "worker {:.1} MB, zygote {:.1} MB, keepers {:.2} MB each; {share:.2} % of a core over {seconds} s, Redis {redis:.2} %\n",
+        pss.first().unwrap_or(&0.0),
+        pss.get(1).unwrap_or(&0.0),
+        median(pss.get(2..).unwrap_or_default()),
+    );
+    Ok(())
+}
+
+/// The same tasks on one slot, and on several workers of one slot each.
+async fn spread(tasks: usize) -> Outcome<()> {
+    println!("{tasks} tasks of 50 ms, workers of one slot each");
+    println!("{:>8} {:>9} {:>8} {:>9}", "workers", "seconds", "times", "of ideal");
+    let mut one = None;
+    for workers in [1, 2, 4, 8] {
+        let server = Server::start()?;
+        let daemons: Vec<Daemon> = (0..workers)
+            .map(|i| Daemon::start(&server, &format!("bench{i}"), "", &json!({"max_task_per_worker": 1})))
+            .collect::<Result<_, _>>()?;
+        let conn = connect(&server).await?;
+        let start = Instant::now();
+        add(&conn, &(0..tasks).map(|i| format!("shell:0:0:1:sleep 0.05 # {i}")).collect::<Vec<_>>()).await?;
+        wait_finished(&server, tasks)?;
+        let took = start.elapsed().as_secs_f64();
+        let times = *one.get_or_insert(took) / took;
+        println!("{workers:>8} {took:>9.2} {times:>8.2} {:>9.3}", times / f64::from(workers));
+        drop(daemons);
+    }
+    println!();
+    Ok(())
+}
+
+fn main() -> Outcome<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let is_bench = args.iter().any(|arg| arg == "--bench");
+    let parts: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
+    let wants = |part: &str| parts.is_empty() || parts.contains(&part);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if wants("start") {
+        runtime.block_on(start(if is_bench { 202 } else { 4 }))?;
+    }
+    if wants("idle") {
+        runtime.block_on(idle(if is_bench { 30 } else { 1 }))?;
+    }
+    if wants("spread") {
+        runtime.block_on(spread(if is_bench { 400 } else { 8 }))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+#!/usr/bin/env bash
+# Runs DistComp and other task runners in turns on the same job, `sh -c true` with its output captured, and prints tasks a second.
+#
+#   benches/peers.sh [ROUNDS [TASKS]]      default 5 rounds; 2000 tasks for the fast ones, a quarter of that for the slow ones
+#
+# Installs into a directory of its own (PEERS_DIR, default a temporary one that is removed): RQ and Celery with pip, BullMQ with npm. GNU parallel
+# is installed with apt-get when this is run as root. HyperQueue takes part when HQ names its binary. What cannot be had is left out, and said.
+# DISTCOMP_BIN names the directory of our programs; default: target/release, built if it is not there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-5} tasks=${2:-2000} slots=4
+if [ -n "${PEERS_DIR:-}" ]; then
+  dir=$PEERS_DIR
+  mkdir -p "$dir"
+else
+  dir=$(mktemp -d)
+fi
+run=$(mktemp -d /tmp/dc-peers-XXXXXX)
+pids=()
+cleanup() {
+  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  rm -rf "$run"
+  [ -n "${PEERS_DIR:-}" ] || rm -rf "$dir"
+}
+trap cleanup EXIT
+say() { printf '%s\n' "$*" >&2; }
+
+bin=${DISTCOMP_BIN:-target/release}
+[ -x "$bin/distcomp-worker" ] || cargo build --release --bins
+bin=$(realpath "$bin")
+
+# What can be had.
+systems=(distcomp xargs)
+if ! command -v parallel >/dev/null && [ "$(id -u)" = 0 ]; then
+  { apt-get -qq update && apt-get -qq install -y parallel; } >"$run/apt.log" 2>&1 || true
+fi
+if command -v parallel >/dev/null; then systems+=(parallel); else say "GNU parallel: not installed, left out"; fi
+[ -x "$dir/venv/bin/python" ] || python3 -m venv "$dir/venv"
+py=$dir/venv/bin/python
+if "$py" -c 'import rq, celery, redis' 2>/dev/null || "$py" -m pip install -q rq 'celery[redis]' >"$run/pip.log" 2>&1; then
+  systems+=(rq rq-fork celery)
+else
+  say "RQ, Celery: pip could not install them, left out ($(tail -n1 "$run/pip.log"))"
+fi
+if command -v npm >/dev/null && { [ -d "$dir/node/node_modules/bullmq" ] || npm install --silent --prefix "$dir/node" bullmq >"$run/npm.log" 2>&1; }; then
+  systems+=(bullmq)
+else
+  say "BullMQ: npm could not install it, left out"
+fi
+if [ -n "${HQ:-}" ]; then systems+=(hyperqueue); else say "HyperQueue: HQ names no binary, left out"; fi
+
+sock=$run/redis.sock
+redis-server --port 0 --unixsocket "$sock" --save "" --appendonly no --dir "$run" >"$run/redis.log" 2>&1 &
+pids+=($!)
+until redis-cli -s "$sock" ping >/dev/null 2>&1; do sleep 0.05; done
+rcli() { redis-cli -s "$sock" "$@"; }
+
+# The jobs of the Python peers, and of Node.
+cat >"$run/jobs.py" <<'PY'
+import subprocess
+from celery import Celery
+app = Celery("jobs")
+app.conf.update(broker_url="redis+socket://%s" % __import__("os").environ["SOCK"],
+                result_backend="redis+socket://%s?virtual_host=1" % __import__("os").environ["SOCK"],
+                worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
+def job(n):
+    return subprocess.run(["sh", "-c", "true"], capture_output=True, check=True).stdout.decode()
+celery_job = app.task(name="jobs.celery_job")(job)
+PY
+cat >"$run/add.py" <<'PY'
+import os, sys
+system, count = sys.argv[1], int(sys.argv[2])
+if system == "celery":
+    import jobs
+    for n in range(count): jobs.celery_job.delay(n)
+else:
+    import redis, rq, jobs
+    queue = rq.Queue("bench", connection=redis.Redis(unix_socket_path=os.environ["SOCK"]))
+    queue.enqueue_many([rq.Queue.prepare_data(jobs.job, (n,)) for n in range(count)])
+PY
+cat >"$run/bull.js" <<'JS'
+const { Queue, Worker } = require(process.env.BULL + '/node_modules/bullmq');
+const { execFile } = require('child_process');
+const connection = { path: process.env.SOCK, maxRetriesPerRequest: null };
+if (process.argv[2] === 'add') {
+  (async () => {
+    const queue = new Queue('bench', { connection });
+    for (let i = 0; i < +process.argv[3]; i += 1000)
+      await queue.addBulk(Array.from({ length: Math.min(1000, process.argv[3] - i) }, (_, k) => ({ name: 'job', data: { n: i + k } })));
+    await queue.close();
+  })();
+} else {
+  new Worker('bench', () => new Promise((done, failed) => execFile('sh', ['-c', 'true'], (error, out) => error ? failed(error) : done(out))),
+    { connection, concurrency: +process.argv[3] });
+}
+JS
+# Steady rate: from the first result seen to the last one.
+cat >"$run/rate.py" <<'PY'
+import os, sys, time
+import socket
+count, command = int(sys.argv[1]), sys.argv[2:]
+link = socket.socket(socket.AF_UNIX); link.connect(os.environ["SOCK"])
+def call(words):
+    link.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in (w.encode() for w in words)))
+    return link.recv(4096)
+db = os.environ.get("DB", "0")
+call(["SELECT", db])
+first, limit = None, time.monotonic() + 240
+while True:
+    done, now = int(call(command)[1:].split(b"\r")[0]), time.monotonic()
+    if done and first is None: first = (now, done)
+    if done >= count: break
+    if now > limit: sys.exit("not done in time")
+    time.sleep(0.002)
+print("%.1f" % ((done - first[1]) / (now - first[0]) if now > first[0] else 0))
+PY
+export SOCK=$sock BULL=$dir/node PYTHONPATH=$run
+
+watched() { # COUNT COMMAND... with the worker started by `start`
+  "$py" "$run/rate.py" "$@"
+}
+stop() { for pid in "$@"; do kill "$pid" 2>/dev/null || true; done; for pid in "$@"; do wait "$pid" 2>/dev/null || true; done; }
+wall() { # COUNT COMMAND...
+  local count=$1 from to; shift
+  from=$(date +%s%N); "$@" >/dev/null; to=$(date +%s%N)
+  awk "BEGIN { printf \"%.1f\n\", $count * 1e9 / ($to - $from) }"
+}
+
+one() { # SYSTEM: prints tasks a second
+  local n=$tasks workers=()
+  rcli flushall >/dev/null
+  case $1 in
+    distcomp)
+      printf '{"redis_url": "redis+unix://%s", "max_task_per_worker": %d, "min_dram_gb_accept_new_task": 0.1, "min_dram_gb_trigger_return": 0.05, "result_dir": "%s/results", "state_dir": "%s/state"}' \
+        "$sock" $slots "$run" "$run" >"$run/conf.json"
+      seq -f 'shell:0:0:1:true # %.0f' "$n" | "$bin/distcomp-submit" --quiet --config "$run/conf.json" - >/dev/null
+      "$bin/distcomp-worker" --name bench --config "$run/conf.json" 2>"$run/worker.log" & workers=($!)
+      watched "$n" HLEN finished_tasks
+      ;;
+    xargs) wall "$n" sh -c "seq $n | xargs -n1 -P$slots sh -c true" ;;
+    parallel) n=$((n / 4)); wall "$n" sh -c "seq $n | parallel --will-cite -j$slots -n1 true '#'" ;;
+    rq | rq-fork)
+      n=$((n / 4))
+      local class=rq.worker.SimpleWorker
+      [ "$1" = rq ] || class=rq.worker.Worker
+      "$py" "$run/add.py" rq "$n"
+      for _ in $(seq $slots); do
+        "$dir/venv/bin/rq" worker -q -w $class --url "unix://$sock" bench >"$run/rq.log" 2>&1 & workers+=($!)
+      done
+      watched "$n" ZCARD rq:finished:bench
+      ;;
+    celery)
+      n=$((n / 2))
+      (cd "$run" && "$py" add.py celery "$n")
+      (cd "$run" && exec "$dir/venv/bin/celery" -q -A jobs worker -c $slots --without-gossip --without-mingle >"$run/celery.log" 2>&1) & workers=($!)
+      DB=1 watched "$n" DBSIZE
+      ;;
+    bullmq)
+      n=$((n / 2))
+      node "$run/bull.js" add "$n"
+      node "$run/bull.js" work $slots >"$run/bull.log" 2>&1 & workers=($!)
+      watched "$n" ZCARD bull:bench:completed
+      ;;
+    hyperqueue)
+      export HQ_SERVER_DIR=$run/hq
+      "$HQ" server start >"$run/hq.log" 2>&1 & workers=($!)
+      until "$HQ" server info >/dev/null 2>&1; do sleep 0.1; done
+      "$HQ" worker start --cpus $slots >"$run/hqw.log" 2>&1 & workers+=($!)
+      until [ "$("$HQ" worker list 2>/dev/null | grep -c RUNNING)" = 1 ]; do sleep 0.1; done
+      wall "$n" "$HQ" submit --array "1-$n" --stream "$run/stream" --wait -- sh -c true
+      rm -rf "$run/stream"
+      ;;
+  esac
+  [ ${#workers[@]} = 0 ] || stop "${workers[@]}"
+}
+
+for round in $(seq "$rounds"); do
+  for system in "${systems[@]}"; do
+    rate=$(one "$system" 2>"$run/error.log") || { say "$system: failed in round $round: $(tail -n1 "$run/error.log")"; continue; }
+    echo "$rate" >>"$run/rates.$system"
+  done
+done
+middle() { sort -g "$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
+ours=$(middle "$run/rates.distcomp")
+echo "sh -c true, $slots at a time; $rounds rounds in turns; medians"
+printf '%-28s %10s %12s\n' system tasks/s "ours, times"
+declare -A names=([distcomp]="DistComp" [xargs]="xargs (no capture)" [parallel]="GNU parallel" [rq]="RQ SimpleWorker x4"
+  [rq-fork]="RQ Worker x4" [celery]="Celery prefork" [bullmq]="BullMQ" [hyperqueue]="HyperQueue --stream")
+for system in "${systems[@]}"; do
+  [ -e "$run/rates.$system" ] || continue
+  rate=$(middle "$run/rates.$system")
+  printf '%-28s %10.0f %12.1f\n' "${names[$system]}" "$rate" "$(awk "BEGIN { print $ours / $rate }")"
+done
