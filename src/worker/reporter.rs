@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::events::{Event, TaskKey};
 use super::link::Link;
 use super::spool::Spool;
-use crate::config::Config;
+use crate::config::{Config, Prefetch};
 use crate::queue::session::{Settle, Settled};
 use crate::queue::{QueueError, Session};
 
@@ -47,7 +47,9 @@ impl Reporter {
                 return;
             }
             // One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
-            if limit > 1 && last_batch.elapsed() < GATHER * 3 {
+            // Without look-ahead the next claim waits for this settlement, and with it the slot.
+            let holds_up_slots = self.config.borrow().prefetch == Prefetch::Fixed(0);
+            if limit > 1 && !holds_up_slots && last_batch.elapsed() < GATHER * 3 {
                 tokio::time::sleep(GATHER).await;
                 while pending.len() < limit
                     && let Ok(more) = self.settlements.try_recv()

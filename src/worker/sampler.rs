@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::events::{Event, Sample};
 use crate::host::{Probe, rss_by_root};
+use crate::model::Bytes;
 use crate::policy::NodeSample;
 
 /// Between looks while tasks run: memory may run low.
@@ -35,10 +36,12 @@ impl Sampler {
             let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let node = sample(&mut self.probe);
             let touched = if keepers.is_empty() { Default::default() } else { rss_by_root(&keepers) };
+            // Keepers stay when their tasks have gone: a pass over all processes is for what runs below them.
+            let is_idle = touched.values().all(|bytes| *bytes == Bytes::ZERO);
             if self.events.send(Event::Sampled(Sample { node, touched })).await.is_err() {
                 return;
             }
-            tokio::time::sleep(if keepers.is_empty() { IDLE } else { BUSY }).await;
+            tokio::time::sleep(if is_idle { IDLE } else { BUSY }).await;
         }
     }
 }
