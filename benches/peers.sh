@@ -43,7 +43,7 @@ if "$py" -c 'import rq, celery, redis' 2>/dev/null || "$py" -m pip install -q rq
 else
   say "RQ, Celery: pip could not install them, left out ($(tail -n1 "$run/pip.log"))"
 fi
-if command -v npm >/dev/null && { [ -d "$dir/node/node_modules/bullmq" ] || npm install --silent --prefix "$dir/node" bullmq >"$run/npm.log" 2>&1; }; then
+if command -v npm >/dev/null && { [ -d "$dir/node/node_modules/ioredis" ] || npm install --silent --prefix "$dir/node" bullmq ioredis >"$run/npm.log" 2>&1; }; then
   systems+=(bullmq)
 else
   say "BullMQ: npm could not install it, left out"
@@ -143,7 +143,7 @@ one() { # SYSTEM: prints tasks a second
     rq | rq-fork)
       n=$((n / 4))
       local class=rq.worker.SimpleWorker
-      [ "$1" = rq ] || class=rq.worker.Worker
+      if [ "$1" = rq-fork ]; then class=rq.worker.Worker n=$((n / 4)); fi
       "$py" "$run/add.py" rq "$n"
       for _ in $(seq $slots); do
         "$dir/venv/bin/rq" worker -q -w $class --url "unix://$sock" bench >"$run/rq.log" 2>&1 & workers+=($!)
@@ -177,7 +177,8 @@ one() { # SYSTEM: prints tasks a second
 
 for round in $(seq "$rounds"); do
   for system in "${systems[@]}"; do
-    rate=$(one "$system" 2>"$run/error.log") || { say "$system: failed in round $round: $(tail -n1 "$run/error.log")"; continue; }
+    rate=$(one "$system" 2>"$run/error.log") || true
+    [ -n "$rate" ] || { say "$system: failed in round $round: $(tail -n1 "$run/error.log")"; continue; }
     echo "$rate" >>"$run/rates.$system"
   done
 done

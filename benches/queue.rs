@@ -449,7 +449,9 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
             // What is to end within 60 ms is claimed together, as the worker does; at least two.
             let batch = ((f64::from(slots) / task.as_secs_f64() * 0.06).ceil() as u32).clamp(2, slots);
             let (mut waits, mut done) = (Vec::new(), 0);
-            let mut due = start + task.mul_f64(number as f64 / workers as f64);
+            let interval = task.mul_f64(f64::from(batch) / f64::from(slots));
+            let mut due = start + interval.mul_f64(number as f64 / workers as f64);
+            tokio::time::sleep_until(due.into()).await;
             for call in 0.. {
                 let asked = Instant::now();
                 let reply = session.claim(&request(format!("t{call}"), batch)).await?;
@@ -459,7 +461,7 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
                     session.settle(&all, 4, false).await?;
                 }
                 done += all.len();
-                due += task.mul_f64(f64::from(batch) / f64::from(slots));
+                due += interval;
                 if Instant::now() >= end {
                     break;
                 }
