@@ -76,6 +76,10 @@ impl Dispatcher {
 
     /// Starts what is held and fits, best first.
     pub(super) fn start_held(&mut self) {
+        // While Redis is away nothing new starts: the claim may be another's by the time it is back.
+        if !self.is_linked {
+            return;
+        }
         let held: Vec<TaskKey> = self.ledger.held().collect();
         for key in held {
             let Ok(room) = self.headroom() else { return };
