@@ -35,7 +35,12 @@ impl Dispatcher {
             self.withdraw_all();
             return;
         }
-        if !is_full || self.ledger.held().len() == 0 || self.pause_until.is_some() || self.admits_nothing() {
+        if !self.is_linked
+            || !is_full
+            || self.ledger.held().len() == 0
+            || self.pause_until.is_some()
+            || self.admits_nothing()
+        {
             return;
         }
         if self.pace.rate(now) < LEAST_RATE_PER_SLOT * f64::from(self.config.max_tasks) {
