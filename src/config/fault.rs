@@ -51,18 +51,25 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Every fault of a configuration; never empty. The text has one line per fault and no line end after the last.
+/// Every fault of a configuration; never empty. The text has one line per fault, then one per warning (a misspelt key is often why another
+/// is wrong), and no line end after the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     /// The file, or what stands for it (`(defaults)`).
     pub path: PathBuf,
     /// The faults, in the order of the keys in the manual.
     pub faults: Vec<Fault>,
+    /// What is odd besides, as in [`Loaded::warnings`](super::Loaded::warnings).
+    pub warnings: Vec<String>,
 }
 
 impl ConfigErrors {
     pub(super) fn new(path: &Path, faults: Vec<Fault>) -> Self {
-        Self { path: path.to_owned(), faults }
+        Self { path: path.to_owned(), faults, warnings: Vec::new() }
+    }
+
+    pub(super) fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
     }
 }
 
@@ -74,6 +81,9 @@ impl fmt::Display for ConfigErrors {
                 f.write_str("\n")?;
             }
             write!(f, "{path}: {fault}")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\n{path}: warning: {warning}")?;
         }
         Ok(())
     }

@@ -188,7 +188,7 @@ pub(super) fn resolve_read(
     };
     let config = resolve(&raw, overrides, role, &mut warnings).map_err(|faults| {
         let path = if mode.is_some() { path } else { Path::new("(defaults)") };
-        ConfigErrors::new(path, faults)
+        ConfigErrors::new(path, faults).with_warnings(std::mem::take(&mut warnings))
     })?;
     if let Some(mode) = mode
         && mode & 0o077 != 0

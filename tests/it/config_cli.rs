@@ -38,6 +38,16 @@ fn seven_faults_are_reported_at_once_with_key_and_value() {
 }
 
 #[test]
+fn a_misspelt_key_is_named_beside_the_faults() {
+    let bed = Bed::with(json!({"max_task_per_wroker": 8, "max_retry_per_task": "many"}));
+    bed.cli("distcomp-worker").args(["--check"]).run().expect(2).says(&[
+        "max_retry_per_task",
+        "max_task_per_wroker",
+        "max_task_per_worker",
+    ]);
+}
+
+#[test]
 fn relations_between_keys_are_checked() {
     for (conf, key) in [
         (json!({"min_dram_gb_accept_new_task": 1, "min_dram_gb_trigger_return": 1}), "min_dram_gb_trigger_return"),
