@@ -7,8 +7,12 @@ use super::keys::{CLOSE, Key};
 use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
 
-/// How many entries one step looks at, about.
-const STEP: usize = 500;
+/// How many entries one step looks at, about: the least, where it begins, and the most. Results may be a megabyte each, so a step follows the size
+/// of the page before it.
+const STEPS: [usize; 3] = [4, 32, 512];
+
+/// How large a page may be until the next step is made smaller; below a quarter of it, larger.
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// One entry of a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +28,14 @@ pub struct Entry {
 pub struct Scan {
     key: Key,
     cursor: Option<u64>,
+    step: usize,
 }
 
 impl Scan {
     /// A scan from the beginning.
     #[must_use]
     pub fn new(state: TaskState) -> Self {
-        Self { key: key_of(state), cursor: Some(0) }
+        Self { key: key_of(state), cursor: Some(0), step: STEPS[1] }
     }
 
     /// The next entries; `None` at the end. Lines that are not UTF-8 are passed over.
@@ -40,8 +45,9 @@ impl Scan {
     pub async fn next(&mut self, conn: &Connection) -> Result<Option<Vec<Entry>>, QueueError> {
         let Some(cursor) = self.cursor else { return Ok(None) };
         let (next, page): Page =
-            conn.cmd(redis::cmd("HSCAN").arg(conn.name(self.key)).arg(cursor).arg("COUNT").arg(STEP)).await?;
+            conn.cmd(redis::cmd("HSCAN").arg(conn.name(self.key)).arg(cursor).arg("COUNT").arg(self.step)).await?;
         self.cursor = Some(next).filter(|next| *next != 0);
+        self.step = step_after(self.step, page.iter().map(|(line, value)| line.len() + value.len()).sum());
         Ok(Some(
             page.into_iter()
                 .filter_map(|(line, value)| {
@@ -50,6 +56,16 @@ impl Scan {
                 })
                 .collect(),
         ))
+    }
+}
+
+/// The step that follows one of this size which gave this many bytes.
+fn step_after(step: usize, bytes: usize) -> usize {
+    let [least, _, most] = STEPS;
+    match bytes {
+        bytes if bytes > PAGE_BYTES => (step / 4).max(least),
+        bytes if bytes < PAGE_BYTES / 4 => (step * 2).min(most),
+        _ => step,
     }
 }
 
@@ -107,4 +123,19 @@ pub enum Found {
     One(String),
     /// An id prefix of several lines.
     Many(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_large_results_get_short_and_those_of_small_ones_long() {
+        let [least, first, most] = STEPS;
+        let after = |entry: usize| (0..20).fold(first, |step, _| step_after(step, step * entry));
+        assert_eq!(after(100), most);
+        assert_eq!(after(1024 * 1024), least);
+        let middle = after(16 * 1024);
+        assert!(middle * 16 * 1024 <= PAGE_BYTES && middle > least, "{middle}");
+    }
 }
