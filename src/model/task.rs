@@ -27,6 +27,13 @@ impl TaskId {
         Self(u64::from_be_bytes(head))
     }
 
+    /// The id that `text` is: 16 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_whole = text.len() == 16 && Self::is_prefix_like(text);
+        is_whole.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+
     /// Whether `text` could be an id or the beginning of one: 4 to 16 lower-case hex digits.
     #[must_use]
     pub fn is_prefix_like(text: &str) -> bool {

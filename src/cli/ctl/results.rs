@@ -32,11 +32,11 @@ pub(super) fn remote_of(line: &str, value: &str) -> Option<Remote> {
 
 /// The ids of purged tasks.
 #[derive(Default)]
-pub(super) struct Purged(HashSet<String>);
+pub(super) struct Purged(HashSet<TaskId>);
 
 impl Purged {
     pub(super) fn add(&mut self, line: &str) {
-        self.0.insert(TaskId::of(line).to_string());
+        self.0.insert(TaskId::of(line));
     }
 
     /// Deletes their files in a directory; says how many. A directory that is not there holds none.
@@ -50,7 +50,7 @@ impl Purged {
         let mut deleted = 0;
         for entry in entries {
             let entry = entry.map_err(failed)?;
-            let is_theirs = entry.file_name().to_str().and_then(id_of).is_some_and(|id| self.0.contains(id));
+            let is_theirs = entry.file_name().to_str().and_then(id_of).is_some_and(|id| self.0.contains(&id));
             if is_theirs && entry.file_type().map_err(failed)?.is_file() {
                 fs::remove_file(entry.path()).map_err(failed)?;
                 deleted += 1;
@@ -61,9 +61,9 @@ impl Purged {
 }
 
 /// The id that a file name begins with.
-fn id_of(name: &str) -> Option<&str> {
+fn id_of(name: &str) -> Option<TaskId> {
     let (id, rest) = name.split_at_checked(16)?;
-    (TaskId::is_prefix_like(id) && !rest.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some(id)
+    TaskId::parse(id).filter(|_| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// The short name of this host.
