@@ -83,6 +83,8 @@ async fn measure(plan: Plan) -> Result<Measured, ProcessError> {
         env_remove: Vec::new(),
         env_add: Vec::new(),
         nofile_soft: None,
+        confinement: Default::default(),
+        mark: None,
     })?;
     let mut keepers = Vec::new();
     for _ in 0..plan.keepers {

@@ -1,8 +1,16 @@
 //! Where keepers come from: the zygote, and another one should a task, or the system for want of memory, have killed it.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::process::{Keeper, KeeperSettings, Leaf, ProcessError, Zygote};
+use crate::process::{
+    ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
+    ProcessError, RunSpec, Zygote,
+};
+
+/// How long a task that does nothing may take, on a node that is very busy.
+const TRIAL: Duration = Duration::from_secs(20);
 
 /// See the module. Clones are the same one.
 #[derive(Clone)]
@@ -25,8 +33,53 @@ impl Nursery {
 
     /// The layers of containment that are on, for people.
     #[must_use]
-    pub fn containment(&self) -> &'static str {
-        containment(self.leaf.is_some())
+    pub fn containment(&self) -> String {
+        containment(self.leaf.is_some(), self.settings.mark.is_some(), &self.settings.confinement)
+    }
+
+    /// Runs a first task that does nothing, where tasks are held to something: better no worker than one whose every task fails, or runs
+    /// as somebody else.
+    ///
+    /// # Errors
+    /// [`ConfineError::Trial`].
+    pub async fn try_out(&self, shell: &Path) -> Result<(), ConfineError> {
+        let confinement = &self.settings.confinement;
+        if confinement.is_plain() {
+            return Ok(());
+        }
+        let wanted = confinement.user.as_ref().map(|user| user.uid.to_string());
+        let command = if wanted.is_some() { "exec id -u" } else { ":" };
+        let spec = RunSpec {
+            program: shell.to_owned(),
+            args: vec!["-c".into(), command.into()],
+            env: Vec::new(),
+            max_inline: 1024,
+            head_keep: 0,
+            tail_keep: 0,
+            stderr_tail_keep: 1024,
+            overflow_path: PathBuf::new(),
+        };
+        let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
+        let ended =
+            ended.unwrap_or_else(|_| Err("it does not come to an end".to_owned())).map_err(ConfineError::Trial)?;
+        let said = String::from_utf8_lossy(ended.stdout.tail(1024)).trim().to_owned();
+        if ended.status != ExitStatus::Exited(0) || wanted.is_some_and(|uid| uid != said) {
+            let complaint = String::from_utf8_lossy(&ended.stderr_tail).trim().to_owned();
+            return Err(ConfineError::Trial(format!("{} {said} {complaint}", shell.display())));
+        }
+        Ok(())
+    }
+
+    async fn trial(&self, spec: RunSpec) -> Result<Ended, String> {
+        let mut keeper = self.keeper().await.map_err(|error| error.to_string())?;
+        keeper.send(KeeperCommand::Run { seq: 1, spec: Box::new(spec) }).await.map_err(|error| error.to_string())?;
+        loop {
+            match keeper.recv().await.map_err(|error| error.to_string())? {
+                KeeperEvent::Ended(ended) => return Ok(*ended),
+                KeeperEvent::SpawnFailed { error, .. } => return Err(error),
+                KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } => {}
+            }
+        }
     }
 
     /// The present zygote.
@@ -70,6 +123,10 @@ impl Nursery {
 
 /// Names the layers of containment.
 #[must_use]
-pub fn containment(has_leaf: bool) -> &'static str {
-    if has_leaf { "cgroup and keepers" } else { "keepers" }
+pub fn containment(has_leaf: bool, has_mark: bool, confinement: &Confinement) -> String {
+    let marks = if has_mark { "marks" } else { "a mark" };
+    let mut layers: Vec<String> = has_leaf.then(|| "cgroup".to_owned()).into_iter().collect();
+    layers.extend(["keepers".to_owned(), marks.to_owned()]);
+    layers.extend(confinement.layers());
+    layers.join(", ")
 }

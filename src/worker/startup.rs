@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::spool::Spool;
 use crate::config::Config;
 use crate::model::{FieldOrder, TaskId, WorkerName};
-use crate::process::{self, Leaf};
+use crate::process::{self, Leaf, Mark, Marks};
 use crate::queue::reclaim::{self, Owner};
 use crate::queue::session::Registration;
 use crate::queue::{Connection, QueueError, Session};
@@ -56,6 +56,8 @@ pub struct State {
     pub identity: String,
     /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
     pub marker: String,
+    /// The descriptor that every process of this worker, whichever instance, inherits; `None` where the file cannot be made.
+    pub mark: Option<Mark>,
     /// Held while the worker lives.
     _lock: File,
 }
@@ -90,7 +92,26 @@ impl State {
                 Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
             }
         }
-        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, _lock: lock })
+        let mark = Mark::open(&dir, &identity)
+            .inspect_err(|error| tracing::warn!(error = %error, "failed to make the mark; what clears its environment is not found should worker and keepers be killed together"))
+            .ok();
+        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, mark, _lock: lock })
+    }
+
+    /// Notes as whom tasks run from now on, and answers all as whom they ever did: what is left running may be of an earlier one.
+    #[must_use]
+    pub fn task_users(&self, now: Option<u32>) -> Vec<u32> {
+        let record = self.dir.join("task-users");
+        let before = fs::read_to_string(&record).unwrap_or_default();
+        let mut users: Vec<u32> = before.lines().filter_map(|uid| uid.parse().ok()).collect();
+        if let Some(now) = now.filter(|now| !users.contains(now)) {
+            users.push(now);
+            let text: String = users.iter().map(|uid| format!("{uid}\n")).collect();
+            if let Err(error) = fs::write(&record, text) {
+                tracing::warn!(error = %error, "failed to note the user of tasks");
+            }
+        }
+        users
     }
 
     /// The spool in it; `None`, with a loud message, where it cannot be used.
@@ -122,9 +143,10 @@ impl State {
 }
 
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
-pub fn sweep(state: &State, instance: &str, old_leaf: Option<&Path>, zygote: u32) {
+pub fn sweep(state: &State, instance: &str, old_leaf: Option<&Path>, zygote: u32, users: &[u32]) {
     let in_leaves = process::sweep_leaves(&state.identity, instance, old_leaf);
-    let killed = in_leaves + process::sweep_marked(&state.marker, |pid| u32::try_from(pid) == Ok(zygote));
+    let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), users };
+    let killed = in_leaves + process::sweep_marked(marks, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {
         tracing::warn!(
             killed,

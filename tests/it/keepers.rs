@@ -16,6 +16,8 @@ pub(crate) fn settings() -> KeeperSettings {
         env_remove: Vec::new(),
         env_add: Vec::new(),
         nofile_soft: None,
+        confinement: Default::default(),
+        mark: None,
     }
 }
 

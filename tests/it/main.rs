@@ -4,6 +4,7 @@
 mod support;
 
 mod config_cli;
+mod confine;
 mod containment;
 mod ctl;
 mod errors;

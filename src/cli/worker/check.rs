@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::{node_capacity, refuse_unsigned};
+use super::prepare::{confine_error, keeper_settings, node_capacity, refuse_unsigned, start_nursery};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
-use crate::config::Prefetch;
+use crate::config::{Config, Prefetch};
 use crate::host::{self, Probe};
-use crate::process;
+use crate::process::{Confinement, Leaf};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect};
 use crate::view::overview::warnings;
@@ -22,6 +22,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (_, loaded) = load(args, None)?;
     let config = loaded.config;
     refuse_unsigned(&config)?;
+    let containment = try_containment(&config).await?;
     let mut probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let (capacity, node) = node_capacity(&config, &mut probe);
     let sample = probe.sample();
@@ -58,10 +59,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
                 precise_duration(config.kill_grace.as_secs_f64())
             ),
         ),
-        (
-            "containment",
-            containment(process::Leaf::create("check", &std::process::id().to_string()).is_ok()).to_owned(),
-        ),
+        ("containment", containment),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
         (
@@ -91,4 +89,15 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     out.line("this node is ready")?;
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// Which layers a worker would have: found out by starting the processes that it would start, and a task that does nothing.
+async fn try_containment(config: &Config) -> Result<String, CliError> {
+    let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
+    let has_leaf = Leaf::create("check", &std::process::id().to_string()).is_ok();
+    let nursery = start_nursery(keeper_settings(confinement.clone(), None, None), None)?;
+    let tried = nursery.try_out(&config.task_shell).await;
+    nursery.shutdown().await;
+    tried.map_err(confine_error)?;
+    Ok(containment(has_leaf, true, &confinement))
 }
