@@ -35,6 +35,8 @@ fn spec() -> Box<RunSpec> {
         tail_keep: 4096,
         stderr_tail_keep: 4096,
         overflow_path: "/nonexistent/never-needed".into(),
+        memory_limit: 0,
+        process_limit: 0,
     })
 }
 

@@ -50,6 +50,11 @@ impl SpawnError {
         let is_transient = matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE);
         Self { error: format!("{what}: {}", errno.desc()), is_transient }
     }
+
+    /// Of what is prepared for every task.
+    pub(super) fn of_node(what: &str, error: &str) -> Self {
+        Self { error: format!("{what}: {error}"), is_transient: true }
+    }
 }
 
 impl Spawner {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::process::{
     ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
-    ProcessError, RunSpec, Zygote,
+    LimitGroups, ProcessError, RunSpec, SlotGroup, Zygote,
 };
 
 /// How long a task that does nothing may take, on a node that is very busy.
@@ -17,24 +17,35 @@ const TRIAL: Duration = Duration::from_secs(20);
 pub struct Nursery {
     zygote: Arc<Mutex<Zygote>>,
     settings: Arc<KeeperSettings>,
+    /// Before the leaf: what is in it goes first.
+    groups: Option<Arc<LimitGroups>>,
     leaf: Option<Arc<Leaf>>,
 }
 
 impl Nursery {
-    /// Starts the first zygote, in the leaf where there is one that takes it.
+    /// Starts the first zygote, in the leaf where there is one that takes it. With `groups`, each keeper gets a cgroup with limits.
     ///
     /// # Errors
-    /// [`ProcessError::Start`].
-    pub fn start(settings: KeeperSettings, leaf: Option<Leaf>) -> Result<Self, ProcessError> {
+    /// [`ProcessError::Start`], and [`ProcessError::Group`] when the zygote is not where the groups are.
+    pub fn start(
+        settings: KeeperSettings,
+        leaf: Option<Leaf>,
+        groups: Option<LimitGroups>,
+    ) -> Result<Self, ProcessError> {
         let zygote = Zygote::start(&settings)?;
         let leaf = leaf.filter(|leaf| leaf.admit(zygote.pid()).is_ok()).map(Arc::new);
-        Ok(Self { zygote: Arc::new(Mutex::new(zygote)), settings: Arc::new(settings), leaf })
+        if let Some(groups) = &groups {
+            groups.admit(zygote.pid()).map_err(ProcessError::Group)?;
+        }
+        let zygote = Arc::new(Mutex::new(zygote));
+        Ok(Self { zygote, settings: Arc::new(settings), groups: groups.map(Arc::new), leaf })
     }
 
     /// The layers of containment that are on, for people.
     #[must_use]
     pub fn containment(&self) -> String {
-        containment(self.leaf.is_some(), self.settings.mark.is_some(), &self.settings.confinement)
+        let groups = self.groups.as_deref();
+        containment(self.leaf.is_some(), self.settings.mark.is_some(), &self.settings.confinement, groups)
     }
 
     /// Runs a first task that does nothing, where tasks are held to something: better no worker than one whose every task fails, or runs
@@ -58,6 +69,8 @@ impl Nursery {
             tail_keep: 0,
             stderr_tail_keep: 1024,
             overflow_path: PathBuf::new(),
+            memory_limit: 0,
+            process_limit: 0,
         };
         let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
         let ended =
@@ -71,7 +84,7 @@ impl Nursery {
     }
 
     async fn trial(&self, spec: RunSpec) -> Result<Ended, String> {
-        let mut keeper = self.keeper().await.map_err(|error| error.to_string())?;
+        let (mut keeper, _group) = self.keeper().await.map_err(|error| error.to_string())?;
         keeper.send(KeeperCommand::Run { seq: 1, spec: Box::new(spec) }).await.map_err(|error| error.to_string())?;
         loop {
             match keeper.recv().await.map_err(|error| error.to_string())? {
@@ -88,16 +101,20 @@ impl Nursery {
         self.zygote.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A new keeper.
+    /// A new keeper, in a cgroup of its own where each has one. The group is to be dropped after the keeper.
     ///
     /// # Errors
-    /// Those of [`Zygote::keeper`], and of a start where the zygote had died.
-    pub async fn keeper(&self) -> Result<Keeper, ProcessError> {
+    /// Those of [`Zygote::keeper`], of a start where the zygote had died, and of a group that could not be made.
+    pub async fn keeper(&self) -> Result<(Keeper, Option<SlotGroup>), ProcessError> {
         let zygote = self.zygote();
-        match zygote.keeper().await {
-            Err(ProcessError::ZygoteGone) => self.replace(zygote.pid())?.keeper().await,
-            answered => answered,
-        }
+        let mut keeper = match zygote.keeper().await {
+            Err(ProcessError::ZygoteGone) => self.replace(zygote.pid())?.keeper().await?,
+            answered => answered?,
+        };
+        let Some(groups) = &self.groups else { return Ok((keeper, None)) };
+        let slot = groups.slot(keeper.pid()).map_err(ProcessError::Group)?;
+        keeper.send(KeeperCommand::Group(slot.dirs.clone())).await?;
+        Ok((keeper, Some(slot)))
     }
 
     /// Starts another zygote in place of a dead one, unless somebody has done so.
@@ -109,6 +126,9 @@ impl Nursery {
                 && let Err(error) = leaf.admit(zygote.pid())
             {
                 tracing::warn!(error = %error, "failed to move it to the cgroup; keepers alone contain what it starts");
+            }
+            if let Some(groups) = &self.groups {
+                groups.admit(zygote.pid()).map_err(ProcessError::Group)?;
             }
             tracing::error!(dead, "the process that makes keepers was killed; started another");
         }
@@ -123,10 +143,14 @@ impl Nursery {
 
 /// Names the layers of containment.
 #[must_use]
-pub fn containment(has_leaf: bool, has_mark: bool, confinement: &Confinement) -> String {
+pub fn containment(has_leaf: bool, has_mark: bool, confinement: &Confinement, groups: Option<&LimitGroups>) -> String {
     let marks = if has_mark { "marks" } else { "a mark" };
     let mut layers: Vec<String> = has_leaf.then(|| "cgroup".to_owned()).into_iter().collect();
     layers.extend(["keepers".to_owned(), marks.to_owned()]);
     layers.extend(confinement.layers());
+    if let Some(groups) = groups {
+        let limits = if groups.limits_processes() { "memory and process limits" } else { "memory limits" };
+        layers.push(limits.to_owned());
+    }
     layers.join(", ")
 }

@@ -7,6 +7,7 @@ mod config_cli;
 mod confine;
 mod containment;
 mod ctl;
+mod enforce;
 mod errors;
 mod examples;
 mod faults;

@@ -8,13 +8,13 @@ use crate::cli::exit::CliError;
 use crate::config::{Config, NodeCapacity, SECRET_VARIABLES, Watcher, node_warnings};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
-use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, OpenFiles};
+use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
-use crate::worker::startup::{self, StartError, State};
+use crate::worker::startup::{self, Cgroups, StartError, State};
 use crate::worker::{Identity, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
@@ -47,15 +47,15 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     refuse_unsigned(&config)?;
     let instance = random_instance();
     let files = process::raise_open_files();
-    let (leaf, old_leaf) = state.leaf(&instance);
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
+    let Cgroups { groups, leaf, before: old_groups } = state.cgroups(&instance, config.confine.enforce_memory);
     let users = state.task_users(confinement.user.as_ref().map(|user| user.uid));
-    let nursery = start_nursery(keeper_settings(confinement, files, Some((state, &instance))), leaf)?;
+    let nursery = start_nursery(keeper_settings(confinement, files, Some((state, &instance))), leaf, groups)?;
     nursery.try_out(&config.task_shell).await.map_err(confine_error)?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let registration = registration(&instance, &nursery.containment());
-    let before = Before { leaf: old_leaf, users };
+    let before = Before { groups: old_groups, users };
     let mut said = String::new();
     loop {
         match enter(&client, &config, &worker, &registration, state, &nursery, &before).await {
@@ -106,7 +106,7 @@ struct Entered {
 
 /// Where earlier instances kept their processes, and as whom these ran.
 struct Before {
-    leaf: Option<PathBuf>,
+    groups: Vec<PathBuf>,
     users: Vec<u32>,
 }
 
@@ -125,8 +125,7 @@ async fn enter(
     conn.load_scripts().await?;
     let run_id = conn.run_id().await?;
     let session = startup::take_name(&conn, worker, registration, config).await.map_err(start_error)?;
-    let (leaf, zygote) = (before.leaf.as_deref(), nursery.zygote().pid());
-    startup::sweep(state, &registration.instance, leaf, zygote, &before.users);
+    startup::sweep(state, &registration.instance, &before.groups, nursery.zygote().pid(), &before.users);
     let mut spool = state.spool();
     startup::recover(&session, spool.as_mut(), config, order).await?;
     Ok(Entered { session, run_id, order, spool })
@@ -169,8 +168,12 @@ pub(super) fn keeper_settings(
     }
 }
 
-pub(super) fn start_nursery(settings: KeeperSettings, leaf: Option<Leaf>) -> Result<Nursery, CliError> {
-    Nursery::start(settings, leaf)
+pub(super) fn start_nursery(
+    settings: KeeperSettings,
+    leaf: Option<Leaf>,
+    groups: Option<LimitGroups>,
+) -> Result<Nursery, CliError> {
+    Nursery::start(settings, leaf, groups)
         .map_err(|error| CliError::io("start the process keeper", std::io::Error::other(error)))
 }
 
