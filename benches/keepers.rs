@@ -35,6 +35,8 @@ fn spec() -> Box<RunSpec> {
         tail_keep: 4096,
         stderr_tail_keep: 4096,
         overflow_path: "/nonexistent/never-needed".into(),
+        memory_limit: 0,
+        process_limit: 0,
     })
 }
 
@@ -83,6 +85,8 @@ async fn measure(plan: Plan) -> Result<Measured, ProcessError> {
         env_remove: Vec::new(),
         env_add: Vec::new(),
         nofile_soft: None,
+        confinement: Default::default(),
+        mark: None,
     })?;
     let mut keepers = Vec::new();
     for _ in 0..plan.keepers {

@@ -4,6 +4,7 @@
 //! [`ConfigErrors`] holding every fault of the file at once. [`Watcher`] notices that the file has changed.
 //! This layer never prints and never exits; warnings are returned.
 
+mod confine;
 mod fault;
 mod load;
 mod node;
@@ -19,6 +20,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use confine::{Confine, TaskRlimits};
 pub use fault::{ConfigErrors, Fault};
 pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load};
 pub use node::{NodeCapacity, node_warnings};

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
+use super::confine::Confine;
 use super::fault::{ConfigErrors, Fault};
 use super::load::{Loaded, Overrides, ReadFile, Role, Source, read, resolve_read};
 use super::settings::{Config, RedisSettings};
@@ -26,13 +27,19 @@ macro_rules! settings {
             $(if old.$field != new.$field { changes.push(Change { key: $key, live: true }); })*
             $(if old.$fixed != new.$fixed { changes.push(Change { key: $fixed_key, live: false }); })*
             changes.extend(redis_changes(&old.redis, &new.redis));
+            changes.extend(confine_changes(&old.confine, &new.confine));
             changes
         }
 
         /// `new` as far as it can be taken up now: what needs a restart stays as in `old`.
         #[must_use]
         pub fn carry_over(old: &Config, new: &Config) -> Config {
-            Config { $($field: new.$field.clone(),)* $($fixed: old.$fixed.clone(),)* redis: old.redis.clone() }
+            Config {
+                $($field: new.$field.clone(),)*
+                $($fixed: old.$fixed.clone(),)*
+                redis: old.redis.clone(),
+                confine: old.confine.clone(),
+            }
         }
     };
 }
@@ -75,6 +82,23 @@ fn redis_changes(old: &RedisSettings, new: &RedisSettings) -> Vec<Change> {
         ("redis_user", old.user != new.user),
         ("redis_pass", password(old) != password(new)),
         ("redis_tls", old.tls != new.tls),
+    ]
+    .into_iter()
+    .filter(|(_, is_changed)| *is_changed)
+    .map(|(key, _)| Change { key, live: false })
+    .collect()
+}
+
+/// Fixed when the process that starts tasks is: a user that could be changed under a running worker would be no wall.
+fn confine_changes(old: &Confine, new: &Confine) -> Vec<Change> {
+    [
+        ("run_as_user", old.run_as_user != new.run_as_user),
+        ("no_new_privs", old.no_new_privs != new.no_new_privs),
+        ("task_rlimits", old.rlimits != new.rlimits),
+        ("nice", old.nice != new.nice),
+        ("oom_score_adj", old.oom_score_adj != new.oom_score_adj),
+        ("umask", old.umask != new.umask),
+        ("enforce_memory", old.enforce_memory != new.enforce_memory),
     ]
     .into_iter()
     .filter(|(_, is_changed)| *is_changed)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::confine::resolve_confine;
 use super::fault::{Fault, quote, show};
 use super::load::{Overrides, Role};
 use super::paths::{check_executable, ensure_private_dir, ensure_writable_dir};
@@ -68,6 +69,7 @@ pub(super) fn resolve(
     let task_shell = resolve_shell(r, raw.task_shell.as_ref(), role);
     let max_inline_output =
         r.integer("max_inline_output_bytes", raw.max_inline_output_bytes.as_ref(), 1 << 20, 0, MAX_INLINE_OUTPUT);
+    let confine = resolve_confine(r, raw);
     let faults_before = r.faults.len();
     let field_order = resolve_field_order(r, raw.task_field_order.as_ref());
     let is_order_sound = r.faults.len() == faults_before;
@@ -105,6 +107,7 @@ pub(super) fn resolve(
         state_dir,
         task_shell,
         max_inline_output: usize::try_from(max_inline_output).unwrap_or(usize::MAX),
+        confine,
         field_order,
         redis,
         key_prefix,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::confine::Confine;
 use crate::model::{Bytes, FieldOrder, MilliCores};
 
 /// How many tasks a worker claims ahead of free slots.
@@ -115,6 +116,8 @@ pub struct Config {
     pub task_shell: PathBuf,
     /// Stdout kept in Redis up to this many bytes; zero keeps only head and tail of any.
     pub max_inline_output: usize,
+    /// What tasks are held to.
+    pub confine: Confine,
     /// Order of the numbers in a task line; `None` when the file does not say (the default order, unless Redis
     /// shows that a Python fleet is at work).
     pub field_order: Option<FieldOrder>,

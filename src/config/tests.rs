@@ -87,6 +87,7 @@ fn an_empty_file_gives_every_default() {
     assert_eq!(config.state_dir, conf.dir.path().join(".local/state/distcomp"));
     assert_eq!(config.task_shell, Path::new("/bin/sh"));
     assert_eq!(config.max_inline_output, 1_048_576);
+    assert_eq!(config.confine, Confine { oom_score_adj: 500, ..Confine::default() });
     assert_eq!(config.field_order, None);
     assert_eq!(config.redis.to_string(), "redis://localhost:6379/0");
     assert!(config.redis.password.is_none() && config.redis.user.is_none() && config.redis.tls.is_none());
@@ -125,6 +126,13 @@ fn an_empty_file_gives_every_default() {
 #[case("state_dir", json!("a\0b"))]
 #[case("task_shell", json!("sh"))]
 #[case("max_inline_output_bytes", json!(1u64 << 40))]
+#[case("run_as_user", json!("root"))]
+#[case("no_new_privs", json!(1))]
+#[case("task_rlimits", json!({"cores": 0}))]
+#[case("nice", json!(-1))]
+#[case("oom_score_adj", json!(1001))]
+#[case("umask", json!(22))]
+#[case("enforce_memory", json!("sometimes"))]
 #[case("task_field_order", json!("cpu:mem:prio"))]
 #[case("task_field_order", json!(1))]
 #[case("redis_host", json!("a b"))]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::group::GroupDirs;
+
 /// One task to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSpec {
@@ -25,6 +27,10 @@ pub struct RunSpec {
     pub stderr_tail_keep: usize,
     /// The file for a stdout beyond `max_inline`. It is created only then, and must not exist.
     pub overflow_path: PathBuf,
+    /// Where the keeper has a cgroup: how much memory it and the task may use, in bytes. 0: no limit of its own.
+    pub memory_limit: u64,
+    /// Where the keeper has a cgroup: how many processes and threads the task may be. 0: no limit of its own.
+    pub process_limit: u64,
 }
 
 /// A request to a keeper. `seq` names the run that is meant; the worker numbers its runs and does not use a number twice in one keeper.
@@ -37,6 +43,9 @@ pub enum KeeperCommand {
         /// What to run.
         spec: Box<RunSpec>,
     },
+    /// The keeper has been moved into the cgroup of its slot: limit and measure there from the next run on. Not answered; where it cannot be done
+    /// no run starts.
+    Group(GroupDirs),
     /// SIGTERM to the whole tree of that run, and SIGKILL once `grace_ms` have passed. 0 is SIGKILL at once. A second one may shorten the
     /// grace, never lengthen it. A run that has not started is withdrawn; one that has ended, or was never heard of, is ignored.
     Terminate {
@@ -153,6 +162,14 @@ pub struct Ended {
     /// Peak memory of the largest single process of the tree, in bytes. The kernel counts what the process was before it called `exec`, so
     /// it is never less than what a keeper has resident, a few MiB.
     pub peak_bytes: u64,
+    /// Peak memory of the whole tree above what was in use before, as the slot's cgroup counts it, cached files included; `None` where there
+    /// is no cgroup, or it cannot tell.
+    pub group_peak_bytes: Option<u64>,
+    /// Processes of the tree that the kernel killed for want of memory, as the slot's cgroup counts them; 0 without one.
+    pub oom_kills: u64,
+    /// The task ended as if by SIGKILL, not by ours, and the kernel has killed a process of this machine for want of memory since shortly after
+    /// the task started: most likely this.
+    pub is_oom_likely: bool,
     /// CPU time of the tree in user mode, as far as its processes were waited for.
     pub cpu_user: Duration,
     /// CPU time of the tree in the kernel.

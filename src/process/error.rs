@@ -20,6 +20,9 @@ pub enum ProcessError {
     /// The zygote could not fork, for want of processes or memory. Trying again later may help.
     #[error("fork a keeper")]
     Fork(#[source] io::Error),
+    /// The cgroup of a slot could not be made, or does not hold the keeper: no task runs there without the limits that were asked for.
+    #[error("limit the memory of tasks by a cgroup")]
+    Group(#[source] io::Error),
     /// The keeper has ended. Its task, if it had one, has been or is being killed by the zygote.
     #[error("reach the keeper: it has ended")]
     KeeperGone,

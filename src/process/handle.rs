@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::command::{KeeperCommand, KeeperEvent};
-use super::zygote::{DISCARD, FORK, HIDDEN_MODE, LIMIT_UNCHANGED, REPLY_LEN, REQUEST_LEN};
+use super::confinement::Confinement;
+use super::zygote::{DISCARD, FORK, HIDDEN_MODE, Orders, REPLY_LEN, REQUEST_LEN};
 use super::{ProcessError, frame, message};
 
 /// How long [`Zygote::shutdown`] waits: longer than keepers need for a tree that does not die at once.
@@ -36,6 +37,10 @@ pub struct KeeperSettings {
     pub env_add: Vec<(OsString, OsString)>,
     /// The soft limit of open files that tasks get: what the worker had before it raised its own. `None`: the worker's.
     pub nofile_soft: Option<u64>,
+    /// What tasks are held to.
+    pub confinement: Confinement,
+    /// The file that everything a task starts has open. `None`: no such descriptor.
+    pub mark: Option<PathBuf>,
 }
 
 /// The process from which keepers are forked. Clones are the same one; when the last is dropped, or the worker dies, it ends by itself.
@@ -77,9 +82,11 @@ impl Zygote {
             let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
             let ours = StdUnixStream::from(ours);
             ours.set_nonblocking(true)?;
-            let limit = settings.nofile_soft.map_or_else(|| LIMIT_UNCHANGED.to_owned(), |soft| soft.to_string());
+            let orders = Orders { nofile_soft: settings.nofile_soft, confinement: settings.confinement.clone() };
+            let orders = serde_json::to_string(&orders)?;
+            let mark = settings.mark.as_deref().map_or(OsStr::new(""), Path::as_os_str);
             let mut command = Command::new(&settings.exe);
-            command.args([OsStr::new(HIDDEN_MODE), OsStr::new(&limit)]).stdin(theirs).stdout(Stdio::null());
+            command.args([OsStr::new(HIDDEN_MODE), OsStr::new(&orders), mark]).stdin(theirs).stdout(Stdio::null());
             for name in &settings.env_remove {
                 command.env_remove(name);
             }

@@ -16,6 +16,7 @@ use rustix::buffer::spare_capacity;
 use super::command::{KeeperCommand, KeeperEvent, RunSpec};
 use super::frame;
 use super::message::{decode_command, encode_event};
+use super::meter::{self, GroupUse, Meter};
 use super::reaper::{self, KILL_BOUND, Reaper};
 use super::slot::Slot;
 use super::spawn::{SpawnError, Spawner};
@@ -23,6 +24,9 @@ use super::sys;
 
 /// While the worker has not taken this much, no further task is started: answers must not pile up for a worker that does not listen.
 const OUTBOX_LIMIT: usize = 64 * 1024;
+
+/// How long a task runs before its keeper asks how many were killed for want of memory before.
+const ASK_AFTER: Duration = Duration::from_millis(200);
 
 struct Keeper {
     socket: OwnedFd,
@@ -36,6 +40,12 @@ struct Keeper {
     reaper: Reaper,
     spawner: Spawner,
     scratch: Vec<u8>,
+    /// Where the slot has a cgroup; an error where it has one that cannot be used.
+    meter: Option<Result<Meter, String>>,
+    /// Kills of the machine for want of memory, when that was last asked.
+    oom_kills: Option<u64>,
+    /// When it is to be asked anew: a task that eats much takes longer than this to do so, and one that is short is not worth the question.
+    ask_again: Option<Instant>,
     /// A large output has passed through: give its memory back when it is sent.
     was_large: bool,
 }
@@ -64,6 +74,9 @@ pub(super) fn run(socket: OwnedFd, spawner: Spawner, reaper: Reaper) -> ExitCode
         reaper,
         spawner,
         scratch: Vec::new(),
+        meter: None,
+        oom_kills: meter::oom_kills_of_machine(),
+        ask_again: None,
         was_large: false,
     };
     while keeper.step().is_ok() {}
@@ -106,10 +119,20 @@ impl Keeper {
     fn start_next(&mut self) -> Result<(), WorkerGone> {
         while self.can_start() {
             let Some((seq, spec)) = self.queue.pop_front() else { break };
-            let event = match self.spawner.start(&spec) {
+            let limited = match &mut self.meter {
+                None => Ok(()),
+                Some(Ok(meter)) => {
+                    meter.begin(spec.memory_limit, spec.process_limit).map_err(|error| error.to_string())
+                }
+                Some(Err(error)) => Err(error.clone()),
+            };
+            // A task that was to be limited does not run without its limit.
+            let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
+            let event = match limited.and_then(|()| self.spawner.start(&spec)) {
                 Ok(spawned) => {
                     let slot = self.slot.insert(Slot::new(seq, spec, spawned));
                     self.tree_lives = true;
+                    self.ask_again = Some(slot.started + ASK_AFTER);
                     KeeperEvent::Started { seq, pid: slot.pid, at_ms: slot.start_ms }
                 }
                 Err(SpawnError { error, is_transient }) => KeeperEvent::SpawnFailed { seq, error, is_transient },
@@ -123,7 +146,7 @@ impl Keeper {
         self.slot.is_none() && !self.queue.is_empty() && self.outbox.len() < OUTBOX_LIMIT
     }
 
-    fn wait(&self) -> Ready {
+    fn wait(&mut self) -> Ready {
         let mut flags = PollFlags::POLLIN;
         if !self.outbox.is_empty() {
             flags |= PollFlags::POLLOUT;
@@ -138,8 +161,16 @@ impl Keeper {
         ];
         let count = if self.slot.is_some() { 4 } else { 2 };
         let deadline = self.slot.as_ref().and_then(|slot| slot.deadline);
+        let deadline = deadline.into_iter().chain(self.ask_again).min();
         let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match poll(&mut fds[..count], reaper::timeout(limit)) {
+            Ok(0) => {
+                if self.ask_again.is_some_and(|at| at <= Instant::now()) {
+                    self.ask_again = None;
+                    self.oom_kills = meter::oom_kills_of_machine();
+                }
+                Ready::default()
+            }
             Ok(_) => {
                 // An error or hang-up counts as something to read: the read says what it is.
                 let said = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
@@ -182,14 +213,27 @@ impl Keeper {
             self.tree_lives = false;
         }
         self.was_large |= slot.was_large();
-        match self.slot.take() {
-            Some(slot) => self.answer(&KeeperEvent::Ended(Box::new(slot.finish(unkillable)))),
-            None => Ok(()),
-        }
+        self.ask_again = None;
+        let Some(slot) = self.slot.take() else { return Ok(()) };
+        let used = match &self.meter {
+            Some(Ok(meter)) => meter.end(),
+            Some(Err(_)) | None => GroupUse::default(),
+        };
+        let is_oom_likely = slot.was_killed() && self.was_memory_out();
+        self.answer(&KeeperEvent::Ended(Box::new(slot.finish(unkillable, used, is_oom_likely))))
+    }
+
+    /// Whether the kernel has killed somebody for want of memory since this was last asked.
+    fn was_memory_out(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.oom_kills, meter::oom_kills_of_machine());
+        before.zip(self.oom_kills).is_some_and(|(before, now)| now > before)
     }
 
     fn handle(&mut self, command: KeeperCommand) -> Result<(), WorkerGone> {
         match command {
+            KeeperCommand::Group(dirs) => {
+                self.meter = Some(Meter::open(&dirs).map_err(|error| format!("{}: {error}", dirs.memory.display())));
+            }
             KeeperCommand::Run { seq, spec } => self.queue.push_back((seq, *spec)),
             KeeperCommand::Terminate { seq, grace_ms } => return self.terminate(seq, Duration::from_millis(grace_ms)),
             KeeperCommand::Kill { seq } => return self.terminate(seq, Duration::ZERO),

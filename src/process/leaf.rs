@@ -9,8 +9,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
+use super::terminate::{Guard, Target};
+use super::tree;
+
 /// Every leaf of ours begins so.
-const PREFIX: &str = "distcomp-";
+pub(super) const PREFIX: &str = "distcomp-";
 
 /// How long a cgroup may take to be empty after its kill: longer only for what waits in the kernel.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
@@ -19,6 +24,8 @@ const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Leaf {
     dir: PathBuf,
+    /// Where processes go that are admitted: the leaf itself, or a part of it once it is divided.
+    home: PathBuf,
 }
 
 impl Leaf {
@@ -27,10 +34,11 @@ impl Leaf {
     /// # Errors
     /// When there is no cgroup v2 that we may write to, which is common.
     pub fn create(worker: &str, instance: &str) -> io::Result<Self> {
-        let parent = own_cgroup(Path::new("/")).ok_or(io::ErrorKind::Unsupported)?;
+        let parent = own_cgroup(Path::new("/"), None).ok_or(io::ErrorKind::Unsupported)?;
         // Moving a process takes the right to write here too.
         OpenOptions::new().write(true).open(parent.join("cgroup.procs"))?;
-        let leaf = Self { dir: parent.join(format!("{PREFIX}{worker}-{instance}")) };
+        let dir = parent.join(format!("{PREFIX}{worker}-{instance}"));
+        let leaf = Self { home: dir.clone(), dir };
         fs::create_dir(&leaf.dir)?;
         OpenOptions::new().write(true).open(leaf.dir.join("cgroup.kill"))?;
         Ok(leaf)
@@ -47,10 +55,24 @@ impl Leaf {
     /// # Errors
     /// When it could not be moved.
     pub fn admit(&self, pid: u32) -> io::Result<()> {
-        fs::write(self.dir.join("cgroup.procs"), pid.to_string())?;
-        let inside = fs::read_to_string(self.dir.join("cgroup.procs"))?;
-        if inside.lines().any(|line| line.parse() == Ok(pid)) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+        admit(&self.home, pid)
     }
+
+    /// From now on processes are admitted to a part of it.
+    pub(super) fn move_home(&mut self, name: &str) -> io::Result<()> {
+        let home = self.dir.join(name);
+        fs::create_dir(&home)?;
+        self.home = home;
+        Ok(())
+    }
+}
+
+/// Moves a process into a cgroup of either version, and looks whether it is there.
+pub(super) fn admit(dir: &Path, pid: u32) -> io::Result<()> {
+    let procs = dir.join("cgroup.procs");
+    fs::write(&procs, pid.to_string())?;
+    let inside = fs::read_to_string(procs)?;
+    if inside.lines().any(|line| line.parse() == Ok(pid)) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 impl Drop for Leaf {
@@ -59,28 +81,29 @@ impl Drop for Leaf {
     }
 }
 
-/// Kills everything in the leaves of a worker but those of the instance `spared`: in our own cgroup, and in the one of `recorded`, the leaf that
-/// an earlier instance says it had. Answers how many processes there were.
+/// Kills everything in the cgroups of a worker, leaves and limit groups, but those of the instance `spared`: in our own cgroups, and beside those
+/// of `recorded`, which an earlier instance says it had. Answers how many processes there were.
 ///
 /// To be called only when the worker is proved dead.
-pub fn sweep_leaves(worker: &str, spared: &str, recorded: Option<&Path>) -> usize {
+pub fn sweep_leaves(worker: &str, spared: &str, recorded: &[PathBuf]) -> usize {
     let ours = format!("{PREFIX}{worker}-");
-    let own = own_cgroup(Path::new("/"));
-    let parents = [own.as_deref(), recorded.and_then(Path::parent)];
+    let own = [None, Some("memory"), Some("pids")].into_iter().filter_map(|kind| own_cgroup(Path::new("/"), kind));
+    let mut parents: Vec<PathBuf> = own.collect();
+    parents.extend(recorded.iter().filter_map(|dir| dir.parent().map(Path::to_owned)));
+    let mut seen = std::collections::HashSet::new();
+    parents.retain(|parent| seen.insert(parent.clone()));
     let mut killed = 0;
-    for (at, parent) in parents.iter().enumerate() {
-        let Some(parent) = parent.filter(|parent| !parents[..at].contains(&Some(*parent))) else { continue };
+    for parent in parents {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            let dir = entry.path();
             match name.strip_prefix(&ours) {
                 Some(instance) if instance == spared => {}
-                Some(_) if entry.path().join("cgroup.kill").exists() => killed += kill(&entry.path()),
+                Some(_) if dir.join("cgroup.procs").exists() => killed += kill(&dir),
                 Some(_) => {}
-                None if is_old(&entry.path()) => {
-                    // Of a worker that never came back; a living one's is not empty and stays.
-                    let _ = fs::remove_dir(entry.path());
-                }
+                // Of a worker that never came back; a living one's is not empty and stays.
+                None if is_old(&dir) && members(&dir).is_empty() => remove(&dir),
                 None => {}
             }
         }
@@ -94,31 +117,40 @@ fn is_old(dir: &Path) -> bool {
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(60)))
 }
 
+/// At one stroke where the kernel can, else one by one until nobody is left.
 fn kill(dir: &Path) -> usize {
-    let count = members(dir);
-    if count > 0 && fs::write(dir.join("cgroup.kill"), "1").is_err() {
-        return 0;
-    }
+    let found = members(dir).len();
     let end = Instant::now() + EMPTY_WITHIN;
-    while is_populated(dir) && Instant::now() < end {
+    loop {
+        let left = members(dir);
+        if left.is_empty() || Instant::now() >= end {
+            break;
+        }
+        if fs::write(dir.join("cgroup.kill"), "1").is_err() {
+            let guard = Guard::current();
+            for pid in left {
+                // Who it is first, then whether it is still one of these: the kill compares.
+                let Some(identity) = tree::identity(pid) else { continue };
+                if members(dir).contains(&pid) {
+                    let _ = guard.send(Target::Process(identity), Signal::SIGKILL);
+                }
+            }
+        }
         thread::sleep(Duration::from_millis(1));
     }
     remove(dir);
-    count
+    found
 }
 
 /// Processes in a cgroup and below it.
-fn members(dir: &Path) -> usize {
-    let here = fs::read_to_string(dir.join("cgroup.procs")).map_or(0, |procs| procs.lines().count());
-    here + below(dir).iter().map(|child| members(child)).sum::<usize>()
-}
-
-fn is_populated(dir: &Path) -> bool {
-    fs::read_to_string(dir.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+fn members(dir: &Path) -> Vec<i32> {
+    let here = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    let here = here.lines().filter_map(|line| line.parse().ok());
+    here.chain(below(dir).iter().flat_map(|child| members(child))).collect()
 }
 
 /// A task may have made cgroups of its own below.
-fn remove(dir: &Path) {
+pub(super) fn remove(dir: &Path) {
     for child in below(dir) {
         remove(&child);
     }
@@ -130,20 +162,34 @@ fn below(dir: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
-/// The directory of the cgroup v2 that we are in; `None` without one.
-fn own_cgroup(root: &Path) -> Option<PathBuf> {
+/// The directory of the cgroup that we are in, of version 2 or of a controller of version 1; `None` without one.
+pub(super) fn own_cgroup(root: &Path, controller: Option<&str>) -> Option<PathBuf> {
     let membership = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let path = membership.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
+    let path = membership.lines().find_map(|line| {
+        let (id, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_it = match controller {
+            None => id == "0" && controllers.is_empty(),
+            Some(name) => controllers.split(',').any(|controller| controller == name),
+        };
+        is_it.then_some(path)
+    })?;
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
     mounts.lines().find_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
-        if kind.split(' ').next() != Some("cgroup2") {
+        let mut kind = kind.split(' ');
+        let is_it = match (kind.next()?, controller) {
+            ("cgroup2", None) => true,
+            ("cgroup", Some(name)) => kind.nth(1)?.split(',').any(|option| option == name),
+            (_, _) => false,
+        };
+        if !is_it {
             return None;
         }
         let mut fields = mount.split(' ').skip(3);
         let (shown, point) = (fields.next()?, fields.next()?);
         // The mount may show only a part of the hierarchy.
-        let inside = Path::new(&path).strip_prefix(shown).ok()?;
+        let inside = Path::new(path).strip_prefix(shown).ok()?;
         Some(Path::new(point).join(inside))
     })
 }
@@ -163,9 +209,12 @@ mod tests {
         let mount = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                      38 31 0:35 /system.slice /run/cg rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
         fs::write(proc.join("mountinfo"), mount).unwrap();
-        assert_eq!(own_cgroup(root.path()), Some("/run/cg/dc.service".into()));
+        assert_eq!(own_cgroup(root.path(), None), Some("/run/cg/dc.service".into()));
+        assert_eq!(own_cgroup(root.path(), Some("memory")), None, "it is not mounted");
+        fs::write(proc.join("mountinfo"), mount.replace("rw,cpu", "rw,memory")).unwrap();
+        assert_eq!(own_cgroup(root.path(), Some("memory")), Some("/sys/fs/cgroup/cpu/x".into()));
         fs::write(proc.join("mountinfo"), "").unwrap();
-        assert_eq!(own_cgroup(root.path()), None);
+        assert_eq!(own_cgroup(root.path(), None), None);
     }
 
     #[test]
@@ -176,12 +225,12 @@ mod tests {
         let mut children: Vec<_> = (0..2).map(|_| Command::new("sleep").arg("60").spawn().unwrap()).collect();
         old.admit(children[0].id()).unwrap();
         own.admit(children[1].id()).unwrap();
-        assert_eq!(sweep_leaves(&worker, "2", None), 1);
+        assert_eq!(sweep_leaves(&worker, "2", &[]), 1);
         children[0].wait().unwrap();
         assert!(!old.dir().exists() && own.dir().exists());
         assert_eq!(children[1].try_wait().unwrap(), None);
         // As from another cgroup, with what the record says.
-        assert_eq!(sweep_leaves(&worker, "3", Some(own.dir())), 1);
+        assert_eq!(sweep_leaves(&worker, "3", &[own.dir().to_owned()]), 1);
         children[1].wait().unwrap();
     }
 }

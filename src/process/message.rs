@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
 use super::frame::{self, Frame};
+use super::group::{GroupDirs, Version};
 use super::{ProcessError, frame::encode};
 
 /// The header of a command. The strings of a `Run` are bytes, not always UTF-8, and travel packed: program, overflow path and arguments in
@@ -16,10 +17,35 @@ use super::{ProcessError, frame::encode};
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum CommandHeader {
-    Run { seq: u64, max_inline: usize, head_keep: usize, tail_keep: usize, stderr_tail_keep: usize },
-    Terminate { seq: u64, grace_ms: u64 },
-    Kill { seq: u64 },
-    Withdraw { seq: u64 },
+    Run {
+        seq: u64,
+        max_inline: usize,
+        head_keep: usize,
+        tail_keep: usize,
+        stderr_tail_keep: usize,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        memory_limit: u64,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        process_limit: u64,
+    },
+    Group {
+        version: Version,
+    },
+    Terminate {
+        seq: u64,
+        grace_ms: u64,
+    },
+    Kill {
+        seq: u64,
+    },
+    Withdraw {
+        seq: u64,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The header of an event. Of an `Ended`, stdout is the first part (head and tail joined when it overflowed), the tail of stderr the second.
@@ -40,6 +66,12 @@ struct EndedHeader {
     end_ms: u64,
     duration_us: u64,
     peak_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group_peak_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    oom_kills: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_oom_likely: bool,
     user_us: u64,
     system_us: u64,
     stderr_total: u64,
@@ -76,8 +108,18 @@ pub(super) fn encode_command(out: &mut Vec<u8>, command: &KeeperCommand) -> Resu
                 head_keep: spec.head_keep,
                 tail_keep: spec.tail_keep,
                 stderr_tail_keep: spec.stderr_tail_keep,
+                memory_limit: spec.memory_limit,
+                process_limit: spec.process_limit,
             };
             encode(out, &header, &[&strings], &env)
+        }
+        KeeperCommand::Group(dirs) => {
+            let mut strings = Vec::new();
+            frame::pack(&mut strings, &[dirs.memory.as_os_str().as_bytes()]);
+            if let Some(pids) = &dirs.pids {
+                frame::pack(&mut strings, &[pids.as_os_str().as_bytes()]);
+            }
+            encode(out, &CommandHeader::Group { version: dirs.version }, &[&strings], &[])
         }
         KeeperCommand::Terminate { seq, grace_ms } => {
             encode(out, &CommandHeader::Terminate { seq: *seq, grace_ms: *grace_ms }, &[], &[])
@@ -90,7 +132,7 @@ pub(super) fn encode_command(out: &mut Vec<u8>, command: &KeeperCommand) -> Resu
 /// Reads a command.
 pub(super) fn decode_command(frame: &Frame<'_>) -> Result<KeeperCommand, ProcessError> {
     Ok(match header(frame)? {
-        CommandHeader::Run { seq, max_inline, head_keep, tail_keep, stderr_tail_keep } => {
+        CommandHeader::Run { seq, max_inline, head_keep, tail_keep, stderr_tail_keep, memory_limit, process_limit } => {
             let mut strings = frame::unpack(frame.first)?.into_iter().map(|bytes| OsStr::from_bytes(bytes).to_owned());
             let mut path = |what: &str| {
                 strings.next().map(PathBuf::from).ok_or_else(|| ProcessError::Protocol(format!("a run without {what}")))
@@ -98,9 +140,24 @@ pub(super) fn decode_command(frame: &Frame<'_>) -> Result<KeeperCommand, Process
             let (program, overflow_path) = (path("a program")?, path("an overflow path")?);
             let env = frame::unpack(frame.second)?.into_iter().map(split_variable).collect::<Result<_, _>>()?;
             let args = strings.collect();
-            let spec =
-                RunSpec { program, args, env, max_inline, head_keep, tail_keep, stderr_tail_keep, overflow_path };
+            let spec = RunSpec {
+                program,
+                args,
+                env,
+                max_inline,
+                head_keep,
+                tail_keep,
+                stderr_tail_keep,
+                overflow_path,
+                memory_limit,
+                process_limit,
+            };
             KeeperCommand::Run { seq, spec: Box::new(spec) }
+        }
+        CommandHeader::Group { version } => {
+            let mut dirs = frame::unpack(frame.first)?.into_iter().map(|dir| PathBuf::from(OsStr::from_bytes(dir)));
+            let memory = dirs.next().ok_or_else(|| ProcessError::Protocol("a group without a place".to_owned()))?;
+            KeeperCommand::Group(GroupDirs { memory, pids: dirs.next(), version })
         }
         CommandHeader::Terminate { seq, grace_ms } => KeeperCommand::Terminate { seq, grace_ms },
         CommandHeader::Kill { seq } => KeeperCommand::Kill { seq },
@@ -143,6 +200,9 @@ pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(),
                 end_ms: ended.end_ms,
                 duration_us: micros(ended.duration),
                 peak_bytes: ended.peak_bytes,
+                group_peak_bytes: ended.group_peak_bytes,
+                oom_kills: ended.oom_kills,
+                is_oom_likely: ended.is_oom_likely,
                 user_us: micros(ended.cpu_user),
                 system_us: micros(ended.cpu_system),
                 stderr_total: ended.stderr_total,
@@ -181,6 +241,9 @@ pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessErro
                 end_ms: header.end_ms,
                 duration: Duration::from_micros(header.duration_us),
                 peak_bytes: header.peak_bytes,
+                group_peak_bytes: header.group_peak_bytes,
+                oom_kills: header.oom_kills,
+                is_oom_likely: header.is_oom_likely,
                 cpu_user: Duration::from_micros(header.user_us),
                 cpu_system: Duration::from_micros(header.system_us),
                 stdout,
@@ -220,6 +283,9 @@ mod tests {
             end_ms: 2,
             duration: Duration::from_micros(1500),
             peak_bytes: 4096,
+            group_peak_bytes: Some(8192),
+            oom_kills: 2,
+            is_oom_likely: true,
             cpu_user: Duration::from_micros(7),
             cpu_system: Duration::from_micros(8),
             stdout,
@@ -258,8 +324,13 @@ mod tests {
             tail_keep: 3,
             stderr_tail_keep: 4,
             overflow_path: "/tmp/x".into(),
+            memory_limit: 1 << 30,
+            process_limit: 7,
         };
+        let group = |pids, version| KeeperCommand::Group(GroupDirs { memory: "/sys/m".into(), pids, version });
         for command in [
+            group(None, Version::V2),
+            group(Some("/sys/p".into()), Version::V1),
             KeeperCommand::Run { seq: 1, spec: Box::new(spec) },
             KeeperCommand::Terminate { seq: 2, grace_ms: 5000 },
             KeeperCommand::Kill { seq: 3 },

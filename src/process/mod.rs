@@ -27,13 +27,17 @@
 //! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
 
 pub mod command;
+mod confinement;
 mod error;
 mod frame;
+mod group;
 pub mod handle;
 mod keeper;
 mod leaf;
 mod limits;
+mod mark;
 mod message;
+mod meter;
 pub mod output;
 mod reaper;
 mod slot;
@@ -45,10 +49,13 @@ pub mod tree;
 mod zygote;
 
 pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
+pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
+pub use group::{LimitGroups, SlotGroup};
 pub use handle::{Keeper, KeeperSettings, Zygote};
 pub use leaf::{Leaf, sweep_leaves};
 pub use limits::{OpenFiles, raise_open_files, slots_for};
-pub use sweep::sweep_marked;
+pub use mark::Mark;
+pub use sweep::{Marks, sweep_marked};
 pub use tree::{Identity, boot_id, identity, is_alive};
 pub use zygote::keeper_main_if_asked;

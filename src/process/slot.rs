@@ -7,6 +7,7 @@ use nix::libc;
 use rustix::buffer::spare_capacity;
 
 use super::command::{Ended, ExitStatus, RunSpec};
+use super::meter::GroupUse;
 use super::output::{StdoutCapture, StdoutLimits, Tail};
 use super::spawn::Spawned;
 use super::sys::Reaped;
@@ -22,7 +23,7 @@ pub(super) struct Slot {
     pub(super) seq: u64,
     pub(super) pid: i32,
     pub(super) start_ms: u64,
-    started: Instant,
+    pub(super) started: Instant,
     pipes: Spawned,
     stdout: StdoutCapture,
     stderr: Tail,
@@ -133,8 +134,14 @@ impl Slot {
         self.stdout.was_large()
     }
 
+    /// Whether it ended as by a SIGKILL that was not ours: itself, or the child of a shell.
+    pub(super) fn was_killed(&self) -> bool {
+        let killed = [ExitStatus::Signaled(libc::SIGKILL), ExitStatus::Exited(128 + libc::SIGKILL)];
+        self.deadline.is_none() && self.end.is_some_and(|(status, ..)| killed.contains(&status))
+    }
+
     /// The record. A main process that would not die is taken to be as good as killed.
-    pub(super) fn finish(self, unkillable: bool) -> Ended {
+    pub(super) fn finish(self, unkillable: bool, used: GroupUse, is_oom_likely: bool) -> Ended {
         let never = || (ExitStatus::Signaled(libc::SIGKILL), Instant::now(), unix_ms());
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
         Ended {
@@ -144,6 +151,9 @@ impl Slot {
             end_ms,
             duration: ended.duration_since(self.started),
             peak_bytes: self.peak_bytes,
+            group_peak_bytes: used.peak_bytes,
+            oom_kills: used.oom_kills,
+            is_oom_likely,
             cpu_user: self.cpu_user,
             cpu_system: self.cpu_system,
             stdout: self.stdout.finish(),

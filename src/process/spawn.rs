@@ -2,19 +2,22 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::pipe2;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use super::command::RunSpec;
-use super::sys::{self, SpawnStack};
+use super::confinement::{Confinement, TaskUser};
+use super::sys::{self, Held, HeldUser, SpawnStack, Step};
 
 /// What every task of a keeper starts with. Made once in the zygote, shared by its keepers until somebody writes.
 pub(super) struct Spawner {
     /// The worker's environment, less its secrets; each `NAME=value`.
     base: Vec<CString>,
+    held: Held,
     stack: SpawnStack,
 }
 
@@ -47,18 +50,24 @@ impl SpawnError {
         let is_transient = matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE);
         Self { error: format!("{what}: {}", errno.desc()), is_transient }
     }
+
+    /// Of what is prepared for every task.
+    pub(super) fn of_node(what: &str, error: &str) -> Self {
+        Self { error: format!("{what}: {error}"), is_transient: true }
+    }
 }
 
 impl Spawner {
-    /// Takes the environment of this process as it is now.
-    pub(super) fn new() -> Self {
-        let entry = |(name, value): (OsString, OsString)| {
-            let mut entry = name.into_vec();
-            entry.push(b'=');
-            entry.extend_from_slice(value.as_bytes());
-            CString::new(entry).ok()
-        };
-        Self { base: std::env::vars_os().filter_map(entry).collect(), stack: SpawnStack::new() }
+    /// Takes the environment of this process as it is now, with what differs for the tasks' user.
+    pub(super) fn new(confinement: &Confinement) -> Self {
+        let ours = confinement.user.as_ref().map(TaskUser::variables).unwrap_or_default();
+        let entry = |name: &[u8], value: &[u8]| CString::new([name, b"=", value].concat()).ok();
+        let is_ours = |name: &OsString| ours.iter().any(|(ours, _)| name.as_bytes() == ours.as_bytes());
+        let kept = std::env::vars_os()
+            .filter(|(name, _)| !is_ours(name))
+            .filter_map(|(name, value)| entry(name.as_bytes(), value.as_bytes()));
+        let base = kept.chain(ours.iter().filter_map(|(name, value)| entry(name.as_bytes(), value))).collect();
+        Self { base, held: held(confinement), stack: SpawnStack::new() }
     }
 
     /// Starts a program.
@@ -79,10 +88,17 @@ impl Spawner {
         let kept = self.base.iter().filter(|entry| !replaced(entry));
         let envp: Vec<&CStr> = kept.chain(&extra).map(CString::as_c_str).collect();
 
-        let (stdout, stderr) = (pipe()?, pipe()?);
+        let (stdout, stderr) = (self.pipe()?, self.pipe()?);
         let (out, err) = (stdout.write.as_fd(), stderr.write.as_fd());
-        let pid = sys::spawn(&mut self.stack, &program, &argv, &envp, out, err)
-            .map_err(|errno| SpawnError::new(&format!("start {}", spec.program.display()), errno))?;
+        let pid =
+            sys::spawn(&mut self.stack, &program, &argv, &envp, out, err, &self.held).map_err(|(step, errno)| {
+                let what = match step {
+                    Step::Prepare | Step::Exec => format!("start {}", spec.program.display()),
+                    Step::Limit => "set the limits of the task".to_owned(),
+                    Step::User => "become the user of tasks".to_owned(),
+                };
+                SpawnError::new(&what, errno)
+            })?;
         Ok(Spawned { pid, stdout, stderr })
     }
 }
@@ -92,12 +108,42 @@ fn c_string(bytes: &[u8], what: &str) -> Result<CString, SpawnError> {
     CString::new(bytes).map_err(refused)
 }
 
-fn pipe() -> Result<Pipe, SpawnError> {
-    let open = || -> Result<Pipe, Errno> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        // Of the reading end alone: the other is the task's, which expects to wait.
-        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Pipe { read, write })
-    };
-    open().map_err(|errno| SpawnError::new("make a pipe", errno))
+/// What a child sets for itself.
+fn held(confinement: &Confinement) -> Held {
+    let keys = &confinement.keys;
+    let wanted = [
+        (Resource::RLIMIT_CORE, keys.rlimits.core),
+        (Resource::RLIMIT_NOFILE, keys.rlimits.nofile),
+        (Resource::RLIMIT_FSIZE, keys.rlimits.fsize),
+        (Resource::RLIMIT_NPROC, keys.rlimits.nproc),
+    ];
+    let limits = wanted.into_iter().filter_map(|(resource, limit)| {
+        // To raise the hard limit takes a privilege, and is not what limits are for.
+        let (_, hard) = getrlimit(resource).ok()?;
+        Some((resource, limit?.min(hard)))
+    });
+    let user = confinement.user.as_ref();
+    // To lower it takes a privilege as well.
+    let now = rustix::process::getpriority_process(None).unwrap_or(0);
+    Held {
+        limits: limits.collect(),
+        nice: keys.nice.filter(|nice| *nice > now),
+        user: user.map(|user| HeldUser { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
+    }
+}
+
+impl Spawner {
+    fn pipe(&self) -> Result<Pipe, SpawnError> {
+        let open = || -> Result<Pipe, Errno> {
+            let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+            // Of the reading end alone: the other is the task's, which expects to wait.
+            fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            if let Some(user) = &self.held.user {
+                // Or `echo > /dev/stderr`, which opens it anew, would be refused.
+                fchown(&write, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
+            }
+            Ok(Pipe { read, write })
+        };
+        open().map_err(|errno| SpawnError::new("make a pipe", errno))
+    }
 }

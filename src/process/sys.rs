@@ -8,11 +8,12 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::ForkResult;
 
 use super::command::ExitStatus;
@@ -104,12 +105,47 @@ struct Plan {
     stdout: RawFd,
     stderr: RawFd,
     unblocked: libc::sigset_t,
+    held: *const Held,
     failure: AtomicI32,
+    failed_at: AtomicU8,
+}
+
+/// What a child is held to that would hinder its keeper, and is therefore set between birth and `exec`.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Soft and hard limits alike.
+    pub(super) limits: Vec<(Resource, u64)>,
+    pub(super) nice: Option<c_int>,
+    pub(super) user: Option<HeldUser>,
+}
+
+/// A user that the child becomes for good.
+#[derive(Debug)]
+pub(super) struct HeldUser {
+    pub(super) uid: libc::uid_t,
+    pub(super) gid: libc::gid_t,
+    pub(super) groups: Vec<libc::gid_t>,
+}
+
+/// The step at which a child failed to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Step {
+    /// Group, descriptors, signals, or the clone itself.
+    Prepare,
+    /// A limit or the niceness.
+    Limit,
+    /// Becoming the user, or the proof that there is no way back.
+    User,
+    /// The program.
+    Exec,
 }
 
 /// Starts a program in a process group of its own, with no signal blocked, descriptor 0 as ours, and the given ones as 1 and 2. Answers once
 /// the program runs. All else is inherited: the caller keeps its signals at their defaults and its descriptors close-on-exec, which is why
 /// no more than five calls stand between birth and `exec` (glibc's `posix_spawn` asks for the disposition of all 64 signals besides).
+///
+/// `held` adds a call for each of its parts.
 ///
 /// # Errors
 /// What `exec` or the steps before it said; no child is left then.
@@ -120,7 +156,8 @@ pub(super) fn spawn(
     envp: &[&CStr],
     stdout: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
-) -> Result<i32, Errno> {
+    held: &Held,
+) -> Result<i32, (Step, Errno)> {
     let pointers = |strings: &[&CStr]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
@@ -138,7 +175,9 @@ pub(super) fn spawn(
         stdout: stdout.as_raw_fd(),
         stderr: stderr.as_raw_fd(),
         unblocked,
+        held,
         failure: AtomicI32::new(0),
+        failed_at: AtomicU8::new(0),
     };
     // SAFETY: CLONE_VFORK holds this thread, the only one, until the child has called exec or exited, so the plan, the strings and the stack
     // outlive the child's use of them and nobody else touches the shared memory. The stack is 16 KiB, aligned to 16, grows down from its end,
@@ -148,13 +187,15 @@ pub(super) fn spawn(
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         libc::clone(exec_child, top, flags, (&raw const plan).cast_mut().cast())
     };
-    let pid = Errno::result(pid)?;
+    let pid = Errno::result(pid).map_err(|errno| (Step::Prepare, errno))?;
     match plan.failure.load(Ordering::Relaxed) {
         0 => Ok(pid),
         errno => {
             // SAFETY: waits for the child that has just exited, with no status wanted.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-            Err(Errno::from_raw(errno))
+            let steps = [Step::Prepare, Step::Limit, Step::User, Step::Exec];
+            let at = steps.into_iter().find(|step| *step as u8 == plan.failed_at.load(Ordering::Relaxed));
+            Err((at.unwrap_or(Step::Prepare), Errno::from_raw(errno)))
         }
     }
 }
@@ -164,14 +205,51 @@ extern "C" fn exec_child(plan: *mut c_void) -> c_int {
     // SAFETY: `spawn` passes a live plan, and see there for why nothing else uses it now.
     unsafe {
         let plan = &*plan.cast::<Plan>();
-        if libc::setpgid(0, 0) == 0
-            && libc::dup2(plan.stdout, 1) == 1
-            && libc::dup2(plan.stderr, 2) == 2
-            && libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.unblocked, std::ptr::null_mut()) == 0
-        {
-            libc::execve(plan.program, plan.argv, plan.envp);
+        let held = &*plan.held;
+        let mut at = Step::Prepare;
+        if libc::setpgid(0, 0) == 0 && libc::dup2(plan.stdout, 1) == 1 && libc::dup2(plan.stderr, 2) == 2 {
+            at = Step::Limit;
+            if limit_child(held) {
+                at = Step::User;
+                if held.user.as_ref().is_none_or(|user| become_user(user))
+                    && libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.unblocked, std::ptr::null_mut()) == 0
+                {
+                    at = Step::Exec;
+                    libc::execve(plan.program, plan.argv, plan.envp);
+                }
+            }
         }
         plan.failure.store(Errno::last_raw(), Ordering::Relaxed);
+        plan.failed_at.store(at as u8, Ordering::Relaxed);
         libc::_exit(127)
+    }
+}
+
+/// As root still, where we are: a limit may be one that only root can set.
+fn limit_child(held: &Held) -> bool {
+    for &(resource, limit) in &held.limits {
+        if setrlimit(resource, limit, limit).is_err() {
+            return false;
+        }
+    }
+    // SAFETY: a system call on this process alone; the child is one of its own, though it shares our memory.
+    held.nice.is_none_or(|nice| unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, nice) } == 0)
+}
+
+/// Groups first, while we may; then the ids, real, effective and saved. And then the proof: what can become root again has not left.
+/// There is one thread here, so these calls are only system calls. The memory that is shared with root until `exec` is closed to the user: keepers
+/// are not dumpable.
+///
+/// # Safety
+/// To be called in the child alone.
+unsafe fn become_user(user: &HeldUser) -> bool {
+    const SAME: libc::uid_t = libc::uid_t::MAX;
+    // SAFETY: the groups are as many as said, and live.
+    unsafe {
+        libc::setgroups(user.groups.len() as _, user.groups.as_ptr()) == 0
+            && libc::setresgid(user.gid, user.gid, user.gid) == 0
+            && libc::setresuid(user.uid, user.uid, user.uid) == 0
+            && libc::setresuid(SAME, 0, SAME) != 0
+            && libc::setresgid(SAME, 0, SAME) != 0
     }
 }

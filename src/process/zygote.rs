@@ -4,10 +4,11 @@
 //! hand of its own task, what it kept falls to the zygote, which kills it. When the worker dies, it waits for its keepers to clear up
 //! and kills what is left.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{IoSliceMut, stdin};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,14 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, close, dup2_stdin, setsid};
 
+use serde::{Deserialize, Serialize};
+
+use super::confinement::Confinement;
 use super::keeper;
+use super::mark;
 use super::reaper::{KILL_BOUND, Reaper};
 use super::spawn::Spawner;
 use super::sys;
@@ -27,8 +33,13 @@ use super::terminate::{Guard, Target};
 
 /// The first argument of the hidden mode.
 pub(super) const HIDDEN_MODE: &str = "__keeper";
-/// The second: the soft limit of open files that tasks get, or this to leave it.
-pub(super) const LIMIT_UNCHANGED: &str = "-";
+/// The second, as JSON; the third is the path of the mark, or empty.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Orders {
+    /// The soft limit of open files that tasks get; `None`: as it is.
+    pub(super) nofile_soft: Option<u64>,
+    pub(super) confinement: Confinement,
+}
 /// Length of a request: kind, id or pid. With a request for a keeper comes the keeper's end of its socket.
 pub(super) const REQUEST_LEN: usize = 9;
 /// Length of the answer to a request for a keeper: id, pid, error number.
@@ -50,7 +61,9 @@ pub fn keeper_main_if_asked() -> Option<ExitCode> {
         return None;
     }
     // Without a socket as standard input somebody has typed the hidden mode in: a wrong usage like any other.
-    Some(run(args.next()).unwrap_or(ExitCode::from(2)))
+    let orders = args.next().and_then(|orders| serde_json::from_str(orders.to_str()?).ok())?;
+    let mark = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
+    Some(run(&orders, mark.as_deref()).unwrap_or(ExitCode::from(2)))
 }
 
 /// A request, as it came.
@@ -60,10 +73,10 @@ struct Request {
     socket: Option<OwnedFd>,
 }
 
-fn run(nofile_soft: Option<OsString>) -> Result<ExitCode, Errno> {
-    let control = become_apart(nofile_soft.as_deref())?;
+fn run(orders: &Orders, mark: Option<&Path>) -> Result<ExitCode, Errno> {
+    let control = become_apart(orders, mark)?;
     let mut reaper = Reaper::new()?;
-    let spawner = Spawner::new();
+    let spawner = Spawner::new(&orders.confinement);
     let mut keepers: Vec<i32> = Vec::new();
     loop {
         let mut fds = [PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(reaper.as_fd(), PollFlags::POLLIN)];
@@ -87,7 +100,7 @@ fn run(nofile_soft: Option<OsString>) -> Result<ExitCode, Errno> {
                 Ok(ForkResult::Child) => {
                     // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
                     drop((control, reaper));
-                    return become_keeper().map(|reaper| keeper::run(socket, spawner, reaper));
+                    return become_keeper(orders).map(|reaper| keeper::run(socket, spawner, reaper));
                 }
                 Ok(ForkResult::Parent { child }) => {
                     keepers.push(child.as_raw());
@@ -127,12 +140,16 @@ fn clear_up(reaper: &mut Reaper) {
 
 /// Out of the worker's session, deaf to all signals, and as a task shall find the world. Answers the control socket, which came as
 /// standard input.
-fn become_apart(nofile_soft: Option<&OsStr>) -> Result<OwnedFd, Errno> {
+fn become_apart(orders: &Orders, mark: Option<&Path>) -> Result<OwnedFd, Errno> {
     // Blocked, not ignored: what is ignored stays so across `exec`, what is blocked is given back with one call a task.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     sys::default_signals();
     close_inherited();
     let control = stdin().as_fd().try_clone_to_owned().map_err(errno)?;
+    if let Some(mark) = mark {
+        // Without it the environment tells still.
+        let _ = mark::inherit(mark);
+    }
     let null = fs::File::open("/dev/null").map_err(errno)?;
     dup2_stdin(&null)?;
     // Fails for the leader of a group, who has been moved apart by whoever made it one.
@@ -140,7 +157,14 @@ fn become_apart(nofile_soft: Option<&OsStr>) -> Result<OwnedFd, Errno> {
     prctl::set_child_subreaper(true)?;
     // `pkill distcomp-worker` is for the worker.
     let _ = prctl::set_name(c"distcomp-zygote");
-    if let Some(soft) = nofile_soft.and_then(OsStr::to_str).and_then(|soft| soft.parse().ok()) {
+    let keys = &orders.confinement.keys;
+    if let Some(mask) = keys.umask {
+        umask(Mode::from_bits_truncate(mask));
+    }
+    if keys.no_new_privs {
+        prctl::set_no_new_privs()?;
+    }
+    if let Some(soft) = orders.nofile_soft {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         // A limit that cannot be restored is no reason to run nothing.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, std::cmp::min(soft, hard), hard);
@@ -161,20 +185,23 @@ fn close_inherited() {
 
 /// Where memory runs out, the kernel shall take a task and neither the worker nor its Redis. Tasks inherit this; a keeper bears it too, but
 /// is the smallest of all that do. Raising needs no privilege.
-fn prefer_for_oom() {
-    const FIRST: i32 = 500;
+fn prefer_for_oom(score: i32) {
     let file = "/proc/self/oom_score_adj";
     let now = fs::read_to_string(file).ok().and_then(|score| score.trim().parse::<i32>().ok());
-    if now.is_some_and(|now| now < FIRST) {
-        let _ = fs::write(file, FIRST.to_string());
+    if now.is_some_and(|now| now < score) {
+        let _ = fs::write(file, score.to_string());
     }
 }
 
-fn become_keeper() -> Result<Reaper, Errno> {
+fn become_keeper(orders: &Orders) -> Result<Reaper, Errno> {
     // Not inherited from the zygote.
     prctl::set_child_subreaper(true)?;
     let _ = prctl::set_name(c"distcomp-keeper");
-    prefer_for_oom();
+    prefer_for_oom(orders.confinement.keys.oom_score_adj);
+    if orders.confinement.user.is_some() {
+        // A child shares our memory until it calls `exec`, and is the tasks' user by then: nobody of that user may look into it.
+        prctl::set_dumpable(false)?;
+    }
     Reaper::new()
 }
 

@@ -1,32 +1,98 @@
 //! Where keepers come from: the zygote, and another one should a task, or the system for want of memory, have killed it.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::process::{Keeper, KeeperSettings, Leaf, ProcessError, Zygote};
+use crate::process::{
+    ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
+    LimitGroups, ProcessError, RunSpec, SlotGroup, Zygote,
+};
+
+/// How long a task that does nothing may take, on a node that is very busy.
+const TRIAL: Duration = Duration::from_secs(20);
 
 /// See the module. Clones are the same one.
 #[derive(Clone)]
 pub struct Nursery {
     zygote: Arc<Mutex<Zygote>>,
     settings: Arc<KeeperSettings>,
+    /// Before the leaf: what is in it goes first.
+    groups: Option<Arc<LimitGroups>>,
     leaf: Option<Arc<Leaf>>,
 }
 
 impl Nursery {
-    /// Starts the first zygote, in the leaf where there is one that takes it.
+    /// Starts the first zygote, in the leaf where there is one that takes it. With `groups`, each keeper gets a cgroup with limits.
     ///
     /// # Errors
-    /// [`ProcessError::Start`].
-    pub fn start(settings: KeeperSettings, leaf: Option<Leaf>) -> Result<Self, ProcessError> {
+    /// [`ProcessError::Start`], and [`ProcessError::Group`] when the zygote is not where the groups are.
+    pub fn start(
+        settings: KeeperSettings,
+        leaf: Option<Leaf>,
+        groups: Option<LimitGroups>,
+    ) -> Result<Self, ProcessError> {
         let zygote = Zygote::start(&settings)?;
         let leaf = leaf.filter(|leaf| leaf.admit(zygote.pid()).is_ok()).map(Arc::new);
-        Ok(Self { zygote: Arc::new(Mutex::new(zygote)), settings: Arc::new(settings), leaf })
+        if let Some(groups) = &groups {
+            groups.admit(zygote.pid()).map_err(ProcessError::Group)?;
+        }
+        let zygote = Arc::new(Mutex::new(zygote));
+        Ok(Self { zygote, settings: Arc::new(settings), groups: groups.map(Arc::new), leaf })
     }
 
     /// The layers of containment that are on, for people.
     #[must_use]
-    pub fn containment(&self) -> &'static str {
-        containment(self.leaf.is_some())
+    pub fn containment(&self) -> String {
+        let groups = self.groups.as_deref();
+        containment(self.leaf.is_some(), self.settings.mark.is_some(), &self.settings.confinement, groups)
+    }
+
+    /// Runs a first task that does nothing, where tasks are held to something: better no worker than one whose every task fails, or runs
+    /// as somebody else.
+    ///
+    /// # Errors
+    /// [`ConfineError::Trial`].
+    pub async fn try_out(&self, shell: &Path) -> Result<(), ConfineError> {
+        let confinement = &self.settings.confinement;
+        if confinement.is_plain() {
+            return Ok(());
+        }
+        let wanted = confinement.user.as_ref().map(|user| user.uid.to_string());
+        let command = if wanted.is_some() { "exec id -u" } else { ":" };
+        let spec = RunSpec {
+            program: shell.to_owned(),
+            args: vec!["-c".into(), command.into()],
+            env: Vec::new(),
+            max_inline: 1024,
+            head_keep: 0,
+            tail_keep: 0,
+            stderr_tail_keep: 1024,
+            overflow_path: PathBuf::new(),
+            memory_limit: 0,
+            process_limit: 0,
+        };
+        let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
+        let ended =
+            ended.unwrap_or_else(|_| Err("it does not come to an end".to_owned())).map_err(ConfineError::Trial)?;
+        let said = String::from_utf8_lossy(ended.stdout.tail(1024)).trim().to_owned();
+        if ended.status != ExitStatus::Exited(0) || wanted.is_some_and(|uid| uid != said) {
+            let complaint = String::from_utf8_lossy(&ended.stderr_tail).trim().to_owned();
+            return Err(ConfineError::Trial(format!("{} {said} {complaint}", shell.display())));
+        }
+        Ok(())
+    }
+
+    async fn trial(&self, spec: RunSpec) -> Result<Ended, String> {
+        let (mut keeper, _group) = self.keeper().await.map_err(|error| error.to_string())?;
+        keeper.send(KeeperCommand::Run { seq: 1, spec: Box::new(spec) }).await.map_err(|error| error.to_string())?;
+        loop {
+            match keeper.recv().await.map_err(|error| error.to_string())? {
+                KeeperEvent::Ended(ended) => return Ok(*ended),
+                KeeperEvent::SpawnFailed { error, .. } => return Err(error),
+                KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } => {}
+            }
+        }
     }
 
     /// The present zygote.
@@ -35,16 +101,20 @@ impl Nursery {
         self.zygote.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A new keeper.
+    /// A new keeper, in a cgroup of its own where each has one. The group is to be dropped after the keeper.
     ///
     /// # Errors
-    /// Those of [`Zygote::keeper`], and of a start where the zygote had died.
-    pub async fn keeper(&self) -> Result<Keeper, ProcessError> {
+    /// Those of [`Zygote::keeper`], of a start where the zygote had died, and of a group that could not be made.
+    pub async fn keeper(&self) -> Result<(Keeper, Option<SlotGroup>), ProcessError> {
         let zygote = self.zygote();
-        match zygote.keeper().await {
-            Err(ProcessError::ZygoteGone) => self.replace(zygote.pid())?.keeper().await,
-            answered => answered,
-        }
+        let mut keeper = match zygote.keeper().await {
+            Err(ProcessError::ZygoteGone) => self.replace(zygote.pid())?.keeper().await?,
+            answered => answered?,
+        };
+        let Some(groups) = &self.groups else { return Ok((keeper, None)) };
+        let slot = groups.slot(keeper.pid()).map_err(ProcessError::Group)?;
+        keeper.send(KeeperCommand::Group(slot.dirs.clone())).await?;
+        Ok((keeper, Some(slot)))
     }
 
     /// Starts another zygote in place of a dead one, unless somebody has done so.
@@ -56,6 +126,9 @@ impl Nursery {
                 && let Err(error) = leaf.admit(zygote.pid())
             {
                 tracing::warn!(error = %error, "failed to move it to the cgroup; keepers alone contain what it starts");
+            }
+            if let Some(groups) = &self.groups {
+                groups.admit(zygote.pid()).map_err(ProcessError::Group)?;
             }
             tracing::error!(dead, "the process that makes keepers was killed; started another");
         }
@@ -70,6 +143,14 @@ impl Nursery {
 
 /// Names the layers of containment.
 #[must_use]
-pub fn containment(has_leaf: bool) -> &'static str {
-    if has_leaf { "cgroup and keepers" } else { "keepers" }
+pub fn containment(has_leaf: bool, has_mark: bool, confinement: &Confinement, groups: Option<&LimitGroups>) -> String {
+    let marks = if has_mark { "marks" } else { "a mark" };
+    let mut layers: Vec<String> = has_leaf.then(|| "cgroup".to_owned()).into_iter().collect();
+    layers.extend(["keepers".to_owned(), marks.to_owned()]);
+    layers.extend(confinement.layers());
+    if let Some(groups) = groups {
+        let limits = if groups.limits_processes() { "memory and process limits" } else { "memory limits" };
+        layers.push(limits.to_owned());
+    }
+    layers.join(", ")
 }

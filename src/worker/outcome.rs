@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ledger::{Cause, Entry};
-use crate::model::{AttemptEnd, AttemptRecord, FailureKind, PeakSource, TaskId, WorkerName};
+use crate::model::{AttemptEnd, AttemptRecord, Bytes, FailureKind, PeakSource, TaskId, TaskLine, WorkerName};
 use crate::policy::retry;
 use crate::process::{Ended, ExitStatus, Stdout};
 use crate::queue::session::{Demand, Settle, Settlement};
@@ -12,6 +12,9 @@ use crate::queue::session::{Demand, Settle, Settlement};
 const REASON_CHARS: usize = 1024;
 
 const SIGKILL: i32 = 9;
+
+/// More than a process usually maps of programs and libraries.
+const SHARED_BYTES: u64 = 64 << 20;
 
 /// Bytes of the tails kept in the record of a failure.
 pub const TAIL_BYTES: usize = 4096;
@@ -48,8 +51,14 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, e
     let mut record = record(context, entry, end);
     record.start_ms = Some(ended.start_ms);
     record.end_ms = ended.end_ms;
-    record.peak_bytes = Some(ended.peak_bytes).filter(|peak| *peak > 0);
-    record.peak_source = record.peak_bytes.map(|_| PeakSource::LargestProcess);
+    // The cgroup leaves out the pages of programs and libraries that others have read before; where it has seen much less than that, pages that
+    // earlier tasks had read made room for this one.
+    let (peak, source) = match ended.group_peak_bytes {
+        Some(peak) if peak.saturating_add(SHARED_BYTES) >= ended.peak_bytes => (peak, PeakSource::Cgroup),
+        Some(_) | None => (ended.peak_bytes, PeakSource::LargestProcess),
+    };
+    record.peak_bytes = Some(peak).filter(|peak| *peak > 0);
+    record.peak_source = record.peak_bytes.map(|_| source);
     let settlement = match failure {
         _ if is_returned => Settlement::Return,
         None => Settlement::Finish {
@@ -59,10 +68,28 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, e
             let stderr = String::from_utf8_lossy(&ended.stderr_tail);
             record.stdout_tail = tail(&stdout_tail(&ended.stdout), TAIL_BYTES);
             record.stderr_tail = tail(&stderr, TAIL_BYTES);
-            fail(context, entry, kind, &stderr, false)
+            let text = match out_of_memory(&entry.task, &kind, ended) {
+                Some(note) => format!("{note}: {}", stderr.trim()).trim_end_matches([':', ' ']).to_owned(),
+                None => stderr.into_owned(),
+            };
+            fail(context, entry, kind, &text, false)
         }
     };
     Settle { record: Some(record), settlement, ..unstarted(entry) }
+}
+
+/// What the kernel did to a task that failed, where it ran out of memory.
+fn out_of_memory(task: &TaskLine, kind: &FailureKind, ended: &Ended) -> Option<String> {
+    let is_candidate = matches!(kind, FailureKind::Exit(_) | FailureKind::Signal(_));
+    if !is_candidate || (ended.oom_kills == 0 && !ended.is_oom_likely) {
+        return None;
+    }
+    Some(match task.mem() {
+        declared if ended.oom_kills > 0 && declared > Bytes::ZERO => {
+            format!("out of memory (oom): killed by the kernel, it may use the {declared} that it declares")
+        }
+        _ => "out of memory (oom): killed by the kernel".to_owned(),
+    })
 }
 
 /// The settlement of an attempt that could not be started, through no fault of this node.

@@ -46,7 +46,7 @@ pub struct Runner {
 impl Runner {
     /// Until the slots let go of it, or its keeper dies.
     pub async fn run(mut self) {
-        let keeper = match self.nursery.keeper().await {
+        let (keeper, _group) = match self.nursery.keeper().await {
             Ok(keeper) => keeper,
             Err(error) => return self.refuse(&error).await,
         };

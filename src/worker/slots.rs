@@ -12,7 +12,7 @@ use super::nursery::Nursery;
 use super::runner::{Runner, SlotCommand};
 use super::sampler::Keepers;
 use crate::config::Config;
-use crate::model::{TaskKind, TaskLine, WorkerName};
+use crate::model::{Bytes, TaskKind, TaskLine, WorkerName};
 use crate::process::RunSpec;
 
 /// Of a stdout too large for Redis, how much of each end is kept there.
@@ -20,6 +20,12 @@ const END_BYTES: usize = 64 << 10;
 
 /// Bytes of stderr kept: enough for a reason and for the record.
 const STDERR_BYTES: usize = 8 << 10;
+
+/// More than a keeper ever uses but for output that it holds.
+const KEEPER_BYTES: u64 = 16 << 20;
+
+/// Processes and threads of a task, for each core that it declares and once more.
+const PROCESSES_PER_CORE: u64 = 1024;
 
 /// Runners, idle and busy.
 pub struct Slots {
@@ -158,7 +164,10 @@ impl Slots {
             TaskKind::Demo => ("/bin/echo".into(), vec!["demo".into(), task.cmd().into()]),
         };
         let id = task.id();
+        let (memory_limit, process_limit) = limits(task, config);
         RunSpec {
+            memory_limit,
+            process_limit,
             program,
             args,
             env: vec![
@@ -175,6 +184,21 @@ impl Slots {
             overflow_path: config.result_dir.join(format!("{id}.{attempt}.{}.{key}.out", self.worker, key = unique())),
         }
     }
+}
+
+/// What a task may use where its keeper has a cgroup: the memory that it declares and what the keeper needs for itself and the output, and a number of
+/// processes and threads that no sound program of so many cores reaches. A task that declares no memory is held to none.
+fn limits(task: &TaskLine, config: &Config) -> (u64, u64) {
+    if !config.confine.enforce_memory {
+        return (0, 0);
+    }
+    let keeper = KEEPER_BYTES.saturating_add(2 * config.max_inline_output as u64);
+    let memory = match task.mem() {
+        Bytes::ZERO => 0,
+        Bytes(declared) => declared.saturating_add(keeper),
+    };
+    let cores = task.cpu().0.div_ceil(1000);
+    (memory, PROCESSES_PER_CORE.saturating_mul(cores.saturating_add(1)))
 }
 
 /// Tells files of one task, attempt and worker apart, should an attempt number ever come twice.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::spool::Spool;
 use crate::config::Config;
 use crate::model::{FieldOrder, TaskId, WorkerName};
-use crate::process::{self, Leaf};
+use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
 use crate::queue::reclaim::{self, Owner};
 use crate::queue::session::Registration;
 use crate::queue::{Connection, QueueError, Session};
@@ -48,6 +48,17 @@ pub enum StartError {
     Queue(#[from] QueueError),
 }
 
+/// The cgroups of a worker, and where an earlier instance had its own.
+#[derive(Debug)]
+pub struct Cgroups {
+    /// One for each slot, with limits.
+    pub groups: Option<LimitGroups>,
+    /// One for all.
+    pub leaf: Option<Leaf>,
+    /// Of an earlier instance.
+    pub before: Vec<PathBuf>,
+}
+
 /// What a worker keeps on local disk: one directory for each server, database, prefix and name.
 #[derive(Debug)]
 pub struct State {
@@ -56,6 +67,8 @@ pub struct State {
     pub identity: String,
     /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
     pub marker: String,
+    /// The descriptor that every process of this worker, whichever instance, inherits; `None` where the file cannot be made.
+    pub mark: Option<Mark>,
     /// Held while the worker lives.
     _lock: File,
 }
@@ -90,7 +103,26 @@ impl State {
                 Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
             }
         }
-        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, _lock: lock })
+        let mark = Mark::open(&dir, &identity)
+            .inspect_err(|error| tracing::warn!(error = %error, "failed to make the mark; what clears its environment is not found should worker and keepers be killed together"))
+            .ok();
+        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, mark, _lock: lock })
+    }
+
+    /// Notes as whom tasks run from now on, and answers all as whom they ever did: what is left running may be of an earlier one.
+    #[must_use]
+    pub fn task_users(&self, now: Option<u32>) -> Vec<u32> {
+        let record = self.dir.join("task-users");
+        let before = fs::read_to_string(&record).unwrap_or_default();
+        let mut users: Vec<u32> = before.lines().filter_map(|uid| uid.parse().ok()).collect();
+        if let Some(now) = now.filter(|now| !users.contains(now)) {
+            users.push(now);
+            let text: String = users.iter().map(|uid| format!("{uid}\n")).collect();
+            if let Err(error) = fs::write(&record, text) {
+                tracing::warn!(error = %error, "failed to note the user of tasks");
+            }
+        }
+        users
     }
 
     /// The spool in it; `None`, with a loud message, where it cannot be used.
@@ -101,17 +133,36 @@ impl State {
             .ok()
     }
 
-    /// Makes the leaf of this instance and writes down where it is, since the next one may be started in another cgroup. `None` where there is no
-    /// cgroup v2 for us. What the record said before is answered besides.
+    /// Makes the cgroups of this instance and writes down where they are, since the next one may be started elsewhere. What the record said
+    /// before is answered besides.
+    ///
+    /// `enforce_memory` asks for limit groups: why there are none is said loudly.
     #[must_use]
-    pub fn leaf(&self, instance: &str) -> (Option<Leaf>, Option<PathBuf>) {
+    pub fn cgroups(&self, instance: &str, enforce_memory: bool) -> Cgroups {
         let record = self.dir.join("cgroup");
-        let before = fs::read_to_string(&record).ok().filter(|path| !path.is_empty()).map(PathBuf::from);
-        let leaf = Leaf::create(&self.identity, instance)
+        let before = fs::read_to_string(&record).unwrap_or_default();
+        let before = before.lines().filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        let mut leaf = Leaf::create(&self.identity, instance)
             .inspect_err(|error| tracing::debug!(error = %error, "no cgroup v2 for us"))
-            .ok()
-            .filter(|leaf| fs::write(&record, leaf.dir().display().to_string()).is_ok());
-        (leaf, before)
+            .ok();
+        let made = if enforce_memory {
+            LimitGroups::create(&self.identity, instance, leaf.as_mut()).map(Some)
+        } else {
+            Ok(None)
+        };
+        let groups = made.unwrap_or_else(|why| {
+            tracing::error!(
+                why,
+                "enforce_memory is set and cannot be done here: tasks run WITHOUT limits of memory and processes"
+            );
+            None
+        });
+        let places = leaf.iter().map(Leaf::dir).chain(groups.iter().flat_map(LimitGroups::places));
+        let text: String = places.map(|dir| format!("{}\n", dir.display())).collect();
+        if let Err(error) = fs::write(&record, text) {
+            tracing::warn!(error = %error, "failed to note the cgroups of tasks");
+        }
+        Cgroups { groups, leaf, before }
     }
 
     /// The directory.
@@ -122,9 +173,10 @@ impl State {
 }
 
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
-pub fn sweep(state: &State, instance: &str, old_leaf: Option<&Path>, zygote: u32) {
-    let in_leaves = process::sweep_leaves(&state.identity, instance, old_leaf);
-    let killed = in_leaves + process::sweep_marked(&state.marker, |pid| u32::try_from(pid) == Ok(zygote));
+pub fn sweep(state: &State, instance: &str, old_groups: &[PathBuf], zygote: u32, users: &[u32]) {
+    let in_leaves = process::sweep_leaves(&state.identity, instance, old_groups);
+    let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), users };
+    let killed = in_leaves + process::sweep_marked(marks, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {
         tracing::warn!(
             killed,

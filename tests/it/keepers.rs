@@ -16,6 +16,8 @@ pub(crate) fn settings() -> KeeperSettings {
         env_remove: Vec::new(),
         env_add: Vec::new(),
         nofile_soft: None,
+        confinement: Default::default(),
+        mark: None,
     }
 }
 
@@ -36,6 +38,8 @@ pub(crate) fn shell(command: &str) -> RunSpec {
         tail_keep: 4096,
         stderr_tail_keep: 4096,
         overflow_path: std::env::temp_dir().join(format!("distcomp-test-overflow-{}", unique())),
+        memory_limit: 0,
+        process_limit: 0,
     }
 }
 

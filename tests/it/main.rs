@@ -4,8 +4,10 @@
 mod support;
 
 mod config_cli;
+mod confine;
 mod containment;
 mod ctl;
+mod enforce;
 mod errors;
 mod examples;
 mod faults;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::{node_capacity, refuse_unsigned};
+use super::prepare::{confine_error, keeper_settings, node_capacity, refuse_unsigned, start_nursery};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
-use crate::config::Prefetch;
+use crate::config::{Config, Prefetch};
 use crate::host::{self, Probe};
-use crate::process;
+use crate::process::{Confinement, Leaf, LimitGroups};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect};
 use crate::view::overview::warnings;
@@ -22,6 +22,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (_, loaded) = load(args, None)?;
     let config = loaded.config;
     refuse_unsigned(&config)?;
+    let (containment, missing) = try_containment(&config).await?;
     let mut probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let (capacity, node) = node_capacity(&config, &mut probe);
     let sample = probe.sample();
@@ -58,10 +59,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
                 precise_duration(config.kill_grace.as_secs_f64())
             ),
         ),
-        (
-            "containment",
-            containment(process::Leaf::create("check", &std::process::id().to_string()).is_ok()).to_owned(),
-        ),
+        ("containment", containment),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
         (
@@ -85,10 +83,31 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     for (what, value) in rows {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
     }
-    for warning in loaded.warnings.iter().chain(&node).chain(&warnings(&overview.redis)) {
+    for warning in loaded.warnings.iter().chain(&node).chain(&warnings(&overview.redis)).chain(&missing) {
         complain(PROGRAM, &format!("warning: {warning}"));
     }
     out.line("this node is ready")?;
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// Which layers a worker would have: found out by making the cgroups and processes that it would make, and a task that does nothing. Besides,
+/// what it would have to do without.
+async fn try_containment(config: &Config) -> Result<(String, Option<String>), CliError> {
+    let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
+    let instance = std::process::id().to_string();
+    let mut leaf = Leaf::create("check", &instance).ok();
+    let has_leaf = leaf.is_some();
+    let made = config.confine.enforce_memory.then(|| LimitGroups::create("check", &instance, leaf.as_mut()));
+    let (groups, missing) = match made {
+        None => (None, None),
+        Some(Ok(groups)) => (Some(groups), None),
+        Some(Err(why)) => (None, Some(format!("enforce_memory cannot be done here, tasks run without limits: {why}"))),
+    };
+    let layers = containment(has_leaf, true, &confinement, groups.as_ref());
+    let nursery = start_nursery(keeper_settings(confinement, None, None), leaf, groups)?;
+    let tried = nursery.try_out(&config.task_shell).await;
+    nursery.shutdown().await;
+    tried.map_err(confine_error)?;
+    Ok((layers, missing))
 }

@@ -1,6 +1,6 @@
 //! From a configuration to a worker that may run: processes first, then Redis, then the name, then a clean node.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,13 +8,13 @@ use crate::cli::exit::CliError;
 use crate::config::{Config, NodeCapacity, SECRET_VARIABLES, Watcher, node_warnings};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
-use crate::process::{self, KeeperSettings, Leaf, OpenFiles};
+use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
-use crate::worker::startup::{self, StartError, State};
+use crate::worker::startup::{self, Cgroups, StartError, State};
 use crate::worker::{Identity, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
@@ -47,14 +47,18 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     refuse_unsigned(&config)?;
     let instance = random_instance();
     let files = process::raise_open_files();
-    let (leaf, old_leaf) = state.leaf(&instance);
-    let nursery = start_nursery(state, &instance, files, leaf)?;
+    let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
+    let Cgroups { groups, leaf, before: old_groups } = state.cgroups(&instance, config.confine.enforce_memory);
+    let users = state.task_users(confinement.user.as_ref().map(|user| user.uid));
+    let nursery = start_nursery(keeper_settings(confinement, files, Some((state, &instance))), leaf, groups)?;
+    nursery.try_out(&config.task_shell).await.map_err(confine_error)?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
-    let registration = registration(&instance, nursery.containment());
+    let registration = registration(&instance, &nursery.containment());
+    let before = Before { groups: old_groups, users };
     let mut said = String::new();
     loop {
-        match enter(&client, &config, &worker, &registration, state, &nursery, old_leaf.as_deref()).await {
+        match enter(&client, &config, &worker, &registration, state, &nursery, &before).await {
             Ok(Entered { session, run_id, order, spool }) => {
                 if let Ok(overview) = inspect::overview(session.connection()).await {
                     for warning in warnings(&overview.redis) {
@@ -100,6 +104,12 @@ struct Entered {
     spool: Option<Spool>,
 }
 
+/// Where earlier instances kept their processes, and as whom these ran.
+struct Before {
+    groups: Vec<PathBuf>,
+    users: Vec<u32>,
+}
+
 /// Takes the name, cleans the node, and takes up what an earlier process of this name has left. May be repeated.
 async fn enter(
     client: &Client,
@@ -108,14 +118,14 @@ async fn enter(
     registration: &Registration,
     state: &State,
     nursery: &Nursery,
-    old_leaf: Option<&Path>,
+    before: &Before,
 ) -> Result<Entered, CliError> {
     let conn = client.connect().await?;
     let order = guard::admit(&conn, config.field_order, Access::Write).await?;
     conn.load_scripts().await?;
     let run_id = conn.run_id().await?;
     let session = startup::take_name(&conn, worker, registration, config).await.map_err(start_error)?;
-    startup::sweep(state, &registration.instance, old_leaf, nursery.zygote().pid());
+    startup::sweep(state, &registration.instance, &before.groups, nursery.zygote().pid(), &before.users);
     let mut spool = state.spool();
     startup::recover(&session, spool.as_mut(), config, order).await?;
     Ok(Entered { session, run_id, order, spool })
@@ -138,21 +148,38 @@ pub(super) fn node_capacity(config: &Config, probe: &mut Probe) -> (NodeCapacity
     (capacity, warnings)
 }
 
-fn start_nursery(
-    state: &State,
-    instance: &str,
+/// How tasks are started here; `marks` are those of a worker that will run some.
+pub(super) fn keeper_settings(
+    confinement: Confinement,
     files: Option<OpenFiles>,
-    leaf: Option<Leaf>,
-) -> Result<Nursery, CliError> {
-    let (name, value) = state.marker.split_once('=').unwrap_or((startup::MARKER, ""));
-    let settings = KeeperSettings {
+    marks: Option<(&State, &str)>,
+) -> KeeperSettings {
+    let variable = |(state, instance): (&State, &str)| {
+        let (name, value) = state.marker.split_once('=').unwrap_or((startup::MARKER, ""));
+        (name.into(), format!("{value}{instance}").into())
+    };
+    KeeperSettings {
         exe: "/proc/self/exe".into(),
         env_remove: SECRET_VARIABLES.iter().map(Into::into).collect(),
-        env_add: vec![(name.into(), format!("{value}{instance}").into())],
+        env_add: marks.map(variable).into_iter().collect(),
         nofile_soft: files.map(|files| files.soft_before),
-    };
-    Nursery::start(settings, leaf)
+        confinement,
+        mark: marks.and_then(|(state, _)| Some(state.mark.as_ref()?.path().to_owned())),
+    }
+}
+
+pub(super) fn start_nursery(
+    settings: KeeperSettings,
+    leaf: Option<Leaf>,
+    groups: Option<LimitGroups>,
+) -> Result<Nursery, CliError> {
+    Nursery::start(settings, leaf, groups)
         .map_err(|error| CliError::io("start the process keeper", std::io::Error::other(error)))
+}
+
+/// The configuration asks for what this node, or this user, cannot do.
+pub(super) fn confine_error(error: ConfineError) -> CliError {
+    CliError::Usage(format!("failed to {error}"))
 }
 
 fn registration(instance: &str, containment: &str) -> Registration {

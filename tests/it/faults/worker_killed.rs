@@ -118,8 +118,58 @@ fn what_has_cleared_environment_and_descriptors_is_swept_too_where_there_is_a_cg
     if has_cgroup {
         assert_eq!(with_argv(&mark).len(), 0);
     } else {
-        eprintln!("no cgroup v2 is writable here: two of three are out of reach, as the manual says");
+        eprintln!("no cgroup v2 is writable here: those that cleared both are out of reach, as the manual says");
     }
+}
+
+#[test]
+fn without_a_cgroup_all_are_swept_but_those_that_cleared_environment_and_descriptors() {
+    let bed = bed(json!({"max_task_per_worker": 4}));
+    let (mark, cleared, gate) = (unique_sleep(), unique_sleep(), bed.out("gate"));
+    let tree = format!(
+        "setsid sh -c 'sleep {mark} &'; (sleep {mark} &); nohup setsid sleep {mark} >/dev/null 2>&1 & (env -i setsid sleep {mark} &)"
+    );
+    // Whoever means to hide can; whoever only cleans up after himself is found.
+    let both = bed.file(
+        "both.py",
+        format!(
+            "import os\nif os.fork(): os._exit(0)\nos.setsid()\nos.closerange(0, 4096)\nos.execve('/bin/sleep', ['sleep', '{cleared}'], {{}})\n"
+        ),
+    );
+    let line = format!("shell:0:0:9:test -e {gate} || {{ {tree}; python3 {both}; sleep {mark}; }}");
+    bed.add([&line]);
+    // As where the hierarchy is there and nobody has given us a part of it.
+    let hidden = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"", "sh"];
+    let through: &[&str] = if nix::unistd::Uid::effective().is_root() { &hidden } else { &[] };
+    let mut worker = bed.worker_through(through, "w", json!({}), &[]);
+    wait_there(&mark, 5);
+    wait_there(&cleared, 1);
+    assert!(worker.log().contains("containment=\"keepers, marks\""), "{}", worker.log());
+    worker.kill9_with_keepers();
+    assert!(with_argv(&mark).len() >= 5, "nobody was left to clear up: else this shows nothing");
+    bed.file("gate", "");
+    let again = bed.worker_through(through, "w", json!({}), &[]);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    let left: Vec<String> = with_argv(&mark).iter().map(ToString::to_string).collect();
+    assert!(left.is_empty(), "{left:?}\n{}", again.log());
+    assert_eq!(with_argv(&cleared).len(), 1, "the limit of what marks can do, as the manual says");
+}
+
+#[test]
+fn the_sweep_spares_the_tasks_of_other_workers() {
+    let bed = bed(json!({"max_task_per_worker": 1, "worker_dead_after_seconds": 60}));
+    let (mark, other) = (unique_sleep(), unique_sleep());
+    bed.add([format!("shell:0:0:1:exec env -i sleep {other}")]);
+    let mut neighbour = bed.worker("neighbour");
+    wait_there(&other, 1);
+    bed.add([format!("shell:0:0:1:sleep {mark}")]);
+    let mut worker = bed.worker("w");
+    wait_there(&mark, 1);
+    worker.kill9_with_keepers();
+    let again = bed.worker("w");
+    wait_until("the sweep", SOON, || holds_for(again.log().contains("left behind"), again.log()));
+    assert_eq!(with_argv(&other).len(), 1);
+    assert!(neighbour.is_running());
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! The keeper's side of its cgroup: each task's limits written before it starts, its peak and the kernel's kills read when it has ended.
+//!
+//! The group lives as long as the slot, and keeper and tasks are both in it: a task costs a few reads and writes of open files and no move, which
+//! would cost up to milliseconds, and no cgroup of its own, which the kernel keeps in memory for as long as a page of it is cached.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::group::{GroupDirs, Version};
+
+/// What a task used, as its cgroup counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct GroupUse {
+    /// The most memory above what was in use when it started; `None` where the kernel cannot begin a peak anew.
+    pub(super) peak_bytes: Option<u64>,
+    /// Processes that the kernel killed for want of memory.
+    pub(super) oom_kills: u64,
+}
+
+/// See the module.
+pub(super) struct Meter {
+    version: Version,
+    memory: File,
+    /// Where swap counts too.
+    swap: Option<File>,
+    pids: Option<File>,
+    usage: File,
+    peak: Option<File>,
+    events: File,
+    /// What is written now; `None`: not known.
+    limits: Option<(u64, u64)>,
+    usage_before: u64,
+    kills_before: u64,
+}
+
+impl Meter {
+    pub(super) fn open(dirs: &GroupDirs) -> io::Result<Self> {
+        let (limit, swap, usage, peak, events) = match dirs.version {
+            Version::V1 => (
+                "memory.limit_in_bytes",
+                "memory.memsw.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "memory.max_usage_in_bytes",
+                "memory.oom_control",
+            ),
+            Version::V2 => ("memory.max", "memory.swap.max", "memory.current", "memory.peak", "memory.events"),
+        };
+        let to_write = |dir: &Path, name: &str| OpenOptions::new().write(true).open(dir.join(name));
+        let memory = to_write(&dirs.memory, limit)?;
+        let pids = dirs.pids.as_deref().map(|dir| to_write(dir, "pids.max")).transpose()?;
+        let peak = OpenOptions::new().read(true).write(true).open(dirs.memory.join(peak)).ok();
+        Ok(Self {
+            version: dirs.version,
+            memory,
+            swap: to_write(&dirs.memory, swap).ok(),
+            pids,
+            usage: File::open(dirs.memory.join(usage))?,
+            // Before Linux 6.12 that of version 2 cannot be begun anew.
+            peak: peak.filter(|peak| peak.write_at(b"0", 0).is_ok()),
+            events: File::open(dirs.memory.join(events))?,
+            limits: None,
+            usage_before: 0,
+            kills_before: 0,
+        })
+    }
+
+    /// Sets the limits of the next task, in bytes and processes (the keeper's own come on top); 0 is none.
+    pub(super) fn begin(&mut self, memory: u64, pids: u64) -> io::Result<()> {
+        if self.limits != Some((memory, pids)) {
+            let before = self.limits.take().map_or(0, |(memory, _)| memory);
+            self.limit_memory(memory, before)?;
+            if let Some(file) = &self.pids {
+                let text = if pids == 0 { "max".to_owned() } else { pids.saturating_add(1).to_string() };
+                write(file, &text)?;
+            }
+            self.limits = Some((memory, pids));
+        }
+        if let Some(peak) = &self.peak {
+            write(peak, "0")?;
+        }
+        self.usage_before = number(&self.usage)?;
+        self.kills_before = oom_kills(&self.events)?;
+        Ok(())
+    }
+
+    fn limit_memory(&self, memory: u64, before: u64) -> io::Result<()> {
+        match self.version {
+            Version::V2 => {
+                if let Some(swap) = &self.swap {
+                    write(swap, if memory == 0 { "max" } else { "0" })?;
+                }
+                write(&self.memory, &if memory == 0 { "max".to_owned() } else { memory.to_string() })
+            }
+            Version::V1 => {
+                let text = if memory == 0 { "-1".to_owned() } else { memory.to_string() };
+                // Memory and swap together must at no time be less than memory alone.
+                let is_raised = memory == 0 || (before != 0 && memory > before);
+                let files = [self.swap.as_ref(), Some(&self.memory)];
+                let order = if is_raised { files } else { [files[1], files[0]] };
+                order.into_iter().flatten().try_for_each(|file| write(file, &text))
+            }
+        }
+    }
+
+    /// What the task has used that was begun last.
+    pub(super) fn end(&self) -> GroupUse {
+        let peak = self.peak.as_ref().and_then(|peak| number(peak).ok());
+        GroupUse {
+            // What was there before is our own memory, and files that earlier tasks have read.
+            peak_bytes: peak.map(|peak| peak.saturating_sub(self.usage_before)),
+            oom_kills: oom_kills(&self.events).map_or(0, |kills| kills.saturating_sub(self.kills_before)),
+        }
+    }
+}
+
+fn write(file: &File, text: &str) -> io::Result<()> {
+    file.write_at(text.as_bytes(), 0).map(drop)
+}
+
+fn read<T>(file: &File, parse: impl Fn(&str) -> Option<T>) -> io::Result<T> {
+    let mut bytes = [0; 1024];
+    let len = file.read_at(&mut bytes, 0)?;
+    std::str::from_utf8(&bytes[..len]).ok().and_then(parse).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn number(file: &File) -> io::Result<u64> {
+    read(file, |text| text.trim().parse().ok())
+}
+
+fn oom_kills(file: &File) -> io::Result<u64> {
+    read(file, parse_oom_kills)
+}
+
+/// The line `oom_kill N` of `memory.events`, `memory.oom_control` and `/proc/vmstat` alike.
+fn parse_oom_kills(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+/// How many processes of this machine the kernel has ever killed for want of memory, in any cgroup. `None` where it does not say.
+pub(super) fn oom_kills_of_machine() -> Option<u64> {
+    parse_oom_kills(&std::fs::read_to_string("/proc/vmstat").ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_are_read_from_every_kind_of_file() {
+        let v1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        let v2 = "low 0\nhigh 0\nmax 12\noom 2\noom_kill 2\noom_group_kill 0\n";
+        assert_eq!((parse_oom_kills(v1), parse_oom_kills(v2), parse_oom_kills("x 1")), (Some(3), Some(2), None));
+        assert!(oom_kills_of_machine().is_some());
+    }
+
+    #[test]
+    fn limits_of_version_2_are_written_once_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        for (name, text) in [("memory.max", ""), ("memory.swap.max", ""), ("pids.max", ""), ("memory.current", "500\n")]
+        {
+            file(name, text);
+        }
+        file("memory.events", "oom_kill 1\n");
+        let dirs = GroupDirs { memory: dir.path().into(), pids: Some(dir.path().into()), version: Version::V2 };
+        let mut meter = Meter::open(&dirs).unwrap();
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        meter.begin(4096, 10).unwrap();
+        assert_eq!(
+            (read("memory.max"), read("memory.swap.max"), read("pids.max")),
+            ("4096".into(), "0".into(), "11".into())
+        );
+        file("memory.max", "untouched");
+        meter.begin(4096, 10).unwrap();
+        assert_eq!(read("memory.max"), "untouched");
+        file("memory.events", "oom_kill 3\n");
+        assert_eq!(meter.end(), GroupUse { peak_bytes: None, oom_kills: 2 }, "there is no file of a peak");
+        file("memory.max", "");
+        file("pids.max", "");
+        meter.begin(0, 0).unwrap();
+        assert_eq!((read("memory.max"), read("pids.max")), ("max".into(), "max".into()));
+    }
+}
