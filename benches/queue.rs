@@ -488,6 +488,107 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
     Ok(())
 }
 
+/// One of a fleet with nothing to do: claims when it is woken, until nothing is left for it. Claims are counted.
+async fn idler(
+    client: Client,
+    number: usize,
+    claims: std::rc::Rc<std::cell::Cell<u64>>,
+    done: std::rc::Rc<std::cell::Cell<u64>>,
+    ready: std::rc::Rc<tokio::sync::Semaphore>,
+) -> Outcome<()> {
+    let session = session(&client, number).await?;
+    let mut wakeups = distcomp::queue::wake::Wakeups::subscribe(&client, session.worker()).await?;
+    // As a worker does when it starts: it asks, finds nothing, and is known to be idle from then on.
+    session.claim(&request("first".to_owned(), 4)).await?;
+    ready.add_permits(1);
+    for call in 0.. {
+        if wakeups.next().await.is_none() {
+            break;
+        }
+        loop {
+            claims.set(claims.get() + 1);
+            let reply = session.claim(&request(format!("t{call}.{}", claims.get()), 4)).await?;
+            if reply.claims.is_empty() {
+                break;
+            }
+            let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
+            session.settle(&all, 4, false).await?;
+            done.set(done.get() + reply.claims.len() as u64);
+            if reply.claims.len() < 4 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a submission costs a fleet that has nothing to do. "everybody" adds the message to all that was sent before each worker had a channel of its own.
+async fn wake(workers: usize, times: u64) -> Outcome<()> {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    let server = Server::start()?;
+    let client = client(&server)?;
+    let (claims, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let ready = Rc::new(tokio::sync::Semaphore::new(0));
+    let local = tokio::task::LocalSet::new();
+    for number in 0..workers {
+        local.spawn_local(idler(client.clone(), number, Rc::clone(&claims), Rc::clone(&done), Rc::clone(&ready)));
+    }
+    local
+        .run_until(async {
+            let conn = client.connect().await?;
+            conn.load_scripts().await?;
+            tokio::time::timeout(Duration::from_secs(120), ready.acquire_many(u32::try_from(workers)?))
+                .await??
+                .forget();
+            println!("a submission to {workers} idle workers of 4 slots, simulated; medians of {times}, in turns");
+            println!("{:>7} {:>10} {:>12} {:>14} {:>18}", "tasks", "woken", "claims", "Redis ms", "all claimed, ms");
+            let mut con = server.con()?;
+            let mut serial = 0;
+            for tasks in [1_u64, 10, 100] {
+                let mut rows = [const { [const { Vec::new() }; 3] }; 2];
+                for turn in 0..2 * times {
+                    let is_everybody = turn % 2 == 1;
+                    let (before, had, cpu) = (claims.get(), done.get(), cpu_ms(server.pid()));
+                    let start = Instant::now();
+                    add(&conn, (serial..serial + tasks).map(line)).await?;
+                    serial += tasks;
+                    if is_everybody {
+                        redis::cmd("PUBLISH")
+                            .arg(client.keys().name(distcomp::queue::keys::Key::Wake))
+                            .arg("todo")
+                            .exec(&mut con)?;
+                    }
+                    while done.get() < had + tasks {
+                        tokio::time::sleep(Duration::from_micros(200)).await;
+                    }
+                    let took = start.elapsed().as_secs_f64() * 1e3;
+                    // Until nobody asks any more.
+                    let mut seen = 0;
+                    while seen != claims.get() {
+                        seen = claims.get();
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    let row = &mut rows[usize::from(is_everybody)];
+                    row[0].push((claims.get() - before) as f64);
+                    row[1].push(cpu_ms(server.pid()) - cpu);
+                    row[2].push(took);
+                }
+                for (who, row) in ["needed", "everybody"].iter().zip(&rows) {
+                    println!(
+                        "{tasks:>7} {who:>10} {:>12.0} {:>14.2} {:>18.2}",
+                        median(&row[0]),
+                        median(&row[1]),
+                        median(&row[2])
+                    );
+                }
+            }
+            println!();
+            Outcome::Ok(())
+        })
+        .await
+}
+
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let is_bench = args.iter().any(|arg| arg == "--bench");
@@ -514,6 +615,9 @@ fn main() -> Outcome<()> {
     }
     if wants("suite") {
         runtime.block_on(suite())?;
+    }
+    if wants("wake") {
+        runtime.block_on(wake(if is_bench { 1000 } else { 20 }, if is_bench { 15 } else { 1 }))?;
     }
     if wants("thousand") {
         let mut head = String::from(
