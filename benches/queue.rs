@@ -9,9 +9,11 @@ mod redis_server;
 #[path = "support/stats.rs"]
 mod stats;
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,8 @@ use distcomp::config::{Endpoint, RedisSettings};
 use distcomp::model::{AttemptEnd, AttemptRecord, Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
 use distcomp::queue::session::{Beat, Claim, ClaimRequest, Demand, Registration, STARVE, Settle, Settlement};
 use distcomp::queue::submit::{BATCH, NewTask};
-use distcomp::queue::{Client, Connection, Session, submit};
+use distcomp::queue::wake::Wakeups;
+use distcomp::queue::{Client, Connection, Key, Session, submit};
 use redis_server::Server;
 use stats::{median, percentile};
 
@@ -488,32 +491,26 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
     Ok(())
 }
 
-/// One of a fleet with nothing to do: claims when it is woken, until nothing is left for it. Claims are counted.
-async fn idler(
-    client: Client,
-    number: usize,
-    claims: std::rc::Rc<std::cell::Cell<u64>>,
-    done: std::rc::Rc<std::cell::Cell<u64>>,
-    ready: std::rc::Rc<tokio::sync::Semaphore>,
-) -> Outcome<()> {
-    let session = session(&client, number).await?;
-    let mut wakeups = distcomp::queue::wake::Wakeups::subscribe(&client, session.worker()).await?;
-    // As a worker does when it starts: it asks, finds nothing, and is known to be idle from then on.
-    session.claim(&request("first".to_owned(), 4)).await?;
-    ready.add_permits(1);
-    for call in 0.. {
-        if wakeups.next().await.is_none() {
-            break;
-        }
+/// What a fleet with nothing to do has done.
+#[derive(Default)]
+struct Fleet {
+    claims: Cell<u64>,
+    done: Cell<u64>,
+}
+
+/// One of it: claims when it is woken, until nothing is left for it.
+async fn idler(session: Session, mut wakeups: Wakeups, fleet: Rc<Fleet>) -> Outcome<()> {
+    while wakeups.next().await.is_some() {
         loop {
-            claims.set(claims.get() + 1);
-            let reply = session.claim(&request(format!("t{call}.{}", claims.get()), 4)).await?;
+            let call = fleet.claims.get() + 1;
+            fleet.claims.set(call);
+            let reply = session.claim(&request(format!("t{call}"), 4)).await?;
             if reply.claims.is_empty() {
                 break;
             }
             let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
             session.settle(&all, 4, false).await?;
-            done.set(done.get() + reply.claims.len() as u64);
+            fleet.done.set(fleet.done.get() + reply.claims.len() as u64);
             if reply.claims.len() < 4 {
                 break;
             }
@@ -524,69 +521,57 @@ async fn idler(
 
 /// What a submission costs a fleet that has nothing to do. "everybody" adds the message to all that was sent before each worker had a channel of its own.
 async fn wake(workers: usize, times: u64) -> Outcome<()> {
-    use std::cell::Cell;
-    use std::rc::Rc;
     let server = Server::start()?;
     let client = client(&server)?;
-    let (claims, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let ready = Rc::new(tokio::sync::Semaphore::new(0));
-    let local = tokio::task::LocalSet::new();
+    let (fleet, local) = (Rc::new(Fleet::default()), tokio::task::LocalSet::new());
+    let conn = client.connect().await?;
+    conn.load_scripts().await?;
     for number in 0..workers {
-        local.spawn_local(idler(client.clone(), number, Rc::clone(&claims), Rc::clone(&done), Rc::clone(&ready)));
+        let session = session(&client, number).await?;
+        let wakeups = Wakeups::subscribe(&client, session.worker()).await?;
+        // As a worker does when it starts: it asks, finds nothing, and is known to be idle from then on.
+        session.claim(&request("first".to_owned(), 4)).await?;
+        local.spawn_local(idler(session, wakeups, Rc::clone(&fleet)));
     }
-    local
-        .run_until(async {
-            let conn = client.connect().await?;
-            conn.load_scripts().await?;
-            tokio::time::timeout(Duration::from_secs(120), ready.acquire_many(u32::try_from(workers)?))
-                .await??
-                .forget();
-            println!("a submission to {workers} idle workers of 4 slots, simulated; medians of {times}, in turns");
-            println!("{:>7} {:>10} {:>12} {:>14} {:>18}", "tasks", "woken", "claims", "Redis ms", "all claimed, ms");
-            let mut con = server.con()?;
-            let mut serial = 0;
-            for tasks in [1_u64, 10, 100] {
-                let mut rows = [const { [const { Vec::new() }; 3] }; 2];
-                for turn in 0..2 * times {
-                    let is_everybody = turn % 2 == 1;
-                    let (before, had, cpu) = (claims.get(), done.get(), cpu_ms(server.pid()));
-                    let start = Instant::now();
-                    add(&conn, (serial..serial + tasks).map(line)).await?;
-                    serial += tasks;
-                    if is_everybody {
-                        redis::cmd("PUBLISH")
-                            .arg(client.keys().name(distcomp::queue::keys::Key::Wake))
-                            .arg("todo")
-                            .exec(&mut con)?;
-                    }
-                    while done.get() < had + tasks {
-                        tokio::time::sleep(Duration::from_micros(200)).await;
-                    }
-                    let took = start.elapsed().as_secs_f64() * 1e3;
-                    // Until nobody asks any more.
-                    let mut seen = 0;
-                    while seen != claims.get() {
-                        seen = claims.get();
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                    let row = &mut rows[usize::from(is_everybody)];
-                    row[0].push((claims.get() - before) as f64);
-                    row[1].push(cpu_ms(server.pid()) - cpu);
-                    row[2].push(took);
+    let measured = async {
+        println!("a submission to {workers} idle workers of 4 slots, simulated; medians of {times}, in turns");
+        println!("{:>7} {:>10} {:>12} {:>14} {:>18}", "tasks", "woken", "claims", "Redis ms", "all claimed, ms");
+        let (mut con, mut serial) = (server.con()?, 0);
+        for tasks in [1_u64, 10, 100] {
+            let mut rows = [const { [const { Vec::new() }; 3] }; 2];
+            for turn in 0..2 * times {
+                let is_everybody = turn % 2 == 1;
+                let (before, had, cpu) = (fleet.claims.get(), fleet.done.get(), cpu_ms(server.pid()));
+                let start = Instant::now();
+                add(&conn, (serial..serial + tasks).map(line)).await?;
+                serial += tasks;
+                if is_everybody {
+                    redis::cmd("PUBLISH").arg(client.keys().name(Key::Wake)).arg("todo").exec(&mut con)?;
                 }
-                for (who, row) in ["needed", "everybody"].iter().zip(&rows) {
-                    println!(
-                        "{tasks:>7} {who:>10} {:>12.0} {:>14.2} {:>18.2}",
-                        median(&row[0]),
-                        median(&row[1]),
-                        median(&row[2])
-                    );
+                while fleet.done.get() < had + tasks {
+                    tokio::time::sleep(Duration::from_micros(200)).await;
                 }
+                let took = start.elapsed().as_secs_f64() * 1e3;
+                // Until nobody asks any more.
+                let mut seen = 0;
+                while seen != fleet.claims.get() {
+                    seen = fleet.claims.get();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                let row = &mut rows[usize::from(is_everybody)];
+                row[0].push((fleet.claims.get() - before) as f64);
+                row[1].push(cpu_ms(server.pid()) - cpu);
+                row[2].push(took);
             }
-            println!();
-            Outcome::Ok(())
-        })
-        .await
+            for (who, row) in ["needed", "everybody"].iter().zip(&rows) {
+                let [claims, cpu, took] = row.each_ref().map(|values| median(values));
+                println!("{tasks:>7} {who:>10} {claims:>12.0} {cpu:>14.2} {took:>18.2}");
+            }
+        }
+        println!();
+        Outcome::Ok(())
+    };
+    local.run_until(measured).await
 }
 
 fn main() -> Outcome<()> {
