@@ -126,6 +126,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             json!({"max_task_per_worker": 4, "redis_pipeline_batching": false, "task_prefetch": 0, "auto_sleep_sec": false}),
         )?,
     ];
+    // By their beginning; the floor is always there.
+    let only: Vec<&String> = args
+        .iter()
+        .filter(|arg| contenders.iter().any(|one| one.name.starts_with(arg.as_str())) && arg.parse::<usize>().is_err())
+        .collect();
+    if !only.is_empty() {
+        contenders.retain(|one| only.iter().any(|name| one.name == name.as_str()));
+    }
     for contender in &mut contenders {
         contender.run(&server, 0, tasks.min(64))?;
         contender.rates.clear();

@@ -9,9 +9,11 @@ mod redis_server;
 #[path = "support/stats.rs"]
 mod stats;
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,8 @@ use distcomp::config::{Endpoint, RedisSettings};
 use distcomp::model::{AttemptEnd, AttemptRecord, Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
 use distcomp::queue::session::{Beat, Claim, ClaimRequest, Demand, Registration, STARVE, Settle, Settlement};
 use distcomp::queue::submit::{BATCH, NewTask};
-use distcomp::queue::{Client, Connection, Session, submit};
+use distcomp::queue::wake::Wakeups;
+use distcomp::queue::{Client, Connection, Key, Session, submit};
 use redis_server::Server;
 use stats::{median, percentile};
 
@@ -488,6 +491,89 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
     Ok(())
 }
 
+/// What a fleet with nothing to do has done.
+#[derive(Default)]
+struct Fleet {
+    claims: Cell<u64>,
+    done: Cell<u64>,
+}
+
+/// One of it: claims when it is woken, until nothing is left for it.
+async fn idler(session: Session, mut wakeups: Wakeups, fleet: Rc<Fleet>) -> Outcome<()> {
+    while wakeups.next().await.is_some() {
+        loop {
+            let call = fleet.claims.get() + 1;
+            fleet.claims.set(call);
+            let reply = session.claim(&request(format!("t{call}"), 4)).await?;
+            if reply.claims.is_empty() {
+                break;
+            }
+            let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
+            session.settle(&all, 4, false).await?;
+            fleet.done.set(fleet.done.get() + reply.claims.len() as u64);
+            if reply.claims.len() < 4 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a submission costs a fleet that has nothing to do. "everybody" adds the message to all that was sent before each worker had a channel of its own.
+async fn wake(workers: usize, times: u64) -> Outcome<()> {
+    let server = Server::start()?;
+    let client = client(&server)?;
+    let (fleet, local) = (Rc::new(Fleet::default()), tokio::task::LocalSet::new());
+    let conn = client.connect().await?;
+    conn.load_scripts().await?;
+    for number in 0..workers {
+        let session = session(&client, number).await?;
+        let wakeups = Wakeups::subscribe(&client, session.worker()).await?;
+        // As a worker does when it starts: it asks, finds nothing, and is known to be idle from then on.
+        session.claim(&request("first".to_owned(), 4)).await?;
+        local.spawn_local(idler(session, wakeups, Rc::clone(&fleet)));
+    }
+    let measured = async {
+        println!("a submission to {workers} idle workers of 4 slots, simulated; medians of {times}, in turns");
+        println!("{:>7} {:>10} {:>12} {:>14} {:>18}", "tasks", "woken", "claims", "Redis ms", "all claimed, ms");
+        let (mut con, mut serial) = (server.con()?, 0);
+        for tasks in [1_u64, 10, 100] {
+            let mut rows = [const { [const { Vec::new() }; 3] }; 2];
+            for turn in 0..2 * times {
+                let is_everybody = turn % 2 == 1;
+                let (before, had, cpu) = (fleet.claims.get(), fleet.done.get(), cpu_ms(server.pid()));
+                let start = Instant::now();
+                add(&conn, (serial..serial + tasks).map(line)).await?;
+                serial += tasks;
+                if is_everybody {
+                    redis::cmd("PUBLISH").arg(client.keys().name(Key::Wake)).arg("todo").exec(&mut con)?;
+                }
+                while fleet.done.get() < had + tasks {
+                    tokio::time::sleep(Duration::from_micros(200)).await;
+                }
+                let took = start.elapsed().as_secs_f64() * 1e3;
+                // Until nobody asks any more.
+                let mut seen = 0;
+                while seen != fleet.claims.get() {
+                    seen = fleet.claims.get();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                let row = &mut rows[usize::from(is_everybody)];
+                row[0].push((fleet.claims.get() - before) as f64);
+                row[1].push(cpu_ms(server.pid()) - cpu);
+                row[2].push(took);
+            }
+            for (who, row) in ["needed", "everybody"].iter().zip(&rows) {
+                let [claims, cpu, took] = row.each_ref().map(|values| median(values));
+                println!("{tasks:>7} {who:>10} {claims:>12.0} {cpu:>14.2} {took:>18.2}");
+            }
+        }
+        println!();
+        Outcome::Ok(())
+    };
+    local.run_until(measured).await
+}
+
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let is_bench = args.iter().any(|arg| arg == "--bench");
@@ -514,6 +600,9 @@ fn main() -> Outcome<()> {
     }
     if wants("suite") {
         runtime.block_on(suite())?;
+    }
+    if wants("wake") {
+        runtime.block_on(wake(if is_bench { 1000 } else { 20 }, if is_bench { 15 } else { 1 }))?;
     }
     if wants("thousand") {
         let mut head = String::from(

@@ -3,6 +3,7 @@
 //! The level comes from `RUST_LOG`. Task lines and output are written by others and end up in fields:
 //! every line passes through a writer that escapes, so that none can forge a second line or drive the terminal.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug};
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
@@ -89,7 +90,8 @@ where
 
 /// Writes one field as text. The formatter of the library lets escape sequences in `%` fields through to a terminal.
 fn write_field(writer: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
-    let text = sanitize(&format!("{value:?}"), Style::Plain);
+    let text = format!("{value:?}");
+    let text = sanitize(&text, Style::Plain);
     match field.name() {
         "message" => writer.write_str(&text),
         // What the bridge from the `log` crate adds about itself.
@@ -129,9 +131,11 @@ struct SafeWriter<W> {
 impl<W: Write> Write for SafeWriter<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let event_text = String::from_utf8_lossy(event);
-        let mut line = sanitize(event_text.strip_suffix('\n').unwrap_or(&event_text), self.style);
-        line.push('\n');
-        self.inner.write_all(line.as_bytes())?;
+        match sanitize(event_text.strip_suffix('\n').unwrap_or(&event_text), self.style) {
+            // As it came, line end and all.
+            Cow::Borrowed(line) if line.len() < event_text.len() => self.inner.write_all(event_text.as_bytes())?,
+            line => self.inner.write_all((line.into_owned() + "\n").as_bytes())?,
+        }
         Ok(event.len())
     }
 
@@ -141,7 +145,11 @@ impl<W: Write> Write for SafeWriter<W> {
 }
 
 /// All that is not printable escaped, line ends too.
-fn sanitize(text: &str, style: Style) -> String {
+fn sanitize(text: &str, style: Style) -> Cow<'_, str> {
+    // Nearly every line is plain.
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len() + 8);
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -154,7 +162,7 @@ fn sanitize(text: &str, style: Style) -> String {
             out.push_str(&escape(c, style));
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 fn escape(c: char, style: Style) -> String {

@@ -1,7 +1,8 @@
 //! Memory that the processes below others hold, from one pass over `/proc`.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 
 use crate::model::Bytes;
@@ -9,7 +10,7 @@ use crate::model::Bytes;
 /// Resident memory of all descendants of each of `roots`, the root's own not counted; zero when it has none or is gone.
 ///
 /// A process below several roots counts for the nearest. Pages shared by several processes count for each of them.
-/// One pass over `/proc`, and a second file for each descendant. Blocking.
+/// The roots have one thread each. One pass over `/proc` and a second file for each descendant, where a root has a child. Blocking.
 #[must_use]
 pub fn rss_by_root(roots: &[u32]) -> HashMap<u32, Bytes> {
     let mut sums: HashMap<u32, Bytes> = roots.iter().map(|root| (*root, Bytes::ZERO)).collect();
@@ -18,6 +19,10 @@ pub fn rss_by_root(roots: &[u32]) -> HashMap<u32, Bytes> {
     }
     let proc = Path::new("/proc");
     let page_size = page_size();
+    // Nothing runs: as many files as there are roots, however many processes the machine has.
+    if roots.iter().all(|root| is_childless(proc, *root) == Some(true)) {
+        return sums;
+    }
     for (pid, root) in descendants(&parents(proc), roots) {
         // `statm` and not `stat`: on kernels of several years the latter is off by megabytes per processor.
         let pages = fs::read_to_string(proc.join(pid.to_string()).join("statm")).ok().and_then(|s| parse_statm(&s));
@@ -26,6 +31,18 @@ pub fn rss_by_root(roots: &[u32]) -> HashMap<u32, Bytes> {
         }
     }
     sums
+}
+
+/// Whether a process of one thread has no children, by the kernel's own list; `None` where it keeps none (built without `CONFIG_PROC_CHILDREN`).
+fn is_childless(proc: &Path, pid: u32) -> Option<bool> {
+    let pid = pid.to_string();
+    read(&proc.join(&pid).join("task").join(&pid).join("children"), &mut [0; 1]).map(|list| list.is_empty())
+}
+
+/// The beginning of a file, in one read: the kernel gives these whole.
+fn read<'a>(path: &Path, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let len = File::open(path).ok()?.read(buffer).ok()?;
+    buffer.get(..len)
 }
 
 fn page_size() -> u64 {
@@ -41,8 +58,8 @@ fn parents(proc: &Path) -> HashMap<u32, u32> {
             let name = entry.ok()?.file_name();
             let pid: u32 = name.to_str()?.parse().ok()?;
             // Read as bytes: a process may be named anything.
-            let stat = fs::read(proc.join(name).join("stat")).ok()?;
-            Some((pid, parse_parent(&stat)?))
+            let mut line = [0; 1024];
+            Some((pid, parse_parent(read(&proc.join(name).join("stat"), &mut line)?)?))
         })
         .collect()
 }
@@ -96,6 +113,17 @@ mod tests {
     use super::*;
     use std::time::{Duration, Instant};
 
+    /// Kills a child of ours and what it has started.
+    fn end_all_below(parent: &mut std::process::Child) {
+        let below = descendants(&parents(Path::new("/proc")), &[parent.id()]);
+        parent.kill().expect("killed");
+        parent.wait().expect("reaped");
+        for (pid, _) in below {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("killed");
+        }
+    }
+
     #[test]
     fn descendants_count_for_the_nearest_root_and_the_root_itself_for_none() {
         let parents = HashMap::from([(1, 0), (10, 1), (11, 10), (12, 11), (20, 12), (21, 20), (22, 21), (30, 1)]);
@@ -110,6 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_child_is_told_from_who_has_none() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("30").spawn().expect("sleep");
+        // Where the kernel keeps no lists, the pass is what is used.
+        assert!(is_childless(Path::new("/proc"), child.id()).is_none_or(|childless| childless));
+        let mut parent = std::process::Command::new("/bin/sh").args(["-c", "sleep 30; :"]).spawn().expect("sh");
+        let until = Instant::now() + Duration::from_secs(10);
+        while is_childless(Path::new("/proc"), parent.id()) == Some(true) && Instant::now() < until {}
+        assert!(is_childless(Path::new("/proc"), parent.id()).is_none_or(|childless| !childless));
+        end_all_below(&mut parent);
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+    }
+
+    #[test]
     fn a_name_with_brackets_and_blanks_is_no_obstacle() {
         assert_eq!(parse_parent(b"42 (a) R 7 (\xff) S 17 1 2"), Some(17));
         assert_eq!(parse_parent(b""), None);
@@ -119,16 +161,15 @@ mod tests {
 
     #[test]
     fn memory_a_child_touches_is_seen() {
-        let mut child = std::process::Command::new("/bin/sleep").arg("30").spawn().expect("sleep");
-        let us = std::process::id();
+        let mut parent = std::process::Command::new("/bin/sh").args(["-c", "sleep 30; :"]).spawn().expect("sh");
+        let root = parent.id();
         let until = Instant::now() + Duration::from_secs(10);
         let mut sum = Bytes::ZERO;
-        // The child is ours from the fork on; it holds memory of its own a little later.
+        // The child is its own from the fork on; it holds memory of its own a little later.
         while sum == Bytes::ZERO && Instant::now() < until {
-            sum = rss_by_root(&[us])[&us];
+            sum = rss_by_root(&[root])[&root];
         }
-        child.kill().expect("killed");
-        child.wait().expect("reaped");
+        end_all_below(&mut parent);
         assert!(sum > Bytes::ZERO);
     }
 }

@@ -11,19 +11,28 @@ const LEAST_RATE: f64 = 20.0;
 /// The most claimed ahead automatically.
 const MOST: u32 = 256;
 
-/// Measures how fast tasks end, over about the last half second.
+/// Tasks no longer than this are enough of a measure when there are [`ENOUGH`] of them: the rate is known long before a window is over.
+const BRIEF: Duration = Duration::from_millis(100);
+
+/// How many brief tasks close a window early.
+const ENOUGH: u32 = 16;
+
+/// Measures how fast tasks end, over about the last half second; over less where they are brief.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
     window: Option<Instant>,
     ended: u32,
+    brief: u32,
     rate: f64,
 }
 
 impl Pace {
-    /// One task ended.
-    pub fn ended(&mut self, now: Instant) {
+    /// One task ended that ran for so long.
+    pub fn ended(&mut self, now: Instant, ran: Duration) {
         self.roll(now);
         self.ended += 1;
+        // Long ones that happen to end together say nothing of the next moment.
+        self.brief += u32::from(ran <= BRIEF);
     }
 
     /// Tasks a second; 0 when none ended lately.
@@ -34,11 +43,13 @@ impl Pace {
 
     fn roll(&mut self, now: Instant) {
         const WINDOW: Duration = Duration::from_millis(250);
+        const LEAST_WINDOW: Duration = Duration::from_millis(5);
         let start = *self.window.get_or_insert(now);
         let passed = now.saturating_duration_since(start);
-        if passed >= WINDOW {
+        let is_clear = self.brief >= ENOUGH && self.brief == self.ended && passed >= LEAST_WINDOW;
+        if passed >= WINDOW || is_clear {
             self.rate = f64::from(self.ended) / passed.as_secs_f64();
-            self.ended = 0;
+            (self.ended, self.brief) = (0, 0);
             self.window = Some(now);
         }
     }
@@ -73,10 +84,23 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::default();
         for i in 0..100 {
-            pace.ended(start + Duration::from_millis(i * 5));
+            pace.ended(start + Duration::from_millis(i * 5), Duration::from_secs(1));
         }
         let rate = pace.rate(start + Duration::from_millis(501));
         assert!((150.0..250.0).contains(&rate), "{rate}");
         assert!(pace.rate(start + Duration::from_secs(5)) < 20.0);
+    }
+
+    #[test]
+    fn brief_tasks_are_known_at_once_and_long_ones_that_end_together_are_not_taken_for_them() {
+        let start = Instant::now();
+        for (ran, is_known) in [(Duration::from_millis(2), true), (Duration::from_secs(10), false)] {
+            let mut pace = Pace::default();
+            assert!(pace.rate(start).abs() < f64::EPSILON);
+            for i in 0..20 {
+                pace.ended(start + Duration::from_micros(i * 500), ran);
+            }
+            assert_eq!(pace.rate(start + Duration::from_millis(10)) > 1000.0, is_known, "{ran:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recv, sendmsg, socketpair,
 };
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 
 use super::command::{KeeperCommand, KeeperEvent};
@@ -258,9 +258,17 @@ impl Keeper {
                 Err(needed) => needed,
             };
             self.inbox.reserve(needed.saturating_sub(self.inbox.len()).max(1024));
-            let interest =
-                if self.outbox.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
-            self.stream.ready(interest).await.map_err(ProcessError::Socket)?;
+            if self.outbox.is_empty() {
+                // A short read says that there is no more: the runtime then waits instead of asking once more.
+                match self.stream.read_buf(&mut self.inbox).await {
+                    Ok(0) => return Err(ProcessError::KeeperGone),
+                    Ok(_) => {}
+                    Err(error) if is_gone(&error) => return Err(ProcessError::KeeperGone),
+                    Err(error) => return Err(ProcessError::Socket(error)),
+                }
+                continue;
+            }
+            self.stream.ready(Interest::READABLE | Interest::WRITABLE).await.map_err(ProcessError::Socket)?;
             if self.flush().is_err() {
                 // Gone; but what it said before is read first.
                 self.outbox.clear();

@@ -89,7 +89,10 @@ pub enum Key {
     ScanLock,
     /// String with an expiry: who looks for dead workers.
     ReclaimLock,
-    /// Channel, not a key: `todo` when there is something new, `beat:WORKER` when a worker is wanted.
+    /// Hash worker → `MEM:CPU:SLOTS`, the room of those that found nothing for it.
+    Idle,
+    /// Channel, not a key: `todo` when there is something for everybody, `beat:WORKER` when a worker is wanted. Each worker listens on one of its
+    /// own besides, this name and `:WORKER`.
     Wake,
 }
 
@@ -136,6 +139,7 @@ impl Key {
             Self::Scan => "SCAN",
             Self::ScanLock => "SCAN_LOCK",
             Self::ReclaimLock => "RECLAIM_LOCK",
+            Self::Idle => "IDLE",
             Self::Wake => "WAKE",
         }
     }
@@ -179,6 +183,7 @@ impl Key {
             Self::Scan => "distcomp:ready:scan",
             Self::ScanLock => "distcomp:ready:scan_lock",
             Self::ReclaimLock => "distcomp:reclaim_lock",
+            Self::Idle => "distcomp:ready:idle",
             Self::Wake => "distcomp:wake",
         }
     }

@@ -37,35 +37,35 @@ macro_rules! scripts {
 
 scripts! {
     ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain];
-    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused];
-    DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain];
+    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused, Idle];
+    DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed,
-        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved,
+        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle,
     ];
     SETTLE = "settle.lua" [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
     ];
     SUBMIT = "submit.lua" [
         Todo, InProgress, Finished, Failed, Reason, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Wake,
+        Delayed, Avoided, Idle, Wake,
     ];
     RECLAIM = "reclaim.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Lost, Attempts, Evidence, Tally,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
     ];
-    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain];
+    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle];
     REASSERT = "reassert.lua" [
         Todo, InProgress, Finished, Owner, Claims, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
     ];
     INDEX = "index.lua" [
-        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
     ];
     SWEEP = "sweep.lua" [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
     REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds];
     CONTROL = "control.lua" [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Lost, Attempts, Evidence, Quarantine,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
     ];
 }

@@ -10,7 +10,7 @@ use crate::model::WorkerName;
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Something new is in `todo_tasks`.
+    /// Something new is in `todo_tasks` that this worker may have room for.
     Todo,
     /// This worker should beat now: something was asked of it.
     Beat,
@@ -32,7 +32,9 @@ impl Wakeups {
             .await
             .map_err(|_| QueueError::TimedOut(std::time::Duration::from_secs(4)))?
             .map_err(|error| client.sort(&error))?;
-        pubsub.subscribe(client.keys().name(Key::Wake)).await.map_err(|error| client.sort(&error))?;
+        let everybodys = client.keys().name(Key::Wake);
+        let own = format!("{everybodys}:{worker}");
+        pubsub.subscribe(&[everybodys, own]).await.map_err(|error| client.sort(&error))?;
         Ok(Self { pubsub, wanted: format!("beat:{worker}") })
     }
 

@@ -94,6 +94,9 @@ pub struct Ledger {
     held: VecDeque<TaskKey>,
     /// Waiting in keepers, best first; at most one a slot.
     queued: Vec<TaskKey>,
+    /// Those that hold a slot: few beside what is held, and looked at with every event.
+    active: Vec<TaskKey>,
+    settling: u32,
     last_key: TaskKey,
 }
 
@@ -137,21 +140,22 @@ impl Ledger {
     /// Moves an entry to another place.
     pub fn place(&mut self, key: TaskKey, place: Place) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            forget_place(&mut self.held, &mut self.queued, key, &entry.place);
+            let before = std::mem::replace(&mut entry.place, place.clone());
+            self.leave(key, &before);
             // Keys are given in the order in which tasks are to run: what comes back goes where it was.
             match place {
                 Place::Held { .. } => self.held.insert(self.held.partition_point(|held| *held < key), key),
                 Place::Queued { .. } => self.queued.insert(self.queued.partition_point(|queued| *queued < key), key),
-                Place::Starting | Place::Running { .. } | Place::Terminating { .. } | Place::Settling => {}
+                Place::Starting | Place::Running { .. } | Place::Terminating { .. } => self.active.push(key),
+                Place::Settling => self.settling += 1,
             }
-            entry.place = place;
         }
     }
 
     /// Forgets an entry.
     pub fn remove(&mut self, key: TaskKey) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
-        forget_place(&mut self.held, &mut self.queued, key, &entry.place);
+        self.leave(key, &entry.place);
         if self.by_line.get(&entry.claim.line) == Some(&key) {
             self.by_line.remove(&entry.claim.line);
         }
@@ -188,11 +192,8 @@ impl Ledger {
             | Place::Settling => None,
         };
         let mut young: Vec<(Instant, TaskKey)> = self
-            .entries
-            .iter()
-            .filter_map(|(key, entry)| {
-                started(entry).filter(|started| *started >= since).map(|started| (started, *key))
-            })
+            .with_slot()
+            .filter_map(|(key, entry)| started(entry).filter(|started| *started >= since).map(|started| (started, key)))
             .collect();
         young.sort_unstable();
         young.into_iter().map(|(_, key)| key).collect()
@@ -205,8 +206,9 @@ impl Ledger {
 
     /// Sets what the trees of running tasks hold, by keeper.
     pub fn sample(&mut self, by_keeper: &HashMap<u32, Bytes>) {
-        for entry in self.entries.values_mut() {
-            if let Place::Running { keeper, touched, .. } = &mut entry.place
+        for key in &self.active {
+            if let Some(entry) = self.entries.get_mut(key)
+                && let Place::Running { keeper, touched, .. } = &mut entry.place
                 && let Some(now) = by_keeper.get(keeper)
             {
                 *touched = *now;
@@ -217,34 +219,29 @@ impl Ledger {
     /// The sum of all live reservations.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        Budget::of(self.entries.values().filter_map(Entry::reservation))
+        Budget::of(self.with_slot().filter_map(|(_, entry)| entry.reservation()))
     }
 
     /// How many are over and not yet confirmed.
     #[must_use]
     pub fn settling(&self) -> u32 {
-        let settling = self.entries.values().filter(|entry| entry.place == Place::Settling).count();
-        u32::try_from(settling).unwrap_or(u32::MAX)
+        self.settling
     }
 
     /// The largest demand among running tasks, each dimension for itself: what one end may free.
     #[must_use]
     pub fn largest_running(&self) -> (Bytes, MilliCores) {
-        self.entries
-            .values()
-            .filter(|entry| entry.reservation().is_some())
-            .fold((Bytes::ZERO, MilliCores::ZERO), |(mem, cpu), entry| {
-                (mem.max(entry.task.mem()), cpu.max(entry.task.cpu()))
-            })
+        self.with_slot().fold((Bytes::ZERO, MilliCores::ZERO), |(mem, cpu), (_, entry)| {
+            (mem.max(entry.task.mem()), cpu.max(entry.task.cpu()))
+        })
     }
 
     /// The task that started last, of those that run undisturbed.
     #[must_use]
     pub fn newest_running(&self) -> Option<TaskKey> {
-        self.entries
-            .iter()
+        self.with_slot()
             .filter_map(|(key, entry)| match entry.place {
-                Place::Running { since, .. } => Some((since, *key)),
+                Place::Running { since, .. } => Some((since, key)),
                 Place::Held { .. }
                 | Place::Queued { .. }
                 | Place::Starting
@@ -253,6 +250,29 @@ impl Ledger {
             })
             .max()
             .map(|(_, key)| key)
+    }
+
+    /// Those that hold a slot, in no order.
+    fn with_slot(&self) -> impl Iterator<Item = (TaskKey, &Entry)> + '_ {
+        self.active.iter().filter_map(|key| self.entries.get(key).map(|entry| (*key, entry)))
+    }
+
+    /// Takes a key out of the list of the place it was in.
+    fn leave(&mut self, key: TaskKey, place: &Place) {
+        match place {
+            Place::Held { .. } => {
+                if let Ok(at) = self.held.binary_search(&key) {
+                    self.held.remove(at);
+                }
+            }
+            Place::Queued { .. } => self.queued.retain(|queued| *queued != key),
+            Place::Starting | Place::Running { .. } | Place::Terminating { .. } => {
+                if let Some(at) = self.active.iter().position(|active| *active == key) {
+                    self.active.swap_remove(at);
+                }
+            }
+            Place::Settling => self.settling -= 1,
+        }
     }
 
     /// How many entries there are in all.
@@ -277,6 +297,9 @@ impl Ledger {
         self.held.iter().all(is_held)
             && self.held.iter().is_sorted()
             && self.queued.iter().all(is_queued)
+            && self.active.iter().all(|key| self.entries.get(key).is_some_and(|entry| entry.reservation().is_some()))
+            && self.entries.values().filter(|entry| entry.reservation().is_some()).count() == self.active.len()
+            && self.entries.values().filter(|entry| entry.place == Place::Settling).count() == self.settling as usize
             && self.entries.values().filter(|entry| matches!(entry.place, Place::Queued { .. })).count()
                 == self.queued.len()
             && self.entries.values().filter(|entry| matches!(entry.place, Place::Held { .. })).count()
@@ -285,13 +308,5 @@ impl Ledger {
                 .by_line
                 .iter()
                 .all(|(line, key)| self.entries.get(key).is_some_and(|entry| entry.claim.line == *line))
-    }
-}
-
-fn forget_place(held: &mut VecDeque<TaskKey>, queued: &mut Vec<TaskKey>, key: TaskKey, place: &Place) {
-    match place {
-        Place::Held { .. } => held.retain(|held| *held != key),
-        Place::Queued { .. } => queued.retain(|queued| *queued != key),
-        Place::Starting | Place::Running { .. } | Place::Terminating { .. } | Place::Settling => {}
     }
 }

@@ -17,7 +17,7 @@ use crate::queue::{QueueError, Session};
 const BATCH: usize = 64;
 
 /// How long outcomes gather while they come in a stream.
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(8);
 
 /// After a server that is up and cannot do it now.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);

@@ -31,6 +31,10 @@ impl Waker {
     pub async fn run(self) {
         loop {
             if let Ok(mut wakeups) = Wakeups::subscribe(&self.client, &self.worker).await {
+                // Messages may have been missed until now.
+                if self.events.send(Event::Woken).await.is_err() {
+                    return;
+                }
                 while let Some(wake) = wakeups.next().await {
                     match wake {
                         Wake::Todo => {

@@ -28,4 +28,5 @@ mod status;
 mod submit;
 mod task_lines;
 mod time_outs;
+mod wake;
 mod wire_format;

@@ -15,7 +15,7 @@ use distcomp::queue::{Client, Connection, Session};
 
 use crate::support::Bed;
 
-const ORDER: FieldOrder = FieldOrder::MemCpuPrio;
+pub(crate) const ORDER: FieldOrder = FieldOrder::MemCpuPrio;
 const MAX_RETRY: u32 = 3;
 
 /// A small generator: the same numbers for a seed in every run (Marsaglia's xorshift64).
@@ -30,13 +30,13 @@ impl Random {
     }
 }
 
-fn client(bed: &Bed) -> Client {
+pub(crate) fn client(bed: &Bed) -> Client {
     let endpoint = Endpoint::Unix { path: bed.redis.socket() };
     let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None };
     Client::new(&settings, "", Duration::from_secs(10)).expect("a client")
 }
 
-async fn session(conn: &Connection, name: &str) -> Session {
+pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
     let registration = Registration {
         instance: format!("instance-{name}"),
         host: "h".to_owned(),
@@ -60,11 +60,11 @@ async fn session(conn: &Connection, name: &str) -> Session {
     session
 }
 
-fn node() -> Demand {
+pub(crate) fn node() -> Demand {
     Demand { mem: Bytes(8 << 30), cpu: MilliCores(8000) }
 }
 
-fn request(token: String, slots: u32, headroom: Demand, ahead: u32) -> ClaimRequest {
+pub(crate) fn request(token: String, slots: u32, headroom: Demand, ahead: u32) -> ClaimRequest {
     ClaimRequest {
         token,
         slots,

@@ -8,7 +8,12 @@ local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
 redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. ':' .. ARGV[3])
 redis.call('HSET', LOAD, worker, ARGV[4])
-if ARGV[5] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[5]) else redis.call('HDEL', CAPACITY, worker) end
+if ARGV[5] ~= '' then
+  redis.call('HSET', CAPACITY, worker, ARGV[5])
+else
+  redis.call('HDEL', CAPACITY, worker)
+  redis.call('HDEL', IDLE, worker)
+end
 local started = tonumber(ARGV[6])
 for i = 7, 6 + started do
   local claim = redis.call('HGET', CLAIMS, ARGV[i])

@@ -175,7 +175,7 @@ local function pick(count, free_mem, free_cpu, is_now)
       stale[#stale + 1] = line
     else
       out[#out + 1] = line
-      picked[#out] = { best.name, best.score }
+      picked[#out] = { best.name, best.score, best.mem, best.cpu }
       count = count - 1
       if is_now then
         free_mem, free_cpu = free_mem - best.mem, free_cpu - best.cpu
@@ -195,6 +195,15 @@ end
 local started = 0
 if want > 0 then started = want - pick(want, mem, cpu, true) end
 if ahead > 0 and started == want and not limit then pick(ahead, ahead_mem, ahead_cpu, false) end
+
+-- Room that nothing was found for is put down, so that whoever adds something wakes this worker.
+if started < want then
+  local used_mem, used_cpu = 0, 0
+  for i = 1, started do used_mem, used_cpu = used_mem + picked[i][3], used_cpu + picked[i][4] end
+  redis.call('HSET', IDLE, worker, int(math.max(0, mem - used_mem)) .. ':' .. int(math.max(0, cpu - used_cpu)) .. ':' .. int(want - started))
+elseif want > 0 then
+  redis.call('HDEL', IDLE, worker)
+end
 
 local reply = { 'OK', 0, 0, 0, '', -1, started }
 if #out > 0 then

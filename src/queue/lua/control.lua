@@ -47,6 +47,7 @@ for i = 3, #ARGV, 5 do
   end
   if is_selected and op == 'requeue' then
     if class ~= '' and (worker or is_finished or is_failed) then
+      want_worker(class)
       if not is_todo then
         redis.call('HSET', TODO, line, '')
         index_forget(class, line)
@@ -90,5 +91,5 @@ for i = 3, #ARGV, 5 do
   end
 end
 index_flush()
-if op == 'requeue' and changed > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+wake_idle()
 return { changed, running }

@@ -8,6 +8,7 @@ if not is_owner(worker, ARGV[2]) then return 'FENCED' end
 redis.call('HDEL', STATUS, worker)
 redis.call('HDEL', CAPACITY, worker)
 redis.call('HDEL', LOAD, worker)
+redis.call('HDEL', IDLE, worker)
 redis.call('HDEL', DRAIN, worker)
 redis.call('DEL', REVOKED)
 if redis.call('HLEN', CLAIMS) > 0 then return 0 end

@@ -16,6 +16,7 @@ for i = 2, #ARGV, 3 do
       local workers = redis.call('HGET', FAILED, line)
       if workers then index_retry(class, line, score, workers, now, 0, tonumber(ARGV[1])) else index_put(class, line, score) end
       added = added + 1
+      want_worker(class .. worker_set(workers or ''))
     end
   end
 end
@@ -23,5 +24,5 @@ for class in pairs(heads) do
   if not redis.call('ZSCORE', HEADS, class) then index_head(class) end
 end
 index_flush()
-if added > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+wake_idle()
 return added

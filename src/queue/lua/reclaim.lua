@@ -20,6 +20,7 @@ else
   local holder, epoch = string.match(owner, '^(.*):(%d+)$')
   if holder and holder ~= '!dead' then redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1)) end
   redis.call('HDEL', CAPACITY, dead)
+  redis.call('HDEL', IDLE, dead)
 end
 local max_lost, avoid_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
 local moved, failed, foreign = 0, 0, 0
@@ -61,11 +62,12 @@ for i = 7, #ARGV, 5 do
       local workers = redis.call('HGET', FAILED, line)
       if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_put(class, line, score) end
       moved = moved + 1
+      want_worker(class .. worker_set(workers or ''))
     end
     redis.call('HDEL', INP, line)
   end
   redis.call('HDEL', CLAIMS, line)
 end
 index_flush()
-if moved > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+wake_idle()
 return { 'OK', moved, failed, foreign }

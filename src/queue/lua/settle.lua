@@ -12,7 +12,7 @@ local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
 local max_retry, avoid_ms, force = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
 local now = now_ms()
-local replies, counts, wake = {}, {}, false
+local replies, counts = {}, {}
 local has_failures = redis.call('HLEN', FAILED) > 0
 local finished, values, records = {}, {}, {}
 
@@ -111,7 +111,7 @@ for i = 6, #ARGV, 9 do
         count('returned')
       end
       release(line)
-      wake = true
+      want_worker(class .. worker_set((workers or '') .. worker .. ','))
       answer = 'ok'
     else
       local workers = (redis.call('HGET', FAILED, line) or '') .. worker .. ','
@@ -126,7 +126,7 @@ for i = 6, #ARGV, 9 do
       if op == 'X' and count_commas(workers) < max_retry then
         redis.call('HSET', TODO, line, '')
         index_retry(class, line, score or int(sequence(1)), workers, now, tonumber(ARGV[i + 7]), avoid_ms)
-        wake = true
+        want_worker(class .. worker_set(workers))
         answer = 'retry'
       else
         redis.call('HDEL', ATTEMPTS, line)
@@ -145,5 +145,5 @@ for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)
 end
 index_flush()
-if wake then redis.call('PUBLISH', WAKE, 'todo') end
+wake_idle()
 return replies

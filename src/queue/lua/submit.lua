@@ -39,6 +39,7 @@ for i, line in ipairs(lines) do
       if score < class.least then class.least = score end
       class.pairs[#class.pairs + 1] = int(score)
       class.pairs[#class.pairs + 1] = line
+      want_worker(name)
       added = added + 1
       if is_finished or is_failed then cleared[#cleared + 1] = { line, is_finished, is_failed } end
     end
@@ -52,5 +53,5 @@ for _, clear in ipairs(cleared) do
   if clear[3] then failure_clear(clear[1]) end
 end
 index_flush()
-if added > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+wake_idle()
 return { added, queued, running, finished, failed }

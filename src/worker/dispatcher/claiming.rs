@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Dispatcher, LastClaim, Skip};
+use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
 use crate::model::TaskLine;
 use crate::policy::{Lifecycle, Wait, admission, prefetch};
@@ -20,7 +20,8 @@ const CLAIM_AT_MOST: u32 = 256;
 
 impl Dispatcher {
     pub(super) fn claimed(&mut self, now: Instant, reply: ClaimReply) {
-        let asked = self.is_claiming.take().map_or(0, |(asked, _)| asked) as usize;
+        let under_way = self.is_claiming.take();
+        let asked = under_way.map_or(0, |asked| asked.slots + asked.ahead) as usize;
         let got = reply.claims.len();
         let timer = reply.next_timer.map(|wait| now + wait);
         if got >= asked && got > 0 {
@@ -28,6 +29,12 @@ impl Dispatcher {
         } else {
             let fixed = (!self.config.auto_sleep).then_some(self.config.poll_interval);
             self.polling.found_less(now, got > 0, fixed, timer);
+        }
+        if let Some(asked) = under_way.filter(|asked| asked.slots > 0) {
+            self.is_listed_idle = reply.state == QueueState::Open && reply.now < asked.slots as usize;
+        }
+        if std::mem::take(&mut self.woken_since) {
+            self.polling.wake();
         }
         self.last = Some(LastClaim {
             waiting: reply.waiting,
@@ -127,7 +134,8 @@ impl Dispatcher {
         let (mem, cpu) = self.ledger.largest_running();
         let Some(capacity) = self.capacity() else { return };
         self.claims_made += 1;
-        self.is_claiming = Some((slots + ahead, now));
+        self.is_claiming = Some(Asked { slots, ahead });
+        self.woken_since = false;
         self.has_asked_since = true;
         self.actions.push(Action::Claim(ClaimRequest {
             token: format!("{}.{}", self.me.instance, self.claims_made),

@@ -78,8 +78,12 @@ pub struct Dispatcher {
     drain_until: Option<Instant>,
     polling: Polling,
     pace: prefetch::Pace,
-    is_claiming: Option<(u32, Instant)>,
+    is_claiming: Option<Asked>,
     claims_made: u64,
+    /// Woken while a claim was under way: its answer may be older than what there is now.
+    woken_since: bool,
+    /// Redis knows that this worker has room: the last claim for free slots brought less than was asked for.
+    is_listed_idle: bool,
     /// Whether a claim was made since the last settlement.
     has_asked_since: bool,
     is_linked: bool,
@@ -97,6 +101,13 @@ pub struct Dispatcher {
     /// When the last event was handled.
     seen: Instant,
     actions: Vec<Action>,
+}
+
+/// A claim that is under way.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    slots: u32,
+    ahead: u32,
 }
 
 /// What the last claim's answer said of the queue.
@@ -129,6 +140,8 @@ impl Dispatcher {
             pace: prefetch::Pace::default(),
             is_claiming: None,
             claims_made: 0,
+            woken_since: false,
+            is_listed_idle: false,
             has_asked_since: false,
             is_linked: true,
             unlinked_since: None,
@@ -176,7 +189,11 @@ impl Dispatcher {
                 let _ = reply.send(self.beat());
             }
             Event::Beaten(reply) => self.beaten(now, reply),
-            Event::Woken => self.polling.wake(),
+            Event::Woken => {
+                self.woken_since = true;
+                self.is_listed_idle = false;
+                self.polling.wake();
+            }
             Event::Tick => {}
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
@@ -200,6 +217,7 @@ impl Dispatcher {
                 self.is_linked = true;
                 self.unlinked_since = None;
                 self.is_claiming = None;
+                self.is_listed_idle = false;
                 self.say_again_what_runs();
                 self.polling.wake();
             }

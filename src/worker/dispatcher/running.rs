@@ -50,9 +50,10 @@ impl Dispatcher {
     }
 
     pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
-        self.pace.ended(now);
+        self.pace.ended(now, ended.duration);
         self.next_starts(key);
-        if self.last.as_ref().is_some_and(|last| last.waiting > 0) {
+        // One that Redis does not know to have room is not woken when something comes: it asks by itself.
+        if !self.is_listed_idle || self.last.as_ref().is_some_and(|last| last.waiting > 0) {
             self.polling.wake();
         }
         self.actions.push(Action::Disarm(key));

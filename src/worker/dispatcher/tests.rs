@@ -401,7 +401,7 @@ fn stream(lines: &[&str]) -> (Bench, TaskKey) {
     bench.node(32);
     bench.claim();
     for _ in 0..300 {
-        bench.dispatcher.pace.ended(bench.now);
+        bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
         bench.now += Duration::from_millis(1);
     }
     bench.answer(1, lines);
