@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use secrecy::SecretString;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{CliError, Exit};
 use crate::config::{self, Config, Overrides, Role, Source};
@@ -143,9 +144,26 @@ impl Out {
         self.inner.write_all(b"\n").map_err(CliError::stdout)
     }
 
+    /// Hands over what there is so far, for who follows.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
+        self.inner.flush().map_err(CliError::stdout)
+    }
+
     /// Hands everything over; without this, what is buffered may be lost unseen.
     pub(crate) fn finish(mut self) -> Result<(), CliError> {
         self.inner.flush().map_err(CliError::stdout)
+    }
+}
+
+/// Runs what would go on for ever, until SIGINT or SIGTERM.
+pub(crate) async fn until_signal(endless: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    let failed = |error| CliError::io("listen for signals", error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        ended = endless => ended,
+        _ = interrupt.recv() => Ok(Exit::Interrupted),
+        _ = terminate.recv() => Ok(Exit::Terminated),
     }
 }
 

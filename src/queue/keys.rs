@@ -89,7 +89,12 @@ pub enum Key {
     ScanLock,
     /// String with an expiry: who looks for dead workers.
     ReclaimLock,
-    /// Channel, not a key: `todo` when there is something new, `beat:WORKER` when a worker is wanted.
+    /// Stream: the event log, see [`super::events`].
+    Events,
+    /// Prefix of the channels on which a worker answers those who follow a task's output, see [`super::follow`]. Not a key.
+    Output,
+    /// Channel, not a key: `todo` when there is something new, `beat:WORKER` when a worker is wanted, `output:WORKER JSON` when
+    /// somebody follows the output of a task of its.
     Wake,
 }
 
@@ -136,6 +141,8 @@ impl Key {
             Self::Scan => "SCAN",
             Self::ScanLock => "SCAN_LOCK",
             Self::ReclaimLock => "RECLAIM_LOCK",
+            Self::Events => "EVENTS",
+            Self::Output => "OUTPUT",
             Self::Wake => "WAKE",
         }
     }
@@ -179,6 +186,8 @@ impl Key {
             Self::Scan => "distcomp:ready:scan",
             Self::ScanLock => "distcomp:ready:scan_lock",
             Self::ReclaimLock => "distcomp:reclaim_lock",
+            Self::Events => "distcomp:events",
+            Self::Output => "distcomp:output:",
             Self::Wake => "distcomp:wake",
         }
     }

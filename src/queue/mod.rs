@@ -9,6 +9,7 @@
 pub mod client;
 pub mod control;
 pub mod error;
+pub mod events;
 pub mod guard;
 pub mod index;
 pub mod inspect;

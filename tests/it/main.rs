@@ -7,6 +7,7 @@ mod config_cli;
 mod containment;
 mod ctl;
 mod errors;
+mod events;
 mod examples;
 mod faults;
 mod foreign;

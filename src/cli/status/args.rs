@@ -40,6 +40,8 @@ pub enum View {
     },
     /// Results and evidence of all tasks, as a stream
     Export(ExportArgs),
+    /// What happened, every change of state, as JSON lines
+    Events(EventsArgs),
     /// Why a task, or the queue, is not running
     Explain {
         /// The task: its line, or the beginning of its id
@@ -63,6 +65,17 @@ pub struct TasksArgs {
     #[arg(long)]
     pub worker: Option<String>,
     /// How many at most; 0 is all
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: u64,
+}
+
+/// Which events to print.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EventsArgs {
+    /// Go on with what happens from now on, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many of the past at most; 0 is all that the log holds
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub limit: u64,
 }

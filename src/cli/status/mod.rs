@@ -1,6 +1,7 @@
 //! `distcomp-status`: looks at the queue and changes nothing.
 
 mod args;
+mod events;
 mod explain;
 mod export;
 mod failures;

@@ -6,6 +6,7 @@
 local added = 0
 local now = now_ms()
 local heads = {}
+local first, last
 for i = 2, #ARGV, 3 do
   local line, class = ARGV[i], ARGV[i + 1]
   if redis.call('HEXISTS', TODO, line) == 1 and redis.call('HEXISTS', HELD, line) == 0 then
@@ -16,6 +17,7 @@ for i = 2, #ARGV, 3 do
       local workers = redis.call('HGET', FAILED, line)
       if workers then index_retry(class, line, score, workers, now, 0, tonumber(ARGV[1])) else index_put(class, line, score) end
       added = added + 1
+      first, last = first or line, line
     end
   end
 end
@@ -23,5 +25,9 @@ for class in pairs(heads) do
   if not redis.call('ZSCORE', HEADS, class) then index_head(class) end
 end
 index_flush()
-if added > 0 then redis.call('PUBLISH', WAKE, 'todo') end
+if added > 0 then
+  events[1] = 'A\tfound\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)
+  events_flush()
+  redis.call('PUBLISH', WAKE, 'todo')
+end
 return added
