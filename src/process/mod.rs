@@ -44,7 +44,7 @@ pub mod terminate;
 pub mod tree;
 mod zygote;
 
-pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
+pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 pub use error::ProcessError;
 pub use handle::{Keeper, KeeperSettings, Zygote};
 pub use leaf::{Leaf, sweep_leaves};

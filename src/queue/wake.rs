@@ -4,22 +4,26 @@ use futures_util::StreamExt;
 
 use super::client::Client;
 use super::error::QueueError;
+use super::follow::{self, OutputRequest};
 use super::keys::Key;
 use crate::model::WorkerName;
 
 /// What a message says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// Something new is in `todo_tasks`.
     Todo,
     /// This worker should beat now: something was asked of it.
     Beat,
+    /// Somebody wants to see what a task of this worker prints.
+    Output(OutputRequest),
 }
 
 /// A subscription. Messages may be lost with the connection: polling stays the fallback.
 pub struct Wakeups {
     pubsub: redis::aio::PubSub,
     wanted: String,
+    shown: String,
 }
 
 impl Wakeups {
@@ -33,7 +37,7 @@ impl Wakeups {
             .map_err(|_| QueueError::TimedOut(std::time::Duration::from_secs(4)))?
             .map_err(|error| client.sort(&error))?;
         pubsub.subscribe(client.keys().name(Key::Wake)).await.map_err(|error| client.sort(&error))?;
-        Ok(Self { pubsub, wanted: format!("beat:{worker}") })
+        Ok(Self { pubsub, wanted: format!("beat:{worker}"), shown: follow::request_head(worker.as_str()) })
     }
 
     /// The next message that concerns this worker; `None` when the connection is gone. Cancel safe.
@@ -44,7 +48,12 @@ impl Wakeups {
             match message.get_payload_bytes() {
                 b"todo" => return Some(Wake::Todo),
                 payload if payload == self.wanted.as_bytes() => return Some(Wake::Beat),
-                _ => {}
+                payload => {
+                    let request = payload.strip_prefix(self.shown.as_bytes()).and_then(OutputRequest::parse);
+                    if let Some(request) = request {
+                        return Some(Wake::Output(request));
+                    }
+                }
             }
         }
     }

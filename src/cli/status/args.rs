@@ -40,6 +40,8 @@ pub enum View {
     },
     /// Results and evidence of all tasks, as a stream
     Export(ExportArgs),
+    /// What a task prints, or has printed
+    Logs(LogsArgs),
     /// What happened, every change of state, as JSON lines
     Events(EventsArgs),
     /// Why a task, or the queue, is not running
@@ -67,6 +69,25 @@ pub struct TasksArgs {
     /// How many at most; 0 is all
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub limit: u64,
+}
+
+/// What to show of a task's output.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogsArgs {
+    /// The task: its line, or the beginning of its id
+    pub line: String,
+    /// Go on while it runs; then the exit code is 1 if it failed
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only its standard output
+    #[arg(long)]
+    pub stdout: bool,
+    /// Only its standard error, on our standard output
+    #[arg(long)]
+    pub stderr: bool,
+    /// Bytes as the task wrote them; not onto a terminal
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Which events to print.

@@ -6,6 +6,7 @@ mod explain;
 mod export;
 mod failures;
 mod list;
+mod logs;
 mod run;
 mod show;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{StatusArgs, View};
-use super::{events, explain, export, failures, list, show};
+use super::{events, explain, export, failures, list, logs, show};
 use crate::cli::common::{Context, Out, columns, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::FieldOrder;
@@ -43,6 +43,7 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         Some(View::Show { line }) => show::show(&mut session, &line).await?,
         Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
+        Some(View::Logs(args)) => exit = logs::logs(&mut session, &args).await?,
         Some(View::Events(args)) => exit = events::events(&mut session, &args).await?,
         Some(View::Explain { line }) => explain::explain(&mut session, line.as_deref()).await?,
     }

@@ -177,6 +177,7 @@ impl Dispatcher {
             }
             Event::Beaten(reply) => self.beaten(now, reply),
             Event::Woken => self.polling.wake(),
+            Event::OutputWanted(request) => self.output_wanted(request),
             Event::Tick => {}
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
