@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use secrecy::SecretString;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{CliError, Exit};
 use crate::config::{self, Config, Overrides, Role, Source};
@@ -61,10 +62,14 @@ impl Context {
         Ok(Self { config: loaded.config, program })
     }
 
+    /// Where Redis is, for who makes connections of his own.
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::new(&self.config.redis, &self.config.key_prefix, RESPONSE_TIMEOUT)?)
+    }
+
     /// Connects, and makes sure that this is a server and a queue we may use.
     pub(crate) async fn connect(&self, access: Access) -> Result<(Connection, FieldOrder), CliError> {
-        let client = Client::new(&self.config.redis, &self.config.key_prefix, RESPONSE_TIMEOUT)?;
-        let conn = client.connect().await?;
+        let conn = self.client()?.connect().await?;
         let order = guard::admit(&conn, self.config.field_order, access).await?;
         Ok((conn, order))
     }
@@ -143,9 +148,26 @@ impl Out {
         self.inner.write_all(b"\n").map_err(CliError::stdout)
     }
 
+    /// Hands over what there is so far, for who follows.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
+        self.inner.flush().map_err(CliError::stdout)
+    }
+
     /// Hands everything over; without this, what is buffered may be lost unseen.
     pub(crate) fn finish(mut self) -> Result<(), CliError> {
         self.inner.flush().map_err(CliError::stdout)
+    }
+}
+
+/// Runs what would go on for ever, until SIGINT or SIGTERM.
+pub(crate) async fn until_signal(endless: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    let failed = |error| CliError::io("listen for signals", error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        ended = endless => ended,
+        _ = interrupt.recv() => Ok(Exit::Interrupted),
+        _ = terminate.recv() => Ok(Exit::Terminated),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod ctl;
 pub mod exit;
 mod find;
 mod groups;
+mod results;
 mod spool;
 pub mod status;
 pub mod submit;

@@ -2,6 +2,7 @@
 //!
 //! Start with [`task_line`], the only parser of the task-line grammar.
 
+pub mod event;
 pub mod evidence;
 pub mod outcome;
 pub mod snapshot;
@@ -9,6 +10,7 @@ pub mod task;
 pub mod task_line;
 pub mod units;
 
+pub use event::Event;
 pub use evidence::{AttemptEnd, AttemptRecord, PeakSource};
 pub use outcome::FailureKind;
 pub use task::{TaskId, WorkerName, WorkerNameError};

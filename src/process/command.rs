@@ -64,7 +64,20 @@ pub enum KeeperCommand {
         /// The run that is meant.
         seq: u64,
     },
+    /// Say what that run has printed so far, from these positions on, at most [`MOST_SHOWN`] bytes of each stream. Answered by `Output`; of a run
+    /// that does not run, with nothing in it.
+    Show {
+        /// The run that is meant.
+        seq: u64,
+        /// Position in stdout; `None`: the end of it.
+        stdout_from: Option<u64>,
+        /// Position in stderr; `None`: the end of it.
+        stderr_from: Option<u64>,
+    },
 }
+
+/// The most bytes of each stream in one answer to `Show`.
+pub const MOST_SHOWN: usize = 48 << 10;
 
 /// An answer of a keeper, in the order in which things happened in its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +107,30 @@ pub enum KeeperEvent {
         /// The run.
         seq: u64,
     },
+    /// What a run has printed so far: the answer to `Show`.
+    Output(Box<Output>),
+}
+
+/// A part of what a run has printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The run.
+    pub seq: u64,
+    /// Of its standard output.
+    pub stdout: Part,
+    /// Of its standard error.
+    pub stderr: Part,
+}
+
+/// A part of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Position of the first byte; later than what was asked for where those before are not kept any more.
+    pub at: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Length of the stream so far.
+    pub total: u64,
 }
 
 /// How a main process ended.
@@ -134,6 +171,28 @@ impl Stdout {
             Self::Overflowed { tail, .. } => tail,
         };
         &kept[kept.len().saturating_sub(limit)..]
+    }
+
+    /// The bytes from a position on, as far as they were kept, and the position of the first of them.
+    #[must_use]
+    pub fn since(&self, from: u64) -> (u64, &[u8]) {
+        let cut =
+            |kept: &'_ [u8], at: u64| usize::try_from(from.saturating_sub(at)).unwrap_or(usize::MAX).min(kept.len());
+        match self {
+            Self::Whole(bytes) => {
+                let skipped = cut(bytes, 0);
+                (skipped as u64, &bytes[skipped..])
+            }
+            Self::Overflowed { head, .. } if from < head.len() as u64 => {
+                let skipped = cut(head, 0);
+                (skipped as u64, &head[skipped..])
+            }
+            Self::Overflowed { tail, total_bytes, .. } => {
+                let begin = total_bytes.saturating_sub(tail.len() as u64);
+                let skipped = cut(tail, begin);
+                (begin + skipped as u64, &tail[skipped..])
+            }
+        }
     }
 
     /// Length of the whole in bytes.

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
 use rustix::buffer::spare_capacity;
 
-use super::command::{KeeperCommand, KeeperEvent, RunSpec};
+use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::frame;
 use super::message::{decode_command, encode_event};
 use super::meter::{self, GroupUse, Meter};
@@ -238,6 +238,12 @@ impl Keeper {
             KeeperCommand::Terminate { seq, grace_ms } => return self.terminate(seq, Duration::from_millis(grace_ms)),
             KeeperCommand::Kill { seq } => return self.terminate(seq, Duration::ZERO),
             KeeperCommand::Withdraw { seq } => return self.withdraw(seq),
+            KeeperCommand::Show { seq, stdout_from, stderr_from } => {
+                let slot = self.slot.as_ref().filter(|slot| slot.seq == seq);
+                let nothing = || Output { seq, ..Output::default() };
+                let output = slot.map_or_else(nothing, |slot| slot.said(stdout_from, stderr_from));
+                return self.answer(&KeeperEvent::Output(Box::new(output)));
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
+use super::command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 use super::frame::{self, Frame};
 use super::group::{GroupDirs, Version};
 use super::{ProcessError, frame::encode};
@@ -41,6 +41,11 @@ enum CommandHeader {
     Withdraw {
         seq: u64,
     },
+    Show {
+        seq: u64,
+        stdout_from: Option<u64>,
+        stderr_from: Option<u64>,
+    },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -52,10 +57,28 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum EventHeader {
-    Started { seq: u64, pid: i32, at_ms: u64 },
-    SpawnFailed { seq: u64, error: String, is_transient: bool },
+    Started {
+        seq: u64,
+        pid: i32,
+        at_ms: u64,
+    },
+    SpawnFailed {
+        seq: u64,
+        error: String,
+        is_transient: bool,
+    },
     Ended(EndedHeader),
-    Withdrawn { seq: u64 },
+    Withdrawn {
+        seq: u64,
+    },
+    /// Stdout is the first part, stderr the second.
+    Output {
+        seq: u64,
+        stdout_at: u64,
+        stdout_total: u64,
+        stderr_at: u64,
+        stderr_total: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,6 +149,10 @@ pub(super) fn encode_command(out: &mut Vec<u8>, command: &KeeperCommand) -> Resu
         }
         KeeperCommand::Kill { seq } => encode(out, &CommandHeader::Kill { seq: *seq }, &[], &[]),
         KeeperCommand::Withdraw { seq } => encode(out, &CommandHeader::Withdraw { seq: *seq }, &[], &[]),
+        KeeperCommand::Show { seq, stdout_from, stderr_from } => {
+            let header = CommandHeader::Show { seq: *seq, stdout_from: *stdout_from, stderr_from: *stderr_from };
+            encode(out, &header, &[], &[])
+        }
     }
 }
 
@@ -162,6 +189,7 @@ pub(super) fn decode_command(frame: &Frame<'_>) -> Result<KeeperCommand, Process
         CommandHeader::Terminate { seq, grace_ms } => KeeperCommand::Terminate { seq, grace_ms },
         CommandHeader::Kill { seq } => KeeperCommand::Kill { seq },
         CommandHeader::Withdraw { seq } => KeeperCommand::Withdraw { seq },
+        CommandHeader::Show { seq, stdout_from, stderr_from } => KeeperCommand::Show { seq, stdout_from, stderr_from },
     })
 }
 
@@ -182,6 +210,16 @@ pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(),
             encode(out, &header, &[], &[])
         }
         KeeperEvent::Withdrawn { seq } => encode(out, &EventHeader::Withdrawn { seq: *seq }, &[], &[]),
+        KeeperEvent::Output(output) => {
+            let header = EventHeader::Output {
+                seq: output.seq,
+                stdout_at: output.stdout.at,
+                stdout_total: output.stdout.total,
+                stderr_at: output.stderr.at,
+                stderr_total: output.stderr.total,
+            };
+            encode(out, &header, &[&output.stdout.bytes], &output.stderr.bytes)
+        }
         KeeperEvent::Ended(ended) => {
             let (overflow, stdout): (_, [&[u8]; 2]) = match &ended.stdout {
                 Stdout::Whole(bytes) => (None, [bytes, &[]]),
@@ -222,6 +260,14 @@ pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessErro
         EventHeader::Started { seq, pid, at_ms } => KeeperEvent::Started { seq, pid, at_ms },
         EventHeader::SpawnFailed { seq, error, is_transient } => KeeperEvent::SpawnFailed { seq, error, is_transient },
         EventHeader::Withdrawn { seq } => KeeperEvent::Withdrawn { seq },
+        EventHeader::Output { seq, stdout_at, stdout_total, stderr_at, stderr_total } => {
+            let part = |at, bytes: &[u8], total| Part { at, bytes: bytes.to_vec(), total };
+            KeeperEvent::Output(Box::new(Output {
+                seq,
+                stdout: part(stdout_at, frame.first, stdout_total),
+                stderr: part(stderr_at, frame.second, stderr_total),
+            }))
+        }
         EventHeader::Ended(header) => {
             let stdout = match header.overflow {
                 None => Stdout::Whole(frame.first.to_vec()),
@@ -305,6 +351,11 @@ mod tests {
             KeeperEvent::Started { seq: 1, pid: 2, at_ms: 3 },
             KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned(), is_transient: true },
             KeeperEvent::Withdrawn { seq: 4 },
+            KeeperEvent::Output(Box::new(Output {
+                seq: 5,
+                stdout: Part { at: 1 << 40, bytes: vec![0xff, 0], total: (1 << 40) + 2 },
+                stderr: Part { at: 7, bytes: Vec::new(), total: 7 },
+            })),
             ended(Stdout::Whole(vec![0xfe, 0])),
             ended(overflowed(Ok(path))),
             ended(overflowed(Err("no space left on device".to_owned()))),
@@ -335,6 +386,7 @@ mod tests {
             KeeperCommand::Terminate { seq: 2, grace_ms: 5000 },
             KeeperCommand::Kill { seq: 3 },
             KeeperCommand::Withdraw { seq: 4 },
+            KeeperCommand::Show { seq: 5, stdout_from: Some(u64::MAX), stderr_from: None },
         ] {
             let mut wire = Vec::new();
             encode_command(&mut wire, &command).unwrap();

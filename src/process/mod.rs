@@ -48,7 +48,7 @@ pub mod terminate;
 pub mod tree;
 mod zygote;
 
-pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout};
+pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
 pub use group::{LimitGroups, SlotGroup};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use nix::libc;
 
-use super::command::Stdout;
+use super::command::{Part, Stdout};
 
 /// The last bytes of a stream.
 #[derive(Debug)]
@@ -44,6 +44,12 @@ impl Tail {
         self.total
     }
 
+    /// What is held from a position on; `None`: the last of it. At most `most` bytes.
+    #[must_use]
+    pub fn since(&self, from: Option<u64>, most: usize) -> Part {
+        part(&self.bytes, self.total, self.total, from, most)
+    }
+
     /// The last bytes, at most as many as were to be kept.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
@@ -51,6 +57,15 @@ impl Tail {
         self.bytes.drain(..surplus);
         self.bytes
     }
+}
+
+/// A part of the bytes that end at the position `end` of a stream of `total` bytes so far.
+fn part(held: &[u8], end: u64, total: u64, from: Option<u64>, most: usize) -> Part {
+    let begin = end.saturating_sub(held.len() as u64);
+    let at = from.unwrap_or_else(|| end.saturating_sub(most as u64)).clamp(begin, end);
+    let skipped = usize::try_from(at - begin).unwrap_or(held.len()).min(held.len());
+    let bytes = &held[skipped..];
+    Part { at, bytes: bytes[..bytes.len().min(most)].to_vec(), total }
 }
 
 /// How much of stdout is kept, and where the rest goes.
@@ -109,6 +124,19 @@ impl StdoutCapture {
             }
         };
         overflow.push(chunk, &mut self.memory, &self.limits);
+    }
+
+    /// What is held from a position on; `None`: the last of it. At most `most` bytes; of a stdout that is in its file by now the head and the tail are.
+    #[must_use]
+    pub fn since(&self, from: Option<u64>, most: usize) -> Part {
+        let head = self.memory.len() as u64;
+        match &self.overflow {
+            Some(overflow) if from.is_none_or(|from| from >= head) => {
+                part(&overflow.tail.bytes, overflow.total, overflow.total, from, most)
+            }
+            Some(overflow) => part(&self.memory, head, overflow.total, from, most),
+            None => part(&self.memory, head, head, from, most),
+        }
     }
 
     /// Whether more than a little memory is or was held: the keeper gives it back to the system afterwards.
@@ -205,6 +233,31 @@ mod tests {
                     prop_assert!(whole.starts_with(&head) && whole.ends_with(&tail));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_said_from_there_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits =
+            StdoutLimits { max_inline: 100, head_keep: 10, tail_keep: 20, overflow_path: dir.path().join("out") };
+        let mut capture = StdoutCapture::new(limits);
+        let whole: Vec<u8> = (0..250_u8).collect();
+        for (index, chunk) in whole.chunks(7).enumerate() {
+            capture.push(chunk);
+            let said = &whole[..whole.len().min(7 * (index + 1))];
+            for from in [0, 5, 10, 60, said.len() as u64, 10_000] {
+                let part = capture.since(Some(from), 8);
+                let at = usize::try_from(part.at).unwrap();
+                assert_eq!(part.total, said.len() as u64);
+                assert_eq!(part.bytes, said[at..][..part.bytes.len()], "{from} of {}", said.len());
+                assert!(part.bytes.len() <= 8 && (at >= said.len().min(from as usize)), "{from}: {at}");
+                let is_kept = said.len() <= 100 || from < 10;
+                assert!(!is_kept || at == said.len().min(from as usize), "{from}: {at} of {}", said.len());
+                assert!(!part.bytes.is_empty() || at == said.len(), "something is there to be shown");
+            }
+            let last = capture.since(None, 8);
+            assert_eq!(last.bytes, said[said.len().saturating_sub(8)..]);
         }
     }
 

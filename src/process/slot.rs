@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::libc;
 use rustix::buffer::spare_capacity;
 
-use super::command::{Ended, ExitStatus, RunSpec};
+use super::command::{Ended, ExitStatus, MOST_SHOWN, Output, RunSpec};
 use super::meter::GroupUse;
 use super::output::{StdoutCapture, StdoutLimits, Tail};
 use super::spawn::Spawned;
@@ -127,6 +127,12 @@ impl Slot {
                 }
             }
         }
+    }
+
+    /// What it has said so far, from these positions on.
+    pub(super) fn said(&self, stdout_from: Option<u64>, stderr_from: Option<u64>) -> Output {
+        let (stdout, stderr) = (self.stdout.since(stdout_from, MOST_SHOWN), self.stderr.since(stderr_from, MOST_SHOWN));
+        Output { seq: self.seq, stdout, stderr }
     }
 
     /// Whether its output took more than a little memory.

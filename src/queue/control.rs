@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::client::{Args, Connection};
 use super::error::QueueError;
+use super::events::{note_queue, note_worker};
 use super::keys::{CLOSE, Key};
 use super::scripts;
 use super::session::{Demand, base_score, millis};
@@ -83,7 +84,9 @@ pub async fn change(
 /// # Errors
 /// Those of any call.
 pub async fn pause(conn: &Connection, who: &str) -> Result<(), QueueError> {
-    conn.cmd(redis::cmd("SET").arg(conn.name(Key::Paused)).arg(who)).await
+    conn.cmd::<()>(redis::cmd("SET").arg(conn.name(Key::Paused)).arg(who)).await?;
+    note_queue(conn, "paused", who).await;
+    Ok(())
 }
 
 /// Lifts a pause and the stop command; says which were there.
@@ -95,6 +98,9 @@ pub async fn resume(conn: &Connection) -> Result<(bool, bool), QueueError> {
     pipe.del(conn.name(Key::Paused)).hdel(conn.name(Key::Todo), CLOSE);
     let (paused, stopped): (u64, u64) = conn.pipe(&pipe).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
+    if paused + stopped > 0 {
+        note_queue(conn, "resumed", "").await;
+    }
     Ok((paused == 1, stopped == 1))
 }
 
@@ -105,6 +111,7 @@ pub async fn resume(conn: &Connection) -> Result<(bool, bool), QueueError> {
 pub async fn stop(conn: &Connection) -> Result<(), QueueError> {
     let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Todo)).arg(CLOSE).arg("")).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
+    note_queue(conn, "stopping", "").await;
     Ok(())
 }
 
@@ -116,5 +123,6 @@ pub async fn drain(conn: &Connection, worker: &WorkerName) -> Result<(), QueueEr
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Drain)).arg(worker.as_str()).arg(now)).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg(format!("beat:{worker}"))).await?;
+    note_worker(conn, "draining", worker).await;
     Ok(())
 }

@@ -59,10 +59,12 @@ async fn check_version(conn: &Connection) -> Result<(), QueueError> {
 
 async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueError> {
     let key = conn.name(Key::Format);
-    if access == Access::Write {
+    let mut found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
+    // Written only where it is missing: a purge must get past a server that takes no writes for want of memory.
+    if found.is_none() && access == Access::Write {
         let _: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(FORMAT).arg("NX")).await?;
+        found = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     }
-    let found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     match found {
         None => Ok(()),
         Some(found) if found.parse() == Ok(FORMAT) => Ok(()),

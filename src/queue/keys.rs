@@ -91,8 +91,12 @@ pub enum Key {
     ReclaimLock,
     /// Hash worker → `MEM:CPU:SLOTS`, the room of those that found nothing for it.
     Idle,
-    /// Channel, not a key: `todo` when there is something for everybody, `beat:WORKER` when a worker is wanted. Each worker listens on one of its
-    /// own besides, this name and `:WORKER`.
+    /// Stream: the event log, see [`super::events`].
+    Events,
+    /// Prefix of the channels on which a worker answers those who follow a task's output, see [`super::follow`]. Not a key.
+    Output,
+    /// Channel, not a key: `todo` when there is something for everybody, `beat:WORKER` when a worker is wanted, `output:WORKER JSON` when
+    /// somebody follows the output of a task of its. Each worker listens on one of its own besides, this name and `:WORKER`.
     Wake,
 }
 
@@ -140,6 +144,8 @@ impl Key {
             Self::ScanLock => "SCAN_LOCK",
             Self::ReclaimLock => "RECLAIM_LOCK",
             Self::Idle => "IDLE",
+            Self::Events => "EVENTS",
+            Self::Output => "OUTPUT",
             Self::Wake => "WAKE",
         }
     }
@@ -184,6 +190,8 @@ impl Key {
             Self::ScanLock => "distcomp:ready:scan_lock",
             Self::ReclaimLock => "distcomp:reclaim_lock",
             Self::Idle => "distcomp:ready:idle",
+            Self::Events => "distcomp:events",
+            Self::Output => "distcomp:output:",
             Self::Wake => "distcomp:wake",
         }
     }

@@ -9,6 +9,8 @@
 pub mod client;
 pub mod control;
 pub mod error;
+pub mod events;
+pub mod follow;
 pub mod guard;
 pub mod index;
 pub mod inspect;

@@ -36,36 +36,36 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain];
+    ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain, Events];
     BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused, Idle];
-    DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle];
+    DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
     CLAIM = "claim.lua" [
-        Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed,
-        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle,
+        Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
+        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Events,
     ];
     SETTLE = "settle.lua" [
-        Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
+        Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate, Groups,
+        Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
     ];
     SUBMIT = "submit.lua" [
         Todo, InProgress, Finished, Failed, Reason, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Idle, Wake,
+        Delayed, Avoided, Idle, Wake, Events,
     ];
     RECLAIM = "reclaim.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Lost, Attempts, Evidence, Tally,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
     ];
-    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle];
+    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
     REASSERT = "reassert.lua" [
-        Todo, InProgress, Finished, Owner, Claims, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
+        Todo, InProgress, Finished, Owner, Claims, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Events,
     ];
     INDEX = "index.lua" [
-        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
+        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
     ];
     SWEEP = "sweep.lua" [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
-    REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds];
+    REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events];
     CONTROL = "control.lua" [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Lost, Attempts, Evidence, Quarantine,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
     ];
 }

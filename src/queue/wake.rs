@@ -4,22 +4,26 @@ use futures_util::StreamExt;
 
 use super::client::Client;
 use super::error::QueueError;
+use super::follow::{self, OutputRequest};
 use super::keys::Key;
 use crate::model::WorkerName;
 
 /// What a message says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// Something new is in `todo_tasks` that this worker may have room for.
     Todo,
     /// This worker should beat now: something was asked of it.
     Beat,
+    /// Somebody wants to see what a task of this worker prints.
+    Output(OutputRequest),
 }
 
 /// A subscription. Messages may be lost with the connection: polling stays the fallback.
 pub struct Wakeups {
     pubsub: redis::aio::PubSub,
     wanted: String,
+    shown: String,
 }
 
 impl Wakeups {
@@ -35,7 +39,7 @@ impl Wakeups {
         let everybodys = client.keys().name(Key::Wake);
         let own = format!("{everybodys}:{worker}");
         pubsub.subscribe(&[everybodys, own]).await.map_err(|error| client.sort(&error))?;
-        Ok(Self { pubsub, wanted: format!("beat:{worker}") })
+        Ok(Self { pubsub, wanted: format!("beat:{worker}"), shown: follow::request_head(worker.as_str()) })
     }
 
     /// The next message that concerns this worker; `None` when the connection is gone. Cancel safe.
@@ -46,7 +50,12 @@ impl Wakeups {
             match message.get_payload_bytes() {
                 b"todo" => return Some(Wake::Todo),
                 payload if payload == self.wanted.as_bytes() => return Some(Wake::Beat),
-                _ => {}
+                payload => {
+                    let request = payload.strip_prefix(self.shown.as_bytes()).and_then(OutputRequest::parse);
+                    if let Some(request) = request {
+                        return Some(Wake::Output(request));
+                    }
+                }
             }
         }
     }

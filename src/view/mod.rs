@@ -5,6 +5,7 @@
 
 pub mod explain;
 pub mod failures;
+pub mod log_text;
 pub mod overview;
 pub mod progress;
 pub mod safe_text;

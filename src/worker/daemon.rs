@@ -13,6 +13,7 @@ use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
 use super::nursery::Nursery;
+use super::outputs::Outputs;
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
 use super::reloader::Reloader;
@@ -124,7 +125,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
 
     let slots = Slots::new(setup.nursery.clone(), events, keepers, worker);
-    let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat };
+    let outputs = Outputs::new(Arc::clone(&link));
+    let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
     let ended = loop {
@@ -189,6 +191,7 @@ struct Hands {
     settlements: mpsc::UnboundedSender<(TaskKey, Settle)>,
     watchlist: Arc<Watchlist>,
     beat: Arc<Notify>,
+    outputs: Outputs,
 }
 
 impl Hands {
@@ -208,6 +211,7 @@ impl Hands {
             | Event::BeatDue(_)
             | Event::Beaten(_)
             | Event::Woken
+            | Event::OutputWanted(_)
             | Event::Tick
             | Event::Terminate
             | Event::Reconfigured(_)
@@ -244,6 +248,11 @@ impl Hands {
                 Action::Disarm(key) => self.watchlist.disarm(key),
                 Action::Settle(key, settle) => {
                     let _ = self.settlements.send((key, *settle));
+                }
+                Action::ShowOutput { key, request } => {
+                    if let Some(commands) = self.slots.commands(key) {
+                        self.outputs.show(key, request, commands);
+                    }
                 }
                 Action::Beat => self.beat.notify_one(),
                 Action::Exit => is_over = true,

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::model::{Bytes, TaskLine};
 use crate::policy::NodeSample;
 use crate::process::Ended;
+use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Beat, BeatReply, Claim, ClaimReply, ClaimRequest, Demand, Reasserted, Settle, Settled};
 
 /// Names one attempt inside this process. Never reused.
@@ -68,6 +69,8 @@ pub enum Event {
     Beaten(BeatReply),
     /// There may be something new in the queue.
     Woken,
+    /// Somebody wants to see what a task prints.
+    OutputWanted(OutputRequest),
     /// A moment that the dispatcher asked to be woken at has come.
     Tick,
     /// SIGTERM, SIGINT, or SIGHUP on a terminal.
@@ -151,6 +154,13 @@ pub enum Action {
     Disarm(TaskKey),
     /// Tell Redis what became of a claim.
     Settle(TaskKey, Box<Settle>),
+    /// Show somebody what a running task prints.
+    ShowOutput {
+        /// Which.
+        key: TaskKey,
+        /// To whom, and from where on.
+        request: OutputRequest,
+    },
     /// Beat now, not at the next interval.
     Beat,
     /// Nothing is left to do: go.

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod link;
 pub mod nursery;
 pub mod outcome;
+pub mod outputs;
 pub mod poller;
 pub mod recent;
 pub mod reclaimer;

@@ -90,7 +90,7 @@ impl Nursery {
             match keeper.recv().await.map_err(|error| error.to_string())? {
                 KeeperEvent::Ended(ended) => return Ok(*ended),
                 KeeperEvent::SpawnFailed { error, .. } => return Err(error),
-                KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } => {}
+                KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
             }
         }
     }

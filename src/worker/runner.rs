@@ -1,5 +1,6 @@
 //! One slot: hands tasks to its keeper and passes on what the keeper says.
 
+use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use super::events::{Event, TaskKey};
 use super::nursery::Nursery;
 use super::sampler::Keepers;
-use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec};
+use crate::process::{self, Ended, Keeper, KeeperCommand, KeeperEvent, Output, ProcessError, RunSpec};
 
 /// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
 /// task has stopped it.
@@ -29,6 +30,28 @@ pub enum SlotCommand {
     Terminate(TaskKey, Duration),
     /// End it now.
     Kill(TaskKey),
+    /// Say what it has printed, from these positions on, and how it ends.
+    Show {
+        /// Which.
+        key: TaskKey,
+        /// Position in stdout; `None`: the end of it.
+        stdout_from: Option<u64>,
+        /// Position in stderr; `None`: the end of it.
+        stderr_from: Option<u64>,
+        /// To whom.
+        to: mpsc::UnboundedSender<Said>,
+    },
+}
+
+/// What somebody who follows a task is told.
+#[derive(Debug)]
+pub enum Said {
+    /// What it has printed.
+    Output(Box<Output>),
+    /// It has ended; all that it printed, and nothing follows.
+    Ended(Box<Ended>),
+    /// It does not run here.
+    Gone,
 }
 
 /// The loop of one slot.
@@ -77,6 +100,9 @@ impl Runner {
         // When a keeper that has yet to start its task, or to end it, is taken for deaf.
         let mut patience: Option<Instant> = None;
         let mut is_ending = false;
+        // Who asked, in the order of the answers, and who is to hear of the end. Empty while nobody follows a task of this slot.
+        let mut asked: VecDeque<(TaskKey, mpsc::UnboundedSender<Said>)> = VecDeque::new();
+        let mut followers: Vec<(TaskKey, mpsc::UnboundedSender<Said>)> = Vec::new();
         loop {
             let deaf = patience.unwrap_or_else(|| Instant::now() + PATIENCE);
             tokio::select! {
@@ -98,6 +124,16 @@ impl Runner {
                             patience = Some(until(Duration::ZERO, patience.filter(|_| is_ending)));
                             is_ending = true;
                         }
+                        SlotCommand::Show { key, to, .. } => {
+                            if mine.first() != Some(key) {
+                                let _ = to.send(Said::Gone);
+                                continue;
+                            }
+                            if !followers.iter().any(|(_, follower)| follower.same_channel(to)) {
+                                followers.push((*key, to.clone()));
+                            }
+                            asked.push_back((*key, to.clone()));
+                        }
                         // What waits behind the first is let go of at once.
                         SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
                     }
@@ -107,8 +143,23 @@ impl Runner {
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
+                    if let KeeperEvent::Output(output) = event {
+                        if let Some((_, to)) = asked.pop_front() {
+                            let _ = to.send(Said::Output(output));
+                        }
+                        continue;
+                    }
+                    if let KeeperEvent::Ended(ended) = &event && !followers.is_empty() {
+                        followers.retain(|(key, to)| {
+                            let is_over = *key == ended.seq;
+                            if is_over {
+                                let _ = to.send(Said::Ended(ended.clone()));
+                            }
+                            !is_over && !to.is_closed()
+                        });
+                    }
                     let over = match &event {
-                        KeeperEvent::Started { .. } => None,
+                        KeeperEvent::Started { .. } | KeeperEvent::Output(_) => None,
                         KeeperEvent::Ended(ended) => Some(ended.seq),
                         KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
                     };
@@ -122,7 +173,9 @@ impl Runner {
                         None if !is_ending => patience = None,
                         None => {}
                     }
-                    if self.events.send(from_keeper(event, pid)).await.is_err() {
+                    if let Some(event) = from_keeper(event, pid)
+                        && self.events.send(event).await.is_err()
+                    {
                         return None;
                     }
                 }
@@ -177,16 +230,21 @@ fn into_keeper(command: SlotCommand) -> KeeperCommand {
             KeeperCommand::Terminate { seq, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
         }
         SlotCommand::Kill(seq) => KeeperCommand::Kill { seq },
+        SlotCommand::Show { key, stdout_from, stderr_from, .. } => {
+            KeeperCommand::Show { seq: key, stdout_from, stderr_from }
+        }
     }
 }
 
-fn from_keeper(event: KeeperEvent, keeper: u32) -> Event {
-    match event {
+/// What the dispatcher is told of it, if anything.
+fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
+    Some(match event {
         KeeperEvent::Started { seq, .. } => Event::Started { key: seq, keeper },
         KeeperEvent::SpawnFailed { seq, error, is_transient } => {
             Event::SpawnFailed { key: seq, error, is_ours: is_transient }
         }
         KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
         KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
-    }
+        KeeperEvent::Output(_) => return None,
+    })
 }

@@ -148,6 +148,12 @@ impl Slots {
         self.tell(key, SlotCommand::Kill(key));
     }
 
+    /// Where to ask for the output of a task that runs.
+    #[must_use]
+    pub fn commands(&self, key: TaskKey) -> Option<mpsc::UnboundedSender<SlotCommand>> {
+        self.at.get(&key).and_then(|id| self.busy.get(id)).map(|slot| slot.commands.clone())
+    }
+
     fn tell(&self, key: TaskKey, command: SlotCommand) {
         if let Some(slot) = self.at.get(&key).and_then(|id| self.busy.get(id)) {
             let _ = slot.commands.send(command);

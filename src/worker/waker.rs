@@ -43,6 +43,11 @@ impl Waker {
                             }
                         }
                         Wake::Beat => self.beat.notify_one(),
+                        Wake::Output(request) => {
+                            if self.events.send(Event::OutputWanted(request)).await.is_err() {
+                                return;
+                            }
+                        }
                     }
                 }
             }

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::args::SelectArgs;
 use super::confirm::confirm;
-use super::results::{Purged, Remote, host};
 use super::run::Session;
 use super::select::{Selected, Selector, verb};
 use crate::cli::exit::CliError;
+use crate::cli::results::{Purged, Remote, host};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::progress::Progress;

@@ -4,7 +4,6 @@ mod args;
 mod change;
 mod confirm;
 mod reclaim;
-mod results;
 mod run;
 mod select;
 mod switch;

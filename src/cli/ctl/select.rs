@@ -3,9 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::args::SelectArgs;
-use super::results::{Remote, remote_of};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
+use crate::cli::results::{Remote, remote_of};
 use crate::cli::spool::Spool;
 use crate::cli::status::is_of;
 use crate::model::snapshot::TaskState;

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::confirm::confirm;
-use super::results::host;
 use super::run::Session;
 use crate::cli::exit::CliError;
+use crate::cli::results::host;
 use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{control, inspect};

@@ -40,6 +40,10 @@ pub enum View {
     },
     /// Results and evidence of all tasks, as a stream
     Export(ExportArgs),
+    /// What a task prints, or has printed
+    Logs(LogsArgs),
+    /// What happened, every change of state, as JSON lines
+    Events(EventsArgs),
     /// Why a task, or the queue, is not running
     Explain {
         /// The task: its line, or the beginning of its id
@@ -63,6 +67,36 @@ pub struct TasksArgs {
     #[arg(long)]
     pub worker: Option<String>,
     /// How many at most; 0 is all
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: u64,
+}
+
+/// What to show of a task's output.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogsArgs {
+    /// The task: its line, or the beginning of its id
+    pub line: String,
+    /// Go on while it runs; then the exit code is 1 if it failed
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only its standard output
+    #[arg(long)]
+    pub stdout: bool,
+    /// Only its standard error, on our standard output
+    #[arg(long)]
+    pub stderr: bool,
+    /// Bytes as the task wrote them; not onto a terminal
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Which events to print.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EventsArgs {
+    /// Go on with what happens from now on, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many of the past at most; 0 is all that the log holds
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub limit: u64,
 }

@@ -1,10 +1,12 @@
 //! `distcomp-status`: looks at the queue and changes nothing.
 
 mod args;
+mod events;
 mod explain;
 mod export;
 mod failures;
 mod list;
+mod logs;
 mod run;
 mod show;
 

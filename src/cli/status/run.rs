@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{StatusArgs, View};
-use super::{explain, export, failures, list, show};
+use super::{events, explain, export, failures, list, logs, show};
 use crate::cli::common::{Context, Out, columns, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::FieldOrder;
@@ -35,6 +35,7 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
     let context = Context::load("distcomp-status", &args.common)?;
     let (conn, order) = context.connect(Access::Read).await?;
     let mut session = Session { context, conn, order, out: Out::new(), json: args.json };
+    let mut exit = Exit::Done;
     match args.view {
         None => overview(&mut session).await?,
         Some(View::Workers) => workers(&mut session).await?,
@@ -42,10 +43,12 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         Some(View::Show { line }) => show::show(&mut session, &line).await?,
         Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
+        Some(View::Logs(args)) => exit = logs::logs(&mut session, &args).await?,
+        Some(View::Events(args)) => exit = events::events(&mut session, &args).await?,
         Some(View::Explain { line }) => explain::explain(&mut session, line.as_deref()).await?,
     }
     session.out.finish()?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 async fn overview(session: &mut Session) -> Result<(), CliError> {

@@ -17,4 +17,6 @@ local figures = string.match(redis.call('HGET', STATUS, worker) or '', '^%d+(:.*
 if figures then redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. figures) end
 if ARGV[5] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[5]) else redis.call('HDEL', CAPACITY, worker) end
 if holder ~= instance then redis.call('HDEL', DRAIN, worker) end
+events[1] = 'W\t' .. (holder == instance and 'reattached' or 'attached') .. '\t' .. worker
+events_flush()
 return { next_epoch, owner }

@@ -9,4 +9,6 @@ if owner and string.sub(owner, 1, 6) ~= '!dead:' then return 0 end
 if redis.call('HLEN', CLAIMS) > 0 then return 0 end
 for _, key in ipairs { STATUS, CAPACITY, LOAD, WORKERS, DRAIN, OWNER, IDLE } do redis.call('HDEL', key, dead) end
 redis.call('DEL', REVOKED)
+events[1] = 'W\tburied\t' .. dead
+events_flush()
 return 1

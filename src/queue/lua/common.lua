@@ -256,6 +256,27 @@ local function rate_add(now, n)
   redis.call('HSET', RATE, field, int(bucket) .. ':' .. int(n))
 end
 
+-- The event log: what one call has to say is one entry of the stream EVENTS, whose field "e" is lines of parts with tabs between them; queue/events.rs
+-- reads them. It is written last and never makes a call fail. Bounded in entries, and in bytes: looked at in about one call of a hundred.
+local events = {}
+
+-- A line in the log; a long one, or one with a control character, by its SHA-1 and its beginning.
+local function brief(line)
+  if #line <= 200 and not string.find(line, '%c') then return line end
+  return '\1' .. redis.sha1hex(line) .. string.gsub(string.sub(line, 1, 80), '%c', ' ')
+end
+
+local function events_flush()
+  if #events == 0 then return end
+  local id = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 100000, '*', 'e', table.concat(events, '\n'))
+  if type(id) == 'string' and string.find(id, '00-', 1, true) then
+    local used = redis.pcall('MEMORY', 'USAGE', EVENTS, 'SAMPLES', 20)
+    if type(used) == 'number' and used > 16777216 then
+      redis.pcall('XTRIM', EVENTS, 'MAXLEN', '~', math.floor(redis.call('XLEN', EVENTS) * 3 / 4))
+    end
+  end
+end
+
 local function count_commas(text)
   local _, n = string.gsub(text, ',', '')
   return n

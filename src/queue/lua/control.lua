@@ -9,6 +9,14 @@
 local op, selected = ARGV[1], ARGV[2]
 local changed, running = 0, 0
 
+-- Many at once are one event with their number, the first and the last; a purge of a million must not push out all the rest.
+local named, last = {}, nil
+local function changes(line, id, class, worker)
+  changed = changed + 1
+  last = brief(line)
+  if changed <= 10 then named[changed] = (worker or '') .. '\t' .. id .. '\t' .. class .. '\t' .. last end
+end
+
 -- The record of an attempt that is cut short: the operator's, with the worker and the number of the attempt.
 local function cut_short(worker, line, record)
   local claim = redis.call('HGET', CLAIMS_OF .. worker, line)
@@ -64,7 +72,7 @@ for i = 3, #ARGV, 5 do
       if worker then revoke(worker, line) end
       if is_finished then redis.call('HDEL', FINISHED, line) end
       if is_failed then failure_clear(line) end
-      changed = changed + 1
+      changes(line, id, class, worker)
     end
   elseif is_selected and op == 'cancel' then
     if is_todo or worker then
@@ -79,7 +87,7 @@ for i = 3, #ARGV, 5 do
         if class ~= '' then index_forget(class, line) end
         redis.call('HDEL', TODO, line)
       end
-      changed = changed + 1
+      changes(line, id, class, worker)
     end
   elseif is_selected and op == 'purge' then
     if worker then revoke(worker, line) end
@@ -87,9 +95,14 @@ for i = 3, #ARGV, 5 do
     group_drop(line)
     for _, key in ipairs { TODO, FINISHED, FAILED, REASON, LOST, ATTEMPTS, QUARANTINE } do redis.call('HDEL', key, line) end
     redis.call('HDEL', EVIDENCE, id)
-    changed = changed + 1
+    changes(line, id, class, worker)
   end
 end
 index_flush()
+if changed > 0 then
+  events[1] = 'K\t' .. op .. '\t' .. int(changed) .. '\t' .. int(running) .. '\t' .. last
+  events[2] = changed <= 10 and table.concat(named, '\n') or named[1]
+  events_flush()
+end
 wake_idle()
 return { changed, running }

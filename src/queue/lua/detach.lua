@@ -11,6 +11,8 @@ redis.call('HDEL', LOAD, worker)
 redis.call('HDEL', IDLE, worker)
 redis.call('HDEL', DRAIN, worker)
 redis.call('DEL', REVOKED)
+events[1] = 'W\tleft\t' .. worker
+events_flush()
 if redis.call('HLEN', CLAIMS) > 0 then return 0 end
 redis.call('HDEL', OWNER, worker)
 redis.call('HDEL', WORKERS, worker)

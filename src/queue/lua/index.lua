@@ -6,6 +6,7 @@
 local added = 0
 local now = now_ms()
 local heads = {}
+local first, last
 for i = 2, #ARGV, 3 do
   local line, class = ARGV[i], ARGV[i + 1]
   if redis.call('HEXISTS', TODO, line) == 1 and redis.call('HEXISTS', HELD, line) == 0 then
@@ -17,6 +18,7 @@ for i = 2, #ARGV, 3 do
       if workers then index_retry(class, line, score, workers, now, 0, tonumber(ARGV[1])) else index_put(class, line, score) end
       added = added + 1
       want_worker(class .. worker_set(workers or ''))
+      first, last = first or line, line
     end
   end
 end
@@ -24,5 +26,9 @@ for class in pairs(heads) do
   if not redis.call('ZSCORE', HEADS, class) then index_head(class) end
 end
 index_flush()
+if added > 0 then
+  events[1] = 'A\tfound\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)
+  events_flush()
+end
 wake_idle()
 return added

@@ -26,11 +26,17 @@ for i = 4, #ARGV, 4 do
     redis.call('HDEL', TODO, line)
     index_forget(class, line)
     answer = 'back'
+    events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   elseif ARGV[3] == '1' and redis.call('HEXISTS', FINISHED, line) == 0 then
     hold(line, token, attempt, int(sequence(1)))
     answer = 'ok'
+    events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   end
   reply[#reply + 1] = answer
 end
 index_flush()
+if #events > 0 then
+  events[1] = 'C\t' .. worker .. '\n' .. events[1]
+  events_flush()
+end
 return reply

@@ -18,13 +18,17 @@ else
   -- A heartbeat is of any moment of its second.
   if mode == 'lease' and beat and now - tonumber(beat) * 1000 < tonumber(ARGV[3]) + 1000 then return { 'ALIVE', 0, 0, 0 } end
   local holder, epoch = string.match(owner, '^(.*):(%d+)$')
-  if holder and holder ~= '!dead' then redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1)) end
+  if holder and holder ~= '!dead' then
+    redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1))
+    events[1] = 'W\tdead\t' .. dead
+  end
   redis.call('HDEL', CAPACITY, dead)
   redis.call('HDEL', IDLE, dead)
 end
 local max_lost, avoid_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
 local moved, failed, foreign = 0, 0, 0
 local is_alone = redis.call('HLEN', CLAIMS) == 1
+local said = #events
 for i = 7, #ARGV, 5 do
   local line, id, class, base = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local claim = redis.call('HGET', CLAIMS, line)
@@ -44,6 +48,7 @@ for i = 7, #ARGV, 5 do
       redis.call('HSET', ATTEMPTS, line, attempt)
       redis.call('HINCRBY', TALLY, 'lost', 1)
     end
+    local what = started == '1' and 'lost' or 'reclaimed'
     if redis.call('HEXISTS', FINISHED, line) == 1 then
       moved = moved + 1
     elseif losses > 0 and losses >= max_lost then
@@ -55,6 +60,7 @@ for i = 7, #ARGV, 5 do
       redis.call('HDEL', LOST, line)
       redis.call('HINCRBY', TALLY, 'failed', 1)
       failed = failed + 1
+      what = 'failed'
     else
       redis.call('HSET', TODO, line, '')
       -- One that was running may be what killed its worker: it queues behind its equals, so that it does not take down the next at once.
@@ -65,9 +71,12 @@ for i = 7, #ARGV, 5 do
       want_worker(class .. worker_set(workers or ''))
     end
     redis.call('HDEL', INP, line)
+    events[#events + 1] = what .. '\t' .. id .. '\t' .. class .. '\t' .. int(attempt)
   end
   redis.call('HDEL', CLAIMS, line)
 end
 index_flush()
+if #events > said then events[said + 1] = 'L\t' .. dead .. '\n' .. events[said + 1] end
+events_flush()
 wake_idle()
 return { 'OK', moved, failed, foreign }

@@ -17,7 +17,9 @@ for i = 1, #ARGV, 4 do
       redis.call('HINCRBY', TALLY, 'invalid', 1)
     end
     redis.call('HDEL', TODO, line)
+    events[#events + 1] = 'V\t' .. ARGV[i + 1] .. '\t' .. brief(line)
     moved = moved + 1
   end
 end
+events_flush()
 return moved

@@ -15,6 +15,8 @@ local now = now_ms()
 local replies, counts = {}, {}
 local has_failures = redis.call('HLEN', FAILED) > 0
 local finished, values, records = {}, {}, {}
+-- As much of a record as tells its attempt, start and end.
+local head = 52 + #worker
 
 -- Owners and claims of all lines in two calls; what is finished is written in few. A line that comes twice in one batch is looked up again.
 local lines, known = {}, {}
@@ -98,6 +100,7 @@ for i = 6, #ARGV, 9 do
         if has_failed then failure_clear(line) end
       end
       finished[#finished + 1] = line
+      events[#events + 1] = 'F\t' .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head)
       count('finished')
       answer = answer or 'ok'
     elseif op == 'R' then
@@ -111,6 +114,7 @@ for i = 6, #ARGV, 9 do
         count('returned')
       end
       release(line)
+      events[#events + 1] = 'R\t' .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. int(attempt)
       want_worker(class .. worker_set((workers or '') .. worker .. ','))
       answer = 'ok'
     else
@@ -134,6 +138,7 @@ for i = 6, #ARGV, 9 do
         answer = 'final'
       end
       release(line)
+      events[#events + 1] = (answer == 'retry' and 'X\t' or 'Z\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + 8]
     end
   end
   replies[#replies + 1] = answer
@@ -145,5 +150,9 @@ for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)
 end
 index_flush()
+if #events > 0 then
+  events[1] = 'S\t' .. worker .. '\n' .. events[1]
+  events_flush()
+end
 wake_idle()
 return replies

@@ -53,5 +53,9 @@ for _, clear in ipairs(cleared) do
   if clear[3] then failure_clear(clear[1]) end
 end
 index_flush()
+if added > 0 then
+  events[1] = 'A\tsubmitted\t' .. int(added) .. '\t' .. brief(todo[1]) .. '\t' .. brief(todo[#todo - 1])
+  events_flush()
+end
 wake_idle()
 return { added, queued, running, finished, failed }

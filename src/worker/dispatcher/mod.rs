@@ -194,6 +194,7 @@ impl Dispatcher {
                 self.is_listed_idle = false;
                 self.polling.wake();
             }
+            Event::OutputWanted(request) => self.output_wanted(request),
             Event::Tick => {}
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {

@@ -7,6 +7,7 @@ use super::{Dispatcher, Skip};
 use crate::model::Bytes;
 use crate::policy::Lifecycle;
 use crate::process::Ended;
+use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Settle, Settled, Settlement};
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Place};
@@ -147,6 +148,15 @@ impl Dispatcher {
         self.ledger.place(key, Place::Terminating { cause, touched });
         let at_once = matches!(cause, Cause::LowMemory { .. }) || self.lifecycle == Lifecycle::Killing;
         self.actions.push(if at_once { Action::Kill(key) } else { Action::Terminate(key) });
+    }
+
+    /// A task that does not run yet has nothing to show; who asked asks again.
+    pub(super) fn output_wanted(&mut self, request: OutputRequest) {
+        let is_running = |place: &Place| matches!(place, Place::Running { .. } | Place::Terminating { .. });
+        let found = self.ledger.iter().find(|(_, entry)| is_running(&entry.place) && entry.task.id() == request.id);
+        if let Some((key, _)) = found {
+            self.actions.push(Action::ShowOutput { key, request });
+        }
     }
 
     /// One task a check: the newest is killed and given back while free memory is below the trigger.

@@ -1,4 +1,4 @@
-//! Result files of purged tasks: those here are deleted, those on other hosts are named.
+//! Result files, which records in `finished_tasks` name: those of purged tasks that are here are deleted.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,15 +9,15 @@ use crate::model::TaskId;
 
 /// A result file on some host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remote {
+pub(crate) struct Remote {
     /// The host.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// The file there.
-    pub(super) path: String,
+    pub(crate) path: String,
 }
 
 /// The file that a record in `finished_tasks` names as `HOST:PATH`; its name begins with the task's id.
-pub(super) fn remote_of(line: &str, value: &str) -> Option<Remote> {
+pub(crate) fn remote_of(line: &str, value: &str) -> Option<Remote> {
     let id = TaskId::of(line).to_string();
     let at = value.match_indices(&id).map(|(at, _)| at).find(|at| value[..*at].ends_with('/'))?;
     let is_end = |c: char| c.is_whitespace() || c.is_control() || "\"'\\<>[]()".contains(c);
@@ -32,15 +32,15 @@ pub(super) fn remote_of(line: &str, value: &str) -> Option<Remote> {
 
 /// The ids of purged tasks.
 #[derive(Default)]
-pub(super) struct Purged(HashSet<TaskId>);
+pub(crate) struct Purged(HashSet<TaskId>);
 
 impl Purged {
-    pub(super) fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         self.0.insert(TaskId::of(line));
     }
 
     /// Deletes their files in a directory; says how many. A directory that is not there holds none.
-    pub(super) fn delete_files(&self, dir: &Path) -> Result<u64, CliError> {
+    pub(crate) fn delete_files(&self, dir: &Path) -> Result<u64, CliError> {
         let failed = |error| CliError::io(format!("delete result files in {}", dir.display()), error);
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
@@ -67,7 +67,7 @@ fn id_of(name: &str) -> Option<TaskId> {
 }
 
 /// The short name of this host.
-pub(super) fn host() -> String {
+pub(crate) fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().split('.').next().unwrap_or_default().to_owned()
 }

@@ -1,0 +1,290 @@
+//! What happened in the queue, as the event log tells it, and the compact form in which the scripts write it.
+//!
+//! One call of a script is one entry: lines of parts with tabs between them, the first line saying of whom. A part that this build does not
+//! know is passed over, so that a fleet can be upgraded node by node.
+
+use serde::{Deserialize, Serialize};
+
+use super::TaskId;
+
+/// One change of state. Fields that do not concern it are absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, seconds since the epoch by the server's clock.
+    pub time: f64,
+    /// The entry of the stream it is from; several tasks of one call share one. Log readers go on after it.
+    pub entry: String,
+    /// What happened: `submitted`, `found` (written by others), `claimed` (ahead of a free slot), `started`, `finished`, `failed`, `returned`, `lost`,
+    /// `reclaimed`, `requeued`, `cancelled`, `purged`, `rejected`, `quarantined`; of workers `attached`, `reattached`, `left`, `dead`, `buried`,
+    /// `draining`; of the queue `paused`, `resumed`, `stopping`.
+    pub event: String,
+    /// The worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// The task's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The task's line, where the log has it; of a long one only the beginning, and then `line_sha1` is there and `id` may not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// SHA-1 of a long line, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_sha1: Option<String>,
+    /// Attempt number, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Cores the task asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Memory the task asks for, GB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_gb: Option<f64>,
+    /// When the attempt started, seconds since the epoch by the worker's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
+    /// When it ended, by the worker's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<f64>,
+    /// Of a failure: its kind, such as `exit 3` or `timed out`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Of a failure: whether it will be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub will_retry: Option<bool>,
+    /// Of many tasks changed by one call: how many; 1 is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Of those, how many were running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<u64>,
+    /// Of those, the last line; `line` is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_line: Option<String>,
+    /// Who asked for it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The events of one entry. `entry` is its id in the stream, `MILLISECONDS-NUMBER`.
+#[must_use]
+pub fn expand(entry: &str, text: &str) -> Vec<Event> {
+    let ms: f64 = entry.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or(0.0);
+    let blank =
+        |event: &str| Event { time: ms / 1000.0, entry: entry.to_owned(), event: event.to_owned(), ..Event::default() };
+    let mut events = Vec::new();
+    let mut lines = text.split('\n');
+    while let Some(line) = lines.next() {
+        let parts: Vec<&str> = line.split('\t').collect();
+        let worker = || parts.get(1).map(|worker| (*worker).to_owned());
+        match parts[0] {
+            "W" => {
+                events.push(Event {
+                    worker: parts.get(2).map(|w| (*w).to_owned()),
+                    ..blank(parts.get(1).unwrap_or(&""))
+                });
+            }
+            "Q" => events
+                .push(Event { by: parts.get(2).map(|who| (*who).to_owned()), ..blank(parts.get(1).unwrap_or(&"")) }),
+            "A" => events.extend(added(&parts, &blank)),
+            "V" => {
+                let what = if parts.get(1) == Some(&"quarantine") { "quarantined" } else { "rejected" };
+                events.push(with_line(blank(what), parts.get(2).unwrap_or(&"")));
+            }
+            // The rest of the entry is of this worker, or of this operator's change.
+            "C" => {
+                let worker = worker();
+                events.extend(lines.by_ref().filter_map(|line| claimed(line, &worker, &blank)));
+            }
+            "S" => {
+                let worker = worker();
+                events.extend(lines.by_ref().filter_map(|line| settled(line, &worker, &blank)));
+            }
+            "L" => {
+                let worker = worker();
+                events.extend(lines.by_ref().filter_map(|line| taken_over(line, &worker, &blank)));
+            }
+            "K" => events.extend(changed(&parts, &mut lines, &blank)),
+            _ => {}
+        }
+    }
+    events
+}
+
+fn added(parts: &[&str], blank: &impl Fn(&str) -> Event) -> Option<Event> {
+    let [_, what, count, first, last] = parts else { return None };
+    let count: u64 = count.parse().ok()?;
+    let event = with_line(blank(what), first);
+    Some(if count > 1 { Event { count: Some(count), last_line: Some(line_text(last)), ..event } } else { event })
+}
+
+fn claimed(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Event) -> Option<Event> {
+    let mut parts = line.splitn(4, '\t');
+    let (how, attempt, class, line) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let event = blank(if how == "s" { "started" } else { "claimed" });
+    let event = Event { worker: worker.clone(), attempt: attempt.parse().ok(), ..event };
+    Some(with_line(with_class(event, class), line))
+}
+
+fn settled(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Event) -> Option<Event> {
+    let parts: Vec<&str> = line.split('\t').collect();
+    let [how, id, class, record, ..] = parts.as_slice() else { return None };
+    let mut event = blank(match *how {
+        "F" => "finished",
+        "X" | "Z" => "failed",
+        "R" => "returned",
+        _ => return None,
+    });
+    event.worker.clone_from(worker);
+    event.id = Some((*id).to_owned());
+    event.attempt = number_after(record, "\"a\":").and_then(|n| u32::try_from(n).ok());
+    event.start = number_after(record, "\"s\":").map(|ms| ms as f64 / 1000.0);
+    event.end = number_after(record, "\"e\":").map(|ms| ms as f64 / 1000.0);
+    match *how {
+        "R" => event.attempt = event.attempt.or_else(|| parts.get(4)?.parse().ok()),
+        "F" => {}
+        _ => {
+            event.kind = parts.get(4).map(|kind| (*kind).to_owned());
+            event.will_retry = Some(*how == "X");
+        }
+    }
+    Some(with_class(event, class))
+}
+
+fn taken_over(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Event) -> Option<Event> {
+    let parts: Vec<&str> = line.split('\t').collect();
+    let [what, id, class, attempt] = parts.as_slice() else { return None };
+    let mut event = blank(what);
+    if *what == "failed" {
+        event.kind = Some("worker lost".to_owned());
+        event.will_retry = Some(false);
+    }
+    event.worker.clone_from(worker);
+    event.id = Some((*id).to_owned());
+    event.attempt = attempt.parse().ok();
+    Some(with_class(event, class))
+}
+
+/// A few tasks one by one, or many as one event.
+fn changed<'a>(
+    parts: &[&str],
+    lines: &mut impl Iterator<Item = &'a str>,
+    blank: &impl Fn(&str) -> Event,
+) -> Vec<Event> {
+    let [_, op, count, running, last] = parts else { return Vec::new() };
+    let what = match *op {
+        "requeue" => "requeued",
+        "cancel" => "cancelled",
+        "purge" => "purged",
+        other => other,
+    };
+    let one = |line: &str| {
+        let mut parts = line.splitn(4, '\t');
+        let (worker, id, class, line) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let worker = Some(worker.to_owned()).filter(|worker| !worker.is_empty());
+        let event = Event { worker, id: Some(id.to_owned()), ..with_line(with_class(blank(what), class), line) };
+        Some(Event { id: Some(id.to_owned()), ..event })
+    };
+    let named: Vec<Event> = lines.by_ref().filter_map(one).collect();
+    let count: u64 = count.parse().unwrap_or(0);
+    if count == named.len() as u64 {
+        return named;
+    }
+    let first = named.into_iter().next().and_then(|event| event.line);
+    let running = running.parse().ok().filter(|running| *running > 0);
+    vec![Event { count: Some(count), running, line: first, last_line: Some(line_text(last)), ..blank(what) }]
+}
+
+/// `MEM:CPU:...`, in bytes and thousandths of a core.
+fn with_class(mut event: Event, class: &str) -> Event {
+    let mut parts = class.split(':').map(|part| part.parse::<u64>().ok());
+    event.mem_gb = parts.next().flatten().map(|bytes| super::Bytes(bytes).as_gib());
+    event.cpus = parts.next().flatten().map(|milli| super::MilliCores(milli).as_cores());
+    event
+}
+
+/// A whole line, or `\x01`, forty digits and the beginning of one.
+fn with_line(mut event: Event, text: &str) -> Event {
+    match short_form(text) {
+        Some((sha1, _)) => event.line_sha1 = Some(sha1.to_owned()),
+        None => event.id = Some(TaskId::of(text).to_string()),
+    }
+    event.line = Some(line_text(text));
+    event
+}
+
+fn short_form(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('\u{1}')?.split_at_checked(40)
+}
+
+fn line_text(text: &str) -> String {
+    short_form(text).map_or_else(|| text.to_owned(), |(_, begin)| format!("{begin}…"))
+}
+
+/// The whole number after `name` in the beginning of a record; one that is cut off is none.
+fn number_after(record: &str, name: &str) -> Option<u64> {
+    let rest = &record[record.find(name)? + name.len()..];
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(events: &[Event]) -> Vec<&str> {
+        events.iter().map(|event| event.event.as_str()).collect()
+    }
+
+    #[test]
+    fn a_batch_is_expanded_task_by_task() {
+        let text = "C\tn1\ns\t1\t1073741824:500:\tshell:1:0.5:1:a\na\t2\t0:1000:n2,\tshell:0:1:1:b";
+        let events = expand("1795000000123-0", text);
+        assert_eq!(names(&events), ["started", "claimed"]);
+        assert_eq!((events[0].time, events[0].cpus, events[0].mem_gb), (1_795_000_000.123, Some(0.5), Some(1.0)));
+        assert_eq!(events[0].id, Some(TaskId::of("shell:1:0.5:1:a").to_string()));
+        assert_eq!((events[1].attempt, events[1].worker.as_deref()), (Some(2), Some("n1")));
+    }
+
+    #[test]
+    fn how_an_attempt_ended_comes_with_its_times() {
+        let record = r#"{"a":1,"w":"n1","s":1795000000000,"e":1795000001500,"#;
+        let events =
+            expand("5-0", &format!("S\tn1\nF\tid1\t0:0:\t{record}\nX\tid2\t0:0:\t{record}\texit 3\nR\tid3\t0:0:\t\t1"));
+        assert_eq!(names(&events), ["finished", "failed", "returned"]);
+        assert_eq!((events[0].start, events[0].end), (Some(1_795_000_000.0), Some(1_795_000_001.5)));
+        assert_eq!((events[1].kind.as_deref(), events[1].will_retry), (Some("exit 3"), Some(true)));
+        assert_eq!((events[2].start, events[2].attempt), (None, Some(1)));
+        assert_eq!(number_after("\"e\":17950", "\"e\":"), None, "cut off in the middle");
+    }
+
+    #[test]
+    fn many_changes_are_one_event() {
+        let events = expand("5-0", "K\tpurge\t100\t3\tshell:0:0:1:z\n\tid1\t0:0:\tshell:0:0:1:a");
+        assert_eq!(events.len(), 1);
+        assert_eq!((events[0].count, events[0].running), (Some(100), Some(3)));
+        assert_eq!(
+            (events[0].line.as_deref(), events[0].last_line.as_deref()),
+            (Some("shell:0:0:1:a"), Some("shell:0:0:1:z"))
+        );
+        let one = expand("5-0", "K\tcancel\t1\t1\tx\nn1\tid1\t0:0:\tx");
+        assert_eq!((one[0].worker.as_deref(), one[0].id.as_deref(), one[0].count), (Some("n1"), Some("id1"), None));
+    }
+
+    #[test]
+    fn a_long_line_is_its_beginning_and_its_sha1() {
+        let sha1 = "a".repeat(40);
+        let events = expand("5-0", &format!("A\tsubmitted\t1\t\u{1}{sha1}shell:0\t\u{1}{sha1}shell:0"));
+        assert_eq!(
+            (events[0].line.as_deref(), events[0].line_sha1.as_deref()),
+            (Some("shell:0…"), Some(sha1.as_str()))
+        );
+        assert_eq!(events[0].id, None);
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over() {
+        for text in ["", "Y\tnew\tthing", "W", "A\tsubmitted", "C", "S\tn\nF", "K\tx", "L\tn1\nlost"] {
+            assert!(expand("x", text).iter().all(|event| event.id.is_none()), "{text:?}");
+        }
+    }
+}

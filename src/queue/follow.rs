@@ -1,0 +1,410 @@
+//! Following what a running task prints, from any machine that reaches Redis.
+//!
+//! [`Follow`] asks the worker that has the task, on the channel it listens to anyway, and the worker publishes what the task prints on a channel made
+//! for this follower, until nobody listens there. Nothing is stored in Redis, and nothing is done while nobody follows. A message that is lost is asked for
+//! again: each says at which position of the stream it begins.
+//!
+//! ```no_run
+//! # async fn example(client: distcomp::queue::Client) -> Result<(), distcomp::queue::QueueError> {
+//! use distcomp::queue::follow::{Follow, Said};
+//! let mut follow = Follow::start(&client, "shell:1:1:1:./sim", [Some(0), Some(0)]).await?;
+//! while let Some(said) = follow.next().await? {
+//!     if let Said::Output { stream, bytes, .. } = said {
+//!         println!("{stream:?}: {} bytes", bytes.len());
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::client::{Client, Connection};
+use super::error::QueueError;
+use super::keys::Key;
+use crate::model::TaskId;
+
+/// How often it is looked who has the task.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A worker that has said nothing yet is asked this often: the task may wait for its slot there, the request may have been lost.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A worker that has not said a word for this long is asked again and complained of.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// A task that has left its worker: for how long its last words may still be on their way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A stream of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What a follower learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The task waits in todo: nothing runs. Said once each time.
+    Waits,
+    /// It is in progress on this worker; what follows is from there, from the beginning of that attempt.
+    RunsOn(String),
+    /// It has printed this.
+    Output {
+        /// Where.
+        stream: Stream,
+        /// Bytes before these that are not kept any more, or were printed faster than they could be sent.
+        skipped: u64,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// All that was printed so far has been said.
+    CaughtUp,
+    /// The worker has not answered for five seconds: it is cut off, of Python, or has only claimed the task. It is asked again.
+    NoAnswer(String),
+}
+
+/// A follower of one task, until the attempt it found, or waited for, has ended.
+pub struct Follow {
+    client: Client,
+    conn: Connection,
+    pubsub: redis::aio::PubSub,
+    line: String,
+    channel: String,
+    worker: Option<String>,
+    has_said_waits: bool,
+    from: [Option<u64>; 2],
+    at: [Option<u64>; 2],
+    asked: Instant,
+    /// When it last said something, or we first asked.
+    heard: Instant,
+    has_answered: bool,
+    has_complained: bool,
+    looked: Option<Instant>,
+    left: Option<Instant>,
+    is_caught_up: bool,
+    is_over: bool,
+    has_heard_the_end: bool,
+    ready: VecDeque<Said>,
+}
+
+impl Follow {
+    /// Begins to follow a task line. `from` says where to begin in stdout and stderr: `Some(0)` at the beginning of the attempt, `None` near its present
+    /// end (the last 48 KiB).
+    ///
+    /// # Errors
+    /// Those of connecting.
+    pub async fn start(client: &Client, line: &str, from: [Option<u64>; 2]) -> Result<Self, QueueError> {
+        let conn = client.connect().await?;
+        let channel = token();
+        let pubsub = subscribe(client, &channel).await?;
+        Ok(Self {
+            client: client.clone(),
+            conn,
+            pubsub,
+            line: line.to_owned(),
+            channel,
+            worker: None,
+            has_said_waits: false,
+            from,
+            at: from,
+            asked: Instant::now(),
+            heard: Instant::now(),
+            has_answered: false,
+            has_complained: false,
+            looked: None,
+            left: None,
+            is_caught_up: false,
+            is_over: false,
+            has_heard_the_end: false,
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// After an error worth another try: connects again and goes on where it was.
+    ///
+    /// # Errors
+    /// Those of connecting.
+    pub async fn reconnect(&mut self) -> Result<(), QueueError> {
+        let conn = self.client.connect().await?;
+        let channel = token();
+        self.pubsub = subscribe(&self.client, &channel).await?;
+        (self.conn, self.channel, self.looked) = (conn, channel, None);
+        if let Some(worker) = self.worker.clone() {
+            self.ask(&worker).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the attempt's last words were heard: then everything it printed, as far as it was kept, has been said.
+    #[must_use]
+    pub fn has_heard_the_end(&self) -> bool {
+        self.has_heard_the_end
+    }
+
+    /// What is new; `None` when the attempt has ended and everything that will be known was said. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of any call; see [`Self::reconnect`].
+    pub async fn next(&mut self) -> Result<Option<Said>, QueueError> {
+        loop {
+            if let Some(said) = self.ready.pop_front() {
+                return Ok(Some(said));
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                self.look().await?;
+                continue;
+            }
+            let message = {
+                let mut messages = self.pubsub.on_message();
+                tokio::time::timeout(LOOK, messages.next()).await
+            };
+            match message {
+                Ok(Some(message)) => {
+                    if let Some(message) = Message::parse(message.get_payload_bytes()) {
+                        self.hear(message);
+                    }
+                }
+                Ok(None) => {
+                    return Err(QueueError::Unavailable {
+                        at: self.conn.at().to_owned(),
+                        message: "the connection broke".to_owned(),
+                    });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        (self.heard, self.left) = (Instant::now(), self.left.map(|_| Instant::now()));
+        (self.has_answered, self.has_complained) = (true, false);
+        let mut is_behind = false;
+        let chunks = [(Stream::Stdout, message.stdout), (Stream::Stderr, message.stderr)];
+        for (at, (stream, mut chunk)) in self.at.iter_mut().zip(chunks) {
+            let known = at.unwrap_or(chunk.at);
+            let again = usize::try_from(known.saturating_sub(chunk.at)).unwrap_or(usize::MAX).min(chunk.bytes.len());
+            chunk.bytes.drain(..again);
+            let begin = chunk.at + again as u64;
+            let end = begin + chunk.bytes.len() as u64;
+            if !chunk.bytes.is_empty() {
+                self.ready.push_back(Said::Output { stream, skipped: begin.saturating_sub(known), bytes: chunk.bytes });
+                self.is_caught_up = false;
+            }
+            *at = Some(known.max(end));
+            is_behind |= end < chunk.total;
+        }
+        if message.is_over {
+            (self.is_over, self.has_heard_the_end) = (true, true);
+        } else if !is_behind && !self.is_caught_up {
+            self.is_caught_up = true;
+            self.ready.push_back(Said::CaughtUp);
+        }
+    }
+
+    /// Who has it?
+    async fn look(&mut self) -> Result<(), QueueError> {
+        let mut pipe = redis::pipe();
+        pipe.hget(self.conn.name(Key::InProgress), &self.line).hexists(self.conn.name(Key::Todo), &self.line);
+        let (worker, is_todo): (Option<String>, bool) = self.conn.pipe(&pipe).await?;
+        self.looked = Some(Instant::now());
+        match (worker, self.worker.clone()) {
+            (Some(worker), Some(known)) if worker == known => {
+                self.left = None;
+                let is_silent = self.heard.elapsed() >= SILENCE;
+                if is_silent && !self.has_complained {
+                    self.has_complained = true;
+                    self.ready.push_back(Said::NoAnswer(worker.clone()));
+                }
+                if self.asked.elapsed() >= ASK_AGAIN && (is_silent || !self.has_answered) {
+                    self.ask(&worker).await?;
+                }
+            }
+            (Some(worker), None) => {
+                (self.at, self.heard) = (self.from, Instant::now());
+                self.worker = Some(worker.clone());
+                self.ready.push_back(Said::RunsOn(worker.clone()));
+                self.ask(&worker).await?;
+            }
+            // It has left the worker that had it: to todo, to the end, or to another worker. What that one says last may be on its way.
+            (_, Some(_)) => {
+                let left = *self.left.get_or_insert_with(Instant::now);
+                self.is_over = left.elapsed() >= LAST_WORDS;
+            }
+            (None, None) if is_todo => {
+                if !self.has_said_waits {
+                    self.has_said_waits = true;
+                    self.ready.push_back(Said::Waits);
+                }
+            }
+            (None, None) => self.is_over = true,
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, worker: &str) -> Result<(), QueueError> {
+        self.asked = Instant::now();
+        let [stdout_from, stderr_from] = self.at;
+        let request =
+            OutputRequest { id: TaskId::of(&self.line), channel: self.channel.clone(), stdout_from, stderr_from };
+        let json = serde_json::to_string(&request).map_err(|error| QueueError::Protocol(error.to_string()))?;
+        let text = format!("{}{json}", request_head(worker));
+        let _: i64 = self.conn.cmd(redis::cmd("PUBLISH").arg(self.conn.name(Key::Wake)).arg(text)).await?;
+        Ok(())
+    }
+}
+
+async fn subscribe(client: &Client, channel: &str) -> Result<redis::aio::PubSub, QueueError> {
+    let wait = Duration::from_secs(4);
+    let mut pubsub = tokio::time::timeout(wait, client.raw().get_async_pubsub())
+        .await
+        .map_err(|_| QueueError::TimedOut(wait))?
+        .map_err(|error| client.sort(&error))?;
+    let name = format!("{}{channel}", client.keys().name(Key::Output));
+    pubsub.subscribe(name).await.map_err(|error| client.sort(&error))?;
+    Ok(pubsub)
+}
+
+/// 16 random hex digits.
+fn token() -> String {
+    let mut bytes = [0; 8];
+    // Without randomness two followers may hear each other's answers, which begin where they begin.
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What a request to this worker begins with, on the channel of wake-ups.
+pub(super) fn request_head(worker: &str) -> String {
+    format!("output:{worker} ")
+}
+
+/// What a follower asks of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputRequest {
+    /// The task.
+    pub id: TaskId,
+    /// Where to answer, below [`Key::Output`]: 16 hex digits.
+    pub channel: String,
+    /// Position in stdout; `None`: near its end.
+    pub stdout_from: Option<u64>,
+    /// Position in stderr; `None`: near its end.
+    pub stderr_from: Option<u64>,
+}
+
+impl OutputRequest {
+    /// Reads a request; one that names another kind of channel is none.
+    #[must_use]
+    pub fn parse(json: &[u8]) -> Option<Self> {
+        let request: Self = serde_json::from_slice(json).ok()?;
+        let is_token = request.channel.len() == 16 && request.channel.bytes().all(|b| b.is_ascii_hexdigit());
+        is_token.then_some(request)
+    }
+}
+
+/// A part of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chunk {
+    /// Position of its first byte.
+    pub at: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Length of the stream so far.
+    pub total: u64,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Of stdout.
+    pub stdout: Chunk,
+    /// Of stderr.
+    pub stderr: Chunk,
+    /// The attempt has ended, and this is the last.
+    pub is_over: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    /// Position, number of bytes here, length of the stream.
+    stdout: (u64, usize, u64),
+    stderr: (u64, usize, u64),
+    over: bool,
+}
+
+impl Message {
+    /// A line of JSON, then the bytes of both streams.
+    fn encode(&self) -> Result<Vec<u8>, QueueError> {
+        let part = |chunk: &Chunk| (chunk.at, chunk.bytes.len(), chunk.total);
+        let head = Head { stdout: part(&self.stdout), stderr: part(&self.stderr), over: self.is_over };
+        let mut out = serde_json::to_vec(&head).map_err(|error| QueueError::Protocol(error.to_string()))?;
+        out.push(b'\n');
+        out.extend_from_slice(&self.stdout.bytes);
+        out.extend_from_slice(&self.stderr.bytes);
+        Ok(out)
+    }
+
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let end = payload.iter().position(|byte| *byte == b'\n')?;
+        let head: Head = serde_json::from_slice(&payload[..end]).ok()?;
+        let (stdout, stderr) = payload[end + 1..].split_at_checked(head.stdout.1)?;
+        if stderr.len() != head.stderr.1 {
+            return None;
+        }
+        let chunk = |(at, _, total), bytes: &[u8]| Chunk { at, bytes: bytes.to_vec(), total };
+        Some(Self { stdout: chunk(head.stdout, stdout), stderr: chunk(head.stderr, stderr), is_over: head.over })
+    }
+}
+
+/// A worker's answer to a follower; says how many listen.
+///
+/// # Errors
+/// Those of any call.
+pub async fn publish(conn: &Connection, channel: &str, message: &Message) -> Result<u64, QueueError> {
+    let name = format!("{}{channel}", conn.name(Key::Output));
+    conn.cmd(redis::cmd("PUBLISH").arg(name).arg(message.encode()?)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_back_as_it_went() {
+        let chunk = |at, bytes: &[u8]| Chunk { at, bytes: bytes.to_vec(), total: at + 100 };
+        for is_over in [false, true] {
+            let message = Message { stdout: chunk(1 << 40, b"\n\xff\0"), stderr: chunk(0, b""), is_over };
+            assert_eq!(Message::parse(&message.encode().unwrap()), Some(message));
+        }
+        for text in ["", "\n", "{}\n", "{\"stdout\":[0,9,9],\"stderr\":[0,0,0],\"over\":false}\nabc"] {
+            assert_eq!(Message::parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_may_name_no_channel_but_one_of_its_own_kind() {
+        let request = |channel: &str| {
+            let id = TaskId::of("x");
+            OutputRequest { id, channel: channel.to_owned(), stdout_from: Some(0), stderr_from: None }
+        };
+        let through = |channel: &str| OutputRequest::parse(&serde_json::to_vec(&request(channel)).unwrap());
+        assert_eq!(through("0123456789abcdef"), Some(request("0123456789abcdef")));
+        for channel in ["", "wake", "0123456789abcdeX", "../../wake"] {
+            assert_eq!(through(channel), None, "{channel:?}");
+        }
+        assert_eq!(token().len(), 16);
+    }
+}
