@@ -3,6 +3,7 @@
 //! Start with [`task_line`], the only parser of the task-line grammar.
 
 pub mod evidence;
+pub mod json_text;
 pub mod outcome;
 pub mod snapshot;
 pub mod task;
@@ -10,6 +11,7 @@ pub mod task_line;
 pub mod units;
 
 pub use evidence::{AttemptEnd, AttemptRecord, PeakSource};
+pub use json_text::ascii_json;
 pub use outcome::FailureKind;
 pub use task::{TaskId, WorkerName, WorkerNameError};
 pub use task_line::{Field, FieldOrder, TaskKind, TaskLine, TaskLineError};

@@ -8,7 +8,7 @@ use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::scripts;
 use super::session::{AVOID, Demand, base_score, millis};
-use crate::model::{FailureKind, FieldOrder, TaskLine};
+use crate::model::{FailureKind, FieldOrder, TaskLine, ascii_json};
 
 /// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
 const STEP: usize = 256;
@@ -91,7 +91,7 @@ impl Pass {
                     Err(error) => {
                         to_reject = true;
                         let reason =
-                            serde_json::Value::String(format!("{}: {error}", FailureKind::Invalid)).to_string();
+                            ascii_json(&format!("{}: {error}", FailureKind::Invalid));
                         reject.text(text).text("failed").text(reason).text(FailureKind::Invalid.group());
                     }
                 },

@@ -34,6 +34,8 @@ pub struct Reporter {
     pub config: watch::Receiver<Arc<Config>>,
     /// Outcomes on disk until they are acknowledged; `None` where the disk does not take them.
     pub spool: Option<Spool>,
+    /// Whether the spool failed last time, which is said once and not for each batch.
+    pub spool_fails: bool,
 }
 
 impl Reporter {
@@ -111,10 +113,18 @@ impl Reporter {
     }
 
     fn spool(&mut self, pending: &[(TaskKey, Settle)]) {
-        if let Some(spool) = &mut self.spool
-            && let Err(error) = spool.write(pending.iter().map(|(_, settle)| settle))
-        {
-            tracing::error!(error = %error, "failed to spool outcomes; they are in memory alone");
+        let Some(spool) = &mut self.spool else { return };
+        match spool.write(pending.iter().map(|(_, settle)| settle)) {
+            Err(error) if !self.spool_fails => {
+                self.spool_fails = true;
+                tracing::error!(error = %error, "failed to spool outcomes; they are in memory alone, and a crash of this worker would run their tasks again");
+            }
+            // An empty batch writes nothing, and so shows nothing.
+            Ok(()) if self.spool_fails && !pending.is_empty() => {
+                self.spool_fails = false;
+                tracing::info!("outcomes are spooled again");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }

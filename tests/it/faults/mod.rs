@@ -1,8 +1,11 @@
 //! The failure matrix by real means: real signals, a real Redis, a network of our own. Each test ends with the invariants.
+mod clock;
 mod controls;
+mod disk;
 mod keepers;
 mod limits;
 mod network;
+mod output;
 mod poison;
 mod redis_away;
 mod redis_full;
