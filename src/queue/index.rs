@@ -174,6 +174,9 @@ pub async fn unlock(conn: &Connection, holder: &str, fresh_for: Duration) -> Res
     Ok(())
 }
 
+/// A lock that has longer to live than it was ever given, by this and more, is left from before the server's clock was set back.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
 /// `SET NX PX`, or an extension when the holder is us.
 pub(super) async fn try_lock(
     conn: &Connection,
@@ -189,6 +192,10 @@ pub(super) async fn try_lock(
     }
     let present: Option<String> = conn.cmd(redis::cmd("GET").arg(&name)).await?;
     if present.as_deref() != Some(holder) {
+        let left: i64 = conn.cmd(redis::cmd("PTTL").arg(&name)).await?;
+        if u64::try_from(left).is_ok_and(|left| left > millis(for_at_most * 2 + CLOCK_SLACK)) {
+            let _: i64 = conn.cmd(redis::cmd("DEL").arg(&name)).await?;
+        }
         return Ok(false);
     }
     let _: i64 = conn.cmd(redis::cmd("PEXPIRE").arg(&name).arg(millis(for_at_most))).await?;
