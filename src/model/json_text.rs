@@ -36,7 +36,10 @@ mod tests {
 
     #[test]
     fn it_is_what_python_writes() {
-        assert_eq!(ascii_json("a\"b\\c\n\t\u{1}\u{7f}\u{9b}ü→😀"), r#""a\"b\\c\n\t\u0001\u007f\u009b\u00fc\u2192\ud83d\ude00""#);
+        assert_eq!(
+            ascii_json("a\"b\\c\n\t\u{1}\u{7f}\u{9b}ü→😀"),
+            r#""a\"b\\c\n\t\u0001\u007f\u009b\u00fc\u2192\ud83d\ude00""#
+        );
     }
 
     proptest! {

@@ -90,8 +90,7 @@ impl Pass {
                     }
                     Err(error) => {
                         to_reject = true;
-                        let reason =
-                            ascii_json(&format!("{}: {error}", FailureKind::Invalid));
+                        let reason = ascii_json(&format!("{}: {error}", FailureKind::Invalid));
                         reject.text(text).text("failed").text(reason).text(FailureKind::Invalid.group());
                     }
                 },

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::failpoint::failpoint;
 use super::link::{Link, random};
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
@@ -85,6 +86,7 @@ impl Reclaimer {
         authority: Authority<'_>,
     ) -> Result<(), QueueError> {
         let max_lost = self.config.borrow().max_lost;
+        failpoint!("reclaiming");
         let (mut returned, mut failed) = (0, 0);
         loop {
             let lines = reclaim::orphans(conn, worker, self.order).await?;
@@ -99,6 +101,7 @@ impl Reclaimer {
             }
         }
         returned += self.take_over_unclaimed(conn, worker, authority, max_lost).await?;
+        failpoint!("reclaimed");
         if reclaim::bury(conn, worker).await? {
             tracing::warn!(dead = %worker, returned, failed, "took over a dead worker's tasks");
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::events::{Event, TaskKey};
+use super::failpoint::failpoint;
 use super::link::Link;
 use super::spool::Spool;
 use crate::config::{Config, Prefetch};
@@ -64,9 +65,12 @@ impl Reporter {
             let session = self.session_or_more(&mut pending).await;
             let rest = pending.split_off(pending.len().min(limit));
             let (keys, batch): (Vec<TaskKey>, Vec<Settle>) = std::mem::replace(&mut pending, rest).into_iter().unzip();
+            failpoint!("spooled");
             match self.settle(&session, &batch).await {
                 Some(answers) => {
+                    failpoint!("settled");
                     self.spool(&pending);
+                    failpoint!("reported");
                     self.link.recent.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
                     if self.events.send(Event::Settled(keys.into_iter().zip(answers).collect())).await.is_err() {
                         return;

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::events::{Event, TaskKey};
+use super::failpoint::failpoint;
 use super::nursery::Nursery;
 use super::sampler::Keepers;
 use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError, RunSpec};
@@ -101,12 +102,24 @@ impl Runner {
                         // What waits behind the first is let go of at once.
                         SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
                     }
+                    if matches!(command, SlotCommand::Start(..)) {
+                        failpoint!("starting");
+                    }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
                     }
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
+                    match &event {
+                        KeeperEvent::Started { .. } => {
+                            failpoint!("spawned");
+                        }
+                        KeeperEvent::Ended(_) => {
+                            failpoint!("ended");
+                        }
+                        KeeperEvent::SpawnFailed { .. } | KeeperEvent::Withdrawn { .. } => {}
+                    }
                     let over = match &event {
                         KeeperEvent::Started { .. } => None,
                         KeeperEvent::Ended(ended) => Some(ended.seq),

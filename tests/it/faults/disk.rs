@@ -149,7 +149,8 @@ fn a_redis_whose_disk_is_full_delays_and_loses_nothing() {
         return;
     }
     let server = Redis::start(ServerOptions { durable: true, small_disk: Some(8), ..Default::default() });
-    let bed = Bed::on(server, json!({"worker_dead_after_seconds": 1, "max_lost_per_task": 100, "max_task_per_worker": 2}));
+    let bed =
+        Bed::on(server, json!({"worker_dead_after_seconds": 1, "max_lost_per_task": 100, "max_task_per_worker": 2}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..40, "sleep 0.3;");
     bed.add(&lines);

@@ -47,7 +47,8 @@ fn room_mb(dir: &Path) -> u64 {
 
 #[test]
 fn a_hundred_megabytes_from_each_of_32_tasks_at_once_take_no_memory() {
-    let bed = bed(json!({"max_task_per_worker": 32, "worker_dead_after_seconds": 60, "default_task_timeout_seconds": 0}));
+    let bed =
+        bed(json!({"max_task_per_worker": 32, "worker_dead_after_seconds": 60, "default_task_timeout_seconds": 0}));
     // 3.2 GB on disk; where that is not to be had, less of each.
     let each_mb = if room_mb(bed.path()) > 8_000 { 100 } else { 20 };
     let worker = bed.worker("w");
