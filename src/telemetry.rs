@@ -81,6 +81,8 @@ where
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(style == Style::Colored)
+        // A log that cannot be written (a full disk) would be complained of on stderr, which panics when that is where it goes.
+        .log_internal_errors(false)
         .with_writer(MakeSafe { sink, style });
     match format {
         LogFormat::Text => Box::new(builder.fmt_fields(format::debug_fn(write_field).delimited(" ")).finish()),

@@ -4,6 +4,7 @@
 
 pub mod event;
 pub mod evidence;
+pub mod json_text;
 pub mod outcome;
 pub mod snapshot;
 pub mod task;
@@ -12,6 +13,7 @@ pub mod units;
 
 pub use event::Event;
 pub use evidence::{AttemptEnd, AttemptRecord, PeakSource};
+pub use json_text::ascii_json;
 pub use outcome::FailureKind;
 pub use task::{TaskId, WorkerName, WorkerNameError};
 pub use task_line::{Field, FieldOrder, TaskKind, TaskLine, TaskLineError};

@@ -8,7 +8,7 @@ use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::scripts;
 use super::session::{AVOID, Demand, base_score, millis};
-use crate::model::{FailureKind, FieldOrder, TaskLine};
+use crate::model::{FailureKind, FieldOrder, TaskLine, ascii_json};
 
 /// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
 const STEP: usize = 256;
@@ -90,8 +90,7 @@ impl Pass {
                     }
                     Err(error) => {
                         to_reject = true;
-                        let reason =
-                            serde_json::Value::String(format!("{}: {error}", FailureKind::Invalid)).to_string();
+                        let reason = ascii_json(&format!("{}: {error}", FailureKind::Invalid));
                         reject.text(text).text("failed").text(reason).text(FailureKind::Invalid.group());
                     }
                 },
@@ -174,6 +173,9 @@ pub async fn unlock(conn: &Connection, holder: &str, fresh_for: Duration) -> Res
     Ok(())
 }
 
+/// A lock that has longer to live than it was ever given, by this and more, is left from before the server's clock was set back.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
 /// `SET NX PX`, or an extension when the holder is us.
 pub(super) async fn try_lock(
     conn: &Connection,
@@ -189,6 +191,10 @@ pub(super) async fn try_lock(
     }
     let present: Option<String> = conn.cmd(redis::cmd("GET").arg(&name)).await?;
     if present.as_deref() != Some(holder) {
+        let left: i64 = conn.cmd(redis::cmd("PTTL").arg(&name)).await?;
+        if u64::try_from(left).is_ok_and(|left| left > millis(for_at_most * 2 + CLOCK_SLACK)) {
+            let _: i64 = conn.cmd(redis::cmd("DEL").arg(&name)).await?;
+        }
         return Ok(false);
     }
     let _: i64 = conn.cmd(redis::cmd("PEXPIRE").arg(&name).arg(millis(for_at_most))).await?;

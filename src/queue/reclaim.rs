@@ -56,8 +56,8 @@ pub fn is_silent(now: u64, beat: u64, dead_after: Duration) -> bool {
 /// In whose right lines are taken over.
 #[derive(Clone, Copy, Debug)]
 pub enum Authority<'a> {
-    /// Any worker's, once the lease has run out: no heartbeat for this long.
-    Lease(Duration),
+    /// Any worker's, once the lease has run out: none but this heartbeat, if any, for so long.
+    Lease(Duration, Option<u64>),
     /// Our own name's, from before a restart; the fence is ours.
     Owner(&'a str),
     /// An operator's order.
@@ -149,14 +149,16 @@ pub async fn reclaim_lines(
     lines: &[Orphan],
     max_lost: u32,
 ) -> Result<Reclaimed, QueueError> {
-    let (mode, lease, fence) = match authority {
-        Authority::Lease(dead_after) => ("lease", millis(dead_after), ""),
-        Authority::Owner(fence) => ("own", 0, fence),
-        Authority::Operator => ("operator", 0, ""),
+    let (mode, lease, proof) = match authority {
+        Authority::Lease(dead_after, beat) => {
+            ("lease", millis(dead_after), beat.map(|beat| beat.to_string()).unwrap_or_default())
+        }
+        Authority::Owner(fence) => ("own", 0, fence.to_owned()),
+        Authority::Operator => ("operator", 0, String::new()),
     };
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
     let mut args = Args::new();
-    args.text(worker.as_str()).text(mode).number(lease).text(fence).number(max_lost).number(millis(AVOID));
+    args.text(worker.as_str()).text(mode).number(lease).text(proof).number(max_lost).number(millis(AVOID));
     for orphan in lines.iter().take(BATCH) {
         let record = AttemptRecord {
             attempt: orphan.attempt,
@@ -197,22 +199,34 @@ pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueE
     Ok(gone == 1)
 }
 
-/// Our workers whose heartbeat is older than `dead_after` (true), or that have none (false): a worker that has just attached, or one that went
-/// with claims left. Cost grows with the number of workers alone.
+/// A worker of ours that may be dead.
+#[derive(Clone, Debug)]
+pub struct Silent {
+    /// Its name.
+    pub worker: WorkerName,
+    /// Its last heartbeat, seconds since the epoch; `None` for a worker that has just attached, or one that went with claims left.
+    pub beat: Option<u64>,
+    /// Whether that is older than a lease. Else nothing is known but that it should not stay as it is: there is none, or one of the future, from
+    /// before the server's clock was set back.
+    pub is_old: bool,
+}
+
+/// Our workers whose heartbeat is older than `dead_after` at the moment `now` of the server's clock, which the caller has found to run evenly until
+/// then; or of the future; or that have none. Cost grows with the number of workers alone.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn silent_workers(conn: &Connection, dead_after: Duration) -> Result<Vec<(WorkerName, bool)>, QueueError> {
+pub async fn silent_workers(conn: &Connection, now: Duration, dead_after: Duration) -> Result<Vec<Silent>, QueueError> {
     let mut pipe = redis::pipe();
-    pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status)).cmd("TIME");
-    type Owners = Vec<(String, String)>;
-    let (owners, status, (now, _)): (Owners, HashMap<String, String>, (u64, u64)) = conn.pipe(&pipe).await?;
+    pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status));
+    let (owners, status): (Vec<(String, String)>, HashMap<String, String>) = conn.pipe(&pipe).await?;
     Ok(owners
         .into_iter()
         .filter_map(|(worker, _)| {
             let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse::<u64>().ok());
-            let is_silent = beat.is_none_or(|beat| is_silent(now, beat, dead_after));
-            is_silent.then(|| Some((worker.parse().ok()?, beat.is_some()))).flatten()
+            let is_old = beat.is_some_and(|beat| is_silent(now.as_secs(), beat, dead_after));
+            let is_odd = beat.is_none_or(|beat| beat > now.as_secs() + 1);
+            (is_old || is_odd).then(|| Some(Silent { worker: worker.parse().ok()?, beat, is_old })).flatten()
         })
         .collect())
 }

@@ -119,6 +119,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         events: events.clone(),
         config: config.subscribe(),
         spool: setup.spool,
+        spool_fails: false,
     };
     let reporter = tokio::spawn(reporter.run());
     let max_retry = config.subscribe();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::events::Event;
+use super::failpoint::failpoint;
 use super::link::Link;
 use crate::config::Config;
 
@@ -51,6 +52,7 @@ impl Heartbeater {
             tracing::error!("the dispatcher does not answer; no heartbeat");
             return !self.events.is_closed();
         };
+        failpoint!("beating");
         match session.beat(&beat).await {
             Ok(reply) => self.events.send(Event::Beaten(reply)).await.is_ok(),
             Err(error) => {

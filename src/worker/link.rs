@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::events::Event;
+use super::failpoint::failpoint;
 use super::recent::Recent;
 use crate::model::WorkerName;
 use crate::queue::session::Registration;
@@ -145,6 +146,7 @@ impl Link {
         let last = self.last_fence.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let session = Session::attach(conn, self.worker.clone(), &self.registration, Some(&last), None).await?;
         session.fence().clone_into(&mut self.last_fence.lock().unwrap_or_else(PoisonError::into_inner));
+        failpoint!("attached");
         if owes_reports {
             let again = self.recent.lock().unwrap_or_else(PoisonError::into_inner).all();
             for batch in again.chunks(64) {

@@ -6,6 +6,7 @@ pub mod auditor;
 pub mod daemon;
 pub mod dispatcher;
 pub mod events;
+mod failpoint;
 pub mod heartbeater;
 pub mod indexer;
 pub mod ledger;

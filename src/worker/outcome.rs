@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::ledger::{Cause, Entry};
-use crate::model::{AttemptEnd, AttemptRecord, Bytes, FailureKind, PeakSource, TaskId, TaskLine, WorkerName};
+use crate::model::{
+    AttemptEnd, AttemptRecord, Bytes, FailureKind, PeakSource, TaskId, TaskLine, WorkerName, ascii_json,
+};
 use crate::policy::retry;
 use crate::process::{Ended, ExitStatus, Stdout};
 use crate::queue::session::{Demand, Settle, Settlement};
@@ -62,7 +64,7 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, e
     let settlement = match failure {
         _ if is_returned => Settlement::Return,
         None => Settlement::Finish {
-            value: format!("{}: {}", context.worker, json_string(&stdout_text(context.host, &ended.stdout))),
+            value: format!("{}: {}", context.worker, ascii_json(&stdout_text(context.host, &ended.stdout))),
         },
         Some(kind) => {
             let stderr = String::from_utf8_lossy(&ended.stderr_tail);
@@ -152,7 +154,7 @@ pub fn settle_invalid(line: std::sync::Arc<str>, token: String, problem: &str) -
         record: None,
         settlement: Settlement::Fail {
             kind: FailureKind::Invalid,
-            reason: json_string(&reason(&FailureKind::Invalid, problem)),
+            reason: ascii_json(&reason(&FailureKind::Invalid, problem)),
             delay: Duration::ZERO,
             is_final: true,
         },
@@ -176,7 +178,7 @@ fn record(context: Context<'_>, entry: &Entry, end: AttemptEnd) -> AttemptRecord
 
 fn fail(context: Context<'_>, entry: &Entry, kind: FailureKind, stderr: &str, is_final: bool) -> Settlement {
     let delay = retry::backoff(context.backoff, entry.claim.attempt, context.jitter);
-    Settlement::Fail { reason: json_string(&reason(&kind, stderr)), kind, delay, is_final }
+    Settlement::Fail { reason: ascii_json(&reason(&kind, stderr)), kind, delay, is_final }
 }
 
 /// `exit 3: tail of stderr`, at most 1,024 characters; what does not fit is cut at the front of the tail.
@@ -225,10 +227,6 @@ fn tail(text: &str, limit: usize) -> String {
         start += 1;
     }
     text[start..].to_owned()
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::String(text.to_owned()).to_string()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::events::Event;
+use super::failpoint::failpoint;
 use super::link::Link;
 use crate::queue::session::ClaimRequest;
 
@@ -37,7 +38,9 @@ impl Poller {
         let Some(session) = self.link.present() else {
             return Event::ClaimFailed;
         };
-        match session.claim(request).await {
+        let answer = session.claim(request).await;
+        failpoint!("claimed");
+        match answer {
             Ok(reply) => Event::Claimed(reply),
             Err(error) => {
                 self.link.report(&session, &error);

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::failpoint::failpoint;
 use super::link::{Link, random};
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::policy::witness::{Look, Witness};
-use crate::queue::reclaim::{self, Authority};
+use crate::queue::reclaim::{self, Authority, Silent};
 use crate::queue::{Connection, QueueError, Session};
 
 /// The loop.
@@ -27,7 +28,7 @@ impl Reclaimer {
     /// For ever; it is dropped at shutdown.
     pub async fn run(self) {
         let mut witness = Witness::default();
-        let mut mute: HashMap<WorkerName, Instant> = HashMap::new();
+        let mut mute = HashMap::new();
         loop {
             let period =
                 (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
@@ -47,11 +48,12 @@ impl Reclaimer {
         }
     }
 
-    /// `mute` holds those that were first seen without any heartbeat then: one that has just attached has had no time to beat.
+    /// `mute` holds those whose heartbeat tells no age, and since when it stands so: there is none, since a worker that has just attached has had no
+    /// time to beat; or it is of the future, since the server's clock was set back. They are dead when it stands so for a lease.
     async fn look(
         &self,
         witness: &mut Witness,
-        mute: &mut HashMap<WorkerName, Instant>,
+        mute: &mut HashMap<WorkerName, (Option<u64>, Instant)>,
         session: &Session,
         period: Duration,
     ) -> Result<(), QueueError> {
@@ -64,24 +66,31 @@ impl Reclaimer {
             mute.clear();
             return Ok(());
         }
-        let silent = reclaim::silent_workers(conn, dead_after).await?;
-        mute.retain(|worker, _| silent.iter().any(|(other, has_beat)| other == worker && !has_beat));
-        for (worker, has_beat) in silent {
-            let is_dead =
-                has_beat || now.saturating_duration_since(*mute.entry(worker.clone()).or_insert(now)) >= dead_after;
+        // Judged by the time that the witness has just found good: a clock that is set a moment later makes nobody old.
+        let silent = reclaim::silent_workers(conn, server, dead_after).await?;
+        mute.retain(|worker, (beat, _)| silent.iter().any(|one| one.worker == *worker && one.beat == *beat));
+        for Silent { worker, beat, is_old } in silent {
+            let stands_for = |since: Instant| now.saturating_duration_since(since);
+            let is_dead = is_old || stands_for(mute.entry(worker.clone()).or_insert((beat, now)).1) >= dead_after;
             if is_dead && worker != *me {
-                self.take_over(conn, &worker, dead_after).await?;
+                self.take_over(conn, &worker, Authority::Lease(dead_after, beat)).await?;
             }
         }
         Ok(())
     }
 
-    async fn take_over(&self, conn: &Connection, worker: &WorkerName, dead_after: Duration) -> Result<(), QueueError> {
+    async fn take_over(
+        &self,
+        conn: &Connection,
+        worker: &WorkerName,
+        authority: Authority<'_>,
+    ) -> Result<(), QueueError> {
         let max_lost = self.config.borrow().max_lost;
+        failpoint!("reclaiming");
         let (mut returned, mut failed) = (0, 0);
         loop {
             let lines = reclaim::orphans(conn, worker, self.order).await?;
-            let done = reclaim::reclaim_lines(conn, worker, Authority::Lease(dead_after), &lines, max_lost).await?;
+            let done = reclaim::reclaim_lines(conn, worker, authority, &lines, max_lost).await?;
             if done.is_alive {
                 return Ok(());
             }
@@ -91,7 +100,8 @@ impl Reclaimer {
                 break;
             }
         }
-        returned += self.take_over_unclaimed(conn, worker, dead_after, max_lost).await?;
+        returned += self.take_over_unclaimed(conn, worker, authority, max_lost).await?;
+        failpoint!("reclaimed");
         if reclaim::bury(conn, worker).await? {
             tracing::warn!(dead = %worker, returned, failed, "took over a dead worker's tasks");
         }
@@ -103,7 +113,7 @@ impl Reclaimer {
         &self,
         conn: &Connection,
         worker: &WorkerName,
-        dead_after: Duration,
+        authority: Authority<'_>,
         max_lost: u32,
     ) -> Result<u64, QueueError> {
         let (mut cursor, mut returned) = (0, 0);
@@ -112,8 +122,7 @@ impl Reclaimer {
                 reclaim::scan_in_progress(conn, cursor, |name| name == worker.as_str(), self.order).await?;
             let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
             for batch in lines.chunks(reclaim::BATCH) {
-                returned +=
-                    reclaim::reclaim_lines(conn, worker, Authority::Lease(dead_after), batch, max_lost).await?.returned;
+                returned += reclaim::reclaim_lines(conn, worker, authority, batch, max_lost).await?.returned;
             }
             if next == 0 {
                 return Ok(returned);

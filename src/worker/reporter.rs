@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::events::{Event, TaskKey};
+use super::failpoint::failpoint;
 use super::link::Link;
 use super::spool::Spool;
 use crate::config::{Config, Prefetch};
@@ -34,6 +35,8 @@ pub struct Reporter {
     pub config: watch::Receiver<Arc<Config>>,
     /// Outcomes on disk until they are acknowledged; `None` where the disk does not take them.
     pub spool: Option<Spool>,
+    /// Whether the spool failed last time, which is said once and not for each batch.
+    pub spool_fails: bool,
 }
 
 impl Reporter {
@@ -62,9 +65,12 @@ impl Reporter {
             let session = self.session_or_more(&mut pending).await;
             let rest = pending.split_off(pending.len().min(limit));
             let (keys, batch): (Vec<TaskKey>, Vec<Settle>) = std::mem::replace(&mut pending, rest).into_iter().unzip();
+            failpoint!("spooled");
             match self.settle(&session, &batch).await {
                 Some(answers) => {
+                    failpoint!("settled");
                     self.spool(&pending);
+                    failpoint!("reported");
                     self.link.recent.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
                     if self.events.send(Event::Settled(keys.into_iter().zip(answers).collect())).await.is_err() {
                         return;
@@ -111,10 +117,18 @@ impl Reporter {
     }
 
     fn spool(&mut self, pending: &[(TaskKey, Settle)]) {
-        if let Some(spool) = &mut self.spool
-            && let Err(error) = spool.write(pending.iter().map(|(_, settle)| settle))
-        {
-            tracing::error!(error = %error, "failed to spool outcomes; they are in memory alone");
+        let Some(spool) = &mut self.spool else { return };
+        match spool.write(pending.iter().map(|(_, settle)| settle)) {
+            Err(error) if !self.spool_fails => {
+                self.spool_fails = true;
+                tracing::error!(error = %error, "failed to spool outcomes; they are in memory alone, and a crash of this worker would run their tasks again");
+            }
+            // An empty batch writes nothing, and so shows nothing.
+            Ok(()) if self.spool_fails && !pending.is_empty() => {
+                self.spool_fails = false;
+                tracing::info!("outcomes are spooled again");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }

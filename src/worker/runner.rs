@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::events::{Event, TaskKey};
+use super::failpoint::failpoint;
 use super::nursery::Nursery;
 use super::sampler::Keepers;
 use crate::process::{self, Ended, Keeper, KeeperCommand, KeeperEvent, Output, ProcessError, RunSpec};
@@ -137,12 +138,24 @@ impl Runner {
                         // What waits behind the first is let go of at once.
                         SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
                     }
+                    if matches!(command, SlotCommand::Start(..)) {
+                        failpoint!("starting");
+                    }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
                     }
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
+                    match &event {
+                        KeeperEvent::Started { .. } => {
+                            failpoint!("spawned");
+                        }
+                        KeeperEvent::Ended(_) => {
+                            failpoint!("ended");
+                        }
+                        KeeperEvent::SpawnFailed { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
+                    }
                     if let KeeperEvent::Output(output) = event {
                         if let Some((_, to)) = asked.pop_front() {
                             let _ = to.send(Said::Output(output));

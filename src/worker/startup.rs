@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::failpoint::failpoint;
 use super::spool::Spool;
 use crate::config::Config;
 use crate::model::{FieldOrder, TaskId, WorkerName};
@@ -269,6 +270,7 @@ pub async fn recover(
     config: &Config,
     order: FieldOrder,
 ) -> Result<(), QueueError> {
+    failpoint!("entered");
     if let Some(spool) = spool {
         let left = spool.read().unwrap_or_default();
         for batch in left.chunks(64) {

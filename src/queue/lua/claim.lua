@@ -108,7 +108,8 @@ if redis.call('HLEN', RESERVED) > 0 then
   local all = redis.call('HGETALL', RESERVED)
   for i = 1, #all, 2 do
     local holder, untl = string.match(all[i + 1], '^(.*)|(%d+)$')
-    if tonumber(untl) < now then
+    -- One of a far future is from before the server's clock was set back.
+    if tonumber(untl) < now or tonumber(untl) > now + math.max(dead_ms, 15000) + 60000 then
       redis.call('HDEL', RESERVED, all[i])
     elseif holder == worker then
       local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
@@ -245,7 +246,7 @@ end
 if blocked and want > 0 then
   local line = blocked.line or redis.call('ZRANGE', READY .. 'c:' .. blocked.name, 0, 0)[1]
   local since, seen = string.match(redis.call('HGET', BLOCKED, blocked.name) or '', '^(%d+)|(.*)$')
-  if line and seen == line then
+  if line and seen == line and tonumber(since) <= now then
     if now - tonumber(since) >= starve_ms then
       local holder = string.match(redis.call('HGET', RESERVED, blocked.name) or '', '^(.*)|%d+$')
       if not holder or holder == worker then
@@ -280,5 +281,6 @@ for _, timers in ipairs { DELAYED, AVOIDED } do
     if reply[6] < 0 or wait < reply[6] then reply[6] = wait end
   end
 end
+if reply[6] >= 0 then index_clock(now) end
 events_flush()
 return reply

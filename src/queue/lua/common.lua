@@ -199,6 +199,23 @@ local function wake_idle()
   wanted = {}
 end
 
+-- When the server's clock was set back, what waits for a time would wait for so much longer: it is moved with the clock, at most 10,000 lines of each
+-- kind. READY .. "clock" holds a time at which something waited; it is kept only while something does.
+local function index_clock(now)
+  local seen = tonumber(redis.call('GET', READY .. 'clock') or '0')
+  if now < seen - 2000 then
+    for _, timers in ipairs { DELAYED, AVOIDED } do
+      local all = redis.call('ZRANGE', timers, 0, 9999, 'WITHSCORES')
+      local moved = {}
+      for i = 1, #all, 2 do
+        moved[i], moved[i + 1] = int(tonumber(all[i + 1]) - (seen - now)), all[i]
+      end
+      bulk('ZADD', timers, moved)
+    end
+  end
+  if now > seen + 1000 or now < seen then redis.call('SET', READY .. 'clock', int(now), 'PX', 86400000) end
+end
+
 -- The next n sequence numbers; returns the first.
 local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
 

@@ -1,7 +1,7 @@
 -- Takes over lines that are in progress under one worker's name: a dead worker's, our own from before a restart, or any by an operator's order.
 --
--- ARGV: 1 the worker, 2 mode: "lease" (only when its heartbeat is older than 3 ms), "own" (4 must own the name), "operator" (no question asked),
---       3 ms, 4 instance:epoch for "own", 5 max_lost_per_task, 6 ms a failed worker leaves a retry to others,
+-- ARGV: 1 the worker, 2 mode: "lease" (only when its heartbeat is still the one that the caller has judged, and not younger than 3 ms), "own" (4 must own
+--       the name), "operator" (no question asked), 3 ms, 4 instance:epoch for "own", the second of the heartbeat or "" for "lease", 5 max_lost_per_task, 6 ms a failed worker leaves a retry to others,
 --       then for each line five: line, task id, class "MEM:CPU:", score without sequence, record of the lost attempt.
 -- Returns: OK or ALIVE or FENCED, lines back in todo, lines failed, lines that were not its own any more.
 -- Keeps: the dead worker is fenced before its first line moves; a line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks.
@@ -14,9 +14,13 @@ local owner = redis.call('HGET', OWNER, dead) or ''
 if mode == 'own' then
   if owner ~= ARGV[4] then return { 'FENCED', 0, 0, 0 } end
 else
-  local beat = string.match(redis.call('HGET', STATUS, dead) or '', '^(%d+)')
-  -- A heartbeat is of any moment of its second.
-  if mode == 'lease' and beat and now - tonumber(beat) * 1000 < tonumber(ARGV[3]) + 1000 then return { 'ALIVE', 0, 0, 0 } end
+  if mode == 'lease' then
+    local beat = string.match(redis.call('HGET', STATUS, dead) or '', '^(%d+)') or ''
+    if beat ~= ARGV[4] then return { 'ALIVE', 0, 0, 0 } end
+    -- A heartbeat is of any moment of its second. One of the future is from before the clock was set back.
+    local age = beat ~= '' and now - tonumber(beat) * 1000
+    if age and age > -1000 and age < tonumber(ARGV[3]) + 1000 then return { 'ALIVE', 0, 0, 0 } end
+  end
   local holder, epoch = string.match(owner, '^(.*):(%d+)$')
   if holder and holder ~= '!dead' then
     redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1))

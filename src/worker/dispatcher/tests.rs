@@ -347,6 +347,25 @@ fn while_redis_is_away_nothing_new_is_claimed_and_what_runs_goes_on() {
 }
 
 #[test]
+fn what_is_held_does_not_start_while_redis_is_away() {
+    // Held: claimed ahead of the one slot.
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1}"#, &[TASK]);
+    let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
+    bench.dispatcher.take_in(bench.now, claim);
+    bench.event(Event::LinkDown);
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    bench.settle();
+    bench.pass(0.5);
+    bench.nothing();
+    // It may have been reclaimed meanwhile: what Redis says comes first.
+    let held = bench.dispatcher.inventory().all.iter().map(|(key, ..)| *key).next().expect("the held one");
+    bench.event(Event::Reasserted { known: vec![(held, Reasserted::Ours)], unknown: vec![] });
+    bench.nothing();
+    bench.event(Event::LinkUp);
+    assert_eq!(bench.start(), held);
+}
+
+#[test]
 fn claims_whose_answer_was_lost_go_back() {
     let mut bench = Bench::new("{}");
     bench.node(32);
@@ -395,8 +414,8 @@ fn a_shortage_of_the_node_is_not_the_tasks_fault() {
     bench.claim();
 }
 
-/// A worker of one slot in which tasks end every millisecond, with more held: its running task, then what is queued behind it, in order.
-fn stream(lines: &[&str]) -> (Bench, TaskKey) {
+/// A worker of one slot in which tasks end every millisecond, with more held, whose first task is on its way to its keeper.
+fn stream_started(lines: &[&str]) -> (Bench, TaskKey) {
     let mut bench = Bench::new(r#"{"max_task_per_worker": 1, "task_prefetch": 8}"#);
     bench.node(32);
     bench.claim();
@@ -407,6 +426,12 @@ fn stream(lines: &[&str]) -> (Bench, TaskKey) {
     bench.answer(1, lines);
     let key = bench.start();
     bench.actions.clear();
+    (bench, key)
+}
+
+/// The same, when its start was heard of: its running task, then what is queued behind it, in order.
+fn stream(lines: &[&str]) -> (Bench, TaskKey) {
+    let (mut bench, key) = stream_started(lines);
     bench.event(Event::Started { key, keeper: 100 });
     bench.actions.retain(|action| !matches!(action, Action::Arm { .. } | Action::Claim(_)));
     (bench, key)
@@ -437,6 +462,19 @@ fn in_a_stream_the_next_task_waits_in_the_keeper_and_starts_without_being_told()
     bench.event(Event::Started { key: second, keeper: 100 });
     bench.actions.retain(|action| !matches!(action, Action::Arm { .. } | Action::Claim(_)));
     queued(&mut bench, second);
+}
+
+#[test]
+fn nothing_is_queued_behind_a_running_task_while_redis_is_away() {
+    for is_away in [true, false] {
+        let (mut bench, key) = stream_started(&[TASK, NEXT]);
+        if is_away {
+            bench.event(Event::LinkDown);
+        }
+        bench.event(Event::Started { key, keeper: 100 });
+        let is_queued = bench.actions.iter().any(|action| matches!(action, Action::Queue { .. }));
+        assert_eq!(is_queued, !is_away, "{:?}", bench.actions);
+    }
 }
 
 #[test]

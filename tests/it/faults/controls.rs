@@ -86,6 +86,15 @@ fn a_process_that_a_worker_leaves_behind_is_caught() {
     other.wait().expect("it ends");
 }
 
+#[cfg(not(feature = "failpoints"))]
+#[test]
+fn no_program_has_a_trace_of_fail_points() {
+    for name in ["distcomp-worker", "distcomp-submit", "distcomp-status", "distcomp-ctl"] {
+        let program = std::fs::read(crate::support::bin(name)).expect("the program");
+        assert!(!super::has_fail_points(&program), "{name}");
+    }
+}
+
 #[test]
 fn every_test_that_the_manual_names_is_there() {
     let root = env!("CARGO_MANIFEST_DIR");

@@ -1,8 +1,13 @@
 //! The failure matrix by real means: real signals, a real Redis, a network of our own. Each test ends with the invariants.
+mod clock;
 mod controls;
+mod disk;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod keepers;
 mod limits;
 mod network;
+mod output;
 mod poison;
 mod redis_away;
 mod redis_full;
@@ -74,4 +79,11 @@ impl Dice {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         usize::try_from((mixed ^ (mixed >> 31)) % below.max(1) as u64).expect("less than below")
     }
+}
+
+/// Whether a program was built with the feature that tests hold workers by.
+fn has_fail_points(program: &[u8]) -> bool {
+    ["DISTCOMP_FAILPOINTS", "past step "]
+        .iter()
+        .any(|trace| program.windows(trace.len()).any(|window| window == trace.as_bytes()))
 }

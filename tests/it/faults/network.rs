@@ -98,3 +98,82 @@ fn resets_and_a_slow_line_delay_and_lose_nothing() {
     assert_eq!(all_ran(&bed, &out, 60, Duration::from_secs(40)), 0);
     checker.finish();
 }
+
+#[test]
+fn an_answer_that_comes_byte_by_byte_is_an_answer() {
+    let bed = bed(json!({"worker_dead_after_seconds": 30, "max_task_per_worker": 4}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..40, "sleep 0.05;");
+    bed.add(&lines);
+    let checker = watch(&bed, &lines);
+    let (proxy, worker) = behind(&bed, "w");
+    wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= 5, "not yet"));
+    proxy.set(Mode::Trickle(Duration::from_micros(500)));
+    assert_eq!(all_ran(&bed, &out, 40, Duration::from_secs(60)), 0);
+    assert!(!worker.log().contains("lost Redis"), "{}", worker.log());
+    checker.finish();
+}
+
+#[test]
+fn an_answer_slower_than_the_patience_is_a_lost_one_and_runs_nothing_twice() {
+    let bed = bed(json!({"worker_dead_after_seconds": 60, "max_task_per_worker": 4}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..40, "sleep 0.1;");
+    bed.add(&lines);
+    let checker = watch(&bed, &lines);
+    let (proxy, worker) = behind(&bed, "w");
+    wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= 5, "not yet"));
+    // A byte a second: whatever it is, it is not there within four seconds.
+    proxy.set(Mode::Trickle(Duration::from_secs(1)));
+    wait_until("it to be noticed", Duration::from_secs(12), || {
+        holds_for(worker.log().contains("lost Redis"), worker.log())
+    });
+    thread::sleep(Duration::from_secs(2));
+    proxy.set(Mode::Pass);
+    assert_eq!(all_ran(&bed, &out, 40, Duration::from_secs(60)), 0);
+    checker.finish();
+}
+
+#[test]
+fn a_half_closed_connection_is_noticed_at_once_and_nothing_is_claimed_or_reported_twice() {
+    let bed = bed(json!({"worker_dead_after_seconds": 60, "max_task_per_worker": 4}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..80, "sleep 0.1;");
+    bed.add(&lines);
+    let checker = watch(&bed, &lines);
+    let (proxy, worker) = behind(&bed, "w");
+    for (round, goal) in [5, 20, 40].into_iter().enumerate() {
+        wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= goal, "not yet"));
+        proxy.set(Mode::HalfClose);
+        wait_until("it to be noticed", Duration::from_secs(10), || {
+            holds_for(worker.log().matches("lost Redis").count() > round, worker.log())
+        });
+        thread::sleep(Duration::from_millis(500));
+        proxy.set(Mode::Pass);
+        wait_until("it to be back", SOON, || {
+            holds_for(worker.log().matches("Redis is back").count() > round, worker.log())
+        });
+    }
+    assert_eq!(all_ran(&bed, &out, 80, Duration::from_secs(60)), 0);
+    let tally = bed.table("distcomp:tally");
+    assert_eq!(tally.get("finished").map(String::as_str), Some("80"), "each is counted once: {tally:?}");
+    checker.finish();
+}
+
+#[test]
+fn a_submitter_that_is_cut_off_says_so_and_may_repeat() {
+    let bed = bed(json!({}));
+    let proxy = Proxy::start(&bed.redis.socket());
+    let lines = counted(&bed.out("runs"), 0..500, "");
+    for mode in [Mode::Silent, Mode::DropAnswers, Mode::HalfClose, Mode::Reset] {
+        proxy.set(mode);
+        let start = Instant::now();
+        let submitted =
+            bed.cli("distcomp-submit").args(["--redis-url", &proxy.url(), "-"]).stdin(lines.join("\n")).run();
+        assert!(submitted.is(3), "{mode:?}: {}", submitted.all());
+        assert!(start.elapsed() < Duration::from_secs(30), "{mode:?}: {:?}", start.elapsed());
+    }
+    proxy.set(Mode::Pass);
+    bed.cli("distcomp-submit").args(["--redis-url", &proxy.url(), "-"]).stdin(lines.join("\n")).run().expect(0);
+    assert_eq!(bed.counts(), [500, 0, 0, 0]);
+}

@@ -20,6 +20,9 @@ fn frozen_past_its_lease_a_worker_is_refused_and_the_second_result_stands() {
     let mut first = bed.worker("first");
     wait_there(&mark, 1);
     wait_there(&out, 1);
+    let epoch = |fence: Option<String>| fence.and_then(|fence| fence.rsplit_once(':')?.1.parse::<u64>().ok());
+    let owner = || bed.table("distcomp:owner").remove("first");
+    let before = epoch(owner()).expect("its epoch");
     first.signal(Signal::SIGSTOP);
     bed.file("gate", "");
     let _second = bed.worker("second");
@@ -27,6 +30,7 @@ fn frozen_past_its_lease_a_worker_is_refused_and_the_second_result_stands() {
     bed.wait_counts(SOON, [0, 0, 2, 0]);
     let results = bed.table("finished_tasks");
     assert_eq!(result_of(&results, &short).0, "second");
+    wait_until("its name to be buried", SOON, || holds_for(owner().is_none(), format!("{:?}", owner())));
     first.signal(Signal::SIGCONT);
     wait_until("the first one to see that it was refused", SOON, || {
         let log = first.log();
@@ -34,6 +38,9 @@ fn frozen_past_its_lease_a_worker_is_refused_and_the_second_result_stands() {
     });
     wait_until("its copy to be killed", SOON, || holds_for(with_argv(&mark).is_empty(), "it lives"));
     bed.wait_alive("first");
+    // What it sent before the freeze, under its old epoch, must stay refused: no epoch comes twice, even of a name that was forgotten.
+    let after = epoch(owner()).expect("its epoch");
+    assert!(after > before, "{before} -> {after}");
     assert_eq!(bed.table("finished_tasks"), results, "nothing was written over");
     assert_eq!(read(&out).lines().count(), 2, "it ran on each");
     assert!(first.is_running(), "and goes on working");

@@ -3,6 +3,8 @@
 //! Nothing here imports the library: the tests see what a user sees.
 mod bed;
 mod cli;
+mod clock;
+mod disk;
 mod invariants;
 mod proxy;
 mod redis;
@@ -12,6 +14,8 @@ mod worker;
 
 pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, run_times, task_id};
 pub(crate) use cli::{Cli, Output, bin};
+pub(crate) use clock::Clock;
+pub(crate) use disk::{fill, has_small_disks, on_small_disk, seen_by};
 pub(crate) use invariants::{Checker, Report, Snapshot};
 pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use redis::{Redis, ServerOptions};

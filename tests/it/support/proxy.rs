@@ -23,6 +23,10 @@ pub(crate) enum Mode {
     Reset,
     /// Each piece is this late, either way.
     Delay(Duration),
+    /// Answers come one byte at a time, each this late.
+    Trickle(Duration),
+    /// Every connection, also a new one, is closed in the direction of the answers alone; requests still arrive.
+    HalfClose,
 }
 
 struct Shared {
@@ -62,8 +66,13 @@ impl Proxy {
     pub(crate) fn set(&self, mode: Mode) {
         let old = std::mem::replace(&mut *self.shared.mode.lock().expect("no panic in here"), mode);
         // A stream that has lost bytes in the middle is of no more use.
-        if mode == Mode::Reset || (old == Mode::DropAnswers && mode != old) {
+        if mode == Mode::Reset || (matches!(old, Mode::DropAnswers | Mode::HalfClose) && mode != old) {
             self.reset();
+        }
+        if mode == Mode::HalfClose {
+            for stream in self.shared.live.lock().expect("no panic in here").iter() {
+                let _ = stream.shutdown(Shutdown::Write);
+            }
         }
     }
 
@@ -106,6 +115,9 @@ fn accept(listener: &TcpListener, server: &PathBuf, shared: &Arc<Shared>) {
             continue;
         };
         let _ = client.set_nodelay(true);
+        if shared.mode() == Mode::HalfClose {
+            let _ = client.shutdown(Shutdown::Write);
+        }
         let step = Some(Duration::from_millis(20));
         let (_, _) = (from_client.set_read_timeout(step), from_server.set_read_timeout(step));
         shared.live.lock().expect("no panic in here").push(known);
@@ -142,7 +154,17 @@ fn pump<R: Read>(mut from: R, mut to: impl Write, shared: &Shared, is_answer: bo
         match shared.mode() {
             Mode::DropAnswers if is_answer => continue,
             Mode::Delay(time) => thread::sleep(time),
-            Mode::Pass | Mode::Silent | Mode::DropAnswers | Mode::Reset => {}
+            Mode::Trickle(time) if is_answer => {
+                for byte in &bytes[..count] {
+                    thread::sleep(time);
+                    if to.write_all(std::slice::from_ref(byte)).and_then(|()| to.flush()).is_err() {
+                        return;
+                    }
+                }
+                continue;
+            }
+            Mode::HalfClose if is_answer => continue,
+            Mode::Pass | Mode::Silent | Mode::DropAnswers | Mode::Reset | Mode::Trickle(_) | Mode::HalfClose => {}
         }
         if to.write_all(&bytes[..count]).is_err() {
             return;

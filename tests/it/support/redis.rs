@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::clock::Clock;
 use super::wait::{SOON, wait_until};
 
 /// What a test may ask of its server.
@@ -23,6 +24,10 @@ pub(crate) struct ServerOptions {
     pub(crate) durable: bool,
     /// `requirepass`.
     pub(crate) password: Option<&'static str>,
+    /// The append-only file is on a disk of its own of so many MiB, seen by the server alone.
+    pub(crate) small_disk: Option<u32>,
+    /// Its clock can be set: see [`Redis::clock`].
+    pub(crate) clock: bool,
 }
 
 /// The server; dropped means killed.
@@ -30,13 +35,15 @@ pub(crate) struct Redis {
     dir: TempDir,
     options: ServerOptions,
     port: u16,
+    clock: Option<Clock>,
     child: Option<Child>,
 }
 
 impl Redis {
     pub(crate) fn start(options: ServerOptions) -> Self {
         let dir = tempfile::Builder::new().prefix("dc-redis-").tempdir_in("/tmp").expect("a directory in /tmp");
-        let mut redis = Self { dir, options, port: 0, child: None };
+        let clock = options.clock.then(Clock::new);
+        let mut redis = Self { dir, options, port: 0, clock, child: None };
         // Another process may take the free port between the look and the bind: try again then.
         for _ in 0..5 {
             redis.port = if options.tcp { free_port() } else { 0 };
@@ -52,7 +59,17 @@ impl Redis {
     fn spawn(&mut self) {
         let program = server_program();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).expect("a log");
-        let mut command = Command::new(&program);
+        let mut command = match self.options.small_disk {
+            Some(mib) => {
+                let mut command = Command::new("unshare");
+                command.args(super::disk::on_small_disk(&self.data(), mib)).arg(&program);
+                command
+            }
+            None => Command::new(&program),
+        };
+        if let Some(clock) = &self.clock {
+            command.envs(clock.environment());
+        }
         command
             .args(["--bind", "127.0.0.1", "--save", "", "--loglevel", "notice", "--appendfsync", "everysec"])
             .args(["--appendonly", if self.options.durable { "yes" } else { "no" }])
@@ -61,7 +78,7 @@ impl Redis {
             .arg("--unixsocket")
             .arg(self.socket())
             .arg("--dir")
-            .arg(self.dir.path())
+            .arg(self.data())
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a second handle"))
             .stdout(log);
@@ -126,7 +143,7 @@ impl Redis {
     /// Cuts this many bytes off the append-only file: the stand-in for a power failure. Stop it first.
     pub(crate) fn cut_tail(&self, bytes: u64) {
         assert!(self.child.is_none(), "stop it first");
-        let dir = self.dir.path().join("appendonlydir");
+        let dir = self.data().join("appendonlydir");
         let mut files: Vec<PathBuf> =
             fs::read_dir(dir).expect("an append-only file").flatten().map(|entry| entry.path()).collect();
         files.retain(|path| path.to_string_lossy().ends_with(".incr.aof"));
@@ -138,7 +155,7 @@ impl Redis {
 
     /// The length of the append-only file.
     pub(crate) fn log_length(&self) -> u64 {
-        let dir = fs::read_dir(self.dir.path().join("appendonlydir")).expect("an append-only file");
+        let dir = fs::read_dir(self.data().join("appendonlydir")).expect("an append-only file");
         dir.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
     }
 
@@ -166,7 +183,22 @@ impl Redis {
         kill(Pid::from_raw(pid), signal).expect("the server takes a signal");
     }
 
-    fn log(&self) -> String {
+    /// The clock that was asked for.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.clock.as_ref().expect("a server with a clock")
+    }
+
+    /// The server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// Where its data is: where the small disk is, if there is one. Socket and log are beside it.
+    pub(crate) fn data(&self) -> PathBuf {
+        if self.options.small_disk.is_some() { self.dir.path().join("data") } else { self.dir.path().to_owned() }
+    }
+
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }
