@@ -60,7 +60,8 @@ async fn check_version(conn: &Connection) -> Result<(), QueueError> {
 async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueError> {
     let key = conn.name(Key::Format);
     if access == Access::Write {
-        let _: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(FORMAT).arg("NX")).await?;
+        // SETNX and not SET: a submitter's Redis user must not be able to overwrite it.
+        let _: bool = conn.cmd(redis::cmd("SETNX").arg(&key).arg(FORMAT)).await?;
     }
     let found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     match found {
@@ -94,8 +95,8 @@ async fn settle_order(
     if access == Access::Check {
         return Ok(order);
     }
-    let set: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(order.as_str()).arg("NX")).await?;
-    if set.is_some() {
+    let set: bool = conn.cmd(redis::cmd("SETNX").arg(&key).arg(order.as_str())).await?;
+    if set {
         return Ok(order);
     }
     // Another was quicker.

@@ -8,6 +8,8 @@
 
 pub mod client;
 pub mod control;
+mod denied;
+mod dialer;
 pub mod error;
 pub mod guard;
 pub mod index;
@@ -16,6 +18,7 @@ pub mod keys;
 pub mod reclaim;
 mod scripts;
 pub mod select;
+mod sentinel;
 pub mod session;
 pub mod submit;
 pub mod wake;

@@ -23,6 +23,13 @@ pub(crate) struct ServerOptions {
     pub(crate) durable: bool,
     /// `requirepass`.
     pub(crate) password: Option<&'static str>,
+    /// With the users of `example/redis/users.acl`, each command as its own; everywhere with `DISTCOMP_TEST_ACL=1`.
+    pub(crate) acl: bool,
+}
+
+/// The password of a user in a test.
+pub(crate) fn acl_password(user: &str) -> String {
+    format!("pass-of-{user}")
 }
 
 /// The server; dropped means killed.
@@ -34,7 +41,8 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    pub(crate) fn start(options: ServerOptions) -> Self {
+    pub(crate) fn start(mut options: ServerOptions) -> Self {
+        options.acl |= options.password.is_none() && env::var("DISTCOMP_TEST_ACL").is_ok_and(|value| value == "1");
         let dir = tempfile::Builder::new().prefix("dc-redis-").tempdir_in("/tmp").expect("a directory in /tmp");
         let mut redis = Self { dir, options, port: 0, child: None };
         // Another process may take the free port between the look and the bind: try again then.
@@ -65,6 +73,11 @@ impl Redis {
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a second handle"))
             .stdout(log);
+        if self.options.acl {
+            let file = self.dir.path().join("users.acl");
+            fs::write(&file, acl_file("")).expect("users.acl");
+            command.arg("--aclfile").arg(file);
+        }
         if let Some(password) = self.options.password {
             command.args(["--requirepass", password]);
         }
@@ -94,10 +107,29 @@ impl Redis {
         self.port
     }
 
-    /// The address on the Unix socket, with the password where there is one.
+    /// Whether each command has a user of its own.
+    pub(crate) fn has_users(&self) -> bool {
+        self.options.acl
+    }
+
+    /// The address on the Unix socket, with the password where there is one: all rights, for the test itself.
     pub(crate) fn url(&self) -> String {
+        if self.options.acl {
+            return self.url_as("admin");
+        }
         let pass = self.options.password.map(|pass| format!("?pass={pass}")).unwrap_or_default();
         format!("redis+unix://{}{pass}", self.socket().display())
+    }
+
+    /// The same for a user of `users.acl`.
+    pub(crate) fn url_as(&self, user: &str) -> String {
+        format!("redis+unix://{}?user={user}&pass={}", self.socket().display(), acl_password(user))
+    }
+
+    /// A connection as one of the users.
+    pub(crate) fn con_as(&self, user: &str) -> ::redis::Connection {
+        let client = ::redis::Client::open(self.url_as(user)).expect("a URL");
+        client.get_connection().unwrap_or_else(|error| panic!("{user}: {error}\n{}", self.log()))
     }
 
     pub(crate) fn try_con(&self) -> Option<::redis::Connection> {
@@ -175,6 +207,22 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+/// The example's users with passwords, all keys below `prefix`, and an administrator for the test itself.
+pub(crate) fn acl_file(prefix: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/redis/users.acl");
+    let text = fs::read_to_string(path).expect("example/redis/users.acl");
+    let line = |line: &str| {
+        let user = line.split_whitespace().nth(1).expect("user NAME");
+        let line = match user {
+            "default" => return line.to_owned(),
+            "admin" => line.replace(" off ", " on "),
+            _ => line.replace('~', &format!("~{prefix}")).replace(" &", &format!(" &{prefix}")),
+        };
+        line.replace(" resetpass ", &format!(" resetpass >{} ", acl_password(user)))
+    };
+    text.lines().map(|one| line(one) + "\n").collect()
 }
 
 /// `$DISTCOMP_REDIS_SERVER`, else `redis-server` or `valkey-server` on PATH; none is a loud failure, never a skipped test.
