@@ -19,9 +19,8 @@ pub(super) fn shown(cmd: &Cmd) -> String {
     });
     let name = words.next().unwrap_or_default();
     match name.as_str() {
-        "EVALSHA" | "SCRIPT" | "PING" | "TIME" | "INFO" => name,
-        "PUBLISH" => format!("PUBLISH on {}", words.next().unwrap_or_default()),
-        _ => words.next().map_or(name.clone(), |key| format!("{name} on {key}")),
+        "EVALSHA" | "SCRIPT" | "PING" | "TIME" | "INFO" => format!("run {name}"),
+        _ => words.next().map_or_else(|| format!("run {name}"), |key| format!("run {name} on {key}")),
     }
 }
 

@@ -89,6 +89,10 @@ pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result
     match conn.script(&scripts::SUBMIT, None, &args).await {
         Ok((added, queued, running, finished, failed)) => Ok(Submitted { added, queued, running, finished, failed }),
         Err(QueueError::Denied { .. }) if !rerun => plainly(conn, tasks).await,
+        Err(QueueError::Denied { at, user, message, .. }) => {
+            let hashes = [Key::Finished, Key::Failed].map(|key| conn.name(key)).join(" and ");
+            Err(QueueError::Denied { at, user, message, what: format!("take old results away (HDEL on {hashes})") })
+        }
         Err(error) => Err(error),
     }
 }

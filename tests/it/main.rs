@@ -3,6 +3,7 @@
 //! `tests/README.md` says how to run and extend them.
 mod support;
 
+mod acl;
 mod config_cli;
 mod containment;
 mod ctl;

@@ -23,6 +23,8 @@ pub(crate) struct Bed {
     pub(crate) redis: Redis,
     dir: TempDir,
     conf: Map<String, Value>,
+    /// Below which the users of the server may do anything.
+    prefix: String,
 }
 
 impl Bed {
@@ -53,7 +55,7 @@ impl Bed {
             "redis_url": redis.url(),
         });
         let Value::Object(conf) = conf else { unreachable!("it is an object") };
-        let mut bed = Self { redis, dir, conf };
+        let mut bed = Self { redis, dir, conf, prefix: String::new() };
         bed.configure(changes);
         bed
     }
@@ -70,6 +72,11 @@ impl Bed {
         }
         self.write_conf(self.conf_path(), self.conf.clone());
         if self.redis.has_users() {
+            let prefix = self.conf.get("redis_key_prefix").and_then(Value::as_str).unwrap_or_default();
+            if prefix != self.prefix {
+                self.redis.keep_users_below(prefix);
+                self.prefix = prefix.to_owned();
+            }
             for user in ["submitter", "operator", "viewer", "worker"] {
                 self.write_conf(self.conf_path_of(user), as_user(self.conf.clone(), user));
             }
@@ -81,7 +88,7 @@ impl Bed {
     }
 
     /// The configuration for one of the users, where the server has users.
-    fn conf_path_of(&self, user: &str) -> PathBuf {
+    pub(crate) fn conf_path_of(&self, user: &str) -> PathBuf {
         self.dir.path().join(format!("conf.{user}.json"))
     }
 

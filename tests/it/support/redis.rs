@@ -75,7 +75,9 @@ impl Redis {
             .stdout(log);
         if self.options.acl {
             let file = self.dir.path().join("users.acl");
-            fs::write(&file, acl_file("")).expect("users.acl");
+            if !file.exists() {
+                fs::write(&file, acl_file("")).expect("users.acl");
+            }
             command.arg("--aclfile").arg(file);
         }
         if let Some(password) = self.options.password {
@@ -124,6 +126,12 @@ impl Redis {
     /// The same for a user of `users.acl`.
     pub(crate) fn url_as(&self, user: &str) -> String {
         format!("redis+unix://{}?user={user}&pass={}", self.socket().display(), acl_password(user))
+    }
+
+    /// Lets the users see only what is below `prefix`.
+    pub(crate) fn keep_users_below(&self, prefix: &str) {
+        fs::write(self.dir.path().join("users.acl"), acl_file(prefix)).expect("users.acl");
+        ::redis::cmd("ACL").arg("LOAD").exec(&mut self.con()).expect("ACL LOAD");
     }
 
     /// A connection as one of the users.
