@@ -19,8 +19,7 @@ pub(super) struct RedisUrl {
 }
 
 /// What a URL may look like, for messages.
-pub(super) const VALID: &str =
-    "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, redis+unix:///PATH[?db=N], or redis+sentinel://HOST[:PORT],HOST[:PORT]/MASTER[/DB]";
+pub(super) const VALID: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, redis+unix:///PATH[?db=N], or redis+sentinel://HOST[:PORT],HOST[:PORT]/MASTER[/DB]";
 
 /// Where a sentinel listens unless its URL says otherwise.
 const SENTINEL_PORT: u16 = 26379;

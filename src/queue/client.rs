@@ -93,10 +93,7 @@ impl Client {
     async fn in_time<T>(&self, connecting: impl Future<Output = redis::RedisResult<T>>) -> Result<T, QueueError> {
         tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
-            .map_err(|_| QueueError::Unavailable {
-                at: self.at().to_owned(),
-                message: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
-            })?
+            .map_err(|_| self.unavailable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()), true))?
             .map_err(|error: redis::RedisError| self.sort(&error))
     }
 
@@ -109,13 +106,25 @@ impl Client {
             ));
         }
         if error.is_timeout() {
-            return QueueError::Unavailable { at, message: "no answer in time".to_owned() };
+            return self.unavailable("no answer in time".to_owned(), true);
         }
         if denied::is_denied(error) {
             let (user, what) = (self.dialer.user(), "connect".to_owned());
             return QueueError::Denied { at, user, what, message: denied::reason(error) };
         }
-        QueueError::from_redis(error, &at, self.response_timeout)
+        let error = QueueError::from_redis(error, &at, self.response_timeout);
+        if let QueueError::Unavailable { message, .. } = error {
+            return self.unavailable(message, false);
+        }
+        error
+    }
+
+    fn unavailable(&self, message: String, is_timeout: bool) -> QueueError {
+        let at = self.at().to_owned();
+        match self.dialer.hint(&message, is_timeout) {
+            Some(hint) => QueueError::Unavailable { at, message: format!("{message}; {hint}") },
+            None => QueueError::Unavailable { at, message },
+        }
     }
 }
 

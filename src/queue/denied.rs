@@ -15,7 +15,7 @@ pub(super) fn is_denied(error: &RedisError) -> bool {
 pub(super) fn shown(cmd: &Cmd) -> String {
     let mut words = cmd.args_iter().filter_map(|arg| match arg {
         redis::Arg::Simple(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        _ => None,
+        redis::Arg::Cursor | _ => None,
     });
     let name = words.next().unwrap_or_default();
     match name.as_str() {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use socket2::TcpKeepalive;
 
 use super::error::QueueError;
-use super::sentinel;
+use super::{sentinel, tls_hint};
 use crate::config::{Endpoint, RedisSettings};
 
 /// A half-open connection is noticed within this time by the kernel, should no call time out first.
@@ -159,8 +159,18 @@ impl Dialer {
         let info = addr.into_connection_info().map_err(|error| bad(error.to_string()))?;
         let info = info.set_redis_settings(login).set_tcp_settings(tcp);
         match &self.settings.tls {
-            Some(tls) => open_tls(info, tls).map_err(|message| bad(format!("redis_tls: {message}"))),
+            Some(tls) => open_tls(info, tls).map_err(bad),
             None => redis::Client::open(info).map_err(|error| bad(error.to_string())),
+        }
+    }
+
+    /// What a failure to connect may mean besides.
+    pub(super) fn hint(&self, message: &str, is_timeout: bool) -> Option<String> {
+        match &self.settings.endpoint {
+            Endpoint::Unix { .. } => None,
+            Endpoint::Tcp { .. } | Endpoint::Sentinel { .. } => {
+                tls_hint::hint(message, self.settings.tls.as_ref(), is_timeout)
+            }
         }
     }
 
@@ -174,18 +184,40 @@ impl Dialer {
 fn open_tls(info: redis::ConnectionInfo, tls: &crate::config::TlsSettings) -> Result<redis::Client, String> {
     // A second installation fails harmlessly: the provider is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let read =
-        |path: &std::path::Path| std::fs::read(path).map_err(|error| format!("read {}: {error}", path.display()));
+    let read = |key: &str, path: &std::path::Path| {
+        let said = |what: &str| format!("redis_tls.{key}: {}: {what}", path.display());
+        let bytes = std::fs::read(path).map_err(|error| said(&error.to_string()))?;
+        // Otherwise an empty file of certificates would be one that trusts nobody.
+        let is_pem = bytes.windows(11).any(|part| part == b"-----BEGIN ");
+        if is_pem { Ok(bytes) } else { Err(said("holds no PEM text")) }
+    };
     let client_tls = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => Some(redis::ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),
+        (Some(cert), Some(key)) => {
+            Some(redis::ClientTlsConfig { client_cert: read("cert", cert)?, client_key: read("key", key)? })
+        }
         _ => None,
     };
-    let root_cert = tls.ca.as_deref().map(read).transpose()?;
+    let root_cert = tls.ca.as_deref().map(|ca| read("ca", ca)).transpose()?;
     redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls, root_cert })
-        .map_err(|error| error.to_string())
+        .map_err(|error| format!("redis_tls: {error}"))
 }
 
 #[cfg(not(feature = "tls"))]
 fn open_tls(_: redis::ConnectionInfo, _: &crate::config::TlsSettings) -> Result<redis::Client, String> {
     Err("this build has no TLS (cargo feature `tls`)".to_owned())
+}
+
+#[cfg(all(test, not(feature = "tls")))]
+mod tests {
+    use super::*;
+    use crate::config::TlsSettings;
+
+    #[test]
+    fn a_build_without_tls_says_so() {
+        let endpoint = Endpoint::Tcp { host: "h".to_owned(), port: 1 };
+        let tls = Some(TlsSettings::default());
+        let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls, sentinel_login: None };
+        let Err(error) = Dialer::new(&settings) else { panic!("it has TLS") };
+        assert!(error.to_string().contains("this build has no TLS"), "{error}");
+    }
 }

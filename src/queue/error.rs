@@ -66,7 +66,9 @@ impl QueueError {
             Self::Refused { .. }
             | Self::Denied { .. }
             | Self::Fenced
-            | Self::Unsupported(_) | Self::Mismatch(_) | Self::Protocol(_) => false,
+            | Self::Unsupported(_)
+            | Self::Mismatch(_)
+            | Self::Protocol(_) => false,
         }
     }
 

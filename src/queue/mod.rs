@@ -21,6 +21,7 @@ pub mod select;
 mod sentinel;
 pub mod session;
 pub mod submit;
+mod tls_hint;
 pub mod wake;
 
 pub use client::{Client, Connection};

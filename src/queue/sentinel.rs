@@ -7,6 +7,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisResult, Value};
 
+use super::denied;
 use super::dialer::Dialer;
 use super::error::QueueError;
 use crate::config::address;
@@ -28,11 +29,7 @@ enum Answer {
 /// # Errors
 /// [`QueueError::Unavailable`] when none is found, with what each sentinel said; [`QueueError::Mismatch`] when all of them answer and none has
 /// heard of the name; [`QueueError::Refused`] when one refuses the password.
-pub(super) async fn master(
-    dialer: &Dialer,
-    nodes: &[(String, u16)],
-    name: &str,
-) -> Result<(String, u16), QueueError> {
+pub(super) async fn master(dialer: &Dialer, nodes: &[(String, u16)], name: &str) -> Result<(String, u16), QueueError> {
     let first = dialer.favourite.load(Ordering::Relaxed);
     let (mut said, mut unknown) = (Vec::new(), 0);
     for index in (0..nodes.len()).map(|n| (first + n) % nodes.len()) {
@@ -69,7 +66,14 @@ async fn ask(dialer: &Dialer, host: &str, port: u16, name: &str) -> Result<Answe
     let asking = async { cmd.query_async::<Option<(String, String)>>(&mut connect(&client).await?).await };
     Ok(match tokio::time::timeout(PATIENCE, asking).await {
         Err(_) => Answer::Useless("no answer".to_owned()),
-        Ok(Err(error)) => Answer::Useless(judge(dialer, &error)?),
+        Ok(Err(error)) => match judge(dialer, &error) {
+            Ok(problem) => Answer::Useless(problem),
+            Err(QueueError::Refused { at, message }) => {
+                let message = format!("sentinel {}: {message} (sentinel_pass)", address(host, port));
+                return Err(QueueError::Refused { at, message });
+            }
+            Err(error) => return Err(error),
+        },
         Ok(Ok(None)) => Answer::Unknown,
         Ok(Ok(Some((master, port)))) => match port.parse() {
             Ok(port) => Answer::Master(master, port),
@@ -95,10 +99,16 @@ async fn role(dialer: &Dialer, host: &str, port: u16) -> Result<Result<(), Strin
 
 /// What is worth asking the next sentinel, as text; a wrong password, user or certificate is not.
 fn judge(dialer: &Dialer, error: &redis::RedisError) -> Result<String, QueueError> {
-    match QueueError::from_redis(error, dialer.at(), PATIENCE) {
-        error @ (QueueError::Refused { .. } | QueueError::Mismatch(_)) => Err(error),
-        _ => Ok(error.to_string()),
+    if denied::is_denied(error) {
+        let (at, user) = (dialer.at().to_string(), dialer.user());
+        let (what, message) = ("find the master".to_owned(), denied::reason(error));
+        return Err(QueueError::Denied { at, user, what, message });
     }
+    let sorted = QueueError::from_redis(error, dialer.at(), PATIENCE);
+    if matches!(sorted, QueueError::Refused { .. } | QueueError::Mismatch(_)) {
+        return Err(sorted);
+    }
+    Ok(error.to_string())
 }
 
 async fn connect(client: &redis::Client) -> RedisResult<MultiplexedConnection> {

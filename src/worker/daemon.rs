@@ -97,7 +97,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         .run(),
     );
     loops.spawn(
-        Waker { client: setup.client.clone(), worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }.run(),
+        Waker { client: setup.client.clone(), worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }
+            .run(),
     );
     loops.spawn(Reclaimer { link: Arc::clone(&link), config: config.subscribe(), order }.run());
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());

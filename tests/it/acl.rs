@@ -154,8 +154,25 @@ fn guarded() -> Redis {
 fn is_no_script_command(command: &str) -> bool {
     let name = command.split(' ').next().unwrap_or_default();
     let never = [
-        "EVAL", "EVAL_RO", "FCALL", "FUNCTION", "SCRIPT", "SHUTDOWN", "ACL", "CLIENT", "MONITOR", "SAVE", "CONFIG", "DEBUG",
-        "BGREWRITEAOF", "REPLICAOF", "MODULE", "SUBSCRIBE", "PSUBSCRIBE", "SLOWLOG", "LATENCY",
+        "EVAL",
+        "EVAL_RO",
+        "FCALL",
+        "FUNCTION",
+        "SCRIPT",
+        "SHUTDOWN",
+        "ACL",
+        "CLIENT",
+        "MONITOR",
+        "SAVE",
+        "CONFIG",
+        "DEBUG",
+        "BGREWRITEAOF",
+        "REPLICAOF",
+        "MODULE",
+        "SUBSCRIBE",
+        "PSUBSCRIBE",
+        "SLOWLOG",
+        "LATENCY",
     ];
     never.contains(&name)
 }
@@ -189,7 +206,8 @@ fn what_a_user_has_no_right_to_is_refused() {
 #[test]
 fn what_a_user_has_no_right_to_is_refused_inside_a_script_too() {
     let redis = guarded();
-    let load = ::redis::cmd("SCRIPT").arg("LOAD").arg("return redis.call(unpack(ARGV))").query::<String>(&mut redis.con());
+    let load =
+        ::redis::cmd("SCRIPT").arg("LOAD").arg("return redis.call(unpack(ARGV))").query::<String>(&mut redis.con());
     let sha = load.expect("the administrator loads a script that runs anything");
     let mut tried = 0;
     for user in USERS {
@@ -227,7 +245,9 @@ fn nobody_gets_in_without_a_password_or_with_one_of_another() {
     let mut con = ::redis::Client::open(at.clone()).expect("a URL").get_connection().expect("a socket");
     assert!(run(&mut con, &["PING"]).is_err_and(|error| error.contains("NOAUTH")));
     for user in USERS {
-        assert!(open(format!("{at}?user={user}&pass=")).is_none() || open(format!("{at}?user={user}&pass=x")).is_some());
+        assert!(
+            open(format!("{at}?user={user}&pass=")).is_none() || open(format!("{at}?user={user}&pass=x")).is_some()
+        );
         assert!(open(format!("{at}?user={user}&pass=pass-of-admin")).is_some(), "{user}");
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here imports the library: the tests see what a user sees.
 mod bed;
 mod cli;
+mod cluster;
 mod invariants;
 mod proxy;
 mod redis;
@@ -12,9 +13,10 @@ mod worker;
 
 pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, run_times, task_id};
 pub(crate) use cli::{Cli, Output, bin};
+pub(crate) use cluster::Cluster;
 pub(crate) use invariants::{Checker, Report, Snapshot};
 pub(crate) use proxy::{Mode, Proxy};
-pub(crate) use redis::{Redis, ServerOptions, acl_file, acl_password};
+pub(crate) use redis::{Redis, ServerOptions, acl_file, acl_password, free_port, make_secrets, server_program};
 pub(crate) use tree::{UniqueSleep, kill_all, unique_sleep, with_argv, with_mark};
 pub(crate) use wait::{SOON, holds_for, stays, wait_until};
 pub(crate) use worker::Worker;

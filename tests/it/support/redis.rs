@@ -25,6 +25,10 @@ pub(crate) struct ServerOptions {
     pub(crate) password: Option<&'static str>,
     /// With the users of `example/redis/users.acl`, each command as its own; everywhere with `DISTCOMP_TEST_ACL=1`.
     pub(crate) acl: bool,
+    /// Without users even with `DISTCOMP_TEST_ACL=1`: for tests that bring servers of their own.
+    pub(crate) plain: bool,
+    /// Listen with TLS on 127.0.0.1, with the certificates that `example/redis/make-secrets.sh` makes.
+    pub(crate) tls: bool,
 }
 
 /// The password of a user in a test.
@@ -37,17 +41,24 @@ pub(crate) struct Redis {
     dir: TempDir,
     options: ServerOptions,
     port: u16,
+    tls_port: u16,
     child: Option<Child>,
 }
 
 impl Redis {
     pub(crate) fn start(mut options: ServerOptions) -> Self {
-        options.acl |= options.password.is_none() && env::var("DISTCOMP_TEST_ACL").is_ok_and(|value| value == "1");
+        options.acl |= options.password.is_none()
+            && !options.plain
+            && env::var("DISTCOMP_TEST_ACL").is_ok_and(|value| value == "1");
         let dir = tempfile::Builder::new().prefix("dc-redis-").tempdir_in("/tmp").expect("a directory in /tmp");
-        let mut redis = Self { dir, options, port: 0, child: None };
+        let mut redis = Self { dir, options, port: 0, tls_port: 0, child: None };
+        if options.tls {
+            make_secrets(&redis.secrets(), &["127.0.0.1", "localhost"]);
+        }
         // Another process may take the free port between the look and the bind: try again then.
         for _ in 0..5 {
             redis.port = if options.tcp { free_port() } else { 0 };
+            redis.tls_port = if options.tls { free_port() } else { 0 };
             redis.spawn();
             if redis.answers() {
                 return redis;
@@ -73,6 +84,12 @@ impl Redis {
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a second handle"))
             .stdout(log);
+        if self.options.tls {
+            let file = |name: &str| self.secrets().join(name);
+            command.args(["--tls-auth-clients", "yes", "--tls-port", &self.tls_port.to_string()]);
+            command.arg("--tls-cert-file").arg(file("server.crt")).arg("--tls-key-file").arg(file("server.key"));
+            command.arg("--tls-ca-cert-file").arg(file("ca.crt"));
+        }
         if self.options.acl {
             let file = self.dir.path().join("users.acl");
             if !file.exists() {
@@ -107,6 +124,16 @@ impl Redis {
     /// The TCP port; 0 without one.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port with TLS; 0 without one.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.tls_port
+    }
+
+    /// Where the certificates are.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.dir.path().join("secrets")
     }
 
     /// Whether each command has a user of its own.
@@ -234,7 +261,7 @@ pub(crate) fn acl_file(prefix: &str) -> String {
 }
 
 /// `$DISTCOMP_REDIS_SERVER`, else `redis-server` or `valkey-server` on PATH; none is a loud failure, never a skipped test.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     if let Some(program) = env::var_os("DISTCOMP_REDIS_SERVER") {
         return program.into();
     }
@@ -247,7 +274,14 @@ fn server_program() -> PathBuf {
     panic!("the tests need redis-server or valkey-server on PATH: run tests/run.sh, which installs it");
 }
 
-fn free_port() -> u16 {
+/// Runs `example/redis/make-secrets.sh` for these names.
+pub(crate) fn make_secrets(dir: &Path, names: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/redis/make-secrets.sh");
+    let made = Command::new(script).arg(dir).args(names).output().expect("make-secrets.sh runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
