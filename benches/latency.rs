@@ -29,7 +29,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 async fn connect(server: &Server) -> Outcome<Connection> {
     let endpoint = Endpoint::Unix { path: server.socket() };
-    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None };
+    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None, sentinel_login: None };
     let conn = Client::new(&settings, "", Duration::from_secs(30))?.connect().await?;
     conn.load_scripts().await?;
     Ok(conn)

@@ -40,7 +40,7 @@ fn line(i: u64) -> String {
 
 fn client(server: &Server) -> Outcome<Client> {
     let endpoint = Endpoint::Unix { path: server.socket() };
-    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None };
+    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None, sentinel_login: None };
     Ok(Client::new(&settings, "", Duration::from_secs(30))?)
 }
 

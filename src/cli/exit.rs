@@ -100,6 +100,7 @@ fn of_queue(error: &QueueError) -> Exit {
         QueueError::Unavailable { .. }
         | QueueError::TimedOut(_)
         | QueueError::Refused { .. }
+        | QueueError::Denied { .. }
         | QueueError::Busy(_)
         | QueueError::Unsupported(_)
         | QueueError::Protocol(_) => Exit::Redis,

@@ -26,4 +26,5 @@ pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIAB
 pub use node::{NodeCapacity, node_warnings};
 pub use raw::KEYS;
 pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};
-pub use settings::{Config, Endpoint, Prefetch, RedisSettings, TlsSettings};
+pub(crate) use settings::address;
+pub use settings::{Config, Endpoint, Prefetch, RedisSettings, SentinelLogin, TlsSettings};

@@ -12,7 +12,7 @@ use super::load::Overrides;
 use super::paths::check_readable;
 use super::raw::{RawConfig, unknown_key};
 use super::redis_url::{RedisUrl, VALID};
-use super::settings::{Endpoint, RedisSettings, TlsSettings};
+use super::settings::{Endpoint, RedisSettings, SentinelLogin, TlsSettings};
 use super::values::Reader;
 
 /// No password is longer; a larger file is not a password file.
@@ -46,7 +46,9 @@ pub(super) fn resolve_redis(
             }
             let tls = url_tls(reader, raw, url.is_tls, source, warnings);
             let password = url.password.map(SecretString::from);
-            RedisSettings { endpoint: url.endpoint, db: url.db, user: url.user, password, tls }
+            let user = url.sentinel_user;
+            let sentinel_login = url.sentinel_password.map(|text| SentinelLogin { user, password: text.into() });
+            RedisSettings { endpoint: url.endpoint, db: url.db, user: url.user, password, tls, sentinel_login }
         }
         // A wrong URL has been noted; nothing of the file may stand in for it.
         None if is_overridden => default_settings(),
@@ -68,7 +70,7 @@ pub(super) fn resolve_redis(
 
 fn default_settings() -> RedisSettings {
     let endpoint = Endpoint::Tcp { host: "localhost".to_owned(), port: 6379 };
-    RedisSettings { endpoint, db: 0, user: None, password: None, tls: None }
+    RedisSettings { endpoint, db: 0, user: None, password: None, tls: None, sentinel_login: None }
 }
 
 fn parse_url(reader: &mut Reader, key: &str, text: &str) -> Option<RedisUrl> {

@@ -1,5 +1,5 @@
-//! The only parser of Redis URLs: `redis://`, `rediss://`, `redis+unix://`, `unix://`. Messages never hold the URL,
-//! since it may hold the password.
+//! The only parser of Redis URLs: `redis://`, `rediss://`, `redis+unix://`, `unix://`, `redis+sentinel://`, `rediss+sentinel://`. Messages never
+//! hold the URL, since it may hold the password.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,16 @@ pub(super) struct RedisUrl {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) is_tls: bool,
+    /// User and password for the sentinels, which have their own.
+    pub(super) sentinel_user: Option<String>,
+    pub(super) sentinel_password: Option<String>,
 }
 
 /// What a URL may look like, for messages.
-pub(super) const VALID: &str =
-    "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, or redis+unix:///PATH[?db=N]";
+pub(super) const VALID: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, redis+unix:///PATH[?db=N], or redis+sentinel://HOST[:PORT],HOST[:PORT]/MASTER[/DB]";
+
+/// Where a sentinel listens unless its URL says otherwise.
+const SENTINEL_PORT: u16 = 26379;
 
 impl RedisUrl {
     /// Parses a URL.
@@ -36,6 +41,8 @@ impl RedisUrl {
         let mut parsed = match scheme.to_ascii_lowercase().as_str() {
             "redis" | "valkey" => Self::parse_tcp(rest, false)?,
             "rediss" | "valkeys" => Self::parse_tcp(rest, true)?,
+            "redis+sentinel" | "valkey+sentinel" => Self::parse_sentinel(rest, false)?,
+            "rediss+sentinel" | "valkeys+sentinel" => Self::parse_sentinel(rest, true)?,
             "redis+unix" | "valkey+unix" | "unix" => Self::parse_unix(rest)?,
             _ => return Err("unknown scheme".to_owned()),
         };
@@ -46,10 +53,36 @@ impl RedisUrl {
     fn parse_tcp(rest: &str, is_tls: bool) -> Result<Self, String> {
         let (authority, db) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, password, address) = split_credentials(authority)?;
-        let (host, port) = split_port(address)?;
+        let (host, port) = split_port(address, 6379)?;
         let host = if host.is_empty() { "localhost".to_owned() } else { decode(host)? };
         let db = if db.is_empty() { 0 } else { parse_db(db)? };
-        Ok(Self { endpoint: Endpoint::Tcp { host, port }, db, user, password, is_tls })
+        Ok(Self { db, user, password, is_tls, ..Self::at(Endpoint::Tcp { host, port }) })
+    }
+
+    fn at(endpoint: Endpoint) -> Self {
+        let (user, password, sentinel_user, sentinel_password) = (None, None, None, None);
+        Self { endpoint, db: 0, user, password, is_tls: false, sentinel_user, sentinel_password }
+    }
+
+    /// `[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/MASTER[/DB]`; user and password are the master's.
+    fn parse_sentinel(rest: &str, is_tls: bool) -> Result<Self, String> {
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, password, addresses) = split_credentials(authority)?;
+        let mut nodes = Vec::new();
+        for address in addresses.split(',') {
+            let (host, port) = split_port(address, SENTINEL_PORT)?;
+            if host.is_empty() {
+                return Err("a sentinel has no host name: HOST[:PORT],HOST[:PORT]".to_owned());
+            }
+            nodes.push((decode(host)?, port));
+        }
+        let (master, db) = path.split_once('/').unwrap_or((path, ""));
+        let master = decode(master)?;
+        if master.is_empty() {
+            return Err("the name of the master is missing after the sentinels: /MASTER".to_owned());
+        }
+        let db = if db.is_empty() { 0 } else { parse_db(db)? };
+        Ok(Self { db, user, password, is_tls, ..Self::at(Endpoint::Sentinel { nodes, master }) })
     }
 
     fn parse_unix(rest: &str) -> Result<Self, String> {
@@ -62,7 +95,7 @@ impl RedisUrl {
             return Err("the path of the socket must be absolute: three slashes".to_owned());
         }
         let path = PathBuf::from(decode(path)?);
-        Ok(Self { endpoint: Endpoint::Unix { path }, db: 0, user, password, is_tls: false })
+        Ok(Self { user, password, ..Self::at(Endpoint::Unix { path }) })
     }
 
     fn apply_query(&mut self, query: &str) -> Result<(), String> {
@@ -72,10 +105,18 @@ impl RedisUrl {
                 "db" => self.db = parse_db(value)?,
                 "user" => self.user = non_empty(decode(value)?),
                 "pass" | "password" => self.password = non_empty(decode(value)?),
+                "sentinel_user" | "sentinel_pass" if !matches!(self.endpoint, Endpoint::Sentinel { .. }) => {
+                    return Err("sentinel_user and sentinel_pass are for redis+sentinel:// alone".to_owned());
+                }
+                "sentinel_user" => self.sentinel_user = non_empty(decode(value)?),
+                "sentinel_pass" => self.sentinel_password = non_empty(decode(value)?),
                 // Ours to choose; here so that a URL written for another client works.
                 "protocol" => {}
                 _ => return Err("unknown parameter after \"?\"".to_owned()),
             }
+        }
+        if self.sentinel_user.is_some() && self.sentinel_password.is_none() {
+            return Err("sentinel_user is without sentinel_pass".to_owned());
         }
         Ok(())
     }
@@ -90,7 +131,7 @@ fn split_credentials(authority: &str) -> Result<(Option<String>, Option<String>,
     Ok((non_empty(decode(user)?), non_empty(decode(password)?), address))
 }
 
-fn split_port(address: &str) -> Result<(&str, u16), String> {
+fn split_port(address: &str, default: u16) -> Result<(&str, u16), String> {
     let bad_port = || {
         "the port is not an integer from 1 to 65535 (a \"/\" or \"@\" in a password must be written %2F or %40)"
             .to_owned()
@@ -109,7 +150,7 @@ fn split_port(address: &str) -> Result<(&str, u16), String> {
         return Err("an IPv6 address must be in [brackets]".to_owned());
     }
     if port.is_empty() {
-        return Ok((host, 6379));
+        return Ok((host, default));
     }
     match port.parse::<u16>() {
         Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok((host, number)),
@@ -159,7 +200,7 @@ mod tests {
 
     #[test]
     fn every_form_is_understood() {
-        let plain = RedisUrl { endpoint: tcp("h", 6379), db: 0, user: None, password: None, is_tls: false };
+        let plain = RedisUrl::at(tcp("h", 6379));
         let some = |text: &str| Some(text.to_owned());
         let unix = Endpoint::Unix { path: "/run/a b.sock".into() };
         let cases = [
@@ -178,9 +219,30 @@ mod tests {
             ("redis://h?db=4&protocol=resp3", RedisUrl { db: 4, ..plain.clone() }),
             (
                 "redis+unix:///run/a%20b.sock?db=2&pass=x&user=y",
-                RedisUrl { endpoint: unix.clone(), db: 2, user: some("y"), password: some("x"), is_tls: false },
+                RedisUrl { endpoint: unix.clone(), db: 2, user: some("y"), password: some("x"), ..plain.clone() },
             ),
-            ("unix:///run/a b.sock", RedisUrl { endpoint: unix, ..plain }),
+            ("unix:///run/a b.sock", RedisUrl { endpoint: unix, ..plain.clone() }),
+            (
+                "redis+sentinel://u:p@h,[::1]:7,i:8/the%20one/3?sentinel_user=s&sentinel_pass=t",
+                RedisUrl {
+                    db: 3,
+                    user: some("u"),
+                    password: some("p"),
+                    sentinel_user: some("s"),
+                    sentinel_password: some("t"),
+                    ..RedisUrl::at(Endpoint::Sentinel {
+                        nodes: vec![("h".to_owned(), 26379), ("::1".to_owned(), 7), ("i".to_owned(), 8)],
+                        master: "the one".to_owned(),
+                    })
+                },
+            ),
+            (
+                "rediss+sentinel://h/m",
+                RedisUrl {
+                    is_tls: true,
+                    ..RedisUrl::at(Endpoint::Sentinel { nodes: vec![("h".to_owned(), 26379)], master: "m".to_owned() })
+                },
+            ),
         ];
         for (url, expected) in cases {
             assert!(RedisUrl::parse(url).as_ref() == Ok(&expected), "{url}");
@@ -212,6 +274,14 @@ mod tests {
             "redis://:hunter2/x@h:1",
             "redis://[::1]x",
             "redis://h/2147483648",
+            "redis+sentinel://h",
+            "redis+sentinel://h/",
+            "redis+sentinel:///m",
+            "redis+sentinel://h,/m",
+            "redis+sentinel://h:0/m",
+            "redis+sentinel://:hunter2@h/m/x",
+            "redis+sentinel://h/m?sentinel_user=hunter2",
+            "redis://h?sentinel_pass=hunter2",
         ] {
             let Err(problem) = RedisUrl::parse(url) else { panic!("{url} is accepted") };
             assert!(!problem.contains("hunter2"), "{url}: {problem}");
@@ -220,7 +290,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(url in "(redis|rediss|unix|redis\\+unix)://\\PC*") {
+        fn never_panics(url in "(redis|rediss|unix|redis\\+unix|redis\\+sentinel)://\\PC*") {
             let _ = RedisUrl::parse(&url);
         }
 

@@ -37,7 +37,7 @@ macro_rules! settings {
             Config {
                 $($field: new.$field.clone(),)*
                 $($fixed: old.$fixed.clone(),)*
-                redis: old.redis.clone(),
+                redis: carry_login(&old.redis, &new.redis),
                 confine: old.confine.clone(),
             }
         }
@@ -76,16 +76,17 @@ settings! {
 
 fn redis_changes(old: &RedisSettings, new: &RedisSettings) -> Vec<Change> {
     let password = |settings: &RedisSettings| settings.password.as_ref().map(|p| p.expose_secret().to_owned());
+    let live = is_same_server(old, new);
     [
-        ("redis_host", old.endpoint != new.endpoint),
-        ("redis_db", old.db != new.db),
-        ("redis_user", old.user != new.user),
-        ("redis_pass", password(old) != password(new)),
-        ("redis_tls", old.tls != new.tls),
+        ("redis_host", old.endpoint != new.endpoint, false),
+        ("redis_db", old.db != new.db, false),
+        ("redis_user", old.user != new.user, live),
+        ("redis_pass", password(old) != password(new), live),
+        ("redis_tls", old.tls != new.tls, false),
     ]
     .into_iter()
-    .filter(|(_, is_changed)| *is_changed)
-    .map(|(key, _)| Change { key, live: false })
+    .filter(|(_, is_changed, _)| *is_changed)
+    .map(|(key, _, live)| Change { key, live })
     .collect()
 }
 
@@ -104,6 +105,18 @@ fn confine_changes(old: &Confine, new: &Confine) -> Vec<Change> {
     .filter(|(_, is_changed)| *is_changed)
     .map(|(key, _)| Change { key, live: false })
     .collect()
+}
+
+fn is_same_server(old: &RedisSettings, new: &RedisSettings) -> bool {
+    old.endpoint == new.endpoint && old.db == new.db && old.tls == new.tls
+}
+
+/// Another user or password counts from the next connection on, but never one that is meant for another server.
+fn carry_login(old: &RedisSettings, new: &RedisSettings) -> RedisSettings {
+    if !is_same_server(old, new) {
+        return old.clone();
+    }
+    RedisSettings { user: new.user.clone(), password: new.password.clone(), ..old.clone() }
 }
 
 /// What a file looked like when it was last read. The content counts and not the time: network file systems keep

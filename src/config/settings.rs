@@ -33,6 +33,22 @@ pub enum Endpoint {
         /// Path of the socket.
         path: PathBuf,
     },
+    /// Whichever server the sentinels say is the master, asked anew at each connect.
+    Sentinel {
+        /// Host and port of each; at least one.
+        nodes: Vec<(String, u16)>,
+        /// The name under which they watch the master.
+        master: String,
+    },
+}
+
+/// How to log in to the sentinels.
+#[derive(Clone, Debug)]
+pub struct SentinelLogin {
+    /// ACL user; `None` is the default user.
+    pub user: Option<String>,
+    /// Password, never empty.
+    pub password: SecretString,
 }
 
 /// TLS to Redis. All absent: the certificates the system trusts, and no client certificate.
@@ -59,6 +75,8 @@ pub struct RedisSettings {
     pub password: Option<SecretString>,
     /// TLS; `None` is plain text.
     pub tls: Option<TlsSettings>,
+    /// Login of the sentinels, where they ask for one.
+    pub sentinel_login: Option<SentinelLogin>,
 }
 
 /// `redis://host:port/db`: which server this is, with no password in it.
@@ -66,11 +84,19 @@ impl fmt::Display for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
         match &self.endpoint {
-            Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}/{}", self.db),
-            Endpoint::Tcp { host, port } => write!(f, "{scheme}://{host}:{port}/{}", self.db),
+            Endpoint::Tcp { host, port } => write!(f, "{scheme}://{}/{}", address(host, *port), self.db),
             Endpoint::Unix { path } => write!(f, "redis+unix://{}?db={}", path.display(), self.db),
+            Endpoint::Sentinel { nodes, master } => {
+                let nodes: Vec<String> = nodes.iter().map(|(host, port)| address(host, *port)).collect();
+                write!(f, "{scheme}+sentinel://{}/{master}/{}", nodes.join(","), self.db)
+            }
         }
     }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(crate) fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Everything `conf.json`, the environment and the flags decide. Made by [`super::load()`], shared by `Arc`.

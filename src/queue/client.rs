@@ -1,38 +1,30 @@
 //! Where Redis is, and one connection to it.
 
 use std::fmt;
+use std::future::Future;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, ServerErrorKind,
-};
-use secrecy::ExposeSecret;
-use socket2::TcpKeepalive;
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, ServerErrorKind};
 
+use super::denied;
+use super::dialer::Dialer;
 use super::error::QueueError;
 use super::keys::{Key, Keys};
 use super::scripts::{self, ScriptDef};
-use crate::config::{Endpoint, RedisSettings};
+use crate::config::RedisSettings;
 use crate::model::WorkerName;
 
 /// How long a connection attempt may take, handshake included: a server that accepts and then hangs is a failure.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A half-open connection is noticed within this time by the kernel, should no call time out first.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Where Redis is and under which prefix the queue lives. Cheap to clone; holds no connection.
 #[derive(Clone)]
 pub struct Client {
-    client: redis::Client,
-    at: Arc<str>,
+    dialer: Arc<Dialer>,
     keys: Arc<Keys>,
-    db: i64,
     response_timeout: Duration,
 }
 
@@ -44,49 +36,24 @@ impl Client {
     /// # Errors
     /// [`QueueError::Mismatch`] when TLS files cannot be read or used.
     pub fn new(settings: &RedisSettings, prefix: &str, response_timeout: Duration) -> Result<Self, QueueError> {
-        let mut redis = RedisConnectionInfo::default().set_db(i64::from(settings.db)).set_skip_set_lib_name();
-        if let Some(user) = &settings.user {
-            redis = redis.set_username(user);
-        }
-        if let Some(password) = &settings.password {
-            redis = redis.set_password(password.expose_secret());
-        }
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(
-                TcpKeepalive::new()
-                    .with_time(Duration::from_secs(5))
-                    .with_interval(Duration::from_secs(2))
-                    .with_retries(2),
-            )
-            .set_user_timeout(TCP_USER_TIMEOUT);
-        let at: Arc<str> = settings.to_string().into();
-        let bad = |error: redis::RedisError| QueueError::Mismatch(format!("{at}: {error}"));
-        let addr = match (&settings.endpoint, &settings.tls) {
-            (Endpoint::Unix { path }, _) => ConnectionAddr::Unix(path.clone()),
-            (Endpoint::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
-            (Endpoint::Tcp { host, port }, Some(_)) => {
-                ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
-            }
-        };
-        let info = addr.into_connection_info().map_err(&bad)?.set_redis_settings(redis).set_tcp_settings(tcp);
-        let client = match &settings.tls {
-            Some(tls) => open_tls(info, tls).map_err(|message| QueueError::Mismatch(format!("{at}: {message}")))?,
-            None => redis::Client::open(info).map_err(&bad)?,
-        };
-        Ok(Self { client, keys: Arc::new(Keys::new(prefix)), db: i64::from(settings.db), at, response_timeout })
+        Ok(Self { dialer: Arc::new(Dialer::new(settings)?), keys: Arc::new(Keys::new(prefix)), response_timeout })
     }
 
     /// Where the server is, without credentials, for messages.
     #[must_use]
     pub fn at(&self) -> &str {
-        &self.at
+        self.dialer.at()
     }
 
     /// The names of the queue's keys.
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Takes up the user and password of `settings` from the next connection on; what else differs is ignored.
+    pub fn log_in_as(&self, settings: &RedisSettings) {
+        self.dialer.log_in_as(settings);
     }
 
     /// Connects, authenticates and selects the database.
@@ -99,59 +66,66 @@ impl Client {
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.response_timeout))
             .set_pipeline_buffer_size(256);
+        let client = self.dialer.server().await?;
         // A hung server still accepts connections: only an answer shows that it is there.
         let connecting = async {
-            let mut inner = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            let mut inner = client.get_multiplexed_async_connection_with_config(&config).await?;
             let _: redis::Value = redis::cmd("PING").query_async(&mut inner).await?;
             Ok(inner)
         };
-        let inner = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| QueueError::Unavailable {
-                at: self.at.to_string(),
-                message: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
-            })?
-            .map_err(|error: redis::RedisError| self.sort(&error))?;
-        Ok(Connection { inner, keys: Arc::clone(&self.keys), at: Arc::clone(&self.at), timeout: self.response_timeout })
+        let inner = self.in_time(connecting).await?;
+        let at = Arc::clone(self.dialer.at());
+        let (user, follows) = (self.dialer.user().into(), self.dialer.asks_sentinels());
+        Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout: self.response_timeout })
     }
 
-    pub(super) fn sort(&self, error: &redis::RedisError) -> QueueError {
-        let message = error.to_string();
+    /// A connection of its own for messages on these channels.
+    pub(super) async fn subscribe(&self, channels: &[String]) -> Result<PubSub, QueueError> {
+        let client = self.dialer.server().await?;
+        let connecting = async {
+            let mut pubsub = client.get_async_pubsub().await?;
+            pubsub.subscribe(channels).await?;
+            Ok(pubsub)
+        };
+        self.in_time(connecting).await
+    }
+
+    async fn in_time<T>(&self, connecting: impl Future<Output = redis::RedisResult<T>>) -> Result<T, QueueError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| self.unavailable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()), true))?
+            .map_err(|error: redis::RedisError| self.sort(&error))
+    }
+
+    fn sort(&self, error: &redis::RedisError) -> QueueError {
+        let (message, at) = (error.to_string(), self.at().to_owned());
         if message.contains("DB index is out of range") || message.contains("database number") {
+            let db = self.dialer.db();
             return QueueError::Mismatch(format!(
-                "redis_db: found {}: the server at {} has no such database; valid: 0 up to one less than its `databases` (usually 16)",
-                self.db, self.at
+                "redis_db: found {db}: the server at {at} has no such database; valid: 0 up to one less than its `databases` (usually 16)"
             ));
         }
         if error.is_timeout() {
-            return QueueError::Unavailable { at: self.at.to_string(), message: "no answer in time".to_owned() };
+            return self.unavailable("no answer in time".to_owned(), true);
         }
-        QueueError::from_redis(error, &self.at, self.response_timeout)
+        if denied::is_denied(error) {
+            let (user, what) = (self.dialer.user(), "connect".to_owned());
+            return QueueError::Denied { at, user, what, message: denied::reason(error) };
+        }
+        let error = QueueError::from_redis(error, &at, self.response_timeout);
+        if let QueueError::Unavailable { message, .. } = error {
+            return self.unavailable(message, false);
+        }
+        error
     }
 
-    pub(super) fn raw(&self) -> &redis::Client {
-        &self.client
+    fn unavailable(&self, message: String, is_timeout: bool) -> QueueError {
+        let at = self.at().to_owned();
+        match self.dialer.hint(&message, is_timeout) {
+            Some(hint) => QueueError::Unavailable { at, message: format!("{message}; {hint}") },
+            None => QueueError::Unavailable { at, message },
+        }
     }
-}
-
-#[cfg(feature = "tls")]
-fn open_tls(info: redis::ConnectionInfo, tls: &crate::config::TlsSettings) -> Result<redis::Client, String> {
-    // A second installation fails harmlessly: the provider is there.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let read =
-        |path: &std::path::Path| std::fs::read(path).map_err(|error| format!("read {}: {error}", path.display()));
-    let client_tls = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => Some(redis::ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),
-        _ => None,
-    };
-    let root_cert = tls.ca.as_deref().map(read).transpose()?;
-    redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls, root_cert })
-        .map_err(|error| error.to_string())
-}
-
-#[cfg(not(feature = "tls"))]
-fn open_tls(_: redis::ConnectionInfo, _: &crate::config::TlsSettings) -> Result<redis::Client, String> {
-    Err("this build has no TLS (cargo feature `tls`)".to_owned())
 }
 
 /// One multiplexed connection. Clones share it; calls of clones are sent in order.
@@ -160,6 +134,9 @@ pub struct Connection {
     inner: MultiplexedConnection,
     keys: Arc<Keys>,
     at: Arc<str>,
+    user: Arc<str>,
+    /// Whether another server may have become the master: then a refusal to write means that it has.
+    follows: bool,
     timeout: Duration,
 }
 
@@ -217,7 +194,7 @@ impl Connection {
             }
             answer => answer,
         };
-        answer.map_err(|error| self.sort(&error))
+        answer.map_err(|error| self.sort(&error, || format!("run the script {}", def.name)))
     }
 
     fn evalsha(&self, def: &ScriptDef, worker: Option<&WorkerName>, args: &Args) -> Cmd {
@@ -239,19 +216,29 @@ impl Connection {
     }
 
     pub(super) async fn cmd<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, QueueError> {
-        cmd.query_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error))
+        cmd.query_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error, || denied::shown(cmd)))
     }
 
     pub(super) async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, QueueError> {
-        pipe.query_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error))
+        pipe.query_async(&mut self.inner.clone()).await.map_err(|error| {
+            self.sort(&error, || pipe.cmd_iter().nth(denied::place(&error)).map(denied::shown).unwrap_or_default())
+        })
     }
 
     pub(super) fn name(&self, key: Key) -> String {
         self.keys.name(key)
     }
 
-    fn sort(&self, error: &redis::RedisError) -> QueueError {
-        QueueError::from_redis(error, &self.at, self.timeout)
+    fn sort(&self, error: &redis::RedisError, what: impl FnOnce() -> String) -> QueueError {
+        let at = self.at.to_string();
+        if denied::is_denied(error) {
+            let user = self.user.to_string();
+            return QueueError::Denied { at, user, what: what(), message: denied::reason(error) };
+        }
+        if self.follows && matches!(error.code(), Some("READONLY" | "MASTERDOWN")) {
+            return QueueError::Unavailable { at, message: "the server is not the master any more".to_owned() };
+        }
+        QueueError::from_redis(error, &at, self.timeout)
     }
 }
 

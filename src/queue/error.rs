@@ -18,11 +18,25 @@ pub enum QueueError {
     /// No answer in time; the command may run later. Worth another try on a new connection.
     #[error("get an answer from Redis within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// Redis refused us: a wrong password or user, or a command that the user may not run. Another try is of no use.
+    /// Redis refused us: a wrong password or user. Another try is of no use.
     #[error("be let in by Redis at {at}: {message}")]
     Refused {
         /// The server, without credentials.
         at: String,
+        /// What the server said.
+        message: String,
+    },
+    /// The user that we are to Redis lacks a right. Another try is of no use until somebody grants it.
+    #[error(
+        "{what} at {at}: the Redis user \"{user}\" may not: {message} (example/redis/users.acl holds what each command needs)"
+    )]
+    Denied {
+        /// The server, without credentials.
+        at: String,
+        /// The user, `default` where none is named.
+        user: String,
+        /// What was asked: a command and its key, or one of our scripts.
+        what: String,
         /// What the server said.
         message: String,
     },
@@ -49,7 +63,12 @@ impl QueueError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::TimedOut(_) | Self::Busy(_) => true,
-            Self::Refused { .. } | Self::Fenced | Self::Unsupported(_) | Self::Mismatch(_) | Self::Protocol(_) => false,
+            Self::Refused { .. }
+            | Self::Denied { .. }
+            | Self::Fenced
+            | Self::Unsupported(_)
+            | Self::Mismatch(_)
+            | Self::Protocol(_) => false,
         }
     }
 
@@ -69,7 +88,7 @@ impl QueueError {
         if error.kind() == ErrorKind::InvalidClientConfig {
             return Self::Mismatch(format!("redis_tls: {at}: {message} (certificates must be X.509 version 3)"));
         }
-        if matches!(code, "WRONGPASS" | "NOAUTH" | "NOPERM") || error.kind() == ErrorKind::AuthenticationFailed {
+        if matches!(code, "WRONGPASS" | "NOAUTH") || error.kind() == ErrorKind::AuthenticationFailed {
             return Self::Refused { at: at.to_owned(), message };
         }
         if message.contains("without any password configured") || message.contains("invalid username-password") {

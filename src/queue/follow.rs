@@ -265,14 +265,7 @@ impl Follow {
 }
 
 async fn subscribe(client: &Client, channel: &str) -> Result<redis::aio::PubSub, QueueError> {
-    let wait = Duration::from_secs(4);
-    let mut pubsub = tokio::time::timeout(wait, client.raw().get_async_pubsub())
-        .await
-        .map_err(|_| QueueError::TimedOut(wait))?
-        .map_err(|error| client.sort(&error))?;
-    let name = format!("{}{channel}", client.keys().name(Key::Output));
-    pubsub.subscribe(name).await.map_err(|error| client.sort(&error))?;
-    Ok(pubsub)
+    client.subscribe(&[format!("{}{channel}", client.keys().name(Key::Output))]).await
 }
 
 /// 16 random hex digits.

@@ -62,7 +62,8 @@ async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueErro
     let mut found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     // Written only where it is missing: a purge must get past a server that takes no writes for want of memory.
     if found.is_none() && access == Access::Write {
-        let _: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(FORMAT).arg("NX")).await?;
+        // SETNX and not SET: a submitter's Redis user must not be able to overwrite it.
+        let _: bool = conn.cmd(redis::cmd("SETNX").arg(&key).arg(FORMAT)).await?;
         found = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     }
     match found {
@@ -96,8 +97,8 @@ async fn settle_order(
     if access == Access::Check {
         return Ok(order);
     }
-    let set: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(order.as_str()).arg("NX")).await?;
-    if set.is_some() {
+    let set: bool = conn.cmd(redis::cmd("SETNX").arg(&key).arg(order.as_str())).await?;
+    if set {
         return Ok(order);
     }
     // Another was quicker.

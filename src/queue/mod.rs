@@ -8,6 +8,8 @@
 
 pub mod client;
 pub mod control;
+mod denied;
+mod dialer;
 pub mod error;
 pub mod events;
 pub mod follow;
@@ -18,8 +20,10 @@ pub mod keys;
 pub mod reclaim;
 mod scripts;
 pub mod select;
+mod sentinel;
 pub mod session;
 pub mod submit;
+mod tls_hint;
 pub mod wake;
 
 pub use client::{Client, Connection};

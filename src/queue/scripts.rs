@@ -6,6 +6,8 @@ use super::keys::Key;
 
 /// One script: its keys in the order in which they are passed, and its text.
 pub(super) struct ScriptDef {
+    /// The name of its file.
+    pub(super) name: &'static str,
     pub(super) keys: &'static [Key],
     pub(super) script: redis::Script,
     pub(super) text: String,
@@ -13,13 +15,13 @@ pub(super) struct ScriptDef {
 
 impl ScriptDef {
     /// Binds the declared keys to local names and puts the shared functions before the body.
-    fn new(keys: &'static [Key], body: &str) -> Self {
+    fn new(name: &'static str, keys: &'static [Key], body: &str) -> Self {
         let names: Vec<&str> = keys.iter().map(|key| key.lua()).collect();
         let bound: Vec<String> = (1..=keys.len()).map(|n| format!("KEYS[{n}]")).collect();
         // Functions of common.lua look their keys up as globals of this chunk, so undeclared ones stay an error.
         let header = format!("local {} = {}\n", names.join(", "), bound.join(", "));
         let text = format!("{header}{}\n{body}", include_str!("lua/common.lua"));
-        Self { keys, script: redis::Script::new(&text), text }
+        Self { name, keys, script: redis::Script::new(&text), text }
     }
 }
 
@@ -27,7 +29,7 @@ macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident = $file:literal [$($key:ident),* $(,)?];)*) => {
         $($(#[$doc])*
         pub(super) static $name: LazyLock<ScriptDef> =
-            LazyLock::new(|| ScriptDef::new(&[$(Key::$key),*], include_str!(concat!("lua/", $file))));)*
+            LazyLock::new(|| ScriptDef::new($file, &[$(Key::$key),*], include_str!(concat!("lua/", $file))));)*
         /// Every script, to load at connect and to test.
         pub(super) fn all() -> Vec<(&'static str, &'static ScriptDef)> {
             vec![$(($file, &*$name)),*]

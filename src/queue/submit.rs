@@ -1,11 +1,13 @@
 //! Adding task lines.
 
+use std::collections::HashSet;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
 use super::client::{Args, Connection};
 use super::error::QueueError;
+use super::keys::Key;
 use super::scripts;
 use super::session::{Demand, base_score};
 use crate::model::TaskLine;
@@ -60,18 +62,102 @@ impl NewTask {
     }
 }
 
-/// Adds at most [`BATCH`] lines, in order; wakes idle workers.
-///
-/// `rerun` adds those already finished or out of retries too, in one step each. Atomic for the call; safe to repeat.
+/// Makes the script known to the server before several batches are on their way at once, which would otherwise each bring it along, out of order.
+/// A user that may not load scripts does without: see [`submit`].
 ///
 /// # Errors
-/// Those of any call; what was added before stays.
+/// Those of any call.
+pub async fn prepare(conn: &Connection, rerun: bool) -> Result<(), QueueError> {
+    submit(conn, &[], rerun).await.map(drop)
+}
+
+/// Adds at most [`BATCH`] lines, in order; wakes idle workers.
+///
+/// `rerun` adds those already finished or out of retries too, in one step each. Atomic for the call; safe to repeat. Where the server does not
+/// know the script and the user may not load it (nobody who may has been there since the server's start), the same is done by plain commands:
+/// each line is still added in one step, and a line that others move at that moment may be counted as what it was before.
+///
+/// # Errors
+/// Those of any call; what was added before stays. [`QueueError::Denied`] for `rerun` where the user may only add.
 pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result<Submitted, QueueError> {
     let mut args = Args::new();
     args.flag(rerun);
-    for task in tasks.iter().take(BATCH) {
+    let tasks = &tasks[..tasks.len().min(BATCH)];
+    for task in tasks {
         args.text(&task.line).shown(task.demand.class()).number(base_score(task.prio));
     }
-    let (added, queued, running, finished, failed) = conn.script(&scripts::SUBMIT, None, &args).await?;
-    Ok(Submitted { added, queued, running, finished, failed })
+    match conn.script(&scripts::SUBMIT, None, &args).await {
+        Ok((added, queued, running, finished, failed)) => Ok(Submitted { added, queued, running, finished, failed }),
+        Err(QueueError::Denied { .. }) if !rerun => plainly(conn, tasks).await,
+        Err(QueueError::Denied { at, user, message, .. }) => {
+            let hashes = [Key::Finished, Key::Failed].map(|key| conn.name(key)).join(" and ");
+            Err(QueueError::Denied { at, user, message, what: format!("take old results away (HDEL on {hashes})") })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What `submit.lua` does, in three round trips. A claim drops what is finished or in progress by then, and the index follows `todo_tasks`.
+async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, QueueError> {
+    let mut sums = Submitted::default();
+    if tasks.is_empty() {
+        return Ok(sums);
+    }
+    let lines: Vec<&str> = tasks.iter().map(NewTask::line).collect();
+    let mut pipe = redis::pipe();
+    pipe.cmd("INCRBY").arg(conn.name(Key::Sequence)).arg(lines.len());
+    for key in [Key::Todo, Key::InProgress, Key::Failed] {
+        pipe.cmd("HMGET").arg(conn.name(key)).arg(&lines);
+    }
+    for line in &lines {
+        pipe.hexists(conn.name(Key::Finished), line);
+    }
+    let mut replies = conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter();
+    let mut take = || replies.next().unwrap_or(redis::Value::Nil);
+    let last: u64 = of(take())?;
+    type Fields = Vec<Option<Vec<u8>>>;
+    let (todo, in_progress, failed): (Fields, Fields, Fields) = (of(take())?, of(take())?, of(take())?);
+    let finished = lines.iter().map(|_| of(take())).collect::<Result<Vec<bool>, _>>()?;
+    let is_in = |fields: &Fields, at: usize| fields.get(at).is_some_and(Option::is_some);
+
+    let mut seen = HashSet::new();
+    let mut new = Vec::new();
+    let mut add = redis::pipe();
+    for (at, task) in tasks.iter().enumerate() {
+        if is_in(&in_progress, at) {
+            sums.running += 1;
+        } else if is_in(&todo, at) || !seen.insert(task.line()) {
+            sums.queued += 1;
+        } else if finished[at] {
+            sums.finished += 1;
+        } else if is_in(&failed, at) {
+            sums.failed += 1;
+        } else {
+            add.cmd("HSET").arg(conn.name(Key::Todo)).arg(task.line()).arg("");
+            // In the order of the file: the sequence numbers end with `last`.
+            new.push((task, base_score(task.prio) + last + 1 + at as u64 - tasks.len() as u64));
+        }
+    }
+    if new.is_empty() {
+        return Ok(sums);
+    }
+    let added: Vec<u64> = conn.pipe(&add).await?;
+    sums.added = added.iter().sum();
+    sums.queued += new.len() as u64 - sums.added;
+    let mut index = redis::pipe();
+    for (task, score) in &new {
+        let class = task.demand.class().to_string();
+        index.cmd("ZADD").arg(format!("{}c:{class}", conn.name(Key::Ready))).arg("NX").arg(*score).arg(task.line());
+        index.cmd("ZADD").arg(conn.name(Key::Heads)).arg("LT").arg(*score).arg(class);
+    }
+    let indexed: Vec<u64> = conn.pipe(&index).await?;
+    let mut end = redis::pipe();
+    end.cmd("INCRBY").arg(conn.name(Key::Count)).arg(indexed.iter().step_by(2).sum::<u64>());
+    end.cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo");
+    conn.pipe::<()>(&end).await?;
+    Ok(sums)
+}
+
+fn of<T: redis::FromRedisValue>(value: redis::Value) -> Result<T, QueueError> {
+    redis::from_redis_value(value).map_err(|error| QueueError::Protocol(error.to_string()))
 }

@@ -32,13 +32,9 @@ impl Wakeups {
     /// # Errors
     /// Those of [`Client::connect`].
     pub async fn subscribe(client: &Client, worker: &WorkerName) -> Result<Self, QueueError> {
-        let mut pubsub = tokio::time::timeout(std::time::Duration::from_secs(4), client.raw().get_async_pubsub())
-            .await
-            .map_err(|_| QueueError::TimedOut(std::time::Duration::from_secs(4)))?
-            .map_err(|error| client.sort(&error))?;
         let everybodys = client.keys().name(Key::Wake);
         let own = format!("{everybodys}:{worker}");
-        pubsub.subscribe(&[everybodys, own]).await.map_err(|error| client.sort(&error))?;
+        let pubsub = client.subscribe(&[everybodys, own]).await?;
         Ok(Self { pubsub, wanted: format!("beat:{worker}"), shown: follow::request_head(worker.as_str()) })
     }
 

@@ -98,7 +98,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         .run(),
     );
     loops.spawn(
-        Waker { client: setup.client, worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }.run(),
+        Waker { client: setup.client.clone(), worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }
+            .run(),
     );
     loops.spawn(Reclaimer { link: Arc::clone(&link), config: config.subscribe(), order }.run());
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
@@ -107,6 +108,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     loops.spawn(
         Reloader {
             watcher: setup.watcher,
+            client: setup.client.clone(),
             config: config.clone(),
             events: events.clone(),
             on_hangup: !setup.hangup_ends,

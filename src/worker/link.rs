@@ -168,6 +168,7 @@ fn not_final(error: QueueError) -> QueueError {
         QueueError::Unavailable { .. }
         | QueueError::TimedOut(_)
         | QueueError::Refused { .. }
+        | QueueError::Denied { .. }
         | QueueError::Busy(_)
         | QueueError::Unsupported(_)
         | QueueError::Mismatch(_)

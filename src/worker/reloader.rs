@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::events::Event;
 use crate::config::{Config, ConfigErrors, Loaded, Reload, Watcher, carry_over, diff};
+use crate::queue::Client;
 
 /// Between looks at the file. Polled, so that network file systems work.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -16,6 +17,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub struct Reloader {
     /// The file.
     pub watcher: Watcher,
+    /// Takes up a changed Redis user or password.
+    pub client: Client,
     /// The settings in use.
     pub config: watch::Sender<Arc<Config>>,
     /// The dispatcher.
@@ -62,6 +65,8 @@ impl Reloader {
             }
         }
         let new = Arc::new(carry_over(&old, &loaded.config));
+        // First: whoever hears of the change may connect at once.
+        self.client.log_in_as(&new.redis);
         self.config.send_replace(Arc::clone(&new));
         let _ = self.events.send(Event::Reconfigured(new)).await;
         if changes.is_empty() {

@@ -27,7 +27,7 @@ fn path_with(first: &[&Path]) -> String {
 #[test]
 fn every_example_has_a_test() {
     let mut seen = Vec::new();
-    for place in ["", "systemd"] {
+    for place in ["", "redis", "systemd"] {
         for entry in fs::read_dir(example(place)).expect("example/") {
             let entry = entry.expect("an entry");
             if entry.file_type().expect("its type").is_file() {
@@ -42,6 +42,10 @@ fn every_example_has_a_test() {
         "hosts",
         "install-redis.sh",
         "quickstart.sh",
+        // tests/it/secrets.rs, acl.rs and tls.rs
+        "redis/make-secrets.sh",
+        "redis/redis.conf",
+        "redis/users.acl",
         "systemd/distcomp-worker.service",
         "task",
         "task_with_timeout",

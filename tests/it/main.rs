@@ -3,6 +3,7 @@
 //! `tests/README.md` says how to run and extend them.
 mod support;
 
+mod acl;
 mod config_cli;
 mod confine;
 mod containment;
@@ -25,10 +26,13 @@ mod python_interop;
 mod queue_model;
 mod retry;
 mod running;
+mod secrets;
+mod sentinel;
 mod soak;
 mod status;
 mod submit;
 mod task_lines;
 mod time_outs;
+mod tls;
 mod wake;
 mod wire_format;

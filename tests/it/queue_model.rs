@@ -13,7 +13,7 @@ use distcomp::queue::session::{
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Session};
 
-use crate::support::Bed;
+use crate::support::{Bed, acl_password};
 
 pub(crate) const ORDER: FieldOrder = FieldOrder::MemCpuPrio;
 const MAX_RETRY: u32 = 3;
@@ -32,7 +32,10 @@ impl Random {
 
 pub(crate) fn client(bed: &Bed) -> Client {
     let endpoint = Endpoint::Unix { path: bed.redis.socket() };
-    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None };
+    // One client plays worker, operator and reader at once: the administrator, where there are users.
+    let login = bed.redis.has_users().then(|| ("admin".to_owned(), acl_password("admin").into()));
+    let (user, password) = login.unzip();
+    let settings = RedisSettings { endpoint, db: 0, user, password, tls: None, sentinel_login: None };
     Client::new(&settings, "", Duration::from_secs(10)).expect("a client")
 }
 

@@ -9,7 +9,7 @@ use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::spool::Spool;
 use crate::queue::Connection;
-use crate::queue::submit::{BATCH, NewTask, Submitted, submit};
+use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit};
 use crate::view::progress::Progress;
 use crate::view::text::tasks;
 
@@ -35,8 +35,7 @@ pub(super) async fn send(
     mut keep: Option<&mut Spool>,
 ) -> Result<Submitted, CliError> {
     let Sending { inputs, rules, found, rerun, quiet } = *sending;
-    // Otherwise the first batches in flight would each have to send the script, out of order.
-    conn.load_scripts().await?;
+    prepare(conn, rerun).await?;
     let mut batches = Batches::new(inputs, rules, found);
     let mut total = Submitted::default();
     let mut progress = Progress::new("submitted", found.valid, !quiet);

@@ -6,6 +6,8 @@
 -- Keeps: what is added is added before anything is removed; repeating the call is safe.
 
 local rerun = ARGV[1] == '1'
+-- Nothing is undone when a script stops half-way: whether this user may take results away is found out first.
+if rerun then redis.call('HDEL', FINISHED, '') end
 local lines = {}
 for i = 2, #ARGV, 3 do lines[#lines + 1] = ARGV[i] end
 local seq = sequence(#lines)

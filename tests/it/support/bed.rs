@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::cli::{Cli, Output, bin};
-use super::redis::{Redis, ServerOptions};
+use super::redis::{Redis, ServerOptions, acl_password};
 use super::wait::wait_until;
 use super::worker::Worker;
 
@@ -23,6 +23,8 @@ pub(crate) struct Bed {
     pub(crate) redis: Redis,
     dir: TempDir,
     conf: Map<String, Value>,
+    /// Below which the users of the server may do anything.
+    prefix: String,
 }
 
 impl Bed {
@@ -53,7 +55,7 @@ impl Bed {
             "redis_url": redis.url(),
         });
         let Value::Object(conf) = conf else { unreachable!("it is an object") };
-        let mut bed = Self { redis, dir, conf };
+        let mut bed = Self { redis, dir, conf, prefix: String::new() };
         bed.configure(changes);
         bed
     }
@@ -68,8 +70,26 @@ impl Bed {
                 self.conf.insert(key, value);
             }
         }
-        let text = serde_json::to_string_pretty(&self.conf).expect("JSON");
-        fs::write(self.conf_path(), text).expect("conf.json");
+        self.write_conf(self.conf_path(), self.conf.clone());
+        if self.redis.has_users() {
+            let prefix = self.conf.get("redis_key_prefix").and_then(Value::as_str).unwrap_or_default();
+            if prefix != self.prefix {
+                self.redis.keep_users_below(prefix);
+                self.prefix = prefix.to_owned();
+            }
+            for user in ["submitter", "operator", "viewer", "worker"] {
+                self.write_conf(self.conf_path_of(user), as_user(self.conf.clone(), user));
+            }
+        }
+    }
+
+    fn write_conf(&self, path: PathBuf, conf: Map<String, Value>) {
+        fs::write(path, serde_json::to_string_pretty(&conf).expect("JSON")).expect("conf.json");
+    }
+
+    /// The configuration for one of the users, where the server has users.
+    pub(crate) fn conf_path_of(&self, user: &str) -> PathBuf {
+        self.dir.path().join(format!("conf.{user}.json"))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -96,10 +116,18 @@ impl Bed {
 
     /// One of the four with `--config` set to this bed's file.
     pub(crate) fn cli(&self, name: &str) -> Cli {
-        Cli::new(bin(name))
-            .args(["--config".as_ref(), self.conf_path().as_os_str()])
-            .dir(self.path())
-            .env("XDG_STATE_HOME", self.path().join("state-home"))
+        let cli = Cli::new(bin(name)).dir(self.path()).env("XDG_STATE_HOME", self.path().join("state-home"));
+        if !self.redis.has_users() {
+            return cli.args(["--config".as_ref(), self.conf_path().as_os_str()]);
+        }
+        let user = match name {
+            "distcomp-worker" => "worker",
+            "distcomp-submit" => "submitter",
+            "distcomp-status" => "viewer",
+            _ => "operator",
+        };
+        // Taking results away is the operator's right.
+        cli.env("DISTCOMP_CONFIG", self.conf_path_of(user)).config_for("--rerun", self.conf_path_of("operator"))
     }
 
     #[track_caller]
@@ -140,6 +168,9 @@ impl Bed {
     pub(crate) fn worker_through(&self, through: &[&str], name: &str, changes: Value, args: &[&str]) -> Worker {
         let mut conf = self.conf.clone();
         conf.extend(changes.as_object().expect("an object").clone());
+        if self.redis.has_users() {
+            conf = as_user(conf, "worker");
+        }
         Worker::spawn(self.path(), name, conf, args, through)
     }
 
@@ -229,6 +260,22 @@ impl Bed {
             self.table("in_progress_tasks").remove(line).ok_or_else(|| format!("{:?}", self.counts()))
         })
     }
+}
+
+/// The same configuration for one of the users of `users.acl`, unless it names one itself.
+fn as_user(mut conf: Map<String, Value>, user: &str) -> Map<String, Value> {
+    match conf.get("redis_url").and_then(Value::as_str).map(str::to_owned) {
+        Some(url) if url.contains('@') => {}
+        Some(url) => {
+            let plain = url.split('?').next().unwrap_or_default();
+            conf.insert("redis_url".to_owned(), format!("{plain}?user={user}&pass={}", acl_password(user)).into());
+        }
+        None => {
+            conf.entry("redis_user").or_insert_with(|| user.into());
+            conf.entry("redis_pass").or_insert_with(|| acl_password(user).into());
+        }
+    }
+    conf
 }
 
 /// A file's text; a missing one is empty.

@@ -2,7 +2,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub(crate) struct Cli {
     command: Command,
     stdin: Vec<u8>,
     limit: Duration,
+    /// An argument, and the configuration that is used where it is given.
+    special: Option<(&'static str, PathBuf)>,
 }
 
 impl Cli {
@@ -40,11 +42,22 @@ impl Cli {
             }
         }
         command.env_remove("RUST_LOG").env_remove("STATE_DIRECTORY").env("NO_COLOR", "1");
-        Self { command, stdin: Vec::new(), limit: Duration::from_secs(60) }
+        Self { command, stdin: Vec::new(), limit: Duration::from_secs(60), special: None }
     }
 
     pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.command.args(args);
+        if let Some((argument, conf)) = &self.special
+            && self.command.get_args().any(|one| one == *argument)
+        {
+            self.command.env("DISTCOMP_CONFIG", conf);
+        }
+        self
+    }
+
+    /// Uses another configuration where this argument is given.
+    pub(crate) fn config_for(mut self, argument: &'static str, conf: PathBuf) -> Self {
+        self.special = Some((argument, conf));
         self
     }
 

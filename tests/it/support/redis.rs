@@ -28,6 +28,17 @@ pub(crate) struct ServerOptions {
     pub(crate) small_disk: Option<u32>,
     /// Its clock can be set: see [`Redis::clock`].
     pub(crate) clock: bool,
+    /// With the users of `example/redis/users.acl`, each command as its own; everywhere with `DISTCOMP_TEST_ACL=1`.
+    pub(crate) acl: bool,
+    /// Without users even with `DISTCOMP_TEST_ACL=1`: for tests that bring servers of their own.
+    pub(crate) plain: bool,
+    /// Listen with TLS on 127.0.0.1, with the certificates that `example/redis/make-secrets.sh` makes.
+    pub(crate) tls: bool,
+}
+
+/// The password of a user in a test.
+pub(crate) fn acl_password(user: &str) -> String {
+    format!("pass-of-{user}")
 }
 
 /// The server; dropped means killed.
@@ -36,17 +47,25 @@ pub(crate) struct Redis {
     options: ServerOptions,
     port: u16,
     clock: Option<Clock>,
+    tls_port: u16,
     child: Option<Child>,
 }
 
 impl Redis {
-    pub(crate) fn start(options: ServerOptions) -> Self {
+    pub(crate) fn start(mut options: ServerOptions) -> Self {
+        options.acl |= options.password.is_none()
+            && !options.plain
+            && env::var("DISTCOMP_TEST_ACL").is_ok_and(|value| value == "1");
         let dir = tempfile::Builder::new().prefix("dc-redis-").tempdir_in("/tmp").expect("a directory in /tmp");
         let clock = options.clock.then(Clock::new);
-        let mut redis = Self { dir, options, port: 0, clock, child: None };
+        let mut redis = Self { dir, options, port: 0, tls_port: 0, clock, child: None };
+        if options.tls {
+            make_secrets(&redis.secrets(), &["127.0.0.1", "localhost"]);
+        }
         // Another process may take the free port between the look and the bind: try again then.
         for _ in 0..5 {
             redis.port = if options.tcp { free_port() } else { 0 };
+            redis.tls_port = if options.tls { free_port() } else { 0 };
             redis.spawn();
             if redis.answers() {
                 return redis;
@@ -82,6 +101,19 @@ impl Redis {
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a second handle"))
             .stdout(log);
+        if self.options.tls {
+            let file = |name: &str| self.secrets().join(name);
+            command.args(["--tls-auth-clients", "yes", "--tls-port", &self.tls_port.to_string()]);
+            command.arg("--tls-cert-file").arg(file("server.crt")).arg("--tls-key-file").arg(file("server.key"));
+            command.arg("--tls-ca-cert-file").arg(file("ca.crt"));
+        }
+        if self.options.acl {
+            let file = self.dir.path().join("users.acl");
+            if !file.exists() {
+                fs::write(&file, acl_file("")).expect("users.acl");
+            }
+            command.arg("--aclfile").arg(file);
+        }
         if let Some(password) = self.options.password {
             command.args(["--requirepass", password]);
         }
@@ -111,10 +143,45 @@ impl Redis {
         self.port
     }
 
-    /// The address on the Unix socket, with the password where there is one.
+    /// The port with TLS; 0 without one.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.tls_port
+    }
+
+    /// Where the certificates are.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.dir.path().join("secrets")
+    }
+
+    /// Whether each command has a user of its own.
+    pub(crate) fn has_users(&self) -> bool {
+        self.options.acl
+    }
+
+    /// The address on the Unix socket, with the password where there is one: all rights, for the test itself.
     pub(crate) fn url(&self) -> String {
+        if self.options.acl {
+            return self.url_as("admin");
+        }
         let pass = self.options.password.map(|pass| format!("?pass={pass}")).unwrap_or_default();
         format!("redis+unix://{}{pass}", self.socket().display())
+    }
+
+    /// The same for a user of `users.acl`.
+    pub(crate) fn url_as(&self, user: &str) -> String {
+        format!("redis+unix://{}?user={user}&pass={}", self.socket().display(), acl_password(user))
+    }
+
+    /// Lets the users see only what is below `prefix`.
+    pub(crate) fn keep_users_below(&self, prefix: &str) {
+        fs::write(self.dir.path().join("users.acl"), acl_file(prefix)).expect("users.acl");
+        ::redis::cmd("ACL").arg("LOAD").exec(&mut self.con()).expect("ACL LOAD");
+    }
+
+    /// A connection as one of the users.
+    pub(crate) fn con_as(&self, user: &str) -> ::redis::Connection {
+        let client = ::redis::Client::open(self.url_as(user)).expect("a URL");
+        client.get_connection().unwrap_or_else(|error| panic!("{user}: {error}\n{}", self.log()))
     }
 
     pub(crate) fn try_con(&self) -> Option<::redis::Connection> {
@@ -209,8 +276,24 @@ impl Drop for Redis {
     }
 }
 
+/// The example's users with passwords, all keys below `prefix`, and an administrator for the test itself.
+pub(crate) fn acl_file(prefix: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/redis/users.acl");
+    let text = fs::read_to_string(path).expect("example/redis/users.acl");
+    let line = |line: &str| {
+        let user = line.split_whitespace().nth(1).expect("user NAME");
+        let line = match user {
+            "default" => return line.to_owned(),
+            "admin" => line.replace(" off ", " on "),
+            _ => line.replace('~', &format!("~{prefix}")).replace(" &", &format!(" &{prefix}")),
+        };
+        line.replace(" resetpass ", &format!(" resetpass >{} ", acl_password(user)))
+    };
+    text.lines().map(|one| line(one) + "\n").collect()
+}
+
 /// `$DISTCOMP_REDIS_SERVER`, else `redis-server` or `valkey-server` on PATH; none is a loud failure, never a skipped test.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     if let Some(program) = env::var_os("DISTCOMP_REDIS_SERVER") {
         return program.into();
     }
@@ -223,7 +306,14 @@ fn server_program() -> PathBuf {
     panic!("the tests need redis-server or valkey-server on PATH: run tests/run.sh, which installs it");
 }
 
-fn free_port() -> u16 {
+/// Runs `example/redis/make-secrets.sh` for these names.
+pub(crate) fn make_secrets(dir: &Path, names: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/redis/make-secrets.sh");
+    let made = Command::new(script).arg(dir).args(names).output().expect("make-secrets.sh runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
