@@ -43,6 +43,8 @@ pub struct CommonArgs {
 pub(crate) struct Context {
     /// The configuration.
     pub(crate) config: Arc<Config>,
+    /// The file that was read, if any.
+    pub(crate) file: Option<PathBuf>,
     /// The name of the program, for messages.
     pub(crate) program: &'static str,
 }
@@ -58,7 +60,7 @@ impl Context {
         for warning in &loaded.warnings {
             complain(program, &format!("warning: {warning}"));
         }
-        Ok(Self { config: loaded.config, program })
+        Ok(Self { config: loaded.config, file: loaded.file, program })
     }
 
     /// Connects, and makes sure that this is a server and a queue we may use.

@@ -2,9 +2,11 @@
 
 pub mod common;
 pub mod ctl;
+mod duration;
 pub mod exit;
 mod find;
 mod groups;
+mod keys;
 mod spool;
 pub mod status;
 pub mod submit;

@@ -153,7 +153,7 @@ fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<St
 }
 
 /// The path of a file that can be read.
-pub(super) fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
+fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
     let valid = "the path of a file that can be read";
     let path = reader.text(key, value, valid)?;
     if let Err(problem) = check_readable(Path::new(&path)) {

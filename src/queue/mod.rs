@@ -10,6 +10,7 @@ pub mod client;
 pub mod control;
 pub mod error;
 pub mod guard;
+pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod keys;

@@ -41,7 +41,7 @@ scripts! {
     DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed,
-        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved,
+        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Signatures,
     ];
     SETTLE = "settle.lua" [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate,
@@ -49,7 +49,7 @@ scripts! {
     ];
     SUBMIT = "submit.lua" [
         Todo, InProgress, Finished, Failed, Reason, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Wake,
+        Delayed, Avoided, Wake, Signatures,
     ];
     RECLAIM = "reclaim.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Lost, Attempts, Evidence, Tally,
@@ -66,6 +66,6 @@ scripts! {
     REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds];
     CONTROL = "control.lua" [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Lost, Attempts, Evidence, Quarantine,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Wake, Signatures,
     ];
 }

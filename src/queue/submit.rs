@@ -44,13 +44,14 @@ pub struct NewTask {
     line: String,
     demand: Demand,
     prio: u16,
+    signature: Option<String>,
 }
 
 impl NewTask {
     /// What is submitted of a task.
     #[must_use]
     pub fn of(task: &TaskLine) -> Self {
-        Self { line: task.as_str().to_owned(), demand: Demand::of(task), prio: task.prio() }
+        Self { line: task.as_str().to_owned(), demand: Demand::of(task), prio: task.prio(), signature: None }
     }
 
     /// The task line.
@@ -58,19 +59,29 @@ impl NewTask {
     pub fn line(&self) -> &str {
         &self.line
     }
+
+    /// Puts a signature beside it.
+    pub fn seal(&mut self, signature: String) {
+        self.signature = Some(signature);
+    }
 }
 
 /// Adds at most [`BATCH`] lines, in order; wakes idle workers.
 ///
-/// `rerun` adds those already finished or out of retries too, in one step each. Atomic for the call; safe to repeat.
+/// `rerun` adds those already finished or out of retries too, in one step each. Signatures go in where every line has one; a line that waits or runs
+/// already gets the new one. Atomic for the call; safe to repeat.
 ///
 /// # Errors
 /// Those of any call; what was added before stays.
 pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result<Submitted, QueueError> {
     let mut args = Args::new();
-    args.flag(rerun);
+    let is_signed = tasks.iter().all(|task| task.signature.is_some());
+    args.flag(rerun).flag(is_signed);
     for task in tasks.iter().take(BATCH) {
         args.text(&task.line).shown(task.demand.class()).number(base_score(task.prio));
+        if let Some(signature) = task.signature.as_ref().filter(|_| is_signed) {
+            args.text(signature);
+        }
     }
     let (added, queued, running, finished, failed) = conn.script(&scripts::SUBMIT, None, &args).await?;
     Ok(Submitted { added, queued, running, finished, failed })

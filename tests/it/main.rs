@@ -21,6 +21,7 @@ mod python_interop;
 mod queue_model;
 mod retry;
 mod running;
+mod signed;
 mod soak;
 mod status;
 mod submit;

@@ -1,17 +1,20 @@
 //! `distcomp-worker --check`: is this node ready?
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::{node_capacity, refuse_unsigned};
+use super::prepare::{node_capacity, warn_of_signing_key};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::keys::public_keys;
 use crate::config::Prefetch;
 use crate::host::{self, Probe};
 use crate::process;
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect};
+use crate::signing::PublicKey;
 use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
@@ -21,7 +24,7 @@ use crate::worker::nursery::containment;
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (_, loaded) = load(args, None)?;
     let config = loaded.config;
-    refuse_unsigned(&config)?;
+    let keys = public_keys(&config, loaded.file.as_deref())?;
     let mut probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let (capacity, node) = node_capacity(&config, &mut probe);
     let sample = probe.sample();
@@ -62,6 +65,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
             "containment",
             containment(process::Leaf::create("check", &std::process::id().to_string()).is_ok()).to_owned(),
         ),
+        ("signatures", signatures(&keys)),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
         (
@@ -85,10 +89,20 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     for (what, value) in rows {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
     }
-    for warning in loaded.warnings.iter().chain(&node).chain(&warnings(&overview.redis)) {
+    let signing = warn_of_signing_key(&config);
+    for warning in loaded.warnings.iter().chain(&signing).chain(&node).chain(&warnings(&overview.redis)) {
         complain(PROGRAM, &format!("warning: {warning}"));
     }
     out.line("this node is ready")?;
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// Whose tasks it would run.
+fn signatures(keys: &[(PathBuf, PublicKey)]) -> String {
+    if keys.is_empty() {
+        return "not required: whoever can write to Redis can run commands here".to_owned();
+    }
+    let named: Vec<String> = keys.iter().map(|(path, key)| format!("{} ({})", key.id(), path.display())).collect();
+    format!("required, of {}", named.join(" or "))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::exit::CliError;
+use crate::cli::keys::{new_queue_id, queue_name};
 use crate::config::{Config, NodeCapacity, SECRET_VARIABLES, Watcher, node_warnings};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
@@ -12,9 +13,11 @@ use crate::process::{self, KeeperSettings, Leaf, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect};
+use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError, State};
+use crate::worker::trust::Pin;
 use crate::worker::{Identity, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
@@ -25,6 +28,8 @@ pub(super) struct Plan {
     pub(super) config: Arc<Config>,
     pub(super) watcher: Watcher,
     pub(super) worker: WorkerName,
+    /// Keys whose signatures count; none where no signature is required.
+    pub(super) keys: Vec<PublicKey>,
     pub(super) is_burst: bool,
     /// SIGHUP ends it.
     pub(super) hangup_ends: bool,
@@ -43,8 +48,7 @@ pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Pa
 
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
-    let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis } = plan;
-    refuse_unsigned(&config)?;
+    let Plan { config, watcher, worker, keys, is_burst, hangup_ends, waits_for_redis } = plan;
     let instance = random_instance();
     let files = process::raise_open_files();
     let (leaf, old_leaf) = state.leaf(&instance);
@@ -52,9 +56,11 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let registration = registration(&instance, nursery.containment());
+    let mut pin = open_pin(state, !keys.is_empty())?;
+    let ground = Ground { state, nursery: &nursery, old_leaf: old_leaf.as_deref() };
     let mut said = String::new();
     loop {
-        match enter(&client, &config, &worker, &registration, state, &nursery, old_leaf.as_deref()).await {
+        match enter(&client, &config, &worker, &registration, &ground, pin.as_mut()).await {
             Ok(Entered { session, run_id, order, spool }) => {
                 if let Ok(overview) = inspect::overview(session.connection()).await {
                     for warning in warnings(&overview.redis) {
@@ -63,7 +69,19 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                 }
                 let most_slots = files.map_or(u32::MAX, |files| process::slots_for(files.limit));
                 let host = registration.host.clone();
-                let identity = Identity { worker, host, instance, order, is_burst, most_slots };
+                let identity = Identity {
+                    worker,
+                    host,
+                    instance,
+                    order,
+                    is_burst,
+                    most_slots,
+                    wants_signatures: !keys.is_empty(),
+                };
+                let trust = pin.and_then(|pin| {
+                    let queue = queue_name(&config, pin.id()?.to_owned());
+                    Some((Arc::new(Verifier::new(keys, queue)), pin))
+                });
                 return Ok(Setup {
                     client,
                     session,
@@ -75,6 +93,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     spool,
                     nursery,
                     probe,
+                    trust,
                     hangup_ends,
                 });
             }
@@ -100,35 +119,50 @@ struct Entered {
     spool: Option<Spool>,
 }
 
+/// What is cleaned before the first claim.
+struct Ground<'a> {
+    state: &'a State,
+    nursery: &'a Nursery,
+    old_leaf: Option<&'a Path>,
+}
+
 /// Takes the name, cleans the node, and takes up what an earlier process of this name has left. May be repeated.
 async fn enter(
     client: &Client,
     config: &Config,
     worker: &WorkerName,
     registration: &Registration,
-    state: &State,
-    nursery: &Nursery,
-    old_leaf: Option<&Path>,
+    ground: &Ground<'_>,
+    pin: Option<&mut Pin>,
 ) -> Result<Entered, CliError> {
     let conn = client.connect().await?;
     let order = guard::admit(&conn, config.field_order, Access::Write).await?;
+    if let Some(pin) = pin {
+        pin.meet(&conn, &new_queue_id()?).await?;
+    }
     conn.load_scripts().await?;
     let run_id = conn.run_id().await?;
     let session = startup::take_name(&conn, worker, registration, config).await.map_err(start_error)?;
-    startup::sweep(state, &registration.instance, old_leaf, nursery.zygote().pid());
-    let mut spool = state.spool();
+    startup::sweep(ground.state, &registration.instance, ground.old_leaf, ground.nursery.zygote().pid());
+    let mut spool = ground.state.spool();
     startup::recover(&session, spool.as_mut(), config, order).await?;
     Ok(Entered { session, run_id, order, spool })
 }
 
-/// This release cannot check signatures: better no task than an unsigned one where signatures are required.
-pub(super) fn refuse_unsigned(config: &Config) -> Result<(), CliError> {
-    if config.require_signed_tasks {
-        return Err(CliError::Usage(
-            "require_signed_tasks is set, and this release cannot check signatures: no task is run".to_owned(),
-        ));
-    }
-    Ok(())
+/// What this worker remembers of its queue, where signatures are required.
+fn open_pin(state: &State, is_required: bool) -> Result<Option<Pin>, CliError> {
+    let file = state.dir().join("queue_id");
+    let failed = |error| CliError::io(format!("read {}", file.display()), error);
+    is_required.then(|| Pin::open(file.clone()).map_err(failed)).transpose()
+}
+
+/// A worker needs public keys alone: one that can read the signing key could sign, once it is taken over.
+pub(super) fn warn_of_signing_key(config: &Config) -> Option<String> {
+    let path = config.task_signing_key.as_ref().filter(|path| std::fs::File::open(path).is_ok())?;
+    Some(format!(
+        "task_signing_key: this worker can read {}, with which whoever takes it over can sign tasks; keep it where tasks are submitted",
+        path.display()
+    ))
 }
 
 /// Warns of settings that keep this node from ever taking a task.

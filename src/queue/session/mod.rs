@@ -136,7 +136,8 @@ impl Session {
             .number(millis(request.dead_after))
             .number(millis(request.starve_after))
             .number(millis(AVOID))
-            .flag(request.wants_leftovers);
+            .flag(request.wants_leftovers)
+            .flag(request.wants_signatures);
         for line in &request.skip {
             args.text(line.as_bytes());
         }
@@ -149,8 +150,9 @@ impl Session {
             "DRAIN" => QueueState::Draining,
             other => return Err(QueueError::Protocol(format!("claim answered {other:?}"))),
         };
-        let claims = (7..reply.len().saturating_sub(1))
-            .step_by(2)
+        let step = if request.wants_signatures { 3 } else { 2 };
+        let rows = || (7..reply.len().saturating_sub(step - 1)).step_by(step);
+        let claims = rows()
             .map(|i| {
                 Ok(Claim {
                     line: reply.text(i)?.into(),
@@ -159,6 +161,11 @@ impl Session {
                 })
             })
             .collect::<Result<_, QueueError>>()?;
+        let signatures = if request.wants_signatures {
+            rows().map(|i| reply.bytes(i + 2)).collect::<Result<_, QueueError>>()?
+        } else {
+            Vec::new()
+        };
         Ok(ClaimReply {
             state,
             waiting: reply.count(1)?,
@@ -168,6 +175,8 @@ impl Session {
             next_timer: u64::try_from(reply.number(5)?).ok().map(Duration::from_millis),
             now: usize::try_from(reply.number(6)?).unwrap_or(0),
             claims,
+            signatures,
+            unsigned: Vec::new(),
         })
     }
 
