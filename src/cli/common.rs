@@ -91,6 +91,7 @@ where
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
+    super::secrets::keep(program);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -7,6 +7,7 @@ pub mod exit;
 mod find;
 mod groups;
 mod keys;
+mod secrets;
 mod spool;
 pub mod status;
 pub mod submit;

@@ -20,7 +20,7 @@ mod values;
 mod tests;
 
 pub use fault::{ConfigErrors, Fault};
-pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load};
+pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load, secret_variables};
 pub use node::{NodeCapacity, node_warnings};
 pub use raw::KEYS;
 pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};

@@ -48,7 +48,7 @@ pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, RunSpec, Stdout
 pub use error::ProcessError;
 pub use handle::{Keeper, KeeperSettings, Zygote};
 pub use leaf::{Leaf, sweep_leaves};
-pub use limits::{OpenFiles, raise_open_files, slots_for};
+pub use limits::{OpenFiles, keep_secrets, raise_open_files, slots_for};
 pub use sweep::sweep_marked;
 pub use tree::{Identity, boot_id, identity, is_alive};
 pub use zygote::keeper_main_if_asked;

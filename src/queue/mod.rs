@@ -18,6 +18,7 @@ pub mod reclaim;
 mod scripts;
 pub mod select;
 pub mod session;
+pub mod strangers;
 pub mod submit;
 pub mod wake;
 

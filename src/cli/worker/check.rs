@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::{node_capacity, warn_of_signing_key};
+use super::prepare::{check_strangers, node_capacity, warn_of_signing_key};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
@@ -30,6 +30,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let sample = probe.sample();
     let client = Client::new(&config.redis, &config.key_prefix, Duration::from_secs(4))?;
     let conn = client.connect().await?;
+    let insecure = check_strangers(&config, args.allow_insecure).await?;
     let order = guard::admit(&conn, config.field_order, Access::Check).await?;
     let overview = inspect::overview(&conn).await?;
 
@@ -90,7 +91,9 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
     }
     let signing = warn_of_signing_key(&config);
-    for warning in loaded.warnings.iter().chain(&signing).chain(&node).chain(&warnings(&overview.redis)) {
+    for warning in
+        loaded.warnings.iter().chain(&insecure).chain(&signing).chain(&node).chain(&warnings(&overview.redis))
+    {
         complain(PROGRAM, &format!("warning: {warning}"));
     }
     out.line("this node is ready")?;

@@ -109,6 +109,7 @@ async fn run_worker(
         worker: name,
         // The queue is ours alone, in a directory that is closed to others.
         keys: Vec::new(),
+        allow_insecure: false,
         is_burst: true,
         hangup_ends: true,
         waits_for_redis: false,

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use secrecy::SecretString;
+
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
-use crate::config::{Config, NodeCapacity, SECRET_VARIABLES, Watcher, node_warnings};
+use crate::config::{Config, NodeCapacity, Watcher, node_warnings, secret_variables};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, KeeperSettings, Leaf, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
-use crate::queue::{Client, Session, inspect};
+use crate::queue::{Client, Session, inspect, strangers};
 use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
@@ -30,6 +32,8 @@ pub(super) struct Plan {
     pub(super) worker: WorkerName,
     /// Keys whose signatures count; none where no signature is required.
     pub(super) keys: Vec<PublicKey>,
+    /// A server on the network that asks for no password will do.
+    pub(super) allow_insecure: bool,
     pub(super) is_burst: bool,
     /// SIGHUP ends it.
     pub(super) hangup_ends: bool,
@@ -48,16 +52,16 @@ pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Pa
 
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
-    let Plan { config, watcher, worker, keys, is_burst, hangup_ends, waits_for_redis } = plan;
+    let Plan { config, watcher, worker, keys, allow_insecure, is_burst, hangup_ends, waits_for_redis } = plan;
     let instance = random_instance();
     let files = process::raise_open_files();
     let (leaf, old_leaf) = state.leaf(&instance);
-    let nursery = start_nursery(state, &instance, files, leaf)?;
+    let nursery = start_nursery(state, &instance, files, leaf, config.redis.password.as_ref())?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let registration = registration(&instance, nursery.containment());
     let mut pin = open_pin(state, !keys.is_empty())?;
-    let ground = Ground { state, nursery: &nursery, old_leaf: old_leaf.as_deref() };
+    let ground = Ground { state, nursery: &nursery, old_leaf: old_leaf.as_deref(), allow_insecure };
     let mut said = String::new();
     loop {
         match enter(&client, &config, &worker, &registration, &ground, pin.as_mut()).await {
@@ -119,11 +123,12 @@ struct Entered {
     spool: Option<Spool>,
 }
 
-/// What is cleaned before the first claim.
+/// What is seen to before the first claim.
 struct Ground<'a> {
     state: &'a State,
     nursery: &'a Nursery,
     old_leaf: Option<&'a Path>,
+    allow_insecure: bool,
 }
 
 /// Takes the name, cleans the node, and takes up what an earlier process of this name has left. May be repeated.
@@ -136,6 +141,9 @@ async fn enter(
     pin: Option<&mut Pin>,
 ) -> Result<Entered, CliError> {
     let conn = client.connect().await?;
+    if let Some(warning) = check_strangers(config, ground.allow_insecure).await? {
+        tracing::warn!("{warning}");
+    }
     let order = guard::admit(&conn, config.field_order, Access::Write).await?;
     if let Some(pin) = pin {
         pin.meet(&conn, &new_queue_id()?).await?;
@@ -147,6 +155,24 @@ async fn enter(
     let mut spool = ground.state.spool();
     startup::recover(&session, spool.as_mut(), config, order).await?;
     Ok(Entered { session, run_id, order, spool })
+}
+
+/// Refuses a server on the network that lets in whoever asks, or, where that is allowed, warns of it.
+pub(super) async fn check_strangers(config: &Config, is_allowed: bool) -> Result<Option<String>, CliError> {
+    if strangers::is_local(&config.redis).await? || !strangers::are_let_in(&config.redis, &config.key_prefix).await? {
+        return Ok(None);
+    }
+    let what = format!(
+        "the Redis at {} is on the network and asks for no password: whoever reaches it can run commands on this node",
+        config.redis
+    );
+    if is_allowed {
+        return Ok(Some(what));
+    }
+    Err(CliError::Usage(format!(
+        "{what}. No task is run. Give it a password (`requirepass` or ACL users) and name it in redis_pass_file, or have it listen on 127.0.0.1 or \
+         a Unix socket; --allow-insecure runs tasks all the same"
+    )))
 }
 
 /// What this worker remembers of its queue, where signatures are required.
@@ -177,11 +203,12 @@ fn start_nursery(
     instance: &str,
     files: Option<OpenFiles>,
     leaf: Option<Leaf>,
+    password: Option<&SecretString>,
 ) -> Result<Nursery, CliError> {
     let (name, value) = state.marker.split_once('=').unwrap_or((startup::MARKER, ""));
     let settings = KeeperSettings {
         exe: "/proc/self/exe".into(),
-        env_remove: SECRET_VARIABLES.iter().map(Into::into).collect(),
+        env_remove: secret_variables(password, std::env::vars_os()),
         env_add: vec![(name.into(), format!("{value}{instance}").into())],
         nofile_soft: files.map(|files| files.soft_before),
     };

@@ -32,6 +32,7 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
+    crate::cli::secrets::keep(PROGRAM);
     telemetry::init(
         args.log_format,
         if args.local {
@@ -97,6 +98,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         watcher,
         worker: name,
         keys: keys.iter().map(|(_, key)| key.clone()).collect(),
+        allow_insecure: args.allow_insecure,
         is_burst: args.burst,
         hangup_ends: std::io::stderr().is_terminal(),
         waits_for_redis: !args.burst,

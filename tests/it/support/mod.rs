@@ -14,7 +14,7 @@ pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, r
 pub(crate) use cli::{Cli, Output, bin};
 pub(crate) use invariants::{Checker, Report, Snapshot};
 pub(crate) use proxy::{Mode, Proxy};
-pub(crate) use redis::{Redis, ServerOptions};
+pub(crate) use redis::{Redis, ServerOptions, server_program};
 pub(crate) use tree::{UniqueSleep, kill_all, unique_sleep, with_argv, with_mark};
 pub(crate) use wait::{SOON, holds_for, stays, wait_until};
 pub(crate) use worker::Worker;

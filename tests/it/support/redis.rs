@@ -178,7 +178,7 @@ impl Drop for Redis {
 }
 
 /// `$DISTCOMP_REDIS_SERVER`, else `redis-server` or `valkey-server` on PATH; none is a loud failure, never a skipped test.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     if let Some(program) = env::var_os("DISTCOMP_REDIS_SERVER") {
         return program.into();
     }
