@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["queue", "process", "host", "local", "signing", "view", "telemetry"],
     &["worker"],
     &["cli"],
-    &["bin"],
+    &["bin", "fuzzing"],
 ];
 
 /// An outside path and the modules that may name it.
