@@ -140,15 +140,20 @@ impl Out {
         self.inner.write_all(text.as_bytes()).map_err(CliError::stdout)
     }
 
+    /// Bytes as they are, past everything that drops styles: only where stdout is no terminal.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.inner.flush().and_then(|()| io::stdout().lock().write_all(bytes)).map_err(CliError::stdout)
+    }
+
     /// One JSON value on a line of its own.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        serde_json::to_writer(&mut self.inner, value).map_err(|error| CliError::stdout(error.into()))?;
+        crate::view::safe_json::write(&mut self.inner, value).map_err(CliError::stdout)?;
         self.inner.write_all(b"\n").map_err(CliError::stdout)
     }
 
     /// Hands everything over; without this, what is buffered may be lost unseen.
     pub(crate) fn finish(mut self) -> Result<(), CliError> {
-        self.inner.flush().map_err(CliError::stdout)
+        self.inner.flush().and_then(|()| io::stdout().lock().flush()).map_err(CliError::stdout)
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod evidence;
 pub mod outcome;
+pub mod safe_text;
 pub mod snapshot;
 pub mod task;
 pub mod task_line;

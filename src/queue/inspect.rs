@@ -58,10 +58,11 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     // The stop command may have come between the two questions.
     let counts = Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined };
     let rate_per_second = rate_over_last_minute(&rate, now);
-    let left = counts.todo + counts.in_progress;
+    let left = counts.todo.saturating_add(counts.in_progress);
     let eta_seconds = (rate_per_second > 0.0 && left > 0).then(|| (left as f64 / rate_per_second).ceil() as u64);
     let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
-    let fenced = workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
+    let fenced =
+        workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
     Ok(Overview {
         counts,

@@ -7,9 +7,11 @@ pub mod explain;
 pub mod failures;
 pub mod overview;
 pub mod progress;
-pub mod safe_text;
+pub mod safe_json;
 pub mod style;
 pub mod table;
 pub mod task;
 pub mod text;
 pub mod workers;
+
+pub use crate::model::safe_text;

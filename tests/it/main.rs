@@ -11,6 +11,7 @@ mod examples;
 mod faults;
 mod foreign;
 mod harness;
+mod hostile_text;
 mod keeper_output;
 mod keepers;
 mod layers;

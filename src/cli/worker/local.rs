@@ -245,7 +245,8 @@ async fn explain_rest(context: &Context, conn: &Connection, order: FieldOrder, l
     let first = scan.next(conn).await?.unwrap_or_default();
     for entry in first.iter().take(NAMED) {
         if let Ok(task) = TaskLine::parse(&entry.line, order) {
-            context.say(&format!("{} needs {} and {} cores: {}", task.id(), task.mem(), task.cpu(), entry.line));
+            let line = crate::view::safe_text::safe(&entry.line);
+            context.say(&format!("{} needs {} and {} cores: {line}", task.id(), task.mem(), task.cpu()));
         }
     }
     Ok(())
