@@ -83,6 +83,7 @@ fn request(token: String, slots: u32) -> ClaimRequest {
         dead_after: Duration::from_secs(40),
         starve_after: STARVE,
         wants_leftovers: false,
+        wants_signatures: false,
         skip: Vec::new(),
     }
 }

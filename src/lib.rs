@@ -10,7 +10,7 @@
 //! | 0 | [`model`] | the nouns: task lines, amounts, records. Pure data |
 //! | 1 | [`policy`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument |
 //! | 2 | [`config`] | `conf.json`, checked whole |
-//! | 3 | [`queue`], [`process`], [`host`], [`local`], [`view`], [`telemetry`] | the edges: Redis, process trees, the node, a private server, what people see, logs |
+//! | 3 | [`queue`], [`process`], [`host`], [`local`], [`signing`], [`view`], [`telemetry`] | the edges: Redis, process trees, the node, a private server, keys and signatures, what people see, logs |
 //! | 4 | [`worker`] | the daemon: one file a loop, one dispatcher that decides |
 //! | 5 | [`cli`] | the four commands |
 //!
@@ -29,12 +29,15 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod host;
 pub mod local;
 pub mod model;
 pub mod policy;
 pub mod process;
 pub mod queue;
+pub mod signing;
 pub mod telemetry;
 pub mod view;
 pub mod worker;

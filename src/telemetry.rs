@@ -15,6 +15,8 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::{MakeWriter, format};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::model::safe_text::is_unsafe;
+
 /// How log lines look (`--log-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -158,7 +160,7 @@ fn sanitize(text: &str, style: Style) -> Cow<'_, str> {
         let sequence = if style == Style::Colored { color_sequence(rest) } else { None };
         let (piece, after) = rest.split_at(sequence.unwrap_or(c.len_utf8()));
         rest = after;
-        if sequence.is_some() || is_printable(c) {
+        if sequence.is_some() || !is_unsafe(c) {
             out.push_str(piece);
         } else {
             out.push_str(&escape(c, style));
@@ -177,12 +179,6 @@ fn escape(c: char, style: Style) -> String {
         (Style::Plain | Style::Colored, _) if code < 0x100 => format!("\\x{code:02x}"),
         (Style::Plain | Style::Colored, _) => format!("\\u{{{code:x}}}"),
     }
-}
-
-/// Neither a control character, nor a line separator, nor one that changes the direction of text.
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The length of the colour sequence `ESC [ digits ; … m` at the start of `text`.
@@ -239,7 +235,7 @@ mod tests {
                     bare.replace_range(at..at + length, "");
                 }
             }
-            assert!(bare.chars().all(is_printable), "{format:?} {is_colored}: {bare:?}");
+            assert!(bare.chars().all(|c| !is_unsafe(c)), "{format:?} {is_colored}: {bare:?}");
             assert!(bare.contains("forged"), "{bare:?}");
         }
     }

@@ -26,7 +26,7 @@ step cargo clippy --locked --all-targets -- -D warnings
 step cargo clippy --locked --all-targets --features failpoints -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps
 if command -v cargo-deny >/dev/null 2>&1; then
-    step cargo deny --offline --locked check licenses bans sources
+    step cargo deny --locked check licenses bans sources
 else
     echo "cargo-deny is not installed: licences and sources are not checked."
 fi

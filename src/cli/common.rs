@@ -44,6 +44,8 @@ pub struct CommonArgs {
 pub(crate) struct Context {
     /// The configuration.
     pub(crate) config: Arc<Config>,
+    /// The file that was read, if any.
+    pub(crate) file: Option<PathBuf>,
     /// The name of the program, for messages.
     pub(crate) program: &'static str,
 }
@@ -59,7 +61,7 @@ impl Context {
         for warning in &loaded.warnings {
             complain(program, &format!("warning: {warning}"));
         }
-        Ok(Self { config: loaded.config, program })
+        Ok(Self { config: loaded.config, file: loaded.file, program })
     }
 
     /// Where Redis is, for who makes connections of his own.
@@ -94,6 +96,7 @@ where
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
+    super::secrets::keep(program);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -142,9 +145,14 @@ impl Out {
         self.inner.write_all(text.as_bytes()).map_err(CliError::stdout)
     }
 
+    /// Bytes as they are, past everything that drops styles: only where stdout is no terminal.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.inner.flush().and_then(|()| io::stdout().lock().write_all(bytes)).map_err(CliError::stdout)
+    }
+
     /// One JSON value on a line of its own.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        serde_json::to_writer(&mut self.inner, value).map_err(|error| CliError::stdout(error.into()))?;
+        crate::view::safe_json::write(&mut self.inner, value).map_err(CliError::stdout)?;
         self.inner.write_all(b"\n").map_err(CliError::stdout)
     }
 
@@ -155,7 +163,7 @@ impl Out {
 
     /// Hands everything over; without this, what is buffered may be lost unseen.
     pub(crate) fn finish(mut self) -> Result<(), CliError> {
-        self.inner.flush().map_err(CliError::stdout)
+        self.inner.flush().and_then(|()| io::stdout().lock().flush()).map_err(CliError::stdout)
     }
 }
 

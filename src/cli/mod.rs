@@ -2,10 +2,13 @@
 
 pub mod common;
 pub mod ctl;
+mod duration;
 pub mod exit;
 mod find;
 mod groups;
+mod keys;
 mod results;
+mod secrets;
 mod spool;
 pub mod status;
 pub mod submit;

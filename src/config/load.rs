@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,28 @@ pub const DEFAULT_FILE: &str = "conf.json";
 
 /// Variables that hold or lead to secrets of ours; no task may see them.
 pub const SECRET_VARIABLES: &[&str] = &["DISTCOMP_REDIS_URL", "DISTCOMP_REDIS_PASSWORD", "CREDENTIALS_DIRECTORY"];
+
+/// The variables that no task may see: [`SECRET_VARIABLES`], whatever else begins like our own, and whatever holds the password, under any name.
+#[must_use]
+pub fn secret_variables(
+    password: Option<&SecretString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<OsString> {
+    // A short one may be part of anything.
+    const TELLING: usize = 6;
+    let password = password.map(|password| password.expose_secret().as_bytes());
+    let holds = |value: &[u8]| {
+        password.is_some_and(|password| {
+            value == password
+                || (password.len() >= TELLING && value.windows(password.len()).any(|part| part == password))
+        })
+    };
+    let found = environment
+        .into_iter()
+        .filter(|(name, value)| name.as_bytes().starts_with(b"DISTCOMP_REDIS_") || holds(value.as_bytes()))
+        .map(|(name, _)| name);
+    SECRET_VARIABLES.iter().map(OsString::from).chain(found).collect()
+}
 
 /// The variables of the environment that configuration looks at.
 const VARIABLES: &[&str] = &[

@@ -22,9 +22,22 @@ mod tests;
 
 pub use confine::{Confine, TaskRlimits};
 pub use fault::{ConfigErrors, Fault};
-pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load};
+pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load, secret_variables};
 pub use node::{NodeCapacity, node_warnings};
 pub use raw::KEYS;
 pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};
 pub(crate) use settings::address;
 pub use settings::{Config, Endpoint, Prefetch, RedisSettings, SentinelLogin, TlsSettings};
+
+/// Feeds a text to everything that reads a configuration; what is wrong with it must be said without a line end or a control character in it.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(text: &str) {
+    let mut warnings = Vec::new();
+    let faults = match raw::parse(text, &mut warnings) {
+        Ok(raw) => resolve::resolve(&raw, &Overrides::default(), Role::Client, &mut warnings).err().unwrap_or_default(),
+        Err(fault) => vec![fault],
+    };
+    for said in faults.iter().map(Fault::to_string).chain(warnings) {
+        assert!(!said.contains(|c: char| c.is_control()), "{said:?}");
+    }
+}

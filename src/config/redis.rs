@@ -2,6 +2,7 @@
 //! `redis_url`, then `redis_host` and the rest.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -60,7 +61,7 @@ pub(super) fn resolve_redis(
     };
     // The user and password of the file go together: never one of the URL's with one of the file's.
     if settings.password.is_none() {
-        settings.password = resolve_password(reader, raw, file_password, overrides);
+        settings.password = resolve_password(reader, raw, file_password, overrides, warnings);
         if settings.user.is_none() && (!is_overridden || settings.password.is_some()) {
             settings.user = reader.text("redis_user", raw.redis_user.as_ref(), "text");
         }
@@ -155,7 +156,7 @@ fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<St
 }
 
 /// The path of a file that can be read.
-pub(super) fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
+fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
     let valid = "the path of a file that can be read";
     let path = reader.text(key, value, valid)?;
     if let Err(problem) = check_readable(Path::new(&path)) {
@@ -170,11 +171,13 @@ fn resolve_password(
     raw: &RawConfig,
     file_password: Option<String>,
     overrides: &Overrides,
+    warnings: &mut Vec<String>,
 ) -> Option<SecretString> {
     if let Some(password) = file_password {
         return Some(password.into());
     }
     if let Some(path) = reader.text("redis_pass_file", raw.redis_pass_file.as_ref(), PASS_FILE_VALID) {
+        warn_if_open(Path::new(&path), warnings);
         return read_password(reader, "redis_pass_file", Path::new(&path));
     }
     if let Some(password) = overrides.environment.text("DISTCOMP_REDIS_PASSWORD").filter(|text| !text.is_empty()) {
@@ -182,6 +185,18 @@ fn resolve_password(
     }
     let credential = overrides.environment.path("CREDENTIALS_DIRECTORY")?.join("redis_pass");
     if credential.exists() { read_password(reader, "$CREDENTIALS_DIRECTORY/redis_pass", &credential) } else { None }
+}
+
+/// A secret that others can read is none.
+fn warn_if_open(path: &Path, warnings: &mut Vec<String>) {
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        warnings.push(format!(
+            "redis_pass_file: others can read {} (mode {:03o}); chmod 600",
+            path.display(),
+            mode & 0o777
+        ));
+    }
 }
 
 const PASS_FILE_VALID: &str = "the path of a file that holds only the password";

@@ -10,7 +10,7 @@ use super::fault::{Fault, quote, show};
 use super::load::{Overrides, Role};
 use super::paths::{check_executable, ensure_private_dir, ensure_writable_dir};
 use super::raw::RawConfig;
-use super::redis::{readable_file, resolve_redis};
+use super::redis::resolve_redis;
 use super::settings::{Config, Prefetch};
 use super::values::{Reader, Zero, kind};
 use crate::model::{Bytes, FieldOrder, MilliCores};
@@ -77,7 +77,9 @@ pub(super) fn resolve(
     let key_prefix = r.text("redis_key_prefix", raw.redis_key_prefix.as_ref(), "text").unwrap_or_default();
     let require_signed_tasks = r.boolean("require_signed_tasks", raw.require_signed_tasks.as_ref(), false);
     let task_public_keys = resolve_public_keys(r, raw.task_public_keys.as_ref(), require_signed_tasks);
-    let task_signing_key = readable_file(r, "task_signing_key", raw.task_signing_key.as_ref());
+    // Files of keys are read by who uses them: one configuration may serve nodes that have them and nodes that have not.
+    let task_signing_key =
+        r.text("task_signing_key", raw.task_signing_key.as_ref(), "the path of a signing key file").map(PathBuf::from);
     let max_lost = r.integer("max_lost_per_task", raw.max_lost_per_task.as_ref(), 3, 0, u32::MAX.into());
     let python_workers = r.boolean("python_workers", raw.python_workers.as_ref(), false);
     if python_workers {
@@ -280,7 +282,7 @@ fn public_key(r: &mut Reader, key: &str, value: &Value) -> Option<PathBuf> {
         r.fault(key, show(value), "not a path", "the path of a public key file");
         return None;
     }
-    readable_file(r, key, Some(value))
+    value.as_str().map(PathBuf::from)
 }
 
 fn check_python_workers(r: &mut Reader, order: Option<FieldOrder>, is_order_sound: bool, prefix: &str) {

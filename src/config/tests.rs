@@ -147,7 +147,7 @@ fn an_empty_file_gives_every_default() {
 #[case("redis_key_prefix", json!(3))]
 #[case("require_signed_tasks", json!("perhaps"))]
 #[case("task_public_keys", json!(true))]
-#[case("task_signing_key", json!("/nowhere/at/all"))]
+#[case("task_signing_key", json!([1]))]
 #[case("max_lost_per_task", json!(1.5))]
 #[case("python_workers", json!(null))]
 fn a_bad_value_is_reported_with_its_key_and_what_is_valid(#[case] key: &str, #[case] value: Value) {

@@ -6,6 +6,7 @@ pub mod event;
 pub mod evidence;
 pub mod json_text;
 pub mod outcome;
+pub mod safe_text;
 pub mod snapshot;
 pub mod task;
 pub mod task_line;

@@ -26,6 +26,8 @@ pub enum FailureKind {
     Cancelled,
     /// The line is not a task.
     Invalid,
+    /// The line is not signed as it must be.
+    Unsigned,
 }
 
 impl FailureKind {
@@ -38,7 +40,7 @@ impl FailureKind {
             Self::Spawn => "not started".to_owned(),
             Self::Lost => "worker lost".to_owned(),
             Self::Invalid => "invalid line".to_owned(),
-            Self::Exit(_) | Self::Signal(_) | Self::Cancelled => self.to_string(),
+            Self::Exit(_) | Self::Signal(_) | Self::Cancelled | Self::Unsigned => self.to_string(),
         }
     }
 }
@@ -58,6 +60,7 @@ impl fmt::Display for FailureKind {
             Self::Lost => f.write_str("worker lost while running this task"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Invalid => f.write_str("invalid task line"),
+            Self::Unsigned => f.write_str("not signed"),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The limit of open files: ours is raised, tasks keep what they would have had.
+//! The limit of open files: ours is raised, tasks keep what they would have had. And no picture of our memory for others.
 
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors of one slot, here and in its keeper: the socket's two ends, the task's pipes, and one to spare.
@@ -22,6 +23,18 @@ pub fn raise_open_files() -> Option<OpenFiles> {
     // Where it cannot be raised, the old limit stays.
     let limit = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
     Some(OpenFiles { soft_before: soft, limit })
+}
+
+/// Keeps what this process knows to itself: it leaves no core dump, and its memory, environment and descriptors are closed to other processes of the
+/// same user, its own tasks among them (root sees everything). What it executes is not affected but for the soft limit of core dumps.
+///
+/// A debugger of the same user cannot attach any more either.
+pub fn keep_secrets() {
+    // Either may be forbidden in a strange sandbox: no reason to run nothing.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    }
+    let _ = prctl::set_dumpable(false);
 }
 
 /// How many slots this many open files are enough for; at least one.

@@ -54,8 +54,20 @@ pub use error::ProcessError;
 pub use group::{LimitGroups, SlotGroup};
 pub use handle::{Keeper, KeeperSettings, Zygote};
 pub use leaf::{Leaf, sweep_leaves};
-pub use limits::{OpenFiles, raise_open_files, slots_for};
+pub use limits::{OpenFiles, keep_secrets, raise_open_files, slots_for};
 pub use mark::Mark;
 pub use sweep::{Marks, sweep_marked};
 pub use tree::{Identity, boot_id, identity, is_alive};
 pub use zygote::keeper_main_if_asked;
+
+/// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(mut bytes: &[u8]) {
+    while let Ok(Ok(frame)) = frame::decode(bytes) {
+        assert!(frame.len <= bytes.len(), "a frame is part of what came");
+        let len = frame.len;
+        let _ = message::decode_command(&frame);
+        let _ = message::decode_event(&frame);
+        bytes = &bytes[len..];
+    }
+}

@@ -41,7 +41,11 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     }
     pipe.cmd("INFO");
     pipe.cmd("TIME");
-    let mut replies = Replies(conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter());
+    decode_overview(conn.pipe(&pipe).await?)
+}
+
+fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
+    let mut replies = Replies(replies.into_iter());
     let (todo, in_progress, finished): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
     let (failed, quarantined): (u64, u64) = (replies.take()?, replies.take()?);
     let stopping: bool = replies.take()?;
@@ -51,12 +55,14 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
-    let counts = Counts { todo: todo - u64::from(stopping), in_progress, finished, failed, quarantined };
+    // The stop command may have come between the two questions.
+    let counts = Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined };
     let rate_per_second = rate_over_last_minute(&rate, now);
-    let left = counts.todo + counts.in_progress;
+    let left = counts.todo.saturating_add(counts.in_progress);
     let eta_seconds = (rate_per_second > 0.0 && left > 0).then(|| (left as f64 / rate_per_second).ceil() as u64);
     let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
-    let fenced = workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).sum();
+    let fenced =
+        workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
     Ok(Overview {
         counts,
@@ -129,7 +135,7 @@ fn rate_over_last_minute(ring: &HashMap<String, String>, now: u64) -> f64 {
             let age = bucket_now.checked_sub(bucket.parse().ok()?)?;
             (age < 12).then(|| count.parse::<u64>().ok())?
         })
-        .sum();
+        .fold(0, u64::saturating_add);
     // Younger than a minute: over the time there was something to count.
     let oldest = ring
         .values()
@@ -217,7 +223,7 @@ pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
     pipe.hexists(conn.name(Key::Todo), CLOSE);
     let (todo, in_progress, finished, failed, quarantined, stopping): (u64, u64, u64, u64, u64, bool) =
         conn.pipe(&pipe).await?;
-    Ok(Counts { todo: todo - u64::from(stopping), in_progress, finished, failed, quarantined })
+    Ok(Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined })
 }
 
 /// Where each of some lines is: the states it is in, none for one that is nowhere. One round trip.
@@ -258,12 +264,15 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
             .hget(conn.name(Key::Lost), line)
             .hget(conn.name(Key::Evidence), TaskId::of(line).to_string());
     }
-    let values: Vec<redis::Value> = conn.pipe(&pipe).await?;
+    Ok(decode_tasks(lines, &conn.pipe::<Vec<redis::Value>>(&pipe).await?))
+}
+
+fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
     let text = |value: &redis::Value| {
         let redis::Value::BulkString(bytes) = value else { return None };
         Some(String::from_utf8_lossy(bytes).into_owned())
     };
-    Ok(lines
+    lines
         .iter()
         .zip(values.chunks(7))
         .map(|(line, row)| {
@@ -298,7 +307,7 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                     .unwrap_or_default(),
             }
         })
-        .collect())
+        .collect()
 }
 
 /// The groups that lines of `failed_tasks` belong to, for lines that have one.
@@ -321,4 +330,11 @@ pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String,
         conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Quarantine)).arg(0).arg("COUNT").arg(limit.max(10))).await?;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(page.iter().take(limit).map(|(line, reason)| (lossy(line), lossy(reason))).collect())
+}
+
+/// Every decoder of this file on one answer, and what people are shown of it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(values: &[redis::Value]) -> (Option<Overview>, Vec<TaskView>) {
+    let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(7)];
+    (decode_overview(values.to_vec()).ok(), decode_tasks(&lines, values))
 }

@@ -55,6 +55,10 @@ pub enum Key {
     Evidence,
     /// Hash line → reason, for lines that are not UTF-8.
     Quarantine,
+    /// Hash line → its signature, for lines that were submitted signed.
+    Signatures,
+    /// String: the random identity of the queue that signatures are made for.
+    QueueId,
     /// Hash of counters: `finished`, `failed:WORKER`, ….
     Tally,
     /// Hash, a ring of 16 five-second buckets of finished tasks.
@@ -126,6 +130,8 @@ impl Key {
             Self::Attempts => "ATTEMPTS",
             Self::Evidence => "EVIDENCE",
             Self::Quarantine => "QUARANTINE",
+            Self::Signatures => "SIGNATURES",
+            Self::QueueId => "QUEUE_ID",
             Self::Tally => "TALLY",
             Self::Rate => "RATE",
             Self::Groups => "GROUPS",
@@ -172,6 +178,8 @@ impl Key {
             Self::Attempts => "distcomp:attempts",
             Self::Evidence => "distcomp:evidence",
             Self::Quarantine => "distcomp:quarantine",
+            Self::Signatures => "distcomp:signatures",
+            Self::QueueId => "distcomp:queue_id",
             Self::Tally => "distcomp:tally",
             Self::Rate => "distcomp:rate",
             Self::Groups => "distcomp:failures:groups",

@@ -14,6 +14,7 @@ pub mod error;
 pub mod events;
 pub mod follow;
 pub mod guard;
+pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod keys;
@@ -22,6 +23,7 @@ mod scripts;
 pub mod select;
 mod sentinel;
 pub mod session;
+pub mod strangers;
 pub mod submit;
 mod tls_hint;
 pub mod wake;
@@ -30,3 +32,12 @@ pub use client::{Client, Connection};
 pub use error::QueueError;
 pub use keys::{CLOSE, Key, Keys};
 pub use session::Session;
+
+/// Feeds bytes, as a server could send them, to every decoder of answers. What they make of it is answered for others to show.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) -> (Option<crate::model::snapshot::Overview>, Vec<crate::model::snapshot::TaskView>) {
+    let Ok(redis::Value::Array(values)) = redis::parse_redis_value(bytes) else { return (None, Vec::new()) };
+    session::fuzz(&values);
+    reclaim::fuzz(&values);
+    inspect::fuzz(&values)
+}

@@ -36,14 +36,18 @@ pub async fn owner(conn: &Connection, worker: &WorkerName) -> Result<Owner, Queu
         .hget(conn.name(Key::Workers), worker.as_str())
         .hget(conn.name(Key::Status), worker.as_str())
         .cmd("TIME");
-    let (fence, registration, status, (now, _)): (Option<String>, Option<String>, Option<String>, (u64, u64)) =
-        conn.pipe(&pipe).await?;
-    Ok(Owner {
+    Ok(decode_owner(conn.pipe(&pipe).await?))
+}
+
+type OwnerReply = (Option<String>, Option<String>, Option<String>, (u64, u64));
+
+fn decode_owner((fence, registration, status, (now, _)): OwnerReply) -> Owner {
+    Owner {
         fence,
         registration: registration.and_then(|json| serde_json::from_str(&json).ok()),
         beat: status.and_then(|status| status.split(':').next().and_then(|beat| beat.parse().ok())),
         now,
-    })
+    }
 }
 
 /// Whether a worker that beat last in the second `beat` is silent for longer than `dead_after`, by the server's clock in whole seconds.
@@ -249,4 +253,15 @@ pub async fn own_beat(conn: &Connection, me: &WorkerName) -> Result<(Duration, O
 /// Those of any call.
 pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Result<bool, QueueError> {
     super::index::try_lock(conn, Key::ReclaimLock, holder, for_at_most).await
+}
+
+/// What this file makes of an answer.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(values: &[redis::Value]) {
+    if let Ok(reply) = redis::from_redis_value(redis::Value::Array(values.to_vec())) {
+        let owner = decode_owner(reply);
+        if let Some(beat) = owner.beat {
+            let _ = is_silent(owner.now, beat, Duration::from_secs(40));
+        }
+    }
 }

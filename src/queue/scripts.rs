@@ -43,7 +43,7 @@ scripts! {
     DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
-        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Events,
+        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Events, Signatures,
     ];
     SETTLE = "settle.lua" [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate, Groups,
@@ -51,7 +51,7 @@ scripts! {
     ];
     SUBMIT = "submit.lua" [
         Todo, InProgress, Finished, Failed, Reason, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Idle, Wake, Events,
+        Delayed, Avoided, Idle, Wake, Events, Signatures,
     ];
     RECLAIM = "reclaim.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Lost, Attempts, Evidence, Tally,
@@ -68,6 +68,6 @@ scripts! {
     REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events];
     CONTROL = "control.lua" [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Lost, Attempts, Evidence, Quarantine,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures,
     ];
 }

@@ -46,19 +46,25 @@ pub struct NewTask {
     line: String,
     demand: Demand,
     prio: u16,
+    signature: Option<String>,
 }
 
 impl NewTask {
     /// What is submitted of a task.
     #[must_use]
     pub fn of(task: &TaskLine) -> Self {
-        Self { line: task.as_str().to_owned(), demand: Demand::of(task), prio: task.prio() }
+        Self { line: task.as_str().to_owned(), demand: Demand::of(task), prio: task.prio(), signature: None }
     }
 
     /// The task line.
     #[must_use]
     pub fn line(&self) -> &str {
         &self.line
+    }
+
+    /// Puts a signature beside it.
+    pub fn seal(&mut self, signature: String) {
+        self.signature = Some(signature);
     }
 }
 
@@ -73,7 +79,8 @@ pub async fn prepare(conn: &Connection, rerun: bool) -> Result<(), QueueError> {
 
 /// Adds at most [`BATCH`] lines, in order; wakes idle workers.
 ///
-/// `rerun` adds those already finished or out of retries too, in one step each. Atomic for the call; safe to repeat. Where the server does not
+/// `rerun` adds those already finished or out of retries too, in one step each. Signatures go in where every line has one; a line that waits or runs
+/// already gets the new one. Atomic for the call; safe to repeat. Where the server does not
 /// know the script and the user may not load it (nobody who may has been there since the server's start), the same is done by plain commands:
 /// each line is still added in one step, and a line that others move at that moment may be counted as what it was before.
 ///
@@ -81,10 +88,14 @@ pub async fn prepare(conn: &Connection, rerun: bool) -> Result<(), QueueError> {
 /// Those of any call; what was added before stays. [`QueueError::Denied`] for `rerun` where the user may only add.
 pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result<Submitted, QueueError> {
     let mut args = Args::new();
-    args.flag(rerun);
     let tasks = &tasks[..tasks.len().min(BATCH)];
+    let is_signed = tasks.iter().all(|task| task.signature.is_some());
+    args.flag(rerun).flag(is_signed);
     for task in tasks {
         args.text(&task.line).shown(task.demand.class()).number(base_score(task.prio));
+        if let Some(signature) = task.signature.as_ref().filter(|_| is_signed) {
+            args.text(signature);
+        }
     }
     match conn.script(&scripts::SUBMIT, None, &args).await {
         Ok((added, queued, running, finished, failed)) => Ok(Submitted { added, queued, running, finished, failed }),
@@ -122,22 +133,32 @@ async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, Queu
 
     let mut seen = HashSet::new();
     let mut new = Vec::new();
-    let mut add = redis::pipe();
+    let (mut sign, mut add) = (redis::pipe(), redis::pipe());
+    let mut seal = |task: &NewTask| {
+        if let Some(signature) = &task.signature {
+            sign.cmd("HSET").arg(conn.name(Key::Signatures)).arg(task.line()).arg(signature).ignore();
+        }
+    };
     for (at, task) in tasks.iter().enumerate() {
         if is_in(&in_progress, at) {
             sums.running += 1;
+            seal(task);
         } else if is_in(&todo, at) || !seen.insert(task.line()) {
             sums.queued += 1;
+            seal(task);
         } else if finished[at] {
             sums.finished += 1;
         } else if is_in(&failed, at) {
             sums.failed += 1;
         } else {
+            seal(task);
             add.cmd("HSET").arg(conn.name(Key::Todo)).arg(task.line()).arg("");
             // In the order of the file: the sequence numbers end with `last`.
             new.push((task, base_score(task.prio) + last + 1 + at as u64 - tasks.len() as u64));
         }
     }
+    // A signature is there before its line.
+    conn.pipe::<()>(&sign).await?;
     if new.is_empty() {
         return Ok(sums);
     }

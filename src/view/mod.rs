@@ -8,9 +8,11 @@ pub mod failures;
 pub mod log_text;
 pub mod overview;
 pub mod progress;
-pub mod safe_text;
+pub mod safe_json;
 pub mod style;
 pub mod table;
 pub mod task;
 pub mod text;
 pub mod workers;
+
+pub use crate::model::safe_text;

@@ -49,12 +49,12 @@ pub fn overview(overview: &Overview, width: usize) -> String {
 fn progress(overview: &Overview, width: usize) -> String {
     let counts = &overview.counts;
     // Those that will be tried again are in todo as well: what is out of retries cannot be told from these figures, so it counts as open here.
-    let all = counts.todo + counts.in_progress + counts.finished;
+    let all = counts.todo.saturating_add(counts.in_progress).saturating_add(counts.finished);
     let fraction = if all == 0 { 0.0 } else { counts.finished as f64 / all as f64 };
     let ahead = match (overview.rate_per_second, overview.eta_seconds) {
         (_, Some(eta)) => format!("{}, {} to go", rate(overview.rate_per_second), duration(eta)),
         (r, None) if r > 0.0 => rate(r),
-        _ if counts.todo + counts.in_progress == 0 => "nothing to do".to_owned(),
+        _ if counts.todo == 0 && counts.in_progress == 0 => "nothing to do".to_owned(),
         _ => "nothing finished in the last minute".to_owned(),
     };
     let text = format!(" {:3.0} %  {ahead}", (fraction * 100.0).floor());

@@ -46,6 +46,16 @@ pub fn task(task: &TaskView, order: FieldOrder) -> String {
     lines.join("\n") + "\n"
 }
 
+/// What a task wrote, as it was kept: the output of a finished one; of a failed one the last of its stdout, then of its stderr.
+#[must_use]
+pub fn output(task: &TaskView) -> String {
+    if let Some(result) = &task.result {
+        return serde_json_string(result.split_once(": ").map_or(result.as_str(), |(_, output)| output));
+    }
+    let last = task.attempts.iter().rev().find(|attempt| attempt.attempt > 0);
+    last.map_or_else(String::new, |attempt| format!("{}{}", attempt.stdout_tail, attempt.stderr_tail))
+}
+
 /// The states in words.
 fn state(task: &TaskView) -> String {
     let has = |state| task.states.contains(&state);

@@ -23,11 +23,13 @@ use super::signals;
 use super::slots::Slots;
 use super::spool::Spool;
 use super::timeout_monitor::{TimeoutMonitor, Watchlist};
+use super::trust::Pin;
 use super::waker::Waker;
 use crate::config::{Config, Watcher};
 use crate::host::Probe;
 use crate::queue::session::{ClaimRequest, Registration, Settle};
 use crate::queue::{Client, QueueError, Session};
+use crate::signing::Verifier;
 
 /// Events waiting for the dispatcher, at most; senders wait then.
 const EVENTS: usize = 4096;
@@ -57,6 +59,8 @@ pub struct Setup {
     pub nursery: Nursery,
     /// Looks at the node.
     pub probe: Probe,
+    /// Which tasks may run, and the queue they must be signed for; `None` where no signature is required.
+    pub trust: Option<(Arc<Verifier>, Pin)>,
     /// Whether SIGHUP ends the worker: on a terminal, and with `--local`.
     pub hangup_ends: bool,
 }
@@ -68,7 +72,8 @@ pub struct Setup {
 pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let (events, mut inbox) = mpsc::channel(EVENTS);
     let config = watch::Sender::new(Arc::clone(&setup.config));
-    let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id);
+    let (verifier, pin) = setup.trust.unzip();
+    let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin);
     // Unbounded, since the dispatcher must never wait for a loop that waits for it; both are bounded by what the worker has claimed.
     let (requests, wanted) = mpsc::unbounded_channel();
     let (settlements, outcomes) = mpsc::unbounded_channel();
@@ -84,7 +89,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut probe = setup.probe;
     let first = Sample { node: sample(&mut probe), ..Sample::default() };
     loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe }.run());
-    loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone() }.run());
+    loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone(), verifier }.run());
     loops.spawn(
         TimeoutMonitor { watchlist: Arc::clone(&watchlist), events: events.clone(), config: config.subscribe() }.run(),
     );

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::events::Event;
 use super::failpoint::failpoint;
 use super::recent::Recent;
+use super::trust::Pin;
 use crate::model::WorkerName;
 use crate::queue::session::Registration;
 use crate::queue::{Client, QueueError, Session};
@@ -27,6 +28,8 @@ pub struct Link {
     session: watch::Sender<Option<Session>>,
     /// The last session's, so that its epoch is never used again.
     last_fence: Mutex<String>,
+    /// The queue that signatures must be for, where they are required.
+    pin: Option<Pin>,
     broken: Notify,
     server: Mutex<Server>,
     /// Reports acknowledged a moment ago.
@@ -44,11 +47,18 @@ struct Server {
 impl Link {
     /// A link that has a session already.
     #[must_use]
-    pub fn new(client: Client, registration: Registration, session: Session, run_id: String) -> Arc<Self> {
+    pub fn new(
+        client: Client,
+        registration: Registration,
+        session: Session,
+        run_id: String,
+        pin: Option<Pin>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             client,
             worker: session.worker().clone(),
             registration,
+            pin,
             last_fence: Mutex::new(session.fence().to_owned()),
             session: watch::Sender::new(Some(session)),
             broken: Notify::new(),
@@ -133,6 +143,9 @@ impl Link {
         let conn = self.client.connect().await?;
         conn.load_scripts().await?;
         let run_id = conn.run_id().await?;
+        if let Some(pin) = &self.pin {
+            pin.meet_again(&conn).await?;
+        }
         let owes_reports = {
             let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
             if server.run_id != run_id {

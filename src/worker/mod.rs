@@ -26,6 +26,7 @@ pub mod slots;
 pub mod spool;
 pub mod startup;
 pub mod timeout_monitor;
+pub mod trust;
 pub mod waker;
 
 pub use daemon::{Setup, run};

@@ -143,9 +143,9 @@ fn unstarted(entry: &Entry) -> Settle {
     }
 }
 
-/// Refuses a claimed line that is not a task.
+/// Refuses a claimed line for ever, as no task or as not signed.
 #[must_use]
-pub fn settle_invalid(line: std::sync::Arc<str>, token: String, problem: &str) -> Settle {
+pub fn settle_refused(line: std::sync::Arc<str>, token: String, kind: FailureKind, problem: &str) -> Settle {
     Settle {
         id: TaskId::of(&line),
         line,
@@ -153,8 +153,8 @@ pub fn settle_invalid(line: std::sync::Arc<str>, token: String, problem: &str) -
         demand: None,
         record: None,
         settlement: Settlement::Fail {
-            kind: FailureKind::Invalid,
-            reason: ascii_json(&reason(&FailureKind::Invalid, problem)),
+            reason: ascii_json(&reason(&kind, problem)),
+            kind,
             delay: Duration::ZERO,
             is_final: true,
         },

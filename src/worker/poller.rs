@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use super::events::Event;
 use super::failpoint::failpoint;
 use super::link::Link;
+use super::trust;
 use crate::queue::session::ClaimRequest;
+use crate::signing::Verifier;
 
 /// After a server that is up and cannot do it now.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -21,6 +23,8 @@ pub struct Poller {
     pub requests: mpsc::UnboundedReceiver<ClaimRequest>,
     /// Where answers go.
     pub events: mpsc::Sender<Event>,
+    /// Judges signatures, where they are required.
+    pub verifier: Option<Arc<Verifier>>,
 }
 
 impl Poller {
@@ -41,7 +45,13 @@ impl Poller {
         let answer = session.claim(request).await;
         failpoint!("claimed");
         match answer {
-            Ok(reply) => Event::Claimed(reply),
+            Ok(reply) => {
+                let judged = match &self.verifier {
+                    Some(verifier) => trust::judge(verifier, reply).await,
+                    None => Some(reply),
+                };
+                judged.map_or(Event::ClaimFailed, Event::Claimed)
+            }
             Err(error) => {
                 self.link.report(&session, &error);
                 if !error.breaks_connection() {

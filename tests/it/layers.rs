@@ -8,10 +8,10 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["policy"],
     &["config"],
-    &["queue", "process", "host", "local", "view", "telemetry"],
+    &["queue", "process", "host", "local", "signing", "view", "telemetry"],
     &["worker"],
     &["cli"],
-    &["bin"],
+    &["bin", "fuzzing"],
 ];
 
 /// An outside path and the modules that may name it.
@@ -25,6 +25,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("serde_ignored::", &["config"]),
     ("tracing_subscriber::", &["telemetry"]),
     ("clap::", &["cli"]),
+    ("ed25519_dalek::", &["signing"]),
     ("axum::", &["view"]),
     ("comfy_table::", &["view"]),
     ("indicatif::", &["view"]),

@@ -78,6 +78,7 @@ pub(crate) fn request(token: String, slots: u32, headroom: Demand, ahead: u32) -
         dead_after: Duration::from_secs(3600),
         starve_after: Duration::from_secs(3600),
         wants_leftovers: false,
+        wants_signatures: false,
         skip: Vec::new(),
     }
 }

@@ -1,171 +1,220 @@
-//! `example/redis/make-secrets.sh`, and the server and configurations that it makes, used as its last lines say.
+//! The password is for the four programs alone: not for their tasks, not for other users of the machine, not for what they print.
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 
+use nix::unistd::geteuid;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::support::{Bed, Cli, Output, Redis, SOON, ServerOptions, free_port, read, server_program, wait_until};
+use crate::support::{Bed, Redis, SOON, ServerOptions, Worker, holds_for, read, wait_until};
 
-fn make(args: &[&str]) -> Output {
-    Cli::new(concat!(env!("CARGO_MANIFEST_DIR"), "/example/redis/make-secrets.sh")).args(args).run()
+/// Told apart from every other test's, whose processes are looked at too.
+const SECRET: &str = "Tr3asure-of-secrets.rs";
+/// Somebody without rights; tests that run as root become it, since nothing is hidden from root.
+const NOBODY: u32 = 65_534;
+
+fn server() -> Redis {
+    Redis::start(ServerOptions { tcp: true, password: Some(SECRET), ..Default::default() })
 }
 
-fn place() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("dc-secrets-").tempdir_in("/tmp").expect("a directory in /tmp")
-}
-
-/// The server that the script's own `redis.conf` describes, on another port.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start(dir: &Path) -> Self {
-        let port = free_port();
-        let log = fs::File::create(dir.join("log")).expect("a log");
-        let child = Command::new(server_program())
-            .arg(dir.join("redis.conf"))
-            .args(["--bind", "127.0.0.1", "--tls-port", &port.to_string()])
-            .stdin(Stdio::null())
-            .stdout(log)
-            .spawn()
-            .expect("redis-server runs");
-        wait_until("the server to be ready", SOON, || {
-            let log = read(dir.join("log"));
-            if log.contains("Ready to accept connections") { Ok(()) } else { Err(log) }
-        });
-        Self { child, port }
+/// A bed on that server, its directories open to [`NOBODY`], with no password in its configuration.
+fn bed() -> Bed {
+    let redis = server();
+    let port = redis.port();
+    let bed = Bed::on(redis, json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port}));
+    for name in ["", "worker-w", "cwd"] {
+        let path = bed.path().join(name);
+        fs::create_dir_all(&path).expect("a directory");
+        if geteuid().is_root() {
+            chown(&path, Some(NOBODY), Some(NOBODY)).expect("another owner");
+        }
     }
+    bed
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The bed of a command's user, with what the script wrote for it.
-fn bed_of(dir: &Path, user: &str, port: u16) -> Bed {
-    let text = read(dir.join(format!("conf.{user}.json")));
-    let mut conf: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    conf["redis_port"] = json!(port);
-    conf["redis_url"] = Value::Null;
-    Bed::on(Redis::start(ServerOptions { plain: true, ..Default::default() }), conf)
-}
-
-#[test]
-fn what_it_makes_is_a_server_and_four_users_that_work_together() {
-    let place = place();
-    let dir = place.path().join("secrets");
-    make(&["--prefix", "{site-a}:", &dir.display().to_string(), "127.0.0.1", "localhost"]).expect(0);
-    let server = Server::start(&dir);
-    let bed = |user: &str| bed_of(&dir, user, server.port);
-    let (worker, submitter, viewer, operator) = (bed("worker"), bed("submitter"), bed("viewer"), bed("operator"));
-    submitter.add(["shell:0:0:1:echo one", "shell:0:0:1:exit 3"]);
-    worker.burst("w");
-    viewer.status(&[]).expect(0).prints_line("0 todo tasks, 0 in_progress tasks, 1 finished tasks, 1 failed tasks");
-    operator.ctl(&["requeue", "--state", "failed", "--yes"]).expect(0);
-    worker.cli("distcomp-worker").args(["--check"]).run().expect(0);
-    // Each is what it is named: the viewer cannot submit, and the submitter cannot change.
-    viewer.submit(&["-"], "shell:0:0:1:true\n").expect(3).says(&["\"viewer\"", "SETNX"]);
-    submitter.ctl(&["purge", "--state", "finished", "--yes"]).expect(3).says(&["\"submitter\""]);
-    // A certificate alone is not enough, and neither is a password of another.
-    let mut other = bed("worker");
-    other.configure(json!({"redis_pass_file": dir.join("viewer.pass")}));
-    other.status(&[]).expect(3).says(&["be let in"]);
-}
-
-#[test]
-fn everything_it_makes_is_its_owners_alone_and_no_password_is_said_or_stored_twice() {
-    let place = place();
-    let dir = place.path().join("secrets");
-    let output = make(&[&dir.display().to_string(), "node0.example", "10.0.0.5", "fe80::1"]).expect(0);
-    assert_eq!(fs::metadata(&dir).expect("it").permissions().mode() & 0o777, 0o700);
-    let acl = read(dir.join("users.acl"));
-    for user in ["worker", "submitter", "operator", "viewer"] {
-        let password = read(dir.join(format!("{user}.pass"))).trim().to_owned();
-        assert!(password.len() >= 32, "{user}");
-        assert!(!output.all().contains(&password) && !acl.contains(&password), "{user}");
-        let hash: String = Sha256::digest(password.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let line = acl.lines().find(|line| line.starts_with(&format!("user {user} "))).expect("its line");
-        assert!(line.contains(&format!(" #{hash} ")), "{line}");
-    }
-    for entry in fs::read_dir(&dir).expect("it").flatten().filter(|entry| entry.path().is_file()) {
-        assert_eq!(entry.metadata().expect("it").permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
-    }
-    let text = |args: &str| {
-        let shown = Command::new("openssl").current_dir(&dir).args(args.split(' ')).output().expect("openssl runs");
-        format!("{}{}", String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr))
+/// What a worker is started through: somebody without rights, with these variables.
+fn through<'a>(variables: &[&'a str]) -> Vec<&'a str> {
+    let mut command = match geteuid().is_root() {
+        true => vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+        false => Vec::new(),
     };
-    let names = text("x509 -in server.crt -noout -ext subjectAltName");
-    for name in ["DNS:node0.example", "IP Address:10.0.0.5", "IP Address:FE80:0:0:0:0:0:0:1"] {
-        assert!(names.contains(name), "{names}");
-    }
-    let verified = text("verify -CAfile ca.crt server.crt client.crt");
-    assert!(verified.contains("server.crt: OK") && verified.contains("client.crt: OK"), "{verified}");
+    command.push("env");
+    command.extend(variables);
+    command
 }
 
-fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut all: Vec<_> = fs::read_dir(dir)
-        .expect("it")
-        .flatten()
-        .map(|entry| (entry.path(), fs::read(entry.path()).unwrap_or_default()))
-        .collect();
-    all.sort();
-    all
+/// The four ways to name the password, each with what a worker needs for it.
+fn ways(bed: &Bed) -> Vec<(&'static str, Vec<String>, Value, Vec<String>)> {
+    let port = bed.redis.port();
+    let url = format!("redis://:{SECRET}@127.0.0.1:{port}/0");
+    let credentials = bed.path().join("credentials");
+    fs::create_dir_all(&credentials).expect("a directory");
+    fs::write(credentials.join("redis_pass"), SECRET).expect("written");
+    let private = |path: &Path| {
+        if geteuid().is_root() {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("another owner");
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
+    };
+    private(&credentials.join("redis_pass"));
+    let file = bed.file("pass", format!("{SECRET}\n"));
+    private(Path::new(&file));
+    let none = || (Vec::new(), json!({}), Vec::new());
+    let way = |name, (variables, conf, args)| (name, variables, conf, args);
+    vec![
+        way("the flag", (none().0, none().1, vec!["--redis-url".to_owned(), url.clone()])),
+        way(
+            "a variable",
+            (vec![format!("DISTCOMP_REDIS_PASSWORD={SECRET}"), format!("REDISCLI_AUTH={SECRET}")], none().1, none().2),
+        ),
+        way("the variable of the URL", (vec![format!("DISTCOMP_REDIS_URL={url}")], none().1, none().2)),
+        way(
+            "systemd's credential",
+            (vec![format!("CREDENTIALS_DIRECTORY={}", credentials.display())], none().1, none().2),
+        ),
+        way("a file", (Vec::new(), json!({"redis_pass_file": file}), none().2)),
+        way("the configuration", (Vec::new(), json!({"redis_pass": SECRET}), none().2)),
+    ]
+}
+
+fn start(bed: &Bed, way: &(&'static str, Vec<String>, Value, Vec<String>)) -> Worker {
+    let variables: Vec<&str> = way.1.iter().map(String::as_str).collect();
+    let args: Vec<&str> = way.3.iter().map(String::as_str).collect();
+    bed.worker_through(&through(&variables), "w", way.2.clone(), &args)
+}
+
+fn submit(bed: &Bed, line: &str) {
+    let done =
+        bed.cli("distcomp-submit").args(["-"]).env("DISTCOMP_REDIS_PASSWORD", SECRET).stdin(format!("{line}\n")).run();
+    done.expect(0);
 }
 
 #[test]
-fn nothing_is_ever_overwritten_and_a_failure_leaves_nothing() {
-    let place = place();
-    let dir = place.path().join("secrets");
-    let shown = dir.display().to_string();
-    make(&[&shown]).expect(0);
-    let before = contents(&dir);
-    make(&[&shown]).expect(2).says(&["not empty", "nothing is overwritten"]);
-    assert_eq!(contents(&dir), before);
-    let new = place.path().join("new").display().to_string();
-    for bad in [
-        &["--prefix", "a b", &new][..],
-        &["--prefix", "a(b", &new],
-        &["--days", "x", &new],
-        &["--days"],
-        &["--nonsense", &new],
-        &[&new, "no host"],
-        &[&new, ""],
-        &[""],
-        &[],
-    ] {
-        make(bad).expect(2);
+fn a_task_finds_the_password_in_no_environment_and_no_argument_list() {
+    let bed = bed();
+    let pattern = bed.file("pattern", SECRET);
+    fs::set_permissions(&pattern, fs::Permissions::from_mode(0o644)).expect("chmod");
+    for (n, way) in ways(&bed).iter().enumerate() {
+        let found = bed.out(&format!("found{n}"));
+        // Its own environment, that of every process it may look at (worker and keepers among them), and every argument list.
+        let line = format!(
+            "shell:0:0:1:(env | grep -cFf {pattern}; grep -slaFf {pattern} /proc/[0-9]*/environ /proc/[0-9]*/cmdline; echo end) > {found}"
+        );
+        let worker = start(&bed, way);
+        submit(&bed, &line);
+        wait_until(&format!("the task to have looked, with {}", way.0), SOON, || {
+            let seen = read(&found);
+            holds_for(seen.ends_with("end\n"), format!("{seen:?}\n{}", worker.log()))
+        });
+        // Tests of the same name in other runs have the same secret: only what is of this worker counts.
+        let ours: Vec<String> =
+            worker.survivors().iter().map(|one| one.pid.to_string()).chain([worker.pid().to_string()]).collect();
+        let seen = read(&found);
+        let leaks: Vec<&str> =
+            seen.lines().filter(|line| ours.iter().any(|pid| line.starts_with(&format!("/proc/{pid}/")))).collect();
+        assert!(leaks.is_empty() && seen.starts_with("0\n"), "{}: {seen}", way.0);
+        assert!(!worker.log().contains(SECRET), "{}: {}", way.0, worker.log());
+        let arguments = read(format!("/proc/{}/cmdline", worker.pid()));
+        assert!(arguments.contains("distcomp-worker") && !arguments.contains(SECRET), "{}: {arguments:?}", way.0);
     }
-    assert_eq!(contents(place.path()).len(), 1, "nothing but the first: {:?}", contents(place.path()));
-    // An empty directory is as good as none.
-    fs::create_dir(&new).expect("made");
-    make(&[&new]).expect(0);
-    assert!(Path::new(&new).join("redis.conf").is_file());
 }
 
-/// The configuration of the README's own server, word by word: what it promises about data and doors.
 #[test]
-fn the_configuration_of_the_server_keeps_what_it_says() {
-    let place = place();
-    let dir = place.path().join("secrets");
-    make(&[&dir.display().to_string(), "127.0.0.1"]).expect(0);
-    let text = read(dir.join("redis.conf"));
-    assert!(!text.contains("/etc/distcomp-redis/") && text.contains(&dir.display().to_string()), "{text}");
-    let server = Server::start(&dir);
-    let bed = bed_of(&dir, "viewer", server.port);
-    let overview = bed.status(&["--json"]).expect(0).json();
-    assert_eq!(overview["redis"]["append_only"], json!(true), "{overview}");
-    assert_eq!(overview["redis"]["eviction_policy"], json!("noeviction"), "{overview}");
-    // No door without TLS, no default user behind the one with it.
-    bed.cli("distcomp-status").args(["--redis-url", &format!("redis://127.0.0.1:{}", server.port)]).run().expect(3);
-    let mut nobody = bed_of(&dir, "viewer", server.port);
-    nobody.configure(json!({"redis_user": null, "redis_pass_file": null}));
-    nobody.status(&[]).expect(3).says(&["be let in"]);
+fn the_way_tasks_look_for_it_would_find_it() {
+    let bed = bed();
+    let ways = ways(&bed);
+    let worker = start(&bed, &ways[2]);
+    bed_is_alive(&bed, &worker);
+    if geteuid().is_root() {
+        let environment = fs::read(format!("/proc/{}/environ", worker.pid())).expect("root reads it");
+        assert!(String::from_utf8_lossy(&environment).contains(SECRET), "the secret is there to be found, for root");
+    } else {
+        assert!(fs::read(format!("/proc/{}/environ", worker.pid())).is_err(), "closed to its own user");
+    }
+}
+
+fn bed_is_alive(bed: &Bed, worker: &Worker) {
+    wait_until("the worker to have started", SOON, || holds_for(worker.log().contains("started"), worker.log()));
+    assert!(bed.table("worker_status").len() <= 1);
+}
+
+#[test]
+fn the_worker_leaves_no_core_dump_and_is_closed_to_its_own_user() {
+    let bed = bed();
+    let ways = ways(&bed);
+    let worker = start(&bed, &ways[1]);
+    bed_is_alive(&bed, &worker);
+    let limits = read(format!("/proc/{}/limits", worker.pid()));
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    // What the kernel does not let its user see belongs to root.
+    use std::os::unix::fs::MetadataExt;
+    let owner = fs::metadata(format!("/proc/{}/environ", worker.pid())).expect("its entry").uid();
+    assert_eq!(owner, 0, "it can be dumped and traced by its own user");
+}
+
+#[test]
+fn tasks_run_and_are_contained_where_the_worker_is_closed_to_its_own_user() {
+    let bed = bed();
+    let ways = ways(&bed);
+    let mut worker = start(&bed, &ways[1]);
+    submit(&bed, "shell:0:0:1:sleep 600 & sleep 600 & exit 3");
+    wait_until("the task to fail", SOON, || holds_for(bed.counts() == [0, 0, 0, 1], format!("{:?}", bed.counts())));
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
+}
+
+#[test]
+fn no_command_prints_the_password_or_keeps_it_in_its_arguments() {
+    let bed = bed();
+    let url = format!("redis://:{SECRET}@127.0.0.1:{}/0", bed.redis.port());
+    let json_and_words: [(&str, &[&str]); 8] = [
+        ("distcomp-status", &["--json"]),
+        ("distcomp-status", &["workers", "--json"]),
+        ("distcomp-status", &["explain"]),
+        ("distcomp-submit", &["--json", "-"]),
+        ("distcomp-ctl", &["pause", "--yes", "--json"]),
+        ("distcomp-ctl", &["resume", "--yes"]),
+        ("distcomp-worker", &["--check"]),
+        ("distcomp-worker", &["--burst", "--log-format", "json"]),
+    ];
+    for (name, args) in json_and_words {
+        let output = bed
+            .cli(name)
+            .args(args)
+            .args(["--redis-url", &url])
+            .env("RUST_LOG", "trace")
+            .stdin("shell:0:0:1:true\n")
+            .run();
+        assert!(!output.all().contains(SECRET), "{output}");
+        output.expect(0);
+    }
+    // While it waits.
+    let waiting =
+        bed.cli("distcomp-submit").args(["--wait", "-", "--redis-url", &url]).stdin("shell:0:0:1:true # 2\n").start();
+    wait_until("the password to be out of its arguments", SOON, || {
+        let arguments = read(format!("/proc/{}/cmdline", waiting.pid()));
+        holds_for(bed.counts()[0] == 1 && !arguments.is_empty() && !arguments.contains(SECRET), arguments)
+    });
+    waiting.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(!waiting.finish().all().contains(SECRET));
+}
+
+#[test]
+fn a_password_that_others_can_read_is_warned_of() {
+    let redis = server();
+    let port = redis.port();
+    let mut bed =
+        Bed::on(redis, json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port, "redis_pass": SECRET}));
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    mode(&bed.conf_path(), 0o644);
+    bed.status(&[]).expect(0).says(&["others can read it", "644", "chmod 600"]);
+    mode(&bed.conf_path(), 0o600);
+    assert!(!bed.status(&[]).expect(0).all().contains("others can read"));
+    let file = bed.file("pass", SECRET);
+    bed.configure(json!({"redis_pass": null, "redis_pass_file": file}));
+    mode(Path::new(&file), 0o640);
+    bed.status(&[]).expect(0).says(&["redis_pass_file", "640", "chmod 600"]);
+    mode(Path::new(&file), 0o600);
+    assert!(!bed.status(&[]).expect(0).all().contains("others can read"));
 }

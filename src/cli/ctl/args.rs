@@ -1,5 +1,7 @@
 //! The flags of `distcomp-ctl`.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 use crate::cli::common::CommonArgs;
@@ -73,6 +75,14 @@ pub enum Command {
         #[arg(long, requires = "workers")]
         force: bool,
     },
+    /// Make a key that signs tasks: KEY, which is secret, and KEY.pub for the workers
+    ///
+    /// Neither file may exist. Reaches no Redis.
+    Keygen {
+        /// The file for the secret key, mode 0600
+        #[arg(long, value_name = "KEY")]
+        out: PathBuf,
+    },
 }
 
 /// Which tasks: lines, or all that every given flag fits.
@@ -103,5 +113,6 @@ Examples:
   distcomp-ctl pause; distcomp-ctl resume
   distcomp-ctl drain node7                              before maintenance of a node
   distcomp-ctl reclaim                                  tasks of workers that died
+  distcomp-ctl keygen --out ~/.distcomp.key             a key to sign tasks with
 
 Exit codes: 0 done, 2 wrong usage or configuration, or not confirmed, 3 Redis cannot be used";

@@ -167,7 +167,7 @@ fn name_remote(session: &Session, remote: &[Remote]) {
     let mut text = format!("{} result files are on other hosts:", count(others.len() as u64));
     for file in others.iter().take(MOST_NAMED) {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n{}:{}", file.host, file.path);
+        let _ = write!(text, "\n{}:{}", safe(&file.host), safe(&file.path));
     }
     if others.len() > MOST_NAMED {
         let _ = write!(text, "\nand {} more", count((others.len() - MOST_NAMED) as u64));

@@ -3,6 +3,7 @@
 mod args;
 mod change;
 mod confirm;
+mod keygen;
 mod reclaim;
 mod run;
 mod select;

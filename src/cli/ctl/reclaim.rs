@@ -124,7 +124,7 @@ fn refuse_fresh(overview: &Overview, names: &[String], dead_after: u64) -> Resul
     let age = worker.heartbeat_age_seconds.map_or_else(String::new, |age| format!(" ({} ago)", duration(age)));
     Err(CliError::Usage(format!(
         "{}'s last heartbeat is fresh{age}: it counts as dead after {}; --force takes its tasks over all the same",
-        worker.name,
+        safe(&worker.name),
         duration(dead_after)
     )))
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs, Manner};
-use super::{change, confirm, reclaim, switch};
+use super::{change, confirm, keygen, reclaim, switch};
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::FieldOrder;
@@ -32,12 +32,20 @@ pub fn main() -> ExitCode {
 }
 
 async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
+    if let Command::Keygen { out } = &args.command {
+        return keygen::keygen(out, args.manner);
+    }
     confirm::check(args.manner)?;
     match &args.command {
         Command::Requeue(select) => change::check(Change::Requeue, select)?,
         Command::Cancel(select) => change::check(Change::Cancel, select)?,
         Command::Purge(select) => change::check(Change::Purge, select)?,
-        Command::Pause | Command::Resume | Command::Drain { .. } | Command::Stop | Command::Reclaim { .. } => {}
+        Command::Pause
+        | Command::Resume
+        | Command::Drain { .. }
+        | Command::Stop
+        | Command::Reclaim { .. }
+        | Command::Keygen { .. } => {}
     }
     let context = Context::load("distcomp-ctl", &args.common)?;
     // A dry run leaves no trace, not even the record of the field order.
@@ -52,6 +60,8 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Resume => switch::resume(&mut session).await?,
         Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,
         Command::Stop => switch::stop(&mut session).await?,
+        // Done above: it needs no queue.
+        Command::Keygen { .. } => {}
         Command::Reclaim { workers, force } => reclaim::reclaim(&mut session, &workers, force).await?,
     }
     session.out.finish()?;

@@ -9,6 +9,7 @@ use crate::cli::results::host;
 use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{control, inspect};
+use crate::view::safe_text::safe;
 use crate::view::text::{count, tasks};
 
 /// Pauses the queue.
@@ -94,9 +95,9 @@ fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, C
     let mut workers = Vec::new();
     for name in names {
         let worker = overview.workers.iter().find(|worker| worker.name == *name).ok_or_else(|| {
-            let known: Vec<&str> = overview.workers.iter().map(|worker| worker.name.as_str()).collect();
+            let known: Vec<_> = overview.workers.iter().map(|worker| safe(&worker.name)).collect();
             let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
-            CliError::Usage(format!("no worker is named {name}; workers: {known}"))
+            CliError::Usage(format!("no worker is named {}; workers: {known}", safe(name)))
         })?;
         match worker.state {
             WorkerState::Live | WorkerState::Draining | WorkerState::Silent => workers.push(parse(name)?),
@@ -128,5 +129,5 @@ fn done(session: &mut Session, command: &str, text: &str, detail: Value) -> Resu
     if session.manner.json {
         return session.out.json(&json!({ "command": command, "dry_run": session.manner.dry_run, "detail": detail }));
     }
-    session.out.line(&crate::view::safe_text::safe(text))
+    session.out.line(&safe(text))
 }

@@ -31,6 +31,9 @@ pub enum View {
     Show {
         /// The task: its line, or the beginning of its id
         line: String,
+        /// Print its output alone, byte for byte as it was kept; not to a terminal, which it could drive
+        #[arg(long, conflicts_with = "json")]
+        raw: bool,
     },
     /// What failed, grouped by how
     Failures {
@@ -69,6 +72,9 @@ pub struct TasksArgs {
     /// How many at most; 0 is all
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub limit: u64,
+    /// Print the lines byte for byte; not to a terminal, which they could drive
+    #[arg(long, conflicts_with = "json")]
+    pub raw: bool,
 }
 
 /// What to show of a task's output.

@@ -93,10 +93,16 @@ fn csv_line(cells: [String; 14]) -> Result<String, CliError> {
     let failed = |error: std::io::Error| CliError::io("write a row", error);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let is_shown = is_terminal();
-    let cells = cells.map(|cell| if is_shown { safe(&cell).into_owned() } else { cell });
+    let cells = cells.map(|cell| if is_shown { safe(&cell).into_owned() } else { cell }).map(no_formula);
     writer.write_record(&cells).map_err(|error| failed(error.into()))?;
     let bytes = writer.into_inner().map_err(|error| failed(error.into_error()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What a spreadsheet would compute, and perhaps run, gets an apostrophe before it. Numbers stay numbers; JSON lines have every text as it is.
+fn no_formula(cell: String) -> String {
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    if is_formula { format!("'{cell}") } else { cell }
 }
 
 /// The last attempt that a worker made; the record of a cancellation is none.
@@ -184,6 +190,16 @@ mod tests {
         assert_eq!(&record[1], "finished");
         assert_eq!(&record[12], "two\nlines");
         assert_eq!(&record[13], "shell:1:1:1:60:echo \"a\", b");
+    }
+
+    #[test]
+    fn no_cell_is_a_formula_and_numbers_stay_numbers() {
+        for formula in ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(no_formula(formula.to_owned()), format!("'{formula}"));
+        }
+        for plain in ["-5.3", "+1e-9", "shell:1:1:1:a=b", "", "a-b"] {
+            assert_eq!(no_formula(plain.to_owned()), plain);
+        }
     }
 
     #[test]

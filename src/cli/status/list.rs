@@ -36,6 +36,9 @@ pub(super) async fn tasks(session: &mut Session, args: &TasksArgs) -> Result<(),
                 session.out.json(&object(entry, state))?;
             } else if is_table {
                 rows.push(row(entry, state));
+            } else if args.raw {
+                session.out.bytes(entry.line.as_bytes())?;
+                session.out.bytes(b"\n")?;
             } else {
                 session.out.line(&safe(&entry.line))?;
             }

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::args::{StatusArgs, View};
+use super::args::{StatusArgs, TasksArgs, View};
 use super::{events, explain, export, failures, list, logs, show};
-use crate::cli::common::{Context, Out, columns, run};
+use crate::cli::common::{Context, Out, columns, is_terminal, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::FieldOrder;
 use crate::queue::guard::Access;
@@ -32,6 +32,13 @@ pub fn main() -> ExitCode {
 }
 
 async fn status(args: StatusArgs) -> Result<Exit, CliError> {
+    if matches!(&args.view, Some(View::Show { raw: true, .. } | View::Tasks(TasksArgs { raw: true, .. })))
+        && is_terminal()
+    {
+        return Err(CliError::Usage(
+            "--raw is for a pipe or a file: what tasks wrote could drive this terminal".to_owned(),
+        ));
+    }
     let context = Context::load("distcomp-status", &args.common)?;
     let (conn, order) = context.connect(Access::Read).await?;
     let mut session = Session { context, conn, order, out: Out::new(), json: args.json };
@@ -40,7 +47,7 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         None => overview(&mut session).await?,
         Some(View::Workers) => workers(&mut session).await?,
         Some(View::Tasks(args)) => list::tasks(&mut session, &args).await?,
-        Some(View::Show { line }) => show::show(&mut session, &line).await?,
+        Some(View::Show { line, raw }) => show::show(&mut session, &line, raw).await?,
         Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
         Some(View::Logs(args)) => exit = logs::logs(&mut session, &args).await?,

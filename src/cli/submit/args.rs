@@ -25,6 +25,11 @@ pub struct SubmitArgs {
     /// Submit also what is finished or out of retries already
     #[arg(long)]
     pub rerun: bool,
+    /// With task_signing_key: how long the signatures count: 12h, 90d, "1 week" [default: 30d]
+    ///
+    /// A task that has not been started by then, retries too, is not run any more, and ends in failed; submit it again with --rerun.
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<String>,
     /// Follow the tasks to their end; exit 1 if any failed
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,

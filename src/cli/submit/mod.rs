@@ -8,6 +8,7 @@ mod check;
 mod input;
 mod run;
 mod send;
+mod sign;
 pub(crate) mod task_file;
 mod wait;
 

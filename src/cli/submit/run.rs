@@ -9,6 +9,7 @@ use super::args::SubmitArgs;
 use super::check::{Found, check};
 use super::input::{Input, open_all};
 use super::send::{Sending, send};
+use super::sign::Signing;
 use super::task_file::Rules;
 use super::wait::wait;
 use crate::cli::common::{Context, Out, run};
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
 
 async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
     let context = Context::load("distcomp-submit", &args.common)?;
+    let signing = Signing::prepare(&context, args.expires.as_deref())?;
     if args.dry_run {
         return dry_run(&context, &args).await;
     }
@@ -44,8 +46,9 @@ async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
         ));
         return Ok(Exit::Usage);
     }
+    let signer = signing.signer(&context, &conn).await?;
     let mut spool = args.wait.then(Spool::new);
-    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: args.rerun, quiet: args.quiet };
+    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: args.rerun, signer, quiet: args.quiet };
     let submitted = send(&context, &conn, &sending, spool.as_mut()).await?;
     let mut out = Out::new();
     if args.json {
@@ -125,6 +128,6 @@ pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder
 /// Submits checked files.
 pub(crate) async fn submit_files(context: &Context, conn: &Connection, files: Files) -> Result<Submitted, CliError> {
     let Files { inputs, rules, found } = files;
-    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: false, quiet: false };
+    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: false, signer: None, quiet: false };
     send(context, conn, &sending, None).await
 }

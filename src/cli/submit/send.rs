@@ -1,5 +1,7 @@
 //! The second pass: the valid lines go in, in order, several batches in flight at once.
 
+use std::sync::Arc;
+
 use futures_util::stream::{self, StreamExt};
 
 use super::check::Found;
@@ -10,6 +12,7 @@ use crate::cli::exit::CliError;
 use crate::cli::spool::Spool;
 use crate::queue::Connection;
 use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit};
+use crate::signing::{SignError, Signer};
 use crate::view::progress::Progress;
 use crate::view::text::tasks;
 
@@ -24,6 +27,8 @@ pub(super) struct Sending<'a> {
     pub(super) found: &'a Found,
     /// Also what is finished or out of retries.
     pub(super) rerun: bool,
+    /// Signs each line.
+    pub(super) signer: Option<Arc<Signer>>,
     pub(super) quiet: bool,
 }
 
@@ -34,7 +39,7 @@ pub(super) async fn send(
     sending: &Sending<'_>,
     mut keep: Option<&mut Spool>,
 ) -> Result<Submitted, CliError> {
-    let Sending { inputs, rules, found, rerun, quiet } = *sending;
+    let Sending { inputs, rules, found, rerun, ref signer, quiet } = *sending;
     prepare(conn, rerun).await?;
     let mut batches = Batches::new(inputs, rules, found);
     let mut total = Submitted::default();
@@ -43,6 +48,8 @@ pub(super) async fn send(
     {
         let source = stream::iter(std::iter::from_fn(|| batches.next(keep.as_deref_mut()).transpose()));
         let mut replies = source
+            .map(|batch| seal(batch, signer.clone()))
+            .buffered(IN_FLIGHT)
             .map(|batch| {
                 // Unconstrained: a future is written when it is first polled, so batches keep their order.
                 tokio::task::unconstrained(async move {
@@ -76,6 +83,21 @@ pub(super) async fn send(
         }
         None => Ok(total),
     }
+}
+
+/// Signs a batch, where lines are signed: on another thread, since each takes tens of microseconds.
+async fn seal(batch: Result<Vec<NewTask>, CliError>, signer: Option<Arc<Signer>>) -> Result<Vec<NewTask>, CliError> {
+    let Some(signer) = signer else { return batch };
+    let mut batch = batch?;
+    let failed = |error| CliError::io("sign the tasks", error);
+    let signed = tokio::task::spawn_blocking(move || {
+        for task in &mut batch {
+            task.seal(signer.sign(task.line())?.to_string());
+        }
+        Ok(batch)
+    });
+    let signed: Result<_, SignError> = signed.await.map_err(|error| failed(error.into()))?;
+    signed.map_err(|error| failed(std::io::Error::other(error)))
 }
 
 /// The valid lines in batches, compared with what the first pass read.

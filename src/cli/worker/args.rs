@@ -33,6 +33,9 @@ pub struct WorkerArgs {
     /// With --local: forget earlier runs in this directory
     #[arg(long, requires = "local")]
     pub fresh: bool,
+    /// Run tasks even from a Redis on the network that asks for no password: whoever reaches it can run commands here
+    #[arg(long, conflicts_with = "local")]
+    pub allow_insecure: bool,
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub log_format: LogFormat,

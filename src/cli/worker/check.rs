@@ -1,17 +1,22 @@
 //! `distcomp-worker --check`: is this node ready?
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::{confine_error, keeper_settings, node_capacity, refuse_unsigned, start_nursery};
+use super::prepare::{
+    check_strangers, confine_error, keeper_settings, node_capacity, start_nursery, warn_of_signing_key,
+};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::keys::public_keys;
 use crate::config::{Config, Prefetch};
 use crate::host::{self, Probe};
 use crate::process::{Confinement, Leaf, LimitGroups};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect};
+use crate::signing::PublicKey;
 use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
@@ -21,13 +26,14 @@ use crate::worker::nursery::containment;
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (_, loaded) = load(args, None)?;
     let config = loaded.config;
-    refuse_unsigned(&config)?;
+    let keys = public_keys(&config, loaded.file.as_deref())?;
     let (containment, missing) = try_containment(&config).await?;
     let mut probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let (capacity, node) = node_capacity(&config, &mut probe);
     let sample = probe.sample();
     let client = Client::new(&config.redis, &config.key_prefix, Duration::from_secs(4))?;
     let conn = client.connect().await?;
+    let insecure = check_strangers(&config, args.allow_insecure).await?;
     let order = guard::admit(&conn, config.field_order, Access::Check).await?;
     let overview = inspect::overview(&conn).await?;
 
@@ -60,6 +66,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
             ),
         ),
         ("containment", containment),
+        ("signatures", signatures(&keys)),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
         (
@@ -83,7 +90,9 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     for (what, value) in rows {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
     }
-    for warning in loaded.warnings.iter().chain(&node).chain(&warnings(&overview.redis)).chain(&missing) {
+    let signing = warn_of_signing_key(&config);
+    let found = loaded.warnings.iter().chain(&insecure).chain(&signing).chain(&node).chain(&missing);
+    for warning in found.chain(&warnings(&overview.redis)) {
         complain(PROGRAM, &format!("warning: {warning}"));
     }
     out.line("this node is ready")?;
@@ -105,9 +114,19 @@ async fn try_containment(config: &Config) -> Result<(String, Option<String>), Cl
         Some(Err(why)) => (None, Some(format!("enforce_memory cannot be done here, tasks run without limits: {why}"))),
     };
     let layers = containment(has_leaf, true, &confinement, groups.as_ref());
-    let nursery = start_nursery(keeper_settings(confinement, None, None), leaf, groups)?;
+    let nursery =
+        start_nursery(keeper_settings(confinement, None, None, config.redis.password.as_ref()), leaf, groups)?;
     let tried = nursery.try_out(&config.task_shell).await;
     nursery.shutdown().await;
     tried.map_err(confine_error)?;
     Ok((layers, missing))
+}
+
+/// Whose tasks it would run.
+fn signatures(keys: &[(PathBuf, PublicKey)]) -> String {
+    if keys.is_empty() {
+        return "not required: whoever can write to Redis can run commands here".to_owned();
+    }
+    let named: Vec<String> = keys.iter().map(|(path, key)| format!("{} ({})", key.id(), path.display())).collect();
+    format!("required, of {}", named.join(" or "))
 }

@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     // Once for the state directory and the rules; again below, with the private server in place of Redis.
     let (_, loaded) = load(args, None)?;
-    let context = Context { config: loaded.config, program: PROGRAM };
+    let context = Context { config: loaded.config, program: PROGRAM, file: loaded.file };
     for warning in &loaded.warnings {
         context.say(&format!("warning: {warning}"));
     }
@@ -107,6 +107,9 @@ async fn run_worker(
         config: Arc::clone(config),
         watcher,
         worker: name,
+        // The queue is ours alone, in a directory that is closed to others.
+        keys: Vec::new(),
+        allow_insecure: false,
         is_burst: true,
         hangup_ends: true,
         waits_for_redis: false,
@@ -242,7 +245,8 @@ async fn explain_rest(context: &Context, conn: &Connection, order: FieldOrder, l
     let first = scan.next(conn).await?.unwrap_or_default();
     for entry in first.iter().take(NAMED) {
         if let Ok(task) = TaskLine::parse(&entry.line, order) {
-            context.say(&format!("{} needs {} and {} cores: {}", task.id(), task.mem(), task.cpu(), entry.line));
+            let line = crate::view::safe_text::safe(&entry.line);
+            context.say(&format!("{} needs {} and {} cores: {line}", task.id(), task.mem(), task.cpu()));
         }
     }
     Ok(())

@@ -4,17 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use secrecy::SecretString;
+
 use crate::cli::exit::CliError;
-use crate::config::{Config, NodeCapacity, SECRET_VARIABLES, Watcher, node_warnings};
+use crate::cli::keys::{new_queue_id, queue_name};
+use crate::config::{Config, NodeCapacity, Watcher, node_warnings, secret_variables};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
-use crate::queue::{Client, Session, inspect};
+use crate::queue::{Client, Session, inspect, strangers};
+use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, Cgroups, StartError, State};
+use crate::worker::trust::Pin;
 use crate::worker::{Identity, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
@@ -25,6 +30,10 @@ pub(super) struct Plan {
     pub(super) config: Arc<Config>,
     pub(super) watcher: Watcher,
     pub(super) worker: WorkerName,
+    /// Keys whose signatures count; none where no signature is required.
+    pub(super) keys: Vec<PublicKey>,
+    /// A server on the network that asks for no password will do.
+    pub(super) allow_insecure: bool,
     pub(super) is_burst: bool,
     /// SIGHUP ends it.
     pub(super) hangup_ends: bool,
@@ -43,22 +52,23 @@ pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Pa
 
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
-    let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis } = plan;
-    refuse_unsigned(&config)?;
+    let Plan { config, watcher, worker, keys, allow_insecure, is_burst, hangup_ends, waits_for_redis } = plan;
     let instance = random_instance();
     let files = process::raise_open_files();
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
     let Cgroups { groups, leaf, before: old_groups } = state.cgroups(&instance, config.confine.enforce_memory);
     let users = state.task_users(confinement.user.as_ref().map(|user| user.uid));
-    let nursery = start_nursery(keeper_settings(confinement, files, Some((state, &instance))), leaf, groups)?;
+    let settings = keeper_settings(confinement, files, Some((state, &instance)), config.redis.password.as_ref());
+    let nursery = start_nursery(settings, leaf, groups)?;
     nursery.try_out(&config.task_shell).await.map_err(confine_error)?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let registration = registration(&instance, &nursery.containment());
-    let before = Before { groups: old_groups, users };
+    let mut pin = open_pin(state, !keys.is_empty())?;
+    let ground = Ground { state, nursery: &nursery, old_groups: &old_groups, users: &users, allow_insecure };
     let mut said = String::new();
     loop {
-        match enter(&client, &config, &worker, &registration, state, &nursery, &before).await {
+        match enter(&client, &config, &worker, &registration, &ground, pin.as_mut()).await {
             Ok(Entered { session, run_id, order, spool }) => {
                 if let Ok(overview) = inspect::overview(session.connection()).await {
                     for warning in warnings(&overview.redis) {
@@ -67,7 +77,19 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                 }
                 let most_slots = files.map_or(u32::MAX, |files| process::slots_for(files.limit));
                 let host = registration.host.clone();
-                let identity = Identity { worker, host, instance, order, is_burst, most_slots };
+                let identity = Identity {
+                    worker,
+                    host,
+                    instance,
+                    order,
+                    is_burst,
+                    most_slots,
+                    wants_signatures: !keys.is_empty(),
+                };
+                let trust = pin.and_then(|pin| {
+                    let queue = queue_name(&config, pin.id()?.to_owned());
+                    Some((Arc::new(Verifier::new(keys, queue)), pin))
+                });
                 return Ok(Setup {
                     client,
                     session,
@@ -79,6 +101,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     spool,
                     nursery,
                     probe,
+                    trust,
                     hangup_ends,
                 });
             }
@@ -104,10 +127,15 @@ struct Entered {
     spool: Option<Spool>,
 }
 
-/// Where earlier instances kept their processes, and as whom these ran.
-struct Before {
-    groups: Vec<PathBuf>,
-    users: Vec<u32>,
+/// What is seen to before the first claim.
+struct Ground<'a> {
+    state: &'a State,
+    nursery: &'a Nursery,
+    /// Where earlier instances kept their processes.
+    old_groups: &'a [PathBuf],
+    /// As whom these ran.
+    users: &'a [u32],
+    allow_insecure: bool,
 }
 
 /// Takes the name, cleans the node, and takes up what an earlier process of this name has left. May be repeated.
@@ -116,29 +144,59 @@ async fn enter(
     config: &Config,
     worker: &WorkerName,
     registration: &Registration,
-    state: &State,
-    nursery: &Nursery,
-    before: &Before,
+    ground: &Ground<'_>,
+    pin: Option<&mut Pin>,
 ) -> Result<Entered, CliError> {
     let conn = client.connect().await?;
+    if let Some(warning) = check_strangers(config, ground.allow_insecure).await? {
+        tracing::warn!("{warning}");
+    }
     let order = guard::admit(&conn, config.field_order, Access::Write).await?;
+    if let Some(pin) = pin {
+        pin.meet(&conn, &new_queue_id()?).await?;
+    }
     conn.load_scripts().await?;
     let run_id = conn.run_id().await?;
     let session = startup::take_name(&conn, worker, registration, config).await.map_err(start_error)?;
-    startup::sweep(state, &registration.instance, &before.groups, nursery.zygote().pid(), &before.users);
-    let mut spool = state.spool();
+    let pid = ground.nursery.zygote().pid();
+    startup::sweep(ground.state, &registration.instance, ground.old_groups, pid, ground.users);
+    let mut spool = ground.state.spool();
     startup::recover(&session, spool.as_mut(), config, order).await?;
     Ok(Entered { session, run_id, order, spool })
 }
 
-/// This release cannot check signatures: better no task than an unsigned one where signatures are required.
-pub(super) fn refuse_unsigned(config: &Config) -> Result<(), CliError> {
-    if config.require_signed_tasks {
-        return Err(CliError::Usage(
-            "require_signed_tasks is set, and this release cannot check signatures: no task is run".to_owned(),
-        ));
+/// Refuses a server on the network that lets in whoever asks, or, where that is allowed, warns of it.
+pub(super) async fn check_strangers(config: &Config, is_allowed: bool) -> Result<Option<String>, CliError> {
+    if strangers::is_local(&config.redis).await? || !strangers::are_let_in(&config.redis, &config.key_prefix).await? {
+        return Ok(None);
     }
-    Ok(())
+    let what = format!(
+        "the Redis at {} is on the network and asks for no password: whoever reaches it can run commands on this node",
+        config.redis
+    );
+    if is_allowed {
+        return Ok(Some(what));
+    }
+    Err(CliError::Usage(format!(
+        "{what}. No task is run. Give it a password (`requirepass` or ACL users) and name it in redis_pass_file, or have it listen on 127.0.0.1 or \
+         a Unix socket; --allow-insecure runs tasks all the same"
+    )))
+}
+
+/// What this worker remembers of its queue, where signatures are required.
+fn open_pin(state: &State, is_required: bool) -> Result<Option<Pin>, CliError> {
+    let file = state.dir().join("queue_id");
+    let failed = |error| CliError::io(format!("read {}", file.display()), error);
+    is_required.then(|| Pin::open(file.clone()).map_err(failed)).transpose()
+}
+
+/// A worker needs public keys alone: one that can read the signing key could sign, once it is taken over.
+pub(super) fn warn_of_signing_key(config: &Config) -> Option<String> {
+    let path = config.task_signing_key.as_ref().filter(|path| std::fs::File::open(path).is_ok())?;
+    Some(format!(
+        "task_signing_key: this worker can read {}, with which whoever takes it over can sign tasks; keep it where tasks are submitted",
+        path.display()
+    ))
 }
 
 /// Warns of settings that keep this node from ever taking a task.
@@ -153,6 +211,7 @@ pub(super) fn keeper_settings(
     confinement: Confinement,
     files: Option<OpenFiles>,
     marks: Option<(&State, &str)>,
+    password: Option<&SecretString>,
 ) -> KeeperSettings {
     let variable = |(state, instance): (&State, &str)| {
         let (name, value) = state.marker.split_once('=').unwrap_or((startup::MARKER, ""));
@@ -160,7 +219,7 @@ pub(super) fn keeper_settings(
     };
     KeeperSettings {
         exe: "/proc/self/exe".into(),
-        env_remove: SECRET_VARIABLES.iter().map(Into::into).collect(),
+        env_remove: secret_variables(password, std::env::vars_os()),
         env_add: marks.map(variable).into_iter().collect(),
         nofile_soft: files.map(|files| files.soft_before),
         confinement,

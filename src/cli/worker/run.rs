@@ -8,10 +8,11 @@ use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::WorkerArgs;
-use super::prepare::{Plan, open_state, prepare};
+use super::prepare::{Plan, open_state, prepare, warn_of_signing_key};
 use super::{check, local};
 use crate::cli::common::complain;
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::keys::public_keys;
 use crate::config::{Loaded, Overrides, Role, Source, Watcher};
 use crate::{host, process, telemetry, worker};
 
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
+    crate::cli::secrets::keep(PROGRAM);
     telemetry::init(
         args.log_format,
         if args.local {
@@ -90,12 +92,18 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         tracing::warn!("{warning}");
     }
     let config = loaded.config;
+    let keys = public_keys(&config, loaded.file.as_deref())?;
+    if let Some(warning) = warn_of_signing_key(&config) {
+        tracing::warn!("{warning}");
+    }
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
     let state = open_state(&config, &name, None)?;
     let plan = Plan {
         config,
         watcher,
         worker: name,
+        keys: keys.iter().map(|(_, key)| key.clone()).collect(),
+        allow_insecure: args.allow_insecure,
         is_burst: args.burst,
         hangup_ends: std::io::stderr().is_terminal(),
         waits_for_redis: !args.burst,
@@ -119,6 +127,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         memory = %capacity.mem,
         cores = %capacity.cores,
         containment = setup.nursery.containment(),
+        signed_by = keys.iter().map(|(_, key)| key.id().to_string()).collect::<Vec<_>>().join(","),
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );

@@ -3,9 +3,9 @@
 -- ARGV: 1 worker, 2 instance:epoch, 3 token, 4 how many to start now, 5 free bytes, 6 free milli-cores, 7 how many to claim ahead,
 --       8 and 9 the largest demand of one claimed ahead (the first that is larger ends the looking ahead), 10 and 11 what this node has in all, 12 ms after which a silent worker is dead,
 --       13 ms a task may be passed over before a worker reserves for it, 14 ms a failed worker leaves a retry to others,
---       15 "1" to say whether anything is left that this node could ever run, 16... lines to pass over.
+--       15 "1" to say whether anything is left that this node could ever run, 16 "1" to have the signatures too, 17... lines to pass over.
 -- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
---       ms until the next timer or -1, how many to start now, then line and attempt of each.
+--       ms until the next timer or -1, how many to start now, then line and attempt of each, and where asked its signature or "".
 --       state: OK, STOP (the stop command), PAUSED, DRAIN, FENCED.
 -- Keeps: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. Already finished or in progress: dropped
 --       from todo_tasks. Bounded: at most (now + ahead) * 2 + 64 candidates are looked at, and each class once.
@@ -17,7 +17,7 @@ local ahead, ahead_mem, ahead_cpu = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumb
 local cap_mem, cap_cpu = tonumber(ARGV[10]), tonumber(ARGV[11])
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local skip = {}
-for i = 16, #ARGV do skip[ARGV[i]] = true end
+for i = 17, #ARGV do skip[ARGV[i]] = true end
 -- What this worker has yet to stop is not its own to take again: the order to stop would end the new claim.
 if redis.call('HLEN', REVOKED) > 0 then
   for _, line in ipairs(redis.call('HKEYS', REVOKED)) do skip[line] = true end
@@ -209,6 +209,7 @@ end
 local reply = { 'OK', 0, 0, 0, '', -1, started }
 if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
+  local signatures = ARGV[16] == '1' and get_all(SIGNATURES, out)
   local in_progress, claims = {}, {}
   events[1] = 'C\t' .. worker
   for i, line in ipairs(out) do
@@ -221,6 +222,7 @@ if #out > 0 then
     events[i + 1] = (i <= started and 's\t' or 'a\t') .. int(attempt) .. '\t' .. picked[i][1] .. '\t' .. brief(line)
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
+    if signatures then reply[#reply + 1] = signatures[i] or '' end
   end
   bulk('HSET', CLAIMS, claims)
   bulk('HSET', INP, in_progress)

@@ -93,7 +93,7 @@ for i = 3, #ARGV, 5 do
     if worker then revoke(worker, line) end
     if is_todo and class ~= '' then index_forget(class, line) end
     group_drop(line)
-    for _, key in ipairs { TODO, FINISHED, FAILED, REASON, LOST, ATTEMPTS, QUARANTINE } do redis.call('HDEL', key, line) end
+    for _, key in ipairs { TODO, FINISHED, FAILED, REASON, LOST, ATTEMPTS, QUARANTINE, SIGNATURES } do redis.call('HDEL', key, line) end
     redis.call('HDEL', EVIDENCE, id)
     changes(line, id, class, worker)
   end

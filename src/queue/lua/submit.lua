@@ -1,15 +1,18 @@
 -- Adds a batch of task lines to todo_tasks and to the index.
 --
--- ARGV: 1 "1" to add those already finished or out of retries too, then for each line three: line, class ("MEM:CPU:"), score without
---       sequence, that is (65535 - priority) * 2^37.
+-- ARGV: 1 "1" to add those already finished or out of retries too, 2 "1" when the lines are signed, then for each line three, or four where they
+--       are signed: line, class ("MEM:CPU:"), score without sequence, that is (65535 - priority) * 2^37, signature.
 -- Returns: how many were added, already queued, running, finished, failed.
--- Keeps: what is added is added before anything is removed; repeating the call is safe.
+-- Keeps: what is added is added before anything is removed; repeating the call is safe. A signature is there before its line; a line that waits or
+--       runs already gets the new one, so that a line once queued unsigned can still run where signatures are required.
 
 local rerun = ARGV[1] == '1'
 -- Nothing is undone when a script stops half-way: whether this user may take results away is found out first.
 if rerun then redis.call('HDEL', FINISHED, '') end
 local lines = {}
-for i = 2, #ARGV, 3 do lines[#lines + 1] = ARGV[i] end
+local is_signed = ARGV[2] == '1'
+local step = is_signed and 4 or 3
+for i = 3, #ARGV, step do lines[#lines + 1] = ARGV[i] end
 local seq = sequence(#lines)
 local added, queued, running, finished, failed = 0, 0, 0, 0, 0
 -- Few calls for many lines; the values of FINISHED are not small, so it is asked line by line, if it holds any.
@@ -17,12 +20,21 @@ local in_todo, in_progress, in_failed = get_all(TODO, lines), nil, nil
 if redis.call('HLEN', INP) > 0 then in_progress = get_all(INP, lines) end
 if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
-local seen, todo, classes, cleared = {}, {}, {}, {}
+local seen, todo, classes, cleared, signatures = {}, {}, {}, {}, {}
+-- The arguments of line i begin after this many.
+local function before(i) return step * (i - 1) + 2 end
+local function sign(i, line)
+  if not is_signed then return end
+  signatures[#signatures + 1] = line
+  signatures[#signatures + 1] = ARGV[before(i) + 4]
+end
 for i, line in ipairs(lines) do
   if in_progress and in_progress[i] then
     running = running + 1
+    sign(i, line)
   elseif in_todo[i] or seen[line] then
     queued = queued + 1
+    sign(i, line)
   else
     local is_finished = has_finished and redis.call('HEXISTS', FINISHED, line) == 1
     local is_failed = in_failed and in_failed[i]
@@ -32,7 +44,8 @@ for i, line in ipairs(lines) do
       seen[line] = true
       todo[#todo + 1] = line
       todo[#todo + 1] = ''
-      local name, score = ARGV[3 * i], tonumber(ARGV[3 * i + 1]) + seq
+      sign(i, line)
+      local name, score = ARGV[before(i) + 2], tonumber(ARGV[before(i) + 3]) + seq
       local class = classes[name]
       if not class then
         class = { pairs = {}, least = score }
@@ -48,6 +61,7 @@ for i, line in ipairs(lines) do
   end
   seq = seq + 1
 end
+bulk('HSET', SIGNATURES, signatures)
 bulk('HSET', TODO, todo)
 for name, class in pairs(classes) do index_put_all(name, class.pairs, class.least) end
 for _, clear in ipairs(cleared) do

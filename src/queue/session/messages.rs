@@ -95,6 +95,8 @@ pub struct ClaimRequest {
     pub starve_after: Duration,
     /// Whether to say if anything is left that this node could ever run.
     pub wants_leftovers: bool,
+    /// Whether to bring the signatures of the claims too.
+    pub wants_signatures: bool,
     /// Lines this worker passes over for now.
     pub skip: Vec<Arc<str>>,
 }
@@ -142,6 +144,10 @@ pub struct ClaimReply {
     pub now: usize,
     /// The claims, best first.
     pub claims: Vec<Claim>,
+    /// What lies beside each claim's line, in the same order, where it was asked for; `None` where there is nothing.
+    pub signatures: Vec<Option<Vec<u8>>>,
+    /// Claims that must not run, with the reason; taken out of `claims` by who judged their signatures.
+    pub unsigned: Vec<(Claim, String)>,
 }
 
 /// What to do with one claim.

@@ -2,11 +2,14 @@
 //!
 //! Every write is one script and carries `instance:epoch`, so that a late command of an old connection, a zombie and a twin are refused by one check.
 
+mod decode;
 mod messages;
 mod reply;
 
 use std::time::Duration;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use decode::fuzz;
 pub use messages::*;
 pub(super) use reply::{Reply, millis};
 
@@ -106,14 +109,7 @@ impl Session {
         for line in &beat.stopped {
             args.text(line);
         }
-        let reply: Vec<redis::Value> = self.conn.script(&scripts::BEAT, Some(&self.worker), &args).await?;
-        let reply = Reply::new(reply)?;
-        Ok(BeatReply {
-            drain: reply.number(1)? == 1,
-            stop: reply.number(2)? == 1,
-            paused: reply.number(3)? == 1,
-            revoked: (4..reply.len()).map(|i| reply.text(i)).collect::<Result<_, _>>()?,
-        })
+        decode::beat(self.conn.script(&scripts::BEAT, Some(&self.worker), &args).await?)
     }
 
     /// Claims a batch in one round trip, in exact order of priority.
@@ -136,39 +132,13 @@ impl Session {
             .number(millis(request.dead_after))
             .number(millis(request.starve_after))
             .number(millis(AVOID))
-            .flag(request.wants_leftovers);
+            .flag(request.wants_leftovers)
+            .flag(request.wants_signatures);
         for line in &request.skip {
             args.text(line.as_bytes());
         }
-        let reply: Vec<redis::Value> = self.conn.script(&scripts::CLAIM, Some(&self.worker), &args).await?;
-        let reply = Reply::new(reply)?;
-        let state = match reply.text(0)?.as_str() {
-            "OK" => QueueState::Open,
-            "STOP" => QueueState::Stopping,
-            "PAUSED" => QueueState::Paused,
-            "DRAIN" => QueueState::Draining,
-            other => return Err(QueueError::Protocol(format!("claim answered {other:?}"))),
-        };
-        let claims = (7..reply.len().saturating_sub(1))
-            .step_by(2)
-            .map(|i| {
-                Ok(Claim {
-                    line: reply.text(i)?.into(),
-                    token: request.token.clone(),
-                    attempt: u32::try_from(reply.number(i + 1)?).unwrap_or(u32::MAX),
-                })
-            })
-            .collect::<Result<_, QueueError>>()?;
-        Ok(ClaimReply {
-            state,
-            waiting: reply.count(1)?,
-            indexed: reply.count(2)?,
-            has_leftovers: reply.number(3)? == 1,
-            reserved: Some(reply.text(4)?).filter(|line| !line.is_empty()),
-            next_timer: u64::try_from(reply.number(5)?).ok().map(Duration::from_millis),
-            now: usize::try_from(reply.number(6)?).unwrap_or(0),
-            claims,
-        })
+        let reply = self.conn.script(&scripts::CLAIM, Some(&self.worker), &args).await?;
+        decode::claim(reply, &request.token, request.wants_signatures)
     }
 
     /// Settles a batch in one round trip. `keep_results` keeps a result whose line is nowhere: for use after Redis lost data.
@@ -209,22 +179,7 @@ impl Session {
                 .number(millis(delay))
                 .text(group);
         }
-        let reply: Vec<redis::Value> = self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?;
-        let reply = Reply::new(reply)?;
-        if reply.len() != batch.len() {
-            return Err(QueueError::Protocol(format!("{} answers to {} settlements", reply.len(), batch.len())));
-        }
-        (0..reply.len())
-            .map(|i| match reply.text(i)?.as_str() {
-                "ok" | "late" => Ok(Settled::Recorded),
-                "retry" => Ok(Settled::WillRetry),
-                "final" => Ok(Settled::OutOfRetries),
-                "dup" => Ok(Settled::Duplicate),
-                "lost" => Ok(Settled::Lost),
-                "gone" => Ok(Settled::Gone),
-                other => Err(QueueError::Protocol(format!("settle answered {other:?}"))),
-            })
-            .collect()
+        decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())
     }
 
     /// After a reconnect and in the audit: which of the running lines are still ours.
@@ -239,16 +194,7 @@ impl Session {
         for (claim, demand) in running {
             args.text(claim.line.as_bytes()).text(&claim.token).number(claim.attempt).shown(demand.class());
         }
-        let reply: Vec<redis::Value> = self.conn.script(&scripts::REASSERT, Some(&self.worker), &args).await?;
-        let reply = Reply::new(reply)?;
-        (1..reply.len())
-            .map(|i| match reply.text(i)?.as_str() {
-                "ok" => Ok(Reasserted::Ours),
-                "back" => Ok(Reasserted::TakenBack),
-                "kill" => Ok(Reasserted::NotOurs),
-                other => Err(QueueError::Protocol(format!("reassert answered {other:?}"))),
-            })
-            .collect()
+        decode::reasserted(self.conn.script(&scripts::REASSERT, Some(&self.worker), &args).await?, running.len())
     }
 
     /// All claims that Redis holds in our name: as many as this worker runs and has claimed ahead.
@@ -257,16 +203,7 @@ impl Session {
     /// Those of any call.
     pub async fn held(&self) -> Result<Vec<Claim>, QueueError> {
         let key = self.conn.keys().name_for(Key::Claims, &self.worker);
-        let all: Vec<(String, String)> = self.conn.cmd(redis::cmd("HGETALL").arg(key)).await?;
-        Ok(all
-            .into_iter()
-            .map(|(line, value)| {
-                let mut parts = value.split('|');
-                let token = parts.next().unwrap_or_default().to_owned();
-                let attempt = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
-                Claim { line: line.into(), token, attempt }
-            })
-            .collect())
+        Ok(decode::held(self.conn.cmd(redis::cmd("HGETALL").arg(key)).await?))
     }
 
     /// Takes back what an earlier process of this name had in progress. See [`super::reclaim::reclaim_lines`] for the semantics of a loss.

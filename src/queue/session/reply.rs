@@ -36,6 +36,14 @@ impl Reply {
         }
     }
 
+    /// Any bytes; `None` for an empty text.
+    pub(in crate::queue) fn bytes(&self, i: usize) -> Result<Option<Vec<u8>>, QueueError> {
+        match self.0.get(i) {
+            Some(redis::Value::BulkString(bytes)) => Ok(Some(bytes.clone()).filter(|bytes| !bytes.is_empty())),
+            other => Err(QueueError::Protocol(format!("answer {i} is {other:?}, not text"))),
+        }
+    }
+
     pub(in crate::queue) fn number(&self, i: usize) -> Result<i64, QueueError> {
         match self.0.get(i) {
             Some(redis::Value::Int(number)) => Ok(*number),

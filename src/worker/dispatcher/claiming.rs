@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
-use crate::model::TaskLine;
+use crate::model::{FailureKind, TaskId, TaskLine};
 use crate::policy::{Lifecycle, Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
@@ -22,7 +22,7 @@ impl Dispatcher {
     pub(super) fn claimed(&mut self, now: Instant, reply: ClaimReply) {
         let under_way = self.is_claiming.take();
         let asked = under_way.map_or(0, |asked| asked.slots + asked.ahead) as usize;
-        let got = reply.claims.len();
+        let got = reply.claims.len() + reply.unsigned.len();
         let timer = reply.next_timer.map(|wait| now + wait);
         if got >= asked && got > 0 {
             self.polling.found_all();
@@ -51,6 +51,22 @@ impl Dispatcher {
         for claim in reply.claims {
             self.take_in(now, claim);
         }
+        for (claim, problem) in reply.unsigned {
+            tracing::warn!(task = %TaskId::of(&claim.line), problem, "not signed: refused");
+            if let Some((key, _)) = self.ledger.active(&claim.line) {
+                // It was signed when it started; what is in the queue now is not, and nothing of it counts.
+                self.end_early(key, Cause::Revoked);
+            }
+            self.refuse(claim, FailureKind::Unsigned, &problem);
+        }
+    }
+
+    /// Settles a claim as failed for ever, without its ever having been an entry.
+    fn refuse(&mut self, claim: Claim, kind: FailureKind, problem: &str) {
+        let key = self.ledger.next_key();
+        self.rejecting += 1;
+        let settle = outcome::settle_refused(claim.line, claim.token, kind, problem);
+        self.actions.push(Action::Settle(key, Box::new(settle)));
     }
 
     pub(super) fn take_in(&mut self, now: Instant, claim: Claim) {
@@ -72,12 +88,7 @@ impl Dispatcher {
             Ok(task) => {
                 self.ledger.hold(claim, task, now);
             }
-            Err(problem) => {
-                let key = self.ledger.next_key();
-                self.rejecting += 1;
-                let settle = outcome::settle_invalid(claim.line, claim.token, &problem.to_string());
-                self.actions.push(Action::Settle(key, Box::new(settle)));
-            }
+            Err(problem) => self.refuse(claim, FailureKind::Invalid, &problem.to_string()),
         }
     }
 
@@ -147,6 +158,7 @@ impl Dispatcher {
             dead_after: self.config.dead_after,
             starve_after: STARVE,
             wants_leftovers: self.me.is_burst,
+            wants_signatures: self.me.wants_signatures,
             skip: self.skipped(),
         }));
     }

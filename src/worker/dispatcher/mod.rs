@@ -41,6 +41,8 @@ pub struct Identity {
     pub is_burst: bool,
     /// What the limit of open files allows, whatever the configuration says.
     pub most_slots: u32,
+    /// Only signed tasks are run.
+    pub wants_signatures: bool,
 }
 
 impl Identity {

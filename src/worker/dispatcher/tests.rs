@@ -32,6 +32,7 @@ impl Bench {
             order: FieldOrder::MemCpuPrio,
             is_burst: false,
             most_slots: u32::MAX,
+            wants_signatures: false,
         };
         Self { dispatcher: Dispatcher::new(me, config), now: Instant::now(), actions: VecDeque::new() }
     }
@@ -94,6 +95,8 @@ impl Bench {
             next_timer: None,
             now,
             claims,
+            signatures: Vec::new(),
+            unsigned: Vec::new(),
         }));
     }
 

@@ -28,7 +28,8 @@ pub fn safe(text: &str) -> Cow<'_, str> {
 }
 
 /// C0, DEL and C1; line and paragraph separators; marks, embeddings, overrides and isolates of direction.
-fn is_unsafe(c: char) -> bool {
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,0 +1,39 @@
+//! `keygen`: a key to sign tasks with. Nothing is asked and nothing is connected: two new files are all it makes.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::Manner;
+use crate::cli::common::{Out, complain};
+use crate::cli::exit::{CliError, Exit};
+use crate::signing::{SecretKey, public_path};
+use crate::view::safe_text::safe;
+
+/// Writes `path` and `path.pub`, and says what to do with them.
+pub(super) fn keygen(path: &Path, manner: Manner) -> Result<Exit, CliError> {
+    let public = public_path(path);
+    let (secret_text, public_text) = (path.display().to_string(), public.display().to_string());
+    let mut out = Out::new();
+    if manner.dry_run {
+        out.line(&format!("would write {} and {}", safe(&secret_text), safe(&public_text)))?;
+        out.finish()?;
+        return Ok(Exit::Done);
+    }
+    let key = SecretKey::create(path)
+        .map_err(|(at, error)| CliError::Usage(format!("--out {}: {} {error}", secret_text, at.display())))?;
+    if manner.json {
+        out.json(&json!({ "key": key.id().to_string(), "secret": secret_text, "public": public_text }))?;
+    } else {
+        out.line(&format!("key {}: wrote {} (secret) and {}", key.id(), safe(&secret_text), safe(&public_text)))?;
+        complain(
+            "distcomp-ctl",
+            &format!(
+                "next: keep {secret_text} only where tasks are submitted, and name it there as \"task_signing_key\"\n\
+             copy {public_text} to every worker, and set there \"require_signed_tasks\": true and \"task_public_keys\": [\"{public_text}\"]"
+            ),
+        );
+    }
+    out.finish()?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,87 @@
+//! The keys that the configuration names, loaded; what is wrong with them reads like any other fault of the configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::exit::CliError;
+use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Fault};
+use crate::queue::{Connection, identity};
+use crate::signing::{KeyError, PublicKey, QueueName, SecretKey, Signer, public_path};
+
+/// The keys whose signatures count, each with its file; none where no signature is required. `file` is the configuration's own.
+pub(crate) fn public_keys(config: &Config, file: Option<&Path>) -> Result<Vec<(PathBuf, PublicKey)>, CliError> {
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    if config.require_signed_tasks {
+        for (index, path) in config.task_public_keys.iter().enumerate() {
+            match PublicKey::load(path) {
+                Ok(key) => keys.push((path.clone(), key)),
+                Err(error) => {
+                    let valid = match error {
+                        KeyError::Secret => format!("its public half, usually {}", public_path(path).display()),
+                        KeyError::Unreadable(_)
+                        | KeyError::Open(_)
+                        | KeyError::Public
+                        | KeyError::Malformed(_)
+                        | KeyError::Uncreatable(_)
+                        | KeyError::NoRandomness => {
+                            "the file KEY.pub that `distcomp-ctl keygen --out KEY` wrote".to_owned()
+                        }
+                    };
+                    faults.push(fault(&format!("task_public_keys[{index}]"), path, &error, valid));
+                }
+            }
+        }
+    }
+    if faults.is_empty() { Ok(keys) } else { Err(errors(file, faults)) }
+}
+
+/// The key that a submitter signs with, if it is to sign.
+pub(crate) fn signing_key(config: &Config, file: Option<&Path>) -> Result<Option<SecretKey>, CliError> {
+    let Some(path) = &config.task_signing_key else { return Ok(None) };
+    SecretKey::load(path).map(Some).map_err(|error| {
+        let valid = match error {
+            KeyError::Open(_) => format!("mode 600 (`chmod 600 {}`)", path.display()),
+            KeyError::Public => "the file without .pub".to_owned(),
+            KeyError::Unreadable(_)
+            | KeyError::Secret
+            | KeyError::Malformed(_)
+            | KeyError::Uncreatable(_)
+            | KeyError::NoRandomness => "the file KEY that `distcomp-ctl keygen --out KEY` wrote".to_owned(),
+        };
+        errors(file, vec![fault("task_signing_key", path, &error, valid)])
+    })
+}
+
+/// A signer for the queue of a connection, whose signatures count for this many seconds.
+pub(crate) async fn signer(
+    config: &Config,
+    conn: &Connection,
+    key: SecretKey,
+    seconds: u64,
+) -> Result<Signer, CliError> {
+    let id = identity::settle(conn, &new_queue_id()?, None).await?;
+    let expires =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).saturating_add(seconds);
+    Ok(Signer::new(key, queue_name(config, id), expires))
+}
+
+/// The queue that a configuration leads to.
+pub(crate) fn queue_name(config: &Config, id: String) -> QueueName {
+    QueueName { id, db: config.redis.db, prefix: config.key_prefix.clone() }
+}
+
+/// An identity for a queue that has none: 128 random bits.
+pub(crate) fn new_queue_id() -> Result<String, CliError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| CliError::io("get random numbers", std::io::Error::other(error)))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+fn fault(key: &str, path: &Path, error: &KeyError, valid: String) -> Fault {
+    Fault { key: key.to_owned(), found: format!("{:?}", path.display().to_string()), problem: error.to_string(), valid }
+}
+
+fn errors(file: Option<&Path>, faults: Vec<Fault>) -> CliError {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();
+    CliError::Config(ConfigErrors { path, faults, warnings: Vec::new() })
+}

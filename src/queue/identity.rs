@@ -1,0 +1,45 @@
+//! The identity of a queue: a random text in [`Key::QueueId`] that signatures are made for, so that one made for this queue is of no use in another.
+
+use std::path::Path;
+
+use super::client::Connection;
+use super::error::QueueError;
+use super::keys::Key;
+
+/// Longer is none of ours.
+const LONGEST: usize = 128;
+
+/// The recorded identity; where there is none, `ours` is recorded. Where `ours` is kept in a file, nothing else will do.
+///
+/// May be repeated. A queue that lost its identity with its data gets it back from whoever remembers it.
+///
+/// # Errors
+/// Those of any call; [`QueueError::Mismatch`] where the queue is another one than the pinned.
+pub async fn settle(conn: &Connection, ours: &str, pinned: Option<&Path>) -> Result<String, QueueError> {
+    let key = conn.name(Key::QueueId);
+    let _: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(ours).arg("NX")).await?;
+    let found: Vec<u8> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
+    let found = String::from_utf8(found).ok().filter(|found| !found.is_empty() && found.len() <= LONGEST);
+    match (found, pinned) {
+        (Some(found), _) if found == ours => Ok(found),
+        (Some(found), None) => Ok(found),
+        (None, None) => {
+            Err(QueueError::Mismatch(format!("{key} at {} holds no identity of a queue; delete it", conn.at())))
+        }
+        (_, Some(file)) => Err(QueueError::Mismatch(format!(
+            "{key} at {} says that it is another queue than the one this worker knows: tasks that were signed for another may have been put here. If \
+             the queue was made anew and nobody has signed for it yet, `redis-cli SET {key} {ours}`; if that is too late, delete {} of every worker",
+            conn.at(),
+            file.display()
+        ))),
+    }
+}
+
+/// The recorded identity, if there is one.
+///
+/// # Errors
+/// Those of any call.
+pub async fn recorded(conn: &Connection) -> Result<Option<String>, QueueError> {
+    let found: Option<Vec<u8>> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::QueueId))).await?;
+    Ok(found.and_then(|found| String::from_utf8(found).ok()))
+}

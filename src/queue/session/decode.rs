@@ -1,0 +1,122 @@
+//! What scripts answer, made into what a worker understands. Whatever stands in Redis, a wrong answer is an error and never a panic.
+
+use std::time::Duration;
+
+use super::Reply;
+use super::messages::{BeatReply, Claim, ClaimReply, QueueState, Reasserted, Settled};
+use crate::queue::QueueError;
+
+pub(super) fn beat(reply: Vec<redis::Value>) -> Result<BeatReply, QueueError> {
+    let reply = Reply::new(reply)?;
+    Ok(BeatReply {
+        drain: reply.number(1)? == 1,
+        stop: reply.number(2)? == 1,
+        paused: reply.number(3)? == 1,
+        revoked: (4..reply.len()).map(|i| reply.text(i)).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Each claim is a line and an attempt, and a signature where those were asked for.
+pub(super) fn claim(reply: Vec<redis::Value>, token: &str, with_signatures: bool) -> Result<ClaimReply, QueueError> {
+    let reply = Reply::new(reply)?;
+    let state = match reply.text(0)?.as_str() {
+        "OK" => QueueState::Open,
+        "STOP" => QueueState::Stopping,
+        "PAUSED" => QueueState::Paused,
+        "DRAIN" => QueueState::Draining,
+        other => return Err(QueueError::Protocol(format!("claim answered {other:?}"))),
+    };
+    let step = if with_signatures { 3 } else { 2 };
+    let rows = || (7..reply.len().saturating_sub(step - 1)).step_by(step);
+    let claims = rows()
+        .map(|i| {
+            Ok(Claim {
+                line: reply.text(i)?.into(),
+                token: token.to_owned(),
+                attempt: u32::try_from(reply.number(i + 1)?).unwrap_or(u32::MAX),
+            })
+        })
+        .collect::<Result<_, QueueError>>()?;
+    let signatures = if with_signatures {
+        rows().map(|i| reply.bytes(i + 2)).collect::<Result<_, QueueError>>()?
+    } else {
+        Vec::new()
+    };
+    Ok(ClaimReply {
+        state,
+        waiting: reply.count(1)?,
+        indexed: reply.count(2)?,
+        has_leftovers: reply.number(3)? == 1,
+        reserved: Some(reply.text(4)?).filter(|line| !line.is_empty()),
+        next_timer: u64::try_from(reply.number(5)?).ok().map(Duration::from_millis),
+        now: usize::try_from(reply.number(6)?).unwrap_or(0),
+        claims,
+        signatures,
+        unsigned: Vec::new(),
+    })
+}
+
+pub(super) fn settled(reply: Vec<redis::Value>, asked: usize) -> Result<Vec<Settled>, QueueError> {
+    let reply = Reply::new(reply)?;
+    if reply.len() != asked {
+        return Err(QueueError::Protocol(format!("{} answers to {asked} settlements", reply.len())));
+    }
+    (0..reply.len())
+        .map(|i| match reply.text(i)?.as_str() {
+            "ok" | "late" => Ok(Settled::Recorded),
+            "retry" => Ok(Settled::WillRetry),
+            "final" => Ok(Settled::OutOfRetries),
+            "dup" => Ok(Settled::Duplicate),
+            "lost" => Ok(Settled::Lost),
+            "gone" => Ok(Settled::Gone),
+            other => Err(QueueError::Protocol(format!("settle answered {other:?}"))),
+        })
+        .collect()
+}
+
+pub(super) fn reasserted(reply: Vec<redis::Value>, asked: usize) -> Result<Vec<Reasserted>, QueueError> {
+    let reply = Reply::new(reply)?;
+    if reply.len() != asked + 1 {
+        return Err(QueueError::Protocol(format!("{} answers to {asked} running tasks", reply.len())));
+    }
+    (1..reply.len())
+        .map(|i| match reply.text(i)?.as_str() {
+            "ok" => Ok(Reasserted::Ours),
+            "back" => Ok(Reasserted::TakenBack),
+            "kill" => Ok(Reasserted::NotOurs),
+            other => Err(QueueError::Protocol(format!("reassert answered {other:?}"))),
+        })
+        .collect()
+}
+
+/// The hash of this worker's claims. What is not UTF-8 was not put there by us, and is not ours to run.
+pub(super) fn held(all: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Claim> {
+    all.into_iter()
+        .filter_map(|(line, value)| {
+            let value = String::from_utf8(value).ok()?;
+            let mut parts = value.split('|');
+            let token = parts.next().unwrap_or_default().to_owned();
+            let attempt = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
+            Some(Claim { line: String::from_utf8(line).ok()?.into(), token, attempt })
+        })
+        .collect()
+}
+
+/// Every decoder of this file on one answer.
+#[cfg(any(test, fuzzing))]
+pub(in crate::queue) fn fuzz(values: &[redis::Value]) {
+    let answer = || values.to_vec();
+    let _ = beat(answer());
+    for with_signatures in [false, true] {
+        if let Ok(reply) = claim(answer(), "t", with_signatures) {
+            assert!(reply.signatures.len() == if with_signatures { reply.claims.len() } else { 0 });
+        }
+    }
+    for asked in [values.len(), values.len().saturating_sub(1)] {
+        let _ = settled(answer(), asked);
+        let _ = reasserted(answer(), asked);
+    }
+    if let Ok(all) = redis::from_redis_value(redis::Value::Array(answer())) {
+        let _ = held(all);
+    }
+}

@@ -1,0 +1,38 @@
+//! The submitter's side.
+
+use ed25519_dalek::Signer as _;
+
+use super::seal::{NONCE, Seal, message};
+use super::{QueueName, SecretKey};
+
+/// Signs lines for one queue, all with the same expiry.
+#[derive(Debug)]
+pub struct Signer {
+    key: SecretKey,
+    queue: QueueName,
+    expires: u64,
+}
+
+/// The system has no random numbers to give.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("sign: the system has no random numbers to give")]
+pub struct SignError;
+
+impl Signer {
+    /// A signer whose signatures count until the second `expires` since the epoch.
+    #[must_use]
+    pub fn new(key: SecretKey, queue: QueueName, expires: u64) -> Self {
+        Self { key, queue, expires }
+    }
+
+    /// Signs a line.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn sign(&self, line: &str) -> Result<Seal, SignError> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|_| SignError)?;
+        let signature = self.key.key.sign(&message(&self.queue, self.expires, &nonce, line)).to_bytes();
+        Ok(Seal { expires: self.expires, key: self.key.id(), nonce, signature })
+    }
+}

@@ -1,0 +1,101 @@
+//! Which tasks this worker trusts: those signed by one of its keys for the queue that it knows.
+//!
+//! A worker remembers the identity of its queue from the first time on, as ssh remembers a host: whoever can write Redis cannot have it take tasks that
+//! were signed for another queue by giving this one the other's identity.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::queue::session::ClaimReply;
+use crate::queue::{Connection, QueueError, identity};
+use crate::signing::Verifier;
+
+/// So few are judged on the spot: handing them to another thread would take longer.
+const AT_ONCE: usize = 4;
+
+/// The identity that a worker knows its queue by, and the file where it keeps it.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    file: PathBuf,
+    id: Option<String>,
+}
+
+impl Pin {
+    /// What is remembered in `file`, if anything.
+    ///
+    /// # Errors
+    /// When there is a file that cannot be read: to go on without it would be to trust anew.
+    pub fn open(file: PathBuf) -> io::Result<Self> {
+        let id = match std::fs::read_to_string(&file) {
+            Ok(text) => Some(text.trim().to_owned()).filter(|id| !id.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { file, id })
+    }
+
+    /// The identity, once it is known.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Meets the queue: the first time its identity is taken as found, or given; from then on it must stay.
+    ///
+    /// # Errors
+    /// Those of any call; [`QueueError::Mismatch`] when it is another queue, or when the identity cannot be kept.
+    pub async fn meet(&mut self, conn: &Connection, fresh: &str) -> Result<String, QueueError> {
+        if let Some(id) = &self.id {
+            return identity::settle(conn, id, Some(&self.file)).await;
+        }
+        let id = identity::settle(conn, fresh, None).await?;
+        let kept = tempfile::NamedTempFile::new_in(self.file.parent().unwrap_or(&self.file)).and_then(|file| {
+            std::fs::write(file.path(), format!("{id}\n"))?;
+            file.persist(&self.file).map_err(|error| error.error)
+        });
+        kept.map_err(|error| QueueError::Mismatch(format!("cannot remember it in {}: {error}", self.file.display())))?;
+        self.id = Some(id.clone());
+        Ok(id)
+    }
+
+    /// Meets the queue again after a reconnect. One that lost its identity with its data gets it back.
+    ///
+    /// # Errors
+    /// As [`Self::meet`].
+    pub async fn meet_again(&self, conn: &Connection) -> Result<(), QueueError> {
+        match &self.id {
+            Some(id) => identity::settle(conn, id, Some(&self.file)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes the claims that must not run out of an answer. Many are judged on another thread, since each takes tens of microseconds.
+///
+/// `None` when that thread failed; then nothing may run.
+pub async fn judge(verifier: &Arc<Verifier>, reply: ClaimReply) -> Option<ClaimReply> {
+    if reply.claims.len() <= AT_ONCE {
+        return Some(sort(verifier, reply));
+    }
+    let verifier = Arc::clone(verifier);
+    tokio::task::spawn_blocking(move || sort(&verifier, reply)).await.ok()
+}
+
+fn sort(verifier: &Verifier, mut reply: ClaimReply) -> ClaimReply {
+    // By this node's clock: the server's belongs to those who may be lying.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
+    let mut signatures = std::mem::take(&mut reply.signatures).into_iter();
+    for claim in std::mem::take(&mut reply.claims) {
+        // One for each; should one be missing, its line is not signed.
+        let signature = signatures.next().flatten();
+        match verifier.verify(&claim.line, signature.as_deref(), now) {
+            Ok(()) => reply.claims.push(claim),
+            Err(problem) => {
+                reply.unsigned.push((claim, problem.to_string()));
+            }
+        }
+    }
+    reply
+}
