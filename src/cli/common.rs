@@ -28,7 +28,7 @@ pub struct CommonArgs {
     /// Configuration file [default: conf.json, where there is one]
     #[arg(long, value_name = "PATH", env = "DISTCOMP_CONFIG", global = true, help_heading = "Common options")]
     pub config: Option<PathBuf>,
-    /// Redis server, in place of the file's: `redis://[USER:PASSWORD@]HOST:PORT/DB`, `rediss://…`, `redis+unix://PATH`
+    /// Redis server, in place of the file's: `redis://[USER:PASSWORD@]HOST:PORT/DB`, `rediss://…`, `redis+unix://PATH`, `redis+sentinel://HOST,HOST/MASTER/DB`
     #[arg(
         long,
         value_name = "URL",
