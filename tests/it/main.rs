@@ -22,6 +22,7 @@ mod queue_model;
 mod retry;
 mod running;
 mod soak;
+mod spawning;
 mod status;
 mod submit;
 mod task_lines;
