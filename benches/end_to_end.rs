@@ -112,7 +112,7 @@ fn heap_library() -> Result<Option<(tempfile::TempDir, String)>, Box<dyn Error>>
 fn resident_mib(pid: u32) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4096 >> 20
+    (pages.unwrap_or(0) * 4096) >> 20
 }
 
 fn other_floor(program: &std::ffi::OsStr, tasks: usize) -> Result<f64, Box<dyn Error>> {
