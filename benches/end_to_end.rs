@@ -36,9 +36,15 @@ struct Contender {
 }
 
 impl Contender {
-    fn new(server: &Server, name: &'static str, share: usize, conf: &Value) -> Result<Self, Box<dyn Error>> {
+    fn new(
+        server: &Server,
+        name: &'static str,
+        share: usize,
+        conf: &Value,
+        env: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn Error>> {
         let prefix = format!("{}:", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
-        let daemon = Daemon::start(server, "bench", &prefix, conf)?;
+        let daemon = Daemon::start(server, "bench", &prefix, conf, env)?;
         let (rates, cpu, redis_cpu) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { name, prefix, daemon, share, rates, cpu, redis_cpu })
     }
@@ -91,6 +97,24 @@ fn submit(server: &Server, prefix: &str, lines: &[String]) -> Result<(), Box<dyn
     if submitted.success() { Ok(()) } else { Err("distcomp-submit failed".into()) }
 }
 
+const HEAP: &str = "4 slots, 300 MiB of heap in the worker";
+
+/// `support/heap.c` compiled, in a directory that lives as long; `None` without a C compiler.
+fn heap_library() -> Result<Option<(tempfile::TempDir, String)>, Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("heap.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/heap.c");
+    let compiled =
+        std::process::Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&path).arg(source).status();
+    Ok(compiled.is_ok_and(|status| status.success()).then(|| (dir, path.display().to_string())))
+}
+
+fn resident_mib(pid: u32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    (pages.unwrap_or(0) * 4096) >> 20
+}
+
 fn other_floor(program: &std::ffi::OsStr, tasks: usize) -> Result<f64, Box<dyn Error>> {
     let output =
         std::process::Command::new(program).args(["sh", "spawn", "pipes", "4", "2", &tasks.to_string()]).output()?;
@@ -109,7 +133,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let other = std::env::var_os("SPAWN_FLOOR");
 
     let server = Server::start()?;
-    let new = |name, share, conf: Value| Contender::new(&server, name, share, &conf);
+    let new = |name, share, conf: Value| Contender::new(&server, name, share, &conf, &[]);
     let mut contenders = vec![
         new("4 slots", 1, json!({"max_task_per_worker": 4}))?,
         new("32 slots", 1, json!({"max_task_per_worker": 32}))?,
@@ -126,7 +150,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             json!({"max_task_per_worker": 4, "redis_pipeline_batching": false, "task_prefetch": 0, "auto_sleep_sec": false}),
         )?,
     ];
-    // By their beginning; the floor is always there.
+    let library = heap_library()?;
+    match &library {
+        Some((_, path)) => {
+            let env = [("LD_PRELOAD", path.as_str()), ("HEAP_MIB", "300")];
+            let heap = Contender::new(&server, HEAP, 1, &json!({"max_task_per_worker": 4}), &env)?;
+            let held = resident_mib(heap.daemon.pids()[0]);
+            if held < 300 {
+                return Err(format!("the worker that is to hold 300 MiB holds {held}").into());
+            }
+            contenders.insert(1, heap);
+        }
+        None => eprintln!("no C compiler: no worker with a large heap"),
+    }
+    // Single ones by name; the floor is always there.
     let only: Vec<&String> = args
         .iter()
         .filter(|arg| contenders.iter().any(|one| one.name.starts_with(arg.as_str())) && arg.parse::<usize>().is_err())

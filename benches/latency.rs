@@ -61,7 +61,7 @@ fn wait_finished(server: &Server, count: usize) -> Outcome<()> {
 /// From the call that submits to the first thing the task's shell does, which is to open a FIFO that we wait at.
 async fn start(count: usize) -> Outcome<()> {
     let server = Server::start()?;
-    let _daemon = Daemon::start(&server, "bench", "", &json!({}))?;
+    let _daemon = Daemon::start(&server, "bench", "", &json!({}), &[])?;
     let conn = connect(&server).await?;
     let dir = tempfile::tempdir()?;
     let fifo = dir.path().join("fifo");
@@ -107,7 +107,7 @@ fn pss_kib(pid: u32) -> f64 {
 /// A worker whose 32 slots have all been used, and that has nothing to do.
 async fn idle(seconds: u64) -> Outcome<()> {
     let server = Server::start()?;
-    let daemon = Daemon::start(&server, "bench", "", &json!({"max_task_per_worker": 32}))?;
+    let daemon = Daemon::start(&server, "bench", "", &json!({"max_task_per_worker": 32}), &[])?;
     let conn = connect(&server).await?;
     add(&conn, &(0..32).map(|i| format!("shell:0:0:1:sleep 1 # {i}")).collect::<Vec<_>>()).await?;
     wait_finished(&server, 32)?;
@@ -137,7 +137,7 @@ async fn spread(tasks: usize) -> Outcome<()> {
     for workers in [1, 2, 4, 8] {
         let server = Server::start()?;
         let daemons: Vec<Daemon> = (0..workers)
-            .map(|i| Daemon::start(&server, &format!("bench{i}"), "", &json!({"max_task_per_worker": 1})))
+            .map(|i| Daemon::start(&server, &format!("bench{i}"), "", &json!({"max_task_per_worker": 1}), &[]))
             .collect::<Result<_, _>>()?;
         let conn = connect(&server).await?;
         let start = Instant::now();

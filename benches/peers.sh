@@ -3,8 +3,10 @@
 #
 #   benches/peers.sh [ROUNDS [TASKS]]      default 5 rounds; 2000 tasks for the fast ones, a quarter of that for the slow ones
 #
-# Installs into a directory of its own (PEERS_DIR, default a temporary one that is removed): RQ and Celery with pip, BullMQ with npm. GNU parallel
-# is installed with apt-get when this is run as root. HyperQueue takes part when HQ names its binary. What cannot be had is left out, and said.
+# Installs into a directory of its own (PEERS_DIR, default a temporary one that is removed): RQ, Celery and Dask with pip, BullMQ with npm. GNU parallel
+# is installed with apt-get when this is run as root. HyperQueue takes part when HQ names its binary: in a network namespace of its own where that can be
+# had, since it listens on all addresses. Python DistComp takes part when DISTCOMP_PYTHON_ORIGINAL names a checkout of it: a copy, with its gate of two
+# free cores opened, or it would take one task on this machine and no other. What cannot be had is left out, and said.
 # DISTCOMP_BIN names the directory of our programs; default: target/release, built if it is not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +19,7 @@ else
 fi
 run=$(mktemp -d /tmp/dc-peers-XXXXXX)
 pids=()
+export HQ=${HQ:-}
 cleanup() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
@@ -38,10 +41,22 @@ fi
 if command -v parallel >/dev/null; then systems+=(parallel); else say "GNU parallel: not installed, left out"; fi
 [ -x "$dir/venv/bin/python" ] || python3 -m venv "$dir/venv"
 py=$dir/venv/bin/python
-if "$py" -c 'import rq, celery, redis' 2>/dev/null || "$py" -m pip install -q rq 'celery[redis]' >"$run/pip.log" 2>&1; then
+if "$py" -c 'import rq, celery, redis' 2>/dev/null || "$py" -m pip install -q rq 'celery[redis]' psutil >"$run/pip.log" 2>&1; then
   systems+=(rq rq-fork celery)
 else
   say "RQ, Celery: pip could not install them, left out ($(tail -n1 "$run/pip.log"))"
+fi
+if "$py" -c 'import distributed' 2>/dev/null || "$py" -m pip install -q 'dask[distributed]' >"$run/dask.log" 2>&1; then
+  systems+=(dask)
+else
+  say "Dask: pip could not install it, left out ($(tail -n1 "$run/dask.log"))"
+fi
+if [ -n "${DISTCOMP_PYTHON_ORIGINAL:-}" ] && "$py" -c 'import redis, psutil' 2>/dev/null; then
+  cp -r "$DISTCOMP_PYTHON_ORIGINAL" "$run/original"
+  sed -i 's/self.total_core - self.used_core < 2/self.total_core - self.used_core < 0/' "$run/original/redisWorker.py"
+  systems+=(original)
+else
+  say "Python DistComp: DISTCOMP_PYTHON_ORIGINAL names no checkout, left out"
 fi
 if command -v npm >/dev/null && { [ -d "$dir/node/node_modules/ioredis" ] || npm install --silent --prefix "$dir/node" bullmq ioredis >"$run/npm.log" 2>&1; }; then
   systems+=(bullmq)
@@ -51,7 +66,8 @@ fi
 if [ -n "${HQ:-}" ]; then systems+=(hyperqueue); else say "HyperQueue: HQ names no binary, left out"; fi
 
 sock=$run/redis.sock
-redis-server --port 0 --unixsocket "$sock" --save "" --appendonly no --dir "$run" >"$run/redis.log" 2>&1 &
+port=$("$py" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+redis-server --bind 127.0.0.1 --port "$port" --unixsocket "$sock" --save "" --appendonly no --dir "$run" >"$run/redis.log" 2>&1 &
 pids+=($!)
 until redis-cli -s "$sock" ping >/dev/null 2>&1; do sleep 0.05; done
 rcli() { redis-cli -s "$sock" "$@"; }
@@ -79,6 +95,34 @@ else:
     queue = rq.Queue("bench", connection=redis.Redis(unix_socket_path=os.environ["SOCK"]))
     queue.enqueue_many([rq.Queue.prepare_data(jobs.job, (n,)) for n in range(count)])
 PY
+cat >"$run/dask_run.py" <<'PY'
+import sys, time
+from distributed import Client, LocalCluster
+import jobs
+if __name__ == "__main__":
+    count, slots = int(sys.argv[1]), int(sys.argv[2])
+    with LocalCluster(n_workers=2, threads_per_worker=slots // 2, dashboard_address=None, host="127.0.0.1") as cluster, Client(cluster) as client:
+        client.gather(client.map(jobs.job, range(-slots, 0), pure=False))
+        start = time.monotonic()
+        client.gather(client.map(jobs.job, range(count), pure=False))
+        print("%.1f" % (count / (time.monotonic() - start)))
+PY
+cat >"$run/hq.sh" <<'SH'
+set -eu
+count=$1 slots=$2 dir=$3
+[ "$(id -u)" != 0 ] || ip link set lo up 2>/dev/null || true
+export HQ_SERVER_DIR=$dir/hq
+"$HQ" server start --host localhost >"$dir/hq.log" 2>&1 & server=$!
+until "$HQ" server info >/dev/null 2>&1; do sleep 0.1; done
+"$HQ" worker start --cpus "$slots" >"$dir/hqw.log" 2>&1 & worker=$!
+until [ "$("$HQ" worker list 2>/dev/null | grep -c RUNNING)" = 1 ]; do sleep 0.1; done
+from=$(date +%s%N)
+"$HQ" submit --array "1-$count" --stream "$dir/stream" --wait -- sh -c true >/dev/null 2>"$dir/hqs.log"
+to=$(date +%s%N)
+"$HQ" server stop >/dev/null 2>&1 || true
+wait "$worker" "$server" 2>/dev/null || true
+awk "BEGIN { printf \"%.1f\n\", $count * 1e9 / ($to - $from) }"
+SH
 cat >"$run/bull.js" <<'JS'
 const { Queue, Worker } = require(process.env.BULL + '/node_modules/bullmq');
 const { execFile } = require('child_process');
@@ -163,13 +207,19 @@ one() { # SYSTEM: prints tasks a second
       watched "$n" ZCARD bull:bench:completed
       ;;
     hyperqueue)
-      export HQ_SERVER_DIR=$run/hq
-      "$HQ" server start >"$run/hq.log" 2>&1 & workers=($!)
-      until "$HQ" server info >/dev/null 2>&1; do sleep 0.1; done
-      "$HQ" worker start --cpus $slots >"$run/hqw.log" 2>&1 & workers+=($!)
-      until [ "$("$HQ" worker list 2>/dev/null | grep -c RUNNING)" = 1 ]; do sleep 0.1; done
-      wall "$n" "$HQ" submit --array "1-$n" --stream "$run/stream" --wait -- sh -c true
-      rm -rf "$run/stream"
+      local apart=()
+      if unshare -n true 2>/dev/null; then apart=(unshare -n); fi
+      "${apart[@]}" bash "$run/hq.sh" "$n" $slots "$run"
+      rm -rf "$run/stream" "$run/hq"
+      ;;
+    dask) n=$((n / 2)); (cd "$run" && "$py" dask_run.py "$n" $slots) ;;
+    original)
+      n=$((n / 8))
+      printf '{"min_dram_gb_accept_new_task": 1, "min_dram_gb_trigger_return": 0, "sleep_sec_between_accepting_task": 0, "health_report_interval": 2, "max_task_per_worker": 32, "max_retry_per_task": 4, "result_dir": "./", "redis_host": "127.0.0.1", "redis_port": %d, "redis_pass": "", "redis_db": 0}' \
+        "$port" >"$run/original/conf.json"
+      seq -f 'HSET todo_tasks "shell:1:0:0:true #%.0f" ""' "$n" | rcli >/dev/null
+      (cd "$run/original" && PYTHONPATH= exec "$py" redisWorker.py >"$run/original.log" 2>&1) & workers=($!)
+      watched "$n" HLEN finished_tasks
       ;;
   esac
   [ ${#workers[@]} = 0 ] || stop "${workers[@]}"
@@ -187,7 +237,8 @@ ours=$(middle "$run/rates.distcomp")
 echo "sh -c true, $slots at a time; $rounds rounds in turns; medians"
 printf '%-28s %10s %12s\n' system tasks/s "ours, times"
 declare -A names=([distcomp]="DistComp" [xargs]="xargs (no capture)" [parallel]="GNU parallel" [rq]="RQ SimpleWorker x4"
-  [rq-fork]="RQ Worker x4" [celery]="Celery prefork" [bullmq]="BullMQ" [hyperqueue]="HyperQueue --stream")
+  [rq-fork]="RQ Worker x4" [celery]="Celery prefork" [bullmq]="BullMQ" [hyperqueue]="HyperQueue --stream"
+  [dask]="Dask LocalCluster 2 x 2" [original]="Python DistComp, gate open")
 for system in "${systems[@]}"; do
   [ -e "$run/rates.$system" ] || continue
   rate=$(middle "$run/rates.$system")

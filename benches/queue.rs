@@ -1,7 +1,9 @@
 //! The queue alone, by the real client code and no task run: what a claim costs at which depth, how much one Redis carries, submission, memory.
 //!
-//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`, `thousand`; by default all of them.
+//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
 
+#[path = "support/client.rs"]
+mod client;
 #[path = "support/cpu.rs"]
 mod cpu;
 #[path = "support/redis.rs"]
@@ -9,107 +11,17 @@ mod redis_server;
 #[path = "support/stats.rs"]
 mod stats;
 
-use std::cell::Cell;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io::Write as _;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use client::{add, client, finished, line, request, session};
 use cpu::cpu_ms;
-use distcomp::config::{Endpoint, RedisSettings};
-use distcomp::model::{AttemptEnd, AttemptRecord, Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
-use distcomp::queue::session::{Beat, Claim, ClaimRequest, Demand, Registration, STARVE, Settle, Settlement};
-use distcomp::queue::submit::{BATCH, NewTask};
-use distcomp::queue::wake::Wakeups;
-use distcomp::queue::{Client, Connection, Key, Session, submit};
+use distcomp::queue::session::Settle;
 use redis_server::Server;
 use stats::{median, percentile};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-
-const CAPACITY: Demand = Demand { mem: Bytes(1 << 50), cpu: MilliCores(1_000_000) };
-
-/// Line `i`: five classes, twenty priorities, in no order that a hash or an index would like.
-fn line(i: u64) -> String {
-    let mixed = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-    let mem = ["0", "1", "2", "0.5", "8"][(mixed % 5) as usize];
-    format!("shell:{mem}:1:{}:./run {i}", mixed / 5 % 20)
-}
-
-fn client(server: &Server) -> Outcome<Client> {
-    let endpoint = Endpoint::Unix { path: server.socket() };
-    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None, sentinel_login: None };
-    Ok(Client::new(&settings, "", Duration::from_secs(30))?)
-}
-
-async fn session(client: &Client, number: usize) -> Outcome<Session> {
-    let registration = Registration {
-        instance: format!("bench{number}"),
-        host: "bench".to_owned(),
-        boot_id: String::new(),
-        pid: 1,
-        start_ticks: 1,
-        version: String::new(),
-        since: 0,
-        containment: String::new(),
-    };
-    let conn = client.connect().await?;
-    Ok(Session::attach(conn, format!("node{number}").parse()?, &registration, None, Some(CAPACITY)).await?)
-}
-
-async fn add(conn: &Connection, lines: impl Iterator<Item = String>) -> Outcome<()> {
-    let mut lines = lines.peekable();
-    while lines.peek().is_some() {
-        let batch: Vec<NewTask> = lines
-            .by_ref()
-            .take(BATCH)
-            .map(|line| TaskLine::parse(&line, FieldOrder::MemCpuPrio).map(|task| NewTask::of(&task)))
-            .collect::<Result<_, _>>()?;
-        submit::submit(conn, &batch, false).await?;
-    }
-    Ok(())
-}
-
-fn request(token: String, slots: u32) -> ClaimRequest {
-    ClaimRequest {
-        token,
-        slots,
-        headroom: CAPACITY,
-        ahead: 0,
-        ahead_demand: CAPACITY,
-        capacity: CAPACITY,
-        dead_after: Duration::from_secs(40),
-        starve_after: STARVE,
-        wants_leftovers: false,
-        wants_signatures: false,
-        skip: Vec::new(),
-    }
-}
-
-fn finished(session: &Session, claim: &Claim) -> Settle {
-    let record = AttemptRecord {
-        attempt: claim.attempt,
-        worker: session.worker().clone(),
-        start_ms: Some(1_795_000_000_000),
-        end_ms: 1_795_000_000_002,
-        end: AttemptEnd::Exit(0),
-        peak_bytes: Some(3 << 20),
-        peak_source: None,
-        stdout_tail: String::new(),
-        stderr_tail: String::new(),
-        token: claim.token.clone(),
-    };
-    Settle {
-        line: Arc::clone(&claim.line),
-        id: TaskId::of(&claim.line),
-        token: claim.token.clone(),
-        demand: Some(Demand { mem: Bytes(1 << 30), cpu: MilliCores(1000) }),
-        record: Some(record),
-        settlement: Settlement::Finish { value: format!("{}: \"\"", session.worker()) },
-    }
-}
 
 /// Microseconds that the server has spent in scripts.
 fn script_us(con: &mut redis::Connection) -> Outcome<f64> {
@@ -415,166 +327,6 @@ async fn suite() -> Outcome<()> {
     Ok(())
 }
 
-/// A thousand workers of 32 slots on one Redis: heartbeats, claims and settlements at the pace of tasks that take some time, nothing run.
-async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) -> Outcome<()> {
-    let wanted = workers as f64 * f64::from(slots) / task.as_secs_f64();
-    let server = Server::start()?;
-    let client = client(&server)?;
-    let mut sessions = Vec::new();
-    for number in 0..workers {
-        sessions.push(session(&client, number).await?);
-    }
-    let conn = client.connect().await?;
-    conn.load_scripts().await?;
-    let total = (wanted * length.as_secs_f64() * 1.2) as u64 + 32_000;
-    add(&conn, (0..total).map(line)).await?;
-    let (cpu, start) = (cpu_ms(server.pid()), Instant::now());
-    let end = start + length;
-    let mut loops = tokio::task::JoinSet::new();
-    for (number, session) in sessions.into_iter().enumerate() {
-        let beats = session.clone();
-        loops.spawn(async move {
-            let phase = (number as f64 / workers as f64) * 2.0;
-            tokio::time::sleep(Duration::from_secs_f64(phase)).await;
-            let beat = Beat {
-                status: "1.00:32.00:4.00:64.00".to_owned(),
-                load: format!(r#"{{"running":{slots},"slots":{slots},"held":0}}"#),
-                capacity: Some(CAPACITY),
-                started: Vec::new(),
-                stopped: Vec::new(),
-            };
-            while Instant::now() < end {
-                beats.beat(&beat).await?;
-                tokio::time::sleep(Duration::from_secs(2)).await;
-            }
-            Ok::<_, distcomp::queue::QueueError>((Vec::new(), 0))
-        });
-        loops.spawn(async move {
-            // What is to end within 60 ms is claimed together, as the worker does; at least two.
-            let batch = ((f64::from(slots) / task.as_secs_f64() * 0.06).ceil() as u32).clamp(2, slots);
-            let (mut waits, mut done) = (Vec::new(), 0);
-            let interval = task.mul_f64(f64::from(batch) / f64::from(slots));
-            let mut due = start + interval.mul_f64(number as f64 / workers as f64);
-            tokio::time::sleep_until(due.into()).await;
-            for call in 0.. {
-                let asked = Instant::now();
-                let reply = session.claim(&request(format!("t{call}"), batch)).await?;
-                waits.push(asked.elapsed().as_secs_f64() * 1e3);
-                let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
-                if !all.is_empty() {
-                    session.settle(&all, 4, false).await?;
-                }
-                done += all.len();
-                due += interval;
-                if Instant::now() >= end {
-                    break;
-                }
-                // One that is late goes on at once.
-                tokio::time::sleep_until(due.into()).await;
-            }
-            Ok((waits, done))
-        });
-    }
-    let (mut waits, mut done) = (Vec::new(), 0);
-    while let Some(ended) = loops.join_next().await {
-        let (more, count) = ended??;
-        waits.extend(more);
-        done += count;
-    }
-    let took = start.elapsed().as_secs_f64();
-    let busy = (cpu_ms(server.pid()) - cpu) / 10.0 / took;
-    let (p50, p99) = (percentile(&mut waits, 0.5), percentile(&mut waits, 0.99));
-    println!(
-        "{workers:>7} {slots:>5} {:>7.1} {wanted:>9.0} {:>9.0} {busy:>9.0} {p50:>10.2} {p99:>9.2}",
-        task.as_secs_f64(),
-        done as f64 / took
-    );
-    Ok(())
-}
-
-/// What a fleet with nothing to do has done.
-#[derive(Default)]
-struct Fleet {
-    claims: Cell<u64>,
-    done: Cell<u64>,
-}
-
-/// One of it: claims when it is woken, until nothing is left for it.
-async fn idler(session: Session, mut wakeups: Wakeups, fleet: Rc<Fleet>) -> Outcome<()> {
-    while wakeups.next().await.is_some() {
-        loop {
-            let call = fleet.claims.get() + 1;
-            fleet.claims.set(call);
-            let reply = session.claim(&request(format!("t{call}"), 4)).await?;
-            if reply.claims.is_empty() {
-                break;
-            }
-            let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
-            session.settle(&all, 4, false).await?;
-            fleet.done.set(fleet.done.get() + reply.claims.len() as u64);
-            if reply.claims.len() < 4 {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What a submission costs a fleet that has nothing to do. "everybody" adds the message to all that was sent before each worker had a channel of its own.
-async fn wake(workers: usize, times: u64) -> Outcome<()> {
-    let server = Server::start()?;
-    let client = client(&server)?;
-    let (fleet, local) = (Rc::new(Fleet::default()), tokio::task::LocalSet::new());
-    let conn = client.connect().await?;
-    conn.load_scripts().await?;
-    for number in 0..workers {
-        let session = session(&client, number).await?;
-        let wakeups = Wakeups::subscribe(&client, session.worker()).await?;
-        // As a worker does when it starts: it asks, finds nothing, and is known to be idle from then on.
-        session.claim(&request("first".to_owned(), 4)).await?;
-        local.spawn_local(idler(session, wakeups, Rc::clone(&fleet)));
-    }
-    let measured = async {
-        println!("a submission to {workers} idle workers of 4 slots, simulated; medians of {times}, in turns");
-        println!("{:>7} {:>10} {:>12} {:>14} {:>18}", "tasks", "woken", "claims", "Redis ms", "all claimed, ms");
-        let (mut con, mut serial) = (server.con()?, 0);
-        for tasks in [1_u64, 10, 100] {
-            let mut rows = [const { [const { Vec::new() }; 3] }; 2];
-            for turn in 0..2 * times {
-                let is_everybody = turn % 2 == 1;
-                let (before, had, cpu) = (fleet.claims.get(), fleet.done.get(), cpu_ms(server.pid()));
-                let start = Instant::now();
-                add(&conn, (serial..serial + tasks).map(line)).await?;
-                serial += tasks;
-                if is_everybody {
-                    redis::cmd("PUBLISH").arg(client.keys().name(Key::Wake)).arg("todo").exec(&mut con)?;
-                }
-                while fleet.done.get() < had + tasks {
-                    tokio::time::sleep(Duration::from_micros(200)).await;
-                }
-                let took = start.elapsed().as_secs_f64() * 1e3;
-                // Until nobody asks any more.
-                let mut seen = 0;
-                while seen != fleet.claims.get() {
-                    seen = fleet.claims.get();
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                let row = &mut rows[usize::from(is_everybody)];
-                row[0].push((fleet.claims.get() - before) as f64);
-                row[1].push(cpu_ms(server.pid()) - cpu);
-                row[2].push(took);
-            }
-            for (who, row) in ["needed", "everybody"].iter().zip(&rows) {
-                let [claims, cpu, took] = row.each_ref().map(|values| median(values));
-                println!("{tasks:>7} {who:>10} {claims:>12.0} {cpu:>14.2} {took:>18.2}");
-            }
-        }
-        println!();
-        Outcome::Ok(())
-    };
-    local.run_until(measured).await
-}
-
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let is_bench = args.iter().any(|arg| arg == "--bench");
@@ -601,25 +353,6 @@ fn main() -> Outcome<()> {
     }
     if wants("suite") {
         runtime.block_on(suite())?;
-    }
-    if wants("wake") {
-        runtime.block_on(wake(if is_bench { 1000 } else { 20 }, if is_bench { 15 } else { 1 }))?;
-    }
-    if wants("thousand") {
-        let mut head = String::from(
-            "a thousand workers on one Redis, simulated on this machine beside it; tasks of so many seconds\n",
-        );
-        write!(
-            head,
-            "{:>7} {:>5} {:>7} {:>9} {:>9} {:>9} {:>10} {:>9}",
-            "workers", "slots", "seconds", "wanted/s", "tasks/s", "Redis %", "claim p50", "p99 ms"
-        )?;
-        println!("{head}");
-        let (workers, length) = if is_bench { (1000, 10) } else { (10, 1) };
-        for task in [60.0, 10.0, 3.0, 1.5] {
-            runtime.block_on(thousand(workers, 32, Duration::from_secs_f64(task), Duration::from_secs(length)))?;
-        }
-        println!();
     }
     Ok(())
 }

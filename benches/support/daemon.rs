@@ -18,8 +18,14 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one with these changes to a configuration that takes any task, and waits until it beats.
-    pub(crate) fn start(server: &Server, name: &str, prefix: &str, changes: &Value) -> Result<Self, Box<dyn Error>> {
+    /// Starts one with these changes to a configuration that takes any task and these variables besides, and waits until it beats.
+    pub(crate) fn start(
+        server: &Server,
+        name: &str,
+        prefix: &str,
+        changes: &Value,
+        env: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn Error>> {
         let dir = tempfile::Builder::new().prefix("dc-bench-worker-").tempdir_in("/tmp")?;
         let mut conf = json!({
             "min_dram_gb_accept_new_task": 0.02,
@@ -41,6 +47,7 @@ impl Daemon {
             .current_dir(dir.path())
             // What a worker logs of each task is written by default, and is measured with the rest.
             .env("RUST_LOG", "info")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -36,7 +36,7 @@ pub fn rss_by_root(roots: &[u32]) -> HashMap<u32, Bytes> {
 /// Whether a process of one thread has no children, by the kernel's own list; `None` where it keeps none (built without `CONFIG_PROC_CHILDREN`).
 fn is_childless(proc: &Path, pid: u32) -> Option<bool> {
     let pid = pid.to_string();
-    read(&proc.join(&pid).join("task").join(&pid).join("children"), &mut [0; 1]).map(|list| list.is_empty())
+    read(&proc.join(&pid).join("task").join(&pid).join("children"), &mut [0; 1]).map(<[u8]>::is_empty)
 }
 
 /// The beginning of a file, in one read: the kernel gives these whole.

@@ -32,6 +32,7 @@ mod secrets;
 mod sentinel;
 mod signed;
 mod soak;
+mod spawning;
 mod status;
 mod strangers;
 mod submit;

@@ -15,6 +15,8 @@ fn sigterm_under_load_leaves_nothing_in_progress_and_runs_nothing_twice() {
     let checker = watch(&bed, &lines);
     for round in 0..4 {
         let mut worker = bed.worker("w");
+        // A goal that an earlier round has reached must not end this one before it listens.
+        bed.wait_alive("w");
         let goal = 20 + round * 20;
         wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= goal, "not yet"));
         worker.sigterm();
