@@ -46,6 +46,7 @@ fn every_example_has_a_test() {
         "redis/make-secrets.sh",
         "redis/redis.conf",
         "redis/users.acl",
+        "systemd/distcomp-worker-hardened.service",
         "systemd/distcomp-worker.service",
         "task",
         "task_with_timeout",
@@ -121,19 +122,72 @@ fn the_systemd_unit_is_valid_and_has_no_sandbox() {
     for sandbox in ["NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp", "RestrictNamespaces"] {
         assert!(!text.contains(sandbox), "{sandbox} changes what a task may do");
     }
+    verify(&text);
+}
+
+/// What systemd itself says of a unit; nothing where there is none.
+fn verify(text: &str) {
     let bed = Bed::new();
     let unit =
         bed.file("distcomp-worker.service", text.replace("/usr/local/bin/distcomp-worker", bin("distcomp-worker")));
     let verify = match Command::new("systemd-analyze").args(["verify", &unit]).output() {
         Ok(verify) => verify,
         Err(error) => {
-            eprintln!("NOT VERIFIED: example/systemd/distcomp-worker.service, since systemd-analyze: {error}");
+            eprintln!("NOT VERIFIED: a unit of example/systemd, since systemd-analyze: {error}");
             return;
         }
     };
     let said = String::from_utf8_lossy(&verify.stderr);
     // Other units of the machine may be at fault; ours may not be named.
     assert!(!said.contains("distcomp-worker.service"), "{said}");
+}
+
+#[test]
+fn the_hardened_unit_is_valid_has_a_sandbox_and_otherwise_says_what_the_plain_one_says() {
+    let text = fs::read_to_string(example("systemd/distcomp-worker-hardened.service")).expect("the unit");
+    let settings = |text: &str| -> Vec<String> {
+        let is_setting = |line: &&str| line.contains('=') && !line.starts_with('#');
+        text.lines().filter(is_setting).map(str::to_owned).collect()
+    };
+    let hardened = settings(&text);
+    let plain = fs::read_to_string(example("systemd/distcomp-worker.service")).expect("the plain unit");
+    let differs = ["Description", "TasksMax"];
+    for setting in settings(&plain) {
+        let (key, _) = setting.split_once('=').expect("a setting");
+        assert!(hardened.contains(&setting) || differs.contains(&key), "{setting} differs");
+    }
+    // What the worker needs and a stricter unit would take away.
+    for broken in ["ProtectControlGroups=", "ProcSubset=", "PrivateNetwork=", "MemoryDenyWriteExecute="] {
+        assert!(!hardened.iter().any(|setting| setting.starts_with(broken)), "{broken}");
+    }
+    verify(&text);
+    let bed = Bed::new();
+    let unit =
+        bed.file("distcomp-worker.service", text.replace("/usr/local/bin/distcomp-worker", bin("distcomp-worker")));
+    let rated = Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=30", &unit]).output();
+    match rated {
+        Ok(rated) => assert!(rated.status.success(), "{}", String::from_utf8_lossy(&rated.stdout)),
+        Err(error) => eprintln!("NOT RATED: the hardened unit, since systemd-analyze: {error}"),
+    }
+}
+
+/// No systemd of ours runs in a test: what its sandbox takes away that can be taken away by other means.
+#[test]
+fn the_tasks_of_the_quickstart_pass_without_privileges_on_a_read_only_system() {
+    let bed = Bed::new();
+    let file = example("task_with_timeout").display().to_string();
+    bed.submit(&[&file], "").expect(0);
+    let tasks = bed.count("todo_tasks");
+    let place = bed.path().display().to_string();
+    let sandbox = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro / && mount -t tmpfs none /var/tmp && \
+                   exec setpriv --no-new-privs --bounding-set -all --inh-caps -all --ambient-caps -all \"$@\"";
+    let unshare = ["unshare", "-m", "sh", "-c", sandbox, place.as_str()];
+    let through: &[&str] =
+        if nix::unistd::Uid::effective().is_root() { &unshare } else { &["setpriv", "--no-new-privs"] };
+    let mut worker = bed.worker_through(through, "w", serde_json::json!({}), &["--burst"]);
+    assert_eq!(worker.wait_exit(Duration::from_secs(60)), 0, "{}", worker.log());
+    // The one that is meant to.
+    assert_eq!(bed.counts(), [0, 0, tasks - 1, 1], "{:?}", bed.table("task_fail_reason"));
 }
 
 #[test]
