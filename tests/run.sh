@@ -38,7 +38,7 @@ fi
 # Faults at exact steps need a build that can be held at them; a test of the ordinary build, which is made after it, looks for its traces.
 held=0
 if [ $# -eq 0 ]; then
-    step cargo test --locked --quiet --features failpoints --test it -- faults::failpoints:: || held=$?
+    step cargo test --locked --quiet --features failpoints --test it -- --test-threads 6 faults::failpoints:: || held=$?
 fi
 if cargo nextest --version >/dev/null 2>&1; then
     # nextest does not run the examples in the documentation.

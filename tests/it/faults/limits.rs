@@ -61,6 +61,44 @@ fn a_node_that_cannot_fork_returns_tasks_and_takes_them_up_again() {
 }
 
 #[test]
+fn a_task_whose_own_fork_fails_has_failed_by_its_own_code() {
+    let Some(pids) = Cgroup::new("pids", "pids.max", "24") else {
+        eprintln!("no control group for processes can be made here: nothing is tested");
+        return;
+    };
+    let bed = bed(json!({"max_task_per_worker": 1, "worker_dead_after_seconds": 30}));
+    let line = "shell:0:0:1:for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24; do sleep 600 & done; wait";
+    let worker = bed.worker_through(&pids.through(), "w", json!({}), &[]);
+    bed.wait_alive("w");
+    bed.add([line]);
+    bed.wait_counts(SOON, [0, 0, 0, 1]);
+    let reason = crate::support::reason_of(&bed, line);
+    assert!(reason.starts_with("exit 2") && reason.to_lowercase().contains("fork"), "{reason}");
+    pids.set("pids.max", "max");
+    // Nothing of it is left, and the slot goes on.
+    bed.add(["shell:0:0:1:echo next"]);
+    bed.wait_counts(SOON, [0, 0, 1, 1]);
+    assert_eq!(worker.survivors().len(), worker.keepers().len(), "{:?}", worker.survivors());
+}
+
+#[test]
+fn a_node_short_of_descriptors_reconnects_all_the_same() {
+    let mut bed = bed(json!({"max_task_per_worker": 8, "worker_dead_after_seconds": 30}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..40, "sleep 0.2;");
+    bed.add(&lines);
+    let checker = watch(&bed, &lines);
+    let worker = bed.worker_through(&["prlimit", "--nofile=40:40"], "w", json!({}), &[]);
+    wait_there(&out, 1);
+    bed.redis.kill9();
+    wait_until("the loss to be seen", SOON, || holds_for(worker.log().contains("lost Redis"), worker.log()));
+    bed.redis.start_again();
+    assert_eq!(all_ran(&bed, &out, 40, Duration::from_secs(40)), 0);
+    assert!(worker.log().contains("Redis is back"), "{}", worker.log());
+    checker.finish();
+}
+
+#[test]
 fn fifteen_hundred_tasks_leave_no_descriptor_no_zombie_and_no_memory_behind() {
     let bed = bed(json!({"max_task_per_worker": 8, "worker_dead_after_seconds": 30}));
     let worker = bed.worker("w");

@@ -12,6 +12,7 @@ mod poison;
 mod redis_away;
 mod redis_full;
 mod storm;
+mod submitting;
 mod worker_frozen;
 mod worker_killed;
 mod worker_told;

@@ -30,6 +30,24 @@ fn redis_killed_three_times_under_load_loses_nothing() {
 }
 
 #[test]
+fn a_redis_that_is_restarted_under_load_costs_no_run() {
+    let mut bed = bed(json!({"max_task_per_worker": 4}));
+    let out = bed.out("runs");
+    let lines = counted(&out, 0..120, "sleep 0.05;");
+    bed.add(&lines);
+    let checker = watch(&bed, &lines);
+    let _workers = [bed.worker("a"), bed.worker("b")];
+    for round in 1..=2 {
+        wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= round * 20, "not yet"));
+        bed.redis.stop();
+        thread::sleep(Duration::from_millis(300));
+        bed.redis.start_again();
+    }
+    assert_eq!(all_ran(&bed, &out, 120, Duration::from_secs(40)), 0);
+    checker.finish();
+}
+
+#[test]
 fn nobody_is_declared_dead_for_a_redis_that_was_killed_or_hung_longer_than_the_lease() {
     let mut bed = bed(json!({"max_task_per_worker": 2}));
     let out = bed.out("runs");

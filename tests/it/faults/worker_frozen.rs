@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{bed, wait_there, watch};
-use crate::support::{SOON, holds_for, read, result_of, unique_sleep, wait_until, with_argv};
+use crate::support::{SOON, holds_for, read, result_of, stays, unique_sleep, wait_until, with_argv};
 
 #[test]
 fn frozen_past_its_lease_a_worker_is_refused_and_the_second_result_stands() {
@@ -81,4 +81,49 @@ fn frozen_and_unmissed_a_worker_goes_on_where_it_was() {
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     assert_eq!(read(&out), "ran\n");
     assert!(worker.is_running());
+}
+
+#[test]
+fn what_a_frozen_worker_had_claimed_ahead_is_run_by_others_alone() {
+    let bed = bed(json!({"max_task_per_worker": 1, "task_prefetch": 4}));
+    let out = bed.out("runs");
+    let (mark, gate) = (unique_sleep(), bed.out("gate"));
+    let first = format!("shell:0:0:9:test -e {gate} || sleep {mark}");
+    let ahead: Vec<String> =
+        (0..4).map(|at| format!("shell:0:0:1:echo $DISTCOMP_WORKER >> {out}; echo $DISTCOMP_WORKER {at}")).collect();
+    bed.add(std::iter::once(&first).chain(&ahead));
+    let mut frozen = bed.worker("frozen");
+    wait_there(&mark, 1);
+    wait_until("some claimed ahead", SOON, || {
+        let seen = bed.count("in_progress_tasks");
+        holds_for(seen > 1, seen)
+    });
+    frozen.signal(Signal::SIGSTOP);
+    bed.file("gate", "");
+    let _other = bed.worker("other");
+    let checker = watch(&bed, &ahead);
+    bed.wait_counts(SOON, [0, 0, 5, 0]);
+    frozen.signal(Signal::SIGCONT);
+    wait_until("it to be back", SOON, || holds_for(frozen.log().contains("Redis is back"), frozen.log()));
+    stays("nothing of it runs here", Duration::from_secs(1), || {
+        holds_for(!read(&out).contains("frozen") && read(&out).lines().count() == 4, read(&out))
+    });
+    assert!(frozen.is_running());
+    checker.finish();
+}
+
+#[test]
+fn a_task_that_ran_past_its_limit_in_a_freeze_is_ended_at_the_thaw() {
+    let bed = bed(json!({"worker_dead_after_seconds": 60}));
+    let mark = unique_sleep();
+    let line = format!("shell:0:0:1:2:sleep {mark}");
+    bed.add([&line]);
+    let worker = bed.worker("w");
+    wait_there(&mark, 1);
+    worker.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(4));
+    worker.signal(Signal::SIGCONT);
+    wait_until("it to be ended", Duration::from_secs(5), || holds_for(with_argv(&mark).is_empty(), "it lives"));
+    bed.wait_counts(SOON, [0, 0, 0, 1]);
+    assert!(crate::support::reason_of(&bed, &line).starts_with("timed out after 2 s"));
 }

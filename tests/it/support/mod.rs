@@ -14,7 +14,7 @@ mod wait;
 mod worker;
 
 pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, run_times, task_id};
-pub(crate) use cli::{Cli, Output, bin};
+pub(crate) use cli::{Cli, Output, Started, bin};
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Cluster;
 pub(crate) use disk::{fill, has_small_disks, on_small_disk, seen_by};

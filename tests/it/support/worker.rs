@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::cli::bin;
 use super::tree::{Process, kill_all, with_mark};
-use super::wait::wait_until;
+use super::wait::{SOON, wait_until};
 
 /// How long a dead worker's processes may live on; the promise is 2 s, the rest is for a busy machine.
 const GONE: Duration = Duration::from_secs(5);
@@ -122,12 +122,21 @@ impl Worker {
 
     /// SIGKILL to it and to its keepers at one moment: nobody is left to clear up.
     pub(crate) fn kill9_with_keepers(&mut self) {
-        // Frozen first, so that none of them sees another one go.
-        let keepers = self.keepers();
+        // Frozen first, so that none of them sees another one go, nor one is made meanwhile that nobody has seen.
         self.signal(Signal::SIGSTOP);
-        for one in &keepers {
-            let _ = kill(Pid::from_raw(one.pid), Signal::SIGSTOP);
-        }
+        let is_stopped = |pid: i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['T', 'Z', 'X']) || rest.is_empty())
+        };
+        let keepers = wait_until("worker and keepers to be frozen", SOON, || {
+            let keepers = self.keepers();
+            let going: Vec<&Process> = keepers.iter().filter(|one| !is_stopped(one.pid)).collect();
+            for one in &going {
+                let _ = kill(Pid::from_raw(one.pid), Signal::SIGSTOP);
+            }
+            let is_still = going.is_empty() && is_stopped(self.pid().as_raw());
+            if is_still { Ok(keepers) } else { Err(keepers.iter().map(ToString::to_string).collect::<String>()) }
+        });
         kill_all(&keepers);
         self.kill9();
     }
