@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::WorkerArgs;
-use super::prepare::{check_strangers, node_capacity, warn_of_signing_key};
+use super::prepare::{check_strangers, node_capacity, queue_of, warn_of_signing_key};
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
@@ -19,6 +19,8 @@ use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
 use crate::worker::nursery::containment;
+use crate::worker::startup::State;
+use crate::worker::trust::Pin;
 
 /// Prints what this node would offer. Nothing is written to Redis.
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
@@ -35,6 +37,11 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let overview = inspect::overview(&conn).await?;
 
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    if !keys.is_empty() {
+        let file = State::queue_file(&config.state_dir, &name, &queue_of(&config));
+        let pin = Pin::open(file).map_err(|error| CliError::io("read what this worker knows of its queue", error))?;
+        pin.look(&conn).await?;
+    }
     let limit = config.default_timeout.map_or("none".to_owned(), |limit| precise_duration(limit.as_secs_f64()));
     let ahead = match config.prefetch {
         Prefetch::Auto => "as many as end within 60 ms".to_owned(),
