@@ -16,11 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// # Errors
 /// [`QueueError::Unavailable`] when the name of the host cannot be resolved.
 pub async fn is_local(settings: &RedisSettings) -> Result<bool, QueueError> {
-    let (host, port) = match &settings.endpoint {
-        Endpoint::Unix { .. } => return Ok(true),
-        Endpoint::Tcp { host, port } => (host, *port),
+    let Endpoint::Tcp { host, port } = &settings.endpoint else {
+        return Ok(matches!(settings.endpoint, Endpoint::Unix { .. }));
     };
-    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await;
+    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), *port))).await;
     let unavailable = |message: String| QueueError::Unavailable { at: settings.to_string(), message };
     let addresses = found
         .map_err(|_| unavailable("its name is not resolved in time".to_owned()))?
@@ -42,10 +41,11 @@ pub async fn are_let_in(settings: &RedisSettings, prefix: &str) -> Result<bool, 
         conn.cmd::<u64>(redis::cmd("HLEN").arg(conn.name(Key::Todo))).await
     };
     match look.await {
-        Ok(_) => Ok(true),
-        Err(QueueError::Refused { .. }) => Ok(false),
+        // An answer that makes no sense is an answer all the same.
+        Ok(_) | Err(QueueError::Protocol(_)) => Ok(true),
         // A server that wants a certificate ends the connection in the handshake, or with the first answer.
         Err(QueueError::Unavailable { .. }) if has_certificate => Ok(false),
-        Err(error) => Err(error),
+        Err(error) if error.is_transient() => Err(error),
+        Err(_) => Ok(false),
     }
 }
