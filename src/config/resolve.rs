@@ -84,6 +84,10 @@ pub(super) fn resolve(
     let python_workers = r.boolean("python_workers", raw.python_workers.as_ref(), false);
     if python_workers {
         check_python_workers(r, field_order, is_order_sound, &key_prefix);
+        if require_signed_tasks {
+            warnings
+                .push("require_signed_tasks: Python workers check nothing: what is not signed runs on them".to_owned());
+        }
     }
     if !reader.faults.is_empty() {
         return Err(reader.faults);

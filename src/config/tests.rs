@@ -290,7 +290,10 @@ fn required_signatures_need_a_key() {
     let key = conf.dir.path().join("k.pub");
     fs::write(&key, "k").expect("written");
     let loaded = conf.load(&json!({"require_signed_tasks": true, "task_public_keys": [key]})).expect("it loads");
-    assert_eq!(loaded.config.task_public_keys, [key]);
+    assert_eq!(loaded.config.task_public_keys, std::slice::from_ref(&key));
+    let mixed = json!({"require_signed_tasks": true, "task_public_keys": [key], "python_workers": true, "task_field_order": "prio:mem:cpu"});
+    let warnings = conf.load(&mixed).expect("it loads").warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("Python workers")), "{warnings:?}");
 }
 
 #[test]

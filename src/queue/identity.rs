@@ -17,7 +17,8 @@ const LONGEST: usize = 128;
 /// Those of any call; [`QueueError::Mismatch`] where the queue is another one than the pinned.
 pub async fn settle(conn: &Connection, ours: &str, pinned: Option<&Path>) -> Result<String, QueueError> {
     let key = conn.name(Key::QueueId);
-    let _: Option<String> = conn.cmd(redis::cmd("SET").arg(&key).arg(ours).arg("NX")).await?;
+    // Not SET with NX: a user that may only SETNX here cannot change what is recorded.
+    let _: bool = conn.cmd(redis::cmd("SETNX").arg(&key).arg(ours)).await?;
     let found: Vec<u8> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     let found = String::from_utf8(found).ok().filter(|found| !found.is_empty() && found.len() <= LONGEST);
     match (found, pinned) {

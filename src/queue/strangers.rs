@@ -46,10 +46,11 @@ pub async fn are_let_in(settings: &RedisSettings, prefix: &str) -> Result<bool, 
         conn.cmd::<u64>(redis::cmd("HLEN").arg(conn.name(Key::Todo))).await
     };
     match look.await {
-        Ok(_) => Ok(true),
-        Err(QueueError::Refused { .. }) => Ok(false),
+        // An answer that makes no sense is an answer all the same.
+        Ok(_) | Err(QueueError::Protocol(_)) => Ok(true),
         // A server that wants a certificate ends the connection in the handshake, or with the first answer.
         Err(QueueError::Unavailable { .. }) if has_certificate => Ok(false),
-        Err(error) => Err(error),
+        Err(error) if error.is_transient() => Err(error),
+        Err(_) => Ok(false),
     }
 }

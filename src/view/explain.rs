@@ -4,7 +4,7 @@ use super::safe_text::safe;
 use super::text::{count, duration};
 use super::workers::takes_tasks;
 use crate::model::snapshot::{Overview, TaskState, TaskView, WorkerState, WorkerView};
-use crate::model::{Bytes, FieldOrder, MilliCores, TaskLine};
+use crate::model::{Bytes, FailureKind, FieldOrder, MilliCores, TaskLine};
 
 /// Why the queue as a whole does not move, or that it does.
 #[must_use]
@@ -184,6 +184,8 @@ fn ended(task: &TaskView) -> String {
     let reason = task.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or("no reason is recorded");
     if has(TaskState::Finished) {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
+    } else if has(TaskState::Failed) && reason.starts_with(&FailureKind::Unsigned.to_string()) {
+        format!("it was refused ({}); distcomp-submit --rerun signs it, where a task_signing_key is set", safe(reason))
     } else if has(TaskState::Failed) {
         format!("it is out of retries ({}); distcomp-ctl requeue tries again", safe(reason))
     } else {

@@ -22,6 +22,9 @@ pub const MARKER: &str = "DISTCOMP_MARK";
 /// A Python worker measures for two seconds between heartbeats.
 const PYTHON_EXTRA: Duration = Duration::from_secs(3);
 
+/// The file that holds the identity of the worker's queue.
+const QUEUE_FILE: &str = "queue_id";
+
 /// How long a process that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
 
@@ -80,8 +83,7 @@ impl State {
     /// # Errors
     /// [`StartError::NameTaken`] when a live worker of this name holds it; [`StartError::State`] when it cannot be used.
     pub fn open(state_dir: &Path, worker: &WorkerName, queue: &str) -> Result<Self, StartError> {
-        let identity = TaskId::of(&format!("{queue}\n{}\n{worker}", state_dir.display())).to_string();
-        let dir = state_dir.join("workers").join(format!("{worker}-{identity}"));
+        let (identity, dir) = Self::place(state_dir, worker, queue);
         let fail = |cause| StartError::State { path: dir.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
         let lock = OpenOptions::new()
@@ -124,6 +126,25 @@ impl State {
             }
         }
         users
+    }
+
+    /// The identity of a worker, and the directory where it keeps its state, whether it is there or not.
+    fn place(state_dir: &Path, worker: &WorkerName, queue: &str) -> (String, PathBuf) {
+        let identity = TaskId::of(&format!("{queue}\n{}\n{worker}", state_dir.display())).to_string();
+        let dir = state_dir.join("workers").join(format!("{worker}-{identity}"));
+        (identity, dir)
+    }
+
+    /// Where a worker remembers its queue, whether it does or not.
+    #[must_use]
+    pub fn queue_file(state_dir: &Path, worker: &WorkerName, queue: &str) -> PathBuf {
+        Self::place(state_dir, worker, queue).1.join(QUEUE_FILE)
+    }
+
+    /// The same of this one.
+    #[must_use]
+    pub fn own_queue_file(&self) -> PathBuf {
+        self.dir.join(QUEUE_FILE)
     }
 
     /// The spool in it; `None`, with a loud message, where it cannot be used.

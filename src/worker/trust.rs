@@ -60,6 +60,17 @@ impl Pin {
         Ok(id)
     }
 
+    /// Whether a worker that remembers this would start: nothing is written.
+    ///
+    /// # Errors
+    /// As [`Self::meet`].
+    pub async fn look(&self, conn: &Connection) -> Result<(), QueueError> {
+        match (&self.id, identity::recorded(conn).await?) {
+            (Some(_), Some(_)) => self.meet_again(conn).await,
+            (_, None) | (None, Some(_)) => Ok(()),
+        }
+    }
+
     /// Meets the queue again after a reconnect. One that lost its identity with its data gets it back.
     ///
     /// # Errors

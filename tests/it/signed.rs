@@ -279,6 +279,9 @@ fn a_worker_knows_its_queue_again_and_takes_no_other_in_its_place() {
     let mut worker = signed.bed.worker_with("w", json!({"task_public_keys": [other.bed.out("key.pub")]}), &["--burst"]);
     assert_eq!(worker.wait_exit(SOON), 2, "{}", worker.log());
     assert!(worker.log().contains(QUEUE_ID), "{}", worker.log());
+    let changes = json!({"task_public_keys": [other.bed.out("key.pub")]});
+    let mut check = signed.bed.worker_with("w", changes, &["--check"]);
+    assert_eq!(check.wait_exit(SOON), 2, "--check knows it too\n{}", check.log());
     assert!(other.ran().is_empty());
     // A queue that lost its identity with its data gets it back.
     command::<String>(&signed.bed, &["FLUSHALL"]);

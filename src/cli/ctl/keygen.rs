@@ -13,7 +13,9 @@ use crate::view::safe_text::safe;
 /// Writes `path` and `path.pub`, and says what to do with them.
 pub(super) fn keygen(path: &Path, manner: Manner) -> Result<Exit, CliError> {
     let public = public_path(path);
-    let (secret_text, public_text) = (path.display().to_string(), public.display().to_string());
+    // Whole paths: they are going to stand in configuration files.
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let (secret_text, public_text) = (whole(path), whole(&public));
     let mut out = Out::new();
     if manner.dry_run {
         out.line(&format!("would write {} and {}", safe(&secret_text), safe(&public_text)))?;

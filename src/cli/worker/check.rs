@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::WorkerArgs;
 use super::prepare::{
-    check_strangers, confine_error, keeper_settings, node_capacity, start_nursery, warn_of_signing_key,
+    check_strangers, confine_error, keeper_settings, node_capacity, queue_of, start_nursery, warn_of_signing_key,
 };
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
@@ -21,6 +21,8 @@ use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
 use crate::worker::nursery::containment;
+use crate::worker::startup::State;
+use crate::worker::trust::Pin;
 
 /// Prints what this node would offer. Nothing is written to Redis.
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
@@ -38,6 +40,11 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let overview = inspect::overview(&conn).await?;
 
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    if !keys.is_empty() {
+        let file = State::queue_file(&config.state_dir, &name, &queue_of(&config));
+        let pin = Pin::open(file).map_err(|error| CliError::io("read what this worker knows of its queue", error))?;
+        pin.look(&conn).await?;
+    }
     let limit = config.default_timeout.map_or("none".to_owned(), |limit| precise_duration(limit.as_secs_f64()));
     let ahead = match config.prefetch {
         Prefetch::Auto => "as many as end within 60 ms".to_owned(),

@@ -45,9 +45,14 @@ pub(super) struct Plan {
 pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Path>) -> Result<State, CliError> {
     let opened = match local {
         Some(dir) => State::open(dir, worker, "local"),
-        None => State::open(&config.state_dir, worker, &format!("{}\n{}", config.redis, config.key_prefix)),
+        None => State::open(&config.state_dir, worker, &queue_of(config)),
     };
     opened.map_err(start_error)
+}
+
+/// Tells the queues of one node's workers apart.
+pub(super) fn queue_of(config: &Config) -> String {
+    format!("{}\n{}", config.redis, config.key_prefix)
 }
 
 /// Does everything up to the first claim.
@@ -185,7 +190,7 @@ pub(super) async fn check_strangers(config: &Config, is_allowed: bool) -> Result
 
 /// What this worker remembers of its queue, where signatures are required.
 fn open_pin(state: &State, is_required: bool) -> Result<Option<Pin>, CliError> {
-    let file = state.dir().join("queue_id");
+    let file = state.own_queue_file();
     let failed = |error| CliError::io(format!("read {}", file.display()), error);
     is_required.then(|| Pin::open(file.clone()).map_err(failed)).transpose()
 }

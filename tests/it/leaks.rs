@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Bed, Redis, SOON, ServerOptions, Worker, holds_for, read, wait_until};
 
 /// Told apart from every other test's, whose processes are looked at too.
-const SECRET: &str = "Tr3asure-of-secrets.rs";
+const SECRET: &str = "Tr3asure-of-leaks.rs";
 /// Somebody without rights; tests that run as root become it, since nothing is hidden from root.
 const NOBODY: u32 = 65_534;
 
