@@ -63,10 +63,14 @@ impl Context {
 
     /// Connects, and makes sure that this is a server and a queue we may use.
     pub(crate) async fn connect(&self, access: Access) -> Result<(Connection, FieldOrder), CliError> {
-        let client = Client::new(&self.config.redis, &self.config.key_prefix, RESPONSE_TIMEOUT)?;
-        let conn = client.connect().await?;
+        let conn = self.client()?.connect().await?;
         let order = guard::admit(&conn, self.config.field_order, access).await?;
         Ok((conn, order))
+    }
+
+    /// A client of its own, for what outlives a connection.
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::new(&self.config.redis, &self.config.key_prefix, RESPONSE_TIMEOUT)?)
     }
 
     /// A message for the person at the terminal.

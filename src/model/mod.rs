@@ -3,6 +3,8 @@
 //! Start with [`task_line`], the only parser of the task-line grammar.
 
 pub mod evidence;
+pub mod listing;
+pub mod meters;
 pub mod outcome;
 pub mod snapshot;
 pub mod task;

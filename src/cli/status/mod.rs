@@ -4,8 +4,10 @@ mod args;
 mod explain;
 mod export;
 mod failures;
+mod feed;
 mod list;
 mod run;
+mod serve;
 mod show;
 
 pub use args::{StateArg, StatusArgs};

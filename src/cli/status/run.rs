@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{StatusArgs, View};
-use super::{explain, export, failures, list, show};
+use super::{explain, export, failures, list, serve, show};
 use crate::cli::common::{Context, Out, columns, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::FieldOrder;
@@ -33,6 +33,10 @@ pub fn main() -> ExitCode {
 
 async fn status(args: StatusArgs) -> Result<Exit, CliError> {
     let context = Context::load("distcomp-status", &args.common)?;
+    let gate = match &args.view {
+        Some(View::Serve(args)) => Some(serve::open_gate(args)?),
+        Some(_) | None => None,
+    };
     let (conn, order) = context.connect(Access::Read).await?;
     let mut session = Session { context, conn, order, out: Out::new(), json: args.json };
     match args.view {
@@ -42,6 +46,11 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         Some(View::Show { line }) => show::show(&mut session, &line).await?,
         Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
+        Some(View::Serve(args)) => {
+            if let Some(gate) = gate {
+                serve::serve(&mut session, &args, gate).await?;
+            }
+        }
         Some(View::Explain { line }) => explain::explain(&mut session, line.as_deref()).await?,
     }
     session.out.finish()?;
