@@ -172,7 +172,7 @@ pub struct WorkerFigures {
     pub mem_total: u64,
     /// Of which is in use.
     pub mem_used: u64,
-    /// Memory that running tasks have declared, bytes.
+    /// Memory that running tasks have declared and not yet touched, bytes.
     pub mem_reserved: u64,
     /// Cores of the node.
     pub cores_total: f64,

@@ -10,6 +10,7 @@ pub mod heartbeater;
 pub mod indexer;
 pub mod ledger;
 pub mod link;
+pub mod metrics;
 pub mod nursery;
 pub mod outcome;
 pub mod poller;
@@ -28,4 +29,5 @@ pub mod waker;
 
 pub use daemon::{Setup, run};
 pub use dispatcher::Identity;
+pub use metrics::Metrics;
 pub use nursery::Nursery;

@@ -6,6 +6,7 @@ mod support;
 mod config_cli;
 mod containment;
 mod ctl;
+mod dashboard;
 mod errors;
 mod examples;
 mod faults;

@@ -1,5 +1,6 @@
 //! The flags of `distcomp-worker`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -33,6 +34,9 @@ pub struct WorkerArgs {
     /// With --local: forget earlier runs in this directory
     #[arg(long, requires = "local")]
     pub fresh: bool,
+    /// Serve Prometheus metrics at /metrics and liveness at /healthz; figures only, nothing of any task
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["check", "local"])]
+    pub metrics_listen: Option<SocketAddr>,
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub log_format: LogFormat,

@@ -15,7 +15,7 @@ use crate::queue::{Client, Session, inspect};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError, State};
-use crate::worker::{Identity, Nursery, Setup};
+use crate::worker::{Identity, Metrics, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) hangup_ends: bool,
     /// A server that cannot be reached is waited for.
     pub(super) waits_for_redis: bool,
+    /// Where it tells of itself.
+    pub(super) metrics: Option<Metrics>,
 }
 
 /// Where `--local` keeps the worker's state; elsewhere it is told apart by the server.
@@ -43,7 +45,7 @@ pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Pa
 
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
-    let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis } = plan;
+    let Plan { config, watcher, worker, is_burst, hangup_ends, waits_for_redis, metrics } = plan;
     refuse_unsigned(&config)?;
     let instance = random_instance();
     let files = process::raise_open_files();
@@ -76,6 +78,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     nursery,
                     probe,
                     hangup_ends,
+                    metrics,
                 });
             }
             // Not reachable, loading, full: a daemon has time.

@@ -27,7 +27,7 @@ pub(super) struct Figures {
     pub(super) percent: f64,
     /// What is wrong, and what an operator asked for.
     pub(super) notices: Vec<String>,
-    /// Why what waits does not run.
+    /// Why what waits does not run; empty while tasks finish.
     pub(super) why: Vec<String>,
     pub(super) workers: Vec<WorkerRow>,
     pub(super) failures: Vec<FailureRow>,
@@ -83,12 +83,12 @@ impl Figures {
             ("running", count(counts.in_progress)),
             ("finished", count(counts.finished)),
             ("failed", count(counts.failed)),
-            ("slots", if point.slots > 0 { format!("of {} slots", count(point.slots)) } else { "no slots".to_owned() }),
+            ("slots", if point.slots > 0 { format!("{} slots", count(point.slots)) } else { "no slots".to_owned() }),
             ("rate", rate(overview.rate_per_second)),
             ("failed_rate", if point.failed_rate > 0.0 { rate(point.failed_rate) } else { "none now".to_owned() }),
             ("ahead", ahead),
             ("percent", format!("{percent:.1} %")),
-            ("done", format!("{} of {} tasks finished", count(counts.finished), count(all))),
+            ("done", format!("{} of {} finished", count(counts.finished), count(all))),
             ("workers", count(overview.workers.len() as u64)),
             ("live", format!("{} live", count(live as u64))),
             ("timed_out", count(overview.totals.timed_out)),
@@ -103,7 +103,7 @@ impl Figures {
             text,
             percent,
             notices: told,
-            why: if counts.todo > 0 { explain_queue(overview) } else { Vec::new() },
+            why: if counts.todo > 0 && overview.rate_per_second == 0.0 { explain_queue(overview) } else { Vec::new() },
             workers: overview.workers.iter().take(WORKERS).map(WorkerRow::of).collect(),
             failures: overview.failures.iter().map(FailureRow::of).collect(),
         }
@@ -148,7 +148,9 @@ impl FailureRow {
     pub(super) fn of(group: &FailureGroup) -> Self {
         /// Lines of a reason that say most: the last.
         const LINES: usize = 6;
-        let lines: Vec<&str> = group.reason.lines().collect();
+        let reason =
+            group.reason.strip_prefix(&group.kind).map_or(&*group.reason, |rest| rest.trim_start_matches([':', ' ']));
+        let lines: Vec<&str> = reason.lines().collect();
         let reason: Vec<String> =
             lines[lines.len().saturating_sub(LINES)..].iter().map(|line| shorten(&safe(line), LINE)).collect();
         Self {

@@ -116,8 +116,9 @@ impl History {
 
     /// Cores and memory of each worker's node over the last minutes, in percent; null where it was not there.
     pub(super) fn workers(&self) -> Value {
+        type Line = Vec<Option<f32>>;
         let looks = self.workers.len();
-        let mut all: BTreeMap<&str, (Vec<Option<f32>>, Vec<Option<f32>>)> = BTreeMap::new();
+        let mut all: BTreeMap<&str, (Line, Line)> = BTreeMap::new();
         for (at, (_, uses)) in self.workers.iter().enumerate() {
             for one in uses {
                 let (cores, mem) = all.entry(&one.worker).or_insert_with(|| (vec![None; looks], vec![None; looks]));

@@ -110,7 +110,7 @@ impl Collector for Shelf {
                 match value {
                     Value::Counter(n) if labels.is_empty() => metric.encode_counter::<NoLabelSet, _, u64>(n, None)?,
                     Value::Counter(n) => {
-                        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(n, None)?
+                        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(n, None)?;
                     }
                     Value::Gauge(n) if labels.is_empty() => metric.encode_gauge(n)?,
                     Value::Gauge(n) => metric.encode_family(&labels)?.encode_gauge(n)?,

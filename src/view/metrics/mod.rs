@@ -7,6 +7,6 @@ mod queue;
 mod worker;
 
 pub use encode::CONTENT_TYPE;
-pub use listener::{Health, pages};
+pub use listener::{Ask, Pulse, pages};
 pub use queue::{QueueFigures, queue};
 pub use worker::worker;

@@ -113,7 +113,8 @@ fn workers(page: &mut Page, workers: &[WorkerView]) {
     gauge("distcomp_queue_worker_memory_used_bytes", "Memory in use on a worker's node", |worker| {
         Some(bytes(worker.mem_used_gb))
     });
-    let outcomes: [(&str, fn(&WorkerView) -> u64); 4] = [
+    type Counted = (&'static str, fn(&WorkerView) -> u64);
+    let outcomes: [Counted; 4] = [
         ("finished", |worker| worker.finished),
         ("failed", |worker| worker.failed.saturating_sub(worker.timed_out)),
         ("timed_out", |worker| worker.timed_out),

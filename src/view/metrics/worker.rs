@@ -3,6 +3,12 @@
 use super::encode::{Labels, Page};
 use crate::model::meters::{OutcomeKind, WorkerFigures};
 
+/// The page of a worker that is yet to begin.
+#[must_use]
+pub(super) fn starting() -> String {
+    Page::new().finish()
+}
+
 /// The page.
 #[must_use]
 pub fn worker(figures: &WorkerFigures) -> String {
@@ -63,7 +69,7 @@ pub fn worker(figures: &WorkerFigures) -> String {
     page.gauge("distcomp_node_memory_used_bytes", "Of which is in use", &[(me, figures.mem_used as f64)]);
     page.gauge(
         "distcomp_node_memory_reserved_bytes",
-        "Memory that running tasks have declared",
+        "Memory that running tasks have declared and not yet touched",
         &[(me, figures.mem_reserved as f64)],
     );
     page.gauge(

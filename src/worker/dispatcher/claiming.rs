@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
 use crate::model::TaskLine;
+use crate::model::meters::OutcomeKind;
 use crate::policy::{Lifecycle, Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
@@ -20,8 +21,11 @@ const CLAIM_AT_MOST: u32 = 256;
 
 impl Dispatcher {
     pub(super) fn claimed(&mut self, now: Instant, reply: ClaimReply) {
-        let asked = self.is_claiming.take().map_or(0, |(asked, _)| asked) as usize;
-        let got = reply.claims.len();
+        let (asked, since) = self.is_claiming.take().unwrap_or((0, now));
+        let (asked, got) = (asked as usize, reply.claims.len());
+        self.meters.claims += 1;
+        self.meters.claimed += got as u64;
+        self.meters.claim_seconds.add(now.saturating_duration_since(since).as_secs_f64());
         let timer = reply.next_timer.map(|wait| now + wait);
         if got >= asked && got > 0 {
             self.polling.found_all();
@@ -69,6 +73,7 @@ impl Dispatcher {
                 let key = self.ledger.next_key();
                 self.rejecting += 1;
                 let settle = outcome::settle_invalid(claim.line, claim.token, &problem.to_string());
+                self.meters.ended(OutcomeKind::Invalid);
                 self.actions.push(Action::Settle(key, Box::new(settle)));
             }
         }

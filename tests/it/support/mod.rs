@@ -2,7 +2,10 @@
 //!
 //! Nothing here imports the library: the tests see what a user sees.
 mod bed;
+mod browser;
 mod cli;
+mod dashboard;
+mod http;
 mod invariants;
 mod proxy;
 mod redis;
@@ -11,7 +14,10 @@ mod wait;
 mod worker;
 
 pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, run_times, task_id};
+pub(crate) use browser::Browser;
 pub(crate) use cli::{Cli, Output, bin};
+pub(crate) use dashboard::Dashboard;
+pub(crate) use http::{Answer, read_head, request, send, try_request};
 pub(crate) use invariants::{Checker, Report, Snapshot};
 pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use redis::{Redis, ServerOptions};

@@ -170,7 +170,7 @@ function makeChart(holder, key) {
     scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, whole ? 4 : 1)] } },
     axes: [
       { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 22, space: 70,
-        values: (_, ticks) => ticks.map((tick) => clock(tick).slice(0, 5)) },
+        values: (chart, ticks) => ticks.map((tick) => clock(tick).slice(0, chart.scales.x.max - chart.scales.x.min < 240 ? 8 : 5)) },
       { stroke: ink, font, grid, ticks: { show: false }, size: 40, space: 32, incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7] : undefined,
         values: (_, ticks) => ticks.map(short) },
     ],
