@@ -134,6 +134,63 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     Ok(groups)
 }
 
+/// The last sequence number given to a task; it only grows. 0 before the first.
+///
+/// # Errors
+/// Those of any call.
+pub async fn sequence(conn: &Connection) -> Result<u64, QueueError> {
+    let last: Option<u64> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::Sequence))).await?;
+    Ok(last.unwrap_or(0))
+}
+
+/// The smallest sequence number that waits: that of the task which has waited longest. `None` when nothing waits.
+///
+/// Looks at the first task of each priority of each class, at most [`CLASSES`] classes and [`PRIORITIES`] priorities of each; retries in their backoff
+/// and what is not indexed yet are left out.
+///
+/// # Errors
+/// Those of any call.
+pub async fn oldest_sequence(conn: &Connection) -> Result<Option<u64>, QueueError> {
+    let mut classes: Vec<(String, u64)> = conn
+        .cmd::<Vec<String>>(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(CLASSES - 1))
+        .await?
+        .into_iter()
+        .map(|class| (class, 0))
+        .collect();
+    let mut oldest = None;
+    for _ in 0..PRIORITIES {
+        if classes.is_empty() {
+            break;
+        }
+        let mut pipe = redis::pipe();
+        for (class, from) in &classes {
+            let key = format!("{}c:{class}", conn.name(Key::Ready));
+            pipe.cmd("ZRANGEBYSCORE").arg(key).arg(from).arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
+        }
+        let firsts: Vec<Vec<(String, f64)>> = conn.pipe(&pipe).await?;
+        let found = classes.into_iter().zip(firsts);
+        // The next priority of each class begins behind all that one can hold.
+        classes = found
+            .filter_map(|((class, _), first)| {
+                let score = first.first()?.1 as u64;
+                let sequence = score % BAND;
+                oldest = Some(oldest.map_or(sequence, |old: u64| old.min(sequence)));
+                Some((class, (score / BAND + 1) * BAND))
+            })
+            .collect();
+    }
+    Ok(oldest)
+}
+
+/// Classes that [`oldest_sequence`] looks at.
+const CLASSES: isize = 64;
+
+/// Priorities of each.
+const PRIORITIES: usize = 16;
+
+/// Scores of one priority: see `lua/common.lua`.
+const BAND: u64 = 1 << 37;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ mod keepers;
 mod layers;
 mod lifecycle;
 mod local;
+mod metrics;
 mod order;
 mod python_interop;
 mod queue_model;

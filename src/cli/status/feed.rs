@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
-use crate::model::{FieldOrder, TaskId};
 use crate::queue::select::{Found, find};
 use crate::queue::{Client, Connection, QueueError, browse, inspect};
 use crate::view::dashboard::{Asked, Board, Source, SourceError};
@@ -24,9 +24,45 @@ const REMEMBERED: usize = 8 << 20;
 pub(super) struct Feed {
     client: Client,
     conn: Mutex<Option<Connection>>,
-    order: FieldOrder,
+    clock: Mutex<SequenceClock>,
     seen: Mutex<Seen>,
     searching: tokio::sync::Mutex<()>,
+}
+
+/// When sequence numbers were given out, as far as this process has seen it: tasks do not carry the time of their submission, only their number.
+#[derive(Debug, Default)]
+struct SequenceClock {
+    /// The last number at a moment, oldest first; both grow.
+    seen: VecDeque<(Instant, u64)>,
+}
+
+impl SequenceClock {
+    /// Moments that are kept; of the older half every second one goes when there are more.
+    const MOMENTS: usize = 4096;
+
+    fn saw(&mut self, now: Instant, sequence: u64) {
+        if self.seen.back().is_some_and(|(_, last)| sequence < *last) {
+            // Another queue, or one that was emptied: nothing that was seen holds any more.
+            self.seen.clear();
+        }
+        if self.seen.back().is_some_and(|(_, last)| sequence == *last) {
+            return;
+        }
+        self.seen.push_back((now, sequence));
+        if self.seen.len() > Self::MOMENTS {
+            let mut at = 0;
+            self.seen.retain(|_| {
+                at += 1;
+                at == 1 || at > Self::MOMENTS / 2 || at % 2 == 0
+            });
+        }
+    }
+
+    /// Seconds since the task of this number was there for certain; one from before our time has waited for at least as long as this process runs.
+    fn age(&self, now: Instant, sequence: u64) -> Option<f64> {
+        let at = self.seen.partition_point(|(_, last)| *last < sequence);
+        self.seen.get(at).map(|(then, _)| now.saturating_duration_since(*then).as_secs_f64())
+    }
 }
 
 /// Lines that were shown, so that a link to one costs no search.
@@ -54,11 +90,11 @@ impl Seen {
 }
 
 impl Feed {
-    pub(super) fn new(client: Client, conn: Connection, order: FieldOrder) -> Self {
+    pub(super) fn new(client: Client, conn: Connection) -> Self {
         Self {
             client,
             conn: Mutex::new(Some(conn)),
-            order,
+            clock: Mutex::default(),
             seen: Mutex::default(),
             searching: tokio::sync::Mutex::new(()),
         }
@@ -107,7 +143,13 @@ impl Feed {
                 conn
             }
         };
-        let read = tokio::time::timeout(PATIENCE, inspect::overview(&conn)).await;
+        let reading = async {
+            let overview = inspect::overview(&conn).await?;
+            let sequence = browse::sequence(&conn).await?;
+            self.clock.lock().unwrap_or_else(PoisonError::into_inner).saw(Instant::now(), sequence);
+            Ok(overview)
+        };
+        let read = tokio::time::timeout(PATIENCE, reading).await;
         let read = read.unwrap_or(Err(QueueError::TimedOut(PATIENCE)));
         if read.as_ref().is_err_and(QueueError::breaks_connection) {
             self.drop_connection();
@@ -164,8 +206,11 @@ impl Source for Feed {
     }
 
     fn oldest_waiting(&self) -> Asked<'_, Option<f64>> {
-        let _ = self.order;
-        Box::pin(async move { Ok(None) })
+        Box::pin(async move {
+            let oldest = self.ask(PATIENCE, browse::oldest_sequence).await?;
+            let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(oldest.and_then(|sequence| clock.age(Instant::now(), sequence)))
+        })
     }
 }
 
@@ -190,5 +235,48 @@ impl Reader {
                 Err(error) => self.board.publish_outage(&format!("failed to {error}")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_as_old_as_the_first_moment_that_knew_it() {
+        let mut clock = SequenceClock::default();
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        for (seconds, sequence) in [(0, 10), (5, 10), (10, 20), (20, 30)] {
+            clock.saw(at(seconds), sequence);
+        }
+        let age = |sequence| clock.age(at(100), sequence);
+        assert_eq!([3, 10, 11, 20, 30].map(age), [Some(100.0), Some(100.0), Some(90.0), Some(90.0), Some(80.0)]);
+        assert_eq!(age(31), None, "given out since the last look");
+        clock.saw(at(110), 1);
+        assert_eq!(clock.age(at(111), 1), Some(1.0), "a queue that began anew");
+    }
+
+    #[test]
+    fn the_clock_is_bounded_and_stays_in_order() {
+        let mut clock = SequenceClock::default();
+        let start = Instant::now();
+        for n in 0..50_000_u64 {
+            clock.saw(start + Duration::from_secs(n), n);
+        }
+        assert!(clock.seen.len() <= SequenceClock::MOMENTS, "{}", clock.seen.len());
+        assert!(clock.seen.iter().zip(clock.seen.iter().skip(1)).all(|(a, b)| a < b));
+        assert_eq!(clock.seen.front().map(|(_, n)| *n), Some(0), "the oldest is kept");
+    }
+
+    #[test]
+    fn what_is_remembered_of_lines_is_bounded() {
+        let mut seen = Seen::default();
+        let line = "x".repeat(100_000);
+        for n in 0..200 {
+            seen.add(&format!("{n:016}"), &line);
+        }
+        assert!(seen.bytes <= REMEMBERED && seen.lines.len() == seen.order.len(), "{} bytes", seen.bytes);
+        assert!(seen.lines.contains_key("0000000000000199") && !seen.lines.contains_key("0000000000000000"));
     }
 }

@@ -83,7 +83,7 @@ pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let listener = TcpListener::from_std(gate.listener).map_err(|error| CliError::io("listen", error))?;
     let board = Arc::new(Board::new(inspect::overview(&session.conn).await?));
-    let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone(), session.order));
+    let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone()));
     let (stop, stopped) = watch::channel(false);
     let reader = tokio::spawn(Reader { feed: Arc::clone(&feed), board: Arc::clone(&board) }.run());
     let site = Site::new(board, feed, gate.access, session.order, session.conn.at(), stopped.clone());

@@ -23,7 +23,7 @@ pub trait Source: Send + Sync + 'static {
     /// Every group of failures, largest first.
     fn failures(&self) -> Asked<'_, Vec<FailureGroup>>;
 
-    /// Seconds for which the longest-waiting task has waited; `None` when nothing waits or it is not known.
+    /// Seconds for which the longest-waiting task has waited, counted from the start of this process at the earliest; `None` when nothing waits.
     fn oldest_waiting(&self) -> Asked<'_, Option<f64>>;
 }
 

@@ -44,7 +44,7 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     );
     page.gauge(
         "distcomp_queue_oldest_waiting_seconds",
-        "How long the task that has waited longest has waited; 0 when none waits",
+        "How long the task that has waited longest has waited; at most since this process started; 0 when none waits",
         &[(&[], figures.oldest_waiting_seconds.unwrap_or(0.0))],
     );
     page.gauge("distcomp_queue_paused", "1 while the queue is paused", &[(&[], flag(overview.paused.is_some()))]);

@@ -132,12 +132,13 @@ fn a_list_is_filtered_and_paged_until_every_task_was_seen_once() {
     assert!(pages >= 5, "{pages}");
     browser.open(&site.url("/tasks?state=finished"));
     browser.type_into("input[name=include]", "rare\u{e007}");
-    assert_eq!(browser.text("#told"), "10 of 1,000 match");
+    browser.wait_text("#told", "counts the rare", |text| text == "10 of 1,000 match");
     assert_eq!(browser.count(".tasks tbody tr"), 10);
     browser.type_into("input[name=exclude]", "07 \u{e007}");
-    assert_eq!(browser.text("#told"), "1 of 1,000 match", "all but run 7 end in 07");
+    // All but run 7 end in 07.
+    browser.wait_text("#told", "leaves some out", |text| text == "1 of 1,000 match");
     browser.click(".filter .plain");
-    assert!(browser.text("#told").starts_with("showing "), "{}", browser.text("#told"));
+    browser.wait_text("#told", "is of all again", |text| text.starts_with("showing "));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -229,7 +230,10 @@ fn an_outage_of_redis_is_shown_with_the_age_and_passes_by_itself() {
         holds_for(browser.run("return document.getElementById('banner').hidden") == json!(true), "it is there")
     });
     wait_until("metrics are back", SOON, || up("1.0"));
-    assert_eq!(site.get("/tasks?state=todo", &[]).status, 200);
+    wait_until("lists are back", SOON, || {
+        let status = site.get("/tasks?state=todo", &[]).status;
+        holds_for(status == 200, status)
+    });
 }
 
 #[test]

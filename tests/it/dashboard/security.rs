@@ -168,7 +168,7 @@ fn every_answer_forbids_what_a_page_of_ours_never_does() {
         }
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
-        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert_eq!(answer.header("referrer-policy"), Some("same-origin"), "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
         assert!(
             !answer.body.contains("<script>") && !answer.body.contains(" style=") && !answer.body.contains(" onclick="),
