@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Every check of this project, on a machine that has nothing but Rust:
 #   tests/run.sh [ARGUMENTS FOR THE TEST RUNNER]
-# Installs redis-server where there is none; checks format, lints, documents and licences; runs all tests. The last lines
+# Installs redis-server and Chromium where there is none; checks format, lints, documents and licences; runs all tests. The last lines
 # are the test runner's own summary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=example/install-redis.sh
 . example/install-redis.sh
+# shellcheck source=tests/install-chromium.sh
+. tests/install-chromium.sh
 
 step() {
     printf '\n== %s\n' "$*"
@@ -18,6 +20,7 @@ command -v cargo >/dev/null 2>&1 || {
     exit 2
 }
 install_redis
+install_chromium
 # Private servers of the tests are stopped with them; a variable of the tester's shell must not lead a test to a real one.
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
 

@@ -5,6 +5,8 @@
 pub mod event;
 pub mod evidence;
 pub mod json_text;
+pub mod listing;
+pub mod meters;
 pub mod outcome;
 pub mod safe_text;
 pub mod snapshot;

@@ -108,7 +108,11 @@ impl Replies {
 }
 
 /// The groups of failures from their counters, largest first. 0 = all.
-fn top_groups(groups: &HashMap<String, String>, samples: &HashMap<String, String>, limit: usize) -> Vec<FailureGroup> {
+pub(super) fn top_groups(
+    groups: &HashMap<String, String>,
+    samples: &HashMap<String, String>,
+    limit: usize,
+) -> Vec<FailureGroup> {
     let mut all: Vec<FailureGroup> = groups
         .iter()
         .filter_map(|(kind, count)| {

@@ -1,11 +1,13 @@
-//! What people look at: pure functions of a snapshot that return text. No IO, no Redis.
+//! What people look at: functions of a snapshot that return text, and in [`web`] and [`dashboard`] the pages and the server that shows them. No Redis.
 //!
 //! Styles are always in the text; whoever prints it drops them where they cannot be shown. Whatever comes from tasks, names or Redis goes
 //! through [`safe_text::safe`].
 
+pub mod dashboard;
 pub mod explain;
 pub mod failures;
 pub mod log_text;
+pub mod metrics;
 pub mod overview;
 pub mod progress;
 pub mod safe_json;
@@ -13,6 +15,7 @@ pub mod style;
 pub mod table;
 pub mod task;
 pub mod text;
+pub mod web;
 pub mod workers;
 
 pub use crate::model::safe_text;

@@ -63,7 +63,7 @@ fn progress(overview: &Overview, width: usize) -> String {
 }
 
 /// What keeps tasks from running, and what an operator asked for.
-fn notices(overview: &Overview) -> Vec<String> {
+pub(super) fn notices(overview: &Overview) -> Vec<String> {
     let mut notices = Vec::new();
     if let Some(who) = &overview.paused {
         notices.push(format!("paused by {}; distcomp-ctl resume goes on", safe(who)));
@@ -101,7 +101,7 @@ pub fn warnings(redis: &RedisHealth) -> Vec<String> {
     warnings
 }
 
-fn health(redis: &RedisHealth) -> String {
+pub(super) fn health(redis: &RedisHealth) -> String {
     let limit = if redis.max_memory == 0 { String::new() } else { format!(" of {}", bytes(redis.max_memory)) };
     let kept = if redis.append_only { "append-only file" } else { "no append-only file" };
     format!(

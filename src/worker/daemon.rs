@@ -12,6 +12,7 @@ use super::events::{Action, Event, Sample, TaskKey};
 use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
+use super::metrics::Metrics;
 use super::nursery::Nursery;
 use super::outputs::Outputs;
 use super::poller::Poller;
@@ -63,6 +64,8 @@ pub struct Setup {
     pub trust: Option<(Arc<Verifier>, Pin)>,
     /// Whether SIGHUP ends the worker: on a terminal, and with `--local`.
     pub hangup_ends: bool,
+    /// Where to tell of itself, if anywhere.
+    pub metrics: Option<Metrics>,
 }
 
 /// Runs a worker until it is told to go and has nothing left.
@@ -120,6 +123,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         }
         .run(),
     );
+    if let Some(metrics) = &setup.metrics {
+        metrics.attach(events.clone());
+    }
     let reporter = Reporter {
         link: Arc::clone(&link),
         settlements: outcomes,
@@ -155,7 +161,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         }
     };
 
-    // The way out: first everything that makes new work, then what tells Redis, then the processes, then the name.
+    // The way out: first whoever only looks, then everything that makes new work, then what tells Redis, then the processes, then the name.
+    drop(setup.metrics);
     loops.shutdown().await;
     repairing.abort();
     drop(hands);
@@ -226,7 +233,8 @@ impl Hands {
             | Event::LinkDown
             | Event::Inventory(_)
             | Event::Reasserted { .. }
-            | Event::LinkUp => {}
+            | Event::LinkUp
+            | Event::FiguresDue(_) => {}
         }
     }
 

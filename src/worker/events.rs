@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
+use crate::model::meters::WorkerFigures;
 use crate::model::{Bytes, TaskLine};
 use crate::policy::NodeSample;
 use crate::process::Ended;
@@ -90,6 +91,8 @@ pub enum Event {
     },
     /// The connection to Redis works again.
     LinkUp,
+    /// Somebody wants to see the worker's figures, or whether it answers at all.
+    FiguresDue(oneshot::Sender<WorkerFigures>),
 }
 
 /// Every claim of the worker.

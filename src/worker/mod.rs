@@ -11,6 +11,7 @@ pub mod heartbeater;
 pub mod indexer;
 pub mod ledger;
 pub mod link;
+pub mod metrics;
 pub mod nursery;
 pub mod outcome;
 pub mod outputs;
@@ -31,4 +32,5 @@ pub mod waker;
 
 pub use daemon::{Setup, run};
 pub use dispatcher::Identity;
+pub use metrics::Metrics;
 pub use nursery::Nursery;

@@ -27,7 +27,7 @@ fn path_with(first: &[&Path]) -> String {
 #[test]
 fn every_example_has_a_test() {
     let mut seen = Vec::new();
-    for place in ["", "redis", "systemd"] {
+    for place in ["", "monitoring", "redis", "systemd"] {
         for entry in fs::read_dir(example(place)).expect("example/") {
             let entry = entry.expect("an entry");
             if entry.file_type().expect("its type").is_file() {
@@ -41,6 +41,9 @@ fn every_example_has_a_test() {
         "conf.json",
         "hosts",
         "install-redis.sh",
+        "monitoring/grafana.json",
+        "monitoring/prometheus.yml",
+        "monitoring/rules.yml",
         "quickstart.sh",
         // tests/it/secrets.rs, acl.rs and tls.rs
         "redis/make-secrets.sh",

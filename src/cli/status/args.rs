@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::serve::ServeArgs;
 use crate::cli::common::CommonArgs;
 use crate::model::snapshot::TaskState;
 
@@ -52,6 +53,8 @@ pub enum View {
         /// The task: its line, or the beginning of its id
         line: Option<String>,
     },
+    /// The dashboard, for browsers; reads only
+    Serve(ServeArgs),
 }
 
 /// Which tasks to list.
@@ -161,6 +164,7 @@ Examples:
   distcomp-status failures                              what failed, and how
   distcomp-status show 3f9a                             one task, by the beginning of its id
   distcomp-status explain 3f9a                          why it is not running
+  distcomp-status serve                                 a dashboard at http://127.0.0.1:8080/
   distcomp-status export --state finished --format csv > results.csv
 
 Exit codes: 0 done, 2 wrong usage or configuration, 3 Redis cannot be used";

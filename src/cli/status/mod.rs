@@ -5,9 +5,11 @@ mod events;
 mod explain;
 mod export;
 mod failures;
+mod feed;
 mod list;
 mod logs;
 mod run;
+mod serve;
 mod show;
 
 pub use args::{StateArg, StatusArgs};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{StatusArgs, TasksArgs, View};
-use super::{events, explain, export, failures, list, logs, show};
+use super::{events, explain, export, failures, list, logs, serve, show};
 use crate::cli::common::{Context, Out, columns, is_terminal, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::FieldOrder;
@@ -40,6 +40,10 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         ));
     }
     let context = Context::load("distcomp-status", &args.common)?;
+    let gate = match &args.view {
+        Some(View::Serve(args)) => Some(serve::open_gate(args)?),
+        Some(_) | None => None,
+    };
     let (conn, order) = context.connect(Access::Read).await?;
     let mut session = Session { context, conn, order, out: Out::new(), json: args.json };
     let mut exit = Exit::Done;
@@ -52,6 +56,11 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
         Some(View::Logs(args)) => exit = logs::logs(&mut session, &args).await?,
         Some(View::Events(args)) => exit = events::events(&mut session, &args).await?,
+        Some(View::Serve(args)) => {
+            if let Some(gate) = gate {
+                serve::serve(&mut session, &args, gate).await?;
+            }
+        }
         Some(View::Explain { line }) => explain::explain(&mut session, line.as_deref()).await?,
     }
     session.out.finish()?;

@@ -1,5 +1,6 @@
 //! The flags of `distcomp-worker`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -36,6 +37,9 @@ pub struct WorkerArgs {
     /// Run tasks even from a Redis on the network that asks for no password: whoever reaches it can run commands here
     #[arg(long, conflicts_with = "local")]
     pub allow_insecure: bool,
+    /// Serve Prometheus metrics at /metrics and liveness at /healthz; figures only, nothing of any task
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["check", "local"])]
+    pub metrics_listen: Option<SocketAddr>,
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub log_format: LogFormat,

@@ -113,6 +113,7 @@ async fn run_worker(
         is_burst: true,
         hangup_ends: true,
         waits_for_redis: false,
+        metrics: None,
     };
     let setup = prepare(plan, &state).await?;
     let signals = note_signals(context.program);

@@ -20,7 +20,7 @@ use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, Cgroups, StartError, State};
 use crate::worker::trust::Pin;
-use crate::worker::{Identity, Nursery, Setup};
+use crate::worker::{Identity, Metrics, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) hangup_ends: bool,
     /// A server that cannot be reached is waited for.
     pub(super) waits_for_redis: bool,
+    /// Where it tells of itself.
+    pub(super) metrics: Option<Metrics>,
 }
 
 /// Where `--local` keeps the worker's state; elsewhere it is told apart by the server.
@@ -57,7 +59,7 @@ pub(super) fn queue_of(config: &Config) -> String {
 
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
-    let Plan { config, watcher, worker, keys, allow_insecure, is_burst, hangup_ends, waits_for_redis } = plan;
+    let Plan { config, watcher, worker, keys, allow_insecure, is_burst, hangup_ends, waits_for_redis, metrics } = plan;
     let instance = random_instance();
     let files = process::raise_open_files();
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
@@ -108,6 +110,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     probe,
                     trust,
                     hangup_ends,
+                    metrics,
                 });
             }
             // Not reachable, loading, full: a daemon has time.

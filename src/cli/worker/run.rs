@@ -14,6 +14,7 @@ use crate::cli::common::complain;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::config::{Loaded, Overrides, Role, Source, Watcher};
+use crate::worker::Metrics;
 use crate::{host, process, telemetry, worker};
 
 /// The name of the program, for messages.
@@ -98,6 +99,13 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
     }
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
     let state = open_state(&config, &name, None)?;
+    let metrics = args.metrics_listen.map(|address| {
+        Metrics::listen(address).map_err(|error| CliError::io(format!("serve metrics at {address}"), error))
+    });
+    let metrics = metrics.transpose()?;
+    if let Some(metrics) = &metrics {
+        tracing::info!(address = %metrics.address(), "serving /metrics and /healthz");
+    }
     let plan = Plan {
         config,
         watcher,
@@ -107,6 +115,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         is_burst: args.burst,
         hangup_ends: std::io::stderr().is_terminal(),
         waits_for_redis: !args.burst,
+        metrics,
     };
     let mut setup = tokio::select! {
         setup = prepare(plan, &state) => setup?,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
+use crate::model::meters::OutcomeKind;
 use crate::model::{FailureKind, TaskId, TaskLine};
 use crate::policy::{Lifecycle, Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
@@ -23,6 +24,10 @@ impl Dispatcher {
         let under_way = self.is_claiming.take();
         let asked = under_way.map_or(0, |asked| asked.slots + asked.ahead) as usize;
         let got = reply.claims.len() + reply.unsigned.len();
+        self.meters.claims += 1;
+        self.meters.claimed += got as u64;
+        let since = under_way.map_or(now, |asked| asked.since);
+        self.meters.claim_seconds.add(now.saturating_duration_since(since).as_secs_f64());
         let timer = reply.next_timer.map(|wait| now + wait);
         if got >= asked && got > 0 {
             self.polling.found_all();
@@ -65,6 +70,7 @@ impl Dispatcher {
     fn refuse(&mut self, claim: Claim, kind: FailureKind, problem: &str) {
         let key = self.ledger.next_key();
         self.rejecting += 1;
+        self.meters.ended(if kind == FailureKind::Unsigned { OutcomeKind::Unsigned } else { OutcomeKind::Invalid });
         let settle = outcome::settle_refused(claim.line, claim.token, kind, problem);
         self.actions.push(Action::Settle(key, Box::new(settle)));
     }
@@ -145,7 +151,7 @@ impl Dispatcher {
         let (mem, cpu) = self.ledger.largest_running();
         let Some(capacity) = self.capacity() else { return };
         self.claims_made += 1;
-        self.is_claiming = Some(Asked { slots, ahead });
+        self.is_claiming = Some(Asked { slots, ahead, since: now });
         self.woken_since = false;
         self.has_asked_since = true;
         self.actions.push(Action::Claim(ClaimRequest {

@@ -22,8 +22,8 @@ impl Dispatcher {
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
             waiting: self.waiting_for(),
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
-            fenced: self.fenced,
-            reconnects: self.reconnects,
+            fenced: self.meters.fenced,
+            reconnects: self.meters.reconnects,
         };
         let started = self
             .newly_started
@@ -128,7 +128,7 @@ impl Dispatcher {
             }
             let Some(entry) = self.ledger.get(key) else { continue };
             tracing::warn!(task = %entry.task.id(), "no longer ours: dropped");
-            self.fenced += 1;
+            self.meters.fenced += 1;
             if matches!(entry.place, Place::Held { .. }) {
                 self.ledger.remove(key);
             } else {

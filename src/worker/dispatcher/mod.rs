@@ -5,6 +5,7 @@
 //! is in use.
 
 mod claiming;
+mod figures;
 mod leaving;
 mod linking;
 mod queueing;
@@ -22,6 +23,7 @@ use super::events::{Action, Event, TaskKey};
 use super::ledger::Ledger;
 use super::outcome::Context;
 use crate::config::Config;
+use crate::model::meters::Meters;
 use crate::model::{Bytes, FieldOrder, WorkerName};
 use crate::policy::{Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
 use crate::queue::session::{Beat, Demand, QueueState};
@@ -97,8 +99,7 @@ pub struct Dispatcher {
     first_beat: Option<oneshot::Sender<Beat>>,
     stopped: Vec<String>,
     skip: HashMap<Arc<str>, Skip>,
-    fenced: u64,
-    reconnects: u64,
+    meters: Meters,
     is_exiting: bool,
     /// When the last event was handled.
     seen: Instant,
@@ -110,6 +111,7 @@ pub struct Dispatcher {
 struct Asked {
     slots: u32,
     ahead: u32,
+    since: Instant,
 }
 
 /// What the last claim's answer said of the queue.
@@ -153,8 +155,7 @@ impl Dispatcher {
             first_beat: None,
             stopped: Vec::new(),
             skip: HashMap::new(),
-            fenced: 0,
-            reconnects: 0,
+            meters: Meters::default(),
             is_exiting: false,
             seen: Instant::now(),
             actions: Vec::new(),
@@ -176,7 +177,10 @@ impl Dispatcher {
                 }
             }
             Event::Claimed(reply) => self.claimed(now, reply),
-            Event::ClaimFailed => self.is_claiming = None,
+            Event::ClaimFailed => {
+                self.is_claiming = None;
+                self.meters.claims_failed += 1;
+            }
             Event::Started { key, keeper } => self.started(now, key, keeper),
             Event::Withdrawn { key } => self.withdrawn(now, key),
             Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
@@ -215,7 +219,7 @@ impl Dispatcher {
             Event::Reasserted { known, unknown } => self.reasserted(known, unknown),
             Event::LinkUp => {
                 if !self.is_linked {
-                    self.reconnects += 1;
+                    self.meters.reconnects += 1;
                 }
                 self.is_linked = true;
                 self.unlinked_since = None;
@@ -224,6 +228,8 @@ impl Dispatcher {
                 self.say_again_what_runs();
                 self.polling.wake();
             }
+            // Whoever asked may have given up waiting.
+            Event::FiguresDue(reply) => drop(reply.send(self.figures())),
         }
         self.advance(now);
         self.seen = now;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::figures::kind_of;
 use super::{Dispatcher, Skip};
 use crate::model::Bytes;
 use crate::policy::Lifecycle;
@@ -52,6 +53,7 @@ impl Dispatcher {
 
     pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
         self.pace.ended(now, ended.duration);
+        self.meters.task_seconds.add(ended.duration.as_secs_f64());
         self.next_starts(key);
         // One that Redis does not know to have room is not woken when something comes: it asks by itself.
         if !self.is_listed_idle || self.last.as_ref().is_some_and(|last| last.waiting > 0) {
@@ -179,6 +181,7 @@ impl Dispatcher {
 
     pub(super) fn settle(&mut self, key: TaskKey, settle: Settle) {
         self.ledger.place(key, Place::Settling);
+        self.meters.ended(kind_of(&settle));
         self.actions.push(Action::Settle(key, Box::new(settle)));
     }
 
@@ -203,7 +206,7 @@ impl Dispatcher {
             match self.ledger.remove(key) {
                 Some(entry) => match settled {
                     Settled::Lost | Settled::Gone => {
-                        self.fenced += 1;
+                        self.meters.fenced += 1;
                         tracing::warn!(task = %entry.task.id(), ?settled, "late result refused: the claim was no longer ours");
                     }
                     Settled::OutOfRetries => tracing::warn!(task = %entry.task.id(), "out of retries"),

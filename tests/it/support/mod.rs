@@ -2,10 +2,13 @@
 //!
 //! Nothing here imports the library: the tests see what a user sees.
 mod bed;
+mod browser;
 mod cli;
 mod clock;
 mod cluster;
+mod dashboard;
 mod disk;
+mod http;
 mod invariants;
 mod proxy;
 mod redis;
@@ -14,10 +17,13 @@ mod wait;
 mod worker;
 
 pub(crate) use bed::{Bed, Table, decode, lines_of, read, reason_of, result_of, run_times, task_id};
+pub(crate) use browser::Browser;
 pub(crate) use cli::{Cli, Output, Started, bin};
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Cluster;
+pub(crate) use dashboard::Dashboard;
 pub(crate) use disk::{fill, has_small_disks, on_small_disk, seen_by};
+pub(crate) use http::{Answer, read_head, request, send, try_request};
 pub(crate) use invariants::{Checker, Report, Snapshot};
 pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use redis::{Redis, ServerOptions, acl_file, acl_password, free_port, make_secrets, server_program};

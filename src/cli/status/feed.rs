@@ -1,0 +1,282 @@
+//! What the dashboard is fed with: the connection to Redis that is made anew when it breaks, the loop that reads the overview, and the answers to pages.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::model::TaskId;
+use crate::model::listing::{TaskFilter, TaskPage};
+use crate::model::snapshot::{FailureGroup, TaskView};
+use crate::queue::select::{Found, find};
+use crate::queue::{Client, Connection, QueueError, browse, inspect};
+use crate::view::dashboard::{Asked, Board, Source, SourceError};
+
+/// How long one look may take before Redis counts as away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long looking for an id through the whole queue may take.
+const SEARCH: Duration = Duration::from_secs(15);
+
+/// Bytes of lines that are remembered by their ids.
+const REMEMBERED: usize = 8 << 20;
+
+/// See the module.
+pub(super) struct Feed {
+    client: Client,
+    conn: Mutex<Option<Connection>>,
+    clock: Mutex<SequenceClock>,
+    seen: Mutex<Seen>,
+    searching: tokio::sync::Mutex<()>,
+}
+
+/// When sequence numbers were given out, as far as this process has seen it: tasks do not carry the time of their submission, only their number.
+#[derive(Debug, Default)]
+struct SequenceClock {
+    /// The last number at a moment, oldest first; both grow.
+    seen: VecDeque<(Instant, u64)>,
+}
+
+impl SequenceClock {
+    /// Moments that are kept; of the older half every second one goes when there are more.
+    const MOMENTS: usize = 4096;
+
+    fn saw(&mut self, now: Instant, sequence: u64) {
+        if self.seen.back().is_some_and(|(_, last)| sequence < *last) {
+            // Another queue, or one that was emptied: nothing that was seen holds any more.
+            self.seen.clear();
+        }
+        if self.seen.back().is_some_and(|(_, last)| sequence == *last) {
+            return;
+        }
+        self.seen.push_back((now, sequence));
+        if self.seen.len() > Self::MOMENTS {
+            let mut at = 0;
+            self.seen.retain(|_| {
+                at += 1;
+                at == 1 || at > Self::MOMENTS / 2 || at % 2 == 0
+            });
+        }
+    }
+
+    /// Seconds since the task of this number was there for certain; one from before our time has waited for at least as long as this process runs.
+    fn age(&self, now: Instant, sequence: u64) -> Option<f64> {
+        let at = self.seen.partition_point(|(_, last)| *last < sequence);
+        self.seen.get(at).map(|(then, _)| now.saturating_duration_since(*then).as_secs_f64())
+    }
+}
+
+/// Lines that were shown, so that a link to one costs no search.
+#[derive(Default)]
+struct Seen {
+    lines: HashMap<String, String>,
+    order: VecDeque<String>,
+    bytes: usize,
+}
+
+impl Seen {
+    fn add(&mut self, id: &str, line: &str) {
+        if self.lines.contains_key(id) {
+            return;
+        }
+        self.bytes += line.len() + 2 * id.len();
+        self.lines.insert(id.to_owned(), line.to_owned());
+        self.order.push_back(id.to_owned());
+        while self.bytes > REMEMBERED {
+            let Some(oldest) = self.order.pop_front() else { break };
+            let line = self.lines.remove(&oldest).unwrap_or_default();
+            self.bytes = self.bytes.saturating_sub(line.len() + 2 * oldest.len());
+        }
+    }
+}
+
+impl Feed {
+    pub(super) fn new(client: Client, conn: Connection) -> Self {
+        Self {
+            client,
+            conn: Mutex::new(Some(conn)),
+            clock: Mutex::default(),
+            seen: Mutex::default(),
+            searching: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    fn present(&self) -> Option<Connection> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Answers from a connection that is there; a broken one is dropped, and the reader makes a new one.
+    async fn ask<T>(
+        &self,
+        within: Duration,
+        call: impl AsyncFnOnce(&Connection) -> Result<T, QueueError>,
+    ) -> Result<T, SourceError> {
+        let Some(conn) = self.present() else {
+            return Err(SourceError::Unavailable("the connection is being made anew".to_owned()));
+        };
+        match tokio::time::timeout(within, call(&conn)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if error.breaks_connection() {
+                    self.drop_connection();
+                }
+                Err(SourceError::Unavailable(format!("failed to {error}")))
+            }
+            Err(_) => Err(SourceError::Unavailable(format!("no answer within {} s", within.as_secs()))),
+        }
+    }
+
+    fn drop_connection(&self) {
+        *self.conn.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn remember(&self, id: &str, line: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).add(id, line);
+    }
+
+    /// The overview, over a new connection where there is none.
+    async fn overview(&self) -> Result<crate::model::snapshot::Overview, QueueError> {
+        let conn = match self.present() {
+            Some(conn) => conn,
+            None => {
+                let conn = self.client.connect().await?;
+                *self.conn.lock().unwrap_or_else(PoisonError::into_inner) = Some(conn.clone());
+                conn
+            }
+        };
+        let reading = async {
+            let overview = inspect::overview(&conn).await?;
+            let sequence = browse::sequence(&conn).await?;
+            self.clock.lock().unwrap_or_else(PoisonError::into_inner).saw(Instant::now(), sequence);
+            Ok(overview)
+        };
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        let read = read.unwrap_or(Err(QueueError::TimedOut(PATIENCE)));
+        if read.as_ref().is_err_and(QueueError::breaks_connection) {
+            self.drop_connection();
+        }
+        read
+    }
+}
+
+impl Source for Feed {
+    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> Asked<'a, TaskPage> {
+        Box::pin(async move {
+            let page = self.ask(PATIENCE, async |conn| browse::page(conn, filter, cursor).await).await?;
+            for row in &page.rows {
+                self.remember(&row.id, &row.line);
+            }
+            Ok(page)
+        })
+    }
+
+    fn task<'a>(&'a self, line: &'a str) -> Asked<'a, Option<TaskView>> {
+        Box::pin(async move {
+            let lines = [line.to_owned()];
+            let tasks = self.ask(PATIENCE, async |conn| inspect::tasks(conn, &lines).await).await?;
+            Ok(tasks.into_iter().next().filter(|task| !task.states.is_empty()))
+        })
+    }
+
+    fn line_of<'a>(&'a self, id: &'a str) -> Asked<'a, Option<String>> {
+        Box::pin(async move {
+            let known = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).lines.get(id).cloned();
+            if let Some(line) = known() {
+                return Ok(Some(line));
+            }
+            // An address from a log or from before a restart. One search at a time: it goes through the whole queue, in small steps.
+            let _turn = self.searching.lock().await;
+            match self.ask(SEARCH, async |conn| find(conn, id).await).await? {
+                Found::One(line) => {
+                    self.remember(id, &line);
+                    Ok(Some(line))
+                }
+                Found::None | Found::Many(_) => Ok(None),
+            }
+        })
+    }
+
+    fn failures(&self) -> Asked<'_, Vec<FailureGroup>> {
+        Box::pin(async move {
+            let groups = self.ask(PATIENCE, browse::failure_groups).await?;
+            for group in &groups {
+                self.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
+            }
+            Ok(groups)
+        })
+    }
+
+    fn oldest_waiting(&self) -> Asked<'_, Option<f64>> {
+        Box::pin(async move {
+            let oldest = self.ask(PATIENCE, browse::oldest_sequence).await?;
+            let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(oldest.and_then(|sequence| clock.age(Instant::now(), sequence)))
+        })
+    }
+}
+
+/// The loop that reads for everybody.
+pub(super) struct Reader {
+    pub(super) feed: Arc<Feed>,
+    pub(super) board: Arc<Board>,
+}
+
+impl Reader {
+    /// For ever.
+    pub(super) async fn run(self) {
+        loop {
+            self.board.next_look().await;
+            match self.feed.overview().await {
+                Ok(overview) => {
+                    for group in &overview.failures {
+                        self.feed.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
+                    }
+                    self.board.publish(overview);
+                }
+                Err(error) => self.board.publish_outage(&format!("failed to {error}")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_as_old_as_the_first_moment_that_knew_it() {
+        let mut clock = SequenceClock::default();
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        for (seconds, sequence) in [(0, 10), (5, 10), (10, 20), (20, 30)] {
+            clock.saw(at(seconds), sequence);
+        }
+        let age = |sequence| clock.age(at(100), sequence);
+        assert_eq!([3, 10, 11, 20, 30].map(age), [Some(100.0), Some(100.0), Some(90.0), Some(90.0), Some(80.0)]);
+        assert_eq!(age(31), None, "given out since the last look");
+        clock.saw(at(110), 1);
+        assert_eq!(clock.age(at(111), 1), Some(1.0), "a queue that began anew");
+    }
+
+    #[test]
+    fn the_clock_is_bounded_and_stays_in_order() {
+        let mut clock = SequenceClock::default();
+        let start = Instant::now();
+        for n in 0..50_000_u64 {
+            clock.saw(start + Duration::from_secs(n), n);
+        }
+        assert!(clock.seen.len() <= SequenceClock::MOMENTS, "{}", clock.seen.len());
+        assert!(clock.seen.iter().zip(clock.seen.iter().skip(1)).all(|(a, b)| a < b));
+        assert_eq!(clock.seen.front().map(|(_, n)| *n), Some(0), "the oldest is kept");
+    }
+
+    #[test]
+    fn what_is_remembered_of_lines_is_bounded() {
+        let mut seen = Seen::default();
+        let line = "x".repeat(100_000);
+        for n in 0..200 {
+            seen.add(&format!("{n:016}"), &line);
+        }
+        assert!(seen.bytes <= REMEMBERED && seen.lines.len() == seen.order.len(), "{} bytes", seen.bytes);
+        assert!(seen.lines.contains_key("0000000000000199") && !seen.lines.contains_key("0000000000000000"));
+    }
+}

@@ -1,0 +1,102 @@
+//! `distcomp-status serve`: the dashboard. One loop reads Redis for all viewers; pages that ask for more read it themselves, each within bounds.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::feed::{Feed, Reader};
+use super::run::Session;
+use crate::cli::exit::CliError;
+use crate::queue::inspect;
+use crate::view::dashboard::{Board, Site, router};
+use crate::view::web::{Access, Guard, MIN_TOKEN, is_loopback, serve as serve_http};
+
+/// Where to show the dashboard, and to whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Address and port; any address beyond this machine needs a token, port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// File that holds the token viewers have to show; DISTCOMP_DASHBOARD_TOKEN may hold it instead
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Host name under which browsers come besides the address itself; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allowed_host: Vec<String>,
+}
+
+/// The variable that may hold the token.
+const TOKEN: &str = "DISTCOMP_DASHBOARD_TOKEN";
+
+/// What serves must know before Redis is asked anything.
+pub(super) struct Gate {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    access: Access,
+}
+
+/// Checks the token and takes the port, so that a mistake is told at once.
+pub(super) fn open_gate(args: &ServeArgs) -> Result<Gate, CliError> {
+    let token = token(args)?;
+    if token.is_none() && !is_loopback(&args.listen) {
+        return Err(CliError::Usage(format!(
+            "--listen {} can be reached from other machines: give a token with --token-file FILE or {TOKEN}, or listen on 127.0.0.1 and use `ssh -L`",
+            args.listen
+        )));
+    }
+    let bind = || {
+        let listener = std::net::TcpListener::bind(args.listen)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    let (listener, address) =
+        bind().map_err(|error: io::Error| CliError::io(format!("listen on {}", args.listen), error))?;
+    let access = match token {
+        None => Access::open(),
+        Some(token) => Access::locked(&token, address.port()).map_err(|weak| {
+            CliError::Usage(format!("{weak}: make one of {MIN_TOKEN} or more, as `openssl rand -hex 24` does"))
+        })?,
+    };
+    Ok(Gate { listener, address, access })
+}
+
+fn token(args: &ServeArgs) -> Result<Option<SecretString>, CliError> {
+    if let Some(path) = &args.token_file {
+        let text = fs::read_to_string(path).map_err(|error| CliError::io(format!("read {}", path.display()), error))?;
+        return Ok(Some(SecretString::from(text.trim())));
+    }
+    Ok(std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(|token| SecretString::from(token.trim())))
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -> Result<(), CliError> {
+    let failed = |error| CliError::io("listen for signals", error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let listener = TcpListener::from_std(gate.listener).map_err(|error| CliError::io("listen", error))?;
+    let board = Arc::new(Board::new(inspect::overview(&session.conn).await?));
+    let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let reader = tokio::spawn(Reader { feed: Arc::clone(&feed), board: Arc::clone(&board) }.run());
+    let site = Site::new(board, feed, gate.access, session.order, session.conn.at(), stopped.clone());
+    let app = router(site, Guard::new(gate.address, &args.allowed_host));
+    let serving = tokio::spawn(serve_http(listener, app, stopped));
+    session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", gate.address));
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    // First no new viewers and no open streams, then nobody who reads for them.
+    let _ = stop.send(true);
+    let _ = serving.await;
+    reader.abort();
+    Ok(())
+}

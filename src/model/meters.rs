@@ -1,0 +1,211 @@
+//! What a worker counts: plain numbers, added to where things happen, read when somebody asks.
+
+/// Upper bounds of the buckets of a claim's duration, seconds.
+pub const CLAIM_BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Upper bounds of the buckets of a task's duration, seconds: from what only starts to half a day.
+pub const TASK_BOUNDS: [f64; 14] =
+    [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 21_600.0, 43_200.0];
+
+/// How often values fell into each bucket. Of fixed size, whatever is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram<const N: usize> {
+    bounds: [f64; N],
+    /// One more than bounds: what is above all of them.
+    counts: [u64; N],
+    above: u64,
+    sum: f64,
+}
+
+impl<const N: usize> Histogram<N> {
+    /// An empty one with these upper bounds, smallest first.
+    #[must_use]
+    pub const fn new(bounds: [f64; N]) -> Self {
+        Self { bounds, counts: [0; N], above: 0, sum: 0.0 }
+    }
+
+    /// Counts a value.
+    pub fn add(&mut self, value: f64) {
+        match self.bounds.iter().position(|bound| value <= *bound).and_then(|at| self.counts.get_mut(at)) {
+            Some(count) => *count += 1,
+            None => self.above += 1,
+        }
+        self.sum += value;
+    }
+
+    /// Upper bounds, with the number of values in each bucket alone; the last is infinite.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<(f64, u64)> {
+        self.bounds.into_iter().zip(self.counts).chain([(f64::INFINITY, self.above)]).collect()
+    }
+
+    /// How many values.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.above
+    }
+
+    /// Their sum.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+}
+
+/// How an attempt ended, of a fixed number of kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeKind {
+    /// Exited with 0.
+    Finished,
+    /// Exited with something else.
+    Exit,
+    /// Ended by a signal that was not ours.
+    Signal,
+    /// Killed at its limit.
+    TimedOut,
+    /// Needs more memory than the node has.
+    Memory,
+    /// Could not be started.
+    Spawn,
+    /// Given back after it had started.
+    Returned,
+    /// Given back before it started.
+    Unstarted,
+    /// Not a task.
+    Invalid,
+    /// Not signed as it must be.
+    Unsigned,
+}
+
+impl OutcomeKind {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Finished,
+        Self::Exit,
+        Self::Signal,
+        Self::TimedOut,
+        Self::Memory,
+        Self::Spawn,
+        Self::Returned,
+        Self::Unstarted,
+        Self::Invalid,
+        Self::Unsigned,
+    ];
+
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Exit => "exit",
+            Self::Signal => "signal",
+            Self::TimedOut => "timed_out",
+            Self::Memory => "memory",
+            Self::Spawn => "spawn",
+            Self::Returned => "returned",
+            Self::Unstarted => "unstarted",
+            Self::Invalid => "invalid",
+            Self::Unsigned => "unsigned",
+        }
+    }
+}
+
+/// The counters of a worker since its start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meters {
+    /// Claims that were answered.
+    pub claims: u64,
+    /// Claims that failed.
+    pub claims_failed: u64,
+    /// Tasks that claims brought.
+    pub claimed: u64,
+    /// From asking for tasks to having the answer, seconds.
+    pub claim_seconds: Histogram<12>,
+    /// Run time of attempts, however they ended, seconds.
+    pub task_seconds: Histogram<14>,
+    /// Attempts by how they ended, in the order of [`OutcomeKind::ALL`].
+    pub outcomes: [u64; 9],
+    /// Results refused because the claim was no longer ours.
+    pub fenced: u64,
+    /// Times that Redis was found again.
+    pub reconnects: u64,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            claims: 0,
+            claims_failed: 0,
+            claimed: 0,
+            claim_seconds: Histogram::new(CLAIM_BOUNDS),
+            task_seconds: Histogram::new(TASK_BOUNDS),
+            outcomes: [0; 9],
+            fenced: 0,
+            reconnects: 0,
+        }
+    }
+}
+
+impl Meters {
+    /// Counts an attempt's end.
+    pub fn ended(&mut self, kind: OutcomeKind) {
+        self.outcomes[kind as usize] += 1;
+    }
+}
+
+/// A worker at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerFigures {
+    /// Its name.
+    pub worker: String,
+    /// Its counters.
+    pub meters: Meters,
+    /// Attempts running.
+    pub running: u32,
+    /// Slots.
+    pub slots: u32,
+    /// Tasks claimed ahead of slots.
+    pub held: u32,
+    /// Whether it has a session with Redis.
+    pub is_linked: bool,
+    /// Whether it takes new tasks.
+    pub is_open: bool,
+    /// Waiting tasks, as the last claim saw them; `None` before the first.
+    pub waiting: Option<u64>,
+    /// Memory of the node, bytes.
+    pub mem_total: u64,
+    /// Of which is in use.
+    pub mem_used: u64,
+    /// Memory that running tasks have declared and not yet touched, bytes.
+    pub mem_reserved: u64,
+    /// Cores of the node.
+    pub cores_total: f64,
+    /// Cores in use.
+    pub cores_used: f64,
+    /// Cores that running tasks have declared.
+    pub cores_reserved: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_in_one_bucket() {
+        let mut histogram = Histogram::new([1.0, 2.0]);
+        for value in [0.0, 1.0, 1.5, 2.5, 1e9] {
+            histogram.add(value);
+        }
+        assert_eq!(histogram.buckets(), [(1.0, 2), (2.0, 1), (f64::INFINITY, 2)]);
+        assert_eq!((histogram.count(), histogram.sum()), (5, 1e9 + 5.0));
+    }
+
+    #[test]
+    fn each_kind_has_a_place_of_its_own() {
+        let mut meters = Meters::default();
+        for kind in OutcomeKind::ALL {
+            meters.ended(kind);
+        }
+        assert_eq!(meters.outcomes, [1; 9]);
+    }
+}

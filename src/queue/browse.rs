@@ -1,0 +1,218 @@
+//! Reading the queue for a person who turns pages: each call costs a bounded amount of the server's time and of the network's, at any depth of the
+//! queue and for results of any size.
+
+use super::client::{Connection, Page};
+use super::error::QueueError;
+use super::inspect::top_groups;
+use super::keys::{CLOSE, Key};
+use super::select::key_of;
+use crate::model::TaskId;
+use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
+use crate::model::snapshot::{FailureGroup, TaskState};
+
+/// A page is full from this many rows on. The last step may bring a few more: what a scan has gone past does not come again.
+const ROWS: usize = 100;
+
+/// Entries that one call looks at, at most, when few of them match.
+const LOOK_AT_MOST: u64 = 20_000;
+
+/// Calls that one page makes, at most: a table that has shrunk has many empty places.
+const STEPS_AT_MOST: usize = 200;
+
+/// Bytes of lines and results that one call reads before it stops. A result may be a mebibyte, and a scan has to take it along.
+const READ_AT_MOST: usize = 4 << 20;
+
+/// Entries that a step of the scan looks at: few where each may be large.
+const STEP_LARGE: usize = 20;
+const STEP: usize = 100;
+
+/// Where nothing matched so far, steps grow to this.
+const STEP_BARREN: usize = 1000;
+
+/// The next tasks that match, from `cursor` on; 0 begins.
+///
+/// # Errors
+/// Those of any call.
+pub async fn page(conn: &Connection, filter: &TaskFilter, cursor: u64) -> Result<TaskPage, QueueError> {
+    let key = conn.name(key_of(filter.state));
+    let smallest = if filter.state == TaskState::Finished { STEP_LARGE } else { STEP };
+    let (mut page, mut cursor, mut step, mut read) = (TaskPage::default(), cursor, smallest, 0);
+    for _ in 0..STEPS_AT_MOST {
+        let (next, entries): Page = conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
+        page.looked_at += entries.len() as u64;
+        let bytes: usize = entries.iter().map(|(line, value)| line.len() + value.len()).sum();
+        read += bytes;
+        let found: Vec<TaskRow> = entries.iter().filter_map(|(line, value)| row(filter, line, value)).collect();
+        let found = if filter.state == TaskState::Failed { failures(conn, filter, found).await? } else { found };
+        let is_barren = found.is_empty();
+        page.rows.extend(found);
+        cursor = next;
+        page.next = Some(next).filter(|next| *next != 0);
+        if page.next.is_none() || page.rows.len() >= ROWS || page.looked_at >= LOOK_AT_MOST || read >= READ_AT_MOST {
+            break;
+        }
+        // As large as the budget for bytes allows, going by what was met last.
+        let mean = bytes / entries.len().max(1) + 1;
+        let affordable = ((READ_AT_MOST / 4) / mean).max(smallest);
+        step = if is_barren { (step * 2).min(STEP_BARREN).min(affordable) } else { smallest };
+    }
+    Ok(page)
+}
+
+/// The row of an entry that matches as far as the entry itself can tell.
+fn row(filter: &TaskFilter, line: &[u8], value: &[u8]) -> Option<TaskRow> {
+    let line = std::str::from_utf8(line).ok().filter(|line| *line != CLOSE)?;
+    let is_wanted = filter.include.as_ref().is_none_or(|text| line.contains(text.as_str()))
+        && filter.exclude.as_ref().is_none_or(|text| !line.contains(text.as_str()));
+    if !is_wanted {
+        return None;
+    }
+    let workers = workers_of(filter.state, value);
+    if filter.worker.as_ref().is_some_and(|worker| !workers.contains(worker)) {
+        return None;
+    }
+    Some(TaskRow { id: TaskId::of(line).to_string(), line: line.to_owned(), workers, ..TaskRow::default() })
+}
+
+/// The workers that the value of a hash names.
+fn workers_of(state: TaskState, value: &[u8]) -> Vec<String> {
+    /// Names are shorter; a result may go on for long without a colon.
+    const LONGEST: usize = 256;
+    let head = &value[..value.len().min(if state == TaskState::Failed { usize::MAX } else { LONGEST })];
+    let text = String::from_utf8_lossy(head);
+    match state {
+        TaskState::Todo => Vec::new(),
+        TaskState::InProgress => vec![text.into_owned()],
+        TaskState::Finished => text.split_once(": ").map(|(worker, _)| worker.to_owned()).into_iter().collect(),
+        TaskState::Failed => text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+/// Adds why they failed and whether they will be tried again, and drops those of another kind than is asked for.
+async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>) -> Result<Vec<TaskRow>, QueueError> {
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    let mut pipe = redis::pipe();
+    for key in [Key::Kinds, Key::Reason, Key::Todo] {
+        let mut lookup = redis::cmd("HMGET");
+        lookup.arg(conn.name(key));
+        for row in &rows {
+            lookup.arg(&row.line);
+        }
+        pipe.add_command(lookup);
+    }
+    type Values = Vec<Option<Vec<u8>>>;
+    let (kinds, reasons, waits): (Values, Values, Values) = conn.pipe(&pipe).await?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    for (((row, kind), reason), wait) in rows.iter_mut().zip(kinds).zip(reasons).zip(waits) {
+        row.kind = kind.map(text);
+        row.reason = reason.map(text).map(|json| serde_json::from_str::<String>(&json).unwrap_or(json));
+        row.will_retry = wait.is_some();
+    }
+    rows.retain(|row| filter.kind.is_none() || row.kind == filter.kind);
+    Ok(rows)
+}
+
+/// Every group of failures, largest first, each with one line and its reason. Read from counters, so that the cost is that of the groups and not of
+/// the failures; what Python workers failed is in none.
+///
+/// # Errors
+/// Those of any call.
+pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.hgetall(conn.name(Key::Groups)).hgetall(conn.name(Key::Samples));
+    let (groups, samples) = conn.pipe(&pipe).await?;
+    let mut groups = top_groups(&groups, &samples, 0);
+    let lines: Vec<String> = groups.iter().map(|group| group.sample.clone()).collect();
+    for (group, task) in groups.iter_mut().zip(super::inspect::tasks(conn, &lines).await?) {
+        group.reason = task.reason.unwrap_or_default();
+        group.workers = task.failed_on;
+        group.workers.sort();
+        group.workers.dedup();
+    }
+    Ok(groups)
+}
+
+/// The last sequence number given to a task; it only grows. 0 before the first.
+///
+/// # Errors
+/// Those of any call.
+pub async fn sequence(conn: &Connection) -> Result<u64, QueueError> {
+    let last: Option<u64> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::Sequence))).await?;
+    Ok(last.unwrap_or(0))
+}
+
+/// The smallest sequence number that waits: that of the task which has waited longest. `None` when nothing waits.
+///
+/// Looks at the first task of each priority of each class, at most [`CLASSES`] classes and [`PRIORITIES`] priorities of each; retries in their backoff
+/// and what is not indexed yet are left out.
+///
+/// # Errors
+/// Those of any call.
+pub async fn oldest_sequence(conn: &Connection) -> Result<Option<u64>, QueueError> {
+    let mut classes: Vec<(String, u64)> = conn
+        .cmd::<Vec<String>>(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(CLASSES - 1))
+        .await?
+        .into_iter()
+        .map(|class| (class, 0))
+        .collect();
+    let mut oldest = None;
+    for _ in 0..PRIORITIES {
+        if classes.is_empty() {
+            break;
+        }
+        let mut pipe = redis::pipe();
+        for (class, from) in &classes {
+            let key = format!("{}c:{class}", conn.name(Key::Ready));
+            pipe.cmd("ZRANGEBYSCORE").arg(key).arg(from).arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
+        }
+        let firsts: Vec<Vec<(String, f64)>> = conn.pipe(&pipe).await?;
+        let found = classes.into_iter().zip(firsts);
+        // The next priority of each class begins behind all that one can hold.
+        classes = found
+            .filter_map(|((class, _), first)| {
+                let score = first.first()?.1 as u64;
+                let sequence = score % BAND;
+                oldest = Some(oldest.map_or(sequence, |old: u64| old.min(sequence)));
+                Some((class, (score / BAND + 1) * BAND))
+            })
+            .collect();
+    }
+    Ok(oldest)
+}
+
+/// Classes that [`oldest_sequence`] looks at.
+const CLASSES: isize = 64;
+
+/// Priorities of each.
+const PRIORITIES: usize = 16;
+
+/// Scores of one priority: see `lua/common.lua`.
+const BAND: u64 = 1 << 37;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_found_by_text_and_by_the_whole_name_of_a_worker() {
+        let all = TaskFilter::all(TaskState::Failed);
+        assert_eq!(row(&all, b"shell:1:1:1:x", b"n1,n2,n1,").expect("a row").workers, ["n1", "n2", "n1"]);
+        let on = |worker: &str| TaskFilter { worker: Some(worker.to_owned()), ..all.clone() };
+        assert!(row(&on("n1"), b"shell:1:1:1:x", b"n10,n1,").is_some());
+        assert!(row(&on("n1"), b"shell:1:1:1:x", b"n10,").is_none());
+        let text = TaskFilter { include: Some("sim".to_owned()), exclude: Some("old".to_owned()), ..all };
+        assert!(row(&text, b"shell:1:1:1:./sim", b"").is_some());
+        assert!(row(&text, b"shell:1:1:1:./sim old", b"").is_none());
+        assert!(row(&text, CLOSE.as_bytes(), b"").is_none());
+        assert!(row(&text, b"\xff./sim", b"").is_none());
+    }
+
+    #[test]
+    fn a_long_result_does_not_hide_its_worker() {
+        let value = [b"n1: \"".as_slice(), &[b'x'; 5000]].concat();
+        assert_eq!(workers_of(TaskState::Finished, &value), ["n1"]);
+        assert!(workers_of(TaskState::Finished, &[b'x'; 5000]).is_empty());
+    }
+}

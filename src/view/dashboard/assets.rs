@@ -1,0 +1,42 @@
+//! The files that pages are made with, all of them in the program.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use crate::view::web::refuse;
+
+const FILES: [(&str, &str, &str); 6] = [
+    ("dashboard.js", "text/javascript; charset=utf-8", include_str!("assets/dashboard.js")),
+    ("dashboard.css", "text/css; charset=utf-8", include_str!("assets/dashboard.css")),
+    ("uplot.js", "text/javascript; charset=utf-8", include_str!("assets/uplot.js")),
+    ("uplot.css", "text/css; charset=utf-8", include_str!("assets/uplot.css")),
+    ("uplot.LICENSE", "text/plain; charset=utf-8", include_str!("assets/uplot.LICENSE")),
+    ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
+];
+
+/// Changes with the files, so that a browser may keep them.
+pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut hash = Sha256::new();
+    for (_, _, text) in FILES {
+        hash.update(text);
+    }
+    hash.finalize().iter().take(5).fold(String::new(), |mut version, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(version, "{byte:02x}");
+        version
+    })
+});
+
+/// `GET /assets/{name}`.
+pub(super) async fn asset(Path(name): Path<String>) -> Response {
+    let Some((_, kind, text)) = FILES.iter().find(|(file, ..)| *file == name) else {
+        return refuse(StatusCode::NOT_FOUND, "no such file");
+    };
+    ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], *text)
+        .into_response()
+}

@@ -1,0 +1,336 @@
+// Keeps a page up to date. All text comes ready to be shown and is set as text, never as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+const page = document.body.dataset.page;
+const byId = (id) => document.getElementById(id);
+
+// Elements
+
+function setText(node, text) {
+  if (node && node.textContent !== text) node.textContent = text;
+}
+
+function element(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function setBar(rect, percent) {
+  const width = `${percent ?? 0}%`;
+  if (rect && rect.getAttribute("width") !== width) rect.setAttribute("width", width);
+}
+
+function bar(tone) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", `bar ${tone}`);
+  svg.setAttribute("aria-hidden", "true");
+  const rect = document.createElementNS(SVG, "rect");
+  rect.setAttribute("class", "fill");
+  rect.setAttribute("height", "100%");
+  rect.setAttribute("width", "0%");
+  svg.append(rect);
+  return svg;
+}
+
+// Tables
+
+const meter = (tone) => (key) => ({
+  make: (cell) => { cell.className = "m"; cell.append(bar(tone), element("span")); },
+  set: (cell, row) => { setBar(cell.querySelector("rect"), row[`${key}_percent`]); setText(cell.lastChild, row[key]); },
+});
+const plain = (key, className) => ({
+  make: (cell) => { cell.className = className ?? ""; },
+  set: (cell, row) => setText(cell, row[key]),
+});
+const state = {
+  make: (cell) => cell.append(element("span")),
+  set: (cell, row) => { cell.firstChild.className = `state ${row.state}`; setText(cell.firstChild, row.state); },
+};
+const spark = (key) => ({
+  make: (cell) => {
+    cell.className = "spark";
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", "0 0 119 100");
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `${key === "mem" ? "memory" : "cores"} in use over the last ten minutes`);
+    svg.append(document.createElementNS(SVG, "polyline"));
+    cell.append(svg);
+  },
+  set: (cell, row) => {
+    const values = past.get(row.name)?.[key];
+    if (!values) return;
+    if (!cell.firstChild) spark(key).make(cell);
+    const shift = 120 - values.length;
+    const points = values.flatMap((value, at) => (value === null ? [] : [`${at + shift},${(98 - value * 0.96).toFixed(1)}`]));
+    cell.firstChild.firstChild.setAttribute("points", points.join(" "));
+  },
+});
+const NARROW = [state, plain("beat", "n"), meter("busy")("running"), meter("calm")("cores"), meter("calm")("mem"),
+  plain("finished", "n"), plain("failed", "n"), plain("waits", "waits")];
+const WIDE = [state, plain("beat", "n"), meter("busy")("running"), meter("calm")("cores"), spark("cores"), meter("calm")("mem"), spark("mem"),
+  plain("finished", "n"), plain("failed", "n"), plain("timed_out", "n"), plain("returned", "n"), plain("host"), plain("waits", "waits")];
+
+function makeRow(name, columns) {
+  const row = element("tr");
+  row.dataset.name = name;
+  const head = element("th");
+  head.scope = "row";
+  const link = element("a", "", name);
+  link.href = `/tasks?state=in_progress&worker=${encodeURIComponent(name)}`;
+  head.append(link);
+  row.append(head);
+  for (const column of columns) {
+    const cell = element("td");
+    column.make(cell);
+    row.append(cell);
+  }
+  return row;
+}
+
+function showWorkers(workers) {
+  const table = document.querySelector("[data-workers]");
+  if (!table) return;
+  const columns = "wide" in table.dataset ? WIDE : NARROW;
+  const body = table.tBodies[0];
+  const shown = workers.slice(0, Number(table.dataset.workers));
+  const rows = new Map([...body.rows].map((row) => [row.dataset.name, row]));
+  shown.forEach((worker, at) => {
+    const row = rows.get(worker.name) ?? makeRow(worker.name, columns);
+    rows.delete(worker.name);
+    if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
+    columns.forEach((column, index) => column.set(row.cells[index + 1], worker));
+  });
+  for (const row of rows.values()) row.remove();
+  const empty = document.querySelector('[data-empty="workers"]');
+  if (empty) empty.hidden = workers.length > 0;
+}
+
+function showFailures(failures) {
+  const body = document.querySelector("[data-failures]");
+  if (!body) return;
+  body.closest("section").hidden = failures.length === 0;
+  const signature = JSON.stringify(failures);
+  if (body.dataset.seen === signature) return;
+  body.dataset.seen = signature;
+  body.replaceChildren(...failures.map((failure) => {
+    const row = element("tr");
+    const line = element("td", "line");
+    const link = element("a", "", failure.line);
+    link.href = `/task/${failure.id}`;
+    line.append(link);
+    row.append(element("td", "n", failure.count), element("td", "kind", failure.kind), line);
+    return row;
+  }));
+}
+
+function showList(name, items) {
+  const list = document.querySelector(`[data-list="${name}"]`);
+  if (!list) return;
+  const old = [...list.children].map((item) => item.textContent);
+  if (old.length !== items.length || old.some((text, at) => text !== items[at])) {
+    list.replaceChildren(...items.map((item) => element("li", "", item)));
+  }
+  const section = list.closest("[data-hide-empty]");
+  if (section) section.hidden = items.length === 0;
+}
+
+// Charts
+
+const CHARTS = {
+  finished_rate: { tone: "--good", unit: " a second", whole: false },
+  running: { tone: "--busy", unit: " running", whole: true },
+  todo: { tone: "--calm", unit: " waiting", whole: true },
+  failed: { tone: "--bad", unit: " failed", whole: true },
+};
+const KEEP = { minutes: 600, hour: 720 };
+const charts = new Map();
+let range = "minutes";
+let columns = null;
+let coarse = 0;
+
+const short = (value) => {
+  const [unit, by] = value >= 1e6 ? ["M", 1e6] : value >= 1e4 ? ["k", 1e3] : ["", 1];
+  return `${Number((value / by).toPrecision(3))}${unit}`;
+};
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function makeChart(holder, key) {
+  const { tone, unit, whole } = CHARTS[key];
+  const ink = color("--soft"), grid = { stroke: color("--line"), width: 1 }, stroke = color(tone);
+  const font = "11px system-ui, sans-serif";
+  const under = holder.closest(".card").querySelector(".under");
+  const options = {
+    width: Math.max(holder.clientWidth, 120), height: holder.clientHeight, legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+    padding: [6, 8, 0, 0],
+    scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, whole ? 4 : 1)] } },
+    axes: [
+      { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 22, space: 70,
+        values: (chart, ticks) => ticks.map((tick) => clock(tick).slice(0, chart.scales.x.max - chart.scales.x.min < 240 ? 8 : 5)) },
+      { stroke: ink, font, grid, ticks: { show: false }, size: 40, space: 32, incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7] : undefined,
+        values: (_, ticks) => ticks.map(short) },
+    ],
+    series: [{}, { stroke, width: 1.6, fill: `${stroke}22`, points: { show: false }, spanGaps: true }],
+    hooks: {
+      setCursor: [(chart) => {
+        const at = chart.cursor.idx;
+        if (at === null || at === undefined || chart.cursor.left < 0) {
+          delete under.dataset.hover;
+          setText(under, under.dataset.last ?? under.textContent);
+          return;
+        }
+        if (!("hover" in under.dataset)) { under.dataset.hover = ""; under.dataset.last ??= under.textContent; }
+        setText(under, `${short(chart.data[1][at])}${unit} at ${clock(chart.data[0][at])}`);
+      }],
+    },
+  };
+  return new uPlot(options, [columns.t, columns[key]], holder);
+}
+
+function drawCharts() {
+  if (!columns || typeof uPlot === "undefined") return;
+  for (const holder of document.querySelectorAll("[data-chart]")) {
+    const key = holder.dataset.chart;
+    const chart = charts.get(key);
+    if (chart) chart.setData([columns.t, columns[key]]);
+    else charts.set(key, makeChart(holder, key));
+  }
+}
+
+function remakeCharts() {
+  for (const chart of charts.values()) chart.destroy();
+  charts.clear();
+  drawCharts();
+}
+
+async function loadHistory() {
+  if (!document.querySelector("[data-chart]")) return;
+  const answer = await fetch(`/api/history?range=${range}`);
+  if (!answer.ok) return;
+  columns = await answer.json();
+  drawCharts();
+}
+
+function addPoint(point) {
+  if (!columns || !point) return;
+  const last = columns.t.at(-1) ?? 0;
+  if (point.t <= last || (range === "hour" && point.t - last < 4.5)) return;
+  for (const key of Object.keys(columns)) {
+    columns[key].push(point[key]);
+    if (columns[key].length > KEEP[range]) columns[key].shift();
+  }
+  drawCharts();
+}
+
+// What nodes had in use
+
+const past = new Map();
+
+async function loadPast() {
+  if (!document.querySelector("[data-wide]")) return;
+  const answer = await fetch("/api/history?range=workers");
+  if (!answer.ok) return;
+  past.clear();
+  for (const worker of (await answer.json()).workers) past.set(worker.name, worker);
+}
+
+// The stream
+
+let source = null;
+let heard = performance.now();
+
+function setLink(name, text) {
+  const link = byId("link");
+  if (link.dataset.state !== name) link.dataset.state = name;
+  setText(byId("link-text"), text);
+}
+
+function showBanner(text) {
+  const banner = byId("banner");
+  setText(banner, text ?? "");
+  banner.hidden = !text;
+}
+
+function show(frame) {
+  heard = performance.now();
+  showBanner(frame.outage);
+  setLink(frame.outage ? "lost" : "live", frame.outage ? "Redis is away" : "live");
+  if (!frame.figures) return;
+  const figures = frame.figures;
+  for (const node of document.querySelectorAll("[data-text]")) {
+    const text = figures.text[node.dataset.text];
+    if (text === undefined) continue;
+    if ("hover" in node.dataset) node.dataset.last = text;
+    else { delete node.dataset.last; setText(node, text); }
+  }
+  document.querySelector(".card.bad .number")?.classList.toggle("some", figures.text.failed !== "0");
+  setBar(document.querySelector('[data-bar="percent"]'), figures.percent);
+  showList("notices", figures.notices);
+  showList("why", figures.why);
+  showWorkers(figures.workers);
+  showFailures(figures.failures);
+  addPoint(frame.point);
+  coarse += 1;
+  if (coarse % 5 === 0) loadPast().catch(() => {});
+}
+
+function open() {
+  if (source) return;
+  source = new EventSource("/live");
+  source.onmessage = (event) => show(JSON.parse(event.data));
+  source.onerror = () => {
+    // The browser tries again by itself unless it was refused: the session has ended, or too many look.
+    if (source?.readyState === EventSource.CLOSED) {
+      close();
+      setTimeout(async () => {
+        const answer = await fetch("/api/history", { headers: { accept: "application/json" } }).catch(() => null);
+        if (answer?.status === 401) location.assign("/login");
+        else if (!document.hidden) open();
+      }, 4000);
+    }
+  };
+}
+
+function close() {
+  source?.close();
+  source = null;
+}
+
+setInterval(() => {
+  const silent = Math.round((performance.now() - heard) / 1000);
+  if (silent < 5 || document.hidden) return;
+  setLink("lost", "not live");
+  showBanner(`The dashboard does not answer; what you see is ${silent} s old. It goes on by itself.`);
+}, 1000);
+
+document.addEventListener("visibilitychange", () => {
+  // A hidden page costs nobody anything; a browser has few connections for one place.
+  if (document.hidden) return close();
+  heard = performance.now();
+  loadHistory().catch(() => {});
+  loadPast().catch(() => {});
+  open();
+});
+
+for (const button of document.querySelectorAll("[data-range]")) {
+  button.addEventListener("click", () => {
+    range = button.dataset.range;
+    for (const other of document.querySelectorAll("[data-range]")) other.setAttribute("aria-pressed", String(other === button));
+    loadHistory().catch(() => {});
+  });
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", remakeCharts);
+let resizing;
+addEventListener("resize", () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(remakeCharts, 150);
+});
+
+loadHistory().catch(() => {});
+await loadPast().catch(() => {});
+if (!document.hidden) open();

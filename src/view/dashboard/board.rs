@@ -1,0 +1,192 @@
+//! What everybody looks at: the latest picture of the queue. One reader puts it up, any number of viewers take it down; how many there are makes no
+//! difference to Redis, but that nobody looking lets the reader slow down.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+
+use super::figures::Figures;
+use super::history::History;
+use crate::model::snapshot::Overview;
+use crate::view::safe_text::safe;
+use crate::view::text::{duration, moment};
+
+/// Between two looks at Redis while somebody looks at us.
+const WATCHED: Duration = Duration::from_secs(1);
+
+/// And while nobody does: the charts go on, coarser.
+const UNWATCHED: Duration = Duration::from_secs(5);
+
+/// After its last request somebody without a stream counts as looking for this long.
+const ATTENTION: Duration = Duration::from_secs(10);
+
+/// The picture of one moment.
+#[derive(Debug)]
+pub struct Frame {
+    /// The queue.
+    pub overview: Overview,
+    /// When it was read.
+    pub read_at: Instant,
+    /// The same in seconds since the epoch.
+    pub read_unix: f64,
+    /// Why it is not of this moment, a whole sentence.
+    pub outage: Option<String>,
+    pub(super) figures: Figures,
+    pub(super) json: Arc<str>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Board {
+    frames: watch::Sender<Arc<Frame>>,
+    history: Mutex<History>,
+    viewers: AtomicUsize,
+    asked: Mutex<Option<Instant>>,
+    wake: Notify,
+}
+
+impl Board {
+    /// A board that shows this.
+    #[must_use]
+    pub fn new(overview: Overview) -> Self {
+        let mut history = History::default();
+        let frame = frame(&mut history, overview);
+        Self {
+            frames: watch::Sender::new(Arc::new(frame)),
+            history: Mutex::new(history),
+            viewers: AtomicUsize::new(0),
+            asked: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Puts up what was just read.
+    pub fn publish(&self, overview: Overview) {
+        let frame = frame(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner), overview);
+        self.frames.send_replace(Arc::new(frame));
+    }
+
+    /// Says that Redis could not be read now; what was up stays up, with its age.
+    pub fn publish_outage(&self, why: &str) {
+        let last = Arc::clone(&self.frames.borrow());
+        let age = last.read_at.elapsed().as_secs();
+        let outage = format!(
+            "Redis does not answer ({}). What you see is of {}, {} ago; it goes on by itself when Redis is back.",
+            safe(why),
+            moment(last.read_unix),
+            duration(age)
+        );
+        let json = json!({ "outage": outage }).to_string().into();
+        self.frames.send_replace(Arc::new(Frame {
+            overview: last.overview.clone(),
+            read_at: last.read_at,
+            read_unix: last.read_unix,
+            outage: Some(outage),
+            figures: last.figures.clone(),
+            json,
+        }));
+    }
+
+    /// Returns when Redis should be read again: soon while somebody looks, at once when somebody has come.
+    pub async fn next_look(&self) {
+        let start = Instant::now();
+        let pause = if self.is_watched() { WATCHED } else { UNWATCHED };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.wake.notified() => {
+                // Never sooner than it would be for somebody who looks all the time.
+                tokio::time::sleep(WATCHED.saturating_sub(start.elapsed())).await;
+            }
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.viewers.load(Ordering::Relaxed) > 0 || asked.is_some_and(|at| at.elapsed() < ATTENTION)
+    }
+
+    /// What is up, for a page or a scrape: not older than a few seconds, unless Redis is away.
+    pub async fn look(&self) -> Arc<Frame> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let mut frames = self.frames.subscribe();
+        let now = Arc::clone(&frames.borrow_and_update());
+        if now.outage.is_some() || now.read_at.elapsed() < 2 * WATCHED {
+            return now;
+        }
+        self.wake.notify_one();
+        match tokio::time::timeout(2 * WATCHED, frames.changed()).await {
+            Ok(Ok(())) => Arc::clone(&frames.borrow()),
+            Ok(Err(_)) | Err(_) => now,
+        }
+    }
+
+    /// Every frame from now on; counts as looking until it is dropped.
+    pub(super) fn follow(self: &Arc<Self>) -> Follower {
+        self.viewers.fetch_add(1, Ordering::Relaxed);
+        self.wake.notify_one();
+        Follower { frames: self.frames.subscribe(), board: Arc::clone(self) }
+    }
+
+    /// How many follow.
+    pub(super) fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn history<T>(&self, read: impl FnOnce(&History) -> T) -> T {
+        read(&self.history.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A viewer with a stream.
+pub(super) struct Follower {
+    pub(super) frames: watch::Receiver<Arc<Frame>>,
+    board: Arc<Board>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.board.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn frame(history: &mut History, overview: Overview) -> Frame {
+    let read_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let point = history.add(read_unix, &overview);
+    let figures = Figures::of(&overview, &point);
+    let json = json!({ "outage": null, "figures": figures, "point": point }).to_string().into();
+    Frame { overview, read_at: Instant::now(), read_unix, outage: None, figures, json }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_looking_slows_the_reader_down_and_a_viewer_wakes_it() {
+        let board = Arc::new(Board::new(Overview::default()));
+        let start = tokio::time::Instant::now();
+        board.next_look().await;
+        assert_eq!(start.elapsed(), UNWATCHED);
+        let viewer = board.follow();
+        let start = tokio::time::Instant::now();
+        board.next_look().await;
+        board.next_look().await;
+        assert!(start.elapsed() <= 2 * WATCHED + Duration::from_millis(20), "{:?}", start.elapsed());
+        drop(viewer);
+        assert_eq!(board.viewers(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_outage_keeps_the_picture_and_says_so() {
+        let board = Board::new(Overview::default());
+        board.publish_outage("connection refused\x1b[2J");
+        let frame = board.look().await;
+        let outage = frame.outage.as_ref().expect("it is told");
+        assert!(outage.contains("connection refused\\x1b[2J") && frame.json.contains("ago"), "{outage}");
+        board.publish(Overview::default());
+        assert!(board.look().await.outage.is_none());
+    }
+}

@@ -1,0 +1,192 @@
+//! The texts of a frame, ready to be shown: the same for the page as it is first rendered and for the stream that keeps it up to date.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::history::Point;
+use crate::model::TaskId;
+use crate::model::snapshot::{FailureGroup, Overview, WorkerState, WorkerView};
+use crate::view::explain::explain_queue;
+use crate::view::overview::{health, notices, warnings};
+use crate::view::safe_text::safe;
+use crate::view::text::{count, duration, rate, shorten};
+
+/// Characters of a line that lists show.
+pub(super) const LINE: usize = 300;
+
+/// Workers in one frame; more are on no page at once.
+const WORKERS: usize = 500;
+
+/// See the module.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Figures {
+    /// By the name of the place where they stand.
+    pub(super) text: BTreeMap<&'static str, String>,
+    /// Percent of what is finished.
+    pub(super) percent: f64,
+    /// What is wrong, and what an operator asked for.
+    pub(super) notices: Vec<String>,
+    /// Why what waits does not run; empty while tasks finish.
+    pub(super) why: Vec<String>,
+    pub(super) workers: Vec<WorkerRow>,
+    pub(super) failures: Vec<FailureRow>,
+}
+
+/// A worker in a table.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct WorkerRow {
+    pub(super) name: String,
+    pub(super) state: &'static str,
+    pub(super) beat: String,
+    pub(super) running: String,
+    pub(super) running_percent: f64,
+    pub(super) cores: String,
+    pub(super) cores_percent: f64,
+    pub(super) mem: String,
+    pub(super) mem_percent: f64,
+    pub(super) finished: String,
+    pub(super) failed: String,
+    pub(super) timed_out: String,
+    pub(super) returned: String,
+    pub(super) host: String,
+    pub(super) waits: String,
+}
+
+/// A group of failures in a table.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct FailureRow {
+    pub(super) count: String,
+    pub(super) kind: String,
+    /// As it is, for a link.
+    #[serde(skip)]
+    pub(super) raw_kind: String,
+    pub(super) id: String,
+    pub(super) line: String,
+    pub(super) workers: String,
+    pub(super) reason: String,
+}
+
+impl Figures {
+    pub(super) fn of(overview: &Overview, point: &Point) -> Self {
+        let counts = &overview.counts;
+        let all = counts.todo + counts.in_progress + counts.finished;
+        let percent = if all == 0 { 0.0 } else { (counts.finished as f64 / all as f64 * 1000.0).floor() / 10.0 };
+        let ahead = match overview.eta_seconds {
+            Some(eta) => format!("{} to go", duration(eta)),
+            None if counts.todo + counts.in_progress == 0 => "nothing to do".to_owned(),
+            None => "nothing finished in the last minute".to_owned(),
+        };
+        let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live).count();
+        let text = BTreeMap::from([
+            ("todo", count(counts.todo)),
+            ("running", count(counts.in_progress)),
+            ("finished", count(counts.finished)),
+            ("failed", count(counts.failed)),
+            ("slots", if point.slots > 0 { format!("{} slots", count(point.slots)) } else { "no slots".to_owned() }),
+            ("rate", rate(overview.rate_per_second)),
+            ("failed_rate", if point.failed_rate > 0.0 { rate(point.failed_rate) } else { "none now".to_owned() }),
+            ("ahead", ahead),
+            ("percent", format!("{percent:.1} %")),
+            ("done", format!("{} of {} finished", count(counts.finished), count(all))),
+            ("workers", count(overview.workers.len() as u64)),
+            ("live", format!("{} live", count(live as u64))),
+            ("timed_out", count(overview.totals.timed_out)),
+            ("returned", count(overview.totals.returned)),
+            ("lost", count(overview.totals.lost)),
+            ("fenced", count(overview.totals.fenced)),
+            ("redis", health(&overview.redis)),
+        ]);
+        let mut told = notices(overview);
+        told.extend(warnings(&overview.redis));
+        Self {
+            text,
+            percent,
+            notices: told,
+            why: if counts.todo > 0 && overview.rate_per_second == 0.0 { explain_queue(overview) } else { Vec::new() },
+            workers: overview.workers.iter().take(WORKERS).map(WorkerRow::of).collect(),
+            failures: overview.failures.iter().map(FailureRow::of).collect(),
+        }
+    }
+
+    /// The text of a place; templates name only places that are there.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.text.get(name).map_or("", String::as_str)
+    }
+}
+
+impl WorkerRow {
+    fn of(worker: &WorkerView) -> Self {
+        let load = worker.load.as_ref();
+        let percent = |part: f64, whole: f64| {
+            if whole > 0.0 { (part / whole * 100.0).clamp(0.0, 100.0).round() } else { 0.0 }
+        };
+        Self {
+            name: safe(&worker.name).into_owned(),
+            state: worker.state.as_str(),
+            beat: worker.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), duration),
+            running: load.map_or_else(|| "-".to_owned(), |load| format!("{} / {}", load.running, load.slots)),
+            running_percent: load.map_or(0.0, |load| percent(f64::from(load.running), f64::from(load.slots))),
+            cores: format!("{:.1} / {:.1}", worker.cores_used, worker.cores_total),
+            cores_percent: percent(worker.cores_used, worker.cores_total),
+            mem: format!("{:.1} / {:.1}", worker.mem_used_gb, worker.mem_total_gb),
+            mem_percent: percent(worker.mem_used_gb, worker.mem_total_gb),
+            finished: count(worker.finished),
+            failed: count(worker.failed),
+            timed_out: count(worker.timed_out),
+            returned: count(worker.returned),
+            host: worker
+                .process
+                .as_ref()
+                .map_or_else(String::new, |process| format!("{}, {}", safe(&process.host), safe(&process.version))),
+            waits: load.and_then(|load| load.waiting.as_deref()).map_or_else(String::new, |why| safe(why).into_owned()),
+        }
+    }
+}
+
+impl FailureRow {
+    pub(super) fn of(group: &FailureGroup) -> Self {
+        /// Lines of a reason that say most: the last.
+        const LINES: usize = 6;
+        let reason =
+            group.reason.strip_prefix(&group.kind).map_or(&*group.reason, |rest| rest.trim_start_matches([':', ' ']));
+        let lines: Vec<&str> = reason.lines().collect();
+        let reason: Vec<String> =
+            lines[lines.len().saturating_sub(LINES)..].iter().map(|line| shorten(&safe(line), LINE)).collect();
+        Self {
+            count: count(group.count),
+            kind: safe(&group.kind).into_owned(),
+            raw_kind: group.kind.clone(),
+            id: TaskId::of(&group.sample).to_string(),
+            line: shorten(&safe(&group.sample), LINE),
+            workers: safe(&group.workers.join(", ")).into_owned(),
+            reason: reason.join("\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_and_lines_are_shown_as_text() {
+        let group = FailureGroup {
+            kind: "exit 3\u{202e}".to_owned(),
+            count: 1,
+            workers: vec!["a\u{1b}[2J".to_owned()],
+            sample: "shell:1:1:1:echo \u{9b}31m".to_owned(),
+            reason: "one\ntwo\u{7}".to_owned(),
+        };
+        let row = FailureRow::of(&group);
+        let all = format!("{}{}{}{}", row.kind, row.workers, row.line, row.reason);
+        assert!(!all.contains(|c: char| c != '\n' && c.is_control()) && !all.contains('\u{202e}'), "{all:?}");
+        assert_eq!(row.reason.lines().count(), 2);
+    }
+
+    #[test]
+    fn nothing_is_no_progress() {
+        let figures = Figures::of(&Overview::default(), &Point::default());
+        assert_eq!((figures.percent, figures.get("ahead")), (0.0, "nothing to do"));
+    }
+}

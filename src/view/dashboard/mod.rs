@@ -1,0 +1,20 @@
+//! The web dashboard: pages rendered from the latest [`Frame`], which a reader of Redis outside of this module puts on the [`Board`] once a second for
+//! everybody, and a stream of what changes. Nothing here can change anything.
+//!
+//! One file of script and one of style, both hand-written, and uPlot for the charts; no text from the queue is ever markup: templates escape, the script
+//! makes text nodes, and everything goes through [`safe`](super::safe_text::safe) besides.
+
+mod assets;
+mod board;
+mod cache;
+mod figures;
+mod history;
+mod login;
+mod pages;
+mod routes;
+mod source;
+mod stream;
+
+pub use board::{Board, Frame};
+pub use routes::{Site, router};
+pub use source::{Asked, Source, SourceError};

@@ -1,0 +1,255 @@
+//! The addresses: what each shows, and the layers that every request goes through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+use tokio::sync::{Semaphore, watch};
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::board::Board;
+use super::cache::Cache;
+use super::pages::{Failures, Message, Overview, Page, Task, Tasks, Workers};
+use super::source::{Source, SourceError};
+use super::{assets, login, stream};
+use crate::model::FieldOrder;
+use crate::model::listing::{TaskFilter, TaskPage};
+use crate::model::snapshot::{FailureGroup, TaskState, TaskView};
+use crate::view::metrics;
+use crate::view::web::{Access, Guard, check};
+
+/// Bytes of a request's body: a token.
+const BODY: usize = 4096;
+
+/// How long an answer may take to begin.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// Characters of a filter.
+const FILTER: usize = 1000;
+
+/// What the dashboard is made of.
+pub struct Site {
+    pub(super) board: Arc<Board>,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) access: Access,
+    pub(super) order: FieldOrder,
+    pub(super) server: String,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) streams: Arc<Semaphore>,
+    pages: Cache<(TaskFilter, u64), Arc<TaskPage>>,
+    tasks: Cache<String, Option<Arc<TaskView>>>,
+    failures: Cache<(), Arc<Vec<FailureGroup>>>,
+    oldest: Cache<(), Option<f64>>,
+}
+
+impl Site {
+    /// A site on this board; `server` says where Redis is, without credentials.
+    #[must_use]
+    pub fn new(
+        board: Arc<Board>,
+        source: Arc<dyn Source>,
+        access: Access,
+        order: FieldOrder,
+        server: &str,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            board,
+            source,
+            access,
+            order,
+            server: crate::view::safe_text::safe(server).into_owned(),
+            stop,
+            streams: Arc::new(Semaphore::new(stream::STREAMS)),
+            pages: Cache::new(),
+            tasks: Cache::new(),
+            failures: Cache::new(),
+            oldest: Cache::new(),
+        }
+    }
+
+    async fn page(&self, title: &'static str) -> Page {
+        Page::new(title, self.board.look().await, &self.server, self.access.is_locked())
+    }
+}
+
+/// The router of a site, with all its layers.
+pub fn router(site: Site, guard: Guard) -> Router {
+    let site = Arc::new(site);
+    let queue = Router::new()
+        .route("/", get(overview))
+        .route("/workers", get(workers))
+        .route("/tasks", get(tasks))
+        .route("/task/{id}", get(task))
+        .route("/failures", get(failures))
+        .route("/live", get(stream::live))
+        .route("/api/history", get(history))
+        .route("/metrics", get(scrape))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&site), login::admit));
+    Router::new()
+        .route("/login", get(login::form).post(login::login))
+        .route("/logout", post(login::logout))
+        .route("/assets/{name}", get(assets::asset))
+        .merge(queue)
+        .fallback(nothing)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(CompressionLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), check))
+        .with_state(site)
+}
+
+async fn overview(State(site): State<Arc<Site>>) -> Response {
+    Overview { page: site.page("Overview").await }.respond()
+}
+
+async fn workers(State(site): State<Arc<Site>>) -> Response {
+    Workers { page: site.page("Workers").await }.respond()
+}
+
+/// The query of `/tasks`; a field left empty in the form is absent.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    include: String,
+    #[serde(default)]
+    exclude: String,
+    #[serde(default)]
+    worker: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    cursor: u64,
+}
+
+impl Asked {
+    fn filter(&self) -> Option<TaskFilter> {
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        if [&self.include, &self.exclude, &self.worker, &self.kind].iter().any(|text| text.len() > FILTER) {
+            return None;
+        }
+        let state = match self.state.as_str() {
+            "" => TaskState::InProgress,
+            name => TaskState::ALL.into_iter().find(|state| state.as_str() == name)?,
+        };
+        Some(TaskFilter {
+            state,
+            include: some(&self.include),
+            exclude: some(&self.exclude),
+            worker: some(&self.worker),
+            kind: some(&self.kind).filter(|_| state == TaskState::Failed),
+        })
+    }
+}
+
+async fn tasks(State(site): State<Arc<Site>>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+    let page = site.page("Tasks").await;
+    let asked = asked.map(|Query(asked)| asked).unwrap_or_else(|_| Asked { state: "?".to_owned(), ..Asked::default() });
+    let Some(filter) = asked.filter() else {
+        return Message::new(
+            page,
+            "No such list",
+            "The address asks for a state that there is not, or for too long a text.",
+        )
+        .respond(StatusCode::BAD_REQUEST);
+    };
+    let key = (filter.clone(), asked.cursor);
+    let found = site.pages.get(key, || {
+        let (source, filter, cursor) = (Arc::clone(&site.source), filter.clone(), asked.cursor);
+        Box::pin(async move { source.tasks(&filter, cursor).await.map(Arc::new) })
+    });
+    match found.await {
+        Ok(found) => Tasks::new(page, &filter, asked.cursor, &found).respond(),
+        Err(error) => failed(page, &error),
+    }
+}
+
+async fn task(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
+    let page = site.page("Task").await;
+    let is_id = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let found = if is_id {
+        site.tasks
+            .get(id.clone(), || {
+                let source = Arc::clone(&site.source);
+                Box::pin(async move {
+                    let Some(line) = source.line_of(&id).await? else { return Ok(None) };
+                    Ok(source.task(&line).await?.map(Arc::new))
+                })
+            })
+            .await
+    } else {
+        Ok(None)
+    };
+    match found {
+        Ok(Some(found)) => Task::new(page, &found, site.order).respond(),
+        Ok(None) => Message::new(page, "No such task", "No task in the queue has this id. It may have been purged.")
+            .respond(StatusCode::NOT_FOUND),
+        Err(error) => failed(page, &error),
+    }
+}
+
+async fn failures(State(site): State<Arc<Site>>) -> Response {
+    let page = site.page("Failures").await;
+    let groups = site.failures.get((), || {
+        let source = Arc::clone(&site.source);
+        Box::pin(async move { source.failures().await.map(Arc::new) })
+    });
+    match groups.await {
+        Ok(groups) => Failures::new(page, &groups).respond(),
+        Err(error) => failed(page, &error),
+    }
+}
+
+/// The query of `/api/history`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Range {
+    #[serde(default)]
+    range: String,
+}
+
+async fn history(State(site): State<Arc<Site>>, Query(Range { range }): Query<Range>) -> Response {
+    let board = &site.board;
+    Json(match range.as_str() {
+        "workers" => board.history(super::history::History::workers),
+        "hour" => board.history(|history| history.columns(true)),
+        _ => board.history(|history| history.columns(false)),
+    })
+    .into_response()
+}
+
+async fn scrape(State(site): State<Arc<Site>>) -> Response {
+    let frame = site.board.look().await;
+    let oldest = site.oldest.get((), || {
+        let source = Arc::clone(&site.source);
+        Box::pin(async move { source.oldest_waiting().await })
+    });
+    let shown = metrics::QueueFigures {
+        overview: &frame.overview,
+        is_redis_up: frame.outage.is_none(),
+        age_seconds: frame.read_at.elapsed().as_secs_f64(),
+        oldest_waiting_seconds: oldest.await.unwrap_or_default(),
+        viewers: site.board.viewers(),
+    };
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::queue(&shown)).into_response()
+}
+
+async fn nothing(State(site): State<Arc<Site>>, headers: axum::http::HeaderMap) -> Response {
+    if !site.access.admits(&headers) {
+        return crate::view::web::refuse(StatusCode::NOT_FOUND, "no such page");
+    }
+    Message::new(site.page("Not found").await, "No such page", "There is nothing at this address.")
+        .respond(StatusCode::NOT_FOUND)
+}
+
+fn failed(page: Page, error: &SourceError) -> Response {
+    Message::new(page, "Not now", &error.to_string()).respond(StatusCode::SERVICE_UNAVAILABLE)
+}

@@ -1,0 +1,187 @@
+//! The queue as a whole, as `distcomp-status serve` sees it.
+
+use super::encode::{Labels, Page};
+use crate::model::snapshot::{Overview, WorkerState, WorkerView};
+use crate::view::safe_text::safe;
+
+/// Workers with figures of their own: names are labels, and labels must not grow for ever.
+const WORKERS: usize = 1000;
+
+/// What a page about the queue is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueFigures<'a> {
+    /// The queue when it was last read.
+    pub overview: &'a Overview,
+    /// Whether the last attempt to read it succeeded.
+    pub is_redis_up: bool,
+    /// Seconds since it was read.
+    pub age_seconds: f64,
+    /// Seconds for which the longest-waiting task has waited; `None` when none waits or it is not known.
+    pub oldest_waiting_seconds: Option<f64>,
+    /// Viewers with a stream.
+    pub viewers: usize,
+}
+
+/// The page.
+#[must_use]
+pub fn queue(figures: &QueueFigures<'_>) -> String {
+    let overview = figures.overview;
+    let mut page = Page::new();
+    let flag = |is: bool| if is { 1.0 } else { 0.0 };
+    page.gauge("distcomp_redis_up", "1 while Redis answers", &[(&[], flag(figures.is_redis_up))]);
+    page.gauge("distcomp_queue_read_age_seconds", "Age of these figures", &[(&[], figures.age_seconds)]);
+    let counts = &overview.counts;
+    page.gauge(
+        "distcomp_queue_tasks",
+        "Tasks by state; one that will be retried is in todo and in failed",
+        &[
+            (&[("state", "todo")], counts.todo as f64),
+            (&[("state", "in_progress")], counts.in_progress as f64),
+            (&[("state", "finished")], counts.finished as f64),
+            (&[("state", "failed")], counts.failed as f64),
+            (&[("state", "quarantined")], counts.quarantined as f64),
+        ],
+    );
+    page.gauge(
+        "distcomp_queue_oldest_waiting_seconds",
+        "How long the task that has waited longest has waited; at most since this process started; 0 when none waits",
+        &[(&[], figures.oldest_waiting_seconds.unwrap_or(0.0))],
+    );
+    page.gauge("distcomp_queue_paused", "1 while the queue is paused", &[(&[], flag(overview.paused.is_some()))]);
+    page.gauge("distcomp_queue_stopping", "1 while the stop command is there", &[(&[], flag(overview.stopping))]);
+    page.gauge(
+        "distcomp_queue_reservations",
+        "Large tasks that a worker keeps room for",
+        &[(&[], overview.reservations.len() as f64)],
+    );
+    let totals = &overview.totals;
+    page.counter(
+        "distcomp_queue_attempts",
+        "Attempts of all workers since the queue began, by how they ended",
+        &[
+            (&[("outcome", "finished")], totals.finished),
+            (&[("outcome", "failed")], totals.failed.saturating_sub(totals.timed_out)),
+            (&[("outcome", "timed_out")], totals.timed_out),
+            (&[("outcome", "returned")], totals.returned),
+            (&[("outcome", "lost")], totals.lost),
+            (&[("outcome", "invalid")], totals.invalid),
+        ],
+    );
+    workers(&mut page, &overview.workers);
+    let redis = &overview.redis;
+    page.gauge("distcomp_redis_memory_used_bytes", "Memory that Redis uses", &[(&[], redis.used_memory as f64)]);
+    page.gauge("distcomp_redis_memory_limit_bytes", "maxmemory of Redis; 0 is none", &[(&[], redis.max_memory as f64)]);
+    page.gauge("distcomp_redis_clients", "Connections to Redis", &[(&[], redis.clients as f64)]);
+    let is_evicting = !redis.eviction_policy.is_empty() && redis.eviction_policy != "noeviction";
+    page.gauge("distcomp_redis_evicts", "1 when Redis would drop tasks at its limit", &[(&[], flag(is_evicting))]);
+    page.gauge("distcomp_dashboard_viewers", "Open pages of the dashboard", &[(&[], figures.viewers as f64)]);
+    page.finish()
+}
+
+fn workers(page: &mut Page, workers: &[WorkerView]) {
+    let states =
+        [WorkerState::Live, WorkerState::Draining, WorkerState::Silent, WorkerState::Dead, WorkerState::Python];
+    let by_state: Vec<(&str, f64)> = states
+        .into_iter()
+        .map(|state| (state.as_str(), workers.iter().filter(|worker| worker.state == state).count() as f64))
+        .collect();
+    let labelled: Vec<[(&'static str, &str); 1]> = by_state.iter().map(|(state, _)| [("state", *state)]).collect();
+    let values: Vec<(Labels<'_>, f64)> =
+        labelled.iter().zip(&by_state).map(|(labels, (_, number))| (labels.as_slice(), *number)).collect();
+    page.gauge("distcomp_queue_workers", "Workers by state", &values);
+
+    let shown = &workers[..workers.len().min(WORKERS)];
+    let names: Vec<String> = shown.iter().map(|worker| safe(&worker.name).into_owned()).collect();
+    let labels: Vec<[(&'static str, &str); 1]> = names.iter().map(|name| [("worker", name.as_str())]).collect();
+    let mut gauge = |name: &'static str, help: &'static str, value: fn(&WorkerView) -> Option<f64>| {
+        let values: Vec<(Labels<'_>, f64)> =
+            labels.iter().zip(shown).filter_map(|(labels, worker)| Some((labels.as_slice(), value(worker)?))).collect();
+        page.gauge(name, help, &values);
+    };
+    gauge("distcomp_queue_worker_heartbeat_age_seconds", "Since a worker's last heartbeat", |worker| {
+        worker.heartbeat_age_seconds.map(|age| age as f64)
+    });
+    gauge("distcomp_queue_worker_running_tasks", "Tasks running on a worker", |worker| {
+        worker.load.as_ref().map(|load| f64::from(load.running))
+    });
+    gauge("distcomp_queue_worker_slots", "Tasks a worker runs at most", |worker| {
+        worker.load.as_ref().map(|load| f64::from(load.slots))
+    });
+    gauge("distcomp_queue_worker_cores", "Cores of a worker's node", |worker| Some(worker.cores_total));
+    gauge("distcomp_queue_worker_cores_used", "Cores in use on a worker's node", |worker| Some(worker.cores_used));
+    gauge("distcomp_queue_worker_memory_bytes", "Memory of a worker's node", |worker| Some(bytes(worker.mem_total_gb)));
+    gauge("distcomp_queue_worker_memory_used_bytes", "Memory in use on a worker's node", |worker| {
+        Some(bytes(worker.mem_used_gb))
+    });
+    type Counted = (&'static str, fn(&WorkerView) -> u64);
+    let outcomes: [Counted; 4] = [
+        ("finished", |worker| worker.finished),
+        ("failed", |worker| worker.failed.saturating_sub(worker.timed_out)),
+        ("timed_out", |worker| worker.timed_out),
+        ("returned", |worker| worker.returned),
+    ];
+    let labels: Vec<[(&'static str, &str); 2]> = names
+        .iter()
+        .flat_map(|name| outcomes.map(|(outcome, _)| [("worker", name.as_str()), ("outcome", outcome)]))
+        .collect();
+    let numbers = shown.iter().flat_map(|worker| outcomes.map(|(_, value)| value(worker)));
+    let values: Vec<(Labels<'_>, u64)> = labels.iter().map(<[_; 2]>::as_slice).zip(numbers).collect();
+    page.counter(
+        "distcomp_queue_worker_attempts",
+        "Attempts of a worker since the queue began, by how they ended",
+        &values,
+    );
+}
+
+fn bytes(gb: f64) -> f64 {
+    (gb * f64::from(1 << 30)).round()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::snapshot::Counts;
+
+    fn page_of(overview: &Overview) -> String {
+        queue(&QueueFigures {
+            overview,
+            is_redis_up: true,
+            age_seconds: 0.5,
+            oldest_waiting_seconds: Some(12.5),
+            viewers: 3,
+        })
+    }
+
+    #[test]
+    fn names_of_workers_are_labels_and_cannot_break_a_line() {
+        let worker = WorkerView {
+            name: "a\"b\\\n\u{1b}c".to_owned(),
+            state: WorkerState::Python,
+            heartbeat_age_seconds: Some(3),
+            cores_used: 1.0,
+            cores_total: 2.0,
+            mem_used_gb: 1.0,
+            mem_total_gb: 4.0,
+            finished: 5,
+            failed: 2,
+            returned: 0,
+            timed_out: 1,
+            load: None,
+            process: None,
+        };
+        let page = page_of(&Overview { workers: vec![worker], ..Overview::default() });
+        let line = page.lines().find(|line| line.starts_with("distcomp_queue_worker_cores{")).expect("a line");
+        assert_eq!(line, r#"distcomp_queue_worker_cores{worker="a\"b\\\\n\\x1bc"} 2.0"#);
+        assert!(page.contains(r#"outcome="failed"} 1"#) && page.contains(r#"outcome="timed_out"} 1"#), "{page}");
+        assert!(page.contains("distcomp_queue_workers{state=\"python\"} 1.0"), "{page}");
+    }
+
+    #[test]
+    fn a_page_is_whole() {
+        let counts = Counts { todo: 7, ..Counts::default() };
+        let page = page_of(&Overview { counts, ..Overview::default() });
+        assert!(page.contains("distcomp_queue_tasks{state=\"todo\"} 7.0") && page.ends_with("# EOF\n"), "{page}");
+        assert!(page.contains("distcomp_queue_attempts_total{outcome=\"lost\"} 0"), "{page}");
+        assert!(page.contains("distcomp_queue_oldest_waiting_seconds 12.5"), "{page}");
+    }
+}

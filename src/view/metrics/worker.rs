@@ -1,0 +1,127 @@
+//! One worker, as it sees itself.
+
+use super::encode::{Labels, Page};
+use crate::model::meters::{OutcomeKind, WorkerFigures};
+
+/// The page of a worker that is yet to begin.
+#[must_use]
+pub(super) fn starting() -> String {
+    Page::new().finish()
+}
+
+/// The page.
+#[must_use]
+pub fn worker(figures: &WorkerFigures) -> String {
+    let (meters, name) = (&figures.meters, figures.worker.as_str());
+    let me: Labels<'_> = &[("worker", name)];
+    let mut page = Page::new();
+    let flag = |is: bool| if is { 1.0 } else { 0.0 };
+    page.gauge(
+        "distcomp_worker_linked",
+        "1 while this worker has a session with Redis",
+        &[(me, flag(figures.is_linked))],
+    );
+    page.gauge(
+        "distcomp_worker_accepting",
+        "1 while it takes new tasks, 0 while it drains",
+        &[(me, flag(figures.is_open))],
+    );
+    page.gauge("distcomp_worker_running_tasks", "Tasks running", &[(me, f64::from(figures.running))]);
+    page.gauge("distcomp_worker_held_tasks", "Tasks claimed ahead of a free slot", &[(me, f64::from(figures.held))]);
+    page.gauge("distcomp_worker_slots", "Tasks it runs at most", &[(me, f64::from(figures.slots))]);
+    if let Some(waiting) = figures.waiting {
+        page.gauge(
+            "distcomp_worker_seen_waiting_tasks",
+            "Waiting tasks, as the last claim saw them",
+            &[(me, waiting as f64)],
+        );
+    }
+    page.counter("distcomp_worker_claims", "Claims that Redis answered", &[(me, meters.claims)]);
+    page.counter("distcomp_worker_failed_claims", "Claims that failed", &[(me, meters.claims_failed)]);
+    page.counter("distcomp_worker_claimed_tasks", "Tasks that claims brought", &[(me, meters.claimed)]);
+    page.histogram(
+        "distcomp_worker_claim_duration_seconds",
+        "From asking for tasks to the answer",
+        me,
+        &meters.claim_seconds,
+    );
+    page.histogram(
+        "distcomp_worker_task_duration_seconds",
+        "Run time of attempts, however they ended",
+        me,
+        &meters.task_seconds,
+    );
+    let labels: Vec<[(&'static str, &str); 2]> =
+        OutcomeKind::ALL.iter().map(|kind| [("worker", name), ("outcome", kind.as_str())]).collect();
+    let outcomes: Vec<(Labels<'_>, u64)> = labels.iter().map(<[_; 2]>::as_slice).zip(meters.outcomes).collect();
+    page.counter("distcomp_worker_attempts", "Attempts by how they ended", &outcomes);
+    page.counter(
+        "distcomp_worker_fenced_results",
+        "Results refused because the claim was another's by then",
+        &[(me, meters.fenced)],
+    );
+    page.counter("distcomp_worker_reconnects", "Times that Redis was lost and found again", &[(me, meters.reconnects)]);
+    page.gauge(
+        "distcomp_node_memory_bytes",
+        "Memory of the node, or of the cgroup that limits it",
+        &[(me, figures.mem_total as f64)],
+    );
+    page.gauge("distcomp_node_memory_used_bytes", "Of which is in use", &[(me, figures.mem_used as f64)]);
+    page.gauge(
+        "distcomp_node_memory_reserved_bytes",
+        "Memory that running tasks have declared and not yet touched",
+        &[(me, figures.mem_reserved as f64)],
+    );
+    page.gauge(
+        "distcomp_node_cores",
+        "Cores of the node, or of the cgroup that limits it",
+        &[(me, figures.cores_total)],
+    );
+    page.gauge("distcomp_node_cores_used", "Of which are in use", &[(me, figures.cores_used)]);
+    page.gauge(
+        "distcomp_node_cores_reserved",
+        "Cores that running tasks have declared",
+        &[(me, figures.cores_reserved)],
+    );
+    page.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::meters::Meters;
+
+    #[test]
+    fn buckets_are_cumulative_and_the_last_holds_all() {
+        let mut meters = Meters::default();
+        for seconds in [0.004, 0.2, 90_000.0] {
+            meters.task_seconds.add(seconds);
+        }
+        meters.ended(OutcomeKind::TimedOut);
+        let page = worker(&WorkerFigures {
+            worker: "n1".to_owned(),
+            meters,
+            running: 1,
+            slots: 4,
+            held: 0,
+            is_linked: true,
+            is_open: true,
+            waiting: Some(9),
+            mem_total: 1 << 30,
+            mem_used: 1 << 20,
+            mem_reserved: 0,
+            cores_total: 2.0,
+            cores_used: 0.5,
+            cores_reserved: 1.0,
+        });
+        for line in [
+            "distcomp_worker_task_duration_seconds_bucket{le=\"0.01\",worker=\"n1\"} 1",
+            "distcomp_worker_task_duration_seconds_bucket{le=\"43200.0\",worker=\"n1\"} 2",
+            "distcomp_worker_task_duration_seconds_bucket{le=\"+Inf\",worker=\"n1\"} 3",
+            "distcomp_worker_task_duration_seconds_count{worker=\"n1\"} 3",
+            "distcomp_worker_attempts_total{worker=\"n1\",outcome=\"timed_out\"} 1",
+        ] {
+            assert!(page.lines().any(|one| one == line), "{line} is missing:\n{page}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! `distcomp-status serve`: the dashboard and its defences (CONTRACT 5).
+mod load;
+mod pages;
+mod pictures;
+mod security;

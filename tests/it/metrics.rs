@@ -1,0 +1,212 @@
+//! Figures for Prometheus: of a worker, of the queue, and in the examples that use them.
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Bed, Dashboard, SOON, Worker, bin, holds_for, request, wait_until};
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn get(at: &str, path: &str) -> Answer {
+    request(at, "GET", path, &[("Host", at)], b"", SOON)
+}
+
+/// A worker with its pages at an address.
+fn measured(bed: &Bed, name: &str) -> (Worker, String) {
+    let at = format!("127.0.0.1:{}", free_port());
+    let worker = bed.worker_with(name, json!({}), &["--metrics-listen", &at]);
+    wait_until("the worker beats and answers", SOON, || {
+        let answer = crate::support::try_request(&at, "GET", "/metrics", &[("Host", &at)], b"", SOON);
+        let body = answer.map(|answer| answer.body).unwrap_or_else(|error| error.to_string());
+        holds_for(body.contains("distcomp_worker_linked"), body)
+    });
+    (worker, at)
+}
+
+/// The value of the line that begins with these words.
+#[track_caller]
+fn value(page: &str, line: &str) -> f64 {
+    let found = page.lines().find_map(|one| one.strip_prefix(line)?.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("no line {line}\n{page}"))
+}
+
+#[test]
+fn a_worker_counts_what_it_does() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    let (_worker, at) = measured(&bed, "n1");
+    bed.add((0..5).map(|n| format!("shell:0.01:0.01:1:echo {n}")));
+    bed.add(["shell:0.01:0.01:1:exit 3", "shell:0.01:0.01:1:kill -9 $$", "shell:0.01:0.01:1:1:sleep 3623"]);
+    bed.hset("todo_tasks", "not a task", "");
+    bed.wait_counts(SOON, [0, 0, 5, 4]);
+    let page = get(&at, "/metrics").body;
+    let outcome =
+        |name: &str| value(&page, &format!("distcomp_worker_attempts_total{{worker=\"n1\",outcome=\"{name}\"}}"));
+    assert_eq!(["finished", "exit", "signal", "timed_out", "memory"].map(outcome), [5.0, 1.0, 1.0, 1.0, 0.0], "{page}");
+    assert_eq!(value(&page, "distcomp_worker_task_duration_seconds_count{worker=\"n1\"}"), 8.0);
+    assert!(value(&page, "distcomp_worker_task_duration_seconds_sum{worker=\"n1\"}") >= 1.0, "one ran for a second");
+    let claims = value(&page, "distcomp_worker_claims_total{worker=\"n1\"}");
+    assert!(claims >= 1.0);
+    assert_eq!(value(&page, "distcomp_worker_claim_duration_seconds_count{worker=\"n1\"}"), claims);
+    assert!(value(&page, "distcomp_worker_claimed_tasks_total{worker=\"n1\"}") >= 8.0);
+    assert!(
+        value(&page, "distcomp_node_memory_bytes{worker=\"n1\"}") > 1e8
+            && value(&page, "distcomp_node_cores{worker=\"n1\"}") > 0.0
+    );
+    assert!(page.ends_with("# EOF\n"));
+    assert!(!page.contains("sleep 3623") && !page.contains("not a task"), "nothing of a task is in it");
+    assert_eq!(get(&at, "/healthz").status, 200);
+    assert_eq!(get(&at, "/nothing").status, 404);
+}
+
+#[test]
+fn a_worker_that_waits_for_redis_is_alive_and_says_when_it_is_cut_off() {
+    let mut bed = Bed::new();
+    let (_worker, at) = measured(&bed, "n1");
+    assert_eq!(value(&get(&at, "/metrics").body, "distcomp_worker_linked{worker=\"n1\"}"), 1.0);
+    bed.redis.kill9();
+    let linked = |wanted: f64| {
+        wait_until("the page tells", SOON, || {
+            let page = get(&at, "/metrics").body;
+            holds_for(value(&page, "distcomp_worker_linked{worker=\"n1\"}") == wanted, page)
+        });
+    };
+    linked(0.0);
+    assert_eq!(get(&at, "/healthz").status, 200, "an outage of Redis is no reason to start it anew");
+    bed.redis.start_again();
+    linked(1.0);
+    assert!(value(&get(&at, "/metrics").body, "distcomp_worker_reconnects_total{worker=\"n1\"}") >= 1.0);
+}
+
+#[test]
+fn a_worker_whose_main_loop_is_stuck_is_not_called_alive() {
+    let bed = Bed::new();
+    let at = format!("127.0.0.1:{}", free_port());
+    // Stuck for good: its log goes to a pipe that nobody reads, and writing the next line blocks for ever.
+    let mut command = std::process::Command::new(bin("distcomp-worker"));
+    command
+        .args(["--name", "n1", "--metrics-listen", &at, "--config"])
+        .arg(bed.conf_path())
+        .current_dir(bed.path())
+        .env("XDG_STATE_HOME", bed.path().join("state-home"))
+        .env("RUST_LOG", "debug")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut worker = command.spawn().expect("a worker");
+    let health = || crate::support::try_request(&at, "GET", "/healthz", &[("Host", &at)], b"", Duration::from_secs(30));
+    wait_until("it is alive", SOON, || {
+        let status = health().map(|answer| answer.status).unwrap_or(0);
+        holds_for(status == 200, status)
+    });
+    // Each says two lines at its start and end, with the line itself in one of them.
+    let padding = "x".repeat(2000);
+    bed.add((0..200).map(|n| format!("shell:0:0:1:true {n} {padding}")));
+    let last = wait_until("it is stuck", Duration::from_secs(60), || match health() {
+        Ok(answer) if answer.status == 503 => Ok(answer),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(last.body.contains("main loop"), "{last:?}");
+    let _ = worker.kill();
+    let _ = worker.wait();
+}
+
+#[test]
+fn the_oldest_that_waits_grows_older_until_it_runs() {
+    let bed = Bed::new();
+    let site = Dashboard::start(&bed);
+    let age = || value(&site.get("/metrics", &[]).body, "distcomp_queue_oldest_waiting_seconds");
+    assert_eq!(age(), 0.0);
+    // The older one is behind the younger in the order of claiming.
+    bed.add(["shell:0.01:0.01:1:echo older"]);
+    wait_until("two seconds of waiting", SOON, || holds_for(age() >= 2.0, age()));
+    bed.add(["shell:0.01:0.01:9:echo younger and first"]);
+    assert!(age() >= 2.0, "a higher priority does not hide it");
+    bed.burst("w");
+    wait_until("nothing waits", SOON, || holds_for(age() == 0.0, age()));
+}
+
+#[test]
+fn an_address_that_is_taken_is_said_at_once() {
+    let bed = Bed::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = taken.local_addr().expect("its address").to_string();
+    bed.cli("distcomp-worker").args(["--metrics-listen", &at]).run().expect(2).says(&[&at]);
+    bed.status(&["serve", "--listen", &at]).expect(2).says(&[&at]);
+}
+
+/// The names of all metrics on a page.
+fn names(page: &str) -> BTreeSet<String> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split(['{', ' ']).next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Every name of ours in a text.
+fn named(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("distcomp_") {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !text[..at].ends_with(is_word) {
+            found.insert(text[at..].chars().take_while(|c| is_word(*c)).collect());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_metric_that_the_examples_name_is_there() {
+    let bed = Bed::new();
+    let (_worker, at) = measured(&bed, "n1");
+    bed.add(["shell:0.01:0.01:1:echo a"]);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    let site = Dashboard::start(&bed);
+    let mut there = names(&get(&at, "/metrics").body);
+    wait_until("the dashboard has read of the worker", SOON, || {
+        let page = site.get("/metrics", &[]).body;
+        let is_there = page.contains("distcomp_queue_worker_running_tasks{worker=\"n1\"}");
+        there.extend(names(&page));
+        holds_for(is_there, page)
+    });
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/monitoring");
+    let mut used = BTreeSet::new();
+    for entry in fs::read_dir(&example).expect("example/monitoring") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("text");
+        if path.extension().is_some_and(|end| end == "json") {
+            assert!(serde_json::from_str::<Value>(&text).is_ok_and(|dashboard| dashboard["panels"].is_array()));
+        }
+        used.extend(named(&text));
+    }
+    assert!(used.len() > 15, "{used:?}");
+    let missing: Vec<_> = used.difference(&there).collect();
+    assert!(missing.is_empty(), "{missing:?} are named and are not among {there:#?}");
+    assert!(!named("distcomp_no_such_thing").is_subset(&there), "this test can fail");
+}
+
+#[test]
+fn names_follow_the_conventions() {
+    let bed = Bed::new();
+    let (_worker, at) = measured(&bed, "n1");
+    let site = Dashboard::start(&bed);
+    for page in [get(&at, "/metrics"), site.get("/metrics", &[])] {
+        assert!(
+            page.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")),
+            "{page:?}"
+        );
+        for line in page.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').expect("a name and a type");
+            assert!(name.starts_with("distcomp_") && !name.ends_with("_total"), "{line}");
+            assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
+            let has_total = names(&page.body).contains(&format!("{name}_total"));
+            assert_eq!(has_total, kind == "counter", "{line}: _total is for counters alone");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Makes the pictures of the dashboard in the README, from a real run of a minute or two:
+#   tests/screenshots.sh [DIRECTORY]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=example/install-redis.sh
+. example/install-redis.sh
+# shellcheck source=tests/install-chromium.sh
+. tests/install-chromium.sh
+install_redis
+install_chromium
+place=$(realpath -m "${1:-docs}")
+mkdir -p "$place"
+unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
+DISTCOMP_PICTURES=$place cargo test --locked --test it dashboard::pictures:: -- --nocapture
+if command -v optipng >/dev/null 2>&1; then
+    optipng -quiet -o5 "$place"/dashboard-*.png
+fi
+ls -l "$place"/dashboard-*.png
