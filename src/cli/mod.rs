@@ -4,6 +4,7 @@ pub mod common;
 pub mod ctl;
 pub mod exit;
 mod find;
+mod generate;
 mod groups;
 mod results;
 mod spool;

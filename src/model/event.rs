@@ -197,7 +197,8 @@ fn changed<'a>(
 /// `MEM:CPU:...`, in bytes and thousandths of a core.
 fn with_class(mut event: Event, class: &str) -> Event {
     let mut parts = class.split(':').map(|part| part.parse::<u64>().ok());
-    event.mem_gb = parts.next().flatten().map(|bytes| super::Bytes(bytes).as_gib());
+    // Bytes are exact; a tenth of a GB of them is not, and nobody wants to read seventeen digits.
+    event.mem_gb = parts.next().flatten().map(|bytes| (super::Bytes(bytes).as_gib() * 1e4).round() / 1e4);
     event.cpus = parts.next().flatten().map(|milli| super::MilliCores(milli).as_cores());
     event
 }

@@ -13,4 +13,5 @@ pub mod style;
 pub mod table;
 pub mod task;
 pub mod text;
+pub mod watch;
 pub mod workers;

@@ -25,9 +25,12 @@ const PLACES: &[(&str, &[&str])] = &[
     ("serde_ignored::", &["config"]),
     ("tracing_subscriber::", &["telemetry"]),
     ("clap::", &["cli"]),
+    ("clap_complete::", &["cli"]),
+    ("clap_mangen::", &["cli"]),
     ("axum::", &["view"]),
     ("comfy_table::", &["view"]),
     ("indicatif::", &["view"]),
+    ("ratatui::", &["view"]),
     ("prometheus_client::", &["view"]),
 ];
 

@@ -6,10 +6,12 @@ use super::args::{Command, CtlArgs, Manner};
 use super::{change, confirm, reclaim, switch};
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::generate::generate;
 use crate::model::FieldOrder;
 use crate::queue::Connection;
 use crate::queue::control::Change;
 use crate::queue::guard::Access;
+use crate::view::safe_text::safe;
 
 /// What every command gets.
 pub(super) struct Session {
@@ -25,6 +27,13 @@ pub(super) struct Session {
     pub(super) manner: Manner,
 }
 
+impl Session {
+    /// A result for people.
+    pub(super) fn tell(&mut self, text: &str) -> Result<(), CliError> {
+        if self.manner.quiet { Ok(()) } else { self.out.line(text) }
+    }
+}
+
 /// The whole command.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -32,12 +41,26 @@ pub fn main() -> ExitCode {
 }
 
 async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
+    if let Command::Generate { dir } = &args.command {
+        let files = generate(dir)?;
+        if !args.manner.quiet {
+            let mut out = Out::new();
+            out.line(&format!("wrote {files} files below {}", safe(&dir.display().to_string())))?;
+            out.finish()?;
+        }
+        return Ok(Exit::Done);
+    }
     confirm::check(args.manner)?;
     match &args.command {
         Command::Requeue(select) => change::check(Change::Requeue, select)?,
         Command::Cancel(select) => change::check(Change::Cancel, select)?,
         Command::Purge(select) => change::check(Change::Purge, select)?,
-        Command::Pause | Command::Resume | Command::Drain { .. } | Command::Stop | Command::Reclaim { .. } => {}
+        Command::Pause
+        | Command::Resume
+        | Command::Drain { .. }
+        | Command::Stop
+        | Command::Reclaim { .. }
+        | Command::Generate { .. } => {}
     }
     let context = Context::load("distcomp-ctl", &args.common)?;
     // A dry run leaves no trace, not even the record of the field order.
@@ -53,6 +76,8 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,
         Command::Stop => switch::stop(&mut session).await?,
         Command::Reclaim { workers, force } => reclaim::reclaim(&mut session, &workers, force).await?,
+        // Done above, without Redis.
+        Command::Generate { .. } => {}
     }
     session.out.finish()?;
     Ok(Exit::Done)

@@ -128,5 +128,5 @@ fn done(session: &mut Session, command: &str, text: &str, detail: Value) -> Resu
     if session.manner.json {
         return session.out.json(&json!({ "command": command, "dry_run": session.manner.dry_run, "detail": detail }));
     }
-    session.out.line(&crate::view::safe_text::safe(text))
+    session.tell(&crate::view::safe_text::safe(text))
 }

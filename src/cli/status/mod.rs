@@ -9,6 +9,7 @@ mod list;
 mod logs;
 mod run;
 mod show;
+mod watch;
 
 pub use args::{StateArg, StatusArgs};
 pub(crate) use list::is_of;
