@@ -37,11 +37,11 @@ macro_rules! scripts {
 
 scripts! {
     ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain, Events];
-    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused];
+    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused, Events];
     DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Events];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed,
-        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Events,
+        Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved,
     ];
     SETTLE = "settle.lua" [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate,

@@ -5,16 +5,11 @@ use std::process::Command;
 
 use crate::support::{Bed, Cli, bin};
 
-/// Every long flag that a help text names.
+/// Every long flag that the options of a help text define: in the lines that begin with one, before the words about it.
 fn flags_of(help: &str) -> Vec<String> {
-    let mut flags: Vec<String> = help
-        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-        .filter(|word| word.len() > 3 && word.starts_with("--") && word.as_bytes()[2].is_ascii_alphanumeric())
-        .map(str::to_owned)
-        .collect();
-    flags.sort();
-    flags.dedup();
-    flags
+    let defined = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let words = defined.flat_map(|line| line.split("  ").next().unwrap_or_default().split([' ', ',', '=', '[']));
+    words.filter(|word| word.len() > 3 && word.starts_with("--")).map(str::to_owned).collect()
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -81,7 +76,7 @@ fn the_pages_render_without_a_complaint() {
         );
         pages += 1;
         // Where there is a formatter, it has the last word.
-        for formatter in [&["groff", "-man", "-Tutf8", "-ww"][..], &["mandoc", "-T", "lint", "-W", "error"]] {
+        for formatter in [&["groff", "-k", "-man", "-Tutf8"][..], &["mandoc", "-T", "lint", "-W", "error"]] {
             if let Ok(output) = Command::new(formatter[0]).args(&formatter[1..]).arg(&path).output() {
                 let said = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success() && said.is_empty(), "{}: {said}", path.display());

@@ -89,7 +89,9 @@ fn on_terminal(bed: &Bed, name: &str, args: &[&str], cols: usize) -> String {
         }
     }
     let mut session = spawn_command(command, Some(30_000)).expect("a terminal");
-    session.exp_eof().expect("its end").replace("\r\n", "\n")
+    // Each byte comes as a character of its own.
+    let bytes: Vec<u8> = session.exp_eof().expect("its end").chars().filter_map(|c| u8::try_from(c).ok()).collect();
+    String::from_utf8_lossy(&bytes).replace("\r\n", "\n")
 }
 
 /// Compares with a file; what depends on the server of the day is left out.

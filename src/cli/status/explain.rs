@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::run::Session;
-use crate::cli::common::columns;
+use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::model::snapshot::{Need, Overview};
@@ -41,16 +41,22 @@ pub(super) async fn explain(session: &mut Session, text: Option<&str>) -> Result
         let needs = line.is_none().then_some(needs);
         return session.out.json(&json!({ "line": line, "why": why, "needs": needs }));
     }
-    why.iter().flat_map(|reason| wrap(reason, columns())).try_for_each(|line| session.out.line(&line))
+    lines(&why).iter().try_for_each(|line| session.out.line(line))
 }
 
 /// The queue as a whole, then by need.
 fn queue(session: &mut Session, overview: &Overview) -> Result<(), CliError> {
     let why = explain_queue(overview);
-    why.iter().flat_map(|reason| wrap(reason, columns())).try_for_each(|line| session.out.line(&line))?;
+    lines(&why).iter().try_for_each(|line| session.out.line(line))?;
     if !overview.needs.is_empty() {
         session.out.line("")?;
         session.out.text(&needs(overview, columns()))?;
     }
     Ok(())
+}
+
+/// Broken between words on a terminal.
+fn lines(why: &[String]) -> Vec<String> {
+    let width = if is_terminal() { columns() } else { usize::MAX };
+    why.iter().flat_map(|reason| wrap(reason, width)).collect()
 }

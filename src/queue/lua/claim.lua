@@ -200,7 +200,6 @@ local reply = { 'OK', 0, 0, 0, '', -1, started }
 if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
   local in_progress, claims = {}, {}
-  events[1] = 'C\t' .. worker
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
     in_progress[#in_progress + 1] = line
@@ -208,7 +207,6 @@ if #out > 0 then
     claims[#claims + 1] = line
     -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
     claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|2|' or '|0|') .. int(picked[i][2])
-    events[i + 1] = (i <= started and 's\t' or 'a\t') .. int(attempt) .. '\t' .. picked[i][1] .. '\t' .. brief(line)
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
   end
@@ -271,5 +269,4 @@ for _, timers in ipairs { DELAYED, AVOIDED } do
     if reply[6] < 0 or wait < reply[6] then reply[6] = wait end
   end
 end
-events_flush()
 return reply
