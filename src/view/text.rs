@@ -148,20 +148,13 @@ pub fn small_bar(fraction: f64, width: usize) -> String {
 /// A bar of several parts, each with its own character, in proportion to their amounts. A part that is there has at least one cell, where there is room.
 #[must_use]
 pub fn parted_bar(parts: &[(u64, char)], width: usize) -> Vec<String> {
-    let sum: u64 = parts.iter().map(|(amount, _)| amount).sum();
-    let mut left = width;
-    let mut cells: Vec<usize> = parts
-        .iter()
-        .map(|(amount, _)| {
-            let exact = *amount as f64 / sum.max(1) as f64 * width as f64;
-            let cells = if *amount > 0 { (exact as usize).max(1) } else { 0 }.min(left);
-            left -= cells;
-            cells
-        })
-        .collect();
-    // What rounding has left goes to the largest.
-    if let Some((largest, _)) = parts.iter().enumerate().max_by_key(|(_, (amount, _))| *amount).filter(|_| sum > 0) {
-        cells[largest] += left;
+    let sum = parts.iter().map(|(amount, _)| *amount as f64).sum::<f64>().max(1.0);
+    let of = |amount: u64| if amount == 0 { 0 } else { ((amount as f64 / sum * width as f64) as usize).max(1) };
+    let mut cells: Vec<usize> = parts.iter().map(|(amount, _)| of(*amount)).collect();
+    // The largest bears what rounding has left, and what the smallest took for being there at all.
+    while let Some(used) = Some(cells.iter().sum::<usize>()).filter(|used| *used != width && *used > 0) {
+        let Some(largest) = cells.iter_mut().max() else { break };
+        *largest = if used < width { *largest + width - used } else { *largest - 1 };
     }
     parts.iter().zip(cells).map(|((_, fill), cells)| fill.to_string().repeat(cells)).collect()
 }

@@ -64,7 +64,8 @@ fn running(data: &Data) -> Vec<Row> {
             };
             let memory = if task.mem_bytes == 0 { "-".to_owned() } else { bytes(task.mem_bytes) };
             let cells = vec![
-                safe(&task.id).into_owned(),
+                // Enough of it to be told from others; commands take the beginning of an id.
+                safe(&task.id.chars().take(8).collect::<String>()).into_owned(),
                 safe(&worker.name).into_owned(),
                 task.attempt.to_string(),
                 duration(age),
@@ -87,8 +88,8 @@ fn failures(data: &Data) -> Vec<Row> {
     data.failures
         .iter()
         .map(|group| {
-            let reason = group.reason.strip_prefix(&group.kind).unwrap_or(&group.reason);
-            let last = reason.trim_start_matches(": ").lines().rev().find(|line| !line.trim().is_empty());
+            let reason = group.reason.strip_prefix(&format!("{}: ", group.kind)).unwrap_or(&group.reason);
+            let last = reason.lines().rev().find(|line| !line.trim().is_empty());
             let reason: String = safe(last.unwrap_or_default()).chars().take(60).collect();
             let cells =
                 vec![count(group.count), safe(&group.kind).into_owned(), reason, safe(&group.sample).into_owned()];
