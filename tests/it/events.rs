@@ -71,7 +71,7 @@ fn a_dead_workers_tasks_are_lost_and_reclaimed_in_the_log() {
     // The next heartbeat tells of the start.
     wait_until("a claim that has started", SOON, || {
         let claims = bed.table("distcomp:claims:doomed");
-        holds_for(claims.values().any(|claim| claim.contains("|1|")), format!("{claims:?}"))
+        holds_for(claims.values().any(|claim| claim.contains("|1|1|")), format!("{claims:?}"))
     });
     worker.kill9();
     let _other = bed.worker("other");

@@ -93,8 +93,8 @@ fn an_outage_is_shown_and_outlived() {
     bed.redis.kill9();
     watching.sees("away");
     bed.redis.start_again();
-    let worker = bed.worker("node-after");
-    watching.sees("node-after");
+    let worker = bed.worker("zulu");
+    watching.sees("zulu");
     drop(worker);
     watching.press("q");
     watching.is_clean(0);

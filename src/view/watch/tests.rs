@@ -199,7 +199,7 @@ fn a_panic_leaves_the_terminal_clean() {
     let mut session = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
     let all = session.exp_string("all over").unwrap();
     let enter = all.find("\u{1b}[?1049h").expect("the other screen");
-    let leave = all.rfind("\u{1b}[?1049l").expect("the old one again");
+    let leave = all.find("\u{1b}[?1049l").expect("the old one again");
     let message = all.find("asked to").expect("the message of the panic");
     assert!(enter < leave && leave < message, "{all:?}");
     assert!(all.rfind("\u{1b}[?25h") > all.rfind("\u{1b}[?25l"), "the cursor is there: {all:?}");
