@@ -5,6 +5,7 @@ pub mod ctl;
 mod duration;
 pub mod exit;
 mod find;
+mod generate;
 mod groups;
 mod keys;
 mod results;

@@ -14,7 +14,8 @@ pub struct Event {
     pub time: f64,
     /// The entry of the stream it is from; several tasks of one call share one. Log readers go on after it.
     pub entry: String,
-    /// What happened: `submitted`, `found` (written by others), `claimed` (ahead of a free slot), `started`, `finished`, `failed`, `returned`, `lost`,
+    /// What happened: `submitted`, `found` (written by others), `started` (told by the next heartbeat, so of tasks that outlive one; the
+    /// end of every attempt says when it started), `finished`, `failed`, `returned`, `lost`,
     /// `reclaimed`, `requeued`, `cancelled`, `purged`, `rejected`, `quarantined`; of workers `attached`, `reattached`, `left`, `dead`, `buried`,
     /// `draining`; of the queue `paused`, `resumed`, `stopping`.
     pub event: String,
@@ -93,7 +94,7 @@ pub fn expand(entry: &str, text: &str) -> Vec<Event> {
             // The rest of the entry is of this worker, or of this operator's change.
             "C" => {
                 let worker = worker();
-                events.extend(lines.by_ref().filter_map(|line| claimed(line, &worker, &blank)));
+                events.extend(lines.by_ref().filter_map(|line| started(line, &worker, &blank)));
             }
             "S" => {
                 let worker = worker();
@@ -117,10 +118,13 @@ fn added(parts: &[&str], blank: &impl Fn(&str) -> Event) -> Option<Event> {
     Some(if count > 1 { Event { count: Some(count), last_line: Some(line_text(last)), ..event } } else { event })
 }
 
-fn claimed(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Event) -> Option<Event> {
+fn started(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Event) -> Option<Event> {
     let mut parts = line.splitn(4, '\t');
     let (how, attempt, class, line) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let event = blank(if how == "s" { "started" } else { "claimed" });
+    if how != "s" {
+        return None;
+    }
+    let event = blank("started");
     let event = Event { worker: worker.clone(), attempt: attempt.parse().ok(), ..event };
     Some(with_line(with_class(event, class), line))
 }
@@ -197,7 +201,8 @@ fn changed<'a>(
 /// `MEM:CPU:...`, in bytes and thousandths of a core.
 fn with_class(mut event: Event, class: &str) -> Event {
     let mut parts = class.split(':').map(|part| part.parse::<u64>().ok());
-    event.mem_gb = parts.next().flatten().map(|bytes| super::Bytes(bytes).as_gib());
+    // Bytes are exact; a tenth of a GB of them is not, and nobody wants to read seventeen digits.
+    event.mem_gb = parts.next().flatten().map(|bytes| (super::Bytes(bytes).as_gib() * 1e4).round() / 1e4);
     event.cpus = parts.next().flatten().map(|milli| super::MilliCores(milli).as_cores());
     event
 }
@@ -237,9 +242,9 @@ mod tests {
 
     #[test]
     fn a_batch_is_expanded_task_by_task() {
-        let text = "C\tn1\ns\t1\t1073741824:500:\tshell:1:0.5:1:a\na\t2\t0:1000:n2,\tshell:0:1:1:b";
+        let text = "C\tn1\ns\t1\t1073741824:500:\tshell:1:0.5:1:a\ns\t2\t\tshell:0:1:1:b";
         let events = expand("1795000000123-0", text);
-        assert_eq!(names(&events), ["started", "claimed"]);
+        assert_eq!(names(&events), ["started", "started"]);
         assert_eq!((events[0].time, events[0].cpus, events[0].mem_gb), (1_795_000_000.123, Some(0.5), Some(1.0)));
         assert_eq!(events[0].id, Some(TaskId::of("shell:1:0.5:1:a").to_string()));
         assert_eq!((events[1].attempt, events[1].worker.as_deref()), (Some(2), Some("n1")));
@@ -248,8 +253,10 @@ mod tests {
     #[test]
     fn how_an_attempt_ended_comes_with_its_times() {
         let record = r#"{"a":1,"w":"n1","s":1795000000000,"e":1795000001500,"#;
-        let events =
-            expand("5-0", &format!("S\tn1\nF\tid1\t0:0:\t{record}\nX\tid2\t0:0:\t{record}\texit 3\nR\tid3\t0:0:\t\t1"));
+        let events = expand(
+            "5-0",
+            &format!("S\tn1\nF\tid1\t0:0:\t{record}\t\nX\tid2\t0:0:\t{record}\texit 3\t\nR\tid3\t0:0:\t\t1"),
+        );
         assert_eq!(names(&events), ["finished", "failed", "returned"]);
         assert_eq!((events[0].start, events[0].end), (Some(1_795_000_000.0), Some(1_795_000_001.5)));
         assert_eq!((events[1].kind.as_deref(), events[1].will_retry), (Some("exit 3"), Some(true)));

@@ -69,10 +69,52 @@ pub struct Overview {
     pub stopping: bool,
     /// Tasks for which a worker keeps room, and since when they wait.
     pub reservations: Vec<Reservation>,
+    /// What waits, by what it needs, in the order in which it is to run; at most [`Overview::NEEDS`] kinds.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// Kinds of need that are not listed.
+    #[serde(default)]
+    pub needs_left_out: u64,
+    /// Tasks in todo that wait for the end of their backoff.
+    #[serde(default)]
+    pub backing_off: u64,
+    /// Tasks in todo that have failed and will be tried again; those whose time to be passed over has run out are not counted.
+    #[serde(default)]
+    pub retries: u64,
     /// Totals since the queue began.
     pub totals: Totals,
     /// The server.
     pub redis: RedisHealth,
+}
+
+impl Overview {
+    /// How many kinds of need are looked at: a sweep has one, few queues have more than some.
+    pub const NEEDS: usize = 64;
+}
+
+/// Waiting tasks that ask for the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    /// Memory each asks for, GB.
+    pub mem_gb: f64,
+    /// Cores each asks for.
+    pub cores: f64,
+    /// Workers that have failed them, and leave them to others for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_on: Vec<String>,
+    /// How many there are.
+    pub waiting: u64,
+}
+
+/// What holds one task back, as the queue knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Seconds until the end of its backoff.
+    pub backoff_seconds: Option<u64>,
+    /// Seconds for which the workers that have failed it leave it to others.
+    pub left_to_others_seconds: Option<u64>,
+    /// Of one in progress: whether it has a slot; `false` for one claimed ahead of one.
+    pub has_slot: Option<bool>,
 }
 
 /// A task that waits for room, and the worker that keeps it free.
@@ -188,6 +230,31 @@ pub struct WorkerLoad {
     /// Reconnects to Redis.
     #[serde(default)]
     pub reconnects: u64,
+    /// Tasks that have run for a while, longest first; of many, the first [`WorkerLoad::TASKS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<RunningTask>,
+}
+
+impl WorkerLoad {
+    /// Running tasks that a heartbeat names at most.
+    pub const TASKS: usize = 64;
+}
+
+/// A task that runs, as its worker saw it at its last heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunningTask {
+    /// Its id.
+    pub id: String,
+    /// The first 200 characters of its line.
+    pub line: String,
+    /// Attempt number, from 1.
+    pub attempt: u32,
+    /// Seconds it had run by then.
+    pub seconds: u64,
+    /// Its limit in seconds; 0 = none.
+    pub limit: u64,
+    /// Memory that its tree held, bytes; 0 before the first look.
+    pub mem_bytes: u64,
 }
 
 /// The process of a worker.
@@ -220,6 +287,12 @@ pub struct RedisHealth {
     pub append_only: bool,
     /// Connections.
     pub clients: u64,
+    /// It is a replica: nothing can be written here.
+    #[serde(default)]
+    pub is_replica: bool,
+    /// The last write of its append-only file or of a snapshot failed.
+    #[serde(default)]
+    pub cannot_save: bool,
 }
 
 /// Failures of one kind.

@@ -6,15 +6,15 @@ use super::client::{Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use crate::model::snapshot::{
-    Counts, FailureGroup, Overview, RedisHealth, Reservation, TaskState, TaskView, Totals, WorkerLoad, WorkerProcess,
-    WorkerState, WorkerView,
+    Counts, FailureGroup, Hold, Need, Overview, RedisHealth, Reservation, TaskState, TaskView, Totals, WorkerLoad,
+    WorkerProcess, WorkerState, WorkerView,
 };
-use crate::model::{AttemptRecord, TaskId};
+use crate::model::{AttemptRecord, Bytes, MilliCores, TaskId};
 
 /// A worker without a heartbeat for this long is shown as silent.
 const SILENT_AFTER_SECONDS: u64 = 15;
 
-/// The whole queue at a glance, in one round trip.
+/// The whole queue at a glance, in two round trips.
 ///
 /// # Errors
 /// Those of any call.
@@ -39,12 +39,18 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     for key in hashes.into_iter().chain([Key::Blocked, Key::Drain]) {
         pipe.hgetall(conn.name(key));
     }
+    let last_need = Overview::NEEDS - 1;
+    pipe.cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(last_need);
+    pipe.zcard(conn.name(Key::Heads)).zcard(conn.name(Key::Delayed)).hlen(conn.name(Key::Held));
     pipe.cmd("INFO");
     pipe.cmd("TIME");
-    decode_overview(conn.pipe(&pipe).await?)
+    let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
+    overview.needs = needs(conn, &classes).await?;
+    Ok(overview)
 }
 
-fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
+/// The overview but for its needs, and the classes that these are counted in.
+fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>), QueueError> {
     let mut replies = Replies(replies.into_iter());
     let (todo, in_progress, finished): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
     let (failed, quarantined): (u64, u64) = (replies.take()?, replies.take()?);
@@ -53,6 +59,8 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let (status, owners, loads, processes) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (tally, rate, groups, samples) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
+    let classes: Vec<String> = replies.take()?;
+    let (all_classes, backing_off, retries): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
     // The stop command may have come between the two questions.
@@ -64,7 +72,8 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let fenced =
         workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
-    Ok(Overview {
+    let needs_left_out = all_classes.saturating_sub(classes.len() as u64);
+    let overview = Overview {
         counts,
         rate_per_second,
         eta_seconds,
@@ -79,6 +88,10 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
                 Some(Reservation { worker: worker.to_owned(), line: line.to_owned() })
             })
             .collect(),
+        needs: Vec::new(),
+        needs_left_out,
+        backing_off,
+        retries,
         totals: Totals {
             finished: total("finished"),
             failed: total("failed"),
@@ -90,6 +103,54 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
         },
         redis: health(&info),
         workers,
+    };
+    Ok((overview, classes))
+}
+
+/// How many wait in each class of the index.
+async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<Need>, QueueError> {
+    if classes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ready = conn.name(Key::Ready);
+    let mut pipe = redis::pipe();
+    for class in classes {
+        pipe.zcard(format!("{ready}c:{class}"));
+    }
+    let counts: Vec<u64> = conn.pipe(&pipe).await?;
+    Ok(classes
+        .iter()
+        .zip(counts)
+        .filter(|(_, waiting)| *waiting > 0)
+        .filter_map(|(class, waiting)| {
+            let mut parts = class.splitn(3, ':');
+            let (mem, cpu): (u64, u64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            let workers = parts.next().unwrap_or_default();
+            let failed_on = workers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            Some(Need { mem_gb: Bytes(mem).as_gib(), cores: MilliCores(cpu).as_cores(), failed_on, waiting })
+        })
+        .collect())
+}
+
+/// What holds one task back. Constant cost.
+///
+/// # Errors
+/// Those of any call.
+pub async fn hold(conn: &Connection, task: &TaskView) -> Result<Hold, QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.zscore(conn.name(Key::Delayed), &task.line).zscore(conn.name(Key::Avoided), &task.line).cmd("TIME");
+    if let Some(worker) = task.worker.as_deref().and_then(|worker| worker.parse().ok()) {
+        pipe.hget(conn.keys().name_for(Key::Claims, &worker), &task.line);
+    }
+    let mut replies = Replies(conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter());
+    let (delayed, avoided): (Option<f64>, Option<f64>) = (replies.take()?, replies.take()?);
+    let (now, _): (u64, u64) = replies.take()?;
+    let claim: Option<String> = replies.take()?;
+    let left = |until_ms: f64| ((until_ms / 1000.0).ceil() as u64).saturating_sub(now);
+    Ok(Hold {
+        backoff_seconds: delayed.map(left),
+        left_to_others_seconds: avoided.map(left).filter(|seconds| *seconds > 0),
+        has_slot: claim.and_then(|claim| claim.split('|').nth(2).map(|started| started != "0")),
     })
 }
 
@@ -212,7 +273,36 @@ fn health(info: &str) -> RedisHealth {
         eviction_policy: field("maxmemory_policy").to_owned(),
         append_only: field("aof_enabled") == "1",
         clients: field("connected_clients").parse().unwrap_or(0),
+        is_replica: matches!(field("role"), "slave" | "replica"),
+        cannot_save: field("aof_last_write_status") == "err"
+            || (field("aof_enabled") == "1" && field("aof_last_bgrewrite_status") == "err")
+            || field("rdb_last_bgsave_status") == "err",
     }
+}
+
+/// The groups of failures by their counters, largest first, with the reason of each sample. Costs as much as there are kinds, at most 200 are told.
+///
+/// # Errors
+/// Those of any call.
+pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, QueueError> {
+    const MOST: usize = 200;
+    let mut pipe = redis::pipe();
+    pipe.hgetall(conn.name(Key::Groups)).hgetall(conn.name(Key::Samples));
+    let (groups, samples): (HashMap<String, String>, HashMap<String, String>) = conn.pipe(&pipe).await?;
+    let mut all = top_groups(&groups, &samples, MOST);
+    if all.is_empty() {
+        return Ok(all);
+    }
+    let mut cmd = redis::cmd("HMGET");
+    cmd.arg(conn.name(Key::Reason));
+    for group in &all {
+        cmd.arg(&group.sample);
+    }
+    let reasons: Vec<Option<String>> = conn.cmd(&cmd).await?;
+    for (group, reason) in all.iter_mut().zip(reasons) {
+        group.reason = reason.map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)).unwrap_or_default();
+    }
+    Ok(all)
 }
 
 /// Just the four counts: what a progress bar asks for several times a second.
@@ -340,5 +430,5 @@ pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String,
 #[cfg(any(test, fuzzing))]
 pub(super) fn fuzz(values: &[redis::Value]) -> (Option<Overview>, Vec<TaskView>) {
     let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(7)];
-    (decode_overview(values.to_vec()).ok(), decode_tasks(&lines, values))
+    (decode_overview(values.to_vec()).ok().map(|(overview, _)| overview), decode_tasks(&lines, values))
 }

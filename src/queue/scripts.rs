@@ -39,11 +39,11 @@ macro_rules! scripts {
 
 scripts! {
     ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain, Events];
-    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused, Idle];
+    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Paused, Idle, Events];
     DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
-        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Events, Signatures,
+        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures,
     ];
     SETTLE = "settle.lua" [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate, Groups,

@@ -1,12 +1,13 @@
 //! Why a task, or the queue, is not running.
 
 use super::safe_text::safe;
+use super::table::{number, table, text};
 use super::text::{count, duration};
-use super::workers::takes_tasks;
-use crate::model::snapshot::{Overview, TaskState, TaskView, WorkerState, WorkerView};
+use super::workers::{takes_tasks, trimmed};
+use crate::model::snapshot::{Hold, Need, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Bytes, FailureKind, FieldOrder, MilliCores, TaskLine};
 
-/// Why the queue as a whole does not move, or that it does.
+/// Why the queue as a whole does not move, or that it does: most telling first.
 #[must_use]
 pub fn explain_queue(overview: &Overview) -> Vec<String> {
     let counts = &overview.counts;
@@ -22,29 +23,157 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
     if !why.is_empty() {
         return why;
     }
-    why.push(if overview.rate_per_second > 0.0 {
-        format!("it is running: {} wait, {} in progress", count(counts.todo), count(counts.in_progress))
-    } else {
-        format!(
-            "{} wait, {} in progress, nothing finished in the last minute",
-            count(counts.todo),
-            count(counts.in_progress)
-        )
-    });
-    why.extend(busy_workers(overview));
+    let (large, largest) = too_large_in_all(overview);
+    let runnable = counts.todo.saturating_sub(large);
+    if runnable > 0 {
+        let pace = if overview.rate_per_second > 0.0 {
+            "it is running".to_owned()
+        } else {
+            "nothing finished in the last minute".to_owned()
+        };
+        why.push(format!("{pace}: {} wait, {} in progress", count(runnable), count(counts.in_progress)));
+    }
+    why.extend(largest);
+    if overview.backing_off > 0 {
+        why.push(format!("{} wait for the end of their backoff", count(overview.backing_off)));
+    }
+    if runnable > 0 {
+        why.extend(busy_workers(overview));
+    }
     for reservation in &overview.reservations {
         why.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));
     }
     why
 }
 
+/// The one reason that holds most of the work back, with how much that is; `None` when nothing waits.
+#[must_use]
+pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
+    let todo = overview.counts.todo;
+    if todo == 0 {
+        return None;
+    }
+    if let Some(why) = halted(overview).into_iter().next().or_else(|| no_worker(overview)) {
+        return Some((todo, why));
+    }
+    let (large, why) = too_large_in_all(overview);
+    let rest = todo.saturating_sub(large).saturating_sub(overview.backing_off);
+    let others = [
+        (large, why),
+        (overview.backing_off, Some("they have failed and wait for the end of their backoff".to_owned())),
+        (rest, Some(commonest_wait(overview))),
+    ];
+    let top = others.into_iter().max_by_key(|(count, _)| *count)?;
+    Some((top.0, top.1?))
+}
+
+/// What waits, by what it needs, with what stands in its way.
+#[must_use]
+pub fn needs(overview: &Overview, width: usize) -> String {
+    let columns = [number("waiting"), number("mem GB"), number("cores"), text("why")];
+    let rows = overview
+        .needs
+        .iter()
+        .map(|need| vec![count(need.waiting), trimmed(need.mem_gb), trimmed(need.cores), why_need(overview, need)]);
+    let mut drawn = table(&columns, rows.collect(), width);
+    if overview.needs_left_out > 0 {
+        drawn.push_str(&format!("and {} more kinds of need\n", count(overview.needs_left_out)));
+    }
+    drawn
+}
+
+/// Why tasks of one need wait.
+#[must_use]
+pub fn why_need(overview: &Overview, need: &Need) -> String {
+    if let Some(why) = halted(overview).into_iter().next().or_else(|| no_worker(overview)) {
+        return why;
+    }
+    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| takes_tasks(worker)).collect();
+    if !able.iter().any(|worker| fits(worker, need.mem_gb, need.cores)) {
+        return format!("the largest node offers {}", largest(&able));
+    }
+    if need.failed_on.is_empty() {
+        return commonest_wait(overview);
+    }
+    let on = safe(&need.failed_on.join(", ")).into_owned();
+    let has_failed = |worker: &&WorkerView| need.failed_on.contains(&worker.name);
+    if able.iter().all(has_failed) {
+        format!("failed on every live worker ({on}), to be tried again")
+    } else {
+        format!("failed on {on}, left to others for up to a minute")
+    }
+}
+
+/// How many wait for a node that is not there, and what for.
+fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
+    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| takes_tasks(worker)).collect();
+    let large: Vec<&Need> =
+        overview.needs.iter().filter(|need| !able.iter().any(|worker| fits(worker, need.mem_gb, need.cores))).collect();
+    let sum = large.iter().map(|need| need.waiting).sum();
+    let why = large.iter().max_by_key(|need| need.waiting).map(|need| {
+        let others = if large.len() > 1 { " or the like" } else { "" };
+        format!(
+            "{} need {} GB and {} cores{others}; the largest node offers {}",
+            count(sum),
+            trimmed(need.mem_gb),
+            trimmed(need.cores),
+            largest(&able)
+        )
+    });
+    (sum, why)
+}
+
+/// What most of the workers that could take something wait for.
+fn commonest_wait(overview: &Overview) -> String {
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    for worker in overview.workers.iter().filter(|worker| takes_tasks(worker)) {
+        let Some(why) = worker.load.as_ref().and_then(|load| load.waiting.as_deref()) else { continue };
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, times)) => *times += 1,
+            None => reasons.push((why, 1)),
+        }
+    }
+    let (running, slots) = overview
+        .workers
+        .iter()
+        .filter(|worker| takes_tasks(worker))
+        .filter_map(|worker| worker.load.as_ref())
+        .fold((0, 0), |(running, slots), load| (running + load.running, slots + load.slots));
+    let why = reasons.iter().max_by_key(|(_, times)| *times).map_or("their turn", |(why, _)| why);
+    format!("{} ({running} of {slots} slots in use)", safe(why))
+}
+
+fn fits(worker: &WorkerView, mem_gb: f64, cores: f64) -> bool {
+    // The totals are written with two decimals; what differs by less than that is not told apart.
+    mem_gb <= worker.mem_total_gb + 0.01 && cores <= worker.cores_total + 0.01
+}
+
+fn largest(able: &[&WorkerView]) -> String {
+    let most = |figure: fn(&WorkerView) -> f64| able.iter().map(|worker| figure(worker)).fold(0.0, f64::max);
+    format!(
+        "{} GB and {} cores",
+        trimmed(most(|worker| worker.mem_total_gb)),
+        trimmed(most(|worker| worker.cores_total))
+    )
+}
+
 /// Why one task is not running, most telling first.
 #[must_use]
 pub fn explain_task(overview: &Overview, task: &TaskView, order: FieldOrder) -> Vec<String> {
+    explain_held(overview, task, &Hold::default(), order)
+}
+
+/// As [`explain_task`], with what the queue knows of this task in particular.
+#[must_use]
+pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: FieldOrder) -> Vec<String> {
     let has = |state| task.states.contains(&state);
     if has(TaskState::InProgress) {
         let worker = task.worker.as_deref().unwrap_or_default();
-        return vec![on_worker(overview, worker)];
+        let mut why = vec![on_worker(overview, worker)];
+        if hold.has_slot == Some(false) {
+            why.push("it was claimed ahead and starts there when a slot is free".to_owned());
+        }
+        return why;
     }
     if !has(TaskState::Todo) {
         return vec![ended(task)];
@@ -58,8 +187,11 @@ pub fn explain_task(overview: &Overview, task: &TaskView, order: FieldOrder) -> 
     if !able.is_empty() {
         why.extend(too_large(&able, line.mem(), line.cpu()));
     }
+    if let Some(seconds) = hold.backoff_seconds {
+        why.push(format!("it waits {} more for the end of its backoff", duration(seconds)));
+    }
     if !task.failed_on.is_empty() {
-        why.push(failed_before(&able, &task.failed_on));
+        why.push(failed_before(&able, &task.failed_on, hold.left_to_others_seconds));
     }
     if task.lost > 0 {
         why.push(format!("its worker was lost {} times while running it", task.lost));
@@ -129,22 +261,14 @@ fn busy_workers(overview: &Overview) -> Vec<String> {
 }
 
 fn too_large(able: &[&WorkerView], mem: Bytes, cpu: MilliCores) -> Option<String> {
-    let fits = |worker: &&WorkerView| {
-        // The totals are written with two decimals; what differs by less than that is not told apart.
-        mem.as_gib() <= worker.mem_total_gb + 0.01 && cpu.as_cores() <= worker.cores_total + 0.01
-    };
-    if able.iter().any(fits) {
+    if able.iter().any(|worker| fits(worker, mem.as_gib(), cpu.as_cores())) {
         return None;
     }
-    let most = |figure: fn(&WorkerView) -> f64| able.iter().map(|worker| figure(worker)).fold(0.0, f64::max);
-    Some(format!(
-        "it needs {mem} and {cpu} cores, which no live worker has: the largest have {:.2} GB and {:.2} cores",
-        most(|worker| worker.mem_total_gb),
-        most(|worker| worker.cores_total)
-    ))
+    let needs = format!("{} GB and {} cores", trimmed(mem.as_gib()), trimmed(cpu.as_cores()));
+    Some(format!("it needs {needs}, which no live worker has: the largest node offers {}", largest(able)))
 }
 
-fn failed_before(able: &[&WorkerView], failed_on: &[String]) -> String {
+fn failed_before(able: &[&WorkerView], failed_on: &[String], left_to_others: Option<u64>) -> String {
     let mut names: Vec<&str> = failed_on.iter().map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
@@ -152,9 +276,9 @@ fn failed_before(able: &[&WorkerView], failed_on: &[String]) -> String {
     if !able.is_empty() && able.iter().all(|worker| names.contains(&worker.name.as_str())) {
         format!("it has failed on every live worker ({on}) and waits for its retry")
     } else {
-        format!(
-            "it has failed on {on}: it waits for its retry, and for up to a minute for a worker that it has not failed on"
-        )
+        let long =
+            left_to_others.map_or_else(|| "up to a minute".to_owned(), |seconds| format!("{} more", duration(seconds)));
+        format!("it has failed on {on}: it waits for its retry, and for {long} for a worker that it has not failed on")
     }
 }
 
@@ -266,6 +390,40 @@ mod tests {
         assert!(why(&queue(Vec::new()), &task).contains("has finished"));
         task.states.clear();
         assert!(why(&queue(Vec::new()), &task).contains("no such task"));
+    }
+
+    #[test]
+    fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
+        let need = |mem_gb, waiting, failed_on: &[&str]| Need {
+            mem_gb,
+            cores: 1.0,
+            failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
+            waiting,
+        };
+        let counts = Counts { todo: 110, ..Counts::default() };
+        let workers = vec![worker("n1", WorkerState::Live, 84.0), worker("n2", WorkerState::Live, 16.0)];
+        let needs = vec![need(96.0, 7, &[]), need(8.0, 100, &[]), need(8.0, 3, &["n1", "n2"])];
+        let overview = Overview { counts, workers, needs, ..Overview::default() };
+        let why = explain_queue(&overview).join("\n");
+        assert!(why.contains("7 need 96 GB and 1 cores; the largest node offers 84 GB and 8 cores"), "{why}");
+        assert!(why.contains("103 wait"), "{why}");
+        assert_eq!(top_reason(&overview).map(|(count, _)| count), Some(103));
+        assert_eq!(why_need(&overview, &overview.needs[2]), "failed on every live worker (n1, n2), to be tried again");
+        let only_large = Overview { counts: Counts { todo: 7, ..counts }, needs: vec![need(96.0, 7, &[])], ..overview };
+        assert!(top_reason(&only_large).unwrap().1.contains("84 GB"));
+        assert!(!explain_queue(&only_large)[0].contains("running"), "{:?}", explain_queue(&only_large));
+    }
+
+    #[test]
+    fn a_task_in_its_backoff_or_claimed_ahead_says_so() {
+        let overview = queue(vec![worker("n1", WorkerState::Live, 16.0), worker("n2", WorkerState::Live, 16.0)]);
+        let task = waiting("shell:1:1:7:x", &["n1"]);
+        let hold = Hold { backoff_seconds: Some(42), left_to_others_seconds: Some(30), has_slot: None };
+        let why = explain_held(&overview, &task, &hold, FieldOrder::MemCpuPrio).join("\n");
+        assert!(why.contains("42 s more") && why.contains("30 s more"), "{why}");
+        let ahead = TaskView { states: vec![TaskState::InProgress], worker: Some("n1".to_owned()), ..task };
+        let hold = Hold { has_slot: Some(false), ..Hold::default() };
+        assert!(explain_held(&overview, &ahead, &hold, FieldOrder::MemCpuPrio)[1].contains("claimed ahead"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod style;
 pub mod table;
 pub mod task;
 pub mod text;
+pub mod watch;
 pub mod web;
 pub mod workers;
 

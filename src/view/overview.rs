@@ -1,14 +1,18 @@
 //! The screen of `distcomp-status` without arguments.
 
+use super::explain::top_reason;
 use super::failures::failures;
 use super::safe_text::safe;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
-use super::text::{bar, bytes, count, duration, rate, shorten, tasks};
-use super::workers::{takes_tasks, workers};
+use super::text::{bytes, count, duration, parted_bar, rate, shorten, wrap};
+use super::workers::workers;
 use crate::model::snapshot::{Counts, Overview, RedisHealth};
 
 /// Workers shown before the rest is a number.
 const MOST_WORKERS: usize = 20;
+
+/// Columns of the bar, where there is more room than it needs.
+const WIDEST_BAR: usize = 100;
 
 /// Used memory in percent of the limit from which on there is a warning.
 const FULL_PERCENT: u64 = 80;
@@ -26,10 +30,15 @@ pub fn counts_line(counts: &Counts) -> String {
 #[must_use]
 pub fn overview(overview: &Overview, width: usize) -> String {
     let mut lines = vec![counts_line(&overview.counts)];
-    lines.push(progress(overview, width));
+    lines.extend(progress(overview, width));
     lines
         .extend(notices(overview).into_iter().map(|notice| shorten(&notice, width)).map(|notice| paint(WARN, &notice)));
-    lines.extend(warnings(&overview.redis).into_iter().map(|warning| paint(BAD, &format!("warning: {warning}"))));
+    if let Some((waiting, why)) = top_reason(overview) {
+        lines.push(shorten(&format!("{} wait: {why}", count(waiting)), width));
+    }
+    let warnings =
+        warnings(&overview.redis).into_iter().flat_map(|warning| wrap(&format!("warning: {warning}"), width));
+    lines.extend(warnings.map(|line| paint(BAD, &line)));
     lines.push(String::new());
     let shown = &overview.workers[..overview.workers.len().min(MOST_WORKERS)];
     lines.push(workers(shown, width).trim_end().to_owned());
@@ -46,20 +55,44 @@ pub fn overview(overview: &Overview, width: usize) -> String {
     lines.join("\n") + "\n"
 }
 
-fn progress(overview: &Overview, width: usize) -> String {
+/// A bar over the whole width, and what its parts are, with the rate and the time to go.
+fn progress(overview: &Overview, width: usize) -> Vec<String> {
     let counts = &overview.counts;
-    // Those that will be tried again are in todo as well: what is out of retries cannot be told from these figures, so it counts as open here.
-    let all = counts.todo.saturating_add(counts.in_progress).saturating_add(counts.finished);
-    let fraction = if all == 0 { 0.0 } else { counts.finished as f64 / all as f64 };
+    // Those that will be tried again wait as well.
+    let failed = counts.failed.saturating_sub(overview.retries);
+    let parts = [
+        (counts.finished, '█', GOOD, "done"),
+        (counts.in_progress, '▓', WARN, "running"),
+        (failed, '▒', BAD, "failed"),
+        (counts.todo, '░', DIM, "waiting"),
+    ];
+    let cells = parted_bar(&parts.map(|(amount, fill, ..)| (amount, fill)), width.min(WIDEST_BAR));
+    let drawn: String = cells.iter().zip(parts).map(|(cells, (.., style, _))| paint(style, cells)).collect();
+    let all = parts.iter().fold(0_u64, |sum, (amount, ..)| sum.saturating_add(*amount));
     let ahead = match (overview.rate_per_second, overview.eta_seconds) {
         (_, Some(eta)) => format!("{}, {} to go", rate(overview.rate_per_second), duration(eta)),
         (r, None) if r > 0.0 => rate(r),
         _ if counts.todo == 0 && counts.in_progress == 0 => "nothing to do".to_owned(),
         _ => "nothing finished in the last minute".to_owned(),
     };
-    let text = format!(" {:3.0} %  {ahead}", (fraction * 100.0).floor());
-    let room = width.saturating_sub(text.chars().count()).clamp(10, 60);
-    format!("{}{text}", paint(GOOD, &bar(fraction, room)))
+    let percent = counts.finished.saturating_mul(100).checked_div(all).unwrap_or(0);
+    let mut lines: Vec<String> = if all == 0 { Vec::new() } else { vec![drawn] };
+    let mut legend = String::new();
+    let mut used = 0;
+    for (amount, fill, style, name) in parts {
+        let figure = if name == "done" { format!("{percent} %") } else { count(amount) };
+        let text = format!(" {name} {figure}  ");
+        used += 1 + text.chars().count();
+        legend.push_str(&format!("{}{text}", paint(style, &fill.to_string())));
+    }
+    // Where both do not fit on a line, they have one each.
+    if used + ahead.chars().count() <= width {
+        lines.push(format!("{legend} {ahead}").trim_end().to_owned());
+    } else {
+        lines.push(legend.trim_end().to_owned());
+        lines.push(shorten(&ahead, width));
+    }
+    lines
 }
 
 /// What keeps tasks from running, and what an operator asked for.
@@ -70,9 +103,6 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
     }
     if overview.stopping {
         notices.push("stopping: workers take nothing more; distcomp-ctl resume lifts it".to_owned());
-    }
-    if overview.counts.todo > 0 && !overview.workers.iter().any(takes_tasks) {
-        notices.push(format!("no worker is there to take what waits: {}", tasks(overview.counts.todo)));
     }
     for reservation in &overview.reservations {
         notices.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));
@@ -92,6 +122,12 @@ pub fn warnings(redis: &RedisHealth) -> Vec<String> {
         warnings.push(format!(
             "Redis evicts keys when it is full, tasks are lost then: maxmemory-policy is {policy}, not noeviction"
         ));
+    }
+    if redis.is_replica {
+        warnings.push("this Redis is a replica: nothing can be written here".to_owned());
+    }
+    if redis.cannot_save {
+        warnings.push("Redis failed to save its data to disk the last time it tried".to_owned());
     }
     let percent = redis.used_memory.saturating_mul(100).checked_div(redis.max_memory).unwrap_or(0);
     if percent >= FULL_PERCENT {
@@ -137,6 +173,8 @@ mod tests {
     fn waiting_without_workers_and_a_pause_are_said() {
         let counts = Counts { todo: 3, ..Counts::default() };
         let state = Overview { counts, paused: Some("ann".to_owned()), stopping: true, ..Overview::default() };
-        assert_eq!(notices(&state).len(), 3);
+        assert_eq!(notices(&state).len(), 2);
+        let idle = Overview { counts, ..Overview::default() };
+        assert!(overview(&idle, 80).contains("3 wait: no worker is there"), "{}", overview(&idle, 80));
     }
 }

@@ -9,6 +9,9 @@ use super::text::shorten;
 /// Blanks between two columns.
 const GAP: usize = 2;
 
+/// A column of text is not made narrower than this.
+const LEAST: usize = 12;
+
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -38,8 +41,20 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
         let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
         cells.chain([columns[index].head.chars().count()]).max().unwrap_or(0)
     };
-    let before: usize = (0..last).map(|index| widths(index, &rows) + GAP).sum();
-    let room = width.saturating_sub(before).max(12);
+    let mut before: usize = (0..last).map(|index| widths(index, &rows) + GAP).sum();
+    // Names give way next, the longest first.
+    while before + LEAST > width {
+        let texts = (0..last).filter(|index| !columns[*index].is_number).map(|index| (widths(index, &rows), index));
+        let Some((widest, index)) = texts.max().filter(|(widest, _)| *widest > LEAST) else { break };
+        let narrower = widest.saturating_sub(before + LEAST - width).max(LEAST);
+        rows.iter_mut().filter_map(|row| row.get_mut(index)).for_each(|cell| *cell = shorten(cell, narrower));
+        let now = (0..last).map(|index| widths(index, &rows) + GAP).sum();
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    let room = width.saturating_sub(before).max(LEAST);
     for row in &mut rows {
         if let Some(cell) = row.get_mut(last) {
             *cell = shorten(cell, room);
@@ -56,10 +71,10 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
     }
     let mut lines = table.lines();
     let head = lines.next().unwrap_or_default();
-    let mut drawn = paint(BOLD, head.trim_end());
+    let mut drawn = paint(BOLD, &shorten(head.trim_end(), width));
     drawn.push('\n');
     for line in lines {
-        drawn.push_str(line.trim_end());
+        drawn.push_str(&shorten(line.trim_end(), width));
         drawn.push('\n');
     }
     drawn

@@ -6,6 +6,9 @@ use super::text::{bytes, moment, precise_duration};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 
+/// As in `lua/common.lua`: older records give way.
+const MOST_KEPT: usize = 32;
+
 /// The page of `distcomp-status show`.
 #[must_use]
 pub fn task(task: &TaskView, order: FieldOrder) -> String {
@@ -39,6 +42,9 @@ pub fn task(task: &TaskView, order: FieldOrder) -> String {
         row("finished", format!("on {}", safe(worker)));
         let text = serde_json_string(output);
         row("output", indented(&text));
+    }
+    if task.attempts.len() >= MOST_KEPT {
+        lines.push(paint(DIM, &format!("attempts before the last {MOST_KEPT} are not kept")));
     }
     for attempt in &task.attempts {
         lines.extend(attempt_lines(attempt));

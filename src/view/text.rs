@@ -76,11 +76,87 @@ pub fn shorten(text: &str, width: usize) -> String {
     short
 }
 
+/// The text in lines of at most `width` characters, broken between words where that is possible.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        let room = if line == 0 { width } else { width.saturating_sub(line + 1) };
+        if word.chars().count() > room && line > 0 {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(&shorten(word, width));
+        }
+    }
+    lines
+}
+
+/// Breaks lines that are longer than `width`, whole and in the middle of words, what follows indented; styles do not count and are kept.
+#[must_use]
+pub fn fold(text: &str, width: usize, indent: usize) -> String {
+    let indent = indent.min(width / 2);
+    let mut out = String::with_capacity(text.len() + text.len() / 16);
+    for line in text.lines() {
+        let (mut column, mut is_escape) = (0, false);
+        for c in line.chars() {
+            if is_escape {
+                is_escape = c != 'm';
+            } else if c == '\u{1b}' {
+                is_escape = true;
+            } else {
+                if column == width {
+                    out.push('\n');
+                    out.extend(std::iter::repeat_n(' ', indent));
+                    column = indent;
+                }
+                column += 1;
+            }
+            out.push(c);
+        }
+        out.push('\n');
+    }
+    out
+}
+
 /// A bar of `width` characters, `fraction` of it filled.
 #[must_use]
 pub fn bar(fraction: f64, width: usize) -> String {
     let filled = ((fraction.clamp(0.0, 1.0) * width as f64) as usize).min(width);
     format!("{}{}", "█".repeat(filled), "░".repeat(width - filled))
+}
+
+/// A bar of a few cells in eighths of a cell, for tables. What is more than whole, or no number, is full or empty.
+#[must_use]
+pub fn small_bar(fraction: f64, width: usize) -> String {
+    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
+    let eighths = (fraction * width as f64 * 8.0).round() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    if !eighths.is_multiple_of(8) {
+        bar.push(EIGHTHS[eighths % 8]);
+    }
+    let drawn = bar.chars().count();
+    bar.push_str(&"·".repeat(width.saturating_sub(drawn)));
+    bar
+}
+
+/// A bar of several parts, each with its own character, in proportion to their amounts. A part that is there has at least one cell, where there is room.
+#[must_use]
+pub fn parted_bar(parts: &[(u64, char)], width: usize) -> Vec<String> {
+    let sum = parts.iter().map(|(amount, _)| *amount as f64).sum::<f64>().max(1.0);
+    let of = |amount: u64| if amount == 0 { 0 } else { ((amount as f64 / sum * width as f64) as usize).max(1) };
+    let mut cells: Vec<usize> = parts.iter().map(|(amount, _)| of(*amount)).collect();
+    // The largest bears what rounding has left, and what the smallest took for being there at all.
+    while let Some(used) = Some(cells.iter().sum::<usize>()).filter(|used| *used != width && *used > 0) {
+        let Some(largest) = cells.iter_mut().max() else { break };
+        *largest = if used < width { *largest + width - used } else { *largest - 1 };
+    }
+    parts.iter().zip(cells).map(|((_, fill), cells)| fill.to_string().repeat(cells)).collect()
 }
 
 /// A moment as `2026-01-31 12:00:05` of the local time zone.
@@ -119,6 +195,27 @@ mod tests {
     fn shortening_counts_characters_and_not_bytes() {
         assert_eq!(shorten("käse", 4), "käse");
         assert_eq!(shorten("käsebrot", 5), "käse…");
+    }
+
+    #[test]
+    fn folding_loses_nothing_and_leaves_no_line_too_long() {
+        assert_eq!(fold("abcdefgh\nxy", 5, 2), "abcde\n  fgh\nxy\n");
+        assert_eq!(fold("\u{1b}[1mabc\u{1b}[0mdefgh", 6, 1), "\u{1b}[1mabc\u{1b}[0mdef\n gh\n");
+    }
+
+    #[test]
+    fn small_bars_and_parted_bars_have_their_width() {
+        assert_eq!(small_bar(0.5, 4), "██··");
+        assert_eq!(small_bar(0.55, 4), "██▎·");
+        for fraction in [f64::NAN, -1.0, 0.0, 0.01, 0.99, 1.0, 7.0, f64::INFINITY] {
+            assert_eq!(small_bar(fraction, 4).chars().count(), 4, "{fraction}");
+        }
+        assert_eq!(parted_bar(&[(97, 'a'), (1, 'b'), (0, 'c'), (2, 'd')], 10).concat(), "aaaaaaaabd");
+        for parts in [[(0, 'a'), (0, 'b')], [(1, 'a'), (0, 'b')], [(1, 'a'), (u64::MAX / 2, 'b')], [(3, 'a'), (5, 'b')]]
+        {
+            let drawn = parted_bar(&parts, 7).concat().chars().count();
+            assert_eq!(drawn, if parts == [(0, 'a'), (0, 'b')] { 0 } else { 7 }, "{parts:?}");
+        }
     }
 
     #[test]

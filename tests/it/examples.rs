@@ -41,6 +41,8 @@ fn every_example_has_a_test() {
         "conf.json",
         "hosts",
         "install-redis.sh",
+        // In `packaging`.
+        "install.sh",
         "monitoring/grafana.json",
         "monitoring/prometheus.yml",
         "monitoring/rules.yml",

@@ -25,6 +25,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("serde_ignored::", &["config"]),
     ("tracing_subscriber::", &["telemetry"]),
     ("clap::", &["cli"]),
+    ("clap_complete::", &["cli"]),
+    ("clap_mangen::", &["cli"]),
     ("ed25519_dalek::", &["signing"]),
     ("axum::", &["view"]),
     ("hyper::", &["view"]),
@@ -33,6 +35,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("askama::", &["view"]),
     ("comfy_table::", &["view"]),
     ("indicatif::", &["view"]),
+    ("ratatui::", &["view"]),
     ("prometheus_client::", &["view"]),
 ];
 

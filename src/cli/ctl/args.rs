@@ -11,7 +11,7 @@ use crate::cli::status::StateArg;
 ///
 /// Every command says what it will change, and asks; without a terminal to ask on, --yes is needed.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "distcomp-ctl", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "distcomp-ctl", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "--help says more, with examples")]
 pub struct CtlArgs {
     /// What to do
     #[command(subcommand)]
@@ -36,6 +36,9 @@ pub struct Manner {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print no progress and no result, only what is asked and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
 }
 
 /// The commands.
@@ -82,6 +85,12 @@ pub enum Command {
         /// The file for the secret key, mode 0600
         #[arg(long, value_name = "KEY")]
         out: PathBuf,
+    },
+    /// Write manual pages and shell completions of all four commands below a directory
+    #[command(hide = true)]
+    Generate {
+        /// The directory
+        dir: PathBuf,
     },
 }
 

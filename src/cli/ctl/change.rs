@@ -31,7 +31,10 @@ pub(super) fn check(op: Change, args: &SelectArgs) -> Result<(), CliError> {
 pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) -> Result<(), CliError> {
     let (selected, states) = if args.lines.is_empty() {
         let selector = Selector::new(op, args)?;
-        (selector.select(&session.conn, session.manner.json).await?, format!("{} ", selector.states()))
+        (
+            selector.select(&session.conn, session.manner.json || session.manner.quiet).await?,
+            format!("{} ", selector.states()),
+        )
     } else {
         (Selected::named(&session.conn, &args.lines).await?, String::new())
     };
@@ -68,7 +71,7 @@ async fn run(session: &Session, op: Change, selected: Selected) -> Result<(Chang
     let by = operator()?;
     let mut total = Changed::default();
     let mut purged = Purged::default();
-    let mut progress = Progress::new(verb(op), selected.lines.len(), !session.manner.json);
+    let mut progress = Progress::new(verb(op), selected.lines.len(), !session.manner.json && !session.manner.quiet);
     let mut lines = selected.lines.read().map_err(failed)?;
     loop {
         let batch = lines.take(BATCH).map_err(failed)?;
@@ -148,7 +151,7 @@ fn finish(
     text: &str,
 ) -> Result<(), CliError> {
     if !session.manner.json {
-        return session.out.line(text);
+        return session.tell(text);
     }
     session.out.json(&json!({
         "command": verb(op), "dry_run": session.manner.dry_run, "selected": selected, "changed": changed.changed,

@@ -131,7 +131,7 @@ fn refuse_fresh(overview: &Overview, names: &[String], dead_after: u64) -> Resul
 
 fn finish(session: &mut Session, workers: &[&str], moved: Reclaimed, text: &str) -> Result<(), CliError> {
     if !session.manner.json {
-        return session.out.line(&safe(text));
+        return session.tell(&safe(text));
     }
     session.out.json(&json!({
         "command": "reclaim", "dry_run": session.manner.dry_run, "workers": workers, "returned": moved.returned, "failed": moved.failed,

@@ -6,10 +6,12 @@ use super::args::{Command, CtlArgs, Manner};
 use super::{change, confirm, keygen, reclaim, switch};
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::generate::generate;
 use crate::model::FieldOrder;
 use crate::queue::Connection;
 use crate::queue::control::Change;
 use crate::queue::guard::Access;
+use crate::view::safe_text::safe;
 
 /// What every command gets.
 pub(super) struct Session {
@@ -25,6 +27,13 @@ pub(super) struct Session {
     pub(super) manner: Manner,
 }
 
+impl Session {
+    /// A result for people.
+    pub(super) fn tell(&mut self, text: &str) -> Result<(), CliError> {
+        if self.manner.quiet { Ok(()) } else { self.out.line(text) }
+    }
+}
+
 /// The whole command.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -34,6 +43,15 @@ pub fn main() -> ExitCode {
 async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
     if let Command::Keygen { out } = &args.command {
         return keygen::keygen(out, args.manner);
+    }
+    if let Command::Generate { dir } = &args.command {
+        let files = generate(dir)?;
+        if !args.manner.quiet {
+            let mut out = Out::new();
+            out.line(&format!("wrote {files} files below {}", safe(&dir.display().to_string())))?;
+            out.finish()?;
+        }
+        return Ok(Exit::Done);
     }
     confirm::check(args.manner)?;
     match &args.command {
@@ -45,7 +63,8 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         | Command::Drain { .. }
         | Command::Stop
         | Command::Reclaim { .. }
-        | Command::Keygen { .. } => {}
+        | Command::Keygen { .. }
+        | Command::Generate { .. } => {}
     }
     let context = Context::load("distcomp-ctl", &args.common)?;
     // A dry run leaves no trace, not even the record of the field order.
@@ -63,6 +82,8 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         // Done above: it needs no queue.
         Command::Keygen { .. } => {}
         Command::Reclaim { workers, force } => reclaim::reclaim(&mut session, &workers, force).await?,
+        // Done above, without Redis.
+        Command::Generate { .. } => {}
     }
     session.out.finish()?;
     Ok(Exit::Done)

@@ -129,5 +129,5 @@ fn done(session: &mut Session, command: &str, text: &str, detail: Value) -> Resu
     if session.manner.json {
         return session.out.json(&json!({ "command": command, "dry_run": session.manner.dry_run, "detail": detail }));
     }
-    session.out.line(&safe(text))
+    session.tell(&safe(text))
 }

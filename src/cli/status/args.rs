@@ -1,5 +1,7 @@
 //! The flags of `distcomp-status`.
 
+use std::time::Duration;
+
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::serve::ServeArgs;
@@ -8,7 +10,7 @@ use crate::model::snapshot::TaskState;
 
 /// Show the queue: counts, workers, rate, failures.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "distcomp-status", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "distcomp-status", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "--help says more, with examples")]
 pub struct StatusArgs {
     /// What to show; without it the whole at a glance
     #[command(subcommand)]
@@ -44,6 +46,8 @@ pub enum View {
     },
     /// Results and evidence of all tasks, as a stream
     Export(ExportArgs),
+    /// A live view over the whole terminal
+    Watch(WatchArgs),
     /// What a task prints, or has printed
     Logs(LogsArgs),
     /// What happened, every change of state, as JSON lines
@@ -97,6 +101,23 @@ pub struct LogsArgs {
     /// Bytes as the task wrote them; not onto a terminal
     #[arg(long)]
     pub raw: bool,
+}
+
+/// How to watch.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WatchArgs {
+    /// Seconds between two looks at Redis
+    #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = interval)]
+    pub interval: Duration,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    if (0.1..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("valid: 0.1 to 3600".to_owned())
+    }
 }
 
 /// Which events to print.

@@ -3,25 +3,60 @@
 use serde_json::json;
 
 use super::run::Session;
+use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
+use crate::model::snapshot::{Need, Overview};
 use crate::queue::inspect;
-use crate::view::explain::{explain_queue, explain_task};
+use crate::view::explain::{explain_held, explain_queue, needs, why_need};
+use crate::view::text::wrap;
 
 /// Prints one reason a line.
 pub(super) async fn explain(session: &mut Session, text: Option<&str>) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let (line, why) = match text {
+        None if !session.json => return queue(session, &overview),
         None => (None, explain_queue(&overview)),
         Some(text) => {
             let line = find_one(&session.conn, text).await?;
             let tasks = inspect::tasks(&session.conn, std::slice::from_ref(&line)).await?;
-            let why = tasks.iter().flat_map(|task| explain_task(&overview, task, session.order)).collect();
+            let mut why = Vec::new();
+            for task in &tasks {
+                let hold = inspect::hold(&session.conn, task).await?;
+                why.extend(explain_held(&overview, task, &hold, session.order));
+            }
             (Some(line), why)
         }
     };
     if session.json {
-        return session.out.json(&json!({ "line": line, "why": why }));
+        let needs: Vec<_> = overview
+            .needs
+            .iter()
+            .map(|need| {
+                let Need { mem_gb, cores, failed_on, waiting } = need;
+                let why = why_need(&overview, need);
+                json!({ "waiting": waiting, "mem_gb": mem_gb, "cores": cores, "failed_on": failed_on, "why": why })
+            })
+            .collect();
+        let needs = line.is_none().then_some(needs);
+        return session.out.json(&json!({ "line": line, "why": why, "needs": needs }));
     }
-    why.iter().try_for_each(|reason| session.out.line(reason))
+    lines(&why).iter().try_for_each(|line| session.out.line(line))
+}
+
+/// The queue as a whole, then by need.
+fn queue(session: &mut Session, overview: &Overview) -> Result<(), CliError> {
+    let why = explain_queue(overview);
+    lines(&why).iter().try_for_each(|line| session.out.line(line))?;
+    if !overview.needs.is_empty() {
+        session.out.line("")?;
+        session.out.text(&needs(overview, columns()))?;
+    }
+    Ok(())
+}
+
+/// Broken between words on a terminal.
+fn lines(why: &[String]) -> Vec<String> {
+    let width = if is_terminal() { columns() } else { usize::MAX };
+    why.iter().flat_map(|reason| wrap(reason, width)).collect()
 }

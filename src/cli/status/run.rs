@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::args::{StatusArgs, TasksArgs, View};
-use super::{events, explain, export, failures, list, logs, serve, show};
+use super::{events, explain, export, failures, list, logs, serve, show, watch};
 use crate::cli::common::{Context, Out, columns, is_terminal, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::FieldOrder;
@@ -54,6 +56,7 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         Some(View::Show { line, raw }) => show::show(&mut session, &line, raw).await?,
         Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
+        Some(View::Watch(args)) => exit = watch::watch(&session, &args).await?,
         Some(View::Logs(args)) => exit = logs::logs(&mut session, &args).await?,
         Some(View::Events(args)) => exit = events::events(&mut session, &args).await?,
         Some(View::Serve(args)) => {
@@ -70,7 +73,10 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
 async fn overview(session: &mut Session) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     if session.json {
-        return session.out.json(&overview);
+        let mut json = serde_json::to_value(&overview).map_err(|error| CliError::stdout(error.into()))?;
+        let why = view::explain::top_reason(&overview).map(|(waiting, why)| json!({ "waiting": waiting, "why": why }));
+        json["top_reason"] = json!(why);
+        return session.out.json(&json);
     }
     session.out.text(&view::overview::overview(&overview, columns()))
 }

@@ -11,7 +11,7 @@ use crate::cli::common::CommonArgs;
 /// One task is one line, `TYPE:MEM:CPU:PRIO[:TIMEOUT]:CMD`; empty lines and lines that begin with # are skipped. The same line submitted twice is
 /// one task. Every line is checked before the first one goes in, and submitting again is safe.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "distcomp-submit", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "distcomp-submit", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "--help says more, with examples")]
 pub struct SubmitArgs {
     /// Task files; - is standard input
     #[arg(required = true, value_name = "FILE")]

@@ -14,7 +14,7 @@ use crate::telemetry::LogFormat;
 /// Takes tasks from the queue in Redis as long as the node has room for them, runs each as a contained process tree, and records what became of
 /// it. Run one on each node; SIGTERM lets what runs end, a second one gives it back at once.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "distcomp-worker", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "distcomp-worker", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "--help says more, with examples")]
 pub struct WorkerArgs {
     /// Task files for --local; - is standard input
     #[arg(value_name = "FILE", requires = "local")]

@@ -20,9 +20,14 @@ for i = 7, 6 + started do
   if claim then
     local token, attempt, _, score = claim_parts(claim)
     redis.call('HSET', CLAIMS, ARGV[i], token .. '|' .. attempt .. '|1|' .. score)
+    events[#events + 1] = 's\t' .. attempt .. '\t\t' .. brief(ARGV[i])
   end
 end
 for i = 7 + started, #ARGV do redis.call('HDEL', REVOKED, ARGV[i]) end
+if #events > 0 then
+  events[1] = 'C\t' .. worker .. '\n' .. events[1]
+  events_flush()
+end
 local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, CLOSE), redis.call('EXISTS', PAUSED) }
 if redis.call('HLEN', REVOKED) > 0 then
   for _, line in ipairs(redis.call('HKEYS', REVOKED)) do reply[#reply + 1] = line end

@@ -211,7 +211,6 @@ if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
   local signatures = ARGV[16] == '1' and get_all(SIGNATURES, out)
   local in_progress, claims = {}, {}
-  events[1] = 'C\t' .. worker
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
     in_progress[#in_progress + 1] = line
@@ -219,7 +218,6 @@ if #out > 0 then
     claims[#claims + 1] = line
     -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
     claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|2|' or '|0|') .. int(picked[i][2])
-    events[i + 1] = (i <= started and 's\t' or 'a\t') .. int(attempt) .. '\t' .. picked[i][1] .. '\t' .. brief(line)
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
     if signatures then reply[#reply + 1] = signatures[i] or '' end
@@ -284,5 +282,4 @@ for _, timers in ipairs { DELAYED, AVOIDED } do
   end
 end
 if reply[6] >= 0 then index_clock(now) end
-events_flush()
 return reply

@@ -283,9 +283,9 @@ local function brief(line)
   return '\1' .. redis.sha1hex(line) .. string.gsub(string.sub(line, 1, 80), '%c', ' ')
 end
 
-local function events_flush()
+local function events_flush(separator)
   if #events == 0 then return end
-  local id = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 100000, '*', 'e', table.concat(events, '\n'))
+  local id = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 100000, '*', 'e', table.concat(events, separator or '\n'))
   if type(id) == 'string' and string.find(id, '00-', 1, true) then
     local used = redis.pcall('MEMORY', 'USAGE', EVENTS, 'SAMPLES', 20)
     if type(used) == 'number' and used > 16777216 then

@@ -100,7 +100,8 @@ for i = 6, #ARGV, 9 do
         if has_failed then failure_clear(line) end
       end
       finished[#finished + 1] = line
-      events[#events + 1] = 'F\t' .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head)
+      local n = #events
+      events[n + 1], events[n + 2], events[n + 3], events[n + 4] = '\nF', id, class, string.sub(record, 1, head)
       count('finished')
       answer = answer or 'ok'
     elseif op == 'R' then
@@ -114,7 +115,7 @@ for i = 6, #ARGV, 9 do
         count('returned')
       end
       release(line)
-      events[#events + 1] = 'R\t' .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. int(attempt)
+      events[#events + 1] = '\nR\t' .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. int(attempt)
       want_worker(class .. worker_set((workers or '') .. worker .. ','))
       answer = 'ok'
     else
@@ -138,7 +139,7 @@ for i = 6, #ARGV, 9 do
         answer = 'final'
       end
       release(line)
-      events[#events + 1] = (answer == 'retry' and 'X\t' or 'Z\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + 8]
+      events[#events + 1] = (answer == 'retry' and '\nX\t' or '\nZ\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + 8]
     end
   end
   replies[#replies + 1] = answer
@@ -151,8 +152,8 @@ for what, n in pairs(counts) do
 end
 index_flush()
 if #events > 0 then
-  events[1] = 'S\t' .. worker .. '\n' .. events[1]
-  events_flush()
+  events[1] = 'S\t' .. worker .. events[1]
+  events_flush('\t')
 end
 wake_idle()
 return replies

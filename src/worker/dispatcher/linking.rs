@@ -1,15 +1,21 @@
 //! What the worker says to Redis and hears from it: heartbeats, orders, and what is still ours after a reconnect.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use crate::model::TaskLine;
-use crate::model::snapshot::WorkerLoad;
+use crate::model::snapshot::{RunningTask, WorkerLoad};
 use crate::policy::{Lifecycle, Polling};
 use crate::queue::session::{Beat, BeatReply, Claim, Demand, QueueState, Reasserted};
 use crate::worker::events::{Action, Inventory, TaskKey};
 use crate::worker::ledger::{Cause, Place};
+
+/// Tasks that have run for less are not named in heartbeats.
+const SHOWN_AFTER: Duration = Duration::from_millis(500);
+
+/// Characters of a line that heartbeats tell.
+const SHOWN: usize = 200;
 
 impl Dispatcher {
     pub(super) fn beat(&mut self) -> Beat {
@@ -24,6 +30,7 @@ impl Dispatcher {
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
+            tasks: self.running_tasks(),
         };
         let started = self
             .newly_started
@@ -45,6 +52,32 @@ impl Dispatcher {
             started,
             stopped: self.stopped.clone(),
         }
+    }
+
+    /// What runs and is worth a look: short tasks are over before anybody has read of them, and would cost a busy worker the most.
+    fn running_tasks(&self) -> Vec<RunningTask> {
+        let mut tasks: Vec<(Duration, RunningTask)> = self
+            .ledger
+            .iter()
+            .filter_map(|(_, entry)| {
+                let Place::Running { since, limit, touched, .. } = entry.place else { return None };
+                let age = self.seen.saturating_duration_since(since);
+                (age >= SHOWN_AFTER).then(|| {
+                    let task = RunningTask {
+                        id: entry.task.id().to_string(),
+                        line: entry.claim.line.chars().take(SHOWN).collect(),
+                        attempt: entry.claim.attempt,
+                        seconds: age.as_secs(),
+                        limit,
+                        mem_bytes: touched.0,
+                    };
+                    (age, task)
+                })
+            })
+            .collect();
+        tasks.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+        tasks.truncate(WorkerLoad::TASKS);
+        tasks.into_iter().map(|(_, task)| task).collect()
     }
 
     pub(super) fn waiting_for(&self) -> Option<String> {

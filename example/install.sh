@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Install the four programs, their manual pages and shell completions below PREFIX (default /usr/local).
+#   example/install.sh [PREFIX]
+# Builds them first, unless DISTCOMP_FROM names a directory that holds them.
+set -euo pipefail
+
+prefix=${1:-/usr/local}
+from=${DISTCOMP_FROM:-}
+if [ -z "$from" ]; then
+    cd "$(dirname "$0")/.."
+    cargo build --release --locked --bins
+    from=${CARGO_TARGET_DIR:-target}/release
+fi
+generated=$(mktemp -d)
+trap 'rm -rf "$generated"' EXIT
+"$from/distcomp-ctl" generate --quiet "$generated"
+
+install -d "$prefix/bin" "$prefix/share/man/man1" "$prefix/share/bash-completion/completions" \
+    "$prefix/share/zsh/site-functions" "$prefix/share/fish/vendor_completions.d"
+install -m 644 "$generated"/man/man1/*.1 "$prefix/share/man/man1/"
+for name in distcomp-worker distcomp-submit distcomp-status distcomp-ctl; do
+    install -m 755 "$from/$name" "$prefix/bin/"
+    install -m 644 "$generated/completions/$name.bash" "$prefix/share/bash-completion/completions/$name"
+    install -m 644 "$generated/completions/_$name" "$prefix/share/zsh/site-functions/_$name"
+    install -m 644 "$generated/completions/$name.fish" "$prefix/share/fish/vendor_completions.d/$name.fish"
+done
+echo "installed below $prefix"

@@ -1,0 +1,170 @@
+//! `distcomp-status watch`: the live view. One task reads Redis, at the interval and when something is opened; this one draws and listens, so that a
+//! server that hangs does not hold up the keys.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::args::WatchArgs;
+use super::run::Session;
+use crate::cli::common::is_terminal;
+use crate::cli::exit::{CliError, Exit};
+use crate::model::snapshot::{TaskState, TaskView};
+use crate::model::{FieldOrder, TaskId};
+use crate::queue::select::Scan;
+use crate::queue::{Client, Connection, QueueError, inspect};
+use crate::view;
+use crate::view::text::{duration, moment};
+use crate::view::watch::terminal::{Input, Terminal};
+use crate::view::watch::{Act, Data, Watch};
+
+/// One look at Redis may take this long; then it counts as away.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Until it is left.
+pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, CliError> {
+    if !is_terminal() || !std::io::stdin().is_terminal() {
+        return Err(CliError::Usage("watch needs a terminal; distcomp-status --json is for programs".to_owned()));
+    }
+    let failed = |error| CliError::io("use the terminal", error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let (wanted, opened) = watch::channel(None);
+    let (news, mut heard) = mpsc::channel(4);
+    let reader =
+        Reader { client: session.context.client()?, order: session.order, interval: args.interval, opened, news };
+    let reading = tokio::spawn(reader.run(session.conn.clone()));
+    let (keys, mut pressed) = mpsc::unbounded_channel();
+    let mut state = Watch::default();
+    let mut terminal = Terminal::open().map_err(failed)?;
+    terminal.listen(move |input| keys.send(input).is_ok());
+    let exit = loop {
+        terminal.draw(&mut state).map_err(failed)?;
+        tokio::select! {
+            input = pressed.recv() => match input {
+                Some(Input::Key(key)) => match state.press(key) {
+                    Act::Nothing => {}
+                    Act::Quit => break Exit::Done,
+                    Act::Interrupt => break Exit::Interrupted,
+                    Act::Open(line) => drop(wanted.send_replace(Some(line))),
+                    Act::Close => drop(wanted.send_replace(None)),
+                },
+                Some(Input::Resized) => {}
+                Some(Input::Gone) | None => break Exit::Terminated,
+            },
+            news = heard.recv() => match news {
+                Some(News::Data(data)) => state.update(*data),
+                Some(News::Page(wanted, text)) => state.show(&wanted, text),
+                Some(News::Trouble(text)) => state.fail(text),
+                None => break Exit::Redis,
+            },
+            _ = interrupt.recv() => break Exit::Interrupted,
+            _ = terminate.recv() => break Exit::Terminated,
+            _ = hangup.recv() => break Exit::Terminated,
+        }
+    };
+    reading.abort();
+    Ok(exit)
+}
+
+/// What the reader has found.
+enum News {
+    /// The figures.
+    Data(Box<Data>),
+    /// The task that was opened: as it was asked for, and its page.
+    Page(String, String),
+    /// Redis is away: a text for the banner.
+    Trouble(String),
+}
+
+/// Reads Redis.
+struct Reader {
+    client: Client,
+    order: FieldOrder,
+    interval: Duration,
+    opened: watch::Receiver<Option<String>>,
+    news: mpsc::Sender<News>,
+}
+
+impl Reader {
+    async fn run(mut self, conn: Connection) {
+        let mut conn = Some(conn);
+        let mut away_since = None::<Instant>;
+        loop {
+            let looked = tokio::time::timeout(PATIENCE, self.look(&mut conn)).await;
+            let trouble = match looked {
+                Ok(Ok(news)) => {
+                    away_since = None;
+                    for news in news {
+                        if self.news.send(news).await.is_err() {
+                            return;
+                        }
+                    }
+                    None
+                }
+                Ok(Err(error)) => Some(format!("could not {error}")),
+                Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+            };
+            if let Some(text) = trouble {
+                conn = None;
+                let since = *away_since.get_or_insert_with(Instant::now);
+                let text =
+                    format!(" Redis is away for {}: {text}; the figures are old", duration(since.elapsed().as_secs()));
+                if self.news.send(News::Trouble(text)).await.is_err() {
+                    return;
+                }
+            }
+            // Whatever ends the wait is a reason to look.
+            let _ = tokio::time::timeout(self.interval, self.opened.changed()).await;
+        }
+    }
+
+    async fn look(&mut self, conn: &mut Option<Connection>) -> Result<Vec<News>, QueueError> {
+        let conn = match conn {
+            Some(conn) => conn,
+            none => none.insert(self.client.connect().await?),
+        };
+        let overview = inspect::overview(conn).await?;
+        let failures = inspect::failure_groups(conn).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let clock = moment(now).split(' ').next_back().unwrap_or_default().to_owned();
+        let wanted = self.opened.borrow_and_update().clone();
+        let mut news = Vec::new();
+        if let Some(wanted) = wanted {
+            let text = match self.task(conn, &wanted).await? {
+                Some(task) => {
+                    let hold = inspect::hold(conn, &task).await?;
+                    let why = view::explain::explain_held(&overview, &task, &hold, self.order).join("\n");
+                    format!("{}\n{why}\n", view::task::task(&task, self.order))
+                }
+                None => "it is no longer in progress; its line was too long to be told in full\n".to_owned(),
+            };
+            news.push(News::Page(wanted, text));
+        }
+        news.push(News::Data(Box::new(Data { overview, failures, clock })));
+        Ok(news)
+    }
+
+    /// The task by its line, or by the id of one in progress: those are few.
+    async fn task(&self, conn: &Connection, wanted: &str) -> Result<Option<TaskView>, QueueError> {
+        let mut line = wanted.to_owned();
+        if wanted.len() == 16 && TaskId::is_prefix_like(wanted) {
+            let mut scan = Scan::new(TaskState::InProgress);
+            let found = loop {
+                let Some(page) = scan.next(conn).await? else { break None };
+                let found = page.into_iter().find(|entry| TaskId::of(&entry.line).to_string() == wanted);
+                if found.is_some() {
+                    break found;
+                }
+            };
+            match found {
+                Some(entry) => line = entry.line,
+                None => return Ok(None),
+            }
+        }
+        Ok(inspect::tasks(conn, &[line]).await?.into_iter().next())
+    }
+}

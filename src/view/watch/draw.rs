@@ -1,0 +1,133 @@
+//! Draws the state.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Paragraph};
+
+use super::ansi;
+use super::rows;
+use super::state::{Screen, Watch};
+use crate::view::overview;
+use crate::view::safe_text::safe;
+use crate::view::text::{count, shorten};
+
+const HELP: [(&str, &str); 9] = [
+    ("1 2 3 4, Tab", "overview, workers, running, failures"),
+    ("↑ ↓ or k j", "one up, one down"),
+    ("PgUp PgDn", "a page up, a page down"),
+    ("g G or Home End", "to the first, to the last"),
+    ("/", "only what holds a text; Esc ends it"),
+    ("Enter", "open the task, or the sample of the failures"),
+    ("Esc, Backspace", "close the task"),
+    ("q, Esc, Ctrl-C", "leave; nothing is stopped by that"),
+    ("?", "this page"),
+];
+
+impl Watch {
+    /// Draws everything.
+    pub fn draw(&mut self, frame: &mut Frame<'_>) {
+        let banner = u16::from(self.trouble.is_some());
+        let [top, trouble, body, bottom] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(banner),
+            Constraint::Min(1),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        self.draw_top(frame, top);
+        if let Some(text) = &self.trouble {
+            let style = Style::new().white().on_red().add_modifier(Modifier::BOLD);
+            let text = shorten(&safe(text), usize::from(trouble.width));
+            frame.render_widget(Paragraph::new(text).style(style), trouble);
+        }
+        self.draw_body(frame, body);
+        self.draw_bottom(frame, bottom);
+        if self.has_help {
+            draw_help(frame, body);
+        }
+    }
+
+    fn draw_top(&self, frame: &mut Frame<'_>, area: Rect) {
+        let mut spans = Vec::new();
+        for (index, screen) in Screen::ALL.into_iter().enumerate() {
+            let style =
+                if screen == self.screen { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
+            spans.push(Span::styled(format!(" {} {} ", index + 1, screen.name()), style));
+        }
+        frame.render_widget(Line::from(spans), area);
+        let clock = self.data.as_ref().map_or("", |data| data.clock.as_str());
+        frame.render_widget(Line::from(format!("{clock} ")).right_aligned(), area);
+    }
+
+    fn draw_body(&mut self, frame: &mut Frame<'_>, area: Rect) {
+        let (width, height) = (usize::from(area.width), usize::from(area.height));
+        let Some(data) = &self.data else {
+            return frame.render_widget(Paragraph::new("reading the queue …"), area);
+        };
+        if let Some(page) = &self.page {
+            self.height = height.saturating_sub(1);
+            let text = if page.text.is_empty() { "reading …" } else { page.text.as_str() };
+            let mut lines =
+                vec![Line::from(rows::title(&page.wanted)).style(Style::new().add_modifier(Modifier::BOLD))];
+            lines.extend(ansi::lines(text).into_iter().skip(page.scroll()).take(self.height));
+            return frame.render_widget(Paragraph::new(lines), area);
+        }
+        if self.screen == Screen::Overview {
+            let mut lines = ansi::lines(&overview::overview(&data.overview, width));
+            lines.truncate(height);
+            return frame.render_widget(Paragraph::new(lines), area);
+        }
+        self.height = height.saturating_sub(1);
+        let rows = self.rows();
+        if rows.is_empty() {
+            return frame.render_widget(Paragraph::new(self.nothing()), area);
+        }
+        // The page that holds the chosen row; only that is laid out.
+        let first = self.at / self.height.max(1) * self.height.max(1);
+        let last = (first + self.height.max(1)).min(rows.len());
+        let mut lines = ansi::lines(&rows::draw(self.screen, &rows[first..last], width));
+        if let Some(line) = lines.get_mut(1 + self.at - first) {
+            *line = std::mem::take(line).style(Style::new().add_modifier(Modifier::REVERSED));
+        }
+        frame.render_widget(Paragraph::new(lines), area);
+    }
+
+    /// Why a list is empty.
+    fn nothing(&self) -> &'static str {
+        match self.screen {
+            _ if !self.filter.is_empty() => "nothing here holds that text",
+            Screen::Overview => "",
+            Screen::Workers => "no workers",
+            Screen::Running => "nothing runs that has run for half a second or longer",
+            Screen::Failures => "no failures",
+        }
+    }
+
+    fn draw_bottom(&self, frame: &mut Frame<'_>, area: Rect) {
+        let text = if self.is_typing {
+            format!("/{}█", safe(&self.filter))
+        } else {
+            let rows = self.rows().len();
+            let filter = if self.filter.is_empty() { String::new() } else { format!("/{}  ", safe(&self.filter)) };
+            let place = if self.page.is_some() || rows == 0 {
+                String::new()
+            } else {
+                format!("{} of {}  ", count(self.at as u64 + 1), count(rows as u64))
+            };
+            format!("{filter}{place}? help  q quit  / filter  Enter open")
+        };
+        let style = Style::new().add_modifier(Modifier::DIM);
+        frame.render_widget(Paragraph::new(shorten(&text, usize::from(area.width))).style(style), area);
+    }
+}
+
+fn draw_help(frame: &mut Frame<'_>, body: Rect) {
+    let width = body.width.min(66);
+    let height = body.height.min(u16::try_from(HELP.len()).unwrap_or(9) + 2);
+    let area = Rect { x: body.x + (body.width - width) / 2, y: body.y + (body.height - height) / 2, width, height };
+    let lines: Vec<Line<'_>> = HELP.iter().map(|(keys, what)| Line::from(format!(" {keys:<16} {what}"))).collect();
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" Keys ")), area);
+}

@@ -1,0 +1,109 @@
+//! The rows of the lists: what stands in them, what the filter looks at, what opening one shows.
+
+use super::state::{Data, Screen};
+use crate::model::TaskId;
+use crate::model::snapshot::WorkerView;
+use crate::view::safe_text::safe;
+use crate::view::table::{Column, number, table, text};
+use crate::view::text::{bytes, count, duration};
+use crate::view::workers;
+
+/// A row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Row {
+    /// What the filter looks at.
+    pub(super) searched: String,
+    /// The task that Enter opens.
+    pub(super) opens: Option<String>,
+    cells: Vec<String>,
+    worker: Option<WorkerView>,
+}
+
+/// All rows of a screen, unfiltered.
+pub(super) fn of(screen: Screen, data: &Data) -> Vec<Row> {
+    match screen {
+        Screen::Overview => Vec::new(),
+        Screen::Workers => data
+            .overview
+            .workers
+            .iter()
+            .map(|worker| Row { searched: worker.name.clone(), worker: Some(worker.clone()), ..Row::default() })
+            .collect(),
+        Screen::Running => running(data),
+        Screen::Failures => failures(data),
+    }
+}
+
+/// A head line, then a line for each row.
+pub(super) fn draw(screen: Screen, rows: &[Row], width: usize) -> String {
+    const RUNNING: [Column; 7] =
+        [text("id"), text("worker"), number("try"), number("age"), number("left"), number("memory"), text("line")];
+    const FAILURES: [Column; 4] = [number("tasks"), text("kind"), text("reason"), text("sample")];
+    let cells = || rows.iter().map(|row| row.cells.clone()).collect();
+    match screen {
+        Screen::Overview => String::new(),
+        Screen::Workers => {
+            let all: Vec<WorkerView> = rows.iter().filter_map(|row| row.worker.clone()).collect();
+            workers::workers(&all, width)
+        }
+        Screen::Running => table(&RUNNING, cells(), width),
+        Screen::Failures => table(&FAILURES, cells(), width),
+    }
+}
+
+/// What ran at the workers' last heartbeats, the oldest first.
+fn running(data: &Data) -> Vec<Row> {
+    let mut rows: Vec<(u64, Row)> = Vec::new();
+    for worker in &data.overview.workers {
+        for task in worker.load.iter().flat_map(|load| &load.tasks) {
+            let age = task.seconds + worker.heartbeat_age_seconds.unwrap_or(0);
+            let left = match task.limit {
+                0 => "no limit".to_owned(),
+                limit if age >= limit => "over".to_owned(),
+                limit => duration(limit - age),
+            };
+            let memory = if task.mem_bytes == 0 { "-".to_owned() } else { bytes(task.mem_bytes) };
+            let cells = vec![
+                // Enough of it to be told from others; commands take the beginning of an id.
+                safe(&task.id.chars().take(8).collect::<String>()).into_owned(),
+                safe(&worker.name).into_owned(),
+                task.attempt.to_string(),
+                duration(age),
+                left,
+                memory,
+                safe(&task.line).into_owned(),
+            ];
+            let searched = format!("{} {} {}", task.id, worker.name, task.line);
+            // The line is looked up at once; of a long one only the beginning is there.
+            let is_whole = TaskId::of(&task.line).to_string() == task.id;
+            let opens = Some(if is_whole { task.line.clone() } else { task.id.clone() });
+            rows.push((age, Row { searched, opens, cells, worker: None }));
+        }
+    }
+    rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.searched.cmp(&b.1.searched)));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn failures(data: &Data) -> Vec<Row> {
+    data.failures
+        .iter()
+        .map(|group| {
+            let reason = group.reason.strip_prefix(&format!("{}: ", group.kind)).unwrap_or(&group.reason);
+            let last = reason.lines().rev().find(|line| !line.trim().is_empty());
+            let reason: String = safe(last.unwrap_or_default()).chars().take(60).collect();
+            let cells =
+                vec![count(group.count), safe(&group.kind).into_owned(), reason, safe(&group.sample).into_owned()];
+            let searched = format!("{} {} {}", group.kind, group.reason, group.sample);
+            let opens = (!group.sample.is_empty()).then(|| group.sample.clone());
+            Row { searched, opens, cells, worker: None }
+        })
+        .collect()
+}
+
+/// What stands above the page of a task.
+#[must_use]
+pub(super) fn title(wanted: &str) -> String {
+    let looks_like_id = TaskId::is_prefix_like(wanted);
+    let id = if looks_like_id { wanted.to_owned() } else { TaskId::of(wanted).to_string() };
+    format!("Task {id}")
+}

@@ -1,0 +1,273 @@
+//! What is on the screen, and what a key does to it.
+
+use super::rows::{self, Row};
+use crate::model::snapshot::{FailureGroup, Overview};
+
+/// A key, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A printable character.
+    Char(char),
+    /// Enter.
+    Enter,
+    /// Escape.
+    Esc,
+    /// Tab.
+    Tab,
+    /// Shift and Tab.
+    BackTab,
+    /// Backspace.
+    Backspace,
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// To the first.
+    Home,
+    /// To the last.
+    End,
+    /// Ctrl-C.
+    Interrupt,
+}
+
+/// What the program is to do about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing but draw again.
+    Nothing,
+    /// Leave.
+    Quit,
+    /// Leave, as on SIGINT.
+    Interrupt,
+    /// Read this task: its line or its id, again and again until it is closed.
+    Open(String),
+    /// The task is closed.
+    Close,
+}
+
+/// The screens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// The whole at a glance.
+    Overview,
+    /// Every worker.
+    Workers,
+    /// What runs.
+    Running,
+    /// What failed, by kind.
+    Failures,
+}
+
+impl Screen {
+    /// In the order of their keys.
+    pub const ALL: [Self; 4] = [Self::Overview, Self::Workers, Self::Running, Self::Failures];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Workers => "Workers",
+            Self::Running => "Running",
+            Self::Failures => "Failures",
+        }
+    }
+}
+
+/// What was read last.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// The queue.
+    pub overview: Overview,
+    /// Every group of failures, with the reason of its sample.
+    pub failures: Vec<FailureGroup>,
+    /// When, as a clock shows it.
+    pub clock: String,
+}
+
+/// A task that was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Its line or id, as it was asked for.
+    pub wanted: String,
+    /// What is known of it, styled; empty until it was read.
+    pub text: String,
+    scroll: usize,
+}
+
+/// The whole state.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub(super) screen: Screen,
+    pub(super) filter: String,
+    pub(super) is_typing: bool,
+    pub(super) has_help: bool,
+    pub(super) at: usize,
+    pub(super) page: Option<Page>,
+    pub(super) data: Option<Data>,
+    pub(super) trouble: Option<String>,
+    /// Rows that fit, as of the last time it was drawn.
+    pub(super) height: usize,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            screen: Screen::Overview,
+            filter: String::new(),
+            is_typing: false,
+            has_help: false,
+            at: 0,
+            page: None,
+            data: None,
+            trouble: None,
+            height: 10,
+        }
+    }
+}
+
+impl Watch {
+    /// Something was read.
+    pub fn update(&mut self, data: Data) {
+        self.data = Some(data);
+        self.trouble = None;
+        self.stay_inside();
+    }
+
+    /// Nothing could be read; the old figures stay, under a banner with this text.
+    pub fn fail(&mut self, text: String) {
+        self.trouble = Some(text);
+    }
+
+    /// The task that is open was read.
+    pub fn show(&mut self, wanted: &str, text: String) {
+        if let Some(page) = self.page.as_mut().filter(|page| page.wanted == wanted) {
+            page.text = text;
+        }
+    }
+
+    /// Goes to a screen.
+    pub fn go(&mut self, screen: Screen) {
+        self.screen = screen;
+        self.at = 0;
+    }
+
+    /// The task that is open.
+    #[must_use]
+    pub fn opened(&self) -> Option<&str> {
+        self.page.as_ref().map(|page| page.wanted.as_str())
+    }
+
+    /// A key was pressed.
+    pub fn press(&mut self, key: Key) -> Act {
+        if key == Key::Interrupt {
+            return Act::Interrupt;
+        }
+        if self.is_typing {
+            self.type_filter(key);
+            return Act::Nothing;
+        }
+        if self.has_help {
+            self.has_help = false;
+            return if key == Key::Char('q') { Act::Quit } else { Act::Nothing };
+        }
+        match key {
+            Key::Char('q') => return Act::Quit,
+            Key::Char('?') => self.has_help = true,
+            Key::Esc if self.page.is_some() => return self.close(),
+            Key::Esc if !self.filter.is_empty() => self.filter.clear(),
+            Key::Esc => return Act::Quit,
+            Key::Backspace if self.page.is_some() => return self.close(),
+            Key::Char(digit @ '1'..='4') => {
+                let act = if self.page.is_some() { self.close() } else { Act::Nothing };
+                self.go(Screen::ALL[digit as usize - '1' as usize]);
+                return act;
+            }
+            Key::Tab => return self.turn(1),
+            Key::BackTab => return self.turn(Screen::ALL.len() - 1),
+            Key::Char('/') if self.page.is_none() => self.is_typing = true,
+            Key::Enter => return self.open(),
+            Key::Up | Key::Char('k') => self.move_by(-1),
+            Key::Down | Key::Char('j') => self.move_by(1),
+            Key::PageUp => self.move_by(-self.page_height()),
+            Key::PageDown => self.move_by(self.page_height()),
+            Key::Home | Key::Char('g') => self.move_by(isize::MIN / 2),
+            Key::End | Key::Char('G') => self.move_by(isize::MAX / 2),
+            Key::Char(_) | Key::Backspace | Key::Interrupt => {}
+        }
+        self.stay_inside();
+        Act::Nothing
+    }
+
+    fn type_filter(&mut self, key: Key) {
+        match key {
+            Key::Char(c) => self.filter.push(c),
+            Key::Backspace => drop(self.filter.pop()),
+            Key::Esc => {
+                self.filter.clear();
+                self.is_typing = false;
+            }
+            Key::Enter | Key::Tab | Key::BackTab | Key::Up | Key::Down => self.is_typing = false,
+            Key::PageUp | Key::PageDown | Key::Home | Key::End | Key::Interrupt => {}
+        }
+        self.at = 0;
+    }
+
+    fn turn(&mut self, by: usize) -> Act {
+        let now = Screen::ALL.iter().position(|screen| *screen == self.screen).unwrap_or(0);
+        let act = if self.page.is_some() { self.close() } else { Act::Nothing };
+        self.go(Screen::ALL[(now + by) % Screen::ALL.len()]);
+        act
+    }
+
+    fn close(&mut self) -> Act {
+        self.page = None;
+        Act::Close
+    }
+
+    fn open(&mut self) -> Act {
+        let Some(wanted) = self.rows().into_iter().nth(self.at).and_then(|row| row.opens) else { return Act::Nothing };
+        if self.page.is_some() {
+            return Act::Nothing;
+        }
+        self.page = Some(Page { wanted: wanted.clone(), ..Page::default() });
+        Act::Open(wanted)
+    }
+
+    fn page_height(&self) -> isize {
+        isize::try_from(self.height.max(1)).unwrap_or(1)
+    }
+
+    fn move_by(&mut self, by: isize) {
+        match &mut self.page {
+            Some(page) => page.scroll = page.scroll.saturating_add_signed(by),
+            None => self.at = self.at.saturating_add_signed(by),
+        }
+    }
+
+    fn stay_inside(&mut self) {
+        let height = self.height;
+        if let Some(page) = &mut self.page {
+            page.scroll = page.scroll.min(page.text.lines().count().saturating_sub(height));
+        }
+        self.at = self.at.min(self.rows().len().saturating_sub(1));
+    }
+
+    /// The rows of the present screen that the filter lets through.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let Some(data) = &self.data else { return Vec::new() };
+        let mut rows = rows::of(self.screen, data);
+        if !self.filter.is_empty() {
+            rows.retain(|row| row.searched.contains(&self.filter));
+        }
+        rows
+    }
+}
+
+impl Page {
+    pub(super) fn scroll(&self) -> usize {
+        self.scroll
+    }
+}

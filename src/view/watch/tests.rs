@@ -1,0 +1,208 @@
+//! The screens as they look at two sizes, and what keys do. `DISTCOMP_UPDATE_GOLDEN=1` writes the files under `tests/golden` anew.
+
+use std::path::Path;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::*;
+use crate::model::TaskId;
+use crate::model::snapshot::{
+    Counts, FailureGroup, Need, Overview, RedisHealth, RunningTask, WorkerLoad, WorkerState, WorkerView,
+};
+
+fn worker(number: u64) -> WorkerView {
+    let task = |seconds: u64, limit, mem_bytes, cmd: &str| {
+        let line = format!("shell:8:2:5:{limit}:{cmd} {number}");
+        RunningTask { id: TaskId::of(&line).to_string(), line, attempt: 1, seconds, limit, mem_bytes }
+    };
+    WorkerView {
+        name: format!("node{number}"),
+        state: if number == 3 { WorkerState::Draining } else { WorkerState::Live },
+        heartbeat_age_seconds: Some(1),
+        cores_used: 3.5 * number as f64,
+        cores_total: 16.0,
+        mem_used_gb: 20.25 * number as f64,
+        mem_total_gb: 84.0,
+        finished: 460 * number,
+        failed: 11 * number,
+        returned: 2,
+        timed_out: number,
+        load: Some(WorkerLoad {
+            running: 16,
+            slots: 16,
+            waiting: Some("every slot is taken".to_owned()),
+            tasks: vec![
+                task(100 * number, 300, 3 << 30, "./cachesim trace.bin 64"),
+                task(7, 0, 0, "./encode --two-pass 'a \u{1b}[31mred' input"),
+            ],
+            ..WorkerLoad::default()
+        }),
+        process: None,
+    }
+}
+
+fn data() -> Data {
+    let group = |kind: &str, count, reason: &str| FailureGroup {
+        kind: kind.to_owned(),
+        count,
+        workers: Vec::new(),
+        sample: format!("shell:8:2:5:./cachesim {kind}"),
+        reason: reason.to_owned(),
+    };
+    let failures = vec![
+        group("exit 3", 1204, "exit 3: one\nno such trace: /data/trace.bin"),
+        group("timed out", 9, "timed out after 300 s"),
+    ];
+    let overview = Overview {
+        counts: Counts { todo: 20_124, in_progress: 147, finished: 13_900, failed: 1196, quarantined: 0 },
+        workers: (1..=3).map(worker).collect(),
+        rate_per_second: 12.5,
+        eta_seconds: Some(1622),
+        failures: failures.clone(),
+        needs: vec![Need { mem_gb: 96.0, cores: 1.0, failed_on: Vec::new(), waiting: 8 }],
+        redis: RedisHealth {
+            version: "7.0.15".to_owned(),
+            used_memory: 90 << 20,
+            max_memory: 100 << 20,
+            eviction_policy: "noeviction".to_owned(),
+            append_only: true,
+            clients: 7,
+            ..RedisHealth::default()
+        },
+        ..Overview::default()
+    };
+    Data { overview, failures, clock: "12:00:05".to_owned() }
+}
+
+/// The screen as text, without blanks at the ends of lines.
+fn drawn(watch: &mut Watch, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| watch.draw(frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut text = String::new();
+    for y in 0..height {
+        let row: String = (0..width).filter_map(|x| buffer.cell((x, y))).map(ratatui::buffer::Cell::symbol).collect();
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[track_caller]
+fn golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("DISTCOMP_UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == wanted, "{} has changed (DISTCOMP_UPDATE_GOLDEN=1 accepts it):\n{text}", path.display());
+}
+
+fn watching() -> Watch {
+    let mut watch = Watch::default();
+    watch.update(data());
+    watch
+}
+
+#[test]
+fn every_screen_at_two_sizes() {
+    for (width, height) in [(80, 24), (160, 50)] {
+        let mut watch = watching();
+        for (digit, name) in [('1', "overview"), ('2', "workers"), ('3', "running"), ('4', "failures")] {
+            watch.press(Key::Char(digit));
+            let text = drawn(&mut watch, width, height);
+            golden(&format!("watch_{name}_{width}.txt"), &text);
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
+        watch.press(Key::Char('?'));
+        golden(&format!("watch_help_{width}.txt"), &drawn(&mut watch, width, height));
+    }
+}
+
+#[test]
+fn an_outage_is_a_banner_over_the_old_figures() {
+    let mut watch = watching();
+    watch.fail(" Redis is away for 12 s: could not reach it".to_owned());
+    let text = drawn(&mut watch, 80, 24);
+    assert!(text.contains("Redis is away for 12 s") && text.contains("20124 todo tasks"), "{text}");
+    watch.update(data());
+    assert!(!drawn(&mut watch, 80, 24).contains("away"));
+}
+
+#[test]
+fn keys_choose_filter_open_and_leave() {
+    let mut watch = watching();
+    assert_eq!(watch.press(Key::Tab), Act::Nothing);
+    assert_eq!(watch.press(Key::Tab), Act::Nothing);
+    assert_eq!(watch.screen, Screen::Running);
+    watch.press(Key::Char('/'));
+    "node2".chars().for_each(|c| drop(watch.press(Key::Char(c))));
+    assert!(drawn(&mut watch, 80, 24).contains("/node2█"));
+    watch.press(Key::Enter);
+    assert_eq!(watch.rows().len(), 2, "both tasks of node2");
+    watch.press(Key::Down);
+    watch.press(Key::Down);
+    assert_eq!(watch.at, 1, "the last is the last");
+    let Act::Open(line) = watch.press(Key::Enter) else { panic!("it opens") };
+    assert!(line.ends_with("input 2"), "{line}");
+    assert!(drawn(&mut watch, 80, 24).contains("reading …"));
+    watch.show("another", "wrong".to_owned());
+    watch.show(&line, (0..100).map(|n| format!("line {n}\n")).collect());
+    watch.press(Key::End);
+    let text = drawn(&mut watch, 80, 24);
+    assert!(text.contains("line 99") && !text.contains("wrong"), "{text}");
+    assert_eq!(watch.press(Key::Esc), Act::Close);
+    assert_eq!(watch.press(Key::Esc), Act::Nothing, "the filter goes first");
+    assert_eq!(watch.rows().len(), 6);
+    assert_eq!(watch.press(Key::Esc), Act::Quit);
+    assert_eq!(watch.press(Key::Interrupt), Act::Interrupt);
+}
+
+#[test]
+fn any_size_and_any_state_can_be_drawn() {
+    for (width, height) in [(1, 1), (3, 2), (20, 3), (40, 10), (300, 100)] {
+        let mut watch = Watch::default();
+        drawn(&mut watch, width, height);
+        watch.update(data());
+        watch.fail("away".to_owned());
+        for key in ['1', '2', '3', '4', '?'] {
+            watch.press(Key::Char(key));
+            drawn(&mut watch, width, height);
+            watch.press(Key::PageDown);
+        }
+        watch.update(Data::default());
+        drawn(&mut watch, width, height);
+    }
+}
+
+/// Runs only when the test below starts it on a terminal.
+#[test]
+fn panics_when_it_is_asked_to() {
+    if std::env::var_os("DISTCOMP_TEST_PANIC").is_some() {
+        let mut terminal = super::terminal::Terminal::open().unwrap();
+        terminal.draw(&mut watching()).unwrap();
+        panic!("asked to");
+    }
+}
+
+#[test]
+fn a_panic_leaves_the_terminal_clean() {
+    let exe = std::env::current_exe().unwrap();
+    let script = format!(
+        "stty rows 24 cols 80; stty -g; DISTCOMP_TEST_PANIC=1 {} view::watch::tests::panics_when_it_is_asked_to --exact --nocapture; stty -g; echo all over",
+        exe.display()
+    );
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script]).env("TERM", "xterm");
+    let mut session = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+    let all = session.exp_string("all over").unwrap();
+    let enter = all.find("\u{1b}[?1049h").expect("the other screen");
+    let leave = all.find("\u{1b}[?1049l").expect("the old one again");
+    let message = all.find("asked to").expect("the message of the panic");
+    assert!(enter < leave && leave < message, "{all:?}");
+    assert!(all.rfind("\u{1b}[?25h") > all.rfind("\u{1b}[?25l"), "the cursor is there: {all:?}");
+    let settings = all.split("\r\n").next().unwrap();
+    assert_eq!(all.matches(settings).count(), 2, "the same settings before and after: {all:?}");
+}

@@ -1,0 +1,89 @@
+//! The overview costs the same at any depth of the queue, and says what stands in the way of the work.
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
+use serde_json::json;
+
+use crate::support::Bed;
+
+/// The commands that a call of status sends, as the server sees them.
+fn commands_of(bed: &Bed, args: &[&str]) -> Vec<Vec<String>> {
+    let mut monitor = UnixStream::connect(bed.redis.socket()).expect("a connection");
+    monitor.write_all(b"MONITOR\r\n").expect("a command");
+    let mut lines = BufReader::new(monitor).lines().map(|line| line.expect("a line"));
+    assert_eq!(lines.next().as_deref(), Some("+OK"));
+    bed.status(args).expect(0);
+    ::redis::cmd("ECHO").arg("that was all").exec(&mut bed.redis.con()).expect("ECHO");
+    lines
+        .take_while(|line| !line.contains("that was all"))
+        .map(|line| line.split('"').skip(1).step_by(2).map(str::to_owned).collect())
+        .collect()
+}
+
+fn counted(commands: &[Vec<String>]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for command in commands {
+        *counts.entry(command[0].to_uppercase()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn the_overview_sends_the_same_few_commands_at_any_depth() {
+    for args in [&[][..], &["--json"], &["workers"], &["explain"]] {
+        let bed = Bed::new();
+        // Nobody but us talks to the server.
+        bed.hset("worker_status", "w", "9999999999:0.00:2.00:1.00:16.00");
+        bed.add((0..10).map(|at| format!("shell:0:0:1:true {at}")));
+        let few = commands_of(&bed, args);
+        bed.add((0..5000).map(|at| format!("shell:0:0:1:true {at}")));
+        bed.hset_all("finished_tasks", (0..5000).map(|at| format!("shell:0:0:1:finished {at}")));
+        bed.hset_all("failed_tasks", (0..5000).map(|at| format!("shell:0:0:1:failed {at}")));
+        let many = commands_of(&bed, args);
+        let known = [
+            "HLEN", "HEXISTS", "GET", "HGETALL", "ZRANGE", "ZCARD", "INFO", "TIME", "PING", "SELECT", "HELLO", "CLIENT",
+        ];
+        for command in &many {
+            let name = command[0].to_uppercase();
+            assert!(known.contains(&name.as_str()), "{command:?}");
+            let tasks = ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks", "task_fail_reason"];
+            assert!(name != "HGETALL" || !tasks.contains(&command[1].as_str()), "{command:?}");
+        }
+        assert_eq!(counted(&many), counted(&few), "{args:?}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_by_need() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1}));
+    bed.add(["shell:0:0:9:sleep 3625"]);
+    let _worker = bed.worker("w");
+    bed.wait_running("shell:0:0:9:sleep 3625");
+    bed.add((0..3).map(|at| format!("shell:1000000:0:1:large {at}")));
+    bed.add(["shell:0:0:1:true"]);
+    crate::support::wait_until("the reason", crate::support::SOON, || {
+        let seen = bed.status(&["--json"]).expect(0).json();
+        let why = seen["top_reason"].to_string();
+        crate::support::holds_for(why.contains("the largest node offers") && why.contains("\"waiting\":3"), seen)
+    });
+    let needs = bed.status(&["explain", "--json"]).expect(0).json();
+    let rows = needs["needs"].as_array().expect("an array");
+    assert_eq!(rows.len(), 2, "{needs}");
+    assert!(rows.iter().any(|row| row["waiting"] == 3 && row["mem_gb"] == 1_000_000.0), "{needs}");
+    let text = bed.status(&["explain"]).expect(0).stdout;
+    assert!(text.contains("1000000") && text.contains("the largest node offers"), "{text}");
+    let one = bed.status(&["explain", "shell:1000000:0:1:large 0"]).expect(0).stdout;
+    assert!(one.contains("needs 1000000 GB") && one.contains("the largest node offers"), "{one}");
+}
+
+#[test]
+fn a_retry_in_its_backoff_says_how_long() {
+    let bed = Bed::with(json!({"max_retry_per_task": 3, "retry_backoff_seconds": 600}));
+    bed.add(["shell:0:0:1:exit 1"]);
+    let _worker = bed.worker("w");
+    bed.wait_counts(crate::support::SOON, [1, 0, 0, 1]);
+    let why = bed.status(&["explain", "shell:0:0:1:exit 1"]).expect(0).stdout;
+    assert!(why.contains("for the end of its backoff"), "{why}");
+    assert_eq!(bed.status(&["--json"]).expect(0).json()["backing_off"], 1);
+}

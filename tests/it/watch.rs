@@ -1,0 +1,126 @@
+//! `distcomp-status watch` on a real terminal: keys, an outage, and every way out leaves the terminal as it was.
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rexpect::session::{PtySession, spawn_command};
+use serde_json::json;
+
+use crate::support::{Bed, Redis, SOON, ServerOptions, wait_until};
+
+const ENTER: &str = "\u{1b}[?1049h";
+const LEAVE: &str = "\u{1b}[?1049l";
+
+/// The program on its terminal, and how that was set before.
+struct Watching {
+    session: PtySession,
+    settings: String,
+}
+
+impl Watching {
+    fn press(&mut self, keys: &str) {
+        self.session.send(keys).and_then(|_| self.session.flush()).expect("a key");
+    }
+
+    /// What is drawn comes word by word: blanks are jumped over.
+    #[track_caller]
+    fn sees(&mut self, word: &str) {
+        self.session.exp_string(word).unwrap_or_else(|error| panic!("{word}: {error}"));
+    }
+
+    /// After the end: the old screen, the cursor, the settings; and the exit code.
+    #[track_caller]
+    fn is_clean(&mut self, code: i32) {
+        let all = self.session.exp_string("all over").expect("the end");
+        assert!(all.contains(LEAVE), "{all:?}");
+        assert!(all.rfind("\u{1b}[?25h") > all.rfind("\u{1b}[?25l"), "no cursor: {all:?}");
+        assert!(all.contains(&format!("[{}]", self.settings)), "{}: {all:?}", self.settings);
+        assert!(all.contains(&format!("code {code}\r\n")), "{all:?}");
+    }
+}
+
+/// Starts it under a shell that looks at the terminal afterwards.
+fn start(bed: &Bed, rows: u16, cols: u16) -> Watching {
+    let shown = bed.cli("distcomp-status").args(["watch", "--interval", "0.2"]).into_command();
+    let program = shown.get_program().to_string_lossy().into_owned();
+    let args: Vec<String> = shown.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let quoted: Vec<String> = std::iter::once(program).chain(args).map(|arg| format!("'{arg}'")).collect();
+    // The settings of the terminal before and after, to be compared.
+    let script = format!(
+        "stty rows {rows} cols {cols}; echo \"[$(stty -g)]\"; sh -c 'echo $$ > {}; exec \"$@\"' sh {}; echo \"code $?\"; echo \"[$(stty -g)]\"; echo all over",
+        bed.out("pid"),
+        quoted.join(" ")
+    );
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    let mut session = spawn_command(command, Some(30_000)).expect("a terminal");
+    session.exp_char('[').expect("the settings");
+    let settings = session.exp_char(']').expect("the settings");
+    Watching { session, settings }
+}
+
+fn signal(bed: &Bed, signal: Signal) {
+    let pid = wait_until("the pid", SOON, || crate::support::read(bed.out("pid")).trim().parse().map_err(|_| "none"));
+    kill(Pid::from_raw(pid), signal).expect("a signal");
+}
+
+#[test]
+fn keys_show_the_screens_and_a_task() {
+    let bed = Bed::new();
+    let line = "shell:0:0:1:600:sleep 3624";
+    bed.add([line]);
+    let _worker = bed.worker("node-a");
+    bed.wait_running(line);
+    for (rows, cols) in [(24, 80), (50, 160)] {
+        let mut watching = start(&bed, rows, cols);
+        watching.sees(ENTER);
+        watching.sees("node-a");
+        watching.press("2");
+        watching.sees("live");
+        watching.press("3");
+        watching.sees("3624");
+        watching.press("\r");
+        watching.sees("priority");
+        watching.press("q");
+        watching.is_clean(0);
+    }
+}
+
+#[test]
+fn an_outage_is_shown_and_outlived() {
+    let mut bed = Bed::on(Redis::start(ServerOptions { durable: true, ..ServerOptions::default() }), json!({}));
+    bed.add(["shell:1000000:0:1:never"]);
+    let mut watching = start(&bed, 24, 80);
+    watching.sees("in_progress");
+    bed.redis.kill9();
+    watching.sees("away");
+    bed.redis.start_again();
+    let worker = bed.worker("zulu");
+    watching.sees("zulu");
+    drop(worker);
+    watching.press("q");
+    watching.is_clean(0);
+}
+
+#[test]
+fn ctrl_c_and_signals_leave_the_terminal_clean() {
+    let bed = Bed::new();
+    let begun = || {
+        let mut watching = start(&bed, 24, 80);
+        watching.sees("in_progress");
+        watching
+    };
+    let mut watching = begun();
+    watching.session.send_control('c').expect("a key");
+    watching.is_clean(130);
+    for (number, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let mut watching = begun();
+        signal(&bed, number);
+        watching.is_clean(code);
+    }
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_use() {
+    let bed = Bed::new();
+    bed.status(&["watch"]).expect(2).says(&["needs a terminal"]);
+    bed.status(&["watch", "--interval", "0"]).expect(2).says(&["valid: 0.1 to 3600"]);
+}
