@@ -66,6 +66,16 @@ fn a_line_in_two_places_and_a_value_that_is_no_text_are_caught() {
 }
 
 #[test]
+fn what_is_tolerated_for_a_moment_is_caught_when_it_stays() {
+    let bed = Bed::new();
+    let checker = Checker::start(bed.redis.url(), ["shell:0:0:1:never there"]);
+    checker.tolerate(5);
+    let before = checker.report();
+    wait_violation(&checker, "I1");
+    assert!(checker.report().pictures >= before.pictures + 5, "{}", checker.report());
+}
+
+#[test]
 fn a_process_that_a_worker_leaves_behind_is_caught() {
     let bed = Bed::with(json!({"max_task_per_worker": 1}));
     let mark = unique_sleep();
