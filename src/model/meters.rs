@@ -124,7 +124,7 @@ pub struct Meters {
     /// Run time of attempts, however they ended, seconds.
     pub task_seconds: Histogram<14>,
     /// Attempts by how they ended, in the order of [`OutcomeKind::ALL`].
-    pub outcomes: [u64; 9],
+    pub outcomes: [u64; OutcomeKind::ALL.len()],
     /// Results refused because the claim was no longer ours.
     pub fenced: u64,
     /// Times that Redis was found again.
@@ -139,7 +139,7 @@ impl Default for Meters {
             claimed: 0,
             claim_seconds: Histogram::new(CLAIM_BOUNDS),
             task_seconds: Histogram::new(TASK_BOUNDS),
-            outcomes: [0; 9],
+            outcomes: [0; OutcomeKind::ALL.len()],
             fenced: 0,
             reconnects: 0,
         }
@@ -206,6 +206,6 @@ mod tests {
         for kind in OutcomeKind::ALL {
             meters.ended(kind);
         }
-        assert_eq!(meters.outcomes, [1; 9]);
+        assert_eq!(meters.outcomes, [1; OutcomeKind::ALL.len()]);
     }
 }

@@ -258,8 +258,8 @@ impl Follow {
         let request =
             OutputRequest { id: TaskId::of(&self.line), channel: self.channel.clone(), stdout_from, stderr_from };
         let json = serde_json::to_string(&request).map_err(|error| QueueError::Protocol(error.to_string()))?;
-        let text = format!("{}{json}", request_head(worker));
-        let _: i64 = self.conn.cmd(redis::cmd("PUBLISH").arg(self.conn.name(Key::Wake)).arg(text)).await?;
+        let channel = format!("{}{worker}", self.conn.name(Key::Follow));
+        let _: i64 = self.conn.cmd(redis::cmd("PUBLISH").arg(channel).arg(json)).await?;
         Ok(())
     }
 }
@@ -278,11 +278,6 @@ fn token() -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// What a request to this worker begins with, on the channel of wake-ups.
-pub(super) fn request_head(worker: &str) -> String {
-    format!("output:{worker} ")
 }
 
 /// What a follower asks of a worker.

@@ -99,8 +99,10 @@ pub enum Key {
     Events,
     /// Prefix of the channels on which a worker answers those who follow a task's output, see [`super::follow`]. Not a key.
     Output,
-    /// Channel, not a key: `todo` when there is something for everybody, `beat:WORKER` when a worker is wanted, `output:WORKER JSON` when
-    /// somebody follows the output of a task of its. Each worker listens on one of its own besides, this name and `:WORKER`.
+    /// Prefix of the channels on which each worker hears from those who follow a task's output. Not a key.
+    Follow,
+    /// Channel, not a key: `todo` when there is something for everybody, `beat:WORKER` when a worker is wanted. Each worker listens on one of its
+    /// own besides, this name and `:WORKER`.
     Wake,
 }
 
@@ -152,6 +154,7 @@ impl Key {
             Self::Idle => "IDLE",
             Self::Events => "EVENTS",
             Self::Output => "OUTPUT",
+            Self::Follow => "FOLLOW",
             Self::Wake => "WAKE",
         }
     }
@@ -200,6 +203,7 @@ impl Key {
             Self::Idle => "distcomp:ready:idle",
             Self::Events => "distcomp:events",
             Self::Output => "distcomp:output:",
+            Self::Follow => "distcomp:follow:",
             Self::Wake => "distcomp:wake",
         }
     }

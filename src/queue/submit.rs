@@ -158,7 +158,9 @@ async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, Queu
         }
     }
     // A signature is there before its line.
-    conn.pipe::<()>(&sign).await?;
+    if !sign.is_empty() {
+        conn.pipe::<()>(&sign).await?;
+    }
     if new.is_empty() {
         return Ok(sums);
     }

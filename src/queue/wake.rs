@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 
 use super::client::Client;
 use super::error::QueueError;
-use super::follow::{self, OutputRequest};
+use super::follow::OutputRequest;
 use super::keys::Key;
 use crate::model::WorkerName;
 
@@ -23,7 +23,8 @@ pub enum Wake {
 pub struct Wakeups {
     pubsub: redis::aio::PubSub,
     wanted: String,
-    shown: String,
+    /// The channel of those who follow a task's output, and may do nothing else.
+    followers: String,
 }
 
 impl Wakeups {
@@ -34,8 +35,9 @@ impl Wakeups {
     pub async fn subscribe(client: &Client, worker: &WorkerName) -> Result<Self, QueueError> {
         let everybodys = client.keys().name(Key::Wake);
         let own = format!("{everybodys}:{worker}");
-        let pubsub = client.subscribe(&[everybodys, own]).await?;
-        Ok(Self { pubsub, wanted: format!("beat:{worker}"), shown: follow::request_head(worker.as_str()) })
+        let followers = format!("{}{worker}", client.keys().name(Key::Follow));
+        let pubsub = client.subscribe(&[everybodys, own, followers.clone()]).await?;
+        Ok(Self { pubsub, wanted: format!("beat:{worker}"), followers })
     }
 
     /// The next message that concerns this worker; `None` when the connection is gone. Cancel safe.
@@ -43,15 +45,16 @@ impl Wakeups {
         let mut messages = self.pubsub.on_message();
         loop {
             let message = messages.next().await?;
+            if message.get_channel_name() == self.followers {
+                match OutputRequest::parse(message.get_payload_bytes()) {
+                    Some(request) => return Some(Wake::Output(request)),
+                    None => continue,
+                }
+            }
             match message.get_payload_bytes() {
                 b"todo" => return Some(Wake::Todo),
                 payload if payload == self.wanted.as_bytes() => return Some(Wake::Beat),
-                payload => {
-                    let request = payload.strip_prefix(self.shown.as_bytes()).and_then(OutputRequest::parse);
-                    if let Some(request) = request {
-                        return Some(Wake::Output(request));
-                    }
-                }
+                _ => {}
             }
         }
     }

@@ -41,9 +41,23 @@ fn printed(conf: &Value, script: &str) -> String {
 
 #[track_caller]
 fn printed_in(bed: &Bed, script: &str) -> String {
+    printed_by(bed, script, &[])
+}
+
+/// The same by a worker that has no cgroup to write to.
+#[track_caller]
+fn printed_without_cgroup(bed: &Bed, script: &str) -> String {
+    // As where the hierarchy is there and nobody has given us a part of it.
+    let hidden = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"", "sh"];
+    printed_by(bed, script, if Uid::effective().is_root() { &hidden } else { &[] })
+}
+
+#[track_caller]
+fn printed_by(bed: &Bed, script: &str, through: &[&str]) -> String {
     let line = format!("shell:0:0:1:. {}", bed.file("open/script", script));
     bed.add([&line]);
-    bed.burst("w");
+    let mut worker = bed.worker_through(through, "w", json!({}), &["--burst"]);
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
     let finished = bed.table("finished_tasks");
     assert!(finished.contains_key(&line), "it failed: {:?}", bed.table("task_fail_reason"));
     result_of(&finished, &line).1
@@ -59,17 +73,25 @@ fn a_task_inherits_no_descriptor_of_ours_but_the_mark() {
 for fd in sorted(map(int, os.listdir(\"/proc/self/fd\"))):
     try: print(fd, os.readlink(f\"/proc/self/fd/{fd}\"))
     except FileNotFoundError: pass'";
-    let said = printed(&json!({}), command);
-    let lines: Vec<&str> = said.lines().collect();
-    let [stdin, stdout, stderr, mark] = lines.as_slice() else { panic!("more than four:\n{said}") };
-    assert!(*stdin == "0 /dev/null" && stdout.starts_with("1 pipe:") && stderr.starts_with("2 pipe:"), "{said}");
-    assert!(mark.starts_with("47 /") && mark.contains("/distcomp-mark-"), "{said}");
+    for has_cgroup in [true, false] {
+        let (bed, _) = open_bed(json!({}));
+        let said = if has_cgroup { printed_in(&bed, command) } else { printed_without_cgroup(&bed, command) };
+        let mut lines: Vec<&str> = said.lines().collect();
+        // Where whatever a task starts is in a cgroup, the mark is not needed.
+        let mark = lines.get(3).copied().unwrap_or_default();
+        if !has_cgroup || !mark.is_empty() {
+            assert!(mark.starts_with("47 /") && mark.contains("/distcomp-mark-"), "{said}");
+            lines.pop();
+        }
+        let [stdin, stdout, stderr] = lines.as_slice() else { panic!("not three besides the mark:\n{said}") };
+        assert!(*stdin == "0 /dev/null" && stdout.starts_with("1 pipe:") && stderr.starts_with("2 pipe:"), "{said}");
+    }
 }
 
 #[test]
 fn nothing_can_be_done_through_the_mark() {
     let (bed, _) = open_bed(json!({}));
-    let said = printed_in(
+    let said = printed_without_cgroup(
         &bed,
         "python3 -c 'import os, fcntl
 for what in (lambda: os.read(47, 1), lambda: os.write(47, b\"x\"), lambda: os.ftruncate(47, 9), lambda: os.fchmod(47, 0o777),
@@ -277,12 +299,12 @@ fn the_check_and_the_list_of_workers_name_the_layers() {
     let bed = Bed::with(json!({"no_new_privs": true, "task_rlimits": {"core": 0}}));
     let checked = bed.cli("distcomp-worker").args(["--check"]).run().expect(0).all();
     let line = checked.lines().find(|line| line.starts_with("containment")).expect("a line of it").to_owned();
-    assert!(line.contains("keepers, marks, no_new_privs, rlimits"), "{line}");
+    assert!(line.contains(", no_new_privs, rlimits"), "{line}");
     let worker = bed.worker("w");
     bed.wait_alive("w");
     let listed = bed.status(&["workers", "--json"]).expect(0).all();
-    assert!(listed.contains("keepers, marks, no_new_privs, rlimits"), "{listed}");
-    assert!(worker.log().contains("keepers, marks, no_new_privs, rlimits"), "{}", worker.log());
+    assert!(listed.contains(", no_new_privs, rlimits"), "{listed}");
+    assert!(worker.log().contains(", no_new_privs, rlimits"), "{}", worker.log());
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn what_it_makes_is_a_server_and_four_users_that_work_together() {
     operator.ctl(&["requeue", "--state", "failed", "--yes"]).expect(0);
     worker.cli("distcomp-worker").args(["--check"]).run().expect(0);
     // Each is what it is named: the viewer cannot submit, and the submitter cannot change.
-    viewer.submit(&["-"], "shell:0:0:1:true\n").expect(3).says(&["\"viewer\"", "SETNX"]);
+    viewer.submit(&["-"], "shell:0:0:1:true\n").expect(3).says(&["\"viewer\"", "INCRBY"]);
     submitter.ctl(&["purge", "--state", "finished", "--yes"]).expect(3).says(&["\"submitter\""]);
     // A certificate alone is not enough, and neither is a password of another.
     let mut other = bed("worker");

@@ -65,7 +65,11 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
     let Cgroups { groups, leaf, before: old_groups } = state.cgroups(&instance, config.confine.enforce_memory);
     let users = state.task_users(confinement.user.as_ref().map(|user| user.uid));
-    let settings = keeper_settings(confinement, files, Some((state, &instance)), config.redis.password.as_ref());
+    let mut settings = keeper_settings(confinement, files, Some((state, &instance)), config.redis.password.as_ref());
+    if leaf.is_some() {
+        // Whatever a task starts is in the cgroup: it need not carry a descriptor of ours.
+        settings.mark = None;
+    }
     let nursery = start_nursery(settings, leaf, groups)?;
     nursery.try_out(&config.task_shell).await.map_err(confine_error)?;
     let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;

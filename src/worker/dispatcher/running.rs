@@ -210,7 +210,9 @@ impl Dispatcher {
                         tracing::warn!(task = %entry.task.id(), ?settled, "late result refused: the claim was no longer ours");
                     }
                     Settled::OutOfRetries => tracing::warn!(task = %entry.task.id(), "out of retries"),
-                    Settled::Recorded | Settled::WillRetry | Settled::Duplicate => {}
+                    // This worker may take it again in a while, which only the answer to a claim tells.
+                    Settled::WillRetry => self.polling.wake(),
+                    Settled::Recorded | Settled::Duplicate => {}
                 },
                 None => self.rejecting = self.rejecting.saturating_sub(1),
             }

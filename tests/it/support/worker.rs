@@ -1,4 +1,5 @@
 //! A real worker daemon: started, signalled, and searched for survivors when it is gone.
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -124,17 +125,25 @@ impl Worker {
     pub(crate) fn kill9_with_keepers(&mut self) {
         // Frozen first, so that none of them sees another one go, nor one is made meanwhile that nobody has seen.
         self.signal(Signal::SIGSTOP);
-        let is_stopped = |pid: i32| {
+        let state = |pid: i32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['T', 'Z', 'X']) || rest.is_empty())
+            stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next()).unwrap_or('X')
         };
+        let mut told = HashSet::from([self.pid().as_raw()]);
         let keepers = wait_until("worker and keepers to be frozen", SOON, || {
             let keepers = self.keepers();
-            let going: Vec<&Process> = keepers.iter().filter(|one| !is_stopped(one.pid)).collect();
+            // A keeper may wait in the kernel (D) for a child that was frozen on its way to exec: it, too, does nothing until it stops.
+            let is_frozen = |pid: i32, told: &HashSet<i32>| match state(pid) {
+                'T' | 'Z' | 'X' => true,
+                'D' => told.contains(&pid),
+                _ => false,
+            };
+            let going: Vec<&Process> = keepers.iter().filter(|one| !is_frozen(one.pid, &told)).collect();
             for one in &going {
                 let _ = kill(Pid::from_raw(one.pid), Signal::SIGSTOP);
+                told.insert(one.pid);
             }
-            let is_still = going.is_empty() && is_stopped(self.pid().as_raw());
+            let is_still = going.is_empty() && is_frozen(self.pid().as_raw(), &told);
             if is_still { Ok(keepers) } else { Err(keepers.iter().map(ToString::to_string).collect::<String>()) }
         });
         kill_all(&keepers);
