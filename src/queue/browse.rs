@@ -145,7 +145,7 @@ pub async fn sequence(conn: &Connection) -> Result<u64, QueueError> {
 
 /// The smallest sequence number that waits: that of the task which has waited longest. `None` when nothing waits.
 ///
-/// Looks at the first task of each priority of each class, at most [`CLASSES`] classes and [`PRIORITIES`] priorities of each; retries in their backoff
+/// Looks at the first task of each priority of each class, at most 64 classes and 16 priorities of each; retries in their backoff
 /// and what is not indexed yet are left out.
 ///
 /// # Errors

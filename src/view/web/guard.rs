@@ -37,11 +37,8 @@ impl Guard {
         if name == "localhost" {
             return self.listens.is_loopback() || self.listens.is_unspecified();
         }
-        let address = match name.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']'),
-            None => Some(name.as_str()),
-        };
-        let Some(ip) = address.and_then(|address| address.parse::<IpAddr>().ok()) else { return false };
+        let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
+        let Ok(ip) = bare.parse::<IpAddr>() else { return false };
         // Rebinding needs a name; an address is what the person typed. Listening everywhere, all of them are ours.
         ip == self.listens || self.listens.is_unspecified() || (ip.is_loopback() && self.listens.is_loopback())
     }

@@ -140,7 +140,7 @@ fn nothing_can_be_changed() {
     {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
             let status = site.send(method, path, &[("Origin", &own)], b"").status;
-            assert!(matches!(status, 405 | 404 | 403), "{method} {path}: {status}");
+            assert!(matches!(status, 403..=405), "{method} {path}: {status}");
         }
     }
     let before: Vec<String> = bed.keys();
