@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -142,12 +143,18 @@ impl LimitGroups {
 
 impl Drop for LimitGroups {
     fn drop(&mut self) {
-        match self.dirs.version {
-            Version::V1 => self.places().for_each(remove),
-            Version::V2 => {
-                let made = self.slots_made.load(Ordering::Relaxed);
-                (0..made).for_each(|n| remove(&self.dirs.memory.join(format!("slot-{n}"))));
+        let made = self.slots_made.load(Ordering::Relaxed);
+        let places: Vec<PathBuf> = match self.dirs.version {
+            Version::V1 => self.places().map(Path::to_owned).collect(),
+            Version::V2 => (0..made).map(|n| self.dirs.memory.join(format!("slot-{n}"))).collect(),
+        };
+        // A keeper that is just ending keeps its place busy for a moment.
+        for _ in 0..100 {
+            places.iter().for_each(|place| remove(place));
+            if !places.iter().any(|place| place.exists()) {
+                break;
             }
+            std::thread::sleep(Duration::from_millis(10));
         }
         if let Some(divided) = &self.divided {
             divided.undo();

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Cli, SOON, bin, holds_for, reason_of, result_of, unique_sleep, wait_until, with_argv};
+use crate::support::{
+    Bed, Cli, SOON, Worker, bin, holds_for, reason_of, result_of, unique_sleep, wait_until, with_argv,
+};
 
 /// Writes to this much memory, in MiB, and says so.
 fn hog(mib: u32) -> String {
@@ -46,20 +48,21 @@ fn a_task_that_takes_more_than_it_declares_is_killed_and_the_reason_says_why() {
     assert!(worker.is_running());
     let shown = bed.status(&["show", "--json", &unknown]).expect(0).json();
     assert!(shown.to_string().contains("\"cgroup\""), "{shown}");
+    let groups = groups(&worker);
     worker.sigterm();
     assert_eq!(worker.wait_exit(SOON), 0);
-    assert_eq!(groups(), Vec::<PathBuf>::new(), "its cgroups have gone with it");
+    assert!(!groups.iter().any(|group| group.exists()), "its cgroups have gone with it: {groups:?}");
 }
 
-/// Limit groups of version 1 in our own cgroup that nobody is in: of workers of this test alone, were it alone.
-fn groups() -> Vec<PathBuf> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.split_once(":memory:")) else { return Vec::new() };
-    let dir = Path::new("/sys/fs/cgroup/memory").join(path.1.trim_start_matches('/'));
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("distcomp-"));
-    let is_empty = |path: &PathBuf| fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|procs| procs.is_empty());
-    entries.filter(is_ours).filter(is_empty).collect()
+/// The limit groups of version 1 that the keepers of this worker are in.
+fn groups(worker: &Worker) -> Vec<PathBuf> {
+    let of = |pid: i32| {
+        let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let path = membership.lines().find_map(|line| Some(line.split_once(":memory:")?.1.to_owned()))?;
+        let group = Path::new("/sys/fs/cgroup/memory").join(path.trim_start_matches('/'));
+        group.to_string_lossy().contains("distcomp-").then_some(group)
+    };
+    worker.keepers().iter().filter_map(|one| of(one.pid)).collect()
 }
 
 #[test]

@@ -32,7 +32,10 @@ fn outputs_that_find_no_room_are_recorded_with_head_tail_and_a_mark() {
     let dir = PathBuf::from(bed.out("small"));
     let mut worker = worker_on_small_disk(&bed, &dir, json!({"result_dir": dir}));
     let (small, huge) = (printing(200_000), printing(5_000_000));
-    bed.add([&small, &huge]);
+    // One after the other: beside the huge one there may be no room for the small one.
+    bed.add([&small]);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    bed.add([&huge]);
     let checker = watch(&bed, &[small.clone(), huge.clone()]);
     bed.wait_counts(SOON, [0, 0, 2, 0]);
     let results = bed.table("finished_tasks");

@@ -1,5 +1,5 @@
 //! Every step of a task × {SIGKILL, SIGTERM, SIGSTOP}: the worker is held at the step, so that the fault hits it there and nowhere else. Only with the cargo
-//! feature `failpoints`: `cargo nextest run --features failpoints -E 'test(/^faults::failpoints::/)'`, as `tests/run.sh` does.
+//! feature `failpoints`: `cargo nextest run --features failpoints -E 'test(/^faults::failpoints::/)'`, as `tests/slow.sh` does.
 use std::fs;
 use std::path::PathBuf;
 use std::thread;

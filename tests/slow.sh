@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The suites that do not fit into tests/run.sh: faults at exact steps, which need a build that can be held at them, and the commands
+# once more with one Redis user for each.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() {
+    printf '\n== %s\n' "$*"
+    "$@"
+}
+
+unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
+step cargo clippy --locked --all-targets --features failpoints -- -D warnings
+step cargo test --locked --quiet --features failpoints --test it -- --test-threads 6 faults::failpoints::
+DISTCOMP_TEST_ACL=1 step cargo nextest run --locked --no-fail-fast \
+    -E 'test(/^(lifecycle|foreign|retry|submit|status|ctl|wire_format|faults::(worker_killed|redis_away))::/)'
