@@ -1,10 +1,8 @@
 //! What a claim costs at which depth of the queue.
 
-use distcomp::queue::session::Settle;
-
 use crate::Outcome;
-use crate::client::{add, client, finished, line, request, session};
-use crate::redis_server::Server;
+use crate::client::add;
+use crate::simulated::{Filled, line, request, settle};
 use crate::stats::median;
 
 /// Microseconds that the server has spent in scripts.
@@ -27,12 +25,8 @@ pub(crate) async fn depth(depths: &[u64]) -> Outcome<()> {
     let mut cases: Vec<(u64, u64)> = depths.iter().map(|depth| (*depth, 0)).collect();
     cases.insert(1.min(cases.len()), (depths.first().copied().unwrap_or(10_000), 100_000));
     for (waiting, failed) in cases {
-        let server = Server::start()?;
-        let mut con = server.con()?;
-        let session = session(&client(&server)?, 1).await?;
-        let conn = session.connection().clone();
-        conn.load_scripts().await?;
-        add(&conn, (0..waiting).map(line)).await?;
+        let Filled { server, sessions } = Filled::start(1, waiting).await?;
+        let (session, mut con) = (&sessions[0], server.con()?);
         let hash = |con: &mut redis::Connection, key: &str, from: u64, count: u64, value: &str| -> Outcome<()> {
             let all: Vec<u64> = (from..from + count).collect();
             for part in all.chunks(1000) {
@@ -56,9 +50,8 @@ pub(crate) async fn depth(depths: &[u64]) -> Outcome<()> {
             if reply.claims.len() != 64 {
                 return Err(format!("a claim brought {}", reply.claims.len()).into());
             }
-            let batch: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
-            session.settle(&batch, 4, false).await?;
-            add(&conn, (next..next + 64).map(line)).await?;
+            settle(session, &reply.claims).await?;
+            add(session.connection(), (next..next + 64).map(line)).await?;
             // Lines from all over the hash, as the claimed ones are.
             let mut call = plain.key("plain_todo");
             call.key("plain_in_progress");

@@ -2,12 +2,9 @@
 
 use std::time::Instant;
 
-use distcomp::queue::session::Settle;
-
 use crate::Outcome;
-use crate::client::{add, client, finished, line, request, session};
 use crate::cpu::cpu_ms;
-use crate::redis_server::Server;
+use crate::simulated::{Filled, request, settle};
 use crate::stats::percentile;
 
 /// Workers that claim a batch and settle it, again and again, without running anything.
@@ -20,15 +17,7 @@ pub(crate) async fn fleet(workers: usize, tasks: u64) -> Outcome<()> {
         "batch", "tasks/s", "Redis us/task", "server alone /s", "claim p50 ms", "p99 ms"
     );
     for batch in [8, 16, 32, 64] {
-        let server = Server::start()?;
-        let client = client(&server)?;
-        let mut sessions = Vec::new();
-        for number in 0..workers {
-            sessions.push(session(&client, number).await?);
-        }
-        let conn = client.connect().await?;
-        conn.load_scripts().await?;
-        add(&conn, (0..tasks).map(line)).await?;
+        let Filled { server, sessions } = Filled::start(workers, tasks).await?;
         let (cpu, start) = (cpu_ms(server.pid()), Instant::now());
         let mut loops = tokio::task::JoinSet::new();
         for session in sessions {
@@ -41,8 +30,7 @@ pub(crate) async fn fleet(workers: usize, tasks: u64) -> Outcome<()> {
                     if reply.claims.is_empty() {
                         break;
                     }
-                    let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
-                    session.settle(&all, 4, false).await?;
+                    settle(&session, &reply.claims).await?;
                 }
                 Ok::<_, distcomp::queue::QueueError>(waits)
             });

@@ -9,8 +9,12 @@ mod cpu;
 mod depth;
 mod fleet;
 mod memory;
+#[path = "../support/parts.rs"]
+mod parts;
 #[path = "../support/redis.rs"]
 mod redis_server;
+#[path = "../support/simulated.rs"]
+mod simulated;
 #[path = "../support/stats.rs"]
 mod stats;
 mod submission;
@@ -18,34 +22,33 @@ mod suite;
 
 use std::error::Error;
 
+use parts::Parts;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let is_bench = args.iter().any(|arg| arg == "--bench");
-    let parts: Vec<&str> = args.iter().map(String::as_str).filter(|arg| arg.chars().all(char::is_lowercase)).collect();
-    let numbers: Vec<u64> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
-    let wants = |part: &str| parts.is_empty() || parts.contains(&part);
-    let (_, most) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, most, most)?;
+    let parts = Parts::of_args();
+    let numbers: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
+    let lines = numbers.first().copied().unwrap_or(parts.size(1_000_000, 1000));
+    simulated::raise_open_files()?;
     // The server has the other processor.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let number = |default: u64| numbers.first().copied().unwrap_or(if is_bench { default } else { default / 1000 });
-    if wants("depth") {
-        let usual = if is_bench { vec![10_000, 100_000, 1_000_000] } else { vec![8_000, 9_000] };
-        runtime.block_on(depth::depth(if numbers.is_empty() { &usual } else { &numbers }))?;
+    if parts.wants("depth") {
+        let usual: &[u64] = parts.size(&[10_000, 100_000, 1_000_000], &[8_000, 9_000]);
+        runtime.block_on(depth::depth(if numbers.is_empty() { usual } else { &numbers }))?;
     }
-    if wants("fleet") {
-        runtime.block_on(fleet::fleet(100, if is_bench { 200_000 } else { 2000 }))?;
+    if parts.wants("fleet") {
+        runtime.block_on(fleet::fleet(100, parts.size(200_000, 2000)))?;
     }
-    if wants("submit") {
-        submission::submit_file(number(1_000_000))?;
+    if parts.wants("submit") {
+        submission::submit_file(lines)?;
     }
-    if wants("memory") {
-        runtime.block_on(memory::memory(number(1_000_000)))?;
+    if parts.wants("memory") {
+        runtime.block_on(memory::memory(lines))?;
     }
-    if wants("suite") {
-        runtime.block_on(suite::suite())?;
+    if parts.wants("suite") {
+        runtime.block_on(suite::batches())?;
+        runtime.block_on(suite::twenty())?;
     }
     Ok(())
 }

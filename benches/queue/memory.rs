@@ -1,8 +1,9 @@
 //! What a waiting task takes of the server's memory.
 
 use crate::Outcome;
-use crate::client::{add, client, line};
+use crate::client::{add, client, connect};
 use crate::redis_server::Server;
+use crate::simulated::line;
 
 fn used_memory(con: &mut redis::Connection) -> Outcome<f64> {
     let info: String = redis::cmd("INFO").arg("memory").query(con)?;
@@ -16,8 +17,7 @@ pub(crate) async fn memory(lines: u64) -> Outcome<()> {
     for with_index in [false, true] {
         let server = Server::start()?;
         let mut con = server.con()?;
-        let conn = client(&server)?.connect().await?;
-        conn.load_scripts().await?;
+        let conn = connect(&client(&server)?).await?;
         let before = used_memory(&mut con)?;
         if with_index {
             add(&conn, (0..lines).map(line)).await?;

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
-use crate::client::line;
 use crate::cpu::cpu_ms;
 use crate::redis_server::Server;
+use crate::simulated::line;
 use crate::stats::median;
 
 /// The command as people use it, with a file of so many lines.

@@ -2,21 +2,17 @@
 
 use std::time::Instant;
 
-use distcomp::queue::session::Settle;
-
 use crate::Outcome;
-use crate::client::{add, client, finished, line, request, session};
-use crate::redis_server::Server;
+use crate::client::add;
+use crate::simulated::{Filled, line, request, settle};
 use crate::stats::{median, percentile};
 
-/// What the original's own benchmark asks: single operations against batches, and twenty workers at once.
-pub(crate) async fn suite() -> Outcome<()> {
+/// Single operations against batches.
+pub(crate) async fn batches() -> Outcome<()> {
     const N: u64 = 1000;
-    let server = Server::start()?;
-    let session = session(&client(&server)?, 1).await?;
-    let conn = session.connection().clone();
-    conn.load_scripts().await?;
-    let mut con = server.con()?;
+    let Filled { server, sessions } = Filled::start(1, 0).await?;
+    let (session, mut con) = (&sessions[0], server.con()?);
+    let conn = session.connection();
     let (mut single_ops, mut piped_ops, mut one_adds, mut adds, mut one_claims, mut claims) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let timed = |times: &mut Vec<f64>, start: Instant| times.push(start.elapsed().as_secs_f64() * 1e3);
@@ -37,11 +33,11 @@ pub(crate) async fn suite() -> Outcome<()> {
 
         let start = Instant::now();
         for i in 0..N {
-            add(&conn, std::iter::once(line(from + i))).await?;
+            add(conn, std::iter::once(line(from + i))).await?;
         }
         timed(&mut one_adds, start);
         let start = Instant::now();
-        add(&conn, (from + N..from + 2 * N).map(line)).await?;
+        add(conn, (from + N..from + 2 * N).map(line)).await?;
         timed(&mut adds, start);
 
         let mut held = Vec::new();
@@ -59,7 +55,7 @@ pub(crate) async fn suite() -> Outcome<()> {
             return Err(format!("claimed {}", held.len()).into());
         }
         for part in held.chunks(250) {
-            session.settle(&part.iter().map(|claim| finished(&session, claim)).collect::<Vec<_>>(), 4, false).await?;
+            settle(session, part).await?;
         }
     }
     println!("1,000 operations: one by one, and together; ms, medians of 5");
@@ -72,18 +68,20 @@ pub(crate) async fn suite() -> Outcome<()> {
         let (single, together) = (median(single), median(together));
         println!("{name:<34} {single:>10.1} {together:>10.1} {:>8.1}", single / together);
     }
+    Ok(())
+}
 
-    add(&conn, (0..20 * 200 * 4).map(|i| line((1 << 41) + i))).await?;
+/// Twenty workers at once.
+pub(crate) async fn twenty() -> Outcome<()> {
+    let Filled { server: _server, sessions } = Filled::start(20, 20 * 200 * 4).await?;
     let mut loops = tokio::task::JoinSet::new();
-    for number in 0..20 {
-        let session = self::session(&client(&server)?, 100 + number).await?;
+    for session in sessions {
         loops.spawn(async move {
             let mut times = Vec::new();
             for call in 0..200 {
                 let start = Instant::now();
                 let reply = session.claim(&request(format!("t{call}"), 4)).await?;
-                let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
-                session.settle(&all, 4, false).await?;
+                settle(&session, &reply.claims).await?;
                 times.push(start.elapsed().as_secs_f64() * 1e3);
             }
             Ok::<_, distcomp::queue::QueueError>(times)
