@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 
 use super::auditor::Auditor;
 use super::dispatcher::{Dispatcher, Identity};
-use super::events::{Action, Event, Sample, TaskKey};
+use super::events::{Event, Sample};
+use super::hands::Hands;
 use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
@@ -28,7 +29,7 @@ use super::trust::Pin;
 use super::waker::Waker;
 use crate::config::{Config, Watcher};
 use crate::host::Probe;
-use crate::queue::session::{ClaimRequest, Registration, Settle};
+use crate::queue::session::Registration;
 use crate::queue::{Client, QueueError, Session};
 use crate::signing::Verifier;
 
@@ -196,84 +197,4 @@ fn publish(gap: &watch::Sender<Gap>, now: Gap) {
         *old = now;
         is_new
     });
-}
-
-/// What performs actions.
-struct Hands {
-    slots: Slots,
-    config: watch::Receiver<Arc<Config>>,
-    requests: mpsc::UnboundedSender<ClaimRequest>,
-    settlements: mpsc::UnboundedSender<(TaskKey, Settle)>,
-    watchlist: Arc<Watchlist>,
-    beat: Arc<Notify>,
-    outputs: Outputs,
-}
-
-impl Hands {
-    /// Slots are free before the dispatcher hears of it, so that it can fill them in the same breath.
-    fn note(&mut self, event: &Event) {
-        match event {
-            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
-                self.slots.free(*key);
-            }
-            Event::KeeperLost { key, .. } => self.slots.forget(*key),
-            Event::Sampled(_)
-            | Event::Claimed(_)
-            | Event::ClaimFailed
-            | Event::Started { .. }
-            | Event::Overdue(_)
-            | Event::Settled(_)
-            | Event::BeatDue(_)
-            | Event::Beaten(_)
-            | Event::Woken
-            | Event::OutputWanted(_)
-            | Event::Tick
-            | Event::Terminate
-            | Event::Reconfigured(_)
-            | Event::LinkDown
-            | Event::Inventory(_)
-            | Event::Reasserted { .. }
-            | Event::LinkUp
-            | Event::FiguresDue(_) => {}
-        }
-    }
-
-    /// True when the worker is to go.
-    fn perform_all(&mut self, actions: Vec<Action>) -> bool {
-        let mut is_over = false;
-        for action in actions {
-            match action {
-                Action::Claim(request) => {
-                    let _ = self.requests.send(request);
-                }
-                Action::Start { key, task, attempt } => {
-                    let config = Arc::clone(&self.config.borrow());
-                    self.slots.start(key, &task, attempt, &config);
-                }
-                Action::Queue { key, behind, task, attempt } => {
-                    let config = Arc::clone(&self.config.borrow());
-                    self.slots.queue(key, behind, &task, attempt, &config);
-                }
-                Action::Withdraw(key) => self.slots.withdraw(key),
-                Action::Terminate(key) => {
-                    let grace = self.config.borrow().kill_grace;
-                    self.slots.terminate(key, grace);
-                }
-                Action::Kill(key) => self.slots.kill(key),
-                Action::Arm { key, limit } => self.watchlist.arm(key, limit),
-                Action::Disarm(key) => self.watchlist.disarm(key),
-                Action::Settle(key, settle) => {
-                    let _ = self.settlements.send((key, *settle));
-                }
-                Action::ShowOutput { key, request } => {
-                    if let Some(commands) = self.slots.commands(key) {
-                        self.outputs.show(key, request, commands);
-                    }
-                }
-                Action::Beat => self.beat.notify_one(),
-                Action::Exit => is_over = true,
-            }
-        }
-        is_over
-    }
 }

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod dispatcher;
 pub mod events;
 mod failpoint;
+mod hands;
 pub mod heartbeater;
 pub mod indexer;
 pub mod ledger;
