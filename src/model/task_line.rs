@@ -195,12 +195,6 @@ impl TaskLine {
         &self.line
     }
 
-    /// The whole line, shared.
-    #[must_use]
-    pub fn line(&self) -> Arc<str> {
-        Arc::clone(&self.line)
-    }
-
     /// The short name of the task.
     #[must_use]
     pub fn id(&self) -> TaskId {

@@ -275,12 +275,6 @@ impl Ledger {
         }
     }
 
-    /// How many entries there are in all.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Whether nothing is claimed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -186,12 +186,6 @@ impl State {
         }
         Cgroups { groups, leaf, before }
     }
-
-    /// The directory.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
 }
 
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.

@@ -261,12 +261,6 @@ impl Dispatcher {
         self.last.as_ref().map(|last| (last.waiting, last.indexed))
     }
 
-    /// How many claims were made so far; an audit that spans none may trust what it sees.
-    #[must_use]
-    pub fn claims_made(&self) -> u64 {
-        self.claims_made
-    }
-
     fn context(&self) -> Context<'_> {
         Context { worker: &self.me.worker, host: &self.me.host, backoff: self.config.retry_backoff, jitter: jitter() }
     }
