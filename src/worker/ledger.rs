@@ -281,7 +281,7 @@ impl Ledger {
         self.entries.is_empty()
     }
 
-    /// Whether the books balance: every held key is an entry that is held, and the other way round. For tests.
+    /// Whether the books balance: every held key is an entry that is held, and the other way round. Asserted after every event in debug builds.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         let is_held =

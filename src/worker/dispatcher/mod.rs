@@ -1,6 +1,6 @@
 //! Decides everything a worker does: `handle(now, event)` is synchronous and does no IO; what is to be done comes out as [`Action`]s.
 //!
-//! Two invariants hold after every event (`assert_consistent`, in tests and debug builds):
+//! Two invariants hold after every event (`Ledger::is_consistent`, asserted in debug builds):
 //! every claim is in exactly one place (held, starting, running, terminating, being settled), and the live reservations add up to what the budget says
 //! is in use.
 
