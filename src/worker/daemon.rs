@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::auditor::Auditor;
 use super::dispatcher::{Dispatcher, Identity};
@@ -35,6 +35,9 @@ use crate::signing::Verifier;
 
 /// Events waiting for the dispatcher, at most; senders wait then.
 const EVENTS: usize = 4096;
+
+/// The longest wait for an event where no time is due.
+const IDLE_TICK: Duration = Duration::from_secs(3600);
 
 /// How long the farewell to Redis may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -74,7 +77,7 @@ pub struct Setup {
 /// # Errors
 /// [`QueueError::Fenced`] when another worker took the name while Redis was out of reach: everything it ran is killed.
 pub async fn run(setup: Setup) -> Result<(), QueueError> {
-    let (events, mut inbox) = mpsc::channel(EVENTS);
+    let (events, inbox) = mpsc::channel(EVENTS);
     let config = watch::Sender::new(Arc::clone(&setup.config));
     let (verifier, pin) = setup.trust.unzip();
     let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin);
@@ -144,23 +147,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
-    let ended = loop {
-        let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-        let event = tokio::select! {
-            event = inbox.recv() => event.unwrap_or(Event::Tick),
-            () = tokio::time::sleep_until(tick.into()) => Event::Tick,
-            lost = &mut repairing => break Err(lost.unwrap_or(QueueError::Fenced)),
-        };
-        hands.note(&event);
-        let is_claim = matches!(event, Event::Claimed(_));
-        let actions = dispatcher.handle(Instant::now(), event);
-        if is_claim {
-            publish(&gap, dispatcher.index_gap());
-        }
-        if hands.perform_all(actions) {
-            break Ok(());
-        }
-    };
+    let ended = drive(&mut dispatcher, &mut hands, inbox, &mut repairing, &gap).await;
 
     // The way out: first whoever only looks, then everything that makes new work, then what tells Redis, then the processes, then the name.
     drop(setup.metrics);
@@ -168,19 +155,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     repairing.abort();
     drop(hands);
     if ended.is_ok() {
-        let farewell = async {
-            let _ = reporter.await;
-            if let Some(session) = link.present() {
-                if let Err(error) = session.detach().await {
-                    tracing::warn!(error = %error, "failed to free the worker's name");
-                }
-            } else {
-                tracing::warn!("Redis is out of reach: what is unreported is in the spool");
-            }
-        };
-        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
-            tracing::warn!("Redis does not answer: what is unreported is in the spool");
-        }
+        say_farewell(reporter, &link).await;
     } else {
         tracing::error!(
             "another worker took this name while Redis was out of reach; everything that ran here is killed"
@@ -189,6 +164,50 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     }
     setup.nursery.shutdown().await;
     ended
+}
+
+/// Hands each event to the dispatcher, and has done what it decides, until it decides to exit or the name is another's.
+async fn drive(
+    dispatcher: &mut Dispatcher,
+    hands: &mut Hands,
+    mut inbox: mpsc::Receiver<Event>,
+    repairing: &mut JoinHandle<QueueError>,
+    gap: &watch::Sender<Gap>,
+) -> Result<(), QueueError> {
+    loop {
+        let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + IDLE_TICK);
+        let event = tokio::select! {
+            event = inbox.recv() => event.unwrap_or(Event::Tick),
+            () = tokio::time::sleep_until(tick.into()) => Event::Tick,
+            lost = &mut *repairing => return Err(lost.unwrap_or(QueueError::Fenced)),
+        };
+        hands.note(&event);
+        let is_claim = matches!(event, Event::Claimed(_));
+        let actions = dispatcher.handle(Instant::now(), event);
+        if is_claim {
+            publish(gap, dispatcher.index_gap());
+        }
+        if hands.perform_all(actions) {
+            return Ok(());
+        }
+    }
+}
+
+/// Lets the reporter send what is left, then frees the worker's name. What cannot be sent is in the spool.
+async fn say_farewell(reporter: JoinHandle<()>, link: &Link) {
+    let farewell = async {
+        let _ = reporter.await;
+        if let Some(session) = link.present() {
+            if let Err(error) = session.detach().await {
+                tracing::warn!(error = %error, "failed to free the worker's name");
+            }
+        } else {
+            tracing::warn!("Redis is out of reach: what is unreported is in the spool");
+        }
+    };
+    if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+        tracing::warn!("Redis does not answer: what is unreported is in the spool");
+    }
 }
 
 fn publish(gap: &watch::Sender<Gap>, now: Gap) {
