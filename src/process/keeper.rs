@@ -15,6 +15,7 @@ use rustix::buffer::spare_capacity;
 
 use super::command::{KeeperCommand, KeeperEvent, RunSpec};
 use super::frame;
+use super::last_words::LastWords;
 use super::message::{decode_command, encode_event};
 use super::meter::{self, GroupUse, Meter};
 use super::reaper::{self, KILL_BOUND, Reaper};
@@ -32,6 +33,10 @@ struct Keeper {
     socket: OwnedFd,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
+    /// Bytes of answers sent so far.
+    sent: u64,
+    /// Where what has yet to be sent is safe from the next task; `None` where there is no such place.
+    last_words: Option<LastWords>,
     /// Runs that wait for the one before them.
     queue: VecDeque<(u64, RunSpec)>,
     slot: Option<Slot>,
@@ -63,11 +68,13 @@ struct Ready {
 }
 
 /// Runs the slot until the worker goes. Called in a process of a single thread with all signals blocked and at their defaults.
-pub(super) fn run(socket: OwnedFd, spawner: Spawner, reaper: Reaper) -> ExitCode {
+pub(super) fn run(socket: OwnedFd, last_words: Option<LastWords>, spawner: Spawner, reaper: Reaper) -> ExitCode {
     let mut keeper = Keeper {
         socket,
         inbox: Vec::new(),
         outbox: Vec::new(),
+        sent: 0,
+        last_words,
         queue: VecDeque::new(),
         slot: None,
         tree_lives: false,
@@ -126,6 +133,11 @@ impl Keeper {
                 }
                 Some(Err(error)) => Err(error.clone()),
             };
+            if !self.outbox.is_empty()
+                && let Some(last_words) = &self.last_words
+            {
+                last_words.keep(self.sent, &self.outbox);
+            }
             // A task that was to be limited does not run without its limit.
             let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
             let event = match limited.and_then(|()| self.spawner.start(&spec)) {
@@ -281,6 +293,7 @@ impl Keeper {
             }
         }
         self.outbox.drain(..sent);
+        self.sent += sent as u64;
         if self.was_large && self.outbox.is_empty() {
             self.was_large = false;
             self.outbox = Vec::new();

@@ -33,6 +33,7 @@ mod frame;
 mod group;
 pub mod handle;
 mod keeper;
+mod last_words;
 mod leaf;
 mod limits;
 mod mark;
