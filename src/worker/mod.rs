@@ -27,6 +27,7 @@ pub mod signals;
 pub mod slots;
 pub mod spool;
 pub mod startup;
+pub mod state;
 pub mod timeout_monitor;
 pub mod trust;
 pub mod waker;

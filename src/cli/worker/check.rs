@@ -21,7 +21,7 @@ use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
 use crate::worker::nursery::containment;
-use crate::worker::startup::State;
+use crate::worker::state::State;
 use crate::worker::trust::Pin;
 
 /// Prints what this node would offer. Nothing is written to Redis.
