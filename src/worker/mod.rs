@@ -24,6 +24,7 @@ pub mod reporter;
 pub mod runner;
 pub mod sampler;
 pub mod signals;
+mod slot_state;
 pub mod slots;
 pub mod spool;
 pub mod startup;
