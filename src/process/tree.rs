@@ -66,6 +66,15 @@ pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
     identity(pid).is_some_and(|now| now.start_ticks == start_ticks)
 }
 
+/// Now, in the clock ticks since boot in which [`Identity::start_ticks`] counts. `None` where the kernel does not tell.
+#[must_use]
+pub fn now_ticks() -> Option<u64> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = text.split_ascii_whitespace().next()?.split_once('.')?;
+    // A tick is a hundredth of a second on every Linux that this runs on.
+    Some(seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
+}
+
 /// The id of this boot of the machine: pids and start times of another boot mean nothing. `None` where the kernel does not tell.
 #[must_use]
 pub fn boot_id() -> Option<String> {

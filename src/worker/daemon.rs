@@ -13,6 +13,7 @@ use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
 use super::metrics::Metrics;
+use super::neighbours::Neighbours;
 use super::nursery::Nursery;
 use super::outputs::Outputs;
 use super::poller::Poller;
@@ -56,6 +57,8 @@ pub struct Setup {
     pub watcher: Watcher,
     /// Unreported outcomes.
     pub spool: Option<Spool>,
+    /// Clears up after the dead of this machine.
+    pub neighbours: Neighbours,
     /// Makes keepers.
     pub nursery: Nursery,
     /// Looks at the node.
@@ -109,7 +112,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         Waker { client: setup.client.clone(), worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }
             .run(),
     );
-    loops.spawn(Reclaimer { link: Arc::clone(&link), config: config.subscribe(), order }.run());
+    loops.spawn(
+        Reclaimer { link: Arc::clone(&link), neighbours: setup.neighbours, config: config.subscribe(), order }.run(),
+    );
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
     loops.spawn(Auditor { link: Arc::clone(&link), events: events.clone() }.run());
     loops.spawn(signals::run(events.clone(), setup.hangup_ends));
@@ -246,13 +251,13 @@ impl Hands {
                 Action::Claim(request) => {
                     let _ = self.requests.send(request);
                 }
-                Action::Start { key, task, attempt } => {
+                Action::Start { key, task, attempt, before } => {
                     let config = Arc::clone(&self.config.borrow());
-                    self.slots.start(key, &task, attempt, &config);
+                    self.slots.start(key, &task, attempt, before, &config);
                 }
-                Action::Queue { key, behind, task, attempt } => {
+                Action::Queue { key, behind, task, attempt, before } => {
                     let config = Arc::clone(&self.config.borrow());
-                    self.slots.queue(key, behind, &task, attempt, &config);
+                    self.slots.queue(key, behind, &task, attempt, before, &config);
                 }
                 Action::Withdraw(key) => self.slots.withdraw(key),
                 Action::Terminate(key) => {

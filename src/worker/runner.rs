@@ -23,8 +23,8 @@ const GONE: Duration = Duration::from_secs(5);
 /// What a slot is asked to do.
 #[derive(Debug)]
 pub enum SlotCommand {
-    /// Run this when what runs has ended.
-    Start(TaskKey, Box<RunSpec>),
+    /// Run this when what runs has ended; not if that moment has passed before the keeper is told.
+    Start(TaskKey, Box<RunSpec>, Instant),
     /// Forget it, unless it has started.
     Withdraw(TaskKey),
     /// End it: SIGTERM, then SIGKILL after this grace.
@@ -87,7 +87,7 @@ impl Runner {
         // Whoever thought this slot idle until now is told too.
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
-            if let SlotCommand::Start(key, _) = command {
+            if let SlotCommand::Start(key, ..) = command {
                 let _ = self.events.send(Event::KeeperLost { key, had_it: false }).await;
             }
         }
@@ -111,7 +111,7 @@ impl Runner {
                     let command = command?;
                     let is_first = |key: &TaskKey| mine.first().is_none_or(|first| first == key);
                     match &command {
-                        SlotCommand::Start(key, _) => {
+                        SlotCommand::Start(key, ..) => {
                             if mine.is_empty() {
                                 (patience, is_ending) = (Some(Instant::now() + PATIENCE), false);
                             }
@@ -140,6 +140,17 @@ impl Runner {
                     }
                     if matches!(command, SlotCommand::Start(..)) {
                         failpoint!("starting");
+                    }
+                    if let SlotCommand::Start(key, _, before) = &command
+                        && Instant::now() >= *before
+                    {
+                        // We were frozen on the way here: another may have it by now.
+                        mine.retain(|waiting| waiting != key);
+                        patience = patience.filter(|_| !mine.is_empty());
+                        if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
+                            return None;
+                        }
+                        continue;
                     }
                     if keeper.send(into_keeper(command)).await.is_err() {
                         break;
@@ -218,7 +229,7 @@ impl Runner {
     async fn refuse(mut self, error: &ProcessError) {
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
-            if let SlotCommand::Start(key, _) = command {
+            if let SlotCommand::Start(key, ..) = command {
                 let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
                 let _ = self.events.send(failed).await;
             }
@@ -237,7 +248,7 @@ fn until(grace: Duration, earlier: Option<Instant>) -> Instant {
 
 fn into_keeper(command: SlotCommand) -> KeeperCommand {
     match command {
-        SlotCommand::Start(seq, spec) => KeeperCommand::Run { seq, spec },
+        SlotCommand::Start(seq, spec, _) => KeeperCommand::Run { seq, spec },
         SlotCommand::Withdraw(seq) => KeeperCommand::Withdraw { seq },
         SlotCommand::Terminate(seq, grace) => {
             KeeperCommand::Terminate { seq, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
