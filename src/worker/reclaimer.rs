@@ -35,7 +35,8 @@ impl Reclaimer {
     pub async fn run(self) {
         let mut witness = Witness::default();
         let mut mute = HashMap::new();
-        let mut due = None;
+        // What is watched from the start is believed a lease from the start.
+        let mut due = Some(self.config.borrow().heartbeat_interval / 4);
         loop {
             let period =
                 (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
@@ -65,7 +66,7 @@ impl Reclaimer {
     /// `mute` holds those whose heartbeat tells no age, and since when it stands so: there is none, since a worker that has just attached has had no
     /// time to beat; or it is of the future, since the server's clock was set back. They are dead when it stands so for a lease.
     ///
-    /// Answers in how long the next lease runs out, if we know, unless its worker beats.
+    /// Answers in how long to look again at the latest, where something is known: the next lease runs out, or silence can be believed.
     async fn look(
         &self,
         witness: &mut Witness,
@@ -78,7 +79,7 @@ impl Reclaimer {
         let (server, own_beat) = reclaim::own_beat(conn, me).await?;
         if !witness.look(now, Look { server, own_beat }, dead_after) {
             mute.clear();
-            return Ok(witness.believes_in(now, dead_after));
+            return Ok(Some(witness.believes_in(now, dead_after).unwrap_or(self.config.borrow().heartbeat_interval)));
         }
         if !reclaim::lock(conn, session.instance(), period * 2).await? {
             mute.clear();
