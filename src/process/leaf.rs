@@ -154,7 +154,7 @@ fn kill(dir: &Path) -> usize {
 }
 
 /// Processes in a cgroup and below it.
-fn members(dir: &Path) -> Vec<i32> {
+pub(super) fn members(dir: &Path) -> Vec<i32> {
     let here = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     let here = here.lines().filter_map(|line| line.parse().ok());
     here.chain(below(dir).iter().flat_map(|child| members(child))).collect()

@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
+use super::leaf::members;
 use super::mark::Mark;
 use super::terminate::{Guard, SignalError, Target};
 use super::tree::{self, Identity};
@@ -24,6 +26,8 @@ pub struct Marks<'a> {
     pub environment: &'a str,
     /// The file that one of their descriptors refers to.
     pub descriptor: Option<&'a Mark>,
+    /// The cgroup in which, or below which, they are.
+    pub group: Option<&'a Path>,
     /// Whose processes may be meant besides our user's: those that tasks ran as.
     pub users: &'a [u32],
     /// Only those that started before this moment, see [`tree::now_ticks`]; `None` for all.
@@ -44,11 +48,13 @@ pub fn sweep_marked(marks: Marks<'_>, is_protected: impl Fn(i32) -> bool) -> usi
     loop {
         let guard = Guard::current();
         let mut found = false;
+        let inside: HashSet<i32> = marks.group.map(members).into_iter().flatten().collect();
         for pid in tree::all_pids().filter(|&pid| guard.check(Target::Child(pid)).is_ok() && !is_protected(pid)) {
             // First who it is, then what it carries: the kill compares, so that both are of one process.
             let Some(identity) = tree::identity(pid) else { continue };
             let has_mark = || {
-                variable.is_some_and(|variable| carries(pid, variable))
+                inside.contains(&pid)
+                    || variable.is_some_and(|variable| carries(pid, variable))
                     || marks.descriptor.is_some_and(|mark| mark.is_held_by(pid))
             };
             let is_later = marks.before.is_some_and(|before| identity.start_ticks >= before);
@@ -102,7 +108,7 @@ mod tests {
     }
 
     fn by_environment(marker: &str) -> Marks<'_> {
-        Marks { environment: marker, descriptor: None, users: &[], before: None }
+        Marks { environment: marker, descriptor: None, group: None, users: &[], before: None }
     }
 
     #[test]

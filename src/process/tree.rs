@@ -66,6 +66,21 @@ pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
     identity(pid).is_some_and(|now| now.start_ticks == start_ticks)
 }
 
+/// Whether a process is one of these or descends from one, as far as its parents still live.
+#[must_use]
+pub fn descends_from(pid: i32, roots: &[u32]) -> bool {
+    let mut next = Some(pid);
+    // A chain of parents is no longer than this unless somebody means it to be; and pids that are given again could make a ring.
+    for _ in 0..4096 {
+        let Some(pid) = next.filter(|pid| *pid > 1) else { return false };
+        if roots.iter().any(|root| i32::try_from(*root) == Ok(pid)) {
+            return true;
+        }
+        next = Stat::read(pid).map(|stat| stat.parent);
+    }
+    true
+}
+
 /// Now, in the clock ticks since boot in which [`Identity::start_ticks`] counts. `None` where the kernel does not tell.
 #[must_use]
 pub fn now_ticks() -> Option<u64> {

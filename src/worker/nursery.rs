@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::process::{
-    ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
-    LimitGroups, ProcessError, RunSpec, SlotGroup, Zygote,
+    self, ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
+    LimitGroups, Mark, Marks, ProcessError, RunSpec, SlotGroup, Zygote,
 };
 
 /// How long a task that does nothing may take, on a node that is very busy.
@@ -59,7 +59,7 @@ impl Nursery {
             return Ok(());
         }
         let wanted = confinement.user.as_ref().map(|user| user.uid.to_string());
-        let command = if wanted.is_some() { "exec id -u" } else { ":" };
+        let command = if wanted.is_some() { "id -u; test -x . || echo closed" } else { ":" };
         let spec = RunSpec {
             program: shell.to_owned(),
             args: vec!["-c".into(), command.into()],
@@ -76,6 +76,12 @@ impl Nursery {
         let ended =
             ended.unwrap_or_else(|_| Err("it does not come to an end".to_owned())).map_err(ConfineError::Trial)?;
         let said = String::from_utf8_lossy(ended.stdout.tail(1024)).trim().to_owned();
+        let is_closed = said.ends_with("\nclosed");
+        let said = said.trim_end_matches("\nclosed");
+        if is_closed {
+            let user = confinement.keys.run_as_user.as_deref().unwrap_or_default();
+            tracing::warn!(user, "the directory in which tasks start is closed to run_as_user");
+        }
         if ended.status != ExitStatus::Exited(0) || wanted.is_some_and(|uid| uid != said) {
             let complaint = String::from_utf8_lossy(&ended.stderr_tail).trim().to_owned();
             return Err(ConfineError::Trial(format!("{} {said} {complaint}", shell.display())));
@@ -133,6 +139,29 @@ impl Nursery {
             tracing::error!(dead, "the process that makes keepers was killed; started another");
         }
         Ok(zygote.clone())
+    }
+
+    /// Kills what no keeper keeps: the trees of keepers that died with the zygote that had to look after them. `keepers` are those that live.
+    pub async fn kill_strays(&self, mut keepers: Vec<u32>) {
+        keepers.push(self.zygote().pid());
+        let (settings, leaf) = (Arc::clone(&self.settings), self.leaf.clone());
+        let killed = tokio::task::spawn_blocking(move || {
+            let variable = settings.env_add.first();
+            let environment = variable.map(|(name, value)| format!("{}={}", name.display(), value.display()));
+            let mark = settings.mark.as_deref().and_then(Mark::at);
+            let user = settings.confinement.user.as_ref().map(|user| user.uid);
+            let marks = Marks {
+                environment: &environment.unwrap_or_default(),
+                descriptor: mark.as_ref(),
+                group: leaf.as_deref().map(Leaf::dir),
+                users: user.as_slice(),
+                before: None,
+            };
+            process::sweep_marked(marks, |pid| process::descends_from(pid, &keepers))
+        });
+        if let Some(killed) = killed.await.ok().filter(|killed| *killed > 0) {
+            tracing::error!(killed, "a keeper was killed together with what makes them; killed what it left behind");
+        }
     }
 
     /// Closes the lifeline and waits until the last process below it has ended, at most a few seconds.

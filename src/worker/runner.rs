@@ -74,12 +74,21 @@ impl Runner {
             Ok(keeper) => keeper,
             Err(error) => return self.refuse(&error).await,
         };
-        let pid = keeper.pid();
+        let (pid, maker) = (keeper.pid(), self.nursery.zygote().pid());
         self.listed(|keepers| keepers.push(pid));
         let lost = self.serve(keeper).await;
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
-        let Some((keeper, mine)) = lost else { return };
-        self.bury(keeper).await;
+        let Some((mut keeper, mut mine)) = lost else { return };
+        self.bury(&keeper, maker).await;
+        // What it had to say before, should it have been stopped or killed by the task that it had just started.
+        while let Ok(Ok(event)) = tokio::time::timeout(GONE, keeper.recv()).await {
+            if let Some(over) = over(&event) {
+                mine.retain(|key| *key != over);
+            }
+            if let Some(event) = from_keeper(event, pid) {
+                let _ = self.events.send(event).await;
+            }
+        }
         for (index, key) in mine.into_iter().enumerate() {
             // What waited behind the first had not started.
             let _ = self.events.send(Event::KeeperLost { key, had_it: index == 0 }).await;
@@ -152,9 +161,8 @@ impl Runner {
                         }
                         continue;
                     }
-                    if keeper.send(into_keeper(command)).await.is_err() {
-                        break;
-                    }
+                    // That it has gone is heard below, after all that it said.
+                    let _ = keeper.send(into_keeper(command)).await;
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
@@ -182,12 +190,7 @@ impl Runner {
                             !is_over && !to.is_closed()
                         });
                     }
-                    let over = match &event {
-                        KeeperEvent::Started { .. } | KeeperEvent::Output(_) => None,
-                        KeeperEvent::Ended(ended) => Some(ended.seq),
-                        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
-                    };
-                    match over {
+                    match over(&event) {
                         Some(key) if mine.first() == Some(&key) => {
                             mine.remove(0);
                             // The next one starts at once.
@@ -213,7 +216,7 @@ impl Runner {
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
-    async fn bury(&self, keeper: Keeper) {
+    async fn bury(&self, keeper: &Keeper, maker: u32) {
         let identity = i32::try_from(keeper.pid()).ok().and_then(process::identity);
         let zygote = self.nursery.zygote();
         let _ = zygote.discard(keeper).await;
@@ -222,7 +225,11 @@ impl Runner {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         // The zygote looks after its dead before it listens: once it has answered, it has done so.
-        drop(zygote.keeper().await);
+        let is_done = zygote.keeper().await.is_ok() && zygote.pid() == maker;
+        if !is_done {
+            let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            self.nursery.kill_strays(keepers).await;
+        }
     }
 
     /// There is no keeper: whatever was to start here has failed for want of one.
@@ -257,6 +264,15 @@ fn into_keeper(command: SlotCommand) -> KeeperCommand {
         SlotCommand::Show { key, stdout_from, stderr_from, .. } => {
             KeeperCommand::Show { seq: key, stdout_from, stderr_from }
         }
+    }
+}
+
+/// The run that this is the last of.
+fn over(event: &KeeperEvent) -> Option<TaskKey> {
+    match event {
+        KeeperEvent::Started { .. } | KeeperEvent::Output(_) => None,
+        KeeperEvent::Ended(ended) => Some(ended.seq),
+        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
     }
 }
 

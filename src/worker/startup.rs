@@ -152,7 +152,13 @@ impl State {
         let mark = Mark::open(&dir, &identity).ok();
         drop(lock);
         let environment = format!("{MARKER}={identity}:");
-        let marks = Marks { environment: &environment, descriptor: mark.as_ref(), users: &users, before: Some(before) };
+        let marks = Marks {
+            environment: &environment,
+            descriptor: mark.as_ref(),
+            group: None,
+            users: &users,
+            before: Some(before),
+        };
         Some(process::kill_leaves(&identity, &groups) + process::sweep_marked(marks, |_| false))
     }
 
@@ -226,7 +232,7 @@ fn cgroups_in(dir: &Path) -> Vec<PathBuf> {
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
 pub fn sweep(state: &State, instance: &str, old_groups: &[PathBuf], zygote: u32, users: &[u32]) {
     let in_leaves = process::sweep_leaves(&state.identity, instance, old_groups);
-    let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), users, before: None };
+    let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), group: None, users, before: None };
     let killed = in_leaves + process::sweep_marked(marks, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {
         tracing::warn!(

@@ -78,6 +78,31 @@ fn keepers_that_cannot_act_on_their_workers_death_leave_no_copy_beside_the_next(
     task.is_run_once_more_by(&bed, &heir);
 }
 
+#[rstest]
+fn a_task_that_kills_its_keeper_and_the_maker_of_keepers_leaves_nothing_and_has_no_copy_beside_it(
+    #[values(false, true)] without_cgroup: bool,
+) {
+    let bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": 30, "max_retry_per_task": 3}));
+    let task = Alone::new(&bed);
+    let killer = "kill -9 $(ps -o ppid= -p $PPID) $PPID; sleep";
+    let line = task.line.replacen("; sleep", &format!("; {killer}"), 1);
+    assert!(line.contains(killer), "{line}");
+    bed.add([&line]);
+    // Another slot's task lives on: its keeper is nobody's stray.
+    let spared = unique_sleep();
+    bed.add([format!("shell:0:0:10:sleep {spared}")]);
+    let worker = bed.worker_through(hidden(without_cgroup), "w", json!({}), &[]);
+    wait_there(&spared, 1);
+    bed.wait_counts(SOON, [0, 1, 1, 0]);
+    assert_eq!(lines_of(&task.twice), Vec::<String>::new(), "beside its orphan:\n{}", worker.log());
+    wait_until("nothing left", SOON, || {
+        // What clears its environment and holds no descriptor of ours is found by a cgroup alone.
+        let left = with_argv(&task.mark);
+        holds_for(left.is_empty(), format!("{left:?}"))
+    });
+    assert!(!with_argv(&spared).is_empty(), "{}", worker.log());
+}
+
 #[test]
 fn the_tasks_of_a_neighbour_that_lives_and_is_only_silent_are_not_killed_by_another() {
     let bed = bed(json!({"max_task_per_worker": 1}));
