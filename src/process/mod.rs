@@ -56,7 +56,7 @@ pub use error::ProcessError;
 pub use group::{LimitGroups, SlotGroup};
 pub use handle::{Keeper, KeeperSettings, Zygote};
 pub use leaf::{Leaf, kill_leaves, sweep_leaves};
-pub use limits::{OpenFiles, keep_secrets, raise_open_files, slots_for};
+pub use limits::{OpenFiles, give_memory_back, keep_secrets, raise_open_files, slots_for};
 pub use mark::Mark;
 pub use sweep::{Marks, sweep_marked};
 pub use tree::{Identity, boot_id, descends_from, identity, is_alive, now_ticks};

@@ -109,7 +109,7 @@ fn fifteen_hundred_tasks_leave_no_descriptor_no_zombie_and_no_memory_behind() {
     run(500, 1500);
     let settled = || {
         let (memory_now, files_now) = worker.footprint();
-        holds_for(memory_now < memory + 8 * 1024 && files_now <= files, format!("{memory_now} KiB, {files_now} files"))
+        holds_for(memory_now < memory + 4 * 1024 && files_now <= files, format!("{memory_now} KiB, {files_now} files"))
     };
     wait_until(&format!("{memory} KiB and {files} files, as after the first 500"), SOON, settled);
     let zombies = worker.survivors().len() - worker.keepers().len();
