@@ -14,6 +14,7 @@ use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
 use super::metrics::Metrics;
+use super::neighbours::Neighbours;
 use super::nursery::Nursery;
 use super::outputs::Outputs;
 use super::poller::Poller;
@@ -60,6 +61,8 @@ pub struct Setup {
     pub watcher: Watcher,
     /// Unreported outcomes.
     pub spool: Option<Spool>,
+    /// Clears up after the dead of this machine.
+    pub neighbours: Neighbours,
     /// Makes keepers.
     pub nursery: Nursery,
     /// Looks at the node.
@@ -113,7 +116,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         Waker { client: setup.client.clone(), worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }
             .run(),
     );
-    loops.spawn(Reclaimer { link: Arc::clone(&link), config: config.subscribe(), order }.run());
+    loops.spawn(
+        Reclaimer { link: Arc::clone(&link), neighbours: setup.neighbours, config: config.subscribe(), order }.run(),
+    );
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
     loops.spawn(Auditor { link: Arc::clone(&link), events: events.clone() }.run());
     loops.spawn(signals::run(events.clone(), setup.hangup_ends));

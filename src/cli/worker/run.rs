@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
         }
     };
     crate::cli::secrets::keep(PROGRAM);
+    process::give_memory_back();
     telemetry::init(
         args.log_format,
         if args.local {
