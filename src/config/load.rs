@@ -223,6 +223,13 @@ pub(super) fn resolve_read(
             mode & 0o777
         ));
     }
+    if let Some(mode) = mode.filter(|mode| mode & 0o002 != 0) {
+        warnings.push(format!(
+            "{}: every user of this machine can change it (mode {:03o}), and what is run, as whom; chmod 644",
+            path.display(),
+            mode & 0o777
+        ));
+    }
     Ok(Loaded { config: Arc::new(config), warnings, file: mode.map(|_| path.to_owned()) })
 }
 

@@ -90,6 +90,7 @@ fn on_terminal(bed: &Bed, name: &str, args: &[&str], cols: usize) -> String {
             command.env_remove(variable);
         }
     }
+    command.envs(shown.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut session = spawn_command(command, Some(30_000)).expect("a terminal");
     // Each byte comes as a character of its own.
     let bytes: Vec<u8> = session.exp_eof().expect("its end").chars().filter_map(|c| u8::try_from(c).ok()).collect();

@@ -19,7 +19,7 @@ use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, Cgroups, StartError, State};
-use crate::worker::trust::Pin;
+use crate::worker::trust::{Keyring, Pin};
 use crate::worker::{Identity, Metrics, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
@@ -99,7 +99,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                 };
                 let trust = pin.and_then(|pin| {
                     let queue = queue_name(&config, pin.id()?.to_owned());
-                    Some((Arc::new(Verifier::new(keys, queue)), pin))
+                    Some((Keyring::new(Verifier::new(keys, queue)), pin))
                 });
                 return Ok(Setup {
                     client,

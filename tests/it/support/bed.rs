@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ impl Bed {
             }
             for user in ["submitter", "operator", "viewer", "worker"] {
                 self.write_conf(self.conf_path_of(user), as_user(self.conf.clone(), user));
+                // It holds a password.
+                fs::set_permissions(self.conf_path_of(user), fs::Permissions::from_mode(0o600)).expect("chmod");
             }
         }
     }
