@@ -245,3 +245,27 @@ impl Drop for Screen {
         self.kill();
     }
 }
+
+/// A lock that a server's clock, set back, would keep for ever: found by the one worker that is there, as its own user.
+#[test]
+fn a_worker_may_take_away_a_lock_that_would_never_end() {
+    let bed = Bed::on(guarded(), json!({}));
+    let mut con = bed.redis.con();
+    for lock in ["distcomp:reclaim_lock", "distcomp:ready:scan_lock"] {
+        let mut set = ::redis::cmd("SET");
+        set.arg(lock).arg("somebody").arg("PX").arg(1_000_000_000).exec(&mut con).expect("SET");
+    }
+    // Written past us, so that somebody has to look for it.
+    bed.hset_all("todo_tasks", (0..20).map(|n| format!("shell:0:0:1:true {n}")));
+    let worker = bed.worker("w");
+    bed.wait_counts(Duration::from_secs(60), [0, 0, 20, 0]);
+    wait_until("both locks to be gone, or of somebody who lives", Duration::from_secs(60), || {
+        let held = |lock: &str| {
+            let holder: Option<String> = ::redis::cmd("GET").arg(lock).query(&mut bed.redis.con()).expect("GET");
+            holder.as_deref() == Some("somebody")
+        };
+        let seen = (held("distcomp:reclaim_lock"), held("distcomp:ready:scan_lock"));
+        holds_for(seen == (false, false), format!("{seen:?}\n{}", worker.log()))
+    });
+    assert_eq!(bed.redis.refusals(), []);
+}
