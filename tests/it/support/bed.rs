@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::cli::{Cli, Output, bin};
+use super::proxy::Proxy;
 use super::redis::{Redis, ServerOptions, acl_password};
 use super::wait::wait_until;
 use super::worker::Worker;
@@ -113,6 +114,12 @@ impl Bed {
     /// A path in the bed's directory for tasks to write to.
     pub(crate) fn out(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+
+    /// The server through a proxy, as the submitter where there are users.
+    pub(crate) fn url_through(&self, proxy: &Proxy) -> String {
+        let login = format!("://submitter:{}@", acl_password("submitter"));
+        if self.redis.has_users() { proxy.url().replace("://", &login) } else { proxy.url() }
     }
 
     // Commands
