@@ -6,7 +6,9 @@ use std::path::Path;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Redis, SOON, ServerOptions, Worker, holds_for, read, wait_until};
+use crate::support::{
+    Bed, Dashboard, Redis, SOON, ServerOptions, Worker, holds_for, make_secrets, read, result_of, wait_until,
+};
 
 /// Told apart from every other test's, whose processes are looked at too.
 const SECRET: &str = "Tr3asure-of-leaks.rs";
@@ -211,10 +213,79 @@ fn a_password_that_others_can_read_is_warned_of() {
     bed.status(&[]).expect(0).says(&["others can read it", "644", "chmod 600"]);
     mode(&bed.conf_path(), 0o600);
     assert!(!bed.status(&[]).expect(0).all().contains("others can read"));
+    mode(&bed.conf_path(), 0o602);
+    bed.status(&[]).expect(0).says(&["every user of this machine can change it", "602"]);
+    mode(&bed.conf_path(), 0o600);
     let file = bed.file("pass", SECRET);
     bed.configure(json!({"redis_pass": null, "redis_pass_file": file}));
     mode(Path::new(&file), 0o640);
     bed.status(&[]).expect(0).says(&["redis_pass_file", "640", "chmod 600"]);
     mode(Path::new(&file), 0o600);
     assert!(!bed.status(&[]).expect(0).all().contains("others can read"));
+}
+
+#[test]
+fn a_key_or_a_token_that_others_can_read_is_warned_of() {
+    let secrets = tempfile::Builder::new().prefix("dc-open-").tempdir_in("/tmp").expect("a directory in /tmp");
+    make_secrets(&secrets.path().join("made"), &["127.0.0.1"]);
+    let file = |name: &str| secrets.path().join("made").join(name);
+    let mut bed = Bed::new();
+    bed.configure(json!({
+        "redis_url": "rediss://127.0.0.1:1/0",
+        "redis_tls": {"ca": file("ca.crt"), "cert": file("client.crt"), "key": file("client.key")}
+    }));
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    assert!(!bed.status(&[]).expect(3).all().contains("others can read"));
+    mode(&file("client.key"), 0o644);
+    bed.status(&[]).expect(3).says(&["redis_tls.key: others can read", "client.key (mode 644)", "chmod 600"]);
+    let bed = Bed::new();
+    let token = bed.file("token", "correct-horse-battery-staple");
+    for (bits, is_open) in [(0o600, false), (0o640, true)] {
+        mode(Path::new(&token), bits);
+        let site = Dashboard::with(&bed, &["--listen", "127.0.0.1:0", "--token-file", &token], &[]);
+        assert_eq!(site.said().contains("--token-file: others can read"), is_open, "{}", site.said());
+    }
+}
+
+#[test]
+fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
+    const ODD: &str = "p@ss/of:leaks";
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some(ODD), ..Default::default() });
+    let url = format!("redis://:p%40ss%2Fof%3Aleaks@127.0.0.1:{}/0", redis.port());
+    let bed = Bed::on(redis, json!({"redis_url": url, "redis_pass": null}));
+    let variables = [
+        format!("QUEUE={url}"),
+        format!("CACHE=redis://cache:p%40ss%2Fof%3Aleaks@elsewhere/1"),
+        format!("PLAIN=before {ODD} after"),
+        "DISTCOMP_DASHBOARD_TOKEN=correct-horse-battery-staple".to_owned(),
+        "DISTCOMP_REDIS_OTHER=x".to_owned(),
+        "KEPT=redis://elsewhere/1".to_owned(),
+    ];
+    let line = "shell:0:0:1:env";
+    bed.add([line]);
+    let through: Vec<&str> = ["env"].into_iter().chain(variables.iter().map(String::as_str)).collect();
+    let mut worker = bed.worker_through(&through, "w", json!({}), &["--burst"]);
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
+    let said = result_of(&bed.table("finished_tasks"), line).1;
+    assert!(said.contains("KEPT=redis://elsewhere/1"), "{said}");
+    for gone in ["QUEUE", "CACHE", "PLAIN", "DISTCOMP_DASHBOARD_TOKEN", "DISTCOMP_REDIS_OTHER", "p%40ss", ODD] {
+        assert!(!said.contains(gone), "{gone} is in the environment of a task:\n{said}");
+    }
+}
+
+#[test]
+fn a_url_in_the_wrong_place_is_not_repeated() {
+    let bed = Bed::new();
+    let url = format!("redis://:{SECRET}@127.0.0.1:6379/0");
+    for (name, args) in [
+        ("distcomp-status", vec![url.clone()]),
+        ("distcomp-status", vec!["tasks".to_owned(), url.clone()]),
+        ("distcomp-ctl", vec![url.clone()]),
+        ("distcomp-worker", vec!["--name".to_owned(), url.clone()]),
+        ("distcomp-worker", vec![format!("--metrics-listen={url}")]),
+        ("distcomp-submit", vec!["--expires".to_owned(), "1h".to_owned(), "--bogus".to_owned(), url.clone()]),
+    ] {
+        let output = bed.cli(name).args(&args).run().expect(2);
+        assert!(!output.all().contains(SECRET) && !output.stderr.is_empty(), "{output}");
+    }
 }

@@ -18,6 +18,20 @@ const NOBODY: &[&str] = &[
     "DBSIZE",
     "EVAL return_1 0",
     "EVAL_RO return_1 0",
+    "EVALSHA_RO 0000000000000000000000000000000000000000 0",
+    "MULTI",
+    "WATCH todo_tasks",
+    "PSYNC ? -1",
+    "REPLCONF capa eof",
+    "MIGRATE 127.0.0.1 1 todo_tasks 0 1",
+    "CLUSTER RESET",
+    "FAILOVER ABORT",
+    "COMMAND",
+    "WAIT 0 1",
+    "PUBSUB CHANNELS",
+    "CLIENT TRACKING ON",
+    "CLIENT NO-EVICT ON",
+    "CLIENT SETNAME x",
     "FUNCTION LIST",
     "FUNCTION FLUSH",
     "FCALL f 0",
@@ -58,6 +72,20 @@ const NOBODY: &[&str] = &[
     "PUBLISH other x",
     "SUBSCRIBE other",
     "PSUBSCRIBE *",
+    "XADD other * e x",
+    "XADD todo_tasks * e x",
+    "XREAD STREAMS other 0",
+    "XGROUP CREATE distcomp:events g 0",
+    "XDEL distcomp:events 0-1",
+    "DEL distcomp:events",
+    "LPUSH other x",
+    "SADD other x",
+    "PFADD other x",
+    "SETRANGE other 0 x",
+    "SORT_RO todo_tasks",
+    "OBJECT FREQ todo_tasks",
+    "SUBSCRIBE __keyspace@0__:todo_tasks",
+    "SSUBSCRIBE other",
     // Whole hashes of ours.
     "DEL todo_tasks",
     "DEL finished_tasks",
@@ -148,6 +176,17 @@ fn is_no_script_command(command: &str) -> bool {
     let never = [
         "EVAL",
         "EVAL_RO",
+        "EVALSHA_RO",
+        "MULTI",
+        "WATCH",
+        "PSYNC",
+        "REPLCONF",
+        "MIGRATE",
+        "CLUSTER",
+        "FAILOVER",
+        "PUBSUB",
+        "SSUBSCRIBE",
+        "WAIT",
         "FCALL",
         "FUNCTION",
         "SCRIPT",
@@ -247,4 +286,26 @@ fn a_refusal_names_the_user_and_what_is_missing() {
     take("worker", "-script");
     let worker = bed.cli("distcomp-worker").args(["--name", "w", "--burst"]).run().expect(3);
     worker.says(&["\"worker\"", "script"]);
+}
+
+/// A function that an administrator has loaded runs anything for whoever may call it: nobody may.
+#[test]
+fn nobody_may_call_functions_or_run_scripts_by_their_text() {
+    let redis = guarded();
+    let code =
+        "#!lua name=any\nredis.register_function('any', function(keys, args) return redis.call(unpack(args)) end)";
+    run(&mut redis.con(), &["FUNCTION", "LOAD", code]).expect("the administrator loads a function");
+    assert!(run(&mut redis.con(), &["FCALL", "any", "0", "PING"]).is_ok(), "and may call it");
+    for user in USERS {
+        let mut con = redis.con_as(user);
+        for call in ["FCALL", "FCALL_RO"] {
+            let answer = run(&mut con, &[call, "any", "0", "HSET", "todo_tasks", "shell:0:0:1:true", ""]);
+            assert!(answer.as_ref().is_err_and(|error| is_denied(error)), "{user}: {call}: {answer:?}");
+        }
+        for call in ["EVAL", "EVAL_RO"] {
+            let answer = run(&mut con, &[call, "return redis.call('PING')", "0"]);
+            assert!(answer.as_ref().is_err_and(|error| is_denied(error)), "{user}: {call}: {answer:?}");
+        }
+    }
+    assert_eq!(run(&mut redis.con(), &["HLEN", "todo_tasks"]), Ok(::redis::Value::Int(0)));
 }
