@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{QUEUE_ID, SIGNATURES, Signed};
-use crate::support::Bed;
+use super::{QUEUE_ID, SIGNATURES, Signed, command};
+use crate::support::{Bed, SOON, holds_for, wait_until};
 
 #[test]
 fn what_is_signed_runs_and_the_queue_stays_readable_to_python() {
@@ -133,4 +133,39 @@ fn one_machine_with_nothing_set_up_runs_with_signing_configured() {
     let run = signed.bed.cli("distcomp-worker").args(["--local", &file]).limit(Duration::from_secs(60)).run();
     run.expect(0);
     assert_eq!(signed.ran(), ["local"]);
+}
+
+/// A key of another type in the place of the signatures, or of the queue's identity: nothing runs, nothing is lost, and when it is gone all goes on.
+#[test]
+fn what_lies_in_the_place_of_the_signatures_runs_nothing_and_loses_nothing() {
+    let signed = Signed::new();
+    let good = signed.line("good");
+    signed.bed.add([&good]);
+    let signature = signed.signature(&good);
+    command::<()>(&signed.bed, &["DEL", SIGNATURES]);
+    command::<()>(&signed.bed, &["SET", SIGNATURES, &signature]);
+    let mut worker = signed.bed.worker("w");
+    wait_until("the worker to try", SOON, || {
+        let log = worker.log();
+        holds_for(log.contains("failed to claim") || log.contains("WRONGTYPE"), log)
+    });
+    assert!(worker.is_running() && signed.ran().is_empty(), "{}", worker.log());
+    assert_eq!(signed.bed.counts().iter().sum::<usize>(), 1, "the task is where it was: {:?}", signed.bed.counts());
+    // Submitting is an error that says so, and no line goes in without its signature.
+    let late = signed.line("late");
+    let output = signed.bed.submit(&["-"], format!("{late}\n"));
+    assert!(!output.is(0) && !signed.bed.table("todo_tasks").contains_key(&late), "{output}");
+    command::<()>(&signed.bed, &["DEL", SIGNATURES]);
+    signed.bed.hset(SIGNATURES, &good, &signature);
+    signed.bed.submit(&["-"], format!("{late}\n")).expect(0);
+    wait_until("both to run", Duration::from_secs(120), || {
+        holds_for(signed.ran() == ["good", "late"], format!("{:?}\n{}", signed.bed.counts(), worker.log()))
+    });
+    drop(worker);
+    // The queue's identity as a hash: whoever meets the queue says so, and goes.
+    command::<()>(&signed.bed, &["DEL", QUEUE_ID]);
+    signed.bed.hset(QUEUE_ID, "a", "b");
+    let mut fresh = signed.bed.worker("fresh");
+    assert!([2, 3].contains(&fresh.wait_exit(SOON)), "{}", fresh.log());
+    assert!(fresh.log().contains("WRONGTYPE") || fresh.log().contains(QUEUE_ID), "{}", fresh.log());
 }
