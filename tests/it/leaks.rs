@@ -1,7 +1,10 @@
 //! The password is for the four programs alone: not for their tasks, not for other users of the machine, not for what they print.
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
@@ -288,4 +291,50 @@ fn a_url_in_the_wrong_place_is_not_repeated() {
         let output = bed.cli(name).args(&args).run().expect(2);
         assert!(!output.all().contains(SECRET) && !output.stderr.is_empty(), "{output}");
     }
+}
+
+#[test]
+fn a_program_that_is_killed_as_by_a_fault_leaves_no_core_dump() {
+    let bed = bed();
+    let files = bed.path().join("cores");
+    fs::create_dir_all(&files).expect("a directory");
+    for (name, args) in [
+        ("distcomp-submit", &["--wait", "-"][..]),
+        ("distcomp-status", &["events", "--follow"]),
+        ("distcomp-status", &["serve", "--listen", "127.0.0.1:0"]),
+        ("distcomp-worker", &["--name", "core"]),
+    ] {
+        let shown = bed.cli(name).args(args).into_command();
+        let mut command = Command::new("prlimit");
+        command
+            .args(["--core=unlimited:unlimited"])
+            .arg(shown.get_program())
+            .args(shown.get_args())
+            .current_dir(&files);
+        command.env("DISTCOMP_REDIS_PASSWORD", SECRET).env("XDG_STATE_HOME", bed.path().join("state-home"));
+        let mut child =
+            command.stdin(Stdio::piped()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("prlimit");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(b"shell:1000000:0:1:never\n").expect("it reads");
+        drop(stdin);
+        wait_until(&format!("{name} to have closed itself"), SOON, || {
+            let limits = read(format!("/proc/{}/limits", child.id()));
+            let core =
+                limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default().to_owned();
+            let clients: String = ::redis::cmd("CLIENT").arg("LIST").query(&mut bed.redis.con()).expect("CLIENT LIST");
+            // Past its start, with the password in its memory.
+            holds_for(
+                core.split_whitespace().nth(4) == Some("0") && clients.lines().count() > 1,
+                format!("{core}\n{clients}"),
+            )
+        });
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        // As if it had raised the limit itself.
+        let raised = Command::new("prlimit").args(["--core=unlimited:unlimited", "--pid", &pid.to_string()]).status();
+        assert!(raised.expect("prlimit").success() || !geteuid().is_root());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT).expect("a signal");
+        let status = child.wait().expect("its status");
+        assert_eq!((status.signal(), status.core_dumped()), (Some(6), false), "{name}");
+    }
+    assert_eq!(fs::read_dir(&files).expect("a directory").count(), 0);
 }

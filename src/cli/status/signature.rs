@@ -58,7 +58,7 @@ impl fmt::Display for Signature {
         };
         let until = self.expires.map_or_else(String::new, |at| moment(at as f64));
         match self.verdict {
-            Verdict::Good => write!(f, "{by}, until {until}"),
+            Verdict::Good => write!(f, "{by}, good until {until}"),
             Verdict::Expired => write!(f, "{by}, expired {until}: no worker that requires signatures runs it"),
             Verdict::Wrong => write!(f, "NO: what claims to be {by} is not of this line and this queue"),
             Verdict::UnknownKey => write!(f, "it says {by}, which task_public_keys here does not name: not judged"),

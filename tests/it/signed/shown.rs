@@ -30,7 +30,7 @@ fn show_says_who_signed_and_what_it_is_worth() {
     let (row, object) = shown(&signed.bed, &good);
     let row = row.expect("a row");
     let id = object["key"].as_str().expect("a key").to_owned();
-    assert!(row.starts_with(&format!("by {id} ({public}), until 2")), "{row}");
+    assert!(row.starts_with(&format!("by {id} ({public}), good until 2")), "{row}");
     assert_eq!((&object["verdict"], &object["file"]), (&json!("good"), &json!(public)), "{object}");
     assert!(object["expires"].as_u64().is_some_and(|at| at > 1_700_000_000), "{object}");
 
