@@ -258,7 +258,7 @@ fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
     let bed = Bed::on(redis, json!({"redis_url": url, "redis_pass": null}));
     let variables = [
         format!("QUEUE={url}"),
-        format!("CACHE=redis://cache:p%40ss%2Fof%3Aleaks@elsewhere/1"),
+        "CACHE=redis://cache:p%40ss%2Fof%3Aleaks@elsewhere/1".to_owned(),
         format!("PLAIN=before {ODD} after"),
         "DISTCOMP_DASHBOARD_TOKEN=correct-horse-battery-staple".to_owned(),
         "DISTCOMP_REDIS_OTHER=x".to_owned(),
