@@ -123,17 +123,9 @@ fn other_floor(program: &std::ffi::OsStr, tasks: usize) -> Result<f64, Box<dyn E
     Ok(rate.ok_or("the other floor printed no tasks_per_s")?.parse()?)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo bench` passes `--bench`, and `cargo test --benches` nothing: then a short run shows that it works.
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let is_bench = args.iter().any(|arg| arg == "--bench");
-    let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
-    let rounds = numbers.first().copied().unwrap_or(if is_bench { 5 } else { 1 });
-    let tasks = numbers.get(1).copied().unwrap_or(if is_bench { 2000 } else { 40 });
-    let other = std::env::var_os("SPAWN_FLOOR");
-
-    let server = Server::start()?;
-    let new = |name, share, conf: Value| Contender::new(&server, name, share, &conf, &[]);
+/// The worker as it is set up by default, with more slots, with a heap, and with each optimisation switched off. The library must live as long as they run.
+fn contenders(server: &Server, library: Option<&str>) -> Result<Vec<Contender>, Box<dyn Error>> {
+    let new = |name, share, conf: Value| Contender::new(server, name, share, &conf, &[]);
     let mut contenders = vec![
         new("4 slots", 1, json!({"max_task_per_worker": 4}))?,
         new("32 slots", 1, json!({"max_task_per_worker": 32}))?,
@@ -150,11 +142,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             json!({"max_task_per_worker": 4, "redis_pipeline_batching": false, "task_prefetch": 0, "auto_sleep_sec": false}),
         )?,
     ];
-    let library = heap_library()?;
-    match &library {
-        Some((_, path)) => {
-            let env = [("LD_PRELOAD", path.as_str()), ("HEAP_MIB", "300")];
-            let heap = Contender::new(&server, HEAP, 1, &json!({"max_task_per_worker": 4}), &env)?;
+    match library {
+        Some(path) => {
+            let env = [("LD_PRELOAD", path), ("HEAP_MIB", "300")];
+            let heap = Contender::new(server, HEAP, 1, &json!({"max_task_per_worker": 4}), &env)?;
             let held = resident_mib(heap.daemon.pids()[0]);
             if held < 300 {
                 return Err(format!("the worker that is to hold 300 MiB holds {held}").into());
@@ -163,6 +154,55 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         None => eprintln!("no C compiler: no worker with a large heap"),
     }
+    Ok(contenders)
+}
+
+/// Tasks a second of the floors.
+#[derive(Default)]
+struct Floors {
+    four: Vec<f64>,
+    thirty_two: Vec<f64>,
+    other: Vec<f64>,
+}
+
+fn report(floors: &Floors, contenders: &[Contender]) {
+    let floor = median(&floors.four);
+    println!("{:<42} {:>24} {:>9} {:>16} {:>13}", "", "tasks/s", "of floor", "ours ms/task", "Redis ms/task");
+    let line = |name: &str, rates: &[f64], of: f64, cpu: &[f64], redis: &[f64]| {
+        let mut sorted = rates.to_vec();
+        let spread = format!(
+            "{:.0} [{:.0} .. {:.0}]",
+            median(rates),
+            percentile(&mut sorted, 0.0),
+            percentile(&mut sorted, 1.0)
+        );
+        print!("{name:<42} {spread:>24} {:>9.2}", median(rates) / of);
+        if cpu.is_empty() { println!() } else { println!(" {:>16.3} {:>13.3}", median(cpu), median(redis)) }
+    };
+    line("floor, 4 in flight", &floors.four, floor, &[], &[]);
+    if !floors.other.is_empty() {
+        line("other floor, 4 in flight", &floors.other, floor, &[], &[]);
+    }
+    line("floor, 32 in flight", &floors.thirty_two, floor, &[], &[]);
+    for contender in contenders {
+        let of = if contender.name.starts_with("32") { median(&floors.thirty_two) } else { floor };
+        line(contender.name, &contender.rates, of, &contender.cpu, &contender.redis_cpu);
+    }
+    println!("ours: worker, zygote and keepers. 32 slots are compared with the floor at 32 in flight.");
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // `cargo bench` passes `--bench`, and `cargo test --benches` nothing: then a short run shows that it works.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let is_bench = args.iter().any(|arg| arg == "--bench");
+    let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    let rounds = numbers.first().copied().unwrap_or(if is_bench { 5 } else { 1 });
+    let tasks = numbers.get(1).copied().unwrap_or(if is_bench { 2000 } else { 40 });
+    let other = std::env::var_os("SPAWN_FLOOR");
+
+    let server = Server::start()?;
+    let library = heap_library()?;
+    let mut contenders = contenders(&server, library.as_ref().map(|(_, path)| path.as_str()))?;
     // Single ones by name; the floor is always there.
     let only: Vec<&String> = args
         .iter()
@@ -177,43 +217,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         contender.cpu.clear();
         contender.redis_cpu.clear();
     }
-    let (mut floor4, mut floor32, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let mut floors = Floors::default();
     for round in 1..=rounds {
-        floor4.push(tasks as f64 / floor::run(4, tasks).map_err(|error| error.to_string())?.as_secs_f64());
+        floors.four.push(tasks as f64 / floor::run(4, tasks).map_err(|error| error.to_string())?.as_secs_f64());
         for (index, contender) in contenders.iter_mut().enumerate() {
             contender.run(&server, round, tasks)?;
             if index == 0 {
-                floor32.push(tasks as f64 / floor::run(32, tasks).map_err(|error| error.to_string())?.as_secs_f64());
+                floors
+                    .thirty_two
+                    .push(tasks as f64 / floor::run(32, tasks).map_err(|error| error.to_string())?.as_secs_f64());
                 if let Some(program) = &other {
-                    others.push(other_floor(program, tasks)?);
+                    floors.other.push(other_floor(program, tasks)?);
                 }
             }
         }
     }
 
-    let floor = median(&floor4);
     println!("sh -c true, both outputs captured; {rounds} rounds of {tasks} tasks in turns; median [least .. most]");
-    println!("{:<42} {:>24} {:>9} {:>16} {:>13}", "", "tasks/s", "of floor", "ours ms/task", "Redis ms/task");
-    let line = |name: &str, rates: &[f64], of: f64, cpu: &[f64], redis: &[f64]| {
-        let mut sorted = rates.to_vec();
-        let spread = format!(
-            "{:.0} [{:.0} .. {:.0}]",
-            median(rates),
-            percentile(&mut sorted, 0.0),
-            percentile(&mut sorted, 1.0)
-        );
-        print!("{name:<42} {spread:>24} {:>9.2}", median(rates) / of);
-        if cpu.is_empty() { println!() } else { println!(" {:>16.3} {:>13.3}", median(cpu), median(redis)) }
-    };
-    line("floor, 4 in flight", &floor4, floor, &[], &[]);
-    if !others.is_empty() {
-        line("other floor, 4 in flight", &others, floor, &[], &[]);
-    }
-    line("floor, 32 in flight", &floor32, floor, &[], &[]);
-    for contender in &contenders {
-        let of = if contender.name.starts_with("32") { median(&floor32) } else { floor };
-        line(contender.name, &contender.rates, of, &contender.cpu, &contender.redis_cpu);
-    }
-    println!("ours: worker, zygote and keepers. 32 slots are compared with the floor at 32 in flight.");
+    report(&floors, &contenders);
     Ok(())
 }

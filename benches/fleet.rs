@@ -7,8 +7,12 @@
 mod client;
 #[path = "support/cpu.rs"]
 mod cpu;
+#[path = "support/parts.rs"]
+mod parts;
 #[path = "support/redis.rs"]
 mod redis_server;
+#[path = "support/simulated.rs"]
+mod simulated;
 #[path = "support/stats.rs"]
 mod stats;
 
@@ -17,12 +21,14 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use client::{CAPACITY, add, client, finished, line, request, session};
+use client::{add, client, connect};
 use cpu::cpu_ms;
-use distcomp::queue::session::{Beat, Settle};
+use distcomp::queue::session::Beat;
 use distcomp::queue::wake::Wakeups;
 use distcomp::queue::{Key, Session};
+use parts::Parts;
 use redis_server::Server;
+use simulated::{CAPACITY, Filled, line, request, session, settle};
 use stats::{median, percentile};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -30,16 +36,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// A thousand workers of 32 slots on one Redis: heartbeats, claims and settlements at the pace of tasks that take some time, nothing run.
 async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) -> Outcome<()> {
     let wanted = workers as f64 * f64::from(slots) / task.as_secs_f64();
-    let server = Server::start()?;
-    let client = client(&server)?;
-    let mut sessions = Vec::new();
-    for number in 0..workers {
-        sessions.push(session(&client, number).await?);
-    }
-    let conn = client.connect().await?;
-    conn.load_scripts().await?;
     let total = (wanted * length.as_secs_f64() * 1.2) as u64 + 32_000;
-    add(&conn, (0..total).map(line)).await?;
+    let Filled { server, sessions } = Filled::start(workers, total).await?;
     let (cpu, start) = (cpu_ms(server.pid()), Instant::now());
     let end = start + length;
     let mut loops = tokio::task::JoinSet::new();
@@ -72,11 +70,8 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
                 let asked = Instant::now();
                 let reply = session.claim(&request(format!("t{call}"), batch)).await?;
                 waits.push(asked.elapsed().as_secs_f64() * 1e3);
-                let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
-                if !all.is_empty() {
-                    session.settle(&all, 4, false).await?;
-                }
-                done += all.len();
+                settle(&session, &reply.claims).await?;
+                done += reply.claims.len();
                 due += interval;
                 if Instant::now() >= end {
                     break;
@@ -121,8 +116,7 @@ async fn idler(session: Session, mut wakeups: Wakeups, fleet: Rc<Fleet>) -> Outc
             if reply.claims.is_empty() {
                 break;
             }
-            let all: Vec<Settle> = reply.claims.iter().map(|claim| finished(&session, claim)).collect();
-            session.settle(&all, 4, false).await?;
+            settle(&session, &reply.claims).await?;
             fleet.done.set(fleet.done.get() + reply.claims.len() as u64);
             if reply.claims.len() < 4 {
                 break;
@@ -137,8 +131,7 @@ async fn wake(workers: usize, times: u64) -> Outcome<()> {
     let server = Server::start()?;
     let client = client(&server)?;
     let (fleet, local) = (Rc::new(Fleet::default()), tokio::task::LocalSet::new());
-    let conn = client.connect().await?;
-    conn.load_scripts().await?;
+    let conn = connect(&client).await?;
     for number in 0..workers {
         let session = session(&client, number).await?;
         let wakeups = Wakeups::subscribe(&client, session.worker()).await?;
@@ -188,24 +181,20 @@ async fn wake(workers: usize, times: u64) -> Outcome<()> {
 }
 
 fn main() -> Outcome<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let is_bench = args.iter().any(|arg| arg == "--bench");
-    let parts: Vec<&str> = args.iter().map(String::as_str).filter(|arg| arg.chars().all(char::is_lowercase)).collect();
-    let wants = |part: &str| parts.is_empty() || parts.contains(&part);
-    let (_, most) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, most, most)?;
+    let parts = Parts::of_args();
+    simulated::raise_open_files()?;
     // The server has the other processor.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if wants("wake") {
-        runtime.block_on(wake(if is_bench { 1000 } else { 20 }, if is_bench { 15 } else { 1 }))?;
+    if parts.wants("wake") {
+        runtime.block_on(wake(parts.size(1000, 20), parts.size(15, 1)))?;
     }
-    if wants("thousand") {
+    if parts.wants("thousand") {
         println!("a thousand workers on one Redis, simulated on this machine beside it; tasks of so many seconds");
         println!(
             "{:>7} {:>5} {:>7} {:>9} {:>9} {:>9} {:>10} {:>9}",
             "workers", "slots", "seconds", "wanted/s", "tasks/s", "Redis %", "claim p50", "p99 ms"
         );
-        let (workers, length) = if is_bench { (1000, 10) } else { (10, 1) };
+        let (workers, length) = parts.size((1000, 10), (10, 1));
         for task in [60.0, 10.0, 3.0, 1.5] {
             runtime.block_on(thousand(workers, 32, Duration::from_secs_f64(task), Duration::from_secs(length)))?;
         }

@@ -2,10 +2,14 @@
 //!
 //! `cargo bench --bench latency [-- PART...]`; parts: `start`, `idle`, `spread`; by default all.
 
+#[path = "support/client.rs"]
+mod client;
 #[path = "support/cpu.rs"]
 mod cpu;
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/parts.rs"]
+mod parts;
 #[path = "support/redis.rs"]
 mod redis_server;
 #[path = "support/stats.rs"]
@@ -15,36 +19,15 @@ use std::error::Error;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
+use client::{add, client, connect};
 use cpu::cpu_ms;
 use daemon::Daemon;
-use distcomp::config::{Endpoint, RedisSettings};
-use distcomp::model::{FieldOrder, TaskLine};
-use distcomp::queue::submit::{BATCH, NewTask};
-use distcomp::queue::{Client, Connection, submit};
+use parts::Parts;
 use redis_server::Server;
 use serde_json::json;
 use stats::{median, percentile};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-
-async fn connect(server: &Server) -> Outcome<Connection> {
-    let endpoint = Endpoint::Unix { path: server.socket() };
-    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None, sentinel_login: None };
-    let conn = Client::new(&settings, "", Duration::from_secs(30))?.connect().await?;
-    conn.load_scripts().await?;
-    Ok(conn)
-}
-
-async fn add(conn: &Connection, lines: &[String]) -> Outcome<()> {
-    for part in lines.chunks(BATCH) {
-        let tasks: Vec<NewTask> = part
-            .iter()
-            .map(|line| TaskLine::parse(line, FieldOrder::MemCpuPrio).map(|task| NewTask::of(&task)))
-            .collect::<Result<_, _>>()?;
-        submit::submit(conn, &tasks, false).await?;
-    }
-    Ok(())
-}
 
 fn wait_finished(server: &Server, count: usize) -> Outcome<()> {
     let mut con = server.con()?;
@@ -62,7 +45,7 @@ fn wait_finished(server: &Server, count: usize) -> Outcome<()> {
 async fn start(count: usize) -> Outcome<()> {
     let server = Server::start()?;
     let _daemon = Daemon::start(&server, "bench", "", &json!({}), &[])?;
-    let conn = connect(&server).await?;
+    let conn = connect(&client(&server)?).await?;
     let dir = tempfile::tempdir()?;
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
@@ -79,7 +62,7 @@ async fn start(count: usize) -> Outcome<()> {
             })
         });
         let submitted = Instant::now();
-        add(&conn, &[format!("shell:0:0:1:: > {} # {i}", fifo.display())]).await?;
+        add(&conn, std::iter::once(format!("shell:0:0:1:: > {} # {i}", fifo.display()))).await?;
         let at = opened.join().map_err(|_| "the reader panicked")??;
         times.push(at.duration_since(submitted).as_secs_f64() * 1e3);
     }
@@ -108,8 +91,8 @@ fn pss_kib(pid: u32) -> f64 {
 async fn idle(seconds: u64) -> Outcome<()> {
     let server = Server::start()?;
     let daemon = Daemon::start(&server, "bench", "", &json!({"max_task_per_worker": 32}), &[])?;
-    let conn = connect(&server).await?;
-    add(&conn, &(0..32).map(|i| format!("shell:0:0:1:sleep 1 # {i}")).collect::<Vec<_>>()).await?;
+    let conn = connect(&client(&server)?).await?;
+    add(&conn, (0..32).map(|i| format!("shell:0:0:1:sleep 1 # {i}"))).await?;
     wait_finished(&server, 32)?;
     tokio::time::sleep(Duration::from_secs(seconds.min(3))).await;
     let pids = daemon.pids();
@@ -139,9 +122,9 @@ async fn spread(tasks: usize) -> Outcome<()> {
         let daemons: Vec<Daemon> = (0..workers)
             .map(|i| Daemon::start(&server, &format!("bench{i}"), "", &json!({"max_task_per_worker": 1}), &[]))
             .collect::<Result<_, _>>()?;
-        let conn = connect(&server).await?;
+        let conn = connect(&client(&server)?).await?;
         let start = Instant::now();
-        add(&conn, &(0..tasks).map(|i| format!("shell:0:0:1:sleep 0.05 # {i}")).collect::<Vec<_>>()).await?;
+        add(&conn, (0..tasks).map(|i| format!("shell:0:0:1:sleep 0.05 # {i}"))).await?;
         wait_finished(&server, tasks)?;
         let took = start.elapsed().as_secs_f64();
         let times = *one.get_or_insert(took) / took;
@@ -153,19 +136,16 @@ async fn spread(tasks: usize) -> Outcome<()> {
 }
 
 fn main() -> Outcome<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let is_bench = args.iter().any(|arg| arg == "--bench");
-    let parts: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
-    let wants = |part: &str| parts.is_empty() || parts.contains(&part);
+    let parts = Parts::of_args();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if wants("start") {
-        runtime.block_on(start(if is_bench { 202 } else { 4 }))?;
+    if parts.wants("start") {
+        runtime.block_on(start(parts.size(202, 4)))?;
     }
-    if wants("idle") {
-        runtime.block_on(idle(if is_bench { 30 } else { 1 }))?;
+    if parts.wants("idle") {
+        runtime.block_on(idle(parts.size(30, 1)))?;
     }
-    if wants("spread") {
-        runtime.block_on(spread(if is_bench { 400 } else { 8 }))?;
+    if parts.wants("spread") {
+        runtime.block_on(spread(parts.size(400, 8)))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fault::{quote, show};
 use super::raw::RawConfig;
-use super::values::{Reader, kind};
+use super::values::{Reader, kind, read};
 
 /// Tasks come before the worker, and before the Redis beside it, when the kernel looks for a victim.
 const OOM_SCORE_ADJ: u64 = 500;
@@ -64,12 +64,12 @@ pub(super) fn resolve_confine(r: &mut Reader, raw: &RawConfig) -> Confine {
     let nice = nice.map(|value| to_i32(r.integer("nice", Some(value), 0, 0, 19)));
     Confine {
         run_as_user: resolve_user(r, raw.run_as_user.as_ref()),
-        no_new_privs: r.boolean("no_new_privs", raw.no_new_privs.as_ref(), false),
+        no_new_privs: read!(r.boolean(raw.no_new_privs, false)),
         rlimits: resolve_rlimits(r, raw.task_rlimits.as_ref()),
         nice,
-        oom_score_adj: to_i32(r.integer("oom_score_adj", raw.oom_score_adj.as_ref(), OOM_SCORE_ADJ, 0, 1000)),
+        oom_score_adj: to_i32(read!(r.integer(raw.oom_score_adj, OOM_SCORE_ADJ, 0, 1000))),
         umask: resolve_umask(r, raw.umask.as_ref()),
-        enforce_memory: r.boolean("enforce_memory", raw.enforce_memory.as_ref(), false),
+        enforce_memory: read!(r.boolean(raw.enforce_memory, false)),
     }
 }
 

@@ -13,7 +13,7 @@ use super::paths::{check_readable, warning_of_open_secret};
 use super::raw::{RawConfig, unknown_key};
 use super::redis_url::{RedisUrl, VALID};
 use super::settings::{Endpoint, RedisSettings, SentinelLogin, TlsSettings};
-use super::values::Reader;
+use super::values::{Reader, read};
 
 /// No password is longer; a larger file is not a password file.
 const MAX_PASSWORD_FILE: u64 = 64 * 1024;
@@ -28,11 +28,11 @@ pub(super) fn resolve_redis(
     if let Some(path) = &overrides.private_server {
         return RedisSettings { endpoint: Endpoint::Unix { path: path.clone() }, ..default_settings() };
     }
-    let file_password = reader.secret("redis_pass", raw.redis_pass.as_ref(), "text, or \"\" for none");
+    let file_password = read!(reader.secret(raw.redis_pass, "text, or \"\" for none"));
     let (url, source) = match overrides.url() {
         Some((url, source)) => (parse_url(reader, source, url.expose_secret()), Some(source)),
         None => {
-            let text = reader.secret("redis_url", raw.redis_url.as_ref(), VALID);
+            let text = read!(reader.secret(raw.redis_url, VALID));
             (text.and_then(|text| parse_url(reader, "redis_url", &text)), None)
         }
     };
@@ -62,7 +62,7 @@ pub(super) fn resolve_redis(
     if settings.password.is_none() {
         settings.password = resolve_password(reader, raw, file_password, overrides, warnings);
         if settings.user.is_none() && (!is_overridden || settings.password.is_some()) {
-            settings.user = reader.text("redis_user", raw.redis_user.as_ref(), "text");
+            settings.user = read!(reader.text(raw.redis_user, "text"));
         }
     }
     settings
@@ -80,7 +80,7 @@ fn parse_url(reader: &mut Reader, key: &str, text: &str) -> Option<RedisUrl> {
 /// `redis_host`, `redis_port` and `redis_db`.
 fn resolve_keys(reader: &mut Reader, raw: &RawConfig) -> RedisSettings {
     let valid = "a host name or address";
-    let host = reader.text("redis_host", raw.redis_host.as_ref(), valid).map(|host| host.trim().to_owned());
+    let host = read!(reader.text(raw.redis_host, valid)).map(|host| host.trim().to_owned());
     let host = match host {
         Some(host) if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') => {
             reader.fault("redis_host", quote(&host), "not a host name", valid);
@@ -89,8 +89,8 @@ fn resolve_keys(reader: &mut Reader, raw: &RawConfig) -> RedisSettings {
         Some(host) => Some(host.trim_start_matches('[').trim_end_matches(']').to_owned()),
         None => None,
     };
-    let port = reader.integer("redis_port", raw.redis_port.as_ref(), 6379, 1, 65_535);
-    let db = reader.integer("redis_db", raw.redis_db.as_ref(), 0, 0, 2_147_483_647);
+    let port = read!(reader.integer(raw.redis_port, 6379, 1, 65_535));
+    let db = read!(reader.integer(raw.redis_db, 0, 0, 2_147_483_647));
     let endpoint = Endpoint::Tcp {
         host: host.unwrap_or_else(|| "localhost".to_owned()),
         port: u16::try_from(port).unwrap_or(6379),
@@ -176,7 +176,7 @@ fn resolve_password(
     if let Some(password) = file_password {
         return Some(password.into());
     }
-    if let Some(path) = reader.text("redis_pass_file", raw.redis_pass_file.as_ref(), PASS_FILE_VALID) {
+    if let Some(path) = read!(reader.text(raw.redis_pass_file, PASS_FILE_VALID)) {
         warnings.extend(warning_of_open_secret("redis_pass_file", Path::new(&path)));
         return read_password(reader, "redis_pass_file", Path::new(&path));
     }

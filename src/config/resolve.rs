@@ -12,7 +12,7 @@ use super::paths::{check_executable, ensure_private_dir, ensure_writable_dir};
 use super::raw::RawConfig;
 use super::redis::resolve_redis;
 use super::settings::{Config, Prefetch};
-use super::values::{Reader, Zero, kind};
+use super::values::{MAX_SECONDS, Reader, Zero, kind, read};
 use crate::model::{Bytes, FieldOrder, MilliCores};
 
 /// A dead worker is declared after this many heartbeats, unless the file says otherwise.
@@ -36,52 +36,35 @@ pub(super) fn resolve(
     let r = &mut reader;
     let seconds = Duration::from_secs;
     let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw);
-    let max_tasks = r.integer("max_task_per_worker", raw.max_task_per_worker.as_ref(), 32, 1, MAX_TASKS);
-    let max_retry = r.integer("max_retry_per_task", raw.max_retry_per_task.as_ref(), 4, 0, u32::MAX.into());
-    let default_timeout = r.integer(
-        "default_task_timeout_seconds",
-        raw.default_task_timeout_seconds.as_ref(),
-        3600,
-        0,
-        super::values::MAX_SECONDS,
-    );
-    let timeout_check_interval =
-        r.seconds("task_timeout_check_interval", raw.task_timeout_check_interval.as_ref(), seconds(30), Zero::Refused);
-    let kill_grace =
-        r.seconds("task_kill_grace_seconds", raw.task_kill_grace_seconds.as_ref(), seconds(5), Zero::Allowed);
-    let poll_interval = r.seconds(
-        "sleep_sec_between_accepting_task",
-        raw.sleep_sec_between_accepting_task.as_ref(),
-        seconds(2),
-        Zero::Allowed,
-    );
-    let auto_sleep = r.boolean("auto_sleep_sec", raw.auto_sleep_sec.as_ref(), true);
-    let pipeline_batching = r.boolean("redis_pipeline_batching", raw.redis_pipeline_batching.as_ref(), true);
+    let max_tasks = read!(r.integer(raw.max_task_per_worker, 32, 1, MAX_TASKS));
+    let max_retry = read!(r.integer(raw.max_retry_per_task, 4, 0, u32::MAX.into()));
+    let default_timeout = read!(r.integer(raw.default_task_timeout_seconds, 3600, 0, MAX_SECONDS));
+    let timeout_check_interval = read!(r.seconds(raw.task_timeout_check_interval, seconds(30), Zero::Refused));
+    let kill_grace = read!(r.seconds(raw.task_kill_grace_seconds, seconds(5), Zero::Allowed));
+    let poll_interval = read!(r.seconds(raw.sleep_sec_between_accepting_task, seconds(2), Zero::Allowed));
+    let auto_sleep = read!(r.boolean(raw.auto_sleep_sec, true));
+    let pipeline_batching = read!(r.boolean(raw.redis_pipeline_batching, true));
     let prefetch = resolve_prefetch(r, raw.task_prefetch.as_ref());
     let (heartbeat_interval, dead_after) = resolve_heartbeat(r, raw);
-    let min_free_cores = r.cores("min_free_cpu_cores", raw.min_free_cpu_cores.as_ref(), MilliCores::ZERO);
-    let drain_timeout =
-        r.seconds("drain_timeout_seconds", raw.drain_timeout_seconds.as_ref(), seconds(300), Zero::Allowed);
-    let retry_backoff =
-        r.seconds("retry_backoff_seconds", raw.retry_backoff_seconds.as_ref(), Duration::ZERO, Zero::Allowed);
+    let min_free_cores = read!(r.cores(raw.min_free_cpu_cores, MilliCores::ZERO));
+    let drain_timeout = read!(r.seconds(raw.drain_timeout_seconds, seconds(300), Zero::Allowed));
+    let retry_backoff = read!(r.seconds(raw.retry_backoff_seconds, Duration::ZERO, Zero::Allowed));
     let result_dir = resolve_result_dir(r, raw.result_dir.as_ref(), role);
     let state_dir = resolve_state_dir(r, raw.state_dir.as_ref(), overrides, role);
     let task_shell = resolve_shell(r, raw.task_shell.as_ref(), role);
-    let max_inline_output =
-        r.integer("max_inline_output_bytes", raw.max_inline_output_bytes.as_ref(), 1 << 20, 0, MAX_INLINE_OUTPUT);
+    let max_inline_output = read!(r.integer(raw.max_inline_output_bytes, 1 << 20, 0, MAX_INLINE_OUTPUT));
     let confine = resolve_confine(r, raw);
     let faults_before = r.faults.len();
     let field_order = resolve_field_order(r, raw.task_field_order.as_ref());
     let is_order_sound = r.faults.len() == faults_before;
     let redis = resolve_redis(r, raw, overrides, warnings);
-    let key_prefix = r.text("redis_key_prefix", raw.redis_key_prefix.as_ref(), "text").unwrap_or_default();
-    let require_signed_tasks = r.boolean("require_signed_tasks", raw.require_signed_tasks.as_ref(), false);
+    let key_prefix = read!(r.text(raw.redis_key_prefix, "text")).unwrap_or_default();
+    let require_signed_tasks = read!(r.boolean(raw.require_signed_tasks, false));
     let task_public_keys = resolve_public_keys(r, raw.task_public_keys.as_ref(), require_signed_tasks);
     // Files of keys are read by who uses them: one configuration may serve nodes that have them and nodes that have not.
-    let task_signing_key =
-        r.text("task_signing_key", raw.task_signing_key.as_ref(), "the path of a signing key file").map(PathBuf::from);
-    let max_lost = r.integer("max_lost_per_task", raw.max_lost_per_task.as_ref(), 3, 0, u32::MAX.into());
-    let python_workers = r.boolean("python_workers", raw.python_workers.as_ref(), false);
+    let task_signing_key = read!(r.text(raw.task_signing_key, "the path of a signing key file")).map(PathBuf::from);
+    let max_lost = read!(r.integer(raw.max_lost_per_task, 3, 0, u32::MAX.into()));
+    let python_workers = read!(r.boolean(raw.python_workers, false));
     if python_workers {
         check_python_workers(r, field_order, is_order_sound, &key_prefix);
         if require_signed_tasks {
@@ -132,9 +115,8 @@ fn narrow(number: u64) -> u32 {
 
 fn resolve_dram(r: &mut Reader, raw: &RawConfig) -> (Bytes, Bytes) {
     let before = r.faults.len();
-    let accept =
-        r.gib("min_dram_gb_accept_new_task", raw.min_dram_gb_accept_new_task.as_ref(), Bytes(2 * Bytes::GIB.0));
-    let trigger = r.gib("min_dram_gb_trigger_return", raw.min_dram_gb_trigger_return.as_ref(), Bytes::GIB);
+    let accept = read!(r.gib(raw.min_dram_gb_accept_new_task, Bytes(2 * Bytes::GIB.0)));
+    let trigger = read!(r.gib(raw.min_dram_gb_trigger_return, Bytes::GIB));
     // Of two values one of which was refused, nothing can be said.
     if r.faults.len() == before && trigger >= accept {
         let found = raw.min_dram_gb_trigger_return.as_ref().map_or_else(|| "1 (the default)".to_owned(), show);
@@ -150,11 +132,9 @@ fn resolve_dram(r: &mut Reader, raw: &RawConfig) -> (Bytes, Bytes) {
 
 fn resolve_heartbeat(r: &mut Reader, raw: &RawConfig) -> (Duration, Duration) {
     let before = r.faults.len();
-    let interval =
-        r.seconds("health_report_interval", raw.health_report_interval.as_ref(), Duration::from_secs(2), Zero::Refused);
+    let interval = read!(r.seconds(raw.health_report_interval, Duration::from_secs(2), Zero::Refused));
     let default = interval.saturating_mul(DEAD_AFTER_HEARTBEATS);
-    let dead_after =
-        r.seconds("worker_dead_after_seconds", raw.worker_dead_after_seconds.as_ref(), default, Zero::Refused);
+    let dead_after = read!(r.seconds(raw.worker_dead_after_seconds, default, Zero::Refused));
     let least = interval.saturating_mul(3);
     if r.faults.len() == before && dead_after <= least {
         let found = raw.worker_dead_after_seconds.as_ref().map(show).unwrap_or_default();

@@ -171,6 +171,13 @@ fn every_key_has_a_bad_value_in_the_table_above() {
 }
 
 #[test]
+fn every_key_is_in_the_readme() {
+    let readme = fs::read_to_string(data("README.md")).expect("it is there");
+    let missing: Vec<_> = KEYS.iter().filter(|key| !readme.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn all_faults_of_a_file_are_reported_at_once() {
     let source = Source::Named(data("tests/data/conf/seven-faults.json"));
     let errors = load(&source, &Overrides::default(), Role::Client).expect_err("it is refused");

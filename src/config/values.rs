@@ -186,6 +186,15 @@ fn duration(digits: &str) -> Result<Duration, &'static str> {
     Ok(if seconds > 0.0 { time.max(Duration::from_nanos(1)) } else { time })
 }
 
+/// One key read by one method of the reader: its name and its value cannot be of two keys.
+macro_rules! read {
+    ($reader:ident.$method:ident($raw:ident.$key:ident $(, $more:expr)* $(,)?)) => {
+        $reader.$method(stringify!($key), $raw.$key.as_ref() $(, $more)*)
+    };
+}
+
+pub(super) use read;
+
 #[cfg(test)]
 mod tests {
     use super::*;

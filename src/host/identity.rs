@@ -28,7 +28,7 @@ fn worker_name_of(host: &str) -> WorkerName {
     name.parse().or_else(|_| "localhost".parse()).expect("a worker name")
 }
 
-/// A name of the running boot: differs after every restart. `None` where the kernel does not tell.
+/// The id of this boot of the machine: pids and start times of another boot mean nothing. `None` where the kernel does not tell.
 #[must_use]
 pub fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -38,6 +38,11 @@ pub fn boot_id() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_boot_has_an_id() {
+        assert!(boot_id().is_some_and(|id| id.len() >= 32));
+    }
 
     #[test]
     fn any_host_name_becomes_a_worker_name() {

@@ -31,12 +31,6 @@ pub struct HostSample {
 }
 
 impl HostSample {
-    /// Memory in use: total less available.
-    #[must_use]
-    pub fn mem_used(&self) -> Bytes {
-        self.mem_total.saturating_sub(self.mem_available)
-    }
-
     /// The size of the node.
     #[must_use]
     pub fn capacity(&self) -> NodeCapacity {

@@ -94,19 +94,6 @@ impl LocalServer {
         Ok(server)
     }
 
-    /// The URL of the server, `redis+unix://…`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        let mut url = "redis+unix://".to_owned();
-        for byte in self.socket.as_os_str().as_encoded_bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => url.push(char::from(*byte)),
-                _ => url.push_str(&format!("%{byte:02X}")),
-            }
-        }
-        url
-    }
-
     /// The path of its socket.
     #[must_use]
     pub fn socket(&self) -> &Path {

@@ -73,3 +73,22 @@ pub struct AttemptRecord {
     #[serde(rename = "t", default, skip_serializing_if = "String::is_empty")]
     pub token: String,
 }
+
+impl AttemptRecord {
+    /// Of an attempt of which only its end is known: no start, no peak, no output, no claim.
+    #[must_use]
+    pub fn bare(attempt: u32, worker: WorkerName, end_ms: u64, end: AttemptEnd) -> Self {
+        Self {
+            attempt,
+            worker,
+            start_ms: None,
+            end_ms,
+            end,
+            peak_bytes: None,
+            peak_source: None,
+            stdout_tail: String::new(),
+            stderr_tail: String::new(),
+            token: String::new(),
+        }
+    }
+}

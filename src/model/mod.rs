@@ -4,6 +4,7 @@
 
 pub mod event;
 pub mod evidence;
+pub mod field;
 pub mod json_text;
 pub mod listing;
 pub mod meters;
@@ -16,8 +17,9 @@ pub mod units;
 
 pub use event::Event;
 pub use evidence::{AttemptEnd, AttemptRecord, PeakSource};
+pub use field::{Field, FieldOrder, TaskLineError};
 pub use json_text::ascii_json;
 pub use outcome::FailureKind;
 pub use task::{TaskId, WorkerName, WorkerNameError};
-pub use task_line::{Field, FieldOrder, TaskKind, TaskLine, TaskLineError};
+pub use task_line::{TaskKind, TaskLine};
 pub use units::{Bytes, MilliCores};

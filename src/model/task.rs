@@ -109,12 +109,6 @@ impl fmt::Debug for WorkerName {
     }
 }
 
-/// Whether `workers`, a value of `failed_tasks` (`w1,w2,`), names `worker`. Whole names are compared.
-#[must_use]
-pub fn names_worker(workers: &str, worker: &str) -> bool {
-    workers.split(',').any(|name| name == worker)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,13 +117,6 @@ mod tests {
     fn an_id_is_the_head_of_the_sha256() {
         // printf 'shell:1:1:1:true' | sha256sum
         assert_eq!(TaskId::of("").to_string(), "e3b0c44298fc1c14");
-    }
-
-    #[test]
-    fn node1_is_not_in_node10() {
-        assert!(!names_worker("node10,xn,", "node1"));
-        assert!(!names_worker("n10,xn,", "n"));
-        assert!(names_worker("n10,n,", "n"));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The only parser of the task-line grammar (`type:mem:cpu:prio[:timeout]:cmd`).
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::field::{Field, FieldOrder, TaskLineError, invalid, missing};
 use super::task::TaskId;
 use super::units::{Bytes, DecimalError, MilliCores};
 
@@ -23,121 +23,6 @@ pub enum TaskKind {
     Python,
     /// Not run: prints `demo CMD`.
     Demo,
-}
-
-/// The order of the three numbers after the type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FieldOrder {
-    /// `type:mem:cpu:prio[:timeout]:cmd`, the default.
-    #[default]
-    #[serde(rename = "mem:cpu:prio")]
-    MemCpuPrio,
-    /// `type:prio:mem:cpu[:timeout]:cmd`, the order of Python DistComp.
-    #[serde(rename = "prio:mem:cpu")]
-    PrioMemCpu,
-}
-
-impl FieldOrder {
-    /// As written in `conf.json` and in Redis.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MemCpuPrio => "mem:cpu:prio",
-            Self::PrioMemCpu => "prio:mem:cpu",
-        }
-    }
-}
-
-impl FromStr for FieldOrder {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "mem:cpu:prio" => Ok(Self::MemCpuPrio),
-            "prio:mem:cpu" => Ok(Self::PrioMemCpu),
-            _ => Err(()),
-        }
-    }
-}
-
-impl fmt::Display for FieldOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A field of a task line, for messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// `shell`, `python` or `demo`.
-    Type,
-    /// DRAM in GB.
-    Mem,
-    /// Cores.
-    Cpu,
-    /// Priority.
-    Prio,
-    /// Run-time limit in seconds.
-    Timeout,
-    /// The command.
-    Cmd,
-}
-
-impl Field {
-    /// The field's name in the documents.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Type => "type",
-            Self::Mem => "mem",
-            Self::Cpu => "cpu",
-            Self::Prio => "prio",
-            Self::Timeout => "timeout",
-            Self::Cmd => "cmd",
-        }
-    }
-
-    /// What the field may hold.
-    #[must_use]
-    pub fn valid(self) -> &'static str {
-        match self {
-            Self::Type => "shell, python or demo",
-            Self::Mem => "a decimal number of GB, 0 or more, such as 8 or 0.5",
-            Self::Cpu => "a decimal number of cores, 0 or more, such as 2 or 0.5",
-            Self::Prio => "an integer from 0 to 65535",
-            Self::Timeout => "an integer number of seconds, 0 for no limit",
-            Self::Cmd => "a command that is not empty, has no NUL and at most 131071 bytes",
-        }
-    }
-}
-
-/// Why a line is not a task: the field, its value, and what would be valid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TaskLineError {
-    /// Fewer fields than the grammar has.
-    #[error("{found} of the 5 or 6 fields {expected} are there; {missing} is missing (valid: {})", missing_valid(.missing))]
-    Missing {
-        /// How many colon-separated fields were found.
-        found: usize,
-        /// The grammar for the field order in use.
-        expected: &'static str,
-        /// The first field that is not there.
-        missing: &'static str,
-    },
-    /// A field holds what it may not.
-    #[error("{} is {value}: valid is {}", .field.name(), .field.valid())]
-    Invalid {
-        /// Which field.
-        field: Field,
-        /// What it holds, quoted and shortened.
-        value: String,
-    },
-}
-
-fn missing_valid(name: &str) -> &'static str {
-    [Field::Type, Field::Mem, Field::Cpu, Field::Prio, Field::Cmd]
-        .into_iter()
-        .find(|field| field.name() == name)
-        .map_or("", Field::valid)
 }
 
 /// A valid task line and what it says.
@@ -193,12 +78,6 @@ impl TaskLine {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.line
-    }
-
-    /// The whole line, shared.
-    #[must_use]
-    pub fn line(&self) -> Arc<str> {
-        Arc::clone(&self.line)
     }
 
     /// The short name of the task.
@@ -270,28 +149,11 @@ fn split_four(line: &str, order: FieldOrder) -> Result<([&str; 4], usize), TaskL
     Ok((fields, at))
 }
 
-fn missing(found: usize, order: FieldOrder) -> TaskLineError {
-    let (expected, names) = match order {
-        FieldOrder::MemCpuPrio => ("type:mem:cpu:prio[:timeout]:cmd", ["mem", "cpu", "prio", "cmd"]),
-        FieldOrder::PrioMemCpu => ("type:prio:mem:cpu[:timeout]:cmd", ["prio", "mem", "cpu", "cmd"]),
-    };
-    TaskLineError::Missing { found, expected, missing: names[found - 1] }
-}
-
 fn parse_digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     text.parse().ok()
-}
-
-fn invalid(field: Field, value: &str) -> TaskLineError {
-    const SHOWN: usize = 60;
-    let mut shown: String = value.chars().take(SHOWN).collect();
-    if shown.len() < value.len() {
-        shown.push('…');
-    }
-    TaskLineError::Invalid { field, value: format!("{shown:?}") }
 }
 
 #[cfg(test)]

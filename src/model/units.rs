@@ -34,8 +34,6 @@ impl Bytes {
     pub const ZERO: Self = Self(0);
     /// 2^30 bytes, the "GB" of task lines and of `conf.json`.
     pub const GIB: Self = Self(1 << 30);
-    /// 2^20 bytes.
-    pub const MIB: Self = Self(1 << 20);
 
     /// Parses a decimal number of GiB (`8`, `0.5`), rounding a fraction of a byte up.
     ///
@@ -68,12 +66,6 @@ impl MilliCores {
     /// When `text` is not ASCII digits with at most one inner decimal point, or does not fit.
     pub fn parse_cores(text: &str) -> Result<Self, DecimalError> {
         parse_decimal(text, 1000).map(Self)
-    }
-
-    /// A whole number of cores.
-    #[must_use]
-    pub fn from_cores(cores: u64) -> Self {
-        Self(cores.saturating_mul(1000))
     }
 
     /// The amount in cores, for people and for `worker_status`; never for a decision.

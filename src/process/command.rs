@@ -1,4 +1,6 @@
 //! What the worker asks of a keeper, and what a keeper answers.
+//!
+//! A command is its own header on the wire. Strings need not be UTF-8: serde skips them here, and `message.rs` sends them beside the header.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,13 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::group::GroupDirs;
 
 /// One task to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The program, an absolute path: it is not looked up in `PATH`.
+    #[serde(skip)]
     pub program: PathBuf,
     /// Its arguments, without the program itself.
+    #[serde(skip)]
     pub args: Vec<OsString>,
     /// Variables added to, or put in place of, those of the worker.
+    #[serde(skip)]
     pub env: Vec<(String, String)>,
     /// Bytes of stdout kept in memory and answered whole; beyond, it goes to `overflow_path`. 0: anything goes to the file.
     pub max_inline: usize,
@@ -26,15 +31,24 @@ pub struct RunSpec {
     /// How many bytes of the end of stderr are answered. 0: none.
     pub stderr_tail_keep: usize,
     /// The file for a stdout beyond `max_inline`. It is created only then, and must not exist.
+    #[serde(skip)]
     pub overflow_path: PathBuf,
     /// Where the keeper has a cgroup: how much memory it and the task may use, in bytes. 0: no limit of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_limit: u64,
     /// Where the keeper has a cgroup: how many processes and threads the task may be. 0: no limit of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub process_limit: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(super) fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A request to a keeper. `seq` names the run that is meant; the worker numbers its runs and does not use a number twice in one keeper.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeeperCommand {
     /// Run this when the runs before it have ended. Answered by `Started` or `SpawnFailed`, then `Ended`; or by `Withdrawn` alone.
     Run {

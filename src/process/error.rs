@@ -33,11 +33,3 @@ pub enum ProcessError {
     #[error("understand a keeper: {0}")]
     Protocol(String),
 }
-
-impl ProcessError {
-    /// Whether the same call may succeed a little later without anything being replaced: the machine was short of something.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Fork(_))
-    }
-}

@@ -25,11 +25,13 @@ pub enum Version {
 }
 
 /// The directories of one slot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupDirs {
     /// Where memory is limited.
+    #[serde(skip)]
     pub memory: PathBuf,
     /// Where the number of processes is; `None`: nowhere.
+    #[serde(skip)]
     pub pids: Option<PathBuf>,
     /// Which names the files have.
     pub version: Version,

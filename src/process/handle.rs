@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 
 use super::command::{KeeperCommand, KeeperEvent};
 use super::confinement::Confinement;
+use super::last_words::LastWords;
 use super::zygote::{DISCARD, FORK, HIDDEN_MODE, Orders, REPLY_LEN, REQUEST_LEN};
 use super::{ProcessError, frame, message};
 
@@ -122,7 +123,8 @@ impl Zygote {
         let (ours, theirs) = StdUnixStream::pair().map_err(ProcessError::Socket)?;
         // Of the keeper's end too: it never waits but in `poll`.
         ours.set_nonblocking(true).and_then(|()| theirs.set_nonblocking(true)).map_err(ProcessError::Socket)?;
-        request(stream, FORK, id, Some(OwnedFd::from(theirs))).await?;
+        let (last_words, theirs_too) = LastWords::new().map_err(|errno| ProcessError::Socket(errno.into()))?;
+        request(stream, FORK, id, &[OwnedFd::from(theirs), theirs_too]).await?;
         loop {
             let (answered, pid, errno) = reply(stream).await?;
             if answered != id {
@@ -132,17 +134,19 @@ impl Zygote {
                 return Err(ProcessError::Fork(io::Error::from_raw_os_error(errno)));
             }
             let stream = UnixStream::from_std(ours).map_err(ProcessError::Socket)?;
-            return Ok(Keeper { pid, stream, inbox: Vec::new(), outbox: Vec::new() });
+            let (inbox, outbox) = (Vec::new(), Vec::new());
+            return Ok(Keeper { pid, stream, inbox, outbox, received: 0, last_words: Some(last_words) });
         }
     }
 
-    /// Kills a keeper that does not answer, which a task can bring about by stopping it; the zygote then kills what it kept.
+    /// Kills a keeper that does not answer, which a task can bring about by stopping it; the zygote then kills what it kept. What it had to say
+    /// before can still be received.
     ///
     /// # Errors
     /// As for [`Self::keeper`].
-    pub async fn discard(&self, keeper: Keeper) -> Result<(), ProcessError> {
+    pub async fn discard(&self, keeper: &Keeper) -> Result<(), ProcessError> {
         let mut control = self.inner.control.lock().await;
-        request(control.socket.stream()?, DISCARD, u64::from(keeper.pid), None).await
+        request(control.socket.stream()?, DISCARD, u64::from(keeper.pid), &[]).await
     }
 
     /// Closes the lifeline and waits, at most eight seconds, until the zygote has seen the last process below it end. Keepers must have been
@@ -176,10 +180,10 @@ impl Socket {
     }
 }
 
-async fn request(stream: &UnixStream, kind: u8, number: u64, fd: Option<OwnedFd>) -> Result<(), ProcessError> {
+async fn request(stream: &UnixStream, kind: u8, number: u64, fds: &[OwnedFd]) -> Result<(), ProcessError> {
     let mut bytes = [kind; REQUEST_LEN];
     bytes[1..].copy_from_slice(&number.to_le_bytes());
-    let fds: Vec<_> = fd.iter().map(OwnedFd::as_raw_fd).collect();
+    let fds: Vec<_> = fds.iter().map(OwnedFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let messages = if fds.is_empty() { &rights[..0] } else { &rights[..] };
     let send = || {
@@ -218,6 +222,10 @@ pub struct Keeper {
     inbox: Vec<u8>,
     /// What the socket has not taken yet: here, and not in a future that may be dropped.
     outbox: Vec<u8>,
+    /// Bytes of answers received so far.
+    received: u64,
+    /// Until the keeper has ended and they have been read.
+    last_words: Option<LastWords>,
 }
 
 impl Keeper {
@@ -260,12 +268,8 @@ impl Keeper {
             self.inbox.reserve(needed.saturating_sub(self.inbox.len()).max(1024));
             if self.outbox.is_empty() {
                 // A short read says that there is no more: the runtime then waits instead of asking once more.
-                match self.stream.read_buf(&mut self.inbox).await {
-                    Ok(0) => return Err(ProcessError::KeeperGone),
-                    Ok(_) => {}
-                    Err(error) if is_gone(&error) => return Err(ProcessError::KeeperGone),
-                    Err(error) => return Err(ProcessError::Socket(error)),
-                }
+                let read = self.stream.read_buf(&mut self.inbox).await;
+                self.note_read(read)?;
                 continue;
             }
             self.stream.ready(Interest::READABLE | Interest::WRITABLE).await.map_err(ProcessError::Socket)?;
@@ -274,13 +278,30 @@ impl Keeper {
                 self.outbox.clear();
             }
             match self.stream.try_read_buf(&mut self.inbox) {
-                Ok(0) => return Err(ProcessError::KeeperGone),
-                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if is_gone(&error) => return Err(ProcessError::KeeperGone),
-                Err(error) => return Err(ProcessError::Socket(error)),
+                read => self.note_read(read)?,
             }
         }
+    }
+
+    /// What a read of the socket came to.
+    fn note_read(&mut self, read: io::Result<usize>) -> Result<(), ProcessError> {
+        match read {
+            Ok(0) => self.read_last_words(),
+            Ok(count) => {
+                self.received += count as u64;
+                Ok(())
+            }
+            Err(error) if is_gone(&error) => self.read_last_words(),
+            Err(error) => Err(ProcessError::Socket(error)),
+        }
+    }
+
+    /// The keeper has ended: reads on, once, where its socket broke off.
+    fn read_last_words(&mut self) -> Result<(), ProcessError> {
+        let last_words = self.last_words.take().ok_or(ProcessError::KeeperGone)?;
+        self.inbox.extend(last_words.after(self.received));
+        Ok(())
     }
 
     /// Sends what the socket takes now; answers whether that was all.

@@ -15,8 +15,10 @@ use rustix::buffer::spare_capacity;
 
 use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::frame;
+use super::last_words::LastWords;
 use super::message::{decode_command, encode_event};
 use super::meter::{self, GroupUse, Meter};
+use super::oom_watch::OomWatch;
 use super::reaper::{self, KILL_BOUND, Reaper};
 use super::slot::Slot;
 use super::spawn::{SpawnError, Spawner};
@@ -25,13 +27,14 @@ use super::sys;
 /// While the worker has not taken this much, no further task is started: answers must not pile up for a worker that does not listen.
 const OUTBOX_LIMIT: usize = 64 * 1024;
 
-/// How long a task runs before its keeper asks how many were killed for want of memory before.
-const ASK_AFTER: Duration = Duration::from_millis(200);
-
 struct Keeper {
     socket: OwnedFd,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
+    /// Bytes of answers sent so far.
+    sent: u64,
+    /// Where what has yet to be sent is safe from the next task; `None` where there is no such place.
+    last_words: Option<LastWords>,
     /// Runs that wait for the one before them.
     queue: VecDeque<(u64, RunSpec)>,
     slot: Option<Slot>,
@@ -42,10 +45,7 @@ struct Keeper {
     scratch: Vec<u8>,
     /// Where the slot has a cgroup; an error where it has one that cannot be used.
     meter: Option<Result<Meter, String>>,
-    /// Kills of the machine for want of memory, when that was last asked.
-    oom_kills: Option<u64>,
-    /// When it is to be asked anew: a task that eats much takes longer than this to do so, and one that is short is not worth the question.
-    ask_again: Option<Instant>,
+    oom_watch: OomWatch,
     /// A large output has passed through: give its memory back when it is sent.
     was_large: bool,
 }
@@ -63,11 +63,13 @@ struct Ready {
 }
 
 /// Runs the slot until the worker goes. Called in a process of a single thread with all signals blocked and at their defaults.
-pub(super) fn run(socket: OwnedFd, spawner: Spawner, reaper: Reaper) -> ExitCode {
+pub(super) fn run(socket: OwnedFd, last_words: Option<LastWords>, spawner: Spawner, reaper: Reaper) -> ExitCode {
     let mut keeper = Keeper {
         socket,
         inbox: Vec::new(),
         outbox: Vec::new(),
+        sent: 0,
+        last_words,
         queue: VecDeque::new(),
         slot: None,
         tree_lives: false,
@@ -75,8 +77,7 @@ pub(super) fn run(socket: OwnedFd, spawner: Spawner, reaper: Reaper) -> ExitCode
         spawner,
         scratch: Vec::new(),
         meter: None,
-        oom_kills: meter::oom_kills_of_machine(),
-        ask_again: None,
+        oom_watch: OomWatch::new(meter::oom_kills_of_machine()),
         was_large: false,
     };
     while keeper.step().is_ok() {}
@@ -126,13 +127,18 @@ impl Keeper {
                 }
                 Some(Err(error)) => Err(error.clone()),
             };
+            if !self.outbox.is_empty()
+                && let Some(last_words) = &self.last_words
+            {
+                last_words.keep(self.sent, &self.outbox);
+            }
             // A task that was to be limited does not run without its limit.
             let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
             let event = match limited.and_then(|()| self.spawner.start(&spec)) {
                 Ok(spawned) => {
                     let slot = self.slot.insert(Slot::new(seq, spec, spawned));
                     self.tree_lives = true;
-                    self.ask_again = Some(slot.started + ASK_AFTER);
+                    self.oom_watch.begin(slot.started);
                     KeeperEvent::Started { seq, pid: slot.pid, at_ms: slot.start_ms }
                 }
                 Err(SpawnError { error, is_transient }) => KeeperEvent::SpawnFailed { seq, error, is_transient },
@@ -161,13 +167,13 @@ impl Keeper {
         ];
         let count = if self.slot.is_some() { 4 } else { 2 };
         let deadline = self.slot.as_ref().and_then(|slot| slot.deadline);
-        let deadline = deadline.into_iter().chain(self.ask_again).min();
+        let deadline = deadline.into_iter().chain(self.oom_watch.ask_at()).min();
         let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match poll(&mut fds[..count], reaper::timeout(limit)) {
             Ok(0) => {
-                if self.ask_again.is_some_and(|at| at <= Instant::now()) {
-                    self.ask_again = None;
-                    self.oom_kills = meter::oom_kills_of_machine();
+                let now = Instant::now();
+                if self.oom_watch.ask_at().is_some_and(|at| at <= now) {
+                    self.oom_watch.asked(now, meter::oom_kills_of_machine());
                 }
                 Ready::default()
             }
@@ -213,20 +219,13 @@ impl Keeper {
             self.tree_lives = false;
         }
         self.was_large |= slot.was_large();
-        self.ask_again = None;
         let Some(slot) = self.slot.take() else { return Ok(()) };
         let used = match &self.meter {
             Some(Ok(meter)) => meter.end(),
             Some(Err(_)) | None => GroupUse::default(),
         };
-        let is_oom_likely = slot.was_killed() && self.was_memory_out();
+        let is_oom_likely = self.oom_watch.end(Instant::now(), slot.was_killed(), meter::oom_kills_of_machine);
         self.answer(&KeeperEvent::Ended(Box::new(slot.finish(unkillable, used, is_oom_likely))))
-    }
-
-    /// Whether the kernel has killed somebody for want of memory since this was last asked.
-    fn was_memory_out(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.oom_kills, meter::oom_kills_of_machine());
-        before.zip(self.oom_kills).is_some_and(|(before, now)| now > before)
     }
 
     fn handle(&mut self, command: KeeperCommand) -> Result<(), WorkerGone> {
@@ -287,6 +286,7 @@ impl Keeper {
             }
         }
         self.outbox.drain(..sent);
+        self.sent += sent as u64;
         if self.was_large && self.outbox.is_empty() {
             self.was_large = false;
             self.outbox = Vec::new();

@@ -7,51 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
+use super::command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, Stdout, is_zero};
 use super::frame::{self, Frame};
-use super::group::{GroupDirs, Version};
 use super::{ProcessError, frame::encode};
-
-/// The header of a command. The strings of a `Run` are bytes, not always UTF-8, and travel packed: program, overflow path and arguments in
-/// the first part, `NAME=value` in the second.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum CommandHeader {
-    Run {
-        seq: u64,
-        max_inline: usize,
-        head_keep: usize,
-        tail_keep: usize,
-        stderr_tail_keep: usize,
-        #[serde(default, skip_serializing_if = "is_zero")]
-        memory_limit: u64,
-        #[serde(default, skip_serializing_if = "is_zero")]
-        process_limit: u64,
-    },
-    Group {
-        version: Version,
-    },
-    Terminate {
-        seq: u64,
-        grace_ms: u64,
-    },
-    Kill {
-        seq: u64,
-    },
-    Withdraw {
-        seq: u64,
-    },
-    Show {
-        seq: u64,
-        stdout_from: Option<u64>,
-        stderr_from: Option<u64>,
-    },
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
 
 /// The header of an event. Of an `Ended`, stdout is the first part (head and tail joined when it overflowed), the tail of stderr the second.
 #[derive(Serialize, Deserialize)]
@@ -112,11 +70,12 @@ struct OverflowHeader {
     file: Result<Vec<u8>, String>,
 }
 
-/// Appends a command to what is to be sent.
+/// Appends a command to what is to be sent. The strings of a `Run` travel packed: program, overflow path and arguments in the first part,
+/// `NAME=value` in the second; of a `Group`, its directories in the first.
 pub(super) fn encode_command(out: &mut Vec<u8>, command: &KeeperCommand) -> Result<(), ProcessError> {
+    let (mut strings, mut env) = (Vec::new(), Vec::new());
     match command {
-        KeeperCommand::Run { seq, spec } => {
-            let (mut strings, mut env) = (Vec::new(), Vec::new());
+        KeeperCommand::Run { spec, .. } => {
             frame::pack(&mut strings, &[spec.program.as_os_str().as_bytes()]);
             frame::pack(&mut strings, &[spec.overflow_path.as_os_str().as_bytes()]);
             for arg in &spec.args {
@@ -125,72 +84,44 @@ pub(super) fn encode_command(out: &mut Vec<u8>, command: &KeeperCommand) -> Resu
             for (name, value) in &spec.env {
                 frame::pack(&mut env, &[name.as_bytes(), b"=", value.as_bytes()]);
             }
-            let header = CommandHeader::Run {
-                seq: *seq,
-                max_inline: spec.max_inline,
-                head_keep: spec.head_keep,
-                tail_keep: spec.tail_keep,
-                stderr_tail_keep: spec.stderr_tail_keep,
-                memory_limit: spec.memory_limit,
-                process_limit: spec.process_limit,
-            };
-            encode(out, &header, &[&strings], &env)
         }
         KeeperCommand::Group(dirs) => {
-            let mut strings = Vec::new();
             frame::pack(&mut strings, &[dirs.memory.as_os_str().as_bytes()]);
             if let Some(pids) = &dirs.pids {
                 frame::pack(&mut strings, &[pids.as_os_str().as_bytes()]);
             }
-            encode(out, &CommandHeader::Group { version: dirs.version }, &[&strings], &[])
         }
-        KeeperCommand::Terminate { seq, grace_ms } => {
-            encode(out, &CommandHeader::Terminate { seq: *seq, grace_ms: *grace_ms }, &[], &[])
-        }
-        KeeperCommand::Kill { seq } => encode(out, &CommandHeader::Kill { seq: *seq }, &[], &[]),
-        KeeperCommand::Withdraw { seq } => encode(out, &CommandHeader::Withdraw { seq: *seq }, &[], &[]),
-        KeeperCommand::Show { seq, stdout_from, stderr_from } => {
-            let header = CommandHeader::Show { seq: *seq, stdout_from: *stdout_from, stderr_from: *stderr_from };
-            encode(out, &header, &[], &[])
-        }
+        KeeperCommand::Terminate { .. }
+        | KeeperCommand::Kill { .. }
+        | KeeperCommand::Withdraw { .. }
+        | KeeperCommand::Show { .. } => {}
     }
+    encode(out, command, &[&strings], &env)
 }
 
 /// Reads a command.
 pub(super) fn decode_command(frame: &Frame<'_>) -> Result<KeeperCommand, ProcessError> {
-    Ok(match header(frame)? {
-        CommandHeader::Run { seq, max_inline, head_keep, tail_keep, stderr_tail_keep, memory_limit, process_limit } => {
-            let mut strings = frame::unpack(frame.first)?.into_iter().map(|bytes| OsStr::from_bytes(bytes).to_owned());
-            let mut path = |what: &str| {
-                strings.next().map(PathBuf::from).ok_or_else(|| ProcessError::Protocol(format!("a run without {what}")))
-            };
-            let (program, overflow_path) = (path("a program")?, path("an overflow path")?);
-            let env = frame::unpack(frame.second)?.into_iter().map(split_variable).collect::<Result<_, _>>()?;
-            let args = strings.collect();
-            let spec = RunSpec {
-                program,
-                args,
-                env,
-                max_inline,
-                head_keep,
-                tail_keep,
-                stderr_tail_keep,
-                overflow_path,
-                memory_limit,
-                process_limit,
-            };
-            KeeperCommand::Run { seq, spec: Box::new(spec) }
+    let mut command: KeeperCommand = header(frame)?;
+    let mut strings = frame::unpack(frame.first)?.into_iter().map(OsStr::from_bytes);
+    let mut path =
+        |what: &str| strings.next().map(PathBuf::from).ok_or_else(|| ProcessError::Protocol(format!("a {what}")));
+    match &mut command {
+        KeeperCommand::Run { spec, .. } => {
+            spec.program = path("run without a program")?;
+            spec.overflow_path = path("run without an overflow path")?;
+            spec.args = strings.map(OsStr::to_owned).collect();
+            spec.env = frame::unpack(frame.second)?.into_iter().map(split_variable).collect::<Result<_, _>>()?;
         }
-        CommandHeader::Group { version } => {
-            let mut dirs = frame::unpack(frame.first)?.into_iter().map(|dir| PathBuf::from(OsStr::from_bytes(dir)));
-            let memory = dirs.next().ok_or_else(|| ProcessError::Protocol("a group without a place".to_owned()))?;
-            KeeperCommand::Group(GroupDirs { memory, pids: dirs.next(), version })
+        KeeperCommand::Group(dirs) => {
+            dirs.memory = path("group without a place")?;
+            dirs.pids = strings.next().map(PathBuf::from);
         }
-        CommandHeader::Terminate { seq, grace_ms } => KeeperCommand::Terminate { seq, grace_ms },
-        CommandHeader::Kill { seq } => KeeperCommand::Kill { seq },
-        CommandHeader::Withdraw { seq } => KeeperCommand::Withdraw { seq },
-        CommandHeader::Show { seq, stdout_from, stderr_from } => KeeperCommand::Show { seq, stdout_from, stderr_from },
-    })
+        KeeperCommand::Terminate { .. }
+        | KeeperCommand::Kill { .. }
+        | KeeperCommand::Withdraw { .. }
+        | KeeperCommand::Show { .. } => {}
+    }
+    Ok(command)
 }
 
 fn split_variable(entry: &[u8]) -> Result<(String, String), ProcessError> {
@@ -313,6 +244,8 @@ fn micros(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command::RunSpec;
+    use super::super::group::{GroupDirs, Version};
     use super::*;
 
     fn through_the_wire(event: &KeeperEvent) -> KeeperEvent {

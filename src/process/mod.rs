@@ -33,11 +33,13 @@ mod frame;
 mod group;
 pub mod handle;
 mod keeper;
+mod last_words;
 mod leaf;
 mod limits;
 mod mark;
 mod message;
 mod meter;
+mod oom_watch;
 pub mod output;
 mod reaper;
 mod slot;
@@ -57,7 +59,7 @@ pub use leaf::{Leaf, sweep_leaves};
 pub use limits::{OpenFiles, keep_secrets, raise_open_files, slots_for};
 pub use mark::Mark;
 pub use sweep::{Marks, sweep_marked};
-pub use tree::{Identity, boot_id, identity, is_alive};
+pub use tree::{Identity, identity, is_alive};
 pub use zygote::keeper_main_if_asked;
 
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.

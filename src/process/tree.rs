@@ -66,13 +66,6 @@ pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
     identity(pid).is_some_and(|now| now.start_ticks == start_ticks)
 }
 
-/// The id of this boot of the machine: pids and start times of another boot mean nothing. `None` where the kernel does not tell.
-#[must_use]
-pub fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
-}
-
 /// The direct children of a process, zombies included, by any of its threads; empty when it has gone.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {
@@ -190,10 +183,5 @@ mod tests {
     #[test]
     fn our_line_of_ancestors_begins_with_our_parent() {
         assert_eq!(ancestors(own_pid()).first().copied(), i32::try_from(std::os::unix::process::parent_id()).ok());
-    }
-
-    #[test]
-    fn a_boot_has_an_id() {
-        assert!(boot_id().is_some_and(|id| id.len() >= 32));
     }
 }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confinement::Confinement;
 use super::keeper;
+use super::last_words::LastWords;
 use super::mark;
 use super::reaper::{KILL_BOUND, Reaper};
 use super::spawn::Spawner;
@@ -40,7 +41,7 @@ pub(super) struct Orders {
     pub(super) nofile_soft: Option<u64>,
     pub(super) confinement: Confinement,
 }
-/// Length of a request: kind, id or pid. With a request for a keeper comes the keeper's end of its socket.
+/// Length of a request: kind, id or pid. With a request for a keeper come the keeper's ends of its socket and its last words.
 pub(super) const REQUEST_LEN: usize = 9;
 /// Length of the answer to a request for a keeper: id, pid, error number.
 pub(super) const REPLY_LEN: usize = 16;
@@ -71,6 +72,7 @@ struct Request {
     kind: u8,
     number: u64,
     socket: Option<OwnedFd>,
+    last_words: Option<OwnedFd>,
 }
 
 fn run(orders: &Orders, mark: Option<&Path>) -> Result<ExitCode, Errno> {
@@ -96,18 +98,21 @@ fn run(orders: &Orders, mark: Option<&Path>) -> Result<ExitCode, Errno> {
             continue;
         }
         match receive(&control) {
-            Ok(Some(Request { kind: FORK, number, socket: Some(socket) })) => match sys::fork_single_threaded() {
-                Ok(ForkResult::Child) => {
-                    // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
-                    drop((control, reaper));
-                    return become_keeper(orders).map(|reaper| keeper::run(socket, spawner, reaper));
+            Ok(Some(Request { kind: FORK, number, socket: Some(socket), last_words })) => {
+                match sys::fork_single_threaded() {
+                    Ok(ForkResult::Child) => {
+                        // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
+                        drop((control, reaper));
+                        let last_words = last_words.map(LastWords::of);
+                        return become_keeper(orders).map(|reaper| keeper::run(socket, last_words, spawner, reaper));
+                    }
+                    Ok(ForkResult::Parent { child }) => {
+                        keepers.push(child.as_raw());
+                        reply(&control, number, child.as_raw(), 0);
+                    }
+                    Err(errno) => reply(&control, number, 0, errno as i32),
                 }
-                Ok(ForkResult::Parent { child }) => {
-                    keepers.push(child.as_raw());
-                    reply(&control, number, child.as_raw(), 0);
-                }
-                Err(errno) => reply(&control, number, 0, errno as i32),
-            },
+            }
             Ok(Some(Request { kind: DISCARD, number, .. })) => {
                 if let Some(&pid) = keepers.iter().find(|&&pid| u64::try_from(pid) == Ok(number)) {
                     let _ = Guard::current().send(Target::Child(pid), Signal::SIGKILL);
@@ -208,21 +213,22 @@ fn become_keeper(orders: &Orders) -> Result<Reaper, Errno> {
 /// The next request; `None` when the worker has closed its end.
 fn receive(control: &OwnedFd) -> Result<Option<Request>, Errno> {
     let mut bytes = [0_u8; REQUEST_LEN];
-    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut space = nix::cmsg_space!([RawFd; 2]);
     let mut parts = [IoSliceMut::new(&mut bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(control.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-    let mut socket = None;
+    let (mut socket, mut last_words) = (None, None);
     for control_message in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control_message {
-            socket = fds.into_iter().map(sys::adopt).next_back();
+            let mut fds = fds.into_iter().map(sys::adopt);
+            (socket, last_words) = (fds.next(), fds.next());
         }
     }
     if message.bytes == 0 {
         return Ok(None);
     }
     let [kind, number @ ..] = bytes;
-    Ok(Some(Request { kind, number: u64::from_le_bytes(number), socket }))
+    Ok(Some(Request { kind, number: u64::from_le_bytes(number), socket, last_words }))
 }
 
 fn reply(control: &OwnedFd, id: u64, pid: i32, error: i32) {

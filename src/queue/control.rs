@@ -60,18 +60,7 @@ pub async fn change(
         let task = TaskLine::parse(line, order).ok();
         let class = task.as_ref().map(|task| Demand::of(task).class().to_string()).unwrap_or_default();
         let base = task.as_ref().map_or(0, |task| base_score(task.prio()));
-        let record = AttemptRecord {
-            attempt: 0,
-            worker: by.clone(),
-            start_ms: None,
-            end_ms: now_ms,
-            end: AttemptEnd::Cancelled,
-            peak_bytes: None,
-            peak_source: None,
-            stdout_tail: String::new(),
-            stderr_tail: String::new(),
-            token: String::new(),
-        };
+        let record = AttemptRecord::bare(0, by.clone(), now_ms, AttemptEnd::Cancelled);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         args.text(line).text(TaskId::of(line).to_string()).text(class).number(base).text(record);
     }

@@ -164,18 +164,7 @@ pub async fn reclaim_lines(
     let mut args = Args::new();
     args.text(worker.as_str()).text(mode).number(lease).text(proof).number(max_lost).number(millis(AVOID));
     for orphan in lines.iter().take(BATCH) {
-        let record = AttemptRecord {
-            attempt: orphan.attempt,
-            worker: worker.clone(),
-            start_ms: None,
-            end_ms: now_ms,
-            end: AttemptEnd::Lost,
-            peak_bytes: None,
-            peak_source: None,
-            stdout_tail: String::new(),
-            stderr_tail: String::new(),
-            token: String::new(),
-        };
+        let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, AttemptEnd::Lost);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
         let (class, base) = orphan

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::auditor::Auditor;
 use super::dispatcher::{Dispatcher, Identity};
-use super::events::{Action, Event, Sample, TaskKey};
+use super::events::{Event, Sample};
+use super::hands::Hands;
 use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
@@ -28,11 +29,14 @@ use super::trust::{Keyring, Pin};
 use super::waker::Waker;
 use crate::config::{Config, Watcher};
 use crate::host::Probe;
-use crate::queue::session::{ClaimRequest, Registration, Settle};
+use crate::queue::session::Registration;
 use crate::queue::{Client, QueueError, Session};
 
 /// Events waiting for the dispatcher, at most; senders wait then.
 const EVENTS: usize = 4096;
+
+/// The longest wait for an event where no time is due.
+const IDLE_TICK: Duration = Duration::from_secs(3600);
 
 /// How long the farewell to Redis may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -72,7 +76,7 @@ pub struct Setup {
 /// # Errors
 /// [`QueueError::Fenced`] when another worker took the name while Redis was out of reach: everything it ran is killed.
 pub async fn run(setup: Setup) -> Result<(), QueueError> {
-    let (events, mut inbox) = mpsc::channel(EVENTS);
+    let (events, inbox) = mpsc::channel(EVENTS);
     let config = watch::Sender::new(Arc::clone(&setup.config));
     let (keyring, pin) = setup.trust.unzip();
     let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin);
@@ -144,23 +148,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
-    let ended = loop {
-        let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-        let event = tokio::select! {
-            event = inbox.recv() => event.unwrap_or(Event::Tick),
-            () = tokio::time::sleep_until(tick.into()) => Event::Tick,
-            lost = &mut repairing => break Err(lost.unwrap_or(QueueError::Fenced)),
-        };
-        hands.note(&event);
-        let is_claim = matches!(event, Event::Claimed(_));
-        let actions = dispatcher.handle(Instant::now(), event);
-        if is_claim {
-            publish(&gap, dispatcher.index_gap());
-        }
-        if hands.perform_all(actions) {
-            break Ok(());
-        }
-    };
+    let ended = drive(&mut dispatcher, &mut hands, inbox, &mut repairing, &gap).await;
 
     // The way out: first whoever only looks, then everything that makes new work, then what tells Redis, then the processes, then the name.
     drop(setup.metrics);
@@ -168,19 +156,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     repairing.abort();
     drop(hands);
     if ended.is_ok() {
-        let farewell = async {
-            let _ = reporter.await;
-            if let Some(session) = link.present() {
-                if let Err(error) = session.detach().await {
-                    tracing::warn!(error = %error, "failed to free the worker's name");
-                }
-            } else {
-                tracing::warn!("Redis is out of reach: what is unreported is in the spool");
-            }
-        };
-        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
-            tracing::warn!("Redis does not answer: what is unreported is in the spool");
-        }
+        say_farewell(reporter, &link).await;
     } else {
         tracing::error!(
             "another worker took this name while Redis was out of reach; everything that ran here is killed"
@@ -191,90 +167,54 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     ended
 }
 
+/// Hands each event to the dispatcher, and has done what it decides, until it decides to exit or the name is another's.
+async fn drive(
+    dispatcher: &mut Dispatcher,
+    hands: &mut Hands,
+    mut inbox: mpsc::Receiver<Event>,
+    repairing: &mut JoinHandle<QueueError>,
+    gap: &watch::Sender<Gap>,
+) -> Result<(), QueueError> {
+    loop {
+        let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + IDLE_TICK);
+        let event = tokio::select! {
+            event = inbox.recv() => event.unwrap_or(Event::Tick),
+            () = tokio::time::sleep_until(tick.into()) => Event::Tick,
+            lost = &mut *repairing => return Err(lost.unwrap_or(QueueError::Fenced)),
+        };
+        hands.note(&event);
+        let is_claim = matches!(event, Event::Claimed(_));
+        let actions = dispatcher.handle(Instant::now(), event);
+        if is_claim {
+            publish(gap, dispatcher.index_gap());
+        }
+        if hands.perform_all(actions) {
+            return Ok(());
+        }
+    }
+}
+
+/// Lets the reporter send what is left, then frees the worker's name. What cannot be sent is in the spool.
+async fn say_farewell(reporter: JoinHandle<()>, link: &Link) {
+    let farewell = async {
+        let _ = reporter.await;
+        if let Some(session) = link.present() {
+            if let Err(error) = session.detach().await {
+                tracing::warn!(error = %error, "failed to free the worker's name");
+            }
+        } else {
+            tracing::warn!("Redis is out of reach: what is unreported is in the spool");
+        }
+    };
+    if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+        tracing::warn!("Redis does not answer: what is unreported is in the spool");
+    }
+}
+
 fn publish(gap: &watch::Sender<Gap>, now: Gap) {
     gap.send_if_modified(|old| {
         let is_new = *old != now;
         *old = now;
         is_new
     });
-}
-
-/// What performs actions.
-struct Hands {
-    slots: Slots,
-    config: watch::Receiver<Arc<Config>>,
-    requests: mpsc::UnboundedSender<ClaimRequest>,
-    settlements: mpsc::UnboundedSender<(TaskKey, Settle)>,
-    watchlist: Arc<Watchlist>,
-    beat: Arc<Notify>,
-    outputs: Outputs,
-}
-
-impl Hands {
-    /// Slots are free before the dispatcher hears of it, so that it can fill them in the same breath.
-    fn note(&mut self, event: &Event) {
-        match event {
-            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
-                self.slots.free(*key);
-            }
-            Event::KeeperLost { key, .. } => self.slots.forget(*key),
-            Event::Sampled(_)
-            | Event::Claimed(_)
-            | Event::ClaimFailed
-            | Event::Started { .. }
-            | Event::Overdue(_)
-            | Event::Settled(_)
-            | Event::BeatDue(_)
-            | Event::Beaten(_)
-            | Event::Woken
-            | Event::OutputWanted(_)
-            | Event::Tick
-            | Event::Terminate
-            | Event::Reconfigured(_)
-            | Event::LinkDown
-            | Event::Inventory(_)
-            | Event::Reasserted { .. }
-            | Event::LinkUp
-            | Event::FiguresDue(_) => {}
-        }
-    }
-
-    /// True when the worker is to go.
-    fn perform_all(&mut self, actions: Vec<Action>) -> bool {
-        let mut is_over = false;
-        for action in actions {
-            match action {
-                Action::Claim(request) => {
-                    let _ = self.requests.send(request);
-                }
-                Action::Start { key, task, attempt } => {
-                    let config = Arc::clone(&self.config.borrow());
-                    self.slots.start(key, &task, attempt, &config);
-                }
-                Action::Queue { key, behind, task, attempt } => {
-                    let config = Arc::clone(&self.config.borrow());
-                    self.slots.queue(key, behind, &task, attempt, &config);
-                }
-                Action::Withdraw(key) => self.slots.withdraw(key),
-                Action::Terminate(key) => {
-                    let grace = self.config.borrow().kill_grace;
-                    self.slots.terminate(key, grace);
-                }
-                Action::Kill(key) => self.slots.kill(key),
-                Action::Arm { key, limit } => self.watchlist.arm(key, limit),
-                Action::Disarm(key) => self.watchlist.disarm(key),
-                Action::Settle(key, settle) => {
-                    let _ = self.settlements.send((key, *settle));
-                }
-                Action::ShowOutput { key, request } => {
-                    if let Some(commands) = self.slots.commands(key) {
-                        self.outputs.show(key, request, commands);
-                    }
-                }
-                Action::Beat => self.beat.notify_one(),
-                Action::Exit => is_over = true,
-            }
-        }
-        is_over
-    }
 }

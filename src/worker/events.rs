@@ -102,8 +102,6 @@ pub struct Inventory {
     pub all: Vec<(TaskKey, Claim, Demand)>,
     /// Lines that are being settled.
     pub settling: HashSet<Arc<str>>,
-    /// How many claims were made so far.
-    pub claims_made: u64,
 }
 
 /// What the sampler saw.

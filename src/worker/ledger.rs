@@ -275,19 +275,13 @@ impl Ledger {
         }
     }
 
-    /// How many entries there are in all.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Whether nothing is claimed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether the books balance: every held key is an entry that is held, and the other way round. For tests.
+    /// Whether the books balance: every held key is an entry that is held, and the other way round. Asserted after every event in debug builds.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         let is_held =

@@ -176,16 +176,10 @@ impl Link {
 
 /// Only an attach that is refused is hopeless: a fence after it says that we were declared dead meanwhile, and the name may be had again.
 fn not_final(error: QueueError) -> QueueError {
-    match error {
-        QueueError::Fenced => QueueError::Busy("declared dead while reconnecting".to_owned()),
-        QueueError::Unavailable { .. }
-        | QueueError::TimedOut(_)
-        | QueueError::Refused { .. }
-        | QueueError::Denied { .. }
-        | QueueError::Busy(_)
-        | QueueError::Unsupported(_)
-        | QueueError::Mismatch(_)
-        | QueueError::Protocol(_) => error,
+    if matches!(error, QueueError::Fenced) {
+        QueueError::Busy("declared dead while reconnecting".to_owned())
+    } else {
+        error
     }
 }
 

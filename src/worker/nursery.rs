@@ -59,7 +59,7 @@ impl Nursery {
             return Ok(());
         }
         let wanted = confinement.user.as_ref().map(|user| user.uid.to_string());
-        let command = if wanted.is_some() { "exec id -u" } else { ":" };
+        let command = if wanted.is_some() { "id -u; test -x . || echo closed" } else { ":" };
         let spec = RunSpec {
             program: shell.to_owned(),
             args: vec!["-c".into(), command.into()],
@@ -76,6 +76,12 @@ impl Nursery {
         let ended =
             ended.unwrap_or_else(|_| Err("it does not come to an end".to_owned())).map_err(ConfineError::Trial)?;
         let said = String::from_utf8_lossy(ended.stdout.tail(1024)).trim().to_owned();
+        let is_closed = said.ends_with("\nclosed");
+        let said = said.trim_end_matches("\nclosed");
+        if is_closed {
+            let user = confinement.keys.run_as_user.as_deref().unwrap_or_default();
+            tracing::warn!(user, "the directory in which tasks start is closed to run_as_user");
+        }
         if ended.status != ExitStatus::Exited(0) || wanted.is_some_and(|uid| uid != said) {
             let complaint = String::from_utf8_lossy(&ended.stderr_tail).trim().to_owned();
             return Err(ConfineError::Trial(format!("{} {said} {complaint}", shell.display())));

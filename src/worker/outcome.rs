@@ -162,18 +162,8 @@ pub fn settle_refused(line: std::sync::Arc<str>, token: String, kind: FailureKin
 }
 
 fn record(context: Context<'_>, entry: &Entry, end: AttemptEnd) -> AttemptRecord {
-    AttemptRecord {
-        attempt: entry.claim.attempt,
-        worker: context.worker.clone(),
-        start_ms: None,
-        end_ms: 0,
-        end,
-        peak_bytes: None,
-        peak_source: None,
-        stdout_tail: String::new(),
-        stderr_tail: String::new(),
-        token: entry.claim.token.clone(),
-    }
+    let token = entry.claim.token.clone();
+    AttemptRecord { token, ..AttemptRecord::bare(entry.claim.attempt, context.worker.clone(), 0, end) }
 }
 
 fn fail(context: Context<'_>, entry: &Entry, kind: FailureKind, stderr: &str, is_final: bool) -> Settlement {

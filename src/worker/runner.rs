@@ -1,6 +1,5 @@
 //! One slot: hands tasks to its keeper and passes on what the keeper says.
 
-use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -11,11 +10,8 @@ use super::events::{Event, TaskKey};
 use super::failpoint::failpoint;
 use super::nursery::Nursery;
 use super::sampler::Keepers;
+use super::slot_state::{SlotState, over};
 use crate::process::{self, Ended, Keeper, KeeperCommand, KeeperEvent, Output, ProcessError, RunSpec};
-
-/// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
-/// task has stopped it.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a keeper that was killed may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
@@ -78,8 +74,17 @@ impl Runner {
         self.listed(|keepers| keepers.push(pid));
         let lost = self.serve(keeper).await;
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
-        let Some((keeper, mine)) = lost else { return };
-        self.bury(keeper).await;
+        let Some((mut keeper, mut mine)) = lost else { return };
+        self.bury(&keeper).await;
+        // What it had to say before, should it have been stopped or killed by the task that it had just started.
+        while let Ok(Ok(event)) = tokio::time::timeout(GONE, keeper.recv()).await {
+            if let Some(over) = over(&event) {
+                mine.retain(|key| *key != over);
+            }
+            if let Some(event) = from_keeper(event, pid) {
+                let _ = self.events.send(event).await;
+            }
+        }
         for (index, key) in mine.into_iter().enumerate() {
             // What waited behind the first had not started.
             let _ = self.events.send(Event::KeeperLost { key, had_it: index == 0 }).await;
@@ -96,54 +101,20 @@ impl Runner {
     /// Runs tasks. Answers the keeper once it is dead or deaf, with the tasks it had; nothing when there is nobody left to run for.
     async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Vec<TaskKey>)> {
         let pid = keeper.pid();
-        // What runs, and what waits behind it.
-        let mut mine: Vec<TaskKey> = Vec::new();
-        // When a keeper that has yet to start its task, or to end it, is taken for deaf.
-        let mut patience: Option<Instant> = None;
-        let mut is_ending = false;
-        // Who asked, in the order of the answers, and who is to hear of the end. Empty while nobody follows a task of this slot.
-        let mut asked: VecDeque<(TaskKey, mpsc::UnboundedSender<Said>)> = VecDeque::new();
-        let mut followers: Vec<(TaskKey, mpsc::UnboundedSender<Said>)> = Vec::new();
+        let mut slot = SlotState::default();
         loop {
-            let deaf = patience.unwrap_or_else(|| Instant::now() + PATIENCE);
+            let deaf_at = slot.deaf_at();
             tokio::select! {
                 command = self.commands.recv() => {
                     let command = command?;
-                    let is_first = |key: &TaskKey| mine.first().is_none_or(|first| first == key);
-                    match &command {
-                        SlotCommand::Start(key, _) => {
-                            if mine.is_empty() {
-                                (patience, is_ending) = (Some(Instant::now() + PATIENCE), false);
-                            }
-                            mine.push(*key);
-                        }
-                        SlotCommand::Terminate(key, grace) if is_first(key) => {
-                            patience = Some(until(*grace, patience.filter(|_| is_ending)));
-                            is_ending = true;
-                        }
-                        SlotCommand::Kill(key) if is_first(key) => {
-                            patience = Some(until(Duration::ZERO, patience.filter(|_| is_ending)));
-                            is_ending = true;
-                        }
-                        SlotCommand::Show { key, to, .. } => {
-                            if mine.first() != Some(key) {
-                                let _ = to.send(Said::Gone);
-                                continue;
-                            }
-                            if !followers.iter().any(|(_, follower)| follower.same_channel(to)) {
-                                followers.push((*key, to.clone()));
-                            }
-                            asked.push_back((*key, to.clone()));
-                        }
-                        // What waits behind the first is let go of at once.
-                        SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
+                    if !slot.note_command(Instant::now(), &command) {
+                        continue;
                     }
                     if matches!(command, SlotCommand::Start(..)) {
                         failpoint!("starting");
                     }
-                    if keeper.send(into_keeper(command)).await.is_err() {
-                        break;
-                    }
+                    // That it has gone is heard below, after all that it said.
+                    let _ = keeper.send(into_keeper(command)).await;
                 }
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
@@ -156,53 +127,24 @@ impl Runner {
                         }
                         KeeperEvent::SpawnFailed { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
                     }
-                    if let KeeperEvent::Output(output) = event {
-                        if let Some((_, to)) = asked.pop_front() {
-                            let _ = to.send(Said::Output(output));
-                        }
-                        continue;
-                    }
-                    if let KeeperEvent::Ended(ended) = &event && !followers.is_empty() {
-                        followers.retain(|(key, to)| {
-                            let is_over = *key == ended.seq;
-                            if is_over {
-                                let _ = to.send(Said::Ended(ended.clone()));
-                            }
-                            !is_over && !to.is_closed()
-                        });
-                    }
-                    let over = match &event {
-                        KeeperEvent::Started { .. } | KeeperEvent::Output(_) => None,
-                        KeeperEvent::Ended(ended) => Some(ended.seq),
-                        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
-                    };
-                    match over {
-                        Some(key) if mine.first() == Some(&key) => {
-                            mine.remove(0);
-                            // The next one starts at once.
-                            (patience, is_ending) = ((!mine.is_empty()).then(|| Instant::now() + PATIENCE), false);
-                        }
-                        Some(key) => mine.retain(|waiting| *waiting != key),
-                        None if !is_ending => patience = None,
-                        None => {}
-                    }
-                    if let Some(event) = from_keeper(event, pid)
+                    if let Some(event) = slot.note_event(Instant::now(), event)
+                        && let Some(event) = from_keeper(event, pid)
                         && self.events.send(event).await.is_err()
                     {
                         return None;
                     }
                 }
-                () = tokio::time::sleep_until(deaf), if patience.is_some() && !mine.is_empty() => {
+                () = tokio::time::sleep_until(deaf_at.unwrap_or_else(Instant::now)), if deaf_at.is_some() => {
                     tracing::error!(keeper = pid, "a keeper does not answer; killing it");
                     break;
                 }
             }
         }
-        Some((keeper, mine))
+        Some((keeper, slot.into_tasks()))
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
-    async fn bury(&self, keeper: Keeper) {
+    async fn bury(&self, keeper: &Keeper) {
         let identity = i32::try_from(keeper.pid()).ok().and_then(process::identity);
         let zygote = self.nursery.zygote();
         let _ = zygote.discard(keeper).await;
@@ -228,11 +170,6 @@ impl Runner {
     fn listed(&self, change: impl FnOnce(&mut Vec<u32>)) {
         change(&mut self.keepers.lock().unwrap_or_else(PoisonError::into_inner));
     }
-}
-
-fn until(grace: Duration, earlier: Option<Instant>) -> Instant {
-    let until = Instant::now() + grace.min(Duration::from_secs(365 * 24 * 3600)) + PATIENCE;
-    earlier.map_or(until, |earlier| earlier.min(until))
 }
 
 fn into_keeper(command: SlotCommand) -> KeeperCommand {

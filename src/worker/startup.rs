@@ -1,32 +1,22 @@
 //! From nothing to a worker that may claim: take the name, sweep away what an earlier process of it left running, report what it left unreported, take
 //! back what it had in progress. In this order: nothing is claimed before the node is clean.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::failpoint::failpoint;
 use super::spool::Spool;
+use super::state::State;
 use crate::config::Config;
-use crate::model::{FieldOrder, TaskId, WorkerName};
-use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
+use crate::model::{FieldOrder, WorkerName};
+use crate::process::{self, Marks};
 use crate::queue::reclaim::{self, Owner};
 use crate::queue::session::Registration;
 use crate::queue::{Connection, QueueError, Session};
 
-/// The variable in the environment of everything a worker starts, by which a later worker finds what outlived both worker and keepers.
-pub const MARKER: &str = "DISTCOMP_MARK";
-
 /// A Python worker measures for two seconds between heartbeats.
 const PYTHON_EXTRA: Duration = Duration::from_secs(3);
-
-/// The file that holds the identity of the worker's queue.
-const QUEUE_FILE: &str = "queue_id";
-
-/// How long a process that was killed may take to be gone.
-const DYING: Duration = Duration::from_secs(1);
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,148 +40,6 @@ pub enum StartError {
     /// Redis.
     #[error(transparent)]
     Queue(#[from] QueueError),
-}
-
-/// The cgroups of a worker, and where an earlier instance had its own.
-#[derive(Debug)]
-pub struct Cgroups {
-    /// One for each slot, with limits.
-    pub groups: Option<LimitGroups>,
-    /// One for all.
-    pub leaf: Option<Leaf>,
-    /// Of an earlier instance.
-    pub before: Vec<PathBuf>,
-}
-
-/// What a worker keeps on local disk: one directory for each server, database, prefix and name.
-#[derive(Debug)]
-pub struct State {
-    dir: PathBuf,
-    /// Tells this worker from all others: a hash of server, database, prefix, place and name.
-    pub identity: String,
-    /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
-    pub marker: String,
-    /// The descriptor that every process of this worker, whichever instance, inherits; `None` where the file cannot be made.
-    pub mark: Option<Mark>,
-    /// Held while the worker lives.
-    _lock: File,
-}
-
-impl State {
-    /// Creates or opens the directory and locks it. `queue` names server, database and prefix.
-    ///
-    /// # Errors
-    /// [`StartError::NameTaken`] when a live worker of this name holds it; [`StartError::State`] when it cannot be used.
-    pub fn open(state_dir: &Path, worker: &WorkerName, queue: &str) -> Result<Self, StartError> {
-        let (identity, dir) = Self::place(state_dir, worker, queue);
-        let fail = |cause| StartError::State { path: dir.clone(), cause };
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(dir.join("lock"))
-            .map_err(fail)?;
-        // A worker that was killed a moment ago may hold it until the kernel has taken it down.
-        let end = Instant::now() + DYING;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(DYING / 50),
-                Err(fs::TryLockError::WouldBlock) => {
-                    let reason = "another worker of this name runs on this host".to_owned();
-                    return Err(StartError::NameTaken { worker: worker.clone(), reason });
-                }
-                Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
-            }
-        }
-        let mark = Mark::open(&dir, &identity)
-            .inspect_err(|error| tracing::warn!(error = %error, "failed to make the mark; what clears its environment is not found should worker and keepers be killed together"))
-            .ok();
-        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, mark, _lock: lock })
-    }
-
-    /// Notes as whom tasks run from now on, and answers all as whom they ever did: what is left running may be of an earlier one.
-    #[must_use]
-    pub fn task_users(&self, now: Option<u32>) -> Vec<u32> {
-        let record = self.dir.join("task-users");
-        let before = fs::read_to_string(&record).unwrap_or_default();
-        let mut users: Vec<u32> = before.lines().filter_map(|uid| uid.parse().ok()).collect();
-        if let Some(now) = now.filter(|now| !users.contains(now)) {
-            users.push(now);
-            let text: String = users.iter().map(|uid| format!("{uid}\n")).collect();
-            if let Err(error) = fs::write(&record, text) {
-                tracing::warn!(error = %error, "failed to note the user of tasks");
-            }
-        }
-        users
-    }
-
-    /// The identity of a worker, and the directory where it keeps its state, whether it is there or not.
-    fn place(state_dir: &Path, worker: &WorkerName, queue: &str) -> (String, PathBuf) {
-        let identity = TaskId::of(&format!("{queue}\n{}\n{worker}", state_dir.display())).to_string();
-        let dir = state_dir.join("workers").join(format!("{worker}-{identity}"));
-        (identity, dir)
-    }
-
-    /// Where a worker remembers its queue, whether it does or not.
-    #[must_use]
-    pub fn queue_file(state_dir: &Path, worker: &WorkerName, queue: &str) -> PathBuf {
-        Self::place(state_dir, worker, queue).1.join(QUEUE_FILE)
-    }
-
-    /// The same of this one.
-    #[must_use]
-    pub fn own_queue_file(&self) -> PathBuf {
-        self.dir.join(QUEUE_FILE)
-    }
-
-    /// The spool in it; `None`, with a loud message, where it cannot be used.
-    #[must_use]
-    pub fn spool(&self) -> Option<Spool> {
-        Spool::open(&self.dir)
-            .inspect_err(|error| tracing::error!(error = %error, dir = %self.dir.display(), "failed to open the spool; unreported outcomes do not survive a crash"))
-            .ok()
-    }
-
-    /// Makes the cgroups of this instance and writes down where they are, since the next one may be started elsewhere. What the record said
-    /// before is answered besides.
-    ///
-    /// `enforce_memory` asks for limit groups: why there are none is said loudly.
-    #[must_use]
-    pub fn cgroups(&self, instance: &str, enforce_memory: bool) -> Cgroups {
-        let record = self.dir.join("cgroup");
-        let before = fs::read_to_string(&record).unwrap_or_default();
-        let before = before.lines().filter(|path| !path.is_empty()).map(PathBuf::from).collect();
-        let mut leaf = Leaf::create(&self.identity, instance)
-            .inspect_err(|error| tracing::debug!(error = %error, "no cgroup v2 for us"))
-            .ok();
-        let made = if enforce_memory {
-            LimitGroups::create(&self.identity, instance, leaf.as_mut()).map(Some)
-        } else {
-            Ok(None)
-        };
-        let groups = made.unwrap_or_else(|why| {
-            tracing::error!(
-                why,
-                "enforce_memory is set and cannot be done here: tasks run WITHOUT limits of memory and processes"
-            );
-            None
-        });
-        let places = leaf.iter().map(Leaf::dir).chain(groups.iter().flat_map(LimitGroups::places));
-        let text: String = places.map(|dir| format!("{}\n", dir.display())).collect();
-        if let Err(error) = fs::write(&record, text) {
-            tracing::warn!(error = %error, "failed to note the cgroups of tasks");
-        }
-        Cgroups { groups, leaf, before }
-    }
-
-    /// The directory.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
 }
 
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.

@@ -1,4 +1,4 @@
-//! `conf.json`: faults reported at once, unknown keys, reload; and what each command does with its flags (CONTRACT 5, 6).
+//! `conf.json`: faults reported at once, unknown keys, reload; and what each command does with its flags.
 use std::fs;
 
 use nix::sys::signal::Signal;

@@ -311,6 +311,20 @@ fn a_worker_that_is_not_root_refuses_to_run_tasks_as_another() {
 }
 
 #[test]
+fn a_directory_that_is_closed_to_the_user_is_warned_of() {
+    if !is_root() {
+        return;
+    }
+    let bed = Bed::with(json!({"run_as_user": "games"}));
+    fs::set_permissions(bed.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
+    let checked = bed.cli("distcomp-worker").args(["--check"]).run().expect(0).all();
+    assert!(checked.contains("closed to run_as_user"), "{checked}");
+    let (open, _) = open_bed(json!({"run_as_user": "games"}));
+    let checked = open.cli("distcomp-worker").args(["--check"]).run().expect(0).all();
+    assert!(!checked.contains("closed to run_as_user"), "{checked}");
+}
+
+#[test]
 fn the_check_and_the_list_of_workers_name_the_layers() {
     let bed = Bed::with(json!({"no_new_privs": true, "task_rlimits": {"core": 0}}));
     let checked = bed.cli("distcomp-worker").args(["--check"]).run().expect(0).all();

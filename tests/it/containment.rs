@@ -187,6 +187,26 @@ async fn a_keeper_killed_by_its_task_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_task_that_kills_its_keeper_at_once_does_not_take_the_result_before_it_along() {
+    for _ in 0..30 {
+        let (_zygote, mut keeper) = keeper().await;
+        start(&mut keeper, 1, shell("echo result")).await;
+        // The shell does it before it does anything else; the keeper may not have had the processor since it was started.
+        start(&mut keeper, 2, shell("kill -KILL $PPID")).await;
+        start(&mut keeper, 3, shell("echo never")).await;
+        started(&mut keeper, 1).await;
+        assert_eq!(text(&ended(&mut keeper, 1).await), "result\n");
+        loop {
+            match keeper.recv().await {
+                Ok(distcomp::process::KeeperEvent::Started { seq: 2, .. }) => {}
+                Err(ProcessError::KeeperGone) => break,
+                other => panic!("after the end of its keeper: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_keeper_stopped_by_its_task_can_be_discarded() {
     let (zygote, mut keeper) = keeper().await;
     let mark = unique();
@@ -194,7 +214,7 @@ async fn a_keeper_stopped_by_its_task_can_be_discarded() {
     started(&mut keeper, 1).await;
     let stat = || std::fs::read_to_string(format!("/proc/{}/stat", keeper.pid())).unwrap();
     wait_for(Duration::from_secs(10), "the keeper stopped", stat, |stat| stat.contains(") T "));
-    zygote.discard(keeper).await.unwrap();
+    zygote.discard(&keeper).await.unwrap();
     wait_until_gone(&mark, Duration::from_secs(2));
 }
 

@@ -1,4 +1,4 @@
-//! `distcomp-ctl`: requeue, cancel, purge, pause, drain, stop, reclaim; it asks first and never flushes (CONTRACT 5).
+//! `distcomp-ctl`: requeue, cancel, purge, pause, drain, stop, reclaim; it asks first and never flushes.
 use std::fs;
 use std::time::Duration;
 

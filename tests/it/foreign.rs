@@ -1,4 +1,4 @@
-//! A Python manager or a person with `redis-cli` writes to the hashes behind our back: nothing breaks or starves (CONTRACT 3).
+//! A Python manager or a person with `redis-cli` writes to the hashes behind our back: nothing breaks or starves.
 use std::collections::BTreeMap;
 use std::time::Duration;
 

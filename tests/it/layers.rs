@@ -1,4 +1,4 @@
-//! The table of layers (DESIGN 4), enforced: a module imports from layers below its own, and each outside crate has its place.
+//! The table of layers in `src/lib.rs`, enforced: a module imports from layers below its own, and each outside crate has its place.
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ fn modules_import_from_below_and_outside_crates_keep_their_place() {
             }
         }
     }
-    assert!(faults.is_empty(), "the layers of DESIGN 4 are broken:\n{faults}");
+    assert!(faults.is_empty(), "the layers are broken:\n{faults}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A worker's life: drain, second signal, restart, burst, death, reclaim, names, and a Redis that goes away (CONTRACT 4, 5).
+//! A worker's life: drain, second signal, restart, burst, death, reclaim, names, and a Redis that goes away.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,4 +1,4 @@
-//! `distcomp-worker --local`: one machine, nothing to set up, nothing left behind (CONTRACT 5).
+//! `distcomp-worker --local`: one machine, nothing to set up, nothing left behind.
 use std::path::PathBuf;
 use std::time::Duration;
 

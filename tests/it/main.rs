@@ -26,6 +26,7 @@ mod lifecycle;
 mod local;
 mod logs;
 mod make_secrets;
+mod manuals;
 mod metrics;
 mod order;
 mod packaging;

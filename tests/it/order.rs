@@ -1,4 +1,4 @@
-//! Order: the highest priority that fits first, equals in submission order, at any depth (CONTRACT 4).
+//! Order: the highest priority that fits first, equals in submission order, at any depth.
 use serde_json::json;
 
 use crate::support::{Bed, SOON, lines_of};

@@ -1,4 +1,4 @@
-//! Retries: how often, by whom, and when (CONTRACT 4).
+//! Retries: how often, by whom, and when.
 use std::time::Duration;
 
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! How a task runs: its output, its environment, its standard input, and what it leaves behind (CONTRACT 4).
+//! How a task runs: its output, its environment, its standard input, and what it leaves behind.
 use std::fs;
 use std::time::{Duration, Instant};
 

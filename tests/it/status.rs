@@ -1,4 +1,4 @@
-//! `distcomp-status`: read only, readable by scripts, and honest about each attempt (CONTRACT 5).
+//! `distcomp-status`: read only, readable by scripts, and honest about each attempt.
 use std::collections::BTreeMap;
 
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `distcomp-submit`: what goes in, what is skipped, and what it says (CONTRACT 5).
+//! `distcomp-submit`: what goes in, what is skipped, and what it says.
 use std::time::Duration;
 
 use nix::sys::signal::Signal;

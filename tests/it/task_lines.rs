@@ -1,4 +1,4 @@
-//! Task lines: what is accepted, what is refused, and what is said about it (CONTRACT 2).
+//! Task lines: what is accepted, what is refused, and what is said about it.
 use serde_json::json;
 
 use crate::support::{Bed, Output};

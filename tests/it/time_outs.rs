@@ -1,4 +1,4 @@
-//! Time-outs: on time, with a reason, and with nothing of the tree left (CONTRACT 4).
+//! Time-outs: on time, with a reason, and with nothing of the tree left.
 use std::fs;
 use std::time::{Duration, Instant};
 

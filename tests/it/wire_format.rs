@@ -1,4 +1,4 @@
-//! The six hashes, exactly (CONTRACT 3): 174 mixed tasks and what is left of them.
+//! The six hashes, exactly: 174 mixed tasks and what is left of them.
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -11,8 +11,10 @@ use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
-use crate::config::{Config, Prefetch};
+use crate::config::{Config, NodeCapacity, Prefetch};
 use crate::host::{self, Probe};
+use crate::model::snapshot::Overview;
+use crate::model::{Bytes, FieldOrder};
 use crate::process::{Confinement, Leaf, LimitGroups};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect};
@@ -21,7 +23,7 @@ use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
 use crate::worker::nursery::containment;
-use crate::worker::startup::State;
+use crate::worker::state::State;
 use crate::worker::trust::Pin;
 
 /// Prints what this node would offer. Nothing is written to Redis.
@@ -45,54 +47,16 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
         let pin = Pin::open(file).map_err(|error| CliError::io("read what this worker knows of its queue", error))?;
         pin.look(&conn).await?;
     }
-    let limit = config.default_timeout.map_or("none".to_owned(), |limit| precise_duration(limit.as_secs_f64()));
-    let ahead = match config.prefetch {
-        Prefetch::Auto => "as many as end within 60 ms".to_owned(),
-        Prefetch::Fixed(0) => "none".to_owned(),
-        Prefetch::Fixed(fixed) => fixed.to_string(),
-    };
     let file = loaded.file.map_or("none: the defaults hold".to_owned(), |path| path.display().to_string());
-    let rows = [
-        ("configuration", file),
-        ("worker", name.to_string()),
-        (
-            "memory",
-            format!(
-                "{} in all, {} free; tasks start above {}, go back below {}",
-                capacity.mem, sample.mem_available, config.min_dram_accept, config.min_dram_trigger
-            ),
-        ),
-        ("cores", format!("{} in all", capacity.cores)),
-        ("slots", config.max_tasks.to_string()),
-        ("claimed ahead", ahead),
-        (
-            "time limit",
-            format!(
-                "{limit} where the task sets none; grace {} before SIGKILL",
-                precise_duration(config.kill_grace.as_secs_f64())
-            ),
-        ),
+    let mut rows = vec![("configuration", file), ("worker", name.to_string())];
+    rows.extend(offers(&config, &capacity, sample.mem_available));
+    rows.extend([
         ("containment", containment),
         ("signatures", signatures(&keys)),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
-        (
-            "Redis",
-            format!(
-                "{}, version {}, {} in use",
-                client.at(),
-                overview.redis.version,
-                bytes(overview.redis.used_memory)
-            ),
-        ),
-        (
-            "queue",
-            format!(
-                "{} todo, {} in progress, {} finished, {} failed; fields {order}",
-                overview.counts.todo, overview.counts.in_progress, overview.counts.finished, overview.counts.failed
-            ),
-        ),
-    ];
+    ]);
+    rows.extend(queue(&client, &overview, order));
     let mut out = Out::new();
     for (what, value) in rows {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
@@ -105,6 +69,46 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     out.line("this node is ready")?;
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// What this node would offer to tasks.
+fn offers(config: &Config, node: &NodeCapacity, free: Bytes) -> [(&'static str, String); 5] {
+    let limit = config.default_timeout.map_or("none".to_owned(), |limit| precise_duration(limit.as_secs_f64()));
+    let grace = precise_duration(config.kill_grace.as_secs_f64());
+    let ahead = match config.prefetch {
+        Prefetch::Auto => "as many as end within 60 ms".to_owned(),
+        Prefetch::Fixed(0) => "none".to_owned(),
+        Prefetch::Fixed(fixed) => fixed.to_string(),
+    };
+    [
+        (
+            "memory",
+            format!(
+                "{} in all, {free} free; tasks start above {}, go back below {}",
+                node.mem, config.min_dram_accept, config.min_dram_trigger
+            ),
+        ),
+        ("cores", format!("{} in all", node.cores)),
+        ("slots", config.max_tasks.to_string()),
+        ("claimed ahead", ahead),
+        ("time limit", format!("{limit} where the task sets none; grace {grace} before SIGKILL")),
+    ]
+}
+
+/// What it reached.
+fn queue(client: &Client, overview: &Overview, order: FieldOrder) -> [(&'static str, String); 2] {
+    let (redis, counts) = (&overview.redis, &overview.counts);
+    let memory = bytes(redis.used_memory);
+    [
+        ("Redis", format!("{}, version {}, {memory} in use", client.at(), redis.version)),
+        (
+            "queue",
+            format!(
+                "{} todo, {} in progress, {} finished, {} failed; fields {order}",
+                counts.todo, counts.in_progress, counts.finished, counts.failed
+            ),
+        ),
+    ]
 }
 
 /// Which layers a worker would have: found out by making the cgroups and processes that it would make, and a task that does nothing. Besides,

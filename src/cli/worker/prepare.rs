@@ -18,7 +18,8 @@ use crate::queue::{Client, Session, inspect, strangers};
 use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
-use crate::worker::startup::{self, Cgroups, StartError, State};
+use crate::worker::startup::{self, StartError};
+use crate::worker::state::{Cgroups, MARKER, State};
 use crate::worker::trust::{Keyring, Pin};
 use crate::worker::{Identity, Metrics, Nursery, Setup};
 
@@ -226,7 +227,7 @@ pub(super) fn keeper_settings(
     password: Option<&SecretString>,
 ) -> KeeperSettings {
     let variable = |(state, instance): (&State, &str)| {
-        let (name, value) = state.marker.split_once('=').unwrap_or((startup::MARKER, ""));
+        let (name, value) = state.marker.split_once('=').unwrap_or((MARKER, ""));
         (name.into(), format!("{value}{instance}").into())
     };
     KeeperSettings {

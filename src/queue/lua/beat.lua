@@ -2,7 +2,7 @@
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 "USEDCORES:TOTALCORES:USEDGB:TOTALGB", 4 load (JSON, for people), 5 capacity "MEM:CPU" or "" when it takes
 --       nothing more, 6 how many lines were newly started, then those lines, then the lines whose revocation it has carried out.
--- Returns: OK or FENCED, then 1 if asked to drain, 1 if the stop command is there, 1 if the queue is paused, then the lines it must stop running.
+-- Returns: OK or FENCED, then 1 if asked to drain, 1 if the stop command is there, then the lines it must stop running.
 
 local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
@@ -28,7 +28,7 @@ if #events > 0 then
   events[1] = 'C\t' .. worker .. '\n' .. events[1]
   events_flush()
 end
-local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, CLOSE), redis.call('EXISTS', PAUSED) }
+local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, CLOSE) }
 if redis.call('HLEN', REVOKED) > 0 then
   for _, line in ipairs(redis.call('HKEYS', REVOKED)) do reply[#reply + 1] = line end
 end

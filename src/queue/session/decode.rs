@@ -11,8 +11,7 @@ pub(super) fn beat(reply: Vec<redis::Value>) -> Result<BeatReply, QueueError> {
     Ok(BeatReply {
         drain: reply.number(1)? == 1,
         stop: reply.number(2)? == 1,
-        paused: reply.number(3)? == 1,
-        revoked: (4..reply.len()).map(|i| reply.text(i)).collect::<Result<_, _>>()?,
+        revoked: (3..reply.len()).map(|i| reply.text(i)).collect::<Result<_, _>>()?,
     })
 }
 

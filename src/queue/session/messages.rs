@@ -229,8 +229,6 @@ pub struct BeatReply {
     pub drain: bool,
     /// The stop command is there.
     pub stop: bool,
-    /// The queue is paused.
-    pub paused: bool,
     /// Lines to stop running; their claims are gone.
     pub revoked: Vec<String>,
 }

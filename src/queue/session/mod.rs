@@ -19,7 +19,7 @@ use super::keys::Key;
 use super::scripts;
 use crate::model::WorkerName;
 
-/// How long a worker that failed a task leaves it to others that could run it (CONTRACT 4).
+/// How long a worker that failed a task leaves it to others that could run it.
 pub const AVOID: Duration = Duration::from_secs(60);
 
 /// How long the best waiting task may be passed over for lack of room before a worker reserves for it.

@@ -136,7 +136,7 @@ impl Dispatcher {
 
     /// Revoked attempts that still die are left out of `all`: there is nothing to reassert.
     pub(super) fn inventory(&self) -> Inventory {
-        let mut inventory = Inventory { claims_made: self.claims_made, ..Inventory::default() };
+        let mut inventory = Inventory::default();
         for (key, entry) in self.ledger.iter() {
             match entry.place {
                 Place::Settling | Place::Terminating { cause: Cause::Revoked, .. } => {

@@ -1,6 +1,6 @@
 //! Decides everything a worker does: `handle(now, event)` is synchronous and does no IO; what is to be done comes out as [`Action`]s.
 //!
-//! Two invariants hold after every event (`assert_consistent`, in tests and debug builds):
+//! Two invariants hold after every event (`Ledger::is_consistent`, asserted in debug builds):
 //! every claim is in exactly one place (held, starting, running, terminating, being settled), and the live reservations add up to what the budget says
 //! is in use.
 
@@ -259,12 +259,6 @@ impl Dispatcher {
     #[must_use]
     pub fn index_gap(&self) -> Option<(u64, u64)> {
         self.last.as_ref().map(|last| (last.waiting, last.indexed))
-    }
-
-    /// How many claims were made so far; an audit that spans none may trust what it sees.
-    #[must_use]
-    pub fn claims_made(&self) -> u64 {
-        self.claims_made
     }
 
     fn context(&self) -> Context<'_> {

@@ -1,4 +1,4 @@
-//! `distcomp-status serve`: the dashboard and its defences (CONTRACT 5).
+//! `distcomp-status serve`: the dashboard and its defences.
 mod load;
 mod pages;
 mod pictures;

@@ -23,6 +23,24 @@ fn a_task_that_kills_its_keeper_fails_like_any_other() {
 }
 
 #[test]
+fn a_task_that_kills_its_keeper_at_once_harms_none_that_was_before_it_in_its_slot() {
+    let bed = bed(json!({"max_task_per_worker": 1, "max_retry_per_task": 1, "task_prefetch": 8}));
+    let out = bed.out("runs");
+    // In turns, so that each killer waits in the keeper behind one that ends well.
+    let (mut lines, mut killers) = (Vec::new(), Vec::new());
+    for at in 0..20 {
+        lines.push(format!("shell:0:0:{}:echo {at} >> {out}", 100 - 2 * at));
+        killers.push(format!("shell:0:0:{}:kill -9 $PPID # {at}", 99 - 2 * at));
+    }
+    bed.add(lines.iter().chain(&killers));
+    let _worker = bed.worker("w");
+    bed.wait_counts(Duration::from_secs(60), [0, 0, 20, 20]);
+    let failed = bed.table("failed_tasks");
+    assert!(killers.iter().all(|killer| failed.contains_key(killer)), "{failed:?}");
+    assert!(run_times(&out).values().all(|times| *times == 1), "none ran twice: {:?}", run_times(&out));
+}
+
+#[test]
 fn a_task_that_stops_its_keeper_is_ended_at_its_limit_all_the_same() {
     let bed = bed(json!({"task_kill_grace_seconds": 0.2, "max_task_per_worker": 1}));
     let mark = unique_sleep();

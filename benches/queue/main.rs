@@ -1,0 +1,54 @@
+//! The queue alone, by the real client code and no task run: what a claim costs at which depth, how much one Redis carries, submission, memory.
+//!
+//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
+
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/cpu.rs"]
+mod cpu;
+mod depth;
+mod fleet;
+mod memory;
+#[path = "../support/parts.rs"]
+mod parts;
+#[path = "../support/redis.rs"]
+mod redis_server;
+#[path = "../support/simulated.rs"]
+mod simulated;
+#[path = "../support/stats.rs"]
+mod stats;
+mod submission;
+mod suite;
+
+use std::error::Error;
+
+use parts::Parts;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let parts = Parts::of_args();
+    let numbers: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
+    let lines = numbers.first().copied().unwrap_or(parts.size(1_000_000, 1000));
+    simulated::raise_open_files()?;
+    // The server has the other processor.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if parts.wants("depth") {
+        let usual: &[u64] = parts.size(&[10_000, 100_000, 1_000_000], &[8_000, 9_000]);
+        runtime.block_on(depth::depth(if numbers.is_empty() { usual } else { &numbers }))?;
+    }
+    if parts.wants("fleet") {
+        runtime.block_on(fleet::fleet(100, parts.size(200_000, 2000)))?;
+    }
+    if parts.wants("submit") {
+        submission::submit_file(lines)?;
+    }
+    if parts.wants("memory") {
+        runtime.block_on(memory::memory(lines))?;
+    }
+    if parts.wants("suite") {
+        runtime.block_on(suite::batches())?;
+        runtime.block_on(suite::twenty())?;
+    }
+    Ok(())
+}

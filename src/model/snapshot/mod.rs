@@ -1,0 +1,9 @@
+//! What people and programs are shown: the state of the queue at one moment. Field names are those of `--json`.
+
+mod queue;
+mod task;
+mod worker;
+
+pub use queue::{Counts, FailureGroup, Hold, Need, Overview, RedisHealth, Reservation, Totals};
+pub use task::{AttemptView, TaskState, TaskView};
+pub use worker::{RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

@@ -1,0 +1,156 @@
+//! The whole queue at a glance.
+
+use serde::{Deserialize, Serialize};
+
+use super::worker::WorkerView;
+
+/// How many lines are in each hash; the stop command is not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// In `todo_tasks`.
+    pub todo: u64,
+    /// In `in_progress_tasks`.
+    pub in_progress: u64,
+    /// In `finished_tasks`.
+    pub finished: u64,
+    /// In `failed_tasks`, those that will be tried again included, as Python DistComp counts them.
+    pub failed: u64,
+    /// Lines that are not UTF-8, set aside.
+    #[serde(default)]
+    pub quarantined: u64,
+}
+
+/// The whole queue at a glance. Reading it costs the same at any depth.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// How many tasks are where.
+    pub counts: Counts,
+    /// The workers, by name.
+    pub workers: Vec<WorkerView>,
+    /// Tasks finished per second over the last minute.
+    pub rate_per_second: f64,
+    /// Seconds until todo and in progress are empty at that rate; `None` without a rate or without work.
+    pub eta_seconds: Option<u64>,
+    /// The commonest groups of failures, largest first.
+    pub failures: Vec<FailureGroup>,
+    /// Whether an operator paused the queue; who and when.
+    pub paused: Option<String>,
+    /// Whether the stop command is there.
+    pub stopping: bool,
+    /// Tasks for which a worker keeps room, and since when they wait.
+    pub reservations: Vec<Reservation>,
+    /// What waits, by what it needs, in the order in which it is to run; at most [`Overview::NEEDS`] kinds.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// Kinds of need that are not listed.
+    #[serde(default)]
+    pub needs_left_out: u64,
+    /// Tasks in todo that wait for the end of their backoff.
+    #[serde(default)]
+    pub backing_off: u64,
+    /// Tasks in todo that have failed and will be tried again; those whose time to be passed over has run out are not counted.
+    #[serde(default)]
+    pub retries: u64,
+    /// Totals since the queue began.
+    pub totals: Totals,
+    /// The server.
+    pub redis: RedisHealth,
+}
+
+impl Overview {
+    /// How many kinds of need are looked at: a sweep has one, few queues have more than some.
+    pub const NEEDS: usize = 64;
+}
+
+/// Waiting tasks that ask for the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    /// Memory each asks for, GB.
+    pub mem_gb: f64,
+    /// Cores each asks for.
+    pub cores: f64,
+    /// Workers that have failed them, and leave them to others for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_on: Vec<String>,
+    /// How many there are.
+    pub waiting: u64,
+}
+
+/// What holds one task back, as the queue knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Seconds until the end of its backoff.
+    pub backoff_seconds: Option<u64>,
+    /// Seconds for which the workers that have failed it leave it to others.
+    pub left_to_others_seconds: Option<u64>,
+    /// Of one in progress: whether it has a slot; `false` for one claimed ahead of one.
+    pub has_slot: Option<bool>,
+}
+
+/// A task that waits for room, and the worker that keeps it free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The worker.
+    pub worker: String,
+    /// The task line.
+    pub line: String,
+}
+
+/// Totals since the queue began; requeued and purged tasks stay counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Attempts that finished.
+    pub finished: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Attempts that timed out, counted in `failed` too.
+    pub timed_out: u64,
+    /// Attempts given back.
+    pub returned: u64,
+    /// Attempts whose worker died.
+    pub lost: u64,
+    /// Late results that were refused.
+    pub fenced: u64,
+    /// Lines that were not tasks.
+    pub invalid: u64,
+}
+
+/// The server's own state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedisHealth {
+    /// Version of the server.
+    pub version: String,
+    /// Bytes of memory in use.
+    pub used_memory: u64,
+    /// Limit in bytes; 0 = none.
+    pub max_memory: u64,
+    /// What it does at the limit; anything but `noeviction` loses tasks.
+    pub eviction_policy: String,
+    /// Whether an append-only file is kept.
+    pub append_only: bool,
+    /// Connections.
+    pub clients: u64,
+    /// It is a replica: nothing can be written here.
+    #[serde(default)]
+    pub is_replica: bool,
+    /// The last write of its append-only file or of a snapshot failed.
+    #[serde(default)]
+    pub cannot_save: bool,
+}
+
+/// Failures of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureGroup {
+    /// The kind, such as `exit 3` or `timed out`.
+    pub kind: String,
+    /// How many lines.
+    pub count: u64,
+    /// The workers, where they were looked up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<String>,
+    /// One of the lines.
+    pub sample: String,
+    /// The reason recorded for that line, where it was looked up.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}

@@ -1,0 +1,128 @@
+//! What is shown of a task and its attempts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{AttemptEnd, AttemptRecord, FailureKind, PeakSource};
+
+/// The state a task line is in, in the words of the hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Waiting.
+    Todo,
+    /// Claimed by a worker.
+    InProgress,
+    /// Done.
+    Finished,
+    /// Has failed; while it is in todo as well, it will be tried again.
+    Failed,
+}
+
+impl TaskState {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Todo, Self::InProgress, Self::Finished, Self::Failed];
+
+    /// `todo`, `in_progress`, `finished`, `failed`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Todo => "todo",
+            Self::InProgress => "in_progress",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Everything known about one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its id.
+    pub id: String,
+    /// Its line.
+    pub line: String,
+    /// Where it is. A task to be tried again is in todo and in failed; an unknown one nowhere.
+    pub states: Vec<TaskState>,
+    /// The worker that has it in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// `WORKER: JSON` of a finished one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// The workers it failed on, with repeats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_on: Vec<String>,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How often a worker was lost while running it.
+    #[serde(default)]
+    pub lost: u64,
+    /// Every attempt kept, oldest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One attempt, in words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Attempt number, from 1.
+    pub attempt: u32,
+    /// The worker.
+    pub worker: String,
+    /// How it ended: `exit 0`, `signal 9 (SIGKILL)`, `timed out after 300 s`, `returned`, ….
+    pub result: String,
+    /// Exit code, where it exited.
+    pub exit_code: Option<i32>,
+    /// Signal, where one ended it.
+    pub signal: Option<i32>,
+    /// Start, seconds since the epoch.
+    pub start: Option<f64>,
+    /// End, seconds since the epoch.
+    pub end: f64,
+    /// Peak memory in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Where that was read: `cgroup` or `largest_process`.
+    pub peak_memory_source: Option<String>,
+    /// The last 4 KiB of stdout, of a failure.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stdout_tail: String,
+    /// The last 4 KiB of stderr, of a failure.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stderr_tail: String,
+}
+
+impl From<AttemptRecord> for AttemptView {
+    fn from(record: AttemptRecord) -> Self {
+        let (result, exit_code, signal) = match record.end {
+            AttemptEnd::Exit(code) => (FailureKind::Exit(code).to_string(), Some(code), None),
+            AttemptEnd::Signal(number) => (FailureKind::Signal(number).to_string(), None, Some(number)),
+            AttemptEnd::TimedOut(limit) => (FailureKind::TimedOut(limit).to_string(), None, None),
+            AttemptEnd::Spawn => (FailureKind::Spawn.to_string(), None, None),
+            AttemptEnd::Returned => ("returned".to_owned(), None, None),
+            AttemptEnd::Memory => (FailureKind::Memory.to_string(), None, None),
+            AttemptEnd::Lost => ("worker lost".to_owned(), None, None),
+            AttemptEnd::Cancelled => (FailureKind::Cancelled.to_string(), None, None),
+            AttemptEnd::Invalid => (FailureKind::Invalid.to_string(), None, None),
+        };
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        Self {
+            attempt: record.attempt,
+            worker: record.worker.to_string(),
+            result,
+            exit_code,
+            signal,
+            start: record.start_ms.map(seconds),
+            end: seconds(record.end_ms),
+            peak_memory_bytes: record.peak_bytes,
+            peak_memory_source: record.peak_source.map(|source| {
+                match source {
+                    PeakSource::Cgroup => "cgroup",
+                    PeakSource::LargestProcess => "largest_process",
+                }
+                .to_owned()
+            }),
+            stdout_tail: record.stdout_tail,
+            stderr_tail: record.stderr_tail,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What is shown of a worker.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a worker can be expected to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// Beats and takes tasks.
+    Live,
+    /// Beats and takes nothing new.
+    Draining,
+    /// No heartbeat for a while, not yet declared dead.
+    Silent,
+    /// Declared dead; its tasks are being taken over.
+    Dead,
+    /// Known by its `worker_status` alone: a Python worker.
+    Python,
+}
+
+impl WorkerState {
+    /// For tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Draining => "draining",
+            Self::Silent => "silent",
+            Self::Dead => "dead",
+            Self::Python => "python",
+        }
+    }
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its name.
+    pub name: String,
+    /// Whether it can be expected to act.
+    pub state: WorkerState,
+    /// Seconds since the last heartbeat; `None` when there is none.
+    pub heartbeat_age_seconds: Option<u64>,
+    /// Cores in use on its node.
+    pub cores_used: f64,
+    /// Cores of its node.
+    pub cores_total: f64,
+    /// Memory in use on its node, GB.
+    pub mem_used_gb: f64,
+    /// Memory of its node, GB.
+    pub mem_total_gb: f64,
+    /// Attempts it finished since the queue began.
+    pub finished: u64,
+    /// Attempts that failed on it.
+    pub failed: u64,
+    /// Attempts it gave back.
+    pub returned: u64,
+    /// Attempts that timed out on it, counted in `failed` too.
+    pub timed_out: u64,
+    /// What it said of itself at its last heartbeat; `None` for a Python worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<WorkerLoad>,
+    /// Its host and version; `None` for a Python worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<WorkerProcess>,
+}
+
+/// What a worker says of itself at each heartbeat, kept as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerLoad {
+    /// Tasks running.
+    pub running: u32,
+    /// Slots.
+    pub slots: u32,
+    /// Tasks claimed and not started.
+    #[serde(default)]
+    pub held: u32,
+    /// Why it takes nothing now, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// The task it keeps room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<String>,
+    /// Results refused because the claim was lost.
+    #[serde(default)]
+    pub fenced: u64,
+    /// Reconnects to Redis.
+    #[serde(default)]
+    pub reconnects: u64,
+    /// Tasks that have run for a while, longest first; of many, the first [`WorkerLoad::TASKS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<RunningTask>,
+}
+
+impl WorkerLoad {
+    /// Running tasks that a heartbeat names at most.
+    pub const TASKS: usize = 64;
+}
+
+/// A task that runs, as its worker saw it at its last heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunningTask {
+    /// Its id.
+    pub id: String,
+    /// The first 200 characters of its line.
+    pub line: String,
+    /// Attempt number, from 1.
+    pub attempt: u32,
+    /// Seconds it had run by then.
+    pub seconds: u64,
+    /// Its limit in seconds; 0 = none.
+    pub limit: u64,
+    /// Memory that its tree held, bytes; 0 before the first look.
+    pub mem_bytes: u64,
+}
+
+/// The process of a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerProcess {
+    /// Its host.
+    pub host: String,
+    /// Process id there.
+    pub pid: u32,
+    /// Version of the program.
+    pub version: String,
+    /// Start, seconds since the epoch.
+    pub since: u64,
+    /// Which layers of containment are on.
+    pub containment: String,
+}

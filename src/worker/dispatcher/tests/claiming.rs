@@ -1,0 +1,82 @@
+//! What is asked for, and what becomes of the answer.
+
+use super::bench::{Bench, GIB, TASK};
+use crate::model::Bytes;
+use crate::process::ExitStatus;
+use crate::queue::session::{Claim, Settled, Settlement};
+use crate::worker::events::{Action, Event};
+
+#[test]
+fn nothing_is_claimed_before_the_node_was_looked_at() {
+    let mut bench = Bench::new("{}");
+    bench.event(Event::Woken);
+    bench.nothing();
+    bench.node(32);
+    let request = bench.claim();
+    assert_eq!((request.slots, request.ahead), (32, 0));
+    assert_eq!(request.headroom.mem, Bytes(32 * GIB));
+    bench.nothing();
+}
+
+#[test]
+fn a_claim_under_way_is_waited_for_before_leaving_and_what_it_took_goes_back() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.event(Event::Terminate);
+    bench.actions.retain(|action| !matches!(action, Action::Beat));
+    bench.nothing();
+    bench.answer(1, &["shell:1:1:1:a"]);
+    let (key, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Return));
+    bench.nothing();
+    bench.event(Event::Settled(vec![(key, Settled::Recorded)]));
+    assert!(matches!(bench.next(), Action::Exit));
+}
+
+#[test]
+fn a_line_handed_out_twice_is_run_once() {
+    let (mut bench, keys) = Bench::running("{}", &[TASK]);
+    bench.event(Event::Woken);
+    bench.actions.clear();
+    let claim = Claim { line: TASK.into(), token: "i.9".to_owned(), attempt: 1 };
+    bench.dispatcher.take_in(bench.now, claim);
+    bench.event(Event::Tick);
+    bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
+    bench.nothing();
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    assert_eq!(bench.settle().1.token, "i.9");
+}
+
+#[test]
+fn claims_whose_answer_was_lost_go_back() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.event(Event::LinkDown);
+    let unknown = vec![Claim { line: TASK.into(), token: "i.1".to_owned(), attempt: 1 }];
+    bench.event(Event::Reasserted { known: vec![], unknown });
+    assert!(matches!(bench.settle().1.settlement, Settlement::Return));
+    bench.nothing();
+}
+
+#[test]
+fn a_garbage_line_is_refused_for_ever_and_stops_nothing() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    bench.answer(2, &["garbage", TASK]);
+    let (key, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Fail { is_final: true, .. }));
+    bench.start();
+    bench.event(Event::Settled(vec![(key, Settled::OutOfRetries)]));
+    assert_eq!(bench.dispatcher.rejecting, 0);
+}
+
+#[test]
+fn without_batching_one_task_is_claimed_at_a_time() {
+    let mut bench = Bench::new(r#"{"redis_pipeline_batching": false, "task_prefetch": 8}"#);
+    bench.node(32);
+    let request = bench.claim();
+    assert_eq!((request.slots, request.ahead), (1, 0));
+}

@@ -1,0 +1,71 @@
+//! Draining, and while Redis is away.
+
+use super::bench::{Bench, TASK};
+use crate::process::ExitStatus;
+use crate::queue::session::{Claim, Reasserted, Settled, Settlement};
+use crate::worker::events::{Action, Event};
+
+#[test]
+fn the_first_signal_drains_and_the_second_kills() {
+    let (mut bench, keys) = Bench::running(r#"{"drain_timeout_seconds": 10}"#, &[TASK]);
+    bench.event(Event::Terminate);
+    assert!(matches!(bench.next(), Action::Beat));
+    bench.pass(9.0);
+    bench.nothing();
+    bench.pass(2.0);
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    bench.event(Event::Terminate);
+    assert!(matches!(bench.next(), Action::Kill(key) if key == keys[0]));
+    bench.ended(keys[0], ExitStatus::Signaled(9), 11);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Return));
+    bench.event(Event::Settled(vec![(keys[0], Settled::Recorded)]));
+    assert!(matches!(bench.next(), Action::Exit));
+    bench.nothing();
+}
+
+#[test]
+fn what_is_held_goes_back_when_draining() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 2}"#, &[TASK]);
+    bench.event(Event::Woken);
+    bench.actions.clear();
+    bench.answer(0, &["shell:1:1:0:true # 2"]);
+    bench.nothing();
+    bench.event(Event::Terminate);
+    assert!(matches!(bench.next(), Action::Beat));
+    let (_, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Finish { .. }));
+}
+
+#[test]
+fn while_redis_is_away_nothing_new_is_claimed_and_what_runs_goes_on() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK]);
+    bench.event(Event::LinkDown);
+    bench.event(Event::Woken);
+    bench.nothing();
+    bench.event(Event::Reasserted { known: vec![(keys[0], Reasserted::Ours)], unknown: vec![] });
+    bench.nothing();
+    bench.event(Event::LinkUp);
+    bench.claim();
+    bench.nothing();
+}
+
+#[test]
+fn what_is_held_does_not_start_while_redis_is_away() {
+    // Held: claimed ahead of the one slot.
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1}"#, &[TASK]);
+    let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
+    bench.dispatcher.take_in(bench.now, claim);
+    bench.event(Event::LinkDown);
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    bench.settle();
+    bench.pass(0.5);
+    bench.nothing();
+    // It may have been reclaimed meanwhile: what Redis says comes first.
+    let held = bench.dispatcher.inventory().all.iter().map(|(key, ..)| *key).next().expect("the held one");
+    bench.event(Event::Reasserted { known: vec![(held, Reasserted::Ours)], unknown: vec![] });
+    bench.nothing();
+    bench.event(Event::LinkUp);
+    assert_eq!(bench.start(), held);
+}

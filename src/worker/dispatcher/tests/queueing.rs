@@ -1,0 +1,156 @@
+//! What waits in a keeper behind a running task.
+
+use std::time::Duration;
+
+use super::bench::{Bench, TASK};
+use crate::process::ExitStatus;
+use crate::queue::session::{BeatReply, Settlement};
+use crate::worker::events::{Action, Event, TaskKey};
+
+/// A worker of one slot in which tasks end every millisecond, with more held, whose first task is on its way to its keeper.
+fn stream_started(lines: &[&str]) -> (Bench, TaskKey) {
+    let mut bench = Bench::new(r#"{"max_task_per_worker": 1, "task_prefetch": 8}"#);
+    bench.node(32);
+    bench.claim();
+    for _ in 0..300 {
+        bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
+        bench.now += Duration::from_millis(1);
+    }
+    bench.answer(1, lines);
+    let key = bench.start();
+    bench.actions.clear();
+    (bench, key)
+}
+
+/// The same, when its start was heard of: its running task, then what is queued behind it, in order.
+fn stream(lines: &[&str]) -> (Bench, TaskKey) {
+    let (mut bench, key) = stream_started(lines);
+    bench.event(Event::Started { key, keeper: 100 });
+    bench.actions.retain(|action| !matches!(action, Action::Arm { .. } | Action::Claim(_)));
+    (bench, key)
+}
+
+fn queued(bench: &mut Bench, running: TaskKey) -> TaskKey {
+    let action = bench.next();
+    let Action::Queue { key, behind, .. } = action else { panic!("not queued: {action:?}") };
+    assert_eq!(behind, running);
+    key
+}
+
+const NEXT: &str = "shell:1:1:0:true # 2";
+const THIRD: &str = "shell:1:1:0:true # 3";
+
+#[test]
+fn in_a_stream_the_next_task_waits_in_the_keeper_and_starts_without_being_told() {
+    let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
+    let second = queued(&mut bench, first);
+    bench.nothing();
+    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
+    assert!(bench.dispatcher.beat().started.iter().all(|line| **line == *TASK), "what waits has not started");
+    bench.ended(first, ExitStatus::Exited(0), 0);
+    bench.settle();
+    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
+    bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
+    bench.nothing();
+    bench.event(Event::Started { key: second, keeper: 100 });
+    bench.actions.retain(|action| !matches!(action, Action::Arm { .. } | Action::Claim(_)));
+    queued(&mut bench, second);
+}
+
+#[test]
+fn nothing_is_queued_behind_a_running_task_while_redis_is_away() {
+    for is_away in [true, false] {
+        let (mut bench, key) = stream_started(&[TASK, NEXT]);
+        if is_away {
+            bench.event(Event::LinkDown);
+        }
+        bench.event(Event::Started { key, keeper: 100 });
+        let is_queued = bench.actions.iter().any(|action| matches!(action, Action::Queue { .. }));
+        assert_eq!(is_queued, !is_away, "{:?}", bench.actions);
+    }
+}
+
+#[test]
+fn a_larger_task_or_another_priority_does_not_wait_in_a_keeper() {
+    for other in ["shell:2:1:0:true", "shell:1:2:0:true"] {
+        let (mut bench, _) = stream(&[TASK, other]);
+        bench.nothing();
+    }
+}
+
+#[test]
+fn what_waits_in_a_keeper_goes_back_when_draining() {
+    let (mut bench, first) = stream(&[TASK, NEXT]);
+    let second = queued(&mut bench, first);
+    bench.event(Event::Terminate);
+    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Withdraw(key) if key == second));
+    bench.nothing();
+    bench.event(Event::Withdrawn { key: second });
+    let (key, settle) = bench.settle();
+    assert!(key == second && matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
+}
+
+#[test]
+fn what_waits_in_a_keeper_is_taken_back_when_memory_is_short_and_after_a_while() {
+    for by_memory in [true, false] {
+        let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
+        let second = queued(&mut bench, first);
+        if by_memory {
+            bench.node(1);
+        } else {
+            bench.pass(0.021);
+        }
+        bench.actions.retain(|action| !matches!(action, Action::Claim(_) | Action::Kill(_)));
+        assert!(matches!(bench.next(), Action::Withdraw(key) if key == second));
+        bench.event(Event::Withdrawn { key: second });
+        assert_eq!(bench.dispatcher.ledger.held().next(), Some(second), "it is next again");
+        assert!(!bench.actions.iter().any(|action| matches!(action, Action::Queue { .. } | Action::Start { .. })));
+    }
+}
+
+#[test]
+fn a_revoked_task_that_waits_in_a_keeper_is_dropped() {
+    let (mut bench, first) = stream(&[TASK, NEXT]);
+    let second = queued(&mut bench, first);
+    bench.event(Event::Beaten(BeatReply { revoked: vec![NEXT.to_owned()], ..BeatReply::default() }));
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == second));
+    bench.event(Event::Withdrawn { key: second });
+    assert_eq!(bench.dispatcher.stopped, [NEXT]);
+    assert!(bench.dispatcher.ledger.get(second).is_none());
+}
+
+#[test]
+fn a_task_withdrawn_too_late_runs() {
+    let (mut bench, first) = stream(&[TASK, NEXT]);
+    let second = queued(&mut bench, first);
+    bench.event(Event::Terminate);
+    bench.actions.clear();
+    bench.ended(first, ExitStatus::Exited(0), 0);
+    bench.settle();
+    bench.event(Event::Started { key: second, keeper: 100 });
+    bench.actions.clear();
+    bench.ended(second, ExitStatus::Exited(0), 0);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Finish { .. }));
+}
+
+#[test]
+fn a_moment_that_has_passed_is_never_asked_for_again() {
+    // Every slot taken with one task claimed ahead, then free memory below the accept threshold.
+    let mut bench = Bench::new(r#"{ "max_task_per_worker": 1, "task_prefetch": 4 }"#);
+    bench.node(32);
+    bench.claim();
+    bench.answer(1, &["shell:1:1:1:sleep 60", "shell:1:1:1:true"]);
+    let key = bench.start();
+    bench.event(Event::Started { key, keeper: 100 });
+    for i in 0..100 {
+        bench.pass(0.1);
+        bench.node(if i < 50 { 32 } else { 1 });
+        assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+    }
+    // Redis away, told to go, and the task still runs.
+    bench.event(Event::LinkDown);
+    bench.event(Event::Terminate);
+    bench.pass(60.0);
+    assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+}

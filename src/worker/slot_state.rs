@@ -1,0 +1,204 @@
+//! What a slot knows of its keeper: what runs, what waits behind it, until when it must answer, and who follows what it prints. It decides; the runner
+//! does.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::events::TaskKey;
+use super::runner::{Said, SlotCommand};
+use crate::process::KeeperEvent;
+
+/// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
+/// task has stopped it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct SlotState {
+    /// What runs, and what waits behind it.
+    mine: Vec<TaskKey>,
+    /// When a keeper that has yet to start its task, or to end it, is taken for deaf.
+    patience: Option<Instant>,
+    /// Whether the first task was told to end.
+    is_ending: bool,
+    /// Who asked what a task has printed, in the order of the answers.
+    asked: VecDeque<(TaskKey, mpsc::UnboundedSender<Said>)>,
+    /// Who is to hear of a task's end. Empty while nobody follows a task of this slot.
+    followers: Vec<(TaskKey, mpsc::UnboundedSender<Said>)>,
+}
+
+impl SlotState {
+    /// Notes a command before the keeper gets it; false when it is answered here and the keeper need not hear of it.
+    pub(super) fn note_command(&mut self, now: Instant, command: &SlotCommand) -> bool {
+        match command {
+            SlotCommand::Start(key, _) => {
+                if self.mine.is_empty() {
+                    (self.patience, self.is_ending) = (Some(now + PATIENCE), false);
+                }
+                self.mine.push(*key);
+            }
+            SlotCommand::Terminate(key, grace) if self.is_first(*key) => self.hurry(now, *grace),
+            SlotCommand::Kill(key) if self.is_first(*key) => self.hurry(now, Duration::ZERO),
+            SlotCommand::Show { key, to, .. } => {
+                if self.mine.first() != Some(key) {
+                    let _ = to.send(Said::Gone);
+                    return false;
+                }
+                if !self.followers.iter().any(|(_, follower)| follower.same_channel(to)) {
+                    self.followers.push((*key, to.clone()));
+                }
+                self.asked.push_back((*key, to.clone()));
+            }
+            // What waits behind the first is let go of at once.
+            SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
+        }
+        true
+    }
+
+    /// Notes what the keeper said, and passes to followers what is theirs; answers what the dispatcher is to hear.
+    pub(super) fn note_event(&mut self, now: Instant, event: KeeperEvent) -> Option<KeeperEvent> {
+        if let KeeperEvent::Output(output) = event {
+            if let Some((_, to)) = self.asked.pop_front() {
+                let _ = to.send(Said::Output(output));
+            }
+            return None;
+        }
+        if let KeeperEvent::Ended(ended) = &event
+            && !self.followers.is_empty()
+        {
+            self.followers.retain(|(key, to)| {
+                let is_over = *key == ended.seq;
+                if is_over {
+                    let _ = to.send(Said::Ended(ended.clone()));
+                }
+                !is_over && !to.is_closed()
+            });
+        }
+        match over(&event) {
+            Some(key) if self.mine.first() == Some(&key) => {
+                self.mine.remove(0);
+                // The next one starts at once.
+                (self.patience, self.is_ending) = ((!self.mine.is_empty()).then(|| now + PATIENCE), false);
+            }
+            Some(key) => self.mine.retain(|waiting| *waiting != key),
+            None if !self.is_ending => self.patience = None,
+            None => {}
+        }
+        Some(event)
+    }
+
+    /// When the keeper is taken for deaf; `None` while a task may run as long as it likes, and while there is none.
+    pub(super) fn deaf_at(&self) -> Option<Instant> {
+        self.patience.filter(|_| !self.mine.is_empty())
+    }
+
+    /// The tasks it had: what ran, then what waited.
+    pub(super) fn into_tasks(self) -> Vec<TaskKey> {
+        self.mine
+    }
+
+    fn is_first(&self, key: TaskKey) -> bool {
+        self.mine.first().is_none_or(|first| *first == key)
+    }
+
+    fn hurry(&mut self, now: Instant, grace: Duration) {
+        self.patience = Some(until(now, grace, self.patience.filter(|_| self.is_ending)));
+        self.is_ending = true;
+    }
+}
+
+/// When a keeper that is to end its task is taken for deaf; a second request may shorten that, never lengthen it.
+fn until(now: Instant, grace: Duration, earlier: Option<Instant>) -> Instant {
+    let until = now + grace.min(Duration::from_secs(365 * 24 * 3600)) + PATIENCE;
+    earlier.map_or(until, |earlier| earlier.min(until))
+}
+
+/// The run that this is the last of.
+pub(super) fn over(event: &KeeperEvent) -> Option<TaskKey> {
+    match event {
+        KeeperEvent::Started { .. } | KeeperEvent::Output(_) => None,
+        KeeperEvent::Ended(ended) => Some(ended.seq),
+        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::process::RunSpec;
+
+    fn start(key: TaskKey) -> SlotCommand {
+        let spec = RunSpec {
+            program: "/bin/true".into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            max_inline: 0,
+            head_keep: 0,
+            tail_keep: 0,
+            stderr_tail_keep: 0,
+            overflow_path: PathBuf::new(),
+            memory_limit: 0,
+            process_limit: 0,
+        };
+        SlotCommand::Start(key, Box::new(spec))
+    }
+
+    fn started(key: TaskKey) -> KeeperEvent {
+        KeeperEvent::Started { seq: key, pid: 1, at_ms: 0 }
+    }
+
+    fn failed(key: TaskKey) -> KeeperEvent {
+        KeeperEvent::SpawnFailed { seq: key, error: String::new(), is_transient: false }
+    }
+
+    fn running() -> (SlotState, Instant) {
+        let (mut slot, now) = (SlotState::default(), Instant::now());
+        assert!(slot.note_command(now, &start(1)));
+        assert_eq!(slot.deaf_at(), Some(now + PATIENCE), "it must start");
+        assert!(slot.note_event(now, started(1)).is_some());
+        assert_eq!(slot.deaf_at(), None, "a task may run as long as it likes");
+        (slot, now)
+    }
+
+    #[test]
+    fn a_keeper_must_end_what_it_is_told_to_end_and_more_requests_give_it_no_more_time() {
+        let (mut slot, now) = running();
+        let grace = Duration::from_secs(5);
+        slot.note_command(now, &SlotCommand::Terminate(1, grace));
+        assert_eq!(slot.deaf_at(), Some(now + grace + PATIENCE));
+        let later = now + Duration::from_secs(1);
+        slot.note_command(later, &SlotCommand::Terminate(1, grace));
+        assert_eq!(slot.deaf_at(), Some(now + grace + PATIENCE), "the first request counts");
+        slot.note_command(later, &SlotCommand::Kill(1));
+        assert_eq!(slot.deaf_at(), Some(later + PATIENCE), "a kill leaves it less");
+    }
+
+    #[test]
+    fn what_waits_behind_the_first_is_due_only_when_its_turn_comes() {
+        let (mut slot, now) = running();
+        slot.note_command(now, &start(2));
+        slot.note_command(now, &SlotCommand::Terminate(2, Duration::ZERO));
+        assert_eq!(slot.deaf_at(), None, "what waits is let go of at once");
+        let later = now + Duration::from_secs(60);
+        assert!(slot.note_event(later, failed(1)).is_some());
+        assert_eq!(slot.deaf_at(), Some(later + PATIENCE), "the next one starts at once");
+        assert_eq!(slot.into_tasks(), [2]);
+    }
+
+    #[test]
+    fn who_asks_for_the_output_of_what_does_not_run_is_told_so() {
+        let (mut slot, now) = running();
+        slot.note_command(now, &start(2));
+        let (to, mut said) = mpsc::unbounded_channel();
+        let show = |key| SlotCommand::Show { key, stdout_from: None, stderr_from: None, to: to.clone() };
+        assert!(slot.note_command(now, &show(1)), "the keeper is asked");
+        assert!(said.try_recv().is_err());
+        assert!(!slot.note_command(now, &show(2)), "the keeper is not asked");
+        assert!(matches!(said.try_recv(), Ok(Said::Gone)));
+    }
+}
