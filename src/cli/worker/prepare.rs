@@ -20,7 +20,7 @@ use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError};
 use crate::worker::state::{Cgroups, MARKER, State};
-use crate::worker::trust::Pin;
+use crate::worker::trust::{Keyring, Pin};
 use crate::worker::{Identity, Metrics, Neighbours, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
@@ -101,7 +101,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                 };
                 let trust = pin.and_then(|pin| {
                     let queue = queue_name(&config, pin.id()?.to_owned());
-                    Some((Arc::new(Verifier::new(keys, queue)), pin))
+                    Some((Keyring::new(Verifier::new(keys, queue)), pin))
                 });
                 return Ok(Setup {
                     client,
