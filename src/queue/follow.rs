@@ -137,6 +137,8 @@ impl Follow {
         let channel = token();
         self.pubsub = subscribe(&self.client, &channel).await?;
         (self.conn, self.channel, self.looked) = (conn, channel, None);
+        // The worker may come back later than we do: it is asked until it answers, and that it does, or that the task waits, is said again.
+        (self.has_answered, self.is_caught_up, self.has_said_waits) = (false, false, false);
         if let Some(worker) = self.worker.clone() {
             self.ask(&worker).await?;
         }
@@ -223,7 +225,8 @@ impl Follow {
                 self.left = None;
                 let is_silent = self.heard.elapsed() >= SILENCE;
                 if is_silent && !self.has_complained {
-                    self.has_complained = true;
+                    // Its next answer is told, even with nothing in it.
+                    (self.has_complained, self.is_caught_up) = (true, false);
                     self.ready.push_back(Said::NoAnswer(worker.clone()));
                 }
                 if self.asked.elapsed() >= ASK_AGAIN && (is_silent || !self.has_answered) {

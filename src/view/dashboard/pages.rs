@@ -245,6 +245,8 @@ pub(super) struct Task {
     facts: Vec<(&'static str, String)>,
     why: Vec<String>,
     reason: Option<String>,
+    /// What it prints is shown live: `waits` or `runs`.
+    live: Option<&'static str>,
     output: Option<Output>,
     attempts: Vec<Attempt>,
 }
@@ -305,8 +307,8 @@ impl Task {
         if task.lost > 0 {
             facts.push(("Workers lost under it", count(task.lost)));
         }
-        let is_open = has(TaskState::Todo) || has(TaskState::InProgress);
-        let why = if is_open { explain_task(&page.frame.overview, task, order) } else { Vec::new() };
+        let live = if has(TaskState::InProgress) { Some("runs") } else { has(TaskState::Todo).then_some("waits") };
+        let why = if live.is_some() { explain_task(&page.frame.overview, task, order) } else { Vec::new() };
         Self {
             page,
             id: task.id.clone(),
@@ -315,6 +317,7 @@ impl Task {
             tone,
             facts,
             why,
+            live,
             reason: task.reason.as_deref().map(text_block),
             output: task.result.as_deref().map(Output::of),
             attempts: task.attempts.iter().rev().map(Attempt::of).collect(),
