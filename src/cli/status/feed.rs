@@ -10,7 +10,8 @@ use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
 use crate::queue::select::{Found, find};
 use crate::queue::{Client, Connection, QueueError, browse, inspect};
-use crate::view::dashboard::{Asked, Board, Printing, Source, SourceError};
+use crate::view::dashboard::{Asked, Board, Source, SourceError};
+use crate::view::printed::Printing;
 
 /// How long one look may take before Redis counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::model::snapshot::TaskState;
 use crate::queue::follow::{Follow, Said, Stream};
 use crate::queue::{Client, QueueError, inspect};
-use crate::view::dashboard::{Printed, Printing};
+use crate::view::printed::{Printed, Printing};
 
 /// Time between two attempts to reach a server that went away.
 const RECONNECT: Duration = Duration::from_secs(2);

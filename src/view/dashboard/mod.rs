@@ -19,4 +19,4 @@ mod tails;
 
 pub use board::{Board, Frame};
 pub use routes::{Site, router};
-pub use source::{Asked, Printed, Printing, Source, SourceError};
+pub use source::{Asked, Source, SourceError};

@@ -4,40 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::stream::BoxStream;
-
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
+use crate::view::printed::Printing;
 
 /// An answer that is on its way.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
-
-/// What a task prints from now on, or from its start; it ends with the attempt, once its outcome is known. Dropped, nobody is followed any more.
-pub type Printing = BoxStream<'static, Printed>;
-
-/// A piece of [`Printing`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Printed {
-    /// It waits: nothing runs.
-    Waits,
-    /// It runs on this worker; what follows is from the beginning of that attempt.
-    RunsOn(String),
-    /// It has printed this.
-    Output {
-        /// On standard error, else on standard output.
-        is_stderr: bool,
-        /// Bytes before these that are not to be had any more.
-        skipped: u64,
-        /// What.
-        bytes: Vec<u8>,
-    },
-    /// Its worker, or Redis, answers again.
-    Mended,
-    /// This worker has not answered for seconds; it is asked again.
-    Silent(String),
-    /// Redis is away, for this reason; what follows goes on from here when it is back.
-    Away(String),
-}
 
 /// Reads the queue. Each call has a bounded cost.
 pub trait Source: Send + Sync + 'static {

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::source::{Printed, Printing};
 use crate::view::log_text::LogText;
+use crate::view::printed::{Printed, Printing};
 use crate::view::safe_text::safe;
 use crate::view::text::count;
 
