@@ -312,6 +312,11 @@ pub struct FailureGroup {
     pub reason: String,
 }
 
+impl FailureGroup {
+    /// Failures that are looked at for the names of workers, where all would be too many.
+    pub const LOOKED_AT: usize = 500;
+}
+
 /// Everything known about one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskView {

@@ -215,12 +215,16 @@ pub(super) struct Failures {
     page: Page,
     groups: Vec<(FailureRow, String)>,
     others: Option<String>,
+    /// Failures that were looked at for the workers, where that is not all.
+    looked_at: Option<String>,
 }
 
 impl Failures {
     pub(super) fn new(page: Page, groups: &[FailureGroup]) -> Self {
         let known: u64 = groups.iter().map(|group| group.count).sum();
-        let others = page.frame.overview.counts.failed.saturating_sub(known);
+        let failed = page.frame.overview.counts.failed;
+        let others = failed.saturating_sub(known);
+        let looked_at = FailureGroup::LOOKED_AT as u64;
         let groups = groups
             .iter()
             .map(FailureRow::of)
@@ -229,7 +233,12 @@ impl Failures {
                 (row, address(&filter, None))
             })
             .collect();
-        Self { page, groups, others: (others > 0).then(|| count(others)) }
+        Self {
+            page,
+            groups,
+            others: (others > 0).then(|| count(others)),
+            looked_at: (failed > looked_at).then(|| count(looked_at)),
+        }
     }
 }
 
