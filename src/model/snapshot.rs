@@ -50,6 +50,19 @@ pub struct Counts {
     pub quarantined: u64,
 }
 
+impl Counts {
+    /// How many are in this state.
+    #[must_use]
+    pub fn of(&self, state: TaskState) -> u64 {
+        match state {
+            TaskState::Todo => self.todo,
+            TaskState::InProgress => self.in_progress,
+            TaskState::Finished => self.finished,
+            TaskState::Failed => self.failed,
+        }
+    }
+}
+
 /// The whole queue at a glance. Reading it costs the same at any depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overview {

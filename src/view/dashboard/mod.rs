@@ -16,6 +16,8 @@ mod routes;
 mod source;
 mod stream;
 mod tails;
+mod task_list;
+mod task_page;
 
 pub use board::{Board, Frame};
 pub use routes::{Site, router};

@@ -16,9 +16,11 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::board::Board;
 use super::cache::Cache;
-use super::pages::{Failures, Message, Overview, Page, Task, Tasks, Workers};
+use super::pages::{Failures, Message, Overview, Page, Workers};
 use super::source::{Source, SourceError};
 use super::tails::Tails;
+use super::task_list::Tasks;
+use super::task_page::Task;
 use super::{assets, login, stream};
 use crate::model::FieldOrder;
 use crate::model::listing::{TaskFilter, TaskPage};

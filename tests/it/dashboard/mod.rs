@@ -4,3 +4,4 @@ mod output;
 mod pages;
 mod pictures;
 mod security;
+mod terminal;

@@ -274,6 +274,7 @@ function showChosen(workers) {
   latest = workers;
   if (!workers.some((worker) => worker.name === chosen)) chosen = workers[0]?.name ?? null;
   const worker = workers.find((one) => one.name === chosen);
+  const isNew = section.hidden || charts.size === 0;
   section.hidden = !worker;
   for (const row of document.querySelectorAll("[data-wide] tbody tr")) mark(row);
   if (!worker) return;
@@ -282,6 +283,7 @@ function showChosen(workers) {
     if ("hover" in node.dataset) node.dataset.last = worker[node.dataset.of];
     else { delete node.dataset.last; setText(node, worker[node.dataset.of]); }
   }
+  if (isNew) drawCharts();
 }
 
 document.querySelector("[data-wide]")?.addEventListener("click", (event) => {
