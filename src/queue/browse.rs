@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::client::{Connection, Page};
 use super::error::QueueError;
-use super::inspect::top_groups;
 use super::keys::{CLOSE, Key};
+use super::reading::top_groups;
 use super::select::key_of;
 use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};

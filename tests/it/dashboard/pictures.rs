@@ -82,6 +82,6 @@ fn pictures_are_made_where_somebody_wants_them() {
     terminal.shoot(&browser, "for epoch", &place.join("watch-running.png"));
     // What has run longest stands first.
     terminal.press("Enter");
-    terminal.shoot(&browser, "epoch 60", &place.join("watch-task.png"));
+    terminal.shoot(&browser, "loss 0.1", &place.join("watch-task.png"));
     terminal.press("q");
 }
