@@ -1,5 +1,5 @@
 //! The web dashboard: pages rendered from the latest [`Frame`], which a reader of Redis outside of this module puts on the [`Board`] once a second for
-//! everybody, and a stream of what changes. Whoever looks at a task that runs sees what it prints, by one follower for all who do ([`tails`]). Nothing
+//! everybody, and a stream of what changes. Whoever looks at a task that runs sees what it prints, by one follower for all who do (`tails.rs`). Nothing
 //! here can change anything.
 //!
 //! Script and style are hand-written, and uPlot draws the charts; no text from the queue is ever markup: templates escape, the script
