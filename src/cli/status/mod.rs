@@ -8,6 +8,7 @@ mod failures;
 mod feed;
 mod list;
 mod logs;
+mod printer;
 mod printing;
 mod run;
 mod serve;
