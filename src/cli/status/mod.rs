@@ -8,6 +8,8 @@ mod failures;
 mod feed;
 mod list;
 mod logs;
+mod printer;
+mod printing;
 mod run;
 mod serve;
 mod show;
