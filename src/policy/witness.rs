@@ -42,6 +42,12 @@ impl Witness {
         now.saturating_duration_since(since) >= dead_after
     }
 
+    /// In how long silence can be believed if every look until then is a good one; `None` when the last was none.
+    #[must_use]
+    pub fn believes_in(&self, now: Instant, dead_after: Duration) -> Option<Duration> {
+        self.since.map(|since| dead_after.saturating_sub(now.saturating_duration_since(since)))
+    }
+
     /// A look that failed: whatever is silent from here on may be so for our own reason.
     pub fn miss(&mut self) {
         *self = Self::default();
@@ -69,7 +75,10 @@ mod tests {
     fn silence_is_believed_after_a_whole_lease_of_watching() {
         let (mut witness, start) = (Witness::default(), Instant::now());
         assert!(!watch(&mut witness, start, 0..10, 0, true));
+        assert_eq!(witness.believes_in(start + Duration::from_secs(9), DEAD), Some(Duration::from_secs(1)));
         assert!(watch(&mut witness, start, 10..11, 0, true));
+        witness.miss();
+        assert_eq!(witness.believes_in(start + Duration::from_secs(11), DEAD), None);
     }
 
     #[test]

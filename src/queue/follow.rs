@@ -349,11 +349,26 @@ impl Message {
         let end = payload.iter().position(|byte| *byte == b'\n')?;
         let head: Head = serde_json::from_slice(&payload[..end]).ok()?;
         let (stdout, stderr) = payload[end + 1..].split_at_checked(head.stdout.1)?;
-        if stderr.len() != head.stderr.1 {
+        // Whoever may publish may write anything: a part lies within its stream, and so no position runs over.
+        let is_sound =
+            |(at, length, total): (u64, usize, u64)| at.checked_add(length as u64).is_some_and(|end| end <= total);
+        if stderr.len() != head.stderr.1 || !is_sound(head.stdout) || !is_sound(head.stderr) {
             return None;
         }
         let chunk = |(at, _, total), bytes: &[u8]| Chunk { at, bytes: bytes.to_vec(), total };
         Some(Self { stdout: chunk(head.stdout, stdout), stderr: chunk(head.stderr, stderr), is_over: head.over })
+    }
+}
+
+/// Feeds bytes to both ends of a conversation, as anybody who may publish could send them.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Some(request) = OutputRequest::parse(bytes) {
+        assert!(request.channel.len() == 16, "an answer goes nowhere else");
+    }
+    if let Some(message) = Message::parse(bytes) {
+        let Ok(again) = message.encode() else { unreachable!("what was read can be written") };
+        assert_eq!(Message::parse(&again), Some(message));
     }
 }
 
@@ -377,7 +392,12 @@ mod tests {
             let message = Message { stdout: chunk(1 << 40, b"\n\xff\0"), stderr: chunk(0, b""), is_over };
             assert_eq!(Message::parse(&message.encode().unwrap()), Some(message));
         }
-        for text in ["", "\n", "{}\n", "{\"stdout\":[0,9,9],\"stderr\":[0,0,0],\"over\":false}\nabc"] {
+        let placed =
+            |at: u64, total: u64| format!("{{\"stdout\":[{at},3,{total}],\"stderr\":[0,0,0],\"over\":false}}\nabc");
+        assert!(Message::parse(placed(4, 7).as_bytes()).is_some());
+        let outside = [placed(5, 7), placed(u64::MAX, u64::MAX), placed(u64::MAX - 1, 0)];
+        let broken = ["", "\n", "{}\n", "{\"stdout\":[0,9,9],\"stderr\":[0,0,0],\"over\":false}\nabc"];
+        for text in broken.into_iter().chain(outside.iter().map(String::as_str)) {
             assert_eq!(Message::parse(text.as_bytes()), None, "{text:?}");
         }
     }

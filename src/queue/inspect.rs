@@ -139,14 +139,19 @@ async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<Need>, Queue
 pub async fn hold(conn: &Connection, task: &TaskView) -> Result<Hold, QueueError> {
     let mut pipe = redis::pipe();
     pipe.zscore(conn.name(Key::Delayed), &task.line).zscore(conn.name(Key::Avoided), &task.line).cmd("TIME");
+    pipe.get(format!("{}time", conn.name(Key::Ready)));
     if let Some(worker) = task.worker.as_deref().and_then(|worker| worker.parse().ok()) {
         pipe.hget(conn.keys().name_for(Key::Claims, &worker), &task.line);
     }
     let mut replies = Replies(conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter());
     let (delayed, avoided): (Option<f64>, Option<f64>) = (replies.take()?, replies.take()?);
     let (now, _): (u64, u64) = replies.take()?;
+    // These moments are of the index's own time, which may be ahead of the server's clock.
+    let time: Option<String> = replies.take()?;
+    let ahead_ms =
+        time.and_then(|time| time.split(':').nth(1).and_then(|ahead| ahead.parse::<f64>().ok())).unwrap_or(0.0);
     let claim: Option<String> = replies.take()?;
-    let left = |until_ms: f64| ((until_ms / 1000.0).ceil() as u64).saturating_sub(now);
+    let left = |until_ms: f64| (((until_ms - ahead_ms) / 1000.0).ceil() as u64).saturating_sub(now);
     Ok(Hold {
         backoff_seconds: delayed.map(left),
         left_to_others_seconds: avoided.map(left).filter(|seconds| *seconds > 0),

@@ -13,7 +13,7 @@ use distcomp::queue::session::{
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Session};
 
-use crate::support::{Bed, acl_password};
+use crate::support::{Bed, Redis, ServerOptions, acl_password};
 
 pub(crate) const ORDER: FieldOrder = FieldOrder::MemCpuPrio;
 const MAX_RETRY: u32 = 3;
@@ -348,4 +348,51 @@ fn the_queue_agrees_with_a_model_under_random_operations() {
     for seed in 1..=12_u64 {
         runtime.block_on(run(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     }
+}
+
+/// Claims and hands back until Redis has no more: answers how many came.
+async fn claim_all(worker: &Session, mut settlement: impl FnMut(&Claim) -> Option<Settle>) -> usize {
+    let mut count = 0;
+    // A call moves a few dozen of those whose time has come; it is asked again as a worker asks that is told so.
+    for turn in 0..4000 {
+        let reply = worker.claim(&request(format!("t{turn}.{count}"), 200, Demand::NONE, 0)).await.expect("claimed");
+        count += reply.claims.len();
+        let batch: Vec<Settle> = reply.claims.iter().filter_map(&mut settlement).collect();
+        for part in batch.chunks(64) {
+            worker.settle(part, MAX_RETRY, false).await.expect("settled");
+        }
+        if reply.claims.is_empty() && reply.next_timer.is_none_or(|wait| wait > Duration::ZERO) {
+            break;
+        }
+    }
+    count
+}
+
+async fn very_many_retries() {
+    const MANY: usize = 12_000;
+    const HOUR: i64 = 3600;
+    let bed = Bed::on(Redis::start(ServerOptions { clock: true, ..Default::default() }), serde_json::json!({}));
+    let conn = client(&bed).connect().await.expect("connected");
+    conn.load_scripts().await.expect("loaded");
+    let worker = session(&conn, "a").await;
+    let tasks: Vec<NewTask> = (0..MANY).map(|at| NewTask::of(&parse(&format!("shell:0:0:1:{at}")))).collect();
+    for batch in tasks.chunks(250) {
+        submit(&conn, batch, false).await.expect("submitted");
+    }
+    let fail = |claim: &Claim| {
+        let (kind, reason) = (FailureKind::Exit(1), "\"exit 1\"".to_owned());
+        Some(settle(claim, Settlement::Fail { kind, reason, delay: Duration::from_secs(50), is_final: false }))
+    };
+    assert_eq!(claim_all(&worker, fail).await, MANY, "each failed once, and waits for its time");
+    bed.redis.clock().set(-HOUR);
+    assert_eq!(claim_all(&worker, |_| None).await, 0, "its time has not come");
+    // As if a minute had passed since.
+    bed.redis.clock().set(60 - HOUR);
+    assert_eq!(claim_all(&worker, |_| None).await, MANY, "none waits an hour longer");
+}
+
+#[test]
+fn none_of_very_many_retries_is_put_off_when_the_servers_clock_goes_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(very_many_retries());
 }

@@ -50,7 +50,8 @@ fn start(bed: &Bed, rows: u16, cols: u16) -> Watching {
         quoted.join(" ")
     );
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", &script]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    command.args(["-c", &script]).envs(shown.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
     let mut session = spawn_command(command, Some(30_000)).expect("a terminal");
     session.exp_char('[').expect("the settings");
     let settings = session.exp_char(']').expect("the settings");

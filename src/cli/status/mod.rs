@@ -11,6 +11,7 @@ mod logs;
 mod run;
 mod serve;
 mod show;
+mod signature;
 mod watch;
 
 pub use args::{StateArg, StatusArgs};
