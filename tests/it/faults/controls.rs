@@ -11,7 +11,7 @@ use crate::support::{Bed, Checker, Report, SOON, Snapshot, holds_for, kill_all, 
 fn wait_violation(checker: &Checker, rule: &str) {
     wait_until(&format!("the checker to see {rule}"), SOON, || {
         let report = checker.report();
-        holds_for(report.violations.iter().any(|one| one.starts_with(rule)), report)
+        holds_for(report.violations.iter().any(|one| one.starts_with(rule)), report.to_string())
     });
 }
 
