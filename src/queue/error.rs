@@ -91,7 +91,11 @@ impl QueueError {
         if matches!(code, "WRONGPASS" | "NOAUTH") || error.kind() == ErrorKind::AuthenticationFailed {
             return Self::Refused { at: at.to_owned(), message };
         }
-        if message.contains("without any password configured") || message.contains("invalid username-password") {
+        // The client wraps what it is told while it connects (a database that may not be selected yet), and the code is lost.
+        if ["without any password configured", "invalid username-password", "Authentication required"]
+            .iter()
+            .any(|said| message.contains(said))
+        {
             return Self::Refused { at: at.to_owned(), message };
         }
         if matches!(

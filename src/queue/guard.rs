@@ -2,7 +2,7 @@
 
 use super::client::Connection;
 use super::error::QueueError;
-use super::keys::{FORMAT, Key};
+use super::keys::{CLOSE, FORMAT, Key};
 use crate::model::FieldOrder;
 
 /// The oldest server with every command we use (`HRANDFIELD` in Python DistComp, `ZRANGE` options).
@@ -119,12 +119,14 @@ fn agree(key: &str, recorded: &str, configured: Option<FieldOrder>) -> Result<Fi
     }
 }
 
+/// Whether any task is there. The stop command is none: a fleet may be told to stop before its first task.
 async fn is_used(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hlen(conn.name(Key::Todo))
         .hlen(conn.name(Key::InProgress))
         .hlen(conn.name(Key::Finished))
-        .hlen(conn.name(Key::Failed));
-    let (todo, in_progress, finished, failed): (u64, u64, u64, u64) = conn.pipe(&pipe).await?;
-    Ok(todo + in_progress + finished + failed > 0)
+        .hlen(conn.name(Key::Failed))
+        .hexists(conn.name(Key::Todo), CLOSE);
+    let (todo, in_progress, finished, failed, stopping): (u64, u64, u64, u64, bool) = conn.pipe(&pipe).await?;
+    Ok(todo + in_progress + finished + failed > u64::from(stopping))
 }

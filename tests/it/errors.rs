@@ -48,6 +48,16 @@ fn no_password_where_one_is_needed_is_exit_3() {
 }
 
 #[test]
+fn no_password_is_named_as_the_cause_whatever_the_database() {
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some("the-right-one"), ..Default::default() });
+    let port = redis.port();
+    let bed = Bed::on(redis, json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port, "redis_db": 1}));
+    for output in all_four(&bed, &[]) {
+        output.expect(3).says(&["be let in by Redis"]);
+    }
+}
+
+#[test]
 fn a_right_password_works_from_the_file_the_url_and_a_pass_file() {
     let redis = Redis::start(ServerOptions { tcp: true, password: Some("the-right-one"), ..Default::default() });
     let port = redis.port();
@@ -121,6 +131,18 @@ fn a_queue_of_unknown_field_order_asks_for_the_key() {
 #[test]
 fn an_empty_queue_needs_no_key() {
     let bed = Bed::with(json!({"task_field_order": Value::Null}));
+    bed.add(["shell:0:0:1:true"]);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn the_stop_command_alone_is_no_task_of_unknown_field_order() {
+    let bed = Bed::with(json!({"task_field_order": Value::Null}));
+    bed.hset("todo_tasks", "WORKER_COMMAND_CLOSE", "");
+    bed.cli("distcomp-worker").args(["--name", "w"]).run().expect(0);
+    assert!(bed.table("todo_tasks").contains_key("WORKER_COMMAND_CLOSE"), "it is for every worker");
+    bed.cli("distcomp-ctl").args(["resume", "--yes"]).run().expect(0);
     bed.add(["shell:0:0:1:true"]);
     bed.burst("w");
     assert_eq!(bed.counts(), [0, 0, 1, 0]);
