@@ -43,6 +43,19 @@ pub fn replies(bytes: &[u8]) {
     }
 }
 
+/// An entry of the event log, as anybody who may write there could leave it, and the messages of those who follow a task's output.
+pub fn messages(bytes: &[u8]) {
+    let _ = crate::queue::fuzz(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let (entry, text) = text.split_once('\n').unwrap_or(("1-0", &text));
+    for event in crate::model::event::expand(entry, text) {
+        let mut written = Vec::new();
+        let Ok(()) = crate::view::safe_json::write(&mut written, &event) else { unreachable!("memory takes it") };
+        let line = String::from_utf8_lossy(&written);
+        assert!(!line.contains(crate::model::safe_text::is_unsafe), "one event, one harmless line: {line:?}");
+    }
+}
+
 /// What comes over the socket of a keeper.
 pub fn frames(bytes: &[u8]) {
     crate::process::fuzz(bytes);
@@ -94,6 +107,11 @@ mod tests {
     #[test]
     fn replies() {
         replay("replies", super::replies);
+    }
+
+    #[test]
+    fn messages() {
+        replay("messages", super::messages);
     }
 
     #[test]

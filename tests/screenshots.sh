@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pictures of the dashboard in the README, from a real run of a minute or two:
+# Makes the pictures of the dashboard and of `watch` in the README, from a real run of a minute or two:
 #   tests/screenshots.sh [DIRECTORY]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,11 +9,12 @@ cd "$(dirname "$0")/.."
 . tests/install-chromium.sh
 install_redis
 install_chromium
+command -v tmux >/dev/null 2>&1 || { echo "tmux is needed for the pictures of watch: install it" >&2; exit 1; }
 place=$(realpath -m "${1:-docs}")
 mkdir -p "$place"
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
 DISTCOMP_PICTURES=$place cargo test --locked --test it dashboard::pictures:: -- --nocapture
 if command -v optipng >/dev/null 2>&1; then
-    optipng -quiet -o5 "$place"/dashboard-*.png
+    optipng -quiet -o5 "$place"/dashboard-*.png "$place"/watch-*.png
 fi
-ls -l "$place"/dashboard-*.png
+ls -l "$place"/dashboard-*.png "$place"/watch-*.png

@@ -12,5 +12,6 @@ step() {
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
 step cargo clippy --locked --all-targets --features failpoints -- -D warnings
 step cargo test --locked --quiet --features failpoints --test it -- --test-threads 6 faults::failpoints::
-DISTCOMP_TEST_ACL=1 step cargo nextest run --locked --no-fail-fast \
-    -E 'test(/^(lifecycle|foreign|retry|submit|status|ctl|wire_format|faults::(worker_killed|redis_away))::/)'
+# All but what brings servers and users of its own, or needs no server.
+DISTCOMP_TEST_ACL=1 step cargo nextest run --locked --no-fail-fast -E 'binary(it) and not
+    test(/^(acl|make_secrets|sentinel|strangers|tls|leaks|python_interop|soak|examples|packaging|layers|harness|dashboard::load)::/)'

@@ -37,7 +37,7 @@ pub struct CommonArgs {
         global = true,
         help_heading = "Common options"
     )]
-    pub redis_url: Option<String>,
+    pub redis_url: Option<SecretString>,
 }
 
 /// What a command works with.
@@ -55,8 +55,7 @@ impl Context {
     pub(crate) fn load(program: &'static str, args: &CommonArgs) -> Result<Self, CliError> {
         let named = args.config.clone().filter(|path| !path.as_os_str().is_empty());
         let source = named.map_or(Source::Default, Source::Named);
-        let url = args.redis_url.clone().filter(|url| !url.is_empty());
-        let overrides = Overrides::of_process(url.map(SecretString::from));
+        let overrides = Overrides::of_process(args.redis_url.clone());
         let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
         for warning in &loaded.warnings {
             complain(program, &format!("warning: {warning}"));
@@ -88,13 +87,9 @@ where
     A: Parser,
     F: Future<Output = Result<Exit, CliError>>,
 {
-    let args = match A::try_parse() {
+    let args: A = match parse() {
         Ok(args) => args,
-        Err(error) => {
-            // A closed pipe under `--help | head` is nobody's mistake.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
-        }
+        Err(exit) => return exit.into(),
     };
     super::secrets::keep(program);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -113,6 +108,19 @@ where
             error.exit().into()
         }
     }
+}
+
+/// The arguments; where they are wrong, or help is asked for, that is said, and this is the exit.
+pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
+    A::try_parse().map_err(|error| {
+        let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        match super::secrets::hidden(&error.render().to_string(), std::env::args_os().skip(1)) {
+            // A closed pipe under `--help | head` is nobody's mistake.
+            None => drop(error.print()),
+            Some(text) => drop(io::stderr().lock().write_all(text.as_bytes())),
+        }
+        exit
+    })
 }
 
 /// A message on stderr under the name of the program, each of its lines made safe.

@@ -10,29 +10,26 @@ use crate::signing::{KeyError, PublicKey, QueueName, SecretKey, Signer, public_p
 
 /// The keys whose signatures count, each with its file; none where no signature is required. `file` is the configuration's own.
 pub(crate) fn public_keys(config: &Config, file: Option<&Path>) -> Result<Vec<(PathBuf, PublicKey)>, CliError> {
-    let (mut keys, mut faults) = (Vec::new(), Vec::new());
-    if config.require_signed_tasks {
-        for (index, path) in config.task_public_keys.iter().enumerate() {
-            match PublicKey::load(path) {
-                Ok(key) => keys.push((path.clone(), key)),
-                Err(error) => {
-                    let valid = match error {
-                        KeyError::Secret => format!("its public half, usually {}", public_path(path).display()),
-                        KeyError::Unreadable(_)
-                        | KeyError::Open(_)
-                        | KeyError::Public
-                        | KeyError::Malformed(_)
-                        | KeyError::Uncreatable(_)
-                        | KeyError::NoRandomness => {
-                            "the file KEY.pub that `distcomp-ctl keygen --out KEY` wrote".to_owned()
-                        }
-                    };
-                    faults.push(fault(&format!("task_public_keys[{index}]"), path, &error, valid));
-                }
-            }
-        }
+    if !config.require_signed_tasks {
+        return Ok(Vec::new());
     }
-    if faults.is_empty() { Ok(keys) } else { Err(errors(file, faults)) }
+    PublicKey::load_all(&config.task_public_keys).map_err(|wrong| {
+        let told = wrong.into_iter().map(|(index, error)| {
+            let path = &config.task_public_keys[index];
+            let valid = match error {
+                KeyError::Secret => format!("its public half, usually {}", public_path(path).display()),
+                KeyError::Changeable(_) => format!("mode 644 (`chmod 644 {}`)", path.display()),
+                KeyError::Unreadable(_)
+                | KeyError::Open(_)
+                | KeyError::Public
+                | KeyError::Malformed(_)
+                | KeyError::Uncreatable(_)
+                | KeyError::NoRandomness => "the file KEY.pub that `distcomp-ctl keygen --out KEY` wrote".to_owned(),
+            };
+            fault(&format!("task_public_keys[{index}]"), path, &error, valid)
+        });
+        errors(file, told.collect())
+    })
 }
 
 /// The key that a submitter signs with, if it is to sign.
@@ -43,6 +40,7 @@ pub(crate) fn signing_key(config: &Config, file: Option<&Path>) -> Result<Option
             KeyError::Open(_) => format!("mode 600 (`chmod 600 {}`)", path.display()),
             KeyError::Public => "the file without .pub".to_owned(),
             KeyError::Unreadable(_)
+            | KeyError::Changeable(_)
             | KeyError::Secret
             | KeyError::Malformed(_)
             | KeyError::Uncreatable(_)

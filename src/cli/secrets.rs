@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::common::complain;
+use crate::model::safe_text::{is_unsafe, safe};
 
 /// The variable that stands for the flag.
 const VARIABLE: &str = "DISTCOMP_REDIS_URL";
@@ -55,6 +56,25 @@ fn take_url(args: impl Iterator<Item = OsString>) -> Option<(OsString, Vec<OsStr
     Some((url, rest))
 }
 
+/// A message about the arguments that quotes what should not be shown: a URL with a password in the wrong place, or what drives a terminal.
+/// `None` where nothing of the kind is among them.
+pub(crate) fn hidden(message: &str, args: impl Iterator<Item = OsString>) -> Option<String> {
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let is_secret = |arg: &&str| arg.contains("://") && may_hold_password(OsStr::new(arg));
+    // Of `--flag=URL` the message may quote the whole or the URL alone.
+    let values = args
+        .iter()
+        .map(|arg| arg.split_once('=').filter(|(name, _)| name.starts_with("--")).map_or(&**arg, |(_, value)| value));
+    let secrets: Vec<&str> = values.filter(is_secret).collect();
+    if secrets.is_empty() && !args.iter().any(|arg| arg.contains(is_unsafe)) {
+        return None;
+    }
+    let shown = secrets.iter().fold(message.to_owned(), |text, secret| text.replace(secret, "(hidden)"));
+    // A line end in an argument is no line end of ours: what it begins is indented.
+    let lines = shown.lines().map(|line| format!("{}\n", safe(line)));
+    Some(lines.collect())
+}
+
 fn may_hold_password(url: &OsStr) -> bool {
     let url = url.to_string_lossy();
     url.contains('@') || url.contains("pass")
@@ -67,6 +87,17 @@ mod tests {
     fn take(args: &[&str]) -> Option<(String, Vec<String>)> {
         let text = |text: OsString| text.into_string().expect("text");
         take_url(args.iter().map(OsString::from)).map(|(url, rest)| (text(url), rest.into_iter().map(text).collect()))
+    }
+
+    #[test]
+    fn a_message_about_arguments_shows_no_password_and_drives_no_terminal() {
+        let hide = |message: &str, args: &[&str]| hidden(message, args.iter().map(OsString::from));
+        let url = "redis://:secret@h";
+        assert_eq!(hide("bad 'redis://:secret@h'", &["-x", url]).as_deref(), Some("bad '(hidden)'\n"));
+        let attached = format!("--redis-ur={url}");
+        assert_eq!(hide(&format!("bad '{attached}'"), &[&attached]).as_deref(), Some("bad '--redis-ur=(hidden)'\n"));
+        assert_eq!(hide("bad 'a\u{1b}[2J'", &["a\u{1b}[2J"]).as_deref(), Some("bad 'a\\x1b[2J'\n"));
+        assert_eq!(hide("bad 'x'", &["x", "redis://h:1"]), None);
     }
 
     #[test]

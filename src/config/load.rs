@@ -20,7 +20,8 @@ use super::settings::Config;
 pub const DEFAULT_FILE: &str = "conf.json";
 
 /// Variables that hold or lead to secrets of ours; no task may see them.
-pub const SECRET_VARIABLES: &[&str] = &["DISTCOMP_REDIS_URL", "DISTCOMP_REDIS_PASSWORD", "CREDENTIALS_DIRECTORY"];
+pub const SECRET_VARIABLES: &[&str] =
+    &["DISTCOMP_REDIS_URL", "DISTCOMP_REDIS_PASSWORD", "CREDENTIALS_DIRECTORY", "DISTCOMP_DASHBOARD_TOKEN"];
 
 /// The variables that no task may see: [`SECRET_VARIABLES`], whatever else begins like our own, and whatever holds the password, under any name.
 #[must_use]
@@ -35,6 +36,7 @@ pub fn secret_variables(
         password.is_some_and(|password| {
             value == password
                 || (password.len() >= TELLING && value.windows(password.len()).any(|part| part == password))
+                || is_url_with(value, password)
         })
     };
     let found = environment
@@ -42,6 +44,12 @@ pub fn secret_variables(
         .filter(|(name, value)| name.as_bytes().starts_with(b"DISTCOMP_REDIS_") || holds(value.as_bytes()))
         .map(|(name, _)| name);
     SECRET_VARIABLES.iter().map(OsString::from).chain(found).collect()
+}
+
+/// Whether this is the URL of a Redis with that password, which may be written otherwise there (`%40` for `@`).
+fn is_url_with(value: &[u8], password: &[u8]) -> bool {
+    let url = std::str::from_utf8(value).ok().and_then(|text| super::redis_url::RedisUrl::parse(text).ok());
+    url.and_then(|url| url.password).is_some_and(|found| found.as_bytes() == password)
 }
 
 /// The variables of the environment that configuration looks at.
@@ -219,6 +227,13 @@ pub(super) fn resolve_read(
     {
         warnings.push(format!(
             "{} holds a password and others can read it (mode {:03o}); chmod 600, or use redis_pass_file",
+            path.display(),
+            mode & 0o777
+        ));
+    }
+    if let Some(mode) = mode.filter(|mode| mode & 0o002 != 0) {
+        warnings.push(format!(
+            "{}: every user of this machine can change it (mode {:03o}), and what is run, as whom; chmod 644",
             path.display(),
             mode & 0o777
         ));

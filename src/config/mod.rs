@@ -24,6 +24,7 @@ pub use confine::{Confine, TaskRlimits};
 pub use fault::{ConfigErrors, Fault};
 pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load, secret_variables};
 pub use node::{NodeCapacity, node_warnings};
+pub use paths::warning_of_open_secret;
 pub use raw::KEYS;
 pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};
 pub(crate) use settings::address;

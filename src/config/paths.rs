@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use crate::model::safe_text::safe;
+
 /// Makes sure a directory exists and can be written, creating it and its parents.
 ///
 /// # Errors
@@ -67,6 +69,14 @@ pub(super) fn check_readable(path: &Path) -> Result<(), String> {
         return Err("is a directory".to_owned());
     }
     File::open(path).map(drop).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// A warning where others can read a file that holds a secret. `what` names it: a key, a flag.
+#[must_use]
+pub fn warning_of_open_secret(what: &str, path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok().filter(fs::Metadata::is_file)?.permissions().mode() & 0o777;
+    let shown = path.display().to_string();
+    (mode & 0o077 != 0).then(|| format!("{what}: others can read {} (mode {mode:03o}); chmod 600", safe(&shown)))
 }
 
 /// `tempfile` adds the name of the probe to its errors; people need only the cause.

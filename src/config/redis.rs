@@ -2,7 +2,6 @@
 //! `redis_url`, then `redis_host` and the rest.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -10,7 +9,7 @@ use serde_json::Value;
 
 use super::fault::{quote, show};
 use super::load::Overrides;
-use super::paths::check_readable;
+use super::paths::{check_readable, warning_of_open_secret};
 use super::raw::{RawConfig, unknown_key};
 use super::redis_url::{RedisUrl, VALID};
 use super::settings::{Endpoint, RedisSettings, SentinelLogin, TlsSettings};
@@ -152,6 +151,7 @@ fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<St
     if cert.is_some() != key.is_some() {
         reader.fault("redis_tls", "", "cert and key go together: one of them is missing", VALID_TLS);
     }
+    warnings.extend(key.as_deref().and_then(|key| warning_of_open_secret("redis_tls.key", key)));
     Some(TlsSettings { ca, cert, key })
 }
 
@@ -177,7 +177,7 @@ fn resolve_password(
         return Some(password.into());
     }
     if let Some(path) = read!(reader.text(raw.redis_pass_file, PASS_FILE_VALID)) {
-        warn_if_open(Path::new(&path), warnings);
+        warnings.extend(warning_of_open_secret("redis_pass_file", Path::new(&path)));
         return read_password(reader, "redis_pass_file", Path::new(&path));
     }
     if let Some(password) = overrides.environment.text("DISTCOMP_REDIS_PASSWORD").filter(|text| !text.is_empty()) {
@@ -185,18 +185,6 @@ fn resolve_password(
     }
     let credential = overrides.environment.path("CREDENTIALS_DIRECTORY")?.join("redis_pass");
     if credential.exists() { read_password(reader, "$CREDENTIALS_DIRECTORY/redis_pass", &credential) } else { None }
-}
-
-/// A secret that others can read is none.
-fn warn_if_open(path: &Path, warnings: &mut Vec<String>) {
-    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o077 != 0 {
-        warnings.push(format!(
-            "redis_pass_file: others can read {} (mode {:03o}); chmod 600",
-            path.display(),
-            mode & 0o777
-        ));
-    }
 }
 
 const PASS_FILE_VALID: &str = "the path of a file that holds only the password";

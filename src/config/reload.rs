@@ -64,12 +64,12 @@ settings! {
     live result_dir = "result_dir";
     live task_shell = "task_shell";
     live max_inline_output = "max_inline_output_bytes";
+    live task_public_keys = "task_public_keys";
     live max_lost = "max_lost_per_task";
     fixed state_dir = "state_dir";
     fixed field_order = "task_field_order";
     fixed key_prefix = "redis_key_prefix";
     fixed require_signed_tasks = "require_signed_tasks";
-    fixed task_public_keys = "task_public_keys";
     fixed task_signing_key = "task_signing_key";
     fixed python_workers = "python_workers";
 }

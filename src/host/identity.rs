@@ -29,10 +29,18 @@ fn worker_name_of(host: &str) -> WorkerName {
 }
 
 /// The id of this boot of the machine: pids and start times of another boot mean nothing. `None` where the kernel does not tell.
-#[must_use]
-pub fn boot_id() -> Option<String> {
+fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// Within what a process id names one process: this boot, and the namespace of process ids, since containers of one machine may share its host name.
+/// `None` where the kernel does not tell.
+#[must_use]
+pub fn process_space() -> Option<String> {
+    let namespace =
+        fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
+    boot_id().map(|boot| format!("{boot} {namespace}"))
 }
 
 #[cfg(test)]
@@ -56,5 +64,6 @@ mod tests {
     #[test]
     fn the_boot_has_a_name() {
         assert_eq!(boot_id().map(|id| id.len()), Some(36));
+        assert!(process_space().is_some_and(|space| space.contains("pid:[")), "{:?}", process_space());
     }
 }

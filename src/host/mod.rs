@@ -9,6 +9,6 @@ mod identity;
 mod probe;
 mod processes;
 
-pub use identity::{boot_id, default_worker_name, short_host_name};
+pub use identity::{default_worker_name, process_space, short_host_name};
 pub use probe::{HostSample, Probe, ProbeError};
 pub use processes::rss_by_root;

@@ -3,6 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+/// A worker that has lost Redis is back within this time of its return: it tries again after two seconds at most. Where a lease is shorter, one that is
+/// back first must not take the others for dead.
+const RETURN: Duration = Duration::from_secs(3);
+
 /// What the server says at one look.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -39,7 +43,13 @@ impl Witness {
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        now.saturating_duration_since(since) >= dead_after
+        now.saturating_duration_since(since) >= dead_after.max(RETURN)
+    }
+
+    /// In how long silence can be believed if every look until then is a good one; `None` when the last was none.
+    #[must_use]
+    pub fn believes_in(&self, now: Instant, dead_after: Duration) -> Option<Duration> {
+        self.since.map(|since| dead_after.max(RETURN).saturating_sub(now.saturating_duration_since(since)))
     }
 
     /// A look that failed: whatever is silent from here on may be so for our own reason.
@@ -69,7 +79,10 @@ mod tests {
     fn silence_is_believed_after_a_whole_lease_of_watching() {
         let (mut witness, start) = (Witness::default(), Instant::now());
         assert!(!watch(&mut witness, start, 0..10, 0, true));
+        assert_eq!(witness.believes_in(start + Duration::from_secs(9), DEAD), Some(Duration::from_secs(1)));
         assert!(watch(&mut witness, start, 10..11, 0, true));
+        witness.miss();
+        assert_eq!(witness.believes_in(start + Duration::from_secs(11), DEAD), None);
     }
 
     #[test]
@@ -79,6 +92,18 @@ mod tests {
         witness.miss();
         assert!(!watch(&mut witness, start, 60..70, 0, true));
         assert!(watch(&mut witness, start, 70..71, 0, true));
+    }
+
+    #[test]
+    fn a_short_lease_leaves_the_others_time_to_come_back() {
+        let (mut witness, start) = (Witness::default(), Instant::now());
+        let at = |ms: u64| Look { server: Duration::from_millis(1_000_000 + ms), own_beat: Some(1000 + ms / 1000) };
+        let lease = Duration::from_millis(1000);
+        let believed = (0..=40).map(|step| step * 100).find(|&ms| {
+            let now = start + Duration::from_millis(ms);
+            witness.look(now, at(ms), lease)
+        });
+        assert_eq!(believed, Some(3000));
     }
 
     #[test]

@@ -111,6 +111,17 @@ pub fn sweep_leaves(worker: &str, spared: &str, recorded: &[PathBuf]) -> usize {
     killed
 }
 
+/// Kills everything in these cgroups, as far as they are of this worker. Answers how many processes there were.
+///
+/// To be called only when the instance that had them is proved dead.
+#[must_use]
+pub fn kill_leaves(worker: &str, recorded: &[PathBuf]) -> usize {
+    let ours = format!("{PREFIX}{worker}-");
+    let is_ours =
+        |dir: &&PathBuf| dir.file_name().and_then(|name| name.to_str()).is_some_and(|it| it.starts_with(&ours));
+    recorded.iter().filter(is_ours).filter(|dir| dir.join("cgroup.procs").exists()).map(|dir| kill(dir)).sum()
+}
+
 /// Whether it is empty for another reason than that its zygote has yet to come.
 fn is_old(dir: &Path) -> bool {
     let made = fs::metadata(dir).and_then(|meta| meta.modified());
@@ -143,7 +154,7 @@ fn kill(dir: &Path) -> usize {
 }
 
 /// Processes in a cgroup and below it.
-fn members(dir: &Path) -> Vec<i32> {
+pub(super) fn members(dir: &Path) -> Vec<i32> {
     let here = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     let here = here.lines().filter_map(|line| line.parse().ok());
     here.chain(below(dir).iter().flat_map(|child| members(child))).collect()

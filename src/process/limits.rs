@@ -1,7 +1,9 @@
-//! The limit of open files: ours is raised, tasks keep what they would have had. And no picture of our memory for others.
+//! The limit of open files: ours is raised, tasks keep what they would have had. No picture of our memory for others, and no more of it than is used.
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::sys;
 
 /// Descriptors of one slot, here and in its keeper: the socket's two ends, the task's pipes, and one to spare.
 const PER_SLOT: u64 = 5;
@@ -35,6 +37,15 @@ pub fn keep_secrets() {
         let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
     }
     let _ = prctl::set_dumpable(false);
+}
+
+/// Outputs of tasks are larger than this, most of what a worker holds besides is smaller.
+const LARGE: i32 = 128 << 10;
+
+/// Has memory that large outputs took given back when they are gone. Left to itself, the C library keeps it once it has seen a few, in pieces between
+/// which something small lives: a worker that has passed on some thousand outputs then holds three times what it uses.
+pub fn give_memory_back() {
+    sys::give_back_from(LARGE);
 }
 
 /// How many slots this many open files are enough for; at least one.

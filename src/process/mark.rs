@@ -45,6 +45,13 @@ impl Mark {
         Ok(Self { path, device: meta.dev(), inode: meta.ino() })
     }
 
+    /// The one that is there, if it is.
+    #[must_use]
+    pub fn at(path: &Path) -> Option<Self> {
+        let meta = fs::symlink_metadata(path).ok()?;
+        Some(Self { path: path.to_owned(), device: meta.dev(), inode: meta.ino() })
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

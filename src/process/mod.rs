@@ -55,11 +55,11 @@ pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
 pub use group::{LimitGroups, SlotGroup};
 pub use handle::{Keeper, KeeperSettings, Zygote};
-pub use leaf::{Leaf, sweep_leaves};
-pub use limits::{OpenFiles, keep_secrets, raise_open_files, slots_for};
+pub use leaf::{Leaf, kill_leaves, sweep_leaves};
+pub use limits::{OpenFiles, give_memory_back, keep_secrets, raise_open_files, slots_for};
 pub use mark::Mark;
 pub use sweep::{Marks, sweep_marked};
-pub use tree::{Identity, identity, is_alive};
+pub use tree::{Identity, descends_from, identity, is_alive, now_ticks};
 pub use zygote::keeper_main_if_asked;
 
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.

@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
+use super::leaf::members;
 use super::mark::Mark;
 use super::terminate::{Guard, SignalError, Target};
 use super::tree::{self, Identity};
@@ -24,8 +26,12 @@ pub struct Marks<'a> {
     pub environment: &'a str,
     /// The file that one of their descriptors refers to.
     pub descriptor: Option<&'a Mark>,
+    /// The cgroup in which, or below which, they are.
+    pub group: Option<&'a Path>,
     /// Whose processes may be meant besides our user's: those that tasks ran as.
     pub users: &'a [u32],
+    /// Only those that started before this moment, see [`tree::now_ticks`]; `None` for all.
+    pub before: Option<u64>,
 }
 
 /// SIGKILL to every process that has one of the marks, but ourselves, those above us and those that `is_protected` names; again until none is
@@ -42,14 +48,17 @@ pub fn sweep_marked(marks: Marks<'_>, is_protected: impl Fn(i32) -> bool) -> usi
     loop {
         let guard = Guard::current();
         let mut found = false;
+        let inside: HashSet<i32> = marks.group.map(members).into_iter().flatten().collect();
         for pid in tree::all_pids().filter(|&pid| guard.check(Target::Child(pid)).is_ok() && !is_protected(pid)) {
             // First who it is, then what it carries: the kill compares, so that both are of one process.
             let Some(identity) = tree::identity(pid) else { continue };
             let has_mark = || {
-                variable.is_some_and(|variable| carries(pid, variable))
+                inside.contains(&pid)
+                    || variable.is_some_and(|variable| carries(pid, variable))
                     || marks.descriptor.is_some_and(|mark| mark.is_held_by(pid))
             };
-            if refused.contains(&identity) || !is_ours(pid, marks.users) || !has_mark() {
+            let is_later = marks.before.is_some_and(|before| identity.start_ticks >= before);
+            if is_later || refused.contains(&identity) || !is_ours(pid, marks.users) || !has_mark() {
                 continue;
             }
             match guard.send(Target::Process(identity), Signal::SIGKILL) {
@@ -99,7 +108,7 @@ mod tests {
     }
 
     fn by_environment(marker: &str) -> Marks<'_> {
-        Marks { environment: marker, descriptor: None, users: &[] }
+        Marks { environment: marker, descriptor: None, group: None, users: &[], before: None }
     }
 
     #[test]
@@ -118,6 +127,22 @@ mod tests {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn what_started_later_is_spared() {
+        let marker = format!("DISTCOMP_SWEEP_TEST={}:node2:", std::process::id());
+        let value = marker.split_once('=').unwrap().1;
+        let mut early = sleeper("DISTCOMP_SWEEP_TEST", &format!("{value}7"));
+        thread::sleep(Duration::from_millis(30));
+        let before = tree::now_ticks();
+        thread::sleep(Duration::from_millis(30));
+        let mut late = sleeper("DISTCOMP_SWEEP_TEST", &format!("{value}8"));
+        assert_eq!(sweep_marked(Marks { before, ..by_environment(&marker) }, |_| false), 1);
+        early.wait().unwrap();
+        assert_eq!(late.try_wait().unwrap(), None);
+        late.kill().unwrap();
+        late.wait().unwrap();
     }
 
     #[test]

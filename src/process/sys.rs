@@ -1,9 +1,9 @@
-//! The one spot with unsafe code: fork, a vfork-like spawn, `wait4`, and the descriptor that came with a message.
+//! The one spot with unsafe code: fork, a vfork-like spawn, `wait4`, the descriptor that came with a message, and how memory is given back.
 //!
 //! Each function here is safe to call as its contract says; nothing but thin calls into the system belongs in this file.
 #![expect(
     unsafe_code,
-    reason = "no safe interface exists for fork, clone, wait4, signal dispositions and received descriptors"
+    reason = "no safe interface exists for fork, clone, wait4, signal dispositions, received descriptors and mallopt"
 )]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -27,6 +27,21 @@ pub(super) struct Reaped {
     pub(super) peak_bytes: u64,
     pub(super) cpu_user: Duration,
     pub(super) cpu_system: Duration,
+}
+
+/// Has the allocator ask the system for every block of so many bytes or more, and give it back when it is freed.
+pub(super) fn give_back_from(bytes: c_int) {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: both calls set a number in the allocator, and nothing else.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, bytes);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
+        }
+    }
+    // Other allocators do so by themselves.
+    #[cfg(not(target_env = "gnu"))]
+    let _ = bytes;
 }
 
 /// Waits for any child without blocking. `Ok(None)`: there are children and none has ended. `ECHILD`: there are none.

@@ -66,6 +66,30 @@ pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
     identity(pid).is_some_and(|now| now.start_ticks == start_ticks)
 }
 
+/// Whether a process is one of these or descends from one, as far as its parents still live.
+#[must_use]
+pub fn descends_from(pid: i32, roots: &[u32]) -> bool {
+    let mut next = Some(pid);
+    // A chain of parents is no longer than this unless somebody means it to be; and pids that are given again could make a ring.
+    for _ in 0..4096 {
+        let Some(pid) = next.filter(|pid| *pid > 1) else { return false };
+        if roots.iter().any(|root| i32::try_from(*root) == Ok(pid)) {
+            return true;
+        }
+        next = Stat::read(pid).map(|stat| stat.parent);
+    }
+    true
+}
+
+/// Now, in the clock ticks since boot in which [`Identity::start_ticks`] counts. `None` where the kernel does not tell.
+#[must_use]
+pub fn now_ticks() -> Option<u64> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = text.split_ascii_whitespace().next()?.split_once('.')?;
+    // A tick is a hundredth of a second on every Linux that this runs on.
+    Some(seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
+}
+
 /// The direct children of a process, zombies included, by any of its threads; empty when it has gone.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {

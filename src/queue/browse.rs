@@ -1,10 +1,12 @@
 //! Reading the queue for a person who turns pages: each call costs a bounded amount of the server's time and of the network's, at any depth of the
 //! queue and for results of any size.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::client::{Connection, Page};
 use super::error::QueueError;
-use super::inspect::top_groups;
 use super::keys::{CLOSE, Key};
+use super::reading::top_groups;
 use super::select::key_of;
 use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
@@ -115,7 +117,8 @@ async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>
 }
 
 /// Every group of failures, largest first, each with one line and its reason. Read from counters, so that the cost is that of the groups and not of
-/// the failures; what Python workers failed is in none.
+/// the failures; what Python workers failed is in none. The workers are those of the sample and of about [`FailureGroup::LOOKED_AT`] failures, the same
+/// ones each time.
 ///
 /// # Errors
 /// Those of any call.
@@ -125,13 +128,37 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     let (groups, samples) = conn.pipe(&pipe).await?;
     let mut groups = top_groups(&groups, &samples, 0);
     let lines: Vec<String> = groups.iter().map(|group| group.sample.clone()).collect();
+    let mut seen = workers_by_kind(conn).await?;
     for (group, task) in groups.iter_mut().zip(super::inspect::tasks(conn, &lines).await?) {
         group.reason = task.reason.unwrap_or_default();
-        group.workers = task.failed_on;
-        group.workers.sort();
-        group.workers.dedup();
+        let mut workers = seen.remove(&group.kind).unwrap_or_default();
+        workers.extend(task.failed_on);
+        group.workers = workers.into_iter().collect();
     }
     Ok(groups)
+}
+
+/// The workers that some failures were on, by the group of the failure.
+async fn workers_by_kind(conn: &Connection) -> Result<HashMap<String, BTreeSet<String>>, QueueError> {
+    let mut cmd = redis::cmd("HSCAN");
+    cmd.arg(conn.name(Key::Failed)).arg(0).arg("COUNT").arg(FailureGroup::LOOKED_AT);
+    let (_, some): Page = conn.cmd(&cmd).await?;
+    let mut found: HashMap<String, BTreeSet<String>> = HashMap::new();
+    if some.is_empty() {
+        return Ok(found);
+    }
+    let mut cmd = redis::cmd("HMGET");
+    cmd.arg(conn.name(Key::Kinds));
+    for (line, _) in &some {
+        cmd.arg(line);
+    }
+    let kinds: Vec<Option<String>> = conn.cmd(&cmd).await?;
+    for ((_, workers), kind) in some.iter().zip(kinds) {
+        if let Some(kind) = kind {
+            found.entry(kind).or_default().extend(workers_of(TaskState::Failed, workers));
+        }
+    }
+    Ok(found)
 }
 
 /// The last sequence number given to a task; it only grows. 0 before the first.

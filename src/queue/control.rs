@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::client::{Args, Connection};
+use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::events::{note_queue, note_worker};
 use super::keys::{CLOSE, Key};
@@ -66,6 +66,30 @@ pub async fn change(
     }
     let (changed, running): (u64, u64) = conn.script(&scripts::CONTROL, None, &args).await?;
     Ok(Changed { changed, running })
+}
+
+/// Removes some of the lines in quarantine, and says how many; 0 when there are none.
+///
+/// Safe to repeat.
+///
+/// # Errors
+/// Those of any call.
+pub async fn purge_quarantined(conn: &Connection) -> Result<u64, QueueError> {
+    let key = conn.name(Key::Quarantine);
+    let mut cursor = 0;
+    loop {
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(&key).arg(cursor).arg("COUNT").arg(BATCH);
+        let (next, page): Page = conn.cmd(&scan).await?;
+        let lines: Vec<&[u8]> = page.iter().map(|(line, _)| line.as_slice()).collect();
+        if !lines.is_empty() {
+            return conn.cmd(redis::cmd("HDEL").arg(&key).arg(lines)).await;
+        }
+        if next == 0 {
+            return Ok(0);
+        }
+        cursor = next;
+    }
 }
 
 /// Pauses the queue: no worker of ours claims until [`resume`]. `who` is shown by status.

@@ -3,6 +3,8 @@
 //! It holds about the last 100,000 calls, or 16 MiB of them, whichever is less; a submission or an operator's change of many lines is one event with their
 //! number. What the entries look like is in [`crate::model::event`], how they are written at `events_flush` in `lua/common.lua`.
 
+use std::borrow::Cow;
+
 use redis::Value;
 
 use super::client::Connection;
@@ -17,11 +19,33 @@ const PAGE: usize = 200;
 /// As in `lua/common.lua`.
 const MOST_ENTRIES: usize = 100_000;
 
+/// As in `lua/common.lua`.
+const MOST_BYTES: u64 = 16 << 20;
+
 /// How long one call waits for something new; less than any response time-out.
 const BLOCK_MS: usize = 1000;
 
 /// The entry before the first.
 pub const BEGINNING: &str = "0-0";
+
+/// A longer line, or one with a control character, is in the log by its SHA-1 and its beginning; as `brief` in `lua/common.lua`.
+const LONGEST: usize = 200;
+
+/// What `submit.lua` tells of what it added, for where the script cannot run. Failing, it fails nothing, as there.
+pub(super) async fn tell_submitted(conn: &Connection, added: u64, first: &str, last: &str) {
+    if added > 0 {
+        note(conn, &format!("A\tsubmitted\t{added}\t{}\t{}", brief(first), brief(last))).await;
+    }
+}
+
+fn brief(line: &str) -> Cow<'_, str> {
+    if line.len() <= LONGEST && !line.contains(|c: char| c.is_ascii_control()) {
+        return line.into();
+    }
+    let head: String = line.chars().take(80).map(|c| if c.is_ascii_control() { ' ' } else { c }).collect();
+    // A script goes by the SHA-1 of its text, whatever the text is.
+    format!("\u{1}{}{head}", redis::Script::new(line).get_hash()).into()
+}
 
 /// The last `limit` events, oldest first; 0 = none. Bounded by what the log holds.
 ///
@@ -133,5 +157,19 @@ pub(super) async fn note_worker(conn: &Connection, what: &str, worker: &WorkerNa
 async fn note(conn: &Connection, text: &str) {
     let mut cmd = redis::cmd("XADD");
     cmd.arg(conn.name(Key::Events)).arg("MAXLEN").arg("~").arg(MOST_ENTRIES).arg("*").arg("e").arg(text);
-    let _: Result<String, QueueError> = conn.cmd(&cmd).await;
+    if conn.cmd::<String>(&cmd).await.is_ok_and(|id| id.contains("00-")) {
+        let _ = keep_small(conn).await;
+    }
+}
+
+/// The bound in bytes, looked at in about one call of a hundred; as in `lua/common.lua`.
+async fn keep_small(conn: &Connection) -> Result<(), QueueError> {
+    let key = conn.name(Key::Events);
+    let used: Option<u64> = conn.cmd(redis::cmd("MEMORY").arg("USAGE").arg(&key).arg("SAMPLES").arg(20)).await?;
+    if used.is_some_and(|used| used > MOST_BYTES) {
+        let length: u64 = conn.cmd(redis::cmd("XLEN").arg(&key)).await?;
+        let trim: u64 = conn.cmd(redis::cmd("XTRIM").arg(&key).arg("MAXLEN").arg("~").arg(length * 3 / 4)).await?;
+        tracing::debug!(trim, "the event log was cut");
+    }
+    Ok(())
 }

@@ -21,11 +21,11 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 
 use super::client::{Client, Connection};
 use super::error::QueueError;
 use super::keys::Key;
+pub use super::output::{Chunk, Message, OutputRequest};
 use crate::model::TaskId;
 
 /// How often it is looked who has the task.
@@ -137,6 +137,8 @@ impl Follow {
         let channel = token();
         self.pubsub = subscribe(&self.client, &channel).await?;
         (self.conn, self.channel, self.looked) = (conn, channel, None);
+        // The worker may come back later than we do: it is asked until it answers, and that it does, or that the task waits, is said again.
+        (self.has_answered, self.is_caught_up, self.has_said_waits) = (false, false, false);
         if let Some(worker) = self.worker.clone() {
             self.ask(&worker).await?;
         }
@@ -223,7 +225,8 @@ impl Follow {
                 self.left = None;
                 let is_silent = self.heard.elapsed() >= SILENCE;
                 if is_silent && !self.has_complained {
-                    self.has_complained = true;
+                    // Its next answer is told, even with nothing in it.
+                    (self.has_complained, self.is_caught_up) = (true, false);
                     self.ready.push_back(Said::NoAnswer(worker.clone()));
                 }
                 if self.asked.elapsed() >= ASK_AGAIN && (is_silent || !self.has_answered) {
@@ -280,83 +283,6 @@ fn token() -> String {
     })
 }
 
-/// What a follower asks of a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputRequest {
-    /// The task.
-    pub id: TaskId,
-    /// Where to answer, below [`Key::Output`]: 16 hex digits.
-    pub channel: String,
-    /// Position in stdout; `None`: near its end.
-    pub stdout_from: Option<u64>,
-    /// Position in stderr; `None`: near its end.
-    pub stderr_from: Option<u64>,
-}
-
-impl OutputRequest {
-    /// Reads a request; one that names another kind of channel is none.
-    #[must_use]
-    pub fn parse(json: &[u8]) -> Option<Self> {
-        let request: Self = serde_json::from_slice(json).ok()?;
-        let is_token = request.channel.len() == 16 && request.channel.bytes().all(|b| b.is_ascii_hexdigit());
-        is_token.then_some(request)
-    }
-}
-
-/// A part of a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Chunk {
-    /// Position of its first byte.
-    pub at: u64,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Length of the stream so far.
-    pub total: u64,
-}
-
-/// An answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message {
-    /// Of stdout.
-    pub stdout: Chunk,
-    /// Of stderr.
-    pub stderr: Chunk,
-    /// The attempt has ended, and this is the last.
-    pub is_over: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Head {
-    /// Position, number of bytes here, length of the stream.
-    stdout: (u64, usize, u64),
-    stderr: (u64, usize, u64),
-    over: bool,
-}
-
-impl Message {
-    /// A line of JSON, then the bytes of both streams.
-    fn encode(&self) -> Result<Vec<u8>, QueueError> {
-        let part = |chunk: &Chunk| (chunk.at, chunk.bytes.len(), chunk.total);
-        let head = Head { stdout: part(&self.stdout), stderr: part(&self.stderr), over: self.is_over };
-        let mut out = serde_json::to_vec(&head).map_err(|error| QueueError::Protocol(error.to_string()))?;
-        out.push(b'\n');
-        out.extend_from_slice(&self.stdout.bytes);
-        out.extend_from_slice(&self.stderr.bytes);
-        Ok(out)
-    }
-
-    fn parse(payload: &[u8]) -> Option<Self> {
-        let end = payload.iter().position(|byte| *byte == b'\n')?;
-        let head: Head = serde_json::from_slice(&payload[..end]).ok()?;
-        let (stdout, stderr) = payload[end + 1..].split_at_checked(head.stdout.1)?;
-        if stderr.len() != head.stderr.1 {
-            return None;
-        }
-        let chunk = |(at, _, total), bytes: &[u8]| Chunk { at, bytes: bytes.to_vec(), total };
-        Some(Self { stdout: chunk(head.stdout, stdout), stderr: chunk(head.stderr, stderr), is_over: head.over })
-    }
-}
-
 /// A worker's answer to a follower; says how many listen.
 ///
 /// # Errors
@@ -371,28 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_comes_back_as_it_went() {
-        let chunk = |at, bytes: &[u8]| Chunk { at, bytes: bytes.to_vec(), total: at + 100 };
-        for is_over in [false, true] {
-            let message = Message { stdout: chunk(1 << 40, b"\n\xff\0"), stderr: chunk(0, b""), is_over };
-            assert_eq!(Message::parse(&message.encode().unwrap()), Some(message));
-        }
-        for text in ["", "\n", "{}\n", "{\"stdout\":[0,9,9],\"stderr\":[0,0,0],\"over\":false}\nabc"] {
-            assert_eq!(Message::parse(text.as_bytes()), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_request_may_name_no_channel_but_one_of_its_own_kind() {
-        let request = |channel: &str| {
-            let id = TaskId::of("x");
-            OutputRequest { id, channel: channel.to_owned(), stdout_from: Some(0), stderr_from: None }
-        };
-        let through = |channel: &str| OutputRequest::parse(&serde_json::to_vec(&request(channel)).unwrap());
-        assert_eq!(through("0123456789abcdef"), Some(request("0123456789abcdef")));
-        for channel in ["", "wake", "0123456789abcdeX", "../../wake"] {
-            assert_eq!(through(channel), None, "{channel:?}");
-        }
-        assert_eq!(token().len(), 16);
+    fn channels_are_told_apart_by_sixteen_digits() {
+        assert!(token().len() == 16 && token() != token() && token().bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

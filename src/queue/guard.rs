@@ -13,6 +13,8 @@ const OLDEST: (u32, u32) = (6, 2);
 pub enum Access {
     /// A worker, submitter or ctl: must agree with the queue's field order, and records it where none is recorded.
     Write,
+    /// Who makes room: as a writer, but a server without the memory for those records is no obstacle.
+    Free,
     /// Must agree like a writer, and writes nothing: a check.
     Check,
     /// Status: takes the queue's field order as it is.
@@ -35,7 +37,7 @@ pub async fn admit(
             let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::FieldOrder))).await?;
             Ok(recorded.and_then(|order| order.parse().ok()).or(configured).unwrap_or_default())
         }
-        Access::Write | Access::Check => settle_order(conn, configured, access).await,
+        Access::Write | Access::Free | Access::Check => settle_order(conn, configured, access).await,
     }
 }
 
@@ -61,9 +63,9 @@ async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueErro
     let key = conn.name(Key::Format);
     let mut found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     // Written only where it is missing: a purge must get past a server that takes no writes for want of memory.
-    if found.is_none() && access == Access::Write {
+    if found.is_none() && matches!(access, Access::Write | Access::Free) {
         // SETNX and not SET: a submitter's Redis user must not be able to overwrite it.
-        let _: bool = conn.cmd(redis::cmd("SETNX").arg(&key).arg(FORMAT)).await?;
+        record(conn, &key, &FORMAT.to_string(), access).await?;
         found = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     }
     match found {
@@ -97,13 +99,20 @@ async fn settle_order(
     if access == Access::Check {
         return Ok(order);
     }
-    let set: bool = conn.cmd(redis::cmd("SETNX").arg(&key).arg(order.as_str())).await?;
-    if set {
+    if record(conn, &key, order.as_str(), access).await? {
         return Ok(order);
     }
     // Another was quicker.
     let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     agree(&key, &recorded.unwrap_or_default(), Some(order))
+}
+
+/// Sets a key that is not there; false when another was quicker.
+async fn record(conn: &Connection, key: &str, value: &str, access: Access) -> Result<bool, QueueError> {
+    match conn.cmd(redis::cmd("SETNX").arg(key).arg(value)).await {
+        Err(QueueError::Busy(_)) if access == Access::Free => Ok(true),
+        set => set,
+    }
 }
 
 fn agree(key: &str, recorded: &str, configured: Option<FieldOrder>) -> Result<FieldOrder, QueueError> {

@@ -44,3 +44,12 @@ pub async fn recorded(conn: &Connection) -> Result<Option<String>, QueueError> {
     let found: Option<Vec<u8>> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::QueueId))).await?;
     Ok(found.and_then(|found| String::from_utf8(found).ok()))
 }
+
+/// What lies beside a line in place of a signature, if anything, and the recorded identity of the queue.
+///
+/// # Errors
+/// Those of any call.
+pub async fn signature_of(conn: &Connection, line: &str) -> Result<(Option<Vec<u8>>, Option<String>), QueueError> {
+    let found: Option<Vec<u8>> = conn.cmd(redis::cmd("HGET").arg(conn.name(Key::Signatures)).arg(line)).await?;
+    Ok((found, recorded(conn).await?))
+}

@@ -19,6 +19,8 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod keys;
+mod output;
+mod reading;
 pub mod reclaim;
 mod scripts;
 pub mod select;
@@ -37,6 +39,7 @@ pub use session::Session;
 /// Feeds bytes, as a server could send them, to every decoder of answers. What they make of it is answered for others to show.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(bytes: &[u8]) -> (Option<crate::model::snapshot::Overview>, Vec<crate::model::snapshot::TaskView>) {
+    output::fuzz(bytes);
     let Ok(redis::Value::Array(values)) = redis::parse_redis_value(bytes) else { return (None, Vec::new()) };
     session::fuzz(&values);
     reclaim::fuzz(&values);

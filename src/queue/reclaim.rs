@@ -204,24 +204,45 @@ pub struct Silent {
     pub is_old: bool,
 }
 
+/// What the heartbeats of our workers say at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Leases {
+    /// Those who may be dead.
+    pub silent: Vec<Silent>,
+    /// In how long the first of the others would be silent for a lease; `None` when there is none.
+    pub next_end: Option<Duration>,
+}
+
 /// Our workers whose heartbeat is older than `dead_after` at the moment `now` of the server's clock, which the caller has found to run evenly until
 /// then; or of the future; or that have none. Cost grows with the number of workers alone.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn silent_workers(conn: &Connection, now: Duration, dead_after: Duration) -> Result<Vec<Silent>, QueueError> {
+pub async fn leases(conn: &Connection, now: Duration, dead_after: Duration) -> Result<Leases, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status));
     let (owners, status): (Vec<(String, String)>, HashMap<String, String>) = conn.pipe(&pipe).await?;
-    Ok(owners
-        .into_iter()
-        .filter_map(|(worker, _)| {
-            let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse::<u64>().ok());
-            let is_old = beat.is_some_and(|beat| is_silent(now.as_secs(), beat, dead_after));
-            let is_odd = beat.is_none_or(|beat| beat > now.as_secs() + 1);
-            (is_old || is_odd).then(|| Some(Silent { worker: worker.parse().ok()?, beat, is_old })).flatten()
-        })
-        .collect())
+    let beats = owners.into_iter().map(|(worker, _)| {
+        let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse().ok());
+        (worker, beat)
+    });
+    Ok(judge(beats, now, dead_after))
+}
+
+fn judge(beats: impl Iterator<Item = (String, Option<u64>)>, now: Duration, dead_after: Duration) -> Leases {
+    let mut leases = Leases::default();
+    for (worker, beat) in beats {
+        let Ok(worker) = worker.parse() else { continue };
+        let is_old = beat.is_some_and(|beat| is_silent(now.as_secs(), beat, dead_after));
+        let is_odd = beat.is_none_or(|beat| beat > now.as_secs() + 1);
+        if is_old || is_odd {
+            leases.silent.push(Silent { worker, beat, is_old });
+        } else if let Some(beat) = beat {
+            let end = (Duration::from_secs(beat) + dead_after + Duration::from_secs(1)).saturating_sub(now);
+            leases.next_end = Some(leases.next_end.map_or(end, |least| least.min(end)));
+        }
+    }
+    leases
 }
 
 /// The server's clock since the epoch, and the second of this worker's last heartbeat. Constant cost.
@@ -252,5 +273,24 @@ pub(super) fn fuzz(values: &[redis::Value]) {
         if let Some(beat) = owner.beat {
             let _ = is_silent(owner.now, beat, Duration::from_secs(40));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_at_which_a_lease_runs_out_is_known_beforehand() {
+        let beats =
+            || [("old", Some(60)), ("new", Some(98)), ("mute", None)].map(|(name, beat)| (name.to_owned(), beat));
+        let dead_after = Duration::from_secs(40);
+        let at = |now| judge(beats().into_iter(), Duration::from_millis(now), dead_after);
+        let now = at(100_250);
+        assert_eq!(now.silent.iter().map(|one| one.worker.as_str()).collect::<Vec<_>>(), ["mute"]);
+        assert_eq!(now.next_end, Some(Duration::from_millis(750)));
+        let then = at(101_000);
+        assert_eq!(then.silent.iter().filter(|one| one.is_old).count(), 1, "not a moment later");
+        assert_eq!(then.next_end, Some(Duration::from_secs(38)));
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::client::{Args, Connection};
 use super::error::QueueError;
 use super::keys::Key;
-use super::scripts;
 use super::session::{Demand, base_score};
+use super::{events, scripts};
 use crate::model::TaskLine;
 
 /// How many lines one call adds at most: well under 5 ms of the server's time.
@@ -108,7 +108,7 @@ pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result
     }
 }
 
-/// What `submit.lua` does, in three round trips. A claim drops what is finished or in progress by then, and the index follows `todo_tasks`.
+/// What `submit.lua` does, in a few round trips. A claim drops what is finished or in progress by then, and the index follows `todo_tasks`.
 async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, QueueError> {
     let mut sums = Submitted::default();
     if tasks.is_empty() {
@@ -178,6 +178,9 @@ async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, Queu
     end.cmd("INCRBY").arg(conn.name(Key::Count)).arg(indexed.iter().step_by(2).sum::<u64>());
     end.cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo");
     conn.pipe::<()>(&end).await?;
+    if let (Some((first, _)), Some((last, _))) = (new.first(), new.last()) {
+        events::tell_submitted(conn, sums.added, first.line(), last.line()).await;
+    }
     Ok(sums)
 }
 

@@ -61,6 +61,9 @@ pub enum KeyError {
     /// Others can read a secret.
     #[error("others can read or change it (mode {0:03o}), and whoever has it can have workers run anything")]
     Open(u32),
+    /// Others can put another key in the place of a public one.
+    #[error("others can change it (mode {0:03o}), and whoever does can have this worker run anything")]
+    Changeable(u32),
     /// A secret where a public key belongs.
     #[error("is a signing key, which is secret and no worker needs")]
     Secret,
@@ -78,6 +81,9 @@ pub enum KeyError {
     NoRandomness,
 }
 
+/// Which files of a list cannot be used, by their places in it, and why.
+pub type BadKeys = Vec<(usize, KeyError)>;
+
 /// A key that verifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
@@ -89,10 +95,27 @@ impl PublicKey {
     /// Reads a file as [`SecretKey::create`] writes beside the secret.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// What is wrong with the file; [`KeyError::Changeable`] when its mode lets others write to it.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let file = File::open(path).map_err(KeyError::Unreadable)?;
-        Self::parse(&read(file)?)
+        let mode = file.metadata().map_err(KeyError::Unreadable)?.permissions().mode() & 0o777;
+        let key = Self::parse(&read(file)?)?;
+        if mode & 0o022 == 0 { Ok(key) } else { Err(KeyError::Changeable(mode)) }
+    }
+
+    /// Reads several, each with its file.
+    ///
+    /// # Errors
+    /// What is wrong with each file that cannot be used, and its place in the list.
+    pub fn load_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Self)>, BadKeys> {
+        let (mut keys, mut faults) = (Vec::new(), Vec::new());
+        for (index, path) in paths.iter().enumerate() {
+            match Self::load(path) {
+                Ok(key) => keys.push((path.clone(), key)),
+                Err(error) => faults.push((index, error)),
+            }
+        }
+        if faults.is_empty() { Ok(keys) } else { Err(faults) }
     }
 
     /// Reads the text of such a file.
@@ -264,6 +287,14 @@ mod tests {
         assert!(matches!(SecretKey::load(&public), Err(KeyError::Public)));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
         assert!(matches!(SecretKey::load(&path), Err(KeyError::Open(0o640))));
+        for mode in [0o664, 0o646] {
+            fs::set_permissions(&public, fs::Permissions::from_mode(mode)).expect("chmod");
+            assert!(matches!(PublicKey::load(&public), Err(KeyError::Changeable(found)) if found == mode));
+        }
+        fs::set_permissions(&public, fs::Permissions::from_mode(0o644)).expect("chmod");
+        let both = PublicKey::load_all(&[public.clone(), path.clone(), dir.path().join("gone")]);
+        let wrong = both.expect_err("two cannot be used");
+        assert!(matches!(wrong.as_slice(), [(1, KeyError::Secret), (2, KeyError::Unreadable(_))]), "{wrong:?}");
         let good = fs::read_to_string(&public).expect("read");
         let identity = format!("{PUBLIC_HEAD}{}", BASE64.encode([1].into_iter().chain([0; 31]).collect::<Vec<u8>>()));
         for bad in [

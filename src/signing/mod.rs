@@ -10,7 +10,7 @@ pub mod seal;
 mod signer;
 mod verifier;
 
-pub use key::{KeyError, KeyId, PublicKey, SecretKey, public_path};
+pub use key::{BadKeys, KeyError, KeyId, PublicKey, SecretKey, public_path};
 pub use seal::{BadSeal, Seal};
 pub use signer::{SignError, Signer};
 pub use verifier::{NotSigned, Verifier};

@@ -6,7 +6,7 @@ use super::seal::{BadSeal, Seal, message};
 use super::{KeyId, PublicKey, QueueName};
 
 /// Judges signatures for one queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verifier {
     keys: Vec<PublicKey>,
     queue: QueueName,
@@ -37,6 +37,17 @@ impl Verifier {
     #[must_use]
     pub fn new(keys: Vec<PublicKey>, queue: QueueName) -> Self {
         Self { keys, queue }
+    }
+
+    /// The same for other keys.
+    #[must_use]
+    pub fn with_keys(&self, keys: Vec<PublicKey>) -> Self {
+        Self { keys, queue: self.queue.clone() }
+    }
+
+    /// The names of its keys.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.keys.iter().map(PublicKey::id)
     }
 
     /// Judges what lies beside a line, at the second `now` since the epoch.

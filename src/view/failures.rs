@@ -22,7 +22,7 @@ pub fn failures(groups: &[FailureGroup], width: usize) -> String {
         drawn.push_str(&format!("  {}", paint(BOLD, &shorten(&kind, width.saturating_sub(9)))));
         if !group.workers.is_empty() {
             let room = width.saturating_sub(13 + kind.chars().count()).max(10);
-            drawn.push_str(&format!("  {}", paint(DIM, &shorten(&on_workers(&group.workers), room))));
+            drawn.push_str(&format!("  {}", paint(DIM, &shorten(&format!("on {}", named(&group.workers)), room))));
         }
         drawn.push('\n');
         let id = TaskId::of(&group.sample);
@@ -35,11 +35,11 @@ pub fn failures(groups: &[FailureGroup], width: usize) -> String {
     drawn
 }
 
-/// `on node1, node2 and 5 more workers`.
-fn on_workers(workers: &[String]) -> String {
+/// `node1, node2 and 5 more`.
+pub(super) fn named(workers: &[String]) -> String {
     let named: Vec<String> = workers.iter().take(NAMED).map(|name| safe(name).into_owned()).collect();
-    let rest = workers.len().saturating_sub(NAMED);
-    if rest == 0 { format!("on {}", named.join(", ")) } else { format!("on {} and {rest} more", named.join(", ")) }
+    let rest = workers.len().saturating_sub(NAMED) as u64;
+    if rest == 0 { named.join(", ") } else { format!("{} and {} more", named.join(", "), count(rest)) }
 }
 
 /// The last lines of a reason, unless it says no more than the kind.

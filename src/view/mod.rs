@@ -9,6 +9,7 @@ pub mod failures;
 pub mod log_text;
 pub mod metrics;
 pub mod overview;
+pub mod printed;
 pub mod progress;
 pub mod safe_json;
 pub mod style;

@@ -108,7 +108,10 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         notices.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));
     }
     if overview.counts.quarantined > 0 {
-        notices.push(format!("{} lines in quarantine: they are not UTF-8", count(overview.counts.quarantined)));
+        notices.push(format!(
+            "{} lines in quarantine: they are not UTF-8; distcomp-ctl purge --quarantined removes them",
+            count(overview.counts.quarantined)
+        ));
     }
     notices
 }

@@ -9,9 +9,15 @@ use crate::model::{FieldOrder, TaskLine};
 /// As in `lua/common.lua`: older records give way.
 const MOST_KEPT: usize = 32;
 
-/// The page of `distcomp-status show`.
+/// The page of one task.
 #[must_use]
 pub fn task(task: &TaskView, order: FieldOrder) -> String {
+    signed_task(task, order, None)
+}
+
+/// The same with what is known of its signature: the page of `distcomp-status show`.
+#[must_use]
+pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> String {
     let mut lines = Vec::new();
     let mut row = |name: &str, value: String| lines.push(format!("{} {value}", paint(BOLD, &format!("{name:<9}"))));
     row("task", task.id.clone());
@@ -24,6 +30,9 @@ pub fn task(task: &TaskView, order: FieldOrder) -> String {
             Some(seconds) => format!("limit {seconds} s"),
         };
         row("needs", format!("{}, cores {}, priority {}, {limit}", parsed.mem(), parsed.cpu(), parsed.prio()));
+    }
+    if let Some(signed) = signed {
+        row("signed", safe(signed).into_owned());
     }
     if let Some(worker) = &task.worker {
         row("on", safe(worker).into_owned());

@@ -14,6 +14,7 @@ use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
 use super::link::Link;
 use super::metrics::Metrics;
+use super::neighbours::Neighbours;
 use super::nursery::Nursery;
 use super::outputs::Outputs;
 use super::poller::Poller;
@@ -25,13 +26,12 @@ use super::signals;
 use super::slots::Slots;
 use super::spool::Spool;
 use super::timeout_monitor::{TimeoutMonitor, Watchlist};
-use super::trust::Pin;
+use super::trust::{Keyring, Pin};
 use super::waker::Waker;
 use crate::config::{Config, Watcher};
 use crate::host::Probe;
 use crate::queue::session::Registration;
 use crate::queue::{Client, QueueError, Session};
-use crate::signing::Verifier;
 
 /// Events waiting for the dispatcher, at most; senders wait then.
 const EVENTS: usize = 4096;
@@ -60,12 +60,14 @@ pub struct Setup {
     pub watcher: Watcher,
     /// Unreported outcomes.
     pub spool: Option<Spool>,
+    /// Clears up after the dead of this machine.
+    pub neighbours: Neighbours,
     /// Makes keepers.
     pub nursery: Nursery,
     /// Looks at the node.
     pub probe: Probe,
     /// Which tasks may run, and the queue they must be signed for; `None` where no signature is required.
-    pub trust: Option<(Arc<Verifier>, Pin)>,
+    pub trust: Option<(Arc<Keyring>, Pin)>,
     /// Whether SIGHUP ends the worker: on a terminal, and with `--local`.
     pub hangup_ends: bool,
     /// Where to tell of itself, if anywhere.
@@ -79,7 +81,7 @@ pub struct Setup {
 pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let (events, inbox) = mpsc::channel(EVENTS);
     let config = watch::Sender::new(Arc::clone(&setup.config));
-    let (verifier, pin) = setup.trust.unzip();
+    let (keyring, pin) = setup.trust.unzip();
     let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin);
     // Unbounded, since the dispatcher must never wait for a loop that waits for it; both are bounded by what the worker has claimed.
     let (requests, wanted) = mpsc::unbounded_channel();
@@ -96,7 +98,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut probe = setup.probe;
     let first = Sample { node: sample(&mut probe), ..Sample::default() };
     loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe }.run());
-    loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone(), verifier }.run());
+    let judge = keyring.clone();
+    loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone(), keyring: judge }.run());
     loops.spawn(
         TimeoutMonitor { watchlist: Arc::clone(&watchlist), events: events.clone(), config: config.subscribe() }.run(),
     );
@@ -113,7 +116,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         Waker { client: setup.client.clone(), worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }
             .run(),
     );
-    loops.spawn(Reclaimer { link: Arc::clone(&link), config: config.subscribe(), order }.run());
+    loops.spawn(
+        Reclaimer { link: Arc::clone(&link), neighbours: setup.neighbours, config: config.subscribe(), order }.run(),
+    );
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
     loops.spawn(Auditor { link: Arc::clone(&link), events: events.clone() }.run());
     loops.spawn(signals::run(events.clone(), setup.hangup_ends));
@@ -123,6 +128,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
             client: setup.client.clone(),
             config: config.clone(),
             events: events.clone(),
+            keyring,
             on_hangup: !setup.hangup_ends,
         }
         .run(),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -126,6 +127,8 @@ pub enum Action {
         task: TaskLine,
         /// Attempt number.
         attempt: u32,
+        /// Not after this moment: it may be another's by then.
+        before: Instant,
     },
     /// Hand a task to the keeper of one that runs, to start when that one has ended.
     Queue {
@@ -137,6 +140,8 @@ pub enum Action {
         task: TaskLine,
         /// Attempt number.
         attempt: u32,
+        /// Not after this moment: it may be another's by then.
+        before: Instant,
     },
     /// Take a task back from the keeper it waits in, unless it has started.
     Withdraw(TaskKey),

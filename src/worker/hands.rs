@@ -59,13 +59,13 @@ impl Hands {
                 Action::Claim(request) => {
                     let _ = self.requests.send(request);
                 }
-                Action::Start { key, task, attempt } => {
+                Action::Start { key, task, attempt, before } => {
                     let config = Arc::clone(&self.config.borrow());
-                    self.slots.start(key, &task, attempt, &config);
+                    self.slots.start(key, &task, attempt, before, &config);
                 }
-                Action::Queue { key, behind, task, attempt } => {
+                Action::Queue { key, behind, task, attempt, before } => {
                     let config = Arc::clone(&self.config.borrow());
-                    self.slots.queue(key, behind, &task, attempt, &config);
+                    self.slots.queue(key, behind, &task, attempt, before, &config);
                 }
                 Action::Withdraw(key) => self.slots.withdraw(key),
                 Action::Terminate(key) => {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::process::{
-    ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
-    LimitGroups, ProcessError, RunSpec, SlotGroup, Zygote,
+    self, ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
+    LimitGroups, Mark, Marks, ProcessError, RunSpec, SlotGroup, Zygote,
 };
 
 /// How long a task that does nothing may take, on a node that is very busy.
@@ -139,6 +139,29 @@ impl Nursery {
             tracing::error!(dead, "the process that makes keepers was killed; started another");
         }
         Ok(zygote.clone())
+    }
+
+    /// Kills what no keeper keeps: the trees of keepers that died with the zygote that had to look after them. `keepers` are those that live.
+    pub async fn kill_strays(&self, mut keepers: Vec<u32>) {
+        keepers.push(self.zygote().pid());
+        let (settings, leaf) = (Arc::clone(&self.settings), self.leaf.clone());
+        let killed = tokio::task::spawn_blocking(move || {
+            let variable = settings.env_add.first();
+            let environment = variable.map(|(name, value)| format!("{}={}", name.display(), value.display()));
+            let mark = settings.mark.as_deref().and_then(Mark::at);
+            let user = settings.confinement.user.as_ref().map(|user| user.uid);
+            let marks = Marks {
+                environment: &environment.unwrap_or_default(),
+                descriptor: mark.as_ref(),
+                group: leaf.as_deref().map(Leaf::dir),
+                users: user.as_slice(),
+                before: None,
+            };
+            process::sweep_marked(marks, |pid| process::descends_from(pid, &keepers))
+        });
+        if let Some(killed) = killed.await.ok().filter(|killed| *killed > 0) {
+            tracing::error!(killed, "a keeper was killed together with what makes them; killed what it left behind");
+        }
     }
 
     /// Closes the lifeline and waits until the last process below it has ended, at most a few seconds.

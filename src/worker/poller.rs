@@ -8,9 +8,8 @@ use tokio::sync::mpsc;
 use super::events::Event;
 use super::failpoint::failpoint;
 use super::link::Link;
-use super::trust;
+use super::trust::{self, Keyring};
 use crate::queue::session::ClaimRequest;
-use crate::signing::Verifier;
 
 /// After a server that is up and cannot do it now.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -24,7 +23,7 @@ pub struct Poller {
     /// Where answers go.
     pub events: mpsc::Sender<Event>,
     /// Judges signatures, where they are required.
-    pub verifier: Option<Arc<Verifier>>,
+    pub keyring: Option<Arc<Keyring>>,
 }
 
 impl Poller {
@@ -46,8 +45,8 @@ impl Poller {
         failpoint!("claimed");
         match answer {
             Ok(reply) => {
-                let judged = match &self.verifier {
-                    Some(verifier) => trust::judge(verifier, reply).await,
+                let judged = match &self.keyring {
+                    Some(keyring) => trust::judge(keyring, reply).await,
                     None => Some(reply),
                 };
                 judged.map_or(Event::ClaimFailed, Event::Claimed)

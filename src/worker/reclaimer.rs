@@ -8,16 +8,22 @@ use tokio::sync::watch;
 
 use super::failpoint::failpoint;
 use super::link::{Link, random};
+use super::neighbours::Neighbours;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::policy::witness::{Look, Witness};
-use crate::queue::reclaim::{self, Authority, Silent};
+use crate::queue::reclaim::{self, Authority, Leases, Silent};
 use crate::queue::{Connection, QueueError, Session};
+
+/// Later than a lease runs out by so much at most: whoever looks then must not be a moment early.
+const LATENESS: Duration = Duration::from_millis(200);
 
 /// The loop.
 pub struct Reclaimer {
     /// The way to Redis.
     pub link: Arc<Link>,
+    /// The dead of this machine.
+    pub neighbours: Neighbours,
     /// The settings.
     pub config: watch::Receiver<Arc<Config>>,
     /// The field order of the queue.
@@ -29,45 +35,58 @@ impl Reclaimer {
     pub async fn run(self) {
         let mut witness = Witness::default();
         let mut mute = HashMap::new();
+        // What is watched from the start is believed a lease from the start.
+        let mut due = Some(self.config.borrow().heartbeat_interval / 4);
         loop {
             let period =
                 (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
-            tokio::time::sleep(period.mul_f64(0.75 + random() / 2.0)).await;
+            let usual = period.mul_f64(0.75 + random() / 2.0);
+            // Not a quarter of a lease late: the moment is known at which the next lease runs out.
+            let wait =
+                due.take().map_or(usual, |due: Duration| usual.min(due + LATENESS.mul_f64(0.1 + 0.9 * random())));
+            tokio::time::sleep(wait).await;
             let Some(session) = self.link.present() else {
                 witness.miss();
                 mute.clear();
                 continue;
             };
             let looked = self.look(&mut witness, &mut mute, &session, period);
-            if let Err(error) = looked.await {
-                witness.miss();
-                mute.clear();
-                self.link.report(&session, &error);
-                tracing::debug!(error = %error, "failed to look for dead workers");
+            match looked.await {
+                Ok(next) => due = next,
+                Err(error) => {
+                    witness.miss();
+                    mute.clear();
+                    self.link.report(&session, &error);
+                    tracing::debug!(error = %error, "failed to look for dead workers");
+                }
             }
         }
     }
 
     /// `mute` holds those whose heartbeat tells no age, and since when it stands so: there is none, since a worker that has just attached has had no
     /// time to beat; or it is of the future, since the server's clock was set back. They are dead when it stands so for a lease.
+    ///
+    /// Answers in how long to look again at the latest, where something is known: the next lease runs out, or silence can be believed.
     async fn look(
         &self,
         witness: &mut Witness,
         mute: &mut HashMap<WorkerName, (Option<u64>, Instant)>,
         session: &Session,
         period: Duration,
-    ) -> Result<(), QueueError> {
+    ) -> Result<Option<Duration>, QueueError> {
         let dead_after = self.config.borrow().dead_after;
         let (conn, me, now) = (session.connection(), session.worker(), Instant::now());
         let (server, own_beat) = reclaim::own_beat(conn, me).await?;
-        if !witness.look(now, Look { server, own_beat }, dead_after)
-            || !reclaim::lock(conn, session.instance(), period * 2).await?
-        {
+        if !witness.look(now, Look { server, own_beat }, dead_after) {
             mute.clear();
-            return Ok(());
+            return Ok(Some(witness.believes_in(now, dead_after).unwrap_or(self.config.borrow().heartbeat_interval)));
+        }
+        if !reclaim::lock(conn, session.instance(), period * 2).await? {
+            mute.clear();
+            return Ok(None);
         }
         // Judged by the time that the witness has just found good: a clock that is set a moment later makes nobody old.
-        let silent = reclaim::silent_workers(conn, server, dead_after).await?;
+        let Leases { silent, next_end } = reclaim::leases(conn, server, dead_after).await?;
         mute.retain(|worker, (beat, _)| silent.iter().any(|one| one.worker == *worker && one.beat == *beat));
         for Silent { worker, beat, is_old } in silent {
             let stands_for = |since: Instant| now.saturating_duration_since(since);
@@ -76,7 +95,9 @@ impl Reclaimer {
                 self.take_over(conn, &worker, Authority::Lease(dead_after, beat)).await?;
             }
         }
-        Ok(())
+        let mute_end = mute.values().map(|(_, since)| dead_after.saturating_sub(now.saturating_duration_since(*since)));
+        // What is over by now and still there cannot be helped sooner than with the usual look.
+        Ok(mute_end.chain(next_end).filter(|left| !left.is_zero()).min())
     }
 
     async fn take_over(
@@ -87,6 +108,7 @@ impl Reclaimer {
     ) -> Result<(), QueueError> {
         let max_lost = self.config.borrow().max_lost;
         failpoint!("reclaiming");
+        self.neighbours.clear_after(conn, worker).await?;
         let (mut returned, mut failed) = (0, 0);
         loop {
             let lines = reclaim::orphans(conn, worker, self.order).await?;

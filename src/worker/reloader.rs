@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::events::Event;
+use super::trust::Keyring;
 use crate::config::{Config, ConfigErrors, Loaded, Reload, Watcher, carry_over, diff};
 use crate::queue::Client;
 
@@ -23,6 +24,8 @@ pub struct Reloader {
     pub config: watch::Sender<Arc<Config>>,
     /// The dispatcher.
     pub events: mpsc::Sender<Event>,
+    /// The keys whose signatures count, where signatures are required.
+    pub keyring: Option<Arc<Keyring>>,
     /// Whether SIGHUP asks for a reload here; on a terminal it ends the worker instead.
     pub on_hangup: bool,
 }
@@ -54,6 +57,10 @@ impl Reloader {
         };
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
+        }
+        // Where it no longer requires signatures, this worker does until its restart, by the keys that it has.
+        if let Some(keyring) = self.keyring.as_ref().filter(|_| loaded.config.require_signed_tasks) {
+            keyring.read_again(&loaded.config.task_public_keys);
         }
         let old = Arc::clone(&self.config.borrow());
         let changes = diff(&old, &loaded.config);

@@ -68,10 +68,11 @@ impl Reporter {
             failpoint!("spooled");
             match self.settle(&session, &batch).await {
                 Some(answers) => {
+                    // First of all: whoever reconnects from here on must know of it.
+                    self.link.recent.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
                     failpoint!("settled");
                     self.spool(&pending);
                     failpoint!("reported");
-                    self.link.recent.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
                     if self.events.send(Event::Settled(keys.into_iter().zip(answers).collect())).await.is_err() {
                         return;
                     }

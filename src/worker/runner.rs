@@ -19,8 +19,8 @@ const GONE: Duration = Duration::from_secs(5);
 /// What a slot is asked to do.
 #[derive(Debug)]
 pub enum SlotCommand {
-    /// Run this when what runs has ended.
-    Start(TaskKey, Box<RunSpec>),
+    /// Run this when what runs has ended; not if that moment has passed before the keeper is told.
+    Start(TaskKey, Box<RunSpec>, Instant),
     /// Forget it, unless it has started.
     Withdraw(TaskKey),
     /// End it: SIGTERM, then SIGKILL after this grace.
@@ -70,12 +70,12 @@ impl Runner {
             Ok(keeper) => keeper,
             Err(error) => return self.refuse(&error).await,
         };
-        let pid = keeper.pid();
+        let (pid, maker) = (keeper.pid(), self.nursery.zygote().pid());
         self.listed(|keepers| keepers.push(pid));
         let lost = self.serve(keeper).await;
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
         let Some((mut keeper, mut mine)) = lost else { return };
-        self.bury(&keeper).await;
+        self.bury(&keeper, maker).await;
         // What it had to say before, should it have been stopped or killed by the task that it had just started.
         while let Ok(Ok(event)) = tokio::time::timeout(GONE, keeper.recv()).await {
             if let Some(over) = over(&event) {
@@ -92,7 +92,7 @@ impl Runner {
         // Whoever thought this slot idle until now is told too.
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
-            if let SlotCommand::Start(key, _) = command {
+            if let SlotCommand::Start(key, ..) = command {
                 let _ = self.events.send(Event::KeeperLost { key, had_it: false }).await;
             }
         }
@@ -107,11 +107,18 @@ impl Runner {
             tokio::select! {
                 command = self.commands.recv() => {
                     let command = command?;
+                    if let SlotCommand::Start(key, _, before) = &command {
+                        failpoint!("starting");
+                        if Instant::now() >= *before {
+                            // We were frozen on the way here: another may have it by now.
+                            if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
+                                return None;
+                            }
+                            continue;
+                        }
+                    }
                     if !slot.note_command(Instant::now(), &command) {
                         continue;
-                    }
-                    if matches!(command, SlotCommand::Start(..)) {
-                        failpoint!("starting");
                     }
                     // That it has gone is heard below, after all that it said.
                     let _ = keeper.send(into_keeper(command)).await;
@@ -144,7 +151,7 @@ impl Runner {
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
-    async fn bury(&self, keeper: &Keeper) {
+    async fn bury(&self, keeper: &Keeper, maker: u32) {
         let identity = i32::try_from(keeper.pid()).ok().and_then(process::identity);
         let zygote = self.nursery.zygote();
         let _ = zygote.discard(keeper).await;
@@ -153,14 +160,18 @@ impl Runner {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         // The zygote looks after its dead before it listens: once it has answered, it has done so.
-        drop(zygote.keeper().await);
+        let is_done = zygote.keeper().await.is_ok() && zygote.pid() == maker;
+        if !is_done {
+            let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            self.nursery.kill_strays(keepers).await;
+        }
     }
 
     /// There is no keeper: whatever was to start here has failed for want of one.
     async fn refuse(mut self, error: &ProcessError) {
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
-            if let SlotCommand::Start(key, _) = command {
+            if let SlotCommand::Start(key, ..) = command {
                 let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
                 let _ = self.events.send(failed).await;
             }
@@ -174,7 +185,7 @@ impl Runner {
 
 fn into_keeper(command: SlotCommand) -> KeeperCommand {
     match command {
-        SlotCommand::Start(seq, spec) => KeeperCommand::Run { seq, spec },
+        SlotCommand::Start(seq, spec, _) => KeeperCommand::Run { seq, spec },
         SlotCommand::Withdraw(seq) => KeeperCommand::Withdraw { seq },
         SlotCommand::Terminate(seq, grace) => {
             KeeperCommand::Terminate { seq, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }

@@ -34,7 +34,7 @@ impl SlotState {
     /// Notes a command before the keeper gets it; false when it is answered here and the keeper need not hear of it.
     pub(super) fn note_command(&mut self, now: Instant, command: &SlotCommand) -> bool {
         match command {
-            SlotCommand::Start(key, _) => {
+            SlotCommand::Start(key, ..) => {
                 if self.mine.is_empty() {
                     (self.patience, self.is_ending) = (Some(now + PATIENCE), false);
                 }
@@ -145,7 +145,7 @@ mod tests {
             memory_limit: 0,
             process_limit: 0,
         };
-        SlotCommand::Start(key, Box::new(spec))
+        SlotCommand::Start(key, Box::new(spec), Instant::now())
     }
 
     fn started(key: TaskKey) -> KeeperEvent {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -67,9 +67,9 @@ impl Slots {
         }
     }
 
-    /// Starts a task in an idle slot, or a new one.
-    pub fn start(&mut self, key: TaskKey, task: &TaskLine, attempt: u32, config: &Config) {
-        let mut command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)));
+    /// Starts a task in an idle slot, or a new one; not after the moment `before`.
+    pub fn start(&mut self, key: TaskKey, task: &TaskLine, attempt: u32, before: Instant, config: &Config) {
+        let mut command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)), before.into());
         while let Some(slot) = self.idle.pop() {
             match slot.commands.send(command) {
                 Ok(()) => return self.place(key, slot),
@@ -84,8 +84,16 @@ impl Slots {
     }
 
     /// Hands a task to the slot of one that runs, to start there when that one has ended.
-    pub fn queue(&mut self, key: TaskKey, behind: TaskKey, task: &TaskLine, attempt: u32, config: &Config) {
-        let command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)));
+    pub fn queue(
+        &mut self,
+        key: TaskKey,
+        behind: TaskKey,
+        task: &TaskLine,
+        attempt: u32,
+        before: Instant,
+        config: &Config,
+    ) {
+        let command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)), before.into());
         if let Some(slot) = self.at.get(&behind).and_then(|id| self.busy.get_mut(id))
             && slot.commands.send(command).is_ok()
         {
@@ -93,7 +101,7 @@ impl Slots {
             self.at.insert(key, slot.id);
         } else {
             // Its keeper has just died: any other slot will do.
-            self.start(key, task, attempt, config);
+            self.start(key, task, attempt, before, config);
         }
     }
 

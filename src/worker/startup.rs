@@ -45,7 +45,7 @@ pub enum StartError {
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
 pub fn sweep(state: &State, instance: &str, old_groups: &[PathBuf], zygote: u32, users: &[u32]) {
     let in_leaves = process::sweep_leaves(&state.identity, instance, old_groups);
-    let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), users };
+    let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), group: None, users, before: None };
     let killed = in_leaves + process::sweep_marked(marks, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {
         tracing::warn!(
@@ -109,15 +109,18 @@ fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
         return Holder::None;
     }
     if let (Some(_), Some(other)) = (&owner.fence, &owner.registration)
-        && !other.boot_id.is_empty()
-        && other.boot_id == me.boot_id
-        && other.host == me.host
+        && is_same_machine(me, other)
     {
         let pid = i32::try_from(other.pid).unwrap_or(0);
         return if process::is_alive(pid, other.start_ticks) { Holder::Alive } else { Holder::Dead };
     }
     let is_silent = owner.beat.is_none_or(|beat| reclaim::is_silent(owner.now, beat, dead_after));
     if is_silent && owner.fence.is_some() { Holder::Dead } else { Holder::Unknown }
+}
+
+/// Whether process ids mean the same to both.
+pub(super) fn is_same_machine(me: &Registration, other: &Registration) -> bool {
+    !other.boot_id.is_empty() && other.boot_id == me.boot_id && other.host == me.host
 }
 
 fn describe(owner: &Owner) -> String {

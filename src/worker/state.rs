@@ -8,13 +8,18 @@ use std::time::{Duration, Instant};
 use super::spool::Spool;
 use super::startup::StartError;
 use crate::model::{TaskId, WorkerName};
-use crate::process::{Leaf, LimitGroups, Mark};
+use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
 
 /// The variable in the environment of everything a worker starts, by which a later worker finds what outlived both worker and keepers.
 pub const MARKER: &str = "DISTCOMP_MARK";
 
 /// The file that holds the identity of the worker's queue.
 const QUEUE_FILE: &str = "queue_id";
+
+/// In a worker's directory: who is locked out by a worker that lives, as whom tasks ran, and in which cgroups.
+const LOCK: &str = "lock";
+const USERS: &str = "task-users";
+const CGROUPS: &str = "cgroup";
 
 /// How long a process that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
@@ -58,9 +63,9 @@ impl State {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(dir.join("lock"))
+            .open(dir.join(LOCK))
             .map_err(fail)?;
-        // A worker that was killed a moment ago may hold it until the kernel has taken it down.
+        // A worker that was killed a moment ago, or one that clears up after it, may hold it until the kernel has taken it down.
         let end = Instant::now() + DYING;
         loop {
             match lock.try_lock() {
@@ -82,9 +87,8 @@ impl State {
     /// Notes as whom tasks run from now on, and answers all as whom they ever did: what is left running may be of an earlier one.
     #[must_use]
     pub fn task_users(&self, now: Option<u32>) -> Vec<u32> {
-        let record = self.dir.join("task-users");
-        let before = fs::read_to_string(&record).unwrap_or_default();
-        let mut users: Vec<u32> = before.lines().filter_map(|uid| uid.parse().ok()).collect();
+        let record = self.dir.join(USERS);
+        let mut users = users_in(&self.dir);
         if let Some(now) = now.filter(|now| !users.contains(now)) {
             users.push(now);
             let text: String = users.iter().map(|uid| format!("{uid}\n")).collect();
@@ -100,6 +104,29 @@ impl State {
         let identity = TaskId::of(&format!("{queue}\n{}\n{worker}", state_dir.display())).to_string();
         let dir = state_dir.join("workers").join(format!("{worker}-{identity}"));
         (identity, dir)
+    }
+
+    /// Kills what a worker of this state directory left running, if it is dead; answers how many, `None` where it cannot be told dead.
+    ///
+    /// Its lock is held only for a moment, so that it may start again meanwhile: what started later is a new one's and is spared.
+    #[must_use]
+    pub fn sweep_dead(state_dir: &Path, worker: &WorkerName, queue: &str) -> Option<usize> {
+        let (identity, dir) = Self::place(state_dir, worker, queue);
+        let lock = OpenOptions::new().write(true).open(dir.join(LOCK)).ok()?;
+        lock.try_lock().ok()?;
+        let before = process::now_ticks()?;
+        let (users, groups) = (users_in(&dir), cgroups_in(&dir));
+        let mark = Mark::open(&dir, &identity).ok();
+        drop(lock);
+        let environment = format!("{MARKER}={identity}:");
+        let marks = Marks {
+            environment: &environment,
+            descriptor: mark.as_ref(),
+            group: None,
+            users: &users,
+            before: Some(before),
+        };
+        Some(process::kill_leaves(&identity, &groups) + process::sweep_marked(marks, |_| false))
     }
 
     /// Where a worker remembers its queue, whether it does or not.
@@ -128,9 +155,8 @@ impl State {
     /// `enforce_memory` asks for limit groups: why there are none is said loudly.
     #[must_use]
     pub fn cgroups(&self, instance: &str, enforce_memory: bool) -> Cgroups {
-        let record = self.dir.join("cgroup");
-        let before = fs::read_to_string(&record).unwrap_or_default();
-        let before = before.lines().filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        let record = self.dir.join(CGROUPS);
+        let before = cgroups_in(&self.dir);
         let mut leaf = Leaf::create(&self.identity, instance)
             .inspect_err(|error| tracing::debug!(error = %error, "no cgroup v2 for us"))
             .ok();
@@ -153,4 +179,13 @@ impl State {
         }
         Cgroups { groups, leaf, before }
     }
+}
+
+fn users_in(dir: &Path) -> Vec<u32> {
+    fs::read_to_string(dir.join(USERS)).unwrap_or_default().lines().filter_map(|uid| uid.parse().ok()).collect()
+}
+
+fn cgroups_in(dir: &Path) -> Vec<PathBuf> {
+    let record = fs::read_to_string(dir.join(CGROUPS)).unwrap_or_default();
+    record.lines().filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }

@@ -5,12 +5,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::queue::session::ClaimReply;
 use crate::queue::{Connection, QueueError, identity};
-use crate::signing::Verifier;
+use crate::signing::{PublicKey, Verifier};
 
 /// So few are judged on the spot: handing them to another thread would take longer.
 const AT_ONCE: usize = 4;
@@ -83,14 +83,57 @@ impl Pin {
     }
 }
 
+/// The keys that count now: read again when the worker is told to, so that a key can be added or dropped while tasks run.
+#[derive(Debug)]
+pub struct Keyring {
+    verifier: RwLock<Arc<Verifier>>,
+}
+
+impl Keyring {
+    /// With the keys that the worker starts with.
+    #[must_use]
+    pub fn new(verifier: Verifier) -> Arc<Self> {
+        Arc::new(Self { verifier: RwLock::new(Arc::new(verifier)) })
+    }
+
+    /// What judges the next claims.
+    #[must_use]
+    pub fn now(&self) -> Arc<Verifier> {
+        Arc::clone(&self.verifier.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files of the keys. One that cannot be used leaves all as it was; so does a list without any, which nobody can mean.
+    pub fn read_again(&self, paths: &[PathBuf]) {
+        let keys = match PublicKey::load_all(paths) {
+            Ok(keys) if keys.is_empty() => return,
+            Ok(keys) => keys,
+            Err(wrong) => {
+                for (index, error) in wrong {
+                    let file = paths[index].display();
+                    tracing::error!("task_public_keys[{index}]: {file} {error}; the old keys stay");
+                }
+                return;
+            }
+        };
+        let old = self.now();
+        let new = old.with_keys(keys.into_iter().map(|(_, key)| key).collect());
+        if new == *old {
+            return;
+        }
+        let ids: Vec<String> = new.ids().map(|id| id.to_string()).collect();
+        tracing::info!(keys = ids.join(", "), "public keys read again: what is claimed from now on is judged by these");
+        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    }
+}
+
 /// Takes the claims that must not run out of an answer. Many are judged on another thread, since each takes tens of microseconds.
 ///
 /// `None` when that thread failed; then nothing may run.
-pub async fn judge(verifier: &Arc<Verifier>, reply: ClaimReply) -> Option<ClaimReply> {
+pub async fn judge(keyring: &Keyring, reply: ClaimReply) -> Option<ClaimReply> {
+    let verifier = keyring.now();
     if reply.claims.len() <= AT_ONCE {
-        return Some(sort(verifier, reply));
+        return Some(sort(&verifier, reply));
     }
-    let verifier = Arc::clone(verifier);
     tokio::task::spawn_blocking(move || sort(&verifier, reply)).await.ok()
 }
 

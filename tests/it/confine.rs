@@ -63,8 +63,21 @@ fn printed_by(bed: &Bed, script: &str, through: &[&str]) -> String {
     result_of(&finished, &line).1
 }
 
-fn user(name: &str) -> User {
-    User::from_name(name).expect("the user data base").expect("a user of every Debian")
+/// Users of the system, whoever they are here: none of them runs anything but what tests have it run.
+fn system_users() -> impl DoubleEndedIterator<Item = User> {
+    (1..1000).filter_map(|uid| User::from_uid(Uid::from_raw(uid)).expect("the user data base"))
+}
+
+/// Somebody without rights.
+fn somebody() -> User {
+    system_users().next().expect("a user of the system")
+}
+
+/// Another one, whom no other test is: its processes are counted.
+fn somebody_else() -> User {
+    let user = system_users().next_back().expect("a user of the system");
+    assert_ne!(user.uid, somebody().uid, "two users of the system");
+    user
 }
 
 #[test]
@@ -157,14 +170,16 @@ for call in (os.setuid, os.seteuid, os.setgid, os.setegid):
     try: call(0); print(\"root again\")
     except PermissionError: pass'
 echo again > /dev/stdout; echo err > /dev/stderr";
-    let said = printed(&json!({"run_as_user": "games"}), command);
-    let games = user("games");
-    let (uid, gid) = (games.uid.as_raw(), games.gid.as_raw());
+    let said = printed(&json!({"run_as_user": somebody().name}), command);
+    let user = somebody();
+    let (uid, gid, name) = (user.uid.as_raw(), user.gid.as_raw(), &user.name);
+    let groups = std::process::Command::new("id").args(["-G", name]).output().expect("id").stdout;
+    let groups = String::from_utf8(groups).expect("numbers").trim().to_owned();
     let caps: String = ["Inh", "Prm", "Eff", "Amb"].map(|set| format!("Cap{set}:\t0000000000000000\n")).concat();
     let ids = |name: &str, id: u32| format!("{name}:\t{id}\t{id}\t{id}\t{id}\n");
     let wanted = format!(
-        "{uid}\n{gid}\n{gid}\n{} games games\n{}{}{caps}again",
-        games.dir.display(),
+        "{uid}\n{gid}\n{groups}\n{} {name} {name}\n{}{}{caps}again",
+        user.dir.display(),
         ids("Uid", uid),
         ids("Gid", gid)
     );
@@ -176,7 +191,7 @@ fn a_task_of_another_user_can_neither_kill_nor_read_what_guards_it() {
     if !is_root() {
         return;
     }
-    let (mut bed, open) = open_bed(json!({"run_as_user": "games", "max_inline_output_bytes": 1000}));
+    let (mut bed, open) = open_bed(json!({"run_as_user": somebody().name, "max_inline_output_bytes": 1000}));
     bed.configure(json!({"state_dir": bed.path().join("state")}));
     let worker = bed.worker("w");
     bed.wait_alive("w");
@@ -204,7 +219,7 @@ fn a_task_of_another_user_can_neither_kill_nor_read_what_guards_it() {
     assert!(said.starts_with("1\n2\n3\n"), "{said}");
     assert!(
         fs::metadata(open.join("x"))
-            .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == user("games").uid.as_raw())
+            .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == somebody().uid.as_raw())
     );
     assert!(said.contains("the whole in"), "a long output is kept, though its owner may not write there: {said}");
 }
@@ -214,7 +229,7 @@ fn the_tree_of_another_user_is_killed_whole() {
     if !is_root() {
         return;
     }
-    let (bed, open) = open_bed(json!({"run_as_user": "games", "max_retry_per_task": 1}));
+    let (bed, open) = open_bed(json!({"run_as_user": somebody().name, "max_retry_per_task": 1}));
     let mark = unique_sleep();
     let tree = format!(
         "setsid sh -c 'sleep {mark} &'; (sleep {mark} &); nohup setsid sleep {mark} >/dev/null 2>&1 & (env -i setsid sleep {mark} &)"
@@ -245,12 +260,12 @@ fn a_set_uid_program_gives_no_rights_where_that_is_forbidden() {
     if !is_root() {
         return;
     }
-    for (forbidden, wanted) in [(false, "0"), (true, "5")] {
-        let (bed, open) = open_bed(json!({"run_as_user": "games", "no_new_privs": forbidden}));
+    let uid = somebody().uid.to_string();
+    for (forbidden, wanted) in [(false, "0"), (true, uid.as_str())] {
+        let (bed, open) = open_bed(json!({"run_as_user": somebody().name, "no_new_privs": forbidden}));
         let program = open.join("id");
         fs::copy("/usr/bin/id", &program).expect("a copy");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("chmod");
-        assert_eq!(user("games").uid.as_raw(), 5);
         assert_eq!(printed_in(&bed, &format!("{} -u", program.display())), wanted, "no_new_privs: {forbidden}");
     }
 }
@@ -261,7 +276,8 @@ fn a_fork_bomb_of_another_user_ends_at_its_number_of_processes() {
         return;
     }
     // Nobody else's tests run as this user.
-    let (bed, _) = open_bed(json!({"run_as_user": "uucp", "task_rlimits": {"nproc": 30}, "max_retry_per_task": 1}));
+    let (bed, _) =
+        open_bed(json!({"run_as_user": somebody_else().name, "task_rlimits": {"nproc": 30}, "max_retry_per_task": 1}));
     let mark = unique_sleep();
     let line = format!("shell:0:0:1:for i in $(seq 100); do sleep {mark} & done; wait");
     bed.add([&line]);
@@ -287,7 +303,7 @@ fn a_user_that_cannot_be_had_is_a_fault_at_start_and_in_a_check() {
 fn a_worker_that_is_not_root_refuses_to_run_tasks_as_another() {
     let through: &[&str] =
         if Uid::effective().is_root() { &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] } else { &[] };
-    let (bed, open) = open_bed(json!({"run_as_user": "games"}));
+    let (bed, open) = open_bed(json!({"run_as_user": somebody().name}));
     let changes = json!({"state_dir": open.join("state"), "result_dir": open.join("results")});
     let mut worker = bed.worker_through(through, "w", changes, &[]);
     assert_eq!(worker.wait_exit(SOON), 2);

@@ -258,3 +258,34 @@ fn reclaim_takes_back_the_tasks_of_a_dead_python_worker() {
     bed.burst("w");
     assert_eq!(bed.counts(), [0, 0, 1, 0]);
 }
+
+#[test]
+fn quarantined_lines_are_purged_and_only_they() {
+    let bed = Bed::new();
+    bed.add(["shell:1000000:0:1:stays"]);
+    bed.ctl(&["purge", "--quarantined", "--yes"]).expect(0).prints_line("nothing to purge");
+    for at in 0..250_u8 {
+        bed.hset("distcomp:quarantine", [b"shell:1:1:1:\xff\x1b[2J".as_slice(), &[at]].concat(), "not UTF-8");
+    }
+    let seen = bed.ctl(&["purge", "--quarantined", "--dry-run"]).expect(0);
+    assert!(
+        seen.stdout.starts_with("would purge 250 lines in quarantine, such as:") && !seen.stdout.contains('\u{1b}')
+    );
+    assert_eq!(bed.count("distcomp:quarantine"), 250, "a dry run changes nothing");
+    bed.ctl(&["purge", "--quarantined", "--state", "todo", "--yes"]).expect(2);
+    bed.ctl(&["purge", "--quarantined", "--yes"]).expect(0).prints_line("purged 250 lines in quarantine");
+    assert_eq!((bed.count("distcomp:quarantine"), bed.counts()), (0, [1, 0, 0, 0]));
+}
+
+#[test]
+fn a_purge_makes_room_in_a_full_redis_that_has_no_record_of_us() {
+    let bed = Bed::new();
+    bed.hset_all("failed_tasks", (0..50).map(|at| format!("shell:1:1:1:{at}")));
+    bed.hset("distcomp:quarantine", b"\xff", "not UTF-8");
+    bed.redis.set("maxmemory", "1");
+    bed.ctl(&["requeue", "--state", "failed", "--yes"]).expect(3).says(&["OOM"]);
+    bed.ctl(&["purge", "--state", "failed", "--yes"]).expect(0).prints_line("purged 50 tasks; deleted 0 result files");
+    bed.ctl(&["purge", "--quarantined", "--yes"]).expect(0).prints_line("purged 1 line in quarantine");
+    bed.redis.set("maxmemory", "0");
+    assert_eq!((bed.counts(), bed.count("distcomp:quarantine")), ([0, 0, 0, 0], 0));
+}

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::support::Bed;
+use crate::support::{Bed, Redis, ServerOptions};
 
 /// The commands that a call of status sends, as the server sees them.
 fn commands_of(bed: &Bed, args: &[&str]) -> Vec<Vec<String>> {
@@ -32,8 +32,8 @@ fn counted(commands: &[Vec<String>]) -> BTreeMap<String, usize> {
 #[test]
 fn the_overview_sends_the_same_few_commands_at_any_depth() {
     for args in [&[][..], &["--json"], &["workers"], &["explain"]] {
-        let bed = Bed::new();
-        // Nobody but us talks to the server.
+        // Nobody but us talks to the server, and it to whoever asks.
+        let bed = Bed::on(Redis::start(ServerOptions { plain: true, ..Default::default() }), json!({}));
         bed.hset("worker_status", "w", "9999999999:0.00:2.00:1.00:16.00");
         bed.add((0..10).map(|at| format!("shell:0:0:1:true {at}")));
         let few = commands_of(&bed, args);

@@ -1,12 +1,17 @@
 //! The password is for the four programs alone: not for their tasks, not for other users of the machine, not for what they print.
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Redis, SOON, ServerOptions, Worker, holds_for, read, wait_until};
+use crate::support::{
+    Bed, Dashboard, Redis, SOON, ServerOptions, Worker, holds_for, make_secrets, read, result_of, wait_until,
+};
 
 /// Told apart from every other test's, whose processes are looked at too.
 const SECRET: &str = "Tr3asure-of-leaks.rs";
@@ -211,10 +216,125 @@ fn a_password_that_others_can_read_is_warned_of() {
     bed.status(&[]).expect(0).says(&["others can read it", "644", "chmod 600"]);
     mode(&bed.conf_path(), 0o600);
     assert!(!bed.status(&[]).expect(0).all().contains("others can read"));
+    mode(&bed.conf_path(), 0o602);
+    bed.status(&[]).expect(0).says(&["every user of this machine can change it", "602"]);
+    mode(&bed.conf_path(), 0o600);
     let file = bed.file("pass", SECRET);
     bed.configure(json!({"redis_pass": null, "redis_pass_file": file}));
     mode(Path::new(&file), 0o640);
     bed.status(&[]).expect(0).says(&["redis_pass_file", "640", "chmod 600"]);
     mode(Path::new(&file), 0o600);
     assert!(!bed.status(&[]).expect(0).all().contains("others can read"));
+}
+
+#[test]
+fn a_key_or_a_token_that_others_can_read_is_warned_of() {
+    let secrets = tempfile::Builder::new().prefix("dc-open-").tempdir_in("/tmp").expect("a directory in /tmp");
+    make_secrets(&secrets.path().join("made"), &["127.0.0.1"]);
+    let file = |name: &str| secrets.path().join("made").join(name);
+    let mut bed = Bed::new();
+    bed.configure(json!({
+        "redis_url": "rediss://127.0.0.1:1/0",
+        "redis_tls": {"ca": file("ca.crt"), "cert": file("client.crt"), "key": file("client.key")}
+    }));
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    assert!(!bed.status(&[]).expect(3).all().contains("others can read"));
+    mode(&file("client.key"), 0o644);
+    bed.status(&[]).expect(3).says(&["redis_tls.key: others can read", "client.key (mode 644)", "chmod 600"]);
+    let bed = Bed::new();
+    let token = bed.file("token", "correct-horse-battery-staple");
+    for (bits, is_open) in [(0o600, false), (0o640, true)] {
+        mode(Path::new(&token), bits);
+        let site = Dashboard::with(&bed, &["--listen", "127.0.0.1:0", "--token-file", &token], &[]);
+        assert_eq!(site.said().contains("--token-file: others can read"), is_open, "{}", site.said());
+    }
+}
+
+#[test]
+fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
+    const ODD: &str = "p@ss/of:leaks";
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some(ODD), ..Default::default() });
+    let url = format!("redis://:p%40ss%2Fof%3Aleaks@127.0.0.1:{}/0", redis.port());
+    let bed = Bed::on(redis, json!({"redis_url": url, "redis_pass": null}));
+    let variables = [
+        format!("QUEUE={url}"),
+        "CACHE=redis://cache:p%40ss%2Fof%3Aleaks@elsewhere/1".to_owned(),
+        format!("PLAIN=before {ODD} after"),
+        "DISTCOMP_DASHBOARD_TOKEN=correct-horse-battery-staple".to_owned(),
+        "DISTCOMP_REDIS_OTHER=x".to_owned(),
+        "KEPT=redis://elsewhere/1".to_owned(),
+    ];
+    let line = "shell:0:0:1:env";
+    bed.add([line]);
+    let through: Vec<&str> = ["env"].into_iter().chain(variables.iter().map(String::as_str)).collect();
+    let mut worker = bed.worker_through(&through, "w", json!({}), &["--burst"]);
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
+    let said = result_of(&bed.table("finished_tasks"), line).1;
+    assert!(said.contains("KEPT=redis://elsewhere/1"), "{said}");
+    for gone in ["QUEUE", "CACHE", "PLAIN", "DISTCOMP_DASHBOARD_TOKEN", "DISTCOMP_REDIS_OTHER", "p%40ss", ODD] {
+        assert!(!said.contains(gone), "{gone} is in the environment of a task:\n{said}");
+    }
+}
+
+#[test]
+fn a_url_in_the_wrong_place_is_not_repeated() {
+    let bed = Bed::new();
+    let url = format!("redis://:{SECRET}@127.0.0.1:6379/0");
+    for (name, args) in [
+        ("distcomp-status", vec![url.clone()]),
+        ("distcomp-status", vec!["tasks".to_owned(), url.clone()]),
+        ("distcomp-ctl", vec![url.clone()]),
+        ("distcomp-worker", vec!["--name".to_owned(), url.clone()]),
+        ("distcomp-worker", vec![format!("--metrics-listen={url}")]),
+        ("distcomp-submit", vec!["--expires".to_owned(), "1h".to_owned(), "--bogus".to_owned(), url.clone()]),
+    ] {
+        let output = bed.cli(name).args(&args).run().expect(2);
+        assert!(!output.all().contains(SECRET) && !output.stderr.is_empty(), "{output}");
+    }
+}
+
+#[test]
+fn a_program_that_is_killed_as_by_a_fault_leaves_no_core_dump() {
+    let bed = bed();
+    let files = bed.path().join("cores");
+    fs::create_dir_all(&files).expect("a directory");
+    for (name, args) in [
+        ("distcomp-submit", &["--wait", "-"][..]),
+        ("distcomp-status", &["events", "--follow"]),
+        ("distcomp-status", &["serve", "--listen", "127.0.0.1:0"]),
+        ("distcomp-worker", &["--name", "core"]),
+    ] {
+        let shown = bed.cli(name).args(args).into_command();
+        let mut command = Command::new("prlimit");
+        command
+            .args(["--core=unlimited:unlimited"])
+            .arg(shown.get_program())
+            .args(shown.get_args())
+            .current_dir(&files);
+        command.env("DISTCOMP_REDIS_PASSWORD", SECRET).env("XDG_STATE_HOME", bed.path().join("state-home"));
+        let mut child =
+            command.stdin(Stdio::piped()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("prlimit");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(b"shell:1000000:0:1:never\n").expect("it reads");
+        drop(stdin);
+        wait_until(&format!("{name} to have closed itself"), SOON, || {
+            let limits = read(format!("/proc/{}/limits", child.id()));
+            let core =
+                limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default().to_owned();
+            let clients: String = ::redis::cmd("CLIENT").arg("LIST").query(&mut bed.redis.con()).expect("CLIENT LIST");
+            // Past its start, with the password in its memory.
+            holds_for(
+                core.split_whitespace().nth(4) == Some("0") && clients.lines().count() > 1,
+                format!("{core}\n{clients}"),
+            )
+        });
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        // As if it had raised the limit itself.
+        let raised = Command::new("prlimit").args(["--core=unlimited:unlimited", "--pid", &pid.to_string()]).status();
+        assert!(raised.expect("prlimit").success() || !geteuid().is_root());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT).expect("a signal");
+        let status = child.wait().expect("its status");
+        assert_eq!((status.signal(), status.core_dumped()), (Some(6), false), "{name}");
+    }
+    assert_eq!(fs::read_dir(&files).expect("a directory").count(), 0);
 }

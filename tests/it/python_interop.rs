@@ -101,6 +101,12 @@ pub(crate) struct PythonWorker {
     name: String,
 }
 
+impl PythonWorker {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Drop for PythonWorker {
     fn drop(&mut self) {
         let _ = self.child.kill();

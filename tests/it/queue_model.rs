@@ -13,7 +13,7 @@ use distcomp::queue::session::{
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Session};
 
-use crate::support::{Bed, acl_password};
+use crate::support::{Bed, Redis, ServerOptions, acl_password};
 
 pub(crate) const ORDER: FieldOrder = FieldOrder::MemCpuPrio;
 const MAX_RETRY: u32 = 3;
@@ -147,140 +147,165 @@ fn line(random: &mut Random) -> String {
     format!("shell:{mem}:{cpu}:{}:true # {}", random.below(5), random.below(60))
 }
 
+/// Clients of one queue, and the model beside it.
+struct Run {
+    random: Random,
+    bed: Bed,
+    conn: Connection,
+    workers: [Session; 2],
+    model: Model,
+    calls: u32,
+}
+
+impl Run {
+    async fn new(seed: u64) -> Self {
+        let bed = Bed::new();
+        let conn = client(&bed).connect().await.expect("connected");
+        let workers = [session(&conn, "a").await, session(&conn, "b").await];
+        Self { random: Random(seed), bed, conn, workers, model: Model::default(), calls: 0 }
+    }
+
+    async fn submit(&mut self, at: &str) {
+        let lines: Vec<String> = (0..self.random.below(6)).map(|_| line(&mut self.random)).collect();
+        let tasks: Vec<NewTask> = lines.iter().map(|line| NewTask::of(&parse(line))).collect();
+        let done = submit(&self.conn, &tasks, false).await.expect("submitted");
+        let mut added = 0;
+        for line in lines {
+            self.model.next += 1;
+            let is_new = !self.model.todo.contains_key(&line)
+                && !self.model.running.contains_key(&line)
+                && !self.model.finished.contains(&line)
+                && !self.model.failed.contains_key(&line);
+            if is_new {
+                self.model.todo.insert(line, Some(self.model.next));
+                added += 1;
+            }
+        }
+        assert_eq!(done.added, added, "{at}");
+    }
+
+    /// A stranger adds, and another removes.
+    async fn write_behind(&mut self) {
+        let new = line(&mut self.random);
+        if !self.model.running.contains_key(&new)
+            && !self.model.finished.contains(&new)
+            && !self.model.failed.contains_key(&new)
+        {
+            self.bed.hset("todo_tasks", &new, "");
+            self.model.todo.entry(new).or_insert(None);
+        }
+        let gone = self.model.todo.keys().nth(self.random.below(60) as usize).cloned();
+        if let Some(gone) = gone {
+            self.bed.hdel("todo_tasks", &gone);
+            self.model.todo.remove(&gone);
+            self.model.failed.remove(&gone);
+            self.bed.hdel("failed_tasks", &gone);
+        }
+        index_all(&self.conn).await;
+    }
+
+    async fn rebuild_index(&mut self) {
+        forget_index(&self.bed);
+        index_all(&self.conn).await;
+        for rank in self.model.todo.values_mut() {
+            *rank = None;
+        }
+    }
+
+    async fn claim(&mut self, at: &str) {
+        let worker = self.random.below(2) as usize;
+        let headroom = Demand { mem: Bytes(self.random.below(5) << 29), cpu: MilliCores(self.random.below(4) * 1000) };
+        self.calls += 1;
+        let reply =
+            self.workers[worker].claim(&request(format!("t{}", self.calls), 1, headroom, 0)).await.expect("claimed");
+        assert_eq!(reply.state, QueueState::Open, "{at}");
+        // What this worker failed is left to the other for a while.
+        let mut allowed = self.model.best(headroom);
+        let mut rest = Model { todo: self.model.todo.clone(), ..Model::default() };
+        while !allowed.is_empty() && allowed.iter().all(|line| self.model.failed.contains_key(line)) {
+            for line in &allowed {
+                rest.todo.remove(line);
+            }
+            let more = rest.best(headroom);
+            if more.is_empty() {
+                break;
+            }
+            allowed.extend(more);
+        }
+        match reply.claims.first() {
+            Some(claim) => {
+                let line = claim.line.to_string();
+                assert!(allowed.contains(&line), "{at}: {line} was claimed, allowed were {allowed:?}");
+                self.model.todo.remove(&line);
+                self.model.running.insert(line, (worker, claim.clone()));
+            }
+            None => assert!(
+                allowed.iter().all(|line| self.model.failed.contains_key(line)),
+                "{at}: nothing was claimed of {allowed:?}"
+            ),
+        }
+    }
+
+    /// Refused with a stale token and from another worker; recorded from the one that has the claim.
+    async fn settle(&mut self, at: &str) {
+        let Some(line) = self.model.running.keys().nth(self.random.below(8) as usize).cloned() else { return };
+        let (worker, claim) = self.model.running.remove(&line).expect("running");
+        let settlement = match self.random.below(3) {
+            0 => Settlement::Finish { value: "a: \"\"".to_owned() },
+            1 => Settlement::Return,
+            _ => Settlement::Fail {
+                kind: FailureKind::Exit(1),
+                reason: "\"exit 1\"".to_owned(),
+                delay: Duration::ZERO,
+                is_final: false,
+            },
+        };
+        let entry = settle(&claim, settlement.clone());
+        let stale = Settle { token: "stale".to_owned(), ..entry.clone() };
+        let refused = self.workers[worker].settle(&[stale], MAX_RETRY, false).await.expect("answered");
+        assert_eq!(refused, [Settled::Lost], "{at}: a stale token cannot settle");
+        let other =
+            self.workers[1 - worker].settle(std::slice::from_ref(&entry), MAX_RETRY, false).await.expect("answered");
+        assert_eq!(other, [Settled::Lost], "{at}: another worker cannot settle");
+        let done = self.workers[worker].settle(&[entry], MAX_RETRY, false).await.expect("settled");
+        match settlement {
+            Settlement::Finish { .. } => {
+                assert_eq!(done, [Settled::Recorded], "{at}");
+                self.model.failed.remove(&line);
+                self.model.finished.insert(line);
+            }
+            Settlement::Return => {
+                self.model.todo.insert(line, None);
+            }
+            Settlement::Fail { .. } => {
+                let failures = self.model.failed.entry(line.clone()).or_insert(0);
+                *failures += 1;
+                if *failures < MAX_RETRY {
+                    assert_eq!(done, [Settled::WillRetry], "{at}");
+                    self.model.todo.insert(line, None);
+                } else {
+                    assert_eq!(done, [Settled::OutOfRetries], "{at}");
+                }
+            }
+        }
+    }
+}
+
 async fn run(seed: u64) {
-    let mut random = Random(seed);
-    let bed = Bed::new();
-    let conn = client(&bed).connect().await.expect("connected");
-    let workers = [session(&conn, "a").await, session(&conn, "b").await];
-    let mut model = Model::default();
-    let mut calls = 0;
+    let mut run = Run::new(seed).await;
     for step in 0..150 {
         let at = format!("seed {seed}, step {step}");
-        match random.below(12) {
-            0..3 => {
-                let lines: Vec<String> = (0..random.below(6)).map(|_| line(&mut random)).collect();
-                let tasks: Vec<NewTask> = lines.iter().map(|line| NewTask::of(&parse(line))).collect();
-                let done = submit(&conn, &tasks, false).await.expect("submitted");
-                let mut added = 0;
-                for line in lines {
-                    model.next += 1;
-                    let is_new = !model.todo.contains_key(&line)
-                        && !model.running.contains_key(&line)
-                        && !model.finished.contains(&line)
-                        && !model.failed.contains_key(&line);
-                    if is_new {
-                        model.todo.insert(line, Some(model.next));
-                        added += 1;
-                    }
-                }
-                assert_eq!(done.added, added, "{at}");
-            }
-            3 => {
-                // A stranger adds, and another removes.
-                let new = line(&mut random);
-                if !model.running.contains_key(&new)
-                    && !model.finished.contains(&new)
-                    && !model.failed.contains_key(&new)
-                {
-                    bed.hset("todo_tasks", &new, "");
-                    model.todo.entry(new).or_insert(None);
-                }
-                let gone = model.todo.keys().nth(random.below(60) as usize).cloned();
-                if let Some(gone) = gone {
-                    bed.hdel("todo_tasks", &gone);
-                    model.todo.remove(&gone);
-                    model.failed.remove(&gone);
-                    bed.hdel("failed_tasks", &gone);
-                }
-                index_all(&conn).await;
-            }
-            4 if random.below(4) == 0 => {
-                forget_index(&bed);
-                index_all(&conn).await;
-                for rank in model.todo.values_mut() {
-                    *rank = None;
-                }
-            }
-            4..8 => {
-                let worker = random.below(2) as usize;
-                let headroom = Demand { mem: Bytes(random.below(5) << 29), cpu: MilliCores(random.below(4) * 1000) };
-                calls += 1;
-                let reply =
-                    workers[worker].claim(&request(format!("t{calls}"), 1, headroom, 0)).await.expect("claimed");
-                assert_eq!(reply.state, QueueState::Open, "{at}");
-                // What this worker failed is left to the other for a while.
-                let mut allowed = model.best(headroom);
-                let mut rest = Model { todo: model.todo.clone(), ..Model::default() };
-                while !allowed.is_empty() && allowed.iter().all(|line| model.failed.contains_key(line)) {
-                    for line in &allowed {
-                        rest.todo.remove(line);
-                    }
-                    let more = rest.best(headroom);
-                    if more.is_empty() {
-                        break;
-                    }
-                    allowed.extend(more);
-                }
-                match reply.claims.first() {
-                    Some(claim) => {
-                        let line = claim.line.to_string();
-                        assert!(allowed.contains(&line), "{at}: {line} was claimed, allowed were {allowed:?}");
-                        model.todo.remove(&line);
-                        model.running.insert(line, (worker, claim.clone()));
-                    }
-                    None => assert!(
-                        allowed.iter().all(|line| model.failed.contains_key(line)),
-                        "{at}: nothing was claimed of {allowed:?}"
-                    ),
-                }
-            }
-            8..11 => {
-                let Some(line) = model.running.keys().nth(random.below(8) as usize).cloned() else { continue };
-                let (worker, claim) = model.running.remove(&line).expect("running");
-                let settlement = match random.below(3) {
-                    0 => Settlement::Finish { value: "a: \"\"".to_owned() },
-                    1 => Settlement::Return,
-                    _ => Settlement::Fail {
-                        kind: FailureKind::Exit(1),
-                        reason: "\"exit 1\"".to_owned(),
-                        delay: Duration::ZERO,
-                        is_final: false,
-                    },
-                };
-                let entry = settle(&claim, settlement.clone());
-                let stale = Settle { token: "stale".to_owned(), ..entry.clone() };
-                let refused = workers[worker].settle(&[stale], MAX_RETRY, false).await.expect("answered");
-                assert_eq!(refused, [Settled::Lost], "{at}: a stale token cannot settle");
-                let other =
-                    workers[1 - worker].settle(std::slice::from_ref(&entry), MAX_RETRY, false).await.expect("answered");
-                assert_eq!(other, [Settled::Lost], "{at}: another worker cannot settle");
-                let done = workers[worker].settle(&[entry], MAX_RETRY, false).await.expect("settled");
-                match settlement {
-                    Settlement::Finish { .. } => {
-                        assert_eq!(done, [Settled::Recorded], "{at}");
-                        model.failed.remove(&line);
-                        model.finished.insert(line);
-                    }
-                    Settlement::Return => {
-                        model.todo.insert(line, None);
-                    }
-                    Settlement::Fail { .. } => {
-                        let failures = model.failed.entry(line.clone()).or_insert(0);
-                        *failures += 1;
-                        if *failures < MAX_RETRY {
-                            assert_eq!(done, [Settled::WillRetry], "{at}");
-                            model.todo.insert(line, None);
-                        } else {
-                            assert_eq!(done, [Settled::OutOfRetries], "{at}");
-                        }
-                    }
-                }
-            }
+        match run.random.below(12) {
+            0..3 => run.submit(&at).await,
+            3 => run.write_behind().await,
+            4 if run.random.below(4) == 0 => run.rebuild_index().await,
+            4..8 => run.claim(&at).await,
+            8..11 => run.settle(&at).await,
             _ => {}
         }
-        check(&bed, &model, &at);
+        check(&run.bed, &run.model, &at);
     }
-    drain(&bed, &conn, &workers, &mut model, seed).await;
+    drain(&run.bed, &run.conn, &run.workers, &mut run.model, seed).await;
 }
 
 /// The six hashes are what the model says, and the index counts what waits.
@@ -323,4 +348,51 @@ fn the_queue_agrees_with_a_model_under_random_operations() {
     for seed in 1..=12_u64 {
         runtime.block_on(run(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     }
+}
+
+/// Claims and hands back until Redis has no more: answers how many came.
+async fn claim_all(worker: &Session, mut settlement: impl FnMut(&Claim) -> Option<Settle>) -> usize {
+    let mut count = 0;
+    // A call moves a few dozen of those whose time has come; it is asked again as a worker asks that is told so.
+    for turn in 0..4000 {
+        let reply = worker.claim(&request(format!("t{turn}.{count}"), 200, Demand::NONE, 0)).await.expect("claimed");
+        count += reply.claims.len();
+        let batch: Vec<Settle> = reply.claims.iter().filter_map(&mut settlement).collect();
+        for part in batch.chunks(64) {
+            worker.settle(part, MAX_RETRY, false).await.expect("settled");
+        }
+        if reply.claims.is_empty() && reply.next_timer.is_none_or(|wait| wait > Duration::ZERO) {
+            break;
+        }
+    }
+    count
+}
+
+async fn very_many_retries() {
+    const MANY: usize = 12_000;
+    const HOUR: i64 = 3600;
+    let bed = Bed::on(Redis::start(ServerOptions { clock: true, ..Default::default() }), serde_json::json!({}));
+    let conn = client(&bed).connect().await.expect("connected");
+    conn.load_scripts().await.expect("loaded");
+    let worker = session(&conn, "a").await;
+    let tasks: Vec<NewTask> = (0..MANY).map(|at| NewTask::of(&parse(&format!("shell:0:0:1:{at}")))).collect();
+    for batch in tasks.chunks(250) {
+        submit(&conn, batch, false).await.expect("submitted");
+    }
+    let fail = |claim: &Claim| {
+        let (kind, reason) = (FailureKind::Exit(1), "\"exit 1\"".to_owned());
+        Some(settle(claim, Settlement::Fail { kind, reason, delay: Duration::from_secs(50), is_final: false }))
+    };
+    assert_eq!(claim_all(&worker, fail).await, MANY, "each failed once, and waits for its time");
+    bed.redis.clock().set(-HOUR);
+    assert_eq!(claim_all(&worker, |_| None).await, 0, "its time has not come");
+    // As if a minute had passed since.
+    bed.redis.clock().set(60 - HOUR);
+    assert_eq!(claim_all(&worker, |_| None).await, MANY, "none waits an hour longer");
+}
+
+#[test]
+fn none_of_very_many_retries_is_put_off_when_the_servers_clock_goes_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(very_many_retries());
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use rexpect::session::spawn_command;
 use serde_json::json;
 
-use crate::support::{Bed, task_id};
+use crate::support::{Bed, Redis, ServerOptions, task_id};
 
 /// A queue as it stands in the middle of a run, written past all our code, so that no figure ever differs.
 fn queue() -> Bed {
@@ -90,6 +90,7 @@ fn on_terminal(bed: &Bed, name: &str, args: &[&str], cols: usize) -> String {
             command.env_remove(variable);
         }
     }
+    command.envs(shown.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut session = spawn_command(command, Some(30_000)).expect("a terminal");
     // Each byte comes as a character of its own.
     let bytes: Vec<u8> = session.exp_eof().expect("its end").chars().filter_map(|c| u8::try_from(c).ok()).collect();
@@ -159,7 +160,8 @@ fn hidden_rows_are_counted() {
 
 #[test]
 fn the_short_help_of_each_command_fits_on_a_screen() {
-    let bed = Bed::new();
+    // Help shows the variables that are set, as each user of Redis has some.
+    let bed = Bed::on(Redis::start(ServerOptions { plain: true, ..Default::default() }), json!({}));
     for name in ["worker", "submit", "status", "ctl"] {
         let program = format!("distcomp-{name}");
         looks_as_before(&bed, &format!("{name}_help"), &program, &["-h"]);

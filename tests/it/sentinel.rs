@@ -142,3 +142,37 @@ fn sentinels_and_servers_have_passwords_of_their_own() {
     let output = bed.status(&[]).expect(3);
     assert!(!output.all().contains("s3cret"), "{output}");
 }
+
+/// `rediss+sentinel://`: the sentinels and the servers want a certificate, and are believed only with one of our CA.
+#[test]
+fn over_tls_the_sentinels_and_the_master_want_certificates_and_a_failover_is_followed() {
+    let mut cluster = Cluster::start_with_tls();
+    let mut bed = bed(&cluster);
+    let file = |name: &str| cluster.secrets().join(name);
+    let tls = json!({"ca": file("ca.crt"), "cert": file("client.crt"), "key": file("client.key")});
+    assert!(cluster.url().starts_with("rediss+sentinel://"));
+    // Without a certificate of ours, without the CA, and without TLS.
+    bed.configure(json!({"redis_tls": {"ca": file("ca.crt")}}));
+    bed.status(&[]).expect(3).says(&["no sentinel leads to a master"]);
+    bed.configure(json!({"redis_tls": null}));
+    bed.status(&[]).expect(3).says(&["no sentinel leads to a master", "certificate"]);
+    bed.configure(json!({"redis_url": cluster.url().replace("rediss+", "redis+")}));
+    bed.status(&[]).expect(3).says(&["no sentinel leads to a master"]);
+    bed.configure(json!({"redis_url": cluster.url(), "redis_tls": tls}));
+    let check = bed.cli("distcomp-worker").args(["--check"]).run().expect(0);
+    assert!(check.stdout.contains("rediss+sentinel://127.0.0.1:"), "{check}");
+    bed.add(["shell:0:0:1:echo one"]);
+    let mut worker = bed.worker("w");
+    wait_until("the first task to finish", SOON, || holds_for(finished(&cluster) == 1, worker.log()));
+    cluster.wait_replicated();
+    cluster.kill9(0);
+    wait_until("the sentinels to agree on another master", Duration::from_secs(40), || {
+        holds_for(cluster.master() == Some(1), "none yet")
+    });
+    wait_until("a submitter to get through", SOON, || {
+        let output = bed.submit(&["-"], "shell:0:0:1:echo two\n");
+        holds_for(output.is(0), output)
+    });
+    wait_until("the second task to finish", SOON, || holds_for(finished(&cluster) == 2, worker.log()));
+    assert!(worker.is_running());
+}

@@ -66,10 +66,8 @@ fn births(trace: &str) -> Vec<Birth> {
 
 #[test]
 fn no_task_costs_a_fork() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        eprintln!("strace is not installed: left out");
-        return;
-    }
+    let strace = Command::new("strace").arg("-V").output();
+    assert!(strace.is_ok_and(|ran| ran.status.success()), "this test needs strace: install it");
     let bed = Bed::with(json!({"max_task_per_worker": 3}));
     let trace = bed.path().join("trace").display().to_string();
     let count = 200;

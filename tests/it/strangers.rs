@@ -146,3 +146,22 @@ fn a_server_that_asks_for_a_certificate_asks_for_more_than_a_password() {
     net.bed.configure(conf);
     net.run("distcomp-worker", &["--burst"]).run().expect(2).says(&["asks for no password"]);
 }
+
+/// However the address is written, what counts is where it leads.
+#[test]
+fn the_spelling_of_an_address_makes_no_stranger_a_neighbour() {
+    let mut net = Network::with(&["--bind", "* -::*"]);
+    for there in [HOST, "174260225", "0x0a630001", "10.99.1", "[::ffff:10.99.0.1]", "0.0.0.0"] {
+        net.bed.configure(json!({"redis_url": format!("redis://{there}:6379/0")}));
+        net.run("distcomp-worker", &["--burst"]).run().expect(2).says(&["asks for no password", "--allow-insecure"]);
+    }
+    net.bed.configure(json!({"redis_url": null, "redis_host": HOST}));
+    net.run("distcomp-worker", &["--check"]).run().expect(2).says(&["asks for no password"]);
+    let socket = net.dir.path().join("sock").display().to_string();
+    let here = ["127.0.0.1", "127.1", "127.9.9.9", "localhost", "[::1]", "[::ffff:127.0.0.1]"];
+    let urls = here.map(|here| format!("redis://{here}:6379/0")).into_iter().chain([format!("redis+unix://{socket}")]);
+    for url in urls {
+        net.bed.configure(json!({"redis_host": null, "redis_url": url}));
+        net.run("distcomp-worker", &["--burst"]).run().expect(0);
+    }
+}

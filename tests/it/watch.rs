@@ -4,7 +4,7 @@ use nix::unistd::Pid;
 use rexpect::session::{PtySession, spawn_command};
 use serde_json::json;
 
-use crate::support::{Bed, Redis, SOON, ServerOptions, wait_until};
+use crate::support::{Bed, Redis, SOON, ServerOptions, holds_for, wait_until};
 
 const ENTER: &str = "\u{1b}[?1049h";
 const LEAVE: &str = "\u{1b}[?1049l";
@@ -50,7 +50,8 @@ fn start(bed: &Bed, rows: u16, cols: u16) -> Watching {
         quoted.join(" ")
     );
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", &script]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    command.args(["-c", &script]).envs(shown.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
     let mut session = spawn_command(command, Some(30_000)).expect("a terminal");
     session.exp_char('[').expect("the settings");
     let settings = session.exp_char(']').expect("the settings");
@@ -82,6 +83,37 @@ fn keys_show_the_screens_and_a_task() {
         watching.press("q");
         watching.is_clean(0);
     }
+}
+
+#[test]
+fn the_page_of_a_running_task_shows_what_it_prints_until_it_is_left() {
+    let bed = Bed::new();
+    let go = bed.out("go");
+    // The words that are printed do not stand in the line itself.
+    let wait = format!("while [ ! -e {go} ]; do sleep 0.05; done");
+    let line = format!("shell:0:0:1:600:: zulu; echo al''pha; echo bra''vo >&2; {wait}; echo char''lie; sleep 3625");
+    bed.add([&line]);
+    let _worker = bed.worker("node-a");
+    bed.wait_running(&line);
+    let followers = || -> usize {
+        let all: Vec<String> =
+            redis::cmd("PUBSUB").arg("CHANNELS").arg("distcomp:output:*").query(&mut bed.redis.con()).expect("PUBSUB");
+        all.len()
+    };
+    let mut watching = start(&bed, 24, 80);
+    watching.sees("in_progress");
+    watching.press("3");
+    watching.sees("zulu");
+    watching.press("\r");
+    watching.sees("alpha");
+    watching.sees("bravo");
+    std::fs::write(&go, "").expect("a file");
+    watching.sees("charlie");
+    assert_eq!(followers(), 1);
+    watching.press("\u{7f}");
+    wait_until("nobody follows", SOON, || holds_for(followers() == 0, followers()));
+    watching.press("q");
+    watching.is_clean(0);
 }
 
 #[test]

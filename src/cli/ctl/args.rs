@@ -49,7 +49,14 @@ pub enum Command {
     /// End tasks in failed, reason "cancelled"; running ones are killed [default states: todo and in_progress]
     Cancel(SelectArgs),
     /// Remove tasks everywhere, their result files too; running ones are killed [default: every state]
-    Purge(SelectArgs),
+    Purge {
+        /// Which
+        #[command(flatten)]
+        select: SelectArgs,
+        /// The lines in quarantine instead: those that are not UTF-8, which nobody can run
+        #[arg(long, conflicts_with_all = ["lines", "state", "include", "worker", "older_than"])]
+        quarantined: bool,
+    },
     /// Let no worker take anything until resume
     Pause,
     /// Lift pause and stop

@@ -4,6 +4,7 @@ mod args;
 mod change;
 mod confirm;
 mod keygen;
+mod quarantine;
 mod reclaim;
 mod run;
 mod select;

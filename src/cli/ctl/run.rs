@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs, Manner};
-use super::{change, confirm, keygen, reclaim, switch};
+use super::{change, confirm, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::generate::generate;
@@ -57,8 +57,9 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
     match &args.command {
         Command::Requeue(select) => change::check(Change::Requeue, select)?,
         Command::Cancel(select) => change::check(Change::Cancel, select)?,
-        Command::Purge(select) => change::check(Change::Purge, select)?,
-        Command::Pause
+        Command::Purge { select, quarantined: false } => change::check(Change::Purge, select)?,
+        Command::Purge { .. }
+        | Command::Pause
         | Command::Resume
         | Command::Drain { .. }
         | Command::Stop
@@ -68,13 +69,20 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
     }
     let context = Context::load("distcomp-ctl", &args.common)?;
     // A dry run leaves no trace, not even the record of the field order.
-    let access = if args.manner.dry_run { Access::Read } else { Access::Write };
+    let access = if args.manner.dry_run {
+        Access::Read
+    } else if matches!(args.command, Command::Purge { .. }) {
+        Access::Free
+    } else {
+        Access::Write
+    };
     let (conn, order) = context.connect(access).await?;
     let mut session = Session { context, conn, order, out: Out::new(), manner: args.manner };
     match args.command {
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,
-        Command::Purge(select) => change::apply(&mut session, Change::Purge, &select).await?,
+        Command::Purge { quarantined: true, .. } => quarantine::empty(&mut session).await?,
+        Command::Purge { select, .. } => change::apply(&mut session, Change::Purge, &select).await?,
         Command::Pause => switch::pause(&mut session).await?,
         Command::Resume => switch::resume(&mut session).await?,
         Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,

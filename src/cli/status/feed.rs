@@ -4,12 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::printing::printing;
 use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
 use crate::queue::select::{Found, find};
 use crate::queue::{Client, Connection, QueueError, browse, inspect};
 use crate::view::dashboard::{Asked, Board, Source, SourceError};
+use crate::view::printed::Printing;
 
 /// How long one look may take before Redis counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -193,6 +195,10 @@ impl Source for Feed {
                 Found::None | Found::Many(_) => Ok(None),
             }
         })
+    }
+
+    fn output(self: Arc<Self>, line: String) -> Printing {
+        printing(self.client.clone(), line)
     }
 
     fn failures(&self) -> Asked<'_, Vec<FailureGroup>> {

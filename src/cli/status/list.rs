@@ -7,7 +7,7 @@ use super::run::Session;
 use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
 use crate::model::TaskId;
-use crate::model::snapshot::{Counts, TaskState};
+use crate::model::snapshot::TaskState;
 use crate::queue::inspect;
 use crate::queue::select::{Entry, Scan};
 use crate::view::safe_text::safe;
@@ -53,19 +53,10 @@ pub(super) async fn tasks(session: &mut Session, args: &TasksArgs) -> Result<(),
     if is_cut {
         let is_filtered = args.include.is_some() || args.exclude.is_some() || args.worker.is_some();
         let counts = inspect::counts(&session.conn).await?;
-        let of = if is_filtered { "those that match".to_owned() } else { count(count_of(&counts, state)) };
+        let of = if is_filtered { "those that match".to_owned() } else { count(counts.of(state)) };
         session.context.say(&format!("showing {} of {of}; --limit 0 for all", count(shown)));
     }
     Ok(())
-}
-
-fn count_of(counts: &Counts, state: TaskState) -> u64 {
-    match state {
-        TaskState::Todo => counts.todo,
-        TaskState::InProgress => counts.in_progress,
-        TaskState::Finished => counts.finished,
-        TaskState::Failed => counts.failed,
-    }
 }
 
 fn is_wanted(entry: &Entry, state: TaskState, args: &TasksArgs) -> bool {

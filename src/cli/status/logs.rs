@@ -1,11 +1,12 @@
 //! `distcomp-status logs`: what a task prints, while it runs or afterwards, wherever it runs.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use super::args::LogsArgs;
+use super::printer::Printer;
 use super::run::Session;
 use crate::cli::common::{is_terminal, until_signal};
 use crate::cli::exit::{CliError, Exit};
@@ -16,7 +17,6 @@ use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::queue::follow::{Follow, Said, Stream};
 use crate::queue::guard::Access;
 use crate::queue::inspect;
-use crate::view::log_text::LogText;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, precise_duration};
 
@@ -201,152 +201,4 @@ fn outcome(session: &Session, task: &TaskView) -> Exit {
     };
     session.context.say(&format!("{} {what}{last}", TaskId::of(&task.line)));
     exit
-}
-
-/// Task output on our own streams, each on its own.
-struct Printer {
-    raw: bool,
-    wanted: [bool; 2],
-    texts: [LogText; 2],
-    /// What of stdout was shown.
-    shown: Shown,
-    out: io::Stdout,
-    err: io::Stderr,
-    /// The end of the attempt was heard of.
-    has_all: bool,
-}
-
-impl Printer {
-    fn new(args: &LogsArgs) -> Self {
-        let both = args.stdout == args.stderr;
-        Self {
-            raw: args.raw,
-            wanted: [both || args.stdout, both || args.stderr],
-            texts: [LogText::default(), LogText::default()],
-            shown: Shown::default(),
-            out: io::stdout(),
-            err: io::stderr(),
-            has_all: false,
-        }
-    }
-
-    fn wants(&self, stream: Stream) -> bool {
-        self.wanted[index(stream)]
-    }
-
-    fn print(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
-        if !self.wants(stream) {
-            return Ok(());
-        }
-        if stream == Stream::Stdout {
-            self.shown.add(bytes);
-        }
-        if self.raw {
-            return self.write(stream, bytes);
-        }
-        let text = self.texts[index(stream)].push(bytes);
-        self.write(stream, text.as_bytes())
-    }
-
-    /// Of the two streams only one may be wanted: then it is on stdout, for pipes.
-    fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
-        let is_alone = self.wanted != [true, true];
-        match stream {
-            Stream::Stderr if !is_alone => {
-                self.err.write_all(bytes).map_err(|error| CliError::io("write to standard error", error))
-            }
-            Stream::Stdout | Stream::Stderr => self.out.write_all(bytes).map_err(CliError::stdout),
-        }
-    }
-
-    fn copy(&mut self, file: &mut File) -> Result<(), CliError> {
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => self.print(Stream::Stdout, &buffer[..count])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(CliError::io("read the result file", error)),
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), CliError> {
-        self.out.flush().map_err(CliError::stdout)
-    }
-
-    /// A last line without an end gets one on a terminal, so that what follows stands on its own.
-    fn finish(&mut self) -> Result<(), CliError> {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let mut rest = self.texts[index(stream)].finish();
-            if self.texts[index(stream)].is_inside_line() && is_terminal() {
-                rest.push('\n');
-            }
-            self.texts[index(stream)] = LogText::default();
-            self.write(stream, rest.as_bytes())?;
-        }
-        self.flush()
-    }
-}
-
-/// How much of a stdout was shown, so that the record can go on from there.
-#[derive(Default)]
-struct Shown {
-    count: u64,
-    /// White space at the beginning, which the record does not have.
-    lead: u64,
-    /// The last few bytes.
-    tail: Vec<u8>,
-}
-
-impl Shown {
-    fn add(&mut self, bytes: &[u8]) {
-        const COMPARED: usize = 64;
-        if self.lead == self.count {
-            self.lead += bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count() as u64;
-        }
-        self.count += bytes.len() as u64;
-        self.tail.extend_from_slice(bytes);
-        self.tail.drain(..self.tail.len().saturating_sub(COMPARED));
-    }
-
-    /// How many bytes of a record's text were shown; 0 when the text does not go on from there.
-    fn known_of(&self, text: &[u8]) -> usize {
-        let Ok(end) = usize::try_from(self.count - self.lead) else { return 0 };
-        let begin = end.saturating_sub(self.tail.len());
-        // A last line end is not in the record either.
-        let end_there = end.min(text.len());
-        let same =
-            text.get(begin..end_there).is_some_and(|there| self.tail.ends_with(there) || self.tail.starts_with(there));
-        if same { end_there } else { 0 }
-    }
-}
-
-fn index(stream: Stream) -> usize {
-    match stream {
-        Stream::Stdout => 0,
-        Stream::Stderr => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known(shown: &[&[u8]], text: &str) -> usize {
-        let mut all = Shown::default();
-        shown.iter().for_each(|piece| all.add(piece));
-        all.known_of(text.as_bytes())
-    }
-
-    #[test]
-    fn the_record_goes_on_where_the_stream_stopped() {
-        assert_eq!(known(&[], "begun\ndone"), 0);
-        assert_eq!(known(&[b"begun\n"], "begun\ndone"), 6);
-        assert_eq!(known(&[b" \n", b"\tbegun\n"], "begun\ndone"), 6);
-        assert_eq!(known(&[b"begun\ndone\n"], "begun\ndone"), 10);
-        assert_eq!(known(&[b"otherwise\n"], "begun\ndone"), 0);
-        let long = "x".repeat(1000) + "y";
-        assert_eq!(known(&[&long.as_bytes()[..900]], &long), 900);
-    }
 }

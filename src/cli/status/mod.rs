@@ -8,9 +8,12 @@ mod failures;
 mod feed;
 mod list;
 mod logs;
+mod printer;
+mod printing;
 mod run;
 mod serve;
 mod show;
+mod signature;
 mod watch;
 
 pub use args::{StateArg, StatusArgs};

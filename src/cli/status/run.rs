@@ -43,7 +43,12 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
     }
     let context = Context::load("distcomp-status", &args.common)?;
     let gate = match &args.view {
-        Some(View::Serve(args)) => Some(serve::open_gate(args)?),
+        Some(View::Serve(args)) => {
+            if let Some(warning) = serve::warning(args) {
+                context.say(&format!("warning: {warning}"));
+            }
+            Some(serve::open_gate(args)?)
+        }
         Some(_) | None => None,
     };
     let (conn, order) = context.connect(Access::Read).await?;

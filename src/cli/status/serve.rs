@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::feed::{Feed, Reader};
 use super::run::Session;
 use crate::cli::exit::CliError;
+use crate::config::warning_of_open_secret;
 use crate::queue::inspect;
 use crate::view::dashboard::{Board, Site, router};
 use crate::view::web::{Access, Guard, MIN_TOKEN, is_loopback, serve as serve_http};
@@ -66,6 +67,11 @@ pub(super) fn open_gate(args: &ServeArgs) -> Result<Gate, CliError> {
         })?,
     };
     Ok(Gate { listener, address, access })
+}
+
+/// A token that others on this machine can read.
+pub(super) fn warning(args: &ServeArgs) -> Option<String> {
+    warning_of_open_secret("--token-file", args.token_file.as_deref()?)
 }
 
 fn token(args: &ServeArgs) -> Result<Option<SecretString>, CliError> {

@@ -4,10 +4,12 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::args::WatchArgs;
+use super::printing::printing;
 use super::run::Session;
 use crate::cli::common::is_terminal;
 use crate::cli::exit::{CliError, Exit};
@@ -16,6 +18,7 @@ use crate::model::{FieldOrder, TaskId};
 use crate::queue::select::Scan;
 use crate::queue::{Client, Connection, QueueError, inspect};
 use crate::view;
+use crate::view::printed::{Printed, Printing};
 use crate::view::text::{duration, moment};
 use crate::view::watch::terminal::{Input, Terminal};
 use crate::view::watch::{Act, Data, Watch};
@@ -34,13 +37,15 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let (wanted, opened) = watch::channel(None);
     let (news, mut heard) = mpsc::channel(4);
-    let reader =
-        Reader { client: session.context.client()?, order: session.order, interval: args.interval, opened, news };
+    let client = session.context.client()?;
+    let reader = Reader { client: client.clone(), order: session.order, interval: args.interval, opened, news };
     let reading = tokio::spawn(reader.run(session.conn.clone()));
     let (keys, mut pressed) = mpsc::unbounded_channel();
     let mut state = Watch::default();
     let mut terminal = Terminal::open().map_err(failed)?;
     terminal.listen(move |input| keys.send(input).is_ok());
+    // What the open task prints, while it runs.
+    let mut live = None::<Printing>;
     let exit = loop {
         terminal.draw(&mut state).map_err(failed)?;
         tokio::select! {
@@ -50,17 +55,31 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
                     Act::Quit => break Exit::Done,
                     Act::Interrupt => break Exit::Interrupted,
                     Act::Open(line) => drop(wanted.send_replace(Some(line))),
-                    Act::Close => drop(wanted.send_replace(None)),
+                    Act::Close => {
+                        live = None;
+                        wanted.send_replace(None);
+                    }
                 },
                 Some(Input::Resized) => {}
                 Some(Input::Gone) | None => break Exit::Terminated,
             },
             news = heard.recv() => match news {
                 Some(News::Data(data)) => state.update(*data),
-                Some(News::Page(wanted, text)) => state.show(&wanted, text),
+                Some(News::Page { wanted, text, open }) => {
+                    state.show(&wanted, text);
+                    if let Some(line) = open.filter(|_| live.is_none() && state.opened() == Some(&wanted)) {
+                        live = Some(printing(client.clone(), line));
+                    }
+                }
                 Some(News::Trouble(text)) => state.fail(text),
                 None => break Exit::Redis,
             },
+            printed = next_of(&mut live) => {
+                if printed.is_none() {
+                    live = None;
+                }
+                state.print(printed);
+            }
             _ = interrupt.recv() => break Exit::Interrupted,
             _ = terminate.recv() => break Exit::Terminated,
             _ = hangup.recv() => break Exit::Terminated,
@@ -70,12 +89,27 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
     Ok(exit)
 }
 
+/// What comes next, `None` at the end; for ever where there is nothing.
+async fn next_of(live: &mut Option<Printing>) -> Option<Printed> {
+    match live {
+        Some(printing) => printing.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the reader has found.
 enum News {
     /// The figures.
     Data(Box<Data>),
-    /// The task that was opened: as it was asked for, and its page.
-    Page(String, String),
+    /// The task that was opened.
+    Page {
+        /// As it was asked for.
+        wanted: String,
+        /// What is known of it.
+        text: String,
+        /// Its line, while it waits or runs.
+        open: Option<String>,
+    },
     /// Redis is away: a text for the banner.
     Trouble(String),
 }
@@ -134,15 +168,18 @@ impl Reader {
         let wanted = self.opened.borrow_and_update().clone();
         let mut news = Vec::new();
         if let Some(wanted) = wanted {
-            let text = match self.task(conn, &wanted).await? {
+            let (text, open) = match self.task(conn, &wanted).await? {
                 Some(task) => {
                     let hold = inspect::hold(conn, &task).await?;
                     let why = view::explain::explain_held(&overview, &task, &hold, self.order).join("\n");
-                    format!("{}\n{why}\n", view::task::task(&task, self.order))
+                    let text = format!("{}\n{why}\n", view::task::task(&task, self.order));
+                    let is_open =
+                        task.states.iter().any(|state| matches!(state, TaskState::Todo | TaskState::InProgress));
+                    (text, is_open.then_some(task.line))
                 }
-                None => "it is no longer in progress; its line was too long to be told in full\n".to_owned(),
+                None => ("it is no longer in progress; its line was too long to be told in full\n".to_owned(), None),
             };
-            news.push(News::Page(wanted, text));
+            news.push(News::Page { wanted, text, open });
         }
         news.push(News::Data(Box::new(Data { overview, failures, clock })));
         Ok(news)

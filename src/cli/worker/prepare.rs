@@ -20,8 +20,8 @@ use crate::view::overview::warnings;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError};
 use crate::worker::state::{Cgroups, MARKER, State};
-use crate::worker::trust::Pin;
-use crate::worker::{Identity, Metrics, Nursery, Setup};
+use crate::worker::trust::{Keyring, Pin};
+use crate::worker::{Identity, Metrics, Neighbours, Nursery, Setup};
 
 /// How long one call may take; two seconds short of noticing a dead connection by other means.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -87,6 +87,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                         tracing::warn!("{warning}");
                     }
                 }
+                let neighbours = Neighbours::new(registration.clone(), config.state_dir.clone(), queue_of(&config));
                 let most_slots = files.map_or(u32::MAX, |files| process::slots_for(files.limit));
                 let host = registration.host.clone();
                 let identity = Identity {
@@ -100,7 +101,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                 };
                 let trust = pin.and_then(|pin| {
                     let queue = queue_name(&config, pin.id()?.to_owned());
-                    Some((Arc::new(Verifier::new(keys, queue)), pin))
+                    Some((Keyring::new(Verifier::new(keys, queue)), pin))
                 });
                 return Ok(Setup {
                     client,
@@ -111,6 +112,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     config,
                     watcher,
                     spool,
+                    neighbours,
                     nursery,
                     probe,
                     trust,
@@ -260,7 +262,7 @@ fn registration(instance: &str, containment: &str) -> Registration {
     Registration {
         instance: instance.to_owned(),
         host: host::short_host_name(),
-        boot_id: host::boot_id().unwrap_or_default(),
+        boot_id: host::process_space().unwrap_or_default(),
         pid,
         start_ticks: me.map_or(0, |me| me.start_ticks),
         version: env!("CARGO_PKG_VERSION").to_owned(),

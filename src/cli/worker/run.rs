@@ -3,14 +3,12 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
-use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::WorkerArgs;
 use super::prepare::{Plan, open_state, prepare, warn_of_signing_key};
 use super::{check, local};
-use crate::cli::common::complain;
+use crate::cli::common::{complain, parse};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::config::{Loaded, Overrides, Role, Source, Watcher};
@@ -29,14 +27,12 @@ pub fn main() -> ExitCode {
     if let Some(code) = process::keeper_main_if_asked() {
         return code;
     }
-    let args = match WorkerArgs::try_parse() {
+    let args: WorkerArgs = match parse() {
         Ok(args) => args,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
-        }
+        Err(exit) => return exit.into(),
     };
     crate::cli::secrets::keep(PROGRAM);
+    process::give_memory_back();
     telemetry::init(
         args.log_format,
         if args.local {
@@ -81,8 +77,7 @@ pub fn main() -> ExitCode {
 pub(super) fn load(args: &WorkerArgs, private_server: Option<&std::path::Path>) -> Result<(Watcher, Loaded), CliError> {
     let named = args.common.config.clone().filter(|path| !path.as_os_str().is_empty());
     let source = named.map_or(Source::Default, Source::Named);
-    let url = args.common.redis_url.clone().filter(|url| !url.is_empty());
-    let mut overrides = Overrides::of_process(url.map(SecretString::from));
+    let mut overrides = Overrides::of_process(args.common.redis_url.clone());
     overrides.private_server = private_server.map(Into::into);
     Watcher::start(source, overrides, Role::Worker).map_err(CliError::Config)
 }

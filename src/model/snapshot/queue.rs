@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::task::TaskState;
 use super::worker::WorkerView;
 
 /// How many lines are in each hash; the stop command is not counted.
@@ -18,6 +19,19 @@ pub struct Counts {
     /// Lines that are not UTF-8, set aside.
     #[serde(default)]
     pub quarantined: u64,
+}
+
+impl Counts {
+    /// How many are in this state.
+    #[must_use]
+    pub fn of(&self, state: TaskState) -> u64 {
+        match state {
+            TaskState::Todo => self.todo,
+            TaskState::InProgress => self.in_progress,
+            TaskState::Finished => self.finished,
+            TaskState::Failed => self.failed,
+        }
+    }
 }
 
 /// The whole queue at a glance. Reading it costs the same at any depth.
@@ -153,4 +167,9 @@ pub struct FailureGroup {
     /// The reason recorded for that line, where it was looked up.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+impl FailureGroup {
+    /// Failures that are looked at for the names of workers, where all would be too many.
+    pub const LOOKED_AT: usize = 500;
 }

@@ -277,9 +277,9 @@ end
 for _, timers in ipairs { DELAYED, AVOIDED } do
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
   if first then
-    local wait = math.max(0, tonumber(first) - now)
+    local wait = math.max(0, tonumber(first) - index_now(now))
     if reply[6] < 0 or wait < reply[6] then reply[6] = wait end
   end
 end
-if reply[6] >= 0 then index_clock(now) end
+if reply[6] >= 0 then index_keep_time(now) end
 return reply

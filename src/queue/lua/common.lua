@@ -104,19 +104,43 @@ local function worker_set(workers)
   return table.concat(list, ',') .. ','
 end
 
+-- The index's own time, in which DELAYED and AVOIDED are kept: the server's, but it never goes back. However many lines wait for a time, none waits
+-- longer because the server's clock was set back. READY .. "time" holds the latest moment at which something waited, and by how much this time is ahead
+-- of the server's.
+local index_time, index_seen, index_ahead
+
+local function index_now(now)
+  if index_time then return index_time end
+  local seen, ahead = string.match(redis.call('GET', READY .. 'time') or '', '^(%d+):(%d+)$')
+  index_seen, index_ahead = tonumber(seen or '0'), tonumber(ahead or '0')
+  index_ahead = math.max(index_ahead, index_seen - now)
+  index_time = now + index_ahead
+  return index_time
+end
+
+-- Called while something waits: a second more or less does not matter, and a write for each call would.
+local function index_keep_time(now)
+  local mine = index_now(now)
+  if mine > index_seen + 1000 or (index_seen > 0 and mine == index_seen) then
+    redis.call('SET', READY .. 'time', int(mine) .. ':' .. int(index_ahead))
+    index_seen = mine
+  end
+end
+
 -- Indexes a line that some workers have failed: they pass it over for avoid_ms, after a backoff of delay_ms.
 local function index_retry(base, line, score, workers, now, delay_ms, avoid_ms)
   local class = base .. worker_set(workers)
   if redis.call('HEXISTS', HELD, line) == 1 then return end
+  if class ~= base or delay_ms > 0 then index_keep_time(now) end
   if delay_ms > 0 then
     redis.call('HSET', HELD, line, 'D|' .. score .. '|' .. class)
-    redis.call('ZADD', DELAYED, int(now + delay_ms), line)
+    redis.call('ZADD', DELAYED, int(index_now(now) + delay_ms), line)
     index_delta = index_delta + 1
   elseif class == base then
     index_put(base, line, score)
   else
     redis.call('HSET', HELD, line, 'X|' .. score .. '|' .. class)
-    redis.call('ZADD', AVOIDED, int(now + avoid_ms), line)
+    redis.call('ZADD', AVOIDED, int(index_now(now) + avoid_ms), line)
     index_put(class, line, score)
   end
 end
@@ -124,7 +148,7 @@ end
 -- Moves lines whose time has come: out of their backoff, or out of the class that some workers pass over. At most 32 of each a call.
 local function index_timers(now, avoid_ms)
   for _, timers in ipairs { DELAYED, AVOIDED } do
-    for _, line in ipairs(redis.call('ZRANGEBYSCORE', timers, '-inf', int(now), 'LIMIT', 0, 32)) do
+    for _, line in ipairs(redis.call('ZRANGEBYSCORE', timers, '-inf', int(index_now(now)), 'LIMIT', 0, 32)) do
       local held = redis.call('HGET', HELD, line)
       redis.call('ZREM', timers, line)
       if held then
@@ -197,23 +221,6 @@ local function wake_idle()
   end
   if unmet and n > look then redis.call('PUBLISH', WAKE, 'todo') end
   wanted = {}
-end
-
--- When the server's clock was set back, what waits for a time would wait for so much longer: it is moved with the clock, at most 10,000 lines of each
--- kind. READY .. "clock" holds a time at which something waited; it is kept only while something does.
-local function index_clock(now)
-  local seen = tonumber(redis.call('GET', READY .. 'clock') or '0')
-  if now < seen - 2000 then
-    for _, timers in ipairs { DELAYED, AVOIDED } do
-      local all = redis.call('ZRANGE', timers, 0, 9999, 'WITHSCORES')
-      local moved = {}
-      for i = 1, #all, 2 do
-        moved[i], moved[i + 1] = int(tonumber(all[i + 1]) - (seen - now)), all[i]
-      end
-      bulk('ZADD', timers, moved)
-    end
-  end
-  if now > seen + 1000 or now < seen then redis.call('SET', READY .. 'clock', int(now), 'PX', 86400000) end
 end
 
 -- The next n sequence numbers; returns the first.

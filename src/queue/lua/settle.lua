@@ -12,7 +12,7 @@ local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
 local max_retry, avoid_ms, force = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
 local now = now_ms()
-local replies, counts, is_clock_seen = {}, {}, false
+local replies, counts = {}, {}
 local has_failures = redis.call('HLEN', FAILED) > 0
 local finished, values, records = {}, {}, {}
 -- As much of a record as tells its attempt, start and end.
@@ -130,8 +130,6 @@ for i = 6, #ARGV, 9 do
       if ARGV[i + 8] == 'timed out' then count('timed_out') end
       if op == 'X' and count_commas(workers) < max_retry then
         redis.call('HSET', TODO, line, '')
-        if not is_clock_seen then index_clock(now) end
-        is_clock_seen = true
         index_retry(class, line, score or int(sequence(1)), workers, now, tonumber(ARGV[i + 7]), avoid_ms)
         want_worker(class .. worker_set(workers))
         answer = 'retry'

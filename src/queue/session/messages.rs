@@ -15,7 +15,7 @@ pub struct Registration {
     pub instance: String,
     /// Host name, in full.
     pub host: String,
-    /// The kernel's boot id.
+    /// Within what a process id names one process: the kernel's boot id and the namespace of process ids.
     pub boot_id: String,
     /// Process id.
     pub pid: u32,

@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::view::web::refuse;
 
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 7] = [
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("assets/dashboard.js")),
+    ("output.js", "text/javascript; charset=utf-8", include_str!("assets/output.js")),
     ("dashboard.css", "text/css; charset=utf-8", include_str!("assets/dashboard.css")),
     ("uplot.js", "text/javascript; charset=utf-8", include_str!("assets/uplot.js")),
     ("uplot.css", "text/css; charset=utf-8", include_str!("assets/uplot.css")),

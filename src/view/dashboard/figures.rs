@@ -8,6 +8,7 @@ use super::history::Point;
 use crate::model::TaskId;
 use crate::model::snapshot::{FailureGroup, Overview, WorkerState, WorkerView};
 use crate::view::explain::explain_queue;
+use crate::view::failures::named;
 use crate::view::overview::{health, notices, warnings};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, duration, rate, shorten};
@@ -159,7 +160,7 @@ impl FailureRow {
             raw_kind: group.kind.clone(),
             id: TaskId::of(&group.sample).to_string(),
             line: shorten(&safe(&group.sample), LINE),
-            workers: safe(&group.workers.join(", ")).into_owned(),
+            workers: named(&group.workers),
             reason: reason.join("\n"),
         }
     }

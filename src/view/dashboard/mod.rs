@@ -1,7 +1,8 @@
 //! The web dashboard: pages rendered from the latest [`Frame`], which a reader of Redis outside of this module puts on the [`Board`] once a second for
-//! everybody, and a stream of what changes. Nothing here can change anything.
+//! everybody, and a stream of what changes. Whoever looks at a task that runs sees what it prints, by one follower for all who do (`tails.rs`). Nothing
+//! here can change anything.
 //!
-//! One file of script and one of style, both hand-written, and uPlot for the charts; no text from the queue is ever markup: templates escape, the script
+//! Script and style are hand-written, and uPlot draws the charts; no text from the queue is ever markup: templates escape, the script
 //! makes text nodes, and everything goes through [`safe`](super::safe_text::safe) besides.
 
 mod assets;
@@ -14,6 +15,9 @@ mod pages;
 mod routes;
 mod source;
 mod stream;
+mod tails;
+mod task_list;
+mod task_page;
 
 pub use board::{Board, Frame};
 pub use routes::{Site, router};

@@ -16,8 +16,11 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::board::Board;
 use super::cache::Cache;
-use super::pages::{Failures, Message, Overview, Page, Task, Tasks, Workers};
+use super::pages::{Failures, Message, Overview, Page, Workers};
 use super::source::{Source, SourceError};
+use super::tails::Tails;
+use super::task_list::Tasks;
+use super::task_page::Task;
 use super::{assets, login, stream};
 use crate::model::FieldOrder;
 use crate::model::listing::{TaskFilter, TaskPage};
@@ -43,6 +46,7 @@ pub struct Site {
     pub(super) server: String,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) tails: Tails,
     pages: Cache<(TaskFilter, u64), Arc<TaskPage>>,
     tasks: Cache<String, Option<Arc<TaskView>>>,
     failures: Cache<(), Arc<Vec<FailureGroup>>>,
@@ -68,6 +72,7 @@ impl Site {
             server: crate::view::safe_text::safe(server).into_owned(),
             stop,
             streams: Arc::new(Semaphore::new(stream::STREAMS)),
+            tails: Tails::default(),
             pages: Cache::new(),
             tasks: Cache::new(),
             failures: Cache::new(),
@@ -88,6 +93,7 @@ pub fn router(site: Site, guard: Guard) -> Router {
         .route("/workers", get(workers))
         .route("/tasks", get(tasks))
         .route("/task/{id}", get(task))
+        .route("/task/{id}/output", get(stream::output))
         .route("/failures", get(failures))
         .route("/live", get(stream::live))
         .route("/api/history", get(history))
@@ -175,8 +181,7 @@ async fn tasks(State(site): State<Arc<Site>>, asked: Result<Query<Asked>, QueryR
 
 async fn task(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
     let page = site.page("Task").await;
-    let is_id = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    let found = if is_id {
+    let found = if is_id(&id) {
         site.tasks
             .get(id.clone(), || {
                 let source = Arc::clone(&site.source);
@@ -195,6 +200,11 @@ async fn task(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response
             .respond(StatusCode::NOT_FOUND),
         Err(error) => failed(page, &error),
     }
+}
+
+/// Whether this can be the id of a task.
+pub(super) fn is_id(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 async fn failures(State(site): State<Arc<Site>>) -> Response {
@@ -238,6 +248,7 @@ async fn scrape(State(site): State<Arc<Site>>) -> Response {
         age_seconds: frame.read_at.elapsed().as_secs_f64(),
         oldest_waiting_seconds: oldest.await.unwrap_or_default(),
         viewers: site.board.viewers(),
+        followed: site.tails.count(),
     };
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::queue(&shown)).into_response()
 }

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
+use crate::view::printed::Printing;
 
 /// An answer that is on its way.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
@@ -19,6 +21,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// The line with this id, 16 hex digits; `None` when there is none.
     fn line_of<'a>(&'a self, id: &'a str) -> Asked<'a, Option<String>>;
+
+    /// What the task with this line prints while it runs. Two connections while it is held.
+    fn output(self: Arc<Self>, line: String) -> Printing;
 
     /// Every group of failures, largest first.
     fn failures(&self) -> Asked<'_, Vec<FailureGroup>>;

@@ -1,10 +1,10 @@
-//! The stream of frames: server-sent events, one a second, the same text for everybody.
+//! The streams, as server-sent events: the frames, one a second, the same text for everybody; and what one task prints.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -12,43 +12,93 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::board::Follower;
-use super::routes::Site;
+use super::routes::{Site, is_id};
+use super::tails::{TASKS, TailViewer};
 use crate::view::web::refuse;
 
-/// Streams at once.
+/// Streams at once, of both kinds.
 pub(super) const STREAMS: usize = 1000;
 
 /// When a browser should try again after a break.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// What a stream shows.
+enum Shown {
+    Frames(Follower),
+    Task(TailViewer),
+}
+
+impl Shown {
+    /// What is new; `None` at the end. Cancel safe.
+    async fn next(&mut self, is_first: bool) -> Option<Arc<str>> {
+        match self {
+            Self::Frames(follower) => {
+                if !is_first {
+                    follower.frames.changed().await.ok()?;
+                }
+                Some(Arc::clone(&follower.frames.borrow_and_update().json))
+            }
+            Self::Task(viewer) => viewer.next().await,
+        }
+    }
+}
+
 struct Viewer {
-    follower: Follower,
+    shown: Shown,
     stop: watch::Receiver<bool>,
     is_first: bool,
     _place: OwnedSemaphorePermit,
 }
 
-/// `GET /live`.
-pub(super) async fn live(State(site): State<Arc<Site>>) -> Response {
-    let Ok(place) = Arc::clone(&site.streams).try_acquire_owned() else {
-        let mut full = refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("{STREAMS} look already; try again later"));
-        full.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
-        return full;
-    };
-    let viewer = Viewer { follower: site.board.follow(), stop: site.stop.clone(), is_first: true, _place: place };
+/// A place among the streams, if there is one.
+fn place(site: &Site) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(&site.streams).try_acquire_owned().ok()
+}
+
+fn full(why: &str) -> Response {
+    let mut full = refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}; try again later"));
+    full.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+    full
+}
+
+fn respond(site: &Site, shown: Shown, place: OwnedSemaphorePermit) -> Response {
+    let viewer = Viewer { shown, stop: site.stop.clone(), is_first: true, _place: place };
     let events = stream::unfold(viewer, async |mut viewer| {
-        if !viewer.is_first {
-            // An open stream would keep the server from ending.
-            tokio::select! {
-                changed = viewer.follower.frames.changed() => changed.ok()?,
-                _ = viewer.stop.wait_for(|stop| *stop) => return None,
-            }
-        }
-        let frame = Arc::clone(&viewer.follower.frames.borrow_and_update());
-        let event = Event::default().data(&*frame.json);
+        // An open stream would keep the server from ending.
+        let json = tokio::select! {
+            biased;
+            next = viewer.shown.next(viewer.is_first) => next?,
+            _ = viewer.stop.wait_for(|stop| *stop) => return None,
+        };
+        let event = Event::default().data(&*json);
         let event = if viewer.is_first { event.retry(RETRY) } else { event };
         viewer.is_first = false;
         Some((Ok::<_, Infallible>(event), viewer))
     });
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// `GET /live`.
+pub(super) async fn live(State(site): State<Arc<Site>>) -> Response {
+    match place(&site) {
+        Some(place) => respond(&site, Shown::Frames(site.board.follow()), place),
+        None => full(&format!("{STREAMS} look already")),
+    }
+}
+
+/// `GET /task/{id}/output`: what it prints while it runs.
+pub(super) async fn output(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
+    let Some(place) = place(&site) else { return full(&format!("{STREAMS} look already")) };
+    if !is_id(&id) {
+        return refuse(StatusCode::NOT_FOUND, "no such task");
+    }
+    let line = match site.source.line_of(&id).await {
+        Ok(Some(line)) => line,
+        Ok(None) => return refuse(StatusCode::NOT_FOUND, "no such task"),
+        Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    };
+    match site.tails.follow(&id, || Arc::clone(&site.source).output(line)) {
+        Ok(tail) => respond(&site, Shown::Task(tail.viewer()), place),
+        Err(super::tails::Full) => full(&format!("{TASKS} tasks are followed already")),
+    }
 }

@@ -20,6 +20,8 @@ pub struct QueueFigures<'a> {
     pub oldest_waiting_seconds: Option<f64>,
     /// Viewers with a stream.
     pub viewers: usize,
+    /// Tasks whose output somebody follows on the dashboard.
+    pub followed: usize,
 }
 
 /// The page.
@@ -75,6 +77,11 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     let is_evicting = !redis.eviction_policy.is_empty() && redis.eviction_policy != "noeviction";
     page.gauge("distcomp_redis_evicts", "1 when Redis would drop tasks at its limit", &[(&[], flag(is_evicting))]);
     page.gauge("distcomp_dashboard_viewers", "Open pages of the dashboard", &[(&[], figures.viewers as f64)]);
+    page.gauge(
+        "distcomp_dashboard_followed_tasks",
+        "Tasks whose output is followed on open pages of the dashboard",
+        &[(&[], figures.followed as f64)],
+    );
     page.finish()
 }
 
@@ -149,6 +156,7 @@ mod tests {
             age_seconds: 0.5,
             oldest_waiting_seconds: Some(12.5),
             viewers: 3,
+            followed: 0,
         })
     }
 

@@ -66,12 +66,15 @@ impl Watch {
         let Some(data) = &self.data else {
             return frame.render_widget(Paragraph::new("reading the queue …"), area);
         };
-        if let Some(page) = &self.page {
+        if let Some(page) = &mut self.page {
             self.height = height.saturating_sub(1);
-            let text = if page.text.is_empty() { "reading …" } else { page.text.as_str() };
             let mut lines =
                 vec![Line::from(rows::title(&page.wanted)).style(Style::new().add_modifier(Modifier::BOLD))];
-            lines.extend(ansi::lines(text).into_iter().skip(page.scroll()).take(self.height));
+            if page.text.is_empty() {
+                lines.push(Line::from("reading …"));
+            } else {
+                lines.extend(page.draw(width, self.height));
+            }
             return frame.render_widget(Paragraph::new(lines), area);
         }
         if self.screen == Screen::Overview {

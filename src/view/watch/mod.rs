@@ -4,10 +4,12 @@
 
 mod ansi;
 mod draw;
+mod page;
 mod rows;
 mod state;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use state::{Act, Data, Key, Page, Screen, Watch};
+pub use page::Page;
+pub use state::{Act, Data, Key, Screen, Watch};

@@ -1,7 +1,9 @@
 //! What is on the screen, and what a key does to it.
 
+use super::page::Page;
 use super::rows::{self, Row};
 use crate::model::snapshot::{FailureGroup, Overview};
+use crate::view::printed::Printed;
 
 /// A key, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,18 +89,8 @@ pub struct Data {
     pub clock: String,
 }
 
-/// A task that was opened.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// Its line or id, as it was asked for.
-    pub wanted: String,
-    /// What is known of it, styled; empty until it was read.
-    pub text: String,
-    scroll: usize,
-}
-
 /// The whole state.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Watch {
     pub(super) screen: Screen,
     pub(super) filter: String,
@@ -145,6 +137,13 @@ impl Watch {
     pub fn show(&mut self, wanted: &str, text: String) {
         if let Some(page) = self.page.as_mut().filter(|page| page.wanted == wanted) {
             page.text = text;
+        }
+    }
+
+    /// The task that is open has printed something, or with `None` has ended.
+    pub fn print(&mut self, printed: Option<Printed>) {
+        if let Some(page) = &mut self.page {
+            page.add(printed);
         }
     }
 
@@ -232,7 +231,7 @@ impl Watch {
         if self.page.is_some() {
             return Act::Nothing;
         }
-        self.page = Some(Page { wanted: wanted.clone(), ..Page::default() });
+        self.page = Some(Page::of(&wanted));
         Act::Open(wanted)
     }
 
@@ -242,16 +241,12 @@ impl Watch {
 
     fn move_by(&mut self, by: isize) {
         match &mut self.page {
-            Some(page) => page.scroll = page.scroll.saturating_add_signed(by),
+            Some(page) => page.move_by(by, self.height),
             None => self.at = self.at.saturating_add_signed(by),
         }
     }
 
     fn stay_inside(&mut self) {
-        let height = self.height;
-        if let Some(page) = &mut self.page {
-            page.scroll = page.scroll.min(page.text.lines().count().saturating_sub(height));
-        }
         self.at = self.at.min(self.rows().len().saturating_sub(1));
     }
 
@@ -263,11 +258,5 @@ impl Watch {
             rows.retain(|row| row.searched.contains(&self.filter));
         }
         rows
-    }
-}
-
-impl Page {
-    pub(super) fn scroll(&self) -> usize {
-        self.scroll
     }
 }

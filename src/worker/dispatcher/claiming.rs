@@ -99,11 +99,12 @@ impl Dispatcher {
     }
 
     /// Starts what is held and fits, best first.
-    pub(super) fn start_held(&mut self) {
+    pub(super) fn start_held(&mut self, now: Instant) {
         // While Redis is away nothing new starts: the claim may be another's by the time it is back.
-        if !self.is_linked {
+        if !self.is_linked || !self.has_lease(now) {
             return;
         }
+        let before = self.lease_end();
         let held: Vec<TaskKey> = self.ledger.held().collect();
         for key in held {
             let Ok(room) = self.headroom() else { return };
@@ -112,7 +113,7 @@ impl Dispatcher {
                 let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
                 tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
                 self.ledger.place(key, Place::Starting);
-                self.actions.push(Action::Start { key, task, attempt });
+                self.actions.push(Action::Start { key, task, attempt, before });
             }
         }
     }

@@ -92,7 +92,18 @@ impl Dispatcher {
         self.headroom().err().map(|wait| wait.as_str().to_owned())
     }
 
-    pub(super) fn beaten(&mut self, now: Instant, reply: BeatReply) {
+    /// Until when nobody may have declared this worker dead, as far as it knows.
+    pub(super) fn lease_end(&self) -> Instant {
+        self.leased_since + self.config.dead_after
+    }
+
+    /// Whether what is claimed is still ours for certain. A worker that was frozen may find its tasks in other hands, and starts none until a heartbeat
+    /// was taken.
+    pub(super) fn has_lease(&self, now: Instant) -> bool {
+        now < self.lease_end()
+    }
+
+    pub(super) fn beaten(&mut self, reply: BeatReply) {
         // What was sent as carried out is no longer listed; what is still listed has yet to be.
         let reported = self.stopped.len();
         self.stopped.retain(|line| reply.revoked.contains(line));
@@ -105,7 +116,7 @@ impl Dispatcher {
             self.lifecycle = Lifecycle::Finishing;
             self.polling = Polling::default();
         }
-        let _ = now;
+        self.leased_since = self.beat_made.take().unwrap_or(self.leased_since).max(self.leased_since);
         for line in reply.revoked {
             match self.ledger.active(&line).map(|(key, entry)| (key, entry.place.clone())) {
                 Some((key, Place::Held { .. })) => {

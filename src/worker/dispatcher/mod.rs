@@ -91,6 +91,10 @@ pub struct Dispatcher {
     /// Whether a claim was made since the last settlement.
     has_asked_since: bool,
     is_linked: bool,
+    /// When the heartbeat was made that Redis took last: the lease runs from there.
+    leased_since: Instant,
+    /// When the heartbeat was made that is under way.
+    beat_made: Option<Instant>,
     unlinked_since: Option<Instant>,
     pause_until: Option<Instant>,
     last: Option<LastClaim>,
@@ -148,6 +152,8 @@ impl Dispatcher {
             is_listed_idle: false,
             has_asked_since: false,
             is_linked: true,
+            leased_since: Instant::now(),
+            beat_made: None,
             unlinked_since: None,
             pause_until: None,
             last: None,
@@ -173,6 +179,7 @@ impl Dispatcher {
                     self.withdraw_all();
                 }
                 if let Some(reply) = self.first_beat.take() {
+                    self.beat_made = Some(now);
                     let _ = reply.send(self.beat());
                 }
             }
@@ -191,10 +198,11 @@ impl Dispatcher {
             // A first heartbeat with no figures would show a node of no cores and no memory.
             Event::BeatDue(reply) if self.node.is_none() => self.first_beat = Some(reply),
             Event::BeatDue(reply) => {
+                self.beat_made = Some(now);
                 // The heartbeater may have given up waiting.
                 let _ = reply.send(self.beat());
             }
-            Event::Beaten(reply) => self.beaten(now, reply),
+            Event::Beaten(reply) => self.beaten(reply),
             Event::Woken => {
                 self.woken_since = true;
                 self.is_listed_idle = false;
@@ -222,6 +230,9 @@ impl Dispatcher {
                     self.meters.reconnects += 1;
                 }
                 self.is_linked = true;
+                // To attach renews the heartbeat.
+                self.leased_since = now;
+                self.beat_made = None;
                 self.unlinked_since = None;
                 self.is_claiming = None;
                 self.is_listed_idle = false;
@@ -294,7 +305,7 @@ impl Dispatcher {
             self.pause_until = None;
         }
         if self.lifecycle.is_open() {
-            self.start_held();
+            self.start_held(now);
             self.queue_ahead(now);
             self.return_stuck(now);
             self.claim(now);

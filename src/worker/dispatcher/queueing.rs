@@ -36,6 +36,7 @@ impl Dispatcher {
             return;
         }
         if !self.is_linked
+            || !self.has_lease(now)
             || !is_full
             || self.ledger.held().len() == 0
             || self.pause_until.is_some()
@@ -59,7 +60,7 @@ impl Dispatcher {
             }
             let task = task.clone();
             self.ledger.place(key, Place::Queued { behind, since: now });
-            self.actions.push(Action::Queue { key, behind, task, attempt });
+            self.actions.push(Action::Queue { key, behind, task, attempt, before: self.lease_end() });
         }
     }
 

@@ -1,5 +1,7 @@
 //! `distcomp-status serve`: the dashboard and its defences.
 mod load;
+mod output;
 mod pages;
 mod pictures;
 mod security;
+mod terminal;

@@ -46,6 +46,34 @@ fn numbers_change_while_tasks_run_and_pages_load_without_complaint() {
     assert!(browser.text("main").contains("No such page"));
 }
 
+#[test]
+fn the_charts_of_a_worker_are_drawn_and_another_can_be_chosen_by_mouse_and_by_keyboard() {
+    let bed = Bed::new();
+    let _workers = ["node-a", "node-b", "node-c"].map(|name| bed.worker(name));
+    let site = Dashboard::start(&bed);
+    let browser = Browser::start(1280, 900);
+    browser.open(&site.url("/workers"));
+    browser.wait_text("#chosen-name", "is the first", |text| text == "node-a");
+    let drawn = || {
+        let marks = browser.run("return [...document.querySelectorAll('[data-chosen] canvas')].map(c => c.toDataURL() !== Object.assign(document.createElement('canvas'), {width: c.width, height: c.height}).toDataURL())");
+        holds_for(marks == json!([true, true]), marks)
+    };
+    wait_until("both charts", SOON, drawn);
+    browser.click("tr[data-name=node-c] .pick");
+    browser.wait_text("#chosen-name", "is the one that was clicked", |text| text == "node-c");
+    browser.run("document.querySelector('tr[data-name=node-b] .pick').focus()");
+    browser.press("\u{e007}");
+    browser.wait_text("#chosen-name", "is the one that had the focus", |text| text == "node-b");
+    let pressed = "return [...document.querySelectorAll('.pick[aria-pressed=true]')].map(e => e.ariaLabel)";
+    assert_eq!(browser.run(pressed), json!(["Charts of node-b"]));
+    assert!(browser.text("[data-of=cores]").contains(" / "), "{}", browser.text("[data-chosen]"));
+    wait_until("both charts", SOON, drawn);
+    // The address keeps the choice.
+    browser.run("location.reload()");
+    browser.wait_text("#chosen-name", "is still the one", |text| text == "node-b");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
 /// What the elements of a page say of what a hostile text has made of it.
 fn harm(browser: &Browser) -> Value {
     browser.run(
@@ -164,6 +192,27 @@ fn failures_lead_to_their_tasks_and_a_task_tells_its_story() {
     assert_eq!(browser.text("pre.output"), "one\ntwo");
     browser.open(&site.url("/task/0000000000000000"));
     assert!(browser.text("main").contains("No such task"));
+}
+
+#[test]
+fn failures_name_the_workers_of_many_and_say_how_many_were_looked_at() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    bed.add((0..20).map(|at| format!("shell:0:0:1:exit 9 # {at}")));
+    bed.burst("first");
+    bed.add((20..40).map(|at| format!("shell:0:0:1:exit 9 # {at}")));
+    bed.burst("second");
+    let site = Dashboard::start(&bed);
+    let page = site.get("/failures", &[]).body;
+    assert!(page.contains("<td>first, second</td>") && !page.contains("The workers are those of"), "{page}");
+    for at in 0..12 {
+        let line = format!("shell:0:0:1:exit 9 # {at}");
+        bed.hset("failed_tasks", &line, format!("node{at},"));
+    }
+    bed.hset_all("failed_tasks", (0..1000).map(|at| format!("shell:1:1:1:of python {at}")));
+    wait_until("the page of now", SOON, || {
+        let page = site.get("/failures", &[]).body;
+        holds_for(page.contains("The workers are those of about 500 of the failures"), page)
+    });
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Pictures of the dashboard for the README, from a real run; made by `tests/screenshots.sh DIRECTORY`.
+//! Pictures of the dashboard and of `watch` for the README, from a real run; made by `tests/screenshots.sh DIRECTORY`.
 use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::terminal::Terminal;
 use crate::support::{Bed, Browser, Dashboard, holds_for, wait_until};
 
 /// What people run: simulations of some seconds, a few of which fail.
@@ -24,6 +25,8 @@ fn tasks() -> Vec<String> {
     let traceback = "echo 'ValueError: block 17 of the trace is cut short' >&2; exit 3";
     lines.extend((0..24).map(|at| format!("shell:0.01:0.01:9:60:{traceback} # w{at}")));
     lines.extend((0..5).map(|at| format!("shell:0.01:0.01:9:1:sleep 30 # warm-up {at}")));
+    let training = "for epoch in $(seq 1 300); do echo \"epoch $epoch  loss 0.$((9000 / (epoch + 9)))\"; sleep 1; done";
+    lines.extend((1..=3).map(|fold| format!("shell:0.01:0.01:8:900:{training} # fold {fold}")));
     lines
 }
 
@@ -52,8 +55,9 @@ fn pictures_are_made_where_somebody_wants_them() {
         browser.resize(width, height, scale);
         browser.open(&site.url(path));
         browser.wait_text("#link-text", "is live", |text| text == "live");
-        if path == "/" {
-            wait_until("charts", Duration::from_secs(10), || holds_for(browser.count("canvas") == 4, "none yet"));
+        let charts = if path == "/" { 4 } else { 2 };
+        if path == "/" || path == "/workers" {
+            wait_until("charts", Duration::from_secs(10), || holds_for(browser.count("canvas") == charts, "none yet"));
             std::thread::sleep(Duration::from_millis(300));
         }
         browser.screenshot(&place.join(name));
@@ -61,10 +65,23 @@ fn pictures_are_made_where_somebody_wants_them() {
     shot("/", "dashboard-light.png", "light", 1280, 860, 1.0);
     shot("/", "dashboard-dark.png", "dark", 1280, 860, 1.0);
     shot("/", "dashboard-phone.png", "light", 360, 760, 2.0);
-    shot("/workers", "dashboard-workers.png", "light", 1280, 420, 1.0);
+    shot("/workers", "dashboard-workers.png", "light", 1280, 520, 1.0);
     shot("/failures", "dashboard-failures.png", "light", 1280, 420, 1.0);
     shot("/tasks?state=failed&worker=node1", "dashboard-tasks.png", "dark", 1280, 620, 1.0);
     let task = browser.run("return document.querySelector('.tasks tbody a').getAttribute('href')");
     shot(task.as_str().expect("a link"), "dashboard-task.png", "light", 1280, 620, 1.0);
+    browser.open(&site.url("/tasks?state=in_progress&include=fold"));
+    let task = browser.run("return document.querySelector('.tasks tbody a').getAttribute('href')");
+    shot(task.as_str().expect("a link"), "dashboard-output.png", "dark", 1280, 620, 1.0);
+    browser.wait_text("#live-output", "has something", |text| text.lines().count() > 10);
+    browser.screenshot(&place.join("dashboard-output.png"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
+    let terminal = Terminal::start(&bed);
+    terminal.shoot(&browser, "failed tasks", &place.join("watch-overview.png"));
+    terminal.press("3");
+    terminal.shoot(&browser, "for epoch", &place.join("watch-running.png"));
+    // What has run longest stands first.
+    terminal.press("Enter");
+    terminal.shoot(&browser, "loss 0.1", &place.join("watch-task.png"));
+    terminal.press("q");
 }

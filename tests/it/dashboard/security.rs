@@ -47,7 +47,8 @@ fn a_name_that_is_not_ours_is_refused_whatever_it_asks_for() {
     let status =
         |host: &str, path: &str| crate::support::request(&site.at, "GET", path, &[("Host", host)], b"", SOON).status;
     let port = site.at.rsplit(':').next().expect("a port").to_owned();
-    for path in ["/", "/tasks", "/live", "/metrics", "/api/history", "/assets/dashboard.js", "/login"] {
+    let output = "/task/0123456789abcdef/output";
+    for path in ["/", "/tasks", "/live", output, "/metrics", "/api/history", "/assets/dashboard.js", "/login"] {
         for foreign in ["evil.example", &format!("evil.example:{port}"), "localhost.evil.example", "10.1.2.3", ""] {
             assert!(matches!(status(foreign, path), 400 | 403), "{foreign} may ask for {path}");
         }
@@ -83,7 +84,17 @@ fn another_origin_is_refused() {
 fn only_the_token_opens_and_it_opens_everything() {
     let bed = Bed::new();
     let site = locked(&bed);
-    let paths = ["/", "/workers", "/tasks", "/failures", "/task/0123456789abcdef", "/live", "/metrics", "/api/history"];
+    let paths = [
+        "/",
+        "/workers",
+        "/tasks",
+        "/failures",
+        "/task/0123456789abcdef",
+        "/task/0123456789abcdef/output",
+        "/live",
+        "/metrics",
+        "/api/history",
+    ];
     for path in paths {
         let refused = site.get(path, &[]);
         assert_eq!(refused.status, 401, "{path}: {refused:?}");
@@ -136,8 +147,9 @@ fn nothing_can_be_changed() {
     bed.hset_all("todo_tasks", ["shell:1:1:1:x"]);
     let site = Dashboard::start(&bed);
     let own = format!("http://{}", site.at);
-    for path in ["/", "/workers", "/tasks", "/failures", "/live", "/metrics", "/task/0123456789abcdef", "/api/history"]
-    {
+    let task = "/task/0123456789abcdef";
+    let output = format!("{task}/output");
+    for path in ["/", "/workers", "/tasks", "/failures", "/live", "/metrics", task, &output, "/api/history"] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
             let status = site.send(method, path, &[("Origin", &own)], b"").status;
             assert!(matches!(status, 403..=405), "{method} {path}: {status}");

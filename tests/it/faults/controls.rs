@@ -11,7 +11,7 @@ use crate::support::{Bed, Checker, Report, SOON, Snapshot, holds_for, kill_all, 
 fn wait_violation(checker: &Checker, rule: &str) {
     wait_until(&format!("the checker to see {rule}"), SOON, || {
         let report = checker.report();
-        holds_for(report.violations.iter().any(|one| one.starts_with(rule)), report)
+        holds_for(report.violations.iter().any(|one| one.starts_with(rule)), report.to_string())
     });
 }
 
@@ -66,13 +66,35 @@ fn a_line_in_two_places_and_a_value_that_is_no_text_are_caught() {
 }
 
 #[test]
-fn what_is_tolerated_for_a_moment_is_caught_when_it_stays() {
-    let bed = Bed::new();
-    let checker = Checker::start(bed.redis.url(), ["shell:0:0:1:never there"]);
-    checker.tolerate(5);
-    let before = checker.report();
-    wait_violation(&checker, "I1");
-    assert!(checker.report().pictures >= before.pictures + 5, "{}", checker.report());
+fn only_what_a_python_worker_does_in_two_steps_is_excused_and_only_for_a_moment() {
+    let line = b"line".to_vec();
+    let submitted = BTreeSet::from([line.clone()]);
+    let row = |value: &str| std::collections::BTreeMap::from([(line.clone(), value.as_bytes().to_vec())]);
+    let nowhere = Snapshot::default;
+    let todo = || Snapshot { todo: row(""), ..nowhere() };
+    let runs = |by: &str| Snapshot { in_progress: row(by), ..nowhere() };
+    let over = |by: &str| Snapshot { finished: row(&format!("{by}: \"\"")), ..nowhere() };
+    let both = |by: &str| Snapshot { in_progress: row(by), ..over("py") };
+    let judged = |pictures: Vec<Snapshot>| -> Vec<String> {
+        let mut report = Report::default();
+        report.know_python("py", 3);
+        pictures.into_iter().for_each(|picture| report.add(picture, &submitted));
+        report.violations.iter().map(|one| one[..2].to_owned()).collect()
+    };
+    let none: [&str; 0] = [];
+    // Claimed, finished, given back, failed, as Python does it.
+    assert_eq!(judged(vec![todo(), nowhere(), runs("py"), both("py"), over("py")]), none);
+    assert_eq!(judged(vec![todo(), nowhere(), nowhere(), over("py")]), none);
+    assert_eq!(judged(vec![runs("py"), nowhere(), todo()]), none);
+    // The same by another, a name that only begins like it among them.
+    assert_eq!(judged(vec![todo(), nowhere(), runs("ours")]), ["I1"]);
+    assert_eq!(judged(vec![todo(), nowhere(), over("py2")]), ["I1"]);
+    assert_eq!(judged(vec![runs("ours"), nowhere(), todo()]), ["I1"]);
+    assert_eq!(judged(vec![both("ours")]), ["I3"]);
+    assert_eq!(judged(vec![Snapshot { todo: row(""), ..both("py") }]), ["I2", "I3"]);
+    // For longer than a moment.
+    assert_eq!(judged(vec![todo(), nowhere(), nowhere(), nowhere(), nowhere(), runs("py")]), ["I1"]);
+    assert_eq!(judged((0..4).map(|_| both("py")).collect()), ["I3"]);
 }
 
 #[test]

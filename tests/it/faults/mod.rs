@@ -1,4 +1,5 @@
 //! The failure matrix by real means: real signals, a real Redis, a network of our own. Each test ends with the invariants.
+mod cgroup;
 mod clock;
 mod controls;
 mod disk;
@@ -7,6 +8,8 @@ mod failpoints;
 mod keepers;
 mod limits;
 mod network;
+mod oom;
+mod orphans;
 mod output;
 mod poison;
 mod redis_away;

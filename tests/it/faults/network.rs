@@ -168,12 +168,19 @@ fn a_submitter_that_is_cut_off_says_so_and_may_repeat() {
     for mode in [Mode::Silent, Mode::DropAnswers, Mode::HalfClose, Mode::Reset] {
         proxy.set(mode);
         let start = Instant::now();
-        let submitted =
-            bed.cli("distcomp-submit").args(["--redis-url", &proxy.url(), "-"]).stdin(lines.join("\n")).run();
+        let submitted = bed
+            .cli("distcomp-submit")
+            .args(["--redis-url", &bed.url_through(&proxy), "-"])
+            .stdin(lines.join("\n"))
+            .run();
         assert!(submitted.is(3), "{mode:?}: {}", submitted.all());
         assert!(start.elapsed() < Duration::from_secs(30), "{mode:?}: {:?}", start.elapsed());
     }
     proxy.set(Mode::Pass);
-    bed.cli("distcomp-submit").args(["--redis-url", &proxy.url(), "-"]).stdin(lines.join("\n")).run().expect(0);
+    bed.cli("distcomp-submit")
+        .args(["--redis-url", &bed.url_through(&proxy), "-"])
+        .stdin(lines.join("\n"))
+        .run()
+        .expect(0);
     assert_eq!(bed.counts(), [500, 0, 0, 0]);
 }

@@ -7,10 +7,9 @@ use super::load::Load;
 use super::site::{SLOTS, Site};
 use crate::support::{lines_of, run_times, with_argv};
 
-/// What the elder may hold more than after its first tasks, in KiB: 2 MiB of recent reports; results of 300 KB on their way from each of four slots and
-/// as many claimed ahead, in at most three copies (outcome, spool, call), which the allocator keeps for the next ones; and room for its fragments. It does not
-/// grow with minutes or tasks.
-const SLACK_KIB: u64 = 12 * 1024;
+/// What the elder may hold more than after its first tasks, in KiB: recent reports, which are 2 MiB at most, and a few small ones between them and the
+/// next. What large outputs took is given back at once, so that this does not grow with minutes, tasks or faults.
+const SLACK_KIB: u64 = 4 * 1024;
 
 pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>, base: (u64, usize)) {
     site.calm();

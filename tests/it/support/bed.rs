@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::cli::{Cli, Output, bin};
+use super::proxy::Proxy;
 use super::redis::{Redis, ServerOptions, acl_password};
 use super::wait::wait_until;
 use super::worker::Worker;
@@ -79,6 +81,8 @@ impl Bed {
             }
             for user in ["submitter", "operator", "viewer", "worker"] {
                 self.write_conf(self.conf_path_of(user), as_user(self.conf.clone(), user));
+                // It holds a password.
+                fs::set_permissions(self.conf_path_of(user), fs::Permissions::from_mode(0o600)).expect("chmod");
             }
         }
     }
@@ -110,6 +114,12 @@ impl Bed {
     /// A path in the bed's directory for tasks to write to.
     pub(crate) fn out(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+
+    /// The server through a proxy, as the submitter where there are users.
+    pub(crate) fn url_through(&self, proxy: &Proxy) -> String {
+        let login = format!("://submitter:{}@", acl_password("submitter"));
+        if self.redis.has_users() { proxy.url().replace("://", &login) } else { proxy.url() }
     }
 
     // Commands

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::redis::{free_port, server_program};
+use super::redis::{free_port, make_secrets, server_program};
 use super::wait::{SOON, holds_for, wait_until};
 
 /// The name under which the sentinels watch the master.
@@ -18,6 +18,8 @@ const NAME: &str = "queue";
 pub(crate) struct Cluster {
     dir: TempDir,
     ports: [u16; 5],
+    /// Where they listen with TLS, which is then all that they tell each other and the commands.
+    tls_ports: Option<[u16; 5]>,
     children: [Option<Child>; 5],
     /// What the sentinels ask for.
     password: Option<&'static str>,
@@ -26,9 +28,22 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts all five, and waits until each sentinel knows the others and the replica.
     pub(crate) fn start(password: Option<&'static str>) -> Self {
+        Self::start_with(password, false)
+    }
+
+    /// The same where all talk TLS to each other, with certificates on both sides; plain ports are left for the test alone.
+    pub(crate) fn start_with_tls() -> Self {
+        Self::start_with(None, true)
+    }
+
+    fn start_with(password: Option<&'static str>, has_tls: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("dc-sentinel-").tempdir_in("/tmp").expect("a directory in /tmp");
         let ports = std::array::from_fn(|_| free_port());
-        let mut cluster = Self { dir, ports, children: [const { None }; 5], password };
+        let tls_ports = has_tls.then(|| std::array::from_fn(|_| free_port()));
+        let mut cluster = Self { dir, ports, tls_ports, children: [const { None }; 5], password };
+        if has_tls {
+            make_secrets(&cluster.secrets(), &["127.0.0.1"]);
+        }
         for index in 0..5 {
             cluster.start_again(index);
         }
@@ -72,7 +87,10 @@ impl Cluster {
             ]);
             command.arg("--port").arg(self.ports[index].to_string()).arg("--dir").arg(&home);
             if index == 1 {
-                command.args(["--replicaof", "127.0.0.1", &self.ports[0].to_string()]);
+                command.args(["--replicaof", "127.0.0.1", &self.announced()[0].to_string()]);
+            }
+            for (key, value) in self.tls_lines(index) {
+                command.arg(format!("--{key}")).arg(value);
             }
         } else {
             let conf = home.join("sentinel.conf");
@@ -90,20 +108,46 @@ impl Cluster {
     }
 
     fn sentinel_conf(&self, index: usize) -> String {
-        let [master, ..] = self.ports;
+        let [master, ..] = self.announced();
         let port = self.ports[index];
+        let tls: String = self.tls_lines(index).iter().map(|(key, value)| format!("{key} {value}\n")).collect();
         let pass = self.password.map(|pass| format!("requirepass {pass}\nsentinel sentinel-pass {pass}\n"));
         format!(
             "bind 127.0.0.1\nport {port}\nprotected-mode no\nsentinel monitor {NAME} 127.0.0.1 {master} 2\n\
-             sentinel down-after-milliseconds {NAME} 1500\nsentinel failover-timeout {NAME} 10000\n{}",
+             sentinel down-after-milliseconds {NAME} 1500\nsentinel failover-timeout {NAME} 10000\n{}{tls}",
             pass.unwrap_or_default()
         )
     }
 
+    /// Where the certificates are.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.dir.path().join("secrets")
+    }
+
+    /// The ports that they name to each other.
+    fn announced(&self) -> [u16; 5] {
+        self.tls_ports.unwrap_or(self.ports)
+    }
+
+    /// What a configuration holds for TLS.
+    fn tls_lines(&self, index: usize) -> Vec<(&'static str, String)> {
+        let Some(ports) = self.tls_ports else { return Vec::new() };
+        let file = |name: &str| self.secrets().join(name).display().to_string();
+        vec![
+            ("tls-port", ports[index].to_string()),
+            ("tls-cert-file", file("server.crt")),
+            ("tls-key-file", file("server.key")),
+            ("tls-ca-cert-file", file("ca.crt")),
+            ("tls-auth-clients", "yes".to_owned()),
+            ("tls-replication", "yes".to_owned()),
+        ]
+    }
+
     /// What goes into `redis_url`.
     pub(crate) fn url(&self) -> String {
-        let [.., a, b, c] = self.ports;
-        format!("redis+sentinel://127.0.0.1:{a},127.0.0.1:{b},127.0.0.1:{c}/{NAME}/0")
+        let [.., a, b, c] = self.announced();
+        let scheme = if self.tls_ports.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}+sentinel://127.0.0.1:{a},127.0.0.1:{b},127.0.0.1:{c}/{NAME}/0")
     }
 
     pub(crate) fn try_con(&self, index: usize) -> Option<::redis::Connection> {
@@ -124,7 +168,7 @@ impl Cluster {
             let mut ask = ::redis::cmd("SENTINEL");
             let mut con = self.try_con(index)?;
             let place: (String, u16) = ask.arg("GET-MASTER-ADDR-BY-NAME").arg(NAME).query(&mut con).ok()?;
-            self.ports.iter().position(|port| *port == place.1)
+            self.announced().iter().position(|port| *port == place.1)
         };
         let named: Vec<usize> = (2..5).filter_map(asked).collect();
         (0..2).find(|index| {

@@ -73,6 +73,14 @@ impl Dashboard {
         request(&self.at, method, path, &all, body, Duration::from_secs(30))
     }
 
+    /// Bytes of memory that the server has of its own.
+    pub(crate) fn resident(&self) -> usize {
+        let status = super::read(format!("/proc/{}/status", self.child.id()));
+        let kib =
+            status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse().ok());
+        kib.map(|kib: usize| kib << 10).expect("RssAnon")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")), signal).expect("serve takes a signal");
     }

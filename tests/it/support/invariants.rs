@@ -6,13 +6,28 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::two_steps::TwoSteps;
+
 const PERIOD: Duration = Duration::from_millis(40);
 
 /// At most this many violations are kept: the first ones tell the story.
 const KEPT: usize = 20;
 
-type Bytes = Vec<u8>;
+pub(crate) type Bytes = Vec<u8>;
 type Rows = BTreeMap<Bytes, Bytes>;
+
+/// A promise that a line shows to be broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) rule: &'static str,
+    pub(crate) line: Bytes,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, String::from_utf8_lossy(&self.line))
+    }
+}
 
 /// The hashes at one moment.
 #[derive(Clone, Debug, Default)]
@@ -37,9 +52,9 @@ impl Snapshot {
     }
 
     /// What is wrong with this one picture.
-    pub(crate) fn violations(&self, submitted: &BTreeSet<Bytes>) -> Vec<String> {
+    pub(crate) fn violations(&self, submitted: &BTreeSet<Bytes>) -> Vec<Violation> {
         let mut wrong = Vec::new();
-        let mut say = |rule: &str, line: &[u8]| wrong.push(format!("{rule}: {}", String::from_utf8_lossy(line)));
+        let mut say = |rule: &'static str, line: &[u8]| wrong.push(Violation { rule, line: line.to_vec() });
         for line in submitted {
             let places = [&self.todo, &self.in_progress, &self.finished, &self.failed, &self.quarantine];
             if !places.iter().any(|rows| rows.contains_key(line)) {
@@ -71,12 +86,10 @@ impl Snapshot {
 pub(crate) struct Report {
     pub(crate) pictures: usize,
     pub(crate) violations: Vec<String>,
-    /// The results as they were last seen.
-    finished: Rows,
-    /// In how many pictures in a row something must be wrong to count, less one.
-    tolerance: usize,
-    /// In how many it has been so far.
-    passing: BTreeMap<String, usize>,
+    /// What was seen last.
+    last: Snapshot,
+    /// A worker among them that moves tasks in two steps.
+    two_steps: Option<TwoSteps>,
 }
 
 impl fmt::Display for Report {
@@ -86,21 +99,27 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// See [`Checker::know_python`].
+    pub(crate) fn know_python(&mut self, worker: &str, patience: usize) {
+        self.two_steps = Some(TwoSteps::new(worker, patience));
+    }
+
     pub(crate) fn add(&mut self, picture: Snapshot, submitted: &BTreeSet<Bytes>) {
         self.pictures += 1;
         let seen = picture.violations(submitted);
-        let passing = std::mem::take(&mut self.passing);
-        self.passing = seen.iter().map(|one| (one.clone(), passing.get(one).map_or(1, |times| times + 1))).collect();
-        let mut wrong: Vec<String> = seen.into_iter().filter(|one| self.passing[one] > self.tolerance).collect();
-        for (line, value) in &self.finished {
+        let mut wrong = match &mut self.two_steps {
+            Some(two_steps) => two_steps.not_its_own(seen, &self.last, &picture),
+            None => seen,
+        };
+        for (line, value) in &self.last.finished {
             // A result, once recorded, is nobody's to write again.
             if picture.finished.get(line).is_some_and(|now| now != value) {
-                wrong.push(format!("I4 result written twice: {}", String::from_utf8_lossy(line)));
+                wrong.push(Violation { rule: "I4 result written twice", line: line.clone() });
             }
         }
-        self.finished = picture.finished;
+        self.last = picture;
         let room = KEPT.saturating_sub(self.violations.len());
-        self.violations.extend(wrong.into_iter().take(room));
+        self.violations.extend(wrong.iter().take(room).map(ToString::to_string));
     }
 }
 
@@ -140,9 +159,9 @@ impl Checker {
         submitted.extend(lines.into_iter().map(|line| line.as_ref().as_bytes().to_vec()));
     }
 
-    /// From now on only what is wrong in more pictures than this in a row counts: a Python worker moves a task in two steps, and is between them for a moment.
-    pub(crate) fn tolerate(&self, pictures: usize) {
-        self.report.lock().expect("no panic in here").tolerance = pictures;
+    /// A Python worker of this name takes part, which may stand between two steps of a move for so many pictures in a row.
+    pub(crate) fn know_python(&self, worker: &str, patience: usize) {
+        self.report.lock().expect("no panic in here").know_python(worker, patience);
     }
 
     /// Looks away while data is lost on purpose.
@@ -154,7 +173,7 @@ impl Checker {
 
     /// Looks again; what results were before is forgotten, since a lost one may be made anew by another.
     pub(crate) fn resume(&self) {
-        self.report.lock().expect("no panic in here").finished.clear();
+        self.report.lock().expect("no panic in here").last = Snapshot::default();
         self.is_paused.store(false, Ordering::Relaxed);
     }
 

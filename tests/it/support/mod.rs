@@ -13,6 +13,7 @@ mod invariants;
 mod proxy;
 mod redis;
 mod tree;
+mod two_steps;
 mod wait;
 mod worker;
 

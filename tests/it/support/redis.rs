@@ -1,5 +1,6 @@
 //! A private Redis (or Valkey) server per test: on a Unix socket in its own directory under /tmp, on request also on a free
 //! port of 127.0.0.1; killed on drop.
+use std::collections::HashMap;
 use std::env;
 use std::fs;
 use std::net::TcpListener;
@@ -45,6 +46,8 @@ pub(crate) fn acl_password(user: &str) -> String {
 pub(crate) struct Redis {
     dir: TempDir,
     options: ServerOptions,
+    /// Whether any refusal of a user is a fault.
+    judges_rights: bool,
     port: u16,
     clock: Option<Clock>,
     tls_port: u16,
@@ -53,12 +56,14 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start(mut options: ServerOptions) -> Self {
+        let is_asked = options.acl;
         options.acl |= options.password.is_none()
             && !options.plain
             && env::var("DISTCOMP_TEST_ACL").is_ok_and(|value| value == "1");
+        let judges_rights = options.acl && !is_asked;
         let dir = tempfile::Builder::new().prefix("dc-redis-").tempdir_in("/tmp").expect("a directory in /tmp");
         let clock = options.clock.then(Clock::new);
-        let mut redis = Self { dir, options, port: 0, tls_port: 0, clock, child: None };
+        let mut redis = Self { dir, options, judges_rights, port: 0, tls_port: 0, clock, child: None };
         if options.tls {
             make_secrets(&redis.secrets(), &["127.0.0.1", "localhost"]);
         }
@@ -284,9 +289,33 @@ impl Redis {
     }
 }
 
+impl Redis {
+    /// What its users were refused so far, as the server's own log has it: user, and command or key. Empty without users.
+    pub(crate) fn refusals(&self) -> Vec<(String, String)> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let Some(child) = self.child.as_ref().filter(|_| self.options.acl) else { return Vec::new() };
+        // A test may have frozen it.
+        let _ = kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid")), Signal::SIGCONT);
+        let client = ::redis::Client::open(self.url()).expect("a URL");
+        let mut con = client.get_connection_with_timeout(PATIENCE).expect("a connection of the administrator");
+        let mut ask = ::redis::cmd("ACL");
+        let log: Vec<HashMap<String, ::redis::Value>> = ask.arg("LOG").arg(128).query(&mut con).expect("ACL LOG");
+        let text = |entry: &HashMap<String, ::redis::Value>, field: &str| {
+            ::redis::from_redis_value::<String>(entry[field].clone()).expect("text")
+        };
+        let mut refused: Vec<_> = log.iter().map(|entry| (text(entry, "username"), text(entry, "object"))).collect();
+        // A submitter asks for this where nobody has brought the scripts along yet, and does without.
+        refused.retain(|entry| *entry != ("submitter".to_owned(), "script|load".to_owned()));
+        refused
+    }
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
+        // A right that is missing may have been done without, and nobody noticed. Tests that ask for the users themselves judge by themselves.
+        let refused = if self.judges_rights && !thread::panicking() { self.refusals() } else { Vec::new() };
         self.kill9();
+        assert!(refused.is_empty(), "users of example/redis/users.acl lack rights: {refused:?}");
     }
 }
 

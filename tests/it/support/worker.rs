@@ -150,10 +150,11 @@ impl Worker {
         self.kill9();
     }
 
-    /// Memory it holds now, in KiB, and its open descriptors.
+    /// Memory of its own that it holds now, in KiB, without the pages of the program, and its open descriptors.
     pub(crate) fn footprint(&self) -> (u64, usize) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        let rss =
+            status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next()?.parse().ok());
         let files = fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count);
         (rss.unwrap_or(0), files)
     }

@@ -57,7 +57,14 @@ const spark = (key) => ({
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", `${key === "mem" ? "memory" : "cores"} in use over the last ten minutes`);
     svg.append(document.createElementNS(SVG, "polyline"));
-    cell.append(svg);
+    // One of the two is for the keyboard; the mouse may take either.
+    const holder = element(key === "cores" ? "button" : "span", "pick");
+    if (key === "cores") {
+      holder.type = "button";
+      holder.setAttribute("aria-label", `Charts of ${cell.parentElement?.dataset.name ?? "this worker"}`);
+    }
+    holder.append(svg);
+    cell.append(holder);
   },
   set: (cell, row) => {
     const values = past.get(row.name)?.[key];
@@ -65,7 +72,7 @@ const spark = (key) => ({
     if (!cell.firstChild) spark(key).make(cell);
     const shift = 120 - values.length;
     const points = values.flatMap((value, at) => (value === null ? [] : [`${at + shift},${(98 - value * 0.96).toFixed(1)}`]));
-    cell.firstChild.firstChild.setAttribute("points", points.join(" "));
+    cell.querySelector("polyline").setAttribute("points", points.join(" "));
   },
 });
 const NARROW = [state, plain("beat", "n"), meter("busy")("running"), meter("calm")("cores"), meter("calm")("mem"),
@@ -84,8 +91,8 @@ function makeRow(name, columns) {
   row.append(head);
   for (const column of columns) {
     const cell = element("td");
-    column.make(cell);
     row.append(cell);
+    column.make(cell);
   }
   return row;
 }
@@ -104,6 +111,7 @@ function showWorkers(workers) {
     columns.forEach((column, index) => column.set(row.cells[index + 1], worker));
   });
   for (const row of rows.values()) row.remove();
+  showChosen(shown);
   const empty = document.querySelector('[data-empty="workers"]');
   if (empty) empty.hidden = workers.length > 0;
 }
@@ -144,6 +152,8 @@ const CHARTS = {
   running: { tone: "--busy", unit: " running", whole: true },
   todo: { tone: "--calm", unit: " waiting", whole: true },
   failed: { tone: "--bad", unit: " failed", whole: true },
+  worker_cores: { tone: "--busy", unit: " % of the cores", whole: true, top: 100 },
+  worker_mem: { tone: "--calm", unit: " % of the memory", whole: true, top: 100 },
 };
 const KEEP = { minutes: 600, hour: 720 };
 const charts = new Map();
@@ -159,7 +169,7 @@ const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hou
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function makeChart(holder, key) {
-  const { tone, unit, whole } = CHARTS[key];
+  const { tone, unit, whole, top } = CHARTS[key];
   const ink = color("--soft"), grid = { stroke: color("--line"), width: 1 }, stroke = color(tone);
   const font = "11px system-ui, sans-serif";
   const under = holder.closest(".card").querySelector(".under");
@@ -167,7 +177,7 @@ function makeChart(holder, key) {
     width: Math.max(holder.clientWidth, 120), height: holder.clientHeight, legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     padding: [6, 8, 0, 0],
-    scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, whole ? 4 : 1)] } },
+    scales: { y: { range: (_, __, max) => [0, top ?? Math.max(max * 1.15, whole ? 4 : 1)] } },
     axes: [
       { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 22, space: 70,
         values: (chart, ticks) => ticks.map((tick) => clock(tick).slice(0, chart.scales.x.max - chart.scales.x.min < 240 ? 8 : 5)) },
@@ -188,15 +198,24 @@ function makeChart(holder, key) {
       }],
     },
   };
-  return new uPlot(options, [columns.t, columns[key]], holder);
+  return new uPlot(options, dataOf(key), holder);
+}
+
+// Times and values; null while there are none.
+function dataOf(key) {
+  if (!key.startsWith("worker_")) return columns && [columns.t, columns[key]];
+  const values = past.get(chosen)?.[key.slice("worker_".length)];
+  return values ? [pastTimes, values] : null;
 }
 
 function drawCharts() {
-  if (!columns || typeof uPlot === "undefined") return;
+  if (typeof uPlot === "undefined") return;
   for (const holder of document.querySelectorAll("[data-chart]")) {
     const key = holder.dataset.chart;
     const chart = charts.get(key);
-    if (chart) chart.setData([columns.t, columns[key]]);
+    const data = dataOf(key);
+    if (!data || holder.clientWidth === 0) continue;
+    if (chart) chart.setData(data);
     else charts.set(key, makeChart(holder, key));
   }
 }
@@ -208,7 +227,7 @@ function remakeCharts() {
 }
 
 async function loadHistory() {
-  if (!document.querySelector("[data-chart]")) return;
+  if (!document.querySelector("[data-range]")) return;
   const answer = await fetch(`/api/history?range=${range}`);
   if (!answer.ok) return;
   columns = await answer.json();
@@ -229,13 +248,58 @@ function addPoint(point) {
 // What nodes had in use
 
 const past = new Map();
+let pastTimes = [];
+
+// The worker whose charts are shown; the address keeps it.
+let chosen = new URLSearchParams(location.hash.slice(1)).get("worker");
+
+function choose(name) {
+  chosen = name;
+  history.replaceState(null, "", `#${new URLSearchParams({ worker: name })}`);
+  for (const row of document.querySelectorAll("[data-wide] tbody tr")) mark(row);
+  if (latest) showChosen(latest);
+  drawCharts();
+}
+
+function mark(row) {
+  row.classList.toggle("chosen", row.dataset.name === chosen);
+  row.querySelector(".pick")?.setAttribute("aria-pressed", String(row.dataset.name === chosen));
+}
+
+let latest = null;
+
+function showChosen(workers) {
+  const section = document.querySelector("[data-chosen]");
+  if (!section) return;
+  latest = workers;
+  if (!workers.some((worker) => worker.name === chosen)) chosen = workers[0]?.name ?? null;
+  const worker = workers.find((one) => one.name === chosen);
+  const isNew = section.hidden || charts.size === 0;
+  section.hidden = !worker;
+  for (const row of document.querySelectorAll("[data-wide] tbody tr")) mark(row);
+  if (!worker) return;
+  setText(byId("chosen-name"), worker.name);
+  for (const node of section.querySelectorAll("[data-of]")) {
+    if ("hover" in node.dataset) node.dataset.last = worker[node.dataset.of];
+    else { delete node.dataset.last; setText(node, worker[node.dataset.of]); }
+  }
+  if (isNew) drawCharts();
+}
+
+document.querySelector("[data-wide]")?.addEventListener("click", (event) => {
+  const row = event.target.closest(".spark")?.closest("tr");
+  if (row) choose(row.dataset.name);
+});
 
 async function loadPast() {
   if (!document.querySelector("[data-wide]")) return;
   const answer = await fetch("/api/history?range=workers");
   if (!answer.ok) return;
+  const told = await answer.json();
   past.clear();
-  for (const worker of (await answer.json()).workers) past.set(worker.name, worker);
+  pastTimes = told.t;
+  for (const worker of told.workers) past.set(worker.name, worker);
+  drawCharts();
 }
 
 // The stream

@@ -1,9 +1,14 @@
 //! Draining, and while Redis is away.
 
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
 use super::bench::{Bench, TASK};
 use crate::process::ExitStatus;
-use crate::queue::session::{Claim, Reasserted, Settled, Settlement};
+use crate::queue::session::{BeatReply, Claim, Reasserted, Settled, Settlement};
 use crate::worker::events::{Action, Event};
+use crate::worker::ledger::Place;
 
 #[test]
 fn the_first_signal_drains_and_the_second_kills() {
@@ -68,4 +73,28 @@ fn what_is_held_does_not_start_while_redis_is_away() {
     bench.nothing();
     bench.event(Event::LinkUp);
     assert_eq!(bench.start(), held);
+}
+
+#[test]
+fn after_a_lease_without_a_heartbeat_nothing_starts_until_one_was_taken() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "worker_dead_after_seconds": 10}"#, &[TASK]);
+    let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
+    bench.dispatcher.take_in(bench.now, claim);
+    // Frozen for longer than the lease: the first thing it hears is that its slot is free.
+    bench.now += Duration::from_secs(11);
+    let held = bench.dispatcher.inventory().all.iter().map(|(key, ..)| *key).max().expect("the held one");
+    let (reply, _made) = oneshot::channel();
+    bench.event(Event::BeatDue(reply));
+    bench.dispatcher.ledger.place(held, Place::Held { since: bench.now });
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    bench.settle();
+    bench.nothing();
+    bench.event(Event::Beaten(BeatReply::default()));
+    let action = bench.next();
+    let Action::Start { key, before, .. } = action else { panic!("not a start: {action:?}") };
+    assert_eq!(
+        (key, before),
+        (held, bench.now + Duration::from_secs(10)),
+        "the lease runs from the heartbeat's making"
+    );
 }

@@ -1,5 +1,7 @@
 //! Text from strangers: whatever stands in task lines, names, outputs, reasons, hosts and pauses, no command and no log hands a terminal anything that
 //! drives it, forges a line, or turns the reading order. Each test writes past all our code, as somebody with a Redis client can.
+mod live;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;

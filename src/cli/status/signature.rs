@@ -1,0 +1,116 @@
+//! Who signed a task, as far as it can be told from here: by the keys that this configuration names, and the identity that the queue shows.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::run::Session;
+use crate::cli::exit::CliError;
+use crate::cli::keys::{queue_name, signing_key};
+use crate::config::Config;
+use crate::queue::{QueueError, identity};
+use crate::signing::{NotSigned, PublicKey, Seal, Verifier};
+use crate::view::text::moment;
+
+/// What is known of the signature of a line.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Signature {
+    verdict: Verdict,
+    /// Short name of the key that it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// The file of that key here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    /// Until when it counts, seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+}
+
+/// What it is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// Of this line and this queue, by a key that is known here.
+    Good,
+    /// The same, once.
+    Expired,
+    /// Not of this line and this queue.
+    Wrong,
+    /// By a key that this configuration does not name: there is no telling.
+    UnknownKey,
+    /// No signature at all, though there is something.
+    Unreadable,
+    /// Nothing, where signatures are asked for.
+    Missing,
+    /// The Redis user may not look.
+    Hidden,
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match (&self.key, &self.file) {
+            (Some(key), Some(file)) => format!("by {key} ({})", file.display()),
+            (Some(key), None) => format!("by {key}"),
+            (None, _) => String::new(),
+        };
+        let until = self.expires.map_or_else(String::new, |at| moment(at as f64));
+        match self.verdict {
+            Verdict::Good => write!(f, "{by}, good until {until}"),
+            Verdict::Expired => write!(f, "{by}, expired {until}: no worker that requires signatures runs it"),
+            Verdict::Wrong => write!(f, "NO: what claims to be {by} is not of this line and this queue"),
+            Verdict::UnknownKey => write!(f, "it says {by}, which task_public_keys here does not name: not judged"),
+            Verdict::Unreadable => write!(f, "NO: its signature cannot be read"),
+            Verdict::Missing => write!(f, "by nobody"),
+            Verdict::Hidden => write!(f, "not known: this Redis user may not read signatures"),
+        }
+    }
+}
+
+/// Looks at the signature of a line. `None` where there is none and nobody here asks for one.
+pub(super) async fn look(session: &Session, line: &str) -> Result<Option<Signature>, CliError> {
+    let config = &session.context.config;
+    let is_asked =
+        config.require_signed_tasks || !config.task_public_keys.is_empty() || config.task_signing_key.is_some();
+    let blank = |verdict| Some(Signature { verdict, key: None, file: None, expires: None });
+    let (text, id) = match identity::signature_of(&session.conn, line).await {
+        Ok(found) => found,
+        Err(QueueError::Denied { .. }) => return Ok(blank(Verdict::Hidden).filter(|_| is_asked)),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(text) = text else { return Ok(blank(Verdict::Missing).filter(|_| is_asked)) };
+    let Some(seal) = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<Seal>().ok()) else {
+        return Ok(blank(Verdict::Unreadable));
+    };
+    let keys = known_keys(session, config);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
+    let file = keys.iter().find(|(_, key)| key.id() == seal.key).map(|(file, _)| file.clone());
+    let verifier =
+        Verifier::new(keys.into_iter().map(|(_, key)| key).collect(), queue_name(config, id.unwrap_or_default()));
+    let verdict = match verifier.verify(line, Some(&text), now) {
+        Ok(()) => Verdict::Good,
+        Err(NotSigned::Expired(_)) => Verdict::Expired,
+        Err(NotSigned::Wrong) => Verdict::Wrong,
+        Err(NotSigned::UnknownKey(_)) => Verdict::UnknownKey,
+        Err(NotSigned::Unreadable | NotSigned::Missing) => Verdict::Unreadable,
+    };
+    Ok(Some(Signature { verdict, key: Some(seal.key.to_string()), file, expires: Some(seal.expires) }))
+}
+
+/// The keys that the configuration names and that can be used; looking needs none, so that a bad one is only told of.
+fn known_keys(session: &Session, config: &Config) -> Vec<(PathBuf, PublicKey)> {
+    let mut keys = Vec::new();
+    for path in &config.task_public_keys {
+        match PublicKey::load(path) {
+            Ok(key) => keys.push((path.clone(), key)),
+            Err(error) => session.context.say(&format!("warning: task_public_keys: {} {error}", path.display())),
+        }
+    }
+    // A submitter knows its own.
+    if let (Some(path), Ok(Some(own))) = (&config.task_signing_key, signing_key(config, None)) {
+        keys.push((path.clone(), own.public()));
+    }
+    keys
+}

@@ -1,0 +1,143 @@
+//! The file as a whole, and what stands around it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::fixture::{Conf, data};
+use crate::config::{NodeCapacity, Overrides, Role, Source, load, node_warnings};
+use crate::model::{Bytes, MilliCores};
+
+#[test]
+fn all_faults_of_a_file_are_reported_at_once() {
+    let source = Source::Named(data("tests/data/conf/seven-faults.json"));
+    let errors = load(&source, &Overrides::default(), Role::Client).expect_err("it is refused");
+    let keys: Vec<_> = errors.faults.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "min_dram_gb_accept_new_task",
+            "max_task_per_worker",
+            "max_retry_per_task",
+            "default_task_timeout_seconds",
+            "task_timeout_check_interval",
+            "task_field_order",
+            "redis_port",
+        ]
+    );
+    assert_eq!(errors.to_string().lines().count(), 7, "{errors}");
+}
+
+#[rstest]
+#[case("conf.json")]
+#[case("tests/data/conf/python-2023.json")]
+#[case("tests/data/conf/python-timeouts.json")]
+#[case("tests/data/conf/python-batching.json")]
+#[case("tests/data/conf/python-strings.json")]
+fn files_of_python_distcomp_and_our_example_load_without_a_warning(#[case] name: &str) {
+    let conf = Conf::worker();
+    let text = fs::read_to_string(data(name)).expect("the file is there");
+    // In a directory of its own, readable by its owner alone.
+    let text = text.replace("\"./\"", &json!(conf.dir.path()).to_string());
+    let loaded = conf.load_text(&text).expect("it loads");
+    assert_eq!(loaded.warnings, [""; 0]);
+    if name.contains("python") {
+        assert_eq!(loaded.config.redis.to_string(), "redis://node0:6400/0");
+        assert_eq!(loaded.config.field_order, None);
+        assert_eq!((loaded.config.max_tasks, loaded.config.max_retry), (32, 4));
+    }
+}
+
+#[test]
+fn unknown_and_repeated_keys_are_warned_of() {
+    let conf = Conf::new();
+    let loaded = conf
+        .load_text(
+            r#"{"max_tasks_per_worker": 3, "zzz": {"a": 1}, "redis_port": 1, "redis_port": 2, "e\u001b[2J\u202e": 1}"#,
+        )
+        .expect("it loads");
+    let warnings = loaded.warnings.join("\n");
+    assert!(
+        warnings.contains("\"max_tasks_per_worker\" is ignored; did you mean \"max_task_per_worker\"?"),
+        "{warnings}"
+    );
+    assert!(warnings.lines().any(|line| line == "unknown key \"zzz\" is ignored"), "{warnings}");
+    assert!(warnings.contains("\"redis_port\" is there more than once"), "{warnings}");
+    assert!(!warnings.contains(['\u{1b}', '\u{202e}']), "{warnings}");
+    assert_eq!(loaded.config.redis.to_string(), "redis://localhost:2/0");
+}
+
+#[rstest]
+#[case("{\n  \"redis_port\": ,\n}", "line 2 column 17")]
+#[case("", "line 1 column 0")]
+#[case("[1]", "the file holds a list")]
+#[case("null", "the file holds null")]
+#[case("{} x", "line 1 column 4")]
+#[case("{\"a\": NaN}", "line 1 column 7")]
+fn a_file_that_is_no_json_object_gives_one_error(#[case] text: &str, #[case] expected: &str) {
+    let errors = Conf::new().load_text(text).expect_err("it is refused");
+    assert_eq!(errors.faults.len(), 1);
+    assert!(errors.to_string().contains(expected), "{errors}");
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let source = Source::Named("/nowhere/conf.json".into());
+    let errors = load(&source, &Overrides::default(), Role::Client).expect_err("it is refused");
+    assert!(errors.to_string().starts_with("/nowhere/conf.json: cannot be read"), "{errors}");
+    let directory = load(&Source::Named("/tmp".into()), &Overrides::default(), Role::Client);
+    assert!(directory.is_err());
+}
+
+#[test]
+fn a_byte_order_mark_is_tolerated() {
+    assert!(Conf::new().load_text("\u{feff}{}").is_ok());
+}
+
+#[test]
+fn a_worker_makes_its_directories_and_a_client_touches_none() {
+    let (client, worker) = (Conf::new(), Conf::worker());
+    for conf in [&client, &worker] {
+        let (results, state) = (conf.dir.path().join("a/results"), conf.dir.path().join("b/state"));
+        let loaded = conf.load(&json!({"result_dir": results, "state_dir": state})).expect("it loads");
+        assert_eq!(results.is_dir(), conf.role == Role::Worker);
+        assert_eq!(loaded.config.state_dir.is_dir(), conf.role == Role::Worker);
+    }
+    let state = worker.dir.path().join("b/state");
+    assert_eq!(fs::metadata(&state).expect("it is there").permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_dir(worker.dir.path().join("a/results")).expect("it is there").count(), 0, "the probe is gone");
+}
+
+#[test]
+fn a_worker_refuses_directories_and_shells_it_cannot_use() {
+    let conf = Conf::worker();
+    let file = conf.dir.path().join("file");
+    fs::write(&file, "").expect("written");
+    let errors = conf
+        .load(&json!({"result_dir": file.join("x"), "state_dir": "/proc/self/nope", "task_shell": file}))
+        .expect_err("it is refused");
+    let keys: Vec<_> = errors.faults.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["result_dir", "state_dir", "task_shell"]);
+}
+
+#[test]
+fn a_state_directory_of_another_user_is_refused() {
+    let conf = Conf::worker();
+    let state = conf.dir.path().join("state");
+    fs::create_dir(&state).expect("made");
+    if std::os::unix::fs::chown(&state, Some(12_345), None).is_err() {
+        return; // Only root can give a directory away.
+    }
+    let errors = conf.load(&json!({"state_dir": state})).expect_err("it is refused");
+    assert!(errors.to_string().contains("belongs to another user"), "{errors}");
+}
+
+#[test]
+fn a_node_smaller_than_the_threshold_is_warned_of() {
+    let config = Conf::new().load(&json!({"min_dram_gb_accept_new_task": 80})).expect("it loads").config;
+    let node = NodeCapacity { mem: Bytes(64 << 30), cores: MilliCores(4000) };
+    assert!(node_warnings(&config, &node)[0].contains("will never accept a task"));
+    assert_eq!(node_warnings(&config, &NodeCapacity { mem: Bytes(128 << 30), ..node }), [""; 0]);
+}

@@ -1,0 +1,120 @@
+//! What the raw answers of an overview mean: pure functions of hashes and of `INFO`.
+
+use std::collections::HashMap;
+
+use crate::model::snapshot::{FailureGroup, RedisHealth, WorkerLoad, WorkerProcess, WorkerState, WorkerView};
+
+/// A worker without a heartbeat for this long is shown as silent.
+const SILENT_AFTER_SECONDS: u64 = 15;
+
+/// The groups of failures from their counters, largest first. 0 = all.
+pub(super) fn top_groups(
+    groups: &HashMap<String, String>,
+    samples: &HashMap<String, String>,
+    limit: usize,
+) -> Vec<FailureGroup> {
+    let mut all: Vec<FailureGroup> = groups
+        .iter()
+        .filter_map(|(kind, count)| {
+            let count = count.parse().ok().filter(|count: &u64| *count > 0)?;
+            let sample = samples.get(kind).cloned().unwrap_or_default();
+            Some(FailureGroup { kind: kind.clone(), count, workers: Vec::new(), sample, reason: String::new() })
+        })
+        .collect();
+    all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
+    if limit > 0 {
+        all.truncate(limit);
+    }
+    all
+}
+
+pub(super) fn rate_over_last_minute(ring: &HashMap<String, String>, now: u64) -> f64 {
+    let bucket_now = now / 5;
+    // The bucket being filled counts for the part of it that has passed.
+    let span = 55.0 + (now % 5) as f64 + 1.0;
+    let sum: u64 = ring
+        .values()
+        .filter_map(|value| {
+            let (bucket, count) = value.split_once(':')?;
+            let age = bucket_now.checked_sub(bucket.parse().ok()?)?;
+            (age < 12).then(|| count.parse::<u64>().ok())?
+        })
+        .fold(0, u64::saturating_add);
+    // Younger than a minute: over the time there was something to count.
+    let oldest = ring
+        .values()
+        .filter_map(|value| bucket_now.checked_sub(value.split_once(':')?.0.parse().ok()?))
+        .filter(|age| *age < 12)
+        .max();
+    match oldest {
+        Some(age) if sum > 0 => sum as f64 / span.min(age as f64 * 5.0 + (now % 5) as f64 + 1.0),
+        _ => 0.0,
+    }
+}
+
+pub(super) fn workers(
+    status: &HashMap<String, String>,
+    owners: &HashMap<String, String>,
+    loads: &HashMap<String, String>,
+    processes: &HashMap<String, String>,
+    tally: &HashMap<String, String>,
+    drains: &HashMap<String, String>,
+    now: u64,
+) -> Vec<WorkerView> {
+    let mut names: Vec<&String> = status.keys().chain(owners.keys()).collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            let figures: Vec<f64> = status
+                .get(name)
+                .map(|text| text.split(':').map(|part| part.parse().unwrap_or(0.0)).collect())
+                .unwrap_or_default();
+            let figure = |i: usize| figures.get(i).copied().unwrap_or(0.0);
+            let age = figures.first().map(|beat| now.saturating_sub(*beat as u64));
+            let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
+            let owner = owners.get(name);
+            let state = match owner {
+                None => WorkerState::Python,
+                Some(owner) if owner.starts_with("!dead:") => WorkerState::Dead,
+                Some(_) if age.is_none_or(|age| age > SILENT_AFTER_SECONDS) => WorkerState::Silent,
+                Some(_) if drains.contains_key(name) => WorkerState::Draining,
+                Some(_) => WorkerState::Live,
+            };
+            WorkerView {
+                name: name.clone(),
+                state,
+                heartbeat_age_seconds: age,
+                cores_used: figure(1),
+                cores_total: figure(2),
+                mem_used_gb: figure(3),
+                mem_total_gb: figure(4),
+                finished: total("finished"),
+                failed: total("failed"),
+                returned: total("returned"),
+                timed_out: total("timed_out"),
+                load: loads.get(name).and_then(|json| serde_json::from_str::<WorkerLoad>(json).ok()),
+                process: processes.get(name).and_then(|json| serde_json::from_str::<WorkerProcess>(json).ok()),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn health(info: &str) -> RedisHealth {
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
+    };
+    RedisHealth {
+        version: field("redis_version").to_owned(),
+        used_memory: field("used_memory").parse().unwrap_or(0),
+        max_memory: field("maxmemory").parse().unwrap_or(0),
+        eviction_policy: field("maxmemory_policy").to_owned(),
+        append_only: field("aof_enabled") == "1",
+        clients: field("connected_clients").parse().unwrap_or(0),
+        is_replica: matches!(field("role"), "slave" | "replica"),
+        cannot_save: field("aof_last_write_status") == "err"
+            || (field("aof_enabled") == "1" && field("aof_last_bgrewrite_status") == "err")
+            || field("rdb_last_bgsave_status") == "err",
+    }
+}

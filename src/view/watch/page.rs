@@ -1,0 +1,194 @@
+//! The page of a task: what is known of it, and below that what it prints while it runs.
+
+use ratatui::style::{Modifier, Style};
+use ratatui::text::Line;
+
+use super::ansi;
+use crate::view::log_text::LogText;
+use crate::view::printed::Printed;
+use crate::view::safe_text::safe;
+use crate::view::style::{DIM, WARN, paint};
+use crate::view::text::{count, fold, shorten};
+
+/// Bytes of output that are kept: the last.
+const KEPT: usize = 64 << 10;
+
+/// A task that was opened.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Its line or id, as it was asked for.
+    pub wanted: String,
+    /// What is known of it, styled; empty until it was read.
+    pub text: String,
+    live: Option<Live>,
+    /// The first line that is shown; `None`: the beginning of the text and the end of the output.
+    first: Option<usize>,
+    /// Lines, as of the last time it was drawn.
+    lines: usize,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    status: String,
+    text: String,
+    streams: [LogText; 2],
+}
+
+impl Page {
+    pub(super) fn of(wanted: &str) -> Self {
+        Self { wanted: wanted.to_owned(), ..Self::default() }
+    }
+
+    /// It has printed something, or `None`: its attempt has ended.
+    pub(super) fn add(&mut self, printed: Option<Printed>) {
+        let live = self.live.get_or_insert_default();
+        match printed {
+            Some(Printed::Waits) => live.status = "it waits".to_owned(),
+            Some(Printed::RunsOn(worker)) => {
+                *live = Live { status: format!("live from {}", safe(&worker)), ..Live::default() };
+            }
+            Some(Printed::Output { is_stderr, skipped, bytes }) => live.add(is_stderr, skipped, &bytes),
+            Some(Printed::Mended) => {}
+            Some(Printed::Silent(worker)) => {
+                live.note(&format!("{} does not answer yet; it is asked again", safe(&worker)));
+            }
+            Some(Printed::Away(why)) => live.note(&format!("{}; trying again", safe(&why))),
+            None => live.status = "the attempt has ended".to_owned(),
+        }
+    }
+
+    pub(super) fn move_by(&mut self, by: isize, height: usize) {
+        let last = self.lines.saturating_sub(height);
+        let rest = if self.live.is_some() { last } else { 0 };
+        self.first = Some(self.first.unwrap_or(rest).saturating_add_signed(by));
+    }
+
+    /// The lines that are seen.
+    pub(super) fn draw(&mut self, width: usize, height: usize) -> Vec<Line<'static>> {
+        let mut text = ansi::lines(&fold(&self.text, width, 4));
+        let Some(live) = &self.live else {
+            self.lines = text.len();
+            self.first = self.first.map(|first| first.min(text.len().saturating_sub(height)));
+            return text.into_iter().skip(self.first.unwrap_or(0)).take(height).collect();
+        };
+        let bar = shorten(&format!("── output, {} {}", live.status, "─".repeat(width)), width);
+        let bar = bar.trim_end_matches('…').to_owned();
+        let mut output = vec![Line::from(bar).style(Style::new().add_modifier(Modifier::BOLD))];
+        output.extend(ansi::lines(&fold(&live.text, width, 0)));
+        self.lines = text.len() + output.len();
+        // At the end it goes along with what comes.
+        self.first = self.first.filter(|first| first + height < self.lines);
+        if self.first.is_none() && self.lines > height {
+            let head = text.len().min((height / 2).max(height.saturating_sub(output.len())));
+            if 0 < head && head < text.len() {
+                text.truncate(head - 1);
+                text.push(Line::from("…").style(Style::new().add_modifier(Modifier::DIM)));
+            }
+            // The line that says what it is stays.
+            let cut = output.len().saturating_sub(height.saturating_sub(head).max(1));
+            output.drain(1..1 + cut);
+        }
+        text.into_iter().chain(output).skip(self.first.unwrap_or(0)).take(height).collect()
+    }
+}
+
+impl Live {
+    fn add(&mut self, is_stderr: bool, skipped: u64, bytes: &[u8]) {
+        if skipped > 0 {
+            self.note(&format!("… {} bytes are not kept …", count(skipped)));
+        }
+        let text = self.streams[usize::from(is_stderr)].push(bytes);
+        if is_stderr {
+            for line in text.split_inclusive('\n') {
+                let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+                self.text.push_str(&paint(WARN, line));
+                self.text.push_str(end);
+            }
+        } else {
+            self.text.push_str(&text);
+        }
+        if self.text.len() > 2 * KEPT {
+            // Whole lines; of one that is longer than all that is kept, nothing.
+            let cut = self.text.ceil_char_boundary(self.text.len() - KEPT);
+            let cut = self.text[cut..].find('\n').map_or(self.text.len(), |end| cut + end + 1);
+            self.text.drain(..cut);
+        }
+    }
+
+    /// A line of our own.
+    fn note(&mut self, text: &str) {
+        if !self.text.is_empty() && !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+        self.text.push_str(&paint(DIM, text));
+        self.text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out(text: &str) -> Option<Printed> {
+        Some(Printed::Output { is_stderr: false, skipped: 0, bytes: text.as_bytes().to_vec() })
+    }
+
+    fn seen(page: &mut Page, height: usize) -> Vec<String> {
+        page.draw(20, height).iter().map(ToString::to_string).collect()
+    }
+
+    fn page() -> Page {
+        let mut page = Page::of("a");
+        page.text = (1..=6).map(|n| format!("fact {n}\n")).collect();
+        page.add(Some(Printed::RunsOn("w".to_owned())));
+        page
+    }
+
+    #[test]
+    fn the_end_of_the_output_is_seen_below_what_is_known() {
+        let mut page = page();
+        page.add(out("one\ntwo\n"));
+        assert_eq!(seen(&mut page, 10)[5..], ["fact 6", "── output, live fro", "one", "two"]);
+        page.add(out("three\nfour\nfive\n"));
+        let last = seen(&mut page, 8);
+        assert_eq!(last, ["fact 1", "fact 2", "fact 3", "…", "── output, live fro", "three", "four", "five"]);
+        page.add(None);
+        assert!(seen(&mut page, 8)[4].starts_with("── output, the att"));
+    }
+
+    #[test]
+    fn who_reads_further_up_stays_there_until_the_end() {
+        let mut page = page();
+        page.add(out(&(1..=50).map(|n| format!("{n}\n")).collect::<String>()));
+        assert_eq!(seen(&mut page, 8).last().map(String::as_str), Some("50"));
+        page.move_by(-10, 8);
+        let there = seen(&mut page, 8);
+        page.add(out("51\n52\n"));
+        assert_eq!(seen(&mut page, 8), there);
+        page.move_by(isize::MIN / 2, 8);
+        assert_eq!(seen(&mut page, 8)[0], "fact 1");
+        page.move_by(isize::MAX / 2, 8);
+        page.add(out("53\n"));
+        assert_eq!(seen(&mut page, 8).last().map(String::as_str), Some("53"));
+    }
+
+    #[test]
+    fn output_is_bounded_and_drives_no_terminal() {
+        let mut page = page();
+        for n in 0..20_000 {
+            page.add(Some(Printed::Output {
+                is_stderr: n % 2 == 0,
+                skipped: n % 7,
+                bytes: b"a \x1b[2Jline\r\n".to_vec(),
+            }));
+        }
+        let kept = page.live.as_ref().map_or(0, |live| live.text.len());
+        assert!((KEPT..=2 * KEPT).contains(&kept), "{kept}");
+        for line in seen(&mut page, 40) {
+            assert!(!line.contains('\u{1b}'), "{line:?}");
+        }
+        for (width, height) in [(1, 1), (2, 3), (300, 2)] {
+            assert!(page.draw(width, height).len() <= height);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The dead of this machine. A worker that died with its keepers leaves its tasks running; whoever takes these over elsewhere cannot help it, but one
+//! that runs beside them kills them first, so that no task runs beside its own orphan.
+//!
+//! Only workers of the same queue and state directory are known here; what others left is killed when a worker of their name starts again.
+
+use std::path::PathBuf;
+
+use super::startup;
+use super::state::State;
+use crate::model::WorkerName;
+use crate::process;
+use crate::queue::reclaim;
+use crate::queue::session::Registration;
+use crate::queue::{Connection, QueueError};
+
+/// What tells a worker of this machine from another.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    me: Registration,
+    state_dir: PathBuf,
+    queue: String,
+}
+
+impl Neighbours {
+    /// Those of one worker; `queue` names server, database and prefix, as for its own [`State`].
+    #[must_use]
+    pub fn new(me: Registration, state_dir: PathBuf, queue: String) -> Self {
+        Self { me, state_dir, queue }
+    }
+
+    /// Kills what a dead worker left running, if it ran here. One that lives and was only silent keeps its tasks: it ends them itself once it hears
+    /// that it has lost them.
+    ///
+    /// # Errors
+    /// Those of asking Redis where it ran.
+    pub async fn clear_after(&self, conn: &Connection, dead: &WorkerName) -> Result<(), QueueError> {
+        let Some(other) = reclaim::owner(conn, dead).await?.registration else { return Ok(()) };
+        let pid = i32::try_from(other.pid).unwrap_or(0);
+        if !startup::is_same_machine(&self.me, &other) || process::is_alive(pid, other.start_ticks) {
+            return Ok(());
+        }
+        let (state_dir, queue, worker) = (self.state_dir.clone(), self.queue.clone(), dead.clone());
+        // It reads all of /proc, and waits for those it kills.
+        let swept = tokio::task::spawn_blocking(move || State::sweep_dead(&state_dir, &worker, &queue)).await;
+        if let Some(killed) = swept.ok().flatten().filter(|killed| *killed > 0) {
+            tracing::warn!(%dead, killed, "killed processes that a dead worker of this machine left behind");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! Each command does its work as its own user, and asks for nothing more: the server's own log of refusals stays empty.
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::guarded;
+use crate::support::{
+    Bed, Dashboard, Redis, SOON, ServerOptions, free_port, holds_for, read, request, result_of, task_id, wait_until,
+};
+
+/// The life of a queue, each command as its own user, and the server's own log of refusals at its end.
+#[test]
+fn every_command_has_the_rights_it_needs() {
+    let bed = Bed::on(guarded(), json!({"max_retry_per_task": 2}));
+    // Nobody has brought the scripts along yet, and a submitter may not.
+    bed.add(["shell:0:0:1:echo one", "shell:0:0:1:exit 3", "shell:0:0:1:echo two"]);
+    bed.hset("todo_tasks", "no task", "");
+    bed.hset("todo_tasks", b"\xff\xfe", "");
+    bed.status(&["--json"]).expect(0);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 2, 2]);
+    assert_eq!(result_of(&bed.table("finished_tasks"), "shell:0:0:1:echo one"), ("w".to_owned(), "one".to_owned()));
+    for args in [&["failures"][..], &["workers"], &["show", "shell:0:0:1:exit 3"], &["export"], &["explain"]] {
+        bed.status(args).expect(0);
+    }
+    let listed = bed.status(&["tasks", "--state", "finished"]).expect(0);
+    assert!(listed.stdout.contains("echo one"), "{listed}");
+    let mut worker = bed.worker("w");
+    bed.wait_alive("w");
+    // With the scripts there, by the script; a wait reads how each task ended.
+    bed.submit(&["--wait", "-"], "shell:0:0:1:echo three\nshell:0:0:1:exit 4\n").expect(1);
+    bed.ctl(&["requeue", "--state", "failed", "--yes"]).expect(0);
+    bed.ctl(&["pause", "--yes"]).expect(0);
+    bed.ctl(&["cancel", "--state", "todo", "--yes"]);
+    bed.ctl(&["resume", "--yes"]).expect(0);
+    bed.ctl(&["purge", "--state", "failed", "--yes"]);
+    bed.cli("distcomp-submit").args(["--rerun", "-"]).stdin("shell:0:0:1:echo one\n").run().expect(0);
+    bed.ctl(&["drain", "w", "--yes"]).expect(0);
+    assert_eq!(worker.wait_exit(SOON), 0);
+    bed.ctl(&["reclaim", "--yes"]).expect(0);
+    bed.cli("distcomp-worker").args(["--check"]).run().expect(0);
+    assert_eq!(bed.redis.refusals(), []);
+}
+
+/// Redis 7.0 reads the transactions of its append-only file, and so what scripts wrote, as the default user: one that is off and has no rights
+/// either would lose them at the next start.
+#[test]
+fn what_scripts_wrote_is_still_there_after_a_restart_of_the_server() {
+    let redis = Redis::start(ServerOptions { acl: true, durable: true, ..Default::default() });
+    let mut bed = Bed::on(redis, json!({}));
+    bed.add(["shell:0:0:1:echo one", "shell:0:0:1:exit 3"]);
+    bed.burst("w");
+    bed.add(["shell:0:0:2:echo two"]);
+    let before = (bed.counts(), bed.keys().len());
+    assert_eq!(before.0, [1, 0, 1, 1]);
+    bed.redis.kill9();
+    bed.redis.start_again();
+    assert_eq!((bed.counts(), bed.keys().len()), before);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 2, 1]);
+}
+
+#[test]
+fn a_submitter_alone_keeps_the_order_of_its_file() {
+    let bed = Bed::on(guarded(), json!({"max_task_per_worker": 1, "task_prefetch": 0}));
+    let out = bed.out("order");
+    let lines: Vec<String> = (0..300).map(|n| format!("shell:0:0:{}:echo {n} >> {out}", n % 2)).collect();
+    let again = [&lines[..], &lines[..2]].concat();
+    let told = bed.submit(&["--json", "-"], again.join("\n")).expect(0).json();
+    assert_eq!((told["added"].as_u64(), told["already_queued"].as_u64()), (Some(300), Some(2)), "{told}");
+    bed.submit(&["-"], lines.join("\n")).expect(0);
+    // Counted, so that no pass over the hash is needed before the first claim.
+    let indexed: u64 = ::redis::cmd("GET").arg("distcomp:ready:count").query(&mut bed.redis.con()).expect("GET");
+    assert_eq!(indexed, 300);
+    bed.burst("w");
+    let ran: Vec<u32> = crate::support::lines_of(&out).iter().map(|n| n.parse().expect("a number")).collect();
+    let expected: Vec<u32> = (0..300).filter(|n| n % 2 == 1).chain((0..300).filter(|n| n % 2 == 0)).collect();
+    assert_eq!(ran, expected);
+    bed.submit(&["-"], lines.join("\n")).expect(0);
+}
+
+/// Everything that looks, as the viewer: once, following, on a screen, in a browser; and what a worker tells of itself.
+#[test]
+fn every_view_has_the_rights_it_needs() {
+    let bed = Bed::on(guarded(), json!({"max_retry_per_task": 1}));
+    let go = bed.out("go");
+    let line = format!("shell:0:0:1:echo begun; while [ ! -e {go} ]; do sleep 0.05; done; echo ended");
+    let at = format!("127.0.0.1:{}", free_port());
+    let worker = bed.worker_with("w", json!({}), &["--metrics-listen", &at]);
+    bed.wait_alive("w");
+    bed.add([&line, "shell:0:0:1:exit 3", "shell:1000000:0:1:never"]);
+    bed.wait_running(&line);
+    let ran = bed.out("events");
+    let mut follower = Screen::start(&bed, &["events", "--follow", "--limit", "0"], &ran);
+    let seen = bed.out("seen");
+    let mut reader = Screen::start(&bed, &["logs", &line, "--follow"], &seen);
+    wait_until("the follower of a task to see it speak", SOON, || {
+        holds_for(read(&seen).contains("begun"), format!("{}\n{}", read(&seen), worker.log()))
+    });
+    let views: [&[&str]; 22] = [
+        &[],
+        &["--json"],
+        &["workers"],
+        &["tasks", "--state", "todo"],
+        &["tasks", "--state", "in_progress"],
+        &["tasks", "--state", "finished"],
+        &["tasks", "--state", "failed", "--include", "exit", "--worker", "w"],
+        &["show", "shell:0:0:1:exit 3"],
+        &["show", &line],
+        &["show", &line, "--json"],
+        &["failures"],
+        &["failures", "--all"],
+        &["explain"],
+        &["explain", "shell:1000000:0:1:never"],
+        &["explain", &line],
+        &["export"],
+        &["export", "--format", "csv"],
+        &["export", "--state", "failed", "--format", "joblog"],
+        &["logs", "shell:1000000:0:1:never"],
+        &["logs", &line],
+        &["events"],
+        &["events", "--limit", "0"],
+    ];
+    for view in views {
+        bed.status(view).expect(0);
+    }
+    bed.status(&["logs", "shell:0:0:1:exit 3"]).expect(1);
+    // On a screen: each of its pages, and a task.
+    let shown = bed.cli("distcomp-status").args(["watch", "--interval", "0.2"]).into_command();
+    let mut watching = std::process::Command::new("sh");
+    watching.args(["-c", "stty rows 24 cols 120; exec \"$0\" \"$@\""]).arg(shown.get_program()).args(shown.get_args());
+    watching.envs(shown.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm-256color");
+    let mut session = rexpect::session::spawn_command(watching, Some(30_000)).expect("a terminal");
+    session.exp_string("in_progress").expect("counts");
+    // What the page of tasks, of one of them and of failures shows.
+    for (key, shown) in [("2", "live"), ("3", "begun"), ("\r", "priority"), ("\u{1b}", "begun"), ("4", "exit")] {
+        session.send(key).and_then(|_| session.flush()).expect("a key");
+        session.exp_string(shown).unwrap_or_else(|error| panic!("{key:?}: {error}"));
+    }
+    session.send("q").and_then(|_| session.flush()).expect("a key");
+    session.exp_eof().expect("its end");
+    // In a browser, by its pages.
+    let site = Dashboard::start(&bed);
+    let id = task_id(&line);
+    let pages = ["/", "/workers", "/tasks?state=failed", "/failures", "/metrics", "/api/history"];
+    for path in pages.into_iter().map(str::to_owned).chain([format!("/task/{id}")]) {
+        let answer = site.get(&path, &[]);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    for path in ["/metrics", "/healthz"] {
+        assert_eq!(request(&at, "GET", path, &[("Host", &at)], b"", SOON).status, 200, "{path}");
+    }
+    fs::write(&go, "").expect("a file");
+    bed.wait_counts(SOON, [1, 0, 1, 1]);
+    assert_eq!(reader.wait(), Some(0), "{}", read(&seen));
+    assert!(read(&seen).ends_with("ended\n"), "{}", read(&seen));
+    wait_until("the follower of events to see the end", SOON, || {
+        holds_for(read(&ran).contains("\"finished\""), read(&ran))
+    });
+    follower.kill();
+    assert_eq!(bed.redis.refusals(), []);
+}
+
+/// Everything that changes, as the operator, and what submits and runs signed tasks.
+#[test]
+fn every_change_has_the_rights_it_needs() {
+    let mut bed = Bed::on(guarded(), json!({"max_retry_per_task": 1, "worker_dead_after_seconds": 2}));
+    let key = bed.out("key");
+    bed.ctl(&["keygen", "--out", &key]).expect(0);
+    bed.configure(json!({
+        "task_signing_key": key, "task_public_keys": [format!("{key}.pub")], "require_signed_tasks": true
+    }));
+    let slow = "shell:0:0:1:sleep 3624";
+    let lines = ["shell:0:0:1:exit 3", "shell:0:0:1:echo one", "shell:1000000:0:1:never", slow];
+    bed.submit(&["--expires", "1h", "-"], lines.join("\n")).expect(0);
+    let mut worker = bed.worker("w");
+    bed.wait_running(slow);
+    bed.wait_counts(SOON, [1, 1, 1, 1]);
+    bed.hset("todo_tasks", "shell:0:0:1:echo forged", "");
+    bed.wait_counts(SOON, [1, 1, 1, 2]);
+    assert!(bed.status(&["show", lines[0]]).expect(0).stdout.contains("signed"));
+    for dry in
+        ["requeue --state failed", "cancel --state todo", "purge --state failed", "reclaim", "drain --all", "stop"]
+    {
+        bed.ctl(&dry.split(' ').chain(["--dry-run"]).collect::<Vec<_>>()).expect(0);
+    }
+    bed.ctl(&["requeue", lines[0], "--yes"]).expect(0);
+    bed.ctl(&["requeue", "--state", "failed", "--include", "forged", "--yes"]).expect(0);
+    bed.wait_counts(SOON, [1, 1, 1, 2]);
+    bed.ctl(&["requeue", "--state", "finished", "--yes", "--json"]).expect(0);
+    bed.wait_counts(SOON, [1, 1, 1, 2]);
+    bed.cli("distcomp-submit").args(["--rerun", "-"]).stdin(lines[..2].join("\n")).run().expect(0);
+    bed.wait_counts(SOON, [1, 1, 1, 2]);
+    bed.ctl(&["cancel", "--state", "in_progress", "--yes"]).expect(0);
+    bed.ctl(&["cancel", lines[2], "--yes"]).expect(0);
+    bed.wait_counts(SOON, [0, 0, 1, 4]);
+    bed.ctl(&["purge", "--state", "failed", "--older-than", "1h", "--yes"]).expect(0);
+    bed.ctl(&["purge", "--worker", "w", "--state", "finished", "--yes"]).expect(0);
+    bed.ctl(&["pause", "--yes"]).expect(0);
+    bed.ctl(&["resume", "--yes"]).expect(0);
+    // A dead worker's, by another worker and by hand.
+    bed.submit(&["--rerun", "-"], slow).expect(0);
+    bed.wait_running(slow);
+    worker.kill9();
+    let mut other = bed.worker("x");
+    wait_until("another to have it", Duration::from_secs(40), || {
+        let has = bed.table("in_progress_tasks").get(slow).cloned();
+        holds_for(has.as_deref() == Some("x"), format!("{has:?}\n{}", other.log()))
+    });
+    other.kill9();
+    bed.ctl(&["reclaim", "x", "--force", "--yes"]).expect(0);
+    bed.ctl(&["purge", "--state", "failed", "--yes"]).expect(0);
+    bed.ctl(&["purge", slow, "--yes"]).expect(0);
+    bed.ctl(&["stop", "--yes"]).expect(0);
+    bed.burst("y");
+    bed.ctl(&["resume", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [0, 0, 0, 0]);
+    assert_eq!(bed.redis.refusals(), []);
+}
+
+/// A command that goes on until it is killed; its output in a file.
+struct Screen(std::process::Child);
+
+impl Screen {
+    fn start(bed: &Bed, args: &[&str], out: &str) -> Self {
+        let mut command = bed.cli("distcomp-status").args(args).into_command();
+        let out = fs::File::create(out).expect("a file");
+        Self(command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().expect("it starts"))
+    }
+
+    fn wait(&mut self) -> Option<i32> {
+        wait_until("it to end", SOON, || self.0.try_wait().expect("its status").ok_or("it still runs")).code()
+    }
+
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A lock that a server's clock, set back, would keep for ever: found by the one worker that is there, as its own user.
+#[test]
+fn a_worker_may_take_away_a_lock_that_would_never_end() {
+    let bed = Bed::on(guarded(), json!({}));
+    let mut con = bed.redis.con();
+    for lock in ["distcomp:reclaim_lock", "distcomp:ready:scan_lock"] {
+        let mut set = ::redis::cmd("SET");
+        set.arg(lock).arg("somebody").arg("PX").arg(1_000_000_000).exec(&mut con).expect("SET");
+    }
+    // Written past us, so that somebody has to look for it.
+    bed.hset_all("todo_tasks", (0..20).map(|n| format!("shell:0:0:1:true {n}")));
+    let worker = bed.worker("w");
+    bed.wait_counts(Duration::from_secs(60), [0, 0, 20, 0]);
+    wait_until("both locks to be gone, or of somebody who lives", Duration::from_secs(60), || {
+        let held = |lock: &str| {
+            let holder: Option<String> = ::redis::cmd("GET").arg(lock).query(&mut bed.redis.con()).expect("GET");
+            holder.as_deref() == Some("somebody")
+        };
+        let seen = (held("distcomp:reclaim_lock"), held("distcomp:ready:scan_lock"));
+        holds_for(seen == (false, false), format!("{seen:?}\n{}", worker.log()))
+    });
+    assert_eq!(bed.redis.refusals(), []);
+}
