@@ -106,6 +106,19 @@ fn a_server_that_asks_for_a_password_is_served() {
         .prints_line("0 todo tasks, 0 in_progress tasks, 1 finished tasks, 0 failed tasks");
 }
 
+/// The question whether a stranger is let in must not be lost in the choice of a database that no stranger may make.
+#[test]
+fn a_server_that_asks_for_a_password_is_served_in_any_of_its_databases() {
+    let mut net = Network::with(&["--requirepass", "a-good-one"]);
+    net.bed.configure(json!({"redis_url": format!("redis://{HOST}:6379/1"), "redis_pass": "a-good-one"}));
+    net.run("distcomp-submit", &["-"]).run().expect(0);
+    net.run("distcomp-worker", &["--burst"]).run().expect(0);
+    net.run("distcomp-status", &[])
+        .run()
+        .expect(0)
+        .prints_line("0 todo tasks, 0 in_progress tasks, 1 finished tasks, 0 failed tasks");
+}
+
 #[test]
 fn a_password_of_ours_does_not_help_where_others_need_none() {
     let mut net = Network::with(&[]);
