@@ -17,6 +17,9 @@ mod stats;
 
 use std::error::Error;
 use std::io::Read as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use client::{add, client, connect};
@@ -41,7 +44,26 @@ fn wait_finished(server: &Server, count: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// From the call that submits to the first thing the task's shell does, which is to open a FIFO that we wait at.
+/// Waits at a FIFO until somebody opens it to write; the time of that. It waits before this returns, so that it takes no part in what is measured.
+fn wait_at(fifo: &Path) -> JoinHandle<std::io::Result<Instant>> {
+    let path = fifo.to_owned();
+    let opened = std::thread::spawn(move || {
+        std::fs::File::open(path).map(|mut file| {
+            let at = Instant::now();
+            let _ = file.read(&mut [0; 8]);
+            at
+        })
+    });
+    std::thread::sleep(Duration::from_millis(5));
+    opened
+}
+
+fn opened_at(waiting: JoinHandle<std::io::Result<Instant>>) -> Outcome<Instant> {
+    Ok(waiting.join().map_err(|_| "the reader panicked")??)
+}
+
+/// From the call that submits to the first thing the task's shell does, which is to open a FIFO that we wait at; in turns with the same shell started
+/// by this program itself.
 async fn start(count: usize) -> Outcome<()> {
     let server = Server::start()?;
     let _daemon = Daemon::start(&server, "bench", "", &json!({}), &[])?;
@@ -49,35 +71,36 @@ async fn start(count: usize) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
-    let mut times = Vec::new();
+    let (mut times, mut bare) = (Vec::new(), Vec::new());
     for i in 0..count {
         // Idle for a moment first: longer than the shortest poll, and not in step with anything.
         tokio::time::sleep(Duration::from_millis(150 + (i as u64 * 37) % 100)).await;
-        let path = fifo.clone();
-        let opened = std::thread::spawn(move || {
-            std::fs::File::open(path).map(|mut file| {
-                let at = Instant::now();
-                let _ = file.read(&mut [0; 8]);
-                at
-            })
-        });
+        let waiting = wait_at(&fifo);
         let submitted = Instant::now();
         add(&conn, std::iter::once(format!("shell:0:0:1:: > {} # {i}", fifo.display()))).await?;
-        let at = opened.join().map_err(|_| "the reader panicked")??;
-        times.push(at.duration_since(submitted).as_secs_f64() * 1e3);
+        times.push(opened_at(waiting)?.duration_since(submitted).as_secs_f64() * 1e3);
+
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waiting = wait_at(&fifo);
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", &format!(": > {}", fifo.display())]).stdin(Stdio::null());
+        let asked = Instant::now();
+        let mut shell = shell.spawn()?;
+        bare.push(opened_at(waiting)?.duration_since(asked).as_secs_f64() * 1e3);
+        shell.wait()?;
     }
     times.drain(..2.min(count / 2));
-    let sorted = |share| percentile(&mut times.clone(), share);
     println!("submit to the first instruction of the task's shell, idle worker, {} times", times.len());
-    println!(
-        "p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
-        sorted(0.5),
-        sorted(0.9),
-        sorted(0.99),
-        sorted(1.0)
-    );
-    let histogram: Vec<String> = (1..20).map(|i| format!("{:.2}", sorted(f64::from(i) / 20.0))).collect();
-    println!("every twentieth: {}\n", histogram.join(" "));
+    let line = |name: &str, times: &[f64]| {
+        let of = |share| percentile(&mut times.to_vec(), share);
+        println!("{name}p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, most {:.2} ms", of(0.5), of(0.9), of(0.99), of(1.0));
+    };
+    line("", &times);
+    let histogram: Vec<String> =
+        (1..20).map(|i| format!("{:.2}", percentile(&mut times.clone(), f64::from(i) / 20.0))).collect();
+    println!("every twentieth: {}", histogram.join(" "));
+    line("the same shell started by this program itself, in turns: ", &bare);
+    println!();
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 # is installed with apt-get when this is run as root. HyperQueue takes part when HQ names its binary: in a network namespace of its own where that can be
 # had, since it listens on all addresses. Python DistComp takes part when DISTCOMP_PYTHON_ORIGINAL names a checkout of it: a copy, with its gate of two
 # free cores opened, or it would take one task on this machine and no other. What cannot be had is left out, and said.
-# DISTCOMP_BIN names the directory of our programs; default: target/release, built if it is not there.
+# DISTCOMP_BIN names the directory of our programs; default: a release build of this checkout, brought up to date first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5} tasks=${2:-2000} slots=4
@@ -29,9 +29,11 @@ cleanup() {
 trap cleanup EXIT
 say() { printf '%s\n' "$*" >&2; }
 
-bin=${DISTCOMP_BIN:-target/release}
-[ -x "$bin/distcomp-worker" ] || cargo build --release --bins
-bin=$(realpath "$bin")
+if [ -z "${DISTCOMP_BIN:-}" ]; then
+  cargo build -q --release --bins
+  DISTCOMP_BIN=${CARGO_TARGET_DIR:-target}/release
+fi
+bin=$(realpath "$DISTCOMP_BIN")
 
 # What can be had.
 systems=(distcomp xargs)
@@ -39,7 +41,7 @@ if ! command -v parallel >/dev/null && [ "$(id -u)" = 0 ]; then
   { apt-get -qq update && apt-get -qq install -y parallel; } >"$run/apt.log" 2>&1 || true
 fi
 if command -v parallel >/dev/null; then systems+=(parallel); else say "GNU parallel: not installed, left out"; fi
-[ -x "$dir/venv/bin/python" ] || python3 -m venv "$dir/venv"
+[ -x "$dir/venv/bin/python" ] || python3 -m venv "$dir/venv" >"$run/pip.log" 2>&1 || true
 py=$dir/venv/bin/python
 if "$py" -c 'import rq, celery, redis' 2>/dev/null || "$py" -m pip install -q rq 'celery[redis]' psutil >"$run/pip.log" 2>&1; then
   systems+=(rq rq-fork celery)
@@ -67,9 +69,13 @@ if [ -n "${HQ:-}" ]; then systems+=(hyperqueue); else say "HyperQueue: HQ names 
 
 sock=$run/redis.sock
 port=$("$py" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-redis-server --bind 127.0.0.1 --port "$port" --unixsocket "$sock" --save "" --appendonly no --dir "$run" >"$run/redis.log" 2>&1 &
+"${DISTCOMP_REDIS_SERVER:-redis-server}" --bind 127.0.0.1 --port "$port" --unixsocket "$sock" --save "" --appendonly no --dir "$run" >"$run/redis.log" 2>&1 &
 pids+=($!)
-until redis-cli -s "$sock" ping >/dev/null 2>&1; do sleep 0.05; done
+for _ in $(seq 200); do
+  redis-cli -s "$sock" ping >/dev/null 2>&1 && break
+  sleep 0.05
+done
+redis-cli -s "$sock" ping >/dev/null || { say "redis-server does not answer: $(tail -n1 "$run/redis.log")"; exit 1; }
 rcli() { redis-cli -s "$sock" "$@"; }
 
 # The jobs of the Python peers, and of Node.

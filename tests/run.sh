@@ -51,4 +51,9 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     step cargo test --locked --no-fail-fast "$@"
 fi
+# Faults at exact steps, in a build that can be held at them.
+if [ $# -eq 0 ]; then
+    step cargo clippy --locked --all-targets --features failpoints -- -D warnings
+    step cargo test --locked --quiet --features failpoints --test it -- --test-threads 6 faults::failpoints::
+fi
 exit "$soaked"

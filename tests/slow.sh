@@ -1,17 +1,14 @@
 #!/usr/bin/env bash
-# The suites that do not fit into tests/run.sh: faults at exact steps, which need a build that can be held at them, and the commands
-# once more with one Redis user for each.
+# What does not fit into tests/run.sh: nearly the whole suite once more with one Redis user for each command, and each user with no right
+# but those that example/redis/users.acl gives it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-step() {
-    printf '\n== %s\n' "$*"
-    "$@"
-}
-
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
-step cargo clippy --locked --all-targets --features failpoints -- -D warnings
-step cargo test --locked --quiet --features failpoints --test it -- --test-threads 6 faults::failpoints::
+cargo nextest --version >/dev/null 2>&1 || {
+    echo "This needs cargo-nextest: https://nexte.st" >&2
+    exit 2
+}
 # All but what brings servers and users of its own, or needs no server.
-DISTCOMP_TEST_ACL=1 step cargo nextest run --locked --no-fail-fast -E 'binary(it) and not
+DISTCOMP_TEST_ACL=1 cargo nextest run --locked --no-fail-fast -E 'binary(it) and not
     test(/^(acl|make_secrets|sentinel|strangers|tls|leaks|python_interop|soak|examples|packaging|layers|harness|dashboard::load)::/)'
