@@ -157,8 +157,11 @@ fn burst_ends_when_nothing_is_left_that_it_could_run() {
     bed.burst("w");
     bed.add((0..30).map(|at| format!("shell:0:0:1:sleep 0.05; echo {at}")));
     bed.add(["shell:0:0:1:exit 1", "shell:1000000:0:1:echo never here"]);
-    bed.burst("w");
+    let mut worker = bed.worker_with("w", json!({}), &["--burst"]);
+    assert_eq!(worker.wait_exit(SOON), 0);
     assert_eq!(bed.counts(), [1, 0, 30, 1]);
+    let log = worker.log();
+    assert!(log.contains("leaving tasks that this worker cannot run") && log.contains("left=1"), "{log}");
 }
 
 #[test]

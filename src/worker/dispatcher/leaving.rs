@@ -59,6 +59,10 @@ impl Dispatcher {
         let is_done = self.ledger.is_empty() && self.rejecting == 0 && self.is_claiming.is_none();
         if is_done && (!self.lifecycle.is_open() || self.is_burst_over()) {
             self.is_exiting = true;
+            let left = self.last.as_ref().map_or(0, |last| last.waiting);
+            if self.lifecycle.is_open() && left > 0 {
+                tracing::warn!(left, "leaving tasks that this worker cannot run: distcomp-status explain says why");
+            }
         } else if self.may_leave_unreported(now) {
             tracing::warn!("Redis is out of reach: leaving with outcomes in the spool");
             self.is_exiting = true;
