@@ -15,11 +15,15 @@ fn a_process_in_a_session_of_its_own_is_found_by_argument_and_by_environment() {
         .spawn()
         .expect("sh runs");
     child.wait().expect("it ends");
+    // Only once it has become `sleep` is its list of arguments steady: it can be read empty in the midst of an exec.
+    let mut found = Vec::new();
     wait_until("both ways to find it", SOON, || {
-        let seen = (with_argv(&mark).len(), with_mark(&format!("IT_MARK=harness.{mark}")).len());
-        holds_for(seen == (1, 1), format!("{seen:?}"))
+        found = with_argv(&mark);
+        let marked = with_mark(&format!("IT_MARK=harness.{mark}")).len();
+        let settled = matches!(&found[..], [one] if one.argv.starts_with("sleep "));
+        holds_for(settled && marked == 1, format!("{found:?}, {marked} by environment"))
     });
-    kill_all(&with_argv(&mark));
+    kill_all(&found);
     wait_until("it to be gone", SOON, || holds_for(with_argv(&mark).is_empty(), "still there"));
 }
 
