@@ -37,6 +37,7 @@ fn spec() -> Box<RunSpec> {
         overflow_path: "/nonexistent/never-needed".into(),
         memory_limit: 0,
         process_limit: 0,
+        start_by_ms: 0,
     })
 }
 

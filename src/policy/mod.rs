@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod deadline;
+pub mod gather;
 pub mod lifecycle;
 pub mod polling;
 pub mod prefetch;

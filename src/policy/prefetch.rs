@@ -17,6 +17,12 @@ const BRIEF: Duration = Duration::from_millis(100);
 /// How many brief tasks close a window early.
 const ENOUGH: u32 = 16;
 
+/// In a keeper wait, at most, as many as its slot ends within this time: so that another slot, or a better task, is not kept waiting for longer.
+const SOON: Duration = Duration::from_millis(10);
+
+/// The most that wait in one keeper: more would save no wake-up that shows.
+const MOST_IN_KEEPER: u32 = 4;
+
 /// Measures how fast tasks end, over about the last half second; over less where they are brief.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
@@ -65,9 +71,21 @@ pub fn ahead(rate: f64, fixed: Option<u32>) -> u32 {
     }
 }
 
+/// How many may wait in each keeper at so many ends a second and slot; 0 where tasks are so long that they do not notice the way over the worker.
+#[must_use]
+pub fn depth(rate_per_slot: f64) -> u32 {
+    ((rate_per_slot * SOON.as_secs_f64()) as u32).min(MOST_IN_KEEPER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keeper_is_given_no_more_than_it_starts_in_a_moment() {
+        let depths = [0.0, 99.0, 100.0, 350.0, 1e9].map(depth);
+        assert_eq!(depths, [0, 0, 1, 3, MOST_IN_KEEPER]);
+    }
 
     #[test]
     fn slow_tasks_are_never_claimed_ahead() {

@@ -39,6 +39,9 @@ pub struct RunSpec {
     /// Where the keeper has a cgroup: how many processes and threads the task may be. 0: no limit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub process_limit: u64,
+    /// When the right to start it ends, as [`super::clock_ms`] counts: later its keeper answers `Withdrawn` instead. 0: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start_by_ms: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
 use rustix::buffer::spare_capacity;
 
+use super::clock_ms;
 use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::frame;
 use super::last_words::LastWords;
@@ -20,7 +21,7 @@ use super::message::{decode_command, encode_event};
 use super::meter::{self, GroupUse, Meter};
 use super::oom_watch::OomWatch;
 use super::reaper::{self, KILL_BOUND, Reaper};
-use super::slot::Slot;
+use super::slot::{Begun, Slot};
 use super::spawn::{SpawnError, Spawner};
 use super::sys;
 
@@ -120,6 +121,11 @@ impl Keeper {
     fn start_next(&mut self) -> Result<(), WorkerGone> {
         while self.can_start() {
             let Some((seq, spec)) = self.queue.pop_front() else { break };
+            if spec.start_by_ms != 0 && clock_ms() > spec.start_by_ms {
+                // We were frozen, or the machine was asleep: another may have it by now.
+                self.answer(&KeeperEvent::Withdrawn { seq })?;
+                continue;
+            }
             let limited = match &mut self.meter {
                 None => Ok(()),
                 Some(Ok(meter)) => {
@@ -134,9 +140,10 @@ impl Keeper {
             }
             // A task that was to be limited does not run without its limit.
             let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
+            let begun = Begun::now();
             let event = match limited.and_then(|()| self.spawner.start(&spec)) {
                 Ok(spawned) => {
-                    let slot = self.slot.insert(Slot::new(seq, spec, spawned));
+                    let slot = self.slot.insert(Slot::new(seq, spec, spawned, begun));
                     self.tree_lives = true;
                     self.oom_watch.begin(slot.started);
                     KeeperEvent::Started { seq, pid: slot.pid, at_ms: slot.start_ms }

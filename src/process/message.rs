@@ -310,6 +310,7 @@ mod tests {
             overflow_path: "/tmp/x".into(),
             memory_limit: 1 << 30,
             process_limit: 7,
+            start_by_ms: 8,
         };
         let group = |pids, version| KeeperCommand::Group(GroupDirs { memory: "/sys/m".into(), pids, version });
         for command in [

@@ -62,6 +62,14 @@ pub use sweep::{Marks, sweep_marked};
 pub use tree::{Identity, descends_from, identity, is_alive, now_ticks};
 pub use zygote::keeper_main_if_asked;
 
+/// Milliseconds since the machine was started, time asleep included: the same for every process of a machine.
+#[must_use]
+pub fn clock_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(mut bytes: &[u8]) {

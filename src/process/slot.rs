@@ -18,6 +18,20 @@ const DRAIN_TIME: Duration = Duration::from_millis(250);
 /// As much as a pipe holds by default.
 const READ_SIZE: usize = 64 * 1024;
 
+/// A moment, by the clock that intervals are measured with and by that of the wall.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    instant: Instant,
+    unix_ms: u64,
+}
+
+impl Begun {
+    /// This one. Taken before a task is started: its own first instructions are later than that.
+    pub(super) fn now() -> Self {
+        Self { instant: Instant::now(), unix_ms: unix_ms() }
+    }
+}
+
 /// A running task.
 pub(super) struct Slot {
     pub(super) seq: u64,
@@ -41,7 +55,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(seq: u64, spec: RunSpec, pipes: Spawned) -> Self {
+    pub(super) fn new(seq: u64, spec: RunSpec, pipes: Spawned, begun: Begun) -> Self {
         let limits = StdoutLimits {
             max_inline: spec.max_inline,
             head_keep: spec.head_keep,
@@ -51,8 +65,8 @@ impl Slot {
         Self {
             seq,
             pid: pipes.pid,
-            start_ms: unix_ms(),
-            started: Instant::now(),
+            start_ms: begun.unix_ms,
+            started: begun.instant,
             pipes,
             stdout: StdoutCapture::new(limits),
             stderr: Tail::new(spec.stderr_tail_keep),

@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::auditor::Auditor;
 use super::dispatcher::{Dispatcher, Identity};
 use super::events::{Event, Sample};
+use super::gathering;
 use super::hands::Hands;
 use super::heartbeater::Heartbeater;
 use super::indexer::{Gap, Indexer};
@@ -154,6 +155,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
     let ended = drive(&mut dispatcher, &mut hands, inbox, &mut repairing, &gap).await;
+    gathering::set(Duration::ZERO);
 
     // The way out: first whoever only looks, then everything that makes new work, then what tells Redis, then the processes, then the name.
     drop(setup.metrics);
@@ -189,7 +191,9 @@ async fn drive(
         };
         hands.note(&event);
         let is_claim = matches!(event, Event::Claimed(_));
-        let actions = dispatcher.handle(Instant::now(), event);
+        let now = Instant::now();
+        let actions = dispatcher.handle(now, event);
+        gathering::set(dispatcher.gather(now));
         if is_claim {
             publish(gap, dispatcher.index_gap());
         }

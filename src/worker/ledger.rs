@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::events::TaskKey;
+use super::followers::Followers;
 use crate::model::{Bytes, MilliCores, TaskLine};
 use crate::policy::{Budget, Reservation};
 use crate::queue::session::Claim;
@@ -35,8 +36,6 @@ pub enum Place {
     },
     /// Waits in a keeper for the end of the task before it there; that one's reservation stands for both.
     Queued {
-        /// The task before it.
-        behind: TaskKey,
         /// Since when.
         since: Instant,
     },
@@ -92,8 +91,8 @@ pub struct Ledger {
     entries: HashMap<TaskKey, Entry>,
     by_line: HashMap<Arc<str>, TaskKey>,
     held: VecDeque<TaskKey>,
-    /// Waiting in keepers, best first; at most one a slot.
-    queued: Vec<TaskKey>,
+    /// Waiting in keepers.
+    queued: Followers,
     /// Those that hold a slot: few beside what is held, and looked at with every event.
     active: Vec<TaskKey>,
     settling: u32,
@@ -137,15 +136,27 @@ impl Ledger {
         }
     }
 
-    /// Moves an entry to another place.
+    /// Lets a held task wait in a keeper behind another, of which it is known that it has a slot or waits for one.
+    pub fn queue(&mut self, key: TaskKey, behind: TaskKey, now: Instant) {
+        self.place(key, Place::Queued { since: now });
+        self.queued.add(key, behind);
+    }
+
+    /// Moves an entry to another place; to that in a keeper by [`Self::queue`].
     pub fn place(&mut self, key: TaskKey, place: Place) {
         if let Some(entry) = self.entries.get_mut(&key) {
             let before = std::mem::replace(&mut entry.place, place.clone());
             self.leave(key, &before);
+            match place {
+                Place::Starting | Place::Running { .. } => self.queued.start(key),
+                Place::Terminating { .. } => self.queued.ask_back(key),
+                Place::Held { .. } | Place::Settling => self.queued.drop_out(key),
+                Place::Queued { .. } => {}
+            }
             // Keys are given in the order in which tasks are to run: what comes back goes where it was.
             match place {
                 Place::Held { .. } => self.held.insert(self.held.partition_point(|held| *held < key), key),
-                Place::Queued { .. } => self.queued.insert(self.queued.partition_point(|queued| *queued < key), key),
+                Place::Queued { .. } => {}
                 Place::Starting | Place::Running { .. } | Place::Terminating { .. } => self.active.push(key),
                 Place::Settling => self.settling += 1,
             }
@@ -156,6 +167,7 @@ impl Ledger {
     pub fn remove(&mut self, key: TaskKey) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
         self.leave(key, &entry.place);
+        self.queued.drop_out(key);
         if self.by_line.get(&entry.claim.line) == Some(&key) {
             self.by_line.remove(&entry.claim.line);
         }
@@ -167,17 +179,40 @@ impl Ledger {
         self.held.iter().copied()
     }
 
-    /// What waits in keepers, best first.
-    pub fn queued(&self) -> impl Iterator<Item = (TaskKey, &Entry)> + '_ {
-        self.queued.iter().filter_map(|key| self.entries.get(key).map(|entry| (*key, entry)))
+    /// Everything that waits in keepers: it is asked for back, and holds a slot until it is there or has started.
+    pub fn ask_back(&mut self) -> Vec<TaskKey> {
+        let queued: Vec<TaskKey> = self.queued.waiting().collect();
+        for key in &queued {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.place = Place::Starting;
+                self.active.push(*key);
+                self.queued.ask_back(*key);
+            }
+        }
+        queued
     }
 
-    /// What waits behind a task.
+    /// What waits in keepers, best first.
+    pub fn queued(&self) -> impl Iterator<Item = (TaskKey, &Entry)> + '_ {
+        self.queued.waiting().filter_map(|key| self.entries.get(&key).map(|entry| (key, entry)))
+    }
+
+    /// What starts in its keeper when this one has ended.
     #[must_use]
-    pub fn queued_behind(&self, running: TaskKey) -> Option<TaskKey> {
-        self.queued()
-            .find(|(_, entry)| matches!(entry.place, Place::Queued { behind, .. } if behind == running))
-            .map(|(key, _)| key)
+    pub fn next_after(&self, key: TaskKey) -> Option<TaskKey> {
+        self.queued.next_after(key)
+    }
+
+    /// How many wait behind a running task, and the last of them: itself, where nothing waits. `None` while one is asked for back.
+    #[must_use]
+    pub fn line(&self, running: TaskKey) -> Option<(u32, TaskKey)> {
+        self.queued.line(running)
+    }
+
+    /// Whether something waits behind each task that has a slot.
+    #[must_use]
+    pub fn all_are_followed(&self) -> bool {
+        self.active.iter().all(|key| self.queued.next_after(*key).is_some())
     }
 
     /// Tasks that run undisturbed since `since` or later, the longest first: their slots may be given a next one.
@@ -265,7 +300,7 @@ impl Ledger {
                     self.held.remove(at);
                 }
             }
-            Place::Queued { .. } => self.queued.retain(|queued| *queued != key),
+            Place::Queued { .. } => {}
             Place::Starting | Place::Running { .. } | Place::Terminating { .. } => {
                 if let Some(at) = self.active.iter().position(|active| *active == key) {
                     self.active.swap_remove(at);
@@ -290,12 +325,13 @@ impl Ledger {
             |key: &TaskKey| matches!(self.entries.get(key).map(|entry| &entry.place), Some(Place::Queued { .. }));
         self.held.iter().all(is_held)
             && self.held.iter().is_sorted()
-            && self.queued.iter().all(is_queued)
+            && self.queued.waiting().all(|key| is_queued(&key))
+            && self.queued.keys().all(|key| self.entries.contains_key(&key))
             && self.active.iter().all(|key| self.entries.get(key).is_some_and(|entry| entry.reservation().is_some()))
             && self.entries.values().filter(|entry| entry.reservation().is_some()).count() == self.active.len()
             && self.entries.values().filter(|entry| entry.place == Place::Settling).count() == self.settling as usize
             && self.entries.values().filter(|entry| matches!(entry.place, Place::Queued { .. })).count()
-                == self.queued.len()
+                == self.queued.waiting().count()
             && self.entries.values().filter(|entry| matches!(entry.place, Place::Held { .. })).count()
                 == self.held.len()
             && self

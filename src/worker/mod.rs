@@ -7,6 +7,8 @@ pub mod daemon;
 pub mod dispatcher;
 pub mod events;
 mod failpoint;
+mod followers;
+pub mod gathering;
 mod hands;
 pub mod heartbeater;
 pub mod indexer;

@@ -71,6 +71,7 @@ impl Nursery {
             overflow_path: PathBuf::new(),
             memory_limit: 0,
             process_limit: 0,
+            start_by_ms: 0,
         };
         let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
         let ended =

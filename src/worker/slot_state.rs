@@ -144,6 +144,7 @@ mod tests {
             overflow_path: PathBuf::new(),
             memory_limit: 0,
             process_limit: 0,
+            start_by_ms: 0,
         };
         SlotCommand::Start(key, Box::new(spec), Instant::now())
     }

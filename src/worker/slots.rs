@@ -13,7 +13,7 @@ use super::runner::{Runner, SlotCommand};
 use super::sampler::Keepers;
 use crate::config::Config;
 use crate::model::{Bytes, TaskKind, TaskLine, WorkerName};
-use crate::process::RunSpec;
+use crate::process::{self, RunSpec};
 
 /// Of a stdout too large for Redis, how much of each end is kept there.
 const END_BYTES: usize = 64 << 10;
@@ -69,7 +69,7 @@ impl Slots {
 
     /// Starts a task in an idle slot, or a new one; not after the moment `before`.
     pub fn start(&mut self, key: TaskKey, task: &TaskLine, attempt: u32, before: Instant, config: &Config) {
-        let mut command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)), before.into());
+        let mut command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, before, config)), before.into());
         while let Some(slot) = self.idle.pop() {
             match slot.commands.send(command) {
                 Ok(()) => return self.place(key, slot),
@@ -93,7 +93,7 @@ impl Slots {
         before: Instant,
         config: &Config,
     ) {
-        let command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, config)), before.into());
+        let command = SlotCommand::Start(key, Box::new(self.spec(task, attempt, before, config)), before.into());
         if let Some(slot) = self.at.get(&behind).and_then(|id| self.busy.get_mut(id))
             && slot.commands.send(command).is_ok()
         {
@@ -168,7 +168,7 @@ impl Slots {
         }
     }
 
-    fn spec(&self, task: &TaskLine, attempt: u32, config: &Config) -> RunSpec {
+    fn spec(&self, task: &TaskLine, attempt: u32, before: Instant, config: &Config) -> RunSpec {
         let (program, args) = match task.kind() {
             TaskKind::Shell => (config.task_shell.clone(), vec!["-c".into(), task.cmd().into()]),
             // Where there is none the keeper says so, and the task fails with that reason.
@@ -182,6 +182,7 @@ impl Slots {
         RunSpec {
             memory_limit,
             process_limit,
+            start_by_ms: process::clock_ms().saturating_add(millis(before.saturating_duration_since(Instant::now()))),
             program,
             args,
             env: vec![
@@ -213,6 +214,11 @@ fn limits(task: &TaskLine, config: &Config) -> (u64, u64) {
     };
     let cores = task.cpu().0.div_ceil(1000);
     (memory, PROCESSES_PER_CORE.saturating_mul(cores.saturating_add(1)))
+}
+
+/// Rounded down: a right to start is not stretched.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells files of one task, attempt and worker apart, should an attempt number ever come twice.

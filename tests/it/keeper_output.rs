@@ -200,6 +200,35 @@ async fn commands_wait_their_turn_and_can_be_withdrawn() {
 }
 
 #[tokio::test]
+async fn what_waited_past_its_right_to_start_comes_back_unstarted() {
+    let (_zygote, mut keeper) = keeper().await;
+    start(&mut keeper, 1, shell("sleep 0.5")).await;
+    started(&mut keeper, 1).await;
+    let late = distcomp::process::clock_ms() + 50;
+    start(&mut keeper, 2, RunSpec { start_by_ms: late, ..shell("echo 2") }).await;
+    start(&mut keeper, 3, RunSpec { start_by_ms: late + 3_600_000, ..shell("echo 3") }).await;
+    ended(&mut keeper, 1).await;
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { seq: 2 });
+    started(&mut keeper, 3).await;
+    assert_eq!(text(&ended(&mut keeper, 3).await), "3\n");
+}
+
+#[tokio::test]
+async fn the_record_of_a_task_begins_before_its_first_instruction_and_ends_after_its_last() {
+    let (_zygote, mut keeper) = keeper().await;
+    for seq in 1..=20 {
+        let end = run(&mut keeper, seq, shell("date +%s%3N")).await;
+        let said: u64 = text(&end).trim().parse().unwrap();
+        assert!(
+            end.start_ms <= said && said <= end.end_ms,
+            "{} .. {} and the task says {said}",
+            end.start_ms,
+            end.end_ms
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_receive_that_was_cancelled_loses_nothing() {
     let (_zygote, mut keeper) = keeper().await;
     for seq in 1..=20 {

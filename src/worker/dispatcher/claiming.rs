@@ -178,7 +178,7 @@ impl Dispatcher {
     }
 
     /// How many may be held ahead. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.
-    fn ahead_target(&mut self, now: Instant) -> u32 {
+    pub(super) fn ahead_target(&mut self, now: Instant) -> u32 {
         let fixed = match self.config.prefetch {
             Prefetch::Auto => None,
             Prefetch::Fixed(fixed) => Some(fixed),

@@ -1,12 +1,13 @@
-//! One task waits in each keeper for the end of the one before it, so that a slot is refilled without asking the worker.
+//! A few tasks wait in each keeper for the end of the one before them, so that a slot is refilled without asking the worker.
 //!
-//! Only while tasks end within milliseconds, and only what a slot would take next: the best that is held, in order, of one priority at a time, and
+//! Only while tasks end within milliseconds, and only what slots would take next: the best that is held, in order, of one priority at a time, and
 //! never one that asks for more than what it waits for. It is not started until its keeper says so, and can be taken back until then.
 
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
-use crate::policy::{Budget, Wait, admission};
+use crate::policy::gather::{self, Load};
+use crate::policy::{Budget, Wait, admission, prefetch};
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::Place;
 
@@ -15,9 +16,6 @@ const QUEUED_AT_MOST: Duration = Duration::from_millis(20);
 
 /// A task that has run for longer is not going to end in a moment.
 const YOUNG: Duration = Duration::from_millis(10);
-
-/// Ends a second and slot below which nothing is queued: tasks that take longer than this do not notice the way over the worker.
-const LEAST_RATE_PER_SLOT: f64 = 100.0;
 
 impl Dispatcher {
     /// Whether nothing new may start even in a free slot.
@@ -44,24 +42,51 @@ impl Dispatcher {
         {
             return;
         }
-        if self.pace.rate(now) < LEAST_RATE_PER_SLOT * f64::from(self.config.max_tasks) {
-            return;
-        }
-        for behind in self.ledger.young(now.checked_sub(YOUNG).unwrap_or(now)) {
-            if self.ledger.queued_behind(behind).is_some() {
-                continue;
+        let depth = prefetch::depth(self.pace.rate(now) / f64::from(self.slots().max(1)));
+        // Slots that run low, with the last of their line. Refilled by half of it at least, so that a message to a keeper is worth its wake-up.
+        let young = self.ledger.young(now.checked_sub(YOUNG).unwrap_or(now));
+        let lines = young.into_iter().filter_map(|running| self.ledger.line(running));
+        let mut lines: Vec<(u32, TaskKey)> = lines.filter(|(waiting, _)| *waiting <= depth / 2).collect();
+        // Each gets its next before one gets its next but one.
+        for level in 0..depth {
+            for (waiting, last) in lines.iter_mut().filter(|(waiting, _)| *waiting == level) {
+                let Some(next) = self.queue_behind(now, *last) else { return };
+                (*waiting, *last) = (*waiting + 1, next);
             }
-            let Some(key) = self.ledger.held().next() else { return };
-            let (Some(before), Some(entry)) = (self.ledger.get(behind), self.ledger.get(key)) else { return };
-            let (task, attempt) = (&entry.task, entry.claim.attempt);
-            let fits = task.mem() <= before.task.mem() && task.cpu() <= before.task.cpu();
-            if !fits || self.ledger.queued().any(|(_, queued)| queued.task.prio() != task.prio()) {
-                return;
-            }
-            let task = task.clone();
-            self.ledger.place(key, Place::Queued { behind, since: now });
-            self.actions.push(Action::Queue { key, behind, task, attempt, before: self.lease_end() });
         }
+    }
+
+    /// Hands the best that is held to the keeper of another, behind it; `None` when that one may not go there.
+    fn queue_behind(&mut self, now: Instant, behind: TaskKey) -> Option<TaskKey> {
+        let key = self.ledger.held().next()?;
+        let (before, entry) = (self.ledger.get(behind)?, self.ledger.get(key)?);
+        let (task, attempt) = (&entry.task, entry.claim.attempt);
+        let fits = task.mem() <= before.task.mem() && task.cpu() <= before.task.cpu();
+        // All that wait in keepers are of one priority, so that one speaks for them.
+        let is_of_another = self.ledger.queued().next().is_some_and(|(_, queued)| queued.task.prio() != task.prio());
+        if !fits || is_of_another {
+            return None;
+        }
+        let task = task.clone();
+        self.ledger.queue(key, behind, now);
+        self.actions.push(Action::Queue { key, behind, task, attempt, before: self.lease_end() });
+        Some(key)
+    }
+
+    /// How long news may gather before they are handed in.
+    pub fn gather(&mut self, now: Instant) -> Duration {
+        // Who has switched looking ahead off wants each end looked at.
+        if self.ahead_target(now) == 0 || !self.lifecycle.is_open() {
+            return Duration::ZERO;
+        }
+        let running = self.ledger.budget().tasks;
+        gather::gather(&Load {
+            rate: self.pace.rate(now),
+            running,
+            is_full: running >= self.slots(),
+            all_are_followed: self.ledger.all_are_followed(),
+            cores: u32::try_from(self.node.unwrap_or_default().cores_total.0 / 1000).unwrap_or(u32::MAX),
+        })
     }
 
     /// When the one that has waited longest in a keeper is taken back.
@@ -79,16 +104,12 @@ impl Dispatcher {
 
     /// Asks for everything back that waits in keepers. What has started in the meantime says so, and runs.
     pub(super) fn withdraw_all(&mut self) {
-        let queued: Vec<TaskKey> = self.ledger.queued().map(|(key, _)| key).collect();
-        for key in queued {
-            self.ledger.place(key, Place::Starting);
-            self.actions.push(Action::Withdraw(key));
-        }
+        self.actions.extend(self.ledger.ask_back().into_iter().map(Action::Withdraw));
     }
 
     /// A slot is free for what waits behind its last task: it starts now, and takes up room.
     pub(super) fn next_starts(&mut self, ended: TaskKey) {
-        if let Some(next) = self.ledger.queued_behind(ended) {
+        if let Some(next) = self.ledger.next_after(ended) {
             self.ledger.place(next, Place::Starting);
         }
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod claiming;
+mod lines;
 mod linking;
 mod queueing;
 mod running;

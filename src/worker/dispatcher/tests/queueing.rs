@@ -41,9 +41,10 @@ const NEXT: &str = "shell:1:1:0:true # 2";
 const THIRD: &str = "shell:1:1:0:true # 3";
 
 #[test]
-fn in_a_stream_the_next_task_waits_in_the_keeper_and_starts_without_being_told() {
+fn in_a_stream_the_next_tasks_wait_in_the_keeper_and_start_without_being_told() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let second = queued(&mut bench, first);
+    let third = queued(&mut bench, second);
     bench.nothing();
     assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
     assert!(bench.dispatcher.beat().started.iter().all(|line| **line == *TASK), "what waits has not started");
@@ -53,8 +54,10 @@ fn in_a_stream_the_next_task_waits_in_the_keeper_and_starts_without_being_told()
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
     bench.event(Event::Started { key: second, keeper: 100 });
-    bench.actions.retain(|action| !matches!(action, Action::Arm { .. } | Action::Claim(_)));
-    queued(&mut bench, second);
+    bench.actions.clear();
+    bench.ended(second, ExitStatus::Exited(0), 0);
+    bench.event(Event::Started { key: third, keeper: 100 });
+    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
 }
 
 #[test]
@@ -96,6 +99,7 @@ fn what_waits_in_a_keeper_is_taken_back_when_memory_is_short_and_after_a_while()
     for by_memory in [true, false] {
         let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
         let second = queued(&mut bench, first);
+        let third = queued(&mut bench, second);
         if by_memory {
             bench.node(1);
         } else {
@@ -103,7 +107,10 @@ fn what_waits_in_a_keeper_is_taken_back_when_memory_is_short_and_after_a_while()
         }
         bench.actions.retain(|action| !matches!(action, Action::Claim(_) | Action::Kill(_)));
         assert!(matches!(bench.next(), Action::Withdraw(key) if key == second));
+        assert!(matches!(bench.next(), Action::Withdraw(key) if key == third));
         bench.event(Event::Withdrawn { key: second });
+        assert!(!bench.actions.iter().any(|action| matches!(action, Action::Queue { .. })), "one is not back yet");
+        bench.event(Event::Withdrawn { key: third });
         assert_eq!(bench.dispatcher.ledger.held().next(), Some(second), "it is next again");
         assert!(!bench.actions.iter().any(|action| matches!(action, Action::Queue { .. } | Action::Start { .. })));
     }
