@@ -132,7 +132,9 @@ impl World {
                     self.bench.event(Event::Settled(vec![(key, crate::queue::session::Settled::Recorded)]));
                 }
                 Action::Arm { .. } | Action::Disarm(_) | Action::Beat => {}
-                other => panic!("unexpected: {other:?}"),
+                Action::Terminate(_) | Action::Kill(_) | Action::ShowOutput { .. } | Action::Exit => {
+                    panic!("unexpected: {action:?}")
+                }
             }
         }
     }
