@@ -3,12 +3,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{bed, watch};
-use crate::support::{SOON, Worker, holds_for, result_of, unique_sleep, wait_until, with_argv};
+use crate::support::{SOON, Stopwatch, Worker, holds_for, result_of, unique_sleep, wait_until, with_argv};
 
 /// Private memory of a worker and its keepers, in KiB: what they alone hold, and their part of what they share.
 fn memory(worker: &Worker) -> u64 {
@@ -135,7 +135,7 @@ fn a_grandchild_that_holds_the_pipe_and_writes_on_frees_the_slot_within_a_second
     let line = format!("shell:0:0:9:({writer} &) ; (setsid sleep {mark} &); echo said");
     let worker = bed.worker("w");
     bed.wait_alive("w");
-    let start = Instant::now();
+    let start = Stopwatch::start();
     bed.add([line.as_str(), "shell:0:0:1:echo next"]);
     bed.wait_counts(SOON, [0, 0, 2, 0]);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());

@@ -1,11 +1,11 @@
 //! Row "worker SIGKILL": alone, with its keepers, at each step of a task; taken up by its restart or by another.
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{all_ran, bed, counted, wait_gone, wait_there, watch};
-use crate::support::{SOON, holds_for, read, result_of, unique_sleep, wait_until, with_argv};
+use crate::support::{SOON, Stopwatch, holds_for, read, result_of, unique_sleep, wait_until, with_argv};
 
 #[test]
 fn another_worker_has_a_dead_ones_task_within_the_configured_time() {
@@ -21,7 +21,7 @@ fn another_worker_has_a_dead_ones_task_within_the_configured_time() {
     // The other one has watched for a lease by then.
     wait_until("a second heartbeat period", SOON, || holds_for(checker.report().pictures > 40, "not yet"));
     bed.file("gate", "");
-    let start = Instant::now();
+    let start = Stopwatch::start();
     dead.kill9();
     wait_gone(&mark, Duration::from_secs(2));
     bed.wait_counts(SOON, [0, 0, 1, 0]);

@@ -8,17 +8,26 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 const STEP: Duration = Duration::from_millis(20);
 
+/// A wait is this many times as long at most when the machine lets us look seldom.
+const STRETCH: u32 = 4;
+
 /// Polls `look` until it answers `Ok`, and returns what it found. `Err` holds the state seen, which is printed when the
 /// time is over.
+///
+/// The time is counted in looks, one every 20 ms: a machine that stands still for a second, or that lets us look only every 100 ms, lets those that we
+/// wait for do no more in that time.
 #[track_caller]
 pub(crate) fn wait_until<T, S: Display>(what: &str, timeout: Duration, mut look: impl FnMut() -> Result<T, S>) -> T {
-    let start = Instant::now();
+    let (start, mut looks) = (Instant::now(), 0);
     loop {
         let state = match look() {
             Ok(found) => return found,
             Err(state) => state,
         };
-        assert!(start.elapsed() < timeout, "waited {timeout:?} for: {what}\nlast state seen: {state}");
+        looks += 1;
+        let waited = start.elapsed();
+        let is_over = waited >= timeout && (STEP * looks >= timeout || waited >= timeout * STRETCH);
+        assert!(!is_over, "waited {timeout:?} for: {what} ({looks} looks in {waited:?})\nlast state seen: {state}");
         thread::sleep(STEP);
     }
 }
