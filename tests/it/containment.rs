@@ -1,6 +1,7 @@
 //! Nothing of a task outlives it, whatever it does, and nothing of a worker's tasks outlives the worker.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::keepers::{
     ended, keeper, marked, next, run, settings, shell, start, started, text, unique, wait_for, wait_until_gone,
     wait_until_there,
 };
+use crate::support::Stopwatch;
 
 /// The tree of the process-tree experiment: own session and double fork, double fork in the group, daemon, daemon without environment,
 /// and (with `foreground`) one that the shell waits for. All of them can be told by `mark`.
@@ -37,6 +39,22 @@ while True:
     )
 }
 
+/// Waits until the whole [`tree`] is there: its five sleeps, and not what is on its way to one.
+fn wait_until_grown(mark: &str) {
+    wait_for(
+        Duration::from_secs(20),
+        "five sleeps of the tree",
+        || (1..=5).filter(|n| !marked(&format!("sleep\0{mark}.{n}")).is_empty()).count(),
+        |&count| count == 5,
+    );
+}
+
+/// Waits until a task has written something to this file.
+fn wait_until_said(file: &Path) {
+    let said = || std::fs::read_to_string(file).unwrap_or_default();
+    wait_for(Duration::from_secs(20), "the task to say that it is ready", said, |text| text.ends_with('\n'));
+}
+
 async fn terminate(keeper: &mut distcomp::process::Keeper, seq: u64, grace_ms: u64) {
     keeper.send(KeeperCommand::Terminate { seq, grace_ms }).await.unwrap();
 }
@@ -48,8 +66,8 @@ async fn an_overdue_tree_is_gone_to_the_last_process() {
         let mark = unique();
         start(&mut keeper, 1, shell(&tree(&mark, true))).await;
         started(&mut keeper, 1).await;
-        wait_until_there(&mark, 5);
-        let begun = Instant::now();
+        wait_until_grown(&mark);
+        let begun = Stopwatch::start();
         terminate(&mut keeper, 1, grace).await;
         let end = ended(&mut keeper, 1).await;
         assert_eq!(marked(&mark), Vec::<i32>::new(), "round {round}");
@@ -95,11 +113,11 @@ async fn a_tree_that_ignores_sigterm_is_gone_after_the_grace() {
     start(&mut keeper, 1, shell(&stubborn)).await;
     started(&mut keeper, 1).await;
     wait_until_there(&mark, 2);
-    let begun = Instant::now();
+    let (clock, begun) = (Instant::now(), Stopwatch::start());
     terminate(&mut keeper, 1, 500).await;
     let end = ended(&mut keeper, 1).await;
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(490) && took < Duration::from_millis(1500), "{took:?}");
+    let (took, fairly) = (clock.elapsed(), begun.elapsed());
+    assert!(took >= Duration::from_millis(490) && fairly < Duration::from_millis(1500), "{took:?}, {fairly:?}");
     assert_eq!((end.status, end.forced_kill), (ExitStatus::Signaled(9), true));
     assert_eq!(marked(&mark), Vec::<i32>::new());
 }
@@ -110,13 +128,17 @@ async fn a_task_has_its_grace_to_clean_up() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("cleaned");
     // A child in a session of its own, whose parent dies of the SIGTERM at once, has the whole grace as well.
-    let child =
-        format!("trap \"sleep 0.3; echo child >> {}; exit 0\" TERM; while :; do sleep 0.02; done", file.display());
+    let ready = dir.path().join("ready");
+    let child = format!(
+        "trap \"sleep 0.3; echo child >> {}; exit 0\" TERM; echo > {}; while :; do sleep 0.02; done",
+        file.display(),
+        ready.display()
+    );
     let command = format!("setsid sh -c '{child}' & echo up; sleep 1000");
     start(&mut keeper, 1, shell(&command)).await;
     started(&mut keeper, 1).await;
-    std::thread::sleep(Duration::from_millis(200));
-    let begun = Instant::now();
+    wait_until_said(&ready);
+    let begun = Stopwatch::start();
     terminate(&mut keeper, 1, 20_000).await;
     let end = ended(&mut keeper, 1).await;
     assert_eq!(end.status, ExitStatus::Signaled(15));
@@ -128,15 +150,19 @@ async fn a_task_has_its_grace_to_clean_up() {
 #[tokio::test]
 async fn a_kill_cuts_a_grace_short() {
     let (_zygote, mut keeper) = keeper().await;
-    start(&mut keeper, 1, shell("trap '' TERM; while :; do sleep 0.05; done")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (ready, asked) = (dir.path().join("ready"), dir.path().join("asked"));
+    let stubborn =
+        format!("trap 'echo > {}' TERM; echo > {}; while :; do sleep 0.05; done", asked.display(), ready.display());
+    start(&mut keeper, 1, shell(&stubborn)).await;
     started(&mut keeper, 1).await;
-    std::thread::sleep(Duration::from_millis(100));
+    wait_until_said(&ready);
     terminate(&mut keeper, 1, 3_600_000).await;
-    std::thread::sleep(Duration::from_millis(100));
-    let begun = Instant::now();
+    wait_until_said(&asked);
+    let begun = Stopwatch::start();
     keeper.send(KeeperCommand::Kill { seq: 1 }).await.unwrap();
     let end = ended(&mut keeper, 1).await;
-    assert!(end.forced_kill && begun.elapsed() < Duration::from_secs(2));
+    assert!(end.forced_kill && begun.elapsed() < Duration::from_secs(2), "{end:?} {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -144,10 +170,10 @@ async fn a_stopped_tree_is_ended_too() {
     let (_zygote, mut keeper) = keeper().await;
     let mark = unique();
     start(&mut keeper, 1, shell(&format!("sleep {mark}.1 & kill -STOP $!; kill -STOP $$; sleep {mark}"))).await;
-    started(&mut keeper, 1).await;
-    wait_until_there(&format!("{mark}.1"), 1);
-    std::thread::sleep(Duration::from_millis(100));
-    let begun = Instant::now();
+    let shell = started(&mut keeper, 1).await;
+    let stat = || std::fs::read_to_string(format!("/proc/{shell}/stat")).unwrap();
+    wait_for(Duration::from_secs(20), "the shell stopped", stat, |stat| stat.contains(") T "));
+    let begun = Stopwatch::start();
     terminate(&mut keeper, 1, 30_000).await;
     let end = ended(&mut keeper, 1).await;
     assert_eq!(end.status, ExitStatus::Signaled(15));
@@ -161,7 +187,7 @@ async fn a_dropped_keeper_takes_its_tree_with_it() {
     let mark = unique();
     start(&mut keeper, 1, shell(&tree(&mark, true))).await;
     started(&mut keeper, 1).await;
-    wait_until_there(&mark, 5);
+    wait_until_grown(&mark);
     drop(keeper);
     wait_until_gone(&mark, Duration::from_secs(2));
     let pid = zygote.pid() as i32;
@@ -250,12 +276,7 @@ fn a_worker_killed_outright_leaves_nothing() {
         .spawn()
         .unwrap();
     wait_until_there(&format!("{mark}.9"), 1);
-    wait_for(
-        Duration::from_secs(10),
-        "five sleeps of the tree",
-        || (1..=5).filter(|n| !marked(&format!("sleep\0{mark}.{n}")).is_empty()).count(),
-        |&count| count == 5,
-    );
+    wait_until_grown(&mark);
     kill(Pid::from_raw(worker.id() as i32), Signal::SIGKILL).unwrap();
     worker.wait().unwrap();
     wait_until_gone(&mark, Duration::from_secs(2));

@@ -2,11 +2,14 @@
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
 
 use std::os::unix::ffi::OsStringExt as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use distcomp::process::{ExitStatus, KeeperCommand, KeeperEvent, KeeperSettings, RunSpec, Stdout, Zygote};
 
-use crate::keepers::{ended, keeper, next, run, settings, shell, start, started, text, unique, wait_until_there};
+use crate::keepers::{
+    ended, keeper, next, run, settings, shell, start, started, text, unique, wait_for, wait_until_there,
+};
+use crate::support::{Stopwatch, stays};
 
 fn status_kib(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -95,13 +98,13 @@ async fn a_file_that_cannot_be_made_fails_nothing() {
 async fn who_holds_the_pipes_does_not_hold_the_slot() {
     let (_zygote, mut keeper) = keeper().await;
     let mark = unique();
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     let end = run(&mut keeper, 1, shell(&format!("setsid sleep {mark} & echo said"))).await;
     assert_eq!(text(&end), "said\n");
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(end.leftovers_killed, 1);
     // Nor who goes on writing as fast as it can.
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     let end = run(&mut keeper, 2, RunSpec { max_inline: 100 << 20, ..shell("yes & sleep 0.1; exit 4") }).await;
     assert_eq!(end.status, ExitStatus::Exited(4));
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
@@ -304,8 +307,9 @@ async fn a_worker_that_does_not_listen_does_not_stop_its_tasks() {
         start(&mut keeper, seq, spec).await;
     }
     // The answers to the first do not fit into the socket, so the second waits; nothing is lost, and requests are heard meanwhile.
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(dir.path().join("1").exists() && !dir.path().join("3").exists());
+    let is_there = |name: &str| dir.path().join(name).exists();
+    wait_for(Duration::from_secs(20), "the first to say all", || is_there("1"), |there| *there);
+    stays("the third waits", Duration::from_millis(300), || if is_there("3") { Err("it has run") } else { Ok(()) });
     started(&mut keeper, 1).await;
     assert_eq!(ended(&mut keeper, 1).await.stdout.total_bytes(), 1_000_000);
     started(&mut keeper, 2).await;

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use distcomp::process::{Ended, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, RunSpec, Zygote};
+
+use crate::support::wait_until;
 
 pub(crate) fn settings() -> KeeperSettings {
     KeeperSettings {
@@ -103,27 +105,25 @@ pub(crate) fn marked(mark: &str) -> Vec<i32> {
 }
 
 /// Waits until `holds`, and fails with what `state` says when it does not within `limit`.
+#[track_caller]
 pub(crate) fn wait_for<T: std::fmt::Debug>(
     limit: Duration,
     what: &str,
     mut state: impl FnMut() -> T,
     holds: impl Fn(&T) -> bool,
 ) -> T {
-    let end = Instant::now() + limit;
-    loop {
+    wait_until(what, limit, || {
         let now = state();
-        if holds(&now) {
-            return now;
-        }
-        assert!(Instant::now() < end, "{what}: not within {limit:?}; last seen {now:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        if holds(&now) { Ok(now) } else { Err(format!("{now:?}")) }
+    })
 }
 
+#[track_caller]
 pub(crate) fn wait_until_gone(mark: &str, limit: Duration) {
     wait_for(limit, "all processes gone", || marked(mark), Vec::is_empty);
 }
 
+#[track_caller]
 pub(crate) fn wait_until_there(mark: &str, count: usize) {
-    wait_for(Duration::from_secs(10), "the tree is up", || marked(mark), |pids| pids.len() >= count);
+    wait_for(Duration::from_secs(20), "the tree is up", || marked(mark), |pids| pids.len() >= count);
 }
