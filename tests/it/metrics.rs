@@ -8,13 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Bed, Dashboard, SOON, Worker, bin, holds_for, request, wait_until};
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
-}
+use crate::support::{Answer, Bed, Dashboard, SOON, Worker, bin, free_port, holds_for, request, wait_until};
 
 fn get(at: &str, path: &str) -> Answer {
     request(at, "GET", path, &[("Host", at)], b"", SOON)

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -356,7 +357,21 @@ pub(crate) fn make_secrets(dir: &Path, names: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
+/// A port that nobody listens on, below those that the kernel gives to whoever wants any (every connection to a server, too): it is still free when its
+/// user comes to bind it, and when a server that was killed comes back to it. Tests that run at one time begin at different places.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    const LOWEST: u32 = 10_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let above = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    assert!(above > LOWEST, "no port below {above} for servers of tests");
+    for _ in 0..1000 {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = std::process::id().wrapping_mul(37).wrapping_add(step) % (above - LOWEST);
+        let port = u16::try_from(LOWEST + place).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from {LOWEST} to {above}");
 }
