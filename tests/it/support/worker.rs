@@ -159,17 +159,23 @@ impl Worker {
         (rss.unwrap_or(0), files)
     }
 
-    /// Changes some keys of its configuration file, in place.
+    /// Changes some keys of its configuration file, at one moment.
     pub(crate) fn reconfigure(&mut self, changes: &Value) {
         for (key, value) in changes.as_object().expect("an object") {
             self.conf.insert(key.clone(), value.clone());
         }
-        write_conf(&self.dir.join("conf.json"), &self.conf);
+        let text = serde_json::to_string_pretty(&self.conf).expect("JSON");
+        self.write_conf_text(&text);
     }
 
-    /// Puts any text in its configuration file.
+    /// Puts any text in its configuration file, at one moment: the worker may be about to read it, and half of it is another text.
     pub(crate) fn write_conf_text(&self, text: &str) {
-        fs::write(self.dir.join("conf.json"), text).expect("its conf.json");
+        let (new, conf) = (self.dir.join("conf.json.new"), self.dir.join("conf.json"));
+        fs::write(&new, text).expect("a file beside its conf.json");
+        if let Ok(old) = fs::metadata(&conf) {
+            fs::set_permissions(&new, old.permissions()).expect("chmod");
+        }
+        fs::rename(&new, &conf).expect("its conf.json");
     }
 }
 
