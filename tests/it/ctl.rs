@@ -221,9 +221,14 @@ fn drain_ends_one_worker_without_killing_its_task() {
     let (mut one, mut two) = (bed.worker("one"), bed.worker("two"));
     bed.wait_alive("one");
     bed.wait_alive("two");
-    bed.add(["shell:0:0:1:sleep 2; echo a", "shell:0:0:1:sleep 2; echo b"]);
+    let gate = bed.out("gate");
+    bed.add(["a", "b"].map(|name| format!("shell:0:0:1:until test -e {gate}; do sleep 0.05; done; echo {name}")));
     bed.wait_counts(SOON, [0, 2, 0, 0]);
     bed.ctl(&["drain", "one", "--yes"]).expect(0);
+    wait_until("it to hear of it", SOON, || holds_for(one.log().contains("asked to stop"), one.log()));
+    // Longer than a drain by signal would wait for them.
+    stays("its task goes on", Duration::from_millis(500), || holds_for(bed.counts() == [0, 2, 0, 0], "it does not"));
+    bed.file("gate", "");
     bed.wait_counts(SOON, [0, 0, 2, 0]);
     bed.add(["shell:0:0:1:echo c"]);
     bed.wait_counts(SOON, [0, 0, 3, 0]);

@@ -112,12 +112,13 @@ fn lines_that_are_not_utf8_go_to_the_quarantine_alone_and_status_shows_them() {
 #[test]
 fn the_stop_command_ends_every_worker_after_what_it_runs() {
     let bed = Bed::with(json!({"max_task_per_worker": 1, "task_prefetch": 0}));
-    let running = ["shell:0:0:9:sleep 1.5; echo a", "shell:0:0:9:sleep 1.5; echo b"];
-    bed.add(running);
+    let gate = bed.out("gate");
+    bed.add(["a", "b"].map(|name| format!("shell:0:0:9:until test -e {gate}; do sleep 0.05; done; echo {name}")));
     let (mut one, mut two) = (bed.worker("one"), bed.worker("two"));
     bed.wait_counts(SOON, [0, 2, 0, 0]);
     bed.add((0..5).map(|at| format!("shell:0:0:1:echo {at}")));
     bed.hset("todo_tasks", "WORKER_COMMAND_CLOSE", "");
+    bed.file("gate", "");
     assert_eq!((one.wait_exit(SOON), two.wait_exit(SOON)), (0, 0));
     assert_eq!(bed.counts(), [6, 0, 2, 0], "five tasks wait, and the command stays for other workers");
     bed.status(&[]).expect(0).prints_line("5 todo tasks, 0 in_progress tasks, 2 finished tasks, 0 failed tasks");
@@ -171,11 +172,13 @@ fn a_waiting_task_that_is_finished_already_is_not_run_again() {
 #[test]
 fn a_removed_task_is_not_brought_back() {
     let bed = Bed::with(json!({"max_task_per_worker": 1, "task_prefetch": 0}));
-    let first = "shell:0:0:9:sleep 1";
-    bed.add([first, "shell:0:0:1:removed"]);
+    let gate = bed.out("gate");
+    let first = format!("shell:0:0:9:until test -e {gate}; do sleep 0.05; done");
+    bed.add([first.as_str(), "shell:0:0:1:removed"]);
     let _worker = bed.worker("w");
-    bed.wait_running(first);
+    bed.wait_running(&first);
     assert!(bed.hdel("todo_tasks", "shell:0:0:1:removed"));
+    bed.file("gate", "");
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     stays("the removed task is nowhere", Duration::from_secs(1), || {
         let seen = bed.counts();

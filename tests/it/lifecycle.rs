@@ -26,13 +26,16 @@ fn wait_gone(mark: &str, timeout: Duration) {
 #[test]
 fn sigterm_lets_running_tasks_end_and_returns_the_rest() {
     let bed = Bed::with(json!({"max_task_per_worker": 1}));
-    let first = "shell:0:0:9:sleep 1.5; echo done";
+    let (begun, gate) = (bed.out("begun"), bed.out("gate"));
+    let first = &format!("shell:0:0:9:echo > {begun}; until test -e {gate}; do sleep 0.05; done; echo done");
     bed.add([first]);
     bed.add((0..20).map(|at| format!("shell:0:0:1:echo {at}")));
     let mut worker = bed.worker("w");
     bed.wait_running(first);
-    wait_until("the task to have started", SOON, || holds_for(!with_argv("sleep 1.5").is_empty(), "no sleep"));
+    wait_until("the task to have started", SOON, || holds_for(!read(&begun).is_empty(), "not yet"));
     worker.sigterm();
+    wait_until("the drain to be logged", SOON, || holds_for(worker.log().contains("drain"), worker.log()));
+    bed.file("gate", "");
     assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
     assert_eq!(bed.counts(), [20, 0, 1, 0]);
     assert_eq!(result_of(&bed.table("finished_tasks"), first).1, "done");
@@ -122,7 +125,8 @@ fn a_task_that_loses_its_worker_too_often_fails() {
         let mut worker = bed.worker(name);
         wait_until("the task to have started", SOON, || holds_for(!with_argv(&mark).is_empty(), worker.log()));
         // The start of an attempt travels with the next heartbeat.
-        thread::sleep(Duration::from_millis(600));
+        let started = || bed.table(&format!("distcomp:claims:{name}")).remove(&line).unwrap_or_default();
+        wait_until("the start to be told", SOON, || holds_for(started().split('|').nth(2) == Some("1"), started()));
         worker.kill9();
         wait_gone(&mark, Duration::from_secs(5));
     }

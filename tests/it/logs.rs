@@ -47,7 +47,8 @@ fn until(file: &str) -> String {
 fn what_a_task_prints_is_seen_while_it_runs() {
     let bed = Bed::new();
     let go = bed.out("go");
-    let line = format!("shell:0:0:1:echo begun; echo aside >&2; {}; echo done", until(&go));
+    // What is seen of stdout comes last: the other is there by then.
+    let line = format!("shell:0:0:1:echo aside >&2; echo begun; {}; echo done", until(&go));
     bed.add([&line]);
     let _worker = bed.worker("w");
     let mut follower = Follower::start(&bed, &line);

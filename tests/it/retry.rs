@@ -3,22 +3,22 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bed, SOON, lines_of, result_of, stays, wait_until};
+use crate::support::{Bed, SOON, lines_of, result_of, stays, unique_sleep, wait_until};
 
 #[test]
 fn a_name_is_compared_whole() {
     let bed = Bed::with(json!({"max_retry_per_task": 9, "max_task_per_worker": 1, "task_prefetch": 0}));
-    let busy = "shell:0:0:9:sleep 8";
-    bed.add([busy]);
+    let busy = format!("shell:0:0:9:sleep {}", unique_sleep());
+    bed.add([&busy]);
     let mut other = bed.worker("m");
-    bed.wait_running(busy);
-    // `m` is live, could run it, and is busy. Who takes `n` for one of `n10` and `xn` waits for it.
+    bed.wait_running(&busy);
+    // `m` is live, could run it, and is busy for hours. Who takes `n` for one of `n10` and `xn` waits for it: for a minute.
     let line = "shell:0:0:1:echo mine";
     bed.hset("failed_tasks", line, "n10,xn,");
     bed.hset("todo_tasks", line, "");
     let _worker = bed.worker("n");
     bed.wait_alive("n");
-    wait_until("n to run what n10 and xn failed", Duration::from_secs(4), || {
+    wait_until("n to run what n10 and xn failed", Duration::from_secs(10), || {
         let finished = bed.table("finished_tasks");
         if finished.contains_key(line) { Ok(()) } else { Err(format!("{:?}", bed.counts())) }
     });

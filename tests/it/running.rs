@@ -1,11 +1,12 @@
 //! How a task runs: its output, its environment, its standard input, and what it leaves behind.
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::{
-    Bed, Redis, SOON, ServerOptions, read, reason_of, result_of, task_id, unique_sleep, wait_until, with_argv,
+    Bed, Redis, SOON, ServerOptions, Stopwatch, read, reason_of, result_of, task_id, unique_sleep, wait_until,
+    with_argv,
 };
 
 /// Runs one line on worker `w` and returns its output.
@@ -118,7 +119,7 @@ fn a_child_left_behind_does_not_hold_the_slot_and_is_killed() {
     let line = format!("shell:0:0:1:sleep {one} & (setsid sleep {two} &); echo done");
     let _worker = bed.worker("w");
     bed.wait_alive("w");
-    let start = Instant::now();
+    let start = Stopwatch::start();
     bed.add([line.as_str(), "shell:0:0:0:echo next"]);
     bed.wait_counts(SOON, [0, 0, 2, 0]);
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
@@ -167,8 +168,14 @@ fn another_shell_may_be_configured() {
 fn as_many_tasks_run_at_once_as_the_configuration_says_and_no_more() {
     let bed = Bed::with(json!({"max_task_per_worker": 3, "task_prefetch": 0}));
     let _worker = bed.worker("w");
-    bed.add((0..6).map(|at| format!("shell:0:0:1:sleep 0.{}", 70 + at)));
+    let gate = bed.out("gate");
+    bed.add((0..6).map(|at| format!("shell:0:0:1:until test -e {gate}; do sleep 0.05; done; sleep 0.{}", 70 + at)));
     let mut most = 0;
+    wait_until("three to run", SOON, || {
+        most = bed.count("in_progress_tasks");
+        if most >= 3 { Ok(()) } else { Err(most) }
+    });
+    bed.file("gate", "");
     wait_until("all six to finish", SOON, || {
         most = most.max(bed.count("in_progress_tasks"));
         let seen = bed.counts();
