@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{all_ran, bed, counted, wait_there, watch};
+use super::{PATIENT, all_ran, bed, counted, wait_there, watch, workers};
 use crate::support::{Bed, Clock, Redis, SOON, ServerOptions, Worker, holds_for, reason_of, result_of, wait_until};
 
 const HOUR: i64 = 3600;
@@ -17,7 +17,7 @@ fn worker_with(bed: &Bed, name: &str, clock: &Clock) -> Worker {
 
 fn server_with_clock() -> Bed {
     let server = Redis::start(ServerOptions { durable: true, clock: true, ..Default::default() });
-    Bed::on(server, json!({"worker_dead_after_seconds": 2, "max_lost_per_task": 100, "max_task_per_worker": 4}))
+    Bed::on(server, json!({"worker_dead_after_seconds": PATIENT, "max_lost_per_task": 100, "max_task_per_worker": 4}))
 }
 
 /// The server's clock, in seconds.
@@ -27,7 +27,7 @@ fn server_time(bed: &Bed) -> i64 {
 
 #[test]
 fn a_worker_whose_clock_jumps_kills_nothing_early_and_nothing_late() {
-    let bed = bed(json!({"max_task_per_worker": 4}));
+    let bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": PATIENT}));
     let out = bed.out("runs");
     let clock = Clock::new();
     let _other = bed.worker_with("other", json!({"max_task_per_worker": 1}), &[]);
@@ -57,11 +57,13 @@ fn a_worker_whose_clock_jumps_kills_nothing_early_and_nothing_late() {
 
 #[test]
 fn a_workers_clock_that_is_an_hour_off_is_nobodys_death() {
-    let bed = bed(json!({"max_task_per_worker": 2}));
+    let bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": PATIENT}));
     let (out, clock) = (bed.out("runs"), Clock::new());
     clock.set(-HOUR);
     let off = worker_with(&bed, "off", &clock);
     let right = bed.worker("right");
+    bed.wait_alive("off");
+    bed.wait_alive("right");
     let lines = counted(&out, 0..40, "sleep 0.3;");
     bed.add(&lines);
     let checker = watch(&bed, &lines);
@@ -82,13 +84,13 @@ fn a_workers_clock_that_is_an_hour_off_is_nobodys_death() {
 fn a_server_whose_clock_jumps_forwards_and_back_has_nobody_declared_dead() {
     let bed = server_with_clock();
     let out = bed.out("runs");
-    let lines = counted(&out, 0..60, "sleep 0.5;");
+    let lines = counted(&out, 0..60, "sleep 2;");
+    let workers = workers(&bed, ["a", "b", "c"]);
     bed.add(&lines);
     let checker = watch(&bed, &lines);
-    let workers = [bed.worker("a"), bed.worker("b"), bed.worker("c")];
     wait_there(&out, 12);
     // They have watched for a whole lease by then, and may believe what they see.
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(u64::from(PATIENT) + 1));
     let before = server_time(&bed);
     for offset in [HOUR, 0, -HOUR, 0, 2 * HOUR] {
         bed.redis.clock().set(offset);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{all_ran, bed, counted, wait_there, watch};
+use super::{PATIENT, all_ran, bed, counted, wait_there, watch, workers};
 use crate::support::{
     Bed, Redis, SOON, ServerOptions, Worker, fill, has_small_disks, holds_for, on_small_disk, read, result_of, seen_by,
     wait_until,
@@ -152,13 +152,13 @@ fn a_redis_whose_disk_is_full_delays_and_loses_nothing() {
         return;
     }
     let server = Redis::start(ServerOptions { durable: true, small_disk: Some(8), ..Default::default() });
-    let bed =
-        Bed::on(server, json!({"worker_dead_after_seconds": 1, "max_lost_per_task": 100, "max_task_per_worker": 2}));
+    let conf = json!({"worker_dead_after_seconds": PATIENT, "max_lost_per_task": 100, "max_task_per_worker": 2});
+    let bed = Bed::on(server, conf);
     let out = bed.out("runs");
     let lines = counted(&out, 0..40, "sleep 0.3;");
+    let mut workers = workers(&bed, ["a", "b"]);
     bed.add(&lines);
     let checker = watch(&bed, &lines);
-    let mut workers = [bed.worker("a"), bed.worker("b")];
     wait_there(&out, 4);
     let filler = fill(bed.redis.pid(), &bed.redis.data());
     // Writes fill what is left of a page; from then on they are refused.
@@ -168,7 +168,7 @@ fn a_redis_whose_disk_is_full_delays_and_loses_nothing() {
         other => Err(format!("{other:?}")),
     });
     bed.submit(&["-"], "shell:0:0:1:true # refused\n").expect(3).says(&["MISCONF"]);
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(u64::from(PATIENT) + 2));
     for worker in &mut workers {
         assert!(worker.is_running(), "{}", worker.log());
         let lines = worker.log().lines().count();

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Checker, Redis, ServerOptions, holds_for, run_times, wait_until, with_argv};
+use crate::support::{Bed, Checker, Redis, ServerOptions, Worker, holds_for, run_times, wait_until, with_argv};
 
 /// A server that keeps its data when it is killed, and workers that are declared dead after a second.
 fn bed(changes: Value) -> Bed {
@@ -33,6 +33,10 @@ fn bed(changes: Value) -> Bed {
     Bed::on(Redis::start(ServerOptions { durable: true, ..Default::default() }), conf)
 }
 
+/// A lease, in seconds, where nobody is to die by it: a busy machine may keep a worker from one heartbeat for a second or two. No worker believes the
+/// silence of another sooner than with a shorter one, since it wants three seconds of watching in any case.
+const PATIENT: u32 = 3;
+
 /// Lines that each append their number to `out`, and the lines themselves.
 fn counted(out: &str, numbers: std::ops::Range<usize>, before: &str) -> Vec<String> {
     numbers.map(|at| format!("shell:0:0:1:{before} echo {at} >> {out}")).collect()
@@ -40,6 +44,14 @@ fn counted(out: &str, numbers: std::ops::Range<usize>, before: &str) -> Vec<Stri
 
 fn watch(bed: &Bed, lines: &[String]) -> Checker {
     Checker::start(bed.redis.url(), lines)
+}
+
+/// Starts these and waits until each beats: tasks that are to run on all of them at once are added afterwards.
+#[track_caller]
+fn workers<const N: usize>(bed: &Bed, names: [&str; N]) -> [Worker; N] {
+    let workers = names.map(|name| bed.worker(name));
+    names.into_iter().for_each(|name| bed.wait_alive(name));
+    workers
 }
 
 /// All finished, all seen to run; answers how many runs were more than one.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{all_ran, bed, counted, wait_there, watch};
+use super::{PATIENT, all_ran, bed, counted, wait_there, watch};
 use crate::support::{SOON, holds_for, read, run_times, wait_until, with_argv};
 
 #[test]
 fn redis_killed_three_times_under_load_loses_nothing() {
-    let mut bed = bed(json!({"max_task_per_worker": 4}));
+    let mut bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": PATIENT}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..300, "sleep 0.05;");
     bed.add(&lines);
@@ -31,7 +31,7 @@ fn redis_killed_three_times_under_load_loses_nothing() {
 
 #[test]
 fn a_redis_that_is_restarted_under_load_costs_no_run() {
-    let mut bed = bed(json!({"max_task_per_worker": 4}));
+    let mut bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": PATIENT}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..120, "sleep 0.05;");
     bed.add(&lines);
@@ -49,15 +49,15 @@ fn a_redis_that_is_restarted_under_load_costs_no_run() {
 
 #[test]
 fn nobody_is_declared_dead_for_a_redis_that_was_killed_or_hung_longer_than_the_lease() {
-    let mut bed = bed(json!({"max_task_per_worker": 2}));
+    let mut bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": PATIENT}));
     let out = bed.out("runs");
-    let lines = counted(&out, 0..4, "sleep 15;");
+    let lines = counted(&out, 0..4, "sleep 18;");
     bed.add(&lines);
     let workers = [bed.worker("a"), bed.worker("b")];
     wait_there(&out, 4);
     let checker = watch(&bed, &lines);
     bed.redis.kill9();
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(u64::from(PATIENT) + 2));
     bed.redis.start_again();
     for name in ["a", "b"] {
         bed.wait_alive(name);

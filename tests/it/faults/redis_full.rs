@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{all_ran, bed, counted, wait_there, watch};
+use super::{PATIENT, all_ran, bed, counted, wait_there, watch, workers};
 use crate::support::{Bed, Cli, SOON, holds_for, wait_until};
 
 fn replica_of(bed: &Bed, host: &str, port: &str) {
@@ -14,15 +14,15 @@ fn replica_of(bed: &Bed, host: &str, port: &str) {
 /// Makes the server refuse writes for longer than the lease, in this way, under load.
 #[track_caller]
 fn refuses_writes(begin: impl Fn(&Bed), end: impl Fn(&Bed)) {
-    let bed = bed(json!({"max_task_per_worker": 2}));
+    let bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": PATIENT}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..12, "sleep 1;");
+    let mut workers = workers(&bed, ["a", "b"]);
     bed.add(&lines);
     let checker = watch(&bed, &lines);
-    let mut workers = [bed.worker("a"), bed.worker("b")];
     wait_there(&out, 4);
     begin(&bed);
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(u64::from(PATIENT) + 2));
     for worker in &mut workers {
         assert!(worker.is_running(), "{}", worker.log());
     }
