@@ -9,7 +9,7 @@ use distcomp::process::{ExitStatus, KeeperCommand, KeeperEvent, KeeperSettings, 
 use crate::keepers::{
     ended, keeper, next, run, settings, shell, start, started, text, unique, wait_for, wait_until_there,
 };
-use crate::support::{Stopwatch, stays};
+use crate::support::stays;
 
 fn status_kib(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -98,16 +98,13 @@ async fn a_file_that_cannot_be_made_fails_nothing() {
 async fn who_holds_the_pipes_does_not_hold_the_slot() {
     let (_zygote, mut keeper) = keeper().await;
     let mark = unique();
-    let begun = Stopwatch::start();
+    // For two hours at least, if it were waited for.
     let end = run(&mut keeper, 1, shell(&format!("setsid sleep {mark} & echo said"))).await;
     assert_eq!(text(&end), "said\n");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(end.leftovers_killed, 1);
     // Nor who goes on writing as fast as it can.
-    let begun = Stopwatch::start();
     let end = run(&mut keeper, 2, RunSpec { max_inline: 100 << 20, ..shell("yes & sleep 0.1; exit 4") }).await;
     assert_eq!(end.status, ExitStatus::Exited(4));
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

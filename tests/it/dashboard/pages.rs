@@ -18,11 +18,15 @@ fn numbers_change_while_tasks_run_and_pages_load_without_complaint() {
     browser.open(&site.url("/"));
     browser.wait_text("#link-text", "is live", |text| text == "live");
     assert_eq!(browser.text("[data-text=todo]"), "0");
-    bed.add((0..40).map(|at| format!("shell:0.01:0.01:1:sleep 0.2; echo {at}")));
+    // Half of them wait until the first figure was read.
+    let gate = bed.out("gate");
+    bed.add((0..20).map(|at| format!("shell:0.01:0.01:2:sleep 0.2; echo {at}")));
+    bed.add((20..40).map(|at| format!("shell:0.01:0.01:1:until test -e {gate}; do sleep 0.1; done; echo {at}")));
     bed.add(["shell:0.01:0.01:9:echo broken >&2; exit 7"]);
     browser.wait_text("[data-text=todo]", "shows what waits", |text| text == "41");
     let _worker = bed.worker("node-a");
     let first = browser.wait_text("[data-text=finished]", "grows", |text| number(text) >= 2);
+    bed.file("gate", "");
     browser.wait_text("[data-text=finished]", "goes on", |text| number(text) >= number(&first) + 4);
     browser
         .wait_text("[data-workers] tbody", "shows the worker", |text| text.contains("node-a") && text.contains("live"));
@@ -49,7 +53,10 @@ fn numbers_change_while_tasks_run_and_pages_load_without_complaint() {
 #[test]
 fn the_charts_of_a_worker_are_drawn_and_another_can_be_chosen_by_mouse_and_by_keyboard() {
     let bed = Bed::new();
-    let _workers = ["node-a", "node-b", "node-c"].map(|name| bed.worker(name));
+    let names = ["node-a", "node-b", "node-c"];
+    let _workers = names.map(|name| bed.worker(name));
+    // The first that the page hears of is the one it shows, and goes on showing.
+    names.into_iter().for_each(|name| bed.wait_alive(name));
     let site = Dashboard::start(&bed);
     let browser = Browser::start(1280, 900);
     browser.open(&site.url("/workers"));

@@ -2,6 +2,7 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::cgroup::Cgroup;
@@ -61,6 +62,8 @@ fn a_worker_that_the_kernel_kills_for_want_of_memory_leaves_nothing_and_its_task
     let mut worker = start(&bed, &cgroup, &mark);
     let checker = watch(&bed, &lines[20..]);
     choose([worker.pid().as_raw()]);
+    // It would give the task back first, were it quicker than the kernel.
+    worker.signal(Signal::SIGSTOP);
     bed.file("gate", "");
     assert_eq!(worker.wait_exit(Duration::from_secs(30)), -1, "it is killed: {}", worker.log());
     assert!(cgroup.oom_kills() > 0, "it was the kernel");
@@ -93,8 +96,10 @@ fn keepers_that_the_kernel_kills_for_want_of_memory_take_their_trees_along_and_s
     let mut worker = start(&bed, &cgroup, &mark);
     let checker = watch(&bed, &lines[20..]);
     choose(worker.keepers().iter().map(|one| one.pid));
+    worker.signal(Signal::SIGSTOP);
     bed.file("gate", "");
     wait_until("the kernel to kill", Duration::from_secs(30), || holds_for(cgroup.oom_kills() > 0, "it has not"));
+    worker.signal(Signal::SIGCONT);
     wait_gone(&mark, Duration::from_secs(10));
     bed.add(&lines[..20]);
     bed.wait_counts(Duration::from_secs(30), [0, 0, 21, 0]);

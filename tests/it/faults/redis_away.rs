@@ -2,6 +2,7 @@
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{PATIENT, all_ran, bed, counted, wait_there, watch};
@@ -113,8 +114,11 @@ fn after_a_loss_of_data_what_runs_is_owned_again_and_recent_results_are_sent_aga
     wait_there(&out, 2);
     bed.redis.kill9();
     bed.redis.cut_tail(bed.redis.log_length() - kept);
+    // Held for a look at what the server has before the worker has told it.
+    worker.signal(Signal::SIGSTOP);
     bed.redis.start_again();
     assert_eq!(bed.count("finished_tasks"), 0, "the data is lost: else this shows nothing");
+    worker.signal(Signal::SIGCONT);
     wait_until("the results to be there again", SOON, || {
         holds_for(bed.count("finished_tasks") == 6, format!("{:?}", bed.counts()))
     });

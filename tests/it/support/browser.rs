@@ -68,6 +68,12 @@ impl Browser {
 
     #[track_caller]
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        self.try_call(method, path, body).unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// The answer, or what the driver refused and why.
+    #[track_caller]
+    fn try_call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
         let body = body.map_or_else(String::new, |body| body.to_string());
         let at = format!("127.0.0.1:{}", self.port);
         let answer: Answer = request(
@@ -79,8 +85,11 @@ impl Browser {
             Duration::from_secs(60),
         );
         let value: Value = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
-        assert!(answer.status == 200, "{method} {path}: {} {}", answer.status, answer.body);
-        value["value"].clone()
+        if answer.status == 200 {
+            Ok(value["value"].clone())
+        } else {
+            Err(format!("{method} {path}: {} {}", answer.status, answer.body))
+        }
     }
 
     #[track_caller]
@@ -113,25 +122,29 @@ impl Browser {
         self.run(&format!("return document.querySelectorAll({}).length", json!(selector))).as_u64().unwrap_or_default()
     }
 
+    /// Does something to an element: once it is there, and again where the page has just put another in its place.
     #[track_caller]
-    fn element(&self, selector: &str) -> String {
-        let found = self.ask("POST", "/element", Some(json!({ "using": "css selector", "value": selector })));
-        let id = found.as_object().and_then(|object| object.values().next()).and_then(Value::as_str);
-        id.unwrap_or_else(|| panic!("no element {selector}: {found}")).to_owned()
+    fn act(&self, selector: &str, action: &str, body: &Value) {
+        let session = format!("/session/{}/element", self.session);
+        wait_until(&format!("{action} on {selector}"), SOON, || {
+            let wanted = json!({ "using": "css selector", "value": selector });
+            let found = self.try_call("POST", &session, Some(wanted))?;
+            let id = found.as_object().and_then(|object| object.values().next()).and_then(Value::as_str);
+            let id = id.ok_or_else(|| format!("no element: {found}"))?;
+            self.try_call("POST", &format!("{session}/{id}/{action}"), Some(body.clone()))
+        });
     }
 
     /// Clicks as a person does: on what is visible.
     #[track_caller]
     pub(crate) fn click(&self, selector: &str) {
-        let element = self.element(selector);
-        self.ask("POST", &format!("/element/{element}/click"), Some(json!({})));
+        self.act(selector, "click", &json!({}));
     }
 
     /// Types into a field; `\u{e007}` is Enter, `\u{e004}` Tab.
     #[track_caller]
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
-        let element = self.element(selector);
-        self.ask("POST", &format!("/element/{element}/value"), Some(json!({ "text": text })));
+        self.act(selector, "value", &json!({ "text": text }));
     }
 
     /// Presses keys wherever the focus is.
