@@ -125,10 +125,14 @@ fn fifteen_hundred_tasks_leave_no_descriptor_no_zombie_and_no_memory_behind() {
 
 #[test]
 fn a_real_memory_hog_is_returned_with_no_failure_counted() {
-    // In a node of 600 MB where we may make one; else with what the machine has, which others change too.
+    // In a node of 600 MB where we may make one; else with what the machine has, which others change too: the steps are as large as it allows.
     let cgroup = Cgroup::new("memory", "memory.limit_in_bytes", "629145600");
-    let (accept, trigger) = if cgroup.is_some() { (0.35, 0.2) } else { (available_gb() - 0.3, available_gb() - 0.5) };
-    let hog_mb = if cgroup.is_some() { 450 } else { 1200 };
+    let available = available_gb();
+    let step = (available / 8.0).clamp(0.3, 1.0);
+    let (accept, trigger, hog_mb) = match cgroup {
+        Some(_) => (0.35, 0.2, 450),
+        None => (available - step, available - 2.0 * step, (3.0 * step * 1024.0) as u32),
+    };
     let bed = bed(json!({
         "min_dram_gb_accept_new_task": accept,
         "min_dram_gb_trigger_return": trigger,

@@ -1,15 +1,27 @@
 //! What the soak found, in numbers, and whether that is good.
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::load::Load;
 use super::site::{SLOTS, Site};
-use crate::support::{lines_of, run_times, with_argv};
+use crate::support::{SOON, Worker, lines_of, run_times, with_argv};
 
 /// What the elder may hold more than after its first tasks, in KiB: recent reports, which are 2 MiB at most, and a few small ones between them and the
 /// next. What large outputs took is given back at once, so that this does not grow with minutes, tasks or faults.
 const SLACK_KIB: u64 = 4 * 1024;
+
+/// What is seen when it is as it should be, or after [`SOON`] what is seen then: a busy machine lets go of things later.
+fn settled<T>(mut look: impl FnMut() -> T, is_good: impl Fn(&T) -> bool) -> T {
+    let end = Instant::now() + SOON;
+    loop {
+        let seen = look();
+        if is_good(&seen) || Instant::now() > end {
+            return seen;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
 
 pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>, base: (u64, usize)) {
     site.calm();
@@ -30,19 +42,18 @@ pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>
     let unheard = ["worker frozen", "network silent", "answers lost", "live worker declared dead", "Redis lost data"];
     let may_be_beside: usize = unheard.iter().filter_map(|name| injected.get(name)).sum::<usize>() * SLOTS;
 
-    thread::sleep(Duration::from_secs(2));
-    let (memory, files) = site.elder().footprint();
+    // Keepers may have been made anew meanwhile, one for each slot at most, and a connection may be on its way out.
+    let is_back = |(memory, files): (u64, usize)| (memory <= base.0 + SLACK_KIB, files <= base.1 + SLOTS);
+    let (memory, files) = settled(|| site.elder().footprint(), |now| is_back(*now) == (true, true));
     let elder_log = site.elder().log();
     let stopped = site.stop();
-    thread::sleep(Duration::from_secs(1));
-    let mut survivors: Vec<String> = with_argv(&load.mark).iter().map(ToString::to_string).collect();
-    for worker in site.workers.iter().flatten() {
-        survivors.extend(worker.survivors().iter().map(ToString::to_string));
-    }
+    let look = || {
+        let of_workers = site.workers.iter().flatten().flat_map(Worker::survivors);
+        with_argv(&load.mark).into_iter().chain(of_workers).map(|one| one.to_string()).collect::<Vec<_>>()
+    };
+    let survivors = settled(look, Vec::is_empty);
     let report = site.checker.report();
-    let memory_back = memory <= base.0 + SLACK_KIB;
-    // Keepers may have been made anew meanwhile, one for each slot at most, and a connection may be on its way out.
-    let files_back = files <= base.1 + SLOTS;
+    let (memory_back, files_back) = is_back((memory, files));
 
     println!("faults injected: {}", injected.values().sum::<usize>());
     for (name, count) in injected {
