@@ -79,8 +79,8 @@ pub(crate) fn send(
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
-    stream.write_all(text.as_bytes())?;
-    stream.write_all(body)?;
+    // One that refuses by the head alone may close before it has all: then its answer is there to be read, or the lack of it is the error.
+    let _ = stream.write_all(&[text.as_bytes(), body].concat());
     Ok(BufReader::new(stream))
 }
 
