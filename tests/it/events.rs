@@ -25,7 +25,7 @@ fn xadds(bed: &Bed) -> u64 {
 #[test]
 fn the_life_of_each_task_is_in_the_log() {
     let bed = Bed::with(json!({"max_retry_per_task": 2}));
-    let (good, bad) = ("shell:0.5:1.5:1:echo fine", "shell:0:0:1:echo no >&2; exit 3");
+    let (good, bad) = ("shell:0.5:0.75:1:echo fine", "shell:0:0:1:echo no >&2; exit 3");
     bed.add([good, bad, "shell:1000000:0:1:never"]);
     bed.burst("w");
     bed.ctl(&["cancel", "shell:1000000:0:1:never", "--yes"]).expect(0);
@@ -44,7 +44,7 @@ fn the_life_of_each_task_is_in_the_log() {
     assert_eq!(finished[0]["id"], task_id(good));
     assert_eq!(
         (&finished[0]["cpus"], &finished[0]["mem_gb"], &finished[0]["attempt"]),
-        (&json!(1.5), &json!(0.5), &json!(1))
+        (&json!(0.75), &json!(0.5), &json!(1))
     );
     let times = ["start", "end", "time"].map(|name| finished[0][name].as_f64().expect("a time"));
     assert!(times[0] <= times[1] && times[1] <= times[2] + 1.0, "{times:?}");

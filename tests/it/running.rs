@@ -55,12 +55,12 @@ fn output_up_to_the_limit_stays_in_redis_and_no_file_is_written() {
 fn a_task_is_told_who_and_where_it_is() {
     let bed = Bed::new();
     let line =
-        "shell:0.5:2:1:echo $DISTCOMP_TASK_ID $DISTCOMP_ATTEMPT $DISTCOMP_WORKER $DISTCOMP_CPUS $DISTCOMP_MEM_GB";
+        "shell:0.5:0.25:1:echo $DISTCOMP_TASK_ID $DISTCOMP_ATTEMPT $DISTCOMP_WORKER $DISTCOMP_CPUS $DISTCOMP_MEM_GB";
     let output = output_of(&bed, line);
     let words: Vec<_> = output.split(' ').collect();
     assert_eq!(words[..3], [task_id(line).as_str(), "1", "w"], "{output}");
     let figures: Vec<f64> = words[3..].iter().map(|word| word.parse().expect("a number")).collect();
-    assert_eq!(figures, [2.0, 0.5], "{output}");
+    assert_eq!(figures, [0.25, 0.5], "{output}");
 }
 
 #[test]
