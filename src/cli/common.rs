@@ -112,11 +112,7 @@ where
 
 /// The arguments; where they are wrong, or help is asked for, that is said, and this is the exit.
 pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
-    let command = A::command().mut_args(without_empty_variable);
-    let parsed = command
-        .try_get_matches()
-        .and_then(|mut matches| A::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut A::command())));
-    parsed.map_err(|error| {
+    A::try_parse().map_err(|error| {
         let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
         match super::secrets::hidden(&error.render().to_string(), std::env::args_os().skip(1)) {
             // A closed pipe under `--help | head` is nobody's mistake.
@@ -125,12 +121,6 @@ pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
         }
         exit
     })
-}
-
-/// A variable that is set and empty counts as not set, as `DISTCOMP_CONFIG= distcomp-status` means it; clap would refuse it.
-fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
-    let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-    if is_empty { arg.env(None::<clap::builder::OsStr>) } else { arg }
 }
 
 /// A message on stderr under the name of the program, each of its lines made safe.

@@ -235,9 +235,6 @@ impl Connection {
             let user = self.user.to_string();
             return QueueError::Denied { at, user, what: what(), message: denied::reason(error) };
         }
-        if denied::is_wrong_type(error) {
-            return QueueError::WrongType { at, what: what() };
-        }
         if self.follows && matches!(error.code(), Some("READONLY" | "MASTERDOWN")) {
             return QueueError::Unavailable { at, message: "the server is not the master any more".to_owned() };
         }
