@@ -126,7 +126,7 @@ async fn try_containment(config: &Config) -> Result<(String, Option<String>), Cl
     };
     let layers = containment(has_leaf, !has_leaf, &confinement, groups.as_ref());
     let nursery =
-        start_nursery(keeper_settings(confinement, None, None, config.redis.password.as_ref()), leaf, groups)?;
+        start_nursery(keeper_settings(confinement, None, None, &config.redis), leaf, groups)?;
     let tried = nursery.try_out(&config.task_shell).await;
     nursery.shutdown().await;
     tried.map_err(confine_error)?;
