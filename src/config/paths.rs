@@ -33,7 +33,9 @@ pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
         // To close `/tmp`, or somebody's project, would break what others do there; and what others put there is none of our records.
         if let Some(name) = stranger_in(path, us)? {
             let (mode, name) = (mode & 0o777, safe(&name).into_owned());
-            return Err(format!("is open to others (mode {mode:03o}) and holds \"{name}\", which is not ours: name a directory that is used for nothing else"));
+            return Err(format!(
+                "is open to others (mode {mode:03o}) and holds \"{name}\", which is not ours: name a directory that is used for nothing else"
+            ));
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
             .map_err(|error| format!("is open to others (mode {:03o}) and cannot be closed: {error}", mode & 0o777))?;

@@ -274,7 +274,18 @@ fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
     assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
     let said = result_of(&bed.table("finished_tasks"), line).1;
     assert!(said.contains("KEPT=redis://elsewhere/1"), "{said}");
-    for gone in ["QUEUE", "CACHE", "PARTLY", "OTHERS", "DATABASE=", "PLAIN", "DISTCOMP_DASHBOARD_TOKEN", "DISTCOMP_REDIS_OTHER", "p%40ss", ODD] {
+    for gone in [
+        "QUEUE",
+        "CACHE",
+        "PARTLY",
+        "OTHERS",
+        "DATABASE=",
+        "PLAIN",
+        "DISTCOMP_DASHBOARD_TOKEN",
+        "DISTCOMP_REDIS_OTHER",
+        "p%40ss",
+        ODD,
+    ] {
         assert!(!said.contains(gone), "{gone} is in the environment of a task:\n{said}");
     }
 }

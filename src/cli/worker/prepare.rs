@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
 use crate::config::{Config, NodeCapacity, RedisSettings, Watcher, node_warnings, secret_variables};
