@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::fault::{ConfigErrors, Fault};
 use super::raw::{self, RawConfig};
 use super::resolve::resolve;
-use super::settings::Config;
+use super::settings::{Config, RedisSettings};
 
 /// The file that counts when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "conf.json";
@@ -23,21 +23,23 @@ pub const DEFAULT_FILE: &str = "conf.json";
 pub const SECRET_VARIABLES: &[&str] =
     &["DISTCOMP_REDIS_URL", "DISTCOMP_REDIS_PASSWORD", "CREDENTIALS_DIRECTORY", "DISTCOMP_DASHBOARD_TOKEN"];
 
-/// The variables that no task may see: [`SECRET_VARIABLES`], whatever else begins like our own, and whatever holds the password, under any name.
+/// The variables that no task may see: [`SECRET_VARIABLES`], whatever else begins like our own, and whatever holds one of the passwords, under any name
+/// and percent-encoded to whatever degree.
 #[must_use]
 pub fn secret_variables(
-    password: Option<&SecretString>,
+    redis: &RedisSettings,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Vec<OsString> {
     // A short one may be part of anything.
     const TELLING: usize = 6;
-    let password = password.map(|password| password.expose_secret().as_bytes());
+    let passwords = redis.password.iter().chain(redis.sentinel_login.iter().map(|login| &login.password));
+    let passwords: Vec<&[u8]> = passwords.map(|password| password.expose_secret().as_bytes()).collect();
     let holds = |value: &[u8]| {
-        password.is_some_and(|password| {
-            value == password
-                || (password.len() >= TELLING && value.windows(password.len()).any(|part| part == password))
-                || is_url_with(value, password)
-        })
+        let plain = percent_decoded(value);
+        passwords.iter().any(|password| {
+            let is_in = |text: &[u8]| text.windows(password.len()).any(|part| part == *password);
+            value == *password || (password.len() >= TELLING && (is_in(value) || is_in(&plain)))
+        }) || is_url_with(value, &passwords)
     };
     let found = environment
         .into_iter()
@@ -46,10 +48,31 @@ pub fn secret_variables(
     SECRET_VARIABLES.iter().map(OsString::from).chain(found).collect()
 }
 
-/// Whether this is the URL of a Redis with that password, which may be written otherwise there (`%40` for `@`).
-fn is_url_with(value: &[u8], password: &[u8]) -> bool {
+/// The text as an URL of any kind, or a part of one, would be read; a `%` that is no escape stands for itself.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| text.get(at).and_then(|&byte| u8::try_from(char::from(byte).to_digit(16)?).ok());
+    let mut plain: Vec<u8> = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                plain.push(high << 4 | low);
+                at += 3;
+            }
+            _ => {
+                plain.push(byte);
+                at += 1;
+            }
+        }
+    }
+    plain
+}
+
+/// Whether this is the URL of a Redis with one of the passwords, however short.
+fn is_url_with(value: &[u8], passwords: &[&[u8]]) -> bool {
     let url = std::str::from_utf8(value).ok().and_then(|text| super::redis_url::RedisUrl::parse(text).ok());
-    url.and_then(|url| url.password).is_some_and(|found| found.as_bytes() == password)
+    let found = url.map(|url| [url.password, url.sentinel_password]);
+    found.iter().flatten().flatten().any(|found| passwords.contains(&found.as_bytes()))
 }
 
 /// The variables of the environment that configuration looks at.

@@ -30,15 +30,46 @@ pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
     }
     let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
+        // To close `/tmp`, or somebody's project, would break what others do there; and what others put there is none of our records.
+        if let Some(name) = stranger_in(path, us)? {
+            let (mode, name) = (mode & 0o777, safe(&name).into_owned());
+            return Err(format!(
+                "is open to others (mode {mode:03o}) and holds \"{name}\", which is not ours: name a directory that is used for nothing else"
+            ));
+        }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
             .map_err(|error| format!("is open to others (mode {:03o}) and cannot be closed: {error}", mode & 0o777))?;
     }
     Ok(())
 }
 
+/// What we keep in a directory of ours.
+const OURS: [&str; 2] = ["workers", "local"];
+
+/// One thing in a directory that we did not put there.
+fn stranger_in(path: &Path, us: u32) -> Result<Option<String>, String> {
+    let fail = |error: std::io::Error| format!("cannot be read: {error}");
+    for entry in fs::read_dir(path).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Another worker of ours may be probing at this moment.
+        let is_ours = OURS.contains(&&*name) || name.starts_with(PROBE);
+        // Not followed: a link is whose who made it.
+        match entry.metadata() {
+            Ok(found) if is_ours && found.uid() == us => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(_) | Err(_) => return Ok(Some(name)),
+        }
+    }
+    Ok(None)
+}
+
+/// How the names of the files begin by which we find out whether we may write.
+const PROBE: &str = ".distcomp-probe-";
+
 /// Asks by writing: permissions alone do not tell of read-only mounts, quotas and squashed roots. Gives our user id.
 fn probe_writing(path: &Path) -> Result<u32, String> {
-    let probe = tempfile::Builder::new().prefix(".distcomp-probe-").tempfile_in(path);
+    let probe = tempfile::Builder::new().prefix(PROBE).tempfile_in(path);
     probe
         .and_then(|probe| Ok(probe.as_file().metadata()?.uid()))
         .map_err(|error| format!("cannot be written: {}", plain(&error)))

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::client::{Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
+use super::loose::{self, Loose};
 use super::reading::top_groups;
 use super::select::key_of;
 use crate::model::TaskId;
@@ -126,7 +127,7 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Groups)).hgetall(conn.name(Key::Samples));
     let (groups, samples) = conn.pipe(&pipe).await?;
-    let mut groups = top_groups(&groups, &samples, 0);
+    let mut groups = top_groups(&loose::hash(groups), &loose::hash(samples), 0);
     let lines: Vec<String> = groups.iter().map(|group| group.sample.clone()).collect();
     let mut seen = workers_by_kind(conn).await?;
     for (group, task) in groups.iter_mut().zip(super::inspect::tasks(conn, &lines).await?) {
@@ -152,9 +153,9 @@ async fn workers_by_kind(conn: &Connection) -> Result<HashMap<String, BTreeSet<S
     for (line, _) in &some {
         cmd.arg(line);
     }
-    let kinds: Vec<Option<String>> = conn.cmd(&cmd).await?;
+    let kinds: Vec<Option<Loose>> = conn.cmd(&cmd).await?;
     for ((_, workers), kind) in some.iter().zip(kinds) {
-        if let Some(kind) = kind {
+        if let Some(Loose(kind)) = kind {
             found.entry(kind).or_default().extend(workers_of(TaskState::Failed, workers));
         }
     }
@@ -178,12 +179,8 @@ pub async fn sequence(conn: &Connection) -> Result<u64, QueueError> {
 /// # Errors
 /// Those of any call.
 pub async fn oldest_sequence(conn: &Connection) -> Result<Option<u64>, QueueError> {
-    let mut classes: Vec<(String, u64)> = conn
-        .cmd::<Vec<String>>(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(CLASSES - 1))
-        .await?
-        .into_iter()
-        .map(|class| (class, 0))
-        .collect();
+    let heads = conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(CLASSES - 1)).await?;
+    let mut classes: Vec<(String, u64)> = loose::list(heads).into_iter().map(|class| (class, 0)).collect();
     let mut oldest = None;
     for _ in 0..PRIORITIES {
         if classes.is_empty() {

@@ -25,6 +25,7 @@ use futures_util::StreamExt;
 use super::client::{Client, Connection};
 use super::error::QueueError;
 use super::keys::Key;
+use super::loose::Loose;
 pub use super::output::{Chunk, Message, OutputRequest};
 use crate::model::TaskId;
 
@@ -218,7 +219,8 @@ impl Follow {
     async fn look(&mut self) -> Result<(), QueueError> {
         let mut pipe = redis::pipe();
         pipe.hget(self.conn.name(Key::InProgress), &self.line).hexists(self.conn.name(Key::Todo), &self.line);
-        let (worker, is_todo): (Option<String>, bool) = self.conn.pipe(&pipe).await?;
+        let (worker, is_todo): (Option<Loose>, bool) = self.conn.pipe(&pipe).await?;
+        let worker = worker.map(|Loose(name)| name);
         self.looked = Some(Instant::now());
         match (worker, self.worker.clone()) {
             (Some(worker), Some(known)) if worker == known => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
+use super::loose;
 use super::scripts;
 use super::session::{AVOID, Demand, base_score, millis};
 use crate::model::{FailureKind, FieldOrder, TaskLine, ascii_json};
@@ -109,8 +110,8 @@ impl Pass {
         self.stage = if next != 0 {
             Stage::Adding { cursor: next }
         } else {
-            let mut classes: Vec<String> =
-                conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(-1)).await?;
+            let mut classes =
+                loose::list(conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(-1)).await?);
             classes.push(String::new());
             Stage::Sweeping { classes, cursor: "0".to_owned() }
         };

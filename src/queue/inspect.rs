@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use super::client::{Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
+use super::loose::{self, Loose};
 use super::reading::{health, rate_over_last_minute, top_groups, workers};
-use crate::model::snapshot::{Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals};
+use crate::model::snapshot::{
+    Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals, WorkerView,
+};
 use crate::model::{AttemptRecord, Bytes, MilliCores, TaskId};
 
 /// The whole queue at a glance, in two round trips.
@@ -50,11 +53,11 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let (todo, in_progress, finished): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
     let (failed, quarantined): (u64, u64) = (replies.take()?, replies.take()?);
     let stopping: bool = replies.take()?;
-    let paused: Option<String> = replies.take()?;
+    let paused = replies.text()?;
     let (status, owners, loads, processes) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (tally, rate, groups, samples) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
-    let classes: Vec<String> = replies.take()?;
+    let classes = loose::list(replies.take()?);
     let (all_classes, backing_off, retries): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
@@ -62,8 +65,12 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let counts = Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined };
     let rate_per_second = rate_over_last_minute(&rate, now);
     let left = counts.todo.saturating_add(counts.in_progress);
-    let eta_seconds = (rate_per_second > 0.0 && left > 0).then(|| (left as f64 / rate_per_second).ceil() as u64);
     let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
+    // Of what nobody takes, or works on, the rate of the last minute says nothing.
+    let is_moving =
+        workers.iter().any(WorkerView::takes_tasks) && (counts.todo == 0 || (paused.is_none() && !stopping));
+    let eta_seconds =
+        (is_moving && rate_per_second > 0.0 && left > 0).then(|| (left as f64 / rate_per_second).ceil() as u64);
     let fenced =
         workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -142,10 +149,10 @@ pub async fn hold(conn: &Connection, task: &TaskView) -> Result<Hold, QueueError
     let (delayed, avoided): (Option<f64>, Option<f64>) = (replies.take()?, replies.take()?);
     let (now, _): (u64, u64) = replies.take()?;
     // These moments are of the index's own time, which may be ahead of the server's clock.
-    let time: Option<String> = replies.take()?;
+    let time = replies.text()?;
     let ahead_ms =
         time.and_then(|time| time.split(':').nth(1).and_then(|ahead| ahead.parse::<f64>().ok())).unwrap_or(0.0);
-    let claim: Option<String> = replies.take()?;
+    let claim = replies.text()?;
     let left = |until_ms: f64| (((until_ms - ahead_ms) / 1000.0).ceil() as u64).saturating_sub(now);
     Ok(Hold {
         backoff_seconds: delayed.map(left),
@@ -164,7 +171,11 @@ impl Replies {
     }
 
     fn hash(&mut self) -> Result<HashMap<String, String>, QueueError> {
-        self.take()
+        self.take().map(loose::hash)
+    }
+
+    fn text(&mut self) -> Result<Option<String>, QueueError> {
+        Ok(self.take::<Option<Loose>>()?.map(|Loose(text)| text))
     }
 }
 
@@ -176,8 +187,8 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     const MOST: usize = 200;
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Groups)).hgetall(conn.name(Key::Samples));
-    let (groups, samples): (HashMap<String, String>, HashMap<String, String>) = conn.pipe(&pipe).await?;
-    let mut all = top_groups(&groups, &samples, MOST);
+    let (groups, samples) = conn.pipe(&pipe).await?;
+    let mut all = top_groups(&loose::hash(groups), &loose::hash(samples), MOST);
     if all.is_empty() {
         return Ok(all);
     }
@@ -186,8 +197,9 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     for group in &all {
         cmd.arg(&group.sample);
     }
-    let reasons: Vec<Option<String>> = conn.cmd(&cmd).await?;
+    let reasons: Vec<Option<Loose>> = conn.cmd(&cmd).await?;
     for (group, reason) in all.iter_mut().zip(reasons) {
+        let reason = reason.map(|Loose(text)| text);
         group.reason = reason.map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)).unwrap_or_default();
     }
     Ok(all)
@@ -300,7 +312,8 @@ pub async fn failure_kinds(conn: &Connection, lines: &[String]) -> Result<Vec<Op
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Kinds)).arg(lines)).await
+    let kinds: Vec<Option<Loose>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Kinds)).arg(lines)).await?;
+    Ok(kinds.into_iter().map(|kind| kind.map(|Loose(text)| text)).collect())
 }
 
 /// The lines that are not UTF-8, as lossy text, with their reason. Bounded by `limit`.

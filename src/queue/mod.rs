@@ -19,6 +19,7 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod keys;
+mod loose;
 mod output;
 mod reading;
 pub mod reclaim;

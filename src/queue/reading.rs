@@ -67,12 +67,10 @@ pub(super) fn workers(
     names
         .into_iter()
         .map(|name| {
-            let figures: Vec<f64> = status
-                .get(name)
-                .map(|text| text.split(':').map(|part| part.parse().unwrap_or(0.0)).collect())
-                .unwrap_or_default();
-            let figure = |i: usize| figures.get(i).copied().unwrap_or(0.0);
-            let age = figures.first().map(|beat| now.saturating_sub(*beat as u64));
+            let parts: Vec<&str> = status.get(name).map(|text| text.split(':').collect()).unwrap_or_default();
+            let figure = |i: usize| parts.get(i).map_or(0.0, |part| amount(part));
+            let beat = parts.first().and_then(|part| part.parse::<f64>().ok()).filter(|beat| *beat >= 0.0);
+            let age = beat.map(|beat| now.saturating_sub(beat as u64));
             let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
             let owner = owners.get(name);
             let state = match owner {
@@ -99,6 +97,12 @@ pub(super) fn workers(
             }
         })
         .collect()
+}
+
+/// Cores or GB of a node: anybody may write these, and what no node has would be drawn as it is.
+fn amount(text: &str) -> f64 {
+    const MOST: f64 = 1e6;
+    text.parse().ok().filter(|amount| (0.0..=MOST).contains(amount)).unwrap_or(0.0)
 }
 
 pub(super) fn health(info: &str) -> RedisHealth {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::Key;
+use super::loose::{self, Loose};
 use super::scripts;
 use super::session::{AVOID, Demand, Registration, base_score, millis};
 use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
@@ -39,13 +40,13 @@ pub async fn owner(conn: &Connection, worker: &WorkerName) -> Result<Owner, Queu
     Ok(decode_owner(conn.pipe(&pipe).await?))
 }
 
-type OwnerReply = (Option<String>, Option<String>, Option<String>, (u64, u64));
+type OwnerReply = (Option<Loose>, Option<Loose>, Option<Loose>, (u64, u64));
 
 fn decode_owner((fence, registration, status, (now, _)): OwnerReply) -> Owner {
     Owner {
-        fence,
-        registration: registration.and_then(|json| serde_json::from_str(&json).ok()),
-        beat: status.and_then(|status| status.split(':').next().and_then(|beat| beat.parse().ok())),
+        fence: fence.map(|Loose(text)| text),
+        registration: registration.and_then(|Loose(json)| serde_json::from_str(&json).ok()),
+        beat: status.and_then(|Loose(status)| status.split(':').next().and_then(|beat| beat.parse().ok())),
         now,
     }
 }
@@ -221,8 +222,9 @@ pub struct Leases {
 pub async fn leases(conn: &Connection, now: Duration, dead_after: Duration) -> Result<Leases, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status));
-    let (owners, status): (Vec<(String, String)>, HashMap<String, String>) = conn.pipe(&pipe).await?;
-    let beats = owners.into_iter().map(|(worker, _)| {
+    let (owners, status): (Vec<(Loose, Loose)>, HashMap<Loose, Loose>) = conn.pipe(&pipe).await?;
+    let status = loose::hash(status);
+    let beats = owners.into_iter().map(|(Loose(worker), _)| {
         let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse().ok());
         (worker, beat)
     });
@@ -252,8 +254,8 @@ fn judge(beats: impl Iterator<Item = (String, Option<u64>)>, now: Duration, dead
 pub async fn own_beat(conn: &Connection, me: &WorkerName) -> Result<(Duration, Option<u64>), QueueError> {
     let mut pipe = redis::pipe();
     pipe.hget(conn.name(Key::Status), me.as_str()).cmd("TIME");
-    let (status, (seconds, micros)): (Option<String>, (u64, u64)) = conn.pipe(&pipe).await?;
-    let beat = status.and_then(|status| status.split(':').next().and_then(|beat| beat.parse().ok()));
+    let (status, (seconds, micros)): (Option<Loose>, (u64, u64)) = conn.pipe(&pipe).await?;
+    let beat = status.and_then(|Loose(status)| status.split(':').next().and_then(|beat| beat.parse().ok()));
     Ok((Duration::from_secs(seconds) + Duration::from_micros(micros), beat))
 }
 

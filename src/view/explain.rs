@@ -3,7 +3,7 @@
 use super::safe_text::safe;
 use super::table::{number, table, text};
 use super::text::{count, duration};
-use super::workers::{takes_tasks, trimmed};
+use super::workers::trimmed;
 use crate::model::snapshot::{Hold, Need, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Bytes, FailureKind, FieldOrder, MilliCores, TaskLine};
 
@@ -88,7 +88,7 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
     if let Some(why) = halted(overview).into_iter().next().or_else(|| no_worker(overview)) {
         return why;
     }
-    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| takes_tasks(worker)).collect();
+    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     if !able.iter().any(|worker| fits(worker, need.mem_gb, need.cores)) {
         return format!("the largest node offers {}", largest(&able));
     }
@@ -106,7 +106,7 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
 
 /// How many wait for a node that is not there, and what for.
 fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
-    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| takes_tasks(worker)).collect();
+    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     let large: Vec<&Need> =
         overview.needs.iter().filter(|need| !able.iter().any(|worker| fits(worker, need.mem_gb, need.cores))).collect();
     let sum = large.iter().map(|need| need.waiting).sum();
@@ -126,7 +126,7 @@ fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
 /// What most of the workers that could take something wait for.
 fn commonest_wait(overview: &Overview) -> String {
     let mut reasons: Vec<(&str, usize)> = Vec::new();
-    for worker in overview.workers.iter().filter(|worker| takes_tasks(worker)) {
+    for worker in overview.workers.iter().filter(|worker| worker.takes_tasks()) {
         let Some(why) = worker.load.as_ref().and_then(|load| load.waiting.as_deref()) else { continue };
         match reasons.iter_mut().find(|(known, _)| *known == why) {
             Some((_, times)) => *times += 1,
@@ -136,11 +136,13 @@ fn commonest_wait(overview: &Overview) -> String {
     let (running, slots) = overview
         .workers
         .iter()
-        .filter(|worker| takes_tasks(worker))
+        .filter(|worker| worker.takes_tasks())
         .filter_map(|worker| worker.load.as_ref())
         .fold((0, 0), |(running, slots), load| (running + load.running, slots + load.slots));
     let why = reasons.iter().max_by_key(|(_, times)| *times).map_or("their turn", |(why, _)| why);
-    format!("{} ({running} of {slots} slots in use)", safe(why))
+    // Python workers do not tell of theirs.
+    let used = if slots == 0 { String::new() } else { format!(" ({running} of {slots} slots in use)") };
+    format!("{}{used}", safe(why))
 }
 
 fn fits(worker: &WorkerView, mem_gb: f64, cores: f64) -> bool {
@@ -183,7 +185,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
     };
     let mut why = halted(overview);
     why.extend(no_worker(overview));
-    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| takes_tasks(worker)).collect();
+    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     if !able.is_empty() {
         why.extend(too_large(&able, line.mem(), line.cpu()));
     }
@@ -230,7 +232,7 @@ fn halted(overview: &Overview) -> Vec<String> {
 }
 
 fn no_worker(overview: &Overview) -> Option<String> {
-    if overview.workers.iter().any(takes_tasks) {
+    if overview.workers.iter().any(WorkerView::takes_tasks) {
         return None;
     }
     let number = |state| overview.workers.iter().filter(|worker| worker.state == state).count();
@@ -248,7 +250,7 @@ fn busy_workers(overview: &Overview) -> Vec<String> {
     overview
         .workers
         .iter()
-        .filter(|worker| takes_tasks(worker))
+        .filter(|worker| worker.takes_tasks())
         .filter_map(|worker| {
             let load = worker.load.as_ref()?;
             let slots = format!("{} of {} slots in use", load.running, load.slots);

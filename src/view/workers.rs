@@ -3,7 +3,7 @@
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, duration, small_bar};
-use crate::model::snapshot::{WorkerState, WorkerView};
+use crate::model::snapshot::WorkerView;
 
 /// Cells of a small bar.
 const BAR: usize = 4;
@@ -99,16 +99,3 @@ pub fn trimmed(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
-
-/// Whether a worker can take tasks now.
-#[must_use]
-pub fn takes_tasks(worker: &WorkerView) -> bool {
-    match worker.state {
-        WorkerState::Live => true,
-        WorkerState::Python => worker.heartbeat_age_seconds.is_some_and(|age| age < PYTHON_ALIVE_SECONDS),
-        WorkerState::Draining | WorkerState::Silent | WorkerState::Dead => false,
-    }
-}
-
-/// A Python worker that reported within this time is taken to be alive.
-const PYTHON_ALIVE_SECONDS: u64 = 60;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bed, SOON, Table, decode, run_times, stays, wait_until};
+use crate::support::{
+    Bed, Dashboard, SOON, Table, decode, holds_for, result_of, run_times, stays, unique_sleep, wait_until,
+};
 
 #[test]
 fn three_hundred_added_and_a_hundred_removed_behind_our_back() {
@@ -185,4 +187,83 @@ fn a_removed_task_is_not_brought_back() {
         if seen == [0, 0, 1, 0] { Ok(()) } else { Err(format!("{seen:?}")) }
     });
     assert_eq!(bed.table("failed_tasks"), Table::new());
+}
+
+/// Hashes that anybody who may write results, or a Python worker with an odd host name, can put bytes into.
+const HASHES: [&str; 20] = [
+    "worker_status",
+    "in_progress_tasks",
+    "finished_tasks",
+    "failed_tasks",
+    "task_fail_reason",
+    "distcomp:owner",
+    "distcomp:workers",
+    "distcomp:load",
+    "distcomp:capacity",
+    "distcomp:drain",
+    "distcomp:lost",
+    "distcomp:attempts",
+    "distcomp:evidence",
+    "distcomp:tally",
+    "distcomp:rate",
+    "distcomp:failures:groups",
+    "distcomp:failures:samples",
+    "distcomp:failures:kinds",
+    "distcomp:signatures",
+    "distcomp:quarantine",
+];
+
+#[test]
+fn bytes_that_are_no_text_anywhere_blind_no_view() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    bed.add(["shell:0:0:1:exit 3", "shell:0:0:1:echo fine"]);
+    bed.burst("w");
+    let known: std::collections::BTreeSet<String> = bed.keys().into_iter().collect();
+    let named = ["distcomp:tally", "distcomp:failures:groups", "distcomp:owner"].map(|key| known.contains(key));
+    assert!(named.contains(&true), "the names above are those of this build: {known:?}");
+    for key in HASHES {
+        bed.hset(key, b"w\xff\xfe", b"1:\xff");
+        bed.hset(key, "odd", b"\xc3(:1.0");
+    }
+    let site = Dashboard::start(&bed);
+    for args in [&[][..], &["--json"], &["workers"], &["explain"], &["failures"], &["failures", "--all"], &["export"]] {
+        bed.status(args).expect(0);
+    }
+    let overview = bed.status(&["--json"]).expect(0).json();
+    assert!(overview["totals"]["finished"] == 1 && overview["failures"].to_string().contains("exit 3"), "{overview}");
+    wait_until("a fresh page", SOON, || {
+        let page = site.get("/metrics", &[]).body;
+        holds_for(page.contains("\ndistcomp_redis_up 1.0\n"), page)
+    });
+}
+
+#[test]
+fn a_dead_workers_task_comes_back_whatever_stands_beside_its_heartbeat() {
+    let bed = Bed::with(json!({"health_report_interval": 0.2, "worker_dead_after_seconds": 1}));
+    bed.hset("worker_status", b"knoten-\xfc", b"1:\xff:8.00:1.00:16.00");
+    bed.hset("distcomp:owner", b"\xff", b"\xff:1");
+    let (mark, gate) = (unique_sleep(), bed.out("gate"));
+    let line = format!("shell:0:0:9:test -e {gate} || sleep {mark}; echo here");
+    bed.add([&line]);
+    let mut dead = bed.worker("dead");
+    bed.wait_running(&line);
+    let _alive = bed.worker("alive");
+    bed.wait_alive("alive");
+    bed.file("gate", "");
+    dead.kill9();
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    assert_eq!(result_of(&bed.table("finished_tasks"), &line), ("alive".to_owned(), "here".to_owned()));
+}
+
+#[test]
+fn a_task_that_failed_on_names_that_are_no_text_runs() {
+    let bed = Bed::new();
+    for n in 0..3 {
+        let line = format!("shell:0:0:1:echo {n}");
+        bed.hset("failed_tasks", &line, [&b"w\xff,"[..], b"\xfe:,", b"\xff\xff"][n]);
+        bed.hset("todo_tasks", &line, "");
+    }
+    let _worker = bed.worker("w");
+    bed.wait_counts(SOON, [0, 0, 3, 0]);
+    bed.status(&["explain"]).expect(0);
 }

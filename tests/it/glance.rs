@@ -87,3 +87,48 @@ fn a_retry_in_its_backoff_says_how_long() {
     assert!(why.contains("for the end of its backoff"), "{why}");
     assert_eq!(bed.status(&["--json"]).expect(0).json()["backing_off"], 1);
 }
+
+#[test]
+fn a_time_to_go_is_told_only_while_somebody_goes_on() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1}));
+    bed.add((0..3).map(|n| format!("shell:0:0:1:true {n}")));
+    bed.burst("w");
+    bed.add(["shell:0:0:9:sleep 3631", "shell:0:0:1:true last"]);
+    let seen = || {
+        let overview = bed.status(&["--json"]).expect(0).json();
+        assert!(overview["rate_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{overview}");
+        let says_so = bed.status(&[]).expect(0).stdout.contains(" to go");
+        assert_eq!(overview["eta_seconds"].is_u64(), says_so, "{overview}");
+        says_so
+    };
+    assert!(!seen(), "nobody is there");
+    let _worker = bed.worker("w");
+    bed.wait_running("shell:0:0:9:sleep 3631");
+    assert!(seen(), "it could be");
+    bed.ctl(&["pause", "--yes"]).expect(0);
+    assert!(!seen(), "it is paused");
+    bed.ctl(&["resume", "--yes"]).expect(0);
+    assert!(seen(), "it goes on");
+}
+
+#[test]
+fn figures_that_no_node_has_are_not_drawn() {
+    let bed = Bed::new();
+    let now = std::time::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
+    bed.hset("worker_status", "huge", format!("{now}:1e308:nan:-5:99999999999999999999"));
+    bed.hset("worker_status", "junk", "no time at all");
+    bed.hset("worker_status", "fine", format!("{now}:1.00:8.00:2.50:16.00"));
+    let rows = bed.status(&["workers", "--json"]).expect(0).json_lines();
+    for (row, name, beats, figures) in [
+        (&rows[0], "fine", true, [1.0, 8.0, 2.5, 16.0]),
+        (&rows[1], "huge", true, [0.0; 4]),
+        (&rows[2], "junk", false, [0.0; 4]),
+    ] {
+        assert_eq!(row["name"], name);
+        assert_eq!(row["heartbeat_age_seconds"].is_u64(), beats, "{row}");
+        let shown = ["cores_used", "cores_total", "mem_used_gb", "mem_total_gb"].map(|key| row[key].as_f64());
+        assert_eq!(shown, figures.map(Some), "{row}");
+    }
+    let table = bed.status(&["workers"]).expect(0).stdout;
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+}

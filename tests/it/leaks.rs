@@ -259,6 +259,9 @@ fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
     let variables = [
         format!("QUEUE={url}"),
         "CACHE=redis://cache:p%40ss%2Fof%3Aleaks@elsewhere/1".to_owned(),
+        "PARTLY=redis://:p@ss%2fof:leaks@elsewhere/1".to_owned(),
+        "OTHERS=amqp://u:p%40ss%2Fof%3Aleaks@elsewhere;redis://elsewhere/2".to_owned(),
+        "DATABASE=postgres://u:%70%40%73%73%2F%6F%66%3A%6C%65%61%6B%73@elsewhere".to_owned(),
         format!("PLAIN=before {ODD} after"),
         "DISTCOMP_DASHBOARD_TOKEN=correct-horse-battery-staple".to_owned(),
         "DISTCOMP_REDIS_OTHER=x".to_owned(),
@@ -271,7 +274,18 @@ fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
     assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
     let said = result_of(&bed.table("finished_tasks"), line).1;
     assert!(said.contains("KEPT=redis://elsewhere/1"), "{said}");
-    for gone in ["QUEUE", "CACHE", "PLAIN", "DISTCOMP_DASHBOARD_TOKEN", "DISTCOMP_REDIS_OTHER", "p%40ss", ODD] {
+    for gone in [
+        "QUEUE",
+        "CACHE",
+        "PARTLY",
+        "OTHERS",
+        "DATABASE=",
+        "PLAIN",
+        "DISTCOMP_DASHBOARD_TOKEN",
+        "DISTCOMP_REDIS_OTHER",
+        "p%40ss",
+        ODD,
+    ] {
         assert!(!said.contains(gone), "{gone} is in the environment of a task:\n{said}");
     }
 }

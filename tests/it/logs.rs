@@ -76,7 +76,7 @@ fn a_follower_waits_for_a_task_and_tells_of_its_failure() {
     assert_eq!((out.as_str(), code), ("before\n", Some(1)), "{err}");
     assert!(err.contains("why") && err.contains("out of retries: attempt 1 on w, exit 3"), "{err}");
     // Afterwards the same from the evidence.
-    let later = bed.status(&["logs", line]).expect(1);
+    let later = bed.status(&["logs", line]).expect(0);
     assert!(later.stdout == "before\n" && later.stderr.contains("why"), "{later}");
 }
 
@@ -171,10 +171,10 @@ fn output_cannot_drive_the_terminal_and_raw_is_for_pipes() {
     let line = "shell:0:0:1:printf 'a\\033[2Jb\\tc\\r\\n'; printf '\\377' >&2; exit 1";
     bed.add([line]);
     bed.burst("w");
-    let seen = bed.status(&["logs", line]).expect(1);
+    let seen = bed.status(&["logs", line]).expect(0);
     assert_eq!(seen.stdout, "a\\x1b[2Jb\tc\n", "{seen}");
-    assert_eq!(bed.status(&["logs", line, "--raw", "--stdout"]).expect(1).stdout, "a\x1b[2Jb\tc\r\n");
-    assert_eq!(bed.status(&["logs", line, "--stderr"]).expect(1).stdout, "\u{fffd}");
+    assert_eq!(bed.status(&["logs", line, "--raw", "--stdout"]).expect(0).stdout, "a\x1b[2Jb\tc\r\n");
+    assert_eq!(bed.status(&["logs", line, "--stderr"]).expect(0).stdout, "\u{fffd}");
 }
 
 #[test]
@@ -195,4 +195,77 @@ fn the_gone_last_words_are_made_up_for_from_the_record() {
         let seen = bed.status(args).expect(0);
         assert!(seen.stdout == "fine\n" && seen.stderr.contains("finished"), "{seen}");
     }
+}
+
+#[test]
+fn as_json_each_line_is_an_object_live_and_afterwards() {
+    let bed = Bed::new();
+    let go = bed.out("go");
+    let line =
+        format!("shell:0:0:1:printf 'a \\033[2J\\tb\\r\\nc'; {}; echo d; printf 'e\\377' >&2; exit 3", until(&go));
+    bed.add([&line]);
+    let mut follower = bed.cli("distcomp-status").args(["logs", &line, "--follow", "--json"]).into_command();
+    let mut child = follower.stdout(Stdio::piped()).spawn().expect("a follower");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    let _worker = bed.worker_with("w", json!({"max_retry_per_task": 1}), &[]);
+    let object = |stream: &str, text: &str| json!({"stream": stream, "text": text});
+    let parsed = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    assert_eq!(lines.next().map(parsed), Some(object("stdout", "a \u{1b}[2J\tb\r\n")), "while it runs");
+    fs::write(&go, "").expect("a file");
+    let mut rest: Vec<_> = lines.map(parsed).collect();
+    rest.sort_by_key(ToString::to_string);
+    assert_eq!(rest, [object("stderr", "e\u{fffd}"), object("stdout", "cd\n")]);
+    assert_eq!(child.wait().expect("its status").code(), Some(1), "it waited, and the task failed");
+    let later = bed.status(&["logs", &line, "--json"]).expect(0);
+    assert!(!later.stdout.contains(['\u{1b}', '\r', '\t']), "{later}");
+    let all = [object("stdout", "a \u{1b}[2J\tb\r\n"), object("stdout", "cd\n"), object("stderr", "e\u{fffd}")];
+    assert_eq!(later.json_lines(), all);
+    bed.status(&["logs", &line, "--json", "--raw"]).expect(2);
+}
+
+#[test]
+fn a_record_that_names_a_pipe_holds_nobody_up() {
+    let bed = Bed::new();
+    let line = "shell:0:0:1:never ran";
+    let pipe = bed.out(&format!("{}.1.w.out", task_id(line)));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let host = std::process::Command::new("uname").arg("-n").output().expect("uname").stdout;
+    let host = String::from_utf8(host).expect("a name");
+    let told = serde_json::to_string(&format!("head\n... 9 bytes in {}:{pipe} ...\ntail", host.trim())).expect("JSON");
+    bed.hset("finished_tasks", line, format!("w: {told}"));
+    bed.status(&["logs", line]).expect(0);
+}
+
+#[test]
+fn a_follower_goes_on_with_the_next_attempt_when_the_worker_dies() {
+    let bed = Bed::with(json!({"health_report_interval": 0.2, "worker_dead_after_seconds": 1}));
+    let go = bed.out("go");
+    let line = format!("shell:0:0:1:echo attempt $DISTCOMP_ATTEMPT on $DISTCOMP_WORKER; {}; exit 3", until(&go));
+    bed.add([&line]);
+    let mut dead = bed.worker_with("dead", json!({"max_retry_per_task": 1}), &[]);
+    let mut follower = Follower::start(&bed, &line);
+    assert_eq!(follower.line(), "attempt 1 on dead\n");
+    let _next = bed.worker_with("next", json!({"max_retry_per_task": 1}), &[]);
+    bed.wait_alive("next");
+    dead.kill9();
+    assert_eq!(follower.line(), "attempt 2 on next\n");
+    fs::write(&go, "").expect("a file");
+    let (out, err, code) = follower.finish();
+    assert_eq!((out.as_str(), code), ("", Some(1)), "{err}");
+    assert!(err.contains("on next:") && err.contains("out of retries: attempt 2 on next, exit 3"), "{err}");
+}
+
+#[test]
+fn a_follower_tells_of_a_failure_that_is_tried_again_at_once() {
+    let bed = Bed::with(json!({"max_retry_per_task": 3}));
+    let go = bed.out("go");
+    let line = format!("shell:0:0:1:test $DISTCOMP_ATTEMPT = 1 && exit 3; {}", until(&go));
+    bed.add([&line]);
+    let follower = Follower::start(&bed, &line);
+    let _workers = [bed.worker("a"), bed.worker("b")];
+    let (_, err, code) = follower.finish();
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("attempt 1 on") && err.contains("exit 3"), "{err}");
+    fs::write(&go, "").expect("a file");
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
 }

@@ -14,6 +14,12 @@ fn get(at: &str, path: &str) -> Answer {
     request(at, "GET", path, &[("Host", at)], b"", SOON)
 }
 
+/// What Prometheus itself sends.
+const OPEN_METRICS: (&str, &str) = (
+    "Accept",
+    "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+);
+
 /// A worker with its pages at an address.
 fn measured(bed: &Bed, name: &str) -> (Worker, String) {
     let at = format!("127.0.0.1:{}", free_port());
@@ -55,7 +61,6 @@ fn a_worker_counts_what_it_does() {
         value(&page, "distcomp_node_memory_bytes{worker=\"n1\"}") > 1e8
             && value(&page, "distcomp_node_cores{worker=\"n1\"}") > 0.0
     );
-    assert!(page.ends_with("# EOF\n"));
     assert!(!page.contains("sleep 3623") && !page.contains("not a task"), "nothing of a task is in it");
     assert_eq!(get(&at, "/healthz").status, 200);
     assert_eq!(get(&at, "/nothing").status, 404);
@@ -190,11 +195,13 @@ fn names_follow_the_conventions() {
     let bed = Bed::new();
     let (_worker, at) = measured(&bed, "n1");
     let site = Dashboard::start(&bed);
-    for page in [get(&at, "/metrics"), site.get("/metrics", &[])] {
+    let scraped = request(&at, "GET", "/metrics", &[("Host", &at), OPEN_METRICS], b"", SOON);
+    for page in [scraped, site.get("/metrics", &[OPEN_METRICS])] {
         assert!(
             page.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")),
             "{page:?}"
         );
+        assert!(page.body.ends_with("# EOF\n"), "{page:?}");
         for line in page.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
             let (name, kind) = line.split_once(' ').expect("a name and a type");
             assert!(name.starts_with("distcomp_") && !name.ends_with("_total"), "{line}");
@@ -203,4 +210,65 @@ fn names_follow_the_conventions() {
             assert_eq!(has_total, kind == "counter", "{line}: _total is for counters alone");
         }
     }
+}
+
+/// Each line of the older text form, as its documentation has it: a family has one help, then one type, and then its lines.
+fn is_classic(page: &Answer) {
+    assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"), "{page:?}");
+    let mut lines = page.body.lines().peekable();
+    let mut seen = BTreeSet::new();
+    while let Some(help) = lines.next() {
+        let (name, text) = help.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')).expect(help);
+        assert!(!text.is_empty() && seen.insert(name), "{help}");
+        let (named, kind) =
+            lines.next().and_then(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).expect("a type follows a help");
+        assert_eq!(named, name);
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{help}");
+        let mut count = 0;
+        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+            let of = line.split(['{', ' ']).next().unwrap_or_default();
+            let part = of.strip_prefix(name).expect(line);
+            assert!(
+                part.is_empty() || (kind == "histogram" && ["_sum", "_count", "_bucket"].contains(&part)),
+                "{line}"
+            );
+            assert!(line.rsplit(' ').next().is_some_and(|value| value.parse::<f64>().is_ok()), "{line}");
+            count += 1;
+        }
+        assert!(count > 0, "{help}: nothing follows");
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+}
+
+#[test]
+fn who_does_not_ask_for_the_newer_form_gets_the_one_that_everybody_reads() {
+    let bed = Bed::new();
+    let (_worker, at) = measured(&bed, "n1");
+    bed.add(["shell:0:0:1:true"]);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    let site = Dashboard::start(&bed);
+    for accept in ["*/*", "text/plain;version=0.0.4"] {
+        let accept = ("Accept", accept);
+        is_classic(&request(&at, "GET", "/metrics", &[("Host", &at), accept], b"", SOON));
+        is_classic(&site.get("/metrics", &[accept]));
+    }
+    let page = get(&at, "/metrics");
+    is_classic(&page);
+    assert_eq!(value(&page.body, "distcomp_worker_attempts_total{worker=\"n1\",outcome=\"finished\"}"), 1.0);
+}
+
+#[test]
+fn no_line_is_there_twice_however_strangers_call_themselves() {
+    let bed = Bed::new();
+    for name in [&b"a\x1b"[..], b"a\\x1b", b"b\xff", b"b\xfe", b"q\"}\n# TYPE evil gauge\nevil 1"] {
+        bed.hset("worker_status", name, "1000000000:1.00:8.00:2.00:16.00");
+    }
+    let site = Dashboard::start(&bed);
+    let page = site.get("/metrics", &[]);
+    is_classic(&page);
+    let mut seen = BTreeSet::new();
+    for line in page.body.lines().filter_map(|line| line.rsplit_once(' ')) {
+        assert!(line.0.starts_with("# ") || seen.insert(line.0), "{} is there twice\n{}", line.0, page.body);
+    }
+    assert!(seen.contains("distcomp_queue_worker_cores{worker=\"a\\\\x1b\"}"), "{}", page.body);
 }

@@ -175,3 +175,21 @@ fn control_characters_from_tasks_do_not_reach_the_terminal() {
         assert!(!output.all().contains(['\x1b', '\x07']), "{output}");
     }
 }
+
+#[test]
+fn times_are_those_of_the_zone_that_the_reader_asks_for() {
+    let bed = finished_bed();
+    let line = "shell:0:0:1:echo fine 1";
+    let attempts = bed.status(&["show", line, "--json"]).expect(0).json();
+    let end = attempts["attempts"][0]["end"].as_f64().expect("it ended");
+    for zone in ["America/New_York", "Asia/Kathmandu", "UTC", ":Europe/Vienna", "<+07>-7"] {
+        let date =
+            std::process::Command::new("date").env("TZ", zone).args(["+%F %T", "-d", &format!("@{end}")]).output();
+        let date = String::from_utf8(date.expect("date runs").stdout).expect("text");
+        let shown = bed.cli("distcomp-status").args(["show", line]).env("TZ", zone).run().expect(0);
+        assert!(
+            !date.trim().is_empty() && shown.stdout.contains(&format!("ended {},", date.trim())),
+            "{zone}, {date}{shown}"
+        );
+    }
+}

@@ -99,7 +99,7 @@ pub struct LogsArgs {
     #[arg(long)]
     pub stderr: bool,
     /// Bytes as the task wrote them; not onto a terminal
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub raw: bool,
 }
 

@@ -29,29 +29,36 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks for it.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// `O_NOFOLLOW`: nobody may point the name of a result file at another file.
-const O_NOFOLLOW: i32 = 0o400_000;
+/// `O_NOFOLLOW` and `O_NONBLOCK`: nobody may point the name of a result file at another file, nor put a pipe there that never says anything.
+const WARY: i32 = 0o400_000 | 0o4_000;
 
-/// Prints what a task has printed; with `--follow` goes on until the attempt has ended.
+/// Prints what a task has printed; with `--follow` goes on until an attempt has ended by itself or at its limit: one whose worker died, or that was given
+/// back, is followed by the next.
 pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit, CliError> {
     if args.raw && is_terminal() {
         return Err(CliError::Usage("--raw writes bytes as the task did: send them to a file or a pipe".to_owned()));
     }
     let line = find_one(&session.conn, &args.line).await?;
     let mut task = view(session, &line).await?;
-    let mut printer = Printer::new(args);
+    let mut printer = Printer::new(args, session.json);
     let has = |task: &TaskView, state| task.states.contains(&state);
-    if has(&task, TaskState::InProgress) || (args.follow && has(&task, TaskState::Todo)) {
+    while has(&task, TaskState::InProgress) || (args.follow && has(&task, TaskState::Todo)) {
+        let before = stamp(&task);
         let exit = until_signal(follow(session, &line, args.follow, &mut printer)).await?;
         printer.finish()?;
         if !args.follow || matches!(exit, Exit::Interrupted | Exit::Terminated) {
             return Ok(exit);
         }
-        task = settled(session, &line).await?;
+        task = settled(session, &line, before).await?;
+        if is_to_be_continued(&task, before) {
+            printer.begin_again()?;
+            continue;
+        }
         if printer.has_all {
-            return Ok(outcome(session, &task));
+            return Ok(outcome(session, &task, args.follow));
         }
         // Its last words were lost; the record has them.
+        break;
     }
     if let Some(result) = &task.result {
         finished(session, &task, result, &mut printer)?;
@@ -62,7 +69,7 @@ pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit,
         printer.print(Stream::Stderr, attempt.stderr_tail.as_bytes())?;
     }
     printer.finish()?;
-    Ok(outcome(session, &task))
+    Ok(outcome(session, &task, args.follow))
 }
 
 async fn view(session: &Session, line: &str) -> Result<TaskView, CliError> {
@@ -113,12 +120,27 @@ async fn follow(session: &Session, line: &str, to_the_end: bool, printer: &mut P
     }
 }
 
-/// The task once its worker has told Redis how it ended.
-async fn settled(session: &mut Session, line: &str) -> Result<TaskView, CliError> {
+/// What tells the last attempt on record from the next: its number, and when it ended.
+fn stamp(task: &TaskView) -> Option<(u32, f64)> {
+    last_attempt(task).map(|attempt| (attempt.attempt, attempt.end))
+}
+
+/// Whether the attempt that was followed has come to no end of its own, and the task will run, or runs, again.
+fn is_to_be_continued(task: &TaskView, before: Option<(u32, f64)>) -> bool {
+    let is_queued = task.states.contains(&TaskState::Todo) || task.states.contains(&TaskState::InProgress);
+    is_queued && (stamp(task) == before || last_attempt(task).is_some_and(AttemptView::is_cut_short))
+}
+
+/// The task once its worker, or who took over from that, has told Redis how it ended. It may run again by then.
+async fn settled(session: &mut Session, line: &str, before: Option<(u32, f64)>) -> Result<TaskView, CliError> {
     let begun = tokio::time::Instant::now();
     loop {
         match view(session, line).await {
-            Ok(task) if !task.states.contains(&TaskState::InProgress) || begun.elapsed() > SETTLED_WITHIN => {
+            Ok(task)
+                if !task.states.contains(&TaskState::InProgress)
+                    || stamp(&task) != before
+                    || begun.elapsed() > SETTLED_WITHIN =>
+            {
                 return Ok(task);
             }
             Ok(_) => {}
@@ -165,7 +187,7 @@ fn finished(session: &Session, task: &TaskView, result: &str, printer: &mut Prin
 /// The record is a task's own text: only a regular file whose name begins with the task's id is read.
 fn open(id: &str, remote: &Remote) -> io::Result<File> {
     let name = remote.path.rsplit('/').next().unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&remote.path)?;
+    let file = OpenOptions::new().read(true).custom_flags(WARY).open(&remote.path)?;
     if name.starts_with(id) && file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -177,8 +199,8 @@ fn last_attempt(task: &TaskView) -> Option<&AttemptView> {
     task.attempts.iter().rev().find(|attempt| attempt.attempt > 0)
 }
 
-/// How it ended, on stderr, and the exit code for it.
-fn outcome(session: &Session, task: &TaskView) -> Exit {
+/// How it ended, on stderr, and the exit code for it, which is that of the task where its end was waited for.
+fn outcome(session: &Session, task: &TaskView, has_waited: bool) -> Exit {
     let has = |state| task.states.contains(&state);
     let last = last_attempt(task).map_or_else(String::new, |attempt| {
         let took =
@@ -186,7 +208,9 @@ fn outcome(session: &Session, task: &TaskView) -> Exit {
         let peak = attempt.peak_memory_bytes.map_or_else(String::new, |peak| format!(", peak {}", bytes(peak)));
         format!(": attempt {} on {}, {}{took}{peak}", attempt.attempt, safe(&attempt.worker), safe(&attempt.result))
     });
-    let (what, exit) = if has(TaskState::InProgress) {
+    let (what, exit) = if has_waited && has(TaskState::InProgress) && has(TaskState::Failed) {
+        ("failed, is being tried again".to_owned(), Exit::TasksFailed)
+    } else if has(TaskState::InProgress) {
         ("in progress".to_owned(), Exit::Done)
     } else if has(TaskState::Finished) {
         ("finished".to_owned(), Exit::Done)
@@ -200,5 +224,5 @@ fn outcome(session: &Session, task: &TaskView) -> Exit {
         ("it is gone".to_owned(), Exit::TasksFailed)
     };
     session.context.say(&format!("{} {what}{last}", TaskId::of(&task.line)));
-    exit
+    if has_waited { exit } else { Exit::Done }
 }

@@ -8,10 +8,23 @@ use crate::cli::common::is_terminal;
 use crate::cli::exit::CliError;
 use crate::queue::follow::Stream;
 use crate::view::log_text::LogText;
+use crate::view::safe_json;
+
+/// A line of a task's output that is longer is printed in pieces.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// What a task wrote to one stream, up to the end of a line.
+#[derive(serde::Serialize)]
+struct Object<'a> {
+    stream: &'static str,
+    text: &'a str,
+}
 
 /// Task output on our own streams, each on its own.
 pub(super) struct Printer {
     raw: bool,
+    /// As objects, a line each, instead of text: what of each stream waits for the end of its line.
+    json: Option<[Vec<u8>; 2]>,
     wanted: [bool; 2],
     texts: [LogText; 2],
     /// What of stdout was shown.
@@ -23,10 +36,11 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(args: &LogsArgs) -> Self {
+    pub(super) fn new(args: &LogsArgs, json: bool) -> Self {
         let both = args.stdout == args.stderr;
         Self {
             raw: args.raw,
+            json: json.then(Default::default),
             wanted: [both || args.stdout, both || args.stderr],
             texts: [LogText::default(), LogText::default()],
             shown: Shown::default(),
@@ -50,8 +64,28 @@ impl Printer {
         if self.raw {
             return self.write(stream, bytes);
         }
+        if let Some(waiting) = &mut self.json {
+            let waiting = &mut waiting[index(stream)];
+            waiting.extend_from_slice(bytes);
+            let end = waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            // A line may never end.
+            let end = if waiting.len() - end > LONGEST_LINE { waiting.len() } else { end };
+            let whole: Vec<u8> = waiting.drain(..end).collect();
+            return self.objects(stream, &whole);
+        }
         let text = self.texts[index(stream)].push(bytes);
         self.write(stream, text.as_bytes())
+    }
+
+    /// One for each line; the texts of a stream, one after another, are what the task wrote.
+    fn objects(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
+        let name = if stream == Stream::Stdout { "stdout" } else { "stderr" };
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            safe_json::write(&mut self.out, &Object { stream: name, text: &text }).map_err(CliError::stdout)?;
+            self.out.write_all(b"\n").map_err(CliError::stdout)?;
+        }
+        Ok(())
     }
 
     /// Of the two streams only one may be wanted: then it is on stdout, for pipes.
@@ -63,6 +97,13 @@ impl Printer {
             }
             Stream::Stdout | Stream::Stderr => self.out.write_all(bytes).map_err(CliError::stdout),
         }
+    }
+
+    /// Another attempt comes next, with an output of its own.
+    pub(super) fn begin_again(&mut self) -> Result<(), CliError> {
+        self.finish()?;
+        (self.shown, self.has_all) = (Shown::default(), false);
+        Ok(())
     }
 
     pub(super) fn copy(&mut self, file: &mut File) -> Result<(), CliError> {
@@ -84,6 +125,11 @@ impl Printer {
     /// A last line without an end gets one on a terminal, so that what follows stands on its own.
     pub(super) fn finish(&mut self) -> Result<(), CliError> {
         for stream in [Stream::Stdout, Stream::Stderr] {
+            if let Some(waiting) = &mut self.json {
+                let rest = std::mem::take(&mut waiting[index(stream)]);
+                self.objects(stream, &rest)?;
+                continue;
+            }
             let mut rest = self.texts[index(stream)].finish();
             if self.texts[index(stream)].is_inside_line() && is_terminal() {
                 rest.push('\n');

@@ -125,8 +125,7 @@ async fn try_containment(config: &Config) -> Result<(String, Option<String>), Cl
         Some(Err(why)) => (None, Some(format!("enforce_memory cannot be done here, tasks run without limits: {why}"))),
     };
     let layers = containment(has_leaf, !has_leaf, &confinement, groups.as_ref());
-    let nursery =
-        start_nursery(keeper_settings(confinement, None, None, config.redis.password.as_ref()), leaf, groups)?;
+    let nursery = start_nursery(keeper_settings(confinement, None, None, &config.redis), leaf, groups)?;
     let tried = nursery.try_out(&config.task_shell).await;
     nursery.shutdown().await;
     tried.map_err(confine_error)?;

@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use secrecy::SecretString;
-
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
-use crate::config::{Config, NodeCapacity, Watcher, node_warnings, secret_variables};
+use crate::config::{Config, NodeCapacity, RedisSettings, Watcher, node_warnings, secret_variables};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
@@ -66,7 +64,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
     let Cgroups { groups, leaf, before: old_groups } = state.cgroups(&instance, config.confine.enforce_memory);
     let users = state.task_users(confinement.user.as_ref().map(|user| user.uid));
-    let mut settings = keeper_settings(confinement, files, Some((state, &instance)), config.redis.password.as_ref());
+    let mut settings = keeper_settings(confinement, files, Some((state, &instance)), &config.redis);
     if leaf.is_some() {
         // Whatever a task starts is in the cgroup: it need not carry a descriptor of ours.
         settings.mark = None;
@@ -226,7 +224,7 @@ pub(super) fn keeper_settings(
     confinement: Confinement,
     files: Option<OpenFiles>,
     marks: Option<(&State, &str)>,
-    password: Option<&SecretString>,
+    redis: &RedisSettings,
 ) -> KeeperSettings {
     let variable = |(state, instance): (&State, &str)| {
         let (name, value) = state.marker.split_once('=').unwrap_or((MARKER, ""));
@@ -234,7 +232,7 @@ pub(super) fn keeper_settings(
     };
     KeeperSettings {
         exe: "/proc/self/exe".into(),
-        env_remove: secret_variables(password, std::env::vars_os()),
+        env_remove: secret_variables(redis, std::env::vars_os()),
         env_add: marks.map(variable).into_iter().collect(),
         nofile_soft: files.map(|files| files.soft_before),
         confinement,

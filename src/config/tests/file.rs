@@ -135,6 +135,40 @@ fn a_state_directory_of_another_user_is_refused() {
 }
 
 #[test]
+fn a_state_directory_that_is_shared_with_others_is_refused_and_left_as_it_is() {
+    let conf = Conf::worker();
+    let state = conf.dir.path().join("state");
+    let mode = || fs::metadata(&state).expect("it is there").permissions().mode() & 0o7777;
+    for (bits, name) in [(0o1777, "x11"), (0o755, "project"), (0o750, "workers-not-ours"), (0o777, "workers")] {
+        let _ = fs::remove_dir_all(&state);
+        fs::create_dir(&state).expect("made");
+        fs::create_dir(state.join(name)).expect("made");
+        if name == "workers" && std::os::unix::fs::chown(state.join(name), Some(12_345), None).is_err() {
+            continue; // Only root can give a directory away.
+        }
+        fs::set_permissions(&state, fs::Permissions::from_mode(bits)).expect("chmod");
+        let errors = conf.load(&json!({"state_dir": state})).expect_err("it is refused");
+        let said = format!("(mode {:03o}) and holds \"{name}\", which is not ours", bits & 0o777);
+        assert!(errors.to_string().contains(&said), "{errors}");
+        assert_eq!(mode(), bits, "it was changed all the same");
+    }
+}
+
+#[test]
+fn a_state_directory_of_ours_that_is_open_is_closed() {
+    let conf = Conf::worker();
+    let state = conf.dir.path().join("state");
+    for inside in [&[][..], &["workers", "local"]] {
+        let _ = fs::remove_dir_all(&state);
+        fs::create_dir(&state).expect("made");
+        inside.iter().for_each(|name| fs::create_dir(state.join(name)).expect("made"));
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).expect("chmod");
+        conf.load(&json!({"state_dir": state})).expect("it loads");
+        assert_eq!(fs::metadata(&state).expect("it is there").permissions().mode() & 0o7777, 0o700);
+    }
+}
+
+#[test]
 fn a_node_smaller_than_the_threshold_is_warned_of() {
     let config = Conf::new().load(&json!({"min_dram_gb_accept_new_task": 80})).expect("it loads").config;
     let node = NodeCapacity { mem: Bytes(64 << 30), cores: MilliCores(4000) };

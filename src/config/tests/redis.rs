@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use super::fixture::{Conf, password};
-use crate::config::{Role, load};
+use crate::config::{Role, load, secret_variables};
 
 #[test]
 fn the_password_comes_from_the_first_that_gives_one() {
@@ -77,4 +77,22 @@ fn a_password_that_others_can_read_is_warned_of() {
     fs::set_permissions(conf.path(), fs::Permissions::from_mode(0o640)).expect("chmod");
     let loaded = load(&source, &conf.overrides, Role::Client).expect("it loads");
     assert!(loaded.warnings[0].contains("mode 640"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn no_variable_that_holds_a_password_is_for_tasks_that_of_the_sentinels_too() {
+    let url = "redis+sentinel://u:p%40ss-word@h/m/0?sentinel_user=s&sentinel_pass=sentry%2Fword";
+    let config = Conf::new().load(&json!({"redis_url": url})).expect("it loads").config;
+    let environment = [
+        ("A", url),
+        ("B", "sentry/word"),
+        ("C", "amqp://x:%73entry%2fword@h"),
+        ("D", "100% of p@ss-word"),
+        ("E", "p%40ss%2Dword%"),
+        ("KEPT", "redis://h/1?note=100%"),
+        ("KEPT_TOO", "sentry%252Fword"),
+    ];
+    let gone = secret_variables(&config.redis, environment.map(|(name, value)| (name.into(), value.into())));
+    let gone: Vec<_> = gone.iter().filter_map(|name| name.to_str()).filter(|name| name.len() == 1).collect();
+    assert_eq!(gone, ["A", "B", "C", "D", "E"]);
 }

@@ -91,6 +91,18 @@ pub struct AttemptView {
     pub stderr_tail: String,
 }
 
+const RETURNED: &str = "returned";
+
+const LOST: &str = "worker lost";
+
+impl AttemptView {
+    /// Whether it was cut short through no fault of the task: given back, or its worker died.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        [RETURNED, LOST].contains(&self.result.as_str())
+    }
+}
+
 impl From<AttemptRecord> for AttemptView {
     fn from(record: AttemptRecord) -> Self {
         let (result, exit_code, signal) = match record.end {
@@ -98,9 +110,9 @@ impl From<AttemptRecord> for AttemptView {
             AttemptEnd::Signal(number) => (FailureKind::Signal(number).to_string(), None, Some(number)),
             AttemptEnd::TimedOut(limit) => (FailureKind::TimedOut(limit).to_string(), None, None),
             AttemptEnd::Spawn => (FailureKind::Spawn.to_string(), None, None),
-            AttemptEnd::Returned => ("returned".to_owned(), None, None),
+            AttemptEnd::Returned => (RETURNED.to_owned(), None, None),
             AttemptEnd::Memory => (FailureKind::Memory.to_string(), None, None),
-            AttemptEnd::Lost => ("worker lost".to_owned(), None, None),
+            AttemptEnd::Lost => (LOST.to_owned(), None, None),
             AttemptEnd::Cancelled => (FailureKind::Cancelled.to_string(), None, None),
             AttemptEnd::Invalid => (FailureKind::Invalid.to_string(), None, None),
         };

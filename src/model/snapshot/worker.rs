@@ -65,6 +65,21 @@ pub struct WorkerView {
     pub process: Option<WorkerProcess>,
 }
 
+/// A Python worker that reported within this time is taken to be alive.
+const PYTHON_ALIVE_SECONDS: u64 = 60;
+
+impl WorkerView {
+    /// Whether it can take tasks now.
+    #[must_use]
+    pub fn takes_tasks(&self) -> bool {
+        match self.state {
+            WorkerState::Live => true,
+            WorkerState::Python => self.heartbeat_age_seconds.is_some_and(|age| age < PYTHON_ALIVE_SECONDS),
+            WorkerState::Draining | WorkerState::Silent | WorkerState::Dead => false,
+        }
+    }
+}
+
 /// What a worker says of itself at each heartbeat, kept as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerLoad {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -236,7 +236,7 @@ async fn history(State(site): State<Arc<Site>>, Query(Range { range }): Query<Ra
     .into_response()
 }
 
-async fn scrape(State(site): State<Arc<Site>>) -> Response {
+async fn scrape(State(site): State<Arc<Site>>, asked: axum::http::HeaderMap) -> Response {
     let frame = site.board.look().await;
     let oldest = site.oldest.get((), || {
         let source = Arc::clone(&site.source);
@@ -250,7 +250,7 @@ async fn scrape(State(site): State<Arc<Site>>) -> Response {
         viewers: site.board.viewers(),
         followed: site.tails.count(),
     };
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::queue(&shown)).into_response()
+    metrics::respond(&asked, metrics::queue(&shown))
 }
 
 async fn nothing(State(site): State<Arc<Site>>, headers: axum::http::HeaderMap) -> Response {

@@ -9,9 +9,6 @@ use prometheus_client::registry::Registry;
 
 use crate::model::meters::Histogram;
 
-/// The type of a page.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Labels of one line: names and values. The encoder escapes values.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::encode::CONTENT_TYPE;
+use super::exposition::respond;
 use super::worker::{starting, worker};
 use crate::model::meters::WorkerFigures;
 
@@ -33,13 +33,13 @@ pub fn pages(ask: Ask) -> Router {
     Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).with_state(ask)
 }
 
-async fn metrics(State(ask): State<Ask>) -> Response {
+async fn metrics(State(ask): State<Ask>, asked: HeaderMap) -> Response {
     let page = match ask().await {
         Pulse::Beats(figures) => worker(&figures),
         Pulse::Starting => starting(),
         Pulse::Stuck => return stuck(),
     };
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
+    respond(&asked, page)
 }
 
 async fn health(State(ask): State<Ask>) -> Response {

@@ -1,5 +1,7 @@
 //! The queue as a whole, as `distcomp-status serve` sees it.
 
+use std::collections::HashSet;
+
 use super::encode::{Labels, Page};
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
@@ -97,12 +99,21 @@ fn workers(page: &mut Page, workers: &[WorkerView]) {
         labelled.iter().zip(&by_state).map(|(labels, (_, number))| (labels.as_slice(), *number)).collect();
     page.gauge("distcomp_queue_workers", "Workers by state", &values);
 
-    let shown = &workers[..workers.len().min(WORKERS)];
-    let names: Vec<String> = shown.iter().map(|worker| safe(&worker.name).into_owned()).collect();
+    // Names that strangers wrote may be shown alike; a line that is there twice would cost Prometheus the whole page.
+    let mut seen = HashSet::new();
+    let (names, shown): (Vec<String>, Vec<&WorkerView>) = workers
+        .iter()
+        .map(|worker| (safe(&worker.name).into_owned(), worker))
+        .filter(|(name, _)| seen.insert(name.clone()))
+        .take(WORKERS)
+        .unzip();
     let labels: Vec<[(&'static str, &str); 1]> = names.iter().map(|name| [("worker", name.as_str())]).collect();
     let mut gauge = |name: &'static str, help: &'static str, value: fn(&WorkerView) -> Option<f64>| {
-        let values: Vec<(Labels<'_>, f64)> =
-            labels.iter().zip(shown).filter_map(|(labels, worker)| Some((labels.as_slice(), value(worker)?))).collect();
+        let values: Vec<(Labels<'_>, f64)> = labels
+            .iter()
+            .zip(&shown)
+            .filter_map(|(labels, worker)| Some((labels.as_slice(), value(worker)?)))
+            .collect();
         page.gauge(name, help, &values);
     };
     gauge("distcomp_queue_worker_heartbeat_age_seconds", "Since a worker's last heartbeat", |worker| {

@@ -119,7 +119,8 @@ impl Watch {
             } else {
                 format!("{} of {}  ", count(self.at as u64 + 1), count(rows as u64))
             };
-            format!("{filter}{place}? help  q quit  / filter  Enter open")
+            let keys = if self.page.is_some() { "Esc back" } else { "/ filter  Enter open" };
+            format!("{filter}{place}? help  q quit  {keys}")
         };
         let style = Style::new().add_modifier(Modifier::DIM);
         frame.render_widget(Paragraph::new(shorten(&text, usize::from(area.width))).style(style), area);

@@ -33,9 +33,12 @@ impl Dispatcher {
             self.withdraw_all();
             return;
         }
+        // More run than there are slots after these were lowered: a line would refill what is to become fewer.
+        let is_overfull = self.ledger.budget().tasks > self.slots();
         if !self.is_linked
             || !self.has_lease(now)
             || !is_full
+            || is_overfull
             || self.ledger.held().len() == 0
             || self.pause_until.is_some()
             || self.admits_nothing()

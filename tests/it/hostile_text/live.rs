@@ -140,7 +140,7 @@ fn what_a_task_prints_is_followed_without_its_escapes() {
         }
     }
     bed.wait_counts(SOON, [0, 0, 0, 1]);
-    let later = bed.status(&["logs", &line]).expect(1);
+    let later = bed.status(&["logs", &line]).expect(0);
     is_clean("logs", &later.stdout);
     is_clean("logs", &later.stderr);
 }

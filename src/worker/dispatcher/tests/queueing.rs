@@ -161,3 +161,43 @@ fn a_moment_that_has_passed_is_never_asked_for_again() {
     bench.pass(60.0);
     assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
 }
+
+/// A worker in whose slots tasks end every millisecond, with more held; its first tasks are on their way to their keepers.
+fn busy(slots: usize, held: usize) -> (Bench, Vec<TaskKey>) {
+    let mut bench = Bench::new(&format!(r#"{{"max_task_per_worker": {slots}, "task_prefetch": {held}}}"#));
+    bench.node(32);
+    bench.claim();
+    for _ in 0..300 * slots {
+        bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
+        bench.now += Duration::from_micros(1000 / slots as u64);
+    }
+    let lines: Vec<String> = (0..slots + held).map(|at| format!("shell:1:1:0:true # {at}")).collect();
+    bench.answer(slots, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let keys = (0..slots).map(|_| bench.start()).collect();
+    bench.actions.clear();
+    (bench, keys)
+}
+
+fn reconfigured(bench: &mut Bench, json: &str) {
+    let other = Bench::new(json);
+    bench.event(Event::Reconfigured(other.dispatcher.config));
+}
+
+fn is_queue(action: &Action) -> bool {
+    matches!(action, Action::Queue { .. })
+}
+
+#[test]
+fn lowered_slots_are_not_refilled_from_lines() {
+    let (mut bench, keys) = busy(4, 8);
+    reconfigured(&mut bench, r#"{"max_task_per_worker": 2, "task_prefetch": 8}"#);
+    for key in &keys {
+        bench.event(Event::Started { key: *key, keeper: 100 });
+    }
+    assert!(!bench.actions.iter().any(is_queue), "{:?}", bench.actions);
+    for (ended, may_refill) in [(keys[0], false), (keys[1], true)] {
+        bench.actions.clear();
+        bench.ended(ended, ExitStatus::Exited(0), 0);
+        assert_eq!(bench.actions.iter().any(is_queue), may_refill, "{:?}", bench.actions);
+    }
+}
