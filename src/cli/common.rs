@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Args, Parser, ValueHint};
 use secrecy::SecretString;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +27,16 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Args)]
 pub struct CommonArgs {
     /// Configuration file [default: conf.json, where there is one]
-    #[arg(long, value_name = "PATH", env = "DISTCOMP_CONFIG", global = true, help_heading = "Common options")]
+    // Empty is accepted and counts as not given: `DISTCOMP_CONFIG=` means so.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "DISTCOMP_CONFIG",
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+        value_hint = ValueHint::FilePath,
+        global = true,
+        help_heading = "Common options"
+    )]
     pub config: Option<PathBuf>,
     /// Redis server, in place of the file's: `redis://[USER:PASSWORD@]HOST:PORT/DB`, `rediss://…`, `redis+unix://PATH`, `redis+sentinel://HOST,HOST/MASTER/DB`
     #[arg(
@@ -38,6 +48,14 @@ pub struct CommonArgs {
         help_heading = "Common options"
     )]
     pub redis_url: Option<SecretString>,
+}
+
+impl CommonArgs {
+    /// The file that is named, if any is: an empty name is none.
+    pub(crate) fn source(&self) -> Source {
+        let named = self.config.clone().filter(|path| !path.as_os_str().is_empty());
+        named.map_or(Source::Default, Source::Named)
+    }
 }
 
 /// What a command works with.
@@ -53,8 +71,7 @@ pub(crate) struct Context {
 impl Context {
     /// Loads the configuration and passes its warnings on.
     pub(crate) fn load(program: &'static str, args: &CommonArgs) -> Result<Self, CliError> {
-        let named = args.config.clone().filter(|path| !path.as_os_str().is_empty());
-        let source = named.map_or(Source::Default, Source::Named);
+        let source = args.source();
         let overrides = Overrides::of_process(args.redis_url.clone());
         let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
         for warning in &loaded.warnings {

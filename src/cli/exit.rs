@@ -103,6 +103,7 @@ fn of_queue(error: &QueueError) -> Exit {
         | QueueError::Denied { .. }
         | QueueError::Busy(_)
         | QueueError::Unsupported(_)
+        | QueueError::WrongType { .. }
         | QueueError::Protocol(_) => Exit::Redis,
         // The name is somebody else's: the same as any other disagreement with the queue.
         QueueError::Mismatch(_) | QueueError::Fenced => Exit::Usage,

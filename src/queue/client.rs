@@ -194,7 +194,21 @@ impl Connection {
             }
             answer => answer,
         };
-        answer.map_err(|error| self.sort(&error, || format!("run the script {}", def.name)))
+        match answer.map_err(|error| self.sort(&error, || format!("run the script {}", def.name))) {
+            Err(error @ QueueError::WrongType { .. }) => Err(self.name_wrong_type(def).await.unwrap_or(error)),
+            answer => answer,
+        }
+    }
+
+    /// Which of the hashes that a script uses is none: the server's answer to a script does not say. Only those that others write to are asked about.
+    async fn name_wrong_type(&self, def: &ScriptDef) -> Option<QueueError> {
+        for key in Key::SHARED.into_iter().filter(|key| def.keys.contains(key)) {
+            let asked = self.cmd::<u64>(redis::cmd("HLEN").arg(self.name(key))).await;
+            if let Err(error @ QueueError::WrongType { .. }) = asked {
+                return Some(error);
+            }
+        }
+        None
     }
 
     fn evalsha(&self, def: &ScriptDef, worker: Option<&WorkerName>, args: &Args) -> Cmd {
@@ -234,6 +248,9 @@ impl Connection {
         if denied::is_denied(error) {
             let user = self.user.to_string();
             return QueueError::Denied { at, user, what: what(), message: denied::reason(error) };
+        }
+        if denied::is_wrong_type(error) {
+            return QueueError::WrongType { at, what: what() };
         }
         if self.follows && matches!(error.code(), Some("READONLY" | "MASTERDOWN")) {
             return QueueError::Unavailable { at, message: "the server is not the master any more".to_owned() };

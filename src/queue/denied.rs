@@ -1,4 +1,4 @@
-//! A command that the Redis user has no right to (`NOPERM`): who was refused what, in words that say what to do.
+//! A command that the server refuses because of its key or its user (`NOPERM`, `WRONGTYPE`): who was refused what, in words that say what to do.
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 
@@ -9,6 +9,11 @@ pub(super) fn is_denied(error: &RedisError) -> bool {
     }
     let text = error.to_string();
     text.contains("The user executing the script") || text.contains("ACL failure in script") || text.contains("NOPERM")
+}
+
+/// Whether a key holds another type of value than the command is for. Inside a script the code is part of the text.
+pub(super) fn is_wrong_type(error: &RedisError) -> bool {
+    error.to_string().contains("WRONGTYPE")
 }
 
 /// The command and its key, for a message: never a value.

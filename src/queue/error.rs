@@ -52,6 +52,16 @@ pub enum QueueError {
     /// The queue and our configuration disagree.
     #[error("use this queue: {0}")]
     Mismatch(String),
+    /// A key holds another type of value than ours: somebody wrote to it. Another try is of no use until it is gone.
+    #[error(
+        "{what} at {at}: the value there is of another type than DistComp's (WRONGTYPE): look at the key with redis-cli TYPE, then RENAME or DEL it"
+    )]
+    WrongType {
+        /// The server, without credentials.
+        at: String,
+        /// What was asked: a command and its key, or one of our scripts.
+        what: String,
+    },
     /// The server answered something that this build does not understand, or a script failed.
     #[error("understand Redis: {0}")]
     Protocol(String),
@@ -68,6 +78,7 @@ impl QueueError {
             | Self::Fenced
             | Self::Unsupported(_)
             | Self::Mismatch(_)
+            | Self::WrongType { .. }
             | Self::Protocol(_) => false,
         }
     }

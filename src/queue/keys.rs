@@ -107,6 +107,10 @@ pub enum Key {
 }
 
 impl Key {
+    /// The hashes that are Python DistComp's too, and that anybody may write to.
+    pub(super) const SHARED: [Self; 6] =
+        [Self::Todo, Self::InProgress, Self::Finished, Self::Failed, Self::Reason, Self::Status];
+
     /// The name of the local variable that holds this key in a script.
     pub(super) fn lua(self) -> &'static str {
         match self {

@@ -144,11 +144,11 @@ pub(super) fn health(redis: &RedisHealth) -> String {
     let limit = if redis.max_memory == 0 { String::new() } else { format!(" of {}", bytes(redis.max_memory)) };
     let kept = if redis.append_only { "append-only file" } else { "no append-only file" };
     format!(
-        "Redis {}, {}{limit} used, {kept}, {} client{}",
+        "Redis {}, {}{limit} used, {kept}, {} {}",
         safe(&redis.version),
         bytes(redis.used_memory),
         count(redis.clients),
-        if redis.clients == 1 { "" } else { "s" }
+        if redis.clients == 1 { "client" } else { "clients" }
     )
 }
 

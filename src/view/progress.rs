@@ -45,6 +45,11 @@ impl Progress {
         self.set(self.bar.position() + steps);
     }
 
+    /// Prints something else meanwhile, with no bar in its way.
+    pub fn pause_for<R>(&self, print: impl FnOnce() -> R) -> R {
+        self.bar.suspend(print)
+    }
+
     /// Words beside the bar.
     pub fn note(&self, text: String) {
         self.bar.set_message(text);

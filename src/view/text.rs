@@ -123,13 +123,6 @@ pub fn fold(text: &str, width: usize, indent: usize) -> String {
     out
 }
 
-/// A bar of `width` characters, `fraction` of it filled.
-#[must_use]
-pub fn bar(fraction: f64, width: usize) -> String {
-    let filled = ((fraction.clamp(0.0, 1.0) * width as f64) as usize).min(width);
-    format!("{}{}", "█".repeat(filled), "░".repeat(width - filled))
-}
-
 /// A bar of a few cells in eighths of a cell, for tables. What is more than whole, or no number, is full or empty.
 #[must_use]
 pub fn small_bar(fraction: f64, width: usize) -> String {
@@ -216,12 +209,5 @@ mod tests {
             let drawn = parted_bar(&parts, 7).concat().chars().count();
             assert_eq!(drawn, if parts == [(0, 'a'), (0, 'b')] { 0 } else { 7 }, "{parts:?}");
         }
-    }
-
-    #[test]
-    fn a_bar_is_full_only_when_all_is_done() {
-        assert_eq!(bar(0.999, 4), "███░");
-        assert_eq!(bar(1.0, 4), "████");
-        assert_eq!(bar(f64::NAN, 2), "░░");
     }
 }

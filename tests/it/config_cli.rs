@@ -143,6 +143,9 @@ fn a_named_file_must_be_there_and_an_unnamed_one_need_not() {
     status().env("DISTCOMP_REDIS_URL", &url).run().expect(0);
     let conf = bed.conf_path();
     status().env("DISTCOMP_CONFIG", &conf).run().expect(0);
+    // Set and empty is not set.
+    status().env("DISTCOMP_CONFIG", "").env("DISTCOMP_REDIS_URL", &url).run().expect(0);
+    status().env("DISTCOMP_CONFIG", &conf).env("DISTCOMP_REDIS_URL", "").run().expect(0);
 }
 
 #[test]

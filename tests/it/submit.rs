@@ -1,10 +1,12 @@
 //! `distcomp-submit`: what goes in, what is skipped, and what it says.
+use std::fs::File;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::support::{Bed, SOON, read, wait_until};
+use crate::support::{Bed, SOON, holds_for, read, stays, wait_until};
 
 /// Ten tasks, of which three are queued, two run, one is finished and one is out of retries.
 fn seeded() -> (Bed, String) {
@@ -124,6 +126,50 @@ fn an_interrupted_wait_ends_with_130_or_143_and_the_tasks_stay() {
         output.expect(code);
     }
     assert_eq!(bed.count("todo_tasks"), 2);
+}
+
+/// Ends with its test, whatever becomes of that.
+struct Waiting(std::process::Child);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_wait_without_a_terminal_says_why_nothing_happens_and_that_once() {
+    let bed = Bed::new();
+    let _worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.ctl(&["pause", "--yes"]).expect(0);
+    let (file, log) = (bed.file("tasks", "shell:0:0:1:true\n"), bed.path().join("said"));
+    let mut command = bed.cli("distcomp-submit").args(["--wait", &file]).into_command();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a file"));
+    let mut waiting = Waiting(command.spawn().expect("it starts"));
+    wait_until("the reason", SOON, || {
+        let said = read(&log);
+        holds_for(said.contains("paused by") && said.contains("distcomp-ctl resume"), said)
+    });
+    // Long enough for a second look at the same reason.
+    stays("one line of it", Duration::from_secs(5), || {
+        let said = read(&log);
+        holds_for(said.matches("nothing runs").count() == 1, said)
+    });
+    bed.ctl(&["resume", "--yes"]).expect(0);
+    wait_until("the end of the wait", SOON, || {
+        let ended = waiting.0.try_wait().expect("its status");
+        holds_for(ended.is_some_and(|status| status.success()), format!("{ended:?}: {}", read(&log)))
+    });
+    assert!(read(&log).contains("1 task finished, 0 failed"), "{}", read(&log));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_before_redis_is_asked() {
+    let nowhere = Bed::new();
+    let run = nowhere.cli("distcomp-submit").args(["--redis-url", "redis://127.0.0.1:1", "/no/such/tasks"]).run();
+    run.expect(2).says(&["/no/such/tasks"]);
 }
 
 #[test]

@@ -135,6 +135,14 @@ impl Sums {
     }
 }
 
+/// Looks whether every file that is named is there; nothing is read.
+pub(crate) fn are_there(paths: &[PathBuf]) -> Result<(), CliError> {
+    let files = paths.iter().filter(|path| *path != Path::new("-"));
+    files
+        .map(|path| std::fs::metadata(path).map_err(|error| CliError::io(format!("read {}", path.display()), error)))
+        .try_for_each(|found| found.map(drop))
+}
+
 /// Opens every file that is named.
 pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>, CliError> {
     if paths.iter().filter(|path| *path == Path::new("-")).count() > 1 {

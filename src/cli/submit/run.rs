@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::SubmitArgs;
 use super::check::{Found, check};
-use super::input::{Input, open_all};
+use super::input::{Input, are_there, open_all};
 use super::send::{Sending, send};
 use super::sign::Signing;
 use super::task_file::Rules;
@@ -33,7 +33,8 @@ async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
     if args.dry_run {
         return dry_run(&context, &args).await;
     }
-    // First of all: a server that cannot be reached is told at once, not after a million lines were read.
+    are_there(&args.files)?;
+    // Before they are read: a server that cannot be reached is told at once, not after a million lines.
     let (conn, order) = context.connect(Access::Write).await?;
     let rules = Rules { order, python_workers: context.config.python_workers };
     let inputs = open_all(&args.files)?;
@@ -101,7 +102,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     if found.invalid == 0 {
         return Ok(Exit::Done);
     }
-    context.say(&format!("{} lines invalid", count(found.invalid)));
+    context.say(&format!("{} {} invalid", count(found.invalid), if found.invalid == 1 { "line" } else { "lines" }));
     Ok(if args.skip_invalid { Exit::Done } else { Exit::Usage })
 }
 

@@ -15,6 +15,7 @@ use crate::model::snapshot::{Counts, TaskState};
 use crate::queue::guard::Access;
 use crate::queue::select::Entry;
 use crate::queue::{Connection, QueueError, inspect};
+use crate::view::explain::top_reason;
 use crate::view::failures::failures;
 use crate::view::progress::Progress;
 use crate::view::text::tasks;
@@ -30,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Time between two attempts to reach it.
 const RECONNECT: Duration = Duration::from_secs(2);
+
+/// Nothing runs and nothing ends for this long: it is said why, and looked at again as often.
+const STILL: Duration = Duration::from_secs(2);
 
 /// Lines asked about in one step.
 const CHUNK: usize = 500;
@@ -73,6 +77,7 @@ async fn follow(
 ) -> Result<(), CliError> {
     let mut progress = Progress::new("done", total, !quiet);
     let mut done = 0;
+    let mut stillness = Stillness::new();
     let mut pending: Vec<String> = Vec::new();
     loop {
         if pending.is_empty() {
@@ -98,9 +103,41 @@ async fn follow(
         ends.gone += step.gone;
         step.failed.iter().for_each(|failure| ends.groups.add(failure));
         pending = step.open;
+        if step.counts.in_progress > 0 || step.finished + step.gone > 0 || !step.failed.is_empty() {
+            stillness = Stillness { said: stillness.said, ..Stillness::new() };
+        } else if !quiet && let Some(why) = stillness.why(conn).await {
+            progress.pause_for(|| context.say(&why));
+        }
         if !pending.is_empty() {
             tokio::time::sleep(POLL).await;
         }
+    }
+}
+
+/// Since when nothing moves, and what was said about it.
+struct Stillness {
+    looked: tokio::time::Instant,
+    said: Option<String>,
+}
+
+impl Stillness {
+    fn new() -> Self {
+        Self { looked: tokio::time::Instant::now(), said: None }
+    }
+
+    /// What there is to say now: the reason that nothing runs, once for each reason. A user that may not read it, and a question that fails, are
+    /// no reason to stop waiting.
+    async fn why(&mut self, conn: &Connection) -> Option<String> {
+        if self.looked.elapsed() < STILL {
+            return None;
+        }
+        self.looked = tokio::time::Instant::now();
+        let why = match inspect::overview(conn).await {
+            Ok(overview) => format!("nothing runs: {}", top_reason(&overview)?.1),
+            Err(QueueError::Denied { .. }) => "nothing runs; distcomp-status explain says why".to_owned(),
+            Err(_) => return None,
+        };
+        (self.said.as_ref() != Some(&why)).then(|| self.said.insert(why).clone())
     }
 }
 

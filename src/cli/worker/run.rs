@@ -11,7 +11,7 @@ use super::{check, local};
 use crate::cli::common::{complain, parse};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
-use crate::config::{Loaded, Overrides, Role, Source, Watcher};
+use crate::config::{Loaded, Overrides, Role, Watcher};
 use crate::worker::Metrics;
 use crate::{host, process, telemetry, worker};
 
@@ -79,8 +79,7 @@ pub fn main() -> ExitCode {
 
 /// The configuration as the flags and the environment have it; its warnings are passed on.
 pub(super) fn load(args: &WorkerArgs, private_server: Option<&std::path::Path>) -> Result<(Watcher, Loaded), CliError> {
-    let named = args.common.config.clone().filter(|path| !path.as_os_str().is_empty());
-    let source = named.map_or(Source::Default, Source::Named);
+    let source = args.common.source();
     let mut overrides = Overrides::of_process(args.common.redis_url.clone());
     overrides.private_server = private_server.map(Into::into);
     Watcher::start(source, overrides, Role::Worker).map_err(CliError::Config)

@@ -73,6 +73,21 @@ fn keys_of_a_wrong_type_stop_no_worker() {
 }
 
 #[test]
+fn a_key_of_a_wrong_type_is_named_to_whoever_meets_it() {
+    let bed = bed(json!({}));
+    ::redis::cmd("SET").arg("todo_tasks").arg("x").exec(&mut bed.redis.con()).expect("SET");
+    let says = ["HLEN on todo_tasks", "WRONGTYPE", "RENAME or DEL"];
+    for args in [&[][..], &["tasks", "--state", "todo"], &["explain"]] {
+        let said = bed.status(args).expect(3).says(&["todo_tasks", "WRONGTYPE", "RENAME or DEL"]);
+        assert!(!said.all().contains("Pipeline failures"), "{said}");
+    }
+    bed.cli("distcomp-submit").args(["-"]).stdin("shell:0:0:1:true\n").run().expect(3).says(&says);
+    bed.cli("distcomp-worker").args(["--check"]).run().expect(3).says(&says);
+    ::redis::cmd("DEL").arg("todo_tasks").exec(&mut bed.redis.con()).expect("DEL");
+    bed.status(&[]).expect(0);
+}
+
+#[test]
 fn a_broken_conf_json_leaves_the_last_good_values_and_one_log_line_each() {
     let bed = bed(json!({"max_task_per_worker": 1}));
     let out = bed.out("runs");

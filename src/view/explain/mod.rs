@@ -1,0 +1,12 @@
+//! Why a task, or the queue, is not running: functions of an overview, most telling reason first.
+//!
+//! `queue` speaks of all that waits, `task` of one task; `fleet` holds what both say about the workers and the operator.
+
+mod fleet;
+mod queue;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use queue::{explain_queue, needs, top_reason, why_need};
+pub use task::{explain_held, explain_task};

@@ -1,0 +1,122 @@
+//! Why one task is not running.
+
+use super::fleet::{busy_workers, fits, halted, largest, no_worker};
+use crate::model::snapshot::{Hold, Overview, TaskState, TaskView, WorkerState, WorkerView};
+use crate::model::{Bytes, FailureKind, FieldOrder, MilliCores, TaskLine};
+use crate::view::safe_text::safe;
+use crate::view::text::{count, duration};
+use crate::view::workers::trimmed;
+
+/// Why one task is not running, most telling first.
+#[must_use]
+pub fn explain_task(overview: &Overview, task: &TaskView, order: FieldOrder) -> Vec<String> {
+    explain_held(overview, task, &Hold::default(), order)
+}
+
+/// As [`explain_task`], with what the queue knows of this task in particular.
+#[must_use]
+pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: FieldOrder) -> Vec<String> {
+    let has = |state| task.states.contains(&state);
+    if has(TaskState::InProgress) {
+        let worker = task.worker.as_deref().unwrap_or_default();
+        let mut why = vec![on_worker(overview, worker)];
+        if hold.has_slot == Some(false) {
+            why.push("it was claimed ahead and starts there when a slot is free".to_owned());
+        }
+        return why;
+    }
+    if !has(TaskState::Todo) {
+        return vec![ended(task)];
+    }
+    let Ok(line) = TaskLine::parse(&task.line, order) else {
+        return vec!["the line is not a task: the next worker that meets it moves it to failed_tasks".to_owned()];
+    };
+    let mut why = halted(overview);
+    why.extend(no_worker(overview));
+    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
+    if !able.is_empty() {
+        why.extend(too_large(&able, line.mem(), line.cpu()));
+    }
+    if let Some(seconds) = hold.backoff_seconds {
+        why.push(format!("it waits {} more for the end of its backoff", duration(seconds)));
+    }
+    if !task.failed_on.is_empty() {
+        why.push(failed_before(&able, &task.failed_on, hold.left_to_others_seconds));
+    }
+    if task.lost > 0 {
+        why.push(format!("its worker was lost {} times while running it", task.lost));
+    }
+    if let Some(holder) = overview.reservations.iter().find(|reservation| reservation.line == task.line) {
+        why.push(format!(
+            "{} keeps room for it: it starts when enough of what runs there has ended",
+            safe(&holder.worker)
+        ));
+    }
+    if why.is_empty() {
+        why.push(format!(
+            "it waits for its turn and a slot: {} wait in all, its priority is {}, {} in progress",
+            count(overview.counts.todo),
+            line.prio(),
+            count(overview.counts.in_progress)
+        ));
+        why.extend(busy_workers(overview));
+    }
+    why
+}
+
+fn too_large(able: &[&WorkerView], mem: Bytes, cpu: MilliCores) -> Option<String> {
+    if able.iter().any(|worker| fits(worker, mem.as_gib(), cpu.as_cores())) {
+        return None;
+    }
+    let needs = format!("{} GB and {} cores", trimmed(mem.as_gib()), trimmed(cpu.as_cores()));
+    Some(format!("it needs {needs}, which no live worker has: the largest node offers {}", largest(able)))
+}
+
+fn failed_before(able: &[&WorkerView], failed_on: &[String], left_to_others: Option<u64>) -> String {
+    let mut names: Vec<&str> = failed_on.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let on = safe(&names.join(", ")).into_owned();
+    if !able.is_empty() && able.iter().all(|worker| names.contains(&worker.name.as_str())) {
+        format!("it has failed on every live worker ({on}) and waits for its retry")
+    } else {
+        let long =
+            left_to_others.map_or_else(|| "up to a minute".to_owned(), |seconds| format!("{} more", duration(seconds)));
+        format!("it has failed on {on}: it waits for its retry, and for {long} for a worker that it has not failed on")
+    }
+}
+
+fn on_worker(overview: &Overview, name: &str) -> String {
+    let worker = overview.workers.iter().find(|worker| worker.name == name);
+    let name = safe(name);
+    match worker.map(|worker| (worker.state, worker.heartbeat_age_seconds.unwrap_or_default())) {
+        Some((WorkerState::Live | WorkerState::Draining, _)) => format!("it is in progress on {name}"),
+        Some((WorkerState::Python, age)) => {
+            format!("it is in progress on {name}, a Python worker that reported {} ago", duration(age))
+        }
+        Some((WorkerState::Silent, age)) => format!(
+            "it is in progress on {name}, which is silent for {}; when it counts as dead, the task goes back to todo",
+            duration(age)
+        ),
+        Some((WorkerState::Dead, _)) => {
+            format!("it was in progress on {name}, which is dead; it is about to go back to todo")
+        }
+        None => {
+            format!("it is in progress on {name}, of which nothing is known; distcomp-ctl reclaim {name} puts it back")
+        }
+    }
+}
+
+fn ended(task: &TaskView) -> String {
+    let has = |state| task.states.contains(&state);
+    let reason = task.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or("no reason is recorded");
+    if has(TaskState::Finished) {
+        "it has finished; distcomp-submit --rerun runs it again".to_owned()
+    } else if has(TaskState::Failed) && reason.starts_with(&FailureKind::Unsigned.to_string()) {
+        format!("it was refused ({}); distcomp-submit --rerun signs it, where a task_signing_key is set", safe(reason))
+    } else if has(TaskState::Failed) {
+        format!("it is out of retries ({}); distcomp-ctl requeue tries again", safe(reason))
+    } else {
+        "no such task is in the queue".to_owned()
+    }
+}

@@ -1,0 +1,113 @@
+use super::*;
+use crate::model::FieldOrder;
+use crate::model::snapshot::{Counts, Hold, Need, Overview, TaskState, TaskView, WorkerState, WorkerView};
+
+fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
+    WorkerView {
+        name: name.to_owned(),
+        state,
+        heartbeat_age_seconds: Some(1),
+        cores_used: 0.0,
+        cores_total: 8.0,
+        mem_used_gb: 0.0,
+        mem_total_gb: mem,
+        finished: 0,
+        failed: 0,
+        returned: 0,
+        timed_out: 0,
+        load: None,
+        process: None,
+    }
+}
+
+fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
+    TaskView {
+        id: String::new(),
+        line: line.to_owned(),
+        states: vec![TaskState::Todo],
+        worker: None,
+        result: None,
+        failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
+        reason: None,
+        lost: 0,
+        attempts: Vec::new(),
+    }
+}
+
+fn queue(workers: Vec<WorkerView>) -> Overview {
+    Overview { counts: Counts { todo: 1, ..Counts::default() }, workers, ..Overview::default() }
+}
+
+fn why(overview: &Overview, task: &TaskView) -> String {
+    explain_task(overview, task, FieldOrder::MemCpuPrio).join("\n")
+}
+
+#[test]
+fn each_obstacle_is_named() {
+    let small = queue(vec![worker("n1", WorkerState::Live, 16.0)]);
+    let task = waiting("shell:64:1:1:x", &[]);
+    assert!(why(&small, &task).contains("no live worker has"));
+    assert!(why(&queue(Vec::new()), &task).contains("no worker is there"));
+    let dead = queue(vec![worker("n1", WorkerState::Dead, 64.0)]);
+    assert!(why(&dead, &task).contains("1 dead"));
+    let fits = waiting("shell:1:1:7:x", &[]);
+    assert!(why(&small, &fits).contains("its priority is 7"));
+    let paused = Overview { paused: Some("ann".to_owned()), ..small.clone() };
+    assert!(why(&paused, &fits).contains("paused by ann"));
+    let stopped = Overview { stopping: true, ..small.clone() };
+    assert!(why(&stopped, &fits).contains("stop command"));
+    assert!(why(&small, &waiting("shell:1:1:7:x", &["n1", "n1"])).contains("every live worker (n1)"));
+    assert!(why(&small, &waiting("shell:1:1:7:x", &["n10"])).contains("it has failed on n10"));
+}
+
+#[test]
+fn what_has_ended_says_how() {
+    let mut task = waiting("shell:1:1:1:x", &[]);
+    task.states = vec![TaskState::Failed];
+    task.reason = Some("exit 3: tail".to_owned());
+    assert!(why(&queue(Vec::new()), &task).contains("out of retries (exit 3: tail)"));
+    task.states = vec![TaskState::Finished];
+    assert!(why(&queue(Vec::new()), &task).contains("has finished"));
+    task.states.clear();
+    assert!(why(&queue(Vec::new()), &task).contains("no such task"));
+}
+
+#[test]
+fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
+    let need = |mem_gb, waiting, failed_on: &[&str]| Need {
+        mem_gb,
+        cores: 1.0,
+        failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
+        waiting,
+    };
+    let counts = Counts { todo: 110, ..Counts::default() };
+    let workers = vec![worker("n1", WorkerState::Live, 84.0), worker("n2", WorkerState::Live, 16.0)];
+    let needs = vec![need(96.0, 7, &[]), need(8.0, 100, &[]), need(8.0, 3, &["n1", "n2"])];
+    let overview = Overview { counts, workers, needs, ..Overview::default() };
+    let why = explain_queue(&overview).join("\n");
+    assert!(why.contains("7 need 96 GB and 1 cores; the largest node offers 84 GB and 8 cores"), "{why}");
+    assert!(why.contains("103 wait"), "{why}");
+    assert_eq!(top_reason(&overview).map(|(count, _)| count), Some(103));
+    assert_eq!(why_need(&overview, &overview.needs[2]), "failed on every live worker (n1, n2), to be tried again");
+    let only_large = Overview { counts: Counts { todo: 7, ..counts }, needs: vec![need(96.0, 7, &[])], ..overview };
+    assert!(top_reason(&only_large).unwrap().1.contains("84 GB"));
+    assert!(!explain_queue(&only_large)[0].contains("running"), "{:?}", explain_queue(&only_large));
+}
+
+#[test]
+fn a_task_in_its_backoff_or_claimed_ahead_says_so() {
+    let overview = queue(vec![worker("n1", WorkerState::Live, 16.0), worker("n2", WorkerState::Live, 16.0)]);
+    let task = waiting("shell:1:1:7:x", &["n1"]);
+    let hold = Hold { backoff_seconds: Some(42), left_to_others_seconds: Some(30), has_slot: None };
+    let why = explain_held(&overview, &task, &hold, FieldOrder::MemCpuPrio).join("\n");
+    assert!(why.contains("42 s more") && why.contains("30 s more"), "{why}");
+    let ahead = TaskView { states: vec![TaskState::InProgress], worker: Some("n1".to_owned()), ..task };
+    let hold = Hold { has_slot: Some(false), ..Hold::default() };
+    assert!(explain_held(&overview, &ahead, &hold, FieldOrder::MemCpuPrio)[1].contains("claimed ahead"));
+}
+
+#[test]
+fn an_idle_queue_says_so() {
+    assert_eq!(explain_queue(&Overview::default()), ["nothing waits and nothing runs"]);
+    assert!(explain_queue(&queue(Vec::new()))[0].contains("no worker is there"));
+}
