@@ -54,6 +54,10 @@ fn stranger_in(path: &Path, us: u32) -> Result<Option<String>, String> {
         let name = entry.file_name().to_string_lossy().into_owned();
         // Another worker of ours may be probing at this moment.
         let is_ours = OURS.contains(&&*name) || name.starts_with(PROBE);
+        // A disk of its own has one, of root's.
+        if name == "lost+found" {
+            continue;
+        }
         // Not followed: a link is whose who made it.
         match entry.metadata() {
             Ok(found) if is_ours && found.uid() == us => {}

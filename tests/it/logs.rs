@@ -258,11 +258,14 @@ fn a_follower_goes_on_with_the_next_attempt_when_the_worker_dies() {
 #[test]
 fn a_follower_tells_of_a_failure_that_is_tried_again_at_once() {
     let bed = Bed::with(json!({"max_retry_per_task": 3}));
-    let go = bed.out("go");
-    let line = format!("shell:0:0:1:test $DISTCOMP_ATTEMPT = 1 && exit 3; {}", until(&go));
+    let (seen, go) = (bed.out("seen"), bed.out("go"));
+    let first = format!("test $DISTCOMP_ATTEMPT -gt 1 || {{ echo begun; {}; exit 3; }}", until(&seen));
+    let line = format!("shell:0:0:1:{first}; {}", until(&go));
     bed.add([&line]);
-    let follower = Follower::start(&bed, &line);
+    let mut follower = Follower::start(&bed, &line);
     let _workers = [bed.worker("a"), bed.worker("b")];
+    assert_eq!(follower.line(), "begun\n");
+    fs::write(&seen, "").expect("a file");
     let (_, err, code) = follower.finish();
     assert_eq!(code, Some(1), "{err}");
     assert!(err.contains("attempt 1 on") && err.contains("exit 3"), "{err}");

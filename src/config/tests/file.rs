@@ -158,7 +158,7 @@ fn a_state_directory_that_is_shared_with_others_is_refused_and_left_as_it_is() {
 fn a_state_directory_of_ours_that_is_open_is_closed() {
     let conf = Conf::worker();
     let state = conf.dir.path().join("state");
-    for inside in [&[][..], &["workers", "local"]] {
+    for inside in [&[][..], &["workers", "local", "lost+found"]] {
         let _ = fs::remove_dir_all(&state);
         fs::create_dir(&state).expect("made");
         inside.iter().for_each(|name| fs::create_dir(state.join(name)).expect("made"));
