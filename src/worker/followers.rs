@@ -50,6 +50,11 @@ impl Followers {
         self.pairs.iter().find(|pair| pair.behind == key).copied()
     }
 
+    /// The one that a task waits for.
+    pub(super) fn before(&self, key: TaskKey) -> Option<TaskKey> {
+        self.pairs.iter().find(|pair| pair.key == key).map(|pair| pair.behind)
+    }
+
     /// The one that starts when this one has ended, unless it is asked for back.
     pub(super) fn next_after(&self, key: TaskKey) -> Option<TaskKey> {
         self.after(key).filter(|next| !next.is_asked_back).map(|next| next.key)

@@ -203,6 +203,19 @@ impl Ledger {
         self.queued.next_after(key)
     }
 
+    /// The task that one in a keeper waits for.
+    #[must_use]
+    pub fn before(&self, key: TaskKey) -> Option<TaskKey> {
+        self.queued.before(key)
+    }
+
+    /// Whether a task runs or is about to: who waits behind it has to wait.
+    #[must_use]
+    pub fn is_ahead(&self, key: TaskKey) -> bool {
+        let waits = |place: &Place| matches!(place, Place::Held { .. } | Place::Settling);
+        self.entries.get(&key).is_some_and(|entry| !waits(&entry.place))
+    }
+
     /// How many wait behind a running task, and the last of them: itself, where nothing waits. `None` while one is asked for back.
     #[must_use]
     pub fn line(&self, running: TaskKey) -> Option<(u32, TaskKey)> {

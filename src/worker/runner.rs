@@ -105,24 +105,8 @@ impl Runner {
         loop {
             let deaf_at = slot.deaf_at();
             tokio::select! {
-                command = self.commands.recv() => {
-                    let command = command?;
-                    if let SlotCommand::Start(key, _, before) = &command {
-                        failpoint!("starting");
-                        if Instant::now() >= *before {
-                            // We were frozen on the way here: another may have it by now.
-                            if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
-                                return None;
-                            }
-                            continue;
-                        }
-                    }
-                    if !slot.note_command(Instant::now(), &command) {
-                        continue;
-                    }
-                    // That it has gone is heard below, after all that it said.
-                    let _ = keeper.send(into_keeper(command)).await;
-                }
+                // What the keeper has said before anything else: after a moment in which we stood still, it and the timer are due together.
+                biased;
                 event = keeper.recv() => {
                     let Ok(event) = event else { break };
                     match &event {
@@ -141,7 +125,28 @@ impl Runner {
                         return None;
                     }
                 }
+                command = self.commands.recv() => {
+                    let command = command?;
+                    if let SlotCommand::Start(key, _, before) = &command {
+                        failpoint!("starting");
+                        if Instant::now() >= *before {
+                            // We were frozen on the way here: another may have it by now.
+                            if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
+                                return None;
+                            }
+                            continue;
+                        }
+                    }
+                    if !slot.note_command(Instant::now(), &command) {
+                        continue;
+                    }
+                    // That it has gone is heard below, after all that it said.
+                    let _ = keeper.send(into_keeper(command)).await;
+                }
                 () = tokio::time::sleep_until(deaf_at.unwrap_or_else(Instant::now)), if deaf_at.is_some() => {
+                    if slot.forgives(Instant::now()) {
+                        continue;
+                    }
                     tracing::error!(keeper = pid, "a keeper does not answer; killing it");
                     break;
                 }

@@ -15,6 +15,9 @@ use crate::process::KeeperEvent;
 /// task has stopped it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A timer that is later than this was not late by itself: the worker stood still, and maybe its keepers with it.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct SlotState {
@@ -95,6 +98,15 @@ impl SlotState {
         self.patience.filter(|_| !self.mine.is_empty())
     }
 
+    /// Whether the keeper is given its time once more, because the worker itself has stood still until now.
+    pub(super) fn forgives(&mut self, now: Instant) -> bool {
+        let stood_still = self.patience.is_some_and(|until| now > until + STOOD_STILL);
+        if stood_still {
+            self.patience = Some(now + PATIENCE);
+        }
+        stood_still
+    }
+
     /// The tasks it had: what ran, then what waited.
     pub(super) fn into_tasks(self) -> Vec<TaskKey> {
         self.mine
@@ -164,6 +176,17 @@ mod tests {
         assert!(slot.note_event(now, started(1)).is_some());
         assert_eq!(slot.deaf_at(), None, "a task may run as long as it likes");
         (slot, now)
+    }
+
+    #[test]
+    fn a_keeper_is_not_deaf_when_the_worker_itself_stood_still() {
+        let (mut slot, now) = (SlotState::default(), Instant::now());
+        slot.note_command(now, &start(1));
+        assert!(!slot.forgives(now + PATIENCE), "the timer is on time");
+        let thaw = now + 2 * PATIENCE;
+        assert!(slot.forgives(thaw));
+        assert_eq!(slot.deaf_at(), Some(thaw + PATIENCE));
+        assert!(!slot.forgives(thaw + PATIENCE), "once");
     }
 
     #[test]

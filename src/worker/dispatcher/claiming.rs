@@ -213,12 +213,12 @@ impl Dispatcher {
         }
     }
 
-    /// Gives back what is held and does not fit although there is a slot.
+    /// Gives back what is held and does not fit although there is a slot, and, where there is none, what is more than would now be held ahead:
+    /// brief tasks were followed by long ones, and others may have slots.
     pub(super) fn return_stuck(&mut self, now: Instant) {
-        if matches!(self.headroom(), Err(Wait::Slots)) {
-            return;
-        }
-        let stuck: Vec<TaskKey> = self.ledger.held().filter(|key| self.held_until(*key) <= now).collect();
+        let is_full = matches!(self.headroom(), Err(Wait::Slots));
+        let kept = if is_full { self.ahead_target(now) as usize } else { 0 };
+        let stuck: Vec<TaskKey> = self.ledger.held().skip(kept).filter(|key| self.held_until(*key) <= now).collect();
         for key in stuck {
             self.give_back_unstarted(key);
         }

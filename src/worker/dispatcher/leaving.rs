@@ -22,9 +22,15 @@ impl Dispatcher {
     }
 
     pub(super) fn end_all(&mut self) {
-        let keys: Vec<TaskKey> = self.ledger.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.end_early(key, Cause::Shutdown);
+        let keys = self.ledger.iter().map(|(key, _)| key).collect();
+        self.end_each(keys, Cause::Shutdown);
+    }
+
+    /// Ends these, the last of each line first: a keeper that has been told of the one that runs would start the next.
+    pub(super) fn end_each(&mut self, mut keys: Vec<TaskKey>, cause: Cause) {
+        keys.sort_unstable();
+        for key in keys.into_iter().rev() {
+            self.end_early(key, cause);
         }
     }
 

@@ -117,15 +117,14 @@ impl Dispatcher {
             self.polling = Polling::default();
         }
         self.leased_since = self.beat_made.take().unwrap_or(self.leased_since).max(self.leased_since);
+        let mut to_end = Vec::new();
         for line in reply.revoked {
             match self.ledger.active(&line).map(|(key, entry)| (key, entry.place.clone())) {
                 Some((key, Place::Held { .. })) => {
                     let line: Arc<str> = line.into();
                     self.drop_revoked(key, &line);
                 }
-                Some((key, Place::Queued { .. } | Place::Starting | Place::Running { .. })) => {
-                    self.end_early(key, Cause::Revoked);
-                }
+                Some((key, Place::Queued { .. } | Place::Starting | Place::Running { .. })) => to_end.push(key),
                 Some((key, Place::Terminating { cause, touched })) if cause != Cause::Revoked => {
                     self.ledger.place(key, Place::Terminating { cause: Cause::Revoked, touched });
                 }
@@ -137,6 +136,7 @@ impl Dispatcher {
                 }
             }
         }
+        self.end_each(to_end, Cause::Revoked);
     }
 
     /// The heartbeat that told what had started may be lost with its connection, and a loss of an attempt that nobody knows to have started does not count.
@@ -166,6 +166,7 @@ impl Dispatcher {
     }
 
     pub(super) fn reasserted(&mut self, known: Vec<(TaskKey, Reasserted)>, unknown: Vec<Claim>) {
+        let mut to_end = Vec::new();
         for (key, answer) in known {
             if answer != Reasserted::NotOurs {
                 continue;
@@ -176,9 +177,10 @@ impl Dispatcher {
             if matches!(entry.place, Place::Held { .. }) {
                 self.ledger.remove(key);
             } else {
-                self.end_early(key, Cause::Revoked);
+                to_end.push(key);
             }
         }
+        self.end_each(to_end, Cause::Revoked);
         let now = Instant::now();
         for claim in unknown {
             if self.ledger.active(&claim.line).is_some() {

@@ -220,6 +220,7 @@ impl Dispatcher {
             Event::LinkDown => {
                 self.is_linked = false;
                 self.unlinked_since = Some(now);
+                self.withdraw_all();
             }
             Event::Inventory(reply) => {
                 let _ = reply.send(self.inventory());

@@ -41,6 +41,7 @@ impl Dispatcher {
             || is_overfull
             || self.ledger.held().len() == 0
             || self.pause_until.is_some()
+            || self.ahead_target(now) == 0
             || self.admits_nothing()
         {
             return;
@@ -120,7 +121,12 @@ impl Dispatcher {
     /// It did not start: held again, where it was, unless it was to end.
     pub(super) fn withdrawn(&mut self, now: Instant, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
-        match entry.place {
+        let place = entry.place.clone();
+        // Where it was its turn, that of the next one has come.
+        if self.ledger.before(key).is_none_or(|before| !self.ledger.is_ahead(before)) {
+            self.next_starts(key);
+        }
+        match place {
             Place::Queued { .. } | Place::Starting => self.ledger.place(key, Place::Held { since: now }),
             Place::Terminating { .. } => self.never_ran(key),
             Place::Held { .. } | Place::Running { .. } | Place::Settling => {}

@@ -176,6 +176,8 @@ impl Dispatcher {
         if let Some(entry) = self.ledger.get(key) {
             tracing::warn!(task = %entry.task.id(), free = %node.mem_free, alone, "memory is low; taking the newest task back");
         }
+        // First what waits behind it, or its keeper would start the next in its place.
+        self.withdraw_all();
         self.end_early(key, Cause::LowMemory { alone });
     }
 

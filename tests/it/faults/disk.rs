@@ -103,7 +103,7 @@ fn a_worker_starts_on_a_disk_that_is_full_and_says_what_does_not_work() {
     fs::create_dir_all(&dir).expect("a place for the disk");
     // No room, and few files: the state directory itself can just be made.
     let mount = format!(
-        "mount -t tmpfs -o size=64k tmpfs {0} && {{ head -c 1M /dev/zero > {0}/filler; exec \"$0\" \"$@\"; }}",
+        "mount -t tmpfs -o size=64k,mode=700 tmpfs {0} && {{ head -c 1M /dev/zero > {0}/filler; exec \"$0\" \"$@\"; }}",
         dir.display()
     );
     let through = ["unshare", "-m", "sh", "-c", &mount];

@@ -77,7 +77,8 @@ fn what_is_held_does_not_start_while_redis_is_away() {
 
 #[test]
 fn after_a_lease_without_a_heartbeat_nothing_starts_until_one_was_taken() {
-    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "worker_dead_after_seconds": 10}"#, &[TASK]);
+    let (mut bench, keys) =
+        Bench::running(r#"{"max_task_per_worker": 1, "worker_dead_after_seconds": 10, "task_prefetch": 1}"#, &[TASK]);
     let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
     bench.dispatcher.take_in(bench.now, claim);
     // Frozen for longer than the lease: the first thing it hears is that its slot is free.

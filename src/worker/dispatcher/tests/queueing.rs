@@ -201,3 +201,82 @@ fn lowered_slots_are_not_refilled_from_lines() {
         assert_eq!(bench.actions.iter().any(is_queue), may_refill, "{:?}", bench.actions);
     }
 }
+
+#[test]
+fn what_is_held_behind_tasks_that_became_long_goes_back_to_others() {
+    for fixed in [false, true] {
+        let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
+        let (second, third) = (queued(&mut bench, first), TaskKey::from(first + 2));
+        if !fixed {
+            reconfigured(&mut bench, r#"{"max_task_per_worker": 1}"#);
+        }
+        bench.pass(0.021);
+        bench.event(Event::Withdrawn { key: second });
+        bench.event(Event::Withdrawn { key: third });
+        bench.actions.clear();
+        bench.pass(0.5);
+        assert!(!bench.actions.iter().any(|action| matches!(action, Action::Settle(..))), "not at once");
+        bench.pass(0.51);
+        let mut back: Vec<TaskKey> = Vec::new();
+        for action in bench.actions.drain(..) {
+            if let Action::Settle(key, settle) = action {
+                assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
+                back.push(key);
+            }
+        }
+        // A fixed number of tasks ahead is what somebody asked for.
+        assert_eq!(back, if fixed { vec![] } else { vec![second, third] });
+    }
+}
+
+#[test]
+fn when_redis_goes_away_nothing_more_starts_from_a_line() {
+    let (mut bench, first) = stream(&[TASK, NEXT]);
+    let second = queued(&mut bench, first);
+    bench.event(Event::LinkDown);
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Withdraw(key) if *key == second)));
+}
+
+#[test]
+fn a_line_is_revoked_from_its_end_so_that_no_keeper_starts_the_next_of_it() {
+    let (mut bench, first) = stream(&[TASK, NEXT]);
+    let second = queued(&mut bench, first);
+    let revoked = vec![TASK.to_owned(), NEXT.to_owned()];
+    bench.event(Event::Beaten(BeatReply { revoked, ..BeatReply::default() }));
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == second));
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == first));
+}
+
+#[test]
+fn short_of_memory_a_line_is_taken_back_before_its_first_is_killed() {
+    let (mut bench, first) = stream(&[TASK, NEXT]);
+    let second = queued(&mut bench, first);
+    bench.node(0);
+    assert!(matches!(bench.next(), Action::Withdraw(key) if key == second));
+    assert!(matches!(bench.next(), Action::Kill(key) if key == first));
+}
+
+#[test]
+fn one_that_comes_back_at_its_turn_makes_room_for_the_next_of_its_line() {
+    let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
+    let second = queued(&mut bench, first);
+    let third = queued(&mut bench, second);
+    bench.ended(first, ExitStatus::Exited(0), 0);
+    bench.actions.clear();
+    // Its right to start had passed, that of the third had not.
+    bench.event(Event::Withdrawn { key: second });
+    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1, "the third is about to run");
+    bench.event(Event::Started { key: third, keeper: 100 });
+    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
+    assert!(!bench.actions.iter().any(|action| matches!(action, Action::Start { .. })), "{:?}", bench.actions);
+}
+
+#[test]
+fn looking_ahead_that_is_switched_off_puts_nothing_into_keepers() {
+    let (mut bench, first) = stream(&[TASK, NEXT]);
+    let second = queued(&mut bench, first);
+    reconfigured(&mut bench, r#"{"max_task_per_worker": 1, "task_prefetch": 0}"#);
+    bench.actions.clear();
+    bench.event(Event::Withdrawn { key: second });
+    assert!(!bench.actions.iter().any(is_queue), "{:?}", bench.actions);
+}
