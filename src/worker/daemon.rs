@@ -1,5 +1,6 @@
 //! Wires the loops together, performs what the dispatcher decides, and shuts down in order.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -137,11 +138,13 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     if let Some(metrics) = &setup.metrics {
         metrics.attach(events.clone());
     }
+    let is_ahead = Arc::new(AtomicBool::default());
     let reporter = Reporter {
         link: Arc::clone(&link),
         settlements: outcomes,
         events: events.clone(),
         config: config.subscribe(),
+        is_ahead: Arc::clone(&is_ahead),
         spool: setup.spool,
         spool_fails: false,
     };
@@ -151,7 +154,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
 
     let slots = Slots::new(setup.nursery.clone(), events, keepers, worker);
     let outputs = Outputs::new(Arc::clone(&link));
-    let mut hands = Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs };
+    let mut hands =
+        Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs, is_ahead };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
     let ended = drive(&mut dispatcher, &mut hands, inbox, &mut repairing, &gap).await;
@@ -194,6 +198,7 @@ async fn drive(
         let now = Instant::now();
         let actions = dispatcher.handle(now, event);
         gathering::set(dispatcher.gather(now));
+        hands.is_ahead.store(dispatcher.is_ahead(now), Ordering::Relaxed);
         if is_claim {
             publish(gap, dispatcher.index_gap());
         }

@@ -1,6 +1,7 @@
 //! What waits in keepers: in each a line of tasks, the first behind the one that runs, every other behind the one before it.
 
 use super::events::TaskKey;
+use crate::queue::session::Demand;
 
 /// The lines of all keepers.
 #[derive(Debug, Default)]
@@ -14,15 +15,17 @@ pub(super) struct Followers {
 struct Follower {
     key: TaskKey,
     behind: TaskKey,
+    /// What it will need beyond what the one before it leaves.
+    beyond: Demand,
     /// Its keeper has been told to give it back, and has not answered: it may still start.
     is_asked_back: bool,
 }
 
 impl Followers {
-    /// Puts a task behind another.
-    pub(super) fn add(&mut self, key: TaskKey, behind: TaskKey) {
+    /// Puts a task behind another, with what it needs beyond that one.
+    pub(super) fn add(&mut self, key: TaskKey, behind: TaskKey, beyond: Demand) {
         let at = self.pairs.partition_point(|pair| pair.key < key);
-        self.pairs.insert(at, Follower { key, behind, is_asked_back: false });
+        self.pairs.insert(at, Follower { key, behind, beyond, is_asked_back: false });
     }
 
     /// A task leaves its line because it starts: who waits behind it still does.
@@ -43,6 +46,7 @@ impl Followers {
         let gone = self.pairs.remove(at);
         for pair in self.pairs.iter_mut().filter(|pair| pair.behind == key) {
             pair.behind = gone.behind;
+            pair.beyond = Demand { mem: pair.beyond.mem + gone.beyond.mem, cpu: pair.beyond.cpu + gone.beyond.cpu };
         }
     }
 
@@ -73,6 +77,15 @@ impl Followers {
         Some((len, last))
     }
 
+    /// What they will need, at most, beyond the tasks that hold slots now. What is asked for back counts with those.
+    pub(super) fn beyond(&self) -> Demand {
+        let waiting = self.pairs.iter().filter(|pair| !pair.is_asked_back);
+        waiting.fold(Demand::NONE, |Demand { mem, cpu }, Follower { beyond, .. }| Demand {
+            mem: mem + beyond.mem,
+            cpu: cpu + beyond.cpu,
+        })
+    }
+
     /// All of them.
     pub(super) fn keys(&self) -> impl Iterator<Item = TaskKey> + '_ {
         self.pairs.iter().map(|pair| pair.key)
@@ -87,12 +100,14 @@ impl Followers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Bytes, MilliCores};
 
     fn followers() -> Followers {
         let mut followers = Followers::default();
         // Two keepers, where 1 and 2 run.
         for (key, behind) in [(3, 1), (4, 2), (5, 3), (6, 5)] {
-            followers.add(key, behind);
+            let beyond = Demand { mem: Bytes(key), cpu: MilliCores::ZERO };
+            followers.add(key, behind, beyond);
         }
         followers
     }
@@ -118,6 +133,19 @@ mod tests {
         assert_eq!((followers.line(1), followers.next_after(3)), (Some((2, 6)), Some(6)));
         followers.drop_out(3);
         assert_eq!(followers.next_after(1), Some(6));
+    }
+
+    #[test]
+    fn what_is_needed_beyond_the_running_tasks_never_grows_by_a_start_or_a_drop_out() {
+        let mut followers = followers();
+        let beyond = |followers: &Followers| followers.beyond().mem;
+        assert_eq!(beyond(&followers), Bytes(18));
+        followers.drop_out(5);
+        assert_eq!(beyond(&followers), Bytes(18), "the one behind it may need as much more than the one before it");
+        followers.start(3);
+        assert_eq!(beyond(&followers), Bytes(15), "it holds a slot now");
+        followers.ask_back(4);
+        assert_eq!(beyond(&followers), Bytes(11), "so does what is on its way back");
     }
 
     #[test]

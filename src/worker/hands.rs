@@ -1,6 +1,7 @@
 //! Performs what the dispatcher decides. Holds no state of tasks and decides nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -20,6 +21,7 @@ pub(super) struct Hands {
     pub(super) watchlist: Arc<Watchlist>,
     pub(super) beat: Arc<Notify>,
     pub(super) outputs: Outputs,
+    pub(super) is_ahead: Arc<AtomicBool>,
 }
 
 impl Hands {

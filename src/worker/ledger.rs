@@ -8,7 +8,7 @@ use super::events::TaskKey;
 use super::followers::Followers;
 use crate::model::{Bytes, MilliCores, TaskLine};
 use crate::policy::{Budget, Reservation};
-use crate::queue::session::Claim;
+use crate::queue::session::{Claim, Demand};
 
 /// Why a task is being ended before its time. Later ones outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub enum Place {
         /// Since when.
         since: Instant,
     },
-    /// Waits in a keeper for the end of the task before it there; that one's reservation stands for both.
+    /// Waits in a keeper for the end of the task before it there, whose reservation stands for both; what it needs beyond that is reserved already.
     Queued {
         /// Since when.
         since: Instant,
@@ -138,8 +138,10 @@ impl Ledger {
 
     /// Lets a held task wait in a keeper behind another, of which it is known that it has a slot or waits for one.
     pub fn queue(&mut self, key: TaskKey, behind: TaskKey, now: Instant) {
+        let demand = |key| self.get(key).map_or(Demand::NONE, |entry| Demand::of(&entry.task));
+        let beyond = demand(key).beyond(demand(behind));
         self.place(key, Place::Queued { since: now });
-        self.queued.add(key, behind);
+        self.queued.add(key, behind, beyond);
     }
 
     /// Moves an entry to another place; to that in a keeper by [`Self::queue`].
@@ -264,10 +266,12 @@ impl Ledger {
         }
     }
 
-    /// The sum of all live reservations.
+    /// The sum of all live reservations, and of what waits in keepers where it needs more than what it waits for.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        Budget::of(self.with_slot().filter_map(|(_, entry)| entry.reservation()))
+        let budget = Budget::of(self.with_slot().filter_map(|(_, entry)| entry.reservation()));
+        let beyond = self.queued.beyond();
+        Budget { untouched: budget.untouched + beyond.mem, cpu: budget.cpu + beyond.cpu, ..budget }
     }
 
     /// How many are over and not yet confirmed.

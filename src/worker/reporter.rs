@@ -1,6 +1,7 @@
 //! Tells Redis what became of claims, in batches: while one call is under way the next outcomes gather. Nothing is dropped: what cannot be told now is
 //! kept, in memory and in the spool, until Redis is back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::events::{Event, TaskKey};
 use super::failpoint::failpoint;
 use super::link::Link;
 use super::spool::Spool;
-use crate::config::{Config, Prefetch};
+use crate::config::Config;
 use crate::queue::session::{Settle, Settled};
 use crate::queue::{QueueError, Session};
 
@@ -33,6 +34,8 @@ pub struct Reporter {
     pub events: mpsc::Sender<Event>,
     /// The settings.
     pub config: watch::Receiver<Arc<Config>>,
+    /// Whether slots are refilled from what was claimed ahead. Where they are not, the next claim waits for a settlement, and with it the slot.
+    pub is_ahead: Arc<AtomicBool>,
     /// Outcomes on disk until they are acknowledged; `None` where the disk does not take them.
     pub spool: Option<Spool>,
     /// Whether the spool failed last time, which is said once and not for each batch.
@@ -50,8 +53,7 @@ impl Reporter {
                 return;
             }
             // One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
-            // Without look-ahead the next claim waits for this settlement, and with it the slot.
-            let holds_up_slots = self.config.borrow().prefetch == Prefetch::Fixed(0);
+            let holds_up_slots = !self.is_ahead.load(Ordering::Relaxed);
             if limit > 1 && !holds_up_slots && last_batch.elapsed() < GATHER * 3 {
                 tokio::time::sleep(GATHER).await;
                 while pending.len() < limit

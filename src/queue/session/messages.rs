@@ -49,6 +49,12 @@ impl Demand {
         Self { mem: task.mem(), cpu: task.cpu() }
     }
 
+    /// What of it goes beyond another, each dimension for itself.
+    #[must_use]
+    pub fn beyond(self, other: Self) -> Self {
+        Self { mem: self.mem.saturating_sub(other.mem), cpu: self.cpu.saturating_sub(other.cpu) }
+    }
+
     /// The class in the index of a task that nobody has failed.
     pub(in crate::queue) fn class(self) -> Class {
         Class(self)

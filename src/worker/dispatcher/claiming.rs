@@ -171,7 +171,7 @@ impl Dispatcher {
     }
 
     /// Memory and cores that nobody has spoken for, whether there is a slot or not.
-    fn spare(&self) -> Demand {
+    pub(super) fn spare(&self) -> Demand {
         let node = self.node.unwrap_or_default();
         let budget = self.ledger.budget();
         Demand { mem: node.mem_free.saturating_sub(budget.untouched), cpu: node.cores_total.saturating_sub(budget.cpu) }

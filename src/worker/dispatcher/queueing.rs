@@ -1,13 +1,15 @@
 //! A few tasks wait in each keeper for the end of the one before them, so that a slot is refilled without asking the worker.
 //!
 //! Only while tasks end within milliseconds, and only what slots would take next: the best that is held, in order, of one priority at a time, and
-//! never one that asks for more than what it waits for. It is not started until its keeper says so, and can be taken back until then.
+//! where it needs more memory or cores than what it waits for, these are reserved from then on. It is not started until its keeper says so, and can
+//! be taken back until then.
 
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use crate::policy::gather::{self, Load};
 use crate::policy::{Budget, Wait, admission, prefetch};
+use crate::queue::session::Demand;
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::Place;
 
@@ -65,7 +67,9 @@ impl Dispatcher {
         let key = self.ledger.held().next()?;
         let (before, entry) = (self.ledger.get(behind)?, self.ledger.get(key)?);
         let (task, attempt) = (&entry.task, entry.claim.attempt);
-        let fits = task.mem() <= before.task.mem() && task.cpu() <= before.task.cpu();
+        let beyond = Demand::of(task).beyond(Demand::of(&before.task));
+        let spare = self.spare();
+        let fits = beyond.mem <= spare.mem && beyond.cpu <= spare.cpu;
         // All that wait in keepers are of one priority, so that one speaks for them.
         let is_of_another = self.ledger.queued().next().is_some_and(|(_, queued)| queued.task.prio() != task.prio());
         if !fits || is_of_another {
@@ -77,10 +81,15 @@ impl Dispatcher {
         Some(key)
     }
 
+    /// Whether tasks end so fast that slots are refilled from what was claimed ahead: then no slot waits for a settlement.
+    pub fn is_ahead(&mut self, now: Instant) -> bool {
+        self.ahead_target(now) > 0
+    }
+
     /// How long news may gather before they are handed in.
     pub fn gather(&mut self, now: Instant) -> Duration {
         // Who has switched looking ahead off wants each end looked at.
-        if self.ahead_target(now) == 0 || !self.lifecycle.is_open() {
+        if !self.is_ahead(now) || !self.lifecycle.is_open() {
             return Duration::ZERO;
         }
         let running = self.ledger.budget().tasks;

@@ -1,16 +1,22 @@
-//! Keepers that work at any pace, against a dispatcher that hands them lines of tasks: whatever the order of messages, none is lost, and no line grows.
+//! Keepers that work at any pace, against a dispatcher that hands them lines of tasks: whatever the order of messages, none is lost, no line grows, and
+//! what runs at once never needs more than the node has.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::bench::Bench;
+use super::bench::{Bench, GIB};
+use crate::model::{Bytes, MilliCores};
 use crate::process::{Ended, ExitStatus, Stdout};
+use crate::queue::session::{Demand, Settlement};
 use crate::worker::events::{Action, Event, TaskKey};
 
 const SLOTS: usize = 3;
 const TASKS: usize = 120;
+
+/// Of a node with 32 GiB free and 16 cores.
+const DEMANDS: [(u64, u64); 5] = [(1, 1), (1, 0), (14, 1), (20, 2), (2, 9)];
 
 /// What one keeper is told and says, in order, and what it does.
 #[derive(Default)]
@@ -93,7 +99,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(demands: &[usize]) -> Self {
         let mut bench = Bench::new(&format!(r#"{{"max_task_per_worker": {SLOTS}, "task_prefetch": 24}}"#));
         // Tasks that end every third of a millisecond.
         for _ in 0..300 {
@@ -101,7 +107,11 @@ impl World {
             bench.now += Duration::from_micros(333);
         }
         bench.node(32);
-        let waiting = (0..TASKS).map(|i| format!("shell:1:1:0:true # {i}")).collect();
+        let line = |(i, demand): (usize, &usize)| {
+            let (mem, cpu) = DEMANDS[*demand];
+            format!("shell:{mem}:{cpu}:0:true # {i}")
+        };
+        let waiting = demands.iter().enumerate().map(line).collect();
         let mut world = Self { bench, keepers: Vec::new(), at: HashMap::new(), waiting, finished: 0 };
         world.perform();
         world
@@ -127,8 +137,12 @@ impl World {
                 }
                 Action::Queue { key, behind, .. } => self.tell(self.at[&behind], key),
                 Action::Withdraw(key) => self.keepers[self.at[&key]].inbox.push_back(Order::Withdraw(key)),
-                Action::Settle(key, _) => {
-                    self.finished += 1;
+                Action::Settle(key, settle) => {
+                    match settle.settlement {
+                        // It fitted nowhere for a while.
+                        Settlement::Return => self.waiting.push_back(settle.line.to_string()),
+                        Settlement::Finish { .. } | Settlement::Fail { .. } => self.finished += 1,
+                    }
                     self.bench.event(Event::Settled(vec![(key, crate::queue::session::Settled::Recorded)]));
                 }
                 Action::Arm { .. } | Action::Disarm(_) | Action::Beat => {}
@@ -167,6 +181,11 @@ impl World {
         assert!(self.keepers.len() <= SLOTS, "{} keepers for {SLOTS} slots", self.keepers.len());
         let running = self.keepers.iter().filter(|keeper| keeper.running.is_some()).count();
         assert!(running <= SLOTS);
+        let of_running = |key| self.bench.dispatcher.ledger.get(key).map(|entry| Demand::of(&entry.task));
+        let demands: Vec<Demand> = self.keepers.iter().filter_map(|keeper| of_running(keeper.running?)).collect();
+        let (mem, cpu): (Bytes, MilliCores) =
+            (demands.iter().map(|demand| demand.mem).sum(), demands.iter().map(|demand| demand.cpu).sum());
+        assert!(mem <= Bytes(32 * GIB) && cpu <= MilliCores(16_000), "{demands:?}");
         let most = crate::policy::prefetch::depth(f64::MAX) as usize;
         for at in 0..self.keepers.len() {
             let has = |key: &TaskKey| self.at.get(key) == Some(&at);
@@ -182,10 +201,11 @@ impl World {
 
 proptest! {
     #[test]
-    fn lines_stay_short_and_every_task_runs_whatever_the_order_of_messages(
+    fn lines_stay_short_fit_the_node_and_every_task_runs_whatever_the_order_of_messages(
+        demands in prop::collection::vec(0..DEMANDS.len(), TASKS),
         steps in prop::collection::vec((prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 2, 2, 3, 4]), 0_usize..SLOTS), 0..600),
     ) {
-        let mut world = World::new();
+        let mut world = World::new(&demands);
         for (what, which) in steps {
             world.step(what, which);
             world.check();

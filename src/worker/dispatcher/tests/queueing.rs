@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, TASK};
+use super::bench::{Bench, GIB, TASK};
 use crate::process::ExitStatus;
 use crate::queue::session::{BeatReply, Settlement};
 use crate::worker::events::{Action, Event, TaskKey};
@@ -74,11 +74,10 @@ fn nothing_is_queued_behind_a_running_task_while_redis_is_away() {
 }
 
 #[test]
-fn a_larger_task_or_another_priority_does_not_wait_in_a_keeper() {
-    for other in ["shell:2:1:0:true", "shell:1:2:0:true"] {
-        let (mut bench, _) = stream(&[TASK, other]);
-        bench.nothing();
-    }
+fn all_that_wait_in_keepers_are_of_one_priority() {
+    let (mut bench, first) = stream(&[TASK, NEXT, "shell:1:1:1:true # 3"]);
+    queued(&mut bench, first);
+    bench.nothing();
 }
 
 #[test]
@@ -279,4 +278,34 @@ fn looking_ahead_that_is_switched_off_puts_nothing_into_keepers() {
     bench.actions.clear();
     bench.event(Event::Withdrawn { key: second });
     assert!(!bench.actions.iter().any(is_queue), "{:?}", bench.actions);
+}
+
+#[test]
+fn a_larger_task_waits_in_a_keeper_where_the_node_has_what_it_needs_beyond_and_nothing_else_gets_that() {
+    for (mem, is_queued) in [(17, true), (33, false)] {
+        let larger = format!("shell:{mem}:1:0:true # 2");
+        let (mut bench, first) = stream(&[TASK, &larger, THIRD]);
+        if is_queued {
+            queued(&mut bench, first);
+            assert_eq!(bench.dispatcher.spare().mem.0, 15 * GIB, "32 are free; 1 runs, 16 more are to come");
+        } else {
+            assert!(!bench.actions.iter().any(is_queue), "the room of a task that is too large is not given away");
+        }
+    }
+}
+
+#[test]
+fn while_nothing_is_claimed_ahead_no_outcome_is_to_gather() {
+    let mut bench = Bench::new(r#"{"max_task_per_worker": 4}"#);
+    bench.node(32);
+    assert!(!bench.dispatcher.is_ahead(bench.now), "the next claim waits for the settlement, and a slot for the claim");
+    for _ in 0..300 {
+        bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
+        bench.now += Duration::from_millis(1);
+    }
+    assert!(bench.dispatcher.is_ahead(bench.now));
+    bench.now += Duration::from_secs(2);
+    assert!(!bench.dispatcher.is_ahead(bench.now), "the stream is over");
+    let mut off = Bench::new(r#"{"task_prefetch": 0}"#);
+    assert!(!off.dispatcher.is_ahead(off.now));
 }
