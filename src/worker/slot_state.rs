@@ -11,8 +11,8 @@ use super::events::TaskKey;
 use super::runner::{Said, SlotCommand};
 use crate::process::KeeperEvent;
 
-/// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
-/// task has stopped it.
+/// A keeper that was told to start its task, or to give back what waits there, has this long, and to end it this long beyond the grace: it needs
+/// five seconds at most, unless its task has stopped it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A timer that is later than this was not late by itself: the worker stood still, and maybe its keepers with it.
@@ -27,6 +27,10 @@ pub(super) struct SlotState {
     patience: Option<Instant>,
     /// Whether the first task was told to end.
     is_ending: bool,
+    /// What it was told to give back, and has neither given back nor started.
+    asked_back: Vec<TaskKey>,
+    /// When a keeper that has yet to give something back is taken for deaf.
+    returns_by: Option<Instant>,
     /// Who asked what a task has printed, in the order of the answers.
     asked: VecDeque<(TaskKey, mpsc::UnboundedSender<Said>)>,
     /// Who is to hear of a task's end. Empty while nobody follows a task of this slot.
@@ -56,7 +60,12 @@ impl SlotState {
                 self.asked.push_back((*key, to.clone()));
             }
             // What waits behind the first is let go of at once.
-            SlotCommand::Terminate(..) | SlotCommand::Kill(_) | SlotCommand::Withdraw(_) => {}
+            SlotCommand::Terminate(key, _) | SlotCommand::Kill(key) | SlotCommand::Withdraw(key) => {
+                if self.mine.contains(key) && !self.asked_back.contains(key) {
+                    self.asked_back.push(*key);
+                    self.returns_by.get_or_insert(now + PATIENCE);
+                }
+            }
         }
         true
     }
@@ -80,7 +89,14 @@ impl SlotState {
                 !is_over && !to.is_closed()
             });
         }
-        match over(&event) {
+        if let KeeperEvent::Started { seq, .. } = &event {
+            self.heard_of(*seq);
+        }
+        let over = over(&event);
+        if let Some(key) = over {
+            self.heard_of(key);
+        }
+        match over {
             Some(key) if self.mine.first() == Some(&key) => {
                 self.mine.remove(0);
                 // The next one starts at once.
@@ -93,16 +109,27 @@ impl SlotState {
         Some(event)
     }
 
-    /// When the keeper is taken for deaf; `None` while a task may run as long as it likes, and while there is none.
+    /// Something was heard of a task: if it was to be given back, it has been, or it was too late for that.
+    fn heard_of(&mut self, key: TaskKey) {
+        self.asked_back.retain(|asked| *asked != key);
+        if self.asked_back.is_empty() {
+            self.returns_by = None;
+        }
+    }
+
+    /// When the keeper is taken for deaf; `None` while a task may run as long as it likes and nothing is to be given back, and while there is none.
     pub(super) fn deaf_at(&self) -> Option<Instant> {
-        self.patience.filter(|_| !self.mine.is_empty())
+        let until = [self.patience, self.returns_by].into_iter().flatten().min();
+        until.filter(|_| !self.mine.is_empty())
     }
 
     /// Whether the keeper is given its time once more, because the worker itself has stood still until now.
     pub(super) fn forgives(&mut self, now: Instant) -> bool {
-        let stood_still = self.patience.is_some_and(|until| now > until + STOOD_STILL);
+        let stood_still = self.deaf_at().is_some_and(|until| now > until + STOOD_STILL);
         if stood_still {
-            self.patience = Some(now + PATIENCE);
+            for until in [&mut self.patience, &mut self.returns_by].into_iter().flatten() {
+                *until = now + PATIENCE;
+            }
         }
         stood_still
     }
@@ -206,12 +233,34 @@ mod tests {
     fn what_waits_behind_the_first_is_due_only_when_its_turn_comes() {
         let (mut slot, now) = running();
         slot.note_command(now, &start(2));
-        slot.note_command(now, &SlotCommand::Terminate(2, Duration::ZERO));
-        assert_eq!(slot.deaf_at(), None, "what waits is let go of at once");
+        assert_eq!(slot.deaf_at(), None);
         let later = now + Duration::from_secs(60);
         assert!(slot.note_event(later, failed(1)).is_some());
         assert_eq!(slot.deaf_at(), Some(later + PATIENCE), "the next one starts at once");
         assert_eq!(slot.into_tasks(), [2]);
+    }
+
+    #[test]
+    fn a_keeper_must_give_back_what_it_is_asked_for_or_have_started_it() {
+        for answer in [Some(KeeperEvent::Withdrawn { seq: 2 }), Some(failed(1)), None] {
+            let (mut slot, now) = running();
+            slot.note_command(now, &start(2));
+            slot.note_command(now, &start(3));
+            slot.note_command(now, &SlotCommand::Withdraw(2));
+            let later = now + Duration::from_secs(1);
+            slot.note_command(later, &SlotCommand::Terminate(3, Duration::ZERO));
+            assert_eq!(slot.deaf_at(), Some(now + PATIENCE), "the first request counts");
+            slot.note_event(later, KeeperEvent::Withdrawn { seq: 3 });
+            assert_eq!(slot.deaf_at(), Some(now + PATIENCE), "the other is owed still");
+            let starts = matches!(answer, Some(KeeperEvent::SpawnFailed { .. }));
+            if let Some(event) = answer {
+                slot.note_event(later, event);
+                if starts {
+                    slot.note_event(later, started(2));
+                }
+                assert_eq!(slot.deaf_at(), None);
+            }
+        }
     }
 
     #[test]

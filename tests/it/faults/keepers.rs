@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{bed, wait_gone};
-use crate::support::{SOON, reason_of, run_times, unique_sleep};
+use crate::support::{SOON, holds_for, reason_of, run_times, unique_sleep, wait_until};
 
 #[test]
 fn a_task_that_kills_its_keeper_fails_like_any_other() {
@@ -54,6 +54,25 @@ fn a_task_that_stops_its_keeper_is_ended_at_its_limit_all_the_same() {
     wait_gone(&mark, Duration::from_secs(2));
     worker.sigterm();
     assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
+}
+
+#[test]
+fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_there() {
+    let bed = bed(json!({"max_task_per_worker": 2, "max_retry_per_task": 1}));
+    let (mark, out) = (unique_sleep(), bed.out("runs"));
+    // Brief ones before it, so that those behind it wait in keepers; the other slot stays free for them.
+    let line = |at: usize| format!("shell:0:0:1:echo {at} >> {out}");
+    let stopper = format!("shell:0:0:1:sleep 0.003; kill -STOP $PPID; sleep {mark}");
+    bed.add((0..200).map(line).chain([stopper.clone()]).chain((200..400).map(line)));
+    let mut worker = bed.worker("w");
+    wait_until("all others", Duration::from_secs(60), || {
+        holds_for(bed.count("finished_tasks") == 400, format!("{:?}", bed.counts()))
+    });
+    assert!(run_times(&out).values().all(|times| *times == 1), "none ran twice: {:?}", run_times(&out));
+    worker.sigterm();
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(Duration::from_secs(60)), 0, "{}", worker.log());
+    wait_gone(&mark, Duration::from_secs(2));
 }
 
 #[test]
