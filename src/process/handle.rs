@@ -23,6 +23,10 @@ use super::{ProcessError, frame, message};
 
 /// How long [`Zygote::shutdown`] waits: longer than keepers need for a tree that does not die at once.
 const SHUTDOWN_BOUND: Duration = Duration::from_secs(8);
+/// The zygote answers within milliseconds, unless a task has stopped it: then it is killed, and another makes the keepers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A timer that is later than this was not late by itself: the worker stood still, and maybe the zygote with it.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// Buffers of more than this are given back when they are empty.
 const LARGE_BUFFER: usize = 64 * 1024;
 
@@ -114,8 +118,26 @@ impl Zygote {
     /// A new keeper, for one slot. Dropping the future is safe: a keeper that was forked meanwhile ends at once.
     ///
     /// # Errors
-    /// [`ProcessError::Fork`] when the machine is short of processes or memory; [`ProcessError::ZygoteGone`] when there is nobody to ask.
+    /// [`ProcessError::Fork`] when the machine is short of processes or memory; [`ProcessError::ZygoteGone`] when there is nobody to ask, or nobody who
+    /// answers within ten seconds.
     pub async fn keeper(&self) -> Result<Keeper, ProcessError> {
+        let asked = self.ask_for_keeper();
+        tokio::pin!(asked);
+        loop {
+            let since = Instant::now();
+            match tokio::time::timeout(PATIENCE, &mut asked).await {
+                Ok(keeper) => return keeper,
+                Err(_) if since.elapsed() > PATIENCE + STOOD_STILL => {}
+                Err(_) => {
+                    tracing::error!(pid = self.pid(), "the process that makes keepers does not answer; killing it");
+                    self.inner.kill();
+                    return Err(ProcessError::ZygoteGone);
+                }
+            }
+        }
+    }
+
+    async fn ask_for_keeper(&self) -> Result<Keeper, ProcessError> {
         let mut control = self.inner.control.lock().await;
         let id = control.next_id;
         control.next_id += 1;
@@ -149,18 +171,29 @@ impl Zygote {
         request(control.socket.stream()?, DISCARD, u64::from(keeper.pid), &[]).await
     }
 
-    /// Closes the lifeline and waits, at most eight seconds, until the zygote has seen the last process below it end. Keepers must have been
-    /// dropped before, or their tasks are killed after a second.
+    /// Closes the lifeline and waits, at most eight seconds, until the zygote has seen the last process below it end; what does not end is killed.
+    /// Keepers must have been dropped before, or their tasks are killed after a second.
     pub async fn shutdown(self) {
         self.inner.control.lock().await.socket = Socket::Closed;
         let end = Instant::now() + SHUTDOWN_BOUND;
         while !self.inner.has_ended() && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        self.inner.kill();
     }
 }
 
 impl Inner {
+    /// Its keepers go on, until their own ends are closed.
+    fn kill(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has ended and was waited for is not signalled: its number may be another's by now.
+        if let Ok(None) = child.try_wait() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     fn has_ended(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         !matches!(child.try_wait(), Ok(None))

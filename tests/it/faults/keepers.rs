@@ -76,6 +76,29 @@ fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_t
 }
 
 #[test]
+fn a_task_that_stops_the_maker_of_keepers_stops_no_worker_and_nothing_outlives_it() {
+    for is_asked in [true, false] {
+        let bed = bed(json!({"max_task_per_worker": 2}));
+        let mark = unique_sleep();
+        let stopper = format!("shell:0:0:9:kill -STOP $(ps -o ppid= -p $PPID); sleep {mark}");
+        bed.add([&stopper]);
+        let mut worker = bed.worker("w");
+        bed.wait_running(&stopper);
+        if is_asked {
+            // Another slot than its own, which has a keeper already.
+            bed.add((0..10).map(|at| format!("shell:0:0:1:echo {at}")));
+            wait_until("the others", Duration::from_secs(30), || {
+                holds_for(bed.count("finished_tasks") == 10, format!("{:?}", bed.counts()))
+            });
+        }
+        worker.sigterm();
+        worker.sigterm();
+        assert_eq!(worker.wait_exit(Duration::from_secs(30)), 0, "{}", worker.log());
+        wait_gone(&mark, Duration::from_secs(2));
+    }
+}
+
+#[test]
 fn a_task_that_kills_the_maker_of_keepers_stops_no_worker() {
     let bed = bed(json!({"max_task_per_worker": 2}));
     // The parent of its parent. Another slot than its own, which has a keeper already, is needed for the next one.
