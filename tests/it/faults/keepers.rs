@@ -58,7 +58,7 @@ fn a_task_that_stops_its_keeper_is_ended_at_its_limit_all_the_same() {
 
 #[test]
 fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_there() {
-    let bed = bed(json!({"max_task_per_worker": 2, "max_retry_per_task": 1}));
+    let bed = bed(json!({"max_task_per_worker": 2, "max_retry_per_task": 1, "drain_timeout_seconds": 0.1}));
     let (mark, out) = (unique_sleep(), bed.out("runs"));
     // Brief ones before it, so that those behind it wait in keepers; the other slot stays free for them.
     let line = |at: usize| format!("shell:0:0:1:echo {at} >> {out}");
@@ -70,7 +70,6 @@ fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_t
     });
     assert!(run_times(&out).values().all(|times| *times == 1), "none ran twice: {:?}", run_times(&out));
     worker.sigterm();
-    worker.sigterm();
     assert_eq!(worker.wait_exit(Duration::from_secs(60)), 0, "{}", worker.log());
     wait_gone(&mark, Duration::from_secs(2));
 }
@@ -78,7 +77,7 @@ fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_t
 #[test]
 fn a_task_that_stops_the_maker_of_keepers_stops_no_worker_and_nothing_outlives_it() {
     for is_asked in [true, false] {
-        let bed = bed(json!({"max_task_per_worker": 2}));
+        let bed = bed(json!({"max_task_per_worker": 2, "drain_timeout_seconds": 0.1}));
         let mark = unique_sleep();
         let stopper = format!("shell:0:0:9:kill -STOP $(ps -o ppid= -p $PPID); sleep {mark}");
         bed.add([&stopper]);
@@ -91,7 +90,6 @@ fn a_task_that_stops_the_maker_of_keepers_stops_no_worker_and_nothing_outlives_i
                 holds_for(bed.count("finished_tasks") == 10, format!("{:?}", bed.counts()))
             });
         }
-        worker.sigterm();
         worker.sigterm();
         assert_eq!(worker.wait_exit(Duration::from_secs(30)), 0, "{}", worker.log());
         wait_gone(&mark, Duration::from_secs(2));
