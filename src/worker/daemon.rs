@@ -25,6 +25,7 @@ use super::reloader::Reloader;
 use super::reporter::Reporter;
 use super::sampler::{Sampler, sample};
 use super::signals;
+use super::sleep::Sleep;
 use super::slots::Slots;
 use super::spool::Spool;
 use super::timeout_monitor::{TimeoutMonitor, Watchlist};
@@ -186,6 +187,7 @@ async fn drive(
     repairing: &mut JoinHandle<QueueError>,
     gap: &watch::Sender<Gap>,
 ) -> Result<(), QueueError> {
+    let mut sleep = Sleep::default();
     loop {
         let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + IDLE_TICK);
         let event = tokio::select! {
@@ -196,7 +198,8 @@ async fn drive(
         hands.note(&event);
         let is_claim = matches!(event, Event::Claimed(_));
         let now = Instant::now();
-        let actions = dispatcher.handle(now, event);
+        let mut actions = sleep.since_last().map_or_else(Vec::new, |time| dispatcher.handle(now, Event::Slept(time)));
+        actions.extend(dispatcher.handle(now, event));
         gathering::set(dispatcher.gather(now));
         hands.is_ahead.store(dispatcher.is_ahead(now), Ordering::Relaxed);
         if is_claim {

@@ -79,6 +79,8 @@ pub enum Event {
     Terminate,
     /// The configuration changed.
     Reconfigured(Arc<Config>),
+    /// The machine was asleep for so long, which clocks of [`std::time::Instant`] do not count and leases do.
+    Slept(std::time::Duration),
     /// The connection to Redis is gone.
     LinkDown,
     /// The link wants to know what to reassert.

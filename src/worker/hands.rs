@@ -43,6 +43,7 @@ impl Hands {
             | Event::Woken
             | Event::OutputWanted(_)
             | Event::Tick
+            | Event::Slept(_)
             | Event::Terminate
             | Event::Reconfigured(_)
             | Event::LinkDown

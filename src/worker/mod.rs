@@ -27,6 +27,7 @@ pub mod reporter;
 pub mod runner;
 pub mod sampler;
 pub mod signals;
+mod sleep;
 mod slot_state;
 pub mod slots;
 pub mod spool;

@@ -94,13 +94,21 @@ impl Dispatcher {
 
     /// Until when nobody may have declared this worker dead, as far as it knows.
     pub(super) fn lease_end(&self) -> Instant {
-        self.leased_since + self.config.dead_after
+        self.leased_since + self.config.dead_after.saturating_sub(self.asleep)
     }
 
     /// Whether what is claimed is still ours for certain. A worker that was frozen may find its tasks in other hands, and starts none until a heartbeat
     /// was taken.
     pub(super) fn has_lease(&self, now: Instant) -> bool {
         now < self.lease_end()
+    }
+
+    /// The lease went on while the machine slept. What was said before counts from before.
+    pub(super) fn slept(&mut self, time: Duration) {
+        tracing::warn!(seconds = time.as_secs_f64(), "the machine was asleep");
+        self.asleep += time;
+        self.beat_made = None;
+        self.actions.push(Action::Beat);
     }
 
     pub(super) fn beaten(&mut self, reply: BeatReply) {
@@ -116,7 +124,9 @@ impl Dispatcher {
             self.lifecycle = Lifecycle::Finishing;
             self.polling = Polling::default();
         }
-        self.leased_since = self.beat_made.take().unwrap_or(self.leased_since).max(self.leased_since);
+        if let Some(made) = self.beat_made.take() {
+            (self.leased_since, self.asleep) = (made.max(self.leased_since), Duration::ZERO);
+        }
         let mut to_end = Vec::new();
         for line in reply.revoked {
             match self.ledger.active(&line).map(|(key, entry)| (key, entry.place.clone())) {

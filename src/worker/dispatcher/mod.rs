@@ -93,6 +93,8 @@ pub struct Dispatcher {
     is_linked: bool,
     /// When the heartbeat was made that Redis took last: the lease runs from there.
     leased_since: Instant,
+    /// How long the machine has been asleep since then.
+    asleep: Duration,
     /// When the heartbeat was made that is under way.
     beat_made: Option<Instant>,
     unlinked_since: Option<Instant>,
@@ -153,6 +155,7 @@ impl Dispatcher {
             has_asked_since: false,
             is_linked: true,
             leased_since: Instant::now(),
+            asleep: Duration::ZERO,
             beat_made: None,
             unlinked_since: None,
             pause_until: None,
@@ -210,6 +213,7 @@ impl Dispatcher {
             }
             Event::OutputWanted(request) => self.output_wanted(request),
             Event::Tick => {}
+            Event::Slept(time) => self.slept(time),
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
                 self.config = config;
@@ -232,7 +236,7 @@ impl Dispatcher {
                 }
                 self.is_linked = true;
                 // To attach renews the heartbeat.
-                self.leased_since = now;
+                (self.leased_since, self.asleep) = (now, Duration::ZERO);
                 self.beat_made = None;
                 self.unlinked_since = None;
                 self.is_claiming = None;

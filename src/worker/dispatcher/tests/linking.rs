@@ -99,3 +99,26 @@ fn after_a_lease_without_a_heartbeat_nothing_starts_until_one_was_taken() {
         "the lease runs from the heartbeat's making"
     );
 }
+
+#[test]
+fn after_a_night_asleep_nothing_starts_until_a_heartbeat_of_the_morning_was_taken() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 1}"#, &[TASK]);
+    let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
+    bench.dispatcher.take_in(bench.now, claim);
+    let beat = |bench: &mut Bench| {
+        let (reply, _made) = oneshot::channel();
+        bench.event(Event::BeatDue(reply));
+    };
+    // One is under way when the lid is closed.
+    beat(&mut bench);
+    bench.event(Event::Slept(Duration::from_secs(8 * 3600)));
+    assert!(matches!(bench.next(), Action::Beat), "Redis is asked at once");
+    bench.event(Event::Beaten(BeatReply::default()));
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    bench.settle();
+    bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
+    bench.nothing();
+    beat(&mut bench);
+    bench.event(Event::Beaten(BeatReply::default()));
+    bench.start();
+}
