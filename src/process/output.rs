@@ -3,7 +3,7 @@
 //! Whatever happens to the file, bytes go on being accepted: a task must never stand still, or fail, because its output has no place.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
@@ -180,13 +180,16 @@ impl Overflow {
 
 fn create(path: &std::path::Path) -> Result<File, String> {
     // Never follow or overwrite what somebody else has put there: the directory may be writable by tasks.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(|error| format!("{}: {error}", path.display()))
+    let mut new = OpenOptions::new();
+    new.write(true).create_new(true).mode(0o644).custom_flags(libc::O_NOFOLLOW);
+    let opened = new.open(path).or_else(|error| match path.parent() {
+        // Cleared away with the results of last week, while the worker ran on.
+        Some(dir) if error.kind() == ErrorKind::NotFound => {
+            std::fs::create_dir(dir).and_then(|()| new.open(path)).map_err(|_| error)
+        }
+        _ => Err(error),
+    });
+    opened.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

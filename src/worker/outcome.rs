@@ -193,12 +193,12 @@ fn stdout_text(host: &str, stdout: &Stdout) -> String {
         Stdout::Whole(bytes) => String::from_utf8_lossy(bytes).trim().to_owned(),
         Stdout::Overflowed { head, tail, total_bytes, file } => {
             let place = match file {
-                Ok(path) => format!("{host}:{}", path.display()),
-                Err(error) => format!("the rest could not be kept on {host}: {error}"),
+                Ok(path) => format!("the whole in {host}:{}", path.display()),
+                Err(error) => format!("the middle could not be kept on {host}: {error}"),
             };
             let head = String::from_utf8_lossy(head);
             let tail = String::from_utf8_lossy(tail);
-            format!("{}\n… {total_bytes} bytes in all, the whole in {place} …\n{}", head.trim_start(), tail.trim_end())
+            format!("{}\n… {total_bytes} bytes in all, {place} …\n{}", head.trim_start(), tail.trim_end())
         }
     }
 }

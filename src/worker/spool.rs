@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use crate::queue::session::Settle;
@@ -47,7 +47,7 @@ impl Spool {
     /// Puts a batch on disk in place of what was there.
     ///
     /// # Errors
-    /// When the disk is full; the batch is still in memory and goes on its way.
+    /// When the disk is full, or the file was removed; the batch is still in memory and goes on its way.
     pub fn write<'a>(&mut self, batch: impl IntoIterator<Item = &'a Settle>) -> io::Result<()> {
         self.clear()?;
         let mut text = Vec::new();
@@ -59,6 +59,12 @@ impl Spool {
             return Ok(());
         }
         self.is_empty = false;
+        // Not made anew: with the directory its lock is gone too, by which others on this machine know that this worker lives.
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::other(
+                "the directory of this worker in state_dir was removed; start the worker again",
+            ));
+        }
         self.file.write_all(&text)
     }
 

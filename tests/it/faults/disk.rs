@@ -92,6 +92,28 @@ fn a_full_state_dir_is_said_once_and_every_result_is_recorded() {
 }
 
 #[test]
+fn a_result_dir_that_is_removed_under_a_worker_is_made_again_and_a_state_dir_is_missed_aloud() {
+    let bed = bed(json!({"max_inline_output_bytes": 65536}));
+    let (results, state) = (PathBuf::from(bed.out("results")), PathBuf::from(bed.out("state")));
+    let mut worker = bed.worker_with("w", json!({"result_dir": results, "state_dir": state}), &[]);
+    bed.add(["shell:0:0:1:echo before"]);
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    assert!(!worker.log().contains("failed to spool"), "{}", worker.log());
+    fs::remove_dir_all(&results).expect("results");
+    fs::remove_dir_all(&state).expect("state");
+    let long = printing(200_000);
+    bed.add([&long]);
+    bed.wait_counts(SOON, [0, 0, 2, 0]);
+    let text = result_of(&bed.table("finished_tasks"), &long).1;
+    let place = text.split("the whole in ").nth(1).and_then(|rest| rest.split(" …").next()).expect("a place");
+    let path = place.split_once(':').expect("HOST:PATH").1;
+    assert_eq!(fs::metadata(path).expect("the whole").len(), 200_012);
+    assert!(worker.log().contains("failed to spool outcomes") && worker.log().contains("removed"), "{}", worker.log());
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
+}
+
+#[test]
 fn a_worker_starts_on_a_disk_that_is_full_and_says_what_does_not_work() {
     if !has_small_disks() {
         return;
