@@ -11,9 +11,12 @@ use super::events::TaskKey;
 use super::runner::{Said, SlotCommand};
 use crate::process::KeeperEvent;
 
-/// A keeper that was told to start its task, or to give back what waits there, has this long, and to end it this long beyond the grace: it needs
-/// five seconds at most, unless its task has stopped it.
+/// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
+/// task has stopped it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// To give back what waits there it has longer: its task may be well, and a slow disk may be what holds it while it stores that task's output.
+const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A timer that is later than this was not late by itself: the worker stood still, and maybe its keepers with it.
 const STOOD_STILL: Duration = Duration::from_secs(1);
@@ -63,7 +66,7 @@ impl SlotState {
             SlotCommand::Terminate(key, _) | SlotCommand::Kill(key) | SlotCommand::Withdraw(key) => {
                 if self.mine.contains(key) && !self.asked_back.contains(key) {
                     self.asked_back.push(*key);
-                    self.returns_by.get_or_insert(now + PATIENCE);
+                    self.returns_by.get_or_insert(now + RETURN_PATIENCE);
                 }
             }
         }
@@ -127,9 +130,8 @@ impl SlotState {
     pub(super) fn forgives(&mut self, now: Instant) -> bool {
         let stood_still = self.deaf_at().is_some_and(|until| now > until + STOOD_STILL);
         if stood_still {
-            for until in [&mut self.patience, &mut self.returns_by].into_iter().flatten() {
-                *until = now + PATIENCE;
-            }
+            self.patience = self.patience.map(|_| now + PATIENCE);
+            self.returns_by = self.returns_by.map(|_| now + RETURN_PATIENCE);
         }
         stood_still
     }
@@ -249,9 +251,9 @@ mod tests {
             slot.note_command(now, &SlotCommand::Withdraw(2));
             let later = now + Duration::from_secs(1);
             slot.note_command(later, &SlotCommand::Terminate(3, Duration::ZERO));
-            assert_eq!(slot.deaf_at(), Some(now + PATIENCE), "the first request counts");
+            assert_eq!(slot.deaf_at(), Some(now + RETURN_PATIENCE), "the first request counts");
             slot.note_event(later, KeeperEvent::Withdrawn { seq: 3 });
-            assert_eq!(slot.deaf_at(), Some(now + PATIENCE), "the other is owed still");
+            assert_eq!(slot.deaf_at(), Some(now + RETURN_PATIENCE), "the other is owed still");
             let starts = matches!(answer, Some(KeeperEvent::SpawnFailed { .. }));
             if let Some(event) = answer {
                 slot.note_event(later, event);

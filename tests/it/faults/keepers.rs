@@ -65,7 +65,7 @@ fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_t
     let stopper = format!("shell:0:0:1:sleep 0.003; kill -STOP $PPID; sleep {mark}");
     bed.add((0..200).map(line).chain([stopper.clone()]).chain((200..400).map(line)));
     let mut worker = bed.worker("w");
-    wait_until("all others", Duration::from_secs(60), || {
+    wait_until("all others", Duration::from_secs(90), || {
         holds_for(bed.count("finished_tasks") == 400, format!("{:?}", bed.counts()))
     });
     assert!(run_times(&out).values().all(|times| *times == 1), "none ran twice: {:?}", run_times(&out));
