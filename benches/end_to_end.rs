@@ -28,6 +28,8 @@ struct Contender {
     name: &'static str,
     prefix: String,
     daemon: Daemon,
+    /// The task of a round and a number.
+    task: fn(usize, usize) -> String,
     /// How much of the tasks it gets: the slow ones fewer.
     share: usize,
     rates: Vec<f64>,
@@ -46,7 +48,11 @@ impl Contender {
         let prefix = format!("{}:", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
         let daemon = Daemon::start(server, "bench", &prefix, conf, env)?;
         let (rates, cpu, redis_cpu) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { name, prefix, daemon, share, rates, cpu, redis_cpu })
+        Ok(Self { name, prefix, daemon, task: plain, share, rates, cpu, redis_cpu })
+    }
+
+    fn with(self, task: fn(usize, usize) -> String) -> Self {
+        Self { task, ..self }
     }
 
     /// All tasks wait before the first starts; the time is from the wake-up to the last result in Redis.
@@ -55,11 +61,7 @@ impl Contender {
         let mut con = server.con()?;
         let key = |name: &str| format!("{}{name}", self.prefix);
         redis::cmd("SET").arg(key("distcomp:paused")).arg("bench").exec(&mut con)?;
-        submit(
-            server,
-            &self.prefix,
-            &(0..tasks).map(|i| format!("shell:0:0:1:true # {round}.{i}")).collect::<Vec<_>>(),
-        )?;
+        submit(server, &self.prefix, &(0..tasks).map(|i| (self.task)(round, i)).collect::<Vec<_>>())?;
         let finished = |con: &mut redis::Connection| -> redis::RedisResult<usize> {
             redis::cmd("HLEN").arg(key("finished_tasks")).query(con)
         };
@@ -83,6 +85,21 @@ impl Contender {
         self.redis_cpu.push((cpu_ms(server.pid()) - redis) / tasks as f64);
         Ok(())
     }
+}
+
+fn plain(round: usize, i: usize) -> String {
+    format!("shell:0:0:1:true # {round}.{i}")
+}
+
+/// Demands that differ from task to task in both dimensions: 204 of them.
+fn mixed_demands(round: usize, i: usize) -> String {
+    let (mem, cpu) = (i * 37 % 51, [0, 1, 2, 5][i * 7 % 4]);
+    format!("shell:{:.2}:0.{cpu}:1:true # {round}.{i}", mem as f64 / 100.0)
+}
+
+/// The same, and 100 priorities.
+fn mixed(round: usize, i: usize) -> String {
+    mixed_demands(round, i).replacen(":1:true", &format!(":{}:true", i * 61 % 100), 1)
 }
 
 fn submit(server: &Server, prefix: &str, lines: &[String]) -> Result<(), Box<dyn Error>> {
@@ -124,12 +141,14 @@ fn other_floor(program: &std::ffi::OsStr, tasks: usize) -> Result<f64, Box<dyn E
     Ok(rate.ok_or("the other floor printed no tasks_per_s")?.parse()?)
 }
 
-/// The worker as it is set up by default, with more slots, with a heap, and with each optimisation switched off. The library must live as long as they run.
+/// The worker as it is set up by default, with more slots, with tasks of many kinds, with a heap, and with each optimisation switched off. The library must live as long as they run.
 fn contenders(server: &Server, library: Option<&str>) -> Result<Vec<Contender>, Box<dyn Error>> {
     let new = |name, share, conf: Value| Contender::new(server, name, share, &conf, &[]);
     let mut contenders = vec![
         new("4 slots", 1, json!({"max_task_per_worker": 4}))?,
         new("32 slots", 1, json!({"max_task_per_worker": 32}))?,
+        new("4 slots, mixed demands", 1, json!({"max_task_per_worker": 4}))?.with(mixed_demands),
+        new("4 slots, mixed demands and priorities", 1, json!({"max_task_per_worker": 4}))?.with(mixed),
         new(
             "4 slots, redis_pipeline_batching false",
             4,
