@@ -50,7 +50,8 @@ impl Dispatcher {
             got,
         });
         if matches!(reply.state, QueueState::Stopping | QueueState::Draining) && self.lifecycle.is_open() {
-            tracing::info!(state = ?reply.state, "taking nothing more: asked to stop");
+            let lifted_by = if reply.state == QueueState::Stopping { "distcomp-ctl resume" } else { "the next start" };
+            tracing::info!(state = ?reply.state, lifted_by, "taking nothing more: asked to stop");
             self.lifecycle = Lifecycle::Finishing;
         }
         for claim in reply.claims {
