@@ -172,7 +172,7 @@ fn tasks_that_wait_for_cores_or_memory_beside_free_slots_are_told_so() {
     for args in [&["explain"][..], &["explain", "shell:0:0.5:5:true"], &[]] {
         crate::support::wait_until("a heartbeat to tell of it", crate::support::SOON, || {
             let said = bed.status(args).expect(0).stdout;
-            crate::support::holds_for(said.contains("no room now: at most 0 of a node's cores"), said)
+            crate::support::holds_for(said.contains("no room now: a node has at most 0 cores left"), said)
         });
     }
 }

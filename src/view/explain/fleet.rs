@@ -71,9 +71,9 @@ pub(super) fn no_room(overview: &Overview, mem_gb: f64, cores: f64) -> Option<St
     let most = |figure: fn(&Room) -> f64| rooms.iter().map(figure).fold(0.0, f64::max);
     let (free_gb, free_cores) = (most(|room| room.mem_gb), most(|room| room.cores));
     Some(if cores > free_cores {
-        format!("no room now: at most {} of a node's cores are not spoken for", trimmed(free_cores))
+        format!("no room now: a node has at most {} cores left", trimmed(free_cores))
     } else if mem_gb > free_gb {
-        format!("no room now: at most {} GB of a node's memory are free and not spoken for", trimmed(free_gb))
+        format!("no room now: a node has at most {} GB left", trimmed(free_gb))
     } else {
         "no room now: no node has both the memory and the cores left".to_owned()
     })

@@ -149,8 +149,8 @@ fn want_of_room_names_what_is_short_on_the_roomiest_node_that_could_run_it() {
     };
     let overview = queue(vec![with_room("n1", 64.0, 40.0, 0.5), with_room("n2", 16.0, 15.0, 8.0)]);
     let why = |line| why(&overview, &waiting(line, &[]));
-    assert!(why("shell:32:1:7:x").contains("at most 0.5 of a node's cores"), "{}", why("shell:32:1:7:x"));
-    assert!(why("shell:50:0.1:7:x").contains("at most 40 GB"), "{}", why("shell:50:0.1:7:x"));
+    assert!(why("shell:32:1:7:x").contains("at most 0.5 cores left"), "{}", why("shell:32:1:7:x"));
+    assert!(why("shell:50:0.1:7:x").contains("at most 40 GB left"), "{}", why("shell:50:0.1:7:x"));
     assert!(!why("shell:8:4:7:x").contains("no room"), "n2 has it");
     // One that does not tell may have it.
     let silent = queue(vec![with_room("n1", 64.0, 40.0, 0.5), worker("old", WorkerState::Live, 64.0)]);
