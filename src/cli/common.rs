@@ -133,7 +133,8 @@ pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
         let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
         match super::secrets::hidden(&error.render().to_string(), std::env::args_os().skip(1)) {
             // A closed pipe under `--help | head` is nobody's mistake.
-            None => drop(error.print()),
+            None if error.use_stderr() => drop(stderr().write_all(error.render().ansi().to_string().as_bytes())),
+            None => drop(stdout().write_all(error.render().ansi().to_string().as_bytes())),
             Some(text) => drop(io::stderr().lock().write_all(text.as_bytes())),
         }
         exit
@@ -150,6 +151,24 @@ pub(crate) fn complain(program: &str, message: &str) {
     }
 }
 
+/// Stdout, with styles only on a terminal and where they are wanted: a variable that forces them (`CLICOLOR_FORCE`) does not put them into a pipe.
+pub(crate) fn stdout() -> anstream::Stdout {
+    let stream = io::stdout();
+    let choice = choice(&stream);
+    anstream::AutoStream::new(stream, choice)
+}
+
+/// Stderr, likewise.
+pub(crate) fn stderr() -> anstream::Stderr {
+    let stream = io::stderr();
+    let choice = choice(&stream);
+    anstream::AutoStream::new(stream, choice)
+}
+
+fn choice(stream: &(impl anstream::stream::RawStream + IsTerminal)) -> anstream::ColorChoice {
+    if IsTerminal::is_terminal(stream) { anstream::AutoStream::choice(stream) } else { anstream::ColorChoice::Never }
+}
+
 /// Results on stdout. Buffered; styles are dropped where they cannot be shown or are not wanted.
 pub(crate) struct Out {
     inner: BufWriter<anstream::Stdout>,
@@ -157,7 +176,7 @@ pub(crate) struct Out {
 
 impl Out {
     pub(crate) fn new() -> Self {
-        Self { inner: BufWriter::with_capacity(64 * 1024, anstream::stdout()) }
+        Self { inner: BufWriter::with_capacity(64 * 1024, stdout()) }
     }
 
     /// One or more lines that are ready to be shown.

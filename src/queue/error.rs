@@ -99,14 +99,16 @@ impl QueueError {
         if error.kind() == ErrorKind::InvalidClientConfig {
             return Self::Mismatch(format!("redis_tls: {at}: {message} (certificates must be X.509 version 3)"));
         }
-        if matches!(code, "WRONGPASS" | "NOAUTH") || error.kind() == ErrorKind::AuthenticationFailed {
+        if code == "NOAUTH" || message.contains("Authentication required") {
+            let message = "it wants a password: set redis_pass or redis_pass_file".to_owned();
+            return Self::Refused { at: at.to_owned(), message };
+        }
+        if code == "WRONGPASS" || error.kind() == ErrorKind::AuthenticationFailed {
+            let message = format!("{message}; look at redis_user, and at redis_pass or redis_pass_file");
             return Self::Refused { at: at.to_owned(), message };
         }
         // The client wraps what it is told while it connects (a database that may not be selected yet), and the code is lost.
-        if ["without any password configured", "invalid username-password", "Authentication required"]
-            .iter()
-            .any(|said| message.contains(said))
-        {
+        if ["without any password configured", "invalid username-password"].iter().any(|said| message.contains(said)) {
             return Self::Refused { at: at.to_owned(), message };
         }
         if matches!(
@@ -119,6 +121,11 @@ impl QueueError {
         }
         if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
             return Self::Unavailable { at: at.to_owned(), message };
+        }
+        if error.kind() == ErrorKind::Parse {
+            return Self::Protocol(format!(
+                "what answers at {at} does not speak its protocol: is that the right port?"
+            ));
         }
         Self::Protocol(message)
     }

@@ -6,10 +6,8 @@ use super::client::{Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::loose::{self, Loose};
-use super::reading::{health, rate_over_last_minute, top_groups, workers};
-use crate::model::snapshot::{
-    Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals, WorkerView,
-};
+use super::reading::{health, rates_over_last_minute, top_groups, workers};
+use crate::model::snapshot::{Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals};
 use crate::model::{AttemptRecord, Bytes, MilliCores, TaskId};
 
 /// The whole queue at a glance, in two round trips.
@@ -44,6 +42,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("TIME");
     let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
     overview.needs = needs(conn, &classes).await?;
+    overview.eta_seconds = overview.time_to_go();
     Ok(overview)
 }
 
@@ -63,14 +62,8 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let (now, _): (u64, u64) = replies.take()?;
     // The stop command may have come between the two questions.
     let counts = Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined };
-    let rate_per_second = rate_over_last_minute(&rate, now);
-    let left = counts.todo.saturating_add(counts.in_progress);
+    let (rate_per_second, failed_per_second) = rates_over_last_minute(&rate, now);
     let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
-    // Of what nobody takes, or works on, the rate of the last minute says nothing.
-    let is_moving =
-        workers.iter().any(WorkerView::takes_tasks) && (counts.todo == 0 || (paused.is_none() && !stopping));
-    let eta_seconds =
-        (is_moving && rate_per_second > 0.0 && left > 0).then(|| (left as f64 / rate_per_second).ceil() as u64);
     let fenced =
         workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -78,7 +71,9 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let overview = Overview {
         counts,
         rate_per_second,
-        eta_seconds,
+        failed_per_second,
+        // Not before it is known what fits where.
+        eta_seconds: None,
         failures: top_groups(&groups, &samples, 3),
         paused,
         stopping,

@@ -112,6 +112,10 @@ pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result
 async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, QueueError> {
     let mut sums = Submitted::default();
     if tasks.is_empty() {
+        // Changes nothing, and shows whether this user may add at all, before anything else is tried.
+        let mut may_add = redis::pipe();
+        may_add.cmd("INCRBY").arg(conn.name(Key::Sequence)).arg(0);
+        conn.pipe::<Vec<redis::Value>>(&may_add).await?;
         return Ok(sums);
     }
     let lines: Vec<&str> = tasks.iter().map(NewTask::line).collect();

@@ -69,12 +69,17 @@ fn progress(overview: &Overview, width: usize) -> Vec<String> {
     let cells = parted_bar(&parts.map(|(amount, fill, ..)| (amount, fill)), width.min(WIDEST_BAR));
     let drawn: String = cells.iter().zip(parts).map(|(cells, (.., style, _))| paint(style, cells)).collect();
     let all = parts.iter().fold(0_u64, |sum, (amount, ..)| sum.saturating_add(*amount));
-    let ahead = match (overview.rate_per_second, overview.eta_seconds) {
-        (_, Some(eta)) => format!("{}, {} to go", rate(overview.rate_per_second), duration(eta)),
-        (r, None) if r > 0.0 => rate(r),
-        _ if counts.todo == 0 && counts.in_progress == 0 => "nothing to do".to_owned(),
-        _ => "nothing finished in the last minute".to_owned(),
+    let mut ahead: Vec<String> = match overview.rate_per_second {
+        r if r > 0.0 => vec![rate(r)],
+        _ if counts.todo == 0 && counts.in_progress == 0 => vec!["nothing to do".to_owned()],
+        _ => vec!["nothing finished in the last minute".to_owned()],
     };
+    // Where most fail, the rate of what finishes does not tell when the queue is empty.
+    if overview.failed_per_second > overview.rate_per_second && counts.todo + counts.in_progress > 0 {
+        ahead.push(format!("{} failed", rate(overview.failed_per_second)));
+    }
+    ahead.extend(overview.eta_seconds.map(|eta| format!("{} to go", duration(eta))));
+    let ahead = ahead.join(", ");
     let percent = counts.finished.saturating_mul(100).checked_div(all).unwrap_or(0);
     let mut lines: Vec<String> = if all == 0 { Vec::new() } else { vec![drawn] };
     let mut legend = String::new();

@@ -54,7 +54,7 @@ impl Reporter {
             }
             // One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
             let holds_up_slots = !self.is_ahead.load(Ordering::Relaxed);
-            if limit > 1 && !holds_up_slots && last_batch.elapsed() < GATHER * 3 {
+            if pending.len() < limit && !holds_up_slots && last_batch.elapsed() < GATHER * 3 {
                 tokio::time::sleep(GATHER).await;
                 while pending.len() < limit
                     && let Ok(more) = self.settlements.try_recv()

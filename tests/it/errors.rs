@@ -161,3 +161,52 @@ fn an_unknown_layout_is_refused_and_left_alone() {
     }
     assert_eq!(bed.keys(), ["distcomp:format"]);
 }
+
+#[test]
+fn a_web_server_in_place_of_redis_is_told_in_one_line_with_its_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = std::io::Read::read(&mut stream, &mut [0; 512]);
+            let _ = std::io::Write::write_all(&mut stream, b"<!DOCTYPE HTML>\n<html><body>400</body></html>\n");
+        }
+    });
+    let bed = Bed::new();
+    for output in all_four(&bed, &["--redis-url", &format!("redis://127.0.0.1:{port}")]) {
+        let output = output.expect(3).says(&[&format!("redis://127.0.0.1:{port}/0"), "is that the right port"]);
+        assert_eq!(output.stderr.lines().count(), 1, "{output}");
+    }
+}
+
+#[test]
+fn a_password_that_is_wrong_or_missing_names_the_keys_to_set() {
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some("the-right-one"), ..Default::default() });
+    let conf = json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": redis.port(), "redis_pass": null});
+    let mut bed = Bed::on(redis, conf);
+    for output in all_four(&bed, &[]) {
+        output.expect(3).says(&["wants a password", "redis_pass_file"]);
+    }
+    bed.configure(json!({"redis_pass": "another"}));
+    for output in all_four(&bed, &[]) {
+        output.expect(3).says(&["redis_user", "redis_pass_file"]);
+    }
+}
+
+#[test]
+fn no_variable_forces_colour_into_a_pipe() {
+    let bed = Bed::new();
+    bed.add(["shell:0:0:1:true"]);
+    let forced = |name: &str, args: &[&str]| {
+        let mut command = bed.cli(name).args(args).into_command();
+        command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1").env("TERM", "xterm-256color");
+        let output = command.output().expect("a run");
+        let text = [output.stdout, output.stderr].concat();
+        assert!(!text.is_empty() && !text.contains(&0x1b), "{}", String::from_utf8_lossy(&text));
+    };
+    forced("distcomp-status", &[]);
+    forced("distcomp-status", &["--help"]);
+    forced("distcomp-status", &["--nonsense"]);
+    forced("distcomp-ctl", &["cancel", "--state", "todo", "--dry-run"]);
+}

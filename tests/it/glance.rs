@@ -132,3 +132,47 @@ fn figures_that_no_node_has_are_not_drawn() {
     let table = bed.status(&["workers"]).expect(0).stdout;
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
 }
+
+#[test]
+fn a_time_to_go_counts_what_fails_for_good_and_not_what_fits_no_node() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1, "max_retry_per_task": 1}));
+    bed.add((0..3).map(|n| format!("shell:0:0:5:exit 3 # {n}")));
+    bed.burst("w");
+    bed.add(["shell:999999:0:9:echo too large", "shell:0:0:5:sleep 3633", "shell:0:0:1:true last"]);
+    let _worker = bed.worker("w");
+    bed.wait_running("shell:0:0:5:sleep 3633");
+    let overview = bed.status(&["--json"]).expect(0).json();
+    assert_eq!(overview["rate_per_second"], 0.0, "{overview}");
+    let failed = overview["failed_per_second"].as_f64().expect("a rate of failures");
+    assert!(failed > 0.0, "{overview}");
+    // Of the three that are left, two: the one that runs, and the one after it.
+    assert_eq!(overview["eta_seconds"].as_f64(), Some((2.0 / failed).ceil()), "{overview}");
+    let screen = bed.status(&[]).expect(0).stdout;
+    assert!(screen.contains(" failed, ") && screen.contains(" to go"), "{screen}");
+    assert!(bed.status(&["explain"]).expect(0).stdout.contains("all that ended in the last minute failed"));
+
+    bed.ctl(&["purge", "--include", "sleep 3633", "--yes"]).expect(0);
+    bed.wait_counts(crate::support::SOON, [1, 0, 1, 3]);
+    let overview = bed.status(&["--json"]).expect(0).json();
+    assert!(overview["rate_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{overview}");
+    assert!(overview["eta_seconds"].is_null(), "only what fits no node is left: {overview}");
+    assert!(!bed.status(&[]).expect(0).stdout.contains(" to go"));
+}
+
+#[test]
+fn tasks_that_wait_for_cores_or_memory_beside_free_slots_are_told_so() {
+    let bed = Bed::with(json!({"max_task_per_worker": 10_000}));
+    let _worker = bed.worker("w");
+    bed.wait_alive("w");
+    let row = &bed.status(&["workers", "--json"]).expect(0).json_lines()[0];
+    let cores = row["cores_total"].as_f64().expect("cores");
+    let large = format!("shell:0:{cores}:9:sleep 3635");
+    bed.add([large.as_str(), "shell:0:0.5:5:true"]);
+    bed.wait_running(&large);
+    for args in [&["explain"][..], &["explain", "shell:0:0.5:5:true"], &[]] {
+        crate::support::wait_until("a heartbeat to tell of it", crate::support::SOON, || {
+            let said = bed.status(args).expect(0).stdout;
+            crate::support::holds_for(said.contains("no room now: a node has at most 0 cores left"), said)
+        });
+    }
+}

@@ -14,7 +14,7 @@ use crate::queue::Connection;
 use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit};
 use crate::signing::{SignError, Signer};
 use crate::view::progress::Progress;
-use crate::view::text::tasks;
+use crate::view::text::{count, tasks};
 
 /// Batches on their way at once: the next is parsed here while the server works on those before it.
 const IN_FLIGHT: usize = 8;
@@ -74,10 +74,13 @@ pub(super) async fn send(
     drop(progress);
     match failure {
         Some(error) => {
+            // Batches may have gone in whose answer did not come.
+            let seen = total.added + total.queued + total.running + total.finished + total.failed;
+            let open = found.valid.saturating_sub(seen).min((IN_FLIGHT * BATCH) as u64);
             context.say(&format!(
                 "stopped: {} had been added, perhaps the next {} too; submitting the same files again is safe",
                 tasks(total.added),
-                IN_FLIGHT * BATCH
+                count(open)
             ));
             Err(error)
         }

@@ -3,11 +3,12 @@
 //! The lines are gone through in order; each step asks only about the first ones not known to be done, so that the cost is one look at each line
 //! and one small question per poll.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::common::Context;
+use crate::cli::common::{Context, stderr};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
 use crate::cli::spool::{Spool, Spooled};
@@ -229,7 +230,8 @@ async fn report(context: &Context, conn: &Connection, ends: Ends, quiet: bool) -
         return Ok(Exit::Done);
     }
     let groups = ends.groups.finish(conn).await?;
-    anstream::eprintln!("{}", failures(&groups, crate::cli::common::columns()).trim_end());
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(stderr(), "{}", failures(&groups, crate::cli::common::columns()).trim_end());
     Ok(Exit::TasksFailed)
 }
 

@@ -63,6 +63,10 @@ async fn run_on(
     let order = guard::admit(&conn, config.field_order, Access::Write).await?;
     let submitted = submit_files(context, &conn, files).await?;
     let before = inspect::counts(&conn).await?;
+    if before.todo + before.in_progress + before.finished + before.failed == 0 {
+        context.say("nothing to do: the files hold no task");
+        return Ok(Exit::Done);
+    }
     if before.todo + before.in_progress == 0 {
         context.say(&format!(
             "nothing to do: {} finished and {} failed in earlier runs here; --fresh starts anew",

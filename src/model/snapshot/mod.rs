@@ -6,4 +6,4 @@ mod worker;
 
 pub use queue::{Counts, FailureGroup, Hold, Need, Overview, RedisHealth, Reservation, Totals};
 pub use task::{AttemptView, TaskState, TaskView};
-pub use worker::{RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};
+pub use worker::{Room, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

@@ -78,6 +78,13 @@ impl WorkerView {
             WorkerState::Draining | WorkerState::Silent | WorkerState::Dead => false,
         }
     }
+
+    /// Whether its node is large enough for a task that asks for this.
+    #[must_use]
+    pub fn could_hold(&self, mem_gb: f64, cores: f64) -> bool {
+        // The totals are written with two decimals; what differs by less than that is not told apart.
+        mem_gb <= self.mem_total_gb + 0.01 && cores <= self.cores_total + 0.01
+    }
 }
 
 /// What a worker says of itself at each heartbeat, kept as JSON.
@@ -93,6 +100,9 @@ pub struct WorkerLoad {
     /// Why it takes nothing now, where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
+    /// What is left there for another task; `None` while it takes nothing, and of a worker that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room>,
     /// The task it keeps room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<String>,
@@ -110,6 +120,26 @@ pub struct WorkerLoad {
 impl WorkerLoad {
     /// Running tasks that a heartbeat names at most.
     pub const TASKS: usize = 64;
+
+    /// What a worker waits for while the queue is paused.
+    pub const PAUSED: &str = "the queue is paused";
+}
+
+/// What a node has left beside what its running tasks have declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Room {
+    /// Memory, GB.
+    pub mem_gb: f64,
+    /// Cores.
+    pub cores: f64,
+}
+
+impl Room {
+    /// Whether a task that asks for this may start.
+    #[must_use]
+    pub fn holds(&self, mem_gb: f64, cores: f64) -> bool {
+        mem_gb <= self.mem_gb && cores <= self.cores
+    }
 }
 
 /// A task that runs, as its worker saw it at its last heartbeat.

@@ -270,10 +270,10 @@ local function evidence_add(id, record)
   redis.call('HSET', EVIDENCE, id, record)
 end
 
--- RATE is a ring of 16 five-second buckets: field = bucket % 16, value = BUCKET:COUNT.
-local function rate_add(now, n)
+-- RATE is a ring of 16 five-second buckets: field = bucket % 16, value = BUCKET:COUNT; that of tasks out of retries has an "f" before each field.
+local function rate_add(now, n, ring)
   local bucket = math.floor(now / 5000)
-  local field = int(bucket % 16)
+  local field = (ring or '') .. int(bucket % 16)
   local old = redis.call('HGET', RATE, field)
   local at, count = string.match(old or '', '^(%d+):(%d+)$')
   if at and tonumber(at) == bucket then n = n + tonumber(count) end

@@ -12,7 +12,7 @@ local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
 local max_retry, avoid_ms, force = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
 local now = now_ms()
-local replies, counts = {}, {}
+local replies, counts, finals = {}, {}, 0
 local has_failures = redis.call('HLEN', FAILED) > 0
 local finished, values, records = {}, {}, {}
 -- As much of a record as tells its attempt, start and end.
@@ -136,6 +136,7 @@ for i = 6, #ARGV, 9 do
       else
         redis.call('HDEL', ATTEMPTS, line)
         redis.call('HDEL', LOST, line)
+        finals = finals + 1
         answer = 'final'
       end
       release(line)
@@ -146,6 +147,7 @@ for i = 6, #ARGV, 9 do
 end
 
 flush()
+if finals > 0 then rate_add(now, finals, 'f') end
 for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what, n)
   redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)

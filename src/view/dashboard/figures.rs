@@ -76,7 +76,7 @@ impl Figures {
         let ahead = match overview.eta_seconds {
             Some(eta) => format!("{} to go", duration(eta)),
             None if counts.todo + counts.in_progress == 0 => "nothing to do".to_owned(),
-            None if overview.rate_per_second > 0.0 => "no worker goes on with them now".to_owned(),
+            None if overview.ended_per_second() > 0.0 => "no worker goes on with them now".to_owned(),
             None => "nothing finished in the last minute".to_owned(),
         };
         let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live).count();
@@ -105,7 +105,7 @@ impl Figures {
             text,
             percent,
             notices: told,
-            why: if counts.todo > 0 && overview.rate_per_second == 0.0 { explain_queue(overview) } else { Vec::new() },
+            why: if counts.todo > 0 && overview.eta_seconds.is_none() { explain_queue(overview) } else { Vec::new() },
             workers: overview.workers.iter().take(WORKERS).map(WorkerRow::of).collect(),
             failures: overview.failures.iter().map(FailureRow::of).collect(),
         }

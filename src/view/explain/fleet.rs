@@ -1,6 +1,6 @@
 //! What stands in the way of every task: an operator's word, no worker, busy workers, nodes that are too small.
 
-use crate::model::snapshot::{Overview, WorkerState, WorkerView};
+use crate::model::snapshot::{Overview, Room, WorkerLoad, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
 use crate::view::workers::trimmed;
 
@@ -42,17 +42,41 @@ pub(super) fn busy_workers(overview: &Overview) -> Vec<String> {
         .filter_map(|worker| {
             let load = worker.load.as_ref()?;
             let slots = format!("{} of {} slots in use", load.running, load.slots);
-            let why = load.waiting.as_deref().map_or_else(String::new, |why| format!(": {}", safe(why)));
-            (load.waiting.is_some() || load.running >= load.slots)
-                .then(|| format!("{}: {slots}{why}", safe(&worker.name)))
+            let waiting = waits_for(overview, load);
+            let why = waiting.map_or_else(String::new, |why| format!(": {}", safe(why)));
+            (waiting.is_some() || load.running >= load.slots).then(|| format!("{}: {slots}{why}", safe(&worker.name)))
         })
         .take(SHOWN)
         .collect()
 }
 
-pub(super) fn fits(worker: &WorkerView, mem_gb: f64, cores: f64) -> bool {
-    // The totals are written with two decimals; what differs by less than that is not told apart.
-    mem_gb <= worker.mem_total_gb + 0.01 && cores <= worker.cores_total + 0.01
+/// What a worker says it waits for. Of a pause that was lifted it has yet to hear.
+pub(super) fn waits_for<'a>(overview: &Overview, load: &'a WorkerLoad) -> Option<&'a str> {
+    load.waiting.as_deref().filter(|why| overview.paused.is_some() || *why != WorkerLoad::PAUSED)
+}
+
+/// That no node which could ever run a task has room for it now, and what it is short of; `None` where one has, or does not tell.
+pub(super) fn no_room(overview: &Overview, mem_gb: f64, cores: f64) -> Option<String> {
+    let rooms: Vec<Room> = overview
+        .workers
+        .iter()
+        .filter(|worker| worker.takes_tasks() && worker.could_hold(mem_gb, cores))
+        // Those that take nothing at all say why.
+        .filter(|worker| worker.load.as_ref().is_none_or(|load| load.waiting.is_none()))
+        .map(|worker| worker.load.as_ref().and_then(|load| load.room))
+        .collect::<Option<_>>()?;
+    if rooms.is_empty() || rooms.iter().any(|room| room.holds(mem_gb, cores)) {
+        return None;
+    }
+    let most = |figure: fn(&Room) -> f64| rooms.iter().map(figure).fold(0.0, f64::max);
+    let (free_gb, free_cores) = (most(|room| room.mem_gb), most(|room| room.cores));
+    Some(if cores > free_cores {
+        format!("no room now: a node has at most {} cores left", trimmed(free_cores))
+    } else if mem_gb > free_gb {
+        format!("no room now: a node has at most {} GB left", trimmed(free_gb))
+    } else {
+        "no room now: no node has both the memory and the cores left".to_owned()
+    })
 }
 
 pub(super) fn largest(able: &[&WorkerView]) -> String {

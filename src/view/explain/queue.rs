@@ -1,6 +1,6 @@
 //! Why the queue as a whole does not move, and what waits in it for what.
 
-use super::fleet::{busy_workers, fits, halted, largest, no_worker};
+use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for};
 use crate::model::snapshot::{Need, Overview, WorkerView};
 use crate::view::safe_text::safe;
 use crate::view::table::{number, table, text};
@@ -27,9 +27,11 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
     let runnable = counts.todo.saturating_sub(large);
     if runnable > 0 {
         let pace = if overview.rate_per_second > 0.0 {
-            "it is running".to_owned()
+            "it is running"
+        } else if overview.failed_per_second > 0.0 {
+            "all that ended in the last minute failed"
         } else {
-            "nothing finished in the last minute".to_owned()
+            "nothing finished in the last minute"
         };
         why.push(format!("{pace}: {} wait, {} in progress", count(runnable), count(counts.in_progress)));
     }
@@ -61,7 +63,7 @@ pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
     let others = [
         (large, why),
         (overview.backing_off, Some("they have failed and wait for the end of their backoff".to_owned())),
-        (rest, Some(commonest_wait(overview))),
+        (rest, Some(rest_waits_for(overview))),
     ];
     let top = others.into_iter().max_by_key(|(count, _)| *count)?;
     Some((top.0, top.1?))
@@ -71,10 +73,16 @@ pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
 #[must_use]
 pub fn needs(overview: &Overview, width: usize) -> String {
     let columns = [number("waiting"), number("mem GB"), number("cores"), text("why")];
-    let rows = overview
-        .needs
-        .iter()
-        .map(|need| vec![count(need.waiting), trimmed(need.mem_gb), trimmed(need.cores), why_need(overview, need)]);
+    // What is kept apart in the queue, and waits for the same, is one row.
+    let mut kinds: Vec<(String, String, String, u64)> = Vec::new();
+    for need in &overview.needs {
+        let (mem, cores, why) = (trimmed(need.mem_gb), trimmed(need.cores), why_need(overview, need));
+        match kinds.iter_mut().find(|kind| (&kind.0, &kind.1, &kind.2) == (&mem, &cores, &why)) {
+            Some(kind) => kind.3 = kind.3.saturating_add(need.waiting),
+            None => kinds.push((mem, cores, why, need.waiting)),
+        }
+    }
+    let rows = kinds.into_iter().map(|(mem, cores, why, waiting)| vec![count(waiting), mem, cores, why]);
     let mut drawn = table(&columns, rows.collect(), width);
     if overview.needs_left_out > 0 {
         drawn.push_str(&format!("and {} more kinds of need\n", count(overview.needs_left_out)));
@@ -89,11 +97,11 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
         return why;
     }
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
-    if !able.iter().any(|worker| fits(worker, need.mem_gb, need.cores)) {
+    if !able.iter().any(|worker| worker.could_hold(need.mem_gb, need.cores)) {
         return format!("the largest node offers {}", largest(&able));
     }
     if need.failed_on.is_empty() {
-        return commonest_wait(overview);
+        return wait_of(overview, need);
     }
     let on = safe(&need.failed_on.join(", ")).into_owned();
     let has_failed = |worker: &&WorkerView| need.failed_on.contains(&worker.name);
@@ -104,11 +112,27 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
     }
 }
 
+/// What the largest group waits for, of those that some node could run.
+fn rest_waits_for(overview: &Overview) -> String {
+    let able = |need: &&Need| {
+        overview.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(need.mem_gb, need.cores))
+    };
+    let largest = overview.needs.iter().filter(able).max_by_key(|need| need.waiting);
+    largest.map_or_else(|| commonest_wait(overview), |need| wait_of(overview, need))
+}
+
+/// Why tasks wait that some node could run: for room of the kind that they need, or for what most wait for.
+fn wait_of(overview: &Overview, need: &Need) -> String {
+    match no_room(overview, need.mem_gb, need.cores) {
+        Some(room) => format!("{room}{}", slots_used(overview)),
+        None => commonest_wait(overview),
+    }
+}
+
 /// How many wait for a node that is not there, and what for.
 fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
-    let large: Vec<&Need> =
-        overview.needs.iter().filter(|need| !able.iter().any(|worker| fits(worker, need.mem_gb, need.cores))).collect();
+    let large: Vec<&Need> = overview.too_large().collect();
     let sum = large.iter().map(|need| need.waiting).sum();
     let why = large.iter().max_by_key(|need| need.waiting).map(|need| {
         let others = if large.len() > 1 { " or the like" } else { "" };
@@ -127,20 +151,23 @@ fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
 fn commonest_wait(overview: &Overview) -> String {
     let mut reasons: Vec<(&str, usize)> = Vec::new();
     for worker in overview.workers.iter().filter(|worker| worker.takes_tasks()) {
-        let Some(why) = worker.load.as_ref().and_then(|load| load.waiting.as_deref()) else { continue };
+        let Some(why) = worker.load.as_ref().and_then(|load| waits_for(overview, load)) else { continue };
         match reasons.iter_mut().find(|(known, _)| *known == why) {
             Some((_, times)) => *times += 1,
             None => reasons.push((why, 1)),
         }
     }
+    let why = reasons.iter().max_by_key(|(_, times)| *times).map_or("their turn", |(why, _)| why);
+    format!("{}{}", safe(why), slots_used(overview))
+}
+
+/// How many slots are in use; nothing of Python workers, which do not tell.
+fn slots_used(overview: &Overview) -> String {
     let (running, slots) = overview
         .workers
         .iter()
         .filter(|worker| worker.takes_tasks())
         .filter_map(|worker| worker.load.as_ref())
         .fold((0, 0), |(running, slots), load| (running + load.running, slots + load.slots));
-    let why = reasons.iter().max_by_key(|(_, times)| *times).map_or("their turn", |(why, _)| why);
-    // Python workers do not tell of theirs.
-    let used = if slots == 0 { String::new() } else { format!(" ({running} of {slots} slots in use)") };
-    format!("{}{used}", safe(why))
+    if slots == 0 { String::new() } else { format!(" ({running} of {slots} slots in use)") }
 }

@@ -1,6 +1,6 @@
 //! Why one task is not running.
 
-use super::fleet::{busy_workers, fits, halted, largest, no_worker};
+use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use crate::model::snapshot::{Hold, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Bytes, FailureKind, FieldOrder, MilliCores, TaskLine};
 use crate::view::safe_text::safe;
@@ -59,13 +59,14 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
             line.prio(),
             count(overview.counts.in_progress)
         ));
+        why.extend(no_room(overview, line.mem().as_gib(), line.cpu().as_cores()));
         why.extend(busy_workers(overview));
     }
     why
 }
 
 fn too_large(able: &[&WorkerView], mem: Bytes, cpu: MilliCores) -> Option<String> {
-    if able.iter().any(|worker| fits(worker, mem.as_gib(), cpu.as_cores())) {
+    if able.iter().any(|worker| worker.could_hold(mem.as_gib(), cpu.as_cores())) {
         return None;
     }
     let needs = format!("{} GB and {} cores", trimmed(mem.as_gib()), trimmed(cpu.as_cores()));

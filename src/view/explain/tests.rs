@@ -1,6 +1,8 @@
 use super::*;
 use crate::model::FieldOrder;
-use crate::model::snapshot::{Counts, Hold, Need, Overview, TaskState, TaskView, WorkerState, WorkerView};
+use crate::model::snapshot::{
+    Counts, Hold, Need, Overview, Room, TaskState, TaskView, WorkerLoad, WorkerState, WorkerView,
+};
 
 fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
     WorkerView {
@@ -110,4 +112,49 @@ fn a_task_in_its_backoff_or_claimed_ahead_says_so() {
 fn an_idle_queue_says_so() {
     assert_eq!(explain_queue(&Overview::default()), ["nothing waits and nothing runs"]);
     assert!(explain_queue(&queue(Vec::new()))[0].contains("no worker is there"));
+}
+
+#[test]
+fn what_is_kept_apart_and_waits_for_the_same_is_one_row() {
+    let need = |failed_on: &[&str]| Need {
+        mem_gb: 8.0,
+        cores: 1.0,
+        failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
+        waiting: 20,
+    };
+    let overview = Overview {
+        paused: Some("ann".to_owned()),
+        needs: vec![need(&["n1"]), need(&[]), need(&["n2"])],
+        ..queue(vec![worker("n1", WorkerState::Live, 16.0)])
+    };
+    let drawn = needs(&overview, 100);
+    assert_eq!(drawn.lines().count(), 2, "{drawn}");
+    assert!(drawn.contains(" 60 "), "{drawn}");
+}
+
+#[test]
+fn a_pause_that_was_lifted_is_no_reason_while_workers_have_yet_to_hear() {
+    let mut told = worker("n1", WorkerState::Live, 16.0);
+    told.load = Some(WorkerLoad { slots: 4, waiting: Some(WorkerLoad::PAUSED.to_owned()), ..WorkerLoad::default() });
+    let overview = queue(vec![told]);
+    assert_eq!(top_reason(&overview), Some((1, "their turn (0 of 4 slots in use)".to_owned())));
+    assert!(!why(&overview, &waiting("shell:1:1:7:x", &[])).contains("paused"));
+}
+
+#[test]
+fn want_of_room_names_what_is_short_on_the_roomiest_node_that_could_run_it() {
+    let with_room = |name: &str, mem, mem_gb, cores| WorkerView {
+        load: Some(WorkerLoad { slots: 4, room: Some(Room { mem_gb, cores }), ..WorkerLoad::default() }),
+        ..worker(name, WorkerState::Live, mem)
+    };
+    let overview = queue(vec![with_room("n1", 64.0, 40.0, 0.5), with_room("n2", 16.0, 15.0, 8.0)]);
+    let why = |line| why(&overview, &waiting(line, &[]));
+    assert!(why("shell:32:1:7:x").contains("at most 0.5 cores left"), "{}", why("shell:32:1:7:x"));
+    assert!(why("shell:50:0.1:7:x").contains("at most 40 GB left"), "{}", why("shell:50:0.1:7:x"));
+    assert!(!why("shell:8:4:7:x").contains("no room"), "n2 has it");
+    // One that does not tell may have it.
+    let silent = queue(vec![with_room("n1", 64.0, 40.0, 0.5), worker("old", WorkerState::Live, 64.0)]);
+    assert!(
+        !explain_task(&silent, &waiting("shell:32:1:7:x", &[]), FieldOrder::MemCpuPrio).join("").contains("no room")
+    );
 }

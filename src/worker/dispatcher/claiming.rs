@@ -19,6 +19,10 @@ const HELD_AT_MOST: Duration = Duration::from_secs(1);
 /// The most tasks one claim starts.
 const CLAIM_AT_MOST: u32 = 256;
 
+/// Outcomes that wait to be told, at most, while more is claimed. Where Redis is slower than the tasks, they would otherwise pile up without end, listed as
+/// in progress, and a crash would run all of them again.
+pub(super) const UNREPORTED_AT_MOST: u32 = 512;
+
 impl Dispatcher {
     pub(super) fn claimed(&mut self, now: Instant, reply: ClaimReply) {
         let under_way = self.is_claiming.take();
@@ -50,7 +54,8 @@ impl Dispatcher {
             got,
         });
         if matches!(reply.state, QueueState::Stopping | QueueState::Draining) && self.lifecycle.is_open() {
-            tracing::info!(state = ?reply.state, "taking nothing more: asked to stop");
+            let lifted_by = if reply.state == QueueState::Stopping { "distcomp-ctl resume" } else { "the next start" };
+            tracing::info!(state = ?reply.state, lifted_by, "taking nothing more: asked to stop");
             self.lifecycle = Lifecycle::Finishing;
         }
         for claim in reply.claims {
@@ -125,6 +130,7 @@ impl Dispatcher {
             && self.lifecycle.is_open()
             && self.pause_until.is_none()
             && self.node.is_some()
+            && self.ledger.settling() < UNREPORTED_AT_MOST
     }
 
     pub(super) fn claim(&mut self, now: Instant) {

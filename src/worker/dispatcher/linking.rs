@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use crate::model::TaskLine;
-use crate::model::snapshot::{RunningTask, WorkerLoad};
+use crate::model::snapshot::{Room, RunningTask, WorkerLoad};
 use crate::policy::{Lifecycle, Polling};
 use crate::queue::session::{Beat, BeatReply, Claim, Demand, QueueState, Reasserted};
 use crate::worker::events::{Action, Inventory, TaskKey};
@@ -22,11 +22,15 @@ impl Dispatcher {
         let node = self.node.unwrap_or_default();
         let used = node.mem_total.saturating_sub(node.mem_free);
         let budget = self.ledger.budget();
+        let waiting = self.waiting_for();
+        let room = self.headroom().ok().filter(|_| waiting.is_none());
         let load = WorkerLoad {
             running: budget.tasks,
             slots: self.slots(),
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
-            waiting: self.waiting_for(),
+            waiting,
+            room: room
+                .map(|room| Room { mem_gb: (room.mem.as_gib() * 100.0).floor() / 100.0, cores: room.cpu.as_cores() }),
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
@@ -85,7 +89,7 @@ impl Dispatcher {
             return Some("draining".to_owned());
         }
         match self.last.as_ref().map(|last| last.state) {
-            Some(QueueState::Paused) => return Some("the queue is paused".to_owned()),
+            Some(QueueState::Paused) => return Some(WorkerLoad::PAUSED.to_owned()),
             Some(QueueState::Stopping) => return Some("the stop command is there".to_owned()),
             Some(QueueState::Open | QueueState::Draining) | None => {}
         }

@@ -4,6 +4,7 @@ use super::bench::{Bench, GIB, TASK};
 use crate::model::Bytes;
 use crate::process::ExitStatus;
 use crate::queue::session::{Claim, Settled, Settlement};
+use crate::worker::dispatcher::claiming::UNREPORTED_AT_MOST;
 use crate::worker::events::{Action, Event};
 
 #[test]
@@ -79,4 +80,22 @@ fn without_batching_one_task_is_claimed_at_a_time() {
     bench.node(32);
     let request = bench.claim();
     assert_eq!((request.slots, request.ahead), (1, 0));
+}
+
+#[test]
+fn while_many_outcomes_have_yet_to_be_told_nothing_more_is_claimed() {
+    let lines: Vec<String> = (0..UNREPORTED_AT_MOST).map(|n| format!("shell:0:0:1:true # {n}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 600, "task_prefetch": 8}"#, &lines);
+    for key in &keys {
+        bench.actions.clear();
+        bench.ended(*key, ExitStatus::Exited(0), 1);
+    }
+    // The claim that was made when the first slot was free.
+    bench.answer(0, &[]);
+    bench.actions.clear();
+    bench.event(Event::Woken);
+    bench.nothing();
+    bench.event(Event::Settled(vec![(keys[0], Settled::Recorded)]));
+    bench.claim();
 }
