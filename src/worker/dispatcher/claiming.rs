@@ -130,6 +130,7 @@ impl Dispatcher {
             && self.lifecycle.is_open()
             && self.pause_until.is_none()
             && self.node.is_some()
+            && self.returning.is_empty()
             && self.ledger.settling() < UNREPORTED_AT_MOST
     }
 
@@ -222,6 +223,10 @@ impl Dispatcher {
     /// Gives back what is held and does not fit although there is a slot, and, where there is none, what is more than would now be held ahead:
     /// brief tasks were followed by long ones, and others may have slots.
     pub(super) fn return_stuck(&mut self, now: Instant) {
+        // What a claim brings now comes after what is held, and would start before it.
+        if self.is_claiming.is_some() {
+            return;
+        }
         let is_full = matches!(self.headroom(), Err(Wait::Slots));
         let kept = if is_full { self.ahead_target(now) as usize } else { 0 };
         let stuck: Vec<TaskKey> = self.ledger.held().skip(kept).filter(|key| self.held_until(*key) <= now).collect();

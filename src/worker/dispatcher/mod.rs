@@ -77,6 +77,8 @@ pub struct Dispatcher {
     ledger: Ledger,
     /// Settlements under way for lines that never were entries.
     rejecting: usize,
+    /// What goes back unstarted, until Redis has it: a claim that came before it would bring what comes after it.
+    returning: Vec<TaskKey>,
     node: Option<NodeSample>,
     lifecycle: Lifecycle,
     drain_until: Option<Instant>,
@@ -143,6 +145,7 @@ impl Dispatcher {
             config,
             ledger: Ledger::default(),
             rejecting: 0,
+            returning: Vec::new(),
             node: None,
             lifecycle: Lifecycle::Open,
             drain_until: None,

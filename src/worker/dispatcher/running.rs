@@ -190,6 +190,7 @@ impl Dispatcher {
     pub(super) fn give_back_unstarted(&mut self, key: TaskKey) {
         if let Some(entry) = self.ledger.get(key) {
             let settle = outcome::settle_unstarted(entry);
+            self.returning.push(key);
             self.settle(key, settle);
         }
     }
@@ -205,6 +206,7 @@ impl Dispatcher {
         // What was settled may have put something back: a burst asks once more before it is over.
         self.has_asked_since = false;
         for (key, settled) in batch {
+            self.returning.retain(|returning| *returning != key);
             match self.ledger.remove(key) {
                 Some(entry) => match settled {
                     Settled::Lost | Settled::Gone => {

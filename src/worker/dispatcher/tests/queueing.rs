@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, GIB, TASK};
 use crate::process::ExitStatus;
-use crate::queue::session::{BeatReply, Settlement};
+use crate::queue::session::{BeatReply, Settled, Settlement};
+use crate::worker::dispatcher::Asked;
 use crate::worker::events::{Action, Event, TaskKey};
 
 /// A worker of one slot in which tasks end every millisecond, with more held, whose first task is on its way to its keeper.
@@ -212,6 +213,8 @@ fn what_is_held_behind_tasks_that_became_long_goes_back_to_others() {
         bench.pass(0.021);
         bench.event(Event::Withdrawn { key: second });
         bench.event(Event::Withdrawn { key: third });
+        // The claim that is under way brings nothing.
+        bench.answer(0, &[]);
         bench.actions.clear();
         bench.pass(0.5);
         assert!(!bench.actions.iter().any(|action| matches!(action, Action::Settle(..))), "not at once");
@@ -308,4 +311,29 @@ fn while_nothing_is_claimed_ahead_no_outcome_is_to_gather() {
     assert!(!bench.dispatcher.is_ahead(bench.now), "the stream is over");
     let mut off = Bench::new(r#"{"task_prefetch": 0}"#);
     assert!(!off.dispatcher.is_ahead(off.now));
+}
+
+#[test]
+fn what_comes_after_in_the_queue_is_not_claimed_while_what_comes_before_goes_back() {
+    let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
+    let (second, third) = (queued(&mut bench, first), TaskKey::from(first + 2));
+    reconfigured(&mut bench, r#"{"max_task_per_worker": 1}"#);
+    bench.pass(0.021);
+    bench.event(Event::Withdrawn { key: second });
+    bench.event(Event::Withdrawn { key: third });
+    bench.actions.clear();
+    bench.event(Event::Woken);
+    let returns = |bench: &Bench| bench.actions.iter().any(|action| matches!(action, Action::Settle(..)));
+    let claims = |bench: &Bench| bench.actions.iter().any(|action| matches!(action, Action::Claim(_)));
+    bench.dispatcher.is_claiming = Some(Asked { slots: 0, ahead: 1, since: bench.now });
+    bench.pass(1.1);
+    assert!(!returns(&bench), "a claim is under way, and what it brings would start before what goes back");
+    bench.answer(0, &[]);
+    assert!(returns(&bench));
+    bench.actions.clear();
+    bench.ended(first, ExitStatus::Exited(0), 0);
+    bench.event(Event::Woken);
+    assert!(!claims(&bench), "not all is back");
+    bench.event(Event::Settled([first, second, third].map(|key| (key, Settled::Recorded)).to_vec()));
+    assert!(claims(&bench));
 }
