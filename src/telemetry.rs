@@ -157,7 +157,7 @@ impl<W: Write> Write for SafeWriter<W> {
         match sanitize(event_text.strip_suffix('\n').unwrap_or(&event_text), self.style) {
             // As it came, line end and all.
             Cow::Borrowed(line) if self.lead.is_empty() && line.len() < event_text.len() => {
-                self.inner.write_all(event_text.as_bytes())?
+                self.inner.write_all(event_text.as_bytes())?;
             }
             line @ (Cow::Borrowed(_) | Cow::Owned(_)) => {
                 self.inner.write_all(format!("{}{line}\n", self.lead).as_bytes())?;
