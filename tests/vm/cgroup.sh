@@ -63,7 +63,7 @@ stray="shell:0:0:1:test -e gate && exit 0; python3 escape.py; sleep 7102"
 kill_all() { # the worker, and all that are of its program; tasks stay
     mark_log
     touch $home/gate
-    kill_program
+    kill_program || fail "cgroup: worker and keepers" "they could not be killed at one moment"
 }
 again() {
     check "cgroup: $1: and the task runs again" await 15 counts 0 0 1 0

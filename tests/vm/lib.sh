@@ -85,9 +85,9 @@ gone() {
 # Worker and keepers at one moment: frozen first, so that none of them sees another one go. Tasks are spared.
 kill_program() {
     local pids
-    pids=$(pgrep -x 'distcomp-worker|exe')
+    pids=$(pgrep -x distcomp-worker && pgrep -f '^/proc/self/exe __keeper') || return 1
     kill -STOP $pids
-    await 5 frozen "$pids"
+    await 5 frozen "$pids" || return 1
     kill -KILL $pids
 }
 frozen() { ! ps -o stat= -p "$(echo $1 | tr ' ' ,)" | grep -qv '^T'; }

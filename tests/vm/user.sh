@@ -33,7 +33,7 @@ echo "shell:0:0:1:test -e gate && exit 0; python3 escape.py; sleep 7402" | ann d
 scope &
 check "user: a stray and a task run" await 15 eval 'runs "^sleep 7101" 1 && runs "^sleep 7402" 1'
 touch /home/ann/gate
-kill_program
+kill_program || fail "user: worker and keepers" "they could not be killed at one moment"
 check "user: they outlive worker and keepers" runs "^sleep 7101" 1
 : >/tmp/scope
 scope --burst
