@@ -2,7 +2,7 @@
 # The systemd units under a real systemd, and cgroup v2 with its memory and process controllers: a Debian guest is made, booted, checks
 # what tests/vm/*.sh promise, and is thrown away.
 #   tests/vm.sh [GROUP...]        groups of checks: plain hardened cgroup user suite reboot; all unless told otherwise
-# Needs root, qemu-system-x86, debootstrap, e2fsprogs and a Debian mirror; takes five to ten minutes. 0: all held; 1: some did not, or the guest
+# Needs root, qemu-system-x86, debootstrap, e2fsprogs and a Debian mirror; takes five to fifteen minutes. 0: all held; 1: some did not, or the guest
 # came to no end; 2: it cannot be tried here.
 #   VM_BASE=FILE.tar     keeps the bare Debian there, and takes it from there the next time
 #   VM_KEEP=DIR          keeps the console and the log there
