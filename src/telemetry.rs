@@ -2,14 +2,17 @@
 //!
 //! The level comes from `RUST_LOG`. Task lines and output are written by others and end up in fields:
 //! every line passes through a writer that escapes, so that none can forge a second line or drive the terminal.
+//! Where stderr is the journal of systemd, a line has its priority in front and leaves the time to the journal.
+
+pub(crate) mod journal;
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug};
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
-use tracing::Subscriber;
 use tracing::field::Field;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::{MakeWriter, format};
@@ -47,7 +50,7 @@ pub fn init(format: LogFormat, level: &str) {
     let (filter, problem) = filter(&setting, level);
     let is_colored = format == LogFormat::Text && wants_color();
     // An error means that somebody has set up logging before us (a test): theirs stays.
-    if subscriber(format, filter, is_colored, io::stderr).try_init().is_ok()
+    if subscriber(format, filter, is_colored, journal::has_stderr(), io::stderr).try_init().is_ok()
         && let Some(problem) = problem
     {
         tracing::warn!(problem, "RUST_LOG cannot be read and counts as unset");
@@ -71,7 +74,13 @@ fn wants_color() -> bool {
     io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
-fn subscriber<M>(format: LogFormat, filter: EnvFilter, is_colored: bool, sink: M) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<M>(
+    format: LogFormat,
+    filter: EnvFilter,
+    is_colored: bool,
+    is_journal: bool,
+    sink: M,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -85,9 +94,11 @@ where
         .with_ansi(style == Style::Colored)
         // A log that cannot be written (a full disk) would be complained of on stderr, which panics when that is where it goes.
         .log_internal_errors(false)
-        .with_writer(MakeSafe { sink, style });
+        .with_writer(MakeSafe { sink, style, is_journal });
+    let fields = format::debug_fn(write_field).delimited(" ");
     match format {
-        LogFormat::Text => Box::new(builder.fmt_fields(format::debug_fn(write_field).delimited(" ")).finish()),
+        LogFormat::Text if is_journal => Box::new(builder.fmt_fields(fields).without_time().finish()),
+        LogFormat::Text => Box::new(builder.fmt_fields(fields).finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
     }
 }
@@ -116,13 +127,19 @@ enum Style {
 struct MakeSafe<M> {
     sink: M,
     style: Style,
+    is_journal: bool,
 }
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for MakeSafe<M> {
     type Writer = SafeWriter<M::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        SafeWriter { inner: self.sink.make_writer(), style: self.style }
+        SafeWriter { inner: self.sink.make_writer(), style: self.style, lead: "" }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Self::Writer {
+        let lead = if self.is_journal { journal::priority(*event.level()) } else { "" };
+        SafeWriter { inner: self.sink.make_writer_for(event), style: self.style, lead }
     }
 }
 
@@ -130,6 +147,8 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for MakeSafe<M> {
 struct SafeWriter<W> {
     inner: W,
     style: Style,
+    /// What each line begins with.
+    lead: &'static str,
 }
 
 impl<W: Write> Write for SafeWriter<W> {
@@ -137,8 +156,12 @@ impl<W: Write> Write for SafeWriter<W> {
         let event_text = String::from_utf8_lossy(event);
         match sanitize(event_text.strip_suffix('\n').unwrap_or(&event_text), self.style) {
             // As it came, line end and all.
-            Cow::Borrowed(line) if line.len() < event_text.len() => self.inner.write_all(event_text.as_bytes())?,
-            line @ (Cow::Borrowed(_) | Cow::Owned(_)) => self.inner.write_all((line.into_owned() + "\n").as_bytes())?,
+            Cow::Borrowed(line) if self.lead.is_empty() && line.len() < event_text.len() => {
+                self.inner.write_all(event_text.as_bytes())?;
+            }
+            line @ (Cow::Borrowed(_) | Cow::Owned(_)) => {
+                self.inner.write_all(format!("{}{line}\n", self.lead).as_bytes())?;
+            }
         }
         Ok(event.len())
     }
@@ -210,9 +233,14 @@ mod tests {
     const HOSTILE: &str = "shell:1:1:1:x\n2026-01-01 ERROR forged\r\x1b[2J\x1b[31m\u{9b}31m\x7f\u{202e}\t\u{2028}";
 
     fn logged(format: LogFormat, is_colored: bool, setting: &str) -> String {
+        log(format, is_colored, false, setting)
+    }
+
+    fn log(format: LogFormat, is_colored: bool, is_journal: bool, setting: &str) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber = subscriber(format, filter(setting, "info").0, is_colored, move || writer.clone());
+        let filter = filter(setting, "info").0;
+        let subscriber = subscriber(format, filter, is_colored, is_journal, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("not asked for");
             tracing::info!(task = %HOSTILE, again = ?HOSTILE, worker = HOSTILE, "{HOSTILE}");
@@ -238,6 +266,16 @@ mod tests {
             assert!(bare.chars().all(|c| !is_unsafe(c)), "{format:?} {is_colored}: {bare:?}");
             assert!(bare.contains("forged"), "{bare:?}");
         }
+    }
+
+    #[test]
+    fn for_the_journal_a_line_has_its_priority_in_front_and_no_time() {
+        let text = log(LogFormat::Text, false, true, "debug");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].starts_with("<7>DEBUG ") && lines[1].starts_with("<6> INFO "), "{text}");
+        assert!(log(LogFormat::Json, false, true, "info").starts_with("<6>{"));
+        assert!(!logged(LogFormat::Text, false, "info").contains("<6>"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::config::{self, Config, Overrides, Role, Source};
 use crate::model::FieldOrder;
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection};
+use crate::telemetry::journal;
 use crate::view::safe_text::safe;
 
 /// How long one call may take: people's commands are patient with a busy server.
@@ -141,13 +142,18 @@ pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
     })
 }
 
-/// A message on stderr under the name of the program, each of its lines made safe.
+/// A message on stderr under the name of the program, each of its lines made safe; in the journal, with its priority.
 pub(crate) fn complain(program: &str, message: &str) {
+    let priority = match journal::has_stderr() {
+        false => "",
+        true if message.starts_with("warning") => journal::WARNING,
+        true => journal::ERROR,
+    };
     let mut err = io::stderr().lock();
     for (index, line) in message.lines().enumerate() {
         let lead = if index == 0 { format!("{program}: ") } else { "  ".to_owned() };
         // Nobody is left to tell when stderr is gone.
-        let _ = writeln!(err, "{lead}{}", safe(line));
+        let _ = writeln!(err, "{priority}{lead}{}", safe(line));
     }
 }
 

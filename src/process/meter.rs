@@ -13,7 +13,8 @@ use super::group::{GroupDirs, Version};
 /// What a task used, as its cgroup counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct GroupUse {
-    /// The most memory above what was in use when it started; `None` where the kernel cannot begin a peak anew.
+    /// The most memory above what was in use when it started; `None` where the kernel does not tell: before Linux 6.12 it cannot begin the peak
+    /// of version 2 anew, and a task that stays below one before it in the slot has none.
     pub(super) peak_bytes: Option<u64>,
     /// Processes that the kernel killed for want of memory.
     pub(super) oom_kills: u64,
@@ -28,10 +29,14 @@ pub(super) struct Meter {
     pids: Option<File>,
     usage: File,
     peak: Option<File>,
+    /// Whether the kernel begins the peak anew when it is told to.
+    peak_resets: bool,
     events: File,
     /// What is written now; `None`: not known.
     limits: Option<(u64, u64)>,
     usage_before: u64,
+    /// The peak of earlier tasks, which one must exceed for its own to be known; 0 where it is begun anew.
+    peak_before: u64,
     kills_before: u64,
 }
 
@@ -50,18 +55,22 @@ impl Meter {
         let to_write = |dir: &Path, name: &str| OpenOptions::new().write(true).open(dir.join(name));
         let memory = to_write(&dirs.memory, limit)?;
         let pids = dirs.pids.as_deref().map(|dir| to_write(dir, "pids.max")).transpose()?;
-        let peak = OpenOptions::new().read(true).write(true).open(dirs.memory.join(peak)).ok();
+        let peak_path = dirs.memory.join(peak);
+        // Before Linux 6.12 that of version 2 cannot be begun anew, nor opened for it.
+        let resettable = OpenOptions::new().read(true).write(true).open(&peak_path).ok();
+        let resettable = resettable.filter(|peak| peak.write_at(b"0", 0).is_ok());
         Ok(Self {
             version: dirs.version,
             memory,
             swap: to_write(&dirs.memory, swap).ok(),
             pids,
             usage: File::open(dirs.memory.join(usage))?,
-            // Before Linux 6.12 that of version 2 cannot be begun anew.
-            peak: peak.filter(|peak| peak.write_at(b"0", 0).is_ok()),
+            peak_resets: resettable.is_some(),
+            peak: resettable.or_else(|| File::open(&peak_path).ok()),
             events: File::open(dirs.memory.join(events))?,
             limits: None,
             usage_before: 0,
+            peak_before: 0,
             kills_before: 0,
         })
     }
@@ -77,8 +86,10 @@ impl Meter {
             }
             self.limits = Some((memory, pids));
         }
-        if let Some(peak) = &self.peak {
-            write(peak, "0")?;
+        match &self.peak {
+            Some(peak) if self.peak_resets => write(peak, "0")?,
+            Some(peak) => self.peak_before = number(peak)?,
+            None => {}
         }
         self.usage_before = number(&self.usage)?;
         self.kills_before = oom_kills(&self.events)?;
@@ -106,7 +117,7 @@ impl Meter {
 
     /// What the task has used that was begun last.
     pub(super) fn end(&self) -> GroupUse {
-        let peak = self.peak.as_ref().and_then(|peak| number(peak).ok());
+        let peak = self.peak.as_ref().and_then(|peak| number(peak).ok()).filter(|peak| *peak > self.peak_before);
         GroupUse {
             // What was there before is our own memory, and files that earlier tasks have read.
             peak_bytes: peak.map(|peak| peak.saturating_sub(self.usage_before)),

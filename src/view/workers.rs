@@ -1,5 +1,7 @@
 //! The table of workers.
 
+use std::collections::BTreeMap;
+
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, duration, small_bar};
@@ -62,6 +64,20 @@ pub fn workers(workers: &[WorkerView], width: usize) -> String {
     drawn
 }
 
+/// Which layers of containment are on: a line for each set of them, with the workers that have it where there are several.
+#[must_use]
+pub fn containment(workers: &[WorkerView]) -> String {
+    let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for worker in workers {
+        if let Some(process) = worker.process.as_ref().filter(|process| !process.containment.is_empty()) {
+            of.entry(&process.containment).or_default().push(&worker.name);
+        }
+    }
+    let is_one = of.len() == 1;
+    let whose = |names: &[&str]| if is_one { String::new() } else { format!(" ({})", safe(&names.join(", "))) };
+    of.iter().map(|(layers, names)| format!("containment: {}{}\n", safe(layers), whose(names))).collect()
+}
+
 fn beat(worker: &WorkerView) -> String {
     worker.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), duration)
 }
@@ -98,4 +114,40 @@ fn waits(worker: &WorkerView) -> String {
 pub fn trimmed(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::snapshot::{WorkerProcess, WorkerState};
+
+    #[test]
+    fn the_layers_of_containment_are_named_once_or_with_whose_they_are() {
+        let python = |name: &str| WorkerView {
+            name: name.to_owned(),
+            state: WorkerState::Live,
+            heartbeat_age_seconds: Some(1),
+            cores_used: 1.0,
+            cores_total: 2.0,
+            mem_used_gb: 1.0,
+            mem_total_gb: 2.0,
+            finished: 0,
+            failed: 0,
+            returned: 0,
+            timed_out: 0,
+            load: None,
+            process: None,
+        };
+        let worker = |name: &str, containment: &str| WorkerView {
+            process: Some(WorkerProcess { containment: containment.to_owned(), ..WorkerProcess::default() }),
+            ..python(name)
+        };
+        let alike = [worker("a", "cgroup, keepers"), worker("b", "cgroup, keepers"), python("p")];
+        assert_eq!(containment(&alike), "containment: cgroup, keepers\n");
+        let mixed = [worker("a", "cgroup, keepers"), worker("b", "keepers\x1b[2J"), worker("c", "cgroup, keepers")];
+        let text = containment(&mixed);
+        assert!(text.starts_with("containment: cgroup, keepers (a, c)\ncontainment: keepers"), "{text}");
+        assert!(text.ends_with(" (b)\n") && !text.contains('\x1b'), "{text:?}");
+        assert_eq!(containment(&[]), "");
+    }
 }

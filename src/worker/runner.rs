@@ -157,16 +157,19 @@ impl Runner {
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
     async fn bury(&self, keeper: &Keeper, maker: u32) {
-        let identity = i32::try_from(keeper.pid()).ok().and_then(process::identity);
+        let of = |pid: u32| i32::try_from(pid).ok().and_then(process::identity);
+        let (kept, made) = (of(keeper.pid()), of(maker));
         let zygote = self.nursery.zygote();
         let _ = zygote.discard(keeper).await;
         let end = Instant::now() + GONE;
-        while identity.is_some_and(|who| process::is_alive(who.pid, who.start_ticks)) && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        until_gone(kept, end).await;
         // The zygote looks after its dead before it listens: once it has answered, it has done so.
-        let is_done = zygote.keeper().await.is_ok() && zygote.pid() == maker;
-        if !is_done {
+        let answer = zygote.keeper().await;
+        if zygote.pid() != maker || answer.is_err() {
+            if zygote.pid() != maker || matches!(answer, Err(ProcessError::ZygoteGone)) {
+                // Its end is heard of before it is over, and until then it takes in what its keeper left: below it, that would pass for kept.
+                until_gone(made, end).await;
+            }
             let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
             self.nursery.kill_strays(keepers).await;
         }
@@ -185,6 +188,13 @@ impl Runner {
 
     fn listed(&self, change: impl FnOnce(&mut Vec<u32>)) {
         change(&mut self.keepers.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Waits until a process is gone, or a zombie, which has no children; not after `end`.
+async fn until_gone(who: Option<process::Identity>, end: Instant) {
+    while who.is_some_and(|who| process::is_alive(who.pid, who.start_ticks)) && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -49,18 +49,22 @@ fn a_task_that_takes_more_than_it_declares_is_killed_and_the_reason_says_why() {
     let shown = bed.status(&["show", "--json", &unknown]).expect(0).json();
     assert!(shown.to_string().contains("\"cgroup\""), "{shown}");
     let groups = groups(&worker);
+    assert!(groups.iter().any(|group| group.exists()), "{groups:?}");
     worker.sigterm();
     assert_eq!(worker.wait_exit(SOON), 0);
     assert!(!groups.iter().any(|group| group.exists()), "its cgroups have gone with it: {groups:?}");
 }
 
-/// The limit groups of version 1 that the keepers of this worker are in.
+/// The limit groups that the keepers of this worker are in, of version 1 where there are such, else of version 2.
 fn groups(worker: &Worker) -> Vec<PathBuf> {
     let of = |pid: i32| {
         let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let path = membership.lines().find_map(|line| Some(line.split_once(":memory:")?.1.to_owned()))?;
-        let group = Path::new("/sys/fs/cgroup/memory").join(path.trim_start_matches('/'));
-        group.to_string_lossy().contains("distcomp-").then_some(group)
+        let path = |kind: &str| membership.lines().find_map(|line| Some(line.split_once(kind)?.1.to_owned()));
+        let group = match (path(":memory:"), path("0::")) {
+            (Some(v1), _) => Path::new("/sys/fs/cgroup/memory").join(v1.trim_start_matches('/')),
+            (None, v2) => Path::new("/sys/fs/cgroup").join(v2?.trim_start_matches('/')),
+        };
+        group.to_string_lossy().contains("/distcomp-").then_some(group)
     };
     worker.keepers().iter().filter_map(|one| of(one.pid)).collect()
 }

@@ -18,6 +18,7 @@ mod foreign;
 mod glance;
 mod harness;
 mod hostile_text;
+mod journal;
 mod keeper_output;
 mod keepers;
 mod layers;

@@ -89,7 +89,8 @@ async fn overview(session: &mut Session) -> Result<(), CliError> {
 async fn workers(session: &mut Session) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     if !session.json {
-        return session.out.text(&view::workers::workers(&overview.workers, columns()));
+        session.out.text(&view::workers::workers(&overview.workers, columns()))?;
+        return session.out.text(&view::workers::containment(&overview.workers));
     }
     for worker in &overview.workers {
         session.out.json(worker)?;

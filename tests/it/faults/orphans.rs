@@ -110,8 +110,9 @@ fn the_tasks_of_a_neighbour_that_lives_and_is_only_silent_are_not_killed_by_anot
     let mark = unique_sleep();
     bed.add([format!("shell:0:0:9:exec sleep {mark}")]);
     let silent = bed.worker_with("silent", state.clone(), &[]);
-    wait_there(&mark, 1);
-    let before = with_argv(&mark)[0].pid;
+    // In the middle of its exec a process has no arguments: its id is taken when it is seen.
+    let before =
+        wait_until("the first copy", SOON, || with_argv(&mark).first().map(|one| one.pid).ok_or_else(|| silent.log()));
     silent.signal(Signal::SIGSTOP);
     let heir = bed.worker_with("heir", state, &[]);
     wait_there(&mark, 2);
