@@ -181,9 +181,11 @@ impl Ledger {
         self.held.iter().copied()
     }
 
-    /// Everything that waits in keepers: it is asked for back, and holds a slot until it is there or has started.
+    /// Everything that waits in keepers: it is asked for back, and holds a slot until it is there or has started. In the order in which to ask, the last
+    /// first: a keeper whose task ends meanwhile starts the first that is left, and that must be the best.
     pub fn ask_back(&mut self) -> Vec<TaskKey> {
-        let queued: Vec<TaskKey> = self.queued.waiting().collect();
+        let mut queued: Vec<TaskKey> = self.queued.waiting().collect();
+        queued.reverse();
         for key in &queued {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.place = Place::Starting;

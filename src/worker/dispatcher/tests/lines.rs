@@ -95,12 +95,14 @@ struct World {
     keepers: Vec<Keeper>,
     at: HashMap<TaskKey, usize>,
     waiting: VecDeque<String>,
+    /// What started, in order.
+    started: Vec<TaskKey>,
     finished: usize,
 }
 
 impl World {
-    fn new(demands: &[usize]) -> Self {
-        let mut bench = Bench::new(&format!(r#"{{"max_task_per_worker": {SLOTS}, "task_prefetch": 24}}"#));
+    fn new(slots: usize, demands: &[usize]) -> Self {
+        let mut bench = Bench::new(&format!(r#"{{"max_task_per_worker": {slots}, "task_prefetch": 24}}"#));
         // Tasks that end every third of a millisecond.
         for _ in 0..300 {
             bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
@@ -112,7 +114,8 @@ impl World {
             format!("shell:{mem}:{cpu}:0:true # {i}")
         };
         let waiting = demands.iter().enumerate().map(line).collect();
-        let mut world = Self { bench, keepers: Vec::new(), at: HashMap::new(), waiting, finished: 0 };
+        let mut world =
+            Self { bench, keepers: Vec::new(), at: HashMap::new(), waiting, started: Vec::new(), finished: 0 };
         world.perform();
         world
     }
@@ -162,8 +165,16 @@ impl World {
     fn step(&mut self, what: u8, which: usize) {
         let which = which % self.keepers.len();
         match what {
-            0 => self.keepers[which].read(),
-            1 => self.keepers[which].end(),
+            0 | 1 => {
+                let before = self.keepers[which].running;
+                if what == 0 {
+                    self.keepers[which].read();
+                } else {
+                    self.keepers[which].end();
+                }
+                let now = self.keepers[which].running;
+                self.started.extend(now.filter(|_| now != before));
+            }
             2 => {
                 if let Some(event) = self.keepers[which].outbox.pop_front() {
                     self.keepers[which].tasks -= u32::from(!matches!(event, Event::Started { .. }));
@@ -205,7 +216,7 @@ proptest! {
         demands in prop::collection::vec(0..DEMANDS.len(), TASKS),
         steps in prop::collection::vec((prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 2, 2, 3, 4]), 0_usize..SLOTS), 0..600),
     ) {
-        let mut world = World::new(&demands);
+        let mut world = World::new(SLOTS, &demands);
         for (what, which) in steps {
             world.step(what, which);
             world.check();
@@ -220,5 +231,16 @@ proptest! {
         }
         prop_assert_eq!(world.finished, TASKS);
         prop_assert!(world.bench.dispatcher.ledger.is_empty());
+    }
+
+    #[test]
+    fn in_one_slot_tasks_start_in_their_order_whatever_the_order_of_messages(
+        steps in prop::collection::vec(prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 2, 2, 3, 4]), 0..600),
+    ) {
+        let mut world = World::new(1, &[0; TASKS]);
+        for what in steps {
+            world.step(what, 0);
+            prop_assert!(world.started.is_sorted(), "{:?}", world.started);
+        }
     }
 }
