@@ -19,14 +19,14 @@ use super::command::{KeeperCommand, KeeperEvent};
 use super::confinement::Confinement;
 use super::last_words::LastWords;
 use super::zygote::{DISCARD, FORK, HIDDEN_MODE, Orders, REPLY_LEN, REQUEST_LEN};
-use super::{ProcessError, frame, message};
+use super::{ProcessError, STOOD_STILL, frame, message};
 
 /// How long [`Zygote::shutdown`] waits: longer than keepers need for a tree that does not die at once.
 const SHUTDOWN_BOUND: Duration = Duration::from_secs(8);
 /// The zygote answers within milliseconds, unless a task has stopped it: then it is killed, and another makes the keepers.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A timer that is later than this was not late by itself: the worker stood still, and maybe the zygote with it.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+/// How long one that was killed may take to be gone.
+const KILL_BOUND: Duration = Duration::from_secs(1);
 /// Buffers of more than this are given back when they are empty.
 const LARGE_BUFFER: usize = 64 * 1024;
 
@@ -121,7 +121,9 @@ impl Zygote {
     /// [`ProcessError::Fork`] when the machine is short of processes or memory; [`ProcessError::ZygoteGone`] when there is nobody to ask, or nobody who
     /// answers within ten seconds.
     pub async fn keeper(&self) -> Result<Keeper, ProcessError> {
-        let asked = self.ask_for_keeper();
+        let mut control = self.inner.control.lock().await;
+        // From here on: who waits behind others for a turn does not wait for the zygote.
+        let asked = Self::ask_for_keeper(&mut control);
         tokio::pin!(asked);
         loop {
             let since = Instant::now();
@@ -130,15 +132,14 @@ impl Zygote {
                 Err(_) if since.elapsed() > PATIENCE + STOOD_STILL => {}
                 Err(_) => {
                     tracing::error!(pid = self.pid(), "the process that makes keepers does not answer; killing it");
-                    self.inner.kill();
+                    self.inner.kill().await;
                     return Err(ProcessError::ZygoteGone);
                 }
             }
         }
     }
 
-    async fn ask_for_keeper(&self) -> Result<Keeper, ProcessError> {
-        let mut control = self.inner.control.lock().await;
+    async fn ask_for_keeper(control: &mut Control) -> Result<Keeper, ProcessError> {
         let id = control.next_id;
         control.next_id += 1;
         let stream = control.socket.stream()?;
@@ -175,22 +176,25 @@ impl Zygote {
     /// Keepers must have been dropped before, or their tasks are killed after a second.
     pub async fn shutdown(self) {
         self.inner.control.lock().await.socket = Socket::Closed;
-        let end = Instant::now() + SHUTDOWN_BOUND;
-        while !self.inner.has_ended() && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        self.inner.kill();
+        self.inner.until_ended(SHUTDOWN_BOUND).await;
+        self.inner.kill().await;
     }
 }
 
 impl Inner {
     /// Its keepers go on, until their own ends are closed.
-    fn kill(&self) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn kill(&self) {
         // One that has ended and was waited for is not signalled: its number may be another's by now.
-        if let Ok(None) = child.try_wait() {
-            let _ = child.kill();
-            let _ = child.wait();
+        if !self.has_ended() {
+            let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+            self.until_ended(KILL_BOUND).await;
+        }
+    }
+
+    async fn until_ended(&self, bound: Duration) {
+        let end = Instant::now() + bound;
+        while !self.has_ended() && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 

@@ -62,6 +62,9 @@ pub use sweep::{Marks, sweep_marked};
 pub use tree::{Identity, descends_from, identity, is_alive, now_ticks};
 pub use zygote::keeper_main_if_asked;
 
+/// A timer for an answer that is later than this was not late by itself: the worker stood still, and maybe those who owe the answer with it.
+pub const STOOD_STILL: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Milliseconds since the machine was started, time asleep included: the same for every process of a machine.
 #[must_use]
 pub fn clock_ms() -> u64 {

@@ -139,13 +139,13 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     if let Some(metrics) = &setup.metrics {
         metrics.attach(events.clone());
     }
-    let is_ahead = Arc::new(AtomicBool::default());
+    let looks_ahead = Arc::new(AtomicBool::default());
     let reporter = Reporter {
         link: Arc::clone(&link),
         settlements: outcomes,
         events: events.clone(),
         config: config.subscribe(),
-        is_ahead: Arc::clone(&is_ahead),
+        looks_ahead: Arc::clone(&looks_ahead),
         spool: setup.spool,
         spool_fails: false,
     };
@@ -156,7 +156,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let slots = Slots::new(setup.nursery.clone(), events, keepers, worker);
     let outputs = Outputs::new(Arc::clone(&link));
     let mut hands =
-        Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs, is_ahead };
+        Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs, looks_ahead };
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
     let ended = drive(&mut dispatcher, &mut hands, inbox, &mut repairing, &gap).await;
@@ -201,7 +201,7 @@ async fn drive(
         let mut actions = sleep.since_last().map_or_else(Vec::new, |time| dispatcher.handle(now, Event::Slept(time)));
         actions.extend(dispatcher.handle(now, event));
         gathering::set(dispatcher.gather(now));
-        hands.is_ahead.store(dispatcher.is_ahead(now), Ordering::Relaxed);
+        hands.looks_ahead.store(dispatcher.looks_ahead(now), Ordering::Relaxed);
         if is_claim {
             publish(gap, dispatcher.index_gap());
         }

@@ -21,7 +21,7 @@ pub(super) struct Hands {
     pub(super) watchlist: Arc<Watchlist>,
     pub(super) beat: Arc<Notify>,
     pub(super) outputs: Outputs,
-    pub(super) is_ahead: Arc<AtomicBool>,
+    pub(super) looks_ahead: Arc<AtomicBool>,
 }
 
 impl Hands {

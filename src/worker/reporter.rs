@@ -35,7 +35,7 @@ pub struct Reporter {
     /// The settings.
     pub config: watch::Receiver<Arc<Config>>,
     /// Whether slots are refilled from what was claimed ahead. Where they are not, the next claim waits for a settlement, and with it the slot.
-    pub is_ahead: Arc<AtomicBool>,
+    pub looks_ahead: Arc<AtomicBool>,
     /// Outcomes on disk until they are acknowledged; `None` where the disk does not take them.
     pub spool: Option<Spool>,
     /// Whether the spool failed last time, which is said once and not for each batch.
@@ -53,7 +53,7 @@ impl Reporter {
                 return;
             }
             // One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
-            let holds_up_slots = !self.is_ahead.load(Ordering::Relaxed);
+            let holds_up_slots = !self.looks_ahead.load(Ordering::Relaxed);
             if pending.len() < limit && !holds_up_slots && last_batch.elapsed() < GATHER * 3 {
                 tokio::time::sleep(GATHER).await;
                 while pending.len() < limit

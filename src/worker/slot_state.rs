@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::events::TaskKey;
 use super::runner::{Said, SlotCommand};
-use crate::process::KeeperEvent;
+use crate::process::{KeeperEvent, STOOD_STILL};
 
 /// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
 /// task has stopped it.
@@ -18,14 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// To give back what waits there it has longer: its task may be well, and a slow disk may be what holds it while it stores that task's output.
 const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A timer that is later than this was not late by itself: the worker stood still, and maybe its keepers with it.
-const STOOD_STILL: Duration = Duration::from_secs(1);
-
 /// See the module.
 #[derive(Default)]
 pub(super) struct SlotState {
     /// What runs, and what waits behind it.
     mine: Vec<TaskKey>,
+    /// The one of them that is known to have started: it is not given back any more, and asking for it gets no answer.
+    started: Option<TaskKey>,
     /// When a keeper that has yet to start its task, or to end it, is taken for deaf.
     patience: Option<Instant>,
     /// Whether the first task was told to end.
@@ -64,7 +63,7 @@ impl SlotState {
             }
             // What waits behind the first is let go of at once.
             SlotCommand::Terminate(key, _) | SlotCommand::Kill(key) | SlotCommand::Withdraw(key) => {
-                if self.mine.contains(key) && !self.asked_back.contains(key) {
+                if self.mine.contains(key) && self.started != Some(*key) && !self.asked_back.contains(key) {
                     self.asked_back.push(*key);
                     self.returns_by.get_or_insert(now + RETURN_PATIENCE);
                 }
@@ -93,6 +92,7 @@ impl SlotState {
             });
         }
         if let KeeperEvent::Started { seq, .. } = &event {
+            self.started = Some(*seq);
             self.heard_of(*seq);
         }
         let over = over(&event);
@@ -263,6 +263,17 @@ mod tests {
                 assert_eq!(slot.deaf_at(), None);
             }
         }
+    }
+
+    #[test]
+    fn a_task_that_had_started_when_it_was_asked_back_may_run_as_long_as_it_likes() {
+        let (mut slot, now) = running();
+        slot.note_command(now, &start(2));
+        slot.note_event(now, failed(1));
+        slot.note_event(now, started(2));
+        // Sent before its start was heard of.
+        slot.note_command(now, &SlotCommand::Withdraw(2));
+        assert_eq!(slot.deaf_at(), None, "the keeper has nothing to say to that");
     }
 
     #[test]

@@ -82,14 +82,14 @@ impl Dispatcher {
     }
 
     /// Whether tasks end so fast that slots are refilled from what was claimed ahead: then no slot waits for a settlement.
-    pub fn is_ahead(&mut self, now: Instant) -> bool {
+    pub fn looks_ahead(&mut self, now: Instant) -> bool {
         self.ahead_target(now) > 0
     }
 
     /// How long news may gather before they are handed in.
     pub fn gather(&mut self, now: Instant) -> Duration {
         // Who has switched looking ahead off wants each end looked at.
-        if !self.is_ahead(now) || !self.lifecycle.is_open() {
+        if !self.looks_ahead(now) || !self.lifecycle.is_open() {
             return Duration::ZERO;
         }
         let running = self.ledger.budget().tasks;

@@ -301,16 +301,19 @@ fn a_larger_task_waits_in_a_keeper_where_the_node_has_what_it_needs_beyond_and_n
 fn while_nothing_is_claimed_ahead_no_outcome_is_to_gather() {
     let mut bench = Bench::new(r#"{"max_task_per_worker": 4}"#);
     bench.node(32);
-    assert!(!bench.dispatcher.is_ahead(bench.now), "the next claim waits for the settlement, and a slot for the claim");
+    assert!(
+        !bench.dispatcher.looks_ahead(bench.now),
+        "the next claim waits for the settlement, and a slot for the claim"
+    );
     for _ in 0..300 {
         bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
         bench.now += Duration::from_millis(1);
     }
-    assert!(bench.dispatcher.is_ahead(bench.now));
+    assert!(bench.dispatcher.looks_ahead(bench.now));
     bench.now += Duration::from_secs(2);
-    assert!(!bench.dispatcher.is_ahead(bench.now), "the stream is over");
+    assert!(!bench.dispatcher.looks_ahead(bench.now), "the stream is over");
     let mut off = Bench::new(r#"{"task_prefetch": 0}"#);
-    assert!(!off.dispatcher.is_ahead(off.now));
+    assert!(!off.dispatcher.looks_ahead(off.now));
 }
 
 #[test]
