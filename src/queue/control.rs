@@ -1,4 +1,5 @@
-//! An operator's changes. Each line moves in one atomic step; running tasks are killed by their worker, whose result is refused from here on.
+//! An operator's changes. Each line moves in one atomic step. A task that one of our workers runs is marked: its result is refused from here on, and it moves
+//! when the worker has said that nothing of it is left, or is dead. What nobody has claimed, a Python worker's task among it, moves at once.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,6 +7,7 @@ use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::events::{note_queue, note_worker};
 use super::keys::{CLOSE, Key};
+use super::reclaim::{Orphan, orphan};
 use super::scripts;
 use super::session::{Demand, base_score, millis};
 use crate::model::snapshot::TaskState;
@@ -28,10 +30,12 @@ pub enum Change {
 /// What a change did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// Lines changed.
+    /// Lines changed, or marked to be.
     pub changed: u64,
-    /// Of those, how many were running.
-    pub running: u64,
+    /// Of those, how many run and are being stopped first.
+    pub stopping: u64,
+    /// Of those, how many were in progress without a claim of ours, as a Python worker's tasks are: what runs there cannot be stopped.
+    pub freed: u64,
 }
 
 /// Changes at most [`BATCH`] lines; `selected` passes over lines that have left that state since.
@@ -64,8 +68,51 @@ pub async fn change(
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         args.text(line).text(TaskId::of(line).to_string()).text(class).number(base).text(record);
     }
-    let (changed, running): (u64, u64) = conn.script(&scripts::CONTROL, None, &args).await?;
-    Ok(Changed { changed, running })
+    let (changed, stopping, freed): (u64, u64, u64) = conn.script(&scripts::CONTROL, None, &args).await?;
+    Ok(Changed { changed, stopping, freed })
+}
+
+/// The tasks that run and that an operator has ordered away, each with its worker: as many as are being stopped at this moment.
+///
+/// # Errors
+/// Those of any call.
+pub async fn marked(conn: &Connection, order: FieldOrder) -> Result<Vec<(String, Orphan)>, QueueError> {
+    let mut found = Vec::new();
+    let mut cursor = 0;
+    loop {
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(conn.name(Key::Marks)).arg(cursor).arg("COUNT").arg(BATCH);
+        let (next, page): Page = conn.cmd(&scan).await?;
+        for (line, mark) in page {
+            let mark = Mark::parse(&mark);
+            if let (Ok(line), Some(mark)) = (String::from_utf8(line), mark) {
+                found.push((mark.worker, orphan(line, 1, order)));
+            }
+        }
+        if next == 0 {
+            return Ok(found);
+        }
+        cursor = next;
+    }
+}
+
+/// What an operator has ordered for a task that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// `requeue`, `cancel` or `purge`.
+    pub(super) op: String,
+    /// The worker that is to stop it.
+    pub(super) worker: String,
+}
+
+impl Mark {
+    /// From `OP|WORKER|…`, see `lua/common.lua`.
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(value);
+        let mut parts = text.splitn(3, '|');
+        let (op, worker) = (parts.next()?, parts.next()?);
+        parts.next().map(|_| Self { op: op.to_owned(), worker: worker.to_owned() })
+    }
 }
 
 /// Removes some of the lines in quarantine, and says how many; 0 when there are none.

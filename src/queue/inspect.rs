@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::client::{Connection, Page};
+use super::control::Mark;
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::loose::{self, Loose};
@@ -38,6 +39,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     let last_need = Overview::NEEDS - 1;
     pipe.cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(last_need);
     pipe.zcard(conn.name(Key::Heads)).zcard(conn.name(Key::Delayed)).hlen(conn.name(Key::Held));
+    pipe.hlen(conn.name(Key::Marks));
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
@@ -58,6 +60,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
     let classes = loose::list(replies.take()?);
     let (all_classes, backing_off, retries): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
+    let ordered: u64 = replies.take()?;
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
     // The stop command may have come between the two questions.
@@ -77,6 +80,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
         failures: top_groups(&groups, &samples, 3),
         paused,
         stopping,
+        ordered,
         reservations: reserved
             .iter()
             .filter_map(|(class, holder)| {
@@ -235,6 +239,9 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
         .collect())
 }
 
+/// Answers that [`tasks`] takes for each line.
+const ROW: usize = 8;
+
 /// Everything known about some lines. One round trip.
 ///
 /// # Errors
@@ -251,7 +258,8 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
             .hget(conn.name(Key::Failed), line)
             .hget(conn.name(Key::Reason), line)
             .hget(conn.name(Key::Lost), line)
-            .hget(conn.name(Key::Evidence), TaskId::of(line).to_string());
+            .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
+            .hget(conn.name(Key::Marks), line);
     }
     Ok(decode_tasks(lines, &conn.pipe::<Vec<redis::Value>>(&pipe).await?))
 }
@@ -263,7 +271,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
     };
     lines
         .iter()
-        .zip(values.chunks(7))
+        .zip(values.chunks(ROW))
         .map(|(line, row)| {
             let is_todo = matches!(row.first(), Some(redis::Value::Int(1) | redis::Value::Boolean(true)));
             let field = |i: usize| row.get(i).and_then(text);
@@ -278,6 +286,10 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                     .filter(|(_, there)| *there)
                     .map(|(state, _)| state)
                     .collect(),
+                ordered: field(7)
+                    .and_then(|mark| Mark::parse(mark.as_bytes()))
+                    .filter(|mark| worker.as_ref() == Some(&mark.worker))
+                    .map(|mark| mark.op),
                 worker,
                 result,
                 failed_on: failed
@@ -325,6 +337,6 @@ pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String,
 /// Every decoder of this file on one answer, and what people are shown of it.
 #[cfg(any(test, fuzzing))]
 pub(super) fn fuzz(values: &[redis::Value]) -> (Option<Overview>, Vec<TaskView>) {
-    let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(7)];
+    let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(ROW)];
     (decode_overview(values.to_vec()).ok().map(|(overview, _)| overview), decode_tasks(&lines, values))
 }

@@ -43,10 +43,14 @@ pub enum Key {
     Claims,
     /// Prefix of all [`Key::Claims`].
     ClaimsOf,
-    /// Hash of one worker: lines it must stop running.
+    /// Hash of one worker: line → token of the claim under which it must stop running it.
     Revoked,
     /// Prefix of all [`Key::Revoked`].
     RevokedOf,
+    /// Hash line → what an operator ordered for it while it ran, until its worker has stopped it: `OP|WORKER|TOKEN|ID|CLASS|SCORE|RECORD`.
+    Marks,
+    /// Hash `TOKEN|LINE` → second in which that attempt was given up for an order while its worker was silent: its result is refused.
+    Refused,
     /// Hash line → how often a worker was lost while running it.
     Lost,
     /// Hash line → attempts so far, for lines with more than none.
@@ -132,6 +136,8 @@ impl Key {
             Self::ClaimsOf => "CLAIMS_OF",
             Self::Revoked => "REVOKED",
             Self::RevokedOf => "REVOKED_OF",
+            Self::Marks => "MARKS",
+            Self::Refused => "REFUSED",
             Self::Lost => "LOST",
             Self::Attempts => "ATTEMPTS",
             Self::Evidence => "EVIDENCE",
@@ -181,6 +187,8 @@ impl Key {
             Self::Drain => "distcomp:drain",
             Self::Claims | Self::ClaimsOf => "distcomp:claims:",
             Self::Revoked | Self::RevokedOf => "distcomp:revoked:",
+            Self::Marks => "distcomp:marks",
+            Self::Refused => "distcomp:refused",
             Self::Lost => "distcomp:lost",
             Self::Attempts => "distcomp:attempts",
             Self::Evidence => "distcomp:evidence",

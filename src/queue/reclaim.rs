@@ -136,7 +136,7 @@ pub async fn scan_in_progress(
     Ok((next, found))
 }
 
-fn orphan(line: String, attempt: u32, order: FieldOrder) -> Orphan {
+pub(super) fn orphan(line: String, attempt: u32, order: FieldOrder) -> Orphan {
     let task = TaskLine::parse(&line, order).ok().map(|task| (Demand::of(&task), task.prio()));
     Orphan { line, task, attempt }
 }

@@ -39,27 +39,38 @@ macro_rules! scripts {
 
 scripts! {
     ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain, Events];
-    BEAT = "beat.lua" [Todo, Status, Owner, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
-    DETACH = "detach.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
+    BEAT = "beat.lua" [
+        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost,
+        Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
+        Idle, Wake, Events, Signatures,
+    ];
+    DETACH = "detach.lua" [
+        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks,
+        Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
+        Delayed, Avoided, Idle, Wake, Events, Signatures,
+    ];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
         Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures,
     ];
     SETTLE = "settle.lua" [
-        Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Lost, Attempts, Evidence, Tally, Rate, Groups,
-        Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
+        Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence,
+        Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle,
+        Wake, Events, Signatures,
     ];
     SUBMIT = "submit.lua" [
-        Todo, InProgress, Finished, Failed, Reason, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
+        Todo, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Idle, Wake, Events, Signatures,
     ];
     RECLAIM = "reclaim.lua" [
-        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Lost, Attempts, Evidence, Tally,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
+        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost,
+        Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed,
+        Avoided, Idle, Wake, Events, Signatures,
     ];
     BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
     REASSERT = "reassert.lua" [
-        Todo, InProgress, Finished, Owner, Claims, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Events,
+        Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
+        Delayed, Avoided, Events,
     ];
     INDEX = "index.lua" [
         Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
@@ -67,7 +78,7 @@ scripts! {
     SWEEP = "sweep.lua" [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
     REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events];
     CONTROL = "control.lua" [
-        Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Lost, Attempts, Evidence, Quarantine,
+        Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine,
         Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures,
     ];
 }

@@ -106,6 +106,11 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
     if let Some(who) = &overview.paused {
         notices.push(format!("paused by {}; distcomp-ctl resume goes on", safe(who)));
     }
+    match overview.ordered {
+        0 => {}
+        1 => notices.push("1 running task is being stopped, as an operator ordered".to_owned()),
+        many => notices.push(format!("{} running tasks are being stopped, as an operator ordered", count(many))),
+    }
     if overview.stopping {
         notices.push("stopping: workers take nothing more; distcomp-ctl resume lifts it".to_owned());
     }

@@ -74,7 +74,9 @@ pub fn output(task: &TaskView) -> String {
 /// The states in words.
 fn state(task: &TaskView) -> String {
     let has = |state| task.states.contains(&state);
-    if has(TaskState::InProgress) {
+    if let Some(being) = task.being() {
+        paint(WARN, &format!("in progress, {being}"))
+    } else if has(TaskState::InProgress) {
         paint(GOOD, "in progress")
     } else if has(TaskState::Todo) && has(TaskState::Failed) {
         paint(WARN, "todo, will be tried again")
@@ -134,6 +136,7 @@ mod tests {
             line: "shell:8:2:5:300:./sim".to_owned(),
             states: vec![TaskState::Failed],
             worker: None,
+            ordered: None,
             result: None,
             failed_on: vec!["n1".to_owned(), "n2".to_owned()],
             reason: Some("exit 3: no\nfile".to_owned()),

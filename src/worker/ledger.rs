@@ -129,6 +129,13 @@ impl Ledger {
         self.entries.get(&key).filter(|entry| entry.place != Place::Settling).map(|entry| (key, entry))
     }
 
+    /// The entry of a line wherever it is, the latest where there are two.
+    #[must_use]
+    pub fn claim_of(&self, line: &str) -> Option<(TaskKey, &Entry)> {
+        let key = *self.by_line.get(line)?;
+        self.entries.get(&key).map(|entry| (key, entry))
+    }
+
     /// Gives a claim another token: Redis handed out again what we have.
     pub fn retoken(&mut self, key: TaskKey, token: String) {
         if let Some(entry) = self.entries.get_mut(&key) {

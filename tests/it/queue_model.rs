@@ -6,9 +6,11 @@ use std::time::Duration;
 use distcomp::config::{Endpoint, RedisSettings};
 use distcomp::model::FailureKind;
 use distcomp::model::{Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
+use distcomp::queue::control::{Change, change};
 use distcomp::queue::index::Pass;
+use distcomp::queue::reclaim::{self, Authority};
 use distcomp::queue::session::{
-    Beat, Claim, ClaimRequest, Demand, QueueState, Registration, Settle, Settled, Settlement,
+    Beat, Claim, ClaimRequest, Demand, QueueState, Reasserted, Registration, Revoked, Settle, Settled, Settlement,
 };
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Session};
@@ -52,15 +54,18 @@ pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
     };
     let name = name.parse().expect("a name");
     let session = Session::attach(conn.clone(), name, &registration, None, Some(node())).await.expect("attached");
-    let beat = Beat {
+    session.beat(&beat(vec![])).await.expect("alive");
+    session
+}
+
+fn beat(stopped: Vec<Revoked>) -> Beat {
+    Beat {
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: "{}".to_owned(),
         capacity: Some(node()),
         started: vec![],
-        stopped: vec![],
-    };
-    session.beat(&beat).await.expect("alive");
-    session
+        stopped,
+    }
 }
 
 pub(crate) fn node() -> Demand {
@@ -123,10 +128,26 @@ struct Model {
     running: BTreeMap<String, (usize, Claim)>,
     finished: BTreeSet<String>,
     failed: BTreeMap<String, u32>,
+    /// What was ordered for a line that runs, and has yet to be carried out.
+    ordered: BTreeMap<String, Change>,
     next: u64,
 }
 
 impl Model {
+    /// An order is carried out: what ran is gone.
+    fn carry_out(&mut self, line: &str) {
+        self.running.remove(line);
+        match self.ordered.remove(line) {
+            Some(Change::Requeue) => {
+                self.failed.remove(line);
+                self.todo.insert(line.to_owned(), None);
+            }
+            Some(Change::Cancel) => drop(self.failed.insert(line.to_owned(), MAX_RETRY)),
+            Some(Change::Purge) => drop(self.failed.remove(line)),
+            None => panic!("nothing was ordered for {line}"),
+        }
+    }
+
     /// Every line that may be the next to be claimed within `headroom`.
     fn best(&self, headroom: Demand) -> BTreeSet<String> {
         let fits = |line: &&String| {
@@ -178,6 +199,10 @@ impl Run {
                 && !self.model.failed.contains_key(&line);
             if is_new {
                 self.model.todo.insert(line, Some(self.model.next));
+                added += 1;
+            } else if self.model.ordered.get(&line) == Some(&Change::Purge) {
+                // It would be nowhere in a moment.
+                self.model.ordered.insert(line, Change::Requeue);
                 added += 1;
             }
         }
@@ -249,7 +274,7 @@ impl Run {
     /// Refused with a stale token and from another worker; recorded from the one that has the claim.
     async fn settle(&mut self, at: &str) {
         let Some(line) = self.model.running.keys().nth(self.random.below(8) as usize).cloned() else { return };
-        let (worker, claim) = self.model.running.remove(&line).expect("running");
+        let (worker, claim) = self.model.running[&line].clone();
         let settlement = match self.random.below(3) {
             0 => Settlement::Finish { value: "a: \"\"".to_owned() },
             1 => Settlement::Return,
@@ -268,6 +293,11 @@ impl Run {
             self.workers[1 - worker].settle(std::slice::from_ref(&entry), MAX_RETRY, false).await.expect("answered");
         assert_eq!(other, [Settled::Lost], "{at}: another worker cannot settle");
         let done = self.workers[worker].settle(&[entry], MAX_RETRY, false).await.expect("settled");
+        if self.model.ordered.contains_key(&line) {
+            assert_eq!(done, [Settled::Ordered], "{at}: nothing of what was ordered away is recorded");
+            return self.model.carry_out(&line);
+        }
+        self.model.running.remove(&line);
         match settlement {
             Settlement::Finish { .. } => {
                 assert_eq!(done, [Settled::Recorded], "{at}");
@@ -291,16 +321,79 @@ impl Run {
     }
 }
 
+/// Orders and what becomes of them.
+impl Run {
+    /// A running task is ordered away, or the order changed: it stays in progress.
+    async fn order(&mut self, at: &str) {
+        let Some(line) = self.model.running.keys().nth(self.random.below(8) as usize).cloned() else { return };
+        let op = [Change::Requeue, Change::Cancel, Change::Purge][self.random.below(3) as usize];
+        let by = "operator".parse().expect("a name");
+        let lines = [line.clone()];
+        let changed = change(&self.conn, op, None, &lines, ORDER, &by).await.expect("ordered");
+        let is_too_late = self.model.ordered.get(&line) == Some(&Change::Purge) && op != Change::Purge;
+        assert_eq!(changed.stopping, u64::from(!is_too_late), "{at}: {op:?} of {line}");
+        assert_eq!((changed.changed, changed.freed), (changed.stopping, 0), "{at}");
+        if !is_too_late {
+            self.model.ordered.insert(line, op);
+        }
+    }
+
+    /// A worker says that it has stopped what it was told to; what it says of another claim moves nothing.
+    async fn obey(&mut self, at: &str) {
+        let worker = self.random.below(2) as usize;
+        let told = self.workers[worker].beat(&beat(vec![])).await.expect("answered").revoked;
+        let ordered: BTreeSet<&String> = self.model.ordered.keys().collect();
+        let mine: BTreeSet<&String> =
+            ordered.into_iter().filter(|line| self.model.running[*line].0 == worker).collect();
+        assert_eq!(told.iter().map(|order| &order.line).collect::<BTreeSet<_>>(), mine, "{at}");
+        let stale = told.iter().map(|order| Revoked { token: "stale".to_owned(), ..order.clone() }).collect();
+        let still = self.workers[worker].beat(&beat(stale)).await.expect("answered").revoked;
+        assert_eq!(still.len(), told.len(), "{at}: what is said of another claim moves nothing");
+        let some: Vec<Revoked> = told.into_iter().filter(|_| self.random.below(2) == 0).collect();
+        for _ in 0..2 {
+            self.workers[worker].beat(&beat(some.clone())).await.expect("answered");
+        }
+        some.iter().for_each(|order| self.model.carry_out(&order.line));
+    }
+
+    /// A worker is declared dead with all it has, and comes back: what was ordered is done, all else waits again, and no outcome of before counts.
+    async fn die(&mut self, at: &str) {
+        let worker = self.random.below(2) as usize;
+        let name = self.workers[worker].worker().clone();
+        let lines = reclaim::orphans(&self.conn, &name, ORDER).await.expect("its lines");
+        reclaim::reclaim_lines(&self.conn, &name, Authority::Operator, &lines, MAX_RETRY).await.expect("taken over");
+        self.workers[worker] = session(&self.conn, name.as_str()).await;
+        for orphan in lines {
+            let (_, claim) = self.model.running[&orphan.line].clone();
+            let Some(op) = self.model.ordered.get(&orphan.line).copied() else {
+                self.model.running.remove(&orphan.line);
+                self.model.todo.insert(orphan.line, None);
+                continue;
+            };
+            self.model.carry_out(&orphan.line);
+            let late = settle(&claim, Settlement::Finish { value: "a: \"\"".to_owned() });
+            let done = self.workers[worker].settle(&[late], MAX_RETRY, false).await.expect("answered");
+            assert_eq!(done, [Settled::Gone], "{at}: a late result after {op:?}");
+            let demand = Demand::of(&parse(&claim.line));
+            let ours = self.workers[worker].reassert(&[(claim, demand)], false).await.expect("answered");
+            assert_eq!(ours, [Reasserted::NotOurs], "{at}: an attempt that was ordered away does not go on");
+        }
+    }
+}
+
 async fn run(seed: u64) {
     let mut run = Run::new(seed).await;
     for step in 0..150 {
         let at = format!("seed {seed}, step {step}");
-        match run.random.below(12) {
+        match run.random.below(16) {
             0..3 => run.submit(&at).await,
             3 => run.write_behind().await,
             4 if run.random.below(4) == 0 => run.rebuild_index().await,
             4..8 => run.claim(&at).await,
             8..11 => run.settle(&at).await,
+            11..13 => run.order(&at).await,
+            13..15 => run.obey(&at).await,
+            15 if run.random.below(4) == 0 => run.die(&at).await,
             _ => {}
         }
         check(&run.bed, &run.model, &at);
@@ -315,6 +408,7 @@ fn check(bed: &Bed, model: &Model, at: &str) {
     assert_eq!(keys("in_progress_tasks"), model.running.keys().cloned().collect(), "{at}");
     assert_eq!(keys("finished_tasks"), model.finished, "{at}");
     assert_eq!(keys("failed_tasks"), model.failed.keys().cloned().collect(), "{at}");
+    assert_eq!(keys("distcomp:marks"), model.ordered.keys().cloned().collect(), "{at}");
     assert_eq!(number(bed, "distcomp:ready:count"), model.todo.len() as i64, "{at}: the index counts what waits");
 }
 

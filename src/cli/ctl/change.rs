@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::args::SelectArgs;
 use super::confirm::confirm;
+use super::reclaim::finish_for_the_gone;
 use super::run::Session;
 use super::select::{Selected, Selector, verb};
 use crate::cli::exit::CliError;
@@ -76,12 +77,17 @@ async fn run(session: &Session, op: Change, selected: Selected) -> Result<(Chang
     loop {
         let batch = lines.take(BATCH).map_err(failed)?;
         if batch.is_empty() {
+            if total.stopping > 0 {
+                // Nobody stops what has no worker any more.
+                total.stopping -= finish_for_the_gone(session).await?.min(total.stopping);
+            }
             return Ok((total, purged));
         }
         match change(&session.conn, op, selected.state, &batch, session.order, &by).await {
             Ok(changed) => {
                 total.changed += changed.changed;
-                total.running += changed.running;
+                total.stopping += changed.stopping;
+                total.freed += changed.freed;
             }
             Err(error) => {
                 session.context.say(&format!("stopped after {}; doing it again is safe", tasks(total.changed)));
@@ -129,9 +135,18 @@ fn result_text(op: Change, changed: Changed, selected: u64, files: Option<u64>) 
         Change::Purge => "purged",
     };
     let mut text = format!("{done} {}", tasks(changed.changed));
-    if changed.running > 0 {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ", {} of them running", count(changed.running));
+    // Writing to a string cannot fail.
+    match changed.stopping {
+        0 => {}
+        1 => text.push_str("; 1 was running: it is being stopped"),
+        stopping => drop(write!(text, "; {} were running: they are being stopped", count(stopping))),
+    }
+    if changed.freed > 0 {
+        let _ = write!(
+            text,
+            "; {} in progress without a claim (a Python worker's tasks): what runs there cannot be stopped",
+            count(changed.freed)
+        );
     }
     if let Some(files) = files {
         let _ = write!(text, "; deleted {} result files", count(files));
@@ -155,7 +170,7 @@ fn finish(
     }
     session.out.json(&json!({
         "command": verb(op), "dry_run": session.manner.dry_run, "selected": selected, "changed": changed.changed,
-        "running": changed.running, "result_files_deleted": files.unwrap_or(0),
+        "running": changed.stopping + changed.freed, "stopping": changed.stopping, "result_files_deleted": files.unwrap_or(0),
     }))
 }
 

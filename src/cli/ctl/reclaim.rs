@@ -9,8 +9,8 @@ use super::run::Session;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::model::{WorkerName, WorkerNameError};
-use crate::queue::inspect;
 use crate::queue::reclaim::{Authority, BATCH, Orphan, Reclaimed, bury, reclaim_lines, scan_in_progress};
+use crate::queue::{control, inspect};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, duration, tasks};
 
@@ -79,6 +79,25 @@ async fn take_over(session: &Session, name: &str, lines: &[Orphan]) -> Result<Re
     }
     bury(&session.conn, &worker).await?;
     Ok(total)
+}
+
+/// Carries out what was ordered for tasks of workers that are gone, and says for how many: no other worker may be there to do it.
+pub(super) async fn finish_for_the_gone(session: &Session) -> Result<u64, CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    let dead_after = session.context.config.dead_after.as_secs();
+    let mut done = 0;
+    let mut by_worker: BTreeMap<String, Vec<Orphan>> = BTreeMap::new();
+    for (worker, orphan) in control::marked(&session.conn, session.order).await? {
+        let known = overview.workers.iter().find(|known| known.name == worker);
+        if known.is_none_or(|known| is_gone(known, dead_after)) && worker.parse::<WorkerName>().is_ok() {
+            by_worker.entry(worker).or_default().push(orphan);
+        }
+    }
+    for (worker, lines) in by_worker {
+        let moved = take_over(session, &worker, &lines).await?;
+        done += moved.returned + moved.failed;
+    }
+    Ok(done)
 }
 
 /// Goes through what is in progress, a bounded step at a time.

@@ -162,6 +162,7 @@ mod tests {
             line: "shell:1:1:1:60:echo \"a\", b".to_owned(),
             states: vec![TaskState::Finished],
             worker: None,
+            ordered: None,
             result: Some("n1: \"two\\nlines\"".to_owned()),
             failed_on: Vec::new(),
             reason: None,

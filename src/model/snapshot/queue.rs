@@ -54,6 +54,9 @@ pub struct Overview {
     pub paused: Option<String>,
     /// Whether the stop command is there.
     pub stopping: bool,
+    /// Tasks in progress that an operator has ordered away and whose worker has not yet stopped them.
+    #[serde(default)]
+    pub ordered: u64,
     /// Tasks for which a worker keeps room, and since when they wait.
     pub reservations: Vec<Reservation>,
     /// What waits, by what it needs, in the order in which it is to run; at most [`Overview::NEEDS`] kinds.

@@ -46,6 +46,9 @@ pub struct TaskView {
     /// The worker that has it in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// What an operator has ordered for it while it runs there, `requeue`, `cancel` or `purge`: it is being stopped, and then goes where the order says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<String>,
     /// `WORKER: JSON` of a finished one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
@@ -89,6 +92,19 @@ pub struct AttemptView {
     /// The last 4 KiB of stderr, of a failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
+}
+
+impl TaskView {
+    /// `being requeued`, `being cancelled` or `being purged`, of one that runs and is being stopped for that.
+    #[must_use]
+    pub fn being(&self) -> Option<&'static str> {
+        match self.ordered.as_deref()? {
+            "requeue" => Some("being requeued"),
+            "cancel" => Some("being cancelled"),
+            "purge" => Some("being purged"),
+            _ => Some("being stopped"),
+        }
+    }
 }
 
 const RETURNED: &str = "returned";

@@ -1,8 +1,10 @@
 -- The heartbeat: proves the worker alive, names what it has started, and brings back what it is asked to do.
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 "USEDCORES:TOTALCORES:USEDGB:TOTALGB", 4 load (JSON, for people), 5 capacity "MEM:CPU" or "" when it takes
---       nothing more, 6 how many lines were newly started, then those lines, then the lines whose revocation it has carried out.
--- Returns: OK or FENCED, then 1 if asked to drain, 1 if the stop command is there, then the lines it must stop running.
+--       nothing more, 6 how many lines were newly started, then those lines, then two for each that it has stopped running: line, token of the claim.
+-- Returns: OK or FENCED, then 1 if asked to drain, 1 if the stop command is there, then two for each line it must stop running: line, token.
+-- Keeps: a task that an operator has ordered away is moved here at the earliest, when its worker says that nothing of it runs. By its token a heartbeat
+--       that comes late moves no later claim of the same line.
 
 local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
@@ -23,13 +25,22 @@ for i = 7, 6 + started do
     events[#events + 1] = 's\t' .. attempt .. '\t\t' .. brief(ARGV[i])
   end
 end
-for i = 7 + started, #ARGV do redis.call('HDEL', REVOKED, ARGV[i]) end
+for i = 7 + started, #ARGV, 2 do
+  local line, token = ARGV[i], ARGV[i + 1]
+  if redis.call('HGET', REVOKED, line) == token then
+    local mark = redis.call('HGET', INP, line) == worker and mark_of(line, worker, token)
+    if mark then carry_out(line, mark, CLAIMS) end
+    redis.call('HDEL', REVOKED, line)
+  end
+end
+index_flush()
 if #events > 0 then
   events[1] = 'C\t' .. worker .. '\n' .. events[1]
   events_flush()
 end
+wake_idle()
 local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, CLOSE) }
 if redis.call('HLEN', REVOKED) > 0 then
-  for _, line in ipairs(redis.call('HKEYS', REVOKED)) do reply[#reply + 1] = line end
+  for _, part in ipairs(redis.call('HGETALL', REVOKED)) do reply[#reply + 1] = part end
 end
 return reply

@@ -2,12 +2,14 @@
 --
 -- ARGV: 1 "requeue", "cancel" or "purge", 2 the state they were selected in ("todo", "in_progress", "finished", "failed", or "" for any),
 --       then for each line five: line, task id, class "MEM:CPU:" ("" when the line is not a task), score without sequence, record of the cancellation.
--- Returns: how many were changed, how many of those were running.
--- Keeps: what is added is added first. A running task's worker is told through REVOKED_OF .. worker and a message; its result is refused from here on.
+-- Returns: how many were changed, how many of those are running and being stopped, how many were in progress without a claim and were changed at once.
+-- Keeps: a task that one of our workers has claimed is marked and stays in progress; its worker is told through REVOKED_OF .. worker and a message, and
+--       the order is carried out when its process is gone; no result of that attempt is recorded. A later order replaces an earlier one, but nothing
+--       brings back what is being purged. What nobody has claimed, a Python worker's task among it, is changed at once: added first, removed last.
 --       A line that left the state it was selected in is passed over.
 
 local op, selected = ARGV[1], ARGV[2]
-local changed, running = 0, 0
+local changed, stopping, freed = 0, 0, 0
 
 -- Many at once are one event with their number, the first and the last; a purge of a million must not push out all the rest.
 local named, last = {}, nil
@@ -18,31 +20,25 @@ local function changes(line, id, class, worker)
 end
 
 -- The record of an attempt that is cut short: the operator's, with the worker and the number of the attempt.
-local function cut_short(worker, line, record)
-  local claim = redis.call('HGET', CLAIMS_OF .. worker, line)
-  if not claim then return record end
+local function cut_short(worker, claim, record)
   local _, attempt = claim_parts(claim)
   record = string.gsub(record, '"a":0', '"a":' .. attempt, 1)
   return (string.gsub(record, '"w":"[^"]*"', '"w":"' .. worker .. '"', 1))
 end
 
-local function revoke(worker, line)
-  local claims = CLAIMS_OF .. worker
-  if redis.call('HEXISTS', claims, line) == 1 then
-    if op ~= 'purge' then
-      redis.call('HSET', REVOKED_OF .. worker, line, '1')
-    else
-      redis.pcall('HSET', REVOKED_OF .. worker, line, '1')
-    end
-    redis.call('HDEL', claims, line)
+-- Marks a task that is claimed; false for a purge on a server without the memory for it.
+local function order(line, worker, token, mark)
+  local write = op == 'purge' and redis.pcall or redis.call
+  for _, entry in ipairs { { MARKS, mark }, { REVOKED_OF .. worker, token } } do
+    local done = write('HSET', entry[1], line, entry[2])
+    if type(done) == 'table' and done.err then return false end
   end
-  redis.call('HDEL', INP, line)
   redis.call('PUBLISH', WAKE, 'beat:' .. worker)
-  running = running + 1
+  return true
 end
 
 for i = 3, #ARGV, 5 do
-  local line, id, class = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local line, id, class, score, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local worker = redis.call('HGET', INP, line)
   local is_todo = redis.call('HEXISTS', TODO, line) == 1
   local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
@@ -50,59 +46,40 @@ for i = 3, #ARGV, 5 do
   local is_selected = selected == ''
     or (selected == 'todo' and is_todo) or (selected == 'in_progress' and worker)
     or (selected == 'finished' and is_finished) or (selected == 'failed' and is_failed)
-  if line == CLOSE then
-    is_selected = false
-  end
-  if is_selected and op == 'requeue' then
-    if class ~= '' and (worker or is_finished or is_failed) then
-      want_worker(class)
-      if not is_todo then
-        redis.call('HSET', TODO, line, '')
-        index_forget(class, line)
-        index_put(class, line, int(tonumber(ARGV[i + 3]) + sequence(1)))
-      elseif is_failed then
-        -- Its failures are forgotten: it leaves the class that some workers pass over.
-        index_forget(class, line)
-        index_put(class, line, int(tonumber(ARGV[i + 3]) + sequence(1)))
-      end
-      if worker then evidence_add(id, cut_short(worker, line, ARGV[i + 4])) end
-      local past = redis.call('HGET', EVIDENCE, id)
-      if past then redis.call('HSET', ATTEMPTS, line, select(2, string.gsub(past, '\n', '\n')) + 1) end
-      redis.call('HDEL', LOST, line)
-      if worker then revoke(worker, line) end
-      if is_finished then redis.call('HDEL', FINISHED, line) end
-      if is_failed then failure_clear(line) end
-      changes(line, id, class, worker)
-    end
-  elseif is_selected and op == 'cancel' then
-    if is_todo or worker then
-      redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
-      redis.call('HSET', REASON, line, '"cancelled"')
-      group_put(line, 'cancelled')
-      evidence_add(id, worker and cut_short(worker, line, ARGV[i + 4]) or ARGV[i + 4])
-      redis.call('HDEL', ATTEMPTS, line)
-      redis.call('HDEL', LOST, line)
-      if worker then revoke(worker, line) end
-      if is_todo then
+  local claim = worker and redis.call('HGET', CLAIMS_OF .. worker, line)
+  local token = claim and claim_parts(claim)
+  local earlier = token and mark_of(line, worker, token)
+  if line == CLOSE or not is_selected then
+    -- not meant
+  elseif op == 'requeue' and (class == '' or not (worker or is_finished or is_failed)) then
+    -- it waits already, or is no task
+  elseif op == 'cancel' and not (is_todo or worker) then
+    -- it has ended
+  elseif earlier and op ~= 'purge' and string.sub(earlier, 1, 6) == 'purge|' then
+    -- it is being purged
+  else
+    if claim then record = cut_short(worker, claim, record) end
+    if op == 'purge' or (op == 'requeue' and not worker) then record = '' end
+    local mark = table.concat({ op, worker or '', token or '', id, class, score, record }, '|')
+    if token and order(line, worker, token, mark) then
+      stopping = stopping + 1
+      -- A retry that waits as well, put there by others, is not to start now.
+      if is_todo and op ~= 'requeue' then
         if class ~= '' then index_forget(class, line) end
         redis.call('HDEL', TODO, line)
       end
-      changes(line, id, class, worker)
+    else
+      carry_out(line, mark, worker and CLAIMS_OF .. worker)
+      if worker then freed = freed + 1 end
     end
-  elseif is_selected and op == 'purge' then
-    if worker then revoke(worker, line) end
-    if is_todo and class ~= '' then index_forget(class, line) end
-    group_drop(line)
-    for _, key in ipairs { TODO, FINISHED, FAILED, REASON, LOST, ATTEMPTS, QUARANTINE, SIGNATURES } do redis.call('HDEL', key, line) end
-    redis.call('HDEL', EVIDENCE, id)
     changes(line, id, class, worker)
   end
 end
 index_flush()
 if changed > 0 then
-  events[1] = 'K\t' .. op .. '\t' .. int(changed) .. '\t' .. int(running) .. '\t' .. last
+  events[1] = 'K\t' .. op .. '\t' .. int(changed) .. '\t' .. int(stopping + freed) .. '\t' .. last
   events[2] = changed <= 10 and table.concat(named, '\n') or named[1]
   events_flush()
 end
 wake_idle()
-return { changed, running }
+return { changed, stopping, freed }

@@ -2,6 +2,7 @@
 --
 -- ARGV: 1 worker, 2 instance:epoch.
 -- Returns: 1 when the name is free, 0 when claims are left (the heartbeat goes, the owner stays), FENCED.
+-- Keeps: nothing runs there any more: what operators have ordered for its tasks is carried out.
 
 local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return 'FENCED' end
@@ -10,9 +11,16 @@ redis.call('HDEL', CAPACITY, worker)
 redis.call('HDEL', LOAD, worker)
 redis.call('HDEL', IDLE, worker)
 redis.call('HDEL', DRAIN, worker)
+local revoked = redis.call('HGETALL', REVOKED)
+for i = 1, #revoked, 2 do
+  local mark = redis.call('HGET', INP, revoked[i]) == worker and mark_of(revoked[i], worker, revoked[i + 1])
+  if mark then carry_out(revoked[i], mark, CLAIMS) end
+end
+index_flush()
 redis.call('DEL', REVOKED)
 events[1] = 'W\tleft\t' .. worker
 events_flush()
+wake_idle()
 if redis.call('HLEN', CLAIMS) > 0 then return 0 end
 redis.call('HDEL', OWNER, worker)
 redis.call('HDEL', WORKERS, worker)

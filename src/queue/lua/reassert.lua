@@ -2,7 +2,8 @@
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 "1" when Redis may have lost data, then for each line four: line, token, attempt, class "MEM:CPU:".
 -- Returns: OK or FENCED, then for each line ok (its own), back (it was in todo; taken again) or kill.
--- Keeps: claims and in_progress_tasks are written before a line leaves todo_tasks.
+-- Keeps: claims and in_progress_tasks are written before a line leaves todo_tasks. What an operator has ordered away stays its own until it has stopped it,
+--       which the next heartbeat tells it; what was given up for such an order while it was silent is never taken again.
 
 local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
@@ -17,9 +18,18 @@ for i = 4, #ARGV, 4 do
   local answer = 'kill'
   if owner == worker then
     local held, _, _, score = claim_parts(redis.call('HGET', CLAIMS, line) or '|0|0|0')
-    if held ~= token then hold(line, token, attempt, score == '0' and int(sequence(1)) or score) end
+    if held ~= token then
+      hold(line, token, attempt, score == '0' and int(sequence(1)) or score)
+      -- The order follows the claim.
+      local mark = mark_of(line, worker)
+      if mark then
+        local op, _, _, rest = string.match(mark, '^(%a+)|([^|]*)|([^|]*)|(.*)$')
+        redis.call('HSET', MARKS, line, op .. '|' .. worker .. '|' .. token .. '|' .. rest)
+        redis.call('HSET', REVOKED, line, token)
+      end
+    end
     answer = 'ok'
-  elseif owner then
+  elseif owner or redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
     answer = 'kill'
   elseif redis.call('HEXISTS', TODO, line) == 1 then
     hold(line, token, attempt, int(sequence(1)))

@@ -5,6 +5,7 @@
 --       then for each line five: line, task id, class "MEM:CPU:", score without sequence, record of the lost attempt.
 -- Returns: OK or ALIVE or FENCED, lines back in todo, lines failed, lines that were not its own any more.
 -- Keeps: the dead worker is fenced before its first line moves; a line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks.
+--       What an operator has ordered for a line meanwhile is done instead; the result of that attempt is refused, should its worker live after all.
 --       An attempt that had started is a loss; at the max_lost_per_task-th the task fails. 0 = at the first. One whose start no heartbeat has told
 --       yet is a loss when it was the worker's only one: then it is what killed it, if any is; of several, most are innocent.
 
@@ -36,7 +37,14 @@ local said = #events
 for i = 7, #ARGV, 5 do
   local line, id, class, base = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local claim = redis.call('HGET', CLAIMS, line)
-  if redis.call('HGET', INP, line) ~= dead then
+  local token = claim and claim_parts(claim)
+  local mark = redis.call('HGET', INP, line) == dead and mark_of(line, dead, token)
+  if mark then
+    if token and mode ~= 'own' then redis.call('HSET', REFUSED, token .. '|' .. line, int(now / 1000)) end
+    carry_out(line, mark, CLAIMS, REVOKED)
+    if string.sub(mark, 1, 8) == 'requeue|' then events[#events + 1] = 'reclaimed\t' .. id .. '\t' .. class .. '\t1' end
+    moved = moved + 1
+  elseif redis.call('HGET', INP, line) ~= dead then
     foreign = foreign + 1
   else
     local started, score, attempt = '0', nil, 1

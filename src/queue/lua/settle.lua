@@ -5,7 +5,7 @@
 --       operation: F finished (value for finished_tasks), X failed (value for task_fail_reason), I refused for ever (the same), R returned.
 --       record is the attempt's evidence, "" for one that never started; class is "MEM:CPU:".
 -- Returns: for each claim ok, retry, final, late (the line was back in todo and nobody had claimed it), dup (settled before), lost (another's
---       now) or gone (nobody's now); or FENCED alone.
+--       now), gone (nobody's now) or ordered (an operator's order for it is carried out, and nothing of this recorded); or FENCED alone.
 -- Keeps: what is added is added before in_progress_tasks lets go. Repeating the call is safe: a settled claim answers dup.
 
 local worker = ARGV[1]
@@ -25,6 +25,7 @@ for i = 6, #ARGV, 9 do
   known[ARGV[i + 1]] = known[ARGV[i + 1]] == nil
 end
 local owners, claimed = get_all(INP, lines), get_all(CLAIMS, lines)
+local has_marks = redis.call('HLEN', MARKS) > 0
 
 -- Writes what is finished so far, and lets go of it.
 local function flush()
@@ -60,12 +61,19 @@ for i = 6, #ARGV, 9 do
       local held_token, n, _, s = claim_parts(claim)
       if held_token == token then attempt, score = tonumber(n), s else answer = 'lost' end
     end
+    local mark = has_marks and not answer and mark_of(line, worker, claim and token)
+    if mark then
+      carry_out(line, mark, CLAIMS, REVOKED)
+      answer = 'ordered'
+    end
   elseif owner then
     answer = 'lost'
   else
     local past = redis.call('HGET', EVIDENCE, id)
     if record ~= '' and past and string.find(past, record, 1, true) then
       answer = 'dup'
+    elseif redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
+      answer = 'gone'
     elseif op == 'F' and redis.call('HEXISTS', TODO, line) == 1 then
       answer = 'late'
       attempt = 2

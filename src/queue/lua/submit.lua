@@ -4,7 +4,8 @@
 --       are signed: line, class ("MEM:CPU:"), score without sequence, that is (65535 - priority) * 2^37, signature.
 -- Returns: how many were added, already queued, running, finished, failed.
 -- Keeps: what is added is added before anything is removed; repeating the call is safe. A signature is there before its line; a line that waits or
---       runs already gets the new one, so that a line once queued unsigned can still run where signatures are required.
+--       runs already gets the new one, so that a line once queued unsigned can still run where signatures are required. One that is being purged, or with
+--       rerun cancelled, is added: it waits from the end of the attempt that is being stopped.
 
 local rerun = ARGV[1] == '1'
 -- Nothing is undone when a script stops half-way: whether this user may take results away is found out first.
@@ -28,9 +29,18 @@ local function sign(i, line)
   signatures[#signatures + 1] = line
   signatures[#signatures + 1] = ARGV[before(i) + 4]
 end
+local has_marks = in_progress and redis.call('HLEN', MARKS) > 0
+local function is_added_again(i, line)
+  local mark = has_marks and mark_of(line, in_progress[i])
+  if not mark then return false end
+  local op, worker, token, id, _, _, record = mark_parts(mark)
+  if op ~= 'purge' and not (rerun and op == 'cancel') then return false end
+  redis.call('HSET', MARKS, line, table.concat({ 'requeue', worker, token, id, ARGV[before(i) + 2], ARGV[before(i) + 3], record }, '|'))
+  return true
+end
 for i, line in ipairs(lines) do
   if in_progress and in_progress[i] then
-    running = running + 1
+    if is_added_again(i, line) then added = added + 1 else running = running + 1 end
     sign(i, line)
   elseif in_todo[i] or seen[line] then
     queued = queued + 1
@@ -70,7 +80,8 @@ for _, clear in ipairs(cleared) do
 end
 index_flush()
 if added > 0 then
-  events[1] = 'A\tsubmitted\t' .. int(added) .. '\t' .. brief(todo[1]) .. '\t' .. brief(todo[#todo - 1])
+  local first, last = todo[1] or lines[1], todo[#todo - 1] or lines[#lines]
+  events[1] = 'A\tsubmitted\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)
   events_flush()
 end
 wake_idle()

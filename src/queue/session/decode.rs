@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Reply;
-use super::messages::{BeatReply, Claim, ClaimReply, QueueState, Reasserted, Settled};
+use super::messages::{BeatReply, Claim, ClaimReply, QueueState, Reasserted, Revoked, Settled};
 use crate::queue::QueueError;
 
 pub(super) fn beat(reply: Vec<redis::Value>) -> Result<BeatReply, QueueError> {
@@ -11,7 +11,10 @@ pub(super) fn beat(reply: Vec<redis::Value>) -> Result<BeatReply, QueueError> {
     Ok(BeatReply {
         drain: reply.number(1)? == 1,
         stop: reply.number(2)? == 1,
-        revoked: (3..reply.len()).map(|i| reply.text(i)).collect::<Result<_, _>>()?,
+        revoked: (3..reply.len().saturating_sub(1))
+            .step_by(2)
+            .map(|i| Ok(Revoked { line: reply.text(i)?, token: reply.text(i + 1)? }))
+            .collect::<Result<_, QueueError>>()?,
     })
 }
 
@@ -68,6 +71,7 @@ pub(super) fn settled(reply: Vec<redis::Value>, asked: usize) -> Result<Vec<Sett
             "dup" => Ok(Settled::Duplicate),
             "lost" => Ok(Settled::Lost),
             "gone" => Ok(Settled::Gone),
+            "ordered" => Ok(Settled::Ordered),
             other => Err(QueueError::Protocol(format!("settle answered {other:?}"))),
         })
         .collect()

@@ -211,6 +211,17 @@ pub enum Settled {
     Lost,
     /// The line is nobody's now; refused.
     Gone,
+    /// An operator had ordered the task away; that was carried out, and the outcome refused.
+    Ordered,
+}
+
+/// A claim that an operator's order ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// The line.
+    pub line: String,
+    /// The token of the claim: of a later claim of the same line the order says nothing.
+    pub token: String,
 }
 
 /// What a heartbeat carries.
@@ -224,8 +235,8 @@ pub struct Beat {
     pub capacity: Option<Demand>,
     /// Lines that started since the last beat.
     pub started: Vec<Arc<str>>,
-    /// Lines whose revocation has been carried out.
-    pub stopped: Vec<String>,
+    /// Claims ended by an operator's order of which nothing runs here any more.
+    pub stopped: Vec<Revoked>,
 }
 
 /// What a heartbeat brings back.
@@ -235,8 +246,8 @@ pub struct BeatReply {
     pub drain: bool,
     /// The stop command is there.
     pub stop: bool,
-    /// Lines to stop running; their claims are gone.
-    pub revoked: Vec<String>,
+    /// What to stop running, and then to say so.
+    pub revoked: Vec<Revoked>,
 }
 
 /// What to do with a line that was running when the connection was lost.

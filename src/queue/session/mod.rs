@@ -106,8 +106,8 @@ impl Session {
         for line in &beat.started {
             args.text(line.as_bytes());
         }
-        for line in &beat.stopped {
-            args.text(line);
+        for Revoked { line, token } in &beat.stopped {
+            args.text(line).text(token);
         }
         decode::beat(self.conn.script(&scripts::BEAT, Some(&self.worker), &args).await?)
     }

@@ -56,7 +56,9 @@ struct Attempt {
 impl Task {
     pub(super) fn new(page: Page, task: &TaskView, order: FieldOrder) -> Self {
         let has = |state| task.states.contains(&state);
-        let (state, tone) = if has(TaskState::InProgress) {
+        let (state, tone) = if let Some(being) = task.being() {
+            (being, "warn")
+        } else if has(TaskState::InProgress) {
             ("running", "busy")
         } else if has(TaskState::Todo) && has(TaskState::Failed) {
             ("waiting, will be tried again", "warn")

@@ -19,6 +19,12 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
     let has = |state| task.states.contains(&state);
     if has(TaskState::InProgress) {
         let worker = task.worker.as_deref().unwrap_or_default();
+        if let Some(being) = task.being() {
+            let name = safe(worker);
+            return vec![format!(
+                "it is {being}: {name} stops it, at the latest with its next heartbeat; if {name} is dead, the order is carried out when its lease is over"
+            )];
+        }
         let mut why = vec![on_worker(overview, worker)];
         if hold.has_slot == Some(false) {
             why.push("it was claimed ahead and starts there when a slot is free".to_owned());

@@ -28,6 +28,7 @@ fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
         line: line.to_owned(),
         states: vec![TaskState::Todo],
         worker: None,
+        ordered: None,
         result: None,
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         reason: None,

@@ -61,6 +61,7 @@ impl Dispatcher {
         for claim in reply.claims {
             self.take_in(now, claim);
         }
+        self.look_again();
         for (claim, problem) in reply.unsigned {
             tracing::warn!(task = %TaskId::of(&claim.line), problem, "not signed: refused");
             if let Some((key, _)) = self.ledger.active(&claim.line) {

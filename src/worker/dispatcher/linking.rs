@@ -7,7 +7,7 @@ use super::Dispatcher;
 use crate::model::TaskLine;
 use crate::model::snapshot::{Room, RunningTask, WorkerLoad};
 use crate::policy::{Lifecycle, Polling};
-use crate::queue::session::{Beat, BeatReply, Claim, Demand, QueueState, Reasserted};
+use crate::queue::session::{Beat, BeatReply, Claim, Demand, QueueState, Reasserted, Revoked};
 use crate::worker::events::{Action, Inventory, TaskKey};
 use crate::worker::ledger::{Cause, Place};
 
@@ -118,7 +118,7 @@ impl Dispatcher {
     pub(super) fn beaten(&mut self, reply: BeatReply) {
         // What was sent as carried out is no longer listed; what is still listed has yet to be.
         let reported = self.stopped.len();
-        self.stopped.retain(|line| reply.revoked.contains(line));
+        self.stopped.retain(|order| reply.revoked.contains(order));
         if self.stopped.len() < reported {
             // Until now claims passed these lines over; they may have been put back into the queue.
             self.polling.wake();
@@ -131,26 +131,40 @@ impl Dispatcher {
         if let Some(made) = self.beat_made.take() {
             (self.leased_since, self.asleep) = (made.max(self.leased_since), Duration::ZERO);
         }
+        self.obey(reply.revoked);
+    }
+
+    /// Stops what operators have ordered away. It is theirs to move when it is said that nothing of it runs here, and not before.
+    fn obey(&mut self, revoked: Vec<Revoked>) {
         let mut to_end = Vec::new();
-        for line in reply.revoked {
-            match self.ledger.active(&line).map(|(key, entry)| (key, entry.place.clone())) {
-                Some((key, Place::Held { .. })) => {
-                    let line: Arc<str> = line.into();
-                    self.drop_revoked(key, &line);
-                }
-                Some((key, Place::Queued { .. } | Place::Starting | Place::Running { .. })) => to_end.push(key),
-                Some((key, Place::Terminating { cause, touched })) if cause != Cause::Revoked => {
+        for order in revoked {
+            match self.ledger.claim_of(&order.line).map(|(key, entry)| (key, entry.place.clone(), &entry.claim.token)) {
+                // The claim that the order is about, or this one's end, is on its way to us or to Redis.
+                None if self.is_claiming.is_some() => self.owes_look = true,
+                Some((_, Place::Settling, _)) => self.owes_look = true,
+                // Of a claim that has come after what this answer knew.
+                Some((_, _, token)) if *token != order.token => self.owes_look = true,
+                Some((key, Place::Held { .. }, _)) => self.drop_revoked(key),
+                Some((key, Place::Queued { .. } | Place::Starting | Place::Running { .. }, _)) => to_end.push(key),
+                Some((key, Place::Terminating { cause, touched }, _)) if cause != Cause::Revoked => {
                     self.ledger.place(key, Place::Terminating { cause: Cause::Revoked, touched });
                 }
-                Some((_, Place::Terminating { .. } | Place::Settling)) => {}
-                None if self.stopped.contains(&line) => {}
+                Some((_, Place::Terminating { .. }, _)) => {}
+                None if self.stopped.contains(&order) => {}
                 None => {
-                    self.stopped.push(line);
+                    self.stopped.push(order);
                     self.actions.push(Action::Beat);
                 }
             }
         }
         self.end_each(to_end, Cause::Revoked);
+    }
+
+    /// Asks for orders again, where one could not be obeyed for what was on its way.
+    pub(super) fn look_again(&mut self) {
+        if std::mem::take(&mut self.owes_look) {
+            self.actions.push(Action::Beat);
+        }
     }
 
     /// The heartbeat that told what had started may be lost with its connection, and a loss of an attempt that nobody knows to have started does not count.

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::model::meters::Meters;
 use crate::model::{Bytes, FieldOrder, WorkerName};
 use crate::policy::{Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
-use crate::queue::session::{Beat, Demand, QueueState};
+use crate::queue::session::{Beat, Demand, QueueState, Revoked};
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -105,7 +105,9 @@ pub struct Dispatcher {
     newly_started: Vec<TaskKey>,
     /// A heartbeat that waits for the first look at the node.
     first_beat: Option<oneshot::Sender<Beat>>,
-    stopped: Vec<String>,
+    stopped: Vec<Revoked>,
+    /// An order is about a claim whose answer, or settlement, is on its way: Redis is asked again when that has come.
+    owes_look: bool,
     skip: HashMap<Arc<str>, Skip>,
     meters: Meters,
     is_exiting: bool,
@@ -166,6 +168,7 @@ impl Dispatcher {
             newly_started: Vec::new(),
             first_beat: None,
             stopped: Vec::new(),
+            owes_look: false,
             skip: HashMap::new(),
             meters: Meters::default(),
             is_exiting: false,
@@ -193,6 +196,7 @@ impl Dispatcher {
             Event::ClaimFailed => {
                 self.is_claiming = None;
                 self.meters.claims_failed += 1;
+                self.look_again();
             }
             Event::Started { key, keeper } => self.started(now, key, keeper),
             Event::Withdrawn { key } => self.withdrawn(now, key),
@@ -245,6 +249,8 @@ impl Dispatcher {
                 self.is_claiming = None;
                 self.is_listed_idle = false;
                 self.say_again_what_runs();
+                // Orders may have come while nobody listened.
+                self.actions.push(Action::Beat);
                 self.polling.wake();
             }
             // Whoever asked may have given up waiting.

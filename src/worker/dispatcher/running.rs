@@ -9,9 +9,9 @@ use crate::model::Bytes;
 use crate::policy::Lifecycle;
 use crate::process::Ended;
 use crate::queue::follow::OutputRequest;
-use crate::queue::session::{Settle, Settled, Settlement};
+use crate::queue::session::{Revoked, Settle, Settled, Settlement};
 use crate::worker::events::{Action, TaskKey};
-use crate::worker::ledger::{Cause, Place};
+use crate::worker::ledger::{Cause, Entry, Place};
 use crate::worker::outcome;
 
 /// The most lines remembered as given back for memory.
@@ -72,8 +72,7 @@ impl Dispatcher {
         }
         if cause == Some(Cause::Revoked) {
             tracing::info!(task = %entry.task.id(), "killed: the claim is no longer ours");
-            let line = Arc::clone(&entry.claim.line);
-            self.drop_revoked(key, &line);
+            self.drop_revoked(key);
             return;
         }
         if cause == Some(Cause::LowMemory { alone: false }) {
@@ -110,8 +109,7 @@ impl Dispatcher {
             }
         };
         if cause == Some(Cause::Revoked) {
-            let line = Arc::clone(&entry.claim.line);
-            self.drop_revoked(key, &line);
+            self.drop_revoked(key);
         } else {
             // A task that kills its keeper must not do so for ever: it counts as an attempt.
             let settle = outcome::settle_unseen(self.context(), entry, cause, unix_ms());
@@ -123,8 +121,7 @@ impl Dispatcher {
     pub(super) fn never_ran(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
         if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
-            let line = Arc::clone(&entry.claim.line);
-            self.drop_revoked(key, &line);
+            self.drop_revoked(key);
         } else {
             self.give_back_unstarted(key);
         }
@@ -195,10 +192,11 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn drop_revoked(&mut self, key: TaskKey, line: &Arc<str>) {
-        self.ledger.remove(key);
-        self.skip.remove(line);
-        self.stopped.push(line.to_string());
+    /// Nothing of it runs here any more, which is said at once.
+    pub(super) fn drop_revoked(&mut self, key: TaskKey) {
+        let Some(Entry { claim, .. }) = self.ledger.remove(key) else { return };
+        self.skip.remove(&claim.line);
+        self.stopped.push(Revoked { line: claim.line.to_string(), token: claim.token });
         self.actions.push(Action::Beat);
     }
 
@@ -213,6 +211,12 @@ impl Dispatcher {
                         self.meters.fenced += 1;
                         tracing::warn!(task = %entry.task.id(), ?settled, "late result refused: the claim was no longer ours");
                     }
+                    Settled::Ordered => {
+                        self.meters.fenced += 1;
+                        tracing::info!(task = %entry.task.id(), "outcome refused: the task was requeued, cancelled or purged meanwhile");
+                        // Claims passed it over until now.
+                        self.polling.wake();
+                    }
                     Settled::OutOfRetries => tracing::warn!(task = %entry.task.id(), "out of retries"),
                     // This worker may take it again in a while, which only the answer to a claim tells.
                     Settled::WillRetry => self.polling.wake(),
@@ -221,6 +225,7 @@ impl Dispatcher {
                 None => self.rejecting = self.rejecting.saturating_sub(1),
             }
         }
+        self.look_again();
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::{Overrides, Role, Source, load};
 use crate::model::{Bytes, FieldOrder, MilliCores};
 use crate::policy::NodeSample;
 use crate::process::{Ended, ExitStatus, Stdout};
-use crate::queue::session::{Claim, ClaimReply, ClaimRequest, QueueState, Settle};
+use crate::queue::session::{BeatReply, Claim, ClaimReply, ClaimRequest, QueueState, Revoked, Settle};
 use crate::worker::dispatcher::{Dispatcher, Identity};
 use crate::worker::events::{Action, Event, Sample, TaskKey};
 
@@ -117,6 +117,12 @@ impl Bench {
         (bench, keys)
     }
 
+    /// A heartbeat is answered: operators have ordered the claims of these lines away.
+    pub(super) fn revoke(&mut self, lines: &[&str]) {
+        let revoked = lines.iter().map(|line| revoked(line)).collect();
+        self.event(Event::Beaten(BeatReply { revoked, ..BeatReply::default() }));
+    }
+
     pub(super) fn ended(&mut self, key: TaskKey, status: ExitStatus, seconds: u64) {
         let ended = Ended {
             seq: key,
@@ -143,3 +149,8 @@ impl Bench {
 }
 
 pub(super) const TASK: &str = "shell:1:1:0:true";
+
+/// The claim of a line that this bench has answered.
+pub(super) fn revoked(line: &str) -> Revoked {
+    Revoked { line: line.to_owned(), token: "i.1".to_owned() }
+}

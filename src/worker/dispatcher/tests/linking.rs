@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::bench::{Bench, TASK};
 use crate::process::ExitStatus;
-use crate::queue::session::{BeatReply, Claim, Reasserted, Settled, Settlement};
+use crate::queue::session::{BeatReply, Claim, Reasserted, Revoked, Settled, Settlement};
 use crate::worker::events::{Action, Event};
 use crate::worker::ledger::Place;
 
@@ -52,6 +52,7 @@ fn while_redis_is_away_nothing_new_is_claimed_and_what_runs_goes_on() {
     bench.event(Event::Reasserted { known: vec![(keys[0], Reasserted::Ours)], unknown: vec![] });
     bench.nothing();
     bench.event(Event::LinkUp);
+    assert!(matches!(bench.next(), Action::Beat), "orders may have come meanwhile");
     bench.claim();
     bench.nothing();
 }
@@ -72,6 +73,7 @@ fn what_is_held_does_not_start_while_redis_is_away() {
     bench.event(Event::Reasserted { known: vec![(held, Reasserted::Ours)], unknown: vec![] });
     bench.nothing();
     bench.event(Event::LinkUp);
+    assert!(matches!(bench.next(), Action::Beat));
     assert_eq!(bench.start(), held);
 }
 
@@ -121,4 +123,37 @@ fn after_a_night_asleep_nothing_starts_until_a_heartbeat_of_the_morning_was_take
     beat(&mut bench);
     bench.event(Event::Beaten(BeatReply::default()));
     bench.start();
+}
+
+#[test]
+fn order_for_a_claim_on_its_way_waits_for_the_claim() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    bench.claim();
+    // The heartbeat's answer overtakes the claim's.
+    bench.revoke(&[TASK]);
+    bench.nothing();
+    assert!(bench.dispatcher.stopped.is_empty(), "what is to come is not said to be gone");
+    bench.answer(1, &[TASK]);
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Beat)), "Redis is asked again");
+}
+
+#[test]
+fn order_for_an_outcome_on_its_way_is_left_to_the_settlement() {
+    let (mut bench, keys) = Bench::running("{}", &[TASK]);
+    bench.ended(keys[0], ExitStatus::Exited(0), 1);
+    bench.settle();
+    bench.actions.clear();
+    bench.revoke(&[TASK]);
+    assert!(bench.dispatcher.stopped.is_empty());
+    bench.event(Event::Settled(vec![(keys[0], Settled::Ordered)]));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Beat)));
+}
+
+#[test]
+fn order_of_an_earlier_claim_ends_no_later_one() {
+    let (mut bench, _) = Bench::running("{}", &[TASK]);
+    let earlier = Revoked { line: TASK.to_owned(), token: "i.0".to_owned() };
+    bench.event(Event::Beaten(BeatReply { revoked: vec![earlier], ..BeatReply::default() }));
+    bench.nothing();
 }

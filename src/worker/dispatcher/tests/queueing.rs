@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, GIB, TASK};
+use super::bench::{Bench, GIB, TASK, revoked};
 use crate::process::ExitStatus;
-use crate::queue::session::{BeatReply, Settled, Settlement};
+use crate::queue::session::{Settled, Settlement};
 use crate::worker::dispatcher::Asked;
 use crate::worker::events::{Action, Event, TaskKey};
 
@@ -120,10 +120,10 @@ fn what_waits_in_a_keeper_is_taken_back_when_memory_is_short_and_after_a_while()
 fn a_revoked_task_that_waits_in_a_keeper_is_dropped() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
-    bench.event(Event::Beaten(BeatReply { revoked: vec![NEXT.to_owned()], ..BeatReply::default() }));
+    bench.revoke(&[NEXT]);
     assert!(matches!(bench.next(), Action::Terminate(key) if key == second));
     bench.event(Event::Withdrawn { key: second });
-    assert_eq!(bench.dispatcher.stopped, [NEXT]);
+    assert_eq!(bench.dispatcher.stopped, [revoked(NEXT)]);
     assert!(bench.dispatcher.ledger.get(second).is_none());
 }
 
@@ -243,8 +243,7 @@ fn when_redis_goes_away_nothing_more_starts_from_a_line() {
 fn a_line_is_revoked_from_its_end_so_that_no_keeper_starts_the_next_of_it() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
-    let revoked = vec![TASK.to_owned(), NEXT.to_owned()];
-    bench.event(Event::Beaten(BeatReply { revoked, ..BeatReply::default() }));
+    bench.revoke(&[TASK, NEXT]);
     assert!(matches!(bench.next(), Action::Terminate(key) if key == second));
     assert!(matches!(bench.next(), Action::Terminate(key) if key == first));
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::bench::{Bench, GIB, TASK};
+use super::bench::{Bench, GIB, TASK, revoked};
 use crate::model::Bytes;
 use crate::policy::admission;
 use crate::process::ExitStatus;
-use crate::queue::session::{BeatReply, Settled, Settlement};
+use crate::queue::session::{Settled, Settlement};
 use crate::worker::events::{Action, Event};
 
 #[test]
@@ -93,13 +93,13 @@ fn a_task_given_back_for_memory_is_passed_over_while_it_would_not_fit() {
 #[test]
 fn a_revoked_task_is_killed_and_its_result_dropped() {
     let (mut bench, keys) = Bench::running("{}", &[TASK]);
-    bench.event(Event::Beaten(BeatReply { revoked: vec![TASK.to_owned()], ..BeatReply::default() }));
+    bench.revoke(&[TASK]);
     assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     assert!(matches!(bench.next(), Action::Beat));
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
-    assert_eq!(bench.dispatcher.stopped, [TASK]);
+    assert_eq!(bench.dispatcher.stopped, [revoked(TASK)]);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_task_ended_before_it_was_started_is_given_back_or_dropped() {
         bench.answer(1, &[TASK]);
         let key = bench.start();
         if revoked {
-            bench.event(Event::Beaten(BeatReply { revoked: vec![TASK.to_owned()], ..BeatReply::default() }));
+            bench.revoke(&[TASK]);
         } else {
             bench.event(Event::Terminate);
             bench.event(Event::Terminate);
