@@ -30,6 +30,7 @@ mod make_secrets;
 mod manuals;
 mod metrics;
 mod order;
+mod orders;
 mod packaging;
 mod python_interop;
 mod queue_model;

@@ -149,6 +149,7 @@ const VIEWER: &[&str] = &[
     "PUBLISH distcomp:wake todo",
     // A token lets its bearer settle.
     "HGETALL distcomp:claims:w",
+    "HGETALL distcomp:marks",
 ];
 
 const WORKER: &[&str] = &[
@@ -156,6 +157,7 @@ const WORKER: &[&str] = &[
     "DEL distcomp:paused",
     "SET distcomp:ready:held x",
     "DEL distcomp:claims:w",
+    "HSET distcomp:signatures shell:0:0:1:true x",
     "SUBSCRIBE distcomp:other",
 ];
 
