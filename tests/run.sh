@@ -33,6 +33,13 @@ unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
 
 step cargo fmt --check
 step cargo clippy --locked --all-targets -- -D warnings
+# Numbers that are those of x86-64 alone show only when another processor is compiled for.
+if [ -d "$(rustc --print target-libdir --target aarch64-unknown-linux-gnu)" ]; then
+    # Without TLS, which would need a C compiler for that processor.
+    step cargo check --locked --no-default-features --target aarch64-unknown-linux-gnu
+else
+    printf '\n== NOT CHECKED: aarch64. To check it: rustup target add aarch64-unknown-linux-gnu\n'
+fi
 RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps
 if command -v cargo-deny >/dev/null 2>&1; then
     step cargo deny --locked check licenses bans sources

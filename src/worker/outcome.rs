@@ -13,7 +13,7 @@ use crate::queue::session::{Demand, Settle, Settlement};
 /// Characters of a reason, in all.
 const REASON_CHARS: usize = 1024;
 
-const SIGKILL: i32 = 9;
+const SIGKILL: i32 = nix::libc::SIGKILL;
 
 /// More than a process usually maps of programs and libraries.
 const SHARED_BYTES: u64 = 64 << 20;

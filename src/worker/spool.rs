@@ -26,7 +26,7 @@ impl Spool {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(nix_o_nofollow())
+            .custom_flags(nix::libc::O_NOFOLLOW)
             .open(dir.join("spool.jsonl"))?;
         let is_empty = file.metadata()?.len() == 0;
         Ok(Self { file, is_empty })
@@ -80,11 +80,6 @@ impl Spool {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(())
     }
-}
-
-/// `O_NOFOLLOW` on Linux: the file is ours, never somebody's link.
-const fn nix_o_nofollow() -> i32 {
-    0o400_000
 }
 
 #[cfg(test)]

@@ -163,3 +163,27 @@ fn the_layer_test_can_fail() {
     assert!(names("use redis::Client;", "redis::") && names("a(::redis::cmd)", "redis::"));
     assert!(!names("use crate::queue::redis::x;", "redis::") && !names("use fred_redis::x;", "redis::"));
 }
+
+/// `O_NOFOLLOW` has one number on x86-64 and another on aarch64: a number protects on one of them only.
+#[test]
+fn no_flag_of_open_is_written_as_a_number() {
+    let mut files = Vec::new();
+    source_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let mut wrong = String::new();
+    for path in files {
+        let code = code(&path);
+        for (at, _) in code.match_indices("custom_flags(") {
+            let argument = code[at + "custom_flags(".len()..].split(')').next().unwrap_or_default().trim();
+            let name = argument.rsplit("::").next().unwrap_or_default();
+            // A constant of this file is looked at where it is declared.
+            let declared = code.split(&format!("const {name}:")).nth(1).and_then(|rest| rest.split(';').next());
+            let meant = declared.unwrap_or(argument);
+            if !meant.contains("O_")
+                || meant.split(|c: char| !is_word(c)).any(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            {
+                let _ = writeln!(wrong, "{}: custom_flags({argument})", path.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

@@ -30,7 +30,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// `O_NOFOLLOW` and `O_NONBLOCK`: nobody may point the name of a result file at another file, nor put a pipe there that never says anything.
-const WARY: i32 = 0o400_000 | 0o4_000;
+const WARY: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
 
 /// Prints what a task has printed; with `--follow` goes on until an attempt has ended by itself or at its limit: one whose worker died, or that was given
 /// back, is followed by the next.

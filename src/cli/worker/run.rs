@@ -18,9 +18,6 @@ use crate::{host, process, telemetry, worker};
 /// The name of the program, for messages.
 pub(super) const PROGRAM: &str = "distcomp-worker";
 
-/// The number of the signal for a file that has reached its limit, on Linux of every kind but MIPS.
-const SIGXFSZ: i32 = 25;
-
 /// The whole command. As a keeper, which is how it starts itself again for its tasks, it does nothing else.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -58,7 +55,7 @@ pub fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         // A file that has reached its limit is an error like a full disk, not the end of the worker. Handlers stay, and tasks do not inherit them.
-        let _ = signal(SignalKind::from_raw(SIGXFSZ));
+        let _ = signal(SignalKind::from_raw(nix::libc::SIGXFSZ));
         if args.local {
             local::run(&args).await
         } else if args.check {
