@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,66 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::fault::{ConfigErrors, Fault};
 use super::raw::{self, RawConfig};
 use super::resolve::resolve;
-use super::settings::{Config, RedisSettings};
+use super::settings::Config;
 
 /// The file that counts when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "conf.json";
-
-/// Variables that hold or lead to secrets of ours; no task may see them.
-pub const SECRET_VARIABLES: &[&str] =
-    &["DISTCOMP_REDIS_URL", "DISTCOMP_REDIS_PASSWORD", "CREDENTIALS_DIRECTORY", "DISTCOMP_DASHBOARD_TOKEN"];
-
-/// The variables that no task may see: [`SECRET_VARIABLES`], whatever else begins like our own, and whatever holds one of the passwords, under any name
-/// and percent-encoded to whatever degree.
-#[must_use]
-pub fn secret_variables(
-    redis: &RedisSettings,
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Vec<OsString> {
-    // A short one may be part of anything.
-    const TELLING: usize = 6;
-    let passwords = redis.password.iter().chain(redis.sentinel_login.iter().map(|login| &login.password));
-    let passwords: Vec<&[u8]> = passwords.map(|password| password.expose_secret().as_bytes()).collect();
-    let holds = |value: &[u8]| {
-        let plain = percent_decoded(value);
-        passwords.iter().any(|password| {
-            let is_in = |text: &[u8]| text.windows(password.len()).any(|part| part == *password);
-            value == *password || (password.len() >= TELLING && (is_in(value) || is_in(&plain)))
-        }) || is_url_with(value, &passwords)
-    };
-    let found = environment
-        .into_iter()
-        .filter(|(name, value)| name.as_bytes().starts_with(b"DISTCOMP_REDIS_") || holds(value.as_bytes()))
-        .map(|(name, _)| name);
-    SECRET_VARIABLES.iter().map(OsString::from).chain(found).collect()
-}
-
-/// The text as an URL of any kind, or a part of one, would be read; a `%` that is no escape stands for itself.
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| text.get(at).and_then(|&byte| u8::try_from(char::from(byte).to_digit(16)?).ok());
-    let mut plain: Vec<u8> = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                plain.push(high << 4 | low);
-                at += 3;
-            }
-            _ => {
-                plain.push(byte);
-                at += 1;
-            }
-        }
-    }
-    plain
-}
-
-/// Whether this is the URL of a Redis with one of the passwords, however short.
-fn is_url_with(value: &[u8], passwords: &[&[u8]]) -> bool {
-    let url = std::str::from_utf8(value).ok().and_then(|text| super::redis_url::RedisUrl::parse(text).ok());
-    let found = url.map(|url| [url.password, url.sentinel_password]);
-    found.iter().flatten().flatten().any(|found| passwords.contains(&found.as_bytes()))
-}
 
 /// The variables of the environment that configuration looks at.
 const VARIABLES: &[&str] = &[

@@ -14,6 +14,7 @@ mod redis;
 mod redis_url;
 mod reload;
 mod resolve;
+mod secrets;
 mod settings;
 mod values;
 
@@ -22,11 +23,12 @@ mod tests;
 
 pub use confine::{Confine, TaskRlimits};
 pub use fault::{ConfigErrors, Fault};
-pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, SECRET_VARIABLES, Source, load, secret_variables};
+pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, Source, load};
 pub use node::{NodeCapacity, node_warnings};
 pub use paths::warning_of_open_secret;
 pub use raw::KEYS;
 pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};
+pub use secrets::{SECRET_VARIABLES, withheld_variables};
 pub(crate) use settings::address;
 pub use settings::{Config, Endpoint, Prefetch, RedisSettings, SentinelLogin, TlsSettings};
 

@@ -262,7 +262,7 @@ fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
         "PARTLY=redis://:p@ss%2fof:leaks@elsewhere/1".to_owned(),
         "OTHERS=amqp://u:p%40ss%2Fof%3Aleaks@elsewhere;redis://elsewhere/2".to_owned(),
         "DATABASE=postgres://u:%70%40%73%73%2F%6F%66%3A%6C%65%61%6B%73@elsewhere".to_owned(),
-        format!("PLAIN=before {ODD} after"),
+        format!("PLAIN=host=elsewhere password={ODD}"),
         "DISTCOMP_DASHBOARD_TOKEN=correct-horse-battery-staple".to_owned(),
         "DISTCOMP_REDIS_OTHER=x".to_owned(),
         "KEPT=redis://elsewhere/1".to_owned(),
@@ -288,6 +288,48 @@ fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
     ] {
         assert!(!said.contains(gone), "{gone} is in the environment of a task:\n{said}");
     }
+}
+
+#[test]
+fn a_variable_with_the_password_as_a_part_of_a_word_is_kept() {
+    const WORD: &str = "cloudlab";
+    let redis = Redis::start(ServerOptions { tcp: true, password: Some(WORD), ..Default::default() });
+    let port = redis.port();
+    let bed =
+        Bed::on(redis, json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port, "redis_pass": WORD}));
+    let path = format!("PATH=/opt/{WORD}/bin:/usr/local/bin:/usr/bin:/bin");
+    let kept = [
+        &*path,
+        "HOME=/users/cloudlab",
+        "HOSTNAME=cloudlab",
+        "LD_LIBRARY_PATH=/proj/cloudlab/lib",
+        "SITE=utah.cloudlab.us",
+    ];
+    let gone =
+        ["QUEUE=redis://:cloudlab@elsewhere/0", "OPTIONS=-n 0 --pass=cloudlab", "PGOPTIONS=host=h password=cloudlab"];
+    let through: Vec<&str> = ["env"].into_iter().chain(kept).chain(gone).collect();
+    let line = "shell:0:0:1:env; ls / > /dev/null";
+    bed.add([line]);
+    let mut worker = bed.worker_through(&through, "w", json!({}), &["--burst"]);
+    assert_eq!(worker.wait_exit(SOON), 0, "{}", worker.log());
+    let said = result_of(&bed.table("finished_tasks"), line).1;
+    for variable in kept {
+        assert!(said.lines().any(|line| line == variable), "{variable} is withheld:\n{said}");
+    }
+    for variable in gone {
+        let name = variable.split('=').next().expect("a name");
+        assert!(!said.lines().any(|line| line.starts_with(&format!("{name}="))), "{variable} is seen:\n{said}");
+        assert!(worker.log().contains(name), "{name} is not named at start:\n{}", worker.log());
+    }
+    assert!(!worker.log().contains("pass=cloudlab"), "values are secret:\n{}", worker.log());
+    let cli = gone
+        .iter()
+        .filter_map(|variable| variable.split_once('='))
+        .fold(bed.cli("distcomp-worker"), |cli, (name, value)| cli.env(name, value));
+    let shown = cli.args(["--check"]).run().expect(0);
+    let row = shown.stdout.lines().find(|line| line.starts_with("withheld")).unwrap_or_default();
+    assert!(row.contains("OPTIONS, PGOPTIONS, QUEUE"), "{shown}");
+    assert!(!shown.all().contains("pass=cloudlab"), "{}", shown.all());
 }
 
 #[test]

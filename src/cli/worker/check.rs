@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::args::WorkerArgs;
 use super::prepare::{
     check_strangers, confine_error, keeper_settings, node_capacity, queue_of, start_nursery, warn_of_signing_key,
+    withheld,
 };
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
@@ -53,6 +54,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     rows.extend([
         ("containment", containment),
         ("signatures", signatures(&keys)),
+        ("withheld", withheld_row(&config)),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
     ]);
@@ -130,6 +132,14 @@ async fn try_containment(config: &Config) -> Result<(String, Option<String>), Cl
     nursery.shutdown().await;
     tried.map_err(confine_error)?;
     Ok((layers, missing))
+}
+
+/// Which variables tasks would not see.
+fn withheld_row(config: &Config) -> String {
+    match withheld(config) {
+        none if none.is_empty() => "no variable".to_owned(),
+        names => format!("{names}: variables that hold a secret; tasks do not see them"),
+    }
 }
 
 /// Whose tasks it would run.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
-use crate::config::{Config, NodeCapacity, RedisSettings, Watcher, node_warnings, secret_variables};
+use crate::config::{Config, NodeCapacity, RedisSettings, Watcher, node_warnings, withheld_variables};
 use crate::host::{self, Probe};
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
@@ -232,12 +232,18 @@ pub(super) fn keeper_settings(
     };
     KeeperSettings {
         exe: "/proc/self/exe".into(),
-        env_remove: secret_variables(redis, std::env::vars_os()),
+        env_remove: withheld_variables(redis, std::env::vars_os()),
         env_add: marks.map(variable).into_iter().collect(),
         nofile_soft: files.map(|files| files.soft_before),
         confinement,
         mark: marks.and_then(|(state, _)| Some(state.mark.as_ref()?.path().to_owned())),
     }
+}
+
+/// The variables of this process that tasks do not see, by name, for people.
+pub(super) fn withheld(config: &Config) -> String {
+    let names = withheld_variables(&config.redis, std::env::vars_os());
+    names.iter().map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn start_nursery(

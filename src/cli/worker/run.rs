@@ -124,6 +124,10 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         tracing::warn!("{warning}");
     }
     setup.identity.warn_of_slots(&setup.config);
+    let withheld = super::prepare::withheld(&setup.config);
+    if !withheld.is_empty() {
+        tracing::info!(variables = withheld, "withheld from tasks: variables that hold a secret");
+    }
     tracing::info!(
         worker = %setup.identity.worker,
         redis = setup.client.at(),
