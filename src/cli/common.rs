@@ -33,7 +33,7 @@ pub struct CommonArgs {
         long,
         value_name = "PATH",
         env = "DISTCOMP_CONFIG",
-        value_parser = OsStringValueParser::new().map(PathBuf::from),
+        value_parser = path_parser(),
         value_hint = ValueHint::FilePath,
         global = true,
         help_heading = "Common options"
@@ -49,6 +49,11 @@ pub struct CommonArgs {
         help_heading = "Common options"
     )]
     pub redis_url: Option<SecretString>,
+}
+
+/// The value of a flag, or of the variable in its place, that is a path: no shell replaces `~` after `--flag=`, or in a unit of systemd.
+pub(crate) fn path_parser() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text| config::expand_path(text.as_ref()))
 }
 
 impl CommonArgs {

@@ -18,16 +18,6 @@ use super::settings::Config;
 /// The file that counts when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "conf.json";
 
-/// The variables of the environment that configuration looks at.
-const VARIABLES: &[&str] = &[
-    "DISTCOMP_REDIS_URL",
-    "DISTCOMP_REDIS_PASSWORD",
-    "CREDENTIALS_DIRECTORY",
-    "STATE_DIRECTORY",
-    "XDG_STATE_HOME",
-    "HOME",
-];
-
 /// A configuration larger than this is refused unread.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
@@ -68,7 +58,8 @@ impl Environment {
     /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        Self::from_iter(VARIABLES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
+        // All of it: a path of the file may begin with any variable.
+        Self::from_iter(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))))
     }
 
     /// A variable that is set, and not empty, as text; one that is not UTF-8 counts as not set.

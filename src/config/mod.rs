@@ -5,8 +5,10 @@
 //! This layer never prints and never exits; warnings are returned.
 
 mod confine;
+mod expand;
 mod fault;
 mod load;
+mod network_fs;
 mod node;
 mod paths;
 mod raw;
@@ -22,6 +24,7 @@ mod values;
 mod tests;
 
 pub use confine::{Confine, TaskRlimits};
+pub use expand::expand_path;
 pub use fault::{ConfigErrors, Fault};
 pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, Source, load};
 pub use node::{NodeCapacity, node_warnings};

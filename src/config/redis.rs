@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::expand::expand;
 use super::fault::{quote, show};
 use super::load::Overrides;
 use super::paths::{check_readable, warning_of_open_secret};
@@ -74,7 +75,14 @@ fn default_settings() -> RedisSettings {
 }
 
 fn parse_url(reader: &mut Reader, key: &str, text: &str) -> Option<RedisUrl> {
-    RedisUrl::parse(text).map_err(|problem| reader.fault(key, "(hidden)", problem, VALID)).ok()
+    let mut url = RedisUrl::parse(text).map_err(|problem| reader.fault(key, "(hidden)", problem, VALID)).ok()?;
+    if let Endpoint::Unix { path } = &mut url.endpoint {
+        match expand(path.as_os_str(), &reader.environment) {
+            Ok(expanded) => *path = expanded,
+            Err((problem, valid)) => reader.fault(key, "(hidden)", problem, valid),
+        }
+    }
+    Some(url)
 }
 
 /// `redis_host`, `redis_port` and `redis_db`.
@@ -158,11 +166,11 @@ fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<St
 /// The path of a file that can be read.
 fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
     let valid = "the path of a file that can be read";
-    let path = reader.text(key, value, valid)?;
-    if let Err(problem) = check_readable(Path::new(&path)) {
-        reader.fault(key, quote(&path), problem, valid);
+    let path = reader.path(key, value, valid)?;
+    if let Err(problem) = check_readable(&path) {
+        reader.fault(key, quote(&path.to_string_lossy()), problem, valid);
     }
-    Some(path.into())
+    Some(path)
 }
 
 /// `redis_pass`, else `redis_pass_file`, else the environment, else the systemd credential.
@@ -176,9 +184,13 @@ fn resolve_password(
     if let Some(password) = file_password {
         return Some(password.into());
     }
-    if let Some(path) = read!(reader.text(raw.redis_pass_file, PASS_FILE_VALID)) {
-        warnings.extend(warning_of_open_secret("redis_pass_file", Path::new(&path)));
-        return read_password(reader, "redis_pass_file", Path::new(&path));
+    let faults_before = reader.faults.len();
+    if let Some(path) = read!(reader.path(raw.redis_pass_file, PASS_FILE_VALID)) {
+        warnings.extend(warning_of_open_secret("redis_pass_file", &path));
+        return read_password(reader, "redis_pass_file", &path);
+    }
+    if reader.faults.len() > faults_before {
+        return None;
     }
     if let Some(password) = overrides.environment.text("DISTCOMP_REDIS_PASSWORD").filter(|text| !text.is_empty()) {
         return Some(password.into());

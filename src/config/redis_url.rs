@@ -91,6 +91,11 @@ impl RedisUrl {
             None => return Err("the path of the socket must be absolute: three slashes".to_owned()),
         };
         let (user, password, host) = split_credentials(authority)?;
+        if host == "~" || host.starts_with('$') {
+            // Of a home directory or a variable; whoever reads the URL replaces it.
+            let path = PathBuf::from(decode(&format!("{host}{path}"))?);
+            return Ok(Self { user, password, ..Self::at(Endpoint::Unix { path }) });
+        }
         if !host.is_empty() {
             return Err("the path of the socket must be absolute: three slashes".to_owned());
         }

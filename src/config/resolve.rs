@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::confine::resolve_confine;
-use super::fault::{Fault, quote, show};
+use super::fault::{Fault, printable, quote, show};
 use super::load::{Overrides, Role};
+use super::network_fs::network_file_system;
 use super::paths::{check_executable, ensure_private_dir, ensure_writable_dir};
 use super::raw::RawConfig;
 use super::redis::resolve_redis;
@@ -32,7 +33,7 @@ pub(super) fn resolve(
     role: Role,
     warnings: &mut Vec<String>,
 ) -> Result<Config, Vec<Fault>> {
-    let mut reader = Reader::default();
+    let mut reader = Reader { environment: overrides.environment.clone(), ..Reader::default() };
     let r = &mut reader;
     let seconds = Duration::from_secs;
     let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw);
@@ -50,7 +51,7 @@ pub(super) fn resolve(
     let drain_timeout = read!(r.seconds(raw.drain_timeout_seconds, seconds(300), Zero::Allowed));
     let retry_backoff = read!(r.seconds(raw.retry_backoff_seconds, Duration::ZERO, Zero::Allowed));
     let result_dir = resolve_result_dir(r, raw.result_dir.as_ref(), role);
-    let state_dir = resolve_state_dir(r, raw.state_dir.as_ref(), overrides, role);
+    let state_dir = resolve_state_dir(r, raw.state_dir.as_ref(), overrides, role, warnings);
     let task_shell = resolve_shell(r, raw.task_shell.as_ref(), role);
     let max_inline_output = read!(r.integer(raw.max_inline_output_bytes, 1 << 20, 0, MAX_INLINE_OUTPUT));
     let confine = resolve_confine(r, raw);
@@ -62,7 +63,7 @@ pub(super) fn resolve(
     let require_signed_tasks = read!(r.boolean(raw.require_signed_tasks, false));
     let task_public_keys = resolve_public_keys(r, raw.task_public_keys.as_ref(), require_signed_tasks);
     // Files of keys are read by who uses them: one configuration may serve nodes that have them and nodes that have not.
-    let task_signing_key = read!(r.text(raw.task_signing_key, "the path of a signing key file")).map(PathBuf::from);
+    let task_signing_key = read!(r.path(raw.task_signing_key, "the path of a signing key file"));
     let max_lost = read!(r.integer(raw.max_lost_per_task, 3, 0, u32::MAX.into()));
     let python_workers = read!(r.boolean(raw.python_workers, false));
     if python_workers {
@@ -179,8 +180,10 @@ fn resolve_field_order(r: &mut Reader, value: Option<&Value>) -> Option<FieldOrd
 
 fn resolve_result_dir(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
     const VALID: &str = "the path of a directory that can be created and written";
+    let faults_before = r.faults.len();
     let path = path_or(r, "result_dir", value, "./", VALID);
     if role == Role::Worker
+        && r.faults.len() == faults_before
         && let Err(problem) = ensure_writable_dir(&path)
     {
         r.fault("result_dir", quote(&path.to_string_lossy()), problem, VALID);
@@ -188,16 +191,27 @@ fn resolve_result_dir(r: &mut Reader, value: Option<&Value>, role: Role) -> Path
     path
 }
 
-fn resolve_state_dir(r: &mut Reader, value: Option<&Value>, overrides: &Overrides, role: Role) -> PathBuf {
+fn resolve_state_dir(
+    r: &mut Reader,
+    value: Option<&Value>,
+    overrides: &Overrides,
+    role: Role,
+    warnings: &mut Vec<String>,
+) -> PathBuf {
     const VALID: &str = "the path of a directory on a local disk that can be created and written";
-    let path = match r.text("state_dir", value, VALID) {
-        Some(path) => PathBuf::from(path),
-        None => default_state_dir(overrides),
-    };
-    if role == Role::Worker
-        && let Err(problem) = ensure_private_dir(&path)
-    {
-        r.fault("state_dir", quote(&path.to_string_lossy()), problem, VALID);
+    let faults_before = r.faults.len();
+    let path = r.path("state_dir", value, VALID).unwrap_or_else(|| default_state_dir(overrides));
+    // What could not be read stands for no directory: none is made in its place.
+    if role == Role::Worker && r.faults.len() == faults_before {
+        match ensure_private_dir(&path) {
+            Ok(()) => warnings.extend(network_file_system(&path).map(|kind| {
+                format!(
+                    "state_dir: {} is on a file system of the network ({kind}): when that stops answering, this worker does, and its tasks are taken over by others; name a directory on a local disk",
+                    printable(&path.to_string_lossy())
+                )
+            })),
+            Err(problem) => r.fault("state_dir", quote(&path.to_string_lossy()), problem, VALID),
+        }
     }
     path
 }
@@ -237,7 +251,7 @@ fn path_or(r: &mut Reader, key: &str, value: Option<&Value>, default: &str, vali
     {
         r.fault(key, show(empty), "is empty", valid);
     }
-    r.text(key, value, valid).map_or_else(|| Path::new(default).to_owned(), PathBuf::from)
+    r.path(key, value, valid).unwrap_or_else(|| Path::new(default).to_owned())
 }
 
 fn resolve_public_keys(r: &mut Reader, value: Option<&Value>, is_required: bool) -> Vec<PathBuf> {
@@ -266,7 +280,7 @@ fn public_key(r: &mut Reader, key: &str, value: &Value) -> Option<PathBuf> {
         r.fault(key, show(value), "not a path", "the path of a public key file");
         return None;
     }
-    value.as_str().map(PathBuf::from)
+    r.path(key, Some(value), "the path of a public key file")
 }
 
 fn check_python_workers(r: &mut Reader, order: Option<FieldOrder>, is_order_sound: bool, prefix: &str) {

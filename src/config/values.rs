@@ -1,11 +1,15 @@
 //! Reading single values: each method takes what the file holds for a key, notes a fault if it is wrong, and gives
 //! back the default then, so that checking goes on to the next key.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::expand::expand;
 use super::fault::{Fault, quote, show};
+use super::load::Environment;
 use crate::model::{Bytes, MilliCores};
 
 /// The longest time anything may be set to: a hundred years, far from where clocks overflow.
@@ -15,6 +19,8 @@ pub(super) const MAX_SECONDS: u64 = 3_153_600_000;
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) faults: Vec<Fault>,
+    /// What paths may begin with.
+    pub(super) environment: Environment,
 }
 
 /// Whether zero is in the range of a number.
@@ -111,6 +117,18 @@ impl Reader {
             Some(Value::String(text)) => Some(text.clone()),
             Some(other) => {
                 self.fault(key, show(other), format!("{} is not text", kind(other)), valid);
+                None
+            }
+        }
+    }
+
+    /// A path; `~` and variables in it are replaced. `null` and `""` are `None`.
+    pub(super) fn path(&mut self, key: &str, value: Option<&Value>, valid: &str) -> Option<PathBuf> {
+        let text = self.text(key, value, valid)?;
+        match expand(OsStr::new(&text), &self.environment) {
+            Ok(path) => Some(path),
+            Err((problem, valid)) => {
+                self.fault(key, quote(&text), problem, valid);
                 None
             }
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::common::CommonArgs;
+use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::status::StateArg;
 
 /// Change the queue: requeue, cancel or purge tasks; pause, resume, drain, stop; take over the tasks of dead workers.
@@ -90,7 +90,7 @@ pub enum Command {
     /// Neither file may exist. Reaches no Redis.
     Keygen {
         /// The file for the secret key, mode 0600
-        #[arg(long, value_name = "KEY")]
+        #[arg(long, value_name = "KEY", value_parser = path_parser())]
         out: PathBuf,
     },
     /// Write manual pages and shell completions of all four commands below a directory

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::feed::{Feed, Reader};
 use super::run::Session;
+use crate::cli::common::path_parser;
 use crate::cli::exit::CliError;
 use crate::config::warning_of_open_secret;
 use crate::queue::inspect;
@@ -26,7 +27,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// File that holds the token viewers have to show; DISTCOMP_DASHBOARD_TOKEN may hold it instead
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub token_file: Option<PathBuf>,
     /// Host name under which browsers come besides the address itself; may be repeated
     #[arg(long, value_name = "NAME")]

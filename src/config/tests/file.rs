@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::fixture::{Conf, data};
-use crate::config::{NodeCapacity, Overrides, Role, Source, load, node_warnings};
+use super::fixture::{Conf, data, password};
+use crate::config::{Endpoint, NodeCapacity, Overrides, Role, Source, load, node_warnings};
 use crate::model::{Bytes, MilliCores};
 
 #[test]
@@ -108,6 +108,61 @@ fn a_worker_makes_its_directories_and_a_client_touches_none() {
     let state = worker.dir.path().join("b/state");
     assert_eq!(fs::metadata(&state).expect("it is there").permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(worker.dir.path().join("a/results")).expect("it is there").count(), 0, "the probe is gone");
+}
+
+#[test]
+fn home_and_variables_begin_every_path_key() {
+    let mut conf = Conf::new();
+    let place = conf.dir.path().to_owned();
+    for name in ["ca", "cert", "key", "pass"] {
+        fs::write(place.join(name), "p\n").expect("written");
+    }
+    conf.set("PLACE", place.to_str().expect("UTF-8"));
+    let file = json!({
+        "result_dir": "~/results", "state_dir": "${PLACE}/state", "task_shell": "$PLACE/sh", "redis_pass_file": "~/pass",
+        "redis_tls": {"ca": "~/ca", "cert": "$PLACE/cert", "key": "${PLACE}/key"},
+        "task_public_keys": ["~/k.pub", "$PLACE/l.pub"], "task_signing_key": "~/k",
+    });
+    let config = conf.load(&file).expect("it loads").config;
+    assert_eq!(config.result_dir, place.join("results"));
+    assert_eq!(config.state_dir, place.join("state"));
+    assert_eq!(config.task_shell, place.join("sh"));
+    assert_eq!(password(&conf.load(&file).expect("it loads")).as_deref(), Some("p"));
+    let tls = config.redis.tls.clone().expect("it is there");
+    assert_eq!([tls.ca, tls.cert, tls.key], ["ca", "cert", "key"].map(|name| Some(place.join(name))));
+    assert_eq!(config.task_public_keys, [place.join("k.pub"), place.join("l.pub")]);
+    assert_eq!(config.task_signing_key, Some(place.join("k")));
+    for (url, path) in [
+        ("redis+unix://~/r.sock?db=1", "r.sock"),
+        ("unix://$PLACE/r.sock", "r.sock"),
+        ("unix://:p@${PLACE}/a%20b", "a b"),
+    ] {
+        let redis = conf.load(&json!({"redis_url": url})).expect("it loads").config.redis.clone();
+        assert_eq!(redis.endpoint, Endpoint::Unix { path: place.join(path) }, "{url}");
+    }
+}
+
+#[rstest]
+#[case("result_dir", json!("$NOPE/x"))]
+#[case("result_dir", json!("~bob/x"))]
+#[case("state_dir", json!("${NOPE}"))]
+#[case("task_shell", json!("$NOPE/sh"))]
+#[case("redis_pass_file", json!("$NOPE"))]
+#[case("task_public_keys[0]", json!(["${NOPE}/k.pub"]))]
+#[case("task_signing_key", json!("~bob/k"))]
+#[case("redis_tls.ca", json!({"ca": "$NOPE/ca"}))]
+#[case("redis_url", json!("unix://$NOPE/s"))]
+fn a_variable_that_is_not_set_is_a_fault_of_its_key(#[case] key: &str, #[case] value: Value) {
+    let conf = Conf::worker();
+    let name = key.split(['[', '.']).next().expect("a name");
+    let results = conf.dir.path().join("r");
+    let mut file = json!({"result_dir": results});
+    file[name] = value;
+    let errors = conf.load(&file).expect_err("it is refused");
+    let [fault] = errors.faults.as_slice() else { panic!("{errors}") };
+    assert_eq!(fault.key, key, "{errors}");
+    assert!(!fault.found.is_empty() && fault.valid.contains("${NAME}"), "{errors}");
+    assert!(!std::path::Path::new("$NOPE").exists() && !std::path::Path::new("~bob").exists());
 }
 
 #[test]
