@@ -11,6 +11,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::fault::{ConfigErrors, Fault};
+use super::found;
 use super::raw::{self, RawConfig};
 use super::resolve::resolve;
 use super::settings::Config;
@@ -26,7 +27,9 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 pub enum Source {
     /// A file that somebody named: not being there is an error.
     Named(PathBuf),
-    /// `./conf.json` if it is there, else the defaults.
+    /// A file that was found when the program started: it must stay, and stay one that only this user and root can change.
+    Found(PathBuf),
+    /// `./conf.json` if it is there, else the defaults. One that others could have put there is an error.
     Default,
 }
 
@@ -35,7 +38,7 @@ impl Source {
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::Named(path) => path,
+            Self::Named(path) | Self::Found(path) => path,
             Self::Default => Path::new(DEFAULT_FILE),
         }
     }
@@ -148,6 +151,9 @@ pub(super) fn read(source: &Source) -> ReadFile {
         Err(error) if error.kind() == io::ErrorKind::NotFound && *source == Source::Default => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
+    if !matches!(source, Source::Named(_)) {
+        found::check(&file, source.path())?;
+    }
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -7,6 +7,7 @@
 mod confine;
 mod expand;
 mod fault;
+mod found;
 mod load;
 mod network_fs;
 mod node;

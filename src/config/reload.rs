@@ -220,8 +220,8 @@ impl Watcher {
 
     /// A file that was there once must stay: its loss is an error, and not a silent return to the defaults.
     fn pin(&mut self, loaded: &Loaded) {
-        if let Some(path) = &loaded.file {
-            self.source = Source::Named(path.clone());
+        if let Some(path) = loaded.file.as_ref().filter(|_| self.source == Source::Default) {
+            self.source = Source::Found(path.clone());
         }
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod examples;
 mod faults;
 mod foreign;
+mod found_conf;
 mod glance;
 mod harness;
 mod hostile_text;
