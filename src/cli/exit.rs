@@ -102,6 +102,7 @@ fn of_queue(error: &QueueError) -> Exit {
         | QueueError::Refused { .. }
         | QueueError::Denied { .. }
         | QueueError::Busy(_)
+        | QueueError::GivenUp { .. }
         | QueueError::Unsupported(_)
         | QueueError::WrongType { .. }
         | QueueError::Protocol(_) => Exit::Redis,

@@ -7,10 +7,12 @@ pub mod lifecycle;
 pub mod polling;
 pub mod prefetch;
 pub mod retry;
+pub mod standing;
 pub mod witness;
 
 pub use admission::{Budget, Headroom, Limits, NodeSample, Reservation, Wait};
 pub use deadline::Deadlines;
 pub use lifecycle::Lifecycle;
 pub use polling::Polling;
+pub use standing::Standing;
 pub use witness::Witness;

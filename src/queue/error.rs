@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// An error of the queue.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum QueueError {
     /// Redis cannot be reached, or the connection broke; the command may have run. Worth another try.
     #[error("reach Redis at {at}: {message}")]
@@ -41,8 +41,16 @@ pub enum QueueError {
         message: String,
     },
     /// The server is up but cannot do it now: loading, busy, out of memory, read-only, disk full. Worth another try later.
-    #[error("have Redis do it now: {0}")]
+    #[error("run a command: Redis refuses it for now: {0}")]
     Busy(String),
+    /// What has to be done could not be done for so long that it was given up. The text says why.
+    #[error("go on: for {} s no call to Redis that had to succeed did: {cause}", .lasted.as_secs())]
+    GivenUp {
+        /// For how long.
+        lasted: Duration,
+        /// What Redis, or the system, said last.
+        cause: String,
+    },
     /// The worker's name belongs to somebody else now, or was declared dead.
     #[error("act as the owner of the worker name: it was fenced")]
     Fenced,
@@ -75,6 +83,7 @@ impl QueueError {
             Self::Unavailable { .. } | Self::TimedOut(_) | Self::Busy(_) => true,
             Self::Refused { .. }
             | Self::Denied { .. }
+            | Self::GivenUp { .. }
             | Self::Fenced
             | Self::Unsupported(_)
             | Self::Mismatch(_)
@@ -87,6 +96,13 @@ impl QueueError {
     #[must_use]
     pub fn breaks_connection(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::TimedOut(_))
+    }
+
+    /// The text, without the place within one of our scripts: one fault reads the same whichever script met it.
+    #[must_use]
+    pub fn without_place(&self) -> String {
+        let text = if let Self::Busy(message) = self { message.clone() } else { self.to_string() };
+        text.split(" script: ").next().unwrap_or_default().trim_end_matches(['.', ' ']).to_owned()
     }
 
     /// Sorts an error of the client into ours. The client's own texts never hold the password; the address is ours.
@@ -117,7 +133,13 @@ impl QueueError {
         ) || message.contains("OOM command not allowed")
             || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly))
         {
-            return Self::Busy(message);
+            // The client has words of its own for some of the codes.
+            let said = error.detail().map(|detail| detail.trim_end_matches('.'));
+            return Self::Busy(match said {
+                Some(said) if !code.is_empty() && !said.starts_with(code) => format!("{code} {said}"),
+                Some(said) => said.to_owned(),
+                None => message,
+            });
         }
         if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
             return Self::Unavailable { at: at.to_owned(), message };

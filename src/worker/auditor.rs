@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Event, Inventory};
+use super::faults::Doing;
 use super::link::Link;
 use crate::queue::session::Reasserted;
 use crate::queue::{QueueError, Session};
@@ -34,8 +35,13 @@ impl Auditor {
             }
             let Some(session) = self.link.present() else { continue };
             match self.audit(&session, &suspects).await {
-                Ok(unknown) => suspects = unknown,
-                Err(error) => self.link.report(&session, &error),
+                Ok(unknown) => {
+                    self.link.worked(Doing::Audit);
+                    suspects = unknown;
+                }
+                Err(error) => {
+                    self.link.report(&session, Doing::Audit, &error);
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ use super::link::Link;
 use super::metrics::Metrics;
 use super::neighbours::Neighbours;
 use super::nursery::Nursery;
+use super::outbox::{Outbox, Unreported};
 use super::outputs::Outputs;
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
@@ -116,8 +117,14 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         .run(),
     );
     loops.spawn(
-        Waker { client: setup.client.clone(), worker: worker.clone(), events: events.clone(), beat: Arc::clone(&beat) }
-            .run(),
+        Waker {
+            client: setup.client.clone(),
+            link: Arc::clone(&link),
+            worker: worker.clone(),
+            events: events.clone(),
+            beat: Arc::clone(&beat),
+        }
+        .run(),
     );
     loops.spawn(
         Reclaimer { link: Arc::clone(&link), neighbours: setup.neighbours, config: config.subscribe(), order }.run(),
@@ -146,8 +153,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         events: events.clone(),
         config: config.subscribe(),
         looks_ahead: Arc::clone(&looks_ahead),
-        spool: setup.spool,
-        spool_fails: false,
+        outbox: Outbox::new(setup.spool),
+        last_batch: Instant::now(),
     };
     let reporter = tokio::spawn(reporter.run());
     let max_retry = config.subscribe();
@@ -160,6 +167,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
     hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
     let ended = drive(&mut dispatcher, &mut hands, inbox, &mut repairing, &gap).await;
+    let given_up = dispatcher.given_up().map(|lasted| link.faults.given_up(lasted));
     gathering::set(Duration::ZERO);
 
     // The way out: first whoever only looks, then everything that makes new work, then what tells Redis, then the processes, then the name.
@@ -176,7 +184,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         reporter.abort();
     }
     setup.nursery.shutdown().await;
-    ended
+    ended.and(given_up.map_or(Ok(()), Err))
 }
 
 /// Hands each event to the dispatcher, and has done what it decides, until it decides to exit or the name is another's.
@@ -211,20 +219,23 @@ async fn drive(
     }
 }
 
-/// Lets the reporter send what is left, then frees the worker's name. What cannot be sent is in the spool.
-async fn say_farewell(reporter: JoinHandle<()>, link: &Link) {
+/// Lets the reporter send what is left, then frees the worker's name. What cannot be sent is in the spool, or it is said what is lost.
+async fn say_farewell(reporter: JoinHandle<Unreported>, link: &Link) {
     let farewell = async {
-        let _ = reporter.await;
-        if let Some(session) = link.present() {
-            if let Err(error) = session.detach().await {
-                tracing::warn!(error = %error, "failed to free the worker's name");
-            }
-        } else {
-            tracing::warn!("Redis is out of reach: what is unreported is in the spool");
+        if let Ok(unreported) = reporter.await {
+            unreported.log(link.faults.last().as_ref());
+        }
+        if let Some(session) = link.present()
+            && let Err(error) = session.detach().await
+        {
+            tracing::warn!(
+                error = %error.without_place(),
+                "failed to free the worker's name; other hosts can take it when its lease has ended"
+            );
         }
     };
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
-        tracing::warn!("Redis does not answer: what is unreported is in the spool");
+        tracing::warn!("stopped while Redis did not answer; outcomes that are not reported are in the spool");
     }
 }
 

@@ -25,7 +25,12 @@ pub enum Event {
     /// A claim was answered.
     Claimed(ClaimReply),
     /// A claim was not answered, or refused; what it took, if anything, is found by the audit.
-    ClaimFailed,
+    ClaimFailed {
+        /// Redis is there and refuses.
+        is_refused: bool,
+    },
+    /// Redis is there and refuses to take outcomes.
+    ReportRefused,
     /// A task's process runs.
     Started {
         /// Which.

@@ -34,7 +34,8 @@ impl Hands {
             Event::KeeperLost { key, .. } => self.slots.forget(*key),
             Event::Sampled(_)
             | Event::Claimed(_)
-            | Event::ClaimFailed
+            | Event::ClaimFailed { .. }
+            | Event::ReportRefused
             | Event::Started { .. }
             | Event::Overdue(_)
             | Event::Settled(_)

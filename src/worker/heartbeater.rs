@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::events::Event;
 use super::failpoint::failpoint;
+use super::faults::Doing;
 use super::link::Link;
 use crate::config::Config;
 
@@ -54,12 +55,12 @@ impl Heartbeater {
         };
         failpoint!("beating");
         match session.beat(&beat).await {
-            Ok(reply) => self.events.send(Event::Beaten(reply)).await.is_ok(),
+            Ok(reply) => {
+                self.link.worked(Doing::Beat);
+                self.events.send(Event::Beaten(reply)).await.is_ok()
+            }
             Err(error) => {
-                self.link.report(&session, &error);
-                if !error.breaks_connection() {
-                    tracing::warn!(error = %error, "failed to beat");
-                }
+                self.link.report(&session, Doing::Beat, &error);
                 true
             }
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::events::Event;
+use super::faults::Doing;
 use super::link::Link;
 use crate::model::FieldOrder;
 use crate::queue::index::{self, Pass};
@@ -62,14 +63,17 @@ impl Indexer {
             let is_asked = self.gap.borrow().is_some_and(|(waiting, indexed)| waiting != indexed);
             match self.pass(&session, is_asked).await {
                 Ok(true) => {
+                    self.link.worked(Doing::Index);
                     last_full = Instant::now();
                     handled = *self.gap.borrow();
                     let _ = self.found.send(Event::Woken).await;
                 }
-                Ok(false) => tokio::time::sleep(RETRY).await,
+                Ok(false) => {
+                    self.link.worked(Doing::Index);
+                    tokio::time::sleep(RETRY).await;
+                }
                 Err(error) => {
-                    self.link.report(&session, &error);
-                    tracing::warn!(error = %error, "failed to index");
+                    self.link.report(&session, Doing::Index, &error);
                     tokio::time::sleep(RETRY).await;
                 }
             }

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::events::Event;
 use super::failpoint::failpoint;
+use super::faults::{Doing, Faults};
 use super::recent::Recent;
 use super::trust::Pin;
 use crate::model::WorkerName;
@@ -32,6 +33,8 @@ pub struct Link {
     pin: Option<Pin>,
     broken: Notify,
     server: Mutex<Server>,
+    /// What Redis refuses, or does not answer, for now.
+    pub faults: Faults,
     /// Reports acknowledged a moment ago.
     pub recent: Mutex<Recent>,
 }
@@ -63,6 +66,7 @@ impl Link {
             session: watch::Sender::new(Some(session)),
             broken: Notify::new(),
             server: Mutex::new(Server { run_id, lost_data: None, owes_reports: false }),
+            faults: Faults::default(),
             recent: Mutex::default(),
         })
     }
@@ -88,10 +92,13 @@ impl Link {
         }
     }
 
-    /// Tells of an error of a call. A broken connection, or a fence, ends the session for everybody.
-    pub fn report(&self, session: &Session, error: &QueueError) {
+    /// Tells of an error of a call. A broken connection, or a fence, ends the session for everybody; a refusal is logged as far as it is news.
+    ///
+    /// Whether it is a refusal.
+    pub fn report(&self, session: &Session, doing: Doing, error: &QueueError) -> bool {
         if !error.breaks_connection() && !matches!(error, QueueError::Fenced) {
-            return;
+            self.faults.failed(Instant::now(), doing, error);
+            return true;
         }
         let ended = self.session.send_if_modified(|present| {
             let is_same = present.as_ref().is_some_and(|present| present.fence() == session.fence());
@@ -104,6 +111,12 @@ impl Link {
             tracing::warn!(error = %error, "lost Redis");
             self.broken.notify_one();
         }
+        false
+    }
+
+    /// Tells that a call has succeeded.
+    pub fn worked(&self, doing: Doing) {
+        self.faults.worked(Instant::now(), doing);
     }
 
     /// Whether a result whose line is nowhere is to be kept: Redis lost data a moment ago.
@@ -120,22 +133,21 @@ impl Link {
             if events.send(Event::LinkDown).await.is_err() {
                 std::future::pending::<()>().await;
             }
-            let mut last_said: Option<String> = None;
+            let mut is_first = true;
             loop {
                 match self.repair(&events, max_retry()).await {
                     Ok(()) => break,
                     Err(QueueError::Fenced) => return QueueError::Fenced,
-                    Err(error) => {
-                        let text = error.to_string();
-                        if last_said.as_ref() != Some(&text) {
-                            tracing::warn!(error = %text, "failed to reconnect to Redis; what runs goes on, nothing new starts");
-                            last_said = Some(text);
-                        }
-                    }
+                    Err(error) => self.faults.failed(Instant::now(), Doing::Reconnect, &error),
                 }
+                is_first = false;
                 tokio::time::sleep(LEAST_PAUSE.mul_f64(1.0 + random())).await;
             }
-            tracing::info!("Redis is back");
+            if is_first {
+                tracing::info!("Redis is back");
+            } else {
+                self.worked(Doing::Reconnect);
+            }
         }
     }
 

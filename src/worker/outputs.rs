@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::events::TaskKey;
+use super::faults::Doing;
 use super::link::Link;
 use super::runner::{Said, SlotCommand};
 use crate::process::{Ended, Output, Part};
@@ -109,12 +110,13 @@ impl Answer {
         let session = self.link.session().await;
         match follow::publish(session.connection(), &self.channel, &message).await {
             Ok(listeners) => {
+                self.link.worked(Doing::Show);
                 self.at = next;
                 listeners > 0
             }
             Err(error) => {
                 // The follower asks again.
-                self.link.report(&session, &error);
+                self.link.report(&session, Doing::Show, &error);
                 false
             }
         }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::events::Event;
 use super::failpoint::failpoint;
+use super::faults::Doing;
 use super::link::Link;
 use super::trust::{self, Keyring};
 use crate::queue::session::ClaimRequest;
@@ -39,25 +40,25 @@ impl Poller {
 
     async fn claim(&self, request: &ClaimRequest) -> Event {
         let Some(session) = self.link.present() else {
-            return Event::ClaimFailed;
+            return Event::ClaimFailed { is_refused: false };
         };
         let answer = session.claim(request).await;
         failpoint!("claimed");
         match answer {
             Ok(reply) => {
+                self.link.worked(Doing::Claim);
                 let judged = match &self.keyring {
                     Some(keyring) => trust::judge(keyring, reply).await,
                     None => Some(reply),
                 };
-                judged.map_or(Event::ClaimFailed, Event::Claimed)
+                judged.map_or(Event::ClaimFailed { is_refused: false }, Event::Claimed)
             }
             Err(error) => {
-                self.link.report(&session, &error);
-                if !error.breaks_connection() {
-                    tracing::warn!(error = %error, "failed to claim");
+                let is_refused = self.link.report(&session, Doing::Claim, &error);
+                if is_refused {
                     tokio::time::sleep(BUSY_PAUSE).await;
                 }
-                Event::ClaimFailed
+                Event::ClaimFailed { is_refused }
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::failpoint::failpoint;
+use super::faults::Doing;
 use super::link::{Link, random};
 use super::neighbours::Neighbours;
 use crate::config::Config;
@@ -52,12 +53,14 @@ impl Reclaimer {
             };
             let looked = self.look(&mut witness, &mut mute, &session, period);
             match looked.await {
-                Ok(next) => due = next,
+                Ok(next) => {
+                    self.link.worked(Doing::Reclaim);
+                    due = next;
+                }
                 Err(error) => {
                     witness.miss();
                     mute.clear();
-                    self.link.report(&session, &error);
-                    tracing::debug!(error = %error, "failed to look for dead workers");
+                    self.link.report(&session, Doing::Reclaim, &error);
                 }
             }
         }

@@ -1,17 +1,19 @@
 //! Outcomes on their way to Redis, on local disk until they are acknowledged, so that a killed worker reports them when it starts again.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use crate::queue::session::Settle;
 
-/// One file, rewritten with every batch. It is not synced: it guards against the death of the process, not of the machine.
+/// One file. It is not synced: it guards against the death of the process, not of the machine.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
-    is_empty: bool,
+    path: PathBuf,
+    /// Bytes of whole entries.
+    len: u64,
 }
 
 impl Spool {
@@ -20,6 +22,7 @@ impl Spool {
     /// # Errors
     /// When it cannot be created or read.
     pub fn open(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("spool.jsonl");
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -27,9 +30,15 @@ impl Spool {
             .truncate(false)
             .mode(0o600)
             .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(dir.join("spool.jsonl"))?;
-        let is_empty = file.metadata()?.len() == 0;
-        Ok(Self { file, is_empty })
+            .open(&path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { file, path, len })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What an earlier process left, oldest first. A last line cut short by its death is passed over.
@@ -44,28 +53,42 @@ impl Spool {
         Ok(text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 
-    /// Puts a batch on disk in place of what was there.
+    /// Puts entries on disk behind those that are there.
     ///
     /// # Errors
-    /// When the disk is full, or the file was removed; the batch is still in memory and goes on its way.
-    pub fn write<'a>(&mut self, batch: impl IntoIterator<Item = &'a Settle>) -> io::Result<()> {
-        self.clear()?;
-        let mut text = Vec::new();
-        for entry in batch {
-            serde_json::to_writer(&mut text, entry).map_err(io::Error::other)?;
-            text.push(b'\n');
-        }
-        if text.is_empty() {
-            return Ok(());
-        }
-        self.is_empty = false;
+    /// When the disk is full, or the file was removed: none of these entries is on disk, and those that were are.
+    pub fn add<'a>(&mut self, batch: impl IntoIterator<Item = &'a Settle>) -> io::Result<()> {
+        let text = lines(batch)?;
         // Not made anew: with the directory its lock is gone too, by which others on this machine know that this worker lives.
         if self.file.metadata()?.nlink() == 0 {
             return Err(io::Error::other(
                 "the directory of this worker in state_dir was removed; start the worker again",
             ));
         }
-        self.file.write_all(&text)
+        match self.file.write_all_at(&text, self.len) {
+            Ok(()) => {
+                self.len += text.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Half an entry before the next one would spoil both.
+                let _ = self.file.set_len(self.len);
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps these entries alone: the rest was acknowledged. Nothing of them is off the disk at any moment, since they were there before.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep<'a>(&mut self, rest: impl IntoIterator<Item = &'a Settle>) -> io::Result<()> {
+        let text = lines(rest)?;
+        // Over what was acknowledged. An entry that is there twice for a moment is reported twice, which does no harm.
+        self.file.write_all_at(&text, 0)?;
+        self.file.set_len(text.len() as u64)?;
+        self.len = text.len() as u64;
+        Ok(())
     }
 
     /// Everything was acknowledged.
@@ -73,13 +96,21 @@ impl Spool {
     /// # Errors
     /// When the file cannot be truncated.
     pub fn clear(&mut self) -> io::Result<()> {
-        if !self.is_empty {
+        if self.len > 0 {
             self.file.set_len(0)?;
-            self.is_empty = true;
+            self.len = 0;
         }
-        self.file.seek(SeekFrom::Start(0))?;
         Ok(())
     }
+}
+
+fn lines<'a>(batch: impl IntoIterator<Item = &'a Settle>) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for entry in batch {
+        serde_json::to_writer(&mut text, entry).map_err(io::Error::other)?;
+        text.push(b'\n');
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -88,28 +119,48 @@ mod tests {
     use crate::model::TaskId;
     use crate::queue::session::Settlement;
 
-    #[test]
-    fn what_was_not_acknowledged_is_read_again() {
-        let dir = tempfile::tempdir().expect("dir");
-        let entry = Settle {
-            line: "shell:0:0:0:printf 'a\nb'".into(),
-            id: TaskId::of("x"),
+    fn entry(line: &str) -> Settle {
+        Settle {
+            line: line.into(),
+            id: TaskId::of(line),
             token: "i.1".to_owned(),
             demand: None,
             record: None,
             settlement: Settlement::Return,
-        };
+        }
+    }
+
+    fn left_in(dir: &Path) -> Vec<String> {
+        let read = Spool::open(dir).expect("open").read().expect("read");
+        read.iter().map(|entry| entry.line.to_string()).collect()
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_read_again() {
+        let dir = tempfile::tempdir().expect("dir");
+        let first = entry("shell:0:0:0:printf 'a\nb'");
         let mut spool = Spool::open(dir.path()).expect("open");
-        spool.write([&entry, &entry]).expect("write");
-        spool.write([&entry]).expect("write");
-        spool.file.write_all("{\"line\":\"cut \u{fc}".as_bytes().split_last().expect("bytes").1).expect("write");
-        drop(spool);
-        let mut spool = Spool::open(dir.path()).expect("open");
-        let read = spool.read().expect("read");
-        assert_eq!(read.len(), 1);
-        assert_eq!(read[0].line, entry.line);
+        spool.add([&first, &entry("b")]).expect("add");
+        spool.add([&entry("c")]).expect("add");
+        let cut = "{\"line\":\"cut \u{fc}".as_bytes().split_last().expect("bytes").1;
+        spool.file.write_all_at(cut, spool.len).expect("write");
+        assert_eq!(left_in(dir.path()), [&*first.line, "b", "c"]);
+        spool.keep([&entry("c")]).expect("keep");
+        assert_eq!(left_in(dir.path()), ["c"]);
         spool.clear().expect("clear");
-        drop(spool);
-        assert!(Spool::open(dir.path()).expect("open").read().expect("read").is_empty());
+        assert!(left_in(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_does_not_fit_leaves_the_others_there() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut spool = Spool::open(dir.path()).expect("open");
+        spool.add([&entry("a")]).expect("add");
+        let read_only = File::open(spool.path()).expect("read only");
+        let writable = std::mem::replace(&mut spool.file, read_only);
+        assert!(spool.add([&entry("b")]).is_err());
+        spool.file = writable;
+        spool.add([&entry("c")]).expect("add");
+        assert_eq!(left_in(dir.path()), ["a", "c"]);
     }
 }

@@ -1,12 +1,13 @@
 //! Listens for wake-ups on a connection of its own. Polling goes on without it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
 use super::events::Event;
-use super::link::random;
+use super::faults::Doing;
+use super::link::{Link, random};
 use crate::model::WorkerName;
 use crate::queue::Client;
 use crate::queue::wake::{Wake, Wakeups};
@@ -18,6 +19,8 @@ const RETRY: Duration = Duration::from_secs(2);
 pub struct Waker {
     /// Where Redis is.
     pub client: Client,
+    /// Where faults are noted.
+    pub link: Arc<Link>,
     /// Whose wake-ups.
     pub worker: WorkerName,
     /// The dispatcher.
@@ -30,7 +33,14 @@ impl Waker {
     /// Until the dispatcher is gone.
     pub async fn run(self) {
         loop {
-            if let Ok(mut wakeups) = Wakeups::subscribe(&self.client, &self.worker).await {
+            let subscribed = Wakeups::subscribe(&self.client, &self.worker).await;
+            match &subscribed {
+                Ok(_) => self.link.worked(Doing::Listen),
+                // That Redis is away is said by the link.
+                Err(error) if error.breaks_connection() => {}
+                Err(error) => self.link.faults.failed(Instant::now(), Doing::Listen, error),
+            }
+            if let Ok(mut wakeups) = subscribed {
                 // Messages may have been missed until now.
                 if self.events.send(Event::Woken).await.is_err() {
                     return;

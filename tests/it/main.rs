@@ -9,6 +9,7 @@ mod confine;
 mod containment;
 mod ctl;
 mod dashboard;
+mod ending;
 mod enforce;
 mod errors;
 mod events;

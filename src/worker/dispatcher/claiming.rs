@@ -25,6 +25,7 @@ pub(super) const UNREPORTED_AT_MOST: u32 = 512;
 
 impl Dispatcher {
     pub(super) fn claimed(&mut self, now: Instant, reply: ClaimReply) {
+        self.trouble.claims_refused = None;
         let under_way = self.is_claiming.take();
         let asked = under_way.map_or(0, |asked| asked.slots + asked.ahead) as usize;
         let got = reply.claims.len() + reply.unsigned.len();

@@ -1,13 +1,39 @@
 //! The way out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Dispatcher, LEAVE_AFTER};
+use super::Dispatcher;
 use crate::policy::Lifecycle;
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Place};
 
+/// How long a worker that was told to go by a signal waits for Redis, with nothing left but outcomes to report.
+const LEAVE_AFTER: Duration = Duration::from_secs(5);
+
+/// The same after the second signal: somebody waits.
+const LEAVE_NOW: Duration = Duration::from_secs(1);
+
+/// The same of a worker that is not in a hurry: one that was asked to drain or to stop, or that runs what there is and then ends (`--burst`).
+const LEAVE_AT_LAST: Duration = Duration::from_secs(30);
+
+/// Since when Redis has been of no use for what has to be done, in each way.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// It is out of reach.
+    pub(super) unlinked: Option<Instant>,
+    /// It refuses to take outcomes.
+    pub(super) reports_refused: Option<Instant>,
+    /// It refuses claims.
+    pub(super) claims_refused: Option<Instant>,
+}
+
 impl Dispatcher {
+    /// For how long Redis had been of no use when the worker gave up; `None` when it goes because it was told to, or all is done.
+    #[must_use]
+    pub fn given_up(&self) -> Option<Duration> {
+        self.given_up
+    }
+
     pub(super) fn terminate_signal(&mut self, now: Instant) {
         self.lifecycle = self.lifecycle.after_signal();
         if self.lifecycle == Lifecycle::Killing {
@@ -34,10 +60,41 @@ impl Dispatcher {
         }
     }
 
-    /// After a signal, with nothing left but outcomes that Redis has been unable to take for a while.
-    pub(super) fn may_leave_unreported(&self, now: Instant) -> bool {
-        self.lifecycle >= Lifecycle::Draining
-            && self.unlinked_since.is_some_and(|since| now.saturating_duration_since(since) >= LEAVE_AFTER)
+    /// Since when nothing could be reported, or claimed where that is what the worker waits for.
+    fn trouble_since(&self) -> Option<Instant> {
+        let claims = self.trouble.claims_refused.filter(|_| self.lifecycle.is_open());
+        [self.trouble.unlinked, self.trouble.reports_refused, claims].into_iter().flatten().min()
+    }
+
+    /// When a worker with nothing left to do but what Redis does not let it do goes without it; `None` where it stays.
+    pub(super) fn gives_up_at(&self) -> Option<Instant> {
+        let patience = match self.lifecycle {
+            Lifecycle::Open if !self.me.is_burst => return None,
+            Lifecycle::Open | Lifecycle::Finishing => LEAVE_AT_LAST,
+            Lifecycle::Draining | Lifecycle::Returning => LEAVE_AFTER,
+            Lifecycle::Killing => LEAVE_NOW,
+        };
+        self.trouble_since().map(|since| since + patience)
+    }
+
+    /// Whether nothing of a task runs, or is about to.
+    fn is_idle(&self) -> bool {
+        self.ledger.iter().all(|(_, entry)| matches!(entry.place, Place::Held { .. } | Place::Settling))
+    }
+
+    /// A worker that ends by itself and can do nothing any more: what it holds goes back, and it ends with an error.
+    fn give_up(&mut self, now: Instant) {
+        if !self.lifecycle.is_open() || !self.is_idle() || self.gives_up_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.given_up = self.trouble_since().map(|since| now.saturating_duration_since(since));
+        self.lifecycle = Lifecycle::Finishing;
+    }
+
+    /// With nothing left but outcomes that Redis has not taken for a while.
+    fn may_leave_unreported(&self, now: Instant) -> bool {
+        !self.lifecycle.is_open()
+            && self.gives_up_at().is_some_and(|at| at <= now)
             && self.ledger.iter().all(|(_, entry)| entry.place == Place::Settling)
     }
 
@@ -51,6 +108,7 @@ impl Dispatcher {
                 self.end_all();
             }
         }
+        self.give_up(now);
         if !self.lifecycle.is_open() {
             let held: Vec<TaskKey> = self.ledger.held().collect();
             for key in held {
@@ -70,7 +128,6 @@ impl Dispatcher {
                 tracing::warn!(left, "leaving tasks that this worker cannot run: distcomp-status explain says why");
             }
         } else if self.may_leave_unreported(now) {
-            tracing::warn!("Redis is out of reach: leaving with outcomes in the spool");
             self.is_exiting = true;
         }
         if self.is_exiting {

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
+use leaving::Trouble;
+
 use super::events::{Action, Event, TaskKey};
 use super::ledger::Ledger;
 use super::outcome::Context;
@@ -99,7 +101,7 @@ pub struct Dispatcher {
     asleep: Duration,
     /// When the heartbeat was made that is under way.
     beat_made: Option<Instant>,
-    unlinked_since: Option<Instant>,
+    trouble: Trouble,
     pause_until: Option<Instant>,
     last: Option<LastClaim>,
     newly_started: Vec<TaskKey>,
@@ -111,6 +113,8 @@ pub struct Dispatcher {
     skip: HashMap<Arc<str>, Skip>,
     meters: Meters,
     is_exiting: bool,
+    /// It goes because Redis has been of no use for so long, and not because all is done.
+    given_up: Option<Duration>,
     /// When the last event was handled.
     seen: Instant,
     actions: Vec<Action>,
@@ -134,9 +138,6 @@ struct LastClaim {
     state: QueueState,
     got: usize,
 }
-
-/// How long a worker that is told to go waits for Redis, with nothing left but outcomes to report.
-const LEAVE_AFTER: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     /// A worker that has attached and knows nothing of its node yet.
@@ -162,7 +163,7 @@ impl Dispatcher {
             leased_since: Instant::now(),
             asleep: Duration::ZERO,
             beat_made: None,
-            unlinked_since: None,
+            trouble: Trouble::default(),
             pause_until: None,
             last: None,
             newly_started: Vec::new(),
@@ -172,6 +173,7 @@ impl Dispatcher {
             skip: HashMap::new(),
             meters: Meters::default(),
             is_exiting: false,
+            given_up: None,
             seen: Instant::now(),
             actions: Vec::new(),
         }
@@ -193,10 +195,16 @@ impl Dispatcher {
                 }
             }
             Event::Claimed(reply) => self.claimed(now, reply),
-            Event::ClaimFailed => {
+            Event::ClaimFailed { is_refused } => {
                 self.is_claiming = None;
                 self.meters.claims_failed += 1;
                 self.look_again();
+                if is_refused {
+                    self.trouble.claims_refused.get_or_insert(now);
+                }
+            }
+            Event::ReportRefused => {
+                self.trouble.reports_refused.get_or_insert(now);
             }
             Event::Started { key, keeper } => self.started(now, key, keeper),
             Event::Withdrawn { key } => self.withdrawn(now, key),
@@ -230,7 +238,7 @@ impl Dispatcher {
             }
             Event::LinkDown => {
                 self.is_linked = false;
-                self.unlinked_since = Some(now);
+                self.trouble.unlinked = Some(now);
                 self.withdraw_all();
             }
             Event::Inventory(reply) => {
@@ -245,7 +253,7 @@ impl Dispatcher {
                 // To attach renews the heartbeat.
                 (self.leased_since, self.asleep) = (now, Duration::ZERO);
                 self.beat_made = None;
-                self.unlinked_since = None;
+                self.trouble.unlinked = None;
                 self.is_claiming = None;
                 self.is_listed_idle = false;
                 self.say_again_what_runs();
@@ -268,11 +276,7 @@ impl Dispatcher {
     pub fn next_tick(&self) -> Option<Instant> {
         let poll = if self.wants_claim() { self.polling.next() } else { None };
         let held = self.ledger.held().next().map(|key| self.held_until(key));
-        let leave = if self.lifecycle >= Lifecycle::Draining {
-            self.unlinked_since.map(|since| since + LEAVE_AFTER)
-        } else {
-            None
-        };
+        let leave = self.gives_up_at();
         [poll, held, self.queued_until(), leave, self.drain_until, self.pause_until]
             .into_iter()
             .flatten()

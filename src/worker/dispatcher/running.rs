@@ -203,6 +203,7 @@ impl Dispatcher {
     pub(super) fn settled(&mut self, batch: Vec<(TaskKey, Settled)>) {
         // What was settled may have put something back: a burst asks once more before it is over.
         self.has_asked_since = false;
+        self.trouble.reports_refused = None;
         for (key, settled) in batch {
             self.returning.retain(|returning| *returning != key);
             match self.ledger.remove(key) {

@@ -52,6 +52,7 @@ pub(crate) struct Redis {
     port: u16,
     clock: Option<Clock>,
     tls_port: u16,
+    loads_slowly: bool,
     child: Option<Child>,
 }
 
@@ -64,7 +65,8 @@ impl Redis {
         let judges_rights = options.acl && !is_asked;
         let dir = tempfile::Builder::new().prefix("dc-redis-").tempdir_in("/tmp").expect("a directory in /tmp");
         let clock = options.clock.then(Clock::new);
-        let mut redis = Self { dir, options, judges_rights, port: 0, tls_port: 0, clock, child: None };
+        let mut redis =
+            Self { dir, options, judges_rights, port: 0, tls_port: 0, clock, loads_slowly: false, child: None };
         if options.tls {
             make_secrets(&redis.secrets(), &["127.0.0.1", "localhost"]);
         }
@@ -121,6 +123,9 @@ impl Redis {
                 fs::write(&file, acl_file("")).expect("users.acl");
             }
             command.arg("--aclfile").arg(file);
+        }
+        if self.loads_slowly {
+            command.args(["--key-load-delay", "50000", "--loading-process-events-interval-bytes", "1024"]);
         }
         if let Some(password) = self.options.password {
             command.args(["--requirepass", password]);
@@ -213,6 +218,21 @@ impl Redis {
         assert!(self.child.is_none(), "stop it first");
         self.spawn();
         assert!(self.answers(), "redis-server does not come back:\n{}", self.log());
+    }
+
+    /// The same, but it takes minutes to load its snapshot, and answers `LOADING` meanwhile; `CONFIG SET key-load-delay 0` hurries it.
+    pub(crate) fn load_slowly(&mut self) {
+        assert!(self.child.is_none(), "stop it first");
+        self.loads_slowly = true;
+        self.spawn();
+        self.loads_slowly = false;
+        wait_until("redis-server to say that it loads", SOON, || {
+            let answer = self.try_con().map(|mut con| ::redis::cmd("DBSIZE").query::<u64>(&mut con));
+            match answer {
+                Some(Err(error)) if error.to_string().contains("is loading the dataset") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
     }
 
     /// SIGTERM, as a service manager stops it: it writes what it has, and goes.
