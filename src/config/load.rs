@@ -98,6 +98,10 @@ pub struct Overrides {
     /// The socket of our own private server (`--local`): every `redis_*` key but the prefix is set aside, and no
     /// password is sent.
     pub private_server: Option<PathBuf>,
+    /// `--slots`: in place of `max_task_per_worker`.
+    pub slots: Option<u32>,
+    /// The time limit of tasks that name none, where the file has no `default_task_timeout_seconds`: none with `--local`.
+    pub no_default_timeout: bool,
     /// The environment.
     pub environment: Environment,
 }
@@ -106,7 +110,7 @@ impl Overrides {
     /// The flag, if it was given, and the environment of this process.
     #[must_use]
     pub fn of_process(redis_url: Option<SecretString>) -> Self {
-        Self { redis_url, private_server: None, environment: Environment::of_process() }
+        Self { redis_url, environment: Environment::of_process(), ..Self::default() }
     }
 
     /// The URL that stands above the file, and what gave it.

@@ -39,7 +39,8 @@ pub(super) fn resolve(
     let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw);
     let max_tasks = read!(r.integer(raw.max_task_per_worker, 32, 1, MAX_TASKS));
     let max_retry = read!(r.integer(raw.max_retry_per_task, 4, 0, u32::MAX.into()));
-    let default_timeout = read!(r.integer(raw.default_task_timeout_seconds, 3600, 0, MAX_SECONDS));
+    let unlimited = if overrides.no_default_timeout { 0 } else { 3600 };
+    let default_timeout = read!(r.integer(raw.default_task_timeout_seconds, unlimited, 0, MAX_SECONDS));
     let timeout_check_interval = read!(r.seconds(raw.task_timeout_check_interval, seconds(30), Zero::Refused));
     let kill_grace = read!(r.seconds(raw.task_kill_grace_seconds, seconds(5), Zero::Allowed));
     let poll_interval = read!(r.seconds(raw.sleep_sec_between_accepting_task, seconds(2), Zero::Allowed));
@@ -79,7 +80,7 @@ pub(super) fn resolve(
     Ok(Config {
         min_dram_accept,
         min_dram_trigger,
-        max_tasks: narrow(max_tasks),
+        max_tasks: overrides.slots.unwrap_or_else(|| narrow(max_tasks)),
         max_retry: narrow(max_retry),
         default_timeout: (default_timeout > 0).then(|| seconds(default_timeout)),
         timeout_check_interval,

@@ -10,5 +10,5 @@ mod probe;
 mod processes;
 
 pub use identity::{default_worker_name, process_space, short_host_name};
-pub use probe::{HostSample, Probe, ProbeError};
+pub use probe::{HostSample, Probe, ProbeError, Share};
 pub use processes::rss_by_root;

@@ -61,9 +61,47 @@ pub struct Probe {
     cgroups: Cgroups,
     before: CpuReading,
     busy: Option<(u64, Vec<Option<u64>>)>,
+    share: Share,
+}
+
+/// How much of the node may be used, where that is less than the whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Memory; `None` = all of it.
+    pub mem: Option<Bytes>,
+    /// Cores; `None` = all of them.
+    pub cores: Option<MilliCores>,
+}
+
+impl Share {
+    /// The part of the node that counts. Free is what is free of the node, up to the size of the part.
+    fn of(self, node: HostSample) -> HostSample {
+        let mem_total = self.mem.map_or(node.mem_total, |mem| mem.min(node.mem_total));
+        let cores_total = self.cores.map_or(node.cores_total, |cores| cores.min(node.cores_total));
+        let free_cores = node.cores_total.saturating_sub(node.cores_used).min(cores_total);
+        HostSample {
+            mem_total,
+            mem_available: node.mem_available.min(mem_total),
+            cores_total,
+            cores_used: cores_total.saturating_sub(free_cores),
+            at: node.at,
+        }
+    }
 }
 
 impl Probe {
+    /// Measures this part of the node in place of the whole.
+    #[must_use]
+    pub fn with_share(self, share: Share) -> Self {
+        Self { share, ..self }
+    }
+
+    /// Whether less memory than the node's counts: then what is free of it is not what the samples say, but that less what our tasks hold.
+    #[must_use]
+    pub fn has_share_of_memory(&self) -> bool {
+        self.share.mem.is_some()
+    }
+
     /// Takes the first reading of the processors.
     ///
     /// # Errors
@@ -73,7 +111,8 @@ impl Probe {
         let cgroups = Cgroups::discover(&root);
         let before = CpuReading::take(&root, &cgroups, &allowed_cpus(&root));
         let memberships = memberships(&root);
-        Ok(Self { system: System::new().map_err(ProbeError)?, root, memberships, cgroups, before, busy: None })
+        let system = System::new().map_err(ProbeError)?;
+        Ok(Self { system, root, memberships, cgroups, before, busy: None, share: Share::default() })
     }
 
     /// Measures. The first sample tells how busy the processors were since [`Self::new`], roughly if that is less than
@@ -107,7 +146,7 @@ impl Probe {
         if !is_coarse {
             self.before = now;
         }
-        HostSample { mem_total, mem_available, cores_total, cores_used, at }
+        self.share.of(HostSample { mem_total, mem_available, cores_total, cores_used, at })
     }
 }
 
@@ -191,6 +230,25 @@ mod tests {
         assert_eq!(least_cores(8, 900, &quota, &[Some(0)]), (MilliCores(2500), MilliCores(1700)), "0.8 cores are idle");
         assert_eq!(least_cores(8, 0, &quota, &[None]), (MilliCores(2500), MilliCores(0)));
         assert_eq!(least_cores(8, 0, &quota, &[Some(9999)]), (MilliCores(2500), MilliCores(2500)));
+    }
+
+    #[test]
+    fn a_share_is_never_more_than_the_node_and_keeps_what_is_free() {
+        let gib = |n: u64| Bytes(n << 30);
+        let node = HostSample {
+            mem_total: gib(64),
+            mem_available: gib(40),
+            cores_total: MilliCores(8000),
+            cores_used: MilliCores(5000),
+            at: Instant::now(),
+        };
+        assert_eq!(Share::default().of(node), node);
+        let part = Share { mem: Some(gib(8)), cores: Some(MilliCores(2000)) }.of(node);
+        assert_eq!((part.mem_total, part.mem_available), (gib(8), gib(8)));
+        assert_eq!((part.cores_total, part.cores_used), (MilliCores(2000), MilliCores(0)), "3 cores are free");
+        let part = Share { mem: Some(gib(100)), cores: Some(MilliCores(4000)) }.of(node);
+        assert_eq!((part.mem_total, part.mem_available), (gib(64), gib(40)));
+        assert_eq!((part.cores_total, part.cores_used), (MilliCores(4000), MilliCores(1000)));
     }
 
     #[test]

@@ -34,8 +34,13 @@ impl Sampler {
     pub async fn run(mut self) {
         loop {
             let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let node = sample(&mut self.probe);
+            let mut node = sample(&mut self.probe);
             let touched = if keepers.is_empty() { Default::default() } else { rss_by_root(&keepers) };
+            if self.probe.has_share_of_memory() {
+                // What our own tasks hold is not free, whatever else the node has.
+                let held: Bytes = touched.values().copied().sum();
+                node.mem_free = node.mem_free.min(node.mem_total.saturating_sub(held));
+            }
             // Keepers stay when their tasks have gone: a pass over all processes is for what runs below them.
             let is_idle = touched.values().all(|bytes| *bytes == Bytes::ZERO);
             if self.events.send(Event::Sampled(Sample { node, touched })).await.is_err() {
