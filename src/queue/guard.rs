@@ -41,6 +41,14 @@ pub async fn admit(
     }
 }
 
+/// Tries a write that changes nothing: whether the server takes writes at all now.
+///
+/// # Errors
+/// [`QueueError::Busy`] when it is full, read-only or cannot write its files; otherwise those of any call.
+pub async fn try_write(conn: &Connection) -> Result<(), QueueError> {
+    conn.cmd::<i64>(redis::cmd("SETNX").arg(conn.name(Key::Format)).arg(FORMAT)).await.map(drop)
+}
+
 async fn check_version(conn: &Connection) -> Result<(), QueueError> {
     let info: String = conn.cmd(redis::cmd("INFO").arg("server")).await?;
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim));

@@ -59,6 +59,8 @@ pub enum Key {
     Evidence,
     /// Hash line → reason, for lines that are not UTF-8.
     Quarantine,
+    /// Hash line → its score: waiting lines of other command lines, in a queue of `--local`, see [`super::aside`].
+    Aside,
     /// Hash line → its signature, for lines that were submitted signed.
     Signatures,
     /// String: the random identity of the queue that signatures are made for.
@@ -142,6 +144,7 @@ impl Key {
             Self::Attempts => "ATTEMPTS",
             Self::Evidence => "EVIDENCE",
             Self::Quarantine => "QUARANTINE",
+            Self::Aside => "ASIDE",
             Self::Signatures => "SIGNATURES",
             Self::QueueId => "QUEUE_ID",
             Self::Tally => "TALLY",
@@ -193,6 +196,7 @@ impl Key {
             Self::Attempts => "distcomp:attempts",
             Self::Evidence => "distcomp:evidence",
             Self::Quarantine => "distcomp:quarantine",
+            Self::Aside => "distcomp:aside",
             Self::Signatures => "distcomp:signatures",
             Self::QueueId => "distcomp:queue_id",
             Self::Tally => "distcomp:tally",

@@ -6,6 +6,7 @@
 //!
 //! This module must never run a command whose cost grows with the queue on a periodic path.
 
+pub mod aside;
 pub mod browse;
 pub mod client;
 pub mod control;

@@ -81,4 +81,8 @@ scripts! {
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine,
         Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures,
     ];
+    ASIDE = "aside.lua" [Todo, Aside, Ready, Count, Heads, Held, Delayed, Avoided];
+    RESTORE = "restore.lua" [
+        Todo, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
+    ];
 }

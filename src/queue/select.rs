@@ -38,6 +38,12 @@ impl Scan {
         Self { key: key_of(state), cursor: Some(0), step: STEPS[1] }
     }
 
+    /// A scan over what [`super::aside`] has set aside.
+    #[must_use]
+    pub fn of_aside() -> Self {
+        Self { key: Key::Aside, cursor: Some(0), step: STEPS[1] }
+    }
+
     /// The next entries; `None` at the end. Lines that are not UTF-8 are passed over.
     ///
     /// # Errors

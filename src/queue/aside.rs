@@ -1,0 +1,54 @@
+//! Waiting lines that no worker may claim for now: with `--local`, those of other command lines in the same directory.
+//!
+//! They are in a hash of their own, with their place in the order, until [`restore`] puts them back. Only a queue of `--local` has them.
+
+use super::client::{Args, Connection};
+use super::error::QueueError;
+use super::keys::Key;
+use super::scripts;
+use super::session::{AVOID, Demand, base_score, millis};
+use crate::model::{FieldOrder, TaskLine};
+
+/// How many lines one call moves at most: well under 5 ms of the server's time.
+pub const BATCH: usize = 250;
+
+/// How many lines are set aside.
+///
+/// # Errors
+/// Those of any call.
+pub async fn count(conn: &Connection) -> Result<u64, QueueError> {
+    conn.cmd(redis::cmd("HLEN").arg(conn.name(Key::Aside))).await
+}
+
+/// Sets at most [`BATCH`] waiting lines aside, and says how many. Lines that do not wait, or are no tasks, stay where they are.
+///
+/// Atomic for the call; safe to repeat.
+///
+/// # Errors
+/// Those of any call.
+pub async fn set_aside(conn: &Connection, lines: &[String], order: FieldOrder) -> Result<u64, QueueError> {
+    let mut args = Args::new();
+    for line in lines.iter().take(BATCH) {
+        if let Ok(task) = TaskLine::parse(line, order) {
+            args.text(line).shown(Demand::of(&task).class());
+        }
+    }
+    conn.script(&scripts::ASIDE, None, &args).await
+}
+
+/// Puts at most [`BATCH`] lines back that were set aside, and says how many wait again. Other lines stay where they are.
+///
+/// Atomic for the call; safe to repeat.
+///
+/// # Errors
+/// Those of any call.
+pub async fn restore(conn: &Connection, lines: &[String], order: FieldOrder) -> Result<u64, QueueError> {
+    let mut args = Args::new();
+    args.number(millis(AVOID));
+    for line in lines.iter().take(BATCH) {
+        if let Ok(task) = TaskLine::parse(line, order) {
+            args.text(line).shown(Demand::of(&task).class()).number(base_score(task.prio()));
+        }
+    }
+    conn.script(&scripts::RESTORE, None, &args).await
+}

@@ -1,0 +1,21 @@
+-- Sets waiting lines aside, so that no worker claims them until restore.lua puts them back: the tasks of other command lines in a directory of --local.
+--
+-- ARGV: for each line two: line, class "MEM:CPU:".
+-- Returns: how many were set aside.
+-- Keeps: a line is in ASIDE before it leaves TODO; repeating the call is safe. What is known of its attempts and failures stays.
+
+local moved = 0
+for i = 1, #ARGV, 2 do
+  local line, class = ARGV[i], ARGV[i + 1]
+  if line ~= CLOSE and redis.call('HEXISTS', TODO, line) == 1 then
+    local held = redis.call('HGET', HELD, line)
+    local score = redis.call('ZSCORE', READY .. 'c:' .. class, line)
+    if held then score = select(2, held_parts(held)) end
+    redis.call('HSET', ASIDE, line, score or '')
+    index_forget(class, line)
+    redis.call('HDEL', TODO, line)
+    moved = moved + 1
+  end
+end
+index_flush()
+return moved
