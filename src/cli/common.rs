@@ -72,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) file: Option<PathBuf>,
     /// The name of the program, for messages.
     pub(crate) program: &'static str,
+    /// Whether the queue is that of a private server (`--local`).
+    pub(crate) is_local: bool,
 }
 
 impl Context {
@@ -83,7 +85,7 @@ impl Context {
         for warning in &loaded.warnings {
             complain(program, &format!("warning: {warning}"));
         }
-        Ok(Self { config: loaded.config, file: loaded.file, program })
+        Ok(Self { config: loaded.config, file: loaded.file, program, is_local: false })
     }
 
     /// Where Redis is, for who makes connections of his own.
@@ -93,7 +95,7 @@ impl Context {
 
     /// Connects, and makes sure that this is a server and a queue we may use.
     pub(crate) async fn connect(&self, access: Access) -> Result<(Connection, FieldOrder), CliError> {
-        let conn = self.client()?.connect().await?;
+        let conn = self.client()?.connect().await.map_err(|error| super::local::hint(error, self))?;
         let order = guard::admit(&conn, self.config.field_order, access).await?;
         Ok((conn, order))
     }

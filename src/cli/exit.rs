@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::local::LocalError;
 use crate::queue::QueueError;
 
 /// How a command ends.
@@ -53,6 +54,12 @@ pub enum CliError {
     /// `conf.json`, or what overrides it.
     #[error("{0}")]
     Config(ConfigErrors),
+    /// The private server of `--local`.
+    #[error("cannot {0}")]
+    Local(#[from] LocalError),
+    /// The queue was there, and cannot be used any more; the text is a whole sentence.
+    #[error("{0}")]
+    Stopped(String),
     /// What was asked for cannot be done; the text is a whole sentence.
     #[error("{0}")]
     Usage(String),
@@ -89,6 +96,8 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Queue(error) => of_queue(error),
+            Self::Local(error) if error.is_usage() => Exit::Usage,
+            Self::Local(_) | Self::Stopped(_) => Exit::Redis,
             Self::Config(_) | Self::Usage(_) | Self::Io { .. } => Exit::Usage,
             Self::ClosedPipe => Exit::Done,
         }

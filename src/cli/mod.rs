@@ -8,6 +8,8 @@ mod find;
 mod generate;
 mod groups;
 mod keys;
+mod local;
+mod members;
 mod results;
 mod secrets;
 mod spool;

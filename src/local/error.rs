@@ -59,6 +59,26 @@ pub enum LocalError {
         /// The end of its log, or empty.
         log: String,
     },
+    /// It was started again several times and ended each time.
+    #[error("keep the private server running: it ended {times} times{log}")]
+    KeepsEnding {
+        /// How often.
+        times: usize,
+        /// The end of its log, or empty.
+        log: String,
+    },
+    /// Its data are not there any more.
+    #[error("start the private server again: its data in {dir:?} were removed")]
+    DataGone {
+        /// Where they were.
+        dir: PathBuf,
+    },
+    /// No run has left a queue here.
+    #[error("find a queue of {cwd:?}: distcomp-worker --local has not run there, or with another state_dir")]
+    NoQueue {
+        /// The working directory.
+        cwd: PathBuf,
+    },
     /// The file system, or starting a process, failed.
     #[error("{doing} {path:?}: {source}")]
     Io {
@@ -72,6 +92,22 @@ pub enum LocalError {
 }
 
 impl LocalError {
+    /// Whether the user asked for something that cannot be; else there is no server to be had.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::NotExecutable { .. } | Self::AlreadyRunning { .. } | Self::NoQueue { .. } => true,
+            Self::NoServer
+            | Self::LeftoverStays { .. }
+            | Self::NoSocketDir { .. }
+            | Self::Ended { .. }
+            | Self::Silent { .. }
+            | Self::KeepsEnding { .. }
+            | Self::DataGone { .. }
+            | Self::Io { .. } => false,
+        }
+    }
+
     /// Wraps an IO error with what was being done to which path.
     pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

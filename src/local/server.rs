@@ -1,21 +1,21 @@
 //! The private server: started, waited for, stopped.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::CommandExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
 use super::discover::Places;
+use super::disk::full_disk;
 use super::error::LocalError;
+use super::launch::spawn;
 use super::leftover::{Identity, TERM_WAIT, stop_leftover};
-use super::socket::{Answer, ping, socket_path};
+use super::place::{Place, holds_data};
+use super::socket::{Answer, ping};
 
 /// How long a server may take until something listens on the socket.
 const LISTEN_WAIT: Duration = Duration::from_secs(30);
@@ -23,20 +23,12 @@ const LISTEN_WAIT: Duration = Duration::from_secs(30);
 const LOAD_WAIT: Duration = Duration::from_secs(600);
 /// How long dropping it without [`LocalServer::stop`] may block.
 const DROP_WAIT: Duration = Duration::from_secs(2);
-/// How long a lock must be held by another to be believed.
-const LOCK_WAIT: Duration = Duration::from_millis(500);
+/// As many ends of the server within this time are no accident any more.
+const MOST_ENDS: usize = 5;
+const ENDS_WITHIN: Duration = Duration::from_secs(600);
+/// Between an attempt to start it that failed and the next.
+const PAUSE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(10);
-
-/// Runs the server in place of the shell, with a guard beside it: when the pipe on its standard input closes, because
-/// we have ended in whatever way, the guard ends the server. It does so only while the server is still its parent, so
-/// that a process that got the server's number later is safe.
-const GUARD: &str = r#"exec 3<&0
-{
-    read -r _ <&3
-    read -r _ _ _ parent _ </proc/self/stat
-    if [ "$parent" = "$$" ]; then kill -TERM "$$"; fi
-} &
-exec "$@" 3<&- </dev/null"#;
 
 /// A private server of one working directory.
 ///
@@ -52,13 +44,17 @@ pub struct LocalServer {
     /// `None` after it has ended.
     child: Option<Child>,
     is_resumed: bool,
+    /// Where `fresh` has put the state of earlier runs.
+    old: Option<PathBuf>,
+    /// When it ended without being asked to.
+    ends: Vec<Instant>,
     /// Held until the server is gone; the kernel lets go of it when we die.
     _lock: File,
 }
 
 impl LocalServer {
     /// Starts the server for `cwd`, or refuses when one is running for it; returns when it serves. Its data lie in
-    /// `state_dir`; `fresh` removes those of earlier runs first. Must be called within a tokio runtime.
+    /// `state_dir`; `fresh` puts those of earlier runs under a numbered name first. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// No server program, another run at work here, or a server that does not come up.
@@ -67,31 +63,110 @@ impl LocalServer {
     }
 
     async fn start_program(program: &Path, state_dir: &Path, cwd: &Path, fresh: bool) -> Result<Self, LocalError> {
-        let cwd = fs::canonicalize(cwd).map_err(LocalError::io("find", cwd))?;
-        let name = directory_name(&cwd);
-        let dir = state_dir.join("local").join(&name);
-        make_private(&dir)?;
-        let dir = fs::canonicalize(&dir).map_err(LocalError::io("find", &dir))?;
-        let lock = lock(&dir.join("lock"), &cwd).await?;
-        // The name holds the state directory too: one working directory may have several.
-        let socket = socket_path(&directory_name(&dir), &dir)?;
-        if stop_leftover(&dir.join("pid"), &socket).await? {
-            tracing::warn!(dir = %dir.display(), "stopped the private server that an earlier run left behind");
-        }
-        if fresh {
-            clear(&dir)?;
-        }
-        let is_resumed = dir.join("appendonlydir").exists() || dir.join("appendonly.aof").exists();
-        let child = spawn(program, &dir, &socket)?;
-        let identity = Identity::of(child.id());
-        let mut server =
-            Self { dir, socket, program: program.to_owned(), identity, child: Some(child), is_resumed, _lock: lock };
-        if let Some(identity) = &server.identity {
-            let record = server.dir.join("pid");
-            identity.write(&record).map_err(LocalError::io("write", record))?;
-        }
-        server.wait_until_ready().await?;
+        let place = Place::make(state_dir, cwd)?;
+        let lock = place.lock().await?;
+        let old = if fresh {
+            clear_leftover(&place).await?;
+            place.keep_old()?
+        } else {
+            None
+        };
+        let mut server = Self::start_in(&place, lock, program).await?;
+        server.old = old;
         Ok(server)
+    }
+
+    /// Starts the server in a place whose lock is ours.
+    pub(super) async fn start_in(place: &Place, lock: File, program: &Path) -> Result<Self, LocalError> {
+        clear_leftover(place).await?;
+        let is_resumed = holds_data(&place.dir);
+        let mut server = Self {
+            dir: place.dir.clone(),
+            socket: place.socket.clone(),
+            program: program.to_owned(),
+            identity: None,
+            child: None,
+            is_resumed,
+            old: None,
+            ends: Vec::new(),
+            _lock: lock,
+        };
+        server.launch().await?;
+        Ok(server)
+    }
+
+    /// Starts the process and waits until it serves.
+    async fn launch(&mut self) -> Result<(), LocalError> {
+        let child = spawn(&self.program, &self.dir, &self.socket)?;
+        self.identity = Identity::of(child.id());
+        self.child = Some(child);
+        if let Some(identity) = &self.identity
+            && let Err(error) = identity.write(&self.dir.join("pid"))
+        {
+            // It is found by its socket as well; should the disk be full, that has to be said and not this.
+            tracing::warn!(%error, "cannot record the process of the private server");
+        }
+        self.wait_until_ready().await
+    }
+
+    /// Why it does not serve, if so: it has ended, or its socket is gone and nobody can reach it any more. Cheap enough to ask often.
+    pub fn trouble(&mut self) -> Option<String> {
+        let pid = self.identity.as_ref().map_or(0, |identity| identity.pid);
+        match self.try_wait() {
+            Ok(Some(status)) => Some(format!("the private server (process {pid}) ended: {status}")),
+            Ok(None) if !self.socket.exists() => {
+                Some(format!("the socket of the private server, {}, was removed", self.socket.display()))
+            }
+            Ok(None) => None,
+            Err(_) => Some("the private server does not run".to_owned()),
+        }
+    }
+
+    /// Whether its data directory is still there: without it, it serves from memory, and what it knows goes with it.
+    #[must_use]
+    pub fn has_its_directory(&self) -> bool {
+        self.dir.exists()
+    }
+
+    /// Starts it again on its data after it had [`Self::trouble`]; returns when it serves.
+    ///
+    /// # Errors
+    /// It ends again and again, it cannot be started, or its data are gone.
+    pub async fn restart(&mut self) -> Result<(), LocalError> {
+        if self.is_running() {
+            self.signal(Signal::SIGTERM);
+            let until = Instant::now() + TERM_WAIT;
+            while self.is_running() && Instant::now() < until {
+                sleep(STEP).await;
+            }
+            self.end_now();
+        }
+        loop {
+            let now = Instant::now();
+            self.ends.retain(|end| now.duration_since(*end) < ENDS_WITHIN);
+            self.ends.push(now);
+            if !holds_data(&self.dir) {
+                return Err(LocalError::DataGone { dir: self.dir.clone() });
+            }
+            if self.ends.len() > MOST_ENDS {
+                return Err(LocalError::KeepsEnding { times: self.ends.len(), log: self.log_tail() });
+            }
+            match self.launch().await {
+                Ok(()) => return Ok(()),
+                Err(error) if self.ends.len() == MOST_ENDS => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot start the private server again");
+                    self.end_now();
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Where the state of earlier runs was put, if `fresh` found any.
+    #[must_use]
+    pub fn old(&self) -> Option<&Path> {
+        self.old.as_deref()
     }
 
     /// The path of its socket.
@@ -187,23 +262,18 @@ impl LocalServer {
         LocalError::Ended { program: self.program.clone(), status: status.to_string(), log: self.log_tail() }
     }
 
-    /// The end of the log as part of a message, each line printable.
+    /// The end of the log as part of a message, each line printable; and a full disk, on which the log may lack what it had to say.
     fn log_tail(&self) -> String {
         let path = self.dir.join("redis.log");
         let text = fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(3).map(|line| line.escape_debug().to_string()).collect();
         let tail: Vec<_> = lines.into_iter().rev().collect();
-        if tail.is_empty() { String::new() } else { format!("; {}: {}", path.display(), tail.join(" | ")) }
+        let said = if tail.is_empty() { String::new() } else { format!("; {}: {}", path.display(), tail.join(" | ")) };
+        format!("{said}{}", full_disk(&self.dir).unwrap_or_default())
     }
-}
 
-impl Drop for LocalServer {
-    fn drop(&mut self) {
-        self.signal(Signal::SIGTERM);
-        let until = std::time::Instant::now() + DROP_WAIT;
-        while self.is_running() && std::time::Instant::now() < until {
-            std::thread::sleep(STEP);
-        }
+    /// Kills what still runs, and reaps it.
+    fn end_now(&mut self) {
         self.signal(Signal::SIGKILL);
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
@@ -214,81 +284,23 @@ impl Drop for LocalServer {
     }
 }
 
-/// A short name for a directory: the first 16 hex digits of the SHA-256 of its path.
-fn directory_name(dir: &Path) -> String {
-    let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn make_private(dir: &Path) -> Result<(), LocalError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(LocalError::io("make", dir))
-}
-
-/// Takes the lock of the directory, and leaves our number in it for the message of whoever comes second.
-///
-/// Tries for a while: a process that is being spawned elsewhere in the last holder keeps a copy until its exec.
-async fn lock(path: &Path, cwd: &Path) -> Result<File, LocalError> {
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
-    let mut file = open.map_err(LocalError::io("open", path))?;
-    let until = Instant::now() + LOCK_WAIT;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(STEP).await,
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                drop(file.read_to_string(&mut text));
-                return Err(LocalError::AlreadyRunning { cwd: cwd.to_owned(), pid: text.trim().parse().ok() });
-            }
-            Err(TryLockError::Error(error)) => return Err(LocalError::io("lock", path)(error)),
+impl Drop for LocalServer {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let until = std::time::Instant::now() + DROP_WAIT;
+        while self.is_running() && std::time::Instant::now() < until {
+            std::thread::sleep(STEP);
         }
+        self.end_now();
     }
-    let note = |file: &mut File| -> io::Result<()> {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    note(&mut file).map_err(LocalError::io("write", path))?;
-    Ok(file)
 }
 
-/// Removes all but the lock.
-fn clear(dir: &Path) -> Result<(), LocalError> {
-    for entry in fs::read_dir(dir).map_err(LocalError::io("read", dir))?.flatten() {
-        let path = entry.path();
-        if entry.file_name() == "lock" {
-            continue;
-        }
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.map_err(LocalError::io("remove", &path))?;
+/// Stops the server that an earlier run left behind, if one did.
+async fn clear_leftover(place: &Place) -> Result<(), LocalError> {
+    if stop_leftover(&place.dir.join("pid"), &place.socket).await? {
+        tracing::warn!(dir = %place.dir.display(), "stopped the private server that an earlier run left behind");
     }
     Ok(())
-}
-
-fn spawn(program: &Path, dir: &Path, socket: &Path) -> Result<Child, LocalError> {
-    // What the server says before it has read its options (one it does not know, a missing library) goes there too.
-    let log_path = dir.join("redis.log");
-    let log = File::options().create(true).append(true).open(&log_path).map_err(LocalError::io("open", &log_path))?;
-    let log_again = log.try_clone().map_err(LocalError::io("open", &log_path))?;
-    Command::new("/bin/sh")
-        .args(["-c", GUARD, "distcomp-local"])
-        .arg(program)
-        .args(["--port", "0", "--unixsocketperm", "700", "--unixsocket"])
-        .arg(socket)
-        // Relative to the directory it is started in, whatever characters the path of that has.
-        .args(["--dir", "./", "--logfile", "redis.log", "--daemonize", "no"])
-        .args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""])
-        .args(["--maxmemory-policy", "noeviction"])
-        .current_dir(dir)
-        .env_remove("DISTCOMP_REDIS_URL")
-        .env_remove("DISTCOMP_REDIS_PASSWORD")
-        .stdin(Stdio::piped())
-        .stdout(log)
-        .stderr(log_again)
-        .process_group(0)
-        .spawn()
-        .map_err(LocalError::io("run", program))
 }
 
 #[cfg(test)]

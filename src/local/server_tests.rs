@@ -1,7 +1,10 @@
 //! Promises of the private server, with a real one.
 
 use super::*;
+use crate::local::place::directory_name;
 use crate::local::socket::listener;
+use std::process::{Command, Stdio};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 

@@ -76,6 +76,8 @@ pub struct Setup {
     pub hangup_ends: bool,
     /// Where to tell of itself, if anywhere.
     pub metrics: Option<Metrics>,
+    /// Each message ends the worker as a signal does: the first lets what runs end, the second does not.
+    pub orders: Option<mpsc::Receiver<()>>,
 }
 
 /// Runs a worker until it is told to go and has nothing left.
@@ -143,6 +145,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         }
         .run(),
     );
+    if let Some(orders) = setup.orders {
+        loops.spawn(signals::obey(orders, events.clone()));
+    }
     if let Some(metrics) = &setup.metrics {
         metrics.attach(events.clone());
     }

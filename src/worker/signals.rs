@@ -29,3 +29,12 @@ pub async fn run(events: mpsc::Sender<Event>, with_hangup: bool) {
         }
     }
 }
+
+/// Passes the orders of our own program on, which mean what a signal means.
+pub async fn obey(mut orders: mpsc::Receiver<()>, events: mpsc::Sender<Event>) {
+    while orders.recv().await.is_some() {
+        if events.send(Event::Terminate).await.is_err() {
+            return;
+        }
+    }
+}

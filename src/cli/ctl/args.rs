@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::cli::common::{CommonArgs, path_parser};
+use crate::cli::local::LocalArgs;
 use crate::cli::status::StateArg;
 
 /// Change the queue: requeue, cancel or purge tasks; pause, resume, drain, stop; take over the tasks of dead workers.
@@ -19,6 +20,9 @@ pub struct CtlArgs {
     /// How to do it
     #[command(flatten)]
     pub manner: Manner,
+    /// The queue of this directory
+    #[command(flatten)]
+    pub local: LocalArgs,
     /// What all commands share
     #[command(flatten)]
     pub common: CommonArgs,

@@ -7,6 +7,8 @@ use super::{change, confirm, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::generate::generate;
+use crate::cli::local::{self, Purpose};
+use crate::local::LocalAccess;
 use crate::model::FieldOrder;
 use crate::queue::Connection;
 use crate::queue::control::Change;
@@ -67,7 +69,14 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         | Command::Keygen { .. }
         | Command::Generate { .. } => {}
     }
-    let context = Context::load("distcomp-ctl", &args.common)?;
+    let (context, access) = local::load("distcomp-ctl", &args.common, &args.local, Purpose::Use).await?;
+    let is_alone = access.as_ref().is_some_and(LocalAccess::is_own);
+    let ended = change_queue(args, context, is_alone).await;
+    local::close(access, ended).await
+}
+
+/// `is_alone`: the queue is that of `--local` in a directory where no run is at work.
+async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result<Exit, CliError> {
     // A dry run leaves no trace, not even the record of the field order.
     let access = if args.manner.dry_run {
         Access::Read
@@ -77,6 +86,10 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Access::Write
     };
     let (conn, order) = context.connect(access).await?;
+    if is_alone {
+        // Nothing claims: what runs have set aside waits like the rest, and can be selected like it.
+        local::restore_all(&conn, order).await?;
+    }
     let mut session = Session { context, conn, order, out: Out::new(), manner: args.manner };
     match args.command {
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::serve::ServeArgs;
 use crate::cli::common::CommonArgs;
+use crate::cli::local::LocalArgs;
 use crate::model::snapshot::TaskState;
 
 /// Show the queue: counts, workers, rate, failures.
@@ -18,6 +19,9 @@ pub struct StatusArgs {
     /// Print JSON; lists are one object a line
     #[arg(long, global = true)]
     pub json: bool,
+    /// The queue of this directory
+    #[command(flatten)]
+    pub local: LocalArgs,
     /// What all commands share
     #[command(flatten)]
     pub common: CommonArgs,

@@ -21,11 +21,19 @@ const ROWS_AT_ONCE: usize = 1000;
 pub(super) async fn tasks(session: &mut Session, args: &TasksArgs) -> Result<(), CliError> {
     let state = TaskState::from(args.state);
     let is_table = !session.json && is_terminal();
-    let mut scan = Scan::new(state);
+    let mut scans = vec![Scan::new(state)];
+    if session.context.is_local && state == TaskState::Todo {
+        // It waits too, though not for the run that is at work.
+        scans.insert(0, Scan::of_aside());
+    }
     let mut shown = 0;
     let mut is_cut = false;
     let mut rows: Vec<Vec<String>> = Vec::new();
-    'pages: while let Some(page) = scan.next(&session.conn).await? {
+    'pages: while let Some(scan) = scans.last_mut() {
+        let Some(page) = scan.next(&session.conn).await? else {
+            scans.pop();
+            continue;
+        };
         for entry in page.iter().filter(|entry| is_wanted(entry, state, args)) {
             if args.limit > 0 && shown == args.limit {
                 is_cut = true;

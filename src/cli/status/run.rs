@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{StatusArgs, TasksArgs, View};
-use super::{events, explain, export, failures, list, logs, serve, show, watch};
+use super::{events, explain, export, failures, list, logs, serve, watch};
 use crate::cli::common::{Context, Out, columns, is_terminal, run};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::local::{self, Purpose};
 use crate::model::FieldOrder;
 use crate::queue::guard::Access;
-use crate::queue::{Connection, inspect};
+use crate::queue::{Connection, aside, inspect};
 use crate::view;
 
 /// What every view gets.
@@ -41,7 +42,12 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
             "--raw is for a pipe or a file: what tasks wrote could drive this terminal".to_owned(),
         ));
     }
-    let context = Context::load("distcomp-status", &args.common)?;
+    let (context, access) = local::load("distcomp-status", &args.common, &args.local, Purpose::Use).await?;
+    let ended = show(args, context).await;
+    local::close(access, ended).await
+}
+
+async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
     let gate = match &args.view {
         Some(View::Serve(args)) => {
             if let Some(warning) = serve::warning(args) {
@@ -58,7 +64,7 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         None => overview(&mut session).await?,
         Some(View::Workers) => workers(&mut session).await?,
         Some(View::Tasks(args)) => list::tasks(&mut session, &args).await?,
-        Some(View::Show { line, raw }) => show::show(&mut session, &line, raw).await?,
+        Some(View::Show { line, raw }) => super::show::show(&mut session, &line, raw).await?,
         Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
         Some(View::Watch(args)) => exit = watch::watch(&session, &args).await?,
@@ -77,13 +83,18 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
 
 async fn overview(session: &mut Session) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
+    let set_aside = local::set_aside(&session.context, &session.conn).await?;
     if session.json {
         let mut json = serde_json::to_value(&overview).map_err(|error| CliError::stdout(error.into()))?;
         let why = view::explain::top_reason(&overview).map(|(waiting, why)| json!({ "waiting": waiting, "why": why }));
         json["top_reason"] = json!(why);
+        if session.context.is_local {
+            json["set_aside"] = json!(aside::count(&session.conn).await?);
+        }
         return session.out.json(&json);
     }
-    session.out.text(&view::overview::overview(&overview, columns()))
+    session.out.text(&view::overview::overview(&overview, columns()))?;
+    set_aside.map_or(Ok(()), |text| session.out.line(&text))
 }
 
 async fn workers(session: &mut Session) -> Result<(), CliError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::cli::common::CommonArgs;
+use crate::cli::local::LocalArgs;
 
 /// Add the tasks of task files to the queue.
 ///
@@ -39,6 +40,9 @@ pub struct SubmitArgs {
     /// Print no result and no progress, only errors
     #[arg(long, short)]
     pub quiet: bool,
+    /// The queue of this directory
+    #[command(flatten)]
+    pub local: LocalArgs,
     /// What all commands share
     #[command(flatten)]
     pub common: CommonArgs,

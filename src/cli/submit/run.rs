@@ -7,18 +7,20 @@ use serde_json::json;
 
 use super::args::SubmitArgs;
 use super::check::{Found, check};
-use super::input::{Input, are_there, open_all};
+use super::input::{Input, Walk, are_there, open_all};
 use super::send::{Sending, send};
 use super::sign::Signing;
 use super::task_file::Rules;
 use super::wait::wait;
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::local::{self, Purpose};
+use crate::cli::members::Members;
 use crate::cli::spool::Spool;
 use crate::model::FieldOrder;
-use crate::queue::Connection;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
+use crate::queue::{Connection, aside};
 use crate::view::text::{count, tasks};
 
 /// The whole command.
@@ -28,7 +30,12 @@ pub fn main() -> ExitCode {
 }
 
 async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
-    let context = Context::load("distcomp-submit", &args.common)?;
+    let (context, access) = local::load("distcomp-submit", &args.common, &args.local, Purpose::Add).await?;
+    let ended = submit_to(args, context).await;
+    local::close(access, ended).await
+}
+
+async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError> {
     let signing = Signing::prepare(&context, args.expires.as_deref())?;
     if args.dry_run {
         return dry_run(&context, &args).await;
@@ -36,7 +43,7 @@ async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
     are_there(&args.files)?;
     // Before they are read: a server that cannot be reached is told at once, not after a million lines.
     let (conn, order) = context.connect(Access::Write).await?;
-    let rules = Rules { order, python_workers: context.config.python_workers };
+    let rules = Rules { order, python_workers: context.config.python_workers && !context.is_local };
     let inputs = open_all(&args.files)?;
     let found = check(&context, &inputs, rules, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
@@ -49,7 +56,11 @@ async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
     }
     let signer = signing.signer(&context, &conn).await?;
     let mut spool = args.wait.then(Spool::new);
-    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: args.rerun, signer, quiet: args.quiet };
+    if context.is_local {
+        take_back(&conn, &inputs, rules).await?;
+    }
+    let sending =
+        Sending { inputs: &inputs, rules, found: &found, rerun: args.rerun, signer, quiet: args.quiet, once: None };
     let submitted = send(&context, &conn, &sending, spool.as_mut()).await?;
     let mut out = Out::new();
     if args.json {
@@ -126,9 +137,54 @@ pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder
     Ok(Some(Files { inputs, rules, found }))
 }
 
-/// Submits checked files.
-pub(crate) async fn submit_files(context: &Context, conn: &Connection, files: Files) -> Result<Submitted, CliError> {
+impl Files {
+    /// Which tasks these are.
+    pub(crate) fn members(&self) -> Result<Members, CliError> {
+        let mut ids = Vec::with_capacity(usize::try_from(self.found.valid).unwrap_or(0));
+        let mut walk = Walk::new(&self.inputs, self.rules);
+        while let Some(line) = walk.next()? {
+            if let Ok(task) = line.task {
+                ids.push(task.id());
+            }
+        }
+        Ok(Members::new(ids))
+    }
+}
+
+/// Submits checked files; each line once, so that the numbers of the answer are numbers of tasks. What was set aside of them waits again.
+pub(crate) async fn submit_files(
+    context: &Context,
+    conn: &Connection,
+    files: &Files,
+    members: &Members,
+    rerun: bool,
+) -> Result<Submitted, CliError> {
     let Files { inputs, rules, found } = files;
-    let sending = Sending { inputs: &inputs, rules, found: &found, rerun: false, signer: None, quiet: false };
+    take_back(conn, inputs, *rules).await?;
+    let once = (found.valid > members.len()).then_some(members);
+    let sending = Sending { inputs, rules: *rules, found, rerun, signer: None, quiet: false, once };
     send(context, conn, &sending, None).await
+}
+
+/// Puts those of the lines back to todo that an earlier command has set aside.
+async fn take_back(conn: &Connection, inputs: &[Input], rules: Rules) -> Result<(), CliError> {
+    if aside::count(conn).await? == 0 {
+        return Ok(());
+    }
+    let mut walk = Walk::new(inputs, rules);
+    let mut batch = Vec::with_capacity(aside::BATCH);
+    loop {
+        let line = walk.next()?;
+        let is_end = line.is_none();
+        if let Some(Ok(task)) = line.map(|line| line.task) {
+            batch.push(task.as_str().to_owned());
+        }
+        if batch.len() == aside::BATCH || (is_end && !batch.is_empty()) {
+            aside::restore(conn, &batch, rules.order).await?;
+            batch.clear();
+        }
+        if is_end {
+            return Ok(());
+        }
+    }
 }

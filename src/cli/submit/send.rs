@@ -9,7 +9,9 @@ use super::input::{Input, Sums, Walk};
 use super::task_file::Rules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
+use crate::cli::members::{End, Members, Tally};
 use crate::cli::spool::Spool;
+use crate::model::TaskId;
 use crate::queue::Connection;
 use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit};
 use crate::signing::{SignError, Signer};
@@ -30,6 +32,8 @@ pub(super) struct Sending<'a> {
     /// Signs each line.
     pub(super) signer: Option<Arc<Signer>>,
     pub(super) quiet: bool,
+    /// Sends each of these once, however often it is there.
+    pub(super) once: Option<&'a Members>,
 }
 
 /// Sends what the first pass found to be valid. With `keep`, the lines are kept for waiting on them.
@@ -39,9 +43,10 @@ pub(super) async fn send(
     sending: &Sending<'_>,
     mut keep: Option<&mut Spool>,
 ) -> Result<Submitted, CliError> {
-    let Sending { inputs, rules, found, rerun, ref signer, quiet } = *sending;
+    let Sending { inputs, rules, found, rerun, ref signer, quiet, once } = *sending;
     prepare(conn, rerun).await?;
     let mut batches = Batches::new(inputs, rules, found);
+    batches.once = once.map(Members::tally);
     let mut total = Submitted::default();
     let mut progress = Progress::new("submitted", found.valid, !quiet);
     let mut failure = None;
@@ -110,12 +115,14 @@ struct Batches<'a> {
     invalid: u64,
     seen: Sums,
     is_over: bool,
+    /// What has been sent, where each line is sent once.
+    once: Option<Tally<'a>>,
 }
 
 impl<'a> Batches<'a> {
     fn new(inputs: &'a [Input], rules: Rules, found: &'a Found) -> Self {
         let walk = Walk::new(inputs, rules);
-        Self { walk, expected: &found.sums, invalid: found.invalid, seen: Sums::default(), is_over: false }
+        Self { walk, expected: &found.sums, invalid: found.invalid, seen: Sums::default(), is_over: false, once: None }
     }
 
     fn next(&mut self, keep: Option<&mut Spool>) -> Result<Option<Vec<NewTask>>, CliError> {
@@ -130,7 +137,12 @@ impl<'a> Batches<'a> {
                 spool.push(task.line()).map_err(|error| CliError::io("spool the lines to wait for", error))?;
             }
         }
-        Ok(Some(batch).filter(|batch| !batch.is_empty()))
+        let is_empty = batch.is_empty();
+        let batch = match &mut self.once {
+            Some(once) => batch.into_iter().filter(|task| once.note(TaskId::of(task.line()), End::Open)).collect(),
+            None => batch,
+        };
+        Ok((!is_empty).then_some(batch))
     }
 
     fn read(&mut self) -> Result<Vec<NewTask>, CliError> {

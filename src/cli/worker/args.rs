@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::cli::common::CommonArgs;
-use crate::model::WorkerName;
+use crate::host::Share;
+use crate::model::{Bytes, MilliCores, WorkerName};
 use crate::telemetry::LogFormat;
 
 /// Run tasks on this node.
@@ -28,12 +29,30 @@ pub struct WorkerArgs {
     /// Check the configuration, reach Redis, print what this node offers, and exit
     #[arg(long, conflicts_with = "local")]
     pub check: bool,
-    /// Run the files on this machine alone: a private Redis is started, and stopped at the end; the same command goes on where it was
+    /// Run the tasks of the files on this machine alone: a private Redis is started, and stopped at the end; the same command goes on where it was
     #[arg(long, requires = "files")]
     pub local: bool,
-    /// With --local: forget earlier runs in this directory
-    #[arg(long, requires = "local")]
+    /// With --local: also run what earlier commands in this directory have left waiting
+    #[arg(long, requires = "local", hide_short_help = true)]
+    pub all: bool,
+    /// With --local: try again those of these tasks that failed
+    #[arg(long, requires = "local", hide_short_help = true)]
+    pub rerun_failed: bool,
+    /// With --local: run these tasks again, whatever became of them
+    #[arg(long, requires = "local", hide_short_help = true)]
+    pub rerun: bool,
+    /// With --local: start anew; the state and results of earlier runs in this directory are kept under a numbered name
+    #[arg(long, requires = "local", hide_short_help = true)]
     pub fresh: bool,
+    /// Run at most this many tasks at once, in place of max_task_per_worker
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub slots: Option<u32>,
+    /// Use this many cores of the node
+    #[arg(long, value_name = "N", value_parser = some_cores, hide_short_help = true)]
+    pub cores: Option<MilliCores>,
+    /// Use this much memory of the node
+    #[arg(long, value_name = "GB", value_parser = some_gib, hide_short_help = true)]
+    pub memory: Option<Bytes>,
     /// Run tasks even from a Redis on the network that asks for no password: whoever reaches it can run commands here
     #[arg(long, conflicts_with = "local")]
     pub allow_insecure: bool,
@@ -48,12 +67,30 @@ pub struct WorkerArgs {
     pub common: CommonArgs,
 }
 
+impl WorkerArgs {
+    /// The part of the node that may be used.
+    pub(super) fn share(&self) -> Share {
+        Share { mem: self.memory, cores: self.cores }
+    }
+}
+
+fn some_cores(text: &str) -> Result<MilliCores, String> {
+    const VALID: &str = "valid: a decimal number above 0";
+    MilliCores::parse_cores(text).ok().filter(|cores| *cores > MilliCores::ZERO).ok_or_else(|| VALID.to_owned())
+}
+
+fn some_gib(text: &str) -> Result<Bytes, String> {
+    const VALID: &str = "valid: a decimal number of GB above 0";
+    Bytes::parse_gib(text).ok().filter(|mem| *mem > Bytes::ZERO).ok_or_else(|| VALID.to_owned())
+}
+
 const EXAMPLES: &str = "\
 Examples:
   distcomp-worker --check                      is this node ready?
   distcomp-worker --name node7                 run tasks until told to stop
   distcomp-worker --burst                      run what there is, then exit
   distcomp-worker --local tasks.txt            run a file here, with nothing set up
+  distcomp-worker --local -j 4 tasks.txt       the same, four tasks at once
   RUST_LOG=debug distcomp-worker               say more
 
 Exit codes: 0 done, 1 tasks failed (--local), 2 wrong usage or configuration, or the name is taken, 3 Redis cannot be used";

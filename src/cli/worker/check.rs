@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::args::WorkerArgs;
 use super::prepare::{
-    check_strangers, confine_error, keeper_settings, node_capacity, queue_of, start_nursery, warn_of_signing_key,
-    withheld,
+    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, start_nursery,
+    warn_of_signing_key, withheld,
 };
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::config::{Config, NodeCapacity, Prefetch};
-use crate::host::{self, Probe};
+use crate::host;
 use crate::model::snapshot::Overview;
 use crate::model::{Bytes, FieldOrder};
 use crate::process::{Confinement, Leaf, LimitGroups};
@@ -33,7 +33,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
     let (containment, missing) = try_containment(&config).await?;
-    let mut probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
+    let mut probe = new_probe(args.share())?;
     let (capacity, node) = node_capacity(&config, &mut probe);
     let sample = probe.sample();
     let client = Client::new(&config.redis, &config.key_prefix, Duration::from_secs(4))?;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
 use crate::config::{Config, NodeCapacity, RedisSettings, Watcher, node_warnings, withheld_variables};
-use crate::host::{self, Probe};
+use crate::host::{self, Probe, Share};
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) waits_for_redis: bool,
     /// Where it tells of itself.
     pub(super) metrics: Option<Metrics>,
+    /// How much of the node it may use.
+    pub(super) share: Share,
 }
 
 /// Where `--local` keeps the worker's state; elsewhere it is told apart by the server.
@@ -58,7 +60,8 @@ pub(super) fn queue_of(config: &Config) -> String {
 
 /// Does everything up to the first claim.
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
-    let Plan { config, watcher, worker, keys, allow_insecure, is_burst, hangup_ends, waits_for_redis, metrics } = plan;
+    let Plan { config, watcher, worker, keys, allow_insecure, is_burst, hangup_ends, waits_for_redis, metrics, share } =
+        plan;
     let instance = random_instance();
     let files = process::raise_open_files();
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
@@ -71,7 +74,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     }
     let nursery = start_nursery(settings, leaf, groups)?;
     nursery.try_out(&config.task_shell).await.map_err(confine_error)?;
-    let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
+    let probe = new_probe(share)?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let registration = registration(&instance, &nursery.containment());
     let mut pin = open_pin(state, !keys.is_empty())?;
@@ -116,6 +119,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     trust,
                     hangup_ends,
                     metrics,
+                    orders: None,
                 });
             }
             // Not reachable, loading, full: a daemon has time.
@@ -210,6 +214,12 @@ pub(super) fn warn_of_signing_key(config: &Config) -> Option<String> {
         "task_signing_key: this worker can read {}, with which whoever takes it over can sign tasks; keep it where tasks are submitted",
         path.display()
     ))
+}
+
+/// What measures this node, or the part of it that may be used.
+pub(super) fn new_probe(share: Share) -> Result<Probe, CliError> {
+    let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
+    Ok(probe.with_share(share))
 }
 
 /// Warns of settings that keep this node from ever taking a task.

@@ -79,6 +79,8 @@ pub(super) fn load(args: &WorkerArgs, private_server: Option<&std::path::Path>) 
     let source = args.common.source();
     let mut overrides = Overrides::of_process(args.common.redis_url.clone());
     overrides.private_server = private_server.map(Into::into);
+    overrides.slots = args.slots;
+    overrides.no_default_timeout = args.local;
     Watcher::start(source, overrides, Role::Worker).map_err(CliError::Config)
 }
 
@@ -111,6 +113,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         hangup_ends: std::io::stderr().is_terminal(),
         waits_for_redis: !args.burst,
         metrics,
+        share: args.share(),
     };
     let mut setup = tokio::select! {
         setup = prepare(plan, &state) => setup?,

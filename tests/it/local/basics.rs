@@ -1,67 +1,8 @@
-//! `distcomp-worker --local`: one machine, nothing to set up, nothing left behind.
-use std::path::PathBuf;
-use std::time::Duration;
-
+//! A file is run, Ctrl-C and again, and nothing stays behind.
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
-use crate::support::{
-    Cli, Output, SOON, bin, holds_for, kill_all, lines_of, read, unique_sleep, wait_until, with_argv, with_mark,
-};
-
-/// A machine with nothing set up: no configuration, no server, an empty home.
-struct Machine {
-    dir: TempDir,
-    mark: String,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("dc-local-").tempdir_in("/tmp").expect("a directory in /tmp");
-        let mark = format!("local.{}", dir.path().display());
-        Self { dir, mark }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn task_file(&self, text: &str) {
-        std::fs::write(self.path("task"), text).expect("the task file");
-    }
-
-    fn command(&self, args: &[&str]) -> Cli {
-        Cli::new(bin("distcomp-worker"))
-            .args(["--local", "task"])
-            .args(args)
-            .dir(self.dir.path())
-            .env("HOME", self.dir.path())
-            .env("XDG_STATE_HOME", self.path("state"))
-            .env("IT_MARK", &self.mark)
-    }
-
-    /// Runs it and asserts that no process of it is left, at once.
-    #[track_caller]
-    fn run(&self, args: &[&str]) -> Output {
-        let output = self.command(args).run();
-        self.assert_alone();
-        output
-    }
-
-    #[track_caller]
-    fn assert_alone(&self) {
-        wait_until("no process of --local to be left", Duration::from_secs(1), || {
-            let left = with_mark(&self.mark);
-            holds_for(left.is_empty(), format!("{left:?}"))
-        });
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        kill_all(&with_mark(&self.mark));
-    }
-}
+use super::Machine;
+use crate::support::{SOON, holds_for, lines_of, read, unique_sleep, wait_until, with_argv, with_mark};
 
 #[test]
 fn it_runs_a_file_and_leaves_no_process_behind() {

@@ -1,0 +1,117 @@
+//! `--local` of the commands that look at a queue or change it: the queue of `distcomp-worker --local` in a directory.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+
+use super::common::{CommonArgs, Context, complain, path_parser};
+use super::exit::CliError;
+use crate::config::{self, DEFAULT_FILE, Overrides, Role, Source};
+use crate::local::{LocalAccess, has_queue};
+use crate::model::FieldOrder;
+use crate::queue::select::Scan;
+use crate::queue::{Connection, QueueError, aside};
+use crate::view::text::tasks;
+
+/// The flag.
+#[derive(Clone, Debug, Args)]
+pub struct LocalArgs {
+    /// Use the queue of `distcomp-worker --local` in this directory, or in DIR
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ".",
+        value_parser = path_parser(),
+        value_hint = ValueHint::DirPath,
+        global = true,
+        hide_short_help = true,
+        help_heading = "Common options"
+    )]
+    pub local: Option<PathBuf>,
+}
+
+/// What a command does with the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Looks at it, or changes what is there.
+    Use,
+    /// Adds to it: where there is none, one is made.
+    Add,
+}
+
+/// Loads the configuration, and with `--local` finds the queue; hand the access to [`close`] at the end.
+pub(crate) async fn load(
+    program: &'static str,
+    common: &CommonArgs,
+    local: &LocalArgs,
+    purpose: Purpose,
+) -> Result<(Context, Option<LocalAccess>), CliError> {
+    let Some(dir) = &local.local else {
+        return Ok((Context::load(program, common)?, None));
+    };
+    let source = source_in(common.source(), dir);
+    let mut overrides = Overrides::of_process(None);
+    // Only the state directory is wanted here: how to reach another Redis does not count, right or wrong.
+    overrides.private_server = Some(PathBuf::new());
+    let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
+    for warning in &loaded.warnings {
+        complain(program, &format!("warning: {warning}"));
+    }
+    let access = LocalAccess::open(&loaded.config.state_dir, dir, purpose == Purpose::Add).await?;
+    overrides.private_server = Some(access.socket());
+    let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
+    Ok((Context { config: loaded.config, file: loaded.file, program, is_local: true }, Some(access)))
+}
+
+/// The end of a command: a server that was started for it is stopped.
+pub(crate) async fn close<T>(access: Option<LocalAccess>, ended: Result<T, CliError>) -> Result<T, CliError> {
+    let closed = match access {
+        Some(access) => access.close().await,
+        None => Ok(()),
+    };
+    let done = ended?;
+    closed?;
+    Ok(done)
+}
+
+/// The file that counts in another directory is the one that is found there.
+fn source_in(source: Source, dir: &Path) -> Source {
+    let there = dir.join(DEFAULT_FILE);
+    if source == Source::Default && dir != Path::new(".") && there.exists() { Source::Found(there) } else { source }
+}
+
+/// What helps somebody whose Redis cannot be reached, in a directory that has a queue of its own.
+pub(crate) fn hint(error: QueueError, context: &Context) -> QueueError {
+    let QueueError::Unavailable { at, message } = error else { return error };
+    if context.is_local || !has_queue(&context.config.state_dir, Path::new(".")) {
+        return QueueError::Unavailable { at, message };
+    }
+    let message =
+        format!("{message}; this directory has a queue of distcomp-worker --local: {} --local", context.program);
+    QueueError::Unavailable { at, message }
+}
+
+/// What is set aside in a queue of `--local`, in words; nothing elsewhere, or where nothing is.
+pub(crate) async fn set_aside(context: &Context, conn: &Connection) -> Result<Option<String>, CliError> {
+    let number = if context.is_local { aside::count(conn).await? } else { 0 };
+    Ok((number > 0).then(|| {
+        format!(
+            "{} set aside: left by earlier commands in this directory; distcomp-worker --local --all FILE... runs them too",
+            tasks(number)
+        )
+    }))
+}
+
+/// Puts all back that runs of `--local` have set aside.
+pub(crate) async fn restore_all(conn: &Connection, order: FieldOrder) -> Result<(), CliError> {
+    let mut scan = Scan::of_aside();
+    while let Some(page) = scan.next(conn).await? {
+        let page: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
+        for batch in page.chunks(aside::BATCH) {
+            aside::restore(conn, batch, order).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What is seen to between the start of the server and the first claim: whose tasks wait, and which of them this run is about.
+
+use std::collections::BTreeMap;
+
+use super::run::Run;
+use crate::cli::exit::CliError;
+use crate::cli::local::restore_all;
+use crate::cli::members::Members;
+use crate::model::snapshot::TaskState;
+use crate::model::{TaskId, WorkerName};
+use crate::queue::control::{self, Change, change};
+use crate::queue::reclaim::{self, Authority, Orphan, bury, reclaim_lines, scan_in_progress};
+use crate::queue::select::{Entry, Scan};
+use crate::queue::{Connection, aside, inspect};
+
+/// A pause or a stop of an earlier run would hold this one for ever.
+pub(super) async fn lift_pause(run: &Run<'_>, conn: &Connection) -> Result<(), CliError> {
+    if matches!(control::resume(conn).await?, (false, false)) {
+        return Ok(());
+    }
+    run.context.say("lifted the pause or stop that an earlier distcomp-ctl had left here");
+    Ok(())
+}
+
+/// Puts back what workers of other names have in progress. The server has just been started and the lock is ours: none of them lives. Our own name's is
+/// taken up by the worker itself, with what it left unreported.
+pub(super) async fn recover_others(run: &Run<'_>, conn: &Connection, me: &WorkerName) -> Result<(), CliError> {
+    let mut others: BTreeMap<String, Vec<Orphan>> = BTreeMap::new();
+    let known = inspect::overview(conn).await?.workers;
+    for worker in known.into_iter().filter(|worker| worker.name != me.as_str()) {
+        others.insert(worker.name, Vec::new());
+    }
+    let mut cursor = 0;
+    loop {
+        let (next, page) = scan_in_progress(conn, cursor, |worker| worker != me.as_str(), run.order).await?;
+        for (worker, orphan) in page {
+            others.entry(worker).or_default().push(orphan);
+        }
+        if next == 0 {
+            break;
+        }
+        cursor = next;
+    }
+    for (name, lines) in others {
+        // A name that is none was written by hand.
+        let Ok(worker) = name.parse::<WorkerName>() else { continue };
+        reclaim_lines(conn, &worker, Authority::Operator, &[], run.config.max_lost).await?;
+        for batch in lines.chunks(reclaim::BATCH) {
+            reclaim_lines(conn, &worker, Authority::Operator, batch, run.config.max_lost).await?;
+        }
+        bury(conn, &worker).await?;
+    }
+    Ok(())
+}
+
+/// Sets aside what waits and is not of this command line.
+///
+/// A batch is one atomic step, and cut short the rest is set aside by the next run, which comes here before it claims anything.
+pub(super) async fn leave_aside(run: &Run<'_>, conn: &Connection, members: &Members) -> Result<(), CliError> {
+    let mut scan = Scan::new(TaskState::Todo);
+    while let Some(page) = scan.next(conn).await? {
+        let others: Vec<String> = lines(page).filter(|line| !members.contains(line)).collect();
+        for batch in others.chunks(aside::BATCH) {
+            aside::set_aside(conn, batch, run.order).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts all back that earlier runs have set aside, and makes whatever waits a part of this run.
+pub(super) async fn take_all(run: &Run<'_>, conn: &Connection, members: &mut Members) -> Result<(), CliError> {
+    restore_all(conn, run.order).await?;
+    let mut waiting = Vec::new();
+    let mut scan = Scan::new(TaskState::Todo);
+    while let Some(page) = scan.next(conn).await? {
+        waiting.extend(lines(page).map(|line| TaskId::of(&line)));
+    }
+    members.extend(waiting);
+    Ok(())
+}
+
+/// Puts those of the command line's tasks back to todo that are out of retries, and says how many.
+pub(super) async fn requeue_failed(
+    run: &Run<'_>,
+    conn: &Connection,
+    members: &Members,
+    by: &WorkerName,
+) -> Result<u64, CliError> {
+    let mut requeued = 0;
+    let mut scan = Scan::new(TaskState::Failed);
+    while let Some(page) = scan.next(conn).await? {
+        let ours: Vec<String> = lines(page).filter(|line| members.contains(line)).collect();
+        let states = inspect::states(conn, &ours).await?;
+        // One that waits for its retry is not out of them.
+        let out: Vec<String> = ours
+            .into_iter()
+            .zip(states)
+            .filter(|(_, states)| *states == [TaskState::Failed])
+            .map(|(line, _)| line)
+            .collect();
+        for batch in out.chunks(control::BATCH) {
+            let failed = Some(TaskState::Failed);
+            requeued += change(conn, Change::Requeue, failed, batch, run.order, by).await?.changed;
+        }
+    }
+    Ok(requeued)
+}
+
+fn lines(page: Vec<Entry>) -> impl Iterator<Item = String> {
+    page.into_iter().map(|entry| entry.line)
+}

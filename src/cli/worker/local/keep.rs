@@ -1,0 +1,113 @@
+//! Keeps the private server: nobody else will bring it back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::run::Run;
+use crate::local::{LocalServer, full_disk};
+use crate::queue::guard::try_write;
+use crate::queue::{Client, Connection, QueueError};
+
+/// Between looks at the process and its socket.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between questions whether it takes writes.
+const WRITES: Duration = Duration::from_secs(1);
+/// How long one such question may take.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long it may refuse writes until the run ends: time to make room, and no more, since what ends meanwhile cannot be recorded.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A server that does not answer for so long is mentioned.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What has been seen, and said.
+#[derive(Default)]
+struct Watch {
+    conn: Option<Connection>,
+    refused: Option<Instant>,
+    silent: Option<Instant>,
+    has_said_silent: bool,
+    has_said_removed: bool,
+}
+
+/// Starts the server again whenever it has ended, and says why; ends with the reason that the run cannot go on. `refuses`: whether it takes no writes now.
+pub(super) async fn keep(run: &Run<'_>, server: &mut LocalServer, refuses: &AtomicBool) -> String {
+    let client = Client::new(&run.config.redis, &run.config.key_prefix, ANSWER);
+    let mut watch = Watch::default();
+    let mut asked = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Some(trouble) = server.trouble() {
+            run.context.say(&format!("{trouble}; starting it again on its data"));
+            if let Err(error) = server.restart().await {
+                return format!("cannot {error}");
+            }
+            run.context.say("the private server serves again; the run goes on");
+            watch = Watch { has_said_removed: watch.has_said_removed, ..Watch::default() };
+        }
+        if !watch.has_said_removed && !server.has_its_directory() {
+            watch.has_said_removed = true;
+            run.context.say(&format!(
+                "warning: {} was removed: the run goes on, but what it knows is in memory alone and is lost with it",
+                server.dir().display()
+            ));
+        }
+        if let Ok(client) = &client
+            && asked.elapsed() >= WRITES
+        {
+            asked = Instant::now();
+            let fatal = watch.ask(run, client, server).await;
+            refuses.store(watch.refused.is_some(), Ordering::Relaxed);
+            if let Some(fatal) = fatal {
+                return fatal;
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Asks whether the server takes writes; the reason to end when it has not for too long.
+    async fn ask(&mut self, run: &Run<'_>, client: &Client, server: &LocalServer) -> Option<String> {
+        match self.try_write(client).await {
+            Ok(()) => {
+                if self.refused.take().is_some() {
+                    run.context.say("the private server takes writes again");
+                }
+                self.silent = None;
+                None
+            }
+            Err(QueueError::Busy(message)) if !message.starts_with("LOADING") => {
+                let since = *self.refused.get_or_insert_with(|| {
+                    run.context.say(&format!(
+                        "the private server takes no writes ({message}){}; nothing new starts, and the run ends in {} s unless this changes",
+                        full_disk(server.dir()).unwrap_or_default(),
+                        PATIENCE.as_secs()
+                    ));
+                    Instant::now()
+                });
+                (since.elapsed() >= PATIENCE).then(|| {
+                    let full = full_disk(server.dir()).unwrap_or_default();
+                    format!("ending the run: the private server takes no writes ({message}){full}")
+                })
+            }
+            Err(_) => {
+                self.conn = None;
+                let since = *self.silent.get_or_insert_with(Instant::now);
+                if since.elapsed() >= SILENCE && !self.has_said_silent {
+                    self.has_said_silent = true;
+                    run.context.say("warning: the private server runs, but does not answer; the run waits for it");
+                }
+                None
+            }
+        }
+    }
+
+    async fn try_write(&mut self, client: &Client) -> Result<(), QueueError> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => client.connect().await?,
+        };
+        let answer = try_write(&conn).await;
+        self.conn = Some(conn);
+        answer
+    }
+}

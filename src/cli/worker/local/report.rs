@@ -1,0 +1,162 @@
+//! What became of the command line's tasks, for a newcomer; the whole of it in a file.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::results::Results;
+use super::run::{Before, Run};
+use crate::cli::common::{Out, columns};
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::groups::{Groups, kinds_of};
+use crate::cli::members::{End, Members, Tally, Totals};
+use crate::cli::worker::prepare::{new_probe, node_capacity};
+use crate::model::snapshot::{FailureGroup, TaskState};
+use crate::model::{TaskId, TaskLine};
+use crate::queue::select::{Entry, Scan};
+use crate::queue::{Connection, inspect};
+use crate::view::failures::failures;
+use crate::view::safe_text::safe;
+use crate::view::text::{count, precise_duration, tasks};
+
+/// Tasks whose output is in memory at once.
+const AT_ONCE: usize = 100;
+
+/// How a run went.
+pub(super) struct Report {
+    /// The command line's tasks.
+    pub(super) totals: Totals,
+    groups: Vec<FailureGroup>,
+    /// Where the results are, and what else there is to say about it.
+    results: Result<(std::path::PathBuf, Option<std::path::PathBuf>), io::Error>,
+}
+
+impl Report {
+    /// Goes through the queue once: judges this command line's tasks, and writes down all that have ended in this directory.
+    pub(super) async fn make(
+        run: &Run<'_>,
+        conn: &Connection,
+        dir: &Path,
+        members: &Members,
+    ) -> Result<Self, CliError> {
+        let mut tally = members.tally();
+        for state in [TaskState::Todo, TaskState::InProgress] {
+            let mut scan = Scan::new(state);
+            while let Some(page) = scan.next(conn).await? {
+                for entry in page {
+                    tally.note(TaskId::of(&entry.line), End::Open);
+                }
+            }
+        }
+        let mut results = Results::begin(dir);
+        let mut groups = Groups::default();
+        for (state, end) in [(TaskState::Finished, End::Finished), (TaskState::Failed, End::Failed)] {
+            let mut scan = Scan::new(state);
+            while let Some(page) = scan.next(conn).await? {
+                for entry in &page {
+                    tally.note(TaskId::of(&entry.line), end);
+                }
+                if state == TaskState::Failed {
+                    let ours = page.iter().filter(|entry| is_failed(&tally, entry)).cloned().collect();
+                    kinds_of(conn, ours).await?.iter().for_each(|failure| groups.add(failure));
+                }
+                write(conn, page, &mut results).await?;
+            }
+        }
+        let groups = groups.finish(conn).await?;
+        let results = results.and_then(Results::finish);
+        if let Err(error) = &results {
+            run.context.say(&format!(
+                "cannot write the results to {}: {error}; they are in the queue: distcomp-status --local export",
+                dir.display()
+            ));
+        }
+        Ok(Self { totals: tally.totals(), groups, results })
+    }
+
+    /// Prints it, and answers how the command ends as far as its tasks are concerned.
+    pub(super) fn print(self, run: &Run<'_>, before: Before, took: Option<Duration>) -> Result<Exit, CliError> {
+        let Totals { gone, failed, finished, open: _ } = self.totals;
+        let mut out = Out::new();
+        if !self.groups.is_empty() {
+            out.line(&failures(&self.groups, columns()))?;
+        }
+        let mut line = format!("{} finished, {} failed", tasks(finished), count(failed));
+        if gone > 0 {
+            line.push_str(&format!(", {} purged meanwhile", count(gone)));
+        }
+        if let Some(took) = took {
+            line.push_str(&format!(" in {}", precise_duration(took.as_secs_f64())));
+            let earlier = before.finished + before.failed;
+            if earlier > 0 {
+                line.push_str(&format!(" ({} of them in earlier runs)", count(earlier)));
+            }
+        }
+        out.line(&line)?;
+        if let Ok((path, kept)) = &self.results {
+            out.line(&format!("output and evidence of each task: {}", safe(&path.display().to_string())))?;
+            if let Some(kept) = kept {
+                out.line(&format!(
+                    "those of tasks that are to run again, or were purged: {}",
+                    safe(&kept.display().to_string())
+                ))?;
+            }
+        }
+        out.finish()?;
+        if failed > 0 && took.is_some() {
+            run.context.say("the same command with --rerun-failed tries the failed ones again");
+        }
+        Ok(if failed + gone > 0 { Exit::TasksFailed } else { Exit::Done })
+    }
+}
+
+fn is_failed(tally: &Tally<'_>, entry: &Entry) -> bool {
+    tally.end_of(TaskId::of(&entry.line)) == Some(End::Failed)
+}
+
+/// Writes tasks down; once the file has failed, the rest is left out.
+async fn write(conn: &Connection, page: Vec<Entry>, results: &mut io::Result<Results>) -> Result<(), CliError> {
+    let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
+    for chunk in lines.chunks(AT_ONCE) {
+        let Ok(file) = results else { return Ok(()) };
+        for task in inspect::tasks(conn, chunk).await? {
+            if let Err(error) = file.add(&task) {
+                *results = Err(error);
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tasks of this command line that this machine could not run at all, the first few by name.
+pub(super) async fn explain_rest(
+    run: &Run<'_>,
+    conn: &Connection,
+    members: &Members,
+    left: u64,
+) -> Result<(), CliError> {
+    const NAMED: usize = 3;
+    let (capacity, _) = node_capacity(&run.config, &mut new_probe(run.args.share())?);
+    run.context.say(&format!(
+        "{} not run: this machine has {} of memory and {} cores in all",
+        tasks(left),
+        capacity.mem,
+        capacity.cores
+    ));
+    let mut scan = Scan::new(TaskState::Todo);
+    let mut named = 0;
+    while let Some(page) = scan.next(conn).await? {
+        for entry in page.iter().filter(|entry| members.contains(&entry.line)) {
+            if let Ok(task) = TaskLine::parse(&entry.line, run.order) {
+                let line = safe(&entry.line);
+                run.context.say(&format!("{} needs {} and {} cores: {line}", task.id(), task.mem(), task.cpu()));
+            }
+            named += 1;
+            if named == NAMED {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

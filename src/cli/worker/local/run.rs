@@ -1,0 +1,202 @@
+//! A local run, in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::drive::{Ended, drive};
+use super::ground::{leave_aside, lift_pause, recover_others, requeue_failed, take_all};
+use super::report::Report;
+use crate::cli::common::Context;
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::members::Members;
+use crate::cli::submit::{Files, open_files, submit_files};
+use crate::cli::worker::args::WorkerArgs;
+use crate::cli::worker::prepare::{Plan, open_state, prepare};
+use crate::cli::worker::run::{PROGRAM, load};
+use crate::config::Config;
+use crate::host;
+use crate::local::{LocalServer, full_disk};
+use crate::model::FieldOrder;
+use crate::queue::guard::{self, Access};
+use crate::queue::{Client, QueueError, aside};
+use crate::view::text::{count, tasks};
+use crate::worker::Setup;
+
+/// How long one call may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What stays the same throughout.
+pub(super) struct Run<'a> {
+    pub(super) args: &'a WorkerArgs,
+    pub(super) context: Context,
+    /// With the private server in place of Redis.
+    pub(super) config: Arc<Config>,
+    pub(super) client: Client,
+    pub(super) order: FieldOrder,
+}
+
+/// What became of the command line's tasks before this run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Before {
+    pub(super) finished: u64,
+    pub(super) failed: u64,
+}
+
+/// Runs the files to their end, or to a signal.
+pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
+    // Once for the state directory and the rules; again below, with the private server in place of Redis.
+    let (_, loaded) = load(args, None)?;
+    let context = Context { config: loaded.config, program: PROGRAM, file: loaded.file, is_local: true };
+    for warning in &loaded.warnings {
+        context.say(&format!("warning: {warning}"));
+    }
+    let files = open_files(&context, &args.files, context.config.field_order.unwrap_or_default())?;
+    let Some(files) = files else { return Ok(Exit::Usage) };
+    let members = files.members()?;
+    if members.len() == 0 && !args.all {
+        context.say("nothing to do: the files hold no task");
+        return Ok(Exit::Done);
+    }
+    let cwd = std::env::current_dir().map_err(|error| CliError::io("find the working directory", error))?;
+    let mut server = LocalServer::start(&context.config.state_dir, &cwd, args.fresh).await?;
+    if let Some(old) = server.old() {
+        context.say(&format!("the state and results of earlier runs are kept in {}", old.display()));
+    }
+    let dir = server.dir().to_owned();
+    let ended = run_on(args, context, &files, members, &mut server).await;
+    let stopped = server.stop().await;
+    let exit = ended.map_err(|error| with_disk(error, &dir))?;
+    stopped?;
+    Ok(exit)
+}
+
+/// A server that takes no writes does not say which disk is full.
+fn with_disk(error: CliError, dir: &Path) -> CliError {
+    match (error, full_disk(dir)) {
+        // A script that may not write says that memory is short.
+        (CliError::Queue(QueueError::Busy(_)), Some(full)) => CliError::Stopped(format!(
+            "the private server takes no writes{full}; then the same command goes on where it was"
+        )),
+        (CliError::Queue(error), Some(full)) => CliError::Stopped(format!("failed to {error}{full}")),
+        (error, _) => error,
+    }
+}
+
+async fn run_on(
+    args: &WorkerArgs,
+    context: Context,
+    files: &Files,
+    mut members: Members,
+    server: &mut LocalServer,
+) -> Result<Exit, CliError> {
+    let (watcher, loaded) = load(args, Some(server.socket()))?;
+    let config = loaded.config;
+    let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
+    let conn = client.connect().await?;
+    let order = guard::admit(&conn, config.field_order, Access::Write).await?;
+    if order != context.config.field_order.unwrap_or_default() {
+        return Err(CliError::Usage(format!(
+            "the queue of this directory reads lines as {order}: set task_field_order to \"{order}\" in conf.json, or start anew with --fresh"
+        )));
+    }
+    let run = Run { args, context, config, client, order };
+    let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    lift_pause(&run, &conn).await?;
+    recover_others(&run, &conn, &name).await?;
+    let state = open_state(&run.config, &name, Some(server.dir()))?;
+    let plan = Plan {
+        config: Arc::clone(&run.config),
+        watcher,
+        worker: name.clone(),
+        // The queue is ours alone, in a directory that is closed to others.
+        keys: Vec::new(),
+        allow_insecure: false,
+        is_burst: true,
+        hangup_ends: true,
+        waits_for_redis: false,
+        metrics: None,
+        share: args.share(),
+    };
+    // First what an earlier run had in progress, so that every line is where the rest of this looks for it.
+    let setup = prepare(plan, &state).await?;
+    let submitted = submit_files(&run.context, &conn, files, &members, args.rerun).await?;
+    let mut before = Before { finished: submitted.finished, failed: submitted.failed };
+    if args.rerun_failed {
+        before.failed -= requeue_failed(&run, &conn, &members, &name).await?.min(before.failed);
+    }
+    if args.all {
+        take_all(&run, &conn, &mut members).await?;
+    } else {
+        leave_aside(&run, &conn, &members).await?;
+    }
+    say_set_aside(&run.context, aside::count(&conn).await?);
+    let open = members.len().saturating_sub(before.finished + before.failed);
+    if open == 0 {
+        put_down(setup).await;
+        run.context.say(&nothing_to_do(before));
+        return Report::make(&run, &conn, server.dir(), &members).await?.print(&run, before, None);
+    }
+    if submitted.added < open || before.finished + before.failed > 0 {
+        run.context.say(&format!(
+            "going on where an earlier run stopped: {} of {} left",
+            count(open),
+            tasks(members.len())
+        ));
+    }
+    let begun = Instant::now();
+    let ended = drive(&run, setup, server, &conn, &members).await?;
+    if matches!(ended, Ended::Broken) {
+        return Err(CliError::Stopped("ended before its tasks: the same command goes on where it was".to_owned()));
+    }
+    if let Some(trouble) = server.trouble() {
+        // At the very end, with nobody looking any more.
+        run.context.say(&format!("{trouble}; starting it again on its data"));
+        server.restart().await?;
+    }
+    let conn = run.client.connect().await?;
+    let report = Report::make(&run, &conn, server.dir(), &members).await?;
+    let left = report.totals.open;
+    let exit = report.print(&run, before, Some(begun.elapsed()))?;
+    match ended {
+        Ended::Signal(exit) if left > 0 => {
+            run.context.say(&format!("stopped with {} left: the same command goes on from here", tasks(left)));
+            Ok(exit)
+        }
+        Ended::Done | Ended::Signal(_) | Ended::Broken if left == 0 => Ok(exit),
+        Ended::Done | Ended::Signal(_) | Ended::Broken => {
+            super::report::explain_rest(&run, &conn, &members, left).await?;
+            Ok(Exit::TasksFailed)
+        }
+    }
+}
+
+fn say_set_aside(context: &Context, number: u64) {
+    if number > 0 {
+        let verb = if number == 1 { "is" } else { "are" };
+        context.say(&format!(
+            "{} of earlier commands in this directory {verb} left alone; --all runs them too",
+            tasks(number)
+        ));
+    }
+}
+
+fn nothing_to_do(before: Before) -> String {
+    let Before { finished, failed } = before;
+    let (what, hint) = if failed == 0 {
+        (format!("{} finished in earlier runs here", tasks(finished)), "--rerun runs them again")
+    } else {
+        (
+            format!("{} finished and {} failed in earlier runs here", tasks(finished), count(failed)),
+            "--rerun-failed tries the failed ones again, --rerun all",
+        )
+    };
+    format!("nothing to do: {what}; {hint}")
+}
+
+/// A worker that is not needed: its name is freed and its process keeper ends.
+async fn put_down(setup: Setup) {
+    // The server is stopped in a moment: a name that was not freed is found dead.
+    drop(setup.session.detach().await);
+    setup.nursery.shutdown().await;
+}

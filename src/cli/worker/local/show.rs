@@ -1,0 +1,138 @@
+//! What is shown while tasks run: a bar on a terminal, a line every half a minute elsewhere, and the first failure of each kind.
+
+use std::collections::{HashMap, HashSet};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use super::run::Run;
+use crate::cli::common::Context;
+use crate::cli::exit::CliError;
+use crate::cli::members::Members;
+use crate::model::TaskId;
+use crate::model::snapshot::Counts;
+use crate::queue::{Client, Connection, QueueError, inspect};
+use crate::view::progress::Progress;
+use crate::view::safe_text::safe;
+use crate::view::text::{count, shorten};
+
+/// Between lines where stderr is no terminal.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// Seconds in place of that; for tests.
+const INTERVAL_VARIABLE: &str = "DISTCOMP_PROGRESS_SECONDS";
+/// How long one look may take: the bar is a courtesy and holds up nothing.
+const ANSWER: Duration = Duration::from_secs(1);
+/// Columns of a reason and of a line that are shown.
+const SHOWN: usize = 100;
+
+/// See the module.
+pub(super) struct Show {
+    progress: Progress,
+    client: Client,
+    conn: Option<Connection>,
+    total: u64,
+    /// Failures here that are not this run's.
+    old_failures: u64,
+    /// Where the counters of kinds stood at the beginning.
+    old_kinds: HashMap<String, u64>,
+    failures_seen: u64,
+    kinds_said: HashSet<String>,
+    /// `None` on a terminal.
+    interval: Option<Duration>,
+    last_line: Instant,
+}
+
+impl Show {
+    pub(super) async fn new(run: &Run<'_>, conn: &Connection, members: &Members) -> Result<Self, CliError> {
+        let counts = inspect::counts(conn).await?;
+        let kinds = inspect::failure_groups(conn).await?;
+        let asked = std::env::var(INTERVAL_VARIABLE).ok().and_then(|text| text.parse::<f64>().ok());
+        let asked = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|time| !time.is_zero());
+        Ok(Self {
+            progress: Progress::new("done", members.len(), true),
+            client: Client::new(&run.config.redis, &run.config.key_prefix, ANSWER)?,
+            conn: None,
+            total: members.len(),
+            old_failures: counts.failed,
+            old_kinds: kinds.into_iter().map(|group| (group.kind, group.count)).collect(),
+            failures_seen: counts.failed,
+            kinds_said: HashSet::new(),
+            interval: (!std::io::stderr().is_terminal()).then_some(asked.unwrap_or(INTERVAL)),
+            last_line: Instant::now(),
+        })
+    }
+
+    /// Looks at the queue, and shows what there is to show. What fails is tried again at the next look.
+    pub(super) async fn look(&mut self, run: &Run<'_>, members: &Members) {
+        // Bounded, and on a connection of its own: a server that does not answer must not keep a signal waiting.
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => match tokio::time::timeout(ANSWER, self.client.connect()).await {
+                Ok(Ok(conn)) => conn,
+                Ok(Err(_)) | Err(_) => return,
+            },
+        };
+        if self.try_look(run, members, &conn).await.is_ok() {
+            self.conn = Some(conn);
+        }
+    }
+
+    async fn try_look(&mut self, run: &Run<'_>, members: &Members, conn: &Connection) -> Result<(), QueueError> {
+        let now = inspect::counts(conn).await?;
+        // What others add meanwhile waits and runs like ours: the bar then lags, and never runs ahead.
+        let done = self.total.saturating_sub(now.todo + now.in_progress);
+        let failed = now.failed.saturating_sub(self.old_failures);
+        self.progress.set(done);
+        self.progress.note(format!("running {} failed {failed} ", now.in_progress));
+        self.say_line(&run.context, done, failed, &now);
+        if now.failed > self.failures_seen {
+            self.say_kinds(&run.context, members, conn).await?;
+        }
+        self.failures_seen = now.failed;
+        Ok(())
+    }
+
+    fn say_line(&mut self, context: &Context, done: u64, failed: u64, now: &Counts) {
+        if self.interval.is_none_or(|interval| self.last_line.elapsed() < interval) {
+            return;
+        }
+        self.last_line = Instant::now();
+        context.say(&format!(
+            "{} of {} done, {} running, {} failed",
+            count(done),
+            count(self.total),
+            count(now.in_progress),
+            count(failed)
+        ));
+    }
+
+    /// The first failure of each kind, as it happens: a sweep that fails as a whole should not run to its end unseen.
+    async fn say_kinds(&mut self, context: &Context, members: &Members, conn: &Connection) -> Result<(), QueueError> {
+        for group in inspect::failure_groups(conn).await? {
+            let before = self.old_kinds.get(&group.kind).copied().unwrap_or(0);
+            if group.count <= before || self.kinds_said.contains(&group.kind) {
+                continue;
+            }
+            // The sample of a kind that earlier runs have met is theirs.
+            let text = if before > 0 {
+                format!("first failure with {}", safe(&group.kind))
+            } else if members.contains(&group.sample) {
+                let (reason, line) = (shorten(&safe(&group.reason), SHOWN), shorten(&safe(&group.sample), SHOWN));
+                format!(
+                    "first failure with {}: {reason}\ntask {}: {line}",
+                    safe(&group.kind),
+                    TaskId::of(&group.sample)
+                )
+            } else {
+                continue;
+            };
+            self.kinds_said.insert(group.kind);
+            self.pause_for(|| context.say(&text));
+        }
+        Ok(())
+    }
+
+    /// Prints something else meanwhile, with no bar in its way.
+    pub(super) fn pause_for(&self, print: impl FnOnce()) {
+        self.progress.pause_for(print);
+    }
+}

@@ -1,0 +1,110 @@
+//! The other commands on the queue of a local run, and what it says without a terminal.
+use std::fs;
+
+use super::Machine;
+use crate::support::{Cli, SOON, holds_for, lines_of, read, wait_until};
+
+fn cli(machine: &Machine, name: &str, args: &[&str]) -> Cli {
+    machine.cli(name).args(["--local"]).args(args)
+}
+
+/// Runs until the gate is there.
+const WAITS: &str = "shell:0:0:9:touch began; until [ -e gate ]; do sleep 0.05; done; echo first >> ran\n";
+
+fn wait_began(machine: &Machine) {
+    wait_until("the task to run", SOON, || holds_for(machine.path("began").exists(), read(machine.path("ran"))));
+}
+
+#[test]
+fn status_ctl_and_submit_reach_the_queue_while_it_runs_and_afterwards() {
+    let machine = Machine::new();
+    machine.task_file(&format!("{WAITS}shell:0:0:1:echo later >> ran; exit 3\n"));
+    let run = machine.command(&["-j1"]).start();
+    wait_began(&machine);
+    let status = cli(&machine, "distcomp-status", &[]).run().expect(0);
+    assert!(status.stdout.starts_with("1 todo tasks, 1 in_progress tasks, 0 finished tasks"), "{status}");
+    // Added by another terminal: it runs too, and this run is not judged by it.
+    cli(&machine, "distcomp-submit", &["-"]).stdin("shell:0:0:0:echo added >> ran; exit 4\n").run().expect(0);
+    cli(&machine, "distcomp-ctl", &["--yes", "cancel", "--include", "echo later"]).run().expect(0);
+    fs::write(machine.path("gate"), "").expect("the gate");
+    let output = run.finish().expect(1);
+    assert!(output.stdout.contains("1 task finished, 1 failed") && !output.stdout.contains("exit 4"), "{output}");
+    assert!(read(machine.path("ran")).contains("added"), "{output}");
+    machine.assert_alone();
+
+    let status = cli(&machine, "distcomp-status", &[]).run().expect(0);
+    assert!(status.stdout.starts_with("0 todo tasks, 0 in_progress tasks, 1 finished tasks, 2 failed"), "{status}");
+    cli(&machine, "distcomp-ctl", &["--yes", "requeue", "--include", "echo later"]).run().expect(0);
+    let status = cli(&machine, "distcomp-status", &["tasks", "--state", "todo"]).run().expect(0);
+    assert_eq!(status.stdout, "shell:0:0:1:echo later >> ran; exit 3\n");
+    machine.assert_alone();
+    // From elsewhere, by the directory; and a file of it, in a directory in which nothing has run.
+    let there = format!("--local={}", machine.dir.path().display());
+    let status = machine.cli("distcomp-status").args([&there]).dir("/".as_ref()).run().expect(0);
+    assert!(status.stdout.starts_with("1 todo tasks"), "{status}");
+    machine.assert_alone();
+}
+
+#[test]
+fn one_more_added_is_not_this_runs_failure() {
+    let machine = Machine::new();
+    machine.task_file(WAITS);
+    let run = machine.command(&[]).start();
+    wait_began(&machine);
+    cli(&machine, "distcomp-submit", &["-"]).stdin("shell:0:0:0:echo added >> ran; exit 4\n").run().expect(0);
+    wait_until("it to run", SOON, || {
+        let ran = lines_of(machine.path("ran"));
+        holds_for(ran.len() >= 4, ran.join(" "))
+    });
+    fs::write(machine.path("gate"), "").expect("the gate");
+    let output = run.finish().expect(0);
+    assert!(output.stdout.contains("1 task finished, 0 failed"), "{output}");
+}
+
+#[test]
+fn what_is_set_aside_is_shown_and_can_be_changed() {
+    let machine = Machine::new();
+    machine.file("b", "shell:0:0:1:echo b >> ran\n");
+    cli(&machine, "distcomp-submit", &["-"]).stdin("shell:0:0:1:echo wrong >> ran\n").run().expect(0);
+    machine.worker(&["b"]).run().expect(0).says(&["1 task of earlier commands"]);
+    let status = cli(&machine, "distcomp-status", &[]).run().expect(0);
+    assert!(status.stdout.contains("1 task set aside") && status.stdout.contains("--all"), "{status}");
+    assert_eq!(cli(&machine, "distcomp-status", &["--json"]).run().expect(0).json()["set_aside"], 1);
+    let waiting = cli(&machine, "distcomp-status", &["tasks", "--state", "todo"]).run().expect(0);
+    assert_eq!(waiting.stdout, "shell:0:0:1:echo wrong >> ran\n");
+    cli(&machine, "distcomp-ctl", &["--yes", "purge", "--include", "wrong"]).run().expect(0);
+    let output = machine.worker(&["--all", "b"]).run().expect(0);
+    assert!(!output.stderr.contains("earlier commands"), "{output}");
+    assert_eq!(lines_of(machine.path("ran")), ["b"]);
+}
+
+#[test]
+fn without_a_queue_or_a_server_the_way_to_one_is_said() {
+    let machine = Machine::new();
+    machine.task_file("shell:0:0:1:true\n");
+    let none = cli(&machine, "distcomp-status", &[]).run().expect(2);
+    assert!(none.stderr.contains("has not run there"), "{none}");
+    let nowhere = "redis://127.0.0.1:1/0";
+    let plain = || machine.cli("distcomp-status").args(["--redis-url", nowhere]).run().expect(3);
+    assert!(!plain().stderr.contains("--local"), "{}", plain());
+    machine.run(&[]).expect(0);
+    assert!(plain().stderr.contains("distcomp-status --local"), "{}", plain());
+    // However Redis is to be reached elsewhere.
+    cli(&machine, "distcomp-status", &["--redis-url", nowhere]).run().expect(0);
+}
+
+#[test]
+fn without_a_terminal_it_says_how_far_it_is_and_what_fails() {
+    let machine = Machine::new();
+    machine.task_file(&format!("{WAITS}shell:0:0:1:echo 'no such trace' >&2; exit 3\nshell:0:0:1:exit 3\n"));
+    let run = machine.command(&[]).env("DISTCOMP_PROGRESS_SECONDS", "0.3").dir(machine.dir.path()).start();
+    wait_began(&machine);
+    wait_until("the failures", SOON, || {
+        let status = cli(&machine, "distcomp-status", &[]).run();
+        holds_for(status.stdout.contains("2 failed tasks") && status.stdout.starts_with("0 todo"), status)
+    });
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    fs::write(machine.path("gate"), "").expect("the gate");
+    let output = run.finish().expect(1).says(&["2 of 3 done, 1 running, 2 failed"]);
+    assert_eq!(output.stderr.matches("first failure with exit 3").count(), 1, "{output}");
+}
