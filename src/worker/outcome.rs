@@ -153,7 +153,7 @@ pub fn settle_refused(line: std::sync::Arc<str>, token: String, kind: FailureKin
         demand: None,
         record: None,
         settlement: Settlement::Fail {
-            reason: ascii_json(&reason(&kind, problem)),
+            reason: ascii_json(&reason(&kind.to_string(), problem)),
             kind,
             delay: Duration::ZERO,
             is_final: true,
@@ -168,15 +168,17 @@ fn record(context: Context<'_>, entry: &Entry, end: AttemptEnd) -> AttemptRecord
 
 fn fail(context: Context<'_>, entry: &Entry, kind: FailureKind, stderr: &str, is_final: bool) -> Settlement {
     let delay = retry::backoff(context.backoff, entry.claim.attempt, context.jitter);
-    Settlement::Fail { reason: ascii_json(&reason(&kind, stderr)), kind, delay, is_final }
+    // Nothing in the line tells where such a limit comes from.
+    let is_default = matches!(kind, FailureKind::TimedOut(_)) && entry.task.timeout().is_none();
+    let head = format!("{kind}{}", if is_default { " (default_task_timeout_seconds)" } else { "" });
+    Settlement::Fail { reason: ascii_json(&reason(&head, stderr)), kind, delay, is_final }
 }
 
 /// `exit 3: tail of stderr`, at most 1,024 characters; what does not fit is cut at the front of the tail.
-fn reason(kind: &FailureKind, stderr: &str) -> String {
-    let head = kind.to_string();
+fn reason(head: &str, stderr: &str) -> String {
     let stderr = stderr.trim();
     if stderr.is_empty() {
-        return head;
+        return head.to_owned();
     }
     let room = REASON_CHARS.saturating_sub(head.chars().count() + 2);
     let skipped = stderr.chars().count().saturating_sub(room);
@@ -225,9 +227,9 @@ mod tests {
 
     #[test]
     fn a_reason_is_the_kind_and_the_tail_of_stderr() {
-        assert_eq!(reason(&FailureKind::Exit(3), "  no such file\n"), "exit 3: no such file");
-        assert_eq!(reason(&FailureKind::TimedOut(2), ""), "timed out after 2 s");
-        let long = reason(&FailureKind::Exit(3), &format!("{}END", "ü".repeat(5000)));
+        assert_eq!(reason(&FailureKind::Exit(3).to_string(), "  no such file\n"), "exit 3: no such file");
+        assert_eq!(reason(&FailureKind::TimedOut(2).to_string(), ""), "timed out after 2 s");
+        let long = reason(&FailureKind::Exit(3).to_string(), &format!("{}END", "ü".repeat(5000)));
         assert_eq!(long.chars().count(), REASON_CHARS);
         assert!(long.starts_with("exit 3: …") && long.ends_with("END"), "{long}");
     }

@@ -130,7 +130,8 @@ impl Dispatcher {
     pub(super) fn overdue(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
         let Place::Running { limit, .. } = entry.place else { return };
-        tracing::warn!(task = %entry.task.id(), limit, "timed out; terminating its tree");
+        let limit_of = if entry.task.timeout().is_some() { "the line" } else { "default_task_timeout_seconds" };
+        tracing::warn!(task = %entry.task.id(), limit, limit_of, "timed out; terminating its tree");
         self.end_early(key, Cause::TimedOut(limit));
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bench::{Bench, GIB, TASK, revoked};
-use crate::model::Bytes;
+use crate::model::{Bytes, FailureKind};
 use crate::policy::admission;
 use crate::process::ExitStatus;
 use crate::queue::session::{Settled, Settlement};
@@ -26,6 +26,14 @@ fn exit_zero_is_finished_and_anything_else_is_failed() {
 
 #[test]
 fn an_overdue_task_is_terminated_and_says_its_limit() {
+    let (mut bench, keys) = Bench::running(r#"{"default_task_timeout_seconds": 9}"#, &["shell:1:1:0:sleep 99"]);
+    bench.event(Event::Overdue(keys[0]));
+    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    bench.ended(keys[0], ExitStatus::Signaled(15), 9);
+    let (_, settle) = bench.settle();
+    let Settlement::Fail { kind, reason, .. } = settle.settlement else { panic!("it has not failed") };
+    assert_eq!(reason, "\"timed out after 9 s (default_task_timeout_seconds): err\"");
+    assert_eq!(kind, FailureKind::TimedOut(9), "groups go by kind");
     let (mut bench, keys) = Bench::running("{}", &["shell:1:1:0:7:sleep 99"]);
     bench.event(Event::Overdue(keys[0]));
     assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
@@ -153,5 +161,5 @@ fn the_limit_of_a_task_is_the_one_it_started_with() {
     bench.ended(keys[0], ExitStatus::Signaled(15), 5);
     let (_, settle) = bench.settle();
     let Settlement::Fail { reason, .. } = settle.settlement else { panic!("{settle:?}") };
-    assert_eq!(reason, "\"timed out after 5 s: err\"");
+    assert_eq!(reason, "\"timed out after 5 s (default_task_timeout_seconds): err\"");
 }
