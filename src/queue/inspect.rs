@@ -7,6 +7,7 @@ use super::control::Mark;
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::loose::{self, Loose};
+use super::python_workers;
 use super::reading::{health, rates_over_last_minute, top_groups, workers};
 use crate::model::snapshot::{Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals};
 use crate::model::{AttemptRecord, Bytes, MilliCores, TaskId};
@@ -43,6 +44,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
+    python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
     overview.needs = needs(conn, &classes).await?;
     overview.eta_seconds = overview.time_to_go();
     Ok(overview)

@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod keys;
 mod loose;
 mod output;
+mod python_workers;
 mod reading;
 pub mod reclaim;
 mod scripts;
@@ -36,6 +37,7 @@ pub mod wake;
 pub use client::{Client, Connection};
 pub use error::QueueError;
 pub use keys::{CLOSE, Key, Keys};
+pub use python_workers::live_nodes;
 pub use session::Session;
 
 /// Feeds bytes, as a server could send them, to every decoder of answers. What they make of it is answered for others to show.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::model::snapshot::{FailureGroup, RedisHealth, WorkerLoad, WorkerProcess, WorkerState, WorkerView};
+use crate::model::snapshot::{
+    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WorkerLoad, WorkerProcess, WorkerState, WorkerView,
+};
 
 /// A worker without a heartbeat for this long is shown as silent.
 const SILENT_AFTER_SECONDS: u64 = 15;
@@ -81,7 +83,8 @@ pub(super) fn workers(
             let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
             let owner = owners.get(name);
             let state = match owner {
-                None => WorkerState::Python,
+                None if age.is_some_and(|age| age < PYTHON_DEAD_AFTER_SECONDS) => WorkerState::Python,
+                None => WorkerState::Dead,
                 Some(owner) if owner.starts_with("!dead:") => WorkerState::Dead,
                 Some(_) if age.is_none_or(|age| age > SILENT_AFTER_SECONDS) => WorkerState::Silent,
                 Some(_) if drains.contains_key(name) => WorkerState::Draining,
@@ -95,7 +98,9 @@ pub(super) fn workers(
                 cores_total: figure(2),
                 mem_used_gb: figure(3),
                 mem_total_gb: figure(4),
+                is_python: owner.is_none(),
                 finished: total("finished"),
+                is_estimate: false,
                 failed: total("failed"),
                 returned: total("returned"),
                 timed_out: total("timed_out"),
@@ -107,7 +112,7 @@ pub(super) fn workers(
 }
 
 /// Cores or GB of a node: anybody may write these, and what no node has would be drawn as it is.
-fn amount(text: &str) -> f64 {
+pub(super) fn amount(text: &str) -> f64 {
     const MOST: f64 = 1e6;
     text.parse().ok().filter(|amount| (0.0..=MOST).contains(amount)).unwrap_or(0.0)
 }

@@ -33,7 +33,7 @@ const FIELDS: [Field; 13] = [
     Field { column: number("tasks"), cell: running, from: Layout::Bare },
     Field { column: text("cores"), cell: cores, from: Layout::Bare },
     Field { column: text("mem GB"), cell: memory, from: Layout::Bare },
-    Field { column: number("done"), cell: |worker| count(worker.finished), from: Layout::Bare },
+    Field { column: number("done"), cell: done, from: Layout::Bare },
     Field { column: number("fail"), cell: |worker| count(worker.failed), from: Layout::Bare },
     Field { column: number("late"), cell: |worker| count(worker.timed_out), from: Layout::Figures },
     Field { column: number("back"), cell: |worker| count(worker.returned), from: Layout::Figures },
@@ -80,6 +80,11 @@ pub fn containment(workers: &[WorkerView]) -> String {
 
 fn beat(worker: &WorkerView) -> String {
     worker.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), duration)
+}
+
+fn done(worker: &WorkerView) -> String {
+    let about = if worker.is_estimate { "~" } else { "" };
+    format!("{about}{}", count(worker.finished))
 }
 
 fn running(worker: &WorkerView) -> String {
@@ -131,7 +136,9 @@ mod tests {
             cores_total: 2.0,
             mem_used_gb: 1.0,
             mem_total_gb: 2.0,
+            is_python: true,
             finished: 0,
+            is_estimate: false,
             failed: 0,
             returned: 0,
             timed_out: 0,

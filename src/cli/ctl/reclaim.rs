@@ -132,6 +132,8 @@ async fn collect(
 fn is_gone(worker: &WorkerView, dead_after: u64) -> bool {
     let is_silent = worker.heartbeat_age_seconds.is_none_or(|age| age >= dead_after);
     match worker.state {
+        // Nobody has declared it so.
+        WorkerState::Dead if worker.is_python => is_silent,
         WorkerState::Dead => true,
         WorkerState::Live | WorkerState::Draining | WorkerState::Silent | WorkerState::Python => is_silent,
     }

@@ -12,9 +12,9 @@ pub enum WorkerState {
     Draining,
     /// No heartbeat for a while, not yet declared dead.
     Silent,
-    /// Declared dead; its tasks are being taken over.
+    /// Declared dead; its tasks are being taken over. Of a Python worker: silent for a minute, and an operator has to take its tasks over.
     Dead,
-    /// Known by its `worker_status` alone: a Python worker.
+    /// Known by its `worker_status` alone: a Python worker that has reported of late.
     Python,
 }
 
@@ -49,8 +49,14 @@ pub struct WorkerView {
     pub mem_used_gb: f64,
     /// Memory of its node, GB.
     pub mem_total_gb: f64,
-    /// Attempts it finished since the queue began.
+    /// Whether it is a Python worker, dead or alive: known by its `worker_status` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_python: bool,
+    /// Attempts it finished since the queue began; of a Python worker, the tasks in `finished_tasks` that it ran.
     pub finished: u64,
+    /// Whether `finished` was estimated from a part of `finished_tasks`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_estimate: bool,
     /// Attempts that failed on it.
     pub failed: u64,
     /// Attempts it gave back.
@@ -65,16 +71,33 @@ pub struct WorkerView {
     pub process: Option<WorkerProcess>,
 }
 
-/// A Python worker that reported within this time is taken to be alive.
-const PYTHON_ALIVE_SECONDS: u64 = 60;
+/// A Python worker that has not reported for this long is taken to be dead: it does so every few seconds.
+pub const PYTHON_DEAD_AFTER_SECONDS: u64 = 60;
+
+/// The size of a node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NodeSize {
+    /// Memory, GB.
+    pub mem_gb: f64,
+    /// Cores.
+    pub cores: f64,
+}
+
+impl NodeSize {
+    /// Whether it is large enough for a task that asks for this.
+    #[must_use]
+    pub fn could_hold(&self, mem_gb: f64, cores: f64) -> bool {
+        // The totals are written with two decimals; what differs by less than that is not told apart.
+        mem_gb <= self.mem_gb + 0.01 && cores <= self.cores + 0.01
+    }
+}
 
 impl WorkerView {
     /// Whether it can take tasks now.
     #[must_use]
     pub fn takes_tasks(&self) -> bool {
         match self.state {
-            WorkerState::Live => true,
-            WorkerState::Python => self.heartbeat_age_seconds.is_some_and(|age| age < PYTHON_ALIVE_SECONDS),
+            WorkerState::Live | WorkerState::Python => true,
             WorkerState::Draining | WorkerState::Silent | WorkerState::Dead => false,
         }
     }
@@ -82,8 +105,7 @@ impl WorkerView {
     /// Whether its node is large enough for a task that asks for this.
     #[must_use]
     pub fn could_hold(&self, mem_gb: f64, cores: f64) -> bool {
-        // The totals are written with two decimals; what differs by less than that is not told apart.
-        mem_gb <= self.mem_total_gb + 0.01 && cores <= self.cores_total + 0.01
+        NodeSize { mem_gb: self.mem_total_gb, cores: self.cores_total }.could_hold(mem_gb, cores)
     }
 }
 

@@ -105,6 +105,10 @@ fn on_worker(overview: &Overview, name: &str) -> String {
             "it is in progress on {name}, which is silent for {}; when it counts as dead, the task goes back to todo",
             duration(age)
         ),
+        Some((WorkerState::Dead, age)) if worker.is_some_and(|worker| worker.is_python) => format!(
+            "it was in progress on {name}, a Python worker that last reported {} ago; distcomp-ctl reclaim {name} puts it back",
+            duration(age)
+        ),
         Some((WorkerState::Dead, _)) => {
             format!("it was in progress on {name}, which is dead; it is about to go back to todo")
         }

@@ -13,6 +13,8 @@ fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
         cores_total: 8.0,
         mem_used_gb: 0.0,
         mem_total_gb: mem,
+        is_python: false,
+        is_estimate: false,
         finished: 0,
         failed: 0,
         returned: 0,

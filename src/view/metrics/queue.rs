@@ -181,6 +181,8 @@ mod tests {
             cores_total: 2.0,
             mem_used_gb: 1.0,
             mem_total_gb: 4.0,
+            is_python: false,
+            is_estimate: false,
             finished: 5,
             failed: 2,
             returned: 0,

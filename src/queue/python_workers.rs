@@ -1,0 +1,92 @@
+//! What Python workers have done, and how large nodes are: what can be known of workers that say nothing but their `worker_status`.
+
+use std::collections::HashMap;
+
+use super::client::Connection;
+use super::error::QueueError;
+use super::keys::Key;
+use super::loose::Loose;
+use super::reading;
+use crate::model::snapshot::{NodeSize, PYTHON_DEAD_AFTER_SECONDS, WorkerView};
+
+/// Entries of `finished_tasks` that are looked at, at most: beyond that the counts are estimates.
+const ENTRIES: u64 = 500;
+
+/// Bytes of them that are fetched, about: an entry holds all that a task has printed.
+const BYTES: u64 = 128 << 10;
+
+/// Counts what Python workers have finished. They keep no count; what they ran stands in `finished_tasks`, each value led by the name of its worker. Of a
+/// long hash the beginning stands for the whole: its order is that of a hash function.
+pub(super) async fn count_finished(
+    conn: &Connection,
+    finished: u64,
+    workers: &mut [WorkerView],
+) -> Result<(), QueueError> {
+    if finished == 0 || !workers.iter().any(|worker| worker.is_python) {
+        return Ok(());
+    }
+    let (mut of, mut seen, mut bytes, mut cursor) = (HashMap::<String, u64>::new(), 0_u64, 0_u64, 0_u64);
+    let is_whole = loop {
+        // The first few tell how large they are.
+        let step = if seen == 0 { 10 } else { ((BYTES - bytes) * seen / bytes.max(1)).clamp(1, ENTRIES) };
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(conn.name(Key::Finished)).arg(cursor).arg("COUNT").arg(step);
+        let (next, page): (u64, Vec<(Loose, Loose)>) = conn.cmd(&scan).await?;
+        for (Loose(line), Loose(value)) in page {
+            seen += 1;
+            bytes += (line.len() + value.len()) as u64;
+            if let Some((worker, _)) = value.split_once(": ") {
+                *of.entry(worker.to_owned()).or_default() += 1;
+            }
+        }
+        cursor = next;
+        if cursor == 0 {
+            break true;
+        }
+        if seen >= ENTRIES || bytes >= BYTES {
+            break false;
+        }
+    };
+    for worker in workers.iter_mut().filter(|worker| worker.is_python) {
+        let counted = of.get(&worker.name).copied().unwrap_or_default();
+        worker.is_estimate = !is_whole;
+        worker.finished =
+            if is_whole { counted } else { (counted as f64 * finished as f64 / seen.max(1) as f64).round() as u64 };
+    }
+    Ok(())
+}
+
+/// The size of the nodes whose workers have reported within the last minute, ours and Python's.
+///
+/// # Errors
+/// As every question to Redis.
+pub async fn live_nodes(conn: &Connection) -> Result<Vec<NodeSize>, QueueError> {
+    let mut pipe = redis::pipe();
+    pipe.hgetall(conn.name(Key::Status)).cmd("TIME");
+    let (status, (now, _)): (HashMap<Loose, Loose>, (u64, u64)) = conn.pipe(&pipe).await?;
+    Ok(status.values().filter_map(|Loose(text)| live_node(text, now)).collect())
+}
+
+/// The node of a `worker_status` (`TIME:USEDCORES:CORES:USEDGB:GB`), if it is fresh.
+fn live_node(text: &str, now: u64) -> Option<NodeSize> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let beat: f64 = parts.first()?.parse().ok()?;
+    let is_fresh = beat >= 0.0 && now.saturating_sub(beat as u64) < PYTHON_DEAD_AFTER_SECONDS;
+    let figure = |at: usize| parts.get(at).map_or(0.0, |part| reading::amount(part));
+    is_fresh.then(|| NodeSize { mem_gb: figure(4), cores: figure(2) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fresh_nodes_count() {
+        let node = NodeSize { mem_gb: 64.5, cores: 32.0 };
+        assert_eq!(live_node("1000:1.00:32.00:2.00:64.50", 1059), Some(node));
+        assert_eq!(live_node("1000:1.00:32.00:2.00:64.50", 1060), None);
+        assert_eq!(live_node("2000:1.00:32.00:2.00:64.50", 1000), Some(node), "a clock ahead of the server's");
+        assert_eq!(live_node("x:1:2", 5), None);
+        assert!(node.could_hold(64.5, 32.0) && !node.could_hold(64.0, 33.0) && !node.could_hold(65.0, 1.0));
+    }
+}
