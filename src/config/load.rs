@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::fault::{ConfigErrors, Fault};
 use super::found;
+use super::python;
 use super::raw::{self, RawConfig};
 use super::resolve::resolve;
 use super::settings::Config;
@@ -133,6 +134,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The file that was read; `None` when the defaults hold.
     pub file: Option<PathBuf>,
+    /// What a worker does otherwise than Python DistComp, where the file has only keys of that: one line each.
+    pub python_notes: Vec<String>,
 }
 
 /// Reads, checks and resolves the configuration.
@@ -205,7 +208,8 @@ pub(super) fn resolve_read(
             mode & 0o777
         ));
     }
-    Ok(Loaded { config: Arc::new(config), warnings, file: mode.map(|_| path.to_owned()) })
+    let python_notes = python::notes(&raw, &config);
+    Ok(Loaded { config: Arc::new(config), warnings, file: mode.map(|_| path.to_owned()), python_notes })
 }
 
 fn holds_password(raw: &RawConfig) -> bool {

@@ -12,6 +12,7 @@ mod load;
 mod network_fs;
 mod node;
 mod paths;
+mod python;
 mod raw;
 mod redis;
 mod redis_url;

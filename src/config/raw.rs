@@ -19,6 +19,13 @@ macro_rules! raw_config {
             $(#[serde(deserialize_with = "present")] pub(super) $key: Option<Value>,)*
         }
 
+        impl RawConfig {
+            /// The keys that the file has, `null` or not.
+            pub(super) fn names(&self) -> Vec<&'static str> {
+                [$((stringify!($key), self.$key.is_some())),*].into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
+            }
+        }
+
         /// Every key that `conf.json` may hold, in the order of the manual.
         pub const KEYS: &[&str] = &[$(stringify!($key)),*];
     };
@@ -33,6 +40,7 @@ raw_config! {
     task_timeout_check_interval,
     task_kill_grace_seconds,
     sleep_sec_between_accepting_task,
+    min_seconds_between_starts,
     auto_sleep_sec,
     redis_pipeline_batching,
     task_prefetch,

@@ -39,6 +39,7 @@ macro_rules! settings {
                 $($fixed: old.$fixed.clone(),)*
                 redis: carry_login(&old.redis, &new.redis),
                 confine: old.confine.clone(),
+                is_of_python: new.is_of_python,
             }
         }
     };
@@ -53,6 +54,7 @@ settings! {
     live timeout_check_interval = "task_timeout_check_interval";
     live kill_grace = "task_kill_grace_seconds";
     live poll_interval = "sleep_sec_between_accepting_task";
+    live min_between_starts = "min_seconds_between_starts";
     live auto_sleep = "auto_sleep_sec";
     live pipeline_batching = "redis_pipeline_batching";
     live prefetch = "task_prefetch";

@@ -10,6 +10,7 @@ use super::fault::{Fault, printable, quote, show};
 use super::load::{Overrides, Role};
 use super::network_fs::network_file_system;
 use super::paths::{check_executable, ensure_private_dir, ensure_writable_dir};
+use super::python;
 use super::raw::RawConfig;
 use super::redis::resolve_redis;
 use super::settings::{Config, Prefetch};
@@ -44,6 +45,7 @@ pub(super) fn resolve(
     let timeout_check_interval = read!(r.seconds(raw.task_timeout_check_interval, seconds(30), Zero::Refused));
     let kill_grace = read!(r.seconds(raw.task_kill_grace_seconds, seconds(5), Zero::Allowed));
     let poll_interval = read!(r.seconds(raw.sleep_sec_between_accepting_task, seconds(2), Zero::Allowed));
+    let min_between_starts = read!(r.seconds(raw.min_seconds_between_starts, Duration::ZERO, Zero::Allowed));
     let auto_sleep = read!(r.boolean(raw.auto_sleep_sec, true));
     let pipeline_batching = read!(r.boolean(raw.redis_pipeline_batching, true));
     let prefetch = resolve_prefetch(r, raw.task_prefetch.as_ref());
@@ -86,6 +88,7 @@ pub(super) fn resolve(
         timeout_check_interval,
         kill_grace,
         poll_interval,
+        min_between_starts,
         auto_sleep,
         pipeline_batching,
         prefetch,
@@ -107,6 +110,8 @@ pub(super) fn resolve(
         task_signing_key,
         max_lost: narrow(max_lost),
         python_workers,
+        // Whoever writes our own order is at home here.
+        is_of_python: python::is_of_python(&raw.names()) && field_order != Some(FieldOrder::MemCpuPrio),
     })
 }
 
@@ -125,7 +130,11 @@ fn resolve_dram(r: &mut Reader, raw: &RawConfig) -> (Bytes, Bytes) {
         r.fault(
             "min_dram_gb_trigger_return",
             found,
-            format!("not less than min_dram_gb_accept_new_task, which is {}", accept.as_gib()),
+            format!(
+                "not less than min_dram_gb_accept_new_task, which is {}{}",
+                accept.as_gib(),
+                if trigger > accept { python::BETWEEN_THRESHOLDS } else { "" }
+            ),
             "a number of GB greater than 0 and less than min_dram_gb_accept_new_task",
         );
     }

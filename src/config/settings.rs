@@ -118,6 +118,8 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long to wait before asking again when there is nothing to do; zero asks again at once.
     pub poll_interval: Duration,
+    /// The least time between two starts of tasks on a worker; zero starts as many at once as there is room for.
+    pub min_between_starts: Duration,
     /// Whether the poll interval adapts to the load; false keeps it at `poll_interval`.
     pub auto_sleep: bool,
     /// Whether calls to Redis are batched; false is batches of one.
@@ -161,4 +163,6 @@ pub struct Config {
     pub max_lost: u32,
     /// Whether Python workers share the queue.
     pub python_workers: bool,
+    /// Whether the file has the keys of Python DistComp and none of ours: nobody has looked yet at what differs.
+    pub is_of_python: bool,
 }

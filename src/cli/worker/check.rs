@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::WorkerArgs;
 use super::prepare::{
-    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, start_nursery,
+    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, start_nursery, warn_of_order,
     warn_of_signing_key, withheld,
 };
 use super::run::{PROGRAM, load};
@@ -64,7 +64,16 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
     }
     let signing = warn_of_signing_key(&config);
-    let found = loaded.warnings.iter().chain(&insecure).chain(&signing).chain(&node).chain(&missing);
+    let order_guessed = warn_of_order(&config, order);
+    let found = loaded
+        .warnings
+        .iter()
+        .chain(&loaded.python_notes)
+        .chain(&order_guessed)
+        .chain(&insecure)
+        .chain(&signing)
+        .chain(&node)
+        .chain(&missing);
     for warning in found.chain(&warnings(&overview.redis)) {
         complain(PROGRAM, &format!("warning: {warning}"));
     }

@@ -222,6 +222,18 @@ pub(super) fn new_probe(share: Share) -> Result<Probe, CliError> {
     Ok(probe.with_share(share))
 }
 
+/// Where the file is Python DistComp's, and nobody has said in which order its lines are.
+pub(super) fn warn_of_order(config: &Config, order: FieldOrder) -> Option<String> {
+    let is_guess = config.is_of_python && config.field_order.is_none() && order == FieldOrder::MemCpuPrio;
+    is_guess.then(|| {
+        format!(
+            "task_field_order is not set, so it is \"{order}\", and lines are read as type:{order}:cmd; those of Python DistComp are \
+             type:{0}:cmd: set it to \"{0}\" for those",
+            FieldOrder::PrioMemCpu
+        )
+    })
+}
+
 /// Warns of settings that keep this node from ever taking a task.
 pub(super) fn node_capacity(config: &Config, probe: &mut Probe) -> (NodeCapacity, Vec<String>) {
     let capacity = probe.sample().capacity();

@@ -86,7 +86,7 @@ pub(super) fn load(args: &WorkerArgs, private_server: Option<&std::path::Path>) 
 
 async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (watcher, loaded) = load(args, None)?;
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&loaded.python_notes) {
         tracing::warn!("{warning}");
     }
     let config = loaded.config;
@@ -127,6 +127,9 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         tracing::warn!("{warning}");
     }
     setup.identity.warn_of_slots(&setup.config);
+    if let Some(warning) = super::prepare::warn_of_order(&setup.config, setup.identity.order) {
+        tracing::warn!("{warning}");
+    }
     let withheld = super::prepare::withheld(&setup.config);
     if !withheld.is_empty() {
         tracing::info!(variables = withheld, "withheld from tasks: variables that hold a secret");

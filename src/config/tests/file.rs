@@ -43,11 +43,56 @@ fn files_of_python_distcomp_and_our_example_load_without_a_warning(#[case] name:
     let text = text.replace("\"./\"", &json!(conf.dir.path()).to_string());
     let loaded = conf.load_text(&text).expect("it loads");
     assert_eq!(loaded.warnings, [""; 0]);
+    let noted = |key: &str| loaded.python_notes.iter().any(|note| note.starts_with(&format!("{key} is not set")));
+    assert_eq!(loaded.config.is_of_python, name.contains("python"));
+    assert_eq!(noted("min_seconds_between_starts") && noted("min_free_cpu_cores"), name.contains("python"));
+    assert_eq!(noted("default_task_timeout_seconds"), name.contains("2023") || name.contains("strings"));
     if name.contains("python") {
         assert_eq!(loaded.config.redis.to_string(), "redis://node0:6400/0");
         assert_eq!(loaded.config.field_order, None);
         assert_eq!((loaded.config.max_tasks, loaded.config.max_retry), (32, 4));
     }
+}
+
+#[test]
+fn a_note_names_key_and_value_and_goes_with_the_key() {
+    let mut file: Value =
+        serde_json::from_str(&fs::read_to_string(data("tests/data/conf/python-2023.json")).expect("read"))
+            .expect("JSON");
+    let conf = Conf::new();
+    let notes = conf.load(&file).expect("it loads").python_notes.join("\n");
+    for told in [
+        "default_task_timeout_seconds is not set, so it is 3600",
+        "killed after 3600 s",
+        "cores",
+        "sleep_sec_between_accepting_task (2 s)",
+    ] {
+        assert!(notes.contains(told), "{notes}");
+    }
+    file["default_task_timeout_seconds"] = json!(0);
+    file["min_seconds_between_starts"] = json!(2);
+    let loaded = conf.load(&file).expect("it loads");
+    assert_eq!(loaded.python_notes.len(), 1, "{:?}", loaded.python_notes);
+    assert_eq!(loaded.config.min_between_starts, std::time::Duration::from_secs(2));
+    file["task_kill_grace_seconds"] = json!(5);
+    assert_eq!(conf.load(&file).expect("it loads").python_notes, [""; 0], "somebody has looked at our keys");
+}
+
+#[test]
+fn thresholds_the_wrong_way_round_say_what_python_did_with_them() {
+    let errors = Conf::new()
+        .load(&json!({"min_dram_gb_accept_new_task": 40, "min_dram_gb_trigger_return": 80}))
+        .expect_err("it is refused");
+    assert!(
+        errors
+            .to_string()
+            .contains("which is 40 (with free memory between the two, a Python worker started tasks and killed"),
+        "{errors}"
+    );
+    let equal = Conf::new()
+        .load(&json!({"min_dram_gb_accept_new_task": 40, "min_dram_gb_trigger_return": 40}))
+        .expect_err("it is refused");
+    assert!(!equal.to_string().contains("Python"), "{equal}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn an_empty_file_gives_every_default() {
     assert_eq!(config.timeout_check_interval, Duration::from_secs(30));
     assert_eq!(config.kill_grace, Duration::from_secs(5));
     assert_eq!(config.poll_interval, Duration::from_secs(2));
+    assert_eq!(config.min_between_starts, Duration::ZERO);
     assert!(config.auto_sleep && config.pipeline_batching);
     assert_eq!(config.prefetch, Prefetch::Auto);
     assert_eq!(config.heartbeat_interval, Duration::from_secs(2));
@@ -61,6 +62,7 @@ fn an_empty_file_gives_every_default() {
 #[case("task_timeout_check_interval", json!(0))]
 #[case("task_kill_grace_seconds", json!([]))]
 #[case("sleep_sec_between_accepting_task", json!("NaN"))]
+#[case("min_seconds_between_starts", json!(-1))]
 #[case("auto_sleep_sec", json!("maybe"))]
 #[case("redis_pipeline_batching", json!(1))]
 #[case("task_prefetch", json!("many"))]

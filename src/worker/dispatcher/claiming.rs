@@ -115,14 +115,24 @@ impl Dispatcher {
         let held: Vec<TaskKey> = self.ledger.held().collect();
         for key in held {
             let Ok(room) = self.headroom() else { return };
+            if self.next_start().is_some_and(|at| at > now) {
+                return;
+            }
             let Some(entry) = self.ledger.get(key) else { continue };
             if room.fits(entry.task.mem(), entry.task.cpu()) {
                 let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
                 tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
+                self.last_start = Some(now);
                 self.ledger.place(key, Place::Starting);
                 self.actions.push(Action::Start { key, task, attempt, before });
             }
         }
+    }
+
+    /// Before when nothing starts, where starts are spaced (`min_seconds_between_starts`).
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        let spacing = Some(self.config.min_between_starts).filter(|spacing| !spacing.is_zero())?;
+        self.last_start.map(|last| last + spacing)
     }
 
     /// Whether a claim would be made if it were due.
@@ -151,6 +161,14 @@ impl Dispatcher {
         let ahead = if held <= target / 2 { target - held } else { 0 };
         // Without look-ahead Redis never shows more in progress than there are slots: one is free only once its outcome is recorded.
         let slots = if target == 0 { slots.saturating_sub(self.ledger.settling()) } else { slots };
+        // What may not start yet is left for others.
+        let slots = if self.next_start().is_some_and(|at| at > now) {
+            0
+        } else if self.config.min_between_starts.is_zero() {
+            slots
+        } else {
+            slots.min(1)
+        };
         let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
         let is_last_question = self.me.is_burst && !self.has_asked_since && self.ledger.is_empty();
         if slots + ahead == 0 || !(self.polling.is_due(now) || is_last_question) {
@@ -188,6 +206,10 @@ impl Dispatcher {
 
     /// How many may be held ahead. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.
     pub(super) fn ahead_target(&mut self, now: Instant) -> u32 {
+        // A slot that is refilled in a keeper is a start that nobody spaces.
+        if !self.config.min_between_starts.is_zero() {
+            return 0;
+        }
         let fixed = match self.config.prefetch {
             Prefetch::Auto => None,
             Prefetch::Fixed(fixed) => Some(fixed),

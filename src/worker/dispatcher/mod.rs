@@ -103,6 +103,8 @@ pub struct Dispatcher {
     beat_made: Option<Instant>,
     trouble: Trouble,
     pause_until: Option<Instant>,
+    /// When a task was last told to start.
+    last_start: Option<Instant>,
     last: Option<LastClaim>,
     newly_started: Vec<TaskKey>,
     /// A heartbeat that waits for the first look at the node.
@@ -165,6 +167,7 @@ impl Dispatcher {
             beat_made: None,
             trouble: Trouble::default(),
             pause_until: None,
+            last_start: None,
             last: None,
             newly_started: Vec::new(),
             first_beat: None,
@@ -277,7 +280,7 @@ impl Dispatcher {
         let poll = if self.wants_claim() { self.polling.next() } else { None };
         let held = self.ledger.held().next().map(|key| self.held_until(key));
         let leave = self.gives_up_at();
-        [poll, held, self.queued_until(), leave, self.drain_until, self.pause_until]
+        [poll, held, self.queued_until(), leave, self.drain_until, self.pause_until, self.next_start()]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.seen)
