@@ -34,6 +34,7 @@ mod metrics;
 mod order;
 mod orders;
 mod packaging;
+mod python_habits;
 mod python_interop;
 mod queue_model;
 mod retry;

@@ -1,11 +1,13 @@
 //! The first pass: every line is checked, every fault is reported, nothing is sent.
 
 use super::bashisms;
+use super::doubts::Doubts;
 use super::input::{Input, Sums, Walk};
 use super::task_file::Rules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::model::TaskKind;
+use crate::model::snapshot::NodeSize;
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::count;
@@ -25,13 +27,22 @@ pub(super) struct Found {
     pub(super) invalid: u64,
     /// To recognise the valid lines by when they are read again.
     pub(super) sums: Sums,
+    /// Why the lines may not be what they seem, where that is reason enough to submit none.
+    pub(super) misread: Option<String>,
 }
 
 /// Checks every line and prints what is wrong, as `FILE:LINE: what`.
-pub(super) fn check(context: &Context, inputs: &[Input], rules: Rules, quiet: bool) -> Result<Found, CliError> {
+pub(super) fn check(
+    context: &Context,
+    inputs: &[Input],
+    rules: Rules,
+    nodes: Vec<NodeSize>,
+    quiet: bool,
+) -> Result<Found, CliError> {
     let is_plain_shell = bashisms::is_plain_shell(&context.config.task_shell);
     let mut found = Found::default();
     let mut warned = 0;
+    let mut doubts = Doubts::new(&context.config, rules, nodes);
     let mut progress = Progress::new("checked", 0, !quiet);
     let mut walk = Walk::new(inputs, rules);
     while let Some(line) = walk.next()? {
@@ -39,6 +50,9 @@ pub(super) fn check(context: &Context, inputs: &[Input], rules: Rules, quiet: bo
             Ok(task) => {
                 found.valid += 1;
                 found.sums.add(task.as_str());
+                if let Some(warning) = doubts.look(line.file, line.number, &task) {
+                    report(&warning);
+                }
                 if is_plain_shell
                     && task.kind() == TaskKind::Shell
                     && let Some(what) = bashisms::find(task.cmd())
@@ -66,6 +80,7 @@ pub(super) fn check(context: &Context, inputs: &[Input], rules: Rules, quiet: bo
     }
     found.sums.close();
     drop(progress);
+    found.misread = doubts.end(|warning| context.say(warning));
     if found.invalid > MOST_PRINTED {
         context.say(&format!("{} more lines are invalid", count(found.invalid - MOST_PRINTED)));
     }

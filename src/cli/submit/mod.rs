@@ -5,6 +5,7 @@
 mod args;
 mod bashisms;
 mod check;
+mod doubts;
 mod input;
 mod run;
 mod send;

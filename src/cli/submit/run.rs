@@ -18,9 +18,10 @@ use crate::cli::local::{self, Purpose};
 use crate::cli::members::Members;
 use crate::cli::spool::Spool;
 use crate::model::FieldOrder;
+use crate::model::snapshot::NodeSize;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
-use crate::queue::{Connection, aside};
+use crate::queue::{Connection, aside, live_nodes};
 use crate::view::text::{count, tasks};
 
 /// The whole command.
@@ -45,7 +46,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     let (conn, order) = context.connect(Access::Write).await?;
     let rules = Rules { order, python_workers: context.config.python_workers && !context.is_local };
     let inputs = open_all(&args.files)?;
-    let found = check(&context, &inputs, rules, args.quiet)?;
+    let found = check(&context, &inputs, rules, nodes_of(&conn).await, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
         context.say(&format!(
             "{} of {} lines invalid: nothing was submitted (--skip-invalid submits the others)",
@@ -53,6 +54,9 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
             count(found.valid + found.invalid)
         ));
         return Ok(Exit::Usage);
+    }
+    if let Some(misread) = &found.misread {
+        return Err(CliError::Usage(misread.clone()));
     }
     let signer = signing.signer(&context, &conn).await?;
     let mut spool = args.wait.then(Spool::new);
@@ -83,10 +87,19 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     }
 }
 
+/// How large the nodes are whose workers live; none where that cannot be known: it is good for a warning only.
+async fn nodes_of(conn: &Connection) -> Vec<NodeSize> {
+    live_nodes(conn).await.unwrap_or_default()
+}
+
 /// Checks the files. The queue's field order counts where it can be asked for; without Redis it is the configured one.
 async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError> {
+    let mut nodes = Vec::new();
     let order = match (context.config.field_order, context.connect(Access::Read).await) {
-        (_, Ok((_, order))) => order,
+        (_, Ok((conn, order))) => {
+            nodes = nodes_of(&conn).await;
+            order
+        }
         (configured, Err(CliError::Queue(error))) if error.is_transient() => {
             let order = configured.unwrap_or_default();
             context.say(&format!("warning: could not {error}; the lines are read as {order}"));
@@ -102,7 +115,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     let rules = Rules { order, python_workers: context.config.python_workers };
     let inputs = open_all(&args.files)?;
     let bytes: u64 = inputs.iter().map(Input::len).sum();
-    let found = check(context, &inputs, rules, args.quiet)?;
+    let found = check(context, &inputs, rules, nodes, args.quiet)?;
     let mut out = Out::new();
     if args.json {
         out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": bytes }))?;
@@ -110,6 +123,9 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
         out.line(&format!("{} {} valid", tasks(found.valid), if found.valid == 1 { "is" } else { "are" }))?;
     }
     out.finish()?;
+    if let Some(misread) = &found.misread {
+        return Err(CliError::Usage(misread.clone()));
+    }
     if found.invalid == 0 {
         return Ok(Exit::Done);
     }
@@ -128,11 +144,14 @@ pub(crate) struct Files {
 pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder) -> Result<Option<Files>, CliError> {
     let rules = Rules { order, python_workers: false };
     let inputs = open_all(files)?;
-    let found = check(context, &inputs, rules, false)?;
+    let found = check(context, &inputs, rules, Vec::new(), false)?;
     if found.invalid > 0 {
         let all = count(found.valid + found.invalid);
         context.say(&format!("{} of {all} lines invalid: nothing was run", count(found.invalid)));
         return Ok(None);
+    }
+    if let Some(misread) = &found.misread {
+        return Err(CliError::Usage(misread.clone()));
     }
     Ok(Some(Files { inputs, rules, found }))
 }
