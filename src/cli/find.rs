@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::cli::exit::CliError;
 use crate::model::TaskId;
 use crate::queue::Connection;
-use crate::queue::select::{Found, find};
+use crate::queue::select::{Found, Scan, find};
 use crate::view::safe_text::safe;
 use crate::view::text::shorten;
 
@@ -15,9 +15,19 @@ const LISTED: usize = 10;
 /// Columns of a line that are shown there.
 const SHOWN: usize = 100;
 
-/// The line of the one task that `text` names: a whole line, or the beginning of an id.
-pub(crate) async fn find_one(conn: &Connection, text: &str) -> Result<String, CliError> {
-    match find(conn, text).await? {
+/// The line of the one task that `text` names: a whole line, or the beginning of an id. `is_local`: in a queue of `--local`.
+pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> Result<String, CliError> {
+    let found = find(conn, text).await?;
+    if is_local
+        && found == Found::None
+        && let Some(line) = find_aside(conn, text).await?
+    {
+        return Err(CliError::Usage(format!(
+            "{} is set aside: an earlier command in this directory left it waiting; distcomp-worker --local with its file, or with --all, runs it",
+            shorten(&safe(&line), SHOWN)
+        )));
+    }
+    match found {
         Found::One(line) => Ok(line),
         Found::Many(lines) => Err(CliError::Usage(ambiguous(text, &lines))),
         Found::None => Err(CliError::Usage(format!(
@@ -25,6 +35,20 @@ pub(crate) async fn find_one(conn: &Connection, text: &str) -> Result<String, Cl
             shorten(&safe(text), SHOWN)
         ))),
     }
+}
+
+/// A line that a run of `--local` has set aside.
+async fn find_aside(conn: &Connection, text: &str) -> Result<Option<String>, CliError> {
+    let mut scan = Scan::of_aside();
+    while let Some(page) = scan.next(conn).await? {
+        let is_it = |line: &str| {
+            line == text || (TaskId::is_prefix_like(text) && TaskId::of(line).to_string().starts_with(text))
+        };
+        if let Some(entry) = page.into_iter().find(|entry| is_it(&entry.line)) {
+            return Ok(Some(entry.line));
+        }
+    }
+    Ok(None)
 }
 
 fn ambiguous(text: &str, lines: &[String]) -> String {

@@ -37,7 +37,7 @@ pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) 
             format!("{} ", selector.states()),
         )
     } else {
-        (Selected::named(&session.conn, &args.lines).await?, String::new())
+        (Selected::named(&session.conn, &args.lines, session.context.is_local).await?, String::new())
     };
     let number = selected.lines.len();
     if selected.undated > 0 {

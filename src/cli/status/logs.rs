@@ -38,7 +38,7 @@ pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit,
     if args.raw && is_terminal() {
         return Err(CliError::Usage("--raw writes bytes as the task did: send them to a file or a pipe".to_owned()));
     }
-    let line = find_one(&session.conn, &args.line).await?;
+    let line = find_one(&session.conn, &args.line, session.context.is_local).await?;
     let mut task = view(session, &line).await?;
     let mut printer = Printer::new(args, session.json);
     let has = |task: &TaskView, state| task.states.contains(&state);

@@ -94,6 +94,11 @@ async fn overview(session: &mut Session) -> Result<(), CliError> {
         return session.out.json(&json);
     }
     session.out.text(&view::overview::overview(&overview, columns()))?;
+    if session.context.is_local && overview.workers.is_empty() && overview.counts.todo > 0 {
+        session
+            .out
+            .line("no run is at work in this directory: distcomp-worker --local FILE... runs the tasks of FILE")?;
+    }
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
 }
 

@@ -23,7 +23,7 @@ struct Shown<'a> {
 
 /// Prints everything known about the task that `text` names.
 pub(super) async fn show(session: &mut Session, text: &str, raw: bool) -> Result<(), CliError> {
-    let line = find_one(&session.conn, text).await?;
+    let line = find_one(&session.conn, text, session.context.is_local).await?;
     for task in inspect::tasks(&session.conn, &[line]).await? {
         if raw {
             session.out.bytes(view::task::output(&task).as_bytes())?;

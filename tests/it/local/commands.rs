@@ -72,6 +72,8 @@ fn what_is_set_aside_is_shown_and_can_be_changed() {
     assert_eq!(cli(&machine, "distcomp-status", &["--json"]).run().expect(0).json()["set_aside"], 1);
     let waiting = cli(&machine, "distcomp-status", &["tasks", "--state", "todo"]).run().expect(0);
     assert_eq!(waiting.stdout, "shell:0:0:1:echo wrong >> ran\n");
+    let shown = cli(&machine, "distcomp-status", &["show", "shell:0:0:1:echo wrong >> ran"]).run().expect(2);
+    assert!(shown.stderr.contains("is set aside"), "{shown}");
     cli(&machine, "distcomp-ctl", &["--yes", "purge", "--include", "wrong"]).run().expect(0);
     let output = machine.worker(&["--all", "b"]).run().expect(0);
     assert!(!output.stderr.contains("earlier commands"), "{output}");
@@ -106,5 +108,5 @@ fn without_a_terminal_it_says_how_far_it_is_and_what_fails() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     fs::write(machine.path("gate"), "").expect("the gate");
     let output = run.finish().expect(1).says(&["2 of 3 done, 1 running, 2 failed"]);
-    assert_eq!(output.stderr.matches("first failure with exit 3").count(), 1, "{output}");
+    assert_eq!(output.stderr.matches("first failure: exit 3").count(), 1, "{output}");
 }

@@ -156,7 +156,8 @@ fn a_full_disk_is_named_and_ends_the_run_with_3() {
     machine.task_file(&(0..200).map(line).collect::<String>());
     let run = on_disk(&machine, 3);
     let output = run.finish().expect(3).says(&["takes no writes", "is full", "make room there", "goes on"]);
-    assert_eq!(output.stderr.matches("nothing new starts").count(), 1, "{output}");
+    let lines = output.stderr.lines().count();
+    assert!(lines < 20, "a fault that lasts is not said every second: {lines} lines\n{output}");
     assert!(!lines_of(machine.path("ran")).is_empty());
     machine.assert_alone();
 }

@@ -171,3 +171,25 @@ fn slots_say_how_many_run_at_once() {
     machine.worker(&["--memory", "2.5", "large"]).run().expect(1).says(&["not run: this machine has 2.50 GB"]);
     machine.worker(&["--memory", "0", "large"]).run().expect(2).says(&["above 0"]);
 }
+
+#[test]
+fn a_run_killed_while_it_sets_tasks_aside_loses_none() {
+    const TASKS: u64 = 3000;
+    let machine = Machine::new();
+    let lines: String = (0..TASKS).map(|n| format!("shell:0:0:{}:true # {n}\n", n % 3)).collect();
+    machine.cli("distcomp-submit").args(["--local", "-"]).stdin(lines.as_str()).run().expect(0);
+    machine.file("b", "shell:0:0:1:sleep 1000\n");
+    for delay in [100, 200, 300, 400, 600, 1000] {
+        let run = machine.worker(&["b"]).start();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        run.signal(Signal::SIGKILL);
+        run.finish();
+        machine.assert_alone();
+        let status = machine.cli("distcomp-status").args(["--local", "--json"]).run().expect(0).json();
+        let number = |value: &serde_json::Value| value.as_u64().expect("a number");
+        let counts = &status["counts"];
+        let all = number(&counts["todo"]) + number(&counts["in_progress"]) + number(&status["set_aside"]);
+        // And its own, once it has been submitted.
+        assert!((TASKS..=TASKS + 1).contains(&all), "after {delay} ms: {status}");
+    }
+}

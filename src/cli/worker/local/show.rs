@@ -114,14 +114,10 @@ impl Show {
             }
             // The sample of a kind that earlier runs have met is theirs.
             let text = if before > 0 {
-                format!("first failure with {}", safe(&group.kind))
+                format!("first failure: {}", safe(&group.kind))
             } else if members.contains(&group.sample) {
                 let (reason, line) = (shorten(&safe(&group.reason), SHOWN), shorten(&safe(&group.sample), SHOWN));
-                format!(
-                    "first failure with {}: {reason}\ntask {}: {line}",
-                    safe(&group.kind),
-                    TaskId::of(&group.sample)
-                )
+                format!("first failure: {reason}\ntask {}: {line}", TaskId::of(&group.sample))
             } else {
                 continue;
             };
