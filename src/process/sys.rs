@@ -86,11 +86,17 @@ pub(super) fn adopt(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Every signal back to its default: what was ignored by whoever started us would be ignored by every task.
+/// Every signal back to its default: what was ignored by whoever started us would be ignored by every task. For a process of one thread: the C library
+/// keeps two signals to itself, 32 and 33, for the sake of threads, and does not set them for others.
 pub(super) fn default_signals() {
+    // The default action, no flags, no restorer, an empty mask: zeros, in the order of every architecture.
+    let default = [0_u64; 4];
     for number in 1..=64 {
-        // SAFETY: sets no handler. Those that cannot be set, such as SIGKILL, answer an error that means nothing.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: reads the zeros, which are as long as the structure is anywhere, and sets no handler. Those that cannot be set, such as
+        // SIGKILL, answer an error that means nothing.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null_mut::<u64>(), 8_usize);
+        }
     }
 }
 
