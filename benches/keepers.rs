@@ -35,6 +35,7 @@ fn spec() -> Box<RunSpec> {
         tail_keep: 4096,
         stderr_tail_keep: 4096,
         overflow_path: "/nonexistent/never-needed".into(),
+        result_dir: None,
         memory_limit: 0,
         process_limit: 0,
         start_by_ms: 0,

@@ -8,7 +8,7 @@
 //! | | modules | |
 //! | --- | --- | --- |
 //! | 0 | [`model`] | the nouns: task lines, amounts, records. Pure data |
-//! | 1 | [`policy`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument |
+//! | 1 | [`policy`], [`files`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument. And directories that nobody else can lead astray |
 //! | 2 | [`config`] | `conf.json`, checked whole |
 //! | 3 | [`queue`], [`process`], [`host`], [`local`], [`signing`], [`view`], [`telemetry`] | the edges: Redis, process trees, the node, a private server, keys and signatures, what people see, logs |
 //! | 4 | [`worker`] | the daemon: one file a loop, one dispatcher that decides |
@@ -29,6 +29,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod host;

@@ -1,10 +1,12 @@
 //! Result files, which records in `finished_tasks` name: those of purged tasks that are here are deleted.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use crate::cli::exit::CliError;
+use crate::files::Folder;
 use crate::model::TaskId;
 
 /// A result file on some host.
@@ -30,6 +32,32 @@ pub(crate) fn remote_of(line: &str, value: &str) -> Option<Remote> {
     (is_host && path.starts_with('/')).then(|| Remote { host: host.to_owned(), path: path.to_owned() })
 }
 
+impl Remote {
+    /// `HOST:PATH`, as records have it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (host, path) = text.split_once(':')?;
+        Some(Self { host: host.to_owned(), path: path.to_owned() })
+    }
+
+    /// Whether it is on this host.
+    pub(crate) fn is_here(&self) -> bool {
+        self.host.split('.').next() == Some(host().as_str())
+    }
+
+    /// Opens it, where it is a result file of the task with this id. The record is a task's own text, and the file may be in a directory of the task's user:
+    /// neither may have another file read with the rights of who looks.
+    pub(crate) fn open(&self, id: &str) -> io::Result<File> {
+        let path = Path::new(&self.path);
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        if !path.is_absolute() || name.to_str().and_then(id_of) != TaskId::parse(id) {
+            return Err(io::Error::other("it is not a result file"));
+        }
+        Folder::open(dir)?.read(name)
+    }
+}
+
 /// The ids of purged tasks.
 #[derive(Default)]
 pub(crate) struct Purged(HashSet<TaskId>);
@@ -42,18 +70,21 @@ impl Purged {
     /// Deletes their files in a directory; says how many. A directory that is not there holds none.
     pub(crate) fn delete_files(&self, dir: &Path) -> Result<u64, CliError> {
         let failed = |error| CliError::io(format!("delete result files in {}", dir.display()), error);
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        let folder = match Folder::open(dir) {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(failed(error)),
         };
         let mut deleted = 0;
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let is_theirs = entry.file_name().to_str().and_then(id_of).is_some_and(|id| self.0.contains(&id));
-            if is_theirs && entry.file_type().map_err(failed)?.is_file() {
-                fs::remove_file(entry.path()).map_err(failed)?;
-                deleted += 1;
+        for name in folder.files().map_err(failed)? {
+            let name = name.map_err(failed)?;
+            if name.to_str().and_then(id_of).is_some_and(|id| self.0.contains(&id)) {
+                match folder.remove(&name) {
+                    Ok(()) => deleted += 1,
+                    // Somebody else purges too.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(error)),
+                }
             }
         }
         Ok(deleted)
@@ -97,6 +128,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_but_a_result_file_of_the_task_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = TaskId::of("shell:1:1:1:a").to_string();
+        let at = |name: &str| dir.path().join(name);
+        let file = |name: String| Remote { host: host(), path: at(&name).display().to_string() };
+        for name in [format!("{id}.1.n1.out"), "notes".to_owned()] {
+            fs::write(at(&name), "text").unwrap();
+        }
+        std::os::unix::fs::symlink(at("notes"), at(&format!("{id}.2.n1.out"))).unwrap();
+        assert!(file(format!("{id}.1.n1.out")).open(&id).is_ok());
+        assert!(file(format!("{id}.1.n1.out")).open(&TaskId::of("other").to_string()).is_err());
+        for name in [format!("{id}.2.n1.out"), "notes".to_owned(), format!("{id}.1.n1.out/../notes")] {
+            assert!(file(name.clone()).open(&id).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn only_files_of_purged_tasks_are_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let mut purged = Purged::default();
@@ -112,6 +160,8 @@ mod tests {
         for name in &names {
             fs::write(dir.path().join(name), "").unwrap();
         }
+        fs::create_dir(dir.path().join(format!("{ours}.dir"))).unwrap();
+        std::os::unix::fs::symlink(dir.path().join(&names[2]), dir.path().join(format!("{ours}.link"))).unwrap();
         assert_eq!(purged.delete_files(dir.path()).unwrap(), 2);
         assert!(names[2..].iter().all(|name| dir.path().join(name).exists()));
         assert_eq!(purged.delete_files(&dir.path().join("none")).unwrap(), 0);

@@ -1,18 +1,19 @@
 //! Checks of files and directories that a configuration names.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use crate::files::Folder;
 use crate::model::safe_text::safe;
 
-/// Makes sure a directory exists and can be written, creating it and its parents.
+/// Makes sure a directory can be written, or made where it is missing. It is not made: that is done when it is needed.
 ///
 /// # Errors
 /// What is wrong, as a phrase.
-pub(super) fn ensure_writable_dir(path: &Path) -> Result<(), String> {
-    fs::create_dir_all(path).map_err(|error| format!("cannot be created: {error}"))?;
-    probe_writing(path).map(drop)
+pub(super) fn check_writable_dir(path: &Path) -> Result<(), String> {
+    let nearest = Folder::nearest(path).map_err(|error| format!("cannot be used: {error}"))?;
+    probe_writing(&nearest.path()).map(drop)
 }
 
 /// Makes sure a directory of ours exists, can be written and is closed to others (mode 0700).
@@ -20,8 +21,9 @@ pub(super) fn ensure_writable_dir(path: &Path) -> Result<(), String> {
 /// # Errors
 /// What is wrong, as a phrase.
 pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    created.map_err(|error| format!("cannot be created: {error}"))?;
+    let folder = Folder::make(path, 0o700).map_err(|error| format!("cannot be created: {error}"))?;
+    // Whatever happens to the path meanwhile, it is this directory that is looked at.
+    let path = &folder.path();
     let us = probe_writing(path)?;
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     if metadata.uid() != us {

@@ -9,7 +9,7 @@ use super::confine::resolve_confine;
 use super::fault::{Fault, printable, quote, show};
 use super::load::{Overrides, Role};
 use super::network_fs::network_file_system;
-use super::paths::{check_executable, ensure_private_dir, ensure_writable_dir};
+use super::paths::{check_executable, check_writable_dir, ensure_private_dir};
 use super::python;
 use super::raw::RawConfig;
 use super::redis::resolve_redis;
@@ -191,10 +191,10 @@ fn resolve_field_order(r: &mut Reader, value: Option<&Value>) -> Option<FieldOrd
 fn resolve_result_dir(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
     const VALID: &str = "the path of a directory that can be created and written";
     let faults_before = r.faults.len();
-    let path = path_or(r, "result_dir", value, "./", VALID);
+    let path = path_or(r, "result_dir", value, "./distcomp-results", VALID);
     if role == Role::Worker
         && r.faults.len() == faults_before
-        && let Err(problem) = ensure_writable_dir(&path)
+        && let Err(problem) = check_writable_dir(&path)
     {
         r.fault("result_dir", quote(&path.to_string_lossy()), problem, VALID);
     }

@@ -30,9 +30,13 @@ pub struct RunSpec {
     pub tail_keep: usize,
     /// How many bytes of the end of stderr are answered. 0: none.
     pub stderr_tail_keep: usize,
-    /// The file for a stdout beyond `max_inline`. It is created only then, and must not exist.
+    /// The file for a stdout beyond `max_inline`, and for one of a task that exits with 0 and is more than its text. It is created only then, and must
+    /// not exist.
     #[serde(skip)]
     pub overflow_path: PathBuf,
+    /// The directory of that file as the worker found it at its start; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_dir: Option<crate::files::Identity>,
     /// Where the keeper has a cgroup: how much memory it and the task may use, in bytes. 0: no limit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_limit: u64,
@@ -252,6 +256,9 @@ pub struct Ended {
     pub cpu_system: Duration,
     /// Its standard output.
     pub stdout: Stdout,
+    /// Of a task that exited with 0, where a stdout that is here whole and is more than its text was written, or why it could not be; `None` where it
+    /// had not to be.
+    pub stdout_file: Option<Result<PathBuf, String>>,
     /// The last bytes of its standard error.
     pub stderr_tail: Vec<u8>,
     /// Length of the whole standard error in bytes.

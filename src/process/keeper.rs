@@ -143,7 +143,8 @@ impl Keeper {
             let begun = Begun::now();
             let event = match limited.and_then(|()| self.spawner.start(&spec)) {
                 Ok(spawned) => {
-                    let slot = self.slot.insert(Slot::new(seq, spec, spawned, begun));
+                    let owner = self.spawner.user().cloned();
+                    let slot = self.slot.insert(Slot::new(seq, spec, spawned, begun, owner));
                     self.tree_lives = true;
                     self.oom_watch.begin(slot.started);
                     KeeperEvent::Started { seq, pid: slot.pid, at_ms: slot.start_ms }

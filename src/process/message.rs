@@ -60,6 +60,9 @@ struct EndedHeader {
     unkillable: bool,
     forced_kill: bool,
     overflow: Option<OverflowHeader>,
+    /// The path as bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stdout_file: Option<Result<Vec<u8>, String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -155,10 +158,7 @@ pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(),
             let (overflow, stdout): (_, [&[u8]; 2]) = match &ended.stdout {
                 Stdout::Whole(bytes) => (None, [bytes, &[]]),
                 Stdout::Overflowed { head, tail, total_bytes, file } => {
-                    let file = match file {
-                        Ok(path) => Ok(path.as_os_str().as_bytes().to_vec()),
-                        Err(error) => Err(error.clone()),
-                    };
+                    let file = to_bytes(file);
                     (Some(OverflowHeader { head_len: head.len(), total_bytes: *total_bytes, file }), [head, tail])
                 }
             };
@@ -179,6 +179,7 @@ pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(),
                 unkillable: ended.unkillable,
                 forced_kill: ended.forced_kill,
                 overflow,
+                stdout_file: ended.stdout_file.as_ref().map(to_bytes),
             });
             encode(out, &header, &stdout, &ended.stderr_tail)
         }
@@ -207,7 +208,7 @@ pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessErro
                         .first
                         .split_at_checked(head_len)
                         .ok_or_else(|| ProcessError::Protocol("a head longer than what was kept".to_owned()))?;
-                    let file = file.map(|path| PathBuf::from(OsString::from_vec(path)));
+                    let file = to_path(file);
                     Stdout::Overflowed { head: head.to_vec(), tail: tail.to_vec(), total_bytes, file }
                 }
             };
@@ -224,6 +225,7 @@ pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessErro
                 cpu_user: Duration::from_micros(header.user_us),
                 cpu_system: Duration::from_micros(header.system_us),
                 stdout,
+                stdout_file: header.stdout_file.map(to_path),
                 stderr_tail: frame.second.to_vec(),
                 stderr_total: header.stderr_total,
                 leftovers_killed: header.leftovers_killed,
@@ -232,6 +234,15 @@ pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessErro
             }))
         }
     })
+}
+
+/// A path need not be UTF-8.
+fn to_bytes(file: &Result<PathBuf, String>) -> Result<Vec<u8>, String> {
+    file.as_ref().map(|path| path.as_os_str().as_bytes().to_vec()).map_err(Clone::clone)
+}
+
+fn to_path(file: Result<Vec<u8>, String>) -> Result<PathBuf, String> {
+    file.map(|path| PathBuf::from(OsString::from_vec(path)))
 }
 
 fn header<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, ProcessError> {
@@ -268,6 +279,7 @@ mod tests {
             cpu_user: Duration::from_micros(7),
             cpu_system: Duration::from_micros(8),
             stdout,
+            stdout_file: Some(Ok("/tmp/y".into())),
             stderr_tail: vec![0xff, 0, b'\n'],
             stderr_total: 9,
             leftovers_killed: 3,
@@ -308,6 +320,7 @@ mod tests {
             tail_keep: 3,
             stderr_tail_keep: 4,
             overflow_path: "/tmp/x".into(),
+            result_dir: Some((1, u64::MAX)),
             memory_limit: 1 << 30,
             process_limit: 7,
             start_by_ms: 8,

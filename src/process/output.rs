@@ -2,14 +2,11 @@
 //!
 //! Whatever happens to the file, bytes go on being accepted: a task must never stand still, or fail, because its output has no place.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-use nix::libc;
-
 use super::command::{Part, Stdout};
+use super::result_file::{ResultFile, ResultPlace};
+use crate::model::Stripped;
 
 /// The last bytes of a stream.
 #[derive(Debug)]
@@ -77,8 +74,8 @@ pub struct StdoutLimits {
     pub head_keep: usize,
     /// Bytes of the end kept once there are more.
     pub tail_keep: usize,
-    /// The file for the whole, created at the first byte beyond `max_inline`; it must not exist.
-    pub overflow_path: PathBuf,
+    /// The file for the whole, created at the first byte beyond `max_inline`, or at the end for what no text can hold.
+    pub place: ResultPlace,
 }
 
 /// The stdout of one task.
@@ -94,7 +91,7 @@ pub struct StdoutCapture {
 struct Overflow {
     tail: Tail,
     total: u64,
-    file: Result<File, String>,
+    file: Result<ResultFile, String>,
 }
 
 impl StdoutCapture {
@@ -114,11 +111,8 @@ impl StdoutCapture {
             }
             none => {
                 let first = std::mem::take(&mut self.memory);
-                let mut overflow = Overflow {
-                    tail: Tail::new(self.limits.tail_keep),
-                    total: 0,
-                    file: create(&self.limits.overflow_path),
-                };
+                let mut overflow =
+                    Overflow { tail: Tail::new(self.limits.tail_keep), total: 0, file: self.limits.place.create() };
                 overflow.push(&first, &mut self.memory, &self.limits);
                 none.insert(overflow)
             }
@@ -145,17 +139,22 @@ impl StdoutCapture {
         self.overflow.is_some() || self.memory.capacity() > 32 * 1024
     }
 
-    /// What is left of it.
+    /// What is left of it, and with `is_result` the file of what is held whole but is not to be had from a text of it.
     #[must_use]
-    pub fn finish(self) -> Stdout {
+    pub fn finish(self, is_result: bool) -> (Stdout, Option<Result<PathBuf, String>>) {
+        let place = self.limits.place;
         match self.overflow {
-            None => Stdout::Whole(self.memory),
-            Some(Overflow { tail, total, file }) => Stdout::Overflowed {
-                head: self.memory,
-                tail: tail.finish(),
-                total_bytes: total,
-                file: file.map(|_| self.limits.overflow_path),
-            },
+            None if is_result && Stripped::of(&self.memory).is_none() => {
+                let written = place
+                    .create()
+                    .and_then(|mut file| file.write(&self.memory).map_err(|error| place.complaint(&error)));
+                (Stdout::Whole(self.memory), Some(written.map(|()| place.path)))
+            }
+            None => (Stdout::Whole(self.memory), None),
+            Some(Overflow { tail, total, file }) => {
+                let (head, file) = (self.memory, file.map(|_| place.path));
+                (Stdout::Overflowed { head, tail: tail.finish(), total_bytes: total, file }, None)
+            }
         }
     }
 }
@@ -164,13 +163,11 @@ impl Overflow {
     fn push(&mut self, chunk: &[u8], head: &mut Vec<u8>, limits: &StdoutLimits) {
         self.total += chunk.len() as u64;
         let written = match &mut self.file {
-            Ok(file) => file.write_all(chunk),
+            Ok(file) => file.write(chunk),
             Err(_) => Ok(()),
         };
         if let Err(error) = written {
-            self.file = Err(format!("{}: {error}", limits.overflow_path.display()));
-            // A part of the output would be taken for the whole, and on a full disk its room is wanted by others.
-            let _ = std::fs::remove_file(&limits.overflow_path);
+            self.file = Err(limits.place.complaint(&error));
         }
         let to_head = chunk.len().min(limits.head_keep.saturating_sub(head.len()));
         head.extend_from_slice(&chunk[..to_head]);
@@ -178,25 +175,15 @@ impl Overflow {
     }
 }
 
-fn create(path: &std::path::Path) -> Result<File, String> {
-    // Never follow or overwrite what somebody else has put there: the directory may be writable by tasks.
-    let mut new = OpenOptions::new();
-    new.write(true).create_new(true).mode(0o644).custom_flags(libc::O_NOFOLLOW);
-    let opened = new.open(path).or_else(|error| match path.parent() {
-        // Cleared away with the results of last week, while the worker ran on.
-        Some(dir) if error.kind() == ErrorKind::NotFound => {
-            std::fs::create_dir(dir).and_then(|()| new.open(path)).map_err(|_| error)
-        }
-        _ => Err(error),
-    });
-    opened.map_err(|error| format!("{}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn place(path: PathBuf) -> ResultPlace {
+        ResultPlace { path, ..ResultPlace::default() }
+    }
 
     proptest! {
         #[test]
@@ -216,12 +203,12 @@ mod tests {
                                      max_inline in 0usize..200, head_keep in 0usize..60, tail_keep in 0usize..60) {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("out");
-            let mut capture = StdoutCapture::new(StdoutLimits { max_inline, head_keep, tail_keep, overflow_path: path.clone() });
+            let mut capture = StdoutCapture::new(StdoutLimits { max_inline, head_keep, tail_keep, place: place(path.clone()) });
             for chunk in &chunks {
                 capture.push(chunk);
             }
             let whole = chunks.concat();
-            match capture.finish() {
+            match capture.finish(false).0 {
                 Stdout::Whole(bytes) => {
                     prop_assert!(whole.len() <= max_inline);
                     prop_assert_eq!(bytes, whole);
@@ -243,7 +230,7 @@ mod tests {
     fn what_is_shown_is_what_was_said_from_there_on() {
         let dir = tempfile::tempdir().unwrap();
         let limits =
-            StdoutLimits { max_inline: 100, head_keep: 10, tail_keep: 20, overflow_path: dir.path().join("out") };
+            StdoutLimits { max_inline: 100, head_keep: 10, tail_keep: 20, place: place(dir.path().join("out")) };
         let mut capture = StdoutCapture::new(limits);
         let whole: Vec<u8> = (0..250_u8).collect();
         for (index, chunk) in whole.chunks(7).enumerate() {
@@ -265,7 +252,7 @@ mod tests {
     }
 
     fn capture_to(path: PathBuf) -> StdoutCapture {
-        StdoutCapture::new(StdoutLimits { max_inline: 4, head_keep: 2, tail_keep: 2, overflow_path: path })
+        StdoutCapture::new(StdoutLimits { max_inline: 4, head_keep: 2, tail_keep: 2, place: place(path) })
     }
 
     fn file_of(stdout: Stdout) -> Result<PathBuf, String> {
@@ -280,21 +267,17 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_noted_and_the_output_goes_on() {
-        let mut capture = capture_to("/nonexistent/dir/out".into());
+        let mut capture = capture_to("/proc/nonexistent/out".into());
         capture.push(b"01234");
         capture.push(b"56789");
-        assert!(file_of(capture.finish()).unwrap_err().contains("/nonexistent/dir/out"));
+        assert!(file_of(capture.finish(true).0).unwrap_err().contains("/proc/nonexistent/out"));
         // A device that is always full.
         let mut capture = capture_to("/unused".into());
         capture.push(b"0123");
-        capture.overflow = Some(Overflow {
-            tail: Tail::new(2),
-            total: 4,
-            file: OpenOptions::new().write(true).open("/dev/full").map_err(|error| error.to_string()),
-        });
+        capture.overflow = Some(Overflow { tail: Tail::new(2), total: 4, file: Ok(ResultFile::full()) });
         capture.memory.truncate(2);
         capture.push(b"456789");
-        assert!(file_of(capture.finish()).unwrap_err().contains("No space left"));
+        assert!(file_of(capture.finish(true).0).unwrap_err().contains("No space left"));
     }
 
     #[test]
@@ -306,8 +289,32 @@ mod tests {
         for path in [&victim, &link] {
             let mut capture = capture_to(path.clone());
             capture.push(b"0123456789");
-            assert!(file_of(capture.finish()).is_err());
+            assert!(file_of(capture.finish(true).0).is_err());
             assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
         }
+    }
+
+    #[test]
+    fn what_no_text_can_hold_is_a_file_of_a_result_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/out");
+        let finish = |bytes: &[u8], is_result| {
+            let limits = StdoutLimits { max_inline: 10_000, head_keep: 2, tail_keep: 2, place: place(path.clone()) };
+            let mut capture = StdoutCapture::new(limits);
+            capture.push(bytes);
+            capture.finish(is_result)
+        };
+        for plain in [&b""[..], b"x\n", b"\t\xc3\xa4 \r\n\n"] {
+            assert_eq!(finish(plain, true), (Stdout::Whole(plain.to_vec()), None));
+        }
+        assert_eq!(finish(b"a\xffb", false), (Stdout::Whole(b"a\xffb".to_vec()), None));
+        assert!(!path.exists());
+        assert_eq!(finish(b"a\xffb\n", true), (Stdout::Whole(b"a\xffb\n".to_vec()), Some(Ok(path.clone()))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"a\xffb\n");
+        let (_, again) = finish(b"other \xff", true);
+        assert!(again.unwrap().unwrap_err().contains("File exists"), "never written over");
+        std::fs::remove_file(&path).unwrap();
+        let blanks = [b"x".as_slice(), &[b'\n'; 1000]].concat();
+        assert_eq!(finish(&blanks, true).1, Some(Ok(path.clone())), "so many are not to be kept beside the text");
     }
 }

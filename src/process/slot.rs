@@ -7,8 +7,10 @@ use nix::libc;
 use rustix::buffer::spare_capacity;
 
 use super::command::{Ended, ExitStatus, MOST_SHOWN, Output, RunSpec};
+use super::confinement::TaskUser;
 use super::meter::GroupUse;
 use super::output::{StdoutCapture, StdoutLimits, Tail};
+use super::result_file::ResultPlace;
 use super::spawn::Spawned;
 use super::sys::Reaped;
 
@@ -55,12 +57,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(seq: u64, spec: RunSpec, pipes: Spawned, begun: Begun) -> Self {
+    pub(super) fn new(seq: u64, spec: RunSpec, pipes: Spawned, begun: Begun, owner: Option<TaskUser>) -> Self {
         let limits = StdoutLimits {
             max_inline: spec.max_inline,
             head_keep: spec.head_keep,
             tail_keep: spec.tail_keep,
-            overflow_path: spec.overflow_path,
+            place: ResultPlace { path: spec.overflow_path, known: spec.result_dir, owner },
         };
         Self {
             seq,
@@ -164,6 +166,7 @@ impl Slot {
     pub(super) fn finish(self, unkillable: bool, used: GroupUse, is_oom_likely: bool) -> Ended {
         let never = || (ExitStatus::Signaled(libc::SIGKILL), Instant::now(), unix_ms());
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
+        let (stdout, stdout_file) = self.stdout.finish(status == ExitStatus::Exited(0));
         Ended {
             seq: self.seq,
             status,
@@ -176,7 +179,8 @@ impl Slot {
             is_oom_likely,
             cpu_user: self.cpu_user,
             cpu_system: self.cpu_system,
-            stdout: self.stdout.finish(),
+            stdout,
+            stdout_file,
             stderr_total: self.stderr.total(),
             stderr_tail: self.stderr.finish(),
             leftovers_killed: self.leftovers_killed,

@@ -17,6 +17,7 @@ use super::sys::{self, Held, HeldUser, SpawnStack, Step};
 pub(super) struct Spawner {
     /// The worker's environment, less its secrets; each `NAME=value`.
     base: Vec<CString>,
+    user: Option<TaskUser>,
     held: Held,
     stack: SpawnStack,
 }
@@ -67,7 +68,12 @@ impl Spawner {
             .filter(|(name, _)| !is_ours(name))
             .filter_map(|(name, value)| entry(name.as_bytes(), value.as_bytes()));
         let base = kept.chain(ours.iter().filter_map(|(name, value)| entry(name.as_bytes(), value))).collect();
-        Self { base, held: held(confinement), stack: SpawnStack::new() }
+        Self { base, user: confinement.user.clone(), held: held(confinement), stack: SpawnStack::new() }
+    }
+
+    /// As whom tasks run; `None`: as the worker.
+    pub(super) fn user(&self) -> Option<&TaskUser> {
+        self.user.as_ref()
     }
 
     /// Starts a program.

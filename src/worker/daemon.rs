@@ -24,6 +24,7 @@ use super::poller::Poller;
 use super::reclaimer::Reclaimer;
 use super::reloader::Reloader;
 use super::reporter::Reporter;
+use super::results::Results;
 use super::sampler::{Sampler, sample};
 use super::signals;
 use super::sleep::Sleep;
@@ -68,6 +69,8 @@ pub struct Setup {
     pub neighbours: Neighbours,
     /// Makes keepers.
     pub nursery: Nursery,
+    /// Where long outputs go.
+    pub results: Results,
     /// Looks at the node.
     pub probe: Probe,
     /// Which tasks may run, and the queue they must be signed for; `None` where no signature is required.
@@ -165,7 +168,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let max_retry = config.subscribe();
     let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
 
-    let slots = Slots::new(setup.nursery.clone(), events, keepers, worker);
+    let slots = Slots::new(setup.nursery.clone(), events, keepers, worker, setup.results);
     let outputs = Outputs::new(Arc::clone(&link));
     let mut hands =
         Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs, looks_ahead };

@@ -26,6 +26,7 @@ pub mod recent;
 pub mod reclaimer;
 pub mod reloader;
 pub mod reporter;
+pub mod results;
 pub mod runner;
 pub mod sampler;
 pub mod signals;

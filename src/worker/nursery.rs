@@ -69,6 +69,7 @@ impl Nursery {
             tail_keep: 0,
             stderr_tail_keep: 1024,
             overflow_path: PathBuf::new(),
+            result_dir: None,
             memory_limit: 0,
             process_limit: 0,
             start_by_ms: 0,

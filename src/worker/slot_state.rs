@@ -183,6 +183,7 @@ mod tests {
             tail_keep: 0,
             stderr_tail_keep: 0,
             overflow_path: PathBuf::new(),
+            result_dir: None,
             memory_limit: 0,
             process_limit: 0,
             start_by_ms: 0,

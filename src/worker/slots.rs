@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::events::{Event, TaskKey};
 use super::nursery::Nursery;
+use super::results::Results;
 use super::runner::{Runner, SlotCommand};
 use super::sampler::Keepers;
 use crate::config::Config;
@@ -34,6 +35,7 @@ pub struct Slots {
     keepers: Keepers,
     worker: WorkerName,
     python: Option<PathBuf>,
+    results: Results,
     idle: Vec<Slot>,
     busy: HashMap<SlotId, Slot>,
     /// Where each task is.
@@ -53,13 +55,20 @@ struct Slot {
 impl Slots {
     /// No slot yet; they are made when they are needed.
     #[must_use]
-    pub fn new(nursery: Nursery, events: mpsc::Sender<Event>, keepers: Keepers, worker: WorkerName) -> Self {
+    pub fn new(
+        nursery: Nursery,
+        events: mpsc::Sender<Event>,
+        keepers: Keepers,
+        worker: WorkerName,
+        results: Results,
+    ) -> Self {
         Self {
             nursery,
             events,
             keepers,
             worker,
             python: find_in_path("python3"),
+            results,
             idle: Vec::new(),
             busy: HashMap::new(),
             at: HashMap::new(),
@@ -168,7 +177,7 @@ impl Slots {
         }
     }
 
-    fn spec(&self, task: &TaskLine, attempt: u32, before: Instant, config: &Config) -> RunSpec {
+    fn spec(&mut self, task: &TaskLine, attempt: u32, before: Instant, config: &Config) -> RunSpec {
         let (program, args) = match task.kind() {
             TaskKind::Shell => (config.task_shell.clone(), vec!["-c".into(), task.cmd().into()]),
             // Where there is none the keeper says so, and the task fails with that reason.
@@ -179,6 +188,8 @@ impl Slots {
         };
         let id = task.id();
         let (memory_limit, process_limit) = limits(task, config);
+        let file = format!("{id}.{attempt}.{}.{key}.out", self.worker, key = unique());
+        let (overflow_path, result_dir) = self.results.place(&config.result_dir, file);
         RunSpec {
             memory_limit,
             process_limit,
@@ -196,7 +207,8 @@ impl Slots {
             head_keep: END_BYTES.min(config.max_inline_output / 2),
             tail_keep: END_BYTES.min(config.max_inline_output / 2),
             stderr_tail_keep: STDERR_BYTES,
-            overflow_path: config.result_dir.join(format!("{id}.{attempt}.{}.{key}.out", self.worker, key = unique())),
+            overflow_path,
+            result_dir,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What a worker keeps on local disk beside its spool: the lock on its name, its mark, whom its tasks ran as, where its cgroups are.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::spool::Spool;
 use super::startup::StartError;
+use crate::files::Folder;
 use crate::model::{TaskId, WorkerName};
 use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
 
@@ -38,7 +39,10 @@ pub struct Cgroups {
 /// What a worker keeps on local disk: one directory for each server, database, prefix and name.
 #[derive(Debug)]
 pub struct State {
+    /// For messages, and for processes that this one starts.
     dir: PathBuf,
+    /// Everything in it is reached through this, whatever becomes of the path.
+    folder: Folder,
     /// Tells this worker from all others: a hash of server, database, prefix, place and name.
     pub identity: String,
     /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
@@ -57,13 +61,13 @@ impl State {
     pub fn open(state_dir: &Path, worker: &WorkerName, queue: &str) -> Result<Self, StartError> {
         let (identity, dir) = Self::place(state_dir, worker, queue);
         let fail = |cause| StartError::State { path: dir.clone(), cause };
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
+        let folder = Folder::make(&dir, 0o700).map_err(fail)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(dir.join(LOCK))
+            .open(folder.path().join(LOCK))
             .map_err(fail)?;
         // A worker that was killed a moment ago, or one that clears up after it, may hold it until the kernel has taken it down.
         let end = Instant::now() + DYING;
@@ -81,14 +85,14 @@ impl State {
         let mark = Mark::open(&dir, &identity)
             .inspect_err(|error| tracing::warn!(error = %error, "failed to make the mark; what clears its environment is not found should worker and keepers be killed together"))
             .ok();
-        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, mark, _lock: lock })
+        Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, folder, mark, _lock: lock })
     }
 
     /// Notes as whom tasks run from now on, and answers all as whom they ever did: what is left running may be of an earlier one.
     #[must_use]
     pub fn task_users(&self, now: Option<u32>) -> Vec<u32> {
-        let record = self.dir.join(USERS);
-        let mut users = users_in(&self.dir);
+        let record = self.folder.path().join(USERS);
+        let mut users = users_in(&self.folder.path());
         if let Some(now) = now.filter(|now| !users.contains(now)) {
             users.push(now);
             let text: String = users.iter().map(|uid| format!("{uid}\n")).collect();
@@ -112,10 +116,11 @@ impl State {
     #[must_use]
     pub fn sweep_dead(state_dir: &Path, worker: &WorkerName, queue: &str) -> Option<usize> {
         let (identity, dir) = Self::place(state_dir, worker, queue);
-        let lock = OpenOptions::new().write(true).open(dir.join(LOCK)).ok()?;
+        let folder = Folder::open(&dir).ok()?;
+        let lock = OpenOptions::new().write(true).open(folder.path().join(LOCK)).ok()?;
         lock.try_lock().ok()?;
         let before = process::now_ticks()?;
-        let (users, groups) = (users_in(&dir), cgroups_in(&dir));
+        let (users, groups) = (users_in(&folder.path()), cgroups_in(&folder.path()));
         let mark = Mark::open(&dir, &identity).ok();
         drop(lock);
         let environment = format!("{MARKER}={identity}:");
@@ -138,13 +143,14 @@ impl State {
     /// The same of this one.
     #[must_use]
     pub fn own_queue_file(&self) -> PathBuf {
+        // By its name, which people are told: nothing is written there but a number of ours.
         self.dir.join(QUEUE_FILE)
     }
 
     /// The spool in it; `None`, with a loud message, where it cannot be used.
     #[must_use]
     pub fn spool(&self) -> Option<Spool> {
-        Spool::open(&self.dir)
+        Spool::open(&self.folder.path())
             .inspect_err(|error| tracing::error!(error = %error, dir = %self.dir.display(), "failed to open the spool; unreported outcomes do not survive a crash"))
             .ok()
     }
@@ -155,8 +161,8 @@ impl State {
     /// `enforce_memory` asks for limit groups: why there are none is said loudly.
     #[must_use]
     pub fn cgroups(&self, instance: &str, enforce_memory: bool) -> Cgroups {
-        let record = self.dir.join(CGROUPS);
-        let before = cgroups_in(&self.dir);
+        let record = self.folder.path().join(CGROUPS);
+        let before = cgroups_in(&self.folder.path());
         let mut leaf = Leaf::create(&self.identity, instance)
             .inspect_err(|error| tracing::debug!(error = %error, "no cgroup v2 for us"))
             .ok();

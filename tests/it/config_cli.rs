@@ -208,11 +208,11 @@ fn a_broken_file_leaves_the_old_settings_running_and_says_so() {
 }
 
 #[test]
-fn a_missing_result_dir_is_made() {
+fn a_missing_result_dir_is_checked_and_not_made() {
     let bed = Bed::new();
     let place = bed.out("new/deep/results");
     let mut bed = bed;
     bed.configure(json!({"result_dir": place}));
     bed.cli("distcomp-worker").args(["--check"]).run().expect(0);
-    assert!(fs::metadata(&place).is_ok_and(|meta| meta.is_dir()));
+    assert!(fs::metadata(bed.out("new")).is_err());
 }

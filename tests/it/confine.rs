@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{Bed, SOON, holds_for, reason_of, result_of, unique_sleep, wait_until, with_argv};
 
 /// Whether this can be tried: only root can become another user.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let is_root = Uid::effective().is_root();
     if !is_root {
         eprintln!("not root: a worker cannot run tasks as another user here, and says so (see the tests of that)");
@@ -22,7 +22,7 @@ fn is_root() -> bool {
 }
 
 /// A bed whose directory others may enter, and a directory in it where they may write.
-fn open_bed(conf: Value) -> (Bed, PathBuf) {
+pub(crate) fn open_bed(conf: Value) -> (Bed, PathBuf) {
     let bed = Bed::with(conf);
     let open = bed.path().join("open");
     fs::create_dir(&open).expect("a directory");
@@ -69,7 +69,7 @@ fn system_users() -> impl DoubleEndedIterator<Item = User> {
 }
 
 /// Somebody without rights.
-fn somebody() -> User {
+pub(crate) fn somebody() -> User {
     system_users().next().expect("a user of the system")
 }
 

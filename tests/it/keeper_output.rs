@@ -85,13 +85,15 @@ async fn a_huge_output_goes_whole_to_its_file_and_not_into_memory() {
 #[tokio::test]
 async fn a_file_that_cannot_be_made_fails_nothing() {
     let (_zygote, mut keeper) = keeper().await;
-    let spec =
-        RunSpec { overflow_path: "/nonexistent/dir/x".into(), ..shell("head -c 3000000 /dev/zero; echo done >&2") };
+    let spec = RunSpec {
+        overflow_path: "/proc/nonexistent/dir/x".into(),
+        ..shell("head -c 3000000 /dev/zero; echo done >&2")
+    };
     let end = run(&mut keeper, 1, spec).await;
     assert_eq!((end.status, end.stderr_tail.as_slice()), (ExitStatus::Exited(0), &b"done\n"[..]));
     let Stdout::Overflowed { total_bytes, file, .. } = end.stdout else { panic!("not overflowed") };
     assert_eq!(total_bytes, 3_000_000);
-    assert!(file.unwrap_err().contains("/nonexistent/dir/x"));
+    assert!(file.unwrap_err().contains("/proc/nonexistent/dir/x"));
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ pub(crate) fn shell(command: &str) -> RunSpec {
         tail_keep: 4096,
         stderr_tail_keep: 4096,
         overflow_path: std::env::temp_dir().join(format!("distcomp-test-overflow-{}", unique())),
+        result_dir: None,
         memory_limit: 0,
         process_limit: 0,
         start_by_ms: 0,

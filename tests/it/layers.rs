@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top; modules of one row never see each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["policy"],
+    &["policy", "files"],
     &["config"],
     &["queue", "process", "host", "local", "signing", "view", "telemetry"],
     &["worker"],
@@ -20,6 +20,7 @@ const PLACES: &[(&str, &[&str])] = &[
     // Who acts on processes, and who may ask the system for a user, a name, a limit.
     ("nix::sys::", &["process", "local"]),
     ("nix::unistd", &["process", "local", "host", "config"]),
+    ("rustix::fs", &["files"]),
     ("tokio::process", &["process", "local"]),
     ("sysinfo::", &["host"]),
     ("serde_ignored::", &["config"]),

@@ -10,7 +10,7 @@ use super::reclaim::finish_for_the_gone;
 use super::run::Session;
 use super::select::{Selected, Selector, verb};
 use crate::cli::exit::CliError;
-use crate::cli::results::{Purged, Remote, host};
+use crate::cli::results::{Purged, Remote};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::progress::Progress;
@@ -41,7 +41,7 @@ pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) 
     };
     let number = selected.lines.len();
     if selected.undated > 0 {
-        session.context.say(&format!("passed over {}: no attempt of theirs is dated", tasks(selected.undated)));
+        session.context.say(&format!("passed over {}: Redis has not dated the end of their last attempt (recorded by an earlier version, or by Python)", tasks(selected.undated)));
     }
     let noun = if number == 1 { "task" } else { "tasks" };
     let what = format!("{} {} {states}{noun}", verb(op), count(number));
@@ -149,12 +149,17 @@ fn result_text(op: Change, changed: Changed, selected: u64, files: Option<u64>) 
         );
     }
     if let Some(files) = files {
-        let _ = write!(text, "; deleted {} result files", count(files));
+        let _ = write!(text, "; deleted {}", files_text(files));
     }
     if changed.changed < selected {
         let _ = write!(text, "; passed over {} that had moved on or need no change", count(selected - changed.changed));
     }
     text
+}
+
+/// `1 result file`, `2 result files`.
+fn files_text(files: u64) -> String {
+    format!("{} result {}", count(files), if files == 1 { "file" } else { "files" })
 }
 
 fn finish(
@@ -176,13 +181,16 @@ fn finish(
 
 /// What only somebody on those hosts can delete.
 fn name_remote(session: &Session, remote: &[Remote]) {
-    let here = host();
-    let others: Vec<&Remote> =
-        remote.iter().filter(|file| file.host.split('.').next() != Some(here.as_str())).collect();
+    // On this host those are left that are in another directory than the result_dir of this configuration.
+    let is_left = |file: &Remote| !file.is_here() || std::fs::symlink_metadata(&file.path).is_ok();
+    let others: Vec<&Remote> = remote.iter().filter(|file| is_left(file)).collect();
     if others.is_empty() {
         return;
     }
-    let mut text = format!("{} result files are on other hosts:", count(others.len() as u64));
+    let mut text = format!(
+        "{} result files are on other hosts or outside result_dir, and were not deleted:",
+        count(others.len() as u64)
+    );
     for file in others.iter().take(MOST_NAMED) {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{}:{}", safe(&file.host), safe(&file.path));

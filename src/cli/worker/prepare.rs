@@ -15,6 +15,7 @@ use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect, strangers};
 use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
+use crate::worker::results::Results;
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError};
 use crate::worker::state::{Cgroups, MARKER, State};
@@ -104,6 +105,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     let queue = queue_name(&config, pin.id()?.to_owned());
                     Some((Keyring::new(Verifier::new(keys, queue)), pin))
                 });
+                let results = Results::open(&config.result_dir);
                 return Ok(Setup {
                     client,
                     session,
@@ -115,6 +117,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     spool,
                     neighbours,
                     nursery,
+                    results,
                     probe,
                     trust,
                     hangup_ends,

@@ -33,7 +33,7 @@ fn an_empty_file_gives_every_default() {
     assert_eq!(config.min_free_cores, MilliCores::ZERO);
     assert_eq!(config.drain_timeout, Duration::from_secs(300));
     assert_eq!(config.retry_backoff, Duration::ZERO);
-    assert_eq!(config.result_dir, Path::new("./"));
+    assert_eq!(config.result_dir, Path::new("./distcomp-results"));
     assert_eq!(config.state_dir, conf.dir.path().join(".local/state/distcomp"));
     assert_eq!(config.task_shell, Path::new("/bin/sh"));
     assert_eq!(config.max_inline_output, 1_048_576);

@@ -96,7 +96,7 @@ fn a_result_dir_that_is_removed_under_a_worker_is_made_again_and_a_state_dir_is_
     let bed = bed(json!({"max_inline_output_bytes": 65536}));
     let (results, state) = (PathBuf::from(bed.out("results")), PathBuf::from(bed.out("state")));
     let mut worker = bed.worker_with("w", json!({"result_dir": results, "state_dir": state}), &[]);
-    bed.add(["shell:0:0:1:echo before"]);
+    bed.add([format!("{} # before", printing(200_000))]);
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     assert!(!worker.log().contains("failed to spool"), "{}", worker.log());
     fs::remove_dir_all(&results).expect("results");

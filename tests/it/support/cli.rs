@@ -198,6 +198,15 @@ impl Output {
         self
     }
 
+    /// Asserts that standard output holds these texts.
+    #[track_caller]
+    pub(crate) fn prints(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stdout.contains(text), "stdout does not hold {text:?}\n{self}");
+        }
+        self
+    }
+
     /// Asserts that standard output has exactly this line.
     #[track_caller]
     pub(crate) fn prints_line(self, line: &str) -> Self {

@@ -137,6 +137,7 @@ impl Bench {
             cpu_user: Duration::ZERO,
             cpu_system: Duration::ZERO,
             stdout: Stdout::Whole(b"out\n".to_vec()),
+            stdout_file: None,
             stderr_tail: b"err\n".to_vec(),
             stderr_total: 4,
             leftovers_killed: 0,

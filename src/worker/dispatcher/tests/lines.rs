@@ -81,6 +81,7 @@ fn ended(key: TaskKey) -> Ended {
         cpu_user: Duration::ZERO,
         cpu_system: Duration::ZERO,
         stdout: Stdout::Whole(Vec::new()),
+        stdout_file: None,
         stderr_tail: Vec::new(),
         stderr_total: 0,
         leftovers_killed: 0,
