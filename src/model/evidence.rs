@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::stripped::Kept;
 use super::task::WorkerName;
 
 /// How an attempt ended.
@@ -63,15 +64,22 @@ pub struct AttemptRecord {
     /// Where the peak was read.
     #[serde(rename = "ms", default, skip_serializing_if = "Option::is_none")]
     pub peak_source: Option<PeakSource>,
+    /// How its stdout can be had byte for byte, from the text in `finished_tasks` or, of a failure, from the tail; `None` where that is not known.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<Kept>,
     /// For a failure, the last 4 KiB of stdout.
     #[serde(rename = "o", default, skip_serializing_if = "String::is_empty")]
     pub stdout_tail: String,
-    /// For a failure, the last 4 KiB of stderr.
+    /// The last 4 KiB of stderr.
     #[serde(rename = "x", default, skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
     /// The claim it ran under, so that a repeated settlement is recognised.
     #[serde(rename = "t", default, skip_serializing_if = "String::is_empty")]
     pub token: String,
+    /// When Redis took the record, by its own clock: milliseconds after `end_ms`, which may be by another. Written by Redis; `None` in records of earlier
+    /// versions.
+    #[serde(rename = "z", default, skip_serializing)]
+    pub taken_after_ms: Option<i64>,
 }
 
 impl AttemptRecord {
@@ -86,9 +94,11 @@ impl AttemptRecord {
             end,
             peak_bytes: None,
             peak_source: None,
+            stdout: None,
             stdout_tail: String::new(),
             stderr_tail: String::new(),
             token: String::new(),
+            taken_after_ms: None,
         }
     }
 }

@@ -165,6 +165,15 @@ impl Connection {
         self.pipe(&pipe).await
     }
 
+    /// The time by the server's clock, since the epoch.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn time(&self) -> Result<Duration, QueueError> {
+        let (seconds, micros): (u64, u64) = self.cmd(&redis::cmd("TIME")).await?;
+        Ok(Duration::from_secs(seconds) + Duration::from_micros(micros))
+    }
+
     /// Identity of the server process: a new one after each start.
     ///
     /// # Errors

@@ -9,7 +9,9 @@ use super::keys::{CLOSE, Key};
 use super::loose::{self, Loose};
 use super::python_workers;
 use super::reading::{health, rates_over_last_minute, top_groups, workers};
-use crate::model::snapshot::{Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals};
+use crate::model::snapshot::{
+    AttemptView, Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals,
+};
 use crate::model::{AttemptRecord, Bytes, MilliCores, TaskId};
 
 /// The whole queue at a glance, in two round trips.
@@ -279,7 +281,18 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
             let field = |i: usize| row.get(i).and_then(text);
             let (worker, result, failed) = (field(1), field(2), field(3));
             let there = [is_todo, worker.is_some(), result.is_some(), failed.is_some()];
+            let attempts: Vec<AttemptView> = field(6)
+                .map(|records| {
+                    records
+                        .lines()
+                        .filter_map(|json| serde_json::from_str::<AttemptRecord>(json).ok())
+                        .map(Into::into)
+                        .collect()
+                })
+                .unwrap_or_default();
+            let last = attempts.iter().rev().find(|attempt| attempt.attempt > 0);
             TaskView {
+                stdout_exact: last.filter(|_| result.is_some()).and_then(|last| last.stdout_exact),
                 id: TaskId::of(line).to_string(),
                 line: line.clone(),
                 states: TaskState::ALL
@@ -299,15 +312,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                     .unwrap_or_default(),
                 reason: field(4).map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)),
                 lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
-                attempts: field(6)
-                    .map(|records| {
-                        records
-                            .lines()
-                            .filter_map(|json| serde_json::from_str::<AttemptRecord>(json).ok())
-                            .map(Into::into)
-                            .collect()
-                    })
-                    .unwrap_or_default(),
+                attempts,
             }
         })
         .collect()

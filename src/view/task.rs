@@ -47,10 +47,17 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
         row("lost", format!("{} times with its worker", task.lost));
     }
     if let Some(result) = &task.result {
-        let (worker, output) = result.split_once(": ").unwrap_or(("", result));
+        let (worker, _) = result.split_once(": ").unwrap_or(("", result));
         row("finished", format!("on {}", safe(worker)));
-        let text = serde_json_string(output);
-        row("output", indented(&text));
+        row("output", indented(&task.output().unwrap_or_default()));
+    }
+    if let Some(last) = task.last_attempt() {
+        let size = last.stdout_bytes.map_or_else(String::new, |size| format!(" ({})", bytes(size)));
+        match (&last.stdout_file, &last.stdout_file_error) {
+            (Some(file), _) => row("whole", format!("{}{size}", safe(file))),
+            (None, Some(error)) => row("whole", format!("not kept{size}: {}", safe(error))),
+            (None, None) => {}
+        }
     }
     if task.attempts.len() >= MOST_KEPT {
         lines.push(paint(DIM, &format!("attempts before the last {MOST_KEPT} are not kept")));
@@ -59,16 +66,6 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
         lines.extend(attempt_lines(attempt));
     }
     lines.join("\n") + "\n"
-}
-
-/// What a task wrote, as it was kept: the output of a finished one; of a failed one the last of its stdout, then of its stderr.
-#[must_use]
-pub fn output(task: &TaskView) -> String {
-    if let Some(result) = &task.result {
-        return serde_json_string(result.split_once(": ").map_or(result.as_str(), |(_, output)| output));
-    }
-    let last = task.attempts.iter().rev().find(|attempt| attempt.attempt > 0);
-    last.map_or_else(String::new, |attempt| format!("{}{}", attempt.stdout_tail, attempt.stderr_tail))
 }
 
 /// The states in words.
@@ -120,11 +117,6 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| safe(line).into_owned()).collect::<Vec<_>>().join("\n          ")
 }
 
-/// A JSON string's text; what is none stays as it is.
-fn serde_json_string(json: &str) -> String {
-    serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +132,7 @@ mod tests {
             result: None,
             failed_on: vec!["n1".to_owned(), "n2".to_owned()],
             reason: Some("exit 3: no\nfile".to_owned()),
+            stdout_exact: None,
             lost: 0,
             attempts: vec![AttemptView {
                 attempt: 1,
@@ -149,6 +142,12 @@ mod tests {
                 signal: None,
                 start: Some(0.5),
                 end: 2.0,
+                settled: Some(2.5),
+                stdout_exact: None,
+                stdout_stripped: None,
+                stdout_bytes: Some(1 << 21),
+                stdout_file: Some("n1:/r/0123456789abcdef.out".to_owned()),
+                stdout_file_error: None,
                 peak_memory_bytes: Some(1 << 20),
                 peak_memory_source: Some("largest_process".to_owned()),
                 stdout_tail: String::new(),
@@ -156,8 +155,15 @@ mod tests {
             }],
         };
         let page = anstream::adapter::strip_str(&task(&view, FieldOrder::MemCpuPrio)).to_string();
-        for part in ["out of retries", "limit 300 s", "n1, n2", "took 1.50 s", "1.0 MiB (largest process)", "    file"]
-        {
+        for part in [
+            "out of retries",
+            "limit 300 s",
+            "n1, n2",
+            "took 1.50 s",
+            "1.0 MiB (largest process)",
+            "n1:/r/0123456789abcdef.out (2.0 MiB)",
+            "    file",
+        ] {
             assert!(page.contains(part), "{part} is missing:\n{page}");
         }
         assert!(!page.contains('\u{7}'));

@@ -1,10 +1,11 @@
 //! From how a process ended to what Redis is told: values, reasons and records.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ledger::{Cause, Entry};
 use crate::model::{
-    AttemptEnd, AttemptRecord, Bytes, FailureKind, PeakSource, TaskId, TaskLine, WorkerName, ascii_json,
+    AttemptEnd, AttemptRecord, Bytes, FailureKind, Kept, PeakSource, Stripped, TaskId, TaskLine, WorkerName, ascii_json,
 };
 use crate::policy::retry;
 use crate::process::{Ended, ExitStatus, Stdout};
@@ -18,7 +19,7 @@ const SIGKILL: i32 = nix::libc::SIGKILL;
 /// More than a process usually maps of programs and libraries.
 const SHARED_BYTES: u64 = 64 << 20;
 
-/// Bytes of the tails kept in the record of a failure.
+/// Bytes of the tails kept in a record.
 pub const TAIL_BYTES: usize = 4096;
 
 /// What the settlement needs to know besides the attempt.
@@ -63,11 +64,15 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, e
     record.peak_source = record.peak_bytes.map(|_| source);
     let settlement = match failure {
         _ if is_returned => Settlement::Return,
-        None => Settlement::Finish {
-            value: format!("{}: {}", context.worker, ascii_json(&stdout_text(context.host, &ended.stdout))),
-        },
+        None => {
+            record.stdout = Some(kept(context.host, ended));
+            record.stderr_tail = tail(&String::from_utf8_lossy(&ended.stderr_tail), TAIL_BYTES);
+            let text = stdout_text(context.host, &ended.stdout);
+            Settlement::Finish { value: format!("{}: {}", context.worker, ascii_json(&text)) }
+        }
         Some(kind) => {
             let stderr = String::from_utf8_lossy(&ended.stderr_tail);
+            record.stdout = Some(kept_of_failure(context.host, ended));
             record.stdout_tail = tail(&stdout_tail(&ended.stdout), TAIL_BYTES);
             record.stderr_tail = tail(&stderr, TAIL_BYTES);
             let text = match out_of_memory(&entry.task, &kind, ended) {
@@ -188,6 +193,35 @@ fn reason(head: &str, stderr: &str) -> String {
         std::iter::once('…').chain(stderr.chars().skip(skipped + 1)).collect()
     };
     format!("{head}: {kept}")
+}
+
+/// How the output of a success can be had byte for byte: with what its text leaves out, or from its file.
+fn kept(host: &str, ended: &Ended) -> Kept {
+    match (&ended.stdout, &ended.stdout_file) {
+        (Stdout::Whole(bytes), None) => match Stripped::of(bytes) {
+            Some(stripped) => Kept::beside(stripped),
+            // By a keeper that knew no better.
+            None => elsewhere(host, ended, &Err("no file was made".to_owned())),
+        },
+        (Stdout::Whole(_), Some(file)) | (Stdout::Overflowed { file, .. }, _) => elsewhere(host, ended, file),
+    }
+}
+
+/// The same of a failure, which keeps a tail.
+fn kept_of_failure(host: &str, ended: &Ended) -> Kept {
+    match &ended.stdout {
+        Stdout::Whole(bytes) if bytes.len() <= TAIL_BYTES && std::str::from_utf8(bytes).is_ok() => Kept::Plain(0),
+        Stdout::Whole(_) => Kept::Elsewhere { bytes: ended.stdout.total_bytes(), file: None, error: None },
+        Stdout::Overflowed { file, .. } => elsewhere(host, ended, file),
+    }
+}
+
+fn elsewhere(host: &str, ended: &Ended, file: &Result<PathBuf, String>) -> Kept {
+    let (file, error) = match file {
+        Ok(path) => (Some(format!("{host}:{}", path.display())), None),
+        Err(error) => (None, Some(error.clone())),
+    };
+    Kept::Elsewhere { bytes: ended.stdout.total_bytes(), file, error }
 }
 
 fn stdout_text(host: &str, stdout: &Stdout) -> String {

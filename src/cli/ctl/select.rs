@@ -1,7 +1,5 @@
 //! Which tasks a command is about.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::args::SelectArgs;
 use crate::cli::duration::parse_duration;
 use crate::cli::exit::CliError;
@@ -29,7 +27,7 @@ pub(super) struct Selected {
     pub(super) examples: Vec<String>,
     /// The state that all were found in; a line that has left it since is passed over. `None` for lines that were named, and for several states.
     pub(super) state: Option<TaskState>,
-    /// Lines passed over by `--older-than` because no attempt is dated.
+    /// Lines passed over by `--older-than` because no attempt is dated by Redis: of Python workers, and of earlier versions.
     pub(super) undated: u64,
     /// Result files of theirs that other hosts hold.
     pub(super) remote: Vec<Remote>,
@@ -93,7 +91,8 @@ impl Selector {
     pub(super) async fn select(&self, conn: &Connection, quiet: bool) -> Result<Selected, CliError> {
         let state = (self.states.len() == 1).then(|| self.states[0]);
         let mut selected = Selected::new(state);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        // Ages are by one clock, that of Redis: those of workers, and ours, may be anywhere.
+        let now = if self.older_than.is_some() { conn.time().await?.as_secs_f64() } else { 0.0 };
         let mut progress = Progress::new("looked at", 0, !quiet);
         for state in &self.states {
             let mut scan = Scan::new(*state);
@@ -128,9 +127,9 @@ impl Selector {
         };
         let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
         for (entry, task) in entries.iter().zip(inspect::tasks(conn, &lines).await?) {
-            match task.attempts.last() {
+            match task.attempts.last().and_then(|last| last.settled) {
                 None => selected.undated += 1,
-                Some(last) if now - last.end >= age => selected.push(&entry.line, &entry.value)?,
+                Some(settled) if now - settled >= age => selected.push(&entry.line, &entry.value)?,
                 Some(_) => {}
             }
         }

@@ -4,7 +4,7 @@ use super::args::{ExportArgs, Format};
 use super::run::Session;
 use crate::cli::common::is_terminal;
 use crate::cli::exit::CliError;
-use crate::model::snapshot::{AttemptView, TaskState, TaskView};
+use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 use crate::queue::inspect;
 use crate::queue::select::Scan;
@@ -15,7 +15,7 @@ use crate::view::text::tasks;
 /// Tasks whose results are in memory at once.
 const AT_ONCE: usize = 100;
 
-const CSV_HEAD: [&str; 14] = [
+const CSV_HEAD: [&str; 18] = [
     "id",
     "state",
     "worker",
@@ -30,6 +30,10 @@ const CSV_HEAD: [&str; 14] = [
     "reason",
     "output",
     "line",
+    "settled",
+    "output_exact",
+    "output_stripped",
+    "output_file",
 ];
 
 const JOBLOG_HEAD: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand";
@@ -89,7 +93,7 @@ fn write(session: &mut Session, format: Format, task: &TaskView, number: u64) ->
     Ok(true)
 }
 
-fn csv_line(cells: [String; 14]) -> Result<String, CliError> {
+fn csv_line(cells: [String; 18]) -> Result<String, CliError> {
     let failed = |error: std::io::Error| CliError::io("write a row", error);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let is_shown = is_terminal();
@@ -105,17 +109,13 @@ fn no_formula(cell: String) -> String {
     if is_formula { format!("'{cell}") } else { cell }
 }
 
-/// The last attempt that a worker made; the record of a cancellation is none.
-fn last_attempt(task: &TaskView) -> Option<&AttemptView> {
-    task.attempts.iter().rev().find(|attempt| attempt.attempt > 0)
-}
-
-fn csv_row(task: &TaskView) -> [String; 14] {
-    let last = last_attempt(task);
-    let (on, output) = task.result.as_deref().map_or((None, String::new()), |result| {
-        let (worker, output) = result.split_once(": ").unwrap_or(("", result));
-        (Some(worker.to_owned()), serde_json::from_str(output).unwrap_or_else(|_| output.to_owned()))
-    });
+fn csv_row(task: &TaskView) -> [String; 18] {
+    let last = task.last_attempt();
+    let on = task.result.as_deref().map(|result| result.split_once(": ").map_or("", |(on, _)| on).to_owned());
+    let output = task.output();
+    // Only of what is in the row.
+    let of_output = last.filter(|_| output.is_some());
+    let stripped = of_output.and_then(|attempt| attempt.stdout_stripped.as_ref());
     let worker = task.worker.clone().or(on).or_else(|| task.failed_on.last().cloned()).unwrap_or_default();
     let states: Vec<&str> = task.states.iter().map(|state| state.as_str()).collect();
     let number = |value: Option<i32>| value.map_or_else(String::new, |value| value.to_string());
@@ -132,14 +132,18 @@ fn csv_row(task: &TaskView) -> [String; 14] {
         last.and_then(|attempt| attempt.peak_memory_bytes).map_or_else(String::new, |peak| peak.to_string()),
         task.lost.to_string(),
         task.reason.clone().unwrap_or_default(),
-        output,
+        output.unwrap_or_default(),
         task.line.clone(),
+        last.and_then(|attempt| attempt.settled).map_or_else(String::new, |settled| format!("{settled:.3}")),
+        of_output.and_then(|attempt| attempt.stdout_exact).map_or_else(String::new, |exact| exact.to_string()),
+        stripped.map_or_else(String::new, |stripped| serde_json::to_string(stripped).unwrap_or_default()),
+        last.and_then(|attempt| attempt.stdout_file.clone()).unwrap_or_default(),
     ]
 }
 
 /// GNU parallel's columns. A time-out is exit -1 there; what has no exit code and no signal is exit -1 here too.
 fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String> {
-    let last = last_attempt(task)?;
+    let last = task.last_attempt()?;
     let start = last.start.unwrap_or(last.end);
     let command = TaskLine::parse(&task.line, order).map_or_else(|_| task.line.clone(), |line| line.cmd().to_owned());
     let signal = last.signal.unwrap_or(0);
@@ -155,6 +159,8 @@ fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Stripped;
+    use crate::model::snapshot::AttemptView;
 
     fn task() -> TaskView {
         TaskView {
@@ -166,6 +172,7 @@ mod tests {
             result: Some("n1: \"two\\nlines\"".to_owned()),
             failed_on: Vec::new(),
             reason: None,
+            stdout_exact: None,
             lost: 0,
             attempts: vec![AttemptView {
                 attempt: 1,
@@ -175,6 +182,12 @@ mod tests {
                 signal: None,
                 start: Some(1_700_000_000.5),
                 end: 1_700_000_002.0,
+                settled: Some(1_700_000_003.0),
+                stdout_exact: Some(true),
+                stdout_stripped: Some(Stripped(String::new(), "\n".to_owned())),
+                stdout_bytes: None,
+                stdout_file: None,
+                stdout_file_error: None,
                 peak_memory_bytes: None,
                 peak_memory_source: None,
                 stdout_tail: String::new(),
@@ -191,6 +204,7 @@ mod tests {
         assert_eq!(&record[1], "finished");
         assert_eq!(&record[12], "two\nlines");
         assert_eq!(&record[13], "shell:1:1:1:60:echo \"a\", b");
+        assert_eq!([14, 15, 16, 17].map(|at| &record[at]), ["1700000003.000", "true", r#"["","\n"]"#, ""]);
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! `distcomp-status logs`: what a task prints, while it runs or afterwards, wherever it runs.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Seek, SeekFrom};
 use std::time::Duration;
 
 use super::args::LogsArgs;
 use super::printer::Printer;
 use super::run::Session;
+use super::whole::{Source, Whole};
 use crate::cli::common::{is_terminal, until_signal};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::find::find_one;
-use crate::cli::results::{Remote, host, remote_of};
 use crate::model::TaskId;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::queue::follow::{Follow, Said, Stream};
@@ -23,14 +21,14 @@ use crate::view::text::{bytes, count, precise_duration};
 /// Time between two attempts to reach a server that went away.
 const RECONNECT: Duration = Duration::from_secs(2);
 
+/// Bytes of stderr in a record; a tail of nearly as many was cut, perhaps at a character.
+const STDERR_KEPT: usize = 4096;
+
 /// After a task's last words, how long its outcome is waited for.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Between two looks for it.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// `O_NOFOLLOW` and `O_NONBLOCK`: nobody may point the name of a result file at another file, nor put a pipe there that never says anything.
-const WARY: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
 
 /// Prints what a task has printed; with `--follow` goes on until an attempt has ended by itself or at its limit: one whose worker died, or that was given
 /// back, is followed by the next.
@@ -60,14 +58,7 @@ pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit,
         // Its last words were lost; the record has them.
         break;
     }
-    if let Some(result) = &task.result {
-        finished(session, &task, result, &mut printer)?;
-    } else if let Some(attempt) = last_attempt(&task) {
-        // What was shown live is shown again: the tails do not say where they begin.
-        session.context.say(&format!("of attempt {} only the last 4 KiB of each stream are kept", attempt.attempt));
-        printer.print(Stream::Stdout, attempt.stdout_tail.as_bytes())?;
-        printer.print(Stream::Stderr, attempt.stderr_tail.as_bytes())?;
-    }
+    recorded(session, &task, &mut printer)?;
     printer.finish()?;
     Ok(outcome(session, &task, args.follow))
 }
@@ -122,13 +113,13 @@ async fn follow(session: &Session, line: &str, to_the_end: bool, printer: &mut P
 
 /// What tells the last attempt on record from the next: its number, and when it ended.
 fn stamp(task: &TaskView) -> Option<(u32, f64)> {
-    last_attempt(task).map(|attempt| (attempt.attempt, attempt.end))
+    task.last_attempt().map(|attempt| (attempt.attempt, attempt.end))
 }
 
 /// Whether the attempt that was followed has come to no end of its own, and the task will run, or runs, again.
 fn is_to_be_continued(task: &TaskView, before: Option<(u32, f64)>) -> bool {
     let is_queued = task.states.contains(&TaskState::Todo) || task.states.contains(&TaskState::InProgress);
-    is_queued && (stamp(task) == before || last_attempt(task).is_some_and(AttemptView::is_cut_short))
+    is_queued && (stamp(task) == before || task.last_attempt().is_some_and(AttemptView::is_cut_short))
 }
 
 /// The task once its worker, or who took over from that, has told Redis how it ended. It may run again by then.
@@ -156,53 +147,49 @@ async fn settled(session: &mut Session, line: &str, before: Option<(u32, f64)>) 
     }
 }
 
-/// The whole from its file where that is here, else what the record holds.
-fn finished(session: &Session, task: &TaskView, result: &str, printer: &mut Printer) -> Result<(), CliError> {
-    if !printer.wants(Stream::Stdout) {
-        session.context.say("of a task that has finished, no stderr is kept");
-        return Ok(());
-    }
-    if let Some(remote) = remote_of(&task.line, result) {
-        let is_here = remote.host.split('.').next() == Some(host().as_str());
-        let opened = is_here.then(|| open(&task.id, &remote));
-        match opened {
-            Some(Ok(mut file)) => {
-                file.seek(SeekFrom::Start(printer.shown.count))
-                    .map_err(|error| CliError::io("read the result file", error))?;
-                return printer.copy(&mut file);
+/// What the record holds, and of stdout the whole from its file where that is here.
+fn recorded(session: &Session, task: &TaskView, printer: &mut Printer) -> Result<(), CliError> {
+    let last = task.last_attempt();
+    if printer.wants(Stream::Stdout) {
+        let whole = Whole::of(task);
+        if let Some(note) = &whole.note {
+            session.context.say(&safe(note));
+        }
+        match whole.source {
+            Source::File(mut file) => {
+                let shown = if task.result.is_some() { printer.shown.count } else { 0 };
+                file.seek(SeekFrom::Start(shown)).map_err(|error| CliError::io("read the result file", error))?;
+                printer.copy(&mut file)?;
             }
-            Some(Err(error)) => session.context.say(&format!("could not open {}: {error}", remote.path)),
-            None => session.context.say(&format!("the whole is on {}, in {}", remote.host, remote.path)),
+            // What was shown live is shown again: the tails do not say where they begin.
+            Source::Bytes(bytes) if task.result.is_none() => printer.print(Stream::Stdout, &bytes)?,
+            Source::Bytes(bytes) => {
+                let shown = &printer.shown;
+                let known = if whole.is_exact { shown.known_of_exact(&bytes) } else { shown.known_of(&bytes) };
+                printer.print(Stream::Stdout, &bytes[known..])?;
+                if !whole.is_exact && !bytes.is_empty() && !bytes.ends_with(b"\n") {
+                    printer.print(Stream::Stdout, b"\n")?;
+                }
+            }
         }
     }
-    let output = result.split_once(": ").map_or(result, |(_, output)| output);
-    let text: String = serde_json::from_str(output).unwrap_or_else(|_| output.to_owned());
-    printer.print(Stream::Stdout, &text.as_bytes()[printer.shown.known_of(text.as_bytes())..])?;
-    if !text.is_empty() && !text.ends_with('\n') {
-        printer.print(Stream::Stdout, b"\n")?;
+    let Some(last) = last.filter(|_| printer.wants(Stream::Stderr)) else { return Ok(()) };
+    let is_cut = last.stderr_tail.len() + 4 > STDERR_KEPT;
+    if last.stderr_tail.is_empty() && !printer.wants(Stream::Stdout) {
+        // Earlier versions kept none of a success.
+        let nothing =
+            if last.stdout_exact.is_some() { "it wrote nothing to stderr" } else { "no stderr of it is kept" };
+        session.context.say(nothing);
+    } else if is_cut {
+        session.context.say(&format!("of attempt {} only the last 4 KiB of stderr are kept", last.attempt));
     }
-    Ok(())
-}
-
-/// The record is a task's own text: only a regular file whose name begins with the task's id is read.
-fn open(id: &str, remote: &Remote) -> io::Result<File> {
-    let name = remote.path.rsplit('/').next().unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(WARY).open(&remote.path)?;
-    if name.starts_with(id) && file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is not a result file"))
-    }
-}
-
-fn last_attempt(task: &TaskView) -> Option<&AttemptView> {
-    task.attempts.iter().rev().find(|attempt| attempt.attempt > 0)
+    printer.print(Stream::Stderr, last.stderr_tail.as_bytes())
 }
 
 /// How it ended, on stderr, and the exit code for it, which is that of the task where its end was waited for.
 fn outcome(session: &Session, task: &TaskView, has_waited: bool) -> Exit {
     let has = |state| task.states.contains(&state);
-    let last = last_attempt(task).map_or_else(String::new, |attempt| {
+    let last = task.last_attempt().map_or_else(String::new, |attempt| {
         let took =
             attempt.start.map_or_else(String::new, |start| format!(", took {}", precise_duration(attempt.end - start)));
         let peak = attempt.peak_memory_bytes.map_or_else(String::new, |peak| format!(", peak {}", bytes(peak)));

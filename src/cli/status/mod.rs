@@ -15,6 +15,7 @@ mod serve;
 mod show;
 mod signature;
 mod watch;
+mod whole;
 
 pub use args::{StateArg, StatusArgs};
 pub(crate) use list::is_of;

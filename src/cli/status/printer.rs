@@ -162,6 +162,13 @@ impl Shown {
         self.tail.drain(..self.tail.len().saturating_sub(COMPARED));
     }
 
+    /// How many bytes of the whole stream, as it was, were shown; 0 when it is another.
+    pub(super) fn known_of_exact(&self, stream: &[u8]) -> usize {
+        let Ok(end) = usize::try_from(self.count) else { return 0 };
+        let is_same = stream.get(end.saturating_sub(self.tail.len())..end).is_some_and(|there| there == self.tail);
+        if is_same { end } else { 0 }
+    }
+
     /// How many bytes of a record's text were shown; 0 when the text does not go on from there.
     pub(super) fn known_of(&self, text: &[u8]) -> usize {
         let Ok(end) = usize::try_from(self.count - self.lead) else { return 0 };
@@ -198,6 +205,9 @@ mod tests {
         assert_eq!(known(&[b" \n", b"\tbegun\n"], "begun\ndone"), 6);
         assert_eq!(known(&[b"begun\ndone\n"], "begun\ndone"), 10);
         assert_eq!(known(&[b"otherwise\n"], "begun\ndone"), 0);
+        let mut all = Shown::default();
+        all.add(b" \nbegun\n");
+        assert_eq!((all.known_of_exact(b" \nbegun\ndone\n"), all.known_of_exact(b"begun\ndone\n")), (8, 0));
         let long = "x".repeat(1000) + "y";
         assert_eq!(known(&[&long.as_bytes()[..900]], &long), 900);
     }

@@ -1,15 +1,19 @@
 //! `distcomp-status show`: one task.
 
+use std::io::{ErrorKind, Read};
+
 use serde::Serialize;
 
 use super::run::Session;
 use super::signature::{Signature, look};
+use super::whole::{Source, Whole};
 use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::model::snapshot::TaskView;
 use crate::queue::inspect;
 use crate::view;
+use crate::view::safe_text::safe;
 use crate::view::text::fold;
 
 /// The task, and who signed it.
@@ -26,7 +30,7 @@ pub(super) async fn show(session: &mut Session, text: &str, raw: bool) -> Result
     let line = find_one(&session.conn, text, session.context.is_local).await?;
     for task in inspect::tasks(&session.conn, &[line]).await? {
         if raw {
-            session.out.bytes(view::task::output(&task).as_bytes())?;
+            write_raw(session, &task)?;
             continue;
         }
         let signature = look(session, &task.line).await?;
@@ -38,6 +42,34 @@ pub(super) async fn show(session: &mut Session, text: &str, raw: bool) -> Result
             // Nothing is cut; into a file or a pipe nothing is broken either.
             session.out.text(&if is_terminal() { fold(&page, columns(), 10) } else { page })?;
         }
+    }
+    Ok(())
+}
+
+/// The bytes that the task wrote to stdout; of a failed one, then the last of its stderr. What is not exact is said on standard error.
+fn write_raw(session: &mut Session, task: &TaskView) -> Result<(), CliError> {
+    let whole = Whole::of(task);
+    match whole.source {
+        Source::Bytes(bytes) => session.out.bytes(&bytes)?,
+        Source::File(mut file) => {
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                match file.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => session.out.bytes(&buffer[..count])?,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(CliError::io("read the result file", error)),
+                }
+            }
+        }
+    }
+    if task.result.is_none()
+        && let Some(last) = task.last_attempt()
+    {
+        session.out.bytes(last.stderr_tail.as_bytes())?;
+    }
+    if let Some(note) = whole.note {
+        session.context.say(&safe(&note));
     }
     Ok(())
 }

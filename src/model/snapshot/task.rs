@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptEnd, AttemptRecord, FailureKind, PeakSource};
+use crate::model::{AttemptEnd, AttemptRecord, FailureKind, Kept, PeakSource, Stripped};
 
 /// The state a task line is in, in the words of the hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub struct TaskView {
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of a finished one, whether its output can be had from here byte for byte, as of its last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_exact: Option<bool>,
     /// How often a worker was lost while running it.
     #[serde(default)]
     pub lost: u64,
@@ -78,18 +81,37 @@ pub struct AttemptView {
     pub exit_code: Option<i32>,
     /// Signal, where one ended it.
     pub signal: Option<i32>,
-    /// Start, seconds since the epoch.
+    /// Start, seconds since the epoch, by the clock of its worker.
     pub start: Option<f64>,
-    /// End, seconds since the epoch.
+    /// End, seconds since the epoch, by the clock of its worker.
     pub end: f64,
+    /// When Redis took the record, seconds since the epoch, by the clock of Redis: ages go by this. `None` in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<f64>,
     /// Peak memory in bytes.
     pub peak_memory_bytes: Option<u64>,
     /// Where that was read: `cgroup` or `largest_process`.
     pub peak_memory_source: Option<String>,
+    /// Whether its stdout can be had from here byte for byte: with `stdout_stripped` around it, the text of `result`, or of a failure `stdout_tail`, is
+    /// what the task wrote. `None` where that is not known, in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_exact: Option<bool>,
+    /// The white space before and after that text, which the text is without; `None` where there is none, or it would not be exact with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_stripped: Option<Stripped>,
+    /// Length of its stdout in bytes, where it is not exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_bytes: Option<u64>,
+    /// `HOST:PATH` of the file with all of its stdout, where it is not exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_file: Option<String>,
+    /// Why there is no such file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_file_error: Option<String>,
     /// The last 4 KiB of stdout, of a failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stdout_tail: String,
-    /// The last 4 KiB of stderr, of a failure.
+    /// The last 4 KiB of stderr.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
 }
@@ -104,6 +126,28 @@ impl TaskView {
             "purge" => Some("being purged"),
             _ => Some("being stopped"),
         }
+    }
+
+    /// The last attempt that a worker made; the record of a cancellation is none.
+    #[must_use]
+    pub fn last_attempt(&self) -> Option<&AttemptView> {
+        self.attempts.iter().rev().find(|attempt| attempt.attempt > 0)
+    }
+
+    /// The text of a finished one's output, as `finished_tasks` has it: without white space at its ends.
+    #[must_use]
+    pub fn output(&self) -> Option<String> {
+        let json = self.result.as_deref().map(|result| result.split_once(": ").map_or(result, |(_, output)| output))?;
+        // What others have written need be no JSON.
+        Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
+    }
+
+    /// The output of a finished one, byte for byte; `None` where it is not to be had from here.
+    #[must_use]
+    pub fn exact_output(&self) -> Option<String> {
+        let attempt = self.last_attempt().filter(|attempt| attempt.stdout_exact == Some(true))?;
+        let text = self.output()?;
+        Some(attempt.stdout_stripped.as_ref().map_or_else(|| text.clone(), |stripped| stripped.around(&text)))
     }
 }
 
@@ -133,6 +177,12 @@ impl From<AttemptRecord> for AttemptView {
             AttemptEnd::Invalid => (FailureKind::Invalid.to_string(), None, None),
         };
         let seconds = |ms: u64| ms as f64 / 1000.0;
+        let kept = record.stdout;
+        let stripped = kept.as_ref().map(Kept::stripped);
+        let (bytes, file, error) = match kept {
+            Some(Kept::Elsewhere { bytes, file, error }) => (Some(bytes), file, error),
+            Some(Kept::Plain(_) | Kept::Around(_)) | None => (None, None, None),
+        };
         Self {
             attempt: record.attempt,
             worker: record.worker.to_string(),
@@ -141,6 +191,7 @@ impl From<AttemptRecord> for AttemptView {
             signal,
             start: record.start_ms.map(seconds),
             end: seconds(record.end_ms),
+            settled: record.taken_after_ms.map(|after| seconds(record.end_ms.saturating_add_signed(after))),
             peak_memory_bytes: record.peak_bytes,
             peak_memory_source: record.peak_source.map(|source| {
                 match source {
@@ -149,6 +200,11 @@ impl From<AttemptRecord> for AttemptView {
                 }
                 .to_owned()
             }),
+            stdout_exact: stripped.as_ref().map(Option::is_some),
+            stdout_stripped: stripped.flatten().filter(|stripped| *stripped != Stripped::default()),
+            stdout_bytes: bytes,
+            stdout_file: file,
+            stdout_file_error: error,
             stdout_tail: record.stdout_tail,
             stderr_tail: record.stderr_tail,
         }

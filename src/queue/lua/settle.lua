@@ -70,7 +70,8 @@ for i = 6, #ARGV, 9 do
     answer = 'lost'
   else
     local past = redis.call('HGET', EVIDENCE, id)
-    if record ~= '' and past and string.find(past, record, 1, true) then
+    -- As it was taken, it has a date before the rest.
+    if record ~= '' and past and string.find(past, string.sub(record, 2), 1, true) then
       answer = 'dup'
     elseif redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
       answer = 'gone'
@@ -91,7 +92,7 @@ for i = 6, #ARGV, 9 do
         values[#values + 1] = line
         values[#values + 1] = value
         records[#records + 1] = id
-        records[#records + 1] = record
+        records[#records + 1] = dated(record, now)
       else
         redis.call('HSET', FINISHED, line, value)
         if attempt > 1 then
@@ -99,7 +100,7 @@ for i = 6, #ARGV, 9 do
           redis.call('HDEL', ATTEMPTS, line)
           redis.call('HDEL', LOST, line)
         else
-          redis.call('HSET', EVIDENCE, id, record)
+          redis.call('HSET', EVIDENCE, id, dated(record, now))
         end
         if answer == 'late' then
           redis.call('HDEL', TODO, line)

@@ -34,6 +34,7 @@ fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
         result: None,
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         reason: None,
+        stdout_exact: None,
         lost: 0,
         attempts: Vec::new(),
     }

@@ -1,0 +1,77 @@
+//! The stdout of a task that does not run, as exactly as it is to be had from here, and what is to be said where it is not exact.
+
+use std::fs::File;
+
+use crate::cli::results::{Remote, remote_of};
+use crate::model::snapshot::{AttemptView, TaskView};
+use crate::view::text::count;
+
+/// The bytes, or where they are.
+pub(super) enum Source {
+    /// These.
+    Bytes(Vec<u8>),
+    /// All that is in this file.
+    File(File),
+}
+
+/// A stdout.
+pub(super) struct Whole {
+    pub(super) source: Source,
+    /// It is byte for byte what the task wrote.
+    pub(super) is_exact: bool,
+    /// What is missing, and where it is.
+    pub(super) note: Option<String>,
+}
+
+impl Whole {
+    /// Of a finished task its output; of a failed one the output of its last attempt, or the end of it.
+    pub(super) fn of(task: &TaskView) -> Self {
+        let last = task.last_attempt();
+        if let Some(exact) = task.exact_output() {
+            return Self { source: Source::Bytes(exact.into_bytes()), is_exact: true, note: None };
+        }
+        let kept = match (task.output(), last) {
+            (Some(text), _) => text,
+            (None, Some(last)) if last.stdout_exact == Some(true) => {
+                return Self {
+                    source: Source::Bytes(last.stdout_tail.clone().into_bytes()),
+                    is_exact: true,
+                    note: None,
+                };
+            }
+            (None, last) => last.map(|last| last.stdout_tail.clone()).unwrap_or_default(),
+        };
+        // Records of earlier versions name the file in the text alone.
+        let named = last.and_then(|last| last.stdout_file.as_deref()).and_then(Remote::parse);
+        let named = named.or_else(|| remote_of(&task.line, task.result.as_deref()?));
+        let note = match named {
+            Some(file) if file.is_here() => match file.open(&task.id) {
+                Ok(file) => return Self { source: Source::File(file), is_exact: true, note: None },
+                Err(error) => Some(format!("not exact: cannot read the whole in {}: {error}", file.path)),
+            },
+            Some(file) => Some(format!("not exact: the whole is on {}, in {}", file.host, file.path)),
+            None => last.map_or_else(|| unknown(task), |last| without_file(task, last)),
+        };
+        Self { source: Source::Bytes(kept.into_bytes()), is_exact: false, note }
+    }
+}
+
+/// Nothing is recorded of how it was made.
+fn unknown(task: &TaskView) -> Option<String> {
+    task.result.as_ref().map(|_| {
+        "it may not be exact: no attempt is recorded; white space at the ends, and bytes that are not UTF-8, are not kept".to_owned()
+    })
+}
+
+fn without_file(task: &TaskView, last: &AttemptView) -> Option<String> {
+    let total = last.stdout_bytes.map_or_else(String::new, |bytes| format!(" of {} bytes", count(bytes)));
+    if let Some(error) = &last.stdout_file_error {
+        return Some(format!("not exact: the whole{total} could not be kept on {}: {error}", last.worker));
+    }
+    if task.result.is_some() {
+        return Some(
+            "it may not be exact: an earlier version recorded it, without white space at the ends and bytes that are not UTF-8".to_owned(),
+        );
+    }
+    Some(format!("not exact: of attempt {} only the last 4 KiB{total} of stdout are kept", last.attempt))
+}
