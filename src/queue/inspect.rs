@@ -268,6 +268,25 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
     Ok(decode_tasks(lines, &conn.pipe::<Vec<redis::Value>>(&pipe).await?))
 }
 
+/// The attempts of some lines, and nothing of their results, which may be large. One round trip.
+///
+/// # Errors
+/// Those of any call.
+pub async fn attempts(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<AttemptView>>, QueueError> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<String> = lines.iter().map(|line| TaskId::of(line).to_string()).collect();
+    let records: Vec<Option<Loose>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Evidence)).arg(ids)).await?;
+    Ok(records.into_iter().map(|records| records.map(|Loose(text)| attempts_in(&text)).unwrap_or_default()).collect())
+}
+
+/// A record that is none is passed over.
+fn attempts_in(records: &str) -> Vec<AttemptView> {
+    let records = records.lines().filter_map(|json| serde_json::from_str::<AttemptRecord>(json).ok());
+    records.map(Into::into).collect()
+}
+
 fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
     let text = |value: &redis::Value| {
         let redis::Value::BulkString(bytes) = value else { return None };
@@ -281,15 +300,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
             let field = |i: usize| row.get(i).and_then(text);
             let (worker, result, failed) = (field(1), field(2), field(3));
             let there = [is_todo, worker.is_some(), result.is_some(), failed.is_some()];
-            let attempts: Vec<AttemptView> = field(6)
-                .map(|records| {
-                    records
-                        .lines()
-                        .filter_map(|json| serde_json::from_str::<AttemptRecord>(json).ok())
-                        .map(Into::into)
-                        .collect()
-                })
-                .unwrap_or_default();
+            let attempts: Vec<AttemptView> = field(6).map(|records| attempts_in(&records)).unwrap_or_default();
             let last = attempts.iter().rev().find(|attempt| attempt.attempt > 0);
             TaskView {
                 stdout_exact: last.filter(|_| result.is_some()).and_then(|last| last.stdout_exact),

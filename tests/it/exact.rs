@@ -102,6 +102,10 @@ fn what_is_not_exact_is_said_and_where_the_whole_is() {
     let (text, said) = note(lines[0]);
     assert_eq!(text, "a\u{fffd}b".as_bytes());
     assert!(said.contains("not exact") && said.contains("elsewhere") && said.contains(path), "{said}");
+    for selection in [&[lines[0]][..], &["--state", "finished"]] {
+        let said = bed.ctl(&[&["purge", "--yes", "--dry-run"], selection].concat()).expect(0).all();
+        assert!(!said.contains("elsewhere"), "a dry run deletes nothing: {said}");
+    }
     bed.hset("distcomp:evidence", &task_id(lines[0]), &here);
     fs::remove_file(path).expect("removed");
     assert!(note(lines[0]).1.contains("No such file"));
@@ -115,6 +119,22 @@ fn what_is_not_exact_is_said_and_where_the_whole_is() {
     let (text, said) = note(lines[2]);
     assert_eq!(text.len(), 4096);
     assert!(said.contains("last 4 KiB of 9,000 bytes"), "{said}");
+}
+
+#[test]
+fn purge_names_the_files_on_other_hosts_that_records_name() {
+    let bed = Bed::new();
+    for by_state in [true, false] {
+        let line = format!(r"shell:0:0:1:printf 'a\377b' # {by_state}");
+        bed.add([&line]);
+        bed.burst("w");
+        let here = evidence(&bed, &line);
+        let host = here.split("\"f\":\"").nth(1).and_then(|rest| rest.split(':').next()).expect("a place");
+        bed.hset("distcomp:evidence", task_id(&line), here.replace(&format!("{host}:/"), "elsewhere:/"));
+        let selection = if by_state { vec!["--state", "finished"] } else { vec![line.as_str()] };
+        let said = bed.ctl(&[vec!["purge", "--yes"], selection].concat()).expect(0).all();
+        assert!(said.contains("not deleted") && said.contains("elsewhere:/"), "{said}");
+    }
 }
 
 #[test]

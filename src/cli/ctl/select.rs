@@ -7,7 +7,7 @@ use crate::cli::find::find_one;
 use crate::cli::results::{Remote, remote_of};
 use crate::cli::spool::Spool;
 use crate::cli::status::is_of;
-use crate::model::snapshot::TaskState;
+use crate::model::snapshot::{AttemptView, TaskState};
 use crate::queue::control::Change;
 use crate::queue::select::{Entry, Scan};
 use crate::queue::{Connection, inspect};
@@ -36,6 +36,7 @@ pub(super) struct Selected {
 /// A selection that has been checked.
 #[derive(Debug)]
 pub(super) struct Selector {
+    change: Change,
     states: Vec<TaskState>,
     include: Option<String>,
     worker: Option<String>,
@@ -79,7 +80,7 @@ impl Selector {
             }
         }
         let older_than = args.older_than.as_deref().map(|text| parse_duration("--older-than", text)).transpose()?;
-        Ok(Self { states, include: args.include.clone(), worker: args.worker.clone(), older_than })
+        Ok(Self { change, states, include: args.include.clone(), worker: args.worker.clone(), older_than })
     }
 
     /// The states in words, `failed`, `todo or in_progress`.
@@ -122,15 +123,16 @@ impl Selector {
         now: f64,
         selected: &mut Selected,
     ) -> Result<(), CliError> {
-        let Some(age) = self.older_than else {
-            return entries.iter().try_for_each(|entry| selected.push(&entry.line, &entry.value));
-        };
+        // What is purged may have left files, which records name.
+        if self.older_than.is_none() && self.change != Change::Purge {
+            return entries.iter().try_for_each(|entry| selected.push(&entry.line, &entry.value, &[]));
+        }
         let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
-        for (entry, task) in entries.iter().zip(inspect::tasks(conn, &lines).await?) {
-            match task.attempts.last().and_then(|last| last.settled) {
-                None => selected.undated += 1,
-                Some(settled) if now - settled >= age => selected.push(&entry.line, &entry.value)?,
-                Some(_) => {}
+        for (entry, attempts) in entries.iter().zip(inspect::attempts(conn, &lines).await?) {
+            match (self.older_than, attempts.last().and_then(|last| last.settled)) {
+                (Some(_), None) => selected.undated += 1,
+                (Some(age), Some(settled)) if now - settled < age => {}
+                (Some(_) | None, _) => selected.push(&entry.line, &entry.value, &attempts)?,
             }
         }
         Ok(())
@@ -154,11 +156,15 @@ impl Selected {
         Self { lines: Spool::new(), examples: Vec::new(), state, undated: 0, remote: Vec::new() }
     }
 
-    fn push(&mut self, line: &str, value: &str) -> Result<(), CliError> {
+    fn push(&mut self, line: &str, value: &str, attempts: &[AttemptView]) -> Result<(), CliError> {
         if self.examples.len() < EXAMPLES {
             self.examples.push(line.to_owned());
         }
-        self.remote.extend(remote_of(line, value));
+        let named = attempts.iter().filter_map(|attempt| Remote::parse(attempt.stdout_file.as_deref()?));
+        let before = self.remote.len();
+        self.remote.extend(named);
+        // Records of earlier versions name the file in the text alone.
+        self.remote.extend(remote_of(line, value).filter(|file| !self.remote[before..].contains(file)));
         self.lines.push(line).map_err(|error| CliError::io("spool the lines", error))
     }
 
@@ -173,7 +179,7 @@ impl Selected {
         }
         let mut selected = Self::new(None);
         for task in inspect::tasks(conn, &lines).await? {
-            selected.push(&task.line, task.result.as_deref().unwrap_or_default())?;
+            selected.push(&task.line, task.result.as_deref().unwrap_or_default(), &task.attempts)?;
         }
         Ok(selected)
     }

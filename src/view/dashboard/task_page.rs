@@ -92,6 +92,9 @@ impl Task {
         if task.lost > 0 {
             facts.push(("Workers lost under it", count(task.lost)));
         }
+        if let Some(file) = task.last_attempt().and_then(|last| last.stdout_file.as_deref()) {
+            facts.push(("Whole output", safe(file).into_owned()));
+        }
         let live = if has(TaskState::InProgress) { Some("runs") } else { has(TaskState::Todo).then_some("waits") };
         let why = if live.is_some() { explain_task(&page.frame.overview, task, order) } else { Vec::new() };
         Self {
