@@ -173,7 +173,7 @@ impl Folder {
 /// Whether an error says that somebody else could have chosen where a path leads.
 #[must_use]
 pub fn refused(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<Refused>())
+    error.get_ref().and_then(|cause| cause.downcast_ref::<Refused>()).is_some()
 }
 
 /// See [`refused`].

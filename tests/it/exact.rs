@@ -98,7 +98,7 @@ fn what_is_not_exact_is_said_and_where_the_whole_is() {
     let here = evidence(&bed, lines[0]);
     let place = here.split("\"f\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a place").to_owned();
     let (host, path) = place.split_once(':').expect("HOST:PATH");
-    bed.hset("distcomp:evidence", &task_id(lines[0]), &here.replace(&format!("{host}:"), "elsewhere:"));
+    bed.hset("distcomp:evidence", task_id(lines[0]), here.replace(&format!("{host}:"), "elsewhere:"));
     let (text, said) = note(lines[0]);
     assert_eq!(text, "a\u{fffd}b".as_bytes());
     assert!(said.contains("not exact") && said.contains("elsewhere") && said.contains(path), "{said}");
@@ -106,12 +106,12 @@ fn what_is_not_exact_is_said_and_where_the_whole_is() {
         let said = bed.ctl(&[&["purge", "--yes", "--dry-run"], selection].concat()).expect(0).all();
         assert!(!said.contains("elsewhere"), "a dry run deletes nothing: {said}");
     }
-    bed.hset("distcomp:evidence", &task_id(lines[0]), &here);
+    bed.hset("distcomp:evidence", task_id(lines[0]), &here);
     fs::remove_file(path).expect("removed");
     assert!(note(lines[0]).1.contains("No such file"));
     // As an earlier version left it.
     let old = evidence(&bed, lines[1]).replace(",\"q\":1", "");
-    bed.hset("distcomp:evidence", &task_id(lines[1]), &old);
+    bed.hset("distcomp:evidence", task_id(lines[1]), &old);
     let (text, said) = note(lines[1]);
     assert_eq!(text, b"old");
     assert!(said.contains("may not be exact"), "{said}");
@@ -199,7 +199,7 @@ fn purge_by_age_passes_over_what_redis_has_not_dated() {
     let record = evidence(&bed, line);
     let undated = record.split_once(",").map(|(_, rest)| format!("{{{rest}")).expect("a date before the rest");
     assert!(record.starts_with("{\"z\":") && undated.starts_with("{\"a\":1,"), "{record}");
-    bed.hset("distcomp:evidence", &task_id(line), &undated.replace("\"e\":1", "\"e\":"));
+    bed.hset("distcomp:evidence", task_id(line), undated.replace("\"e\":1", "\"e\":"));
     bed.ctl(&["purge", "--older-than", "1s", "--yes"]).expect(0).says(&["passed over 1 task"]);
     assert_eq!(bed.counts(), [0, 0, 1, 0]);
 }
