@@ -20,7 +20,7 @@ const PLACES: &[(&str, &[&str])] = &[
     // Who acts on processes, and who may ask the system for a user, a name, a limit.
     ("nix::sys::", &["process", "local"]),
     ("nix::unistd", &["process", "local", "host", "config"]),
-    ("rustix::fs", &["files"]),
+    ("rustix::fs", &["files", "config"]),
     ("tokio::process", &["process", "local"]),
     ("sysinfo::", &["host"]),
     ("serde_ignored::", &["config"]),
