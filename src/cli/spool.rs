@@ -47,14 +47,16 @@ pub(crate) struct Spooled {
 }
 
 impl Spooled {
-    /// The next texts, at most `limit`; none at the end.
-    pub(crate) fn take(&mut self, limit: usize) -> io::Result<Vec<String>> {
+    /// The next texts, at most `limit` of them and about `bytes`, but at least one; none at the end.
+    pub(crate) fn take(&mut self, limit: usize, bytes: usize) -> io::Result<Vec<String>> {
+        let mut sum = 0;
         let mut texts = Vec::with_capacity(limit.min(usize::try_from(self.left).unwrap_or(limit)));
-        while self.left > 0 && texts.len() < limit {
+        while self.left > 0 && texts.len() < limit && (texts.is_empty() || sum < bytes) {
             let mut length = [0; 4];
             self.file.read_exact(&mut length)?;
             let mut text = vec![0; usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?];
             self.file.read_exact(&mut text)?;
+            sum += text.len();
             texts.push(String::from_utf8(text).map_err(io::Error::other)?);
             self.left -= 1;
         }
@@ -74,9 +76,18 @@ mod tests {
         }
         assert_eq!(spool.len(), 4);
         let mut spooled = spool.read()?;
-        assert_eq!(spooled.take(3)?, ["a", "", "two\nlines"]);
-        assert_eq!(spooled.take(3)?, ["käse"]);
-        assert!(spooled.take(3)?.is_empty());
+        assert_eq!(spooled.take(3, 100)?, ["a", "", "two\nlines"]);
+        assert_eq!(spooled.take(3, 100)?, ["käse"]);
+        assert!(spooled.take(3, 100)?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn long_texts_come_out_a_few_at_a_time() -> io::Result<()> {
+        let mut spool = Spool::new();
+        (0..3).try_for_each(|_| spool.push(&"x".repeat(60)))?;
+        let mut spooled = spool.read()?;
+        assert_eq!([spooled.take(9, 100)?.len(), spooled.take(9, 10)?.len()], [2, 1]);
         Ok(())
     }
 }

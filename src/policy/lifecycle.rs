@@ -1,6 +1,6 @@
-//! From running to stopped, in one direction only.
+//! From running to stopped, in one direction only, but for what an operator asks for and may lift.
 
-/// How far a worker is on its way out. Later ones are more severe; it never goes back.
+/// How far a worker is on its way out. Later ones are more severe. Only [`Self::Finishing`] goes back, when the operator lifts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lifecycle {
     /// Takes tasks.

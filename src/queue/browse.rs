@@ -26,7 +26,7 @@ const STEPS_AT_MOST: usize = 200;
 const READ_AT_MOST: usize = 4 << 20;
 
 /// Entries that a step of the scan looks at: few where each may be large.
-const STEP_LARGE: usize = 20;
+const STEP_LARGE: usize = 4;
 const STEP: usize = 100;
 
 /// Where nothing matched so far, steps grow to this.

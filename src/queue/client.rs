@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
@@ -64,7 +65,8 @@ impl Client {
     pub async fn connect(&self) -> Result<Connection, QueueError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(self.response_timeout))
+            // Ours, which goes by what is on its way: see `Connection::timed`.
+            .set_response_timeout(None)
             .set_pipeline_buffer_size(256);
         let client = self.dialer.server().await?;
         // A hung server still accepts connections: only an answer shows that it is there.
@@ -76,7 +78,8 @@ impl Client {
         let inner = self.in_time(connecting).await?;
         let at = Arc::clone(self.dialer.at());
         let (user, follows) = (self.dialer.user().into(), self.dialer.asks_sentinels());
-        Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout: self.response_timeout })
+        let (timeout, under_way) = (self.response_timeout, Arc::default());
+        Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout, under_way })
     }
 
     /// A connection of its own for messages on these channels.
@@ -138,6 +141,20 @@ pub struct Connection {
     /// Whether another server may have become the master: then a refusal to write means that it has.
     follows: bool,
     timeout: Duration,
+    /// Bytes of calls that have not been answered.
+    under_way: Arc<AtomicUsize>,
+}
+
+/// The slowest link that is given time to carry what was sent, bytes a second.
+const SLOWEST: f64 = 64.0 * 1024.0;
+
+/// Bytes that are under way while this lives.
+struct UnderWay<'a>(&'a AtomicUsize, usize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
@@ -193,16 +210,19 @@ impl Connection {
     ) -> Result<T, QueueError> {
         let call = self.evalsha(def, worker, args);
         let mut inner = self.inner.clone();
-        let answer = match call.query_async(&mut inner).await {
-            // Nothing ran: the server was restarted, or its scripts were flushed.
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                match redis::cmd("SCRIPT").arg("LOAD").arg(&def.text).exec_async(&mut inner).await {
-                    Ok(()) => call.query_async(&mut inner).await,
-                    Err(error) => Err(error),
+        let asked = async {
+            match call.query_async(&mut inner).await {
+                // Nothing ran: the server was restarted, or its scripts were flushed.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    match redis::cmd("SCRIPT").arg("LOAD").arg(&def.text).exec_async(&mut inner).await {
+                        Ok(()) => call.query_async(&mut inner).await,
+                        Err(error) => Err(error),
+                    }
                 }
+                answer => answer,
             }
-            answer => answer,
         };
+        let answer = self.timed(args.bytes.len(), asked).await?;
         match answer.map_err(|error| self.sort(&error, || format!("run the script {}", def.name))) {
             Err(error @ QueueError::WrongType { .. }) => Err(self.name_wrong_type(def).await.unwrap_or(error)),
             answer => answer,
@@ -239,11 +259,21 @@ impl Connection {
     }
 
     pub(super) async fn cmd<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, QueueError> {
-        cmd.query_async(&mut self.inner.clone()).await.map_err(|error| self.sort(&error, || denied::shown(cmd)))
+        let answer = self.timed(size(cmd), cmd.query_async(&mut self.inner.clone())).await?;
+        answer.map_err(|error| self.sort(&error, || denied::shown(cmd)))
+    }
+
+    /// Bounds the wait for an answer: a slow link is given the time that it takes to carry what is under way, this call included.
+    async fn timed<T>(&self, bytes: usize, call: impl Future<Output = T>) -> Result<T, QueueError> {
+        let before = self.under_way.fetch_add(bytes, Ordering::Relaxed);
+        let _mine = UnderWay(&self.under_way, bytes);
+        let patience = self.timeout + Duration::from_secs_f64((before + bytes) as f64 / SLOWEST);
+        tokio::time::timeout(patience, call).await.map_err(|_| QueueError::TimedOut(patience))
     }
 
     pub(super) async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, QueueError> {
-        pipe.query_async(&mut self.inner.clone()).await.map_err(|error| {
+        let bytes = pipe.cmd_iter().map(size).sum();
+        self.timed(bytes, pipe.query_async(&mut self.inner.clone())).await?.map_err(|error| {
             self.sort(&error, || pipe.cmd_iter().nth(denied::place(&error)).map(denied::shown).unwrap_or_default())
         })
     }
@@ -266,6 +296,11 @@ impl Connection {
         }
         QueueError::from_redis(error, &at, self.timeout)
     }
+}
+
+/// Bytes of a command's arguments.
+fn size(cmd: &Cmd) -> usize {
+    cmd.args_iter().map(|arg| if let redis::Arg::Simple(bytes) = arg { bytes.len() } else { 0 }).sum()
 }
 
 /// One page of `HSCAN`: the next cursor, then fields and values.

@@ -16,6 +16,9 @@ use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, Work
 /// How many lines one call changes at most.
 pub const BATCH: usize = 100;
 
+/// Entries of a page of lines that nobody knows the length of.
+const PAGE: usize = 16;
+
 /// What to do with lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -81,7 +84,7 @@ pub async fn marked(conn: &Connection, order: FieldOrder) -> Result<Vec<(String,
     let mut cursor = 0;
     loop {
         let mut scan = redis::cmd("HSCAN");
-        scan.arg(conn.name(Key::Marks)).arg(cursor).arg("COUNT").arg(BATCH);
+        scan.arg(conn.name(Key::Marks)).arg(cursor).arg("COUNT").arg(PAGE);
         let (next, page): Page = conn.cmd(&scan).await?;
         for (line, mark) in page {
             let mark = Mark::parse(&mark);
@@ -126,7 +129,7 @@ pub async fn purge_quarantined(conn: &Connection) -> Result<u64, QueueError> {
     let mut cursor = 0;
     loop {
         let mut scan = redis::cmd("HSCAN");
-        scan.arg(&key).arg(cursor).arg("COUNT").arg(BATCH);
+        scan.arg(&key).arg(cursor).arg("COUNT").arg(PAGE);
         let (next, page): Page = conn.cmd(&scan).await?;
         let lines: Vec<&[u8]> = page.iter().map(|(line, _)| line.as_slice()).collect();
         if !lines.is_empty() {
@@ -175,7 +178,20 @@ pub async fn stop(conn: &Connection) -> Result<(), QueueError> {
     Ok(())
 }
 
-/// Asks a worker to take nothing new, finish what it runs, and exit.
+/// Lifts the drain of a worker's name; says whether there was one.
+///
+/// # Errors
+/// Those of any call.
+pub async fn undrain(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueError> {
+    let there: u64 = conn.cmd(redis::cmd("HDEL").arg(conn.name(Key::Drain)).arg(worker.as_str())).await?;
+    let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg(format!("beat:{worker}"))).await?;
+    if there > 0 {
+        note_worker(conn, "resumed", worker).await;
+    }
+    Ok(there > 0)
+}
+
+/// Asks a worker to take nothing new and finish what it runs. That lasts, over restarts of the worker too, until [`undrain`].
 ///
 /// # Errors
 /// Those of any call.

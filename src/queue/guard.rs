@@ -136,6 +136,19 @@ fn agree(key: &str, recorded: &str, configured: Option<FieldOrder>) -> Result<Fi
     }
 }
 
+/// What to say where a script has refused a field order.
+pub(super) async fn other_order(conn: &Connection, ours: FieldOrder) -> QueueError {
+    let key = conn.name(Key::FieldOrder);
+    match conn.cmd::<Option<String>>(redis::cmd("GET").arg(&key)).await {
+        Ok(recorded) => match agree(&key, &recorded.unwrap_or_default(), Some(ours)) {
+            Err(error) => error,
+            // It has been changed back since.
+            Ok(_) => QueueError::Busy(format!("{key} has just changed")),
+        },
+        Err(error) => error,
+    }
+}
+
 /// Whether any task is there. The stop command is none: a fleet may be told to stop before its first task.
 async fn is_used(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();

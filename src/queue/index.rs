@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::budget::step_after;
 use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
@@ -18,6 +19,8 @@ const STEP: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct Pass {
     stage: Stage,
+    /// How many lines the next step over `todo_tasks` looks at.
+    step: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,12 +77,15 @@ impl Pass {
 
     async fn add(&mut self, conn: &Connection, order: FieldOrder, cursor: u64) -> Result<Step, QueueError> {
         self.stage = Stage::Adding { cursor };
+        let count = self.step.unwrap_or(STEP / 8);
         let (next, page): Page =
-            conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Todo)).arg(cursor).arg("COUNT").arg(STEP)).await?;
+            conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Todo)).arg(cursor).arg("COUNT").arg(count)).await?;
+        self.step = Some(step_after(count, page.iter().map(|(line, _)| line.len()).sum()).min(STEP));
         let mut step = Step::default();
         let mut add = Args::new();
-        add.number(millis(AVOID));
+        add.number(millis(AVOID)).text(order.as_str());
         let mut reject = Args::new();
+        reject.text(order.as_str());
         let (mut to_add, mut to_reject) = (false, false);
         for (bytes, _) in page {
             match std::str::from_utf8(&bytes) {
@@ -102,10 +108,10 @@ impl Pass {
             }
         }
         if to_add {
-            step.indexed = conn.script(&scripts::INDEX, None, &add).await?;
+            step.indexed = done(conn, order, conn.script(&scripts::INDEX, None, &add).await?).await?;
         }
         if to_reject {
-            step.rejected = conn.script(&scripts::REJECT, None, &reject).await?;
+            step.rejected = done(conn, order, conn.script(&scripts::REJECT, None, &reject).await?).await?;
         }
         self.stage = if next != 0 {
             Stage::Adding { cursor: next }
@@ -130,6 +136,14 @@ impl Pass {
         }
         self.stage = if classes.is_empty() { Stage::Counting } else { Stage::Sweeping { classes, cursor: next } };
         Ok(Step { dropped, ..Step::default() })
+    }
+}
+
+/// What a script did, unless it refused to: lines of another field order are not ours to judge.
+async fn done(conn: &Connection, order: FieldOrder, count: i64) -> Result<u64, QueueError> {
+    match u64::try_from(count) {
+        Ok(count) => Ok(count),
+        Err(_) => Err(super::guard::other_order(conn, order).await),
     }
 }
 

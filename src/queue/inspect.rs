@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::budget::parts;
 use super::client::{Connection, Page};
 use super::control::Mark;
 use super::error::QueueError;
@@ -223,18 +224,21 @@ pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
     Ok(Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined })
 }
 
-/// Where each of some lines is: the states it is in, none for one that is nowhere. One round trip.
+/// Where each of some lines is: the states it is in, none for one that is nowhere. One round trip, more where they are long.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskState>>, QueueError> {
-    let mut pipe = redis::pipe();
-    for line in lines {
-        for state in TaskState::ALL {
-            pipe.hexists(conn.name(super::select::key_of(state)), line);
+    let mut there: Vec<bool> = Vec::with_capacity(lines.len() * TaskState::ALL.len());
+    for part in parts(lines, usize::MAX, |line| line.len() * TaskState::ALL.len()) {
+        let mut pipe = redis::pipe();
+        for line in part {
+            for state in TaskState::ALL {
+                pipe.hexists(conn.name(super::select::key_of(state)), line);
+            }
         }
+        there.extend(conn.pipe::<Vec<bool>>(&pipe).await?);
     }
-    let there: Vec<bool> = if lines.is_empty() { Vec::new() } else { conn.pipe(&pipe).await? };
     Ok(there
         .chunks(TaskState::ALL.len())
         .map(|flags| {
@@ -246,26 +250,27 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
 /// Answers that [`tasks`] takes for each line.
 const ROW: usize = 8;
 
-/// Everything known about some lines. One round trip.
+/// Everything known about some lines. One round trip, more where they are long.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>, QueueError> {
-    if lines.is_empty() {
-        return Ok(Vec::new());
+    let mut found = Vec::with_capacity(lines.len());
+    for part in parts(lines, usize::MAX, |line| line.len() * ROW) {
+        let mut pipe = redis::pipe();
+        for line in part {
+            pipe.hexists(conn.name(Key::Todo), line)
+                .hget(conn.name(Key::InProgress), line)
+                .hget(conn.name(Key::Finished), line)
+                .hget(conn.name(Key::Failed), line)
+                .hget(conn.name(Key::Reason), line)
+                .hget(conn.name(Key::Lost), line)
+                .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
+                .hget(conn.name(Key::Marks), line);
+        }
+        found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
-    let mut pipe = redis::pipe();
-    for line in lines {
-        pipe.hexists(conn.name(Key::Todo), line)
-            .hget(conn.name(Key::InProgress), line)
-            .hget(conn.name(Key::Finished), line)
-            .hget(conn.name(Key::Failed), line)
-            .hget(conn.name(Key::Reason), line)
-            .hget(conn.name(Key::Lost), line)
-            .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
-            .hget(conn.name(Key::Marks), line);
-    }
-    Ok(decode_tasks(lines, &conn.pipe::<Vec<redis::Value>>(&pipe).await?))
+    Ok(found)
 }
 
 /// The attempts of some lines, and nothing of their results, which may be large. One round trip.

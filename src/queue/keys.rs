@@ -97,6 +97,8 @@ pub enum Key {
     Scan,
     /// String with an expiry: who scans.
     ScanLock,
+    /// String with an expiry: who compares what is derived with the truth, or has done so a moment ago.
+    MendLock,
     /// String with an expiry: who looks for dead workers.
     ReclaimLock,
     /// Hash worker → `MEM:CPU:SLOTS`, the room of those that found nothing for it.
@@ -163,6 +165,7 @@ impl Key {
             Self::Reserved => "RESERVED",
             Self::Scan => "SCAN",
             Self::ScanLock => "SCAN_LOCK",
+            Self::MendLock => "MEND_LOCK",
             Self::ReclaimLock => "RECLAIM_LOCK",
             Self::Idle => "IDLE",
             Self::Events => "EVENTS",
@@ -215,6 +218,7 @@ impl Key {
             Self::Reserved => "distcomp:ready:reserved",
             Self::Scan => "distcomp:ready:scan",
             Self::ScanLock => "distcomp:ready:scan_lock",
+            Self::MendLock => "distcomp:ready:mend_lock",
             Self::ReclaimLock => "distcomp:reclaim_lock",
             Self::Idle => "distcomp:ready:idle",
             Self::Events => "distcomp:events",

@@ -8,6 +8,7 @@
 
 pub mod aside;
 pub mod browse;
+pub mod budget;
 pub mod client;
 pub mod control;
 mod denied;
@@ -25,6 +26,7 @@ mod output;
 mod python_workers;
 mod reading;
 pub mod reclaim;
+pub mod reconcile;
 mod scripts;
 pub mod select;
 mod sentinel;

@@ -70,7 +70,7 @@ pub(super) fn workers(
     drains: &HashMap<String, String>,
     now: u64,
 ) -> Vec<WorkerView> {
-    let mut names: Vec<&String> = status.keys().chain(owners.keys()).collect();
+    let mut names: Vec<&String> = status.keys().chain(owners.keys()).chain(drains.keys()).collect();
     names.sort();
     names.dedup();
     names
@@ -82,11 +82,16 @@ pub(super) fn workers(
             let age = beat.map(|beat| now.saturating_sub(beat as u64));
             let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
             let owner = owners.get(name);
+            let load = loads.get(name).and_then(|json| serde_json::from_str::<WorkerLoad>(json).ok());
+            let is_idle = load.as_ref().is_some_and(|load| load.waiting.as_deref() == Some(WorkerLoad::DRAINED));
             let state = match owner {
+                // It has gone; the drain is of its name.
+                None if drains.contains_key(name) && !status.contains_key(name) => WorkerState::Drained,
                 None if age.is_some_and(|age| age < PYTHON_DEAD_AFTER_SECONDS) => WorkerState::Python,
                 None => WorkerState::Dead,
                 Some(owner) if owner.starts_with("!dead:") => WorkerState::Dead,
                 Some(_) if age.is_none_or(|age| age > SILENT_AFTER_SECONDS) => WorkerState::Silent,
+                Some(_) if drains.contains_key(name) && is_idle => WorkerState::Drained,
                 Some(_) if drains.contains_key(name) => WorkerState::Draining,
                 Some(_) => WorkerState::Live,
             };
@@ -98,13 +103,13 @@ pub(super) fn workers(
                 cores_total: figure(2),
                 mem_used_gb: figure(3),
                 mem_total_gb: figure(4),
-                is_python: owner.is_none(),
+                is_python: owner.is_none() && state != WorkerState::Drained,
                 finished: total("finished"),
                 is_estimate: false,
                 failed: total("failed"),
                 returned: total("returned"),
                 timed_out: total("timed_out"),
-                load: loads.get(name).and_then(|json| serde_json::from_str::<WorkerLoad>(json).ok()),
+                load,
                 process: processes.get(name).and_then(|json| serde_json::from_str::<WorkerProcess>(json).ok()),
             }
         })

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::budget::{self, CALL_BYTES, STEPS, step_after};
 use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::Key;
@@ -13,6 +14,9 @@ use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, Work
 
 /// How many lines one call moves at most.
 pub const BATCH: usize = 100;
+
+/// Entries that a step over `in_progress_tasks` looks at: lines may be long.
+const PAGE: usize = 32;
 
 /// Who holds a name, as far as Redis knows.
 #[derive(Clone, Debug, Default)]
@@ -99,9 +103,11 @@ pub async fn orphans(conn: &Connection, worker: &WorkerName, order: FieldOrder) 
     let key = conn.keys().name_for(Key::Claims, worker);
     let mut cursor = 0_u64;
     let mut found = Vec::new();
+    let mut step = STEPS[1];
     loop {
         let (next, page): (u64, Vec<(String, String)>) =
-            conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(BATCH)).await?;
+            conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
+        step = step_after(step, page.iter().map(|(line, claim)| line.len() + claim.len()).sum());
         for (line, claim) in page {
             let attempt = claim.split('|').nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
             found.push(orphan(line, attempt, order));
@@ -125,7 +131,7 @@ pub async fn scan_in_progress(
     order: FieldOrder,
 ) -> Result<(u64, Vec<(String, Orphan)>), QueueError> {
     let (next, page): Page =
-        conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(500)).await?;
+        conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(PAGE)).await?;
     let found = page
         .into_iter()
         .filter_map(|(line, worker)| {
@@ -143,7 +149,7 @@ pub(super) fn orphan(line: String, attempt: u32, order: FieldOrder) -> Orphan {
 
 /// Takes lines over: back to `todo_tasks` with no failure counted; a started attempt is a loss, and at the `max_lost`-th the task fails.
 ///
-/// Atomic for the call; at most [`BATCH`] lines. May be repeated.
+/// Atomic for the call; at most [`BATCH`] lines, and of long ones no more than one call carries: see [`parts_of`]. May be repeated.
 ///
 /// # Errors
 /// Those of any call; [`QueueError::Fenced`] when the name is no longer ours.
@@ -164,7 +170,7 @@ pub async fn reclaim_lines(
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
     let mut args = Args::new();
     args.text(worker.as_str()).text(mode).number(lease).text(proof).number(max_lost).number(millis(AVOID));
-    for orphan in lines.iter().take(BATCH) {
+    for orphan in budget::first(lines, BATCH, CALL_BYTES, |orphan| orphan.line.len()) {
         let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, AttemptEnd::Lost);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
@@ -180,6 +186,11 @@ pub async fn reclaim_lines(
         "ALIVE" => Ok(Reclaimed { is_alive: true, ..Reclaimed::default() }),
         _ => Err(QueueError::Fenced),
     }
+}
+
+/// Lines in as many parts as it takes calls of [`reclaim_lines`].
+pub fn parts_of(lines: &[Orphan]) -> impl Iterator<Item = &[Orphan]> {
+    budget::parts(lines, BATCH, |orphan| orphan.line.len())
 }
 
 /// Removes the last traces of a worker that was declared dead and holds nothing.

@@ -38,20 +38,20 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain, Events];
+    ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events];
     BEAT = "beat.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost,
         Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
-        Idle, Wake, Events, Signatures,
+        Idle, Wake, Events, Signatures, FieldOrder,
     ];
     DETACH = "detach.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks,
-        Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
+        Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Idle, Wake, Events, Signatures,
     ];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
-        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures,
+        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder,
     ];
     SETTLE = "settle.lua" [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence,
@@ -60,23 +60,28 @@ scripts! {
     ];
     SUBMIT = "submit.lua" [
         Todo, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Idle, Wake, Events, Signatures,
+        Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder,
     ];
     RECLAIM = "reclaim.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost,
         Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed,
         Avoided, Idle, Wake, Events, Signatures,
     ];
-    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Idle, Events];
+    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events];
     REASSERT = "reassert.lua" [
         Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Events,
     ];
     INDEX = "index.lua" [
-        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events,
+        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder,
     ];
     SWEEP = "sweep.lua" [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
-    REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events];
+    REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder];
+    RECONCILE = "reconcile.lua" [
+        Todo, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused,
+        Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle,
+        Wake, Signatures, Aside,
+    ];
     CONTROL = "control.lua" [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine,
         Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures,

@@ -1,18 +1,12 @@
 //! Going through the lines of one state, one bounded step of a scan at a time, and finding a task by its line or id. For people's commands only: the
 //! cost grows with the queue, never with a period.
 
+use super::budget::{STEPS, step_after};
 use super::client::{Connection, Page};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
-
-/// How many entries one step looks at, about: the least, where it begins, and the most. Results may be a megabyte each, so a step follows the size
-/// of the page before it.
-const STEPS: [usize; 3] = [4, 32, 512];
-
-/// How large a page may be until the next step is made smaller; below a quarter of it, larger.
-const PAGE_BYTES: usize = 1024 * 1024;
 
 /// One entry of a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,16 +56,6 @@ impl Scan {
                 })
                 .collect(),
         ))
-    }
-}
-
-/// The step that follows one of this size which gave this many bytes.
-fn step_after(step: usize, bytes: usize) -> usize {
-    let [least, _, most] = STEPS;
-    match bytes {
-        bytes if bytes > PAGE_BYTES => (step / 4).max(least),
-        bytes if bytes < PAGE_BYTES / 4 => (step * 2).min(most),
-        _ => step,
     }
 }
 
@@ -129,19 +113,4 @@ pub enum Found {
     One(String),
     /// An id prefix of several lines.
     Many(Vec<String>),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_of_large_results_get_short_and_those_of_small_ones_long() {
-        let [least, first, most] = STEPS;
-        let after = |entry: usize| (0..20).fold(first, |step, _| step_after(step, step * entry));
-        assert_eq!(after(100), most);
-        assert_eq!(after(1024 * 1024), least);
-        let middle = after(16 * 1024);
-        assert!(middle * 16 * 1024 <= PAGE_BYTES && middle > least, "{middle}");
-    }
 }

@@ -10,10 +10,13 @@ use super::error::QueueError;
 use super::keys::Key;
 use super::session::{Demand, base_score};
 use super::{events, scripts};
-use crate::model::TaskLine;
+use crate::model::{FieldOrder, TaskLine};
 
 /// How many lines one call adds at most: well under 5 ms of the server's time.
 pub const BATCH: usize = 250;
+
+/// Bytes of lines that one call adds, about, at most: several calls are on their way at once.
+pub const BATCH_BYTES: usize = super::budget::CALL_BYTES / 4;
 
 /// What became of submitted lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,18 +90,34 @@ pub async fn prepare(conn: &Connection, rerun: bool) -> Result<(), QueueError> {
 /// # Errors
 /// Those of any call; what was added before stays. [`QueueError::Denied`] for `rerun` where the user may only add.
 pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result<Submitted, QueueError> {
+    submit_in(conn, tasks, rerun, None).await
+}
+
+/// As [`submit`], of lines that were read in this field order: refused when the queue has another by now, which it may have since others emptied it.
+///
+/// # Errors
+/// As [`submit`]; [`QueueError::Mismatch`] for another order.
+pub async fn submit_in(
+    conn: &Connection,
+    tasks: &[NewTask],
+    rerun: bool,
+    order: Option<FieldOrder>,
+) -> Result<Submitted, QueueError> {
     let mut args = Args::new();
     let tasks = &tasks[..tasks.len().min(BATCH)];
     let is_signed = tasks.iter().all(|task| task.signature.is_some());
-    args.flag(rerun).flag(is_signed);
+    args.flag(rerun).flag(is_signed).text(order.map_or("", FieldOrder::as_str));
     for task in tasks {
         args.text(&task.line).shown(task.demand.class()).number(base_score(task.prio));
         if let Some(signature) = task.signature.as_ref().filter(|_| is_signed) {
             args.text(signature);
         }
     }
-    match conn.script(&scripts::SUBMIT, None, &args).await {
-        Ok((added, queued, running, finished, failed)) => Ok(Submitted { added, queued, running, finished, failed }),
+    match conn.script::<(i64, u64, u64, u64, u64)>(&scripts::SUBMIT, None, &args).await {
+        Ok((-1, ..)) => Err(super::guard::other_order(conn, order.unwrap_or_default()).await),
+        Ok((added, queued, running, finished, failed)) => {
+            Ok(Submitted { added: u64::try_from(added).unwrap_or(0), queued, running, finished, failed })
+        }
         Err(QueueError::Denied { .. }) if !rerun => plainly(conn, tasks).await,
         Err(QueueError::Denied { at, user, message, .. }) => {
             let hashes = [Key::Finished, Key::Failed].map(|key| conn.name(key)).join(" and ");

@@ -22,6 +22,7 @@ use super::outbox::{Outbox, Unreported};
 use super::outputs::Outputs;
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
+use super::reconciler::Reconciler;
 use super::reloader::Reloader;
 use super::reporter::Reporter;
 use super::results::Results;
@@ -91,7 +92,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let (events, inbox) = mpsc::channel(EVENTS);
     let config = watch::Sender::new(Arc::clone(&setup.config));
     let (keyring, pin) = setup.trust.unzip();
-    let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin);
+    let link =
+        Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin, setup.identity.order);
     // Unbounded, since the dispatcher must never wait for a loop that waits for it; both are bounded by what the worker has claimed.
     let (requests, wanted) = mpsc::unbounded_channel();
     let (settlements, outcomes) = mpsc::unbounded_channel();
@@ -135,6 +137,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         Reclaimer { link: Arc::clone(&link), neighbours: setup.neighbours, config: config.subscribe(), order }.run(),
     );
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
+    loops.spawn(Reconciler { link: Arc::clone(&link) }.run());
     loops.spawn(Auditor { link: Arc::clone(&link), events: events.clone() }.run());
     loops.spawn(signals::run(events.clone(), setup.hangup_ends));
     loops.spawn(

@@ -31,6 +31,8 @@ pub enum Doing {
     Index,
     /// Compare what runs with what Redis holds.
     Audit,
+    /// Compare what is derived in Redis with the hashes.
+    Mend,
     /// Listen for wake-ups.
     Listen,
     /// Publish what a task prints.
@@ -48,6 +50,7 @@ impl Doing {
             Self::Reclaim => "look for dead workers",
             Self::Index => "index tasks",
             Self::Audit => "audit claims",
+            Self::Mend => "compare what is derived",
             Self::Listen => "listen for wake-ups",
             Self::Show => "show output",
         }

@@ -57,6 +57,7 @@ impl Heartbeater {
         match session.beat(&beat).await {
             Ok(reply) => {
                 self.link.worked(Doing::Beat);
+                self.link.note_drain(reply.drain);
                 self.events.send(Event::Beaten(reply)).await.is_ok()
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The connection to Redis and the right to act on it. Every loop takes the present [`Session`] from here and reports what breaks; one loop makes it
 //! anew: attach, reassert what runs, send recent reports again if Redis lost data, and only then let the others go on.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,9 @@ use super::failpoint::failpoint;
 use super::faults::{Doing, Faults};
 use super::recent::Recent;
 use super::trust::Pin;
-use crate::model::WorkerName;
-use crate::queue::session::Registration;
+use crate::model::{FieldOrder, WorkerName};
+use crate::queue::budget;
+use crate::queue::session::{Registration, Settle, Standing};
 use crate::queue::{Client, QueueError, Session};
 
 /// At most one connection attempt a second, at random within the second, so that a fleet does not come back as one.
@@ -35,6 +37,10 @@ pub struct Link {
     server: Mutex<Server>,
     /// What Redis refuses, or does not answer, for now.
     pub faults: Faults,
+    /// The field order of its lines.
+    order: FieldOrder,
+    /// An operator has drained it, as the last heartbeat's answer had it.
+    is_drained: AtomicBool,
     /// Reports acknowledged a moment ago.
     pub recent: Mutex<Recent>,
 }
@@ -56,6 +62,7 @@ impl Link {
         session: Session,
         run_id: String,
         pin: Option<Pin>,
+        order: FieldOrder,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
@@ -67,6 +74,8 @@ impl Link {
             broken: Notify::new(),
             server: Mutex::new(Server { run_id, lost_data: None, owes_reports: false }),
             faults: Faults::default(),
+            order,
+            is_drained: AtomicBool::default(),
             recent: Mutex::default(),
         })
     }
@@ -119,6 +128,11 @@ impl Link {
         self.faults.worked(Instant::now(), doing);
     }
 
+    /// Remembers whether an operator has drained this worker.
+    pub fn note_drain(&self, is_drained: bool) {
+        self.is_drained.store(is_drained, Ordering::Relaxed);
+    }
+
     /// Whether a result whose line is nowhere is to be kept: Redis lost data a moment ago.
     #[must_use]
     pub fn keeps_results(&self) -> bool {
@@ -169,12 +183,14 @@ impl Link {
         };
         // Our own fence, of whatever epoch, or a name that was declared dead may be taken; another instance may not.
         let last = self.last_fence.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let session = Session::attach(conn, self.worker.clone(), &self.registration, Some(&last), None).await?;
+        let is_drained = self.is_drained.load(Ordering::Relaxed);
+        let standing = Standing { capacity: None, order: Some(self.order), is_drained };
+        let session = Session::attach(conn, self.worker.clone(), &self.registration, Some(&last), standing).await?;
         session.fence().clone_into(&mut self.last_fence.lock().unwrap_or_else(PoisonError::into_inner));
         failpoint!("attached");
         if owes_reports {
             let again = self.recent.lock().unwrap_or_else(PoisonError::into_inner).all();
-            for batch in again.chunks(64) {
+            for batch in budget::parts(&again, 64, Settle::size) {
                 session.settle(batch, max_retry, true).await.map_err(not_final)?;
             }
             self.server.lock().unwrap_or_else(PoisonError::into_inner).owes_reports = false;
@@ -201,7 +217,7 @@ async fn reassert(session: &Session, events: &mpsc::Sender<Event>, data_lost: bo
     let _ = events.send(Event::Inventory(reply)).await;
     let Ok(inventory) = inventory.await else { return Ok(()) };
     let mut known = Vec::with_capacity(inventory.all.len());
-    for batch in inventory.all.chunks(100) {
+    for batch in budget::parts(&inventory.all, 100, |(_, claim, _)| claim.line.len()) {
         let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), *demand)).collect();
         let answers = session.reassert(&claims, data_lost).await?;
         known.extend(batch.iter().map(|(key, ..)| *key).zip(answers));

@@ -24,6 +24,7 @@ pub mod outputs;
 pub mod poller;
 pub mod recent;
 pub mod reclaimer;
+mod reconciler;
 pub mod reloader;
 pub mod reporter;
 pub mod results;

@@ -3,13 +3,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::queue::session::{Settle, Settlement};
+use crate::queue::session::Settle;
 
 /// What a crash of the server's machine may cost with `appendfsync everysec`, many times over.
 const KEEP: Duration = Duration::from_secs(10);
 
 /// Bytes kept at most.
 const KEEP_BYTES: usize = 2 << 20;
+
+/// What an entry takes beside its texts.
+const ENTRY_BYTES: usize = 256;
 
 /// A ring of recent reports, bounded in time and size.
 #[derive(Debug, Default)]
@@ -22,7 +25,7 @@ impl Recent {
     /// Adds reports that were acknowledged now.
     pub fn add(&mut self, now: Instant, batch: impl IntoIterator<Item = Settle>) {
         for report in batch {
-            let size = size(&report);
+            let size = report.size() + ENTRY_BYTES;
             self.bytes += size;
             self.reports.push_back((now, size, report));
         }
@@ -42,20 +45,11 @@ impl Recent {
     }
 }
 
-fn size(report: &Settle) -> usize {
-    let text = match &report.settlement {
-        Settlement::Finish { value } => value.len(),
-        Settlement::Fail { reason, .. } => reason.len(),
-        Settlement::Return => 0,
-    };
-    let record = report.record.as_ref().map_or(0, |record| record.stdout_tail.len() + record.stderr_tail.len());
-    text + record + report.line.len() + 256
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::TaskId;
+    use crate::queue::session::Settlement;
 
     fn report(bytes: usize) -> Settle {
         Settle {

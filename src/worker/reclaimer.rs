@@ -146,7 +146,7 @@ impl Reclaimer {
             let (next, found) =
                 reclaim::scan_in_progress(conn, cursor, |name| name == worker.as_str(), self.order).await?;
             let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
-            for batch in lines.chunks(reclaim::BATCH) {
+            for batch in reclaim::parts_of(&lines) {
                 returned += reclaim::reclaim_lines(conn, worker, authority, batch, max_lost).await?.returned;
             }
             if next == 0 {

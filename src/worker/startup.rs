@@ -11,8 +11,9 @@ use super::state::State;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, Marks};
+use crate::queue::budget;
 use crate::queue::reclaim::{self, Owner};
-use crate::queue::session::Registration;
+use crate::queue::session::{Registration, Settle, Standing};
 use crate::queue::{Connection, QueueError, Session};
 
 /// A Python worker measures for two seconds between heartbeats.
@@ -65,6 +66,7 @@ pub async fn take_name(
     worker: &WorkerName,
     registration: &Registration,
     config: &Config,
+    order: FieldOrder,
 ) -> Result<Session, StartError> {
     let owner = reclaim::owner(conn, worker).await?;
     let taken = |reason: String| StartError::NameTaken { worker: worker.clone(), reason };
@@ -84,7 +86,8 @@ pub async fn take_name(
             }
         }
     }
-    match Session::attach(conn.clone(), worker.clone(), registration, owner.fence.as_deref(), None).await {
+    let standing = Standing { order: Some(order), ..Standing::default() };
+    match Session::attach(conn.clone(), worker.clone(), registration, owner.fence.as_deref(), standing).await {
         Ok(session) => Ok(session),
         Err(QueueError::Fenced) => Err(taken("another worker took it a moment ago".to_owned())),
         Err(error) => Err(error.into()),
@@ -145,7 +148,7 @@ pub async fn recover(
     failpoint!("entered");
     if let Some(spool) = spool {
         let left = spool.read().unwrap_or_default();
-        for batch in left.chunks(64) {
+        for batch in budget::parts(&left, 64, Settle::size) {
             session.settle(batch, config.max_retry, false).await?;
         }
         if !left.is_empty() {
@@ -170,7 +173,7 @@ pub async fn recover(
         let is_mine = |name: &str| name == session.worker().as_str();
         let (next, found) = reclaim::scan_in_progress(session.connection(), cursor, is_mine, order).await?;
         let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
-        for batch in lines.chunks(reclaim::BATCH) {
+        for batch in reclaim::parts_of(&lines) {
             returned += session.recover(batch, config.max_lost).await?.returned;
         }
         if next == 0 {

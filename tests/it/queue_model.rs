@@ -11,6 +11,7 @@ use distcomp::queue::index::Pass;
 use distcomp::queue::reclaim::{self, Authority};
 use distcomp::queue::session::{
     Beat, Claim, ClaimRequest, Demand, QueueState, Reasserted, Registration, Revoked, Settle, Settled, Settlement,
+    Standing,
 };
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Session};
@@ -53,7 +54,8 @@ pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
         containment: String::new(),
     };
     let name = name.parse().expect("a name");
-    let session = Session::attach(conn.clone(), name, &registration, None, Some(node())).await.expect("attached");
+    let standing = Standing { capacity: Some(node()), ..Standing::default() };
+    let session = Session::attach(conn.clone(), name, &registration, None, standing).await.expect("attached");
     session.beat(&beat(vec![])).await.expect("alive");
     session
 }

@@ -63,6 +63,31 @@ check "plain: the drain time-out ends the stop" test $((SECONDS - before)) -lt 3
 check "plain: ... gives the task back" counts 1 0 0 0
 check "plain: ... and leaves nothing of it" runs '^sleep 7001' 0
 
+# A drain and the stop command last: the worker waits idle and is not started again, and a drain outlives a restart of the unit.
+fresh distcomp-worker.service
+name=$(as distcomp-status workers --json | sed 's/.*"name":"\([^"]*\)".*/\1/')
+check "plain: drain" as distcomp-ctl drain "$name" --yes
+check "plain: drain: it is shown as drained" await 15 has "drained" as distcomp-status workers
+sleep 6
+check "plain: drain: it waits idle" is SubState running
+check "plain: drain: it was not started again" is NRestarts 0
+submit "shell:0:0:1:echo after the drain"
+systemctl restart $unit
+await 15 is SubState running
+sleep 4
+check "plain: drain: it lasts over a restart" counts 1 0 0 0
+check "plain: resume --worker" as distcomp-ctl resume --worker "$name" --yes
+check "plain: resume --worker: it goes on" await 15 counts 0 0 1 0
+check "plain: stop" as distcomp-ctl stop --yes
+sleep 8
+check "plain: stop: it waits idle" is SubState running
+check "plain: stop: it was not started again" is NRestarts 0
+submit "shell:0:0:1:echo after the stop"
+check "plain: stop: nothing is taken" counts 1 0 1 0
+as distcomp-ctl resume --yes >/dev/null 2>&1
+check "plain: resume: it goes on" await 15 counts 0 0 2 0
+check "plain: the unit has a limit of starts" is StartLimitBurst 30
+
 # killed
 for whom in main all; do
     fresh distcomp-worker.service

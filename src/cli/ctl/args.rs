@@ -63,9 +63,16 @@ pub enum Command {
     },
     /// Let no worker take anything until resume
     Pause,
-    /// Lift pause and stop
-    Resume,
-    /// Let workers finish what they run, take nothing new, and exit
+    /// Lift pause and stop, or with --worker the drain of a worker
+    Resume {
+        /// Lift the drain of this worker instead; may be given several times
+        #[arg(long = "worker", value_name = "NAME")]
+        workers: Vec<String>,
+    },
+    /// Let workers finish what they run and take nothing new
+    ///
+    /// The drain is of the name: it lasts, over restarts of the worker too, until resume --worker. A worker under a supervisor (systemd, a container) then waits idle; another
+    /// exits with 0.
     Drain {
         /// The workers
         #[arg(value_name = "WORKER", required_unless_present = "all")]
@@ -132,6 +139,7 @@ Examples:
   distcomp-ctl purge --state finished --older-than 30d  make room in Redis
   distcomp-ctl pause; distcomp-ctl resume
   distcomp-ctl drain node7                              before maintenance of a node
+  distcomp-ctl resume --worker node7                    after it
   distcomp-ctl reclaim                                  tasks of workers that died
   distcomp-ctl keygen --out ~/.distcomp.key             a key to sign tasks with
 

@@ -12,6 +12,7 @@ use super::select::{Selected, Selector, verb};
 use crate::cli::exit::CliError;
 use crate::cli::results::{Purged, Remote};
 use crate::model::{WorkerName, WorkerNameError};
+use crate::queue::budget::CALL_BYTES;
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
@@ -75,7 +76,7 @@ async fn run(session: &Session, op: Change, selected: Selected) -> Result<(Chang
     let mut progress = Progress::new(verb(op), selected.lines.len(), !session.manner.json && !session.manner.quiet);
     let mut lines = selected.lines.read().map_err(failed)?;
     loop {
-        let batch = lines.take(BATCH).map_err(failed)?;
+        let batch = lines.take(BATCH, CALL_BYTES).map_err(failed)?;
         if batch.is_empty() {
             if total.stopping > 0 {
                 // Nobody stops what has no worker any more.

@@ -9,7 +9,7 @@ use super::run::Session;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::model::{WorkerName, WorkerNameError};
-use crate::queue::reclaim::{Authority, BATCH, Orphan, Reclaimed, bury, reclaim_lines, scan_in_progress};
+use crate::queue::reclaim::{Authority, Orphan, Reclaimed, bury, parts_of, reclaim_lines, scan_in_progress};
 use crate::queue::{control, inspect};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, duration, tasks};
@@ -67,7 +67,7 @@ pub(super) async fn reclaim(session: &mut Session, names: &[String], force: bool
 async fn take_over(session: &Session, name: &str, lines: &[Orphan]) -> Result<Reclaimed, CliError> {
     let worker: WorkerName = name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))?;
     let mut total = Reclaimed::default();
-    for batch in lines.chunks(BATCH) {
+    for batch in parts_of(lines) {
         let max_lost = session.context.config.max_lost;
         let moved = reclaim_lines(&session.conn, &worker, Authority::Operator, batch, max_lost).await?;
         total.returned += moved.returned;
@@ -135,6 +135,8 @@ fn is_gone(worker: &WorkerView, dead_after: u64) -> bool {
         // Nobody has declared it so.
         WorkerState::Dead if worker.is_python => is_silent,
         WorkerState::Dead => true,
+        // Of one that has gone, nothing is left to take over.
+        WorkerState::Drained => worker.heartbeat_age_seconds.is_some_and(|age| age >= dead_after),
         WorkerState::Live | WorkerState::Draining | WorkerState::Silent | WorkerState::Python => is_silent,
     }
 }

@@ -62,7 +62,7 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Purge { select, quarantined: false } => change::check(Change::Purge, select)?,
         Command::Purge { .. }
         | Command::Pause
-        | Command::Resume
+        | Command::Resume { .. }
         | Command::Drain { .. }
         | Command::Stop
         | Command::Reclaim { .. }
@@ -97,7 +97,8 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Purge { quarantined: true, .. } => quarantine::empty(&mut session).await?,
         Command::Purge { select, .. } => change::apply(&mut session, Change::Purge, &select).await?,
         Command::Pause => switch::pause(&mut session).await?,
-        Command::Resume => switch::resume(&mut session).await?,
+        Command::Resume { workers } if workers.is_empty() => switch::resume(&mut session).await?,
+        Command::Resume { workers } => switch::undrain(&mut session, &workers).await?,
         Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,
         Command::Stop => switch::stop(&mut session).await?,
         // Done above: it needs no queue.

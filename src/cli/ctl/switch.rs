@@ -66,7 +66,7 @@ pub(super) async fn stop(session: &mut Session) -> Result<(), CliError> {
     done(session, "stop", "stopping; distcomp-ctl resume lifts it", Value::Null)
 }
 
-/// Asks workers to finish and exit.
+/// Asks workers to finish, and to take nothing more.
 pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let workers = drainable(&overview, names)?;
@@ -74,7 +74,10 @@ pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(),
         return done(session, "drain", "no live worker to drain", json!([]));
     }
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
-    let plan = format!("drain {}: they finish what they run, take nothing new, and exit", shown.join(", "));
+    let plan = format!(
+        "drain {}: they finish what they run and take nothing new until distcomp-ctl resume --worker NAME",
+        shown.join(", ")
+    );
     if !agreed(session, "drain", &plan, json!(shown))? {
         return Ok(());
     }
@@ -84,10 +87,33 @@ pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(),
     done(session, "drain", &format!("draining {}", shown.join(", ")), json!(shown))
 }
 
+/// Lifts the drain of workers.
+pub(super) async fn undrain(session: &mut Session, names: &[String]) -> Result<(), CliError> {
+    let workers = names.iter().map(|name| parse(name)).collect::<Result<Vec<_>, _>>()?;
+    let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
+    let plan = format!("let {} take tasks again", shown.join(", "));
+    if !agreed(session, "resume", &plan, json!(shown))? {
+        return Ok(());
+    }
+    let (mut lifted, mut others) = (Vec::new(), Vec::new());
+    for worker in &workers {
+        let list = if control::undrain(&session.conn, worker).await? { &mut lifted } else { &mut others };
+        list.push(worker.as_str());
+    }
+    let mut text =
+        if lifted.is_empty() { "resumed nothing".to_owned() } else { format!("resumed {}", lifted.join(", ")) };
+    if !others.is_empty() {
+        text = format!("{text}; not drained: {}", others.join(", "));
+    }
+    done(session, "resume", &text, json!(lifted))
+}
+
+fn parse(name: &str) -> Result<WorkerName, CliError> {
+    name.parse::<WorkerName>().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))
+}
+
 /// The workers that are named, or all that live; a name that cannot be drained is an error.
 fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, CliError> {
-    let parse =
-        |name: &str| name.parse::<WorkerName>().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()));
     if names.is_empty() {
         let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live);
         return live.map(|worker| parse(&worker.name)).collect();
@@ -100,7 +126,9 @@ fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, C
             CliError::Usage(format!("no worker is named {}; workers: {known}", safe(name)))
         })?;
         match worker.state {
-            WorkerState::Live | WorkerState::Draining | WorkerState::Silent => workers.push(parse(name)?),
+            WorkerState::Live | WorkerState::Draining | WorkerState::Drained | WorkerState::Silent => {
+                workers.push(parse(name)?);
+            }
             WorkerState::Python => {
                 return Err(CliError::Usage(format!(
                     "{name} is a Python worker and knows no drain; distcomp-ctl stop ends all"

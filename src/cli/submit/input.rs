@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::task_file::{Rules, TaskFile};
 use crate::cli::exit::CliError;
 use crate::model::TaskLine;
-use crate::queue::submit::BATCH;
+use crate::queue::submit::{BATCH, BATCH_BYTES};
 
 /// One file, opened once, so that replacing it under its name changes nothing.
 pub(crate) struct Input {
@@ -98,29 +98,34 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Sums over batches of valid lines: eight bytes for [`BATCH`] lines tell whether the second reading is the first.
+/// Sums over batches of valid lines: eight bytes for at most [`BATCH`] lines and about [`BATCH_BYTES`] tell whether the second reading is the first. Both
+/// readings end their batches at the same lines.
 #[derive(Default)]
 pub(crate) struct Sums {
     done: Vec<u64>,
     hasher: DefaultHasher,
     lines: usize,
+    bytes: usize,
 }
 
 impl Sums {
-    /// One more valid line.
-    pub(crate) fn add(&mut self, line: &str) {
+    /// One more valid line; says whether it ends its batch.
+    pub(crate) fn add(&mut self, line: &str) -> bool {
         line.hash(&mut self.hasher);
         self.lines += 1;
-        if self.lines == BATCH {
+        self.bytes += line.len();
+        let is_full = self.lines == BATCH || self.bytes >= BATCH_BYTES;
+        if is_full {
             self.close();
         }
+        is_full
     }
 
     /// The end of the last batch.
     pub(crate) fn close(&mut self) {
         if self.lines > 0 {
             self.done.push(std::mem::take(&mut self.hasher).finish());
-            self.lines = 0;
+            (self.lines, self.bytes) = (0, 0);
         }
     }
 
@@ -161,7 +166,9 @@ mod tests {
     fn a_changed_line_changes_the_sum_of_its_batch() {
         let sum = |lines: &[&str]| {
             let mut sums = Sums::default();
-            lines.iter().for_each(|line| sums.add(line));
+            for line in lines {
+                sums.add(line);
+            }
             sums.close();
             (sums.len(), sums.get(0))
         };

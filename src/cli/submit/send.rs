@@ -13,7 +13,7 @@ use crate::cli::members::{End, Members, Tally};
 use crate::cli::spool::Spool;
 use crate::model::TaskId;
 use crate::queue::Connection;
-use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit};
+use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit_in};
 use crate::signing::{SignError, Signer};
 use crate::view::progress::Progress;
 use crate::view::text::{count, tasks};
@@ -59,7 +59,7 @@ pub(super) async fn send(
                 // Unconstrained: a future is written when it is first polled, so batches keep their order.
                 tokio::task::unconstrained(async move {
                     let batch = batch?;
-                    Ok::<_, CliError>((batch.len(), submit(conn, &batch, rerun).await?))
+                    Ok::<_, CliError>((batch.len(), submit_in(conn, &batch, rerun, Some(rules.order)).await?))
                 })
             })
             .buffered(IN_FLIGHT);
@@ -129,9 +129,9 @@ impl<'a> Batches<'a> {
         if self.is_over {
             return Ok(None);
         }
-        let batch = self.read();
-        self.is_over = !batch.as_ref().is_ok_and(|batch| batch.len() == BATCH);
-        let batch = batch?;
+        let read = self.read();
+        self.is_over = !read.as_ref().is_ok_and(|(_, is_full)| *is_full);
+        let (batch, _) = read?;
         if let Some(spool) = keep {
             for task in &batch {
                 spool.push(task.line()).map_err(|error| CliError::io("spool the lines to wait for", error))?;
@@ -145,14 +145,16 @@ impl<'a> Batches<'a> {
         Ok((!is_empty).then_some(batch))
     }
 
-    fn read(&mut self) -> Result<Vec<NewTask>, CliError> {
+    /// The lines up to the end of a batch, and whether that was it, and not the end of all.
+    fn read(&mut self) -> Result<(Vec<NewTask>, bool), CliError> {
         let changed = || CliError::Usage("the task file changed while it was being submitted".to_owned());
-        let mut batch = Vec::with_capacity(BATCH);
-        while batch.len() < BATCH {
+        let mut batch = Vec::new();
+        let mut is_full = false;
+        while !is_full {
             let Some(line) = self.walk.next()? else { break };
             match line.task {
                 Ok(task) => {
-                    self.seen.add(task.as_str());
+                    is_full = self.seen.add(task.as_str());
                     batch.push(NewTask::of(&task));
                 }
                 // Bad lines that the first pass counted are skipped; another one is a change.
@@ -164,8 +166,8 @@ impl<'a> Batches<'a> {
             0 => self.seen.len() == self.expected.len(),
             _ => self.expected.get(self.seen.len() - 1) == self.seen.get(self.seen.len() - 1),
         };
-        let is_end_same = batch.len() == BATCH || self.seen.len() == self.expected.len();
-        if is_same && is_end_same { Ok(batch) } else { Err(changed()) }
+        let is_end_same = is_full || self.seen.len() == self.expected.len();
+        if is_same && is_end_same { Ok((batch, is_full)) } else { Err(changed()) }
     }
 }
 
@@ -214,6 +216,20 @@ mod tests {
             let found = count(&inputs);
             assert_eq!(drain(&inputs, &found).unwrap(), lines);
         }
+    }
+
+    #[test]
+    fn batches_of_long_lines_are_short() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let long = "x".repeat(100_000);
+        for n in 0..7 {
+            writeln!(file, "shell:1:1:1:{n}{long}").unwrap();
+        }
+        let inputs = open_all(&[file.path().to_owned()]).unwrap();
+        let found = count(&inputs);
+        let mut batches = Batches::new(&inputs, RULES, &found);
+        let lengths: Vec<usize> = std::iter::from_fn(|| batches.next(None).unwrap()).map(|batch| batch.len()).collect();
+        assert_eq!(lengths, [3, 3, 1]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
+use crate::queue::budget::CALL_BYTES;
 use crate::queue::guard::Access;
 use crate::queue::select::Entry;
 use crate::queue::{Connection, QueueError, inspect};
@@ -38,6 +39,9 @@ const STILL: Duration = Duration::from_secs(2);
 
 /// Lines asked about in one step.
 const CHUNK: usize = 500;
+
+/// Bytes of them: each is named four times, with every look.
+const CHUNK_BYTES: usize = CALL_BYTES / 4;
 
 /// How lines ended.
 #[derive(Default)]
@@ -82,7 +86,8 @@ async fn follow(
     let mut pending: Vec<String> = Vec::new();
     loop {
         if pending.is_empty() {
-            pending = lines.take(CHUNK).map_err(|error| CliError::io("read the lines to wait for", error))?;
+            pending =
+                lines.take(CHUNK, CHUNK_BYTES).map_err(|error| CliError::io("read the lines to wait for", error))?;
             if pending.is_empty() {
                 return Ok(());
             }

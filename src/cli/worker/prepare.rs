@@ -100,6 +100,8 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
                     is_burst,
                     most_slots,
                     wants_signatures: !keys.is_empty(),
+                    // A burst ends with its work, whoever started it.
+                    is_supervised: !is_burst && host::is_supervised(),
                 };
                 let trust = pin.and_then(|pin| {
                     let queue = queue_name(&config, pin.id()?.to_owned());
@@ -177,7 +179,7 @@ async fn enter(
     }
     conn.load_scripts().await?;
     let run_id = conn.run_id().await?;
-    let session = startup::take_name(&conn, worker, registration, config).await.map_err(start_error)?;
+    let session = startup::take_name(&conn, worker, registration, config, order).await.map_err(start_error)?;
     let pid = ground.nursery.zygote().pid();
     startup::sweep(ground.state, &registration.instance, ground.old_groups, pid, ground.users);
     let mut spool = ground.state.spool();

@@ -10,6 +10,8 @@ pub enum WorkerState {
     Live,
     /// Beats and takes nothing new.
     Draining,
+    /// Was drained: what it ran has ended, and it takes nothing until it is resumed, or no worker of that name runs.
+    Drained,
     /// No heartbeat for a while, not yet declared dead.
     Silent,
     /// Declared dead; its tasks are being taken over. Of a Python worker: silent for a minute, and an operator has to take its tasks over.
@@ -25,6 +27,7 @@ impl WorkerState {
         match self {
             Self::Live => "live",
             Self::Draining => "draining",
+            Self::Drained => "drained",
             Self::Silent => "silent",
             Self::Dead => "dead",
             Self::Python => "python",
@@ -98,7 +101,7 @@ impl WorkerView {
     pub fn takes_tasks(&self) -> bool {
         match self.state {
             WorkerState::Live | WorkerState::Python => true,
-            WorkerState::Draining | WorkerState::Silent | WorkerState::Dead => false,
+            WorkerState::Draining | WorkerState::Drained | WorkerState::Silent | WorkerState::Dead => false,
         }
     }
 
@@ -145,6 +148,15 @@ impl WorkerLoad {
 
     /// What a worker waits for while the queue is paused.
     pub const PAUSED: &str = "the queue is paused";
+
+    /// What a worker waits for that an operator has drained, and that has ended all it ran.
+    pub const DRAINED: &str = "drained: distcomp-ctl resume --worker lifts it";
+
+    /// What a worker waits for while the stop command is there.
+    pub const STOPPED: &str = "the stop command is there";
+
+    /// What a worker waits for that reads lines in another field order than the queue's.
+    pub const OTHER_ORDER: &str = "the queue has another field order than this worker";
 }
 
 /// What a node has left beside what its running tasks have declared.

@@ -1,9 +1,12 @@
 -- Makes an instance the owner of a worker name, with a new epoch. Called at start and after every reconnect.
 --
--- ARGV: 1 worker, 2 instance, 3 the owner seen before or our own last fence ("" for none), 4 registration (JSON), 5 capacity "MEM:CPU" or "" when it takes nothing.
+-- ARGV: 1 worker, 2 instance, 3 the owner seen before or our own last fence ("" for none), 4 registration (JSON), 5 capacity "MEM:CPU" or "" when it takes nothing,
+--       6 version of the layout, 7 the worker's field order, 8 "1" for one that an operator has drained.
 -- Returns: the new epoch, or 0 and the present owner when another instance owns the name.
 -- Keeps: late commands of an older epoch are refused from here on, also when the name was buried or Redis lost data meanwhile: an epoch is never
---       used twice. A name declared dead or free may be taken. An old heartbeat is renewed: the lease runs from here.
+--       used twice. A name declared dead or free may be taken. An old heartbeat is renewed: the lease runs from here. A drain stays until an operator lifts it.
+--       What only a start would write is written again where others have emptied the server: layout, field order, and the drain, which no operator has
+--       lifted where the owner is gone with it.
 
 local worker, instance = ARGV[1], ARGV[2]
 local owner = redis.call('HGET', OWNER, worker) or ''
@@ -16,7 +19,9 @@ redis.call('HSET', WORKERS, worker, ARGV[4])
 local figures = string.match(redis.call('HGET', STATUS, worker) or '', '^%d+(:.*)$')
 if figures then redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. figures) end
 if ARGV[5] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[5]) else redis.call('HDEL', CAPACITY, worker) end
-if holder ~= instance then redis.call('HDEL', DRAIN, worker) end
+if redis.call('EXISTS', FORMAT) == 0 then redis.call('SETNX', FORMAT, ARGV[6]) end
+order_agrees(ARGV[7])
+if owner == '' and ARGV[8] == '1' then redis.call('HSET', DRAIN, worker, redis.call('TIME')[1]) end
 events[1] = 'W\t' .. (holder == instance and 'reattached' or 'attached') .. '\t' .. worker
 events_flush()
 return { next_epoch, owner }

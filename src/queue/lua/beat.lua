@@ -1,8 +1,8 @@
 -- The heartbeat: proves the worker alive, names what it has started, and brings back what it is asked to do.
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 "USEDCORES:TOTALCORES:USEDGB:TOTALGB", 4 load (JSON, for people), 5 capacity "MEM:CPU" or "" when it takes
---       nothing more, 6 how many lines were newly started, then those lines, then two for each that it has stopped running: line, token of the claim.
--- Returns: OK or FENCED, then 1 if asked to drain, 1 if the stop command is there, then two for each line it must stop running: line, token.
+--       nothing more, 6 its field order, 7 how many lines were newly started, then those lines, then two for each that it has stopped running: line, token of the claim.
+-- Returns: OK or FENCED, then 1 if asked to drain, 1 if the stop command is there, 1 if the queue has another field order, then two for each line it must stop running: line, token.
 -- Keeps: a task that an operator has ordered away is moved here at the earliest, when its worker says that nothing of it runs. By its token a heartbeat
 --       that comes late moves no later claim of the same line.
 
@@ -16,8 +16,8 @@ else
   redis.call('HDEL', CAPACITY, worker)
   redis.call('HDEL', IDLE, worker)
 end
-local started = tonumber(ARGV[6])
-for i = 7, 6 + started do
+local started = tonumber(ARGV[7])
+for i = 8, 7 + started do
   local claim = redis.call('HGET', CLAIMS, ARGV[i])
   if claim then
     local token, attempt, _, score = claim_parts(claim)
@@ -25,7 +25,7 @@ for i = 7, 6 + started do
     events[#events + 1] = 's\t' .. attempt .. '\t\t' .. brief(ARGV[i])
   end
 end
-for i = 7 + started, #ARGV, 2 do
+for i = 8 + started, #ARGV, 2 do
   local line, token = ARGV[i], ARGV[i + 1]
   if redis.call('HGET', REVOKED, line) == token then
     local mark = redis.call('HGET', INP, line) == worker and mark_of(line, worker, token)
@@ -39,8 +39,14 @@ if #events > 0 then
   events_flush()
 end
 wake_idle()
-local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, CLOSE) }
+local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, CLOSE), order_agrees(ARGV[6]) and 0 or 1 }
 if redis.call('HLEN', REVOKED) > 0 then
-  for _, part in ipairs(redis.call('HGETALL', REVOKED)) do reply[#reply + 1] = part end
+  -- Of many long ones some: the rest when these have been stopped.
+  local bytes, revoked = 0, redis.call('HGETALL', REVOKED)
+  for i = 1, #revoked, 2 do
+    if bytes > 262144 then break end
+    reply[#reply + 1], reply[#reply + 2] = revoked[i], revoked[i + 1]
+    bytes = bytes + #revoked[i]
+  end
 end
 return reply

@@ -3,12 +3,12 @@
 -- ARGV: 1 worker, 2 instance:epoch, 3 token, 4 how many to start now, 5 free bytes, 6 free milli-cores, 7 how many to claim ahead,
 --       8 and 9 the largest demand of one claimed ahead (the first that is larger ends the looking ahead), 10 and 11 what this node has in all, 12 ms after which a silent worker is dead,
 --       13 ms a task may be passed over before a worker reserves for it, 14 ms a failed worker leaves a retry to others,
---       15 "1" to say whether anything is left that this node could ever run, 16 "1" to have the signatures too, 17... lines to pass over.
+--       15 "1" to say whether anything is left that this node could ever run, 16 "1" to have the signatures too, 17 its field order, 18... lines to pass over.
 -- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
 --       ms until the next timer or -1, how many to start now, then line and attempt of each, and where asked its signature or "".
---       state: OK, STOP (the stop command), PAUSED, DRAIN, FENCED.
+--       state: OK, STOP (the stop command), PAUSED, DRAIN, ORDER (the queue has another field order: nothing is taken), FENCED.
 -- Keeps: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. Already finished or in progress: dropped
---       from todo_tasks. Bounded: at most (now + ahead) * 2 + 64 candidates are looked at, and each class once.
+--       from todo_tasks. Bounded: at most (now + ahead) * 2 + 64 candidates are looked at, and each class once; about 256 KiB of lines are answered.
 
 local worker, token = ARGV[1], ARGV[3]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
@@ -17,7 +17,7 @@ local ahead, ahead_mem, ahead_cpu = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumb
 local cap_mem, cap_cpu = tonumber(ARGV[10]), tonumber(ARGV[11])
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local skip = {}
-for i = 17, #ARGV do skip[ARGV[i]] = true end
+for i = 18, #ARGV do skip[ARGV[i]] = true end
 -- What this worker has yet to stop is not its own to take again: the order to stop would end the new claim.
 if redis.call('HLEN', REVOKED) > 0 then
   for _, line in ipairs(redis.call('HKEYS', REVOKED)) do skip[line] = true end
@@ -25,7 +25,9 @@ end
 
 local waiting = redis.call('HLEN', TODO)
 local state = 'OK'
-if waiting > 0 and redis.call('HEXISTS', TODO, CLOSE) == 1 then
+if not order_agrees(ARGV[17]) then
+  state = 'ORDER'
+elseif waiting > 0 and redis.call('HEXISTS', TODO, CLOSE) == 1 then
   waiting = waiting - 1
   state = 'STOP'
 elseif redis.call('EXISTS', PAUSED) == 1 then
@@ -126,6 +128,8 @@ end
 
 local out, picked, stale, touched, blocked = {}, {}, {}, {}, nil
 local budget = (want + ahead) * 2 + 64
+-- Bytes of lines in the answer: a slow link must carry it in time.
+local bytes, most_bytes = 0, 262144
 
 -- Ahead of free slots nothing is passed over: what is claimed ahead must be what a slot would take next.
 local function pick(count, free_mem, free_cpu, is_now)
@@ -136,7 +140,7 @@ local function pick(count, free_mem, free_cpu, is_now)
       advance(class, math.max(4, math.min(count, 64)))
     end
   end
-  while count > 0 and budget > 0 do
+  while count > 0 and budget > 0 and bytes < most_bytes do
     local best
     for i = #open, 1, -1 do
       local class = open[i]
@@ -176,6 +180,7 @@ local function pick(count, free_mem, free_cpu, is_now)
       stale[#stale + 1] = line
     else
       out[#out + 1] = line
+      bytes = bytes + #line
       picked[#out] = { best.name, best.score, best.mem, best.cpu }
       count = count - 1
       if is_now then
@@ -198,7 +203,7 @@ if want > 0 then started = want - pick(want, mem, cpu, true) end
 if ahead > 0 and started == want and not limit then pick(ahead, ahead_mem, ahead_cpu, false) end
 
 -- Room that nothing was found for is put down, so that whoever adds something wakes this worker.
-if started < want then
+if started < want and bytes < most_bytes then
   local used_mem, used_cpu = 0, 0
   for i = 1, started do used_mem, used_cpu = used_mem + picked[i][3], used_cpu + picked[i][4] end
   redis.pcall('HSET', IDLE, worker, int(math.max(0, mem - used_mem)) .. ':' .. int(math.max(0, cpu - used_cpu)) .. ':' .. int(want - started))
@@ -282,4 +287,6 @@ for _, timers in ipairs { DELAYED, AVOIDED } do
   end
 end
 if reply[6] >= 0 then index_keep_time(now) end
+-- There is more, and it is asked for at once.
+if bytes >= most_bytes then reply[6] = 0 end
 return reply

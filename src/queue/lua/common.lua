@@ -229,6 +229,15 @@ local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
 -- CLAIMS[line] = TOKEN|ATTEMPT|STARTED|SCORE; started is 0 for one claimed ahead, 2 for one with a slot, 1 once a heartbeat has told of its start.
 local function claim_parts(value) return string.match(value, '^([^|]*)|(%d+)|(%d)|(.*)$') end
 
+-- Whether the queue's lines are read in this field order, which is recorded where none is: others may have emptied the server. "" asks nothing.
+local function order_agrees(order)
+  if order == '' then return true end
+  local recorded = redis.call('GET', FIELD_ORDER)
+  if recorded then return recorded == order end
+  redis.call('SETNX', FIELD_ORDER, order)
+  return true
+end
+
 local function is_owner(worker, instance) return redis.call('HGET', OWNER, worker) == instance end
 
 -- Counts one failure of a group, so that an overview needs no scan.

@@ -1,13 +1,14 @@
 -- Indexes lines found in todo_tasks that a Python manager or a person may have written there.
 --
--- ARGV: 1 ms a failed worker leaves a retry to others, then for each line three: line, class "MEM:CPU:", score without sequence.
--- Returns: how many were not in the index.
+-- ARGV: 1 ms a failed worker leaves a retry to others, 2 the field order in which the lines were read, then for each line three: line, class "MEM:CPU:", score without sequence.
+-- Returns: how many were not in the index; -1 when the queue has another field order: nothing was done.
 
+if not order_agrees(ARGV[2]) then return -1 end
 local added = 0
 local now = now_ms()
 local heads = {}
 local first, last
-for i = 2, #ARGV, 3 do
+for i = 3, #ARGV, 3 do
   local line, class = ARGV[i], ARGV[i + 1]
   if redis.call('HEXISTS', TODO, line) == 1 and redis.call('HEXISTS', HELD, line) == 0 then
     if redis.call('ZSCORE', READY .. 'c:' .. class, line) then

@@ -2,7 +2,7 @@
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 "1" when Redis may have lost data, then for each line four: line, token, attempt, class "MEM:CPU:".
 -- Returns: OK or FENCED, then for each line ok (its own), back (it was in todo; taken again) or kill.
--- Keeps: claims and in_progress_tasks are written before a line leaves todo_tasks. What an operator has ordered away stays its own until it has stopped it,
+-- Keeps: what is not its own any more is not claimed either. Claims and in_progress_tasks are written before a line leaves todo_tasks. What an operator has ordered away stays its own until it has stopped it,
 --       which the next heartbeat tells it; what was given up for such an order while it was silent is never taken again.
 
 local worker = ARGV[1]
@@ -42,6 +42,7 @@ for i = 4, #ARGV, 4 do
     answer = 'ok'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   end
+  if answer == 'kill' then redis.call('HDEL', CLAIMS, line) end
   reply[#reply + 1] = answer
 end
 index_flush()

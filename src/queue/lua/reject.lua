@@ -1,11 +1,12 @@
 -- Moves lines that can never run out of todo_tasks.
 --
--- ARGV: for each line four: line, where ("failed" or "quarantine"), reason (JSON string), group.
--- Returns: how many were moved.
+-- ARGV: 1 the field order in which the lines were read, then for each line four: line, where ("failed" or "quarantine"), reason (JSON string), group.
+-- Returns: how many were moved; -1 when the queue has another field order: nothing was done.
 -- Keeps: added first, removed last. A line that is not UTF-8 goes to the quarantine alone, since Python workers die of it in any hash.
 
+if not order_agrees(ARGV[1]) then return -1 end
 local moved = 0
-for i = 1, #ARGV, 4 do
+for i = 2, #ARGV, 4 do
   local line = ARGV[i]
   if redis.call('HEXISTS', TODO, line) == 1 then
     if ARGV[i + 1] == 'quarantine' then

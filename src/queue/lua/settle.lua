@@ -83,6 +83,8 @@ for i = 6, #ARGV, 9 do
     else
       answer = 'gone'
     end
+    -- Somebody took the line out of in_progress_tasks: the claim goes with its last outcome.
+    if claim and claim_parts(claim) == token then redis.call('HDEL', CLAIMS, line) end
   end
 
   if answer == nil or answer == 'late' then

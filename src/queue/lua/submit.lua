@@ -1,19 +1,20 @@
 -- Adds a batch of task lines to todo_tasks and to the index.
 --
--- ARGV: 1 "1" to add those already finished or out of retries too, 2 "1" when the lines are signed, then for each line three, or four where they
+-- ARGV: 1 "1" to add those already finished or out of retries too, 2 "1" when the lines are signed, 3 the field order in which they were read, then for each line three, or four where they
 --       are signed: line, class ("MEM:CPU:"), score without sequence, that is (65535 - priority) * 2^37, signature.
--- Returns: how many were added, already queued, running, finished, failed.
+-- Returns: how many were added, already queued, running, finished, failed; -1 first when the queue has another field order: nothing was done.
 -- Keeps: what is added is added before anything is removed; repeating the call is safe. A signature is there before its line; a line that waits or
 --       runs already gets the new one, so that a line once queued unsigned can still run where signatures are required. One that is being purged, or with
 --       rerun cancelled, is added: it waits from the end of the attempt that is being stopped.
 
 local rerun = ARGV[1] == '1'
+if not order_agrees(ARGV[3]) then return { -1, 0, 0, 0, 0 } end
 -- Nothing is undone when a script stops half-way: whether this user may take results away is found out first.
 if rerun then redis.call('HDEL', FINISHED, '') end
 local lines = {}
 local is_signed = ARGV[2] == '1'
 local step = is_signed and 4 or 3
-for i = 3, #ARGV, step do lines[#lines + 1] = ARGV[i] end
+for i = 4, #ARGV, step do lines[#lines + 1] = ARGV[i] end
 local seq = sequence(#lines)
 local added, queued, running, finished, failed = 0, 0, 0, 0, 0
 -- Few calls for many lines; the values of FINISHED are not small, so it is asked line by line, if it holds any.
@@ -23,7 +24,7 @@ if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
 local seen, todo, classes, cleared, signatures = {}, {}, {}, {}, {}
 -- The arguments of line i begin after this many.
-local function before(i) return step * (i - 1) + 2 end
+local function before(i) return step * (i - 1) + 3 end
 local function sign(i, line)
   if not is_signed then return end
   signatures[#signatures + 1] = line

@@ -11,7 +11,8 @@ pub(super) fn beat(reply: Vec<redis::Value>) -> Result<BeatReply, QueueError> {
     Ok(BeatReply {
         drain: reply.number(1)? == 1,
         stop: reply.number(2)? == 1,
-        revoked: (3..reply.len().saturating_sub(1))
+        other_order: reply.number(3)? == 1,
+        revoked: (4..reply.len().saturating_sub(1))
             .step_by(2)
             .map(|i| Ok(Revoked { line: reply.text(i)?, token: reply.text(i + 1)? }))
             .collect::<Result<_, QueueError>>()?,
@@ -26,6 +27,7 @@ pub(super) fn claim(reply: Vec<redis::Value>, token: &str, with_signatures: bool
         "STOP" => QueueState::Stopping,
         "PAUSED" => QueueState::Paused,
         "DRAIN" => QueueState::Draining,
+        "ORDER" => QueueState::OtherOrder,
         other => return Err(QueueError::Protocol(format!("claim answered {other:?}"))),
     };
     let step = if with_signatures { 3 } else { 2 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptRecord, Bytes, FailureKind, MilliCores, TaskId, TaskLine};
+use crate::model::{AttemptRecord, Bytes, FailureKind, FieldOrder, MilliCores, TaskId, TaskLine};
 
 /// What one running process says of itself, so that others can tell whether it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,17 @@ pub struct Registration {
     /// Which layers of containment are on.
     #[serde(default)]
     pub containment: String,
+}
+
+/// As what a worker takes its name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// What it offers; `None` while it takes nothing.
+    pub capacity: Option<Demand>,
+    /// The field order in which it reads lines; it is recorded where none is. `None` asks nothing and records nothing.
+    pub order: Option<FieldOrder>,
+    /// An operator has drained it, as far as it knows: that is recorded again where others have emptied the server.
+    pub is_drained: bool,
 }
 
 /// The demand of a task as the index knows it.
@@ -118,6 +129,8 @@ pub enum QueueState {
     Stopping,
     /// This worker was asked to drain.
     Draining,
+    /// Its lines are read in another field order than this worker's.
+    OtherOrder,
 }
 
 /// One claimed line.
@@ -196,6 +209,20 @@ pub struct Settle {
     pub settlement: Settlement,
 }
 
+impl Settle {
+    /// Bytes of it in a call, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let text = match &self.settlement {
+            Settlement::Finish { value } => value.len(),
+            Settlement::Fail { reason, .. } => reason.len(),
+            Settlement::Return => 0,
+        };
+        let tails = self.record.as_ref().map_or(0, |record| record.stdout_tail.len() + record.stderr_tail.len());
+        self.line.len() + text + tails
+    }
+}
+
 /// What became of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -246,6 +273,8 @@ pub struct BeatReply {
     pub drain: bool,
     /// The stop command is there.
     pub stop: bool,
+    /// The lines of the queue are read in another field order than this worker's.
+    pub other_order: bool,
     /// What to stop running, and then to say so.
     pub revoked: Vec<Revoked>,
 }

@@ -13,11 +13,12 @@ pub(super) use decode::fuzz;
 pub use messages::*;
 pub(super) use reply::{Reply, millis};
 
-use super::client::{Args, Connection};
+use super::budget::{STEPS, step_after};
+use super::client::{Args, Connection, Page};
 use super::error::QueueError;
-use super::keys::Key;
+use super::keys::{FORMAT, Key};
 use super::scripts;
-use crate::model::WorkerName;
+use crate::model::{FieldOrder, WorkerName};
 
 /// How long a worker that failed a task leaves it to others that could run it.
 pub const AVOID: Duration = Duration::from_secs(60);
@@ -32,6 +33,7 @@ pub struct Session {
     worker: WorkerName,
     instance: String,
     fence: String,
+    order: &'static str,
 }
 
 impl Session {
@@ -47,22 +49,26 @@ impl Session {
         worker: WorkerName,
         registration: &Registration,
         previous: Option<&str>,
-        capacity: Option<Demand>,
+        standing: Standing,
     ) -> Result<Self, QueueError> {
         let json = serde_json::to_string(registration).map_err(|error| QueueError::Protocol(error.to_string()))?;
+        let order = standing.order.map_or("", FieldOrder::as_str);
         let mut args = Args::new();
         args.text(worker.as_str())
             .text(&registration.instance)
             .text(previous.unwrap_or_default())
             .text(json)
-            .text(capacity.map(Demand::capacity).unwrap_or_default());
+            .text(standing.capacity.map(Demand::capacity).unwrap_or_default())
+            .number(FORMAT)
+            .text(order)
+            .flag(standing.is_drained);
         let (epoch, _): (u64, String) = conn.script(&scripts::ATTACH, Some(&worker), &args).await?;
         if epoch == 0 {
             return Err(QueueError::Fenced);
         }
         let instance = registration.instance.clone();
         let fence = format!("{instance}:{epoch}");
-        Ok(Self { conn, worker, instance, fence })
+        Ok(Self { conn, worker, instance, fence, order })
     }
 
     /// The worker's name.
@@ -102,7 +108,7 @@ impl Session {
     pub async fn beat(&self, beat: &Beat) -> Result<BeatReply, QueueError> {
         let mut args = self.args();
         args.text(&beat.status).text(&beat.load).text(beat.capacity.map(Demand::capacity).unwrap_or_default());
-        args.number(beat.started.len() as u64);
+        args.text(self.order).number(beat.started.len() as u64);
         for line in &beat.started {
             args.text(line.as_bytes());
         }
@@ -133,7 +139,8 @@ impl Session {
             .number(millis(request.starve_after))
             .number(millis(AVOID))
             .flag(request.wants_leftovers)
-            .flag(request.wants_signatures);
+            .flag(request.wants_signatures)
+            .text(self.order);
         for line in &request.skip {
             args.text(line.as_bytes());
         }
@@ -203,7 +210,22 @@ impl Session {
     /// Those of any call.
     pub async fn held(&self) -> Result<Vec<Claim>, QueueError> {
         let key = self.conn.keys().name_for(Key::Claims, &self.worker);
-        Ok(decode::held(self.conn.cmd(redis::cmd("HGETALL").arg(key)).await?))
+        let (mut cursor, mut step, mut claims) = (0, STEPS[1] * 4, Vec::new());
+        loop {
+            let (next, page): Page =
+                self.conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
+            step = step_after(step, page.iter().map(|(line, claim)| line.len() + claim.len()).sum());
+            // A step may show an entry twice.
+            for claim in decode::held(page) {
+                if !claims.contains(&claim) {
+                    claims.push(claim);
+                }
+            }
+            if next == 0 {
+                return Ok(claims);
+            }
+            cursor = next;
+        }
     }
 
     /// Takes back what an earlier process of this name had in progress. See [`super::reclaim::reclaim_lines`] for the semantics of a loss.

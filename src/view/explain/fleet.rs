@@ -28,7 +28,16 @@ pub(super) fn no_worker(overview: &Overview) -> Option<String> {
         (number(WorkerState::Draining), number(WorkerState::Silent), number(WorkerState::Dead));
     Some(match overview.workers.len() {
         0 => "no worker is there: start distcomp-worker on a node".to_owned(),
-        _ => format!("no worker is there to take it: {draining} draining, {silent} silent, {dead} dead"),
+        _ => {
+            let names: Vec<_> = overview.workers.iter().filter(|worker| worker.state == WorkerState::Drained).collect();
+            let drained = match names.first() {
+                None => String::new(),
+                Some(first) => {
+                    format!(", {} drained (distcomp-ctl resume --worker {} lifts that)", names.len(), safe(&first.name))
+                }
+            };
+            format!("no worker is there to take it: {draining} draining{drained}, {silent} silent, {dead} dead")
+        }
     })
 }
 

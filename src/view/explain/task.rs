@@ -97,7 +97,9 @@ fn on_worker(overview: &Overview, name: &str) -> String {
     let worker = overview.workers.iter().find(|worker| worker.name == name);
     let name = safe(name);
     match worker.map(|worker| (worker.state, worker.heartbeat_age_seconds.unwrap_or_default())) {
-        Some((WorkerState::Live | WorkerState::Draining, _)) => format!("it is in progress on {name}"),
+        Some((WorkerState::Live | WorkerState::Draining | WorkerState::Drained, _)) => {
+            format!("it is in progress on {name}")
+        }
         Some((WorkerState::Python, age)) => {
             format!("it is in progress on {name}, a Python worker that reported {} ago", duration(age))
         }

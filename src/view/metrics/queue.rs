@@ -88,8 +88,14 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
 }
 
 fn workers(page: &mut Page, workers: &[WorkerView]) {
-    let states =
-        [WorkerState::Live, WorkerState::Draining, WorkerState::Silent, WorkerState::Dead, WorkerState::Python];
+    let states = [
+        WorkerState::Live,
+        WorkerState::Draining,
+        WorkerState::Drained,
+        WorkerState::Silent,
+        WorkerState::Dead,
+        WorkerState::Python,
+    ];
     let by_state: Vec<(&str, f64)> = states
         .into_iter()
         .map(|state| (state.as_str(), workers.iter().filter(|worker| worker.state == state).count() as f64))

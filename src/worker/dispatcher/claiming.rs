@@ -7,7 +7,7 @@ use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
 use crate::model::meters::OutcomeKind;
 use crate::model::{FailureKind, TaskId, TaskLine};
-use crate::policy::{Lifecycle, Wait, admission, prefetch};
+use crate::policy::{Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Place};
@@ -55,9 +55,13 @@ impl Dispatcher {
             got,
         });
         if matches!(reply.state, QueueState::Stopping | QueueState::Draining) && self.lifecycle.is_open() {
-            let lifted_by = if reply.state == QueueState::Stopping { "distcomp-ctl resume" } else { "the next start" };
-            tracing::info!(state = ?reply.state, lifted_by, "taking nothing more: asked to stop");
-            self.lifecycle = Lifecycle::Finishing;
+            self.is_drained = reply.state == QueueState::Draining;
+            self.finish();
+        }
+        let other_order = reply.state == QueueState::OtherOrder;
+        if other_order != self.other_order {
+            self.other_order = other_order;
+            self.say_order();
         }
         for claim in reply.claims {
             self.take_in(now, claim);

@@ -60,6 +60,18 @@ impl Dispatcher {
         }
     }
 
+    /// Whatever supervises this worker would start it again at once, and a drain would not last.
+    fn wait_idle(&mut self) {
+        if !std::mem::replace(&mut self.is_waiting_idle, true) {
+            let lifted_by = if self.is_drained { "distcomp-ctl resume --worker" } else { "distcomp-ctl resume" };
+            tracing::info!(
+                lifted_by,
+                "nothing is left to finish: waiting idle, since a supervisor would start this worker again"
+            );
+            self.actions.push(Action::Beat);
+        }
+    }
+
     /// Since when nothing could be reported, or claimed where that is what the worker waits for.
     fn trouble_since(&self) -> Option<Instant> {
         let claims = self.trouble.claims_refused.filter(|_| self.lifecycle.is_open());
@@ -121,7 +133,9 @@ impl Dispatcher {
         }
         // A claim whose answer is on its way may have taken something, which must go back first.
         let is_done = self.ledger.is_empty() && self.rejecting == 0 && self.is_claiming.is_none();
-        if is_done && (!self.lifecycle.is_open() || self.is_burst_over()) {
+        if is_done && self.lifecycle == Lifecycle::Finishing && self.me.is_supervised {
+            self.wait_idle();
+        } else if is_done && (!self.lifecycle.is_open() || self.is_burst_over()) {
             self.is_exiting = true;
             let left = self.last.as_ref().map_or(0, |last| last.waiting);
             if self.lifecycle.is_open() && left > 0 {

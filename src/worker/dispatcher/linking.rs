@@ -7,12 +7,16 @@ use super::Dispatcher;
 use crate::model::TaskLine;
 use crate::model::snapshot::{Room, RunningTask, WorkerLoad};
 use crate::policy::{Lifecycle, Polling};
+use crate::queue::budget::{self, CALL_BYTES};
 use crate::queue::session::{Beat, BeatReply, Claim, Demand, QueueState, Reasserted, Revoked};
 use crate::worker::events::{Action, Inventory, TaskKey};
 use crate::worker::ledger::{Cause, Place};
 
 /// Tasks that have run for less are not named in heartbeats.
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
+
+/// Bytes of lines that a heartbeat names as started, and as stopped, about: it must not be late.
+const BEAT_BYTES: usize = CALL_BYTES / 4;
 
 /// Characters of a line that heartbeats tell.
 const SHOWN: usize = 200;
@@ -36,13 +40,22 @@ impl Dispatcher {
             reconnects: self.meters.reconnects,
             tasks: self.running_tasks(),
         };
-        let started = self
+        let started: Vec<Arc<str>> = self
             .newly_started
             .drain(..)
             .filter_map(|key| self.ledger.get(key))
             .filter(|entry| entry.place != Place::Settling)
             .map(|entry| Arc::clone(&entry.claim.line))
             .collect();
+        let told = budget::first(&started, usize::MAX, BEAT_BYTES, |line| line.len()).len();
+        // The rest has its turn with the next, which is due at once.
+        let rest: Vec<TaskKey> =
+            started[told..].iter().filter_map(|line| self.ledger.active(line)).map(|(key, _)| key).collect();
+        if !rest.is_empty() {
+            self.newly_started = rest;
+            self.actions.push(Action::Beat);
+        }
+        let stopped = budget::first(&self.stopped, usize::MAX, BEAT_BYTES, |order| order.line.len()).to_vec();
         Beat {
             status: format!(
                 "{:.2}:{:.2}:{:.2}:{:.2}",
@@ -53,8 +66,8 @@ impl Dispatcher {
             ),
             load: serde_json::to_string(&load).unwrap_or_default(),
             capacity: self.capacity().filter(|_| self.lifecycle.is_open()),
-            started,
-            stopped: self.stopped.clone(),
+            started: started[..told].to_vec(),
+            stopped,
         }
     }
 
@@ -85,13 +98,20 @@ impl Dispatcher {
     }
 
     pub(super) fn waiting_for(&self) -> Option<String> {
+        if self.is_waiting_idle {
+            let why = if self.is_drained { WorkerLoad::DRAINED } else { WorkerLoad::STOPPED };
+            return Some(why.to_owned());
+        }
         if self.lifecycle != Lifecycle::Open {
             return Some("draining".to_owned());
         }
+        if self.other_order {
+            return Some(WorkerLoad::OTHER_ORDER.to_owned());
+        }
         match self.last.as_ref().map(|last| last.state) {
             Some(QueueState::Paused) => return Some(WorkerLoad::PAUSED.to_owned()),
-            Some(QueueState::Stopping) => return Some("the stop command is there".to_owned()),
-            Some(QueueState::Open | QueueState::Draining) | None => {}
+            Some(QueueState::Stopping) => return Some(WorkerLoad::STOPPED.to_owned()),
+            Some(QueueState::Open | QueueState::Draining | QueueState::OtherOrder) | None => {}
         }
         self.headroom().err().map(|wait| wait.as_str().to_owned())
     }
@@ -120,18 +140,59 @@ impl Dispatcher {
         let reported = self.stopped.len();
         self.stopped.retain(|order| reply.revoked.contains(order));
         if self.stopped.len() < reported {
+            if !self.stopped.is_empty() {
+                self.actions.push(Action::Beat);
+            }
             // Until now claims passed these lines over; they may have been put back into the queue.
             self.polling.wake();
         }
-        if (reply.drain || reply.stop) && self.lifecycle.is_open() {
-            tracing::info!(drain = reply.drain, stop = reply.stop, "taking nothing more: asked to stop");
-            self.lifecycle = Lifecycle::Finishing;
-            self.polling = Polling::default();
-        }
+        self.heed(&reply);
         if let Some(made) = self.beat_made.take() {
             (self.leased_since, self.asleep) = (made.max(self.leased_since), Duration::ZERO);
         }
         self.obey(reply.revoked);
+    }
+
+    /// Takes nothing more while an operator wants it so, and goes on when that is lifted, unless it is on its way out by then.
+    fn heed(&mut self, reply: &BeatReply) {
+        self.is_drained = reply.drain;
+        if reply.other_order != self.other_order {
+            self.other_order = reply.other_order;
+            self.say_order();
+        }
+        if reply.drain || reply.stop {
+            if self.lifecycle.is_open() {
+                self.finish();
+            }
+        } else if self.lifecycle == Lifecycle::Finishing && !self.is_exiting && self.given_up.is_none() {
+            tracing::info!("taking tasks again: resumed");
+            (self.lifecycle, self.is_waiting_idle) = (Lifecycle::Open, false);
+            self.last = None;
+            self.polling = Polling::default();
+            self.polling.wake();
+            self.actions.push(Action::Beat);
+        }
+    }
+
+    /// An operator wants it to take nothing more.
+    pub(super) fn finish(&mut self) {
+        let lifted_by = if self.is_drained { "distcomp-ctl resume --worker" } else { "distcomp-ctl resume" };
+        tracing::info!(drain = self.is_drained, lifted_by, "taking nothing more: asked to stop");
+        self.lifecycle = Lifecycle::Finishing;
+        self.polling = Polling::default();
+    }
+
+    /// Loud, since tasks that were read in the wrong order would run with memory and priority exchanged.
+    pub(super) fn say_order(&self) {
+        if self.other_order {
+            tracing::error!(
+                ours = %self.me.order,
+                "the queue has another field order than this worker: it takes nothing. Set task_field_order in conf.json as the queue has it \
+                 (distcomp:field_order) and start the worker again, or change the queue while no task waits"
+            );
+        } else {
+            tracing::info!("the queue has this worker's field order again");
+        }
     }
 
     /// Stops what operators have ordered away. It is theirs to move when it is said that nothing of it runs here, and not before.

@@ -47,6 +47,8 @@ pub struct Identity {
     pub most_slots: u32,
     /// Only signed tasks are run.
     pub wants_signatures: bool,
+    /// Something starts it again when it exits: drained or stopped it waits, and does not go.
+    pub is_supervised: bool,
 }
 
 impl Identity {
@@ -83,6 +85,12 @@ pub struct Dispatcher {
     returning: Vec<TaskKey>,
     node: Option<NodeSample>,
     lifecycle: Lifecycle,
+    /// The queue has another field order: its lines are not this worker's to read.
+    other_order: bool,
+    /// An operator has drained this worker; else, where it is finishing, the stop command is there.
+    is_drained: bool,
+    /// Nothing is left to finish, and it waits for an operator to lift what stopped it.
+    is_waiting_idle: bool,
     drain_until: Option<Instant>,
     polling: Polling,
     pace: prefetch::Pace,
@@ -153,6 +161,9 @@ impl Dispatcher {
             returning: Vec::new(),
             node: None,
             lifecycle: Lifecycle::Open,
+            other_order: false,
+            is_drained: false,
+            is_waiting_idle: false,
             drain_until: None,
             polling: Polling::default(),
             pace: prefetch::Pace::default(),
@@ -228,6 +239,10 @@ impl Dispatcher {
                 self.woken_since = true;
                 self.is_listed_idle = false;
                 self.polling.wake();
+                if self.lifecycle == Lifecycle::Finishing {
+                    // The stop command may have been lifted.
+                    self.actions.push(Action::Beat);
+                }
             }
             Event::OutputWanted(request) => self.output_wanted(request),
             Event::Tick => {}

@@ -25,6 +25,8 @@ pub(crate) enum Mode {
     Delay(Duration),
     /// Answers come one byte at a time, each this late.
     Trickle(Duration),
+    /// So many bytes a second, either way.
+    Throttle(u32),
     /// Every connection, also a new one, is closed in the direction of the answers alone; requests still arrive.
     HalfClose,
 }
@@ -154,6 +156,7 @@ fn pump<R: Read>(mut from: R, mut to: impl Write, shared: &Shared, is_answer: bo
         match shared.mode() {
             Mode::DropAnswers if is_answer => continue,
             Mode::Delay(time) => thread::sleep(time),
+            Mode::Throttle(rate) => thread::sleep(Duration::from_secs_f64(count as f64 / f64::from(rate))),
             Mode::Trickle(time) if is_answer => {
                 for byte in &bytes[..count] {
                     thread::sleep(time);

@@ -56,6 +56,8 @@ impl Worker {
             .args(args)
             .current_dir(work_dir)
             .env_remove("STATE_DIRECTORY")
+            .env_remove("INVOCATION_ID")
+            .env_remove("NOTIFY_SOCKET")
             .env("NO_COLOR", "1")
             .env("RUST_LOG", "info")
             .env("IT_MARK", mark.split_once('=').expect("NAME=VALUE").1)

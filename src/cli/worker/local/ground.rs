@@ -45,7 +45,7 @@ pub(super) async fn recover_others(run: &Run<'_>, conn: &Connection, me: &Worker
         // A name that is none was written by hand.
         let Ok(worker) = name.parse::<WorkerName>() else { continue };
         reclaim_lines(conn, &worker, Authority::Operator, &[], run.config.max_lost).await?;
-        for batch in lines.chunks(reclaim::BATCH) {
+        for batch in reclaim::parts_of(&lines) {
             reclaim_lines(conn, &worker, Authority::Operator, batch, run.config.max_lost).await?;
         }
         bury(conn, &worker).await?;

@@ -34,6 +34,7 @@ impl Bench {
             is_burst: false,
             most_slots: u32::MAX,
             wants_signatures: false,
+            is_supervised: false,
         };
         Self { dispatcher: Dispatcher::new(me, config), now: Instant::now(), actions: VecDeque::new() }
     }

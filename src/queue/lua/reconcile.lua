@@ -1,0 +1,156 @@
+-- Compares what is derived with the six hashes, which anybody may write to, and mends what nobody else would.
+--
+-- ARGV: 1 kind, 2 worker for the kinds that are a worker's own, else "", 3 "look" or "mend"; then for "look" a cursor and about how many entries to look
+--       at, for "mend" the fields that an earlier look has found wrong.
+-- Returns: for "look" the next cursor ("0" at the end), then the fields that seem wrong; for "mend" how many were.
+-- Keeps: judged twice, with some time between: a move of a Python manager is two steps, between which its line is nowhere. Judged and mended in one step,
+--       so that nothing that our own programs do meanwhile is undone.
+
+local kind, worker, mode = ARGV[1], ARGV[2], ARGV[3]
+local function is_in(key, field) return redis.call('HEXISTS', key, field) == 1 end
+local function waits_or_runs(line) return is_in(TODO, line) or is_in(INP, line) or is_in(ASIDE, line) end
+local function remove(key) return function(field) redis.call('HDEL', key, field) end end
+local function token_of(holder, line)
+  local claim = redis.call('HGET', CLAIMS_OF .. holder, line)
+  return claim and claim_parts(claim)
+end
+
+local kinds = {}
+
+-- What is counted of a task while it waits and runs.
+for name, key in pairs { attempts = ATTEMPTS, lost = LOST } do
+  kinds[name] = { key = key, is_wrong = function(line) return not waits_or_runs(line) end, mend = remove(key) }
+end
+
+-- Why a task failed is of tasks that have: a Python manager moves them back to todo and leaves the reason.
+kinds.reasons = { key = REASON, is_wrong = function(line) return not is_in(FAILED, line) end, mend = remove(REASON) }
+
+-- The counts of the groups, where the table of their lines was lost or written to by others. Counted anew where that is short.
+kinds.groups = {
+  key = GROUPS,
+  is_wrong = function()
+    local sum, all = 0, redis.call('HGETALL', GROUPS)
+    for i = 2, #all, 2 do sum = sum + (tonumber(all[i]) or 0) end
+    return sum ~= redis.call('HLEN', KINDS)
+  end,
+  mend = function()
+    if redis.call('HLEN', KINDS) > 5000 then return end
+    local counts, all = {}, redis.call('HGETALL', KINDS)
+    for i = 2, #all, 2 do counts[all[i]] = (counts[all[i]] or 0) + 1 end
+    for _, group in ipairs(redis.call('HKEYS', GROUPS)) do
+      if not counts[group] then redis.call('HDEL', GROUPS, group) end
+    end
+    for group, count in pairs(counts) do redis.call('HSET', GROUPS, group, count) end
+  end,
+}
+
+kinds.kinds = {
+  key = KINDS,
+  is_wrong = function(line, group) return not (is_in(FAILED, line) and is_in(GROUPS, group)) end,
+  mend = function(line)
+    if is_in(FAILED, line) then kinds.groups.mend() else group_drop(line) end
+  end,
+}
+
+-- The line that a group is shown by.
+kinds.samples = {
+  key = SAMPLES,
+  is_wrong = function(group, line) return not is_in(GROUPS, group) or redis.call('HGET', KINDS, line) ~= group end,
+  mend = function(group)
+    redis.call('HDEL', SAMPLES, group)
+    local page = redis.call('HSCAN', KINDS, 0, 'COUNT', 500)[2]
+    for i = 1, #page, 2 do
+      if page[i + 1] == group then return redis.call('HSET', SAMPLES, group, page[i]) end
+    end
+  end,
+}
+
+kinds.signatures = {
+  key = SIGNATURES,
+  is_wrong = function(line) return not (waits_or_runs(line) or is_in(FINISHED, line) or is_in(FAILED, line)) end,
+  mend = remove(SIGNATURES),
+}
+
+-- A retry outside the index, or in a class that some pass over, whose time or place there is gone would wait for ever: it is forgotten, and found again.
+kinds.held = {
+  key = HELD,
+  is_wrong = function(line, held)
+    local phase, _, class = held_parts(held)
+    if phase == 'D' then return not redis.call('ZSCORE', DELAYED, line) end
+    return not (phase and redis.call('ZSCORE', READY .. 'c:' .. class, line) and redis.call('ZSCORE', AVOIDED, line))
+  end,
+  mend = function(line, held)
+    local _, _, class = held_parts(held)
+    local mem, cpu = string.match(class or '', '^(%d+):(%d+):')
+    if mem then index_forget(mem .. ':' .. cpu .. ':', line) else redis.call('HDEL', HELD, line) end
+  end,
+}
+
+-- Of classes in which nothing waits any more.
+for name, key in pairs { blocked = BLOCKED, reserved = RESERVED } do
+  kinds[name] = { key = key, is_wrong = function(class) return not redis.call('ZSCORE', HEADS, class) end, mend = remove(key) }
+end
+
+-- What a worker has claimed is in progress under its name, or was taken away: then it is to stop, if it runs at all. What stands in todo it takes back itself.
+kinds.claims = {
+  key = CLAIMS_OF .. worker,
+  is_wrong = function(line) return redis.call('HGET', INP, line) ~= worker and not is_in(TODO, line) end,
+  mend = function(line, claim)
+    if not string.match(redis.call('HGET', OWNER, worker) or '!dead:', '^!dead:') then
+      redis.call('HSET', REVOKED_OF .. worker, line, (claim_parts(claim)) or '')
+      redis.call('PUBLISH', WAKE, 'beat:' .. worker)
+    end
+    redis.call('HDEL', CLAIMS_OF .. worker, line)
+  end,
+}
+
+-- An order for a claim that is there no more has nothing to wait for; of one that is there its worker is told again, where that was lost.
+kinds.marks = {
+  key = MARKS,
+  is_wrong = function(line, mark)
+    local _, holder, token = mark_parts(mark)
+    if not holder or redis.call('HGET', INP, line) ~= holder or token_of(holder, line) ~= token then return true end
+    return redis.call('HGET', REVOKED_OF .. holder, line) ~= token
+  end,
+  mend = function(line, mark)
+    local _, holder, token = mark_parts(mark)
+    if holder and redis.call('HGET', INP, line) == holder and token_of(holder, line) == token then
+      redis.call('HSET', REVOKED_OF .. holder, line, token)
+      redis.call('PUBLISH', WAKE, 'beat:' .. holder)
+    else
+      redis.call('HDEL', MARKS, line)
+    end
+  end,
+}
+
+-- After a day no frozen worker comes back with an outcome.
+kinds.refused = {
+  key = REFUSED,
+  is_wrong = function(_, second) return math.abs(now_ms() / 1000 - (tonumber(second) or 0)) > 86400 end,
+  mend = remove(REFUSED),
+}
+
+-- What workers say of themselves, of names that nobody has.
+for name, key in pairs { capacity = CAPACITY, load = LOAD, workers = WORKERS, idle = IDLE } do
+  kinds[name] = { key = key, is_wrong = function(other) return not is_in(OWNER, other) end, mend = remove(key) }
+end
+
+local asked = kinds[kind]
+if mode == 'mend' then
+  local mended = 0
+  for i = 4, #ARGV do
+    local value = redis.call('HGET', asked.key, ARGV[i])
+    if value and asked.is_wrong(ARGV[i], value) then
+      asked.mend(ARGV[i], value)
+      mended = mended + 1
+    end
+  end
+  index_flush()
+  return mended
+end
+local page = redis.call('HSCAN', asked.key, ARGV[4], 'COUNT', ARGV[5])
+local reply = { page[1] }
+for i = 1, #page[2], 2 do
+  if asked.is_wrong(page[2][i], page[2][i + 1]) then reply[#reply + 1] = page[2][i] end
+end
+return reply

@@ -1,0 +1,117 @@
+//! Mending what is derived: counts, reasons, claims, orders and places in the index of lines that others have moved or deleted. One bounded step at a time.
+
+use std::time::Duration;
+
+use super::budget;
+use super::client::{Args, Connection};
+use super::error::QueueError;
+use super::keys::Key;
+use super::loose;
+use super::scripts;
+
+/// How many entries one step looks at, about.
+const STEP: u64 = 64;
+
+/// Wrong entries of one kind that a pass remembers; the rest is found by the next.
+const MOST: usize = 10_000;
+
+/// What is compared, by the names of `lua/reconcile.lua`; those that count others come after them.
+const KINDS: [&str; 16] = [
+    "attempts",
+    "lost",
+    "reasons",
+    "kinds",
+    "groups",
+    "samples",
+    "signatures",
+    "held",
+    "blocked",
+    "reserved",
+    "marks",
+    "refused",
+    "capacity",
+    "load",
+    "workers",
+    "idle",
+];
+
+/// A kind of one worker's own.
+const CLAIMS: &str = "claims";
+
+/// One hash to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// What it holds.
+    pub kind: &'static str,
+    /// Whose it is; empty for the fleet's.
+    pub worker: String,
+}
+
+/// Everything that is to be compared now: cost grows with the number of workers.
+///
+/// # Errors
+/// Those of any call.
+pub async fn subjects(conn: &Connection) -> Result<Vec<Subject>, QueueError> {
+    let owners = loose::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::Owner))).await?);
+    let shared = KINDS.into_iter().map(|kind| Subject { kind, worker: String::new() });
+    let own = owners.into_iter().map(|worker| Subject { kind: CLAIMS, worker });
+    Ok(own.chain(shared).collect())
+}
+
+/// Where looking at one subject stands.
+#[derive(Debug, Default)]
+pub struct Look {
+    cursor: String,
+    /// Fields that seem wrong.
+    pub suspects: Vec<Vec<u8>>,
+}
+
+impl Look {
+    /// Takes one bounded step; true at the end. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of any call; the look can go on afterwards.
+    pub async fn step(&mut self, conn: &Connection, subject: &Subject) -> Result<bool, QueueError> {
+        let mut args = arguments(subject, "look");
+        args.text(if self.cursor.is_empty() { "0" } else { &self.cursor }).number(STEP);
+        let mut reply: Vec<Vec<u8>> = conn.script(&scripts::RECONCILE, None, &args).await?;
+        if reply.is_empty() {
+            return Err(QueueError::Protocol("reconcile answered nothing".to_owned()));
+        }
+        let rest = reply.split_off(1);
+        let room = MOST.saturating_sub(self.suspects.len());
+        self.suspects.extend(rest.into_iter().take(room));
+        self.cursor = reply.pop().and_then(|cursor| String::from_utf8(cursor).ok()).unwrap_or_default();
+        Ok(self.cursor == "0" || self.cursor.is_empty())
+    }
+}
+
+/// Judges suspects again and mends those that are still wrong; answers how many, a bounded part in each step. May be repeated.
+///
+/// # Errors
+/// Those of any call; what was mended stays mended.
+pub async fn mend(conn: &Connection, subject: &Subject, suspects: &[Vec<u8>]) -> Result<u64, QueueError> {
+    let mut mended = 0;
+    for part in budget::parts(suspects, usize::try_from(STEP).unwrap_or(1), Vec::len) {
+        let mut args = arguments(subject, "mend");
+        for field in part {
+            args.text(field);
+        }
+        mended += conn.script::<u64>(&scripts::RECONCILE, None, &args).await?;
+    }
+    Ok(mended)
+}
+
+fn arguments(subject: &Subject, mode: &str) -> Args {
+    let mut args = Args::new();
+    args.text(subject.kind).text(&subject.worker).text(mode);
+    args
+}
+
+/// Takes the lock under which one worker at a time compares; it is not given back, so that the next pass of whichever worker begins when it has run out.
+///
+/// # Errors
+/// Those of any call.
+pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Result<bool, QueueError> {
+    super::index::try_lock(conn, Key::MendLock, holder, for_at_most).await
+}
