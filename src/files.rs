@@ -96,6 +96,22 @@ impl Folder {
         self.is_shared
     }
 
+    /// Whether its mode lets a user make files in it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn is_writable_by(&self, uid: u32, groups: &[u32]) -> io::Result<bool> {
+        let stat = fs::fstat(&self.fd)?;
+        let shift = if stat.st_uid == uid {
+            6
+        } else if groups.contains(&stat.st_gid) {
+            3
+        } else {
+            0
+        };
+        Ok(stat.st_mode >> shift & 0o3 == 0o3)
+    }
+
     /// What tells it from others.
     ///
     /// # Errors
@@ -334,6 +350,10 @@ mod tests {
         assert!(!shared("target/new/deep"));
         assert_eq!((shared("open"), shared("open/new/deep")), (is_root(), is_root()));
         assert!(!Folder::open(Path::new("/tmp")).unwrap().is_shared(), "it has the sticky bit");
+        let writable =
+            |name: &str, uid| Folder::open(&dir.path().join(name)).unwrap().is_writable_by(uid, &[]).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        assert!(writable("open", 12_345) && writable("target", own) && !writable("target", 12_345));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, Folder, Identity};
+use crate::process::TaskUser;
 
 /// The directory of results.
 #[derive(Debug)]
@@ -39,6 +40,25 @@ impl Results {
         }
         (self.whole.join(name), self.found.as_ref().map(|(_, identity)| *identity))
     }
+}
+
+/// What is to be said where tasks run as another user who cannot make files where long outputs go, in a place that others than root can change.
+#[must_use]
+pub fn warning(dir: &Path, user: Option<&TaskUser>) -> Option<String> {
+    let user = user?;
+    // One that is there is used with the worker's rights.
+    if Folder::open(dir).is_ok() {
+        return None;
+    }
+    let above = Folder::nearest(dir).ok().filter(Folder::is_shared)?;
+    let is_closed = !above.is_writable_by(user.uid, &user.groups).ok()?;
+    is_closed.then(|| {
+        format!(
+            "result_dir: {} cannot make {}, so that outputs too long for Redis are not kept whole; make it, and give it to that user",
+            user.name,
+            whole(dir).display()
+        )
+    })
 }
 
 /// Without the working directory, which can be gone, it stays as it is.

@@ -115,6 +115,23 @@ fn a_result_file_belongs_to_the_user_of_the_task() {
 }
 
 #[test]
+fn a_result_dir_that_the_user_cannot_make_is_warned_of() {
+    if !is_root() {
+        return;
+    }
+    let (mut bed, open) = open_bed(json!({"run_as_user": somebody().name}));
+    bed.configure(json!({"result_dir": open.join("results"), "state_dir": bed.path().join("state")}));
+    let check = || bed.cli("distcomp-worker").args(["--check"]).run().expect(0).all();
+    assert!(!check().contains("result_dir:"));
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("chmod");
+    std::os::unix::fs::chown(&open, Some(12_345), None).expect("chown");
+    assert!(check().contains("cannot make"), "{}", check());
+    let worker = bed.worker("w");
+    bed.wait_alive("w");
+    assert!(worker.log().contains("cannot make"), "{}", worker.log());
+}
+
+#[test]
 fn links_of_root_lead_to_results_as_before() {
     let (mut bed, _) = open_bed(json!({"max_inline_output_bytes": 1000}));
     let disk = bed.path().join("disk");

@@ -24,6 +24,7 @@ use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration};
 use crate::worker::nursery::containment;
+use crate::worker::results;
 use crate::worker::state::State;
 use crate::worker::trust::Pin;
 
@@ -124,23 +125,24 @@ fn queue(client: &Client, overview: &Overview, order: FieldOrder) -> [(&'static 
 
 /// Which layers a worker would have: found out by making the cgroups and processes that it would make, and a task that does nothing. Besides,
 /// what it would have to do without.
-async fn try_containment(config: &Config) -> Result<(String, Option<String>), CliError> {
+async fn try_containment(config: &Config) -> Result<(String, Vec<String>), CliError> {
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
     let instance = std::process::id().to_string();
     let mut leaf = Leaf::create("check", &instance).ok();
     let has_leaf = leaf.is_some();
     let made = config.confine.enforce_memory.then(|| LimitGroups::create("check", &instance, leaf.as_mut()));
-    let (groups, missing) = match made {
+    let (groups, limits) = match made {
         None => (None, None),
         Some(Ok(groups)) => (Some(groups), None),
         Some(Err(why)) => (None, Some(format!("enforce_memory cannot be done here, tasks run without limits: {why}"))),
     };
     let layers = containment(has_leaf, !has_leaf, &confinement, groups.as_ref());
+    let results = results::warning(&config.result_dir, confinement.user.as_ref());
     let nursery = start_nursery(keeper_settings(confinement, None, None, &config.redis), leaf, groups)?;
     let tried = nursery.try_out(&config.task_shell).await;
     nursery.shutdown().await;
     tried.map_err(confine_error)?;
-    Ok((layers, missing))
+    Ok((layers, limits.into_iter().chain(results).collect()))
 }
 
 /// Which variables tasks would not see.

@@ -15,7 +15,7 @@ use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect, strangers};
 use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
-use crate::worker::results::Results;
+use crate::worker::results::{self, Results};
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError};
 use crate::worker::state::{Cgroups, MARKER, State};
@@ -67,6 +67,9 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let files = process::raise_open_files();
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
     let Cgroups { groups, leaf, before: old_groups } = state.cgroups(&instance, config.confine.enforce_memory);
+    if let Some(warning) = results::warning(&config.result_dir, confinement.user.as_ref()) {
+        tracing::warn!("{warning}");
+    }
     let users = state.task_users(confinement.user.as_ref().map(|user| user.uid));
     let mut settings = keeper_settings(confinement, files, Some((state, &instance)), &config.redis);
     if leaf.is_some() {
