@@ -4,6 +4,7 @@
 //! every line passes through a writer that escapes, so that none can forge a second line or drive the terminal.
 //! Where stderr is the journal of systemd, a line has its priority in front and leaves the time to the journal.
 
+mod behind;
 pub(crate) mod journal;
 
 use std::borrow::Cow;
@@ -50,11 +51,21 @@ pub fn init(format: LogFormat, level: &str) {
     let (filter, problem) = filter(&setting, level);
     let is_colored = format == LogFormat::Text && wants_color();
     // An error means that somebody has set up logging before us (a test): theirs stays.
-    if subscriber(format, filter, is_colored, journal::has_stderr(), io::stderr).try_init().is_ok()
+    let is_journal = journal::has_stderr();
+    let begun = match behind::Behind::start() {
+        Some(sink) => subscriber(format, filter, is_colored, is_journal, sink).try_init(),
+        None => subscriber(format, filter, is_colored, is_journal, io::stderr).try_init(),
+    };
+    if begun.is_ok()
         && let Some(problem) = problem
     {
         tracing::warn!(problem, "RUST_LOG cannot be read and counts as unset");
     }
+}
+
+/// Waits until the log lines so far are written, at most two seconds: before the process ends, and before it writes to stderr itself.
+pub fn flush() {
+    behind::flush(std::time::Duration::from_secs(2));
 }
 
 fn filter(setting: &str, level: &str) -> (EnvFilter, Option<String>) {

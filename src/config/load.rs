@@ -50,6 +50,8 @@ impl Source {
 pub enum Role {
     /// A worker: `result_dir` and `state_dir` are created and tried, `task_shell` must be executable.
     Worker,
+    /// A worker's check: the same is tried as far as that leaves nothing behind.
+    Check,
     /// Any other command: no directory is touched.
     Client,
 }

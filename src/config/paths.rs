@@ -16,6 +16,14 @@ pub(super) fn check_writable_dir(path: &Path) -> Result<(), String> {
     probe_writing(&nearest.path()).map(drop)
 }
 
+/// Finds out whether [`ensure_private_dir`] would succeed, and changes nothing.
+///
+/// # Errors
+/// What is wrong, as a phrase.
+pub(super) fn check_private_dir(path: &Path) -> Result<(), String> {
+    if path.is_dir() { look_at_private_dir(path).map(drop) } else { check_writable_dir(path) }
+}
+
 /// Makes sure a directory of ours exists, can be written and is closed to others (mode 0700).
 ///
 /// # Errors
@@ -24,6 +32,16 @@ pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
     let folder = Folder::make(path, 0o700).map_err(|error| format!("cannot be created: {error}"))?;
     // Whatever happens to the path meanwhile, it is this directory that is looked at.
     let path = &folder.path();
+    let mode = look_at_private_dir(path)?;
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .map_err(|error| format!("is open to others (mode {:03o}) and cannot be closed: {error}", mode & 0o777))?;
+    }
+    Ok(())
+}
+
+/// Whether a directory may be used as ours once it is closed to others; answers its permission bits.
+fn look_at_private_dir(path: &Path) -> Result<u32, String> {
     let us = probe_writing(path)?;
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     if metadata.uid() != us {
@@ -39,10 +57,8 @@ pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
                 "is open to others (mode {mode:03o}) and holds \"{name}\", which is not ours: name a directory that is used for nothing else"
             ));
         }
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-            .map_err(|error| format!("is open to others (mode {:03o}) and cannot be closed: {error}", mode & 0o777))?;
     }
-    Ok(())
+    Ok(mode)
 }
 
 /// What we keep in a directory of ours.

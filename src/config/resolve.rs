@@ -9,7 +9,7 @@ use super::confine::resolve_confine;
 use super::fault::{Fault, printable, quote, show};
 use super::load::{Overrides, Role};
 use super::network_fs::network_file_system;
-use super::paths::{check_executable, check_writable_dir, ensure_private_dir};
+use super::paths::{check_executable, check_private_dir, check_writable_dir, ensure_private_dir};
 use super::python;
 use super::raw::RawConfig;
 use super::redis::resolve_redis;
@@ -192,7 +192,7 @@ fn resolve_result_dir(r: &mut Reader, value: Option<&Value>, role: Role) -> Path
     const VALID: &str = "the path of a directory that can be created and written";
     let faults_before = r.faults.len();
     let path = path_or(r, "result_dir", value, "./distcomp-results", VALID);
-    if role == Role::Worker
+    if role != Role::Client
         && r.faults.len() == faults_before
         && let Err(problem) = check_writable_dir(&path)
     {
@@ -212,8 +212,9 @@ fn resolve_state_dir(
     let faults_before = r.faults.len();
     let path = r.path("state_dir", value, VALID).unwrap_or_else(|| default_state_dir(overrides));
     // What could not be read stands for no directory: none is made in its place.
-    if role == Role::Worker && r.faults.len() == faults_before {
-        match ensure_private_dir(&path) {
+    if role != Role::Client && r.faults.len() == faults_before {
+        let checked = if role == Role::Worker { ensure_private_dir(&path) } else { check_private_dir(&path) };
+        match checked {
             Ok(()) => warnings.extend(network_file_system(&path).map(|kind| {
                 format!(
                     "state_dir: {} is on a file system of the network ({kind}): when that stops answering, this worker does, and its tasks are taken over by others; name a directory on a local disk",
@@ -246,7 +247,7 @@ fn resolve_shell(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
     if !path.is_absolute() {
         // Looked up in PATH it could be another program for each task, and it would cost the cheap way to spawn.
         r.fault("task_shell", quote(&path.to_string_lossy()), "not an absolute path", VALID);
-    } else if role == Role::Worker
+    } else if role != Role::Client
         && let Err(problem) = check_executable(&path)
     {
         r.fault("task_shell", quote(&path.to_string_lossy()), problem, VALID);

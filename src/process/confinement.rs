@@ -49,6 +49,12 @@ pub enum ConfineError {
     /// A first task under these settings was not what it should be.
     #[error("run a task as run_as_user, task_rlimits and the other keys of containment say: {0}")]
     Trial(String),
+    /// A first task could not be started, whatever it is held to: this node, or what this worker runs in, does not let it.
+    #[error(
+        "start a first task on this node: {0}. Something that tasks need is forbidden or missing here: look at the filter of system calls (seccomp, \
+         SystemCallFilter=) and the limits that this worker runs under"
+    )]
+    Start(String),
 }
 
 impl Confinement {

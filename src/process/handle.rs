@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recv, sendmsg, socketpair,
 };
@@ -18,7 +19,7 @@ use tokio::net::UnixStream;
 use super::command::{KeeperCommand, KeeperEvent};
 use super::confinement::Confinement;
 use super::last_words::LastWords;
-use super::zygote::{DISCARD, FORK, HIDDEN_MODE, Orders, REPLY_LEN, REQUEST_LEN};
+use super::zygote::{DISCARD, FORK, HIDDEN_MODE, LONGEST_REPLY, Orders, REPLY_LEN, REQUEST_LEN, STILLBORN};
 use super::{ProcessError, STOOD_STILL, frame, message};
 
 /// How long [`Zygote::shutdown`] waits: longer than keepers need for a tree that does not die at once.
@@ -146,8 +147,27 @@ impl Zygote {
         let (ours, theirs) = StdUnixStream::pair().map_err(ProcessError::Socket)?;
         // Of the keeper's end too: it never waits but in `poll`.
         ours.set_nonblocking(true).and_then(|()| theirs.set_nonblocking(true)).map_err(ProcessError::Socket)?;
-        let (last_words, theirs_too) = LastWords::new().map_err(|errno| ProcessError::Socket(errno.into()))?;
-        request(stream, FORK, id, &[OwnedFd::from(theirs), theirs_too]).await?;
+        let mut theirs = vec![OwnedFd::from(theirs)];
+        let last_words = match LastWords::new() {
+            Ok((last_words, theirs_too)) => {
+                theirs.push(theirs_too);
+                Some(last_words)
+            }
+            // The keeper then waits until it has been heard, before it starts its next task.
+            Err(error) => {
+                tracing::debug!(error = %error, "no file for what a keeper has yet to say");
+                None
+            }
+        };
+        if let Err(error) = request(stream, FORK, id, &theirs).await {
+            // One that has ended at its start has said why.
+            if matches!(error, ProcessError::ZygoteGone)
+                && let Err(said @ ProcessError::Stillborn(_)) = reply(stream).await
+            {
+                return Err(said);
+            }
+            return Err(error);
+        }
         loop {
             let (answered, pid, errno) = reply(stream).await?;
             if answered != id {
@@ -158,7 +178,7 @@ impl Zygote {
             }
             let stream = UnixStream::from_std(ours).map_err(ProcessError::Socket)?;
             let (inbox, outbox) = (Vec::new(), Vec::new());
-            return Ok(Keeper { pid, stream, inbox, outbox, received: 0, last_words: Some(last_words) });
+            return Ok(Keeper { pid, stream, inbox, outbox, received: 0, last_words });
         }
     }
 
@@ -232,15 +252,21 @@ async fn request(stream: &UnixStream, kind: u8, number: u64, fds: &[OwnedFd]) ->
 
 /// Id, pid and error number of the next answer.
 async fn reply(stream: &UnixStream) -> Result<(u64, u32, i32), ProcessError> {
-    let mut bytes = [0; REPLY_LEN];
+    let mut bytes = [0; LONGEST_REPLY];
     let receive = || recv(stream.as_raw_fd(), &mut bytes, MsgFlags::empty()).map_err(io::Error::from);
     let count = stream.async_io(Interest::READABLE, receive).await.map_err(zygote_error)?;
-    if count != REPLY_LEN {
+    let (Some(&head), text) = (bytes.first_chunk::<REPLY_LEN>(), bytes.get(REPLY_LEN..count)) else {
         return Err(ProcessError::ZygoteGone);
-    }
-    let [a, b, c, d, e, f, g, h, p0, p1, p2, p3, e0, e1, e2, e3] = bytes;
+    };
+    let Some(text) = text else { return Err(ProcessError::ZygoteGone) };
+    let [a, b, c, d, e, f, g, h, p0, p1, p2, p3, e0, e1, e2, e3] = head;
     let id = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    Ok((id, u32::from_le_bytes([p0, p1, p2, p3]), i32::from_le_bytes([e0, e1, e2, e3])))
+    let errno = i32::from_le_bytes([e0, e1, e2, e3]);
+    if id == STILLBORN {
+        let call = String::from_utf8_lossy(text);
+        return Err(ProcessError::Stillborn(format!("{call} failed: {}", Errno::from_raw(errno).desc())));
+    }
+    Ok((id, u32::from_le_bytes([p0, p1, p2, p3]), errno))
 }
 
 fn zygote_error(error: io::Error) -> ProcessError {

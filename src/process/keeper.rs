@@ -34,7 +34,7 @@ struct Keeper {
     outbox: Vec<u8>,
     /// Bytes of answers sent so far.
     sent: u64,
-    /// Where what has yet to be sent is safe from the next task; `None` where there is no such place.
+    /// Where what has yet to be sent is safe from the next task; `None` where there is no such place, and it is sent first.
     last_words: Option<LastWords>,
     /// Runs that wait for the one before them.
     queue: VecDeque<(u64, RunSpec)>,
@@ -61,6 +61,16 @@ struct Ready {
     child: bool,
     stdout: bool,
     stderr: bool,
+}
+
+/// The keeper cannot keep anything: says why and ends.
+pub(super) fn give_up(socket: &OwnedFd, error: String) -> ExitCode {
+    let mut bytes = Vec::new();
+    if encode_event(&mut bytes, &KeeperEvent::Stillborn { error }).is_ok() {
+        // A fresh socket takes so little at once.
+        let _ = send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
+    }
+    ExitCode::from(2)
 }
 
 /// Runs the slot until the worker goes. Called in a process of a single thread with all signals blocked and at their defaults.
@@ -91,7 +101,7 @@ impl Keeper {
     fn step(&mut self) -> Result<(), WorkerGone> {
         self.start_next()?;
         self.flush()?;
-        if self.can_start() {
+        if self.can_start() && self.outbox.is_empty() {
             // The answers that stood in the way have just gone.
             return Ok(());
         }
@@ -126,6 +136,10 @@ impl Keeper {
                 self.answer(&KeeperEvent::Withdrawn { seq })?;
                 continue;
             }
+            if !self.is_outbox_safe()? {
+                self.queue.push_front((seq, spec));
+                break;
+            }
             let limited = match &mut self.meter {
                 None => Ok(()),
                 Some(Ok(meter)) => {
@@ -133,11 +147,6 @@ impl Keeper {
                 }
                 Some(Err(error)) => Err(error.clone()),
             };
-            if !self.outbox.is_empty()
-                && let Some(last_words) = &self.last_words
-            {
-                last_words.keep(self.sent, &self.outbox);
-            }
             // A task that was to be limited does not run without its limit.
             let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
             let begun = Begun::now();
@@ -154,6 +163,15 @@ impl Keeper {
             self.answer(&event)?;
         }
         Ok(())
+    }
+
+    /// Whether what has yet to be said survives this keeper, should the next task kill it: it is kept elsewhere, or it has been sent.
+    fn is_outbox_safe(&mut self) -> Result<bool, WorkerGone> {
+        if self.outbox.is_empty() || self.last_words.as_ref().is_some_and(|file| file.keep(self.sent, &self.outbox)) {
+            return Ok(true);
+        }
+        self.flush()?;
+        Ok(self.outbox.is_empty())
     }
 
     fn can_start(&self) -> bool {

@@ -5,11 +5,13 @@
 //! to a file in memory first, which it shares with the worker, and the worker reads on there where the socket broke off.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 
-use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
 
 /// Before the words: how much had been sent when they were written, and how many there are.
 const HEAD: usize = 16;
@@ -22,9 +24,13 @@ pub(super) struct LastWords {
 
 impl LastWords {
     /// A new file in memory, and a second descriptor of it for the keeper.
-    pub(super) fn new() -> Result<(Self, OwnedFd), Errno> {
-        let ours = memfd_create("distcomp-last-words", MFdFlags::MFD_CLOEXEC)?;
-        let theirs = ours.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    ///
+    /// Before Linux 3.17, and where a filter of system calls forbids them, there are no such files: then it is one without a name, in a file system in
+    /// memory if there is one.
+    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
+        let ours =
+            memfd_create("distcomp-last-words", MFdFlags::MFD_CLOEXEC).or_else(|errno| unnamed().ok_or(errno))?;
+        let theirs = ours.try_clone()?;
         Ok((Self::of(ours), theirs))
     }
 
@@ -32,13 +38,13 @@ impl LastWords {
         Self { file: File::from(fd) }
     }
 
-    /// Keeps what is to be said after `sent` bytes of the stream, in place of what was kept before. Where it cannot be kept, it is as without.
-    pub(super) fn keep(&self, sent: u64, words: &[u8]) {
+    /// Keeps what is to be said after `sent` bytes of the stream, in place of what was kept before; false where there is no room for it.
+    pub(super) fn keep(&self, sent: u64, words: &[u8]) -> bool {
         let mut bytes = Vec::with_capacity(HEAD + words.len());
         bytes.extend_from_slice(&sent.to_le_bytes());
         bytes.extend_from_slice(&(words.len() as u64).to_le_bytes());
         bytes.extend_from_slice(words);
-        let _ = self.file.write_at(&bytes, 0);
+        self.file.write_all_at(&bytes, 0).is_ok()
     }
 
     /// What comes after the first `received` bytes of the stream; empty when nothing was kept beyond.
@@ -64,9 +70,26 @@ impl LastWords {
     }
 }
 
+/// A file that nobody else can open: it has no name.
+fn unnamed() -> Option<OwnedFd> {
+    let open = |dir: &str| {
+        let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_EXCL;
+        open(dir, flags, Mode::S_IRUSR | Mode::S_IWUSR).ok()
+    };
+    ["/dev/shm", "/tmp", "/var/tmp", "."].into_iter().find_map(open)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_a_name_keeps_words_too() {
+        let fd = unnamed().expect("one of the directories takes it");
+        let (worker, keeper) = (LastWords::of(fd.try_clone().unwrap()), LastWords::of(fd));
+        assert!(keeper.keep(1, b"words"));
+        assert_eq!(worker.after(3), b"rds");
+    }
 
     #[test]
     fn the_stream_goes_on_where_it_broke_off() {

@@ -107,11 +107,12 @@ fn send_to_identity(identity: Identity, signal: Signal) -> Result<(), SignalErro
                 .ok_or(SignalError::Refused(pid, Errno::EINVAL))?;
             pidfd_send_signal(pidfd, signal).map_err(|error| by_number(Errno::from_raw(error.raw_os_error())))
         }
-        // Before Linux 5.3 there are no such descriptors; comparing just before leaves a gap of microseconds, the best there is.
-        Err(rustix::io::Errno::NOSYS) if tree::is_alive(pid, identity.start_ticks) => {
+        // Before Linux 5.3 there are no such descriptors, and filters of containers forbid them; comparing just before leaves a gap of microseconds,
+        // the best there is.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if tree::is_alive(pid, identity.start_ticks) => {
             kill(Pid::from_raw(pid), signal).map_err(by_number)
         }
-        Err(rustix::io::Errno::NOSYS) => Err(SignalError::Gone(pid)),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Err(SignalError::Gone(pid)),
         Err(error) => Err(by_number(Errno::from_raw(error.raw_os_error()))),
     }
 }

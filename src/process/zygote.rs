@@ -45,6 +45,10 @@ pub(super) struct Orders {
 pub(super) const REQUEST_LEN: usize = 9;
 /// Length of the answer to a request for a keeper: id, pid, error number.
 pub(super) const REPLY_LEN: usize = 16;
+/// In place of an id: the zygote ends, because a call that it cannot do without failed. The name of the call follows.
+pub(super) const STILLBORN: u64 = u64::MAX;
+/// The longest answer: one of a zygote that ends.
+pub(super) const LONGEST_REPLY: usize = 256;
 /// Kind of a request: fork a keeper.
 pub(super) const FORK: u8 = 0;
 /// Kind of a request: kill a keeper that does not answer. It has no reply.
@@ -64,7 +68,23 @@ pub fn keeper_main_if_asked() -> Option<ExitCode> {
     // Without a socket as standard input somebody has typed the hidden mode in: a wrong usage like any other.
     let orders = args.next().and_then(|orders| serde_json::from_str(orders.to_str()?).ok())?;
     let mark = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
-    Some(run(&orders, mark.as_deref()).unwrap_or(ExitCode::from(2)))
+    Some(run(&orders, mark.as_deref()))
+}
+
+/// A call that cannot be done without, and failed.
+struct Fault {
+    call: &'static str,
+    errno: Errno,
+}
+
+impl Fault {
+    fn of(call: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self { call, errno }
+    }
+
+    fn text(&self) -> String {
+        format!("{} failed: {}", self.call, self.errno.desc())
+    }
 }
 
 /// A request, as it came.
@@ -75,14 +95,28 @@ struct Request {
     last_words: Option<OwnedFd>,
 }
 
-fn run(orders: &Orders, mark: Option<&Path>) -> Result<ExitCode, Errno> {
-    let control = become_apart(orders, mark)?;
-    let mut reaper = Reaper::new()?;
+fn run(orders: &Orders, mark: Option<&Path>) -> ExitCode {
+    let Ok(control) = stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(2) };
+    close_inherited(control.as_raw_fd());
+    let begun = become_apart(orders, mark).and_then(|()| Reaper::new().map_err(Fault::of("signalfd4")));
+    let mut reaper = match begun {
+        Ok(reaper) => reaper,
+        Err(fault) => {
+            // Heard by the worker with its first request.
+            reply(&control, STILLBORN, 0, fault.errno as i32, fault.call);
+            return ExitCode::from(2);
+        }
+    };
     let spawner = Spawner::new(&orders.confinement);
     let mut keepers: Vec<i32> = Vec::new();
     loop {
         let mut fds = [PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(reaper.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, PollTimeout::NONE);
+        if let Err(errno) = poll(&mut fds, PollTimeout::NONE)
+            && !matches!(errno, Errno::EINTR | Errno::EAGAIN | Errno::ENOMEM)
+        {
+            reply(&control, STILLBORN, 0, errno as i32, "poll");
+            break;
+        }
         let said = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
         let (asked, child) = (said(0), said(1));
         if child {
@@ -104,13 +138,16 @@ fn run(orders: &Orders, mark: Option<&Path>) -> Result<ExitCode, Errno> {
                         // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
                         drop((control, reaper));
                         let last_words = last_words.map(LastWords::of);
-                        return become_keeper(orders).map(|reaper| keeper::run(socket, last_words, spawner, reaper));
+                        return match become_keeper(orders) {
+                            Ok(reaper) => keeper::run(socket, last_words, spawner, reaper),
+                            Err(fault) => keeper::give_up(&socket, fault.text()),
+                        };
                     }
                     Ok(ForkResult::Parent { child }) => {
                         keepers.push(child.as_raw());
-                        reply(&control, number, child.as_raw(), 0);
+                        reply(&control, number, child.as_raw(), 0, "");
                     }
-                    Err(errno) => reply(&control, number, 0, errno as i32),
+                    Err(errno) => reply(&control, number, 0, errno as i32, ""),
                 }
             }
             Ok(Some(Request { kind: DISCARD, number, .. })) => {
@@ -119,12 +156,16 @@ fn run(orders: &Orders, mark: Option<&Path>) -> Result<ExitCode, Errno> {
                 }
             }
             Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Ok(None) | Err(_) => break,
+            Ok(None) => break,
+            Err(errno) => {
+                reply(&control, STILLBORN, 0, errno as i32, "recvmsg");
+                break;
+            }
         }
     }
     drop(control);
     clear_up(&mut reaper);
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 /// The keepers have read the end of their sockets too and are at work: help only where they do not come to an end.
@@ -143,23 +184,20 @@ fn clear_up(reaper: &mut Reaper) {
     }
 }
 
-/// Out of the worker's session, deaf to all signals, and as a task shall find the world. Answers the control socket, which came as
-/// standard input.
-fn become_apart(orders: &Orders, mark: Option<&Path>) -> Result<OwnedFd, Errno> {
+/// Out of the worker's session, deaf to all signals, and as a task shall find the world. The control socket came as standard input.
+fn become_apart(orders: &Orders, mark: Option<&Path>) -> Result<(), Fault> {
     // Blocked, not ignored: what is ignored stays so across `exec`, what is blocked is given back with one call a task.
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(Fault::of("rt_sigprocmask"))?;
     sys::default_signals();
-    close_inherited();
-    let control = stdin().as_fd().try_clone_to_owned().map_err(errno)?;
     if let Some(mark) = mark {
         // Without it the environment tells still.
         let _ = mark::inherit(mark);
     }
-    let null = fs::File::open("/dev/null").map_err(errno)?;
-    dup2_stdin(&null)?;
+    let null = fs::File::open("/dev/null").map_err(errno).map_err(Fault::of("open of /dev/null"))?;
+    dup2_stdin(&null).map_err(Fault::of("dup2"))?;
     // Fails for the leader of a group, who has been moved apart by whoever made it one.
     let _ = setsid();
-    prctl::set_child_subreaper(true)?;
+    prctl::set_child_subreaper(true).map_err(Fault::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
     // `pkill distcomp-worker` is for the worker.
     let _ = prctl::set_name(c"distcomp-zygote");
     let keys = &orders.confinement.keys;
@@ -167,21 +205,25 @@ fn become_apart(orders: &Orders, mark: Option<&Path>) -> Result<OwnedFd, Errno> 
         umask(Mode::from_bits_truncate(mask));
     }
     if keys.no_new_privs {
-        prctl::set_no_new_privs()?;
+        prctl::set_no_new_privs().map_err(Fault::of("prctl(PR_SET_NO_NEW_PRIVS)"))?;
     }
-    if let Some(soft) = orders.nofile_soft {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        // A limit that cannot be restored is no reason to run nothing.
+    // A limit that cannot be restored is no reason to run nothing.
+    if let Some(soft) = orders.nofile_soft
+        && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+    {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, std::cmp::min(soft, hard), hard);
     }
-    Ok(control)
+    Ok(())
 }
 
 /// Whatever the worker was started with, a supervisor's lock or pipe, is not for its tasks, as it is not in Python DistComp.
-fn close_inherited() {
+fn close_inherited(control: RawFd) {
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<RawFd> =
-        open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|&fd| fd > 2).collect();
+    let open: Vec<RawFd> = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&fd| fd > 2 && fd != control)
+        .collect();
     for fd in open {
         // Of the directory read just now this fails: it is closed.
         let _ = close(fd);
@@ -198,16 +240,16 @@ fn prefer_for_oom(score: i32) {
     }
 }
 
-fn become_keeper(orders: &Orders) -> Result<Reaper, Errno> {
+fn become_keeper(orders: &Orders) -> Result<Reaper, Fault> {
     // Not inherited from the zygote.
-    prctl::set_child_subreaper(true)?;
+    prctl::set_child_subreaper(true).map_err(Fault::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
     let _ = prctl::set_name(c"distcomp-keeper");
     prefer_for_oom(orders.confinement.keys.oom_score_adj);
     if orders.confinement.user.is_some() {
         // A child shares our memory until it calls `exec`, and is the tasks' user by then: nobody of that user may look into it.
-        prctl::set_dumpable(false)?;
+        prctl::set_dumpable(false).map_err(Fault::of("prctl(PR_SET_DUMPABLE)"))?;
     }
-    Reaper::new()
+    Reaper::new().map_err(Fault::of("signalfd4"))
 }
 
 /// The next request; `None` when the worker has closed its end.
@@ -231,11 +273,12 @@ fn receive(control: &OwnedFd) -> Result<Option<Request>, Errno> {
     Ok(Some(Request { kind, number: u64::from_le_bytes(number), socket, last_words }))
 }
 
-fn reply(control: &OwnedFd, id: u64, pid: i32, error: i32) {
-    let mut bytes = [0; REPLY_LEN];
-    bytes[..8].copy_from_slice(&id.to_le_bytes());
-    bytes[8..12].copy_from_slice(&pid.to_le_bytes());
-    bytes[12..].copy_from_slice(&error.to_le_bytes());
+fn reply(control: &OwnedFd, id: u64, pid: i32, error: i32, text: &str) {
+    let mut bytes = Vec::with_capacity(REPLY_LEN + text.len());
+    bytes.extend_from_slice(&id.to_le_bytes());
+    bytes.extend_from_slice(&pid.to_le_bytes());
+    bytes.extend_from_slice(&error.to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
     // A worker that is no longer there is noticed by the next read.
     let _ = send(control.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
 }

@@ -1,8 +1,8 @@
 //! Where the next connection goes, as whom, and with which certificates. A server at a fixed place is simply opened; behind sentinels the master is
 //! looked up at every connect. TLS files are read at every connect too, so that renewed certificates are taken up by the next one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
@@ -17,6 +17,9 @@ use crate::config::{Endpoint, RedisSettings};
 /// A half-open connection is noticed within this time by the kernel, should no call time out first.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long reading the TLS files may take.
+const FILES_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Knows how to reach Redis. Holds no connection.
 pub(super) struct Dialer {
     settings: RedisSettings,
@@ -24,6 +27,18 @@ pub(super) struct Dialer {
     login: RwLock<Login>,
     /// Which sentinel answered last: asked first the next time.
     pub(super) favourite: AtomicUsize,
+    /// The TLS files as they were read last.
+    pem: Arc<Mutex<Pem>>,
+    /// A thread reads them.
+    is_reading: Arc<AtomicBool>,
+}
+
+/// The content of the TLS files.
+#[derive(Clone, Default)]
+struct Pem {
+    ca: Option<Vec<u8>>,
+    /// Certificate and key.
+    own: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// As whom to log in.
@@ -46,8 +61,12 @@ impl Dialer {
     /// [`QueueError::Mismatch`] when TLS files cannot be read or used.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, QueueError> {
         let login = RwLock::new(Login::of(settings));
-        let at = settings.to_string().into();
-        let dialer = Self { settings: settings.clone(), at, login, favourite: AtomicUsize::new(0) };
+        let at: Arc<str> = settings.to_string().into();
+        let pem = settings.tls.as_ref().map(Pem::read).transpose();
+        let pem = pem.map_err(|message| QueueError::Mismatch(format!("{at}: {message}")))?;
+        let pem = Arc::new(Mutex::new(pem.unwrap_or_default()));
+        let is_reading = Arc::default();
+        let dialer = Self { settings: settings.clone(), at, login, favourite: AtomicUsize::new(0), pem, is_reading };
         match &settings.endpoint {
             Endpoint::Unix { .. } | Endpoint::Tcp { .. } => dialer.direct().map(drop)?,
             Endpoint::Sentinel { nodes, .. } => {
@@ -90,11 +109,39 @@ impl Dialer {
     /// # Errors
     /// [`QueueError::Unavailable`] when no sentinel answers with a master that says so itself.
     pub(super) async fn server(&self) -> Result<redis::Client, QueueError> {
+        self.read_tls_files().await?;
         match &self.settings.endpoint {
             Endpoint::Unix { .. } | Endpoint::Tcp { .. } => self.direct(),
             Endpoint::Sentinel { nodes, master } => {
                 let (host, port) = sentinel::master(self, nodes, master).await?;
                 self.master(&host, port)
+            }
+        }
+    }
+
+    /// Reads the TLS files again, on another thread: where they lie on a server that does not answer, those read before serve on.
+    async fn read_tls_files(&self) -> Result<(), QueueError> {
+        let Some(tls) = self.settings.tls.clone() else { return Ok(()) };
+        if self.is_reading.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (pem, is_reading) = (Arc::clone(&self.pem), Arc::clone(&self.is_reading));
+        let begun = std::thread::Builder::new().name("tls-files".to_owned()).spawn(move || {
+            let read = Pem::read(&tls).map(|new| *pem.lock().unwrap_or_else(PoisonError::into_inner) = new);
+            is_reading.store(false, Ordering::Relaxed);
+            let _ = answer.send(read);
+        });
+        if begun.is_err() {
+            self.is_reading.store(false, Ordering::Relaxed);
+            return Ok(());
+        }
+        match tokio::time::timeout(FILES_TIMEOUT, answered).await {
+            Ok(Ok(read)) => read.map_err(|message| QueueError::Mismatch(format!("{}: {message}", self.at))),
+            Ok(Err(_)) => Ok(()),
+            Err(_) => {
+                tracing::warn!("the file system does not answer: the files of redis_tls; those read before are used");
+                Ok(())
             }
         }
     }
@@ -159,7 +206,10 @@ impl Dialer {
         let info = addr.into_connection_info().map_err(|error| bad(error.to_string()))?;
         let info = info.set_redis_settings(login).set_tcp_settings(tcp);
         match &self.settings.tls {
-            Some(tls) => open_tls(info, tls).map_err(bad),
+            Some(_) => {
+                let pem = self.pem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                open_tls(info, pem).map_err(bad)
+            }
             None => redis::Client::open(info).map_err(|error| bad(error.to_string())),
         }
     }
@@ -180,30 +230,40 @@ impl Dialer {
     }
 }
 
+impl Pem {
+    #[cfg(feature = "tls")]
+    fn read(tls: &crate::config::TlsSettings) -> Result<Self, String> {
+        let read = |key: &str, path: &std::path::Path| {
+            let said = |what: &str| format!("redis_tls.{key}: {}: {what}", path.display());
+            let bytes = std::fs::read(path).map_err(|error| said(&error.to_string()))?;
+            // Otherwise an empty file of certificates would be one that trusts nobody.
+            let is_pem = bytes.windows(11).any(|part| part == b"-----BEGIN ");
+            if is_pem { Ok(bytes) } else { Err(said("holds no PEM text")) }
+        };
+        let own = match (&tls.cert, &tls.key) {
+            (Some(cert), Some(key)) => Some((read("cert", cert)?, read("key", key)?)),
+            _ => None,
+        };
+        Ok(Self { ca: tls.ca.as_deref().map(|ca| read("ca", ca)).transpose()?, own })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn read(_: &crate::config::TlsSettings) -> Result<Self, String> {
+        Err("this build has no TLS (cargo feature `tls`)".to_owned())
+    }
+}
+
 #[cfg(feature = "tls")]
-fn open_tls(info: redis::ConnectionInfo, tls: &crate::config::TlsSettings) -> Result<redis::Client, String> {
+fn open_tls(info: redis::ConnectionInfo, pem: Pem) -> Result<redis::Client, String> {
     // A second installation fails harmlessly: the provider is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let read = |key: &str, path: &std::path::Path| {
-        let said = |what: &str| format!("redis_tls.{key}: {}: {what}", path.display());
-        let bytes = std::fs::read(path).map_err(|error| said(&error.to_string()))?;
-        // Otherwise an empty file of certificates would be one that trusts nobody.
-        let is_pem = bytes.windows(11).any(|part| part == b"-----BEGIN ");
-        if is_pem { Ok(bytes) } else { Err(said("holds no PEM text")) }
-    };
-    let client_tls = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => {
-            Some(redis::ClientTlsConfig { client_cert: read("cert", cert)?, client_key: read("key", key)? })
-        }
-        _ => None,
-    };
-    let root_cert = tls.ca.as_deref().map(|ca| read("ca", ca)).transpose()?;
-    redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls, root_cert })
+    let client_tls = pem.own.map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
+    redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls, root_cert: pem.ca })
         .map_err(|error| format!("redis_tls: {error}"))
 }
 
 #[cfg(not(feature = "tls"))]
-fn open_tls(_: redis::ConnectionInfo, _: &crate::config::TlsSettings) -> Result<redis::Client, String> {
+fn open_tls(_: redis::ConnectionInfo, _: Pem) -> Result<redis::Client, String> {
     Err("this build has no TLS (cargo feature `tls`)".to_owned())
 }
 

@@ -25,6 +25,7 @@ mod loose;
 mod output;
 mod python_workers;
 mod reading;
+pub mod ready;
 pub mod reclaim;
 pub mod reconcile;
 mod scripts;

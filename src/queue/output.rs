@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::error::QueueError;
 use crate::model::TaskId;
 
+/// A request is shorter than this.
+const LONGEST: usize = 1024;
+
 /// What a follower asks of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputRequest {
@@ -22,7 +25,7 @@ impl OutputRequest {
     /// Reads a request; one that names another kind of channel is none.
     #[must_use]
     pub fn parse(json: &[u8]) -> Option<Self> {
-        let request: Self = serde_json::from_slice(json).ok()?;
+        let request: Self = serde_json::from_slice(json.get(..LONGEST).is_none().then_some(json)?).ok()?;
         let is_token = request.channel.len() == 16 && request.channel.bytes().all(|b| b.is_ascii_hexdigit());
         is_token.then_some(request)
     }

@@ -72,6 +72,11 @@ scripts! {
         Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Events,
     ];
+    CHECK = "check.lua" [
+        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost,
+        Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
+        Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events,
+    ];
     INDEX = "index.lua" [
         Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder,
     ];

@@ -1,12 +1,21 @@
 //! Wake-ups: a connection of its own that listens for "there is something new" and "you are wanted".
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::client::Client;
 use super::error::QueueError;
 use super::follow::OutputRequest;
 use super::keys::Key;
 use crate::model::WorkerName;
+
+/// Messages of followers within a second; more is a flood, and is not listened to for a while.
+const FLOOD: u32 = 500;
+
+/// For how long followers are not listened to after a flood.
+const DEAF: Duration = Duration::from_secs(10);
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +34,10 @@ pub struct Wakeups {
     wanted: String,
     /// The channel of those who follow a task's output, and may do nothing else.
     followers: String,
+    /// Messages of followers since then, for at most a second.
+    heard: (Instant, u32),
+    /// Until when followers are not listened to.
+    deaf_until: Option<Instant>,
 }
 
 impl Wakeups {
@@ -37,15 +50,37 @@ impl Wakeups {
         let own = format!("{everybodys}:{worker}");
         let followers = format!("{}{worker}", client.keys().name(Key::Follow));
         let pubsub = client.subscribe(&[everybodys, own, followers.clone()]).await?;
-        Ok(Self { pubsub, wanted: format!("beat:{worker}"), followers })
+        let wanted = format!("beat:{worker}");
+        Ok(Self { pubsub, wanted, followers, heard: (Instant::now(), 0), deaf_until: None })
     }
 
     /// The next message that concerns this worker; `None` when the connection is gone. Cancel safe.
+    ///
+    /// Whoever may follow output must not be able to keep a worker from its work: a flood of requests is not listened to.
     pub async fn next(&mut self) -> Option<Wake> {
-        let mut messages = self.pubsub.on_message();
         loop {
-            let message = messages.next().await?;
+            let heard = match self.deaf_until {
+                None => Ok(self.pubsub.on_message().next().await),
+                Some(until) => tokio::time::timeout_at(until, self.pubsub.on_message().next()).await,
+            };
+            let Ok(message) = heard else {
+                self.deaf_until = None;
+                self.pubsub.subscribe(&self.followers).await.ok()?;
+                continue;
+            };
+            let message = message?;
             if message.get_channel_name() == self.followers {
+                if self.is_flood() {
+                    if self.deaf_until.is_none() {
+                        tracing::warn!(
+                            seconds = DEAF.as_secs(),
+                            "too many requests for the output of tasks; none is listened to for a while"
+                        );
+                        self.deaf_until = Some(Instant::now() + DEAF);
+                        self.pubsub.unsubscribe(&self.followers).await.ok()?;
+                    }
+                    continue;
+                }
                 match OutputRequest::parse(message.get_payload_bytes()) {
                     Some(request) => return Some(Wake::Output(request)),
                     None => continue,
@@ -57,5 +92,15 @@ impl Wakeups {
                 _ => {}
             }
         }
+    }
+
+    /// Counts one message of a follower.
+    fn is_flood(&mut self) -> bool {
+        let now = Instant::now();
+        if now.duration_since(self.heard.0) >= Duration::from_secs(1) {
+            self.heard = (now, 0);
+        }
+        self.heard.1 += 1;
+        self.heard.1 > FLOOD || self.deaf_until.is_some()
     }
 }

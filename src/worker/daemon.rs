@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::aside::Aside;
 use super::auditor::Auditor;
 use super::dispatcher::{Dispatcher, Identity};
 use super::events::{Event, Sample};
@@ -142,7 +143,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     loops.spawn(signals::run(events.clone(), setup.hangup_ends));
     loops.spawn(
         Reloader {
-            watcher: setup.watcher,
+            watcher: Some(setup.watcher),
+            aside: Aside::new("conf.json and the files and directories that it names"),
             client: setup.client.clone(),
             config: config.clone(),
             events: events.clone(),

@@ -17,6 +17,10 @@ use crate::view::web;
 /// A dispatcher that does not answer within this time is stuck: it hears from the sampler several times as often.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A few scrapers and probes at once. Descriptors are what Redis, keepers and files need: whoever reaches the port must not be able to take them.
+const LIMITS: web::Limits =
+    web::Limits { connections: 16, head: Duration::from_secs(5), lifetime: Some(Duration::from_secs(30)) };
+
 /// The pages, from before the worker has its name until it goes.
 #[derive(Debug)]
 pub struct Metrics {
@@ -51,7 +55,7 @@ impl Metrics {
         thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             runtime.block_on(async {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => web::serve(listener, pages(ask), stopped).await,
+                    Ok(listener) => web::serve(listener, pages(ask), LIMITS, stopped).await,
                     Err(error) => tracing::error!(error = %error, "failed to serve metrics"),
                 }
             });

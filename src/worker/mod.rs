@@ -2,6 +2,7 @@
 //!
 //! Reading order: [`events`], [`dispatcher`], [`ledger`], [`daemon`].
 
+pub mod aside;
 pub mod auditor;
 pub mod daemon;
 pub mod dispatcher;

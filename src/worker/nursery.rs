@@ -1,5 +1,6 @@
 //! Where keepers come from: the zygote, and another one should a task, or the system for want of memory, have killed it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,20 @@ use crate::process::{
 
 /// How long a task that does nothing may take, on a node that is very busy.
 const TRIAL: Duration = Duration::from_secs(20);
+
+/// How often a first task is tried, and the pause between two tries.
+const TRIES: u32 = 3;
+const BETWEEN: Duration = Duration::from_millis(300);
+
+/// Why a first task did not run.
+enum Fault {
+    /// Another time it may.
+    Passing(String),
+    /// Whoever was to keep it died, and left no word.
+    Killed(String),
+    /// It will not.
+    Lasting(String),
+}
 
 /// See the module. Clones are the same one.
 #[derive(Clone)]
@@ -48,35 +63,30 @@ impl Nursery {
         containment(self.leaf.is_some(), self.settings.mark.is_some(), &self.settings.confinement, groups)
     }
 
-    /// Runs a first task that does nothing, where tasks are held to something: better no worker than one whose every task fails, or runs
-    /// as somebody else.
+    /// Runs a first task that does nothing: better no worker than one that can start no task, whose every task fails, or runs as somebody else.
+    ///
+    /// Where this node is only short of processes, memory or descriptors, that passes: it is logged, and no error.
     ///
     /// # Errors
-    /// [`ConfineError::Trial`].
+    /// [`ConfineError::Start`] when no keeper or task starts in a few tries, and [`ConfineError::Trial`] when it starts in another way than the
+    /// configuration says.
     pub async fn try_out(&self, shell: &Path) -> Result<(), ConfineError> {
         let confinement = &self.settings.confinement;
-        if confinement.is_plain() {
-            return Ok(());
-        }
         let wanted = confinement.user.as_ref().map(|user| user.uid.to_string());
-        let command = if wanted.is_some() { "id -u; test -x . || echo closed" } else { ":" };
-        let spec = RunSpec {
-            program: shell.to_owned(),
-            args: vec!["-c".into(), command.into()],
-            env: Vec::new(),
-            max_inline: 1024,
-            head_keep: 0,
-            tail_keep: 0,
-            stderr_tail_keep: 1024,
-            overflow_path: PathBuf::new(),
-            result_dir: None,
-            memory_limit: 0,
-            process_limit: 0,
-            start_by_ms: 0,
+        let ended = match self.try_often(shell, wanted.is_some()).await {
+            Ok(ended) => ended,
+            Err(Fault::Passing(error)) if confinement.is_plain() => {
+                tracing::warn!(error, "a first task could not be started; the node is short of something");
+                return Ok(());
+            }
+            Err(Fault::Passing(error) | Fault::Killed(error) | Fault::Lasting(error)) => {
+                return Err(if confinement.is_plain() {
+                    ConfineError::Start(error)
+                } else {
+                    ConfineError::Trial(error)
+                });
+            }
         };
-        let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
-        let ended =
-            ended.unwrap_or_else(|_| Err("it does not come to an end".to_owned())).map_err(ConfineError::Trial)?;
         let said = String::from_utf8_lossy(ended.stdout.tail(1024)).trim().to_owned();
         let is_closed = said.ends_with("\nclosed");
         let said = said.trim_end_matches("\nclosed");
@@ -84,20 +94,61 @@ impl Nursery {
             let user = confinement.keys.run_as_user.as_deref().unwrap_or_default();
             tracing::warn!(user, "the directory in which tasks start is closed to run_as_user");
         }
-        if ended.status != ExitStatus::Exited(0) || wanted.is_some_and(|uid| uid != said) {
+        if !confinement.is_plain() && (ended.status != ExitStatus::Exited(0) || wanted.is_some_and(|uid| uid != said)) {
             let complaint = String::from_utf8_lossy(&ended.stderr_tail).trim().to_owned();
             return Err(ConfineError::Trial(format!("{} {said} {complaint}", shell.display())));
         }
         Ok(())
     }
 
-    async fn trial(&self, spec: RunSpec) -> Result<Ended, String> {
-        let (mut keeper, _group) = self.keeper().await.map_err(|error| error.to_string())?;
-        keeper.send(KeeperCommand::Run { seq: 1, spec: Box::new(spec) }).await.map_err(|error| error.to_string())?;
+    /// A few times: a keeper that dies without a word may have been killed, but not each time.
+    async fn try_often(&self, shell: &Path, asks_user: bool) -> Result<Ended, Fault> {
+        // Where tasks are held to nothing, the shell is not asked: a wrapper may do more than nothing.
+        let (program, args): (&Path, Vec<OsString>) = if self.settings.confinement.is_plain() {
+            (Path::new("/proc/self/exe"), vec!["--version".into()])
+        } else {
+            let command = if asks_user { "id -u; test -x . || echo closed" } else { ":" };
+            (shell, vec!["-c".into(), command.into()])
+        };
+        let mut tries = 0;
         loop {
-            match keeper.recv().await.map_err(|error| error.to_string())? {
+            let spec = RunSpec {
+                program: program.to_owned(),
+                args: args.clone(),
+                env: Vec::new(),
+                max_inline: 1024,
+                head_keep: 0,
+                tail_keep: 0,
+                stderr_tail_keep: 1024,
+                overflow_path: PathBuf::new(),
+                result_dir: None,
+                memory_limit: 0,
+                process_limit: 0,
+                start_by_ms: 0,
+            };
+            tries += 1;
+            let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
+            match ended.unwrap_or_else(|_| Err(Fault::Lasting("it does not come to an end".to_owned()))) {
+                Err(Fault::Passing(_)) if tries < TRIES => tokio::time::sleep(BETWEEN).await,
+                Err(Fault::Killed(error)) if tries < TRIES => {
+                    tracing::warn!(error, "a process that keeps tasks died at its start");
+                    tokio::time::sleep(BETWEEN).await;
+                }
+                Err(Fault::Killed(error)) => return Err(Fault::Lasting(error)),
+                tried => return tried,
+            }
+        }
+    }
+
+    async fn trial(&self, spec: RunSpec) -> Result<Ended, Fault> {
+        let (mut keeper, _group) = self.keeper().await.map_err(Fault::of)?;
+        keeper.send(KeeperCommand::Run { seq: 1, spec: Box::new(spec) }).await.map_err(Fault::of)?;
+        loop {
+            match keeper.recv().await.map_err(Fault::of)? {
                 KeeperEvent::Ended(ended) => return Ok(*ended),
-                KeeperEvent::SpawnFailed { error, .. } => return Err(error),
+                KeeperEvent::SpawnFailed { error, is_transient: true, .. } => return Err(Fault::Passing(error)),
+                KeeperEvent::SpawnFailed { error, is_transient: false, .. } => return Err(Fault::Lasting(error)),
+                KeeperEvent::Stillborn { error } => return Err(Fault::of(ProcessError::Stillborn(error))),
                 KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
             }
         }
@@ -169,6 +220,19 @@ impl Nursery {
     /// Closes the lifeline and waits until the last process below it has ended, at most a few seconds.
     pub async fn shutdown(self) {
         self.zygote().shutdown().await;
+    }
+}
+
+impl Fault {
+    fn of(error: ProcessError) -> Self {
+        let text = error.to_string();
+        if matches!(error, ProcessError::ZygoteGone | ProcessError::KeeperGone) {
+            Self::Killed(text)
+        } else if error.is_passing() {
+            Self::Passing(text)
+        } else {
+            Self::Lasting(text)
+        }
     }
 }
 

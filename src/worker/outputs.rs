@@ -23,6 +23,9 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// Between two looks at one that prints faster than we may tell: a megabyte a second at the most.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 
+/// So many followers are answered at this pace; twice as many at half of it: what all of them cost together is bounded.
+const AT_FULL_PACE: usize = 8;
+
 /// A follower hears of us at least this often, and so we learn that it has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
@@ -53,8 +56,8 @@ impl Outputs {
         }
         let (link, all) = (Arc::clone(&self.link), Arc::clone(&self.active));
         tokio::spawn(async move {
-            let mut answer =
-                Answer { link, key, channel: request.channel, at: [request.stdout_from, request.stderr_from] };
+            let at = [request.stdout_from, request.stderr_from];
+            let mut answer = Answer { link, all: Arc::clone(&all), key, channel: request.channel, at };
             answer.run(commands).await;
             all.lock().unwrap_or_else(PoisonError::into_inner).remove(&answer.channel);
         });
@@ -64,6 +67,8 @@ impl Outputs {
 /// One follower of one task.
 struct Answer {
     link: Arc<Link>,
+    /// Who else is being answered.
+    all: Arc<Mutex<HashSet<String>>>,
     key: TaskKey,
     channel: String,
     /// Where it is in stdout and stderr.
@@ -96,6 +101,8 @@ impl Answer {
                 Ok(Some(Said::Ended(ended))) => return self.tell_the_end(&ended).await,
                 Ok(Some(Said::Gone) | None) | Err(_) => return,
             };
+            let others = self.all.lock().unwrap_or_else(PoisonError::into_inner).len();
+            let pause = pause * u32::try_from(others.div_ceil(AT_FULL_PACE)).unwrap_or(1).max(1);
             // Its end is told at once.
             if let Ok(Some(Said::Ended(ended))) = tokio::time::timeout(pause, said.recv()).await {
                 return self.tell_the_end(&ended).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use super::aside::Aside;
 use super::events::Event;
 use super::trust::Keyring;
 use crate::config::{Config, ConfigErrors, Loaded, Reload, Watcher, carry_over, diff};
@@ -14,10 +15,18 @@ use crate::queue::Client;
 /// Between looks at the file. Polled, so that network file systems work.
 const PERIOD: Duration = Duration::from_secs(2);
 
+/// How long a look at files may take before the loop goes on without it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a look at the files came to: the watcher comes back with it.
+type Looked = (Watcher, Reload);
+
 /// The loop.
 pub struct Reloader {
-    /// The file.
-    pub watcher: Watcher,
+    /// The file; away while a look at it is under way.
+    pub watcher: Option<Watcher>,
+    /// Looks at it, and at all files and directories that it names.
+    pub aside: Aside<Looked>,
     /// Takes up a changed Redis user or password.
     pub client: Client,
     /// The settings in use.
@@ -34,16 +43,40 @@ impl Reloader {
     /// Until the dispatcher is gone.
     pub async fn run(mut self) {
         let mut hangup = if self.on_hangup { signal(SignalKind::hangup()).ok() } else { None };
+        let mut is_asked = false;
         while !self.events.is_closed() {
-            let is_asked = tokio::select! {
+            is_asked |= tokio::select! {
                 () = tokio::time::sleep(PERIOD) => false,
                 () = received(hangup.as_mut()) => true,
             };
-            let reload = if is_asked { Reload::Changed(self.watcher.reload_now()) } else { self.watcher.poll() };
+            if let Some(watcher) = self.watcher.take() {
+                self.look(watcher, std::mem::take(&mut is_asked));
+            }
+            let Some((watcher, reload)) = self.aside.wait(PATIENCE).await else { continue };
+            self.watcher = Some(watcher);
             match reload {
                 Reload::Unchanged => {}
                 Reload::Changed(loaded) => self.take(loaded).await,
             }
+        }
+    }
+
+    /// Begins a look at the file. Any of the files may be on a server that does not answer.
+    fn look(&mut self, mut watcher: Watcher, is_asked: bool) {
+        let keyring = self.keyring.clone();
+        let begun = self.aside.begin(move || {
+            let reload = if is_asked { Reload::Changed(watcher.reload_now()) } else { watcher.poll() };
+            // Where it no longer requires signatures, this worker does until its restart, by the keys that it has.
+            if let Reload::Changed(Ok(loaded)) = &reload
+                && let Some(keyring) = keyring.filter(|_| loaded.config.require_signed_tasks)
+            {
+                keyring.read_again(&loaded.config.task_public_keys);
+            }
+            (watcher, reload)
+        });
+        if let Err(error) = begun {
+            // With the thread its work is gone, and the watcher with it.
+            tracing::error!(error = %error, "cannot look at conf.json any more: no thread is to be had; restart the worker");
         }
     }
 
@@ -57,10 +90,6 @@ impl Reloader {
         };
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
-        }
-        // Where it no longer requires signatures, this worker does until its restart, by the keys that it has.
-        if let Some(keyring) = self.keyring.as_ref().filter(|_| loaded.config.require_signed_tasks) {
-            keyring.read_again(&loaded.config.task_public_keys);
         }
         let old = Arc::clone(&self.config.borrow());
         let changes = diff(&old, &loaded.config);

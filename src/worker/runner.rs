@@ -74,7 +74,11 @@ impl Runner {
         self.listed(|keepers| keepers.push(pid));
         let lost = self.serve(keeper).await;
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
-        let Some((mut keeper, mut mine)) = lost else { return };
+        let (mut keeper, mut mine) = match lost {
+            Served::Over => return,
+            Served::Stillborn(error, mine) => return self.refuse_all(mine, &error).await,
+            Served::Lost(keeper, mine) => (keeper, mine),
+        };
         self.bury(&keeper, maker).await;
         // What it had to say before, should it have been stopped or killed by the task that it had just started.
         while let Ok(Ok(event)) = tokio::time::timeout(GONE, keeper.recv()).await {
@@ -98,8 +102,8 @@ impl Runner {
         }
     }
 
-    /// Runs tasks. Answers the keeper once it is dead or deaf, with the tasks it had; nothing when there is nobody left to run for.
-    async fn serve(&mut self, mut keeper: Keeper) -> Option<(Keeper, Vec<TaskKey>)> {
+    /// Runs tasks until the keeper is dead or deaf, or there is nobody left to run for.
+    async fn serve(&mut self, mut keeper: Keeper) -> Served {
         let pid = keeper.pid();
         let mut slot = SlotState::default();
         loop {
@@ -116,23 +120,27 @@ impl Runner {
                         KeeperEvent::Ended(_) => {
                             failpoint!("ended");
                         }
+                        KeeperEvent::Stillborn { error } => {
+                            let error = ProcessError::Stillborn(error.clone());
+                            return Served::Stillborn(error, slot.into_tasks());
+                        }
                         KeeperEvent::SpawnFailed { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
                     }
                     if let Some(event) = slot.note_event(Instant::now(), event)
                         && let Some(event) = from_keeper(event, pid)
                         && self.events.send(event).await.is_err()
                     {
-                        return None;
+                        return Served::Over;
                     }
                 }
                 command = self.commands.recv() => {
-                    let command = command?;
+                    let Some(command) = command else { return Served::Over };
                     if let SlotCommand::Start(key, _, before) = &command {
                         failpoint!("starting");
                         if Instant::now() >= *before {
                             // We were frozen on the way here: another may have it by now.
                             if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
-                                return None;
+                                return Served::Over;
                             }
                             continue;
                         }
@@ -152,7 +160,7 @@ impl Runner {
                 }
             }
         }
-        Some((keeper, slot.into_tasks()))
+        Served::Lost(keeper, slot.into_tasks())
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
@@ -175,6 +183,16 @@ impl Runner {
         }
     }
 
+    /// The keeper ended at its start: none of these has been started, and none was its end.
+    async fn refuse_all(self, mine: Vec<TaskKey>, error: &ProcessError) {
+        tracing::error!(error = %error, "a process that keeps tasks ended at its start");
+        for key in mine {
+            let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
+            let _ = self.events.send(failed).await;
+        }
+        self.refuse(error).await;
+    }
+
     /// There is no keeper: whatever was to start here has failed for want of one.
     async fn refuse(mut self, error: &ProcessError) {
         self.commands.close();
@@ -189,6 +207,16 @@ impl Runner {
     fn listed(&self, change: impl FnOnce(&mut Vec<u32>)) {
         change(&mut self.keepers.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// How serving a keeper came to its end.
+enum Served {
+    /// There is nobody left to run for.
+    Over,
+    /// It is dead or deaf; the tasks it had.
+    Lost(Keeper, Vec<TaskKey>),
+    /// It never was of use; the tasks that were handed to it.
+    Stillborn(ProcessError, Vec<TaskKey>),
 }
 
 /// Waits until a process is gone, or a zombie, which has no children; not after `end`.
@@ -221,6 +249,6 @@ fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
         }
         KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
         KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
-        KeeperEvent::Output(_) => return None,
+        KeeperEvent::Output(_) | KeeperEvent::Stillborn { .. } => return None,
     })
 }

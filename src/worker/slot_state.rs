@@ -160,7 +160,7 @@ fn until(now: Instant, grace: Duration, earlier: Option<Instant>) -> Instant {
 /// The run that this is the last of.
 pub(super) fn over(event: &KeeperEvent) -> Option<TaskKey> {
     match event {
-        KeeperEvent::Started { .. } | KeeperEvent::Output(_) => None,
+        KeeperEvent::Started { .. } | KeeperEvent::Output(_) | KeeperEvent::Stillborn { .. } => None,
         KeeperEvent::Ended(ended) => Some(ended.seq),
         KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
     }

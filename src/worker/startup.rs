@@ -147,14 +147,20 @@ pub async fn recover(
 ) -> Result<(), QueueError> {
     failpoint!("entered");
     if let Some(spool) = spool {
-        let left = spool.read().unwrap_or_default();
+        let mut is_readable = true;
+        // What cannot be read stays where it is, for a start that can.
+        let left = spool.read().unwrap_or_else(|error| {
+            tracing::error!(error = %error, spool = %spool.path().display(), "cannot read the spool; what it holds is not reported now");
+            is_readable = false;
+            Vec::new()
+        });
         for batch in budget::parts(&left, 64, Settle::size) {
             session.settle(batch, config.max_retry, false).await?;
         }
         if !left.is_empty() {
             tracing::info!(outcomes = left.len(), "reported what an earlier process had left unreported");
         }
-        if let Err(error) = spool.clear() {
+        if is_readable && let Err(error) = spool.clear() {
             tracing::warn!(error = %error, "failed to clear the spool");
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Bed, Dashboard, SOON, Worker, bin, free_port, holds_for, request, wait_until};
+use crate::support::{Answer, Bed, Dashboard, SOON, Worker, free_port, holds_for, request, wait_until};
 
 fn get(at: &str, path: &str) -> Answer {
     request(at, "GET", path, &[("Host", at)], b"", SOON)
@@ -89,33 +89,26 @@ fn a_worker_that_waits_for_redis_is_alive_and_says_when_it_is_cut_off() {
 fn a_worker_whose_main_loop_is_stuck_is_not_called_alive() {
     let bed = Bed::new();
     let at = format!("127.0.0.1:{}", free_port());
-    // Stuck for good: its log goes to a pipe that nobody reads, and writing the next line blocks for ever.
-    let mut command = std::process::Command::new(bin("distcomp-worker"));
-    command
-        .args(["--name", "n1", "--metrics-listen", &at, "--config"])
-        .arg(bed.conf_path())
-        .current_dir(bed.path())
-        .env("XDG_STATE_HOME", bed.path().join("state-home"))
-        .env("RUST_LOG", "debug")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut worker = command.spawn().expect("a worker");
+    let mut worker = bed.worker_with("n1", json!({}), &["--metrics-listen", &at]);
     let health = || crate::support::try_request(&at, "GET", "/healthz", &[("Host", &at)], b"", Duration::from_secs(30));
     wait_until("it is alive", SOON, || {
         let status = health().map(|answer| answer.status).unwrap_or(0);
         holds_for(status == 200, status)
     });
-    // Each says two lines at its start and end, with the line itself in one of them.
-    let padding = "x".repeat(2000);
-    bed.add((0..200).map(|n| format!("shell:0:0:1:true {n} {padding}")));
+    // Stuck for good: a tracer holds its first thread, and no other.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/hold_thread.py");
+    let mut holder = std::process::Command::new("python3");
+    holder.arg(script).arg(worker.pid().to_string()).stdout(Stdio::null());
+    let mut holder = holder.spawn().expect("python3");
     let last = wait_until("it is stuck", Duration::from_secs(60), || match health() {
         Ok(answer) if answer.status == 503 => Ok(answer),
         other => Err(format!("{other:?}")),
     });
     assert!(last.body.contains("main loop"), "{last:?}");
-    let _ = worker.kill();
-    let _ = worker.wait();
+    // The tracer first: it is the one to whom the end of the traced is told.
+    let _ = holder.kill();
+    let _ = holder.wait();
+    worker.kill9();
 }
 
 #[test]

@@ -90,9 +90,10 @@ fn no_task_costs_a_fork() {
     assert!(zygote.flags.contains("CLONE_VFORK"), "the zygote was forked: {}", zygote.flags);
     let keepers: Vec<i32> =
         births.iter().filter(|birth| birth.parent == zygote.child).map(|birth| birth.child).collect();
-    assert!((1..=3).contains(&keepers.len()), "{keepers:?}");
+    // One a slot, and one for the task that does nothing, by which the worker finds out at its start whether any can be started.
+    assert!((2..=4).contains(&keepers.len()), "{keepers:?}");
     let tasks: Vec<&Birth> = births.iter().filter(|birth| keepers.contains(&birth.parent)).collect();
-    assert_eq!(tasks.len(), count, "one birth a task");
+    assert_eq!(tasks.len(), count + 1, "one birth a task");
     for birth in tasks {
         assert!(birth.flags.contains("CLONE_VM") && birth.flags.contains("CLONE_VFORK"), "{}", birth.flags);
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -16,9 +17,10 @@ use super::run::Session;
 use crate::cli::common::path_parser;
 use crate::cli::exit::CliError;
 use crate::config::warning_of_open_secret;
+use crate::process::{raise_open_files, reap_orphans};
 use crate::queue::inspect;
 use crate::view::dashboard::{Board, Site, router};
-use crate::view::web::{Access, Guard, MIN_TOKEN, is_loopback, serve as serve_http};
+use crate::view::web::{Access, Guard, Limits, MIN_TOKEN, is_loopback, serve as serve_http};
 
 /// Where to show the dashboard, and to whom.
 #[derive(Clone, Debug, clap::Args)]
@@ -83,6 +85,14 @@ fn token(args: &ServeArgs) -> Result<Option<SecretString>, CliError> {
     Ok(std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(|token| SecretString::from(token.trim())))
 }
 
+/// Half of the descriptors that this process may have, and no more than any site needs: the rest is for Redis and files.
+fn limits() -> Limits {
+    const MOST: u64 = 1024;
+    let open_files = raise_open_files().map_or(MOST, |files| files.limit);
+    let connections = usize::try_from((open_files / 2).min(MOST)).unwrap_or(1).max(4);
+    Limits { connections, head: Duration::from_secs(10), lifetime: None }
+}
+
 /// Serves until SIGINT or SIGTERM.
 pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -> Result<(), CliError> {
     let failed = |error| CliError::io("listen for signals", error);
@@ -92,10 +102,11 @@ pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -
     let board = Arc::new(Board::new(inspect::overview(&session.conn).await?));
     let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone()));
     let (stop, stopped) = watch::channel(false);
+    tokio::spawn(reap_orphans());
     let reader = tokio::spawn(Reader { feed: Arc::clone(&feed), board: Arc::clone(&board) }.run());
     let site = Site::new(board, feed, gate.access, session.order, session.conn.at(), stopped.clone());
     let app = router(site, Guard::new(gate.address, &args.allowed_host));
-    let serving = tokio::spawn(serve_http(listener, app, stopped));
+    let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
     session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", gate.address));
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -5,32 +5,33 @@ use std::time::Duration;
 
 use super::args::WorkerArgs;
 use super::prepare::{
-    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, start_nursery, warn_of_order,
-    warn_of_signing_key, withheld,
+    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, random_instance,
+    start_nursery, warn_of_order, warn_of_signing_key, withheld,
 };
 use super::run::{PROGRAM, load};
 use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
-use crate::config::{Config, NodeCapacity, Prefetch};
+use crate::config::{Config, NodeCapacity, Prefetch, Role};
 use crate::host;
 use crate::model::snapshot::Overview;
 use crate::model::{Bytes, FieldOrder};
-use crate::process::{Confinement, Leaf, LimitGroups};
+use crate::process::{self, Confinement, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
-use crate::queue::{Client, inspect};
+use crate::queue::{Client, inspect, ready};
 use crate::signing::PublicKey;
 use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
-use crate::view::text::{bytes, precise_duration};
+use crate::view::text::{bytes, precise_duration, tasks};
 use crate::worker::nursery::containment;
 use crate::worker::results;
 use crate::worker::state::State;
 use crate::worker::trust::Pin;
 
-/// Prints what this node would offer. Nothing is written to Redis.
+/// Prints what this node would offer, and says "ready" only where a worker could start, claim and report. Leaves nothing behind, here or in Redis.
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
-    let (_, loaded) = load(args, None)?;
+    let files = process::raise_open_files();
+    let (_, loaded) = load(args, None, Role::Check)?;
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
     let (containment, missing) = try_containment(&config).await?;
@@ -42,8 +43,8 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let insecure = check_strangers(&config, args.allow_insecure).await?;
     let order = guard::admit(&conn, config.field_order, Access::Check).await?;
     let overview = inspect::overview(&conn).await?;
-
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    ready::dry_run(&client, &conn, &name, &random_instance()).await?;
     if !keys.is_empty() {
         let file = State::queue_file(&config.state_dir, &name, &queue_of(&config));
         let pin = Pin::open(file).map_err(|error| CliError::io("read what this worker knows of its queue", error))?;
@@ -51,7 +52,8 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     }
     let file = loaded.file.map_or("none: the defaults hold".to_owned(), |path| path.display().to_string());
     let mut rows = vec![("configuration", file), ("worker", name.to_string())];
-    rows.extend(offers(&config, &capacity, sample.mem_available));
+    let slots = Slots::new(&config, files);
+    rows.extend(offers(&config, &capacity, sample.mem_available, &slots));
     rows.extend([
         ("containment", containment),
         ("signatures", signatures(&keys)),
@@ -73,18 +75,48 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
         .chain(&order_guessed)
         .chain(&insecure)
         .chain(&signing)
-        .chain(&node)
         .chain(&missing);
-    for warning in found.chain(&warnings(&overview.redis)) {
+    for warning in found.chain(&slots.warning()).chain(&warnings(&overview.redis)) {
         complain(PROGRAM, &format!("warning: {warning}"));
     }
-    out.line("this node is ready")?;
+    out.line(if node.is_empty() { "this node is ready" } else { "this node is not ready" })?;
     out.finish()?;
+    if let Some(obstacle) = node.first() {
+        return Err(CliError::Usage(format!("this node is not ready: {obstacle}")));
+    }
     Ok(Exit::Done)
 }
 
+/// How many tasks would run at once.
+struct Slots {
+    wanted: u32,
+    got: u32,
+    limit: Option<u64>,
+}
+
+impl Slots {
+    /// As at the start of a worker: each slot takes descriptors.
+    fn new(config: &Config, files: Option<OpenFiles>) -> Self {
+        let most = files.map_or(u32::MAX, |files| process::slots_for(files.limit));
+        Self { wanted: config.max_tasks, got: config.max_tasks.min(most), limit: files.map(|files| files.limit) }
+    }
+
+    fn warning(&self) -> Option<String> {
+        let limit = self.limit.filter(|_| self.got < self.wanted)?;
+        Some(format!(
+            "max_task_per_worker is {}, and the limit of open files, {limit}, leaves room for {}: raise it (ulimit -n, LimitNOFILE=)",
+            self.wanted,
+            tasks(u64::from(self.got))
+        ))
+    }
+
+    fn shown(&self) -> String {
+        if self.got < self.wanted { format!("{} of {}", self.got, self.wanted) } else { self.got.to_string() }
+    }
+}
+
 /// What this node would offer to tasks.
-fn offers(config: &Config, node: &NodeCapacity, free: Bytes) -> [(&'static str, String); 5] {
+fn offers(config: &Config, node: &NodeCapacity, free: Bytes, slots: &Slots) -> [(&'static str, String); 5] {
     let limit = config.default_timeout.map_or("none".to_owned(), |limit| precise_duration(limit.as_secs_f64()));
     let grace = precise_duration(config.kill_grace.as_secs_f64());
     let ahead = match config.prefetch {
@@ -101,7 +133,7 @@ fn offers(config: &Config, node: &NodeCapacity, free: Bytes) -> [(&'static str, 
             ),
         ),
         ("cores", format!("{} in all", node.cores)),
-        ("slots", config.max_tasks.to_string()),
+        ("slots", slots.shown()),
         ("claimed ahead", ahead),
         ("time limit", format!("{limit} where the task sets none; grace {grace} before SIGKILL")),
     ]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
@@ -15,6 +15,7 @@ use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect, strangers};
 use crate::signing::{PublicKey, Verifier};
 use crate::view::overview::warnings;
+use crate::worker::faults::{Doing, Faults};
 use crate::worker::results::{self, Results};
 use crate::worker::spool::Spool;
 use crate::worker::startup::{self, StartError};
@@ -83,10 +84,11 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let registration = registration(&instance, &nursery.containment());
     let mut pin = open_pin(state, !keys.is_empty())?;
     let ground = Ground { state, nursery: &nursery, old_groups: &old_groups, users: &users, allow_insecure };
-    let mut said = String::new();
+    let faults = Faults::default();
     loop {
         match enter(&client, &config, &worker, &registration, &ground, pin.as_mut()).await {
             Ok(Entered { session, run_id, order, spool }) => {
+                faults.worked(Instant::now(), Doing::Start);
                 if let Ok(overview) = inspect::overview(session.connection()).await {
                     for warning in warnings(&overview.redis) {
                         tracing::warn!("{warning}");
@@ -132,11 +134,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
             }
             // Not reachable, loading, full: a daemon has time.
             Err(CliError::Queue(error)) if waits_for_redis && error.is_transient() => {
-                let text = error.to_string();
-                if text != said {
-                    tracing::warn!(error = %text, "waiting for Redis");
-                    said = text;
-                }
+                faults.failed(Instant::now(), Doing::Start, &error);
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             Err(error) => return Err(error),
@@ -306,7 +304,7 @@ fn registration(instance: &str, containment: &str) -> Registration {
 }
 
 /// 64 random bits; where the system has none to give, the time and the process are the next best.
-fn random_instance() -> String {
+pub(super) fn random_instance() -> String {
     let mut bytes = [0; 8];
     if getrandom::fill(&mut bytes).is_err() {
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());

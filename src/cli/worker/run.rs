@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,6 +19,9 @@ use crate::{host, process, telemetry, worker};
 
 /// The name of the program, for messages.
 pub(super) const PROGRAM: &str = "distcomp-worker";
+
+/// Reading the configuration takes no longer than this but where a file system does not answer.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// The whole command. As a keeper, which is how it starts itself again for its tasks, it does nothing else.
 #[must_use]
@@ -56,6 +61,7 @@ pub fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         // A file that has reached its limit is an error like a full disk, not the end of the worker. Handlers stay, and tasks do not inherit them.
         let _ = signal(SignalKind::from_raw(nix::libc::SIGXFSZ));
+        tokio::spawn(process::reap_orphans());
         if args.local {
             local::run(&args).await
         } else if args.check {
@@ -65,6 +71,7 @@ pub fn main() -> ExitCode {
         }
     });
     runtime.shutdown_background();
+    telemetry::flush();
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -75,17 +82,42 @@ pub fn main() -> ExitCode {
 }
 
 /// The configuration as the flags and the environment have it; its warnings are passed on.
-pub(super) fn load(args: &WorkerArgs, private_server: Option<&std::path::Path>) -> Result<(Watcher, Loaded), CliError> {
+pub(super) fn load(
+    args: &WorkerArgs,
+    private_server: Option<&std::path::Path>,
+    role: Role,
+) -> Result<(Watcher, Loaded), CliError> {
     let source = args.common.source();
     let mut overrides = Overrides::of_process(args.common.redis_url.clone());
     overrides.private_server = private_server.map(Into::into);
     overrides.slots = args.slots;
     overrides.no_default_timeout = args.local;
-    Watcher::start(source, overrides, Role::Worker).map_err(CliError::Config)
+    // On a file system that does not answer it waits, which is to be seen.
+    let (answer, answered) = std::sync::mpsc::channel();
+    let shown = source.path().display().to_string();
+    let failed = |error| CliError::io("start a thread", error);
+    let start = move || drop(answer.send(Watcher::start(source, overrides, role)));
+    std::thread::Builder::new().name("files".to_owned()).spawn(start).map_err(failed)?;
+    loop {
+        match answered.recv_timeout(SLOW) {
+            Ok(started) => return started.map_err(CliError::Config),
+            Err(RecvTimeoutError::Timeout) => {
+                complain(
+                    PROGRAM,
+                    &format!(
+                        "still waiting for {shown}, or a file or directory that it names: the file system does not answer"
+                    ),
+                );
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(CliError::Usage(format!("cannot read {shown}: the thread that reads it has ended")));
+            }
+        }
+    }
 }
 
 async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
-    let (watcher, loaded) = load(args, None)?;
+    let (watcher, loaded) = load(args, None, Role::Worker)?;
     for warning in loaded.warnings.iter().chain(&loaded.python_notes) {
         tracing::warn!("{warning}");
     }

@@ -2,9 +2,10 @@
 
 mod access;
 mod guard;
+mod reading;
 mod server;
 
 pub use access::{Access, MIN_TOKEN, WeakToken};
 pub use guard::{Guard, is_loopback};
 pub(in crate::view) use guard::{check, refuse};
-pub use server::serve;
+pub use server::{Limits, serve};

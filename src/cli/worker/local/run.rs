@@ -14,7 +14,7 @@ use crate::cli::submit::{Files, open_files, submit_files};
 use crate::cli::worker::args::WorkerArgs;
 use crate::cli::worker::prepare::{Plan, open_state, prepare};
 use crate::cli::worker::run::{PROGRAM, load};
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::host;
 use crate::local::{LocalServer, full_disk};
 use crate::model::FieldOrder;
@@ -46,7 +46,7 @@ pub(super) struct Before {
 /// Runs the files to their end, or to a signal.
 pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     // Once for the state directory and the rules; again below, with the private server in place of Redis.
-    let (_, loaded) = load(args, None)?;
+    let (_, loaded) = load(args, None, Role::Worker)?;
     let context = Context { config: loaded.config, program: PROGRAM, file: loaded.file, is_local: true };
     for warning in &loaded.warnings {
         context.say(&format!("warning: {warning}"));
@@ -90,7 +90,7 @@ async fn run_on(
     mut members: Members,
     server: &mut LocalServer,
 ) -> Result<Exit, CliError> {
-    let (watcher, loaded) = load(args, Some(server.socket()))?;
+    let (watcher, loaded) = load(args, Some(server.socket()), Role::Worker)?;
     let config = loaded.config;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let conn = client.connect().await?;
