@@ -68,7 +68,7 @@ pub(crate) fn request(token: String, slots: u32) -> ClaimRequest {
         headroom: CAPACITY,
         ahead: 0,
         ahead_demand: CAPACITY,
-        capacity: CAPACITY,
+        capacity: Some(CAPACITY),
         dead_after: Duration::from_secs(40),
         starve_after: STARVE,
         wants_leftovers: false,

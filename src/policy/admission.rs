@@ -48,6 +48,8 @@ pub struct Budget {
     pub untouched: Bytes,
     /// Declared cores.
     pub cpu: MilliCores,
+    /// DRAM that the trees hold: it comes back when they end.
+    pub touched: Bytes,
 }
 
 impl Budget {
@@ -57,6 +59,7 @@ impl Budget {
             tasks: sum.tasks + 1,
             untouched: sum.untouched + one.mem.saturating_sub(one.touched),
             cpu: sum.cpu + one.cpu,
+            touched: sum.touched + one.touched,
         })
     }
 }

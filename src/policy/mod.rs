@@ -1,6 +1,7 @@
 //! The decisions: pure functions and state machines. Time is an argument; nothing here does IO.
 
 pub mod admission;
+pub mod capacity;
 pub mod deadline;
 pub mod gather;
 pub mod lifecycle;
@@ -11,6 +12,7 @@ pub mod standing;
 pub mod witness;
 
 pub use admission::{Budget, Headroom, Limits, NodeSample, Reservation, Wait};
+pub use capacity::{Capacity, Offer};
 pub use deadline::Deadlines;
 pub use lifecycle::Lifecycle;
 pub use polling::Polling;

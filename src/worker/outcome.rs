@@ -172,7 +172,7 @@ fn record(context: Context<'_>, entry: &Entry, end: AttemptEnd) -> AttemptRecord
 }
 
 fn fail(context: Context<'_>, entry: &Entry, kind: FailureKind, stderr: &str, is_final: bool) -> Settlement {
-    let delay = retry::backoff(context.backoff, entry.claim.attempt, context.jitter);
+    let delay = retry::backoff(context.backoff, context.jitter);
     // Nothing in the line tells where such a limit comes from.
     let is_default = matches!(kind, FailureKind::TimedOut(_)) && entry.task.timeout().is_none();
     let head = format!("{kind}{}", if is_default { " (default_task_timeout_seconds)" } else { "" });

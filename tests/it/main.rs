@@ -4,6 +4,8 @@
 mod support;
 
 mod acl;
+mod backoff;
+mod capacity;
 mod config_cli;
 mod confine;
 mod containment;

@@ -22,10 +22,10 @@ pub(crate) const ORDER: FieldOrder = FieldOrder::MemCpuPrio;
 const MAX_RETRY: u32 = 3;
 
 /// A small generator: the same numbers for a seed in every run (Marsaglia's xorshift64).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -81,7 +81,7 @@ pub(crate) fn request(token: String, slots: u32, headroom: Demand, ahead: u32) -
         headroom,
         ahead,
         ahead_demand: node(),
-        capacity: node(),
+        capacity: Some(node()),
         dead_after: Duration::from_secs(3600),
         starve_after: Duration::from_secs(3600),
         wants_leftovers: false,

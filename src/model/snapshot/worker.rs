@@ -105,10 +105,23 @@ impl WorkerView {
         }
     }
 
-    /// Whether its node is large enough for a task that asks for this.
+    /// Whether its node could run a task that asks for this if it ran nothing else.
     #[must_use]
     pub fn could_hold(&self, mem_gb: f64, cores: f64) -> bool {
-        NodeSize { mem_gb: self.mem_total_gb, cores: self.cores_total }.could_hold(mem_gb, cores)
+        match self.offer() {
+            Some(offer) => offer.holds(mem_gb, cores),
+            None => NodeSize { mem_gb: self.mem_total_gb, cores: self.cores_total }.could_hold(mem_gb, cores),
+        }
+    }
+
+    fn offer(&self) -> Option<Room> {
+        self.load.as_ref()?.offer
+    }
+
+    /// Memory and cores that one task could have here.
+    #[must_use]
+    pub fn most(&self) -> Room {
+        self.offer().unwrap_or(Room { mem_gb: self.mem_total_gb, cores: self.cores_total })
     }
 }
 
@@ -128,6 +141,9 @@ pub struct WorkerLoad {
     /// What is left there for another task; `None` while it takes nothing, and of a worker that does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<Room>,
+    /// The most that its node could give to one task, other programs and thresholds considered; `None` where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Room>,
     /// The task it keeps room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<String>,

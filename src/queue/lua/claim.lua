@@ -1,7 +1,7 @@
 -- Claims a batch: the best waiting tasks, in exact order of priority and then submission, that fit the headroom.
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 token, 4 how many to start now, 5 free bytes, 6 free milli-cores, 7 how many to claim ahead,
---       8 and 9 the largest demand of one claimed ahead (the first that is larger ends the looking ahead), 10 and 11 what this node has in all, 12 ms after which a silent worker is dead,
+--       8 and 9 the largest demand of one claimed ahead (the first that is larger ends the looking ahead), 10 and 11 the most this node could give to one task ("" = nothing), 12 ms after which a silent worker is dead,
 --       13 ms a task may be passed over before a worker reserves for it, 14 ms a failed worker leaves a retry to others,
 --       15 "1" to say whether anything is left that this node could ever run, 16 "1" to have the signatures too, 17 its field order, 18... lines to pass over.
 -- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
@@ -14,7 +14,7 @@ local worker, token = ARGV[1], ARGV[3]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
 local want, mem, cpu = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local ahead, ahead_mem, ahead_cpu = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local cap_mem, cap_cpu = tonumber(ARGV[10]), tonumber(ARGV[11])
+local cap_mem, cap_cpu = tonumber(ARGV[10]) or -1, tonumber(ARGV[11]) or -1
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local skip = {}
 for i = 18, #ARGV do skip[ARGV[i]] = true end
@@ -115,7 +115,9 @@ if redis.call('HLEN', RESERVED) > 0 then
       redis.call('HDEL', RESERVED, all[i])
     elseif holder == worker then
       local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
-      if head[1] then
+      local m, c = string.match(all[i], '^(%d+):(%d+):')
+      -- Given up when it turns out that this node could not run it, whatever ended here, and when somebody took it away.
+      if head[1] and tonumber(m) <= cap_mem and tonumber(c) <= cap_cpu and redis.call('HEXISTS', TODO, head[1]) == 1 then
         reserved = { name = all[i], line = head[1] }
         limit = tonumber(head[2])
       else
@@ -268,7 +270,22 @@ if reserved then reply[5] = reserved.line end
 reply[2] = waiting - #out - #stale
 reply[3] = indexed()
 if ARGV[15] == '1' then
-  local could = redis.call('HLEN', HELD) > 0
+  local function fits(class)
+    local m, c = string.match(class, '^(%d+):(%d+):')
+    return m and tonumber(m) <= cap_mem and tonumber(c) <= cap_cpu
+  end
+  -- Those that wait for the end of a backoff, 64 at a time; of very many too large for this node, the rest is taken to be for it.
+  local could, from = false, 0
+  while not could do
+    local page = redis.call('ZRANGE', DELAYED, from, from + 63)
+    if #page == 0 then break end
+    for _, held in ipairs(get_all(HELD, page)) do
+      local class = held and select(3, held_parts(held))
+      could = could or (class and fits(class))
+    end
+    from = from + 64
+    could = could or from >= 4096
+  end
   local i = 1
   while not could do
     local class = head_at(i)

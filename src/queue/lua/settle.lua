@@ -1,7 +1,8 @@
 -- Settles a batch of claims.
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 max_retry_per_task, 4 ms a failed worker leaves a retry to others, 5 "1" to keep a result whose line is nowhere
---       (after Redis lost data), then for each claim nine: operation, line, token, task id, value, record, class, backoff ms, group.
+--       (after Redis lost data), then for each claim nine: operation, line, token, task id, value, record, class, backoff ms
+--       after a first failure, group.
 --       operation: F finished (value for finished_tasks), X failed (value for task_fail_reason), I refused for ever (the same), R returned.
 --       record is the attempt's evidence, "" for one that never started; class is "MEM:CPU:".
 -- Returns: for each claim ok, retry, final, late (the line was back in todo and nobody had claimed it), dup (settled before), lost (another's
@@ -36,6 +37,12 @@ local function flush()
   bulk('HDEL', CLAIMS, finished)
   rate_add(now, #finished)
   finished, values, records = {}, {}, {}
+end
+
+-- Doubled with each failure since the last requeue, which forgets them, up to an hour; there spread by the task, so that not all come back together.
+local function backoff(first, failures, id)
+  local most = 3600000 * (0.75 + (tonumber(string.sub(id, 1, 4), 16) or 0) / 262144)
+  return math.floor(math.min(first * 2 ^ math.min(failures - 1, 40), math.max(first, most)))
 end
 
 local function count(what)
@@ -139,9 +146,10 @@ for i = 6, #ARGV, 9 do
       redis.call('HSET', ATTEMPTS, line, attempt)
       count('failed')
       if ARGV[i + 8] == 'timed out' then count('timed_out') end
-      if op == 'X' and count_commas(workers) < max_retry then
+      local failures = count_commas(workers)
+      if op == 'X' and failures < max_retry then
         redis.call('HSET', TODO, line, '')
-        index_retry(class, line, score or int(sequence(1)), workers, now, tonumber(ARGV[i + 7]), avoid_ms)
+        index_retry(class, line, score or int(sequence(1)), workers, now, backoff(tonumber(ARGV[i + 7]), failures, id), avoid_ms)
         want_worker(class .. worker_set(workers))
         answer = 'retry'
       else

@@ -104,8 +104,8 @@ pub struct ClaimRequest {
     pub ahead: u32,
     /// The largest demand of one claimed ahead.
     pub ahead_demand: Demand,
-    /// What the node has in all.
-    pub capacity: Demand,
+    /// The most that the node could give to one task; `None` when it could run none.
+    pub capacity: Option<Demand>,
     /// Silence after which a worker counts as dead.
     pub dead_after: Duration,
     /// How long a task may be passed over before a worker reserves for it.
@@ -183,7 +183,7 @@ pub enum Settlement {
         kind: FailureKind,
         /// The text for `task_fail_reason`, JSON.
         reason: String,
-        /// Backoff before it may be claimed again.
+        /// How long it waits before it may be claimed again after a first failure; longer after more.
         delay: Duration,
         /// Never to be tried again.
         is_final: bool,
@@ -258,7 +258,7 @@ pub struct Beat {
     pub status: String,
     /// Figures for people, JSON.
     pub load: String,
-    /// What the node offers in all; `None` when it takes nothing more.
+    /// The most that the node could give to one task; `None` when it takes nothing.
     pub capacity: Option<Demand>,
     /// Lines that started since the last beat.
     pub started: Vec<Arc<str>>,

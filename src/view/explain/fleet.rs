@@ -88,11 +88,19 @@ pub(super) fn no_room(overview: &Overview, mem_gb: f64, cores: f64) -> Option<St
     })
 }
 
+/// The most that one task can have, and why that is less than what the nodes have.
 pub(super) fn largest(able: &[&WorkerView]) -> String {
     let most = |figure: fn(&WorkerView) -> f64| able.iter().map(|worker| figure(worker)).fold(0.0, f64::max);
-    format!(
-        "{} GB and {} cores",
-        trimmed(most(|worker| worker.mem_total_gb)),
-        trimmed(most(|worker| worker.cores_total))
-    )
+    let (mem_gb, cores) = (most(|worker| worker.most().mem_gb), most(|worker| worker.most().cores));
+    let total_gb = most(|worker| worker.mem_total_gb);
+    // Rounded down: a task that asks for what is printed here must fit.
+    let (mem, cores) = (trimmed((mem_gb * 100.0).floor() / 100.0), trimmed(cores));
+    if total_gb - mem_gb < 0.02 {
+        format!("{mem} GB and {cores} cores")
+    } else {
+        format!(
+            "{mem} GB of its {} GB (the system and other programs hold the rest) and {cores} cores",
+            trimmed(total_gb)
+        )
+    }
 }

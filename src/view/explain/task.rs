@@ -76,7 +76,7 @@ fn too_large(able: &[&WorkerView], mem: Bytes, cpu: MilliCores) -> Option<String
         return None;
     }
     let needs = format!("{} GB and {} cores", trimmed(mem.as_gib()), trimmed(cpu.as_cores()));
-    Some(format!("it needs {needs}, which no live worker has: the largest node offers {}", largest(able)))
+    Some(format!("it needs {needs}, which no live worker can give: the largest node offers {}", largest(able)))
 }
 
 fn failed_before(able: &[&WorkerView], failed_on: &[String], left_to_others: Option<u64>) -> String {

@@ -52,7 +52,7 @@ fn why(overview: &Overview, task: &TaskView) -> String {
 fn each_obstacle_is_named() {
     let small = queue(vec![worker("n1", WorkerState::Live, 16.0)]);
     let task = waiting("shell:64:1:1:x", &[]);
-    assert!(why(&small, &task).contains("no live worker has"));
+    assert!(why(&small, &task).contains("no live worker can give"));
     assert!(why(&queue(Vec::new()), &task).contains("no worker is there"));
     let dead = queue(vec![worker("n1", WorkerState::Dead, 64.0)]);
     assert!(why(&dead, &task).contains("1 dead"));

@@ -7,7 +7,7 @@ use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
 use crate::model::meters::OutcomeKind;
 use crate::model::{FailureKind, TaskId, TaskLine};
-use crate::policy::{Wait, admission, prefetch};
+use crate::policy::{Lifecycle, Offer, Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Place};
@@ -159,9 +159,12 @@ impl Dispatcher {
             Ok(room) if held == 0 => (room.slots.min(CLAIM_AT_MOST), Some(room)),
             Ok(room) => (0, Some(room)),
             Err(Wait::Slots) => (0, None),
+            // A burst has to know that nothing is left for a node that admits nothing.
+            Err(Wait::Memory | Wait::Cores) if self.is_hopeless_burst(now) => (0, None),
             Err(Wait::Memory | Wait::Cores) => return,
         };
-        let target = self.ahead_target(now);
+        let is_hopeless = self.is_hopeless_burst(now);
+        let target = if is_hopeless { 0 } else { self.ahead_target(now) };
         let ahead = if held <= target / 2 { target - held } else { 0 };
         // Without look-ahead Redis never shows more in progress than there are slots: one is free only once its outcome is recorded.
         let slots = if target == 0 { slots.saturating_sub(self.ledger.settling()) } else { slots };
@@ -175,13 +178,13 @@ impl Dispatcher {
         };
         let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
         let is_last_question = self.me.is_burst && !self.has_asked_since && self.ledger.is_empty();
-        if slots + ahead == 0 || !(self.polling.is_due(now) || is_last_question) {
+        if (slots + ahead == 0 && !is_hopeless) || !(self.polling.is_due(now) || is_last_question) {
             return;
         }
         let spare = self.spare();
         let room = room.map_or(Demand::NONE, |room| Demand { mem: room.mem, cpu: room.cpu });
         let (mem, cpu) = self.ledger.largest_running();
-        let Some(capacity) = self.capacity() else { return };
+        let capacity = self.capacity(now);
         self.claims_made += 1;
         self.is_claiming = Some(Asked { slots, ahead, since: now });
         self.woken_since = false;
@@ -199,6 +202,29 @@ impl Dispatcher {
             wants_signatures: self.me.wants_signatures,
             skip: self.skipped(),
         }));
+    }
+
+    fn is_hopeless_burst(&self, now: Instant) -> bool {
+        self.me.is_burst && self.ledger.is_empty() && self.capacity.is_hopeless(now)
+    }
+
+    /// Takes in what the last look at the node says of its capacity, and asks at once for a task that room is kept for when there is enough, or when
+    /// there will not be.
+    pub(super) fn measure_capacity(&mut self, now: Instant) {
+        let Some(node) = self.node else { return };
+        let reserved = self.last.as_ref().and_then(|last| last.reserved.as_deref());
+        let reserved = reserved.and_then(|line| TaskLine::parse(line, self.me.order).ok());
+        let wanted = reserved.as_ref().map(|task| Offer { mem: task.mem(), cpu: task.cpu() });
+        let (limits, budget) = (self.limits(), self.ledger.budget());
+        let is_given_up = self.capacity.observe(now, &limits, &node, &budget, wanted);
+        if let Some(task) = reserved
+            && (is_given_up || self.headroom().is_ok_and(|room| room.fits(task.mem(), task.cpu())))
+        {
+            if is_given_up {
+                tracing::warn!(task = %task.id(), needs = %task.mem(), free = %node.mem_free, "room kept in vain: this node cannot run the task");
+            }
+            self.polling.wake();
+        }
     }
 
     /// Memory and cores that nobody has spoken for, whether there is a slot or not.

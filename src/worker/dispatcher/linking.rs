@@ -35,6 +35,9 @@ impl Dispatcher {
             waiting,
             room: room
                 .map(|room| Room { mem_gb: (room.mem.as_gib() * 100.0).floor() / 100.0, cores: room.cpu.as_cores() }),
+            offer: self
+                .capacity(self.seen)
+                .map(|offer| Room { mem_gb: offer.mem.as_gib(), cores: offer.cpu.as_cores() }),
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
@@ -65,7 +68,7 @@ impl Dispatcher {
                 node.mem_total.as_gib()
             ),
             load: serde_json::to_string(&load).unwrap_or_default(),
-            capacity: self.capacity().filter(|_| self.lifecycle.is_open()),
+            capacity: self.capacity(self.seen).filter(|_| self.lifecycle.is_open()),
             started: started[..told].to_vec(),
             stopped,
         }

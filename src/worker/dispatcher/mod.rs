@@ -27,7 +27,7 @@ use super::outcome::Context;
 use crate::config::Config;
 use crate::model::meters::Meters;
 use crate::model::{Bytes, FieldOrder, WorkerName};
-use crate::policy::{Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
+use crate::policy::{Capacity, Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
 use crate::queue::session::{Beat, Demand, QueueState, Revoked};
 
 /// What does not change while the worker runs.
@@ -84,6 +84,8 @@ pub struct Dispatcher {
     /// What goes back unstarted, until Redis has it: a claim that came before it would bring what comes after it.
     returning: Vec<TaskKey>,
     node: Option<NodeSample>,
+    /// What the node could give to one task.
+    capacity: Capacity,
     lifecycle: Lifecycle,
     /// The queue has another field order: its lines are not this worker's to read.
     other_order: bool,
@@ -160,6 +162,7 @@ impl Dispatcher {
             rejecting: 0,
             returning: Vec::new(),
             node: None,
+            capacity: Capacity::default(),
             lifecycle: Lifecycle::Open,
             other_order: false,
             is_drained: false,
@@ -199,6 +202,7 @@ impl Dispatcher {
             Event::Sampled(sample) => {
                 self.ledger.sample(&sample.touched);
                 self.node = Some(sample.node);
+                self.measure_capacity(now);
                 self.relieve_memory();
                 if self.admits_nothing() {
                     self.withdraw_all();
@@ -330,9 +334,8 @@ impl Dispatcher {
         admission::headroom(&self.limits(), node, &self.ledger.budget())
     }
 
-    fn capacity(&self) -> Option<Demand> {
-        let node = self.node.as_ref()?;
-        Some(Demand { mem: node.mem_total, cpu: node.cores_total })
+    fn capacity(&self, now: Instant) -> Option<Demand> {
+        self.capacity.offer(now).map(|offer| Demand { mem: offer.mem, cpu: offer.cpu })
     }
 
     /// What follows from the state, whatever happened.

@@ -86,6 +86,15 @@ impl Bench {
     }
 
     pub(super) fn answer(&mut self, now: usize, lines: &[&str]) {
+        self.reply(now, lines, None);
+    }
+
+    /// Nothing was taken: room is kept for this line.
+    pub(super) fn reserved(&mut self, line: &str) {
+        self.reply(0, &[], Some(line.to_owned()));
+    }
+
+    fn reply(&mut self, now: usize, lines: &[&str], reserved: Option<String>) {
         let claims =
             lines.iter().map(|line| Claim { line: (*line).into(), token: "i.1".to_owned(), attempt: 1 }).collect();
         self.event(Event::Claimed(ClaimReply {
@@ -93,7 +102,7 @@ impl Bench {
             waiting: 0,
             indexed: 0,
             has_leftovers: false,
-            reserved: None,
+            reserved,
             next_timer: None,
             now,
             claims,

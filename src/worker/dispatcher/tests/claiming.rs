@@ -99,3 +99,37 @@ fn while_many_outcomes_have_yet_to_be_told_nothing_more_is_claimed() {
     bench.event(Event::Settled(vec![(keys[0], Settled::Recorded)]));
     bench.claim();
 }
+
+#[test]
+fn what_other_programs_hold_is_not_what_the_node_could_give() {
+    let mut bench = Bench::new("{}");
+    bench.node(32);
+    assert_eq!(bench.claim().capacity.expect("it admits tasks").mem, Bytes(32 * GIB));
+}
+
+#[test]
+fn a_burst_on_a_node_that_admits_nothing_asks_once_more_and_ends() {
+    let mut bench = Bench::new("{}");
+    bench.dispatcher.me.is_burst = true;
+    bench.node(1);
+    bench.pass(10.0);
+    bench.nothing();
+    bench.pass(25.0);
+    bench.node(1);
+    let request = bench.claim();
+    assert_eq!((request.slots, request.ahead, request.capacity), (0, 0, None));
+    bench.answer(0, &[]);
+    assert!(matches!(bench.next(), Action::Exit));
+}
+
+#[test]
+fn room_kept_in_vain_by_an_empty_node_is_given_up_at_once() {
+    let mut bench = Bench::new(r#"{"auto_sleep_sec": false, "sleep_sec_between_accepting_task": 600}"#);
+    bench.node(32);
+    bench.claim();
+    bench.reserved("shell:40:1:1:a");
+    bench.nothing();
+    bench.now += std::time::Duration::from_secs(31);
+    bench.node(32);
+    assert_eq!(bench.claim().capacity.expect("it admits tasks").mem, Bytes(32 * GIB));
+}
