@@ -132,7 +132,9 @@ async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<Need>, Queue
             let mut parts = class.splitn(3, ':');
             let (mem, cpu): (u64, u64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
             let workers = parts.next().unwrap_or_default();
-            let failed_on = workers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            // Suspects wait in a class of their own, whose name begins so.
+            let names = workers.split(',').filter(|name| !name.is_empty() && !name.starts_with('!'));
+            let failed_on = names.map(str::to_owned).collect();
             Some(Need { mem_gb: Bytes(mem).as_gib(), cores: MilliCores(cpu).as_cores(), failed_on, waiting })
         })
         .collect())
@@ -248,7 +250,7 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
 }
 
 /// Answers that [`tasks`] takes for each line.
-const ROW: usize = 8;
+const ROW: usize = 9;
 
 /// Everything known about some lines. One round trip, more where they are long.
 ///
@@ -266,7 +268,8 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                 .hget(conn.name(Key::Reason), line)
                 .hget(conn.name(Key::Lost), line)
                 .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
-                .hget(conn.name(Key::Marks), line);
+                .hget(conn.name(Key::Marks), line)
+                .hexists(conn.name(Key::Apart), line);
         }
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
@@ -301,7 +304,8 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
         .iter()
         .zip(values.chunks(ROW))
         .map(|(line, row)| {
-            let is_todo = matches!(row.first(), Some(redis::Value::Int(1) | redis::Value::Boolean(true)));
+            let flag = |i: usize| matches!(row.get(i), Some(redis::Value::Int(1) | redis::Value::Boolean(true)));
+            let is_todo = flag(0);
             let field = |i: usize| row.get(i).and_then(text);
             let (worker, result, failed) = (field(1), field(2), field(3));
             let there = [is_todo, worker.is_some(), result.is_some(), failed.is_some()];
@@ -329,6 +333,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                 reason: field(4).map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)),
                 lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
                 attempts,
+                suspect: flag(8),
             }
         })
         .collect()

@@ -39,7 +39,7 @@ pub enum Key {
     Capacity,
     /// Hash worker → when it was asked to drain.
     Drain,
-    /// Hash of one worker: line → `TOKEN|ATTEMPT|STARTED|SCORE`.
+    /// Hash of one worker: line → `TOKEN|ATTEMPT|STARTED|SCORE|MS`.
     Claims,
     /// Prefix of all [`Key::Claims`].
     ClaimsOf,
@@ -53,6 +53,11 @@ pub enum Key {
     Refused,
     /// Hash line → how often a worker was lost while running it.
     Lost,
+    /// Hash line → `LEVEL|MS`: a suspect, what had or may have had a slot when its worker was lost, and how long it had run at most.
+    Apart,
+    /// Hash worker → `SINCE|MS|LINE`, the suspect that it runs apart and for how long; while it is reclaimed `WHO|LINE`. Field `""` → `WORKER|UNTIL|SINCE`,
+    /// the one that makes room to run one.
+    ApartBy,
     /// Hash line → attempts so far, for lines with more than none.
     Attempts,
     /// Hash task id → attempts' records, one JSON object a line.
@@ -143,6 +148,8 @@ impl Key {
             Self::Marks => "MARKS",
             Self::Refused => "REFUSED",
             Self::Lost => "LOST",
+            Self::Apart => "APART",
+            Self::ApartBy => "APART_BY",
             Self::Attempts => "ATTEMPTS",
             Self::Evidence => "EVIDENCE",
             Self::Quarantine => "QUARANTINE",
@@ -196,6 +203,8 @@ impl Key {
             Self::Marks => "distcomp:marks",
             Self::Refused => "distcomp:refused",
             Self::Lost => "distcomp:lost",
+            Self::Apart => "distcomp:apart",
+            Self::ApartBy => "distcomp:apart:by",
             Self::Attempts => "distcomp:attempts",
             Self::Evidence => "distcomp:evidence",
             Self::Quarantine => "distcomp:quarantine",

@@ -42,21 +42,21 @@ scripts! {
     BEAT = "beat.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost,
         Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
-        Idle, Wake, Events, Signatures, FieldOrder,
+        Idle, Wake, Events, Signatures, FieldOrder, Apart,
     ];
     DETACH = "detach.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks,
         Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Idle, Wake, Events, Signatures,
+        Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy,
     ];
     CLAIM = "claim.lua" [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
-        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder,
+        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy,
     ];
     SETTLE = "settle.lua" [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence,
         Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle,
-        Wake, Events, Signatures,
+        Wake, Events, Signatures, Apart
     ];
     SUBMIT = "submit.lua" [
         Todo, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
@@ -65,9 +65,9 @@ scripts! {
     RECLAIM = "reclaim.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost,
         Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed,
-        Avoided, Idle, Wake, Events, Signatures,
+        Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy
     ];
-    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events];
+    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy];
     REASSERT = "reassert.lua" [
         Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Events,
@@ -75,10 +75,10 @@ scripts! {
     CHECK = "check.lua" [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost,
         Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events,
+        Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy,
     ];
     INDEX = "index.lua" [
-        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder,
+        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart,
     ];
     SWEEP = "sweep.lua" [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
     REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder];
@@ -89,10 +89,10 @@ scripts! {
     ];
     CONTROL = "control.lua" [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures,
+        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart
     ];
     ASIDE = "aside.lua" [Todo, Aside, Ready, Count, Heads, Held, Delayed, Avoided];
     RESTORE = "restore.lua" [
-        Todo, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake,
+        Todo, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Apart,
     ];
 }

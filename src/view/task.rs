@@ -46,6 +46,9 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
     if task.lost > 0 {
         row("lost", format!("{} times with its worker", task.lost));
     }
+    if task.suspect {
+        row("suspect", "its worker may have been lost to it: it runs apart until it has outlived that time".to_owned());
+    }
     if let Some(result) = &task.result {
         let (worker, _) = result.split_once(": ").unwrap_or(("", result));
         row("finished", format!("on {}", safe(worker)));
@@ -134,6 +137,7 @@ mod tests {
             reason: Some("exit 3: no\nfile".to_owned()),
             stdout_exact: None,
             lost: 0,
+            suspect: false,
             attempts: vec![AttemptView {
                 attempt: 1,
                 worker: "n1".to_owned(),

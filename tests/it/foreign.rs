@@ -190,7 +190,7 @@ fn a_removed_task_is_not_brought_back() {
 }
 
 /// Hashes that anybody who may write results, or a Python worker with an odd host name, can put bytes into.
-const HASHES: [&str; 20] = [
+const HASHES: [&str; 22] = [
     "worker_status",
     "in_progress_tasks",
     "finished_tasks",
@@ -202,6 +202,8 @@ const HASHES: [&str; 20] = [
     "distcomp:capacity",
     "distcomp:drain",
     "distcomp:lost",
+    "distcomp:apart",
+    "distcomp:apart:by",
     "distcomp:attempts",
     "distcomp:evidence",
     "distcomp:tally",

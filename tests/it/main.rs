@@ -60,6 +60,7 @@ mod status;
 mod strangers;
 mod submit;
 mod supervised;
+mod suspects;
 mod task_lines;
 mod time_outs;
 mod tls;

@@ -164,9 +164,18 @@ impl Model {
     }
 }
 
+/// Few demands, and many: close to each other, to what is free, and to powers of two.
 fn line(random: &mut Random) -> String {
-    let mem = ["0", "0.5", "1", "2"][random.below(4) as usize];
-    let cpu = ["0", "1", "2.5"][random.below(3) as usize];
+    let mem = match random.below(3) {
+        0 => format!("{}", ["0", "0.5", "1", "2"][random.below(4) as usize]),
+        1 => format!("0.{:03}", 480 + random.below(40)),
+        _ => format!("{}.{}", random.below(4), random.below(10)),
+    };
+    let cpu = match random.below(3) {
+        0 => ["0", "1", "2.5"][random.below(3) as usize].to_owned(),
+        1 => format!("0.{:03}", random.below(1000)),
+        _ => format!("{}.{}", random.below(4), random.below(10)),
+    };
     format!("shell:{mem}:{cpu}:{}:true # {}", random.below(5), random.below(60))
 }
 
@@ -241,7 +250,7 @@ impl Run {
 
     async fn claim(&mut self, at: &str) {
         let worker = self.random.below(2) as usize;
-        let headroom = Demand { mem: Bytes(self.random.below(5) << 29), cpu: MilliCores(self.random.below(4) * 1000) };
+        let headroom = Demand { mem: Bytes(self.random.below(40) << 26), cpu: MilliCores(self.random.below(40) * 100) };
         self.calls += 1;
         let reply =
             self.workers[worker].claim(&request(format!("t{}", self.calls), 1, headroom, 0)).await.expect("claimed");
@@ -365,6 +374,11 @@ impl Run {
         let lines = reclaim::orphans(&self.conn, &name, ORDER).await.expect("its lines");
         reclaim::reclaim_lines(&self.conn, &name, Authority::Operator, &lines, MAX_RETRY).await.expect("taken over");
         self.workers[worker] = session(&self.conn, name.as_str()).await;
+        // What it had are suspects, which wait to run apart: suspects.rs looks at those.
+        for key in ["distcomp:apart", "distcomp:apart:by"] {
+            let _: i64 = redis::cmd("DEL").arg(key).query(&mut self.bed.redis.con()).expect("deleted");
+        }
+        self.rebuild_index().await;
         for orphan in lines {
             let (_, claim) = self.model.running[&orphan.line].clone();
             let Some(op) = self.model.ordered.get(&orphan.line).copied() else {

@@ -174,6 +174,7 @@ mod tests {
             reason: None,
             stdout_exact: None,
             lost: 0,
+            suspect: false,
             attempts: vec![AttemptView {
                 attempt: 1,
                 worker: "n1".to_owned(),

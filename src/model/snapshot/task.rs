@@ -64,6 +64,9 @@ pub struct TaskView {
     /// How often a worker was lost while running it.
     #[serde(default)]
     pub lost: u64,
+    /// Whether it may be what its worker was lost to: it runs apart from other such tasks until it has outlived that time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspect: bool,
     /// Every attempt kept, oldest first.
     pub attempts: Vec<AttemptView>,
 }

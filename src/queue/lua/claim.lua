@@ -7,6 +7,9 @@
 -- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
 --       ms until the next timer or -1, how many to start now, then line and attempt of each, and where asked its signature or "".
 --       state: OK, STOP (the stop command), PAUSED, DRAIN, ORDER (the queue has another field order: nothing is taken), FENCED.
+-- Suspects (reclaim.lua) run apart, so that the one that kills workers is found and no other is blamed for it: of those that it could have been, one at a
+--       time on a worker. It runs beside nothing but what a heartbeat has told of, at level 2 beside nothing, and nothing starts beside it until it has
+--       outlived by a margin what it had lived when its worker was lost. One worker at a time in all makes room for one; the others pass them over.
 -- Keeps: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. Already finished or in progress: dropped
 --       from todo_tasks. Bounded: at most (now + ahead) * 2 + 64 candidates are looked at, and each class once; about 256 KiB of lines are answered.
 
@@ -39,7 +42,38 @@ local function indexed() return tonumber(redis.call('GET', COUNT) or '0') end
 if state ~= 'OK' then return { state, waiting, indexed(), waiting > 0 and 1 or 0, '', -1, 0 } end
 
 local now = now_ms()
-index_timers(now, avoid_ms)
+-- What waits for a time is held: without it there is nothing to ask.
+local has_timers = redis.call('HLEN', HELD) > 0
+if has_timers then index_timers(now, avoid_ms) end
+
+-- How long a suspect runs apart. What ran for longer than a killer is likely to is not held apart for as long again, until it has been lost so more often.
+local function apart_for(line)
+  local ms = tonumber(string.match(redis.call('HGET', APART, line) or '', '^%d|(%d+)$') or '0')
+  local most = 20000 * 8 ^ math.min(6, math.max(0, tonumber(redis.call('HGET', LOST, line) or '1') - 1))
+  return math.floor(ms <= most and ms * 1.25 + 500 or most / 2)
+end
+
+if has_suspects() then
+  local by = redis.call('HGET', APART_BY, worker)
+  local since, ms, line = string.match(by or '', '^(%d+)|(%d+)|(.*)$')
+  if line and redis.call('HEXISTS', CLAIMS, line) == 1 then
+    -- The server's clock was set back.
+    if tonumber(since) > now then
+      since = int(now)
+      redis.call('HSET', APART_BY, worker, since .. '|' .. ms .. '|' .. line)
+    end
+    local left = tonumber(since) + tonumber(ms) - now
+    if left > 0 then
+      redis.call('HDEL', IDLE, worker)
+      return { 'OK', waiting, indexed(), waiting > 0 and 1 or 0, '', left, 0 }
+    end
+    redis.call('HDEL', APART, line)
+  end
+  if by then redis.call('HDEL', APART_BY, worker) end
+  -- What a Python worker or a person has dealt with since is no suspect any more: one is looked at a call.
+  local one = redis.call('HRANDFIELD', APART)
+  if one and redis.call('HEXISTS', TODO, one) == 0 and redis.call('HEXISTS', INP, one) == 0 then redis.call('HDEL', APART, one) end
+end
 
 -- Live workers of ours that take tasks, read only when a retry of our own failure is met.
 local live
@@ -77,7 +111,8 @@ local function head_at(i)
     if #page < 128 then heads_done = true end
     for k = 1, #page, 2 do
       local m, c, workers = string.match(page[k], '^(%d+):(%d+):(.*)$')
-      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = workers, score = tonumber(page[k + 1]), head = tonumber(page[k + 1]),
+      local level = string.match(workers, '^!(%d),$')
+      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = level and '' or workers, level = level, score = tonumber(page[k + 1]), head = tonumber(page[k + 1]),
         from = 0, lines = {}, at = 0, taken = {} }
     end
   end
@@ -129,6 +164,39 @@ if redis.call('HLEN', RESERVED) > 0 then
 end
 
 local out, picked, stale, touched, blocked = {}, {}, {}, {}, nil
+
+-- Whether what runs here cannot be taken for a suspect of this level.
+local settled = {}
+local function is_settled(level)
+  if settled[level] == nil then
+    local claims = redis.call('HVALS', CLAIMS)
+    settled[level] = #claims == 0 or level == '1'
+    for _, claim in ipairs(claims) do
+      if select(3, claim_parts(claim)) ~= '1' then settled[level] = false end
+    end
+  end
+  return settled[level]
+end
+
+-- Whether this worker is the one that makes room for suspects, if it wants to. For level 2 it does so for a minute at most, and then not for ten.
+local function makes_room(level)
+  local holder, untl, since = string.match(redis.call('HGET', APART_BY, '') or '', '^(.*)|(%d+)|(%d+)$')
+  local lease = math.max(dead_ms, 15000)
+  local is_valid = holder and tonumber(untl) >= now and tonumber(untl) <= now + lease
+  if is_valid and holder ~= worker then return false end
+  if holder ~= worker or tonumber(since) > now or now - tonumber(since) > 660000 then since = int(now) end
+  if level == '2' and now - tonumber(since) > 60000 then return false end
+  redis.call('HSET', APART_BY, '', worker .. '|' .. int(now + lease) .. '|' .. since)
+  return true
+end
+
+-- What becomes of a suspect that is next: "run" it apart, "wait" with all that comes after it, or "pass" it over. None is claimed ahead.
+local function suspect(class, is_now)
+  if not is_now then return 'pass' end
+  if #out == 0 and is_settled(class.level) then return 'run' end
+  return makes_room(class.level) and 'wait' or 'pass'
+end
+local apart, waits
 local budget = (want + ahead) * 2 + 64
 -- Bytes of lines in the answer: a slow link must carry it in time.
 local bytes, most_bytes = 0, 262144
@@ -136,6 +204,11 @@ local bytes, most_bytes = 0, 262144
 -- Ahead of free slots nothing is passed over: what is claimed ahead must be what a slot would take next.
 local function pick(count, free_mem, free_cpu, is_now)
   local open, next_head, barrier = {}, 1, nil
+  local function close(class)
+    for i = #open, 1, -1 do
+      if open[i] == class then table.remove(open, i) end
+    end
+  end
   for _, class in pairs(touched) do
     if class.is_taken then
       class.is_taken = nil
@@ -171,29 +244,41 @@ local function pick(count, free_mem, free_cpu, is_now)
       end
     end
     if not best or (limit and best.score > limit) or (not is_now and barrier and best.score > barrier) then return count end
-    budget = budget - 1
-    local line = best.line
-    touched[best.name] = best
-    best.taken[#best.taken + 1] = line
-    local at = best.at / 2
-    if not best.waits[at] then
-      -- stale: somebody removed it behind our back
-    elseif best.runs[at] or (has_finished and redis.call('HEXISTS', FINISHED, line) == 1) then
-      stale[#stale + 1] = line
-    else
-      out[#out + 1] = line
-      bytes = bytes + #line
-      picked[#out] = { best.name, best.score, best.mem, best.cpu }
-      count = count - 1
-      if is_now then
-        free_mem, free_cpu = free_mem - best.mem, free_cpu - best.cpu
-      end
+    local verdict = best.level and suspect(best, is_now)
+    if verdict == 'wait' then
+      waits = true
+      return count
     end
-    if count == 0 then
-      best.is_taken = true
-    elseif not advance(best, math.max(4, math.min(count, 64))) then
-      for i = #open, 1, -1 do
-        if open[i] == best then table.remove(open, i) end
+    if verdict == 'pass' then
+      best.empty = true
+      close(best)
+    else
+      budget = budget - 1
+      local line, at = best.line, best.at / 2
+      touched[best.name] = best
+      best.taken[#best.taken + 1] = line
+      if not best.waits[at] then
+        -- stale: somebody removed it behind our back
+      elseif best.runs[at] or (has_finished and redis.call('HEXISTS', FINISHED, line) == 1) then
+        stale[#stale + 1] = line
+      else
+        out[#out + 1] = line
+        bytes = bytes + #line
+        picked[#out] = { best.name, best.score, best.mem, best.cpu }
+        count = count - 1
+        if is_now then
+          free_mem, free_cpu = free_mem - best.mem, free_cpu - best.cpu
+        end
+        if verdict == 'run' then
+          apart = line
+          best.is_taken = true
+          return count
+        end
+      end
+      if count == 0 then
+        best.is_taken = true
+      elseif not advance(best, math.max(4, math.min(count, 64))) then
+        close(best)
       end
     end
   end
@@ -202,10 +287,12 @@ end
 
 local started = 0
 if want > 0 then started = want - pick(want, mem, cpu, true) end
-if ahead > 0 and started == want and not limit then pick(ahead, ahead_mem, ahead_cpu, false) end
+if ahead > 0 and started == want and not limit and not apart and not waits then pick(ahead, ahead_mem, ahead_cpu, false) end
 
 -- Room that nothing was found for is put down, so that whoever adds something wakes this worker.
-if started < want and bytes < most_bytes then
+if apart then
+  redis.call('HDEL', IDLE, worker)
+elseif started < want and bytes < most_bytes then
   local used_mem, used_cpu = 0, 0
   for i = 1, started do used_mem, used_cpu = used_mem + picked[i][3], used_cpu + picked[i][4] end
   redis.pcall('HSET', IDLE, worker, int(math.max(0, mem - used_mem)) .. ':' .. int(math.max(0, cpu - used_cpu)) .. ':' .. int(want - started))
@@ -218,13 +305,14 @@ if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
   local signatures = ARGV[16] == '1' and get_all(SIGNATURES, out)
   local in_progress, claims = {}, {}
+  local at = '|' .. int(now)
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
     in_progress[#in_progress + 1] = line
     in_progress[#in_progress + 1] = worker
     claims[#claims + 1] = line
     -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
-    claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|2|' or '|0|') .. int(picked[i][2])
+    claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|2|' or '|0|') .. int(picked[i][2]) .. at
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
     if signatures then reply[#reply + 1] = signatures[i] or '' end
@@ -234,9 +322,11 @@ if #out > 0 then
   bulk('HDEL', TODO, out)
 end
 if #stale > 0 then bulk('HDEL', TODO, stale) end
+local apart_ms = apart and apart_for(apart)
+if apart then redis.call('HSET', APART_BY, worker, int(now) .. '|' .. int(apart_ms) .. '|' .. apart) end
 for name, class in pairs(touched) do
   index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, class.taken)
-  if class.workers ~= '' then
+  if class.workers ~= '' or class.level then
     bulk('HDEL', HELD, class.taken)
     bulk('ZREM', AVOIDED, class.taken)
   end
@@ -296,7 +386,7 @@ if ARGV[15] == '1' then
   end
   reply[4] = could and 1 or 0
 end
-for _, timers in ipairs { DELAYED, AVOIDED } do
+for _, timers in ipairs(has_timers and { DELAYED, AVOIDED } or {}) do
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
   if first then
     local wait = math.max(0, tonumber(first) - index_now(now))
@@ -306,4 +396,6 @@ end
 if reply[6] >= 0 then index_keep_time(now) end
 -- There is more, and it is asked for at once.
 if bytes >= most_bytes then reply[6] = 0 end
+local again = apart_ms or (waits and 1000)
+if again and (reply[6] < 0 or again < reply[6]) then reply[6] = again end
 return reply

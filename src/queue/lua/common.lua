@@ -4,8 +4,8 @@
 -- The index. A class is a demand and, for retries, the set of workers that failed it: "MEM:CPU:w1,w2,". Each class has a sorted set
 -- READY .. "c:" .. class; HEADS holds the best score of every class that is not empty. Smaller scores run first:
 -- (65535 - priority) * 2^37 + sequence, exact in the 53 bits of a double. HELD holds the lines of retries: "D" waits for its backoff outside
--- any class until its time in DELAYED, "X" stands in a class that some workers pass over until its time in AVOIDED. COUNT is how many lines
--- the index holds.
+-- any class until its time in DELAYED, "X" stands in a class that some workers pass over until its time in AVOIDED, "S" is a suspect and stands in a
+-- class of suspects. COUNT is how many lines the index holds.
 -- Class keys cannot be declared beforehand; they all begin with READY, which is declared.
 
 local CLOSE = 'WORKER_COMMAND_CLOSE'
@@ -85,7 +85,7 @@ local function index_forget(base, line)
   local held = redis.call('HGET', HELD, line)
   if held then
     local phase, _, class = held_parts(held)
-    if phase == 'X' then index_remove(class, line) else index_delta = index_delta - 1 end
+    if phase == 'D' then index_delta = index_delta - 1 else index_remove(class, line) end
     redis.call('HDEL', HELD, line)
     redis.call('ZREM', DELAYED, line)
     redis.call('ZREM', AVOIDED, line)
@@ -127,10 +127,28 @@ local function index_keep_time(now)
   end
 end
 
+-- Suspects. A line that had, or may have had, a slot when its worker was lost stands in APART: LEVEL|MS, how long it had run at most. It waits in a class
+-- of its own kind, "MEM:CPU:!LEVEL,", and runs apart: claim.lua. Where there is none this costs a call a script.
+local suspects_known
+local function has_suspects()
+  if suspects_known == nil then suspects_known = redis.call('HLEN', APART) > 0 end
+  return suspects_known
+end
+
+-- Indexes a line that nobody has failed.
+local function index_add(base, line, score)
+  local level = has_suspects() and string.match(redis.call('HGET', APART, line) or '', '^(%d)|')
+  if not level then return index_put(base, line, score) end
+  local class = base .. '!' .. level .. ','
+  redis.call('HSET', HELD, line, 'S|' .. score .. '|' .. class)
+  index_put(class, line, score)
+end
+
 -- Indexes a line that some workers have failed: they pass it over for avoid_ms, after a backoff of delay_ms.
 local function index_retry(base, line, score, workers, now, delay_ms, avoid_ms)
-  local class = base .. worker_set(workers)
   if redis.call('HEXISTS', HELD, line) == 1 then return end
+  if has_suspects() and redis.call('HEXISTS', APART, line) == 1 then return index_add(base, line, score) end
+  local class = base .. worker_set(workers)
   if class ~= base or delay_ms > 0 then index_keep_time(now) end
   if delay_ms > 0 then
     redis.call('HSET', HELD, line, 'D|' .. score .. '|' .. class)
@@ -226,8 +244,9 @@ end
 -- The next n sequence numbers; returns the first.
 local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
 
--- CLAIMS[line] = TOKEN|ATTEMPT|STARTED|SCORE; started is 0 for one claimed ahead, 2 for one with a slot, 1 once a heartbeat has told of its start.
-local function claim_parts(value) return string.match(value, '^([^|]*)|(%d+)|(%d)|(.*)$') end
+-- CLAIMS[line] = TOKEN|ATTEMPT|STARTED|SCORE|MS; started is 0 for one claimed ahead, 2 for one with a slot, 1 once a heartbeat has told of its start; MS is
+-- when it was claimed.
+local function claim_parts(value) return string.match(value, '^([^|]*)|(%d+)|(%d)|([^|]*)|?(%d*)$') end
 
 -- Whether the queue's lines are read in this field order, which is recorded where none is: others may have emptied the server. "" asks nothing.
 local function order_agrees(order)
@@ -339,6 +358,7 @@ end
 -- Does what an order says to a task that no process runs any more: what is added is added first. Its claim and its mark go last.
 local function carry_out(line, mark, claims, revoked)
   local op, _, _, id, class, score, record = mark_parts(mark)
+  redis.call('HDEL', APART, line)
   if op == 'requeue' then
     redis.call('HSET', TODO, line, '')
     -- Its failures are forgotten: it leaves the class that some workers pass over.

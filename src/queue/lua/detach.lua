@@ -10,6 +10,7 @@ redis.call('HDEL', STATUS, worker)
 redis.call('HDEL', CAPACITY, worker)
 redis.call('HDEL', LOAD, worker)
 redis.call('HDEL', IDLE, worker)
+redis.call('HDEL', APART_BY, worker)
 local revoked = redis.call('HGETALL', REVOKED)
 for i = 1, #revoked, 2 do
   local mark = redis.call('HGET', INP, revoked[i]) == worker and mark_of(revoked[i], worker, revoked[i + 1])

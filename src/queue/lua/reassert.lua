@@ -8,8 +8,9 @@
 local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
 local reply = { 'OK' }
+local now = int(now_ms())
 local function hold(line, token, attempt, score)
-  redis.call('HSET', CLAIMS, line, token .. '|' .. attempt .. '|1|' .. score)
+  redis.call('HSET', CLAIMS, line, token .. '|' .. attempt .. '|1|' .. score .. '|' .. now)
   redis.call('HSET', INP, line, worker)
 end
 for i = 4, #ARGV, 4 do

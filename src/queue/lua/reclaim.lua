@@ -6,8 +6,8 @@
 -- Returns: OK or ALIVE or FENCED, lines back in todo, lines failed, lines that were not its own any more.
 -- Keeps: the dead worker is fenced before its first line moves; a line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks.
 --       What an operator has ordered for a line meanwhile is done instead; the result of that attempt is refused, should its worker live after all.
---       An attempt that had started is a loss; at the max_lost_per_task-th the task fails. 0 = at the first. One whose start no heartbeat has told
---       yet is a loss when it was the worker's only one: then it is what killed it, if any is; of several, most are innocent.
+--       An attempt that had a slot is a loss. Of several, most are innocent, and one of them may have killed the worker: all are suspects from then on,
+--       and run apart (claim.lua). The max_lost_per_task-th loss, or a later one, fails the task when it was the only suspect. 0 = at the first.
 
 local dead, mode = ARGV[1], ARGV[2]
 local now = now_ms()
@@ -32,7 +32,40 @@ else
 end
 local max_lost, avoid_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
 local moved, failed, foreign = 0, 0, 0
-local is_alone = redis.call('HLEN', CLAIMS) == 1
+
+-- Who may be guilty is judged once for all that the worker held, however many calls take it over: "1" the only one that had a slot, "+" all that had one,
+-- "*" all. One claimed ahead may have started since without Redis having been told, unless every slot was another's.
+local kind, tested
+local function judge()
+  local by = redis.call('HGET', APART_BY, dead) or ''
+  kind, tested = string.match(by, '^([1+*])|(.*)$')
+  if kind then return end
+  tested = string.match(by, '^%d+|%d+|(.*)$') or ''
+  local with_slot, ahead = 0, 0
+  for _, claim in ipairs(redis.call('HVALS', CLAIMS)) do
+    local _, _, started = claim_parts(claim)
+    if started == '0' then ahead = ahead + 1 else with_slot = with_slot + 1 end
+  end
+  local slots = tonumber(string.match(redis.call('HGET', LOAD, dead) or '', '"slots":(%d+)'))
+  local is_full = ahead == 0 or (slots and with_slot >= slots)
+  kind = not is_full and '*' or (with_slot == 1 and '1' or '+')
+  redis.call('HSET', APART_BY, dead, kind .. '|' .. tested)
+end
+if redis.call('HLEN', CLAIMS) > 0 then judge() end
+
+-- How long a claim had run at most: until now, or until its worker should have told of itself again.
+local died = now
+if mode == 'lease' and ARGV[4] ~= '' then died = math.min(now, tonumber(ARGV[4]) * 1000 + 1000 + tonumber(ARGV[3]) / 2) end
+
+-- One that was lost while it ran apart, or alone for the second time, runs strictly alone the next time, and first.
+local function suspect(line, started, at, losses)
+  if started == '0' and kind ~= '*' then return nil end
+  local level = (line == tested or (kind == '1' and losses > 1)) and 2 or 1
+  local ms = tonumber(at or '') and math.max(0, died - tonumber(at)) or 86400000
+  redis.call('HSET', APART, line, int(level) .. '|' .. int(ms))
+  suspects_known = true
+  return level
+end
 local said = #events
 for i = 7, #ARGV, 5 do
   local line, id, class, base = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -47,38 +80,43 @@ for i = 7, #ARGV, 5 do
   elseif redis.call('HGET', INP, line) ~= dead then
     foreign = foreign + 1
   else
-    local started, score, attempt = '0', nil, 1
+    local started, score, attempt, at = '0', nil, 1, nil
     if claim then
-      local _, n, s, kept = claim_parts(claim)
-      attempt, started, score = tonumber(n), s, kept
-      if started == '2' then started = is_alone and '1' or '0' end
+      local _, n, s, kept, claimed = claim_parts(claim)
+      attempt, started, score, at = tonumber(n), s, kept, claimed
     end
     local losses = 0
-    if started == '1' then
+    if started ~= '0' then
       losses = redis.call('HINCRBY', LOST, line, 1)
       evidence_add(id, ARGV[i + 4])
       redis.call('HSET', ATTEMPTS, line, attempt)
       redis.call('HINCRBY', TALLY, 'lost', 1)
     end
-    local what = started == '1' and 'lost' or 'reclaimed'
+    local what = started ~= '0' and 'lost' or 'reclaimed'
     if redis.call('HEXISTS', FINISHED, line) == 1 then
       moved = moved + 1
-    elseif losses > 0 and losses >= max_lost then
+    elseif losses > 0 and losses >= max_lost and kind == '1' then
       local times = losses == 1 and 'once' or losses .. ' times'
       redis.call('HSET', FAILED, line, (redis.call('HGET', FAILED, line) or '') .. dead .. ',')
       redis.call('HSET', REASON, line, '"worker lost ' .. times .. ' while running this task"')
       group_put(line, 'worker lost')
       redis.call('HDEL', ATTEMPTS, line)
       redis.call('HDEL', LOST, line)
+      redis.call('HDEL', APART, line)
       redis.call('HINCRBY', TALLY, 'failed', 1)
       failed = failed + 1
       what = 'failed'
     else
       redis.call('HSET', TODO, line, '')
+      local level = claim and suspect(line, started, at, losses)
       -- One that was running may be what killed its worker: it queues behind its equals, so that it does not take down the next at once.
-      if started == '1' or not score then score = int(tonumber(base) + sequence(1)) end
+      if level == 2 then
+        score = int(sequence(1))
+      elseif started ~= '0' or not score then
+        score = int(tonumber(base) + sequence(1))
+      end
       local workers = redis.call('HGET', FAILED, line)
-      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_put(class, line, score) end
+      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_add(class, line, score) end
       moved = moved + 1
       want_worker(class .. worker_set(workers or ''))
     end
@@ -87,6 +125,7 @@ for i = 7, #ARGV, 5 do
   end
   redis.call('HDEL', CLAIMS, line)
 end
+if redis.call('HLEN', CLAIMS) == 0 then redis.call('HDEL', APART_BY, dead) end
 index_flush()
 if #events > said then events[said + 1] = 'L\t' .. dead .. '\n' .. events[said + 1] end
 events_flush()

@@ -77,7 +77,9 @@ kinds.held = {
   is_wrong = function(line, held)
     local phase, _, class = held_parts(held)
     if phase == 'D' then return not redis.call('ZSCORE', DELAYED, line) end
-    return not (phase and redis.call('ZSCORE', READY .. 'c:' .. class, line) and redis.call('ZSCORE', AVOIDED, line))
+    if not (phase and redis.call('ZSCORE', READY .. 'c:' .. class, line)) then return true end
+    -- A suspect stays in its class until it is claimed.
+    return phase ~= 'S' and not redis.call('ZSCORE', AVOIDED, line)
   end,
   mend = function(line, held)
     local _, _, class = held_parts(held)

@@ -20,7 +20,7 @@ for i = 2, #ARGV, 3 do
       if workers then
         index_retry(class, line, score, workers, now, 0, tonumber(ARGV[1]))
       else
-        index_put(class, line, score)
+        index_add(class, line, score)
       end
       want_worker(class .. worker_set(workers or ''))
       restored = restored + 1

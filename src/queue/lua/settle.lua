@@ -95,6 +95,8 @@ for i = 6, #ARGV, 9 do
   end
 
   if answer == nil or answer == 'late' then
+    -- It has outlived what killed its worker, or ended by itself.
+    if op ~= 'R' and has_suspects() then redis.call('HDEL', APART, line) end
     if op == 'F' then
       local has_failed = has_failures and redis.call('HEXISTS', FAILED, line) == 1
       if attempt == 1 and not has_failed then
@@ -126,7 +128,7 @@ for i = 6, #ARGV, 9 do
       score = score or int(sequence(1))
       redis.call('HSET', TODO, line, '')
       local workers = has_failures and redis.call('HGET', FAILED, line)
-      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_put(class, line, score) end
+      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_add(class, line, score) end
       if record ~= '' then
         evidence_add(id, record)
         redis.call('HSET', ATTEMPTS, line, attempt)

@@ -29,6 +29,12 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
         if hold.has_slot == Some(false) {
             why.push("it was claimed ahead and starts there when a slot is free".to_owned());
         }
+        if task.suspect {
+            why.push(format!(
+                "its worker was lost while it ran: it runs apart, {} starts nothing else until it has outlived that time",
+                safe(worker)
+            ));
+        }
         return why;
     }
     if !has(TaskState::Todo) {
@@ -51,6 +57,12 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
     }
     if task.lost > 0 {
         why.push(format!("its worker was lost {} times while running it", task.lost));
+    }
+    if task.suspect {
+        why.push(
+            "it may be what its worker was lost to: it waits to run apart, one such task at a time on a worker"
+                .to_owned(),
+        );
     }
     if let Some(holder) = overview.reservations.iter().find(|reservation| reservation.line == task.line) {
         why.push(format!(

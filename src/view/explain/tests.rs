@@ -36,6 +36,7 @@ fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
         reason: None,
         stdout_exact: None,
         lost: 0,
+        suspect: false,
         attempts: Vec::new(),
     }
 }
