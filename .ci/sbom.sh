@@ -3,6 +3,7 @@
 #   .ci/sbom.sh [FILE]      default: target/distcomp.cdx.json
 # Needs cargo-cyclonedx (cargo install cargo-cyclonedx --locked). Dependencies of tests are not in it.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 file=${1:-target/distcomp.cdx.json}
 mkdir -p "$(dirname "$file")"

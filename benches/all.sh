@@ -6,6 +6,7 @@
 #
 # DEEP=1 adds ten million waiting tasks to the depths (4 GB of memory). SPAWN_FLOOR, HQ, PEERS_DIR and DISTCOMP_PYTHON_ORIGINAL: see README.md.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
 failed=()

@@ -9,6 +9,7 @@
 # free cores opened, or it would take one task on this machine and no other. What cannot be had is left out, and said.
 # DISTCOMP_BIN names the directory of our programs; default: a release build of this checkout, brought up to date first.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 rounds=${1:-5} tasks=${2:-2000} slots=4
 if [ -n "${PEERS_DIR:-}" ]; then

@@ -9,6 +9,7 @@
 # The state directory is not put there: it must be on a local disk (by default ~/.local/state/distcomp; set state_dir
 # in conf.json to a local place, such as /var/tmp/distcomp, where home directories are shared).
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
 usage() {
     sed -n '2,5p' "$0" | cut -c 3- >&2

@@ -2,6 +2,10 @@
 # Makes sure that a Redis server program is on this machine. Sourced by quickstart.sh and tests/run.sh; harmless to repeat.
 # Nothing is started: the quickstart and the tests run private servers of their own.
 
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+fi
+
 # Runs a command as root: directly, or through sudo.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then

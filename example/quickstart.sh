@@ -4,6 +4,7 @@
 # It installs redis-server where there is none, builds DistComp, and runs example/task_with_timeout. Needs Rust (rustup.rs).
 # Twelve of the thirteen tasks succeed. One is there to time out, so that you see what a failure looks like.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 # shellcheck source=example/install-redis.sh
 . example/install-redis.sh

@@ -4,6 +4,7 @@
 # Needs cargo-fuzz (cargo install cargo-fuzz) and a C++ compiler; a nightly toolchain is not needed. What it finds stays in fuzz/artifacts, and the
 # end code is 1; copy it to fuzz/corpus/TARGET, where the normal tests replay it for ever, and fix it.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/../fuzz"
 seconds=${1:-600}
 [ $# -gt 0 ] && shift

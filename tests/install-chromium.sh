@@ -2,6 +2,10 @@
 # Makes sure that Chromium and its driver are on this machine, for the tests of the dashboard. Sourced by run.sh and screenshots.sh, after
 # example/install-redis.sh, whose as_root it uses; harmless to repeat.
 
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+fi
+
 has_chromium() {
     { [ -n "${DISTCOMP_CHROMEDRIVER:-}" ] || command -v chromedriver >/dev/null 2>&1; } &&
         { [ -n "${DISTCOMP_CHROMIUM:-}" ] || command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||

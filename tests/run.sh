@@ -4,6 +4,7 @@
 # Installs redis-server and Chromium where there is none; checks format, lints, documents and licences; runs all tests. The last lines
 # are the test runner's own summary.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 # shellcheck source=example/install-redis.sh
 . example/install-redis.sh

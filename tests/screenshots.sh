@@ -2,6 +2,7 @@
 # Makes the pictures of the dashboard and of `watch` in the README, from a real run of a minute or two:
 #   tests/screenshots.sh [DIRECTORY]
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 # shellcheck source=example/install-redis.sh
 . example/install-redis.sh

@@ -2,6 +2,7 @@
 # What does not fit into tests/run.sh: nearly the whole suite once more with one Redis user for each command, and each user with no right
 # but those that example/redis/users.acl gives it.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG

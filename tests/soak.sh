@@ -5,6 +5,7 @@
 # DISTCOMP_PYTHON_ORIGINAL names a checkout of 1a1a11a/distComp: its worker takes part then, and faults that it does not survive
 # are left out. SOAK_KEEP names a directory into which everything is copied when a promise was broken.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 # shellcheck source=example/install-redis.sh
 . example/install-redis.sh

@@ -10,6 +10,7 @@
 #   VM_SUITE=debian      Debian release: bookworm unless told otherwise     VM_MIRROR=URL   where it comes from
 #   VM_KERNEL=SUITE      takes the kernel from this suite instead (bookworm-backports)
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 
 groups=("$@")

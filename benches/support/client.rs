@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use distcomp::config::{Endpoint, RedisSettings};
+use distcomp::config::{Endpoint, Origin, RedisSettings};
 use distcomp::model::{FieldOrder, TaskLine};
 use distcomp::queue::submit::{BATCH, NewTask};
 use distcomp::queue::{Client, Connection, submit};
@@ -12,7 +12,15 @@ use crate::redis_server::Server;
 
 pub(crate) fn client(server: &Server) -> Outcome<Client> {
     let endpoint = Endpoint::Unix { path: server.socket() };
-    let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls: None, sentinel_login: None };
+    let settings = RedisSettings {
+        endpoint,
+        db: 0,
+        user: None,
+        password: None,
+        tls: None,
+        sentinel_login: None,
+        origin: Origin::default(),
+    };
     Ok(Client::new(&settings, "", Duration::from_secs(30))?)
 }
 

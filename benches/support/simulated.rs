@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distcomp::model::{AttemptEnd, AttemptRecord, Bytes, MilliCores, TaskId};
-use distcomp::queue::session::{Claim, ClaimRequest, Demand, Registration, STARVE, Settle, Settlement};
+use distcomp::queue::session::{Claim, ClaimRequest, Demand, Registration, STARVE, Settle, Settlement, Standing};
 use distcomp::queue::{Client, QueueError, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -58,7 +58,8 @@ pub(crate) async fn session(client: &Client, number: usize) -> Outcome<Session> 
         containment: String::new(),
     };
     let conn = client.connect().await?;
-    Ok(Session::attach(conn, format!("node{number}").parse()?, &registration, None, Some(CAPACITY)).await?)
+    let standing = Standing { capacity: Some(CAPACITY), ..Standing::default() };
+    Ok(Session::attach(conn, format!("node{number}").parse()?, &registration, None, standing).await?)
 }
 
 pub(crate) fn request(token: String, slots: u32) -> ClaimRequest {

@@ -10,6 +10,7 @@
 #   conf.USER.json  USER.pass  client.crt  client.key  ca.crt  for the commands of worker, submitter, operator, viewer
 #   ca.key                                                      signs certificates: keep it, best somewhere else
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 umask 077
 here=$(cd "$(dirname "$0")" && pwd)
 

@@ -11,14 +11,15 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, ValueHint};
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{CliError, Exit};
 use crate::config::{self, Config, Overrides, Role, Source};
 use crate::model::FieldOrder;
+use crate::process::signals::{Asked, Signals};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection};
 use crate::telemetry::journal;
+use crate::view::glyphs;
 use crate::view::safe_text::safe;
 
 /// How long one call may take: people's commands are patient with a busy server.
@@ -117,6 +118,7 @@ where
         Err(exit) => return exit.into(),
     };
     super::secrets::keep(program);
+    glyphs::follow_locale(|name| std::env::var_os(name));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -226,13 +228,11 @@ impl Out {
 
 /// Runs what would go on for ever, until SIGINT or SIGTERM.
 pub(crate) async fn until_signal(endless: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
-    let failed = |error| CliError::io("listen for signals", error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
+        .map_err(|error| CliError::io("listen for signals", error))?;
     tokio::select! {
         ended = endless => ended,
-        _ = interrupt.recv() => Ok(Exit::Interrupted),
-        _ = terminate.recv() => Ok(Exit::Terminated),
+        asked = signals.next() => Ok(asked.into()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
 use crate::local::LocalError;
+use crate::process::signals::Asked;
 use crate::queue::QueueError;
 
 /// How a command ends.
@@ -35,6 +36,15 @@ impl Exit {
             Self::Redis => 3,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Asked> for Exit {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Interrupt => Self::Interrupted,
+            Asked::Terminate | Asked::Hangup => Self::Terminated,
         }
     }
 }

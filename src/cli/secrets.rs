@@ -5,10 +5,14 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::common::complain;
+use crate::config::URL_FROM;
 use crate::model::safe_text::{is_unsafe, safe};
 
 /// The variable that stands for the flag.
 const VARIABLE: &str = "DISTCOMP_REDIS_URL";
+
+/// The flag.
+const FLAG: &str = "--redis-url";
 
 /// First thing in every command, after its arguments are understood: nothing of our memory is for others, and no password stays in the argument list,
 /// where every user of the machine could read it. With one there this process executes itself again, the URL in the environment in its place.
@@ -22,7 +26,7 @@ pub(crate) fn keep(program: &str) {
                 command.arg0(name);
             }
             // Only returns when it fails.
-            command.args(rest).env(VARIABLE, url).exec()
+            command.args(rest).env(VARIABLE, url).env(URL_FROM, FLAG).exec()
         });
         let error = error.unwrap_or_else(|error| error);
         complain(
@@ -35,7 +39,6 @@ pub(crate) fn keep(program: &str) {
 
 /// The URL among the arguments, if it may hold a password, and the arguments without it.
 fn take_url(args: impl Iterator<Item = OsString>) -> Option<(OsString, Vec<OsString>)> {
-    const FLAG: &str = "--redis-url";
     let (mut url, mut rest, mut args) = (None, Vec::new(), args);
     while let Some(arg) = args.next() {
         if arg == "--" {

@@ -80,7 +80,12 @@ impl fmt::Display for ConfigErrors {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{path}: {fault}")?;
+            // The file is not to blame for what a flag or a variable says.
+            if fault.key.starts_with("--") || fault.key.starts_with("DISTCOMP_") || fault.key.starts_with('$') {
+                write!(f, "{fault}")?;
+            } else {
+                write!(f, "{path}: {fault}")?;
+            }
         }
         for warning in &self.warnings {
             write!(f, "\n{path}: warning: {warning}")?;

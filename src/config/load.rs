@@ -17,6 +17,9 @@ use super::raw::{self, RawConfig};
 use super::resolve::resolve;
 use super::settings::Config;
 
+/// Set where `DISTCOMP_REDIS_URL` stands for the flag, whose password no argument list is to show.
+pub const URL_FROM: &str = "DISTCOMP_REDIS_URL_FROM";
+
 /// The file that counts when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "conf.json";
 
@@ -119,6 +122,13 @@ impl Overrides {
     /// The URL that stands above the file, and what gave it.
     pub(super) fn url(&self) -> Option<(SecretString, &'static str)> {
         match &self.redis_url {
+            // The parser of the command line takes the variable for the flag where that is not given.
+            Some(url)
+                if self.environment.text("DISTCOMP_REDIS_URL") == Some(url.expose_secret())
+                    && self.environment.text(URL_FROM).is_none() =>
+            {
+                Some((url.clone(), "DISTCOMP_REDIS_URL"))
+            }
             Some(url) if !url.expose_secret().is_empty() => Some((url.clone(), "--redis-url")),
             Some(_) | None => {
                 self.environment.text("DISTCOMP_REDIS_URL").map(|url| (url.to_owned().into(), "DISTCOMP_REDIS_URL"))

@@ -13,7 +13,7 @@ use super::load::Overrides;
 use super::paths::{check_readable, warning_of_open_secret};
 use super::raw::{RawConfig, unknown_key};
 use super::redis_url::{RedisUrl, VALID};
-use super::settings::{Endpoint, RedisSettings, SentinelLogin, TlsSettings};
+use super::settings::{Endpoint, Origin, RedisSettings, SentinelLogin, TlsSettings};
 use super::values::{Reader, read};
 
 /// No password is longer; a larger file is not a password file.
@@ -49,7 +49,8 @@ pub(super) fn resolve_redis(
             let password = url.password.map(SecretString::from);
             let user = url.sentinel_user;
             let sentinel_login = url.sentinel_password.map(|text| SentinelLogin { user, password: text.into() });
-            RedisSettings { endpoint: url.endpoint, db: url.db, user: url.user, password, tls, sentinel_login }
+            let origin = Origin::default();
+            RedisSettings { endpoint: url.endpoint, db: url.db, user: url.user, password, tls, sentinel_login, origin }
         }
         // A wrong URL has been noted; nothing of the file may stand in for it.
         None if is_overridden => default_settings(),
@@ -59,9 +60,13 @@ pub(super) fn resolve_redis(
             settings
         }
     };
+    settings.origin.server = source.or_else(|| server_key(raw));
+    settings.origin.password = settings.password.as_ref().and(settings.origin.server);
     // The user and password of the file go together: never one of the URL's with one of the file's.
     if settings.password.is_none() {
+        let origin = password_origin(file_password.as_deref(), raw, overrides);
         settings.password = resolve_password(reader, raw, file_password, overrides, warnings);
+        settings.origin.password = settings.password.as_ref().map(|_| origin);
         if settings.user.is_none() && (!is_overridden || settings.password.is_some()) {
             settings.user = read!(reader.text(raw.redis_user, "text"));
         }
@@ -69,9 +74,36 @@ pub(super) fn resolve_redis(
     settings
 }
 
+/// The key of the file that names the server.
+fn server_key(raw: &RawConfig) -> Option<&'static str> {
+    let keys = [("redis_url", &raw.redis_url), ("redis_host", &raw.redis_host), ("redis_port", &raw.redis_port)];
+    keys.into_iter().find(|(_, value)| value.is_some()).map(|(key, _)| key)
+}
+
+/// What a password comes from that no URL holds, in the order of [`resolve_password`].
+fn password_origin(file_password: Option<&str>, raw: &RawConfig, overrides: &Overrides) -> &'static str {
+    if file_password.is_some() {
+        "redis_pass"
+    } else if raw.redis_pass_file.is_some() {
+        "redis_pass_file"
+    } else if overrides.environment.text("DISTCOMP_REDIS_PASSWORD").is_some() {
+        "DISTCOMP_REDIS_PASSWORD"
+    } else {
+        "the credential redis_pass of systemd"
+    }
+}
+
 fn default_settings() -> RedisSettings {
     let endpoint = Endpoint::Tcp { host: "localhost".to_owned(), port: 6379 };
-    RedisSettings { endpoint, db: 0, user: None, password: None, tls: None, sentinel_login: None }
+    RedisSettings {
+        endpoint,
+        db: 0,
+        user: None,
+        password: None,
+        tls: None,
+        sentinel_login: None,
+        origin: Origin::default(),
+    }
 }
 
 fn parse_url(reader: &mut Reader, key: &str, text: &str) -> Option<RedisUrl> {

@@ -312,6 +312,7 @@ mod tests {
             password: None,
             tls: None,
             sentinel_login: None,
+            origin: super::super::settings::Origin::default(),
         };
         let environment = [
             ("DISTCOMP_REDIS_URL", "redis://:first-secret@h"),

@@ -77,6 +77,17 @@ pub struct RedisSettings {
     pub tls: Option<TlsSettings>,
     /// Login of the sentinels, where they ask for one.
     pub sentinel_login: Option<SentinelLogin>,
+    /// What named all this, for messages.
+    pub origin: Origin,
+}
+
+/// The flag, variable or key that the server and the password came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Of the server; `None` for the default and for a private server.
+    pub server: Option<&'static str>,
+    /// Of the password; `None` without one.
+    pub password: Option<&'static str>,
 }
 
 /// `redis://host:port/db`: which server this is, with no password in it.

@@ -67,6 +67,9 @@ pub struct AttemptRecord {
     /// How its stdout can be had byte for byte, from the text in `finished_tasks` or, of a failure, from the tail; `None` where that is not known.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<Kept>,
+    /// Place of the task in the order of submission, where it is known. Written by the script that settles the attempt.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// For a failure, the last 4 KiB of stdout.
     #[serde(rename = "o", default, skip_serializing_if = "String::is_empty")]
     pub stdout_tail: String,
@@ -95,6 +98,7 @@ impl AttemptRecord {
             peak_bytes: None,
             peak_source: None,
             stdout: None,
+            sequence: None,
             stdout_tail: String::new(),
             stderr_tail: String::new(),
             token: String::new(),

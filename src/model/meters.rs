@@ -45,6 +45,13 @@ impl<const N: usize> Histogram<N> {
         self.counts.iter().sum::<u64>() + self.above
     }
 
+    /// Their mean; `None` without any.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        let count = self.count();
+        (count > 0).then(|| self.sum / count as f64)
+    }
+
     /// Their sum.
     #[must_use]
     pub fn sum(&self) -> f64 {

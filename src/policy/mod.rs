@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod capacity;
 pub mod deadline;
+pub mod estimate;
 pub mod gather;
 pub mod lifecycle;
 pub mod polling;

@@ -44,6 +44,7 @@ mod orphans;
 pub mod output;
 mod reaper;
 mod result_file;
+pub mod signals;
 mod slot;
 mod spawn;
 pub mod sweep;

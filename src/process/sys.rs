@@ -100,6 +100,15 @@ pub(super) fn default_signals() {
     }
 }
 
+/// Whether this process ignores a signal.
+pub(super) fn is_ignored(number: c_int) -> bool {
+    // SAFETY: all-zero is a valid sigaction, and the call only reads the present one into it.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(number, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Gives freed memory back to the system, so that a keeper that has seen a large output is small again.
 pub(super) fn release_memory() {
     #[cfg(target_env = "gnu")]

@@ -75,7 +75,10 @@ impl Client {
             let _: redis::Value = redis::cmd("PING").query_async(&mut inner).await?;
             Ok(inner)
         };
-        let inner = self.in_time(connecting).await?;
+        let inner = match self.in_time(connecting).await {
+            Ok(inner) => inner,
+            Err(error) => return Err(self.explained(error).await),
+        };
         let at = Arc::clone(self.dialer.at());
         let (user, follows) = (self.dialer.user().into(), self.dialer.asks_sentinels());
         let (timeout, under_way) = (self.response_timeout, Arc::default());
@@ -91,6 +94,30 @@ impl Client {
             Ok(pubsub)
         };
         self.in_time(connecting).await
+    }
+
+    /// A refusal with what the password came from; a server that wants none is told from one that wants another.
+    async fn explained(&self, error: QueueError) -> QueueError {
+        let QueueError::Refused { at, message } = error else { return error };
+        let message = match self.dialer.origin().password {
+            None => message,
+            Some(origin) if self.wants_no_password().await => format!(
+                "it wants no password, and refuses the one that is set: remove that ({origin}), or give the server one (requirepass)"
+            ),
+            Some(origin) => format!("{message} (the password in use is from {origin})"),
+        };
+        QueueError::Refused { at, message }
+    }
+
+    /// Whether the server answers without any login.
+    async fn wants_no_password(&self) -> bool {
+        let Some(client) = self.dialer.without_login() else { return false };
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT));
+        let asking = async {
+            let mut inner = client.get_multiplexed_async_connection_with_config(&config).await?;
+            redis::cmd("PING").query_async::<redis::Value>(&mut inner).await
+        };
+        self.in_time(asking).await.is_ok()
     }
 
     async fn in_time<T>(&self, connecting: impl Future<Output = redis::RedisResult<T>>) -> Result<T, QueueError> {
@@ -124,6 +151,11 @@ impl Client {
 
     fn unavailable(&self, message: String, is_timeout: bool) -> QueueError {
         let at = self.at().to_owned();
+        // Which of flag, variable and file is wrong is not plain where several could name the server.
+        let message = match self.dialer.origin().server {
+            Some(origin) => format!("{message} (the server is named by {origin})"),
+            None => message,
+        };
         match self.dialer.hint(&message, is_timeout) {
             Some(hint) => QueueError::Unavailable { at, message: format!("{message}; {hint}") },
             None => QueueError::Unavailable { at, message },

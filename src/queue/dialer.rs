@@ -12,7 +12,7 @@ use socket2::TcpKeepalive;
 
 use super::error::QueueError;
 use super::{sentinel, tls_hint};
-use crate::config::{Endpoint, RedisSettings};
+use crate::config::{Endpoint, Origin, RedisSettings};
 
 /// A half-open connection is noticed within this time by the kernel, should no call time out first.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -102,6 +102,21 @@ impl Dialer {
     /// Takes up another user and password; connections that stand are not touched.
     pub(super) fn log_in_as(&self, settings: &RedisSettings) {
         *self.login.write().unwrap_or_else(PoisonError::into_inner) = Login::of(settings);
+    }
+
+    /// What named the server and the password.
+    pub(super) fn origin(&self) -> Origin {
+        self.settings.origin
+    }
+
+    /// The server without any login; `None` where sentinels name it.
+    pub(super) fn without_login(&self) -> Option<redis::Client> {
+        let addr = match &self.settings.endpoint {
+            Endpoint::Unix { path } => ConnectionAddr::Unix(path.clone()),
+            Endpoint::Tcp { host, port } => self.tcp(host, *port),
+            Endpoint::Sentinel { .. } => return None,
+        };
+        self.open(addr, RedisConnectionInfo::default().set_skip_set_lib_name()).ok()
     }
 
     /// Whom to connect to now. Asks the sentinels, where there are some; bounded by a second for each.
@@ -276,7 +291,15 @@ mod tests {
     fn a_build_without_tls_says_so() {
         let endpoint = Endpoint::Tcp { host: "h".to_owned(), port: 1 };
         let tls = Some(TlsSettings::default());
-        let settings = RedisSettings { endpoint, db: 0, user: None, password: None, tls, sentinel_login: None };
+        let settings = RedisSettings {
+            endpoint,
+            db: 0,
+            user: None,
+            password: None,
+            tls,
+            sentinel_login: None,
+            origin: Origin::default(),
+        };
         let Err(error) = Dialer::new(&settings) else { panic!("it has TLS") };
         assert!(error.to_string().contains("this build has no TLS"), "{error}");
     }

@@ -14,6 +14,7 @@ use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals,
 };
 use crate::model::{AttemptRecord, Bytes, MilliCores, TaskId};
+use crate::policy::estimate;
 
 /// The whole queue at a glance, in two round trips.
 ///
@@ -49,7 +50,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
     python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
     overview.needs = needs(conn, &classes).await?;
-    overview.eta_seconds = overview.time_to_go();
+    overview.eta_seconds = estimate::of_overview(&overview);
     Ok(overview)
 }
 

@@ -6,6 +6,7 @@
 pub mod dashboard;
 pub mod explain;
 pub mod failures;
+pub mod glyphs;
 pub mod log_text;
 pub mod metrics;
 pub mod overview;

@@ -2,9 +2,10 @@
 
 use super::explain::top_reason;
 use super::failures::failures;
+use super::glyphs;
 use super::safe_text::safe;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
-use super::text::{bytes, count, duration, parted_bar, rate, shorten, wrap};
+use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
 use super::workers::workers;
 use crate::model::snapshot::{Counts, Overview, RedisHealth};
 
@@ -34,7 +35,7 @@ pub fn overview(overview: &Overview, width: usize) -> String {
     lines
         .extend(notices(overview).into_iter().map(|notice| shorten(&notice, width)).map(|notice| paint(WARN, &notice)));
     if let Some((waiting, why)) = top_reason(overview) {
-        lines.push(shorten(&format!("{} wait: {why}", count(waiting)), width));
+        lines.push(shorten(&format!("{} {}: {why}", count(waiting), verb(waiting, "wait")), width));
     }
     let warnings =
         warnings(&overview.redis).into_iter().flat_map(|warning| wrap(&format!("warning: {warning}"), width));
@@ -60,11 +61,12 @@ fn progress(overview: &Overview, width: usize) -> Vec<String> {
     let counts = &overview.counts;
     // Those that will be tried again wait as well.
     let failed = counts.failed.saturating_sub(overview.retries);
+    let [done, runs, fails, waits] = glyphs::parts();
     let parts = [
-        (counts.finished, '█', GOOD, "done"),
-        (counts.in_progress, '▓', WARN, "running"),
-        (failed, '▒', BAD, "failed"),
-        (counts.todo, '░', DIM, "waiting"),
+        (counts.finished, done, GOOD, "done"),
+        (counts.in_progress, runs, WARN, "running"),
+        (failed, fails, BAD, "failed"),
+        (counts.todo, waits, DIM, "waiting"),
     ];
     let cells = parted_bar(&parts.map(|(amount, fill, ..)| (amount, fill)), width.min(WIDEST_BAR));
     let drawn: String = cells.iter().zip(parts).map(|(cells, (.., style, _))| paint(style, cells)).collect();
@@ -119,8 +121,8 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
     }
     if overview.counts.quarantined > 0 {
         notices.push(format!(
-            "{} lines in quarantine: they are not UTF-8; distcomp-ctl purge --quarantined removes them",
-            count(overview.counts.quarantined)
+            "{} in quarantine, not UTF-8; distcomp-ctl purge --quarantined removes what is there",
+            counted(overview.counts.quarantined, "line")
         ));
     }
     notices

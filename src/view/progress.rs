@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::glyphs;
+use super::text::{duration, rate};
+use crate::policy::estimate::{Estimator, Seen};
+
 /// Shorter work shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -12,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Progress {
     bar: ProgressBar,
     begun: Instant,
+    total: u64,
+    estimator: Estimator,
+    note: String,
     is_shown: bool,
     is_wanted: bool,
 }
@@ -22,18 +29,33 @@ impl Progress {
         let template = if total == 0 {
             "{prefix} {human_pos} {spinner}"
         } else {
-            "{prefix} {wide_bar} {human_pos}/{human_len} {per_sec} {msg}eta {eta}"
+            "{prefix} {wide_bar} {human_pos}/{human_len} {msg}"
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())
-            .with_style(style.progress_chars("=> "))
+            .with_style(style.progress_chars("=> ").tick_strings(glyphs::spinner()))
             .with_prefix(what);
-        Self { bar, begun: Instant::now(), is_shown: false, is_wanted: is_wanted && std::io::stderr().is_terminal() }
+        Self {
+            bar,
+            begun: Instant::now(),
+            total,
+            estimator: Estimator::default(),
+            note: String::new(),
+            is_shown: false,
+            is_wanted: is_wanted && std::io::stderr().is_terminal(),
+        }
     }
 
-    /// The work has come this far.
+    /// The work has come this far. The first call tells where it began: what was done before is not its speed.
     pub fn set(&mut self, position: u64) {
-        self.bar.set_position(position);
+        self.see(Seen { ended: position, running: 0, waiting: self.total.saturating_sub(position) });
+    }
+
+    /// The same for tasks, some of which run.
+    pub fn see(&mut self, seen: Seen) {
+        self.estimator.observe(Instant::now(), seen);
+        self.bar.set_position(seen.ended);
+        self.bar.set_message(format!("{}{}", self.note, self.pace()));
         if self.is_wanted && !self.is_shown && self.begun.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.is_shown = true;
@@ -42,7 +64,19 @@ impl Progress {
 
     /// One step more.
     pub fn advance(&mut self, steps: u64) {
-        self.set(self.bar.position() + steps);
+        let at = self.bar.position();
+        if at == 0 {
+            self.estimator.observe(self.begun, Seen { ended: 0, running: 0, waiting: self.total });
+        }
+        self.set(at + steps);
+    }
+
+    /// Rate and time left, as the bar shows them: `33/s, eta 1 m 10 s`; `?` until there is something to go by.
+    #[must_use]
+    pub fn pace(&self) -> String {
+        let rate = self.estimator.rate().map_or_else(|| "?/s".to_owned(), rate);
+        let left = self.estimator.seconds_left().map_or_else(|| "?".to_owned(), duration);
+        format!("{rate}, eta {left}")
     }
 
     /// Prints something else meanwhile, with no bar in its way.
@@ -50,9 +84,9 @@ impl Progress {
         self.bar.suspend(print)
     }
 
-    /// Words beside the bar.
-    pub fn note(&self, text: String) {
-        self.bar.set_message(text);
+    /// Words beside the bar, from the next look on.
+    pub fn note(&mut self, text: &str) {
+        self.note = if text.is_empty() { String::new() } else { format!("{text}, ") };
     }
 }
 
@@ -60,5 +94,21 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_tells_nothing_before_something_ended() {
+        let mut bar = Progress::new("done", 10, false);
+        bar.see(Seen { ended: 5, running: 2, waiting: 3 });
+        bar.see(Seen { ended: 5, running: 2, waiting: 3 });
+        assert_eq!(bar.pace(), "?/s, eta ?");
+        std::thread::sleep(Duration::from_millis(2));
+        bar.see(Seen { ended: 6, running: 2, waiting: 2 });
+        assert!(!bar.pace().contains('?') && !bar.pace().contains("eta 0 s"), "{}", bar.pace());
     }
 }

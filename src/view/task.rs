@@ -2,7 +2,7 @@
 
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
-use super::text::{bytes, moment, precise_duration};
+use super::text::{bytes, counted, moment, precise_duration};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 
@@ -44,7 +44,7 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
         row("reason", indented(reason));
     }
     if task.lost > 0 {
-        row("lost", format!("{} times with its worker", task.lost));
+        row("lost", format!("{} with its worker", counted(task.lost, "time")));
     }
     if task.suspect {
         row("suspect", "its worker may have been lost to it: it runs apart until it has outlived that time".to_owned());
@@ -153,6 +153,7 @@ mod tests {
                 stdout_file: Some("n1:/r/0123456789abcdef.out".to_owned()),
                 stdout_file_error: None,
                 peak_memory_bytes: Some(1 << 20),
+                sequence: None,
                 peak_memory_source: Some("largest_process".to_owned()),
                 stdout_tail: String::new(),
                 stderr_tail: "no\u{7}\nfile\n".to_owned(),

@@ -1,5 +1,7 @@
 //! Numbers, times and amounts in words; shortening and bars.
 
+use super::glyphs;
+
 /// `20,124`.
 #[must_use]
 pub fn count(number: u64) -> String {
@@ -17,7 +19,25 @@ pub fn count(number: u64) -> String {
 /// A number with its noun: `1 task`, `1,204 tasks`.
 #[must_use]
 pub fn tasks(number: u64) -> String {
-    format!("{} {}", count(number), if number == 1 { "task" } else { "tasks" })
+    counted(number, "task")
+}
+
+/// A number with its noun, whose plural is formed by an `s`: `1 worker`, `1,204 workers`.
+#[must_use]
+pub fn counted(number: u64, noun: &str) -> String {
+    amount(&count(number), noun)
+}
+
+/// A number that is text already with its noun: `1 core`, `0.5 cores`.
+#[must_use]
+pub fn amount(number: &str, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
+}
+
+/// A verb of the third person as the number of its subject wants it: `waits` for one, else `wait`.
+#[must_use]
+pub fn verb(number: u64, verb: &str) -> String {
+    format!("{verb}{}", if number == 1 { "s" } else { "" })
 }
 
 /// The two largest units: `45 s`, `2 m 05 s`, `3 h 10 m`, `2 d 04 h`.
@@ -65,14 +85,14 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// At most `width` characters; what is cut ends in `…`.
+/// At most `width` characters; what is cut ends in `…`, or its like in ASCII.
 #[must_use]
 pub fn shorten(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
     let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
-    short.push('…');
+    short.push(glyphs::cut());
     short
 }
 
@@ -126,15 +146,15 @@ pub fn fold(text: &str, width: usize, indent: usize) -> String {
 /// A bar of a few cells in eighths of a cell, for tables. What is more than whole, or no number, is full or empty.
 #[must_use]
 pub fn small_bar(fraction: f64, width: usize) -> String {
-    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
     let eighths = (fraction * width as f64 * 8.0).round() as usize;
-    let mut bar = "█".repeat(eighths / 8);
+    let (whole, rest) = glyphs::cells();
+    let mut bar = whole.repeat(eighths / 8);
     if !eighths.is_multiple_of(8) {
-        bar.push(EIGHTHS[eighths % 8]);
+        bar.push(glyphs::eighths()[eighths % 8]);
     }
     let drawn = bar.chars().count();
-    bar.push_str(&"·".repeat(width.saturating_sub(drawn)));
+    bar.push_str(&rest.repeat(width.saturating_sub(drawn)));
     bar
 }
 
@@ -167,6 +187,13 @@ mod tests {
     fn thousands_are_separated() {
         let texts = [0, 999, 1000, 20_124, 1_000_000].map(count);
         assert_eq!(texts, ["0", "999", "1,000", "20,124", "1,000,000"]);
+    }
+
+    #[test]
+    fn one_of_a_thing_has_no_plural() {
+        assert_eq!([0, 1, 1204].map(tasks), ["0 tasks", "1 task", "1,204 tasks"]);
+        assert_eq!(["0.5", "1", "64"].map(|number| amount(number, "core")), ["0.5 cores", "1 core", "64 cores"]);
+        assert_eq!([1, 2].map(|number| verb(number, "wait")), ["waits", "wait"]);
     }
 
     #[test]

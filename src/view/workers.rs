@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, duration, small_bar};
@@ -57,7 +58,7 @@ pub fn workers(workers: &[WorkerView], width: usize) -> String {
             workers.iter().map(|worker| fields().map(|field| (field.cell)(worker)).collect()).collect();
         drawn = table(&columns, rows, width);
         // What was cut shows by its mark; names that are too long anyway are cut in the last layout.
-        if !drawn.contains('…') {
+        if !drawn.contains(glyphs::cut()) {
             break;
         }
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::aside::Aside;
 use super::events::Event;
 use super::trust::Keyring;
 use crate::config::{Config, ConfigErrors, Loaded, Reload, Watcher, carry_over, diff};
+use crate::process::signals::{Asked, Signals};
 use crate::queue::Client;
 
 /// Between looks at the file. Polled, so that network file systems work.
@@ -42,7 +42,7 @@ pub struct Reloader {
 impl Reloader {
     /// Until the dispatcher is gone.
     pub async fn run(mut self) {
-        let mut hangup = if self.on_hangup { signal(SignalKind::hangup()).ok() } else { None };
+        let mut hangup = if self.on_hangup { Signals::of(&[Asked::Hangup]).ok() } else { None };
         let mut is_asked = false;
         while !self.events.is_closed() {
             is_asked |= tokio::select! {
@@ -111,10 +111,10 @@ impl Reloader {
     }
 }
 
-async fn received(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
+async fn received(signals: Option<&mut Signals>) {
+    match signals {
+        Some(signals) => {
+            signals.next().await;
         }
         None => std::future::pending().await,
     }

@@ -294,3 +294,83 @@ fn a_purge_makes_room_in_a_full_redis_that_has_no_record_of_us() {
     bed.redis.set("maxmemory", "0");
     assert_eq!((bed.counts(), bed.count("distcomp:quarantine")), ([0, 0, 0, 0], 0));
 }
+
+#[test]
+fn a_yes_typed_before_the_question_confirms_nothing() {
+    let bed = seeded();
+    bed.redis.freeze();
+    let command = bed.cli("distcomp-ctl").args(["purge", "--state", "finished"]).into_command();
+    let mut session = spawn_command(command, Some(20_000)).expect("a terminal");
+    session.send_line("y").expect("a key");
+    // The terminal has it, and the command waits for Redis.
+    session.exp_string("y").expect("the echo");
+    bed.redis.thaw();
+    session.exp_string("[y/N]").expect("a question");
+    session.send_line("n").expect("an answer");
+    session.exp_eof().expect("the end");
+    assert_eq!(bed.count("finished_tasks"), 2);
+}
+
+#[test]
+fn an_empty_text_selects_nothing() {
+    let bed = seeded();
+    for args in [
+        &["purge", "--include", ""][..],
+        &["purge", "--worker", ""],
+        &["purge", "--state", "finished", "--include", ""],
+        &["cancel", ""],
+        &["requeue", ""],
+        &["purge", "--older-than", ""],
+        &["drain", ""],
+        &["reclaim", ""],
+    ] {
+        bed.ctl(&[args, &["--yes"]].concat()).expect(2);
+    }
+    for args in [&["tasks", "--state", "todo", "--include", ""][..], &["tasks", "--state", "todo", "--exclude", ""]] {
+        bed.status(args).expect(2);
+    }
+    for view in ["show", "logs", "explain"] {
+        bed.status(&[view, ""]).expect(2);
+    }
+    assert_eq!(bed.counts(), [2, 0, 2, 2]);
+}
+
+#[test]
+fn requeue_alone_means_what_failed_and_purge_asks_for_more() {
+    let bed = seeded();
+    bed.ctl(&["requeue", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [4, 0, 2, 0]);
+    for verb in ["cancel", "purge"] {
+        bed.ctl(&[verb, "--yes"]).expect(2).says(&["--all", "--state", "--file"]);
+    }
+    assert_eq!(bed.counts(), [4, 0, 2, 0]);
+    bed.ctl(&["cancel", "--all", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [0, 0, 2, 4]);
+    bed.ctl(&["purge", "--all", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [0, 0, 0, 0]);
+}
+
+#[test]
+fn a_wrong_selection_is_named_without_a_terminal_too() {
+    let bed = seeded();
+    bed.ctl(&["cancel", "--state", "finished"]).expect(2).says(&["finished tasks cannot be cancelled"]);
+    bed.ctl(&["purge"]).expect(2).says(&["--all"]);
+    bed.ctl(&["cancel", "shell:0:0:1:nowhere"]).expect(2).says(&["no task"]);
+    bed.ctl(&["drain", "nobody"]).expect(2).says(&["nobody"]);
+    bed.ctl(&["purge", "--file", "/no/such/file"]).expect(2).says(&["/no/such/file"]);
+    bed.ctl(&["purge", "--state", "finished"]).expect(2).says(&["--yes"]);
+    assert_eq!(bed.counts(), [2, 0, 2, 2]);
+}
+
+#[test]
+fn a_file_selects_its_tasks() {
+    let bed = seeded();
+    let file =
+        bed.file("some", "# mine\nshell:0:0:1:todo a\nshell:0:0:1:bad a\nshell:0:0:1:fine a\nshell:0:0:1:other\n");
+    bed.ctl(&["requeue", "--file", &file, "--yes"]).expect(0).says(&["passed over 3 tasks"]);
+    assert_eq!(bed.counts(), [3, 0, 2, 1]);
+    bed.ctl(&["cancel", "--file", &file, "--include", "todo", "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [2, 0, 2, 2]);
+    bed.ctl(&["purge", "--file", &file, "--yes"]).expect(0);
+    assert_eq!(bed.counts(), [1, 0, 1, 1]);
+}

@@ -210,3 +210,50 @@ fn no_variable_forces_colour_into_a_pipe() {
     forced("distcomp-status", &["--nonsense"]);
     forced("distcomp-ctl", &["cancel", "--state", "todo", "--dry-run"]);
 }
+
+#[test]
+fn a_password_for_a_server_without_one_is_not_called_wrong() {
+    let redis = Redis::start(ServerOptions { tcp: true, ..Default::default() });
+    let port = redis.port();
+    let mut bed = Bed::on(redis, json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port}));
+    if bed.redis.has_users() {
+        return;
+    }
+    let url = format!("redis://:not-needed@127.0.0.1:{port}");
+    let with = |args: &[&str], variable: &str, value: &str| {
+        let output = bed.cli("distcomp-status").args(args).env(variable, value).run().expect(3);
+        assert!(output.stderr.contains("wants no password") && !output.stderr.contains("not-needed"), "{output}");
+        output
+    };
+    with(&["--redis-url", &url], "DISTCOMP_X", "").says(&["--redis-url"]);
+    with(&[], "DISTCOMP_REDIS_URL", &url).says(&["DISTCOMP_REDIS_URL"]);
+    with(&[], "DISTCOMP_REDIS_PASSWORD", "not-needed").says(&["DISTCOMP_REDIS_PASSWORD"]);
+    bed.configure(json!({"redis_pass": "not-needed"}));
+    for output in all_four(&bed, &[]) {
+        output.expect(3).says(&["wants no password", "redis_pass"]);
+    }
+}
+
+#[test]
+fn a_wrong_url_is_blamed_on_what_gave_it() {
+    let mut bed = Bed::new();
+    let output = bed.status(&["--redis-url", "localhost:6379"]).expect(2).says(&["--redis-url: ", "scheme"]);
+    assert!(!output.stderr.contains("conf.json") && !output.stderr.contains("(defaults)"), "{output}");
+    let variable = bed.cli("distcomp-status").env("DISTCOMP_REDIS_URL", "localhost:6379").run();
+    let variable = variable.expect(2).says(&["DISTCOMP_REDIS_URL: "]);
+    assert!(!variable.stderr.contains("--redis-url") && !variable.stderr.contains("conf.json"), "{variable}");
+    bed.configure(json!({"redis_url": "localhost:6379"}));
+    for output in all_four(&bed, &[]) {
+        output.expect(2).says(&["conf.json: redis_url: "]);
+    }
+}
+
+#[test]
+fn a_server_that_is_away_is_named_with_what_named_it_and_unknown_keys_are_told() {
+    let bed = Bed::with(json!({"redis_url": null, "redis_port": 1, "redis_prot": 6379}));
+    for args in [&["--check"][..], &["--burst"]] {
+        bed.cli("distcomp-worker").args(args).run().expect(3).says(&["redis_prot", "redis_port"]);
+    }
+    bed.status(&[]).expect(3).says(&["redis_prot", "named by redis_port"]);
+    bed.status(&["--redis-url", "redis://127.0.0.1:1"]).expect(3).says(&["named by --redis-url"]);
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Bed, Cli, SOON, bin, holds_for, kill_all, wait_until, with_mark};
 
@@ -54,6 +54,7 @@ fn every_example_has_a_test() {
         "systemd/distcomp-worker-hardened.service",
         "systemd/distcomp-worker.service",
         "task",
+        "task-shell.sh",
         "task_with_timeout",
     ];
     assert_eq!(seen, tested, "add the test of a new example to tests/it/examples.rs");
@@ -278,4 +279,36 @@ fn the_cluster_script_starts_and_stops_workers() {
     });
     kill_all(&with_mark(&mark));
     run("pause").expect(2);
+}
+
+#[test]
+fn the_task_shell_understands_bash_and_fails_with_a_pipe() {
+    let bed = Bed::with(json!({"task_shell": example("task-shell.sh"), "max_retry_per_task": 1}));
+    let out = bed.out("out");
+    let good = format!("shell:0:0:1:echo {{a,b}} > {out}");
+    let output = bed.submit(&["-"], format!("{good}\nshell:0:0:1:false | true\n")).expect(0);
+    assert!(!output.stderr.contains("warning"), "{output}");
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 1, 1]);
+    assert_eq!(crate::support::read(&out), "a b\n");
+}
+
+#[test]
+fn every_script_prints_its_help_and_does_nothing_else() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for place in ["example", "example/redis", "tests", "benches", ".ci"] {
+        for entry in fs::read_dir(top.join(place)).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let is_wrapper = path.file_name().is_some_and(|name| name == "task-shell.sh");
+            if is_wrapper || path.extension().is_none_or(|end| end != "sh") {
+                continue;
+            }
+            let output = Cli::new("bash").args([path.as_os_str(), "--help".as_ref()]).run().expect(0);
+            assert!(output.stdout.lines().count() >= 2 && output.stderr.is_empty(), "{}: {output}", path.display());
+            assert!(!output.stdout.contains("set -"), "{}: {output}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} scripts");
 }

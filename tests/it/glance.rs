@@ -146,7 +146,9 @@ fn a_time_to_go_counts_what_fails_for_good_and_not_what_fits_no_node() {
     let failed = overview["failed_per_second"].as_f64().expect("a rate of failures");
     assert!(failed > 0.0, "{overview}");
     // Of the three that are left, two: the one that runs, and the one after it.
-    assert_eq!(overview["eta_seconds"].as_f64(), Some((2.0 / failed).ceil()), "{overview}");
+    let left = overview["eta_seconds"].as_f64().expect("a time to go");
+    // The one that runs counts less the longer it has run.
+    assert!(left > 0.0 && left <= (2.0 / failed).ceil(), "{overview}");
     let screen = bed.status(&[]).expect(0).stdout;
     assert!(screen.contains(" failed, ") && screen.contains(" to go"), "{screen}");
     assert!(bed.status(&["explain"]).expect(0).stdout.contains("all that ended in the last minute failed"));

@@ -22,6 +22,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("nix::unistd", &["process", "local", "host", "config"]),
     ("rustix::fs", &["files", "config"]),
     ("tokio::process", &["process", "local"]),
+    // One owner: whoever subscribes elsewhere would forget what was ignored at the start.
+    ("tokio::signal", &["process"]),
     ("sysinfo::", &["host"]),
     ("serde_ignored::", &["config"]),
     ("tracing_subscriber::", &["telemetry"]),

@@ -28,6 +28,7 @@ mod glance;
 mod hangs;
 mod harness;
 mod hostile_text;
+mod inherited_signals;
 mod journal;
 mod keeper_output;
 mod keepers;

@@ -94,6 +94,8 @@ fn an_installation_has_programs_pages_and_completions() {
     let output =
         Command::new("bash").arg(&script).arg(bed.out("prefix")).env("DISTCOMP_FROM", from).output().expect("bash");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(cfg!(not(target_env = "gnu")) || said.contains("need glibc 2."), "{said}");
     for file in [
         "bin/distcomp-worker",
         "bin/distcomp-status",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distcomp::config::{Endpoint, RedisSettings};
+use distcomp::config::{Endpoint, Origin, RedisSettings};
 use distcomp::model::FailureKind;
 use distcomp::model::{Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
 use distcomp::queue::control::{Change, change};
@@ -38,7 +38,8 @@ pub(crate) fn client(bed: &Bed) -> Client {
     // One client plays worker, operator and reader at once: the administrator, where there are users.
     let login = bed.redis.has_users().then(|| ("admin".to_owned(), acl_password("admin").into()));
     let (user, password) = login.unzip();
-    let settings = RedisSettings { endpoint, db: 0, user, password, tls: None, sentinel_login: None };
+    let settings =
+        RedisSettings { endpoint, db: 0, user, password, tls: None, sentinel_login: None, origin: Origin::default() };
     Client::new(&settings, "", Duration::from_secs(10)).expect("a client")
 }
 

@@ -193,3 +193,44 @@ fn times_are_those_of_the_zone_that_the_reader_asks_for() {
         );
     }
 }
+
+#[test]
+fn seq_of_a_joblog_is_the_order_of_submission() {
+    let bed = Bed::with(json!({"max_task_per_worker": 1, "max_retry_per_task": 2}));
+    // Later ones run first.
+    let lines: Vec<String> = (1..=6).map(|n| format!("shell:0:0:{n}:test {n} != 3 # {n}")).collect();
+    bed.submit(&["-"], lines.join("\n")).expect(0);
+    bed.burst("w");
+    let joblog = bed.status(&["export", "--format", "joblog"]).expect(0).stdout;
+    let mut seen: Vec<(u64, String)> = joblog
+        .lines()
+        .skip(1)
+        .map(|row| row.split('\t').collect::<Vec<_>>())
+        .map(|row| (row[0].parse().expect("a number"), row[8].to_owned()))
+        .collect();
+    seen.sort();
+    let expected: Vec<(u64, String)> = (1..=6).map(|n| (n, format!("test {n} != 3 # {n}"))).collect();
+    assert_eq!(seen, expected, "{joblog}");
+}
+
+#[test]
+fn a_bar_is_ascii_where_the_locale_is_not_utf8() {
+    let bed = finished_bed();
+    for (variables, is_ascii) in [
+        (&[("LC_ALL", "C")][..], true),
+        (&[("LC_ALL", ""), ("LC_CTYPE", ""), ("LANG", "de_DE")], true),
+        (&[("LC_ALL", ""), ("LC_CTYPE", ""), ("LANG", "")], true),
+        (&[("LC_ALL", ""), ("LC_CTYPE", "en_US.UTF-8"), ("LANG", "C")], false),
+        (&[("LC_ALL", "C.utf8")], false),
+    ] {
+        for view in [&[][..], &["workers"], &["failures"], &["explain"]] {
+            let mut command = bed.cli("distcomp-status").args(view).env("COLUMNS", "60");
+            for (name, value) in variables {
+                command = command.env(name, value);
+            }
+            let output = command.run().expect(0);
+            assert!(!is_ascii || output.stdout.is_ascii(), "{variables:?}: {output}");
+            assert!(is_ascii || !view.is_empty() || output.stdout.contains('█'), "{variables:?}: {output}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! `distcomp-submit`: what goes in, what is skipped, and what it says.
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -187,4 +187,78 @@ fn bashisms_are_warned_of_and_submitted() {
     let output = bed.submit(&["-"], "shell:0:0:1:[[ a == a ]] && echo yes\n").expect(0);
     assert!(output.stderr.contains("bash") || output.stderr.contains("task_shell"), "{output}");
     assert_eq!(bed.count("todo_tasks"), 1);
+}
+
+#[test]
+fn a_wait_whose_tasks_vanish_ends_with_1_and_says_so() {
+    type Vanish = fn(&Bed);
+    let ways: [(&str, Vanish); 3] = [
+        ("purge", |bed| drop(bed.ctl(&["purge", "--all", "--yes"]).expect(0))),
+        ("FLUSHALL", |bed| ::redis::cmd("FLUSHALL").exec(&mut bed.redis.con()).expect("FLUSHALL")),
+        ("HDEL", |bed| {
+            ::redis::cmd("HDEL").arg("todo_tasks").arg("shell:0:0:1:true").exec(&mut bed.redis.con()).expect("HDEL");
+        }),
+    ];
+    for (name, vanish) in ways {
+        let bed = Bed::new();
+        let started = bed.cli("distcomp-submit").args(["--wait", "-"]).stdin("shell:0:0:1:true\n").start();
+        bed.wait_counts(SOON, [1, 0, 0, 0]);
+        vanish(&bed);
+        let output = started.finish();
+        assert!(output.stderr.contains("1 vanished"), "{name}: {output}");
+        output.expect(1);
+    }
+}
+
+#[test]
+fn a_wait_for_cancelled_tasks_ends_with_1() {
+    let bed = Bed::new();
+    let started = bed.cli("distcomp-submit").args(["--wait", "-"]).stdin("shell:0:0:1:true\n").start();
+    bed.wait_counts(SOON, [1, 0, 0, 0]);
+    bed.ctl(&["cancel", "--all", "--yes"]).expect(0);
+    started.finish().expect(1).says(&["cancelled"]);
+}
+
+#[test]
+fn a_file_that_is_no_task_file_is_named_as_what_it_is() {
+    let bed = Bed::new();
+    let utf16: Vec<u8> = "\u{feff}shell:0:0:1:a\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let program = fs::read("/bin/sh").expect("a program");
+    for (bytes, words) in [
+        (&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], ["gzip", "zcat"]),
+        (b"\x28\xb5\x2f\xfd\x04\0", ["zstd", "zstdcat"]),
+        (&utf16, ["UTF-16", "iconv"]),
+        (&utf16[2..], ["UTF-16", "iconv"]),
+        (&program, ["a program", "one task a line"]),
+    ] {
+        let file = bed.file("odd", bytes);
+        let output = bed.submit(&[&file], "").expect(2);
+        assert!(words.iter().all(|word| output.stderr.contains(word)), "{words:?}: {output}");
+        assert_eq!(output.stderr.lines().count(), 1, "{output}");
+    }
+    bed.submit(&[&bed.path().display().to_string()], "").expect(2).says(&["is a directory"]);
+    assert_eq!(bed.counts(), [0; 4]);
+}
+
+#[test]
+fn a_file_of_carriage_returns_alone_has_lines() {
+    let bed = Bed::new();
+    let file = bed.file("mac", "# old\rshell:0:0:1:one\rshell:0:0:1:two\r");
+    bed.submit(&[&file], "")
+        .expect(0)
+        .prints_line("added 2 tasks; skipped 0 already queued, 0 running, 0 finished, 0 failed");
+    assert_eq!(bed.table("todo_tasks").into_keys().collect::<Vec<_>>(), ["shell:0:0:1:one", "shell:0:0:1:two"]);
+    bed.submit(&["-"], "shell:0:0:1:three\r")
+        .expect(0)
+        .prints_line("added 1 task; skipped 0 already queued, 0 running, 0 finished, 0 failed");
+}
+
+#[test]
+fn a_bashism_that_sh_takes_silently_is_warned_of() {
+    let bed = Bed::new();
+    let file =
+        bed.file("tasks", "shell:0:0:1:cat out.{a,b}\nshell:0:0:1:awk '{print $1,$2}' f\nshell:0:0:1:echo -e x\n");
+    let output = bed.submit(&["--dry-run", &file], "").expect(0);
+    assert!(output.stderr.contains(":1: warning: {a,b}") && output.stderr.contains(":3: warning: echo -e"), "{output}");
+    assert!(!output.stderr.contains(":2:"), "{output}");
 }

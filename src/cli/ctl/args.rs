@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Parser, Subcommand, ValueHint};
 
 use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::local::LocalArgs;
@@ -48,7 +49,7 @@ pub struct Manner {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Put tasks back to todo: their failures and results are forgotten, their evidence is kept [default state: failed]
+    /// Put tasks back to todo: their failures and results are forgotten, their evidence is kept [default: failed ones]
     Requeue(SelectArgs),
     /// End tasks in failed, reason "cancelled"; running ones are killed [default states: todo and in_progress]
     Cancel(SelectArgs),
@@ -58,7 +59,7 @@ pub enum Command {
         #[command(flatten)]
         select: SelectArgs,
         /// The lines in quarantine instead: those that are not UTF-8, which nobody can run
-        #[arg(long, conflicts_with_all = ["lines", "state", "include", "worker", "older_than"])]
+        #[arg(long, conflicts_with_all = ["lines", "state", "include", "worker", "older_than", "file", "all"])]
         quarantined: bool,
     },
     /// Let no worker take anything until resume
@@ -75,7 +76,7 @@ pub enum Command {
     /// exits with 0.
     Drain {
         /// The workers
-        #[arg(value_name = "WORKER", required_unless_present = "all")]
+        #[arg(value_name = "WORKER", required_unless_present = "all", value_parser = NonEmptyStringValueParser::new())]
         workers: Vec<String>,
         /// Every live worker
         #[arg(long, conflicts_with = "workers")]
@@ -90,7 +91,7 @@ pub enum Command {
     /// worker cannot be fenced: make sure that it is gone.
     Reclaim {
         /// The workers
-        #[arg(value_name = "WORKER")]
+        #[arg(value_name = "WORKER", value_parser = NonEmptyStringValueParser::new())]
         workers: Vec<String>,
         /// Take over from named workers that seem to be alive
         #[arg(long, requires = "workers")]
@@ -116,25 +117,33 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct SelectArgs {
     /// Tasks: whole lines, or beginnings of ids
-    #[arg(value_name = "LINE", conflicts_with_all = ["state", "include", "worker", "older_than"])]
+    #[arg(value_name = "LINE", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["state", "include", "worker", "older_than", "file", "all"])]
     pub lines: Vec<String>,
     /// Tasks in this state
     #[arg(long, value_enum)]
     pub state: Option<StateArg>,
     /// Tasks whose line holds this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub include: Option<String>,
     /// Tasks that run, ended or failed on this worker
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub worker: Option<String>,
     /// Tasks whose last attempt ended longer ago than this: 12h, 7d, "1 week"
     #[arg(long, value_name = "DURATION")]
     pub older_than: Option<String>,
+    /// Tasks of this task file; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Every task of the states in question
+    #[arg(long, conflicts_with_all = ["include", "worker", "older_than", "file"])]
+    pub all: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  distcomp-ctl requeue --state failed --include sim     try failed tasks again
+  distcomp-ctl requeue                                  try all failed tasks again
+  distcomp-ctl requeue --state failed --include sim     some of them
+  distcomp-ctl cancel --file sweep.tasks                the tasks of a file
   distcomp-ctl cancel 3f9a                              one task, by the beginning of its id
   distcomp-ctl purge --state finished --older-than 30d  make room in Redis
   distcomp-ctl pause; distcomp-ctl resume

@@ -16,7 +16,7 @@ use crate::queue::budget::CALL_BYTES;
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
-use crate::view::text::{count, shorten, tasks};
+use crate::view::text::{count, counted, shorten, tasks};
 
 /// Files on other hosts that are named.
 const MOST_NAMED: usize = 20;
@@ -43,6 +43,14 @@ pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) 
     let number = selected.lines.len();
     if selected.undated > 0 {
         session.context.say(&format!("passed over {}: Redis has not dated the end of their last attempt (recorded by an earlier version, or by Python)", tasks(selected.undated)));
+    }
+    if let (Some(file), 1..) = (&args.file, selected.elsewhere) {
+        session.context.say(&format!(
+            "passed over {} of {}: not {} in this queue, or not selected by the other flags",
+            tasks(selected.elsewhere),
+            file.display(),
+            states.trim_end()
+        ));
     }
     let noun = if number == 1 { "task" } else { "tasks" };
     let what = format!("{} {} {states}{noun}", verb(op), count(number));
@@ -160,7 +168,7 @@ fn result_text(op: Change, changed: Changed, selected: u64, files: Option<u64>) 
 
 /// `1 result file`, `2 result files`.
 fn files_text(files: u64) -> String {
-    format!("{} result {}", count(files), if files == 1 { "file" } else { "files" })
+    counted(files, "result file")
 }
 
 fn finish(
@@ -189,8 +197,8 @@ fn name_remote(session: &Session, remote: &[Remote]) {
         return;
     }
     let mut text = format!(
-        "{} result files are on other hosts or outside result_dir, and were not deleted:",
-        count(others.len() as u64)
+        "on other hosts or outside result_dir, and not deleted: {}:",
+        counted(others.len() as u64, "result file")
     );
     for file in others.iter().take(MOST_NAMED) {
         // Writing to a string cannot fail.

@@ -1,26 +1,25 @@
-//! Asking before anything changes.
+//! The one question, before anything changes.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+
+use rustix::termios::{QueueSelector, tcflush};
 
 use super::args::Manner;
 use crate::cli::exit::CliError;
 
-/// Refuses at once what could not be asked later.
-pub(super) fn check(manner: Manner) -> Result<(), CliError> {
-    if manner.yes || manner.dry_run || io::stdin().is_terminal() {
-        return Ok(());
-    }
-    Err(CliError::Usage(
-        "there is no terminal to ask on: give --yes to go on, or --dry-run to see what would change".to_owned(),
-    ))
-}
-
-/// Asks; only `y` and `yes` are yes. The question was printed before.
+/// Asks; only `y` and `yes` are yes. What the answer is about was printed before. What was typed before the question is shown is no answer to it.
 pub(super) fn confirm(manner: Manner) -> Result<(), CliError> {
     if manner.yes {
         return Ok(());
     }
+    if !io::stdin().is_terminal() {
+        return Err(CliError::Usage(
+            "nothing was changed: there is no terminal to ask on; give --yes to go on, or --dry-run to see what would change"
+                .to_owned(),
+        ));
+    }
     let failed = |error| CliError::io("ask", error);
+    tcflush(io::stdin(), QueueSelector::IFlush).map_err(|error| failed(error.into()))?;
     let mut err = io::stderr().lock();
     write!(err, "Go on? [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
     let mut answer = String::new();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs, Manner};
-use super::{change, confirm, keygen, quarantine, reclaim, switch};
+use super::{change, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::generate::generate;
@@ -55,7 +55,6 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Done);
     }
-    confirm::check(args.manner)?;
     match &args.command {
         Command::Requeue(select) => change::check(Change::Requeue, select)?,
         Command::Cancel(select) => change::check(Change::Cancel, select)?,

@@ -1,5 +1,8 @@
 //! Which tasks a command is about.
 
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
 use super::args::SelectArgs;
 use crate::cli::duration::parse_duration;
 use crate::cli::exit::CliError;
@@ -7,7 +10,9 @@ use crate::cli::find::find_one;
 use crate::cli::results::{Remote, remote_of};
 use crate::cli::spool::Spool;
 use crate::cli::status::is_of;
-use crate::model::snapshot::{AttemptView, TaskState};
+use crate::cli::submit::{Input, are_there};
+use crate::model::TaskId;
+use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::queue::control::Change;
 use crate::queue::select::{Entry, Scan};
 use crate::queue::{Connection, inspect};
@@ -29,6 +34,8 @@ pub(super) struct Selected {
     pub(super) state: Option<TaskState>,
     /// Lines passed over by `--older-than` because no attempt is dated by Redis: of Python workers, and of earlier versions.
     pub(super) undated: u64,
+    /// Lines of `--file` that are not in the queue, or not in a state that counts here.
+    pub(super) elsewhere: u64,
     /// Result files of theirs that other hosts hold.
     pub(super) remote: Vec<Remote>,
 }
@@ -41,15 +48,23 @@ pub(super) struct Selector {
     include: Option<String>,
     worker: Option<String>,
     older_than: Option<f64>,
+    /// A task file, whose lines are looked at in place of all.
+    file: Option<PathBuf>,
 }
 
 impl Selector {
     /// Checks flags that stand in place of lines.
     pub(super) fn new(change: Change, args: &SelectArgs) -> Result<Self, CliError> {
         let state = args.state.map(TaskState::from);
-        if state.is_none() && args.include.is_none() && args.worker.is_none() && args.older_than.is_none() {
+        let is_bare = state.is_none()
+            && args.include.is_none()
+            && args.worker.is_none()
+            && args.older_than.is_none()
+            && args.file.is_none();
+        // All failed tasks are what one wants to try again; what is cancelled or purged is gone.
+        if is_bare && !args.all && change != Change::Requeue {
             return Err(CliError::Usage(format!(
-                "say which tasks to {}: --state, --include, --worker, --older-than, or lines",
+                "say which tasks to {}: --state, --include, --worker, --older-than, --file, lines, or --all",
                 verb(change)
             )));
         }
@@ -80,7 +95,11 @@ impl Selector {
             }
         }
         let older_than = args.older_than.as_deref().map(|text| parse_duration("--older-than", text)).transpose()?;
-        Ok(Self { change, states, include: args.include.clone(), worker: args.worker.clone(), older_than })
+        let (include, worker, file) = (args.include.clone(), args.worker.clone(), args.file.clone());
+        if let Some(file) = &file {
+            are_there(std::slice::from_ref(file))?;
+        }
+        Ok(Self { change, states, include, worker, older_than, file })
     }
 
     /// The states in words, `failed`, `todo or in_progress`.
@@ -95,6 +114,10 @@ impl Selector {
         // Ages are by one clock, that of Redis: those of workers, and ours, may be anywhere.
         let now = if self.older_than.is_some() { conn.time().await?.as_secs_f64() } else { 0.0 };
         let mut progress = Progress::new("looked at", 0, !quiet);
+        if let Some(file) = &self.file {
+            self.select_of_file(conn, file, now, &mut selected, &mut progress).await?;
+            return Ok(selected);
+        }
         for state in &self.states {
             let mut scan = Scan::new(*state);
             while let Some(page) = scan.next(conn).await? {
@@ -109,6 +132,48 @@ impl Selector {
             }
         }
         Ok(selected)
+    }
+
+    /// Looks at the lines of a file, each once.
+    async fn select_of_file(
+        &self,
+        conn: &Connection,
+        file: &Path,
+        now: f64,
+        selected: &mut Selected,
+        progress: &mut Progress,
+    ) -> Result<(), CliError> {
+        let input = Input::open(file)?;
+        let mut lines = input.lines()?;
+        let mut seen = HashSet::new();
+        loop {
+            let mut chunk = Vec::new();
+            while chunk.len() < AT_ONCE {
+                let line = lines.next().map_err(|error| CliError::io(format!("read {}", file.display()), error))?;
+                let Some(line) = line else { break };
+                let place = format!("{}:{}", file.display(), line.number);
+                let text = line.text.map_err(|problem| CliError::Usage(format!("{place}: {problem}")))?;
+                if seen.insert(TaskId::of(text)) {
+                    chunk.push(text.to_owned());
+                }
+            }
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            progress.advance(chunk.len() as u64);
+            let mut found = Vec::new();
+            for task in inspect::tasks(conn, &chunk).await? {
+                // A retry is in todo and in failed: it is selected where it waits.
+                let state = task.states.iter().find(|state| self.states.contains(state)).copied();
+                let is_retry = state == Some(TaskState::Failed) && task.states.len() > 1;
+                let entry = state.filter(|_| !is_retry).map(|state| (entry_of(&task, state), state));
+                match entry.filter(|(entry, state)| self.fits(entry, *state)) {
+                    Some((entry, _)) => found.push(entry),
+                    None => selected.elsewhere += 1,
+                }
+            }
+            self.keep(conn, &found, now, selected).await?;
+        }
     }
 
     fn fits(&self, entry: &Entry, state: TaskState) -> bool {
@@ -139,6 +204,17 @@ impl Selector {
     }
 }
 
+/// The entry of one of the hashes that a task stands for.
+fn entry_of(task: &TaskView, state: TaskState) -> Entry {
+    let value = match state {
+        TaskState::Todo => String::new(),
+        TaskState::InProgress => task.worker.clone().unwrap_or_default(),
+        TaskState::Finished => task.result.clone().unwrap_or_default(),
+        TaskState::Failed => task.failed_on.join(","),
+    };
+    Entry { line: task.line.clone(), value }
+}
+
 /// A retry is in todo and in failed: it is selected where it waits.
 async fn without_waiting(conn: &Connection, page: Vec<Entry>) -> Result<Vec<Entry>, CliError> {
     let lines: Vec<String> = page.iter().map(|entry| entry.line.clone()).collect();
@@ -153,7 +229,7 @@ async fn without_waiting(conn: &Connection, page: Vec<Entry>) -> Result<Vec<Entr
 
 impl Selected {
     fn new(state: Option<TaskState>) -> Self {
-        Self { lines: Spool::new(), examples: Vec::new(), state, undated: 0, remote: Vec::new() }
+        Self { lines: Spool::new(), examples: Vec::new(), state, undated: 0, elsewhere: 0, remote: Vec::new() }
     }
 
     fn push(&mut self, line: &str, value: &str, attempts: &[AttemptView]) -> Result<(), CliError> {
@@ -200,14 +276,24 @@ mod tests {
     use crate::cli::status::StateArg;
 
     fn args() -> SelectArgs {
-        SelectArgs { lines: Vec::new(), state: None, include: None, worker: None, older_than: None }
+        SelectArgs {
+            lines: Vec::new(),
+            state: None,
+            include: None,
+            worker: None,
+            older_than: None,
+            file: None,
+            all: false,
+        }
     }
 
     #[test]
-    fn nothing_said_is_refused() {
-        for change in [Change::Requeue, Change::Cancel, Change::Purge] {
-            assert!(Selector::new(change, &args()).is_err_and(|error| error.to_string().contains("--state")));
+    fn nothing_said_is_refused_but_for_requeue() {
+        for change in [Change::Cancel, Change::Purge] {
+            assert!(Selector::new(change, &args()).is_err_and(|error| error.to_string().contains("--all")));
+            assert!(Selector::new(change, &SelectArgs { all: true, ..args() }).is_ok());
         }
+        assert_eq!(Selector::new(Change::Requeue, &args()).unwrap().states(), "failed");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{control, inspect};
 use crate::view::safe_text::safe;
-use crate::view::text::{count, tasks};
+use crate::view::text::{count, counted, tasks};
 
 /// Pauses the queue.
 pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
@@ -54,8 +54,8 @@ pub(super) async fn stop(session: &mut Session) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let workers = overview.workers.iter().filter(|worker| worker.state != WorkerState::Dead).count() as u64;
     let plan = format!(
-        "stop {} workers: they take nothing more, finish {} in progress and exit; {} stay queued",
-        count(workers),
+        "stop {}: nothing more is taken, {} in progress end, then they exit; {} stay queued",
+        counted(workers, "worker"),
         count(overview.counts.in_progress),
         tasks(overview.counts.todo)
     );

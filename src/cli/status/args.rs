@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::serve::ServeArgs;
@@ -37,6 +38,7 @@ pub enum View {
     /// Everything known about one task
     Show {
         /// The task: its line, or the beginning of its id
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         line: String,
         /// Print its output alone, byte for byte as it was kept; not to a terminal, which it could drive
         #[arg(long, conflicts_with = "json")]
@@ -59,6 +61,7 @@ pub enum View {
     /// Why a task, or the queue, is not running
     Explain {
         /// The task: its line, or the beginning of its id
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         line: Option<String>,
     },
     /// The dashboard, for browsers; reads only
@@ -72,13 +75,13 @@ pub struct TasksArgs {
     #[arg(long, value_enum)]
     pub state: StateArg,
     /// Only lines that hold this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub include: Option<String>,
     /// Only lines that do not hold this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub exclude: Option<String>,
     /// Only tasks that run, ended or failed on this worker
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub worker: Option<String>,
     /// How many at most; 0 is all
     #[arg(long, default_value_t = 50, value_name = "N")]
@@ -92,6 +95,7 @@ pub struct TasksArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogsArgs {
     /// The task: its line, or the beginning of its id
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub line: String,
     /// Go on while it runs; then the exit code is 1 if it failed
     #[arg(long, short)]

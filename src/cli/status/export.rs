@@ -141,18 +141,22 @@ fn csv_row(task: &TaskView) -> [String; 18] {
     ]
 }
 
-/// GNU parallel's columns. A time-out is exit -1 there; what has no exit code and no signal is exit -1 here too.
+/// GNU parallel's columns. A time-out is exit -1 there; what has no exit code and no signal is exit -1 here too. Newlines in a command are NUL
+/// there, so that a row is a line; tabs stay, since the command is the last column. `number` stands for a place in the order of submission that
+/// is not recorded.
 fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String> {
     let last = task.last_attempt()?;
     let start = last.start.unwrap_or(last.end);
     let command = TaskLine::parse(&task.line, order).map_or_else(|_| task.line.clone(), |line| line.cmd().to_owned());
     let signal = last.signal.unwrap_or(0);
     let exit = last.exit_code.unwrap_or(if signal == 0 { -1 } else { 0 });
+    let command = if is_terminal() { safe(&command).into_owned() } else { command.replace('\n', "\0") };
+    let number = last.sequence.unwrap_or(number);
     Some(format!(
         "{number}\t{}\t{start:.3}\t{:10.3}\t0\t0\t{exit}\t{signal}\t{}",
         safe(&last.worker),
         (last.end - start).max(0.0),
-        safe(&command)
+        command
     ))
 }
 
@@ -191,6 +195,7 @@ mod tests {
                 stdout_file_error: None,
                 peak_memory_bytes: None,
                 peak_memory_source: None,
+                sequence: Some(3),
                 stdout_tail: String::new(),
                 stderr_tail: String::new(),
             }],
@@ -221,8 +226,15 @@ mod tests {
     #[test]
     fn a_job_log_has_the_columns_of_gnu_parallel() {
         let row = joblog_row(&task(), FieldOrder::MemCpuPrio, 7).unwrap();
-        assert_eq!(row, "7\tn1\t1700000000.500\t     1.500\t0\t0\t0\t0\techo \"a\", b");
+        assert_eq!(row, "3\tn1\t1700000000.500\t     1.500\t0\t0\t0\t0\techo \"a\", b");
         assert_eq!(row.split('\t').count(), JOBLOG_HEAD.split('\t').count());
+    }
+
+    #[test]
+    fn a_command_in_a_job_log_is_that_of_gnu_parallel() {
+        let odd = TaskView { line: "shell:1:1:1:60:printf 'a\tb'\necho \\t".to_owned(), ..task() };
+        let row = joblog_row(&odd, FieldOrder::MemCpuPrio, 1).unwrap();
+        assert!(row.ends_with("\tprintf 'a\tb'\0echo \\t"), "{row:?}");
     }
 
     #[test]

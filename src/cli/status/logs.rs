@@ -15,8 +15,9 @@ use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::queue::follow::{Follow, Said, Stream};
 use crate::queue::guard::Access;
 use crate::queue::inspect;
+use crate::view::glyphs;
 use crate::view::safe_text::safe;
-use crate::view::text::{bytes, count, precise_duration};
+use crate::view::text::{bytes, counted, precise_duration};
 
 /// Time between two attempts to reach a server that went away.
 const RECONNECT: Duration = Duration::from_secs(2);
@@ -76,7 +77,7 @@ async fn follow(session: &Session, line: &str, to_the_end: bool, printer: &mut P
         match follow.next().await {
             Ok(Some(Said::Output { stream, skipped, bytes })) => {
                 if skipped > 0 && printer.wants(stream) {
-                    session.context.say(&format!("… {} bytes are not kept …", count(skipped)));
+                    session.context.say(&format!("{0} {1} not kept {0}", glyphs::ellipsis(), counted(skipped, "byte")));
                 }
                 printer.print(stream, &bytes)?;
                 printer.flush()?;

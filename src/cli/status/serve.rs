@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::feed::{Feed, Reader};
@@ -17,9 +16,11 @@ use super::run::Session;
 use crate::cli::common::path_parser;
 use crate::cli::exit::CliError;
 use crate::config::warning_of_open_secret;
+use crate::process::signals::{Asked, Signals};
 use crate::process::{raise_open_files, reap_orphans};
 use crate::queue::inspect;
 use crate::view::dashboard::{Board, Site, router};
+use crate::view::glyphs;
 use crate::view::web::{Access, Guard, Limits, MIN_TOKEN, is_loopback, serve as serve_http};
 
 /// Where to show the dashboard, and to whom.
@@ -32,7 +33,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub token_file: Option<PathBuf>,
     /// Host name under which browsers come besides the address itself; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub allowed_host: Vec<String>,
 }
 
@@ -95,9 +96,9 @@ fn limits() -> Limits {
 
 /// Serves until SIGINT or SIGTERM.
 pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -> Result<(), CliError> {
-    let failed = |error| CliError::io("listen for signals", error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    glyphs::follow_pages();
+    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
+        .map_err(|error| CliError::io("listen for signals", error))?;
     let listener = TcpListener::from_std(gate.listener).map_err(|error| CliError::io("listen", error))?;
     let board = Arc::new(Board::new(inspect::overview(&session.conn).await?));
     let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone()));
@@ -108,10 +109,7 @@ pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -
     let app = router(site, Guard::new(gate.address, &args.allowed_host));
     let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
     session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", gate.address));
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
     // First no new viewers and no open streams, then nobody who reads for them.
     let _ = stop.send(true);
     let _ = serving.await;

@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::args::WatchArgs;
@@ -15,6 +14,7 @@ use crate::cli::common::is_terminal;
 use crate::cli::exit::{CliError, Exit};
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{FieldOrder, TaskId};
+use crate::process::signals::{Asked, Signals};
 use crate::queue::select::Scan;
 use crate::queue::{Client, Connection, QueueError, inspect};
 use crate::view;
@@ -32,9 +32,7 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
         return Err(CliError::Usage("watch needs a terminal; distcomp-status --json is for programs".to_owned()));
     }
     let failed = |error| CliError::io("use the terminal", error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate, Asked::Hangup]).map_err(failed)?;
     let (wanted, opened) = watch::channel(None);
     let (news, mut heard) = mpsc::channel(4);
     let client = session.context.client()?;
@@ -80,9 +78,7 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
                 }
                 state.print(printed);
             }
-            _ = interrupt.recv() => break Exit::Interrupted,
-            _ = terminate.recv() => break Exit::Terminated,
-            _ = hangup.recv() => break Exit::Terminated,
+            asked = signals.next() => break asked.into(),
         }
     };
     reading.abort();

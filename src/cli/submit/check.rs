@@ -10,7 +10,7 @@ use crate::model::TaskKind;
 use crate::model::snapshot::NodeSize;
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
-use crate::view::text::count;
+use crate::view::text::counted;
 
 /// Bad lines that are printed; a file of another kind altogether has millions.
 const MOST_PRINTED: u64 = 1000;
@@ -61,7 +61,7 @@ pub(super) fn check(
                     if warned <= MOST_WARNED {
                         let shell = context.config.task_shell.display();
                         report(&format!(
-                            "{}:{}: warning: {what} is bash's and the command is run by {shell}",
+                            "{}:{}: warning: {what} is bash's and the command is run by {shell}; task_shell sets another",
                             line.file, line.number
                         ));
                     }
@@ -82,12 +82,12 @@ pub(super) fn check(
     drop(progress);
     found.misread = doubts.end(|warning| context.say(warning));
     if found.invalid > MOST_PRINTED {
-        context.say(&format!("{} more lines are invalid", count(found.invalid - MOST_PRINTED)));
+        context.say(&format!("{} more invalid", counted(found.invalid - MOST_PRINTED, "line")));
     }
     if warned > MOST_WARNED {
         context.say(&format!(
-            "warning: {} more commands use what only bash understands; see task_shell",
-            count(warned - MOST_WARNED)
+            "warning: what only bash understands is in {} more; see task_shell",
+            counted(warned - MOST_WARNED, "command")
         ));
     }
     Ok(found)

@@ -4,7 +4,7 @@ use super::task_file::Rules;
 use crate::config::Config;
 use crate::model::snapshot::NodeSize;
 use crate::model::{FieldOrder, TaskLine};
-use crate::view::text::count;
+use crate::view::text::{amount, count};
 
 /// Lines of a kind that are printed.
 const PRINTED: u64 = 3;
@@ -57,11 +57,11 @@ impl Doubts {
         }
         let most = |of: fn(&NodeSize) -> f64| self.nodes.iter().map(of).fold(0.0, f64::max);
         Some(format!(
-            "{file}:{number}: warning: it asks for {} and {} cores, which no live worker has: at most {:.2} GB and {} cores; it waits for a larger node",
+            "{file}:{number}: warning: it asks for {} and {}, which no live worker has: at most {:.2} GB and {}; it waits for a larger node",
             task.mem(),
-            task.cpu(),
+            amount(&task.cpu().to_string(), "core"),
             most(|node| node.mem_gb),
-            most(|node| node.cores)
+            amount(&most(|node| node.cores).to_string(), "core")
         ))
     }
 

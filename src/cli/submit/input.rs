@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::sniff::{LOOKED_AT, not_text};
 use super::task_file::{Rules, TaskFile};
 use crate::cli::exit::CliError;
 use crate::model::TaskLine;
@@ -15,6 +16,8 @@ pub(crate) struct Input {
     name: String,
     file: File,
     len: u64,
+    /// The byte that ends a line.
+    end: u8,
 }
 
 impl Input {
@@ -29,12 +32,17 @@ impl Input {
             let file = File::open(path).map_err(failed)?;
             let metadata = file.metadata().map_err(failed)?;
             if metadata.is_dir() {
-                return Err(CliError::Usage(format!("{name} is a directory")));
+                return Err(CliError::Usage(format!("{name} is a directory: name the task files in it")));
             }
             if metadata.is_file() { file } else { spool(file).map_err(failed)? }
         };
         let len = file.metadata().map_err(failed)?.len();
-        Ok(Self { name, file, len })
+        let (head, end) = first_look(&file).map_err(failed)?;
+        if let Some(what) = not_text(&head) {
+            let name = if is_stdin { "standard input" } else { &name };
+            return Err(CliError::Usage(format!("{name} {what}")));
+        }
+        Ok(Self { name, file, len, end })
     }
 
     /// Size in bytes.
@@ -46,11 +54,33 @@ impl Input {
     pub(crate) fn lines(&self) -> Result<TaskFile<BufReader<&File>>, CliError> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(error))?;
-        Ok(TaskFile::new(BufReader::with_capacity(128 * 1024, file)))
+        Ok(TaskFile::new(BufReader::with_capacity(128 * 1024, file), self.end))
     }
 
     fn failed(&self, error: io::Error) -> CliError {
         CliError::io(format!("read {}", self.name), error)
+    }
+}
+
+/// How a file begins, and which byte ends its lines: a newline, or, where there is none in all of it, a carriage return, as on old Macs.
+fn first_look(mut file: &File) -> io::Result<(Vec<u8>, u8)> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut head = Vec::new();
+    file.take(LOOKED_AT as u64).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut reader = BufReader::with_capacity(128 * 1024, file);
+    let mut has_return = false;
+    loop {
+        let part = reader.fill_buf()?;
+        if part.is_empty() {
+            return Ok((head, if has_return { b'\r' } else { b'\n' }));
+        }
+        if part.contains(&b'\n') {
+            return Ok((head, b'\n'));
+        }
+        has_return |= part.contains(&b'\r');
+        let read = part.len();
+        reader.consume(read);
     }
 }
 
@@ -176,6 +206,27 @@ mod tests {
         assert_ne!(sum(&["a", "b"]), sum(&["a", "c"]));
         assert_ne!(sum(&["ab", "c"]), sum(&["a", "bc"]));
         assert_eq!(sum(&[]), (0, None));
+    }
+
+    #[test]
+    fn carriage_returns_end_lines_where_nothing_else_does() {
+        for (text, numbers) in [
+            ("shell:1:1:1:a\rshell:1:1:1:b", &[1, 2][..]),
+            ("shell:1:1:1:a\r\rshell:1:1:1:b\r", &[1, 3]),
+            ("shell:1:1:1:a\rb\nshell:1:1:1:c", &[1, 2]),
+            ("shell:1:1:1:a\r", &[1]),
+        ] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let input = Input::open(file.path()).unwrap();
+            let mut lines = input.lines().unwrap();
+            let mut seen = Vec::new();
+            while let Some(line) = lines.next().unwrap() {
+                assert!(!line.text.unwrap().ends_with('\r'), "{text:?}");
+                seen.push(line.number);
+            }
+            assert_eq!(seen, numbers, "{text:?}");
+        }
     }
 
     #[test]

@@ -10,9 +10,11 @@ mod input;
 mod run;
 mod send;
 mod sign;
+mod sniff;
 pub(crate) mod task_file;
 mod wait;
 
 pub use args::SubmitArgs;
+pub(crate) use input::{Input, are_there};
 pub use run::main;
 pub(crate) use run::{Files, open_files, submit_files};

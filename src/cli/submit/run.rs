@@ -22,7 +22,7 @@ use crate::model::snapshot::NodeSize;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
 use crate::queue::{Connection, aside, live_nodes};
-use crate::view::text::{count, tasks};
+use crate::view::text::{amount, count, counted, tasks};
 
 /// The whole command.
 #[must_use]
@@ -49,9 +49,9 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     let found = check(&context, &inputs, rules, nodes_of(&conn).await, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
         context.say(&format!(
-            "{} of {} lines invalid: nothing was submitted (--skip-invalid submits the others)",
+            "{} of {} invalid: nothing was submitted (--skip-invalid submits the others)",
             count(found.invalid),
-            count(found.valid + found.invalid)
+            counted(found.valid + found.invalid, "line")
         ));
         return Ok(Exit::Usage);
     }
@@ -76,8 +76,8 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
         let (queued, running, finished, failed) =
             (submitted.queued, submitted.running, submitted.finished, submitted.failed);
         out.line(&format!(
-            "added {} tasks; skipped {queued} already queued, {running} running, {finished} finished, {failed} failed",
-            submitted.added
+            "added {}; skipped {queued} already queued, {running} running, {finished} finished, {failed} failed",
+            amount(&submitted.added.to_string(), "task")
         ))?;
     }
     out.finish()?;
@@ -129,7 +129,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     if found.invalid == 0 {
         return Ok(Exit::Done);
     }
-    context.say(&format!("{} {} invalid", count(found.invalid), if found.invalid == 1 { "line" } else { "lines" }));
+    context.say(&format!("{} invalid", counted(found.invalid, "line")));
     Ok(if args.skip_invalid { Exit::Done } else { Exit::Usage })
 }
 
@@ -146,8 +146,8 @@ pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder
     let inputs = open_all(files)?;
     let found = check(context, &inputs, rules, Vec::new(), false)?;
     if found.invalid > 0 {
-        let all = count(found.valid + found.invalid);
-        context.say(&format!("{} of {all} lines invalid: nothing was run", count(found.invalid)));
+        let all = counted(found.valid + found.invalid, "line");
+        context.say(&format!("{} of {all} invalid: nothing was run", count(found.invalid)));
         return Ok(None);
     }
     if let Some(misread) = &found.misread {

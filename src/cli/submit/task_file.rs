@@ -13,6 +13,7 @@ pub(crate) struct TaskFile<R> {
     reader: R,
     number: u64,
     line: Vec<u8>,
+    end: u8,
 }
 
 /// One line that is not skipped.
@@ -25,8 +26,9 @@ pub(crate) struct Line<'a> {
 }
 
 impl<R: BufRead> TaskFile<R> {
-    pub(crate) fn new(reader: R) -> Self {
-        Self { reader, number: 0, line: Vec::new() }
+    /// `end` is the byte that ends a line.
+    pub(crate) fn new(reader: R, end: u8) -> Self {
+        Self { reader, number: 0, line: Vec::new(), end }
     }
 
     /// The next line that may be a task; `None` at the end.
@@ -68,7 +70,7 @@ impl<R: BufRead> TaskFile<R> {
             if available.is_empty() {
                 return Ok((!self.line.is_empty() || !is_whole).then_some(is_whole));
             }
-            let end = available.iter().position(|byte| *byte == b'\n');
+            let end = available.iter().position(|byte| *byte == self.end);
             let part = &available[..end.unwrap_or(available.len())];
             if self.line.len() + part.len() <= MAX_LINE_BYTES {
                 self.line.extend_from_slice(part);
@@ -125,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(bytes: &[u8]) -> Vec<(u64, Result<String, String>)> {
-        let mut file = TaskFile::new(bytes);
+        let mut file = TaskFile::new(bytes, b'\n');
         let mut lines = Vec::new();
         while let Some(line) = file.next().unwrap() {
             lines.push((line.number, line.text.map(str::to_owned)));

@@ -6,13 +6,13 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::cli::common::{Context, stderr};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
+use crate::policy::estimate::Seen;
+use crate::process::signals::{Asked, Signals};
 use crate::queue::budget::CALL_BYTES;
 use crate::queue::guard::Access;
 use crate::queue::select::Entry;
@@ -20,13 +20,16 @@ use crate::queue::{Connection, QueueError, inspect};
 use crate::view::explain::top_reason;
 use crate::view::failures::failures;
 use crate::view::progress::Progress;
-use crate::view::text::tasks;
+use crate::view::text::{count, tasks};
 
 /// Time between two questions while nothing moves.
 const POLL: Duration = Duration::from_millis(500);
 
 /// A line that is nowhere may be on its way between two hashes: Python's moves are two steps.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
+
+/// A line that is nowhere for so long, besides, is gone.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// How long a server that went away is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -52,18 +55,16 @@ struct Ends {
     groups: Groups,
 }
 
-/// Waits until every line has finished, is out of retries, or is gone.
+/// Waits until every line has finished, is out of retries, or is gone: nobody knows how the last ended, so they count as failed.
 pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, quiet: bool) -> Result<Exit, CliError> {
     let total = spool.len();
     let spooled = spool.read().map_err(|error| CliError::io("read the lines to wait for", error))?;
-    let failed = |error| CliError::io("listen for signals", error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
+        .map_err(|error| CliError::io("listen for signals", error))?;
     let mut ends = Ends::default();
     let exit = tokio::select! {
         result = follow(context, &mut conn, spooled, total, &mut ends, quiet) => result.map(|()| None)?,
-        _ = interrupt.recv() => Some(Exit::Interrupted),
-        _ = terminate.recv() => Some(Exit::Terminated),
+        asked = signals.next() => Some(asked.into()),
     };
     if let Some(exit) = exit {
         context.say("no longer waiting; the tasks stay queued and go on (distcomp-ctl cancel stops them)");
@@ -102,8 +103,10 @@ async fn follow(
         };
         done += (pending.len() - step.open.len()) as u64;
         // Those further down that are done already show in the counts, unless others fill the queue too.
-        progress.set(done.max(total.saturating_sub(step.counts.todo + step.counts.in_progress)).min(total));
-        progress.note(format!("{} running, ", step.counts.in_progress));
+        let ended = done.max(total.saturating_sub(step.counts.todo + step.counts.in_progress)).min(total);
+        let running = step.counts.in_progress.min(total - ended);
+        progress.note(&format!("{} running", step.counts.in_progress));
+        progress.see(Seen { ended, running, waiting: total - ended - running });
         ends.finished += step.finished;
         ends.failed += step.failed.len() as u64;
         ends.gone += step.gone;
@@ -191,18 +194,34 @@ async fn look(conn: &Connection, lines: &[String]) -> Result<Step, CliError> {
     }
     // The four hashes were not read in one instant: a task on its way back to todo may look like a failed one.
     tokio::time::sleep(SECOND_LOOK).await;
-    let states = inspect::states(conn, &doubtful).await?;
     let mut failed = Vec::new();
-    for (line, states) in doubtful.into_iter().zip(states) {
+    let nowhere = sort_out(conn, doubtful, &mut step, &mut failed).await?;
+    if !nowhere.is_empty() {
+        tokio::time::sleep(LAST_LOOK).await;
+        step.gone = sort_out(conn, nowhere, &mut step, &mut failed).await?.len() as u64;
+    }
+    step.failed = kinds_of(conn, failed).await?;
+    Ok(step)
+}
+
+/// Counts where some lines are now; those that are nowhere come back.
+async fn sort_out(
+    conn: &Connection,
+    lines: Vec<String>,
+    step: &mut Step,
+    failed: &mut Vec<Entry>,
+) -> Result<Vec<String>, CliError> {
+    let states = inspect::states(conn, &lines).await?;
+    let mut nowhere = Vec::new();
+    for (line, states) in lines.into_iter().zip(states) {
         match end_of(&states) {
             End::Open => step.open.push(line),
             End::Finished => step.finished += 1,
             End::Failed => failed.push(Entry { line, value: String::new() }),
-            End::Gone => step.gone += 1,
+            End::Gone => nowhere.push(line),
         }
     }
-    step.failed = kinds_of(conn, failed).await?;
-    Ok(step)
+    Ok(nowhere)
 }
 
 /// Where a line stands.
@@ -227,12 +246,19 @@ fn end_of(states: &[TaskState]) -> End {
 }
 
 async fn report(context: &Context, conn: &Connection, ends: Ends, quiet: bool) -> Result<Exit, CliError> {
-    let gone = if ends.gone == 0 { String::new() } else { format!(", {} purged meanwhile", ends.gone) };
-    if !quiet || ends.failed > 0 {
-        context.say(&format!("{} finished, {} failed{gone}", tasks(ends.finished), ends.failed));
+    let gone = if ends.gone == 0 {
+        String::new()
+    } else {
+        format!(
+            ", {} vanished from the queue before their end was seen: purged, or removed by another program",
+            count(ends.gone)
+        )
+    };
+    if !quiet || ends.failed + ends.gone > 0 {
+        context.say(&format!("{} finished, {} failed{gone}", tasks(ends.finished), count(ends.failed)));
     }
     if ends.failed == 0 {
-        return Ok(Exit::Done);
+        return Ok(if ends.gone == 0 { Exit::Done } else { Exit::TasksFailed });
     }
     let groups = ends.groups.finish(conn).await?;
     // Nobody is left to tell when stderr is gone.

@@ -32,6 +32,10 @@ use crate::worker::trust::Pin;
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let files = process::raise_open_files();
     let (_, loaded) = load(args, None, Role::Check)?;
+    // Now: should Redis be away, a misspelt key may be why.
+    for warning in &loaded.warnings {
+        complain(PROGRAM, &format!("warning: {warning}"));
+    }
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
     let (containment, missing) = try_containment(&config).await?;
@@ -68,14 +72,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     }
     let signing = warn_of_signing_key(&config);
     let order_guessed = warn_of_order(&config, order);
-    let found = loaded
-        .warnings
-        .iter()
-        .chain(&loaded.python_notes)
-        .chain(&order_guessed)
-        .chain(&insecure)
-        .chain(&signing)
-        .chain(&missing);
+    let found = loaded.python_notes.iter().chain(&order_guessed).chain(&insecure).chain(&signing).chain(&missing);
     for warning in found.chain(&slots.warning()).chain(&warnings(&overview.redis)) {
         complain(PROGRAM, &format!("warning: {warning}"));
     }

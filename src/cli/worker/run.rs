@@ -5,8 +5,6 @@ use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::args::WorkerArgs;
 use super::prepare::{Plan, open_state, prepare, warn_of_signing_key};
 use super::{check, local};
@@ -14,6 +12,8 @@ use crate::cli::common::{complain, parse};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::config::{Loaded, Overrides, Role, Watcher};
+use crate::process::signals::{Asked, Signals};
+use crate::view::glyphs;
 use crate::worker::Metrics;
 use crate::{host, process, telemetry, worker};
 
@@ -34,6 +34,7 @@ pub fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     crate::cli::secrets::keep(PROGRAM);
+    glyphs::follow_locale(|name| std::env::var_os(name));
     process::give_memory_back();
     telemetry::init(
         args.log_format,
@@ -59,8 +60,8 @@ pub fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(async {
-        // A file that has reached its limit is an error like a full disk, not the end of the worker. Handlers stay, and tasks do not inherit them.
-        let _ = signal(SignalKind::from_raw(nix::libc::SIGXFSZ));
+        // Without it a file that reaches its limit ends the worker, which is no reason not to start.
+        let _ = process::signals::outlive_file_limits();
         tokio::spawn(process::reap_orphans());
         if args.local {
             local::run(&args).await
@@ -184,13 +185,8 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
 
 /// SIGTERM or SIGINT while the worker waits for Redis: nothing runs, so it just goes. SIGHUP means nothing yet: the file was read a moment ago.
 async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(_hangup)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-    else {
+    let Ok(mut signals) = Signals::of(&[Asked::Terminate, Asked::Interrupt, Asked::Hangup]) else {
         return std::future::pending().await;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    while signals.next().await == Asked::Hangup {}
 }

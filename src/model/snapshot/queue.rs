@@ -46,7 +46,7 @@ pub struct Overview {
     /// Tasks out of retries per second over the last minute.
     #[serde(default)]
     pub failed_per_second: f64,
-    /// Seconds until all that the workers there can run has ended, at the rate at which tasks end; `None` without a rate or without such work.
+    /// Seconds until all that the workers there can run has ended; `None` until there is something to go by, and without such work.
     pub eta_seconds: Option<u64>,
     /// The commonest groups of failures, largest first.
     pub failures: Vec<FailureGroup>,
@@ -92,18 +92,6 @@ impl Overview {
         self.needs.iter().filter(|need| {
             !self.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(need.mem_gb, need.cores))
         })
-    }
-
-    /// What [`Overview::eta_seconds`] is to be. Of what nobody takes, works on or could run, the rate of the last minute says nothing.
-    #[must_use]
-    pub fn time_to_go(&self) -> Option<u64> {
-        let counts = &self.counts;
-        let is_moving = self.workers.iter().any(WorkerView::takes_tasks)
-            && (counts.todo == 0 || (self.paused.is_none() && !self.stopping));
-        let stuck = self.too_large().map(|need| need.waiting).fold(0, u64::saturating_add);
-        let left = counts.todo.saturating_sub(stuck).saturating_add(counts.in_progress);
-        let rate = self.ended_per_second();
-        (is_moving && rate > 0.0 && left > 0).then(|| (left as f64 / rate).ceil() as u64)
     }
 }
 

@@ -111,6 +111,9 @@ pub struct AttemptView {
     /// Why there is no such file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout_file_error: Option<String>,
+    /// Place of the task in the order of submission, where it is known; numbers may be left out between two tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// The last 4 KiB of stdout, of a failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stdout_tail: String,
@@ -208,6 +211,7 @@ impl From<AttemptRecord> for AttemptView {
             stdout_bytes: bytes,
             stdout_file: file,
             stdout_file_error: error,
+            sequence: record.sequence,
             stdout_tail: record.stdout_tail,
             stderr_tail: record.stderr_tail,
         }

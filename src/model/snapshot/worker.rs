@@ -153,6 +153,9 @@ pub struct WorkerLoad {
     /// Reconnects to Redis.
     #[serde(default)]
     pub reconnects: u64,
+    /// Seconds that a task took there on average; `None` before the first ended, and of a worker that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_seconds: Option<f64>,
     /// Tasks that have run for a while, longest first; of many, the first [`WorkerLoad::TASKS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<RunningTask>,

@@ -45,6 +45,12 @@ local function backoff(first, failures, id)
   return math.floor(math.min(first * 2 ^ math.min(failures - 1, 40), math.max(first, most)))
 end
 
+-- The record with the task's place in the order of submission, which its claim's score holds, where it is known.
+local function in_order(record, score)
+  local seq = record ~= '' and tonumber(score or '0') % 137438953472 or 0
+  return seq > 0 and '{"n":' .. int(seq) .. ',' .. string.sub(record, 2) or record
+end
+
 local function count(what)
   counts[what] = (counts[what] or 0) + 1
 end
@@ -77,7 +83,7 @@ for i = 6, #ARGV, 9 do
     answer = 'lost'
   else
     local past = redis.call('HGET', EVIDENCE, id)
-    -- As it was taken, it has a date before the rest.
+    -- As it was taken, it has a date and its place in the order of submission before the rest.
     if record ~= '' and past and string.find(past, string.sub(record, 2), 1, true) then
       answer = 'dup'
     elseif redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
@@ -103,15 +109,15 @@ for i = 6, #ARGV, 9 do
         values[#values + 1] = line
         values[#values + 1] = value
         records[#records + 1] = id
-        records[#records + 1] = dated(record, now)
+        records[#records + 1] = dated(in_order(record, score), now)
       else
         redis.call('HSET', FINISHED, line, value)
         if attempt > 1 then
-          evidence_add(id, record)
+          evidence_add(id, in_order(record, score))
           redis.call('HDEL', ATTEMPTS, line)
           redis.call('HDEL', LOST, line)
         else
-          redis.call('HSET', EVIDENCE, id, dated(record, now))
+          redis.call('HSET', EVIDENCE, id, dated(in_order(record, score), now))
         end
         if answer == 'late' then
           redis.call('HDEL', TODO, line)
@@ -144,7 +150,7 @@ for i = 6, #ARGV, 9 do
       redis.call('HSET', REASON, line, value)
       group_put(line, ARGV[i + 8])
       has_failures = true
-      if record ~= '' then evidence_add(id, record) end
+      if record ~= '' then evidence_add(id, in_order(record, score)) end
       redis.call('HSET', ATTEMPTS, line, attempt)
       count('failed')
       if ARGV[i + 8] == 'timed out' then count('timed_out') end

@@ -11,7 +11,7 @@ use crate::view::explain::explain_queue;
 use crate::view::failures::named;
 use crate::view::overview::{health, notices, warnings};
 use crate::view::safe_text::safe;
-use crate::view::text::{count, duration, rate, shorten};
+use crate::view::text::{count, counted, duration, rate, shorten};
 
 /// Characters of a line that lists show.
 pub(super) const LINE: usize = 300;
@@ -85,7 +85,7 @@ impl Figures {
             ("running", count(counts.in_progress)),
             ("finished", count(counts.finished)),
             ("failed", count(counts.failed)),
-            ("slots", if point.slots > 0 { format!("{} slots", count(point.slots)) } else { "no slots".to_owned() }),
+            ("slots", if point.slots > 0 { counted(point.slots, "slot") } else { "no slots".to_owned() }),
             ("rate", rate(overview.rate_per_second)),
             ("failed_rate", if point.failed_rate > 0.0 { rate(point.failed_rate) } else { "none now".to_owned() }),
             ("ahead", ahead),

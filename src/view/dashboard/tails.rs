@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::view::log_text::LogText;
 use crate::view::printed::{Printed, Printing};
 use crate::view::safe_text::safe;
-use crate::view::text::count;
+use crate::view::text::counted;
 
 /// Tasks that are followed at once: each takes two connections to Redis.
 pub(super) const TASKS: usize = 32;
@@ -243,7 +243,7 @@ async fn follow(shared: Arc<Shared>, mut printing: Printing) {
         match printed {
             Some(Printed::Output { is_stderr, skipped, bytes }) => {
                 if skipped > 0 {
-                    batch.add("gap", format!("… {} bytes are not kept …", count(skipped)));
+                    batch.add("gap", format!("… {} not kept …", counted(skipped, "byte")));
                 }
                 let kind = if is_stderr { "err" } else { "out" };
                 batch.add(kind, texts[usize::from(is_stderr)].push(&bytes));

@@ -2,6 +2,7 @@
 
 use crate::model::snapshot::{Overview, Room, WorkerLoad, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
+use crate::view::text::{amount, counted};
 use crate::view::workers::trimmed;
 
 /// What an operator asked for.
@@ -50,7 +51,7 @@ pub(super) fn busy_workers(overview: &Overview) -> Vec<String> {
         .filter(|worker| worker.takes_tasks())
         .filter_map(|worker| {
             let load = worker.load.as_ref()?;
-            let slots = format!("{} of {} slots in use", load.running, load.slots);
+            let slots = format!("{} of {} in use", load.running, counted(u64::from(load.slots), "slot"));
             let waiting = waits_for(overview, load);
             let why = waiting.map_or_else(String::new, |why| format!(": {}", safe(why)));
             (waiting.is_some() || load.running >= load.slots).then(|| format!("{}: {slots}{why}", safe(&worker.name)))
@@ -80,7 +81,7 @@ pub(super) fn no_room(overview: &Overview, mem_gb: f64, cores: f64) -> Option<St
     let most = |figure: fn(&Room) -> f64| rooms.iter().map(figure).fold(0.0, f64::max);
     let (free_gb, free_cores) = (most(|room| room.mem_gb), most(|room| room.cores));
     Some(if cores > free_cores {
-        format!("no room now: a node has at most {} cores left", trimmed(free_cores))
+        format!("no room now: a node has at most {} left", amount(&trimmed(free_cores), "core"))
     } else if mem_gb > free_gb {
         format!("no room now: a node has at most {} GB left", trimmed(free_gb))
     } else {
@@ -94,13 +95,10 @@ pub(super) fn largest(able: &[&WorkerView]) -> String {
     let (mem_gb, cores) = (most(|worker| worker.most().mem_gb), most(|worker| worker.most().cores));
     let total_gb = most(|worker| worker.mem_total_gb);
     // Rounded down: a task that asks for what is printed here must fit.
-    let (mem, cores) = (trimmed((mem_gb * 100.0).floor() / 100.0), trimmed(cores));
+    let (mem, cores) = (trimmed((mem_gb * 100.0).floor() / 100.0), amount(&trimmed(cores), "core"));
     if total_gb - mem_gb < 0.02 {
-        format!("{mem} GB and {cores} cores")
+        format!("{mem} GB and {cores}")
     } else {
-        format!(
-            "{mem} GB of its {} GB (the system and other programs hold the rest) and {cores} cores",
-            trimmed(total_gb)
-        )
+        format!("{mem} GB of its {} GB (the system and other programs hold the rest) and {cores}", trimmed(total_gb))
     }
 }

@@ -4,7 +4,7 @@ use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for}
 use crate::model::snapshot::{Need, Overview, WorkerView};
 use crate::view::safe_text::safe;
 use crate::view::table::{number, table, text};
-use crate::view::text::count;
+use crate::view::text::{amount, count, counted, verb};
 use crate::view::workers::trimmed;
 
 /// Why the queue as a whole does not move, or that it does: most telling first.
@@ -137,10 +137,11 @@ fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
     let why = large.iter().max_by_key(|need| need.waiting).map(|need| {
         let others = if large.len() > 1 { " or the like" } else { "" };
         format!(
-            "{} need {} GB and {} cores{others}; the largest node offers {}",
+            "{} {} {} GB and {}{others}; the largest node offers {}",
             count(sum),
+            verb(sum, "need"),
             trimmed(need.mem_gb),
-            trimmed(need.cores),
+            amount(&trimmed(need.cores), "core"),
             largest(&able)
         )
     });
@@ -169,5 +170,5 @@ fn slots_used(overview: &Overview) -> String {
         .filter(|worker| worker.takes_tasks())
         .filter_map(|worker| worker.load.as_ref())
         .fold((0, 0), |(running, slots), load| (running + load.running, slots + load.slots));
-    if slots == 0 { String::new() } else { format!(" ({running} of {slots} slots in use)") }
+    if slots == 0 { String::new() } else { format!(" ({running} of {} in use)", counted(u64::from(slots), "slot")) }
 }

@@ -4,7 +4,7 @@ use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use crate::model::snapshot::{Hold, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Bytes, FailureKind, FieldOrder, MilliCores, TaskLine};
 use crate::view::safe_text::safe;
-use crate::view::text::{count, duration};
+use crate::view::text::{amount, count, counted, duration};
 use crate::view::workers::trimmed;
 
 /// Why one task is not running, most telling first.
@@ -56,7 +56,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
         why.push(failed_before(&able, &task.failed_on, hold.left_to_others_seconds));
     }
     if task.lost > 0 {
-        why.push(format!("its worker was lost {} times while running it", task.lost));
+        why.push(format!("its worker was lost {} while running it", counted(task.lost, "time")));
     }
     if task.suspect {
         why.push(
@@ -87,7 +87,7 @@ fn too_large(able: &[&WorkerView], mem: Bytes, cpu: MilliCores) -> Option<String
     if able.iter().any(|worker| worker.could_hold(mem.as_gib(), cpu.as_cores())) {
         return None;
     }
-    let needs = format!("{} GB and {} cores", trimmed(mem.as_gib()), trimmed(cpu.as_cores()));
+    let needs = format!("{} GB and {}", trimmed(mem.as_gib()), amount(&trimmed(cpu.as_cores()), "core"));
     Some(format!("it needs {needs}, which no live worker can give: the largest node offers {}", largest(able)))
 }
 

@@ -92,7 +92,7 @@ fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
     let needs = vec![need(96.0, 7, &[]), need(8.0, 100, &[]), need(8.0, 3, &["n1", "n2"])];
     let overview = Overview { counts, workers, needs, ..Overview::default() };
     let why = explain_queue(&overview).join("\n");
-    assert!(why.contains("7 need 96 GB and 1 cores; the largest node offers 84 GB and 8 cores"), "{why}");
+    assert!(why.contains("7 need 96 GB and 1 core; the largest node offers 84 GB and 8 cores"), "{why}");
     assert!(why.contains("103 wait"), "{why}");
     assert_eq!(top_reason(&overview).map(|(count, _)| count), Some(103));
     assert_eq!(why_need(&overview, &overview.needs[2]), "failed on every live worker (n1, n2), to be tried again");

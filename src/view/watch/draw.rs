@@ -3,19 +3,21 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
+use ratatui::symbols::border;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::ansi;
 use super::rows;
 use super::state::{Screen, Watch};
+use crate::view::glyphs;
 use crate::view::overview;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, shorten};
 
 const HELP: [(&str, &str); 9] = [
     ("1 2 3 4, Tab", "overview, workers, running, failures"),
-    ("↑ ↓ or k j", "one up, one down"),
+    ("k j, arrows", "one up, one down"),
     ("PgUp PgDn", "a page up, a page down"),
     ("g G or Home End", "to the first, to the last"),
     ("/", "only what holds a text; Esc ends it"),
@@ -64,14 +66,14 @@ impl Watch {
     fn draw_body(&mut self, frame: &mut Frame<'_>, area: Rect) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
         let Some(data) = &self.data else {
-            return frame.render_widget(Paragraph::new("reading the queue …"), area);
+            return frame.render_widget(Paragraph::new(format!("reading the queue {}", glyphs::ellipsis())), area);
         };
         if let Some(page) = &mut self.page {
             self.height = height.saturating_sub(1);
             let mut lines =
                 vec![Line::from(rows::title(&page.wanted)).style(Style::new().add_modifier(Modifier::BOLD))];
             if page.text.is_empty() {
-                lines.push(Line::from("reading …"));
+                lines.push(Line::from(format!("reading {}", glyphs::ellipsis())));
             } else {
                 lines.extend(page.draw(width, self.height));
             }
@@ -110,7 +112,7 @@ impl Watch {
 
     fn draw_bottom(&self, frame: &mut Frame<'_>, area: Rect) {
         let text = if self.is_typing {
-            format!("/{}█", safe(&self.filter))
+            format!("/{}{}", safe(&self.filter), glyphs::cursor())
         } else {
             let rows = self.rows().len();
             let filter = if self.filter.is_empty() { String::new() } else { format!("/{}  ", safe(&self.filter)) };
@@ -133,5 +135,21 @@ fn draw_help(frame: &mut Frame<'_>, body: Rect) {
     let area = Rect { x: body.x + (body.width - width) / 2, y: body.y + (body.height - height) / 2, width, height };
     let lines: Vec<Line<'_>> = HELP.iter().map(|(keys, what)| Line::from(format!(" {keys:<16} {what}"))).collect();
     frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" Keys ")), area);
+    frame.render_widget(Paragraph::new(lines).block(frame_of().title(" Keys ")), area);
+}
+
+/// A frame in the characters that the terminal knows.
+fn frame_of() -> Block<'static> {
+    const ASCII: border::Set<'_> = border::Set {
+        top_left: "+",
+        top_right: "+",
+        bottom_left: "+",
+        bottom_right: "+",
+        vertical_left: "|",
+        vertical_right: "|",
+        horizontal_top: "-",
+        horizontal_bottom: "-",
+    };
+    let block = Block::bordered();
+    if glyphs::is_ascii() { block.border_set(ASCII) } else { block }
 }

@@ -4,11 +4,12 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 
 use super::ansi;
+use crate::view::glyphs;
 use crate::view::log_text::LogText;
 use crate::view::printed::Printed;
 use crate::view::safe_text::safe;
 use crate::view::style::{DIM, WARN, paint};
-use crate::view::text::{count, fold, shorten};
+use crate::view::text::{counted, fold, shorten};
 
 /// Bytes of output that are kept: the last.
 const KEPT: usize = 64 << 10;
@@ -71,8 +72,11 @@ impl Page {
             self.first = self.first.map(|first| first.min(text.len().saturating_sub(height)));
             return text.into_iter().skip(self.first.unwrap_or(0)).take(height).collect();
         };
-        let bar = shorten(&format!("── output, {} {}", live.status, "─".repeat(width)), width);
-        let bar = bar.trim_end_matches('…').to_owned();
+        let bar = shorten(
+            &format!("{0}{0} output, {1} {2}", glyphs::rule(), live.status, glyphs::rule().repeat(width)),
+            width,
+        );
+        let bar = bar.trim_end_matches(glyphs::cut()).to_owned();
         let mut output = vec![Line::from(bar).style(Style::new().add_modifier(Modifier::BOLD))];
         output.extend(ansi::lines(&fold(&live.text, width, 0)));
         self.lines = text.len() + output.len();
@@ -82,7 +86,7 @@ impl Page {
             let head = text.len().min((height / 2).max(height.saturating_sub(output.len())));
             if 0 < head && head < text.len() {
                 text.truncate(head - 1);
-                text.push(Line::from("…").style(Style::new().add_modifier(Modifier::DIM)));
+                text.push(Line::from(glyphs::ellipsis()).style(Style::new().add_modifier(Modifier::DIM)));
             }
             // The line that says what it is stays.
             let cut = output.len().saturating_sub(height.saturating_sub(head).max(1));
@@ -95,7 +99,7 @@ impl Page {
 impl Live {
     fn add(&mut self, is_stderr: bool, skipped: u64, bytes: &[u8]) {
         if skipped > 0 {
-            self.note(&format!("… {} bytes are not kept …", count(skipped)));
+            self.note(&format!("{0} {1} not kept {0}", glyphs::ellipsis(), counted(skipped, "byte")));
         }
         let text = self.streams[usize::from(is_stderr)].push(bytes);
         if is_stderr {

@@ -41,6 +41,7 @@ impl Dispatcher {
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
+            mean_seconds: self.meters.task_seconds.mean(),
             tasks: self.running_tasks(),
         };
         let started: Vec<Arc<str>> = self

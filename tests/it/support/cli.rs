@@ -42,6 +42,8 @@ impl Cli {
             }
         }
         command.env_remove("RUST_LOG").env_remove("STATE_DIRECTORY").env("NO_COLOR", "1");
+        // What is drawn depends on it; the tester's own may be any.
+        command.env("LC_ALL", "C.UTF-8");
         Self { command, stdin: Vec::new(), limit: Duration::from_secs(60), special: None }
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::keep::keep;
@@ -13,6 +12,7 @@ use super::show::Show;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::members::Members;
 use crate::local::LocalServer;
+use crate::process::signals::{self, Asked};
 use crate::queue::Connection;
 use crate::worker::{self, Setup};
 
@@ -100,16 +100,13 @@ impl Signals {
         let signals = Self { first: Arc::default(), count: Arc::default() };
         let (first, count) = (Arc::clone(&signals.first), Arc::clone(&signals.count));
         tokio::spawn(async move {
-            let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-            else {
-                return;
-            };
+            let wanted = [Asked::Interrupt, Asked::Terminate, Asked::Hangup];
+            let Ok(mut asked) = signals::Signals::of(&wanted) else { return };
             loop {
-                let number = tokio::select! {
-                    _ = interrupt.recv() => 2,
-                    _ = terminate.recv() => 15,
-                    _ = hangup.recv() => 1,
+                let number = match asked.next().await {
+                    Asked::Interrupt => 2,
+                    Asked::Terminate => 15,
+                    Asked::Hangup => 1,
                 };
                 if count.fetch_add(1, Ordering::Relaxed) == 0 {
                     first.store(number, Ordering::Relaxed);

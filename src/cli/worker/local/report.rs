@@ -17,7 +17,7 @@ use crate::queue::select::{Entry, Scan};
 use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
-use crate::view::text::{count, precise_duration, tasks};
+use crate::view::text::{amount, count, precise_duration, tasks};
 
 /// Tasks whose output is in memory at once.
 const AT_ONCE: usize = 100;
@@ -139,10 +139,10 @@ pub(super) async fn explain_rest(
     const NAMED: usize = 3;
     let (capacity, _) = node_capacity(&run.config, &mut new_probe(run.args.share())?);
     run.context.say(&format!(
-        "{} not run: this machine has {} of memory and {} cores in all",
+        "{} not run: this machine has {} of memory and {} in all",
         tasks(left),
         capacity.mem,
-        capacity.cores
+        amount(&capacity.cores.to_string(), "core")
     ));
     let mut scan = Scan::new(TaskState::Todo);
     let mut named = 0;
@@ -150,7 +150,8 @@ pub(super) async fn explain_rest(
         for entry in page.iter().filter(|entry| members.contains(&entry.line)) {
             if let Ok(task) = TaskLine::parse(&entry.line, run.order) {
                 let line = safe(&entry.line);
-                run.context.say(&format!("{} needs {} and {} cores: {line}", task.id(), task.mem(), task.cpu()));
+                let cores = amount(&task.cpu().to_string(), "core");
+                run.context.say(&format!("{} needs {} and {cores}: {line}", task.id(), task.mem()));
             }
             named += 1;
             if named == NAMED {

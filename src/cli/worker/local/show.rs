@@ -10,6 +10,7 @@ use crate::cli::exit::CliError;
 use crate::cli::members::Members;
 use crate::model::TaskId;
 use crate::model::snapshot::Counts;
+use crate::policy::estimate::Seen;
 use crate::queue::{Client, Connection, QueueError, inspect};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
@@ -47,8 +48,11 @@ impl Show {
         let kinds = inspect::failure_groups(conn).await?;
         let asked = std::env::var(INTERVAL_VARIABLE).ok().and_then(|text| text.parse::<f64>().ok());
         let asked = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|time| !time.is_zero());
+        let mut progress = Progress::new("done", members.len(), true);
+        // What was done before is not the speed of this run.
+        progress.see(seen(members.len(), &counts));
         Ok(Self {
-            progress: Progress::new("done", members.len(), true),
+            progress,
             client: Client::new(&run.config.redis, &run.config.key_prefix, ANSWER)?,
             conn: None,
             total: members.len(),
@@ -81,8 +85,8 @@ impl Show {
         // What others add meanwhile waits and runs like ours: the bar then lags, and never runs ahead.
         let done = self.total.saturating_sub(now.todo + now.in_progress);
         let failed = now.failed.saturating_sub(self.old_failures);
-        self.progress.set(done);
-        self.progress.note(format!("running {} failed {failed} ", now.in_progress));
+        self.progress.note(&format!("running {} failed {failed}", now.in_progress));
+        self.progress.see(seen(self.total, &now));
         self.say_line(&run.context, done, failed, &now);
         if now.failed > self.failures_seen {
             self.say_kinds(&run.context, members, conn).await?;
@@ -97,11 +101,12 @@ impl Show {
         }
         self.last_line = Instant::now();
         context.say(&format!(
-            "{} of {} done, {} running, {} failed",
+            "{} of {} done, {} running, {} failed, {}",
             count(done),
             count(self.total),
             count(now.in_progress),
-            count(failed)
+            count(failed),
+            self.progress.pace()
         ));
     }
 
@@ -131,4 +136,11 @@ impl Show {
     pub(super) fn pause_for(&self, print: impl FnOnce()) {
         self.progress.pause_for(print);
     }
+}
+
+/// How far the run's tasks are: of what waits and runs, no more is its own than is left of it.
+fn seen(total: u64, now: &Counts) -> Seen {
+    let ended = total.saturating_sub(now.todo + now.in_progress);
+    let running = now.in_progress.min(total - ended);
+    Seen { ended, running, waiting: total - ended - running }
 }
