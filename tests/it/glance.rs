@@ -42,7 +42,8 @@ fn the_overview_sends_the_same_few_commands_at_any_depth() {
         bed.hset_all("failed_tasks", (0..5000).map(|at| format!("shell:0:0:1:failed {at}")));
         let many = commands_of(&bed, args);
         let known = [
-            "HLEN", "HEXISTS", "GET", "HGETALL", "ZRANGE", "ZCARD", "INFO", "TIME", "PING", "SELECT", "HELLO", "CLIENT",
+            "HLEN", "HEXISTS", "GET", "HGETALL", "HSCAN", "ZRANGE", "ZCARD", "INFO", "TIME", "PING", "SELECT", "HELLO",
+            "CLIENT",
         ];
         for command in &many {
             let name = command[0].to_uppercase();
@@ -50,7 +51,11 @@ fn the_overview_sends_the_same_few_commands_at_any_depth() {
             let tasks = ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks", "task_fail_reason"];
             assert!(name != "HGETALL" || !tasks.contains(&command[1].as_str()), "{command:?}");
         }
-        assert_eq!(counted(&many), counted(&few), "{args:?}");
+        // What a Python worker has done is counted in a part of the results that is bounded.
+        let mut counts = counted(&many);
+        let scans = counts.remove("HSCAN").unwrap_or_default();
+        assert!(scans <= 8, "{args:?} {scans}");
+        assert_eq!(counts, counted(&few), "{args:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
 use crate::model::meters::OutcomeKind;
 use crate::model::{FailureKind, TaskId, TaskLine};
-use crate::policy::{Lifecycle, Offer, Wait, admission, prefetch};
+use crate::policy::{Offer, Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Place};
