@@ -168,7 +168,7 @@ impl Model {
 /// Few demands, and many: close to each other, to what is free, and to powers of two.
 fn line(random: &mut Random) -> String {
     let mem = match random.below(3) {
-        0 => format!("{}", ["0", "0.5", "1", "2"][random.below(4) as usize]),
+        0 => ["0", "0.5", "1", "2"][random.below(4) as usize].to_owned(),
         1 => format!("0.{:03}", 480 + random.below(40)),
         _ => format!("{}.{}", random.below(4), random.below(10)),
     };
