@@ -298,13 +298,17 @@ fn a_purge_makes_room_in_a_full_redis_that_has_no_record_of_us() {
 #[test]
 fn a_yes_typed_before_the_question_confirms_nothing() {
     let bed = seeded();
-    bed.redis.freeze();
-    let command = bed.cli("distcomp-ctl").args(["purge", "--state", "finished"]).into_command();
-    let mut session = spawn_command(command, Some(20_000)).expect("a terminal");
+    let shown = bed.cli("distcomp-ctl").args(["purge", "--state", "finished"]).into_command();
+    let gate = bed.out("gate");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("until test -e {gate}; do sleep 0.05; done; exec \"$@\""), "sh"]);
+    command.arg(shown.get_program()).args(shown.get_args());
+    command.envs(shown.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut session = spawn_command(command, Some(60_000)).expect("a terminal");
     session.send_line("y").expect("a key");
-    // The terminal has it, and the command waits for Redis.
+    // Echoed, so the terminal has it; the command that asks has not begun.
     session.exp_string("y").expect("the echo");
-    bed.redis.thaw();
+    fs::write(&gate, "").expect("the gate");
     session.exp_string("[y/N]").expect("a question");
     session.send_line("n").expect("an answer");
     session.exp_eof().expect("the end");
