@@ -3,6 +3,7 @@
 //! A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP, a shell that runs a job in the background
 //! without job control ignores SIGINT and SIGQUIT, and a handler of ours would undo what the user asked for. SIGQUIT has no handler here, so
 //! it keeps the disposition that the program started with.
+//! SIGTERM is the exception: no shell ignores it for a job, and a daemon that cannot be asked to end would be killed.
 
 use std::io;
 
@@ -41,8 +42,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Subscribes to these, except to those that were ignored when the program started. Must be called within a tokio runtime. The handlers
-    /// stay when the subscription is dropped: from then on the signals do nothing.
+    /// Subscribes to these, except to SIGINT and SIGHUP where they were ignored when the program started. Must be called within a tokio
+    /// runtime. The handlers stay when the subscription is dropped: from then on the signals do nothing.
     ///
     /// # Errors
     /// The system refuses a handler.
@@ -50,7 +51,7 @@ impl Signals {
         let subscribe = |asked: Asked| if wanted.contains(&asked) { handler(asked.number() as i32) } else { Ok(None) };
         Ok(Self {
             interrupt: subscribe(Asked::Interrupt)?,
-            terminate: subscribe(Asked::Terminate)?,
+            terminate: wanted.contains(&Asked::Terminate).then(|| signal(SignalKind::terminate())).transpose()?,
             hangup: subscribe(Asked::Hangup)?,
         })
     }
