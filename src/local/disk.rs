@@ -21,6 +21,17 @@ pub fn full_disk(dir: &Path) -> Option<String> {
     Some(format!("; the disk of {} is full ({what}): make room there, or choose another with state_dir", dir.display()))
 }
 
+/// The same where the server has said `message`: room that its refused write left free again does not hide what it says.
+#[must_use]
+pub fn refusal_of_disk(dir: &Path, message: &str) -> String {
+    let said = || {
+        message.contains("No space left on device").then(|| {
+            format!("; the disk of {} is full: make room there, or choose another with state_dir", dir.display())
+        })
+    };
+    full_disk(dir).or_else(said).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +41,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(full_disk(dir.path()), None);
         assert_eq!(full_disk(&dir.path().join("none")), None);
+        assert_eq!(refusal_of_disk(dir.path(), "OOM"), "");
+        assert!(refusal_of_disk(dir.path(), "MISCONF: No space left on device").contains("is full"));
     }
 }

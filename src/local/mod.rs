@@ -15,7 +15,7 @@ mod socket;
 
 pub use access::LocalAccess;
 pub use discover::SERVER_VARIABLE;
-pub use disk::full_disk;
+pub use disk::{full_disk, refusal_of_disk};
 pub use error::LocalError;
 pub use place::has_queue;
 pub use server::LocalServer;

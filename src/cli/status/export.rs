@@ -150,7 +150,13 @@ fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String>
     let command = TaskLine::parse(&task.line, order).map_or_else(|_| task.line.clone(), |line| line.cmd().to_owned());
     let signal = last.signal.unwrap_or(0);
     let exit = last.exit_code.unwrap_or(if signal == 0 { -1 } else { 0 });
-    let command = if is_terminal() { safe(&command).into_owned() } else { command.replace('\n', "\0") };
+    // Nothing else that moves a terminal leaves this program, in a pipe neither.
+    let tabbed = |line: &str| line.split('\t').map(|part| safe(part).into_owned()).collect::<Vec<_>>().join("\t");
+    let command = if is_terminal() {
+        safe(&command).into_owned()
+    } else {
+        command.split('\n').map(tabbed).collect::<Vec<_>>().join("\0")
+    };
     let number = last.sequence.unwrap_or(number);
     Some(format!(
         "{number}\t{}\t{start:.3}\t{:10.3}\t0\t0\t{exit}\t{signal}\t{}",

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::run::Run;
-use crate::local::{LocalServer, full_disk};
+use crate::local::{LocalServer, refusal_of_disk};
 use crate::queue::guard::try_write;
 use crate::queue::{Client, Connection, QueueError};
 
@@ -79,13 +79,13 @@ impl Watch {
                 let since = *self.refused.get_or_insert_with(|| {
                     run.context.say(&format!(
                         "the private server takes no writes ({message}){}; nothing new starts, and the run ends in {} s unless this changes",
-                        full_disk(server.dir()).unwrap_or_default(),
+                        refusal_of_disk(server.dir(), &message),
                         PATIENCE.as_secs()
                     ));
                     Instant::now()
                 });
                 (since.elapsed() >= PATIENCE).then(|| {
-                    let full = full_disk(server.dir()).unwrap_or_default();
+                    let full = refusal_of_disk(server.dir(), &message);
                     format!("ending the run: the private server takes no writes ({message}){full}")
                 })
             }
