@@ -270,7 +270,7 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                 .hget(conn.name(Key::Lost), line)
                 .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
                 .hget(conn.name(Key::Marks), line)
-                .hexists(conn.name(Key::Apart), line);
+                .hget(conn.name(Key::Apart), line);
         }
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
@@ -334,7 +334,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                 reason: field(4).map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)),
                 lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
                 attempts,
-                suspect: flag(8),
+                suspect: field(8).is_some_and(|level| !level.starts_with('0')),
             }
         })
         .collect()

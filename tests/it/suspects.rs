@@ -144,7 +144,7 @@ impl Lost {
 
 #[tokio::test]
 async fn suspects_run_one_at_a_time_and_not_for_long_after_hours_of_running() {
-    let lost = Lost::new(64, 3, 3).await;
+    let lost = Lost::new(64, 3, 2).await;
     assert_eq!(lost.bed.count("distcomp:apart"), 64);
     let worker = session(&lost.conn, "a").await;
     let (first, wait) = claim(&worker, "a1", 64).await;
@@ -193,7 +193,7 @@ async fn losses_of_several_together_fail_nobody_and_one_alone_does() {
 
 #[tokio::test]
 async fn one_worker_makes_room_for_suspects_and_the_others_go_on() {
-    let lost = Lost::new(2, 0, 3).await;
+    let lost = Lost::new(2, 0, 2).await;
     let mut busy = Vec::new();
     for name in ["a", "b"] {
         let worker = session(&lost.conn, name).await;
@@ -210,6 +210,21 @@ async fn one_worker_makes_room_for_suspects_and_the_others_go_on() {
     let running = busy[0].held().await.expect("read");
     beat(&busy[0], &running).await;
     assert_eq!(claim(&busy[0], "t3", 8).await.0.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_lost_node_ran_starts_again_at_once_while_its_next_loss_fails_nobody() {
+    let lost = Lost::new(64, 3, 3).await;
+    let (worker, other) = (session(&lost.conn, "a").await, session(&lost.conn, "b").await);
+    let ahead = worker.claim(&request("a1".to_owned(), 8, node(), 8)).await.expect("claimed").claims;
+    assert_eq!(ahead.len(), 8, "none is claimed ahead of a slot: its next loss is to be counted");
+    assert_eq!(claim(&other, "b1", 64).await.0.len(), 56);
+    let shown = lost.bed.status(&["show", &lost.lines[0]]).expect(0);
+    assert!(!shown.all().contains("suspect"), "{shown}");
+    reclaim(&lost.conn, &worker, 3).await;
+    assert_eq!(claim(&other, "b2", 64).await.0.len(), 0, "of these the next loss may be the last");
+    assert_eq!(lost.bed.counts(), [8, 56, 0, 0]);
+    assert_eq!(claim(&session(&lost.conn, "c").await, "c1", 64).await.0.len(), 1, "one at a time");
 }
 
 #[tokio::test]

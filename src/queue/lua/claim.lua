@@ -7,9 +7,10 @@
 -- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
 --       ms until the next timer or -1, how many to start now, then line and attempt of each, and where asked its signature or "".
 --       state: OK, STOP (the stop command), PAUSED, DRAIN, ORDER (the queue has another field order: nothing is taken), FENCED.
--- Suspects (reclaim.lua) run apart, so that the one that kills workers is found and no other is blamed for it: of those that it could have been, one at a
+-- Suspects (reclaim.lua) from level 1 on run apart, so that the one that kills workers is found and no other is blamed for it: of those that it could have been, one at a
 --       time on a worker. It runs beside nothing but what a heartbeat has told of, at level 2 beside nothing, and nothing starts beside it until it has
 --       outlived by a margin what it had lived when its worker was lost. One worker at a time in all makes room for one; the others pass them over.
+--       One of level 0 is only never claimed ahead.
 -- Keeps: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. Already finished or in progress: dropped
 --       from todo_tasks. Bounded: at most (now + ahead) * 2 + 64 candidates are looked at, and each class once; about 256 KiB of lines are answered.
 
@@ -190,9 +191,11 @@ local function makes_room(level)
   return true
 end
 
--- What becomes of a suspect that is next: "run" it apart, "wait" with all that comes after it, or "pass" it over. None is claimed ahead.
+-- What becomes of a suspect that is next: "run" it apart, "wait" with all that comes after it, "pass" it over, or nil: it is taken as any other. None is
+-- claimed ahead.
 local function suspect(class, is_now)
   if not is_now then return 'pass' end
+  if class.level == '0' then return nil end
   if #out == 0 and is_settled(class.level) then return 'run' end
   return makes_room(class.level) and 'wait' or 'pass'
 end

@@ -6,8 +6,9 @@
 -- Returns: OK or ALIVE or FENCED, lines back in todo, lines failed, lines that were not its own any more.
 -- Keeps: the dead worker is fenced before its first line moves; a line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks.
 --       What an operator has ordered for a line meanwhile is done instead; the result of that attempt is refused, should its worker live after all.
---       An attempt that had a slot is a loss. Of several, most are innocent, and one of them may have killed the worker: all are suspects from then on,
---       and run apart (claim.lua). The max_lost_per_task-th loss, or a later one, fails the task when it was the only suspect. 0 = at the first.
+--       An attempt that had a slot is a loss. Of several, most are innocent, and one of them may have killed the worker: all are suspects from then on.
+--       One whose next loss could be its last runs apart (claim.lua); any other is only not claimed ahead, so that its next loss is counted. The
+--       max_lost_per_task-th loss, or a later one, fails the task when it was the only suspect. 0 = at the first.
 
 local dead, mode = ARGV[1], ARGV[2]
 local now = now_ms()
@@ -57,10 +58,16 @@ if redis.call('HLEN', CLAIMS) > 0 then judge() end
 local died = now
 if mode == 'lease' and ARGV[4] ~= '' then died = math.min(now, tonumber(ARGV[4]) * 1000 + 1000 + tonumber(ARGV[3]) / 2) end
 
--- One that was lost while it ran apart, or alone for the second time, runs strictly alone the next time, and first.
+-- The level of suspicion. 0: its next loss fails it in no case. Most nodes that are lost have no guilty task, and what ran there is to start again at once.
+-- 1: it runs apart. 2, for one that was lost while it ran apart, or alone for the second time: it runs strictly alone the next time, and first.
 local function suspect(line, started, at, losses)
   if started == '0' and kind ~= '*' then return nil end
-  local level = (line == tested or (kind == '1' and losses > 1)) and 2 or 1
+  local level = 1
+  if line == tested or (kind == '1' and losses > 1) then
+    level = 2
+  elseif losses < max_lost - 1 then
+    level = 0
+  end
   local ms = tonumber(at or '') and math.max(0, died - tonumber(at)) or 86400000
   redis.call('HSET', APART, line, int(level) .. '|' .. int(ms))
   suspects_known = true
