@@ -75,3 +75,33 @@ pub(crate) async fn depth(depths: &[u64]) -> Outcome<()> {
     println!("beyond: growth of the claim over growth of the plain move, both since the first row.\n");
     Ok(())
 }
+
+/// Claims of one and of 64 small tasks behind demands that no worker can give. The first of each row looks at those demands; the others are what one costs
+/// from then on.
+pub(crate) async fn too_large_ahead(demands: &[u64]) -> Outcome<()> {
+    const ROUNDS: usize = 100;
+    println!(
+        "claims behind demands that are too large, server's time of a claim in us; median of {ROUNDS}, the longest"
+    );
+    println!("{:>10} {:>10} {:>10} {:>10} {:>10}", "too large", "of 1", "longest", "of 64", "longest");
+    for ahead in demands.iter().copied() {
+        let Filled { server, sessions } = Filled::start(1, 20_000).await?;
+        let (session, mut con) = (&sessions[0], server.con()?);
+        let large = (0..ahead).map(|at| format!("shell:{}:1:30:true", 2_000_000 + at));
+        add(session.connection(), large).await?;
+        let mut row = Vec::new();
+        for want in [1, 64] {
+            let mut times = Vec::new();
+            for round in 0..ROUNDS {
+                let before = script_us(&mut con)?;
+                let reply = session.claim(&request(format!("t{want}-{round}"), want)).await?;
+                times.push(script_us(&mut con)? - before);
+                settle(session, &reply.claims).await?;
+            }
+            row.extend([median(&times), times.iter().copied().fold(0.0, f64::max)]);
+        }
+        println!("{ahead:>10} {:>10.0} {:>10.0} {:>10.0} {:>10.0}", row[0], row[1], row[2], row[3]);
+    }
+    println!();
+    Ok(())
+}

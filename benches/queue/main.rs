@@ -1,6 +1,6 @@
 //! The queue alone, by the real client code and no task run: what a claim costs at which depth, how much one Redis carries, submission, memory.
 //!
-//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
+//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `ahead`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
 
 #[path = "../support/client.rs"]
 mod client;
@@ -36,6 +36,9 @@ fn main() -> Outcome<()> {
     if parts.wants("depth") {
         let usual: &[u64] = parts.size(&[10_000, 100_000, 1_000_000], &[8_000, 9_000]);
         runtime.block_on(depth::depth(if numbers.is_empty() { usual } else { &numbers }))?;
+    }
+    if parts.wants("ahead") {
+        runtime.block_on(depth::too_large_ahead(parts.size(&[0, 1_000, 10_000], &[100])))?;
     }
     if parts.wants("fleet") {
         runtime.block_on(fleet::fleet(100, parts.size(200_000, 2000)))?;

@@ -43,6 +43,7 @@ mod metrics;
 mod order;
 mod orders;
 mod packaging;
+mod parked;
 mod python_habits;
 mod python_interop;
 mod queue_model;

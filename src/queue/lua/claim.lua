@@ -103,11 +103,44 @@ local function leave_to_others(class)
   return false
 end
 
+-- Parked classes ask for more than ABOVE. Since this worker has more, they stand where they belong again before anything is claimed, some in each call.
+local ABOVE = READY .. 'parked'
+local MOST_PARKED = 1024
+local old_mem, old_cpu = string.match(redis.call('GET', ABOVE) or '', '^(%d+):(%d+)$')
+if old_mem and (cap_mem > tonumber(old_mem) or cap_cpu > tonumber(old_cpu)) then
+  local parked = redis.call('ZRANGEBYSCORE', HEADS, int(PARKED), '+inf', 'LIMIT', 0, MOST_PARKED)
+  for _, class in ipairs(parked) do index_head(class) end
+  if #parked == MOST_PARKED then return { 'OK', waiting, indexed(), waiting > 0 and 1 or 0, '', 0, 0 } end
+  redis.call('DEL', ABOVE)
+  old_mem = nil
+end
+
+-- Where many classes come first that no live worker could run, they are parked: by a margin, since what a node can give moves a little.
+local beyond, to_park, above_mem, above_cpu = 0, {}, nil, nil
+local function pass_beyond(class)
+  if class.is_beyond then return end
+  class.is_beyond = true
+  beyond = beyond + 1
+  if beyond <= 64 then return end
+  if not above_mem then
+    above_mem, above_cpu = cap_mem, cap_cpu
+    for _, capacity in ipairs(redis.call('HVALS', CAPACITY)) do
+      local m, c = string.match(capacity, '^(%d+):(%d+)$')
+      if m then above_mem, above_cpu = math.max(above_mem, tonumber(m)), math.max(above_cpu, tonumber(c)) end
+    end
+    above_mem, above_cpu = math.ceil(math.max(above_mem, 0) * 1.25), math.ceil(math.max(above_cpu, 0) * 1.25)
+  end
+  if class.mem > above_mem or class.cpu > above_cpu then
+    to_park[#to_park + 1] = int(class.head + PARKED)
+    to_park[#to_park + 1] = class.name
+  end
+end
+
 -- The classes in order of their heads, read 64 at a time. HEADS does not change until the end.
 local heads, heads_from, heads_done = {}, 0, false
 local function head_at(i)
   while i > #heads and not heads_done do
-    local page = redis.call('ZRANGE', HEADS, heads_from, heads_from + 63, 'WITHSCORES')
+    local page = redis.call('ZRANGEBYSCORE', HEADS, '-inf', '(' .. int(PARKED), 'WITHSCORES', 'LIMIT', heads_from, 64)
     heads_from = heads_from + 64
     if #page < 128 then heads_done = true end
     for k = 1, #page, 2 do
@@ -233,6 +266,8 @@ local function pick(count, free_mem, free_cpu, is_now)
       local class = head_at(next_head)
       -- By the head it had: one that the first pick has moved on must not hide those behind it.
       if not class or (best and class.head > best.score) then break end
+      -- The rest is for the next call, which is made at once.
+      if #to_park >= 2 * MOST_PARKED then return count end
       next_head = next_head + 1
       if not class.empty and not leave_to_others(class) then
         if class.mem <= free_mem and class.cpu <= free_cpu then
@@ -243,6 +278,8 @@ local function pick(count, free_mem, free_cpu, is_now)
         elseif class.mem <= cap_mem and class.cpu <= cap_cpu then
           if is_now and (not blocked or class.score < blocked.score) then blocked = class end
           if not barrier or class.score < barrier then barrier = class.score end
+        else
+          pass_beyond(class)
         end
       end
     end
@@ -336,6 +373,12 @@ for name, class in pairs(touched) do
   index_head(name)
 end
 index_flush()
+if #to_park > 0 then
+  -- Whoever has more than any parked class asks for at least must find it: the least that it was ever measured by.
+  if old_mem then above_mem, above_cpu = math.min(above_mem, tonumber(old_mem)), math.min(above_cpu, tonumber(old_cpu)) end
+  redis.call('SET', ABOVE, int(above_mem) .. ':' .. int(above_cpu))
+  bulk('ZADD', HEADS, to_park, 'XX')
+end
 
 -- A task that fits this node but not its headroom, passed over for starve_ms: reserve for it.
 if reserved and touched[reserved.name] then
@@ -398,7 +441,7 @@ for _, timers in ipairs(has_timers and { DELAYED, AVOIDED } or {}) do
 end
 if reply[6] >= 0 then index_keep_time(now) end
 -- There is more, and it is asked for at once.
-if bytes >= most_bytes then reply[6] = 0 end
+if bytes >= most_bytes or #to_park >= 2 * MOST_PARKED then reply[6] = 0 end
 local again = apart_ms or (waits and 1000)
 if again and (reply[6] < 0 or again < reply[6]) then reply[6] = again end
 return reply

@@ -3,12 +3,14 @@
 --
 -- The index. A class is a demand and, for retries, the set of workers that failed it: "MEM:CPU:w1,w2,". Each class has a sorted set
 -- READY .. "c:" .. class; HEADS holds the best score of every class that is not empty. Smaller scores run first:
--- (65535 - priority) * 2^37 + sequence, exact in the 53 bits of a double. HELD holds the lines of retries: "D" waits for its backoff outside
+-- (65535 - priority) * 2^37 + sequence, exact in the 53 bits of a double. A class that no live worker could run may be parked, behind all others at its
+-- score + PARKED, so that claims need not pass it by: claim.lua. HELD holds the lines of retries: "D" waits for its backoff outside
 -- any class until its time in DELAYED, "X" stands in a class that some workers pass over until its time in AVOIDED, "S" is a suspect and stands in a
 -- class of suspects. COUNT is how many lines the index holds.
 -- Class keys cannot be declared beforehand; they all begin with READY, which is declared.
 
 local CLOSE = 'WORKER_COMMAND_CLOSE'
+local PARKED = 2 ^ 53
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -50,18 +52,22 @@ local function index_flush()
   end
 end
 
+-- Of a class that has a line with this score now. What is parked stays so.
+local function index_raise(class, score)
+  local head = tonumber(redis.call('ZSCORE', HEADS, class))
+  if not head or (head < PARKED and tonumber(score) < head) then redis.call('ZADD', HEADS, score, class) end
+end
+
 -- Puts a line into a class, unless it stands there.
 local function index_put(class, line, score)
   if redis.call('ZADD', READY .. 'c:' .. class, 'NX', score, line) == 1 then index_delta = index_delta + 1 end
-  local head = redis.call('ZSCORE', HEADS, class)
-  if not head or tonumber(score) < tonumber(head) then redis.call('ZADD', HEADS, score, class) end
+  index_raise(class, score)
 end
 
 -- Puts lines into a class at once: scores and lines in turns. The least score is given, so that the head is looked at once.
 local function index_put_all(class, pairs, least)
   index_delta = index_delta + bulk('ZADD', READY .. 'c:' .. class, pairs, 'NX')
-  local head = redis.call('ZSCORE', HEADS, class)
-  if not head or least < tonumber(head) then redis.call('ZADD', HEADS, int(least), class) end
+  index_raise(class, int(least))
 end
 
 -- Makes HEADS true for one class after lines were taken from it.
@@ -128,7 +134,7 @@ local function index_keep_time(now)
 end
 
 -- Suspects. A line that had, or may have had, a slot when its worker was lost stands in APART: LEVEL|MS, how long it had run at most. It waits in a class
--- of its own kind, "MEM:CPU:!LEVEL,", and runs apart: claim.lua. Where there is none this costs a call a script.
+-- of its own kind, "MEM:CPU:!LEVEL,"; from level 1 on it runs apart: claim.lua. Where there is none this costs a call a script.
 local suspects_known
 local function has_suspects()
   if suspects_known == nil then suspects_known = redis.call('HLEN', APART) > 0 end
