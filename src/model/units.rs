@@ -43,10 +43,11 @@ impl Bytes {
         parse_decimal(text, Self::GIB.0).map(Self)
     }
 
-    /// The amount in GiB, for people and for `worker_status`; never for a decision.
+    /// The amount in GiB, for people and for `worker_status`; never for a decision. Rounded to eight decimals, about ten bytes, so that `0.2` is read back as
+    /// it was written.
     #[must_use]
     pub fn as_gib(self) -> f64 {
-        self.0 as f64 / Self::GIB.0 as f64
+        (self.0 as f64 / Self::GIB.0 as f64 * 1e8).round() / 1e8
     }
 
     /// `self - other`, or zero.
@@ -175,6 +176,13 @@ mod tests {
         assert_eq!(Bytes::parse_gib("00.50"), Ok(Bytes(1 << 29)));
         assert_eq!(MilliCores::parse_cores("1.25"), Ok(MilliCores(1250)));
         assert_eq!(Bytes::parse_gib("0"), Ok(Bytes::ZERO));
+    }
+
+    #[test]
+    fn an_amount_is_shown_as_it_was_written() {
+        for text in ["0.2", "0.1", "0.001", "1.7", "23.541", "1000000.3"] {
+            assert_eq!(Bytes::parse_gib(text).expect("an amount").as_gib().to_string(), text);
+        }
     }
 
     #[test]

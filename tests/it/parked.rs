@@ -76,8 +76,8 @@ async fn what_no_worker_can_give_is_passed_by_and_claimed_in_order_by_one_that_c
         taken.extend(claim_all(&worker, node()).await);
     }
     assert_eq!(lines_of(&taken), small, "in order, however many claims it took");
-    assert!(heads(&bed, "-inf", &format!("({PARKED}")) <= 64, "the others are not looked at again");
-    assert_eq!(heads(&bed, PARKED, "+inf"), large.len() - 64);
+    assert!(heads(&bed, "-inf", &format!("({PARKED}")) <= 16, "the others are not looked at again");
+    assert_eq!(heads(&bed, PARKED, "+inf"), large.len() - 16);
     assert_eq!(bed.counts(), [3000, 100, 0, 0], "they wait all the same");
 
     // One more in a parked class, with a higher priority than the others, one whose class is parked and empty since, and a new one.

@@ -121,7 +121,7 @@ local function pass_beyond(class)
   if class.is_beyond then return end
   class.is_beyond = true
   beyond = beyond + 1
-  if beyond <= 64 then return end
+  if beyond <= 16 then return end
   if not above_mem then
     above_mem, above_cpu = cap_mem, cap_cpu
     for _, capacity in ipairs(redis.call('HVALS', CAPACITY)) do
