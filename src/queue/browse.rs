@@ -212,7 +212,7 @@ const CLASSES: isize = 64;
 /// Priorities of each.
 const PRIORITIES: usize = 16;
 
-/// Scores of one priority: see `lua/common.lua`.
+/// Scores of one priority: see `lua/shared/classes.lua`.
 const BAND: u64 = 1 << 37;
 
 #[cfg(test)]

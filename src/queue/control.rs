@@ -109,7 +109,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// From `OP|WORKER|…`, see `lua/common.lua`.
+    /// From `OP|WORKER|…`, see `lua/shared/marks.lua`.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(value);
         let mut parts = text.splitn(3, '|');

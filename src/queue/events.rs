@@ -1,7 +1,7 @@
 //! The event log: a capped stream to which each script adds at most one entry a call, written last, never making the call fail.
 //!
 //! It holds about the last 100,000 calls, or 16 MiB of them, whichever is less; a submission or an operator's change of many lines is one event with their
-//! number. What the entries look like is in [`crate::model::event`], how they are written at `events_flush` in `lua/common.lua`.
+//! number. What the entries look like is in [`crate::model::event`], how they are written at `events_flush` in `lua/shared/events.lua`.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use crate::model::event::{Event, expand};
 /// Entries read in one call.
 const PAGE: usize = 200;
 
-/// As in `lua/common.lua`.
+/// As in `lua/shared/events.lua`.
 const MOST_ENTRIES: usize = 100_000;
 
-/// As in `lua/common.lua`.
+/// As in `lua/shared/events.lua`.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// How long one call waits for something new; less than any response time-out.
@@ -28,7 +28,7 @@ const BLOCK_MS: usize = 1000;
 /// The entry before the first.
 pub const BEGINNING: &str = "0-0";
 
-/// A longer line, or one with a control character, is in the log by its SHA-1 and its beginning; as `brief` in `lua/common.lua`.
+/// A longer line, or one with a control character, is in the log by its SHA-1 and its beginning; as `brief` in `lua/shared/events.lua`.
 const LONGEST: usize = 200;
 
 /// What `submit.lua` tells of what it added, for where the script cannot run. Failing, it fails nothing, as there.
@@ -162,7 +162,7 @@ async fn note(conn: &Connection, text: &str) {
     }
 }
 
-/// The bound in bytes, looked at in about one call of a hundred; as in `lua/common.lua`.
+/// The bound in bytes, looked at in about one call of a hundred; as in `lua/shared/events.lua`.
 async fn keep_small(conn: &Connection) -> Result<(), QueueError> {
     let key = conn.name(Key::Events);
     let used: Option<u64> = conn.cmd(redis::cmd("MEMORY").arg("USAGE").arg(&key).arg("SAMPLES").arg(20)).await?;

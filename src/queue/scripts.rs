@@ -1,8 +1,14 @@
 //! The scripts: what each is made of, which keys it declares, and how it is called.
+//!
+//! A script is its own file in `lua/` and before it the files of `lua/shared/` that it names, in this order. A function or a key that a script does not
+//! name is an unknown global in it, and an error when it is used, never a silent nil.
 
 use std::sync::LazyLock;
 
 use super::keys::Key;
+
+/// A file of `lua/shared/`: its name and its text.
+type Part = (&'static str, &'static str);
 
 /// One script: its keys in the order in which they are passed, and its text.
 pub(super) struct ScriptDef {
@@ -14,85 +20,96 @@ pub(super) struct ScriptDef {
 }
 
 impl ScriptDef {
-    /// Binds the declared keys to local names and puts the shared functions before the body.
-    fn new(name: &'static str, keys: &'static [Key], body: &str) -> Self {
+    /// Binds the declared keys to local names and puts the shared files before the body.
+    fn new(name: &'static str, parts: &[Part], keys: &'static [Key], body: &str) -> Self {
         let names: Vec<&str> = keys.iter().map(|key| key.lua()).collect();
         let bound: Vec<String> = (1..=keys.len()).map(|n| format!("KEYS[{n}]")).collect();
-        // Functions of common.lua look their keys up as globals of this chunk, so undeclared ones stay an error.
-        let header = format!("local {} = {}\n", names.join(", "), bound.join(", "));
-        let text = format!("{header}{}\n{body}", include_str!("lua/common.lua"));
+        let mut text = format!("local {} = {}\n", names.join(", "), bound.join(", "));
+        for text_of_part in parts.iter().map(|part| part.1).chain([body]) {
+            text.push_str(text_of_part);
+            text.push('\n');
+        }
         Self { name, keys, script: redis::Script::new(&text), text }
     }
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal [$($key:ident),* $(,)?];)*) => {
-        $($(#[$doc])*
-        pub(super) static $name: LazyLock<ScriptDef> =
-            LazyLock::new(|| ScriptDef::new($file, &[$(Key::$key),*], include_str!(concat!("lua/", $file))));)*
+    ($($name:ident = $file:literal with [$($part:ident),* $(,)?] on [$($key:ident),* $(,)?];)*) => {
+        $(pub(super) static $name: LazyLock<ScriptDef> = LazyLock::new(|| {
+            let parts = [$((stringify!($part), include_str!(concat!("lua/shared/", stringify!($part), ".lua")))),*];
+            ScriptDef::new($file, &parts, &[$(Key::$key),*], include_str!(concat!("lua/", $file)))
+        });)*
         /// Every script, to load at connect and to test.
         pub(super) fn all() -> Vec<(&'static str, &'static ScriptDef)> {
             vec![$(($file, &*$name)),*]
+        }
+        /// The shared files that scripts name, some of them many times.
+        #[cfg(test)]
+        fn parts() -> Vec<Part> {
+            vec![$($((stringify!($part), include_str!(concat!("lua/shared/", stringify!($part), ".lua"))),)*)*]
         }
     };
 }
 
 scripts! {
-    ATTACH = "attach.lua" [Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events];
-    BEAT = "beat.lua" [
+    ATTACH = "attach.lua" with [basics, field_order, events] on [Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events];
+    BEAT = "beat.lua" with [basics, field_order, classes, waking, claims, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost,
         Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
         Idle, Wake, Events, Signatures, FieldOrder, Apart,
     ];
-    DETACH = "detach.lua" [
+    DETACH = "detach.lua" with [basics, classes, waking, claims, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks,
         Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy,
     ];
-    CLAIM = "claim.lua" [
+    CLAIM = "claim.lua" with [basics, field_order, classes, suspects, retries, claims] on [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
         Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy,
     ];
-    SETTLE = "settle.lua" [
+    SETTLE = "settle.lua" with [basics, classes, suspects, retries, waking, claims, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence,
         Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle,
         Wake, Events, Signatures, Apart
     ];
-    SUBMIT = "submit.lua" [
+    SUBMIT = "submit.lua" with [basics, field_order, classes, waking, failures, events, marks] on [
         Todo, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder,
     ];
-    RECLAIM = "reclaim.lua" [
+    RECLAIM = "reclaim.lua" with [basics, classes, suspects, retries, waking, claims, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost,
         Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed,
         Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy
     ];
-    BURY = "bury.lua" [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy];
-    REASSERT = "reassert.lua" [
+    BURY = "bury.lua" with [events] on [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy];
+    REASSERT = "reassert.lua" with [basics, classes, claims, events, marks] on [
         Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Events,
     ];
-    CHECK = "check.lua" [
+    CHECK = "check.lua" with [] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost,
         Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy,
     ];
-    INDEX = "index.lua" [
+    INDEX = "index.lua" with [basics, field_order, classes, suspects, retries, waking, events] on [
         Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart,
     ];
-    SWEEP = "sweep.lua" [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
-    REJECT = "reject.lua" [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder];
-    RECONCILE = "reconcile.lua" [
+    SWEEP = "sweep.lua" with [basics, classes] on [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
+    REJECT = "reject.lua" with [field_order, failures, events] on [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder];
+    RECONCILE = "reconcile.lua" with [basics, classes, claims, failures, marks] on [
         Todo, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused,
         Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle,
         Wake, Signatures, Aside,
     ];
-    CONTROL = "control.lua" [
+    CONTROL = "control.lua" with [basics, classes, waking, claims, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine,
         Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart
     ];
-    ASIDE = "aside.lua" [Todo, Aside, Ready, Count, Heads, Held, Delayed, Avoided];
-    RESTORE = "restore.lua" [
+    ASIDE = "aside.lua" with [basics, classes] on [Todo, Aside, Ready, Count, Heads, Held, Delayed, Avoided];
+    RESTORE = "restore.lua" with [basics, classes, suspects, retries, waking] on [
         Todo, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Apart,
     ];
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use super::text::{bytes, counted, moment, precise_duration};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 
-/// As in `lua/common.lua`: older records give way.
+/// As in `lua/shared/evidence.lua`: older records give way.
 const MOST_KEPT: usize = 32;
 
 /// The page of one task.

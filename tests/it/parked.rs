@@ -11,7 +11,7 @@ use crate::support::Bed;
 /// What a worker at least offers that can run all of them.
 const LARGE: Demand = Demand { mem: Bytes(1 << 50), cpu: MilliCores(1 << 40) };
 
-/// Where parked classes begin: `lua/common.lua`.
+/// Where parked classes begin: `lua/shared/classes.lua`.
 const PARKED: &str = "9007199254740992";
 
 async fn add(conn: &Connection, lines: &[String]) {

@@ -28,6 +28,21 @@ end
 local owners, claimed = get_all(INP, lines), get_all(CLAIMS, lines)
 local has_marks = redis.call('HLEN', MARKS) > 0
 
+-- RATE is a ring of 16 five-second buckets: field = bucket % 16, value = BUCKET:COUNT; that of tasks out of retries has an "f" before each field.
+local function rate_add(now, n, ring)
+  local bucket = math.floor(now / 5000)
+  local field = (ring or '') .. int(bucket % 16)
+  local old = redis.call('HGET', RATE, field)
+  local at, count = string.match(old or '', '^(%d+):(%d+)$')
+  if at and tonumber(at) == bucket then n = n + tonumber(count) end
+  redis.call('HSET', RATE, field, int(bucket) .. ':' .. int(n))
+end
+
+local function count_commas(text)
+  local _, n = string.gsub(text, ',', '')
+  return n
+end
+
 -- Writes what is finished so far, and lets go of it.
 local function flush()
   if #finished == 0 then return end

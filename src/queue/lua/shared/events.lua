@@ -1,0 +1,21 @@
+-- The event log: what one call has to say is one entry of the stream EVENTS, whose field "e" is lines of parts with tabs between them. queue/events.rs
+-- reads them. It is written last and never makes a call fail. It is bounded in entries and in bytes, which about one call of a hundred checks.
+
+local events = {}
+
+-- A line in the log; a long one, or one with a control character, by its SHA-1 and its beginning.
+local function brief(line)
+  if #line <= 200 and not string.find(line, '%c') then return line end
+  return '\1' .. redis.sha1hex(line) .. string.gsub(string.sub(line, 1, 80), '%c', ' ')
+end
+
+local function events_flush(separator)
+  if #events == 0 then return end
+  local id = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 100000, '*', 'e', table.concat(events, separator or '\n'))
+  if type(id) == 'string' and string.find(id, '00-', 1, true) then
+    local used = redis.pcall('MEMORY', 'USAGE', EVENTS, 'SAMPLES', 20)
+    if type(used) == 'number' and used > 16777216 then
+      redis.pcall('XTRIM', EVENTS, 'MAXLEN', '~', math.floor(redis.call('XLEN', EVENTS) * 3 / 4))
+    end
+  end
+end

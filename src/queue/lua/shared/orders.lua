@@ -1,0 +1,39 @@
+-- Carrying out an operator's order.
+
+-- Does what an order says to a task that no process runs any more: what is added is added first. Its claim and its mark go last.
+local function carry_out(line, mark, claims, revoked)
+  local op, _, _, id, class, score, record = mark_parts(mark)
+  redis.call('HDEL', APART, line)
+  if op == 'requeue' then
+    redis.call('HSET', TODO, line, '')
+    -- Its failures are forgotten: it leaves the class that some workers pass over.
+    index_forget(class, line)
+    index_put(class, line, int(tonumber(score) + sequence(1)))
+    want_worker(class)
+    if record ~= '' then evidence_add(id, record) end
+    local past = redis.call('HGET', EVIDENCE, id)
+    if past then redis.call('HSET', ATTEMPTS, line, select(2, string.gsub(past, '\n', '\n')) + 1) end
+    redis.call('HDEL', LOST, line)
+    redis.call('HDEL', FINISHED, line)
+    failure_clear(line)
+  else
+    if op == 'cancel' then
+      redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
+      redis.call('HSET', REASON, line, '"cancelled"')
+      group_put(line, 'cancelled')
+      if record ~= '' then evidence_add(id, record) end
+    else
+      group_drop(line)
+      for _, key in ipairs { FINISHED, FAILED, REASON, QUARANTINE, SIGNATURES } do redis.call('HDEL', key, line) end
+      redis.call('HDEL', EVIDENCE, id)
+    end
+    redis.call('HDEL', ATTEMPTS, line)
+    redis.call('HDEL', LOST, line)
+    if class ~= '' then index_forget(class, line) end
+    redis.call('HDEL', TODO, line)
+  end
+  redis.call('HDEL', INP, line)
+  if claims then redis.call('HDEL', claims, line) end
+  if revoked then redis.call('HDEL', revoked, line) end
+  redis.call('HDEL', MARKS, line)
+end

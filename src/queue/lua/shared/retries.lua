@@ -1,0 +1,63 @@
+-- Retries: the backoff, the time for which a task is left to workers that have not failed it, and the clock of both.
+--
+-- DELAYED and AVOIDED are kept in the index's own time: the time of the server, but it never goes back, so that no line waits longer because the
+-- clock of the server was set back. READY .. "time" holds the latest moment at which a line waited, and by how much this time is ahead of the server's.
+
+local index_time, index_seen, index_ahead
+
+local function index_now(now)
+  if index_time then return index_time end
+  local seen, ahead = string.match(redis.call('GET', READY .. 'time') or '', '^(%d+):(%d+)$')
+  index_seen, index_ahead = tonumber(seen or '0'), tonumber(ahead or '0')
+  index_ahead = math.max(index_ahead, index_seen - now)
+  index_time = now + index_ahead
+  return index_time
+end
+
+-- Called while something waits: a second more or less does not matter, and a write for each call would.
+local function index_keep_time(now)
+  local mine = index_now(now)
+  if mine > index_seen + 1000 or (index_seen > 0 and mine == index_seen) then
+    redis.call('SET', READY .. 'time', int(mine) .. ':' .. int(index_ahead))
+    index_seen = mine
+  end
+end
+
+-- Indexes a line that some workers have failed: they pass it over for avoid_ms, after a backoff of delay_ms.
+local function index_retry(base, line, score, workers, now, delay_ms, avoid_ms)
+  if redis.call('HEXISTS', HELD, line) == 1 then return end
+  if has_suspects() and redis.call('HEXISTS', APART, line) == 1 then return index_add(base, line, score) end
+  local class = base .. worker_set(workers)
+  if class ~= base or delay_ms > 0 then index_keep_time(now) end
+  if delay_ms > 0 then
+    redis.call('HSET', HELD, line, 'D|' .. score .. '|' .. class)
+    redis.call('ZADD', DELAYED, int(index_now(now) + delay_ms), line)
+    index_delta = index_delta + 1
+  elseif class == base then
+    index_put(base, line, score)
+  else
+    redis.call('HSET', HELD, line, 'X|' .. score .. '|' .. class)
+    redis.call('ZADD', AVOIDED, int(index_now(now) + avoid_ms), line)
+    index_put(class, line, score)
+  end
+end
+
+-- Moves lines whose time has come: out of their backoff, or out of the class that some workers pass over. At most 32 of each a call.
+local function index_timers(now, avoid_ms)
+  for _, timers in ipairs { DELAYED, AVOIDED } do
+    for _, line in ipairs(redis.call('ZRANGEBYSCORE', timers, '-inf', int(index_now(now)), 'LIMIT', 0, 32)) do
+      local held = redis.call('HGET', HELD, line)
+      redis.call('ZREM', timers, line)
+      if held then
+        redis.call('HDEL', HELD, line)
+        local phase, score, class = held_parts(held)
+        if phase == 'D' then index_delta = index_delta - 1 else index_remove(class, line) end
+        if redis.call('HEXISTS', TODO, line) == 1 then
+          local mem, cpu, workers = string.match(class, '^(%d+):(%d+):(.*)$')
+          local base = mem .. ':' .. cpu .. ':'
+          if phase == 'D' then index_retry(base, line, score, workers, now, 0, avoid_ms) else index_put(base, line, score) end
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,61 @@
+-- Waking idle workers.
+--
+-- A worker that has room and found nothing for it stands in IDLE[worker] = MEM:CPU:SLOTS until it is woken or finds something. A script that adds lines
+-- calls want_worker for each and wake_idle at its end. That wakes as many workers as the lines need, and one more in case one cannot: not the whole
+-- fleet for one line.
+
+local wanted = {}
+
+-- One more line of this class, "MEM:CPU:" and the workers that leave it to others.
+local function want_worker(class) wanted[class] = (wanted[class] or 0) + 1 end
+
+-- Chosen at random, so that none is asked more often than others. One that nobody listens for is dead or not there yet: it is forgotten, and puts
+-- itself down again with its next claim. Where those that were looked at do not do, everybody is woken.
+local function wake_idle()
+  if not next(wanted) then return end
+  local n = redis.call('HLEN', IDLE)
+  if n == 0 then return end
+  local look = 64
+  for _, count in pairs(wanted) do look = look + count end
+  local all = n <= look and redis.call('HGETALL', IDLE) or redis.call('HRANDFIELD', IDLE, look, 'WITHVALUES')
+  local idle, is_spare_due = {}, true
+  for i = 1, #all, 2 do
+    local mem, cpu, slots = string.match(all[i + 1], '^(%d+):(%d+):(%d+)$')
+    if mem then idle[#idle + 1] = { name = all[i], mem = tonumber(mem), cpu = tonumber(cpu), slots = tonumber(slots) } end
+  end
+  local function wake(other)
+    redis.call('HDEL', IDLE, other.name)
+    other.is_gone = redis.call('PUBLISH', WAKE .. ':' .. other.name, 'todo') == 0
+    other.is_awake = not other.is_gone
+    return other.is_awake
+  end
+  local unmet = false
+  for class, count in pairs(wanted) do
+    local mem, cpu, failed = string.match(class, '^(%d+):(%d+):(.*)$')
+    mem, cpu, failed = tonumber(mem), tonumber(cpu), ',' .. failed
+    local function has_room(other)
+      return not other.is_gone and other.slots > 0 and other.mem >= mem and other.cpu >= cpu
+        and not string.find(failed, ',' .. other.name .. ',', 1, true)
+    end
+    -- First those who were woken for another class and have room left, then others.
+    for pass = 1, 2 do
+      for _, other in ipairs(idle) do
+        if count <= 0 then break end
+        if (pass == 1) == (other.is_awake == true) and has_room(other) and (other.is_awake or wake(other)) then
+          local fits = math.min(count, other.slots)
+          if mem > 0 then fits = math.min(fits, math.floor(other.mem / mem)) end
+          if cpu > 0 then fits = math.min(fits, math.floor(other.cpu / cpu)) end
+          other.slots, other.mem, other.cpu = other.slots - fits, other.mem - fits * mem, other.cpu - fits * cpu
+          count = count - fits
+        end
+      end
+    end
+    if count > 0 then unmet = true end
+    for _, other in ipairs(idle) do
+      if not is_spare_due then break end
+      if not other.is_awake and has_room(other) then is_spare_due = not wake(other) end
+    end
+  end
+  if unmet and n > look then redis.call('PUBLISH', WAKE, 'todo') end
+  wanted = {}
+end

@@ -1,0 +1,199 @@
+//! That a script can use what it names, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// A piece of Lua at the top level: a function, or a line that runs at once.
+struct Chunk {
+    defines: Vec<String>,
+    uses: BTreeSet<String>,
+    is_function: bool,
+}
+
+/// The words of code that name a variable: no strings, no fields.
+fn words(code: &str) -> BTreeSet<String> {
+    let (mut found, mut word, mut quote, mut before, mut is_field) = (BTreeSet::new(), String::new(), None, ' ', false);
+    for c in code.chars().chain([' ']) {
+        if let Some(open) = quote {
+            quote = Some(open).filter(|open| *open != c || before == '\\');
+        } else if c.is_ascii_alphanumeric() || c == '_' {
+            if word.is_empty() {
+                is_field = before == '.';
+            }
+            word.push(c);
+        } else {
+            if !word.is_empty() && !is_field {
+                found.insert(word.clone());
+            }
+            word.clear();
+            quote = Some(c).filter(|c| matches!(c, '\'' | '"'));
+        }
+        before = c;
+    }
+    found
+}
+
+fn chunks(text: &str) -> Vec<Chunk> {
+    let lines = text.lines().map(|line| if line.trim_start().starts_with("--") { "" } else { line });
+    let mut chunks: Vec<Chunk> = Vec::new();
+    let mut is_inside = false;
+    for line in lines.filter(|line| !line.is_empty()) {
+        let uses = words(line);
+        if is_inside {
+            is_inside = line != "end";
+            if let Some(last) = chunks.last_mut() {
+                last.uses.extend(uses);
+            }
+            continue;
+        }
+        let local = line.strip_prefix("local ");
+        let function = local.and_then(|rest| rest.strip_prefix("function "));
+        is_inside = function.is_some() && !line.ends_with(" end");
+        let defines = match (function, local) {
+            (Some(rest), _) => words(rest.split('(').next().unwrap_or_default()),
+            (None, Some(rest)) => words(rest.split('=').next().unwrap_or_default()),
+            (None, None) => BTreeSet::new(),
+        };
+        chunks.push(Chunk { defines: defines.into_iter().collect(), uses, is_function: function.is_some() });
+    }
+    chunks
+}
+
+/// The names that a script reaches when it runs: of each where it is defined, and where it is first used.
+fn reached(chunks: &[Chunk]) -> BTreeMap<String, usize> {
+    let defined: BTreeMap<&str, usize> = chunks
+        .iter()
+        .enumerate()
+        .flat_map(|(at, chunk)| chunk.defines.iter().map(move |name| (name.as_str(), at)))
+        .rev()
+        .collect();
+    let mut first_use = BTreeMap::new();
+    let mut to_visit: Vec<usize> = (0..chunks.len()).filter(|at| !chunks[*at].is_function).collect();
+    let mut seen: BTreeSet<usize> = to_visit.iter().copied().collect();
+    while let Some(at) = to_visit.pop() {
+        for name in &chunks[at].uses {
+            let first = first_use.entry(name.clone()).or_insert(at);
+            *first = (*first).min(at);
+            if let Some(to) = defined.get(name.as_str()).filter(|to| seen.insert(**to)) {
+                to_visit.push(*to);
+            }
+        }
+    }
+    first_use
+}
+
+/// What a script reaches and does not name, or names too late.
+fn faults(text: &str) -> Vec<String> {
+    let keys: BTreeSet<&str> = all().iter().flat_map(|(_, def)| def.keys.iter().map(|key| key.lua())).collect();
+    let shared: BTreeSet<String> =
+        parts().iter().flat_map(|part| chunks(part.1)).flat_map(|chunk| chunk.defines).collect();
+    let chunks = chunks(text);
+    let fault_of =
+        |word: &str, first_use| match chunks.iter().position(|chunk| chunk.defines.iter().any(|name| name == word)) {
+            None => Some(format!("{word} is not named")),
+            Some(at) if at > first_use => Some(format!("{word} is named after its first use")),
+            Some(_) => None,
+        };
+    reached(&chunks)
+        .iter()
+        .filter(|(word, _)| keys.contains(word.as_str()) || shared.contains(*word))
+        .filter_map(|(word, first_use)| fault_of(word, *first_use))
+        .collect()
+}
+
+#[test]
+fn every_script_names_what_it_reaches() {
+    let wrong: Vec<String> = all()
+        .iter()
+        .flat_map(|(name, def)| faults(&def.text).into_iter().map(move |fault| format!("{name}: {fault}")))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_of_names_finds_what_is_missing_or_late() {
+    let named = |parts: &[&str], keys: &'static [Key]| {
+        let parts: Vec<Part> = parts.iter().map(|name| part(name)).collect();
+        faults(&ScriptDef::new("test.lua", &parts, keys, "if ARGV[1] then index_put('1:1:', 'a', 7) end").text)
+    };
+    let keys = &[Key::Ready, Key::Heads];
+    assert_eq!(named(&["basics", "classes"], keys), [] as [&str; 0]);
+    assert_eq!(named(&["basics"], keys), ["index_put is not named"]);
+    assert_eq!(named(&["basics", "classes"], &[Key::Ready]), [format!("{} is not named", Key::Heads.lua())]);
+    assert_eq!(
+        faults("local function index_flush() int(1) end\nlocal function int() end\nindex_flush()"),
+        ["int is named after its first use"]
+    );
+}
+
+fn part(name: &str) -> Part {
+    parts().into_iter().find(|part| part.0 == name).expect("a shared file")
+}
+
+/// A server of our own, gone with its value.
+struct Server {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = std::env::var_os("DISTCOMP_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let child = Command::new(program)
+            .args(["--port", "0", "--save", "", "--unixsocket", "s"])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a server");
+        Self { child, folder }
+    }
+
+    fn connection(&self) -> redis::Connection {
+        let client =
+            redis::Client::open(format!("unix://{}", self.folder.path().join("s").display())).expect("an address");
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            match client.get_connection() {
+                Ok(connection) => return connection,
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_function_or_key_that_a_script_does_not_name_fails() {
+    let server = Server::start();
+    let mut connection = server.connection();
+    let mut run = |parts: &[&str], keys: &'static [Key], body: &str| -> redis::RedisResult<i64> {
+        let parts: Vec<Part> = parts.iter().map(|name| part(name)).collect();
+        let def = ScriptDef::new("test.lua", &parts, keys, body);
+        let mut call = def.script.prepare_invoke();
+        for key in def.keys {
+            call.key(key.lua());
+        }
+        call.invoke(&mut connection)
+    };
+    let body = "index_put('1:1:', 'a', 7)\nreturn redis.call('ZCARD', READY .. 'c:1:1:')";
+    let keys = &[Key::Ready, Key::Heads, Key::Count];
+    assert_eq!(run(&["basics", "classes"], keys, body), Ok(1));
+    for (parts, keys, unknown) in [
+        (&["basics"][..], &keys[..], "index_put"),
+        (&["basics", "classes"], &[Key::Ready, Key::Count], Key::Heads.lua()),
+    ] {
+        let error = run(parts, keys, body).expect_err("unknown").to_string();
+        assert!(error.contains("nonexistent global variable") && error.contains(unknown), "{error}");
+    }
+}
