@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::SelectArgs;
 use super::confirm::confirm;
 use super::reclaim::finish_for_the_gone;
-use super::run::Session;
+use super::session::Session;
 use super::select::{Selected, Selector, verb};
 use crate::cli::exit::CliError;
 use crate::cli::results::{Purged, Remote};

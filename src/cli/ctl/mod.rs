@@ -8,6 +8,7 @@ mod quarantine;
 mod reclaim;
 mod run;
 mod select;
+mod session;
 mod switch;
 
 pub use args::CtlArgs;

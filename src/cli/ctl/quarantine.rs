@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::confirm::confirm;
-use super::run::Session;
+use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::queue::{control, inspect};
 use crate::view::progress::Progress;

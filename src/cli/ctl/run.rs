@@ -2,39 +2,17 @@
 
 use std::process::ExitCode;
 
-use super::args::{Command, CtlArgs, Manner};
+use super::args::{Command, CtlArgs};
+use super::session::Session;
 use super::{change, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, Out, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::generate::generate;
 use crate::cli::local::{self, Purpose};
 use crate::local::LocalAccess;
-use crate::model::FieldOrder;
-use crate::queue::Connection;
 use crate::queue::control::Change;
 use crate::queue::guard::Access;
 use crate::view::safe_text::safe;
-
-/// What every command gets.
-pub(super) struct Session {
-    /// Configuration and messages.
-    pub(super) context: Context,
-    /// The queue.
-    pub(super) conn: Connection,
-    /// How its lines are read.
-    pub(super) order: FieldOrder,
-    /// Results.
-    pub(super) out: Out,
-    /// How to do it.
-    pub(super) manner: Manner,
-}
-
-impl Session {
-    /// A result for people.
-    pub(super) fn tell(&mut self, text: &str) -> Result<(), CliError> {
-        if self.manner.quiet { Ok(()) } else { self.out.line(text) }
-    }
-}
 
 /// The whole command.
 #[must_use]

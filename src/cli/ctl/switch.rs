@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::confirm::confirm;
-use super::run::Session;
+use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::cli::results::host;
 use crate::model::snapshot::{Overview, WorkerState};

@@ -1,12 +1,13 @@
 //! The flags of `distcomp-status`.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::serve::ServeArgs;
-use crate::cli::common::CommonArgs;
+use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::local::LocalArgs;
 use crate::model::snapshot::TaskState;
 
@@ -148,6 +149,20 @@ pub struct ExportArgs {
     /// jsonl: everything; csv: one row a task; joblog: the columns of GNU parallel's --joblog, the last attempt of each task
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     pub format: Format,
+}
+
+/// Where to show the dashboard, and to whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Address and port; any address beyond this machine needs a token, port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// File that holds the token viewers have to show; DISTCOMP_DASHBOARD_TOKEN may hold it instead
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    pub token_file: Option<PathBuf>,
+    /// Host name under which browsers come besides the address itself; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub allowed_host: Vec<String>,
 }
 
 /// A state, as written on the command line.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::args::EventsArgs;
-use super::run::Session;
+use super::session::Session;
 use crate::cli::common::{is_terminal, until_signal};
 use crate::cli::exit::{CliError, Exit};
 use crate::model::Event;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::run::Session;
+use super::session::Session;
 use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;

@@ -1,7 +1,7 @@
 //! `distcomp-status export`: results and evidence of all tasks, one page of the queue in memory at a time.
 
 use super::args::{ExportArgs, Format};
-use super::run::Session;
+use super::session::Session;
 use crate::cli::common::is_terminal;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{TaskState, TaskView};

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::run::Session;
+use super::session::Session;
 use crate::cli::common::columns;
 use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::args::TasksArgs;
-use super::run::Session;
+use super::session::Session;
 use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
 use crate::model::TaskId;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::LogsArgs;
 use super::printer::Printer;
-use super::run::Session;
+use super::session::Session;
 use super::whole::{Source, Whole};
 use crate::cli::common::{is_terminal, until_signal};
 use crate::cli::exit::{CliError, Exit};

@@ -12,6 +12,7 @@ mod printer;
 mod printing;
 mod run;
 mod serve;
+mod session;
 mod show;
 mod signature;
 mod watch;

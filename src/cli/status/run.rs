@@ -5,28 +5,14 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{StatusArgs, TasksArgs, View};
+use super::session::Session;
 use super::{events, explain, export, failures, list, logs, serve, watch};
 use crate::cli::common::{Context, Out, columns, is_terminal, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
-use crate::model::FieldOrder;
 use crate::queue::guard::Access;
-use crate::queue::{Connection, aside, inspect};
+use crate::queue::{aside, inspect};
 use crate::view;
-
-/// What every view gets.
-pub(super) struct Session {
-    /// Configuration and messages.
-    pub(super) context: Context,
-    /// The queue.
-    pub(super) conn: Connection,
-    /// How its lines are read.
-    pub(super) order: FieldOrder,
-    /// Results.
-    pub(super) out: Out,
-    /// JSON is wanted.
-    pub(super) json: bool,
-}
 
 /// The whole command.
 #[must_use]

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::args::ServeArgs;
 use super::feed::{Feed, Reader};
-use super::run::Session;
-use crate::cli::common::path_parser;
+use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::config::warning_of_open_secret;
 use crate::process::signals::{Asked, Signals};
@@ -22,20 +21,6 @@ use crate::queue::inspect;
 use crate::view::dashboard::{Board, Site, router};
 use crate::view::glyphs;
 use crate::view::web::{Access, Guard, Limits, MIN_TOKEN, is_loopback, serve as serve_http};
-
-/// Where to show the dashboard, and to whom.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ServeArgs {
-    /// Address and port; any address beyond this machine needs a token, port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-    /// File that holds the token viewers have to show; DISTCOMP_DASHBOARD_TOKEN may hold it instead
-    #[arg(long, value_name = "FILE", value_parser = path_parser())]
-    pub token_file: Option<PathBuf>,
-    /// Host name under which browsers come besides the address itself; may be repeated
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub allowed_host: Vec<String>,
-}
 
 /// The variable that may hold the token.
 const TOKEN: &str = "DISTCOMP_DASHBOARD_TOKEN";

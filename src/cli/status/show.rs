@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 
 use serde::Serialize;
 
-use super::run::Session;
+use super::session::Session;
 use super::signature::{Signature, look};
 use super::whole::{Source, Whole};
 use crate::cli::common::{columns, is_terminal};

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::run::Session;
+use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::cli::keys::{queue_name, signing_key};
 use crate::config::Config;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::args::WatchArgs;
 use super::printing::printing;
-use super::run::Session;
+use super::session::Session;
 use crate::cli::common::is_terminal;
 use crate::cli::exit::{CliError, Exit};
 use crate::model::snapshot::{TaskState, TaskView};

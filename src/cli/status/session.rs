@@ -1,0 +1,19 @@
+//! What every view of `distcomp-status` gets.
+
+use crate::cli::common::{Context, Out};
+use crate::model::FieldOrder;
+use crate::queue::Connection;
+
+/// What every view gets.
+pub(super) struct Session {
+    /// Configuration and messages.
+    pub(super) context: Context,
+    /// The queue.
+    pub(super) conn: Connection,
+    /// How its lines are read.
+    pub(super) order: FieldOrder,
+    /// Results.
+    pub(super) out: Out,
+    /// JSON is wanted.
+    pub(super) json: bool,
+}
