@@ -1,8 +1,8 @@
-//! What the commands share: their common flags, loading the configuration, reaching Redis, printing.
+//! What the commands share: their common flags, loading the configuration, reaching Redis, and how they start and end.
 
 use std::future::Future;
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, ValueHint};
 use secrecy::SecretString;
-use serde::Serialize;
 
 use super::exit::{CliError, Exit};
+use super::output::{complain, stderr, stdout};
+use super::secrets::{hidden, keep};
 use crate::config::{self, Config, Overrides, Role, Source};
+use crate::local::has_queue;
 use crate::model::FieldOrder;
 use crate::process::signals::{Asked, Signals};
 use crate::queue::guard::{self, Access};
-use crate::queue::{Client, Connection};
-use crate::telemetry::journal;
+use crate::queue::{Client, Connection, QueueError};
 use crate::view::glyphs;
-use crate::view::safe_text::safe;
 
 /// How long one call may take: people's commands are patient with a busy server.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -96,7 +96,7 @@ impl Context {
 
     /// Connects, and makes sure that this is a server and a queue we may use.
     pub(crate) async fn connect(&self, access: Access) -> Result<(Connection, FieldOrder), CliError> {
-        let conn = self.client()?.connect().await.map_err(|error| super::local::hint(error, self))?;
+        let conn = self.client()?.connect().await.map_err(|error| hint(error, self))?;
         let order = guard::admit(&conn, self.config.field_order, access).await?;
         Ok((conn, order))
     }
@@ -117,7 +117,7 @@ where
         Ok(args) => args,
         Err(exit) => return exit.into(),
     };
-    super::secrets::keep(program);
+    keep(program);
     glyphs::follow_locale(|name| std::env::var_os(name));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -141,7 +141,7 @@ where
 pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
     A::try_parse().map_err(|error| {
         let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-        match super::secrets::hidden(&error.render().to_string(), std::env::args_os().skip(1)) {
+        match hidden(&error.render().to_string(), std::env::args_os().skip(1)) {
             // A closed pipe under `--help | head` is nobody's mistake.
             None if error.use_stderr() => drop(stderr().write_all(error.render().ansi().to_string().as_bytes())),
             None => drop(stdout().write_all(error.render().ansi().to_string().as_bytes())),
@@ -149,81 +149,6 @@ pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
         }
         exit
     })
-}
-
-/// A message on stderr under the name of the program, each of its lines made safe; in the journal, with its priority.
-pub(crate) fn complain(program: &str, message: &str) {
-    let priority = match journal::has_stderr() {
-        false => "",
-        true if message.starts_with("warning") => journal::WARNING,
-        true => journal::ERROR,
-    };
-    let mut err = io::stderr().lock();
-    for (index, line) in message.lines().enumerate() {
-        let lead = if index == 0 { format!("{program}: ") } else { "  ".to_owned() };
-        // Nobody is left to tell when stderr is gone.
-        let _ = writeln!(err, "{priority}{lead}{}", safe(line));
-    }
-}
-
-/// Stdout, with styles only on a terminal and where they are wanted: a variable that forces them (`CLICOLOR_FORCE`) does not put them into a pipe.
-pub(crate) fn stdout() -> anstream::Stdout {
-    let stream = io::stdout();
-    let choice = choice(&stream);
-    anstream::AutoStream::new(stream, choice)
-}
-
-/// Stderr, likewise.
-pub(crate) fn stderr() -> anstream::Stderr {
-    let stream = io::stderr();
-    let choice = choice(&stream);
-    anstream::AutoStream::new(stream, choice)
-}
-
-fn choice(stream: &(impl anstream::stream::RawStream + IsTerminal)) -> anstream::ColorChoice {
-    if IsTerminal::is_terminal(stream) { anstream::AutoStream::choice(stream) } else { anstream::ColorChoice::Never }
-}
-
-/// Results on stdout. Buffered; styles are dropped where they cannot be shown or are not wanted.
-pub(crate) struct Out {
-    inner: BufWriter<anstream::Stdout>,
-}
-
-impl Out {
-    pub(crate) fn new() -> Self {
-        Self { inner: BufWriter::with_capacity(64 * 1024, stdout()) }
-    }
-
-    /// One or more lines that are ready to be shown.
-    pub(crate) fn line(&mut self, text: &str) -> Result<(), CliError> {
-        writeln!(self.inner, "{text}").map_err(CliError::stdout)
-    }
-
-    /// Text as it is.
-    pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
-        self.inner.write_all(text.as_bytes()).map_err(CliError::stdout)
-    }
-
-    /// Bytes as they are, past everything that drops styles: only where stdout is no terminal.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        self.inner.flush().and_then(|()| io::stdout().lock().write_all(bytes)).map_err(CliError::stdout)
-    }
-
-    /// One JSON value on a line of its own.
-    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        crate::view::safe_json::write(&mut self.inner, value).map_err(CliError::stdout)?;
-        self.inner.write_all(b"\n").map_err(CliError::stdout)
-    }
-
-    /// Hands over what there is so far, for who follows.
-    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
-        self.inner.flush().map_err(CliError::stdout)
-    }
-
-    /// Hands everything over; without this, what is buffered may be lost unseen.
-    pub(crate) fn finish(mut self) -> Result<(), CliError> {
-        self.inner.flush().and_then(|()| io::stdout().lock().flush()).map_err(CliError::stdout)
-    }
 }
 
 /// Runs what would go on for ever, until SIGINT or SIGTERM.
@@ -236,14 +161,13 @@ pub(crate) async fn until_signal(endless: impl Future<Output = Result<Exit, CliE
     }
 }
 
-/// Whether stdout is a terminal.
-pub(crate) fn is_terminal() -> bool {
-    io::stdout().is_terminal()
-}
-
-/// Columns to fill: the terminal's, else `COLUMNS`, else 80; where stdout is no terminal there is no reason to cut anything.
-pub(crate) fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-    let asked = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    size.filter(|columns| *columns > 0).or_else(asked).filter(|columns| *columns > 0).unwrap_or(80).max(40)
+/// What helps somebody whose Redis cannot be reached, in a directory that has a queue of its own.
+fn hint(error: QueueError, context: &Context) -> QueueError {
+    let QueueError::Unavailable { at, message } = error else { return error };
+    if context.is_local || !has_queue(&context.config.state_dir, Path::new(".")) {
+        return QueueError::Unavailable { at, message };
+    }
+    let message =
+        format!("{message}; this directory has a queue of distcomp-worker --local: {} --local", context.program);
+    QueueError::Unavailable { at, message }
 }

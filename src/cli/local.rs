@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 
-use super::common::{CommonArgs, Context, complain, path_parser};
+use super::common::{CommonArgs, Context, path_parser};
 use super::exit::CliError;
+use super::output::complain;
 use crate::config::{self, DEFAULT_FILE, Overrides, Role, Source};
-use crate::local::{LocalAccess, has_queue};
+use crate::local::LocalAccess;
 use crate::model::FieldOrder;
 use crate::queue::select::Scan;
-use crate::queue::{Connection, QueueError, aside};
+use crate::queue::{Connection, aside};
 use crate::view::text::tasks;
 
 /// The flag.
@@ -80,17 +81,6 @@ pub(crate) async fn close<T>(access: Option<LocalAccess>, ended: Result<T, CliEr
 fn source_in(source: Source, dir: &Path) -> Source {
     let there = dir.join(DEFAULT_FILE);
     if source == Source::Default && dir != Path::new(".") && there.exists() { Source::Found(there) } else { source }
-}
-
-/// What helps somebody whose Redis cannot be reached, in a directory that has a queue of its own.
-pub(crate) fn hint(error: QueueError, context: &Context) -> QueueError {
-    let QueueError::Unavailable { at, message } = error else { return error };
-    if context.is_local || !has_queue(&context.config.state_dir, Path::new(".")) {
-        return QueueError::Unavailable { at, message };
-    }
-    let message =
-        format!("{message}; this directory has a queue of distcomp-worker --local: {} --local", context.program);
-    QueueError::Unavailable { at, message }
 }
 
 /// What is set aside in a queue of `--local`, in words; nothing elsewhere, or where nothing is.

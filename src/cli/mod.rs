@@ -10,6 +10,7 @@ mod groups;
 mod keys;
 mod local;
 mod members;
+pub mod output;
 mod results;
 mod secrets;
 mod spool;

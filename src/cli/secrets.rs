@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::common::complain;
+use super::output::complain;
 use crate::config::URL_FROM;
 use crate::model::safe_text::{is_unsafe, safe};
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::Manner;
-use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::output::{Out, complain};
 use crate::signing::{SecretKey, public_path};
 use crate::view::safe_text::safe;
 

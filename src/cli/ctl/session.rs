@@ -1,8 +1,9 @@
 //! What every command of `distcomp-ctl` gets.
 
 use super::args::Manner;
-use crate::cli::common::{Context, Out};
+use crate::cli::common::Context;
 use crate::cli::exit::CliError;
+use crate::cli::output::Out;
 use crate::model::FieldOrder;
 use crate::queue::Connection;
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::args::EventsArgs;
 use super::session::Session;
-use crate::cli::common::{is_terminal, until_signal};
+use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::output::is_terminal;
 use crate::model::Event;
 use crate::queue::events;
 use crate::queue::guard::Access;

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::session::Session;
-use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
+use crate::cli::output::{columns, is_terminal};
 use crate::model::snapshot::{Need, Overview};
 use crate::queue::inspect;
 use crate::view::explain::{explain_held, explain_queue, needs, why_need};

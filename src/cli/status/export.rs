@@ -2,8 +2,8 @@
 
 use super::args::{ExportArgs, Format};
 use super::session::Session;
-use crate::cli::common::is_terminal;
 use crate::cli::exit::CliError;
+use crate::cli::output::is_terminal;
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 use crate::queue::inspect;

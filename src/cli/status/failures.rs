@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::session::Session;
-use crate::cli::common::columns;
 use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
+use crate::cli::output::columns;
 use crate::model::snapshot::TaskState;
 use crate::queue::inspect;
 use crate::queue::select::Scan;

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::args::TasksArgs;
 use super::session::Session;
-use crate::cli::common::{columns, is_terminal};
 use crate::cli::exit::CliError;
+use crate::cli::output::{columns, is_terminal};
 use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
 use crate::queue::inspect;

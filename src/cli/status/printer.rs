@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 
 use super::args::LogsArgs;
-use crate::cli::common::is_terminal;
 use crate::cli::exit::CliError;
+use crate::cli::output::is_terminal;
 use crate::queue::follow::Stream;
 use crate::view::log_text::LogText;
 use crate::view::safe_json;

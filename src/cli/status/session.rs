@@ -1,6 +1,7 @@
 //! What every view of `distcomp-status` gets.
 
-use crate::cli::common::{Context, Out};
+use crate::cli::common::Context;
+use crate::cli::output::Out;
 use crate::model::FieldOrder;
 use crate::queue::Connection;
 

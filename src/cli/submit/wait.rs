@@ -6,9 +6,10 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::cli::common::{Context, stderr};
+use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
+use crate::cli::output::stderr;
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
 use crate::policy::estimate::Seen;
@@ -262,7 +263,7 @@ async fn report(context: &Context, conn: &Connection, ends: Ends, quiet: bool) -
     }
     let groups = ends.groups.finish(conn).await?;
     // Nobody is left to tell when stderr is gone.
-    let _ = writeln!(stderr(), "{}", failures(&groups, crate::cli::common::columns()).trim_end());
+    let _ = writeln!(stderr(), "{}", failures(&groups, crate::cli::output::columns()).trim_end());
     Ok(Exit::TasksFailed)
 }
 

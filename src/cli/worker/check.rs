@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::WorkerArgs;
+use super::load::{PROGRAM, load};
 use super::prepare::{
     check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, random_instance,
     start_nursery, warn_of_order, warn_of_signing_key, withheld,
 };
-use super::run::{PROGRAM, load};
-use crate::cli::common::{Out, complain};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
+use crate::cli::output::{Out, complain};
 use crate::config::{Config, NodeCapacity, Prefetch, Role};
 use crate::host;
 use crate::model::snapshot::Overview;

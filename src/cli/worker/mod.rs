@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod load;
 mod local;
 mod prepare;
 mod run;

@@ -52,7 +52,7 @@ pub(super) fn open_state(config: &Config, worker: &WorkerName, local: Option<&Pa
         Some(dir) => State::open(dir, worker, "local"),
         None => State::open(&config.state_dir, worker, &queue_of(config)),
     };
-    opened.map_err(start_error)
+    opened.map_err(|error| CliError::Usage(format!("failed to {error}")))
 }
 
 /// Tells the queues of one node's workers apart.
@@ -316,6 +316,6 @@ pub(super) fn random_instance() -> String {
 pub(super) fn start_error(error: StartError) -> CliError {
     match error {
         StartError::Queue(error) => error.into(),
-        StartError::NameTaken { .. } | StartError::State { .. } => CliError::Usage(format!("failed to {error}")),
+        StartError::NameTaken { .. } => CliError::Usage(format!("failed to {error}")),
     }
 }

@@ -2,26 +2,20 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
 
 use super::args::WorkerArgs;
+use super::load::{PROGRAM, load};
 use super::prepare::{Plan, open_state, prepare, warn_of_signing_key};
 use super::{check, local};
-use crate::cli::common::{complain, parse};
+use crate::cli::common::parse;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
-use crate::config::{Loaded, Overrides, Role, Watcher};
+use crate::cli::output::complain;
+use crate::config::Role;
 use crate::process::signals::{Asked, Signals};
 use crate::view::glyphs;
 use crate::worker::Metrics;
 use crate::{host, process, telemetry, worker};
-
-/// The name of the program, for messages.
-pub(super) const PROGRAM: &str = "distcomp-worker";
-
-/// Reading the configuration takes no longer than this but where a file system does not answer.
-const SLOW: Duration = Duration::from_secs(10);
 
 /// The whole command. As a keeper, which is how it starts itself again for its tasks, it does nothing else.
 #[must_use]
@@ -78,41 +72,6 @@ pub fn main() -> ExitCode {
         Err(error) => {
             complain(PROGRAM, &error.to_string());
             error.exit().into()
-        }
-    }
-}
-
-/// The configuration as the flags and the environment have it; its warnings are passed on.
-pub(super) fn load(
-    args: &WorkerArgs,
-    private_server: Option<&std::path::Path>,
-    role: Role,
-) -> Result<(Watcher, Loaded), CliError> {
-    let source = args.common.source();
-    let mut overrides = Overrides::of_process(args.common.redis_url.clone());
-    overrides.private_server = private_server.map(Into::into);
-    overrides.slots = args.slots;
-    overrides.no_default_timeout = args.local;
-    // On a file system that does not answer it waits, which is to be seen.
-    let (answer, answered) = std::sync::mpsc::channel();
-    let shown = source.path().display().to_string();
-    let failed = |error| CliError::io("start a thread", error);
-    let start = move || drop(answer.send(Watcher::start(source, overrides, role)));
-    std::thread::Builder::new().name("files".to_owned()).spawn(start).map_err(failed)?;
-    loop {
-        match answered.recv_timeout(SLOW) {
-            Ok(started) => return started.map_err(CliError::Config),
-            Err(RecvTimeoutError::Timeout) => {
-                complain(
-                    PROGRAM,
-                    &format!(
-                        "still waiting for {shown}, or a file or directory that it names: the file system does not answer"
-                    ),
-                );
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(CliError::Usage(format!("cannot read {shown}: the thread that reads it has ended")));
-            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::keep::keep;
-use super::run::Run;
+use super::shared::Run;
 use super::show::Show;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::members::Members;
@@ -110,7 +110,7 @@ impl Signals {
                 };
                 if count.fetch_add(1, Ordering::Relaxed) == 0 {
                     first.store(number, Ordering::Relaxed);
-                    crate::cli::common::complain(program, "letting what runs end; once more to stop it now");
+                    crate::cli::output::complain(program, "letting what runs end; once more to stop it now");
                 }
             }
         });

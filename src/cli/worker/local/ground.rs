@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::run::Run;
+use super::shared::Run;
 use crate::cli::exit::CliError;
 use crate::cli::local::restore_all;
 use crate::cli::members::Members;

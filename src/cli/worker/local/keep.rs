@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::run::Run;
+use super::shared::Run;
 use crate::local::{LocalServer, refusal_of_disk};
 use crate::queue::guard::try_write;
 use crate::queue::{Client, Connection, QueueError};

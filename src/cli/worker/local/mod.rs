@@ -8,6 +8,7 @@ mod keep;
 mod report;
 mod results;
 mod run;
+mod shared;
 mod show;
 
 pub(super) use run::run;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::results::Results;
-use super::run::{Before, Run};
-use crate::cli::common::{Out, columns};
+use super::shared::Run;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::members::{End, Members, Tally, Totals};
+use crate::cli::output::{Out, columns};
 use crate::cli::worker::prepare::{new_probe, node_capacity};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{TaskId, TaskLine};
@@ -21,6 +21,13 @@ use crate::view::text::{amount, count, precise_duration, tasks};
 
 /// Tasks whose output is in memory at once.
 const AT_ONCE: usize = 100;
+
+/// What became of the command line's tasks before this run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Before {
+    pub(super) finished: u64,
+    pub(super) failed: u64,
+}
 
 /// How a run went.
 pub(super) struct Report {

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use super::drive::{Ended, drive};
 use super::ground::{leave_aside, lift_pause, recover_others, requeue_failed, take_all};
-use super::report::Report;
+use super::report::{Before, Report};
+use super::shared::Run;
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::members::Members;
 use crate::cli::submit::{Files, open_files, submit_files};
 use crate::cli::worker::args::WorkerArgs;
+use crate::cli::worker::load::{PROGRAM, load};
 use crate::cli::worker::prepare::{Plan, open_state, prepare};
-use crate::cli::worker::run::{PROGRAM, load};
-use crate::config::{Config, Role};
+use crate::config::Role;
 use crate::host;
 use crate::local::{LocalServer, full_disk};
-use crate::model::FieldOrder;
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, QueueError, aside};
 use crate::view::text::{count, tasks};
@@ -25,23 +25,6 @@ use crate::worker::Setup;
 
 /// How long one call may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What stays the same throughout.
-pub(super) struct Run<'a> {
-    pub(super) args: &'a WorkerArgs,
-    pub(super) context: Context,
-    /// With the private server in place of Redis.
-    pub(super) config: Arc<Config>,
-    pub(super) client: Client,
-    pub(super) order: FieldOrder,
-}
-
-/// What became of the command line's tasks before this run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Before {
-    pub(super) finished: u64,
-    pub(super) failed: u64,
-}
 
 /// Runs the files to their end, or to a signal.
 pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {

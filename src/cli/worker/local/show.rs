@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use super::run::Run;
+use super::shared::Run;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::members::Members;

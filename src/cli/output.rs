@@ -1,0 +1,96 @@
+//! Messages on stderr, results on stdout: what is shown is made safe, and styles go to terminals only.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::exit::CliError;
+use crate::telemetry::journal;
+use crate::view::safe_text::safe;
+
+/// A message on stderr under the name of the program, each of its lines made safe; in the journal, with its priority.
+pub(crate) fn complain(program: &str, message: &str) {
+    let priority = match journal::has_stderr() {
+        false => "",
+        true if message.starts_with("warning") => journal::WARNING,
+        true => journal::ERROR,
+    };
+    let mut err = io::stderr().lock();
+    for (index, line) in message.lines().enumerate() {
+        let lead = if index == 0 { format!("{program}: ") } else { "  ".to_owned() };
+        // Nobody is left to tell when stderr is gone.
+        let _ = writeln!(err, "{priority}{lead}{}", safe(line));
+    }
+}
+
+/// Stdout, with styles only on a terminal and where they are wanted: a variable that forces them (`CLICOLOR_FORCE`) does not put them into a pipe.
+pub(crate) fn stdout() -> anstream::Stdout {
+    let stream = io::stdout();
+    let choice = choice(&stream);
+    anstream::AutoStream::new(stream, choice)
+}
+
+/// Stderr, likewise.
+pub(crate) fn stderr() -> anstream::Stderr {
+    let stream = io::stderr();
+    let choice = choice(&stream);
+    anstream::AutoStream::new(stream, choice)
+}
+
+fn choice(stream: &(impl anstream::stream::RawStream + IsTerminal)) -> anstream::ColorChoice {
+    if IsTerminal::is_terminal(stream) { anstream::AutoStream::choice(stream) } else { anstream::ColorChoice::Never }
+}
+
+/// Results on stdout. Buffered; styles are dropped where they cannot be shown or are not wanted.
+pub(crate) struct Out {
+    inner: BufWriter<anstream::Stdout>,
+}
+
+impl Out {
+    pub(crate) fn new() -> Self {
+        Self { inner: BufWriter::with_capacity(64 * 1024, stdout()) }
+    }
+
+    /// One or more lines that are ready to be shown.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(self.inner, "{text}").map_err(CliError::stdout)
+    }
+
+    /// Text as it is.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
+        self.inner.write_all(text.as_bytes()).map_err(CliError::stdout)
+    }
+
+    /// Bytes as they are, past everything that drops styles: only where stdout is no terminal.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.inner.flush().and_then(|()| io::stdout().lock().write_all(bytes)).map_err(CliError::stdout)
+    }
+
+    /// One JSON value on a line of its own.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        crate::view::safe_json::write(&mut self.inner, value).map_err(CliError::stdout)?;
+        self.inner.write_all(b"\n").map_err(CliError::stdout)
+    }
+
+    /// Hands over what there is so far, for who follows.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
+        self.inner.flush().map_err(CliError::stdout)
+    }
+
+    /// Hands everything over; without this, what is buffered may be lost unseen.
+    pub(crate) fn finish(mut self) -> Result<(), CliError> {
+        self.inner.flush().and_then(|()| io::stdout().lock().flush()).map_err(CliError::stdout)
+    }
+}
+
+/// Whether stdout is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Columns to fill: the terminal's, else `COLUMNS`, else 80; where stdout is no terminal there is no reason to cut anything.
+pub(crate) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    let asked = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    size.filter(|columns| *columns > 0).or_else(asked).filter(|columns| *columns > 0).unwrap_or(80).max(40)
+}

@@ -1,0 +1,51 @@
+//! The configuration as the flags, the environment and the file have it.
+
+use std::path::Path;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use super::args::WorkerArgs;
+use crate::cli::exit::CliError;
+use crate::cli::output::complain;
+use crate::config::{Loaded, Overrides, Role, Watcher};
+
+/// The name of the program, for messages.
+pub(super) const PROGRAM: &str = "distcomp-worker";
+
+/// Reading the configuration takes no longer than this but where a file system does not answer.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Reads it; its warnings are passed on to the caller.
+pub(super) fn load(
+    args: &WorkerArgs,
+    private_server: Option<&Path>,
+    role: Role,
+) -> Result<(Watcher, Loaded), CliError> {
+    let source = args.common.source();
+    let mut overrides = Overrides::of_process(args.common.redis_url.clone());
+    overrides.private_server = private_server.map(Into::into);
+    overrides.slots = args.slots;
+    overrides.no_default_timeout = args.local;
+    // On a file system that does not answer it waits, which is to be seen.
+    let (answer, answered) = std::sync::mpsc::channel();
+    let shown = source.path().display().to_string();
+    let failed = |error| CliError::io("start a thread", error);
+    let start = move || drop(answer.send(Watcher::start(source, overrides, role)));
+    std::thread::Builder::new().name("files".to_owned()).spawn(start).map_err(failed)?;
+    loop {
+        match answered.recv_timeout(SLOW) {
+            Ok(started) => return started.map_err(CliError::Config),
+            Err(RecvTimeoutError::Timeout) => {
+                complain(
+                    PROGRAM,
+                    &format!(
+                        "still waiting for {shown}, or a file or directory that it names: the file system does not answer"
+                    ),
+                );
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(CliError::Usage(format!("cannot read {shown}: the thread that reads it has ended")));
+            }
+        }
+    }
+}
