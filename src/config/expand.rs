@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::fault::printable;
-use super::load::Environment;
+use super::source::Environment;
 
 /// What cannot be replaced, and what would be valid.
 type Problem = (String, &'static str);

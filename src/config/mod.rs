@@ -20,6 +20,7 @@ mod reload;
 mod resolve;
 mod secrets;
 mod settings;
+mod source;
 mod values;
 
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod tests;
 pub use confine::{Confine, TaskRlimits};
 pub use expand::expand_path;
 pub use fault::{ConfigErrors, Fault};
-pub use load::{DEFAULT_FILE, Environment, Loaded, Overrides, Role, Source, URL_FROM, load};
+pub use load::{Loaded, load};
 pub use node::{NodeCapacity, node_warnings};
 pub use paths::warning_of_open_secret;
 pub use raw::KEYS;
@@ -36,6 +37,7 @@ pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};
 pub use secrets::{SECRET_VARIABLES, withheld_variables};
 pub(crate) use settings::address;
 pub use settings::{Config, Endpoint, Origin, Prefetch, RedisSettings, SentinelLogin, TlsSettings};
+pub use source::{DEFAULT_FILE, Environment, Overrides, Role, Source, URL_FROM};
 
 /// Feeds a text to everything that reads a configuration; what is wrong with it must be said without a line end or a control character in it.
 #[cfg(any(test, fuzzing))]

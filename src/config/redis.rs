@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::expand::expand;
 use super::fault::{quote, show};
-use super::load::Overrides;
 use super::paths::{check_readable, warning_of_open_secret};
 use super::raw::{RawConfig, unknown_key};
 use super::redis_url::{RedisUrl, VALID};
 use super::settings::{Endpoint, Origin, RedisSettings, SentinelLogin, TlsSettings};
+use super::source::Overrides;
 use super::values::{Reader, read};
 
 /// No password is longer; a larger file is not a password file.

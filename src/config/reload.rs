@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::confine::Confine;
 use super::fault::{ConfigErrors, Fault};
-use super::load::{Loaded, Overrides, ReadFile, Role, Source, read, resolve_read};
+use super::load::{Loaded, ReadFile, read, resolve_read};
 use super::settings::{Config, RedisSettings};
+use super::source::{Overrides, Role, Source};
 
 /// A key whose value has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

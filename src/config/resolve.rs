@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::confine::resolve_confine;
 use super::fault::{Fault, printable, quote, show};
-use super::load::{Overrides, Role};
 use super::network_fs::network_file_system;
 use super::paths::{check_executable, check_private_dir, check_writable_dir, ensure_private_dir};
 use super::python;
 use super::raw::RawConfig;
 use super::redis::resolve_redis;
 use super::settings::{Config, Prefetch};
+use super::source::{Overrides, Role};
 use super::values::{MAX_SECONDS, Reader, Zero, kind, read};
 use crate::model::{Bytes, FieldOrder, MilliCores};
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::expand::expand;
 use super::fault::{Fault, quote, show};
-use super::load::Environment;
+use super::source::Environment;
 use crate::model::{Bytes, MilliCores};
 
 /// The longest time anything may be set to: a hundred years, far from where clocks overflow.
