@@ -15,6 +15,7 @@ use super::dialer::Dialer;
 use super::error::QueueError;
 use super::keys::{Key, Keys};
 use super::scripts::{self, ScriptDef};
+use super::sentinel;
 use crate::config::RedisSettings;
 use crate::model::WorkerName;
 
@@ -68,7 +69,7 @@ impl Client {
             // Ours, which goes by what is on its way: see `Connection::timed`.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(256);
-        let client = self.dialer.server().await?;
+        let client = sentinel::server(&self.dialer).await?;
         // A hung server still accepts connections: only an answer shows that it is there.
         let connecting = async {
             let mut inner = client.get_multiplexed_async_connection_with_config(&config).await?;
@@ -80,14 +81,14 @@ impl Client {
             Err(error) => return Err(self.explained(error).await),
         };
         let at = Arc::clone(self.dialer.at());
-        let (user, follows) = (self.dialer.user().into(), self.dialer.asks_sentinels());
+        let (user, follows) = (self.dialer.user().into(), self.dialer.sentinels().is_some());
         let (timeout, under_way) = (self.response_timeout, Arc::default());
         Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout, under_way })
     }
 
     /// A connection of its own for messages on these channels.
     pub(super) async fn subscribe(&self, channels: &[String]) -> Result<PubSub, QueueError> {
-        let client = self.dialer.server().await?;
+        let client = sentinel::server(&self.dialer).await?;
         let connecting = async {
             let mut pubsub = client.get_async_pubsub().await?;
             pubsub.subscribe(channels).await?;

@@ -1,5 +1,4 @@
-//! Where the next connection goes, as whom, and with which certificates. A server at a fixed place is simply opened; behind sentinels the master is
-//! looked up at every connect. TLS files are read at every connect too, so that renewed certificates are taken up by the next one.
+//! Opens servers: as whom, and with which certificates. Which one is asked of sentinels elsewhere. TLS files are read at every connect too, so that renewed certificates are taken up by the next one.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use socket2::TcpKeepalive;
 
 use super::error::QueueError;
-use super::{sentinel, tls_hint};
+use super::tls_hint;
 use crate::config::{Endpoint, Origin, RedisSettings};
 
 /// A half-open connection is noticed within this time by the kernel, should no call time out first.
@@ -67,9 +66,9 @@ impl Dialer {
         let pem = Arc::new(Mutex::new(pem.unwrap_or_default()));
         let is_reading = Arc::default();
         let dialer = Self { settings: settings.clone(), at, login, favourite: AtomicUsize::new(0), pem, is_reading };
-        match &settings.endpoint {
-            Endpoint::Unix { .. } | Endpoint::Tcp { .. } => dialer.direct().map(drop)?,
-            Endpoint::Sentinel { nodes, .. } => {
+        match dialer.sentinels() {
+            None => dialer.direct().map(drop)?,
+            Some((nodes, _)) => {
                 for (host, port) in nodes {
                     dialer.sentinel(host, *port)?;
                 }
@@ -94,11 +93,6 @@ impl Dialer {
         login.user.clone().unwrap_or_else(|| "default".to_owned())
     }
 
-    /// Whether the master is looked up anew at each connect.
-    pub(super) fn asks_sentinels(&self) -> bool {
-        matches!(self.settings.endpoint, Endpoint::Sentinel { .. })
-    }
-
     /// Takes up another user and password; connections that stand are not touched.
     pub(super) fn log_in_as(&self, settings: &RedisSettings) {
         *self.login.write().unwrap_or_else(PoisonError::into_inner) = Login::of(settings);
@@ -119,23 +113,16 @@ impl Dialer {
         self.open(addr, RedisConnectionInfo::default().set_skip_set_lib_name()).ok()
     }
 
-    /// Whom to connect to now. Asks the sentinels, where there are some; bounded by a second for each.
-    ///
-    /// # Errors
-    /// [`QueueError::Unavailable`] when no sentinel answers with a master that says so itself.
-    pub(super) async fn server(&self) -> Result<redis::Client, QueueError> {
-        self.read_tls_files().await?;
+    /// The sentinels and the name of the master that they watch; `None` for a server at a fixed place.
+    pub(super) fn sentinels(&self) -> Option<(&[(String, u16)], &str)> {
         match &self.settings.endpoint {
-            Endpoint::Unix { .. } | Endpoint::Tcp { .. } => self.direct(),
-            Endpoint::Sentinel { nodes, master } => {
-                let (host, port) = sentinel::master(self, nodes, master).await?;
-                self.master(&host, port)
-            }
+            Endpoint::Unix { .. } | Endpoint::Tcp { .. } => None,
+            Endpoint::Sentinel { nodes, master } => Some((nodes, master)),
         }
     }
 
     /// Reads the TLS files again, on another thread: where they lie on a server that does not answer, those read before serve on.
-    async fn read_tls_files(&self) -> Result<(), QueueError> {
+    pub(super) async fn read_tls_files(&self) -> Result<(), QueueError> {
         let Some(tls) = self.settings.tls.clone() else { return Ok(()) };
         if self.is_reading.swap(true, Ordering::Relaxed) {
             return Ok(());
@@ -161,7 +148,8 @@ impl Dialer {
         }
     }
 
-    fn direct(&self) -> Result<redis::Client, QueueError> {
+    /// The server at a fixed place.
+    pub(super) fn direct(&self) -> Result<redis::Client, QueueError> {
         let addr = match &self.settings.endpoint {
             Endpoint::Unix { path } => ConnectionAddr::Unix(path.clone()),
             Endpoint::Tcp { host, port } => self.tcp(host, *port),

@@ -21,6 +21,7 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod keys;
+mod lock;
 mod loose;
 mod output;
 mod python_workers;

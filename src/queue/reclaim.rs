@@ -7,9 +7,10 @@ use super::budget::{self, CALL_BYTES, STEPS, step_after};
 use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::keys::Key;
+use super::lock::try_lock;
 use super::loose::{self, Loose};
 use super::scripts;
-use super::session::{AVOID, Demand, Registration, base_score, millis};
+use super::session::{AVOID, Demand, Registration, Session, base_score, millis};
 use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
 
 /// How many lines one call moves at most.
@@ -188,6 +189,16 @@ pub async fn reclaim_lines(
     }
 }
 
+impl Session {
+    /// Takes back what an earlier process of this name had in progress. See [`reclaim_lines`] for the semantics of a loss.
+    ///
+    /// # Errors
+    /// Those of any call, and [`QueueError::Fenced`].
+    pub async fn recover(&self, lines: &[Orphan], max_lost: u32) -> Result<Reclaimed, QueueError> {
+        reclaim_lines(self.connection(), self.worker(), Authority::Owner(self.fence()), lines, max_lost).await
+    }
+}
+
 /// Lines in as many parts as it takes calls of [`reclaim_lines`].
 pub fn parts_of(lines: &[Orphan]) -> impl Iterator<Item = &[Orphan]> {
     budget::parts(lines, BATCH, |orphan| orphan.line.len())
@@ -275,7 +286,7 @@ pub async fn own_beat(conn: &Connection, me: &WorkerName) -> Result<(Duration, O
 /// # Errors
 /// Those of any call.
 pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Result<bool, QueueError> {
-    super::index::try_lock(conn, Key::ReclaimLock, holder, for_at_most).await
+    try_lock(conn, Key::ReclaimLock, holder, for_at_most).await
 }
 
 /// What this file makes of an answer.

@@ -6,6 +6,7 @@ use super::budget;
 use super::client::{Args, Connection};
 use super::error::QueueError;
 use super::keys::Key;
+use super::lock::try_lock;
 use super::loose;
 use super::scripts;
 
@@ -113,5 +114,5 @@ fn arguments(subject: &Subject, mode: &str) -> Args {
 /// # Errors
 /// Those of any call.
 pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Result<bool, QueueError> {
-    super::index::try_lock(conn, Key::MendLock, holder, for_at_most).await
+    try_lock(conn, Key::MendLock, holder, for_at_most).await
 }

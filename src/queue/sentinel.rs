@@ -1,5 +1,5 @@
-//! Which server is the master now: asked of each sentinel in turn, and then of the server itself, since a sentinel that was cut off knows only
-//! who the master was.
+//! Which server to connect to now. One at a fixed place is simply opened; behind sentinels the master is looked up at every connect: asked of each
+//! sentinel in turn, and then of the server itself, since a sentinel that was cut off knows only who the master was.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,6 +22,21 @@ enum Answer {
     Unknown,
     /// Why it is of no use now.
     Useless(String),
+}
+
+/// Whom to connect to now. Asks the sentinels, where there are some; bounded by a second for each.
+///
+/// # Errors
+/// [`QueueError::Unavailable`] when no sentinel answers with a master that says so itself.
+pub(super) async fn server(dialer: &Dialer) -> Result<redis::Client, QueueError> {
+    dialer.read_tls_files().await?;
+    match dialer.sentinels() {
+        None => dialer.direct(),
+        Some((nodes, name)) => {
+            let (host, port) = master(dialer, nodes, name).await?;
+            dialer.master(&host, port)
+        }
+    }
 }
 
 /// Host and port of the server that calls itself the master.

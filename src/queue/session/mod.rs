@@ -228,25 +228,6 @@ impl Session {
         }
     }
 
-    /// Takes back what an earlier process of this name had in progress. See [`super::reclaim::reclaim_lines`] for the semantics of a loss.
-    ///
-    /// # Errors
-    /// Those of any call, and [`QueueError::Fenced`].
-    pub async fn recover(
-        &self,
-        lines: &[super::reclaim::Orphan],
-        max_lost: u32,
-    ) -> Result<super::reclaim::Reclaimed, QueueError> {
-        super::reclaim::reclaim_lines(
-            &self.conn,
-            &self.worker,
-            super::reclaim::Authority::Owner(&self.fence),
-            lines,
-            max_lost,
-        )
-        .await
-    }
-
     /// Frees the name on a clean exit. Claims that are left keep it, so that they can be reclaimed.
     ///
     /// # Errors
