@@ -16,11 +16,12 @@ use nix::sys::socket::{
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 
+use super::clock::STOOD_STILL;
 use super::command::{KeeperCommand, KeeperEvent};
 use super::confinement::Confinement;
 use super::last_words::LastWords;
 use super::zygote::{DISCARD, FORK, HIDDEN_MODE, LONGEST_REPLY, Orders, REPLY_LEN, REQUEST_LEN, STILLBORN};
-use super::{ProcessError, STOOD_STILL, frame, message};
+use super::{ProcessError, frame, message};
 
 /// How long [`Zygote::shutdown`] waits: longer than keepers need for a tree that does not die at once.
 const SHUTDOWN_BOUND: Duration = Duration::from_secs(8);

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
 use rustix::buffer::spare_capacity;
 
-use super::clock_ms;
+use super::clock::clock_ms;
 use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::frame;
 use super::last_words::LastWords;

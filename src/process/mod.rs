@@ -26,6 +26,7 @@
 //! Reading order: [`command`] (what is asked and answered), [`handle`] (the worker's side), `keeper` (the loop), `slot` (one task),
 //! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
 
+mod clock;
 pub mod command;
 mod confinement;
 mod error;
@@ -53,6 +54,7 @@ pub mod terminate;
 pub mod tree;
 mod zygote;
 
+pub use clock::{STOOD_STILL, clock_ms};
 pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
@@ -66,17 +68,6 @@ pub use result_file::ResultPlace;
 pub use sweep::{Marks, sweep_marked};
 pub use tree::{Identity, descends_from, identity, is_alive, now_ticks};
 pub use zygote::keeper_main_if_asked;
-
-/// A timer for an answer that is later than this was not late by itself: the worker stood still, and maybe those who owe the answer with it.
-pub const STOOD_STILL: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Milliseconds since the machine was started, time asleep included: the same for every process of a machine.
-#[must_use]
-pub fn clock_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
-}
 
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.
 #[cfg(any(test, fuzzing))]

@@ -6,22 +6,13 @@
 //! What is signed ([`seal::message`]) is the line, the queue it was submitted to, when the signature expires, and a number used once.
 
 mod key;
+mod queue_name;
 pub mod seal;
 mod signer;
 mod verifier;
 
 pub use key::{BadKeys, KeyError, KeyId, PublicKey, SecretKey, public_path};
+pub use queue_name::QueueName;
 pub use seal::{BadSeal, Seal};
 pub use signer::{SignError, Signer};
 pub use verifier::{NotSigned, Verifier};
-
-/// Which queue a signature is for. One made for another is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueName {
-    /// The random identity that the queue has recorded, so that one server is the same queue by whatever address it is reached.
-    pub id: String,
-    /// Number of the database.
-    pub db: u32,
-    /// `redis_key_prefix`.
-    pub prefix: String,
-}
