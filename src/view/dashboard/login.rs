@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::pages::Login;
-use super::routes::Site;
+use super::site::Site;
 use crate::view::web::refuse;
 
 /// What guessing costs.

@@ -11,8 +11,10 @@ mod cache;
 mod figures;
 mod history;
 mod login;
+mod page;
 mod pages;
 mod routes;
+mod site;
 mod source;
 mod stream;
 mod tails;
@@ -20,5 +22,6 @@ mod task_list;
 mod task_page;
 
 pub use board::{Board, Frame};
-pub use routes::{Site, router};
+pub use routes::router;
+pub use site::Site;
 pub use source::{Asked, Source, SourceError};

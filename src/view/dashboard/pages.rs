@@ -1,61 +1,16 @@
 //! What templates are filled with. They escape for HTML; what drives terminals or reverses text is made visible here.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::Response;
 
-use super::assets;
-use super::board::Frame;
 use super::figures::FailureRow;
+use super::page::{Page, html, respond};
 use super::task_list::address;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::view::safe_text::safe;
 use crate::view::text::count;
-
-/// What every page has.
-pub(super) struct Page {
-    pub(super) title: &'static str,
-    pub(super) frame: Arc<Frame>,
-    pub(super) server: String,
-    pub(super) is_locked: bool,
-    pub(super) version: &'static str,
-    pub(super) assets: &'static str,
-}
-
-impl Page {
-    pub(super) fn new(title: &'static str, frame: Arc<Frame>, server: &str, is_locked: bool) -> Self {
-        Self {
-            title,
-            frame,
-            server: server.to_owned(),
-            is_locked,
-            version: env!("CARGO_PKG_VERSION"),
-            assets: &assets::VERSION,
-        }
-    }
-}
-
-pub(super) fn html(status: StatusCode, rendered: Result<String, askama::Error>) -> Response {
-    match rendered {
-        Ok(text) => (status, Html(text)).into_response(),
-        // A template fails only when writing to memory does.
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-macro_rules! respond {
-    ($($page:ident),*) => {
-        $(impl $page {
-            pub(super) fn respond(&self) -> Response {
-                html(StatusCode::OK, self.render())
-            }
-        })*
-    };
-}
-pub(super) use respond;
 
 respond!(Overview, Workers, Failures);
 

@@ -10,23 +10,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
-use tokio::sync::{Semaphore, watch};
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::board::Board;
-use super::cache::Cache;
-use super::pages::{Failures, Message, Overview, Page, Workers};
-use super::source::{Source, SourceError};
-use super::tails::Tails;
+use super::page::Page;
+use super::pages::{Failures, Message, Overview, Workers};
+use super::site::Site;
+use super::source::{SourceError, is_id};
 use super::task_list::Tasks;
 use super::task_page::Task;
 use super::{assets, login, stream};
-use crate::model::FieldOrder;
-use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{FailureGroup, TaskState, TaskView};
+use crate::model::listing::TaskFilter;
+use crate::model::snapshot::TaskState;
 use crate::view::metrics;
-use crate::view::web::{Access, Guard, check};
+use crate::view::web::{Guard, check};
 
 /// Bytes of a request's body: a token.
 const BODY: usize = 4096;
@@ -36,54 +33,6 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// Characters of a filter.
 const FILTER: usize = 1000;
-
-/// What the dashboard is made of.
-pub struct Site {
-    pub(super) board: Arc<Board>,
-    pub(super) source: Arc<dyn Source>,
-    pub(super) access: Access,
-    pub(super) order: FieldOrder,
-    pub(super) server: String,
-    pub(super) stop: watch::Receiver<bool>,
-    pub(super) streams: Arc<Semaphore>,
-    pub(super) tails: Tails,
-    pages: Cache<(TaskFilter, u64), Arc<TaskPage>>,
-    tasks: Cache<String, Option<Arc<TaskView>>>,
-    failures: Cache<(), Arc<Vec<FailureGroup>>>,
-    oldest: Cache<(), Option<f64>>,
-}
-
-impl Site {
-    /// A site on this board; `server` says where Redis is, without credentials.
-    #[must_use]
-    pub fn new(
-        board: Arc<Board>,
-        source: Arc<dyn Source>,
-        access: Access,
-        order: FieldOrder,
-        server: &str,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
-        Self {
-            board,
-            source,
-            access,
-            order,
-            server: crate::view::safe_text::safe(server).into_owned(),
-            stop,
-            streams: Arc::new(Semaphore::new(stream::STREAMS)),
-            tails: Tails::default(),
-            pages: Cache::new(),
-            tasks: Cache::new(),
-            failures: Cache::new(),
-            oldest: Cache::new(),
-        }
-    }
-
-    async fn page(&self, title: &'static str) -> Page {
-        Page::new(title, self.board.look().await, &self.server, self.access.is_locked())
-    }
-}
 
 /// The router of a site, with all its layers.
 pub fn router(site: Site, guard: Guard) -> Router {
@@ -203,10 +152,6 @@ async fn task(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response
 }
 
 /// Whether this can be the id of a task.
-pub(super) fn is_id(id: &str) -> bool {
-    id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
-
 async fn failures(State(site): State<Arc<Site>>) -> Response {
     let page = site.page("Failures").await;
     let groups = site.failures.get((), || {

@@ -42,3 +42,8 @@ pub enum SourceError {
     #[error("too many ask at once; try again in a moment")]
     Busy,
 }
+
+/// Whether this has the form of an id that [`Source::line_of`] may be asked for.
+pub(super) fn is_id(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}

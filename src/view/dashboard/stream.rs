@@ -12,12 +12,10 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::board::Follower;
-use super::routes::{Site, is_id};
+use super::site::{STREAMS, Site};
+use super::source::is_id;
 use super::tails::{TASKS, TailViewer};
 use crate::view::web::refuse;
-
-/// Streams at once, of both kinds.
-pub(super) const STREAMS: usize = 1000;
 
 /// When a browser should try again after a break.
 const RETRY: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::figures::LINE;
-use super::pages::{Page, html, respond};
+use super::page::{Page, html, respond};
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
 use crate::model::snapshot::TaskState;
 use crate::view::safe_text::safe;

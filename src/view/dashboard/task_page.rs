@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::pages::{Page, html, respond};
+use super::page::{Page, html, respond};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 use crate::view::explain::explain_task;

@@ -9,7 +9,8 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::ansi;
 use super::rows;
-use super::state::{Screen, Watch};
+use super::screen::Screen;
+use super::state::Watch;
 use crate::view::glyphs;
 use crate::view::overview;
 use crate::view::safe_text::safe;

@@ -6,10 +6,12 @@ mod ansi;
 mod draw;
 mod page;
 mod rows;
+mod screen;
 mod state;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
 
 pub use page::Page;
-pub use state::{Act, Data, Key, Screen, Watch};
+pub use screen::{Data, Screen};
+pub use state::{Act, Key, Watch};

@@ -1,6 +1,6 @@
 //! The rows of the lists: what stands in them, what the filter looks at, what opening one shows.
 
-use super::state::{Data, Screen};
+use super::screen::{Data, Screen};
 use crate::model::TaskId;
 use crate::model::snapshot::WorkerView;
 use crate::view::safe_text::safe;

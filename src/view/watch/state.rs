@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use super::rows::{self, Row};
-use crate::model::snapshot::{FailureGroup, Overview};
+use super::screen::{Data, Screen};
 use crate::view::printed::Printed;
 
 /// A key, as far as it matters here.
@@ -49,44 +49,6 @@ pub enum Act {
     Open(String),
     /// The task is closed.
     Close,
-}
-
-/// The screens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Screen {
-    /// The whole at a glance.
-    Overview,
-    /// Every worker.
-    Workers,
-    /// What runs.
-    Running,
-    /// What failed, by kind.
-    Failures,
-}
-
-impl Screen {
-    /// In the order of their keys.
-    pub const ALL: [Self; 4] = [Self::Overview, Self::Workers, Self::Running, Self::Failures];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Overview => "Overview",
-            Self::Workers => "Workers",
-            Self::Running => "Running",
-            Self::Failures => "Failures",
-        }
-    }
-}
-
-/// What was read last.
-#[derive(Clone, Debug, Default)]
-pub struct Data {
-    /// The queue.
-    pub overview: Overview,
-    /// Every group of failures, with the reason of its sample.
-    pub failures: Vec<FailureGroup>,
-    /// When, as a clock shows it.
-    pub clock: String,
 }
 
 /// The whole state.

@@ -1,0 +1,51 @@
+//! What every page has, and how a page becomes an answer.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+
+use super::assets;
+use super::board::Frame;
+
+/// What every page has.
+pub(super) struct Page {
+    pub(super) title: &'static str,
+    pub(super) frame: Arc<Frame>,
+    pub(super) server: String,
+    pub(super) is_locked: bool,
+    pub(super) version: &'static str,
+    pub(super) assets: &'static str,
+}
+
+impl Page {
+    pub(super) fn new(title: &'static str, frame: Arc<Frame>, server: &str, is_locked: bool) -> Self {
+        Self {
+            title,
+            frame,
+            server: server.to_owned(),
+            is_locked,
+            version: env!("CARGO_PKG_VERSION"),
+            assets: &assets::VERSION,
+        }
+    }
+}
+
+pub(super) fn html(status: StatusCode, rendered: Result<String, askama::Error>) -> Response {
+    match rendered {
+        Ok(text) => (status, Html(text)).into_response(),
+        // A template fails only when writing to memory does.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+macro_rules! respond {
+    ($($page:ident),*) => {
+        $(impl $page {
+            pub(super) fn respond(&self) -> Response {
+                html(StatusCode::OK, self.render())
+            }
+        })*
+    };
+}
+pub(super) use respond;
