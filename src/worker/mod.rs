@@ -33,6 +33,7 @@ pub mod runner;
 pub mod sampler;
 pub mod signals;
 mod sleep;
+pub mod slot_protocol;
 mod slot_state;
 pub mod slots;
 pub mod spool;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::events::TaskKey;
 use super::faults::Doing;
 use super::link::Link;
-use super::runner::{Said, SlotCommand};
+use super::slot_protocol::{Said, SlotCommand};
 use crate::process::{Ended, Output, Part};
 use crate::queue::follow::{self, Chunk, Message, OutputRequest};
 

@@ -10,46 +10,12 @@ use super::events::{Event, TaskKey};
 use super::failpoint::failpoint;
 use super::nursery::Nursery;
 use super::sampler::Keepers;
+use super::slot_protocol::SlotCommand;
 use super::slot_state::{SlotState, over};
-use crate::process::{self, Ended, Keeper, KeeperCommand, KeeperEvent, Output, ProcessError, RunSpec};
+use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError};
 
 /// How long a keeper that was killed may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
-
-/// What a slot is asked to do.
-#[derive(Debug)]
-pub enum SlotCommand {
-    /// Run this when what runs has ended; not if that moment has passed before the keeper is told.
-    Start(TaskKey, Box<RunSpec>, Instant),
-    /// Forget it, unless it has started.
-    Withdraw(TaskKey),
-    /// End it: SIGTERM, then SIGKILL after this grace.
-    Terminate(TaskKey, Duration),
-    /// End it now.
-    Kill(TaskKey),
-    /// Say what it has printed, from these positions on, and how it ends.
-    Show {
-        /// Which.
-        key: TaskKey,
-        /// Position in stdout; `None`: the end of it.
-        stdout_from: Option<u64>,
-        /// Position in stderr; `None`: the end of it.
-        stderr_from: Option<u64>,
-        /// To whom.
-        to: mpsc::UnboundedSender<Said>,
-    },
-}
-
-/// What somebody who follows a task is told.
-#[derive(Debug)]
-pub enum Said {
-    /// What it has printed.
-    Output(Box<Output>),
-    /// It has ended; all that it printed, and nothing follows.
-    Ended(Box<Ended>),
-    /// It does not run here.
-    Gone,
-}
 
 /// The loop of one slot.
 pub struct Runner {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::events::TaskKey;
-use super::runner::{Said, SlotCommand};
+use super::slot_protocol::{Said, SlotCommand};
 use crate::process::{KeeperEvent, STOOD_STILL};
 
 /// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its

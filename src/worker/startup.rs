@@ -1,7 +1,6 @@
 //! From nothing to a worker that may claim: take the name, sweep away what an earlier process of it left running, report what it left unreported, take
 //! back what it had in progress. In this order: nothing is claimed before the node is clean.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,14 +28,6 @@ pub enum StartError {
         worker: WorkerName,
         /// Who has it.
         reason: String,
-    },
-    /// The state directory cannot be used.
-    #[error("use the state directory {}: {cause}", .path.display())]
-    State {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
     },
     /// Redis.
     #[error(transparent)]

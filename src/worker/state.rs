@@ -1,12 +1,12 @@
 //! What a worker keeps on local disk beside its spool: the lock on its name, its mark, whom its tasks ran as, where its cgroups are.
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::spool::Spool;
-use super::startup::StartError;
 use crate::files::Folder;
 use crate::model::{TaskId, WorkerName};
 use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
@@ -24,6 +24,27 @@ const CGROUPS: &str = "cgroup";
 
 /// How long a process that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
+
+/// Why the state of a worker cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another live worker of this host has the name.
+    #[error("take the name {worker}: {reason}")]
+    NameTaken {
+        /// The name.
+        worker: WorkerName,
+        /// Who has it.
+        reason: String,
+    },
+    /// The directory cannot be used.
+    #[error("use the state directory {}: {cause}", .path.display())]
+    Unusable {
+        /// The directory of this worker.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
 
 /// The cgroups of a worker, and where an earlier instance had its own.
 #[derive(Debug)]
@@ -57,10 +78,10 @@ impl State {
     /// Creates or opens the directory and locks it. `queue` names server, database and prefix.
     ///
     /// # Errors
-    /// [`StartError::NameTaken`] when a live worker of this name holds it; [`StartError::State`] when it cannot be used.
-    pub fn open(state_dir: &Path, worker: &WorkerName, queue: &str) -> Result<Self, StartError> {
+    /// [`StateError::NameTaken`] when a live worker of this name holds it; [`StateError::Unusable`] when it cannot be used.
+    pub fn open(state_dir: &Path, worker: &WorkerName, queue: &str) -> Result<Self, StateError> {
         let (identity, dir) = Self::place(state_dir, worker, queue);
-        let fail = |cause| StartError::State { path: dir.clone(), cause };
+        let fail = |cause| StateError::Unusable { path: dir.clone(), cause };
         let folder = Folder::make(&dir, 0o700).map_err(fail)?;
         let lock = OpenOptions::new()
             .write(true)
@@ -77,7 +98,7 @@ impl State {
                 Err(fs::TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(DYING / 50),
                 Err(fs::TryLockError::WouldBlock) => {
                     let reason = "another worker of this name runs on this host".to_owned();
-                    return Err(StartError::NameTaken { worker: worker.clone(), reason });
+                    return Err(StateError::NameTaken { worker: worker.clone(), reason });
                 }
                 Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
             }

@@ -16,17 +16,6 @@ const LEAVE_NOW: Duration = Duration::from_secs(1);
 /// The same of a worker that is not in a hurry: one that was asked to drain or to stop, or that runs what there is and then ends (`--burst`).
 const LEAVE_AT_LAST: Duration = Duration::from_secs(30);
 
-/// Since when Redis has been of no use for what has to be done, in each way.
-#[derive(Debug, Default)]
-pub(super) struct Trouble {
-    /// It is out of reach.
-    pub(super) unlinked: Option<Instant>,
-    /// It refuses to take outcomes.
-    pub(super) reports_refused: Option<Instant>,
-    /// It refuses claims.
-    pub(super) claims_refused: Option<Instant>,
-}
-
 impl Dispatcher {
     /// For how long Redis had been of no use when the worker gave up; `None` when it goes because it was told to, or all is done.
     #[must_use]

@@ -12,6 +12,7 @@ mod queueing;
 mod running;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-use leaving::Trouble;
+use trouble::Trouble;
 
 use super::events::{Action, Event, TaskKey};
 use super::ledger::Ledger;
