@@ -53,21 +53,21 @@ macro_rules! scripts {
 
 scripts! {
     ATTACH = "attach.lua" with [basics, field_order, events] on [Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events];
-    BEAT = "beat.lua" with [basics, field_order, classes, waking, claims, failures, evidence, events, marks, orders] on [
+    BEAT = "beat.lua" with [basics, field_order, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost,
         Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
         Idle, Wake, Events, Signatures, FieldOrder, Apart,
     ];
-    DETACH = "detach.lua" with [basics, classes, waking, claims, failures, evidence, events, marks, orders] on [
+    DETACH = "detach.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks,
         Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy,
     ];
-    CLAIM = "claim.lua" with [basics, field_order, classes, suspects, retries, claims] on [
+    CLAIM = "claim.lua" with [basics, field_order, classes, suspects, retries, claims, transition] on [
         Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
         Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy,
     ];
-    SETTLE = "settle.lua" with [basics, classes, suspects, retries, waking, claims, failures, evidence, events, marks, orders] on [
+    SETTLE = "settle.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence,
         Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle,
         Wake, Events, Signatures, Apart
@@ -76,13 +76,13 @@ scripts! {
         Todo, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder,
     ];
-    RECLAIM = "reclaim.lua" with [basics, classes, suspects, retries, waking, claims, failures, evidence, events, marks, orders] on [
+    RECLAIM = "reclaim.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost,
         Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed,
         Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy
     ];
     BURY = "bury.lua" with [events] on [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy];
-    REASSERT = "reassert.lua" with [basics, classes, claims, events, marks] on [
+    REASSERT = "reassert.lua" with [basics, classes, claims, transition, events, marks] on [
         Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Events,
     ];
@@ -96,17 +96,17 @@ scripts! {
     ];
     SWEEP = "sweep.lua" with [basics, classes] on [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
     REJECT = "reject.lua" with [field_order, failures, events] on [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder];
-    RECONCILE = "reconcile.lua" with [basics, classes, claims, failures, marks] on [
+    RECONCILE = "reconcile.lua" with [basics, classes, claims, transition, failures, marks] on [
         Todo, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused,
         Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle,
         Wake, Signatures, Aside,
     ];
-    CONTROL = "control.lua" with [basics, classes, waking, claims, failures, evidence, events, marks, orders] on [
+    CONTROL = "control.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine,
         Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart
     ];
     ASIDE = "aside.lua" with [basics, classes] on [Todo, Aside, Ready, Count, Heads, Held, Delayed, Avoided];
-    RESTORE = "restore.lua" with [basics, classes, suspects, retries, waking] on [
+    RESTORE = "restore.lua" with [basics, classes, suspects, retries, waking, transition] on [
         Todo, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Apart,
     ];
 }

@@ -21,7 +21,7 @@ for i = 8, 7 + started do
   local claim = redis.call('HGET', CLAIMS, ARGV[i])
   if claim then
     local token, attempt, _, score, at = claim_parts(claim)
-    redis.call('HSET', CLAIMS, ARGV[i], token .. '|' .. attempt .. '|1|' .. score .. '|' .. at)
+    renew_claim(ARGV[i], claim_text(token, attempt, '1', score, at))
     events[#events + 1] = 's\t' .. attempt .. '\t\t' .. brief(ARGV[i])
   end
 end

@@ -344,22 +344,16 @@ local reply = { 'OK', 0, 0, 0, '', -1, started }
 if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
   local signatures = ARGV[16] == '1' and get_all(SIGNATURES, out)
-  local in_progress, claims = {}, {}
-  local at = '|' .. int(now)
+  local claims, ms = {}, int(now)
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
-    in_progress[#in_progress + 1] = line
-    in_progress[#in_progress + 1] = worker
-    claims[#claims + 1] = line
     -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
-    claims[#claims + 1] = token .. '|' .. int(attempt) .. (i <= started and '|2|' or '|0|') .. int(picked[i][2]) .. at
+    claims[i] = claim_text(token, int(attempt), i <= started and '2' or '0', int(picked[i][2]), ms)
     reply[#reply + 1] = line
     reply[#reply + 1] = attempt
     if signatures then reply[#reply + 1] = signatures[i] or '' end
   end
-  bulk('HSET', CLAIMS, claims)
-  bulk('HSET', INP, in_progress)
-  bulk('HDEL', TODO, out)
+  enter_progress(worker, out, claims)
 end
 if #stale > 0 then bulk('HDEL', TODO, stale) end
 local apart_ms = apart and apart_for(apart)

@@ -16,7 +16,7 @@ for i = 3, #ARGV, 3 do
     else
       local score = int(tonumber(ARGV[i + 2]) + sequence(1))
       local workers = redis.call('HGET', FAILED, line)
-      if workers then index_retry(class, line, score, workers, now, 0, tonumber(ARGV[1])) else index_add(class, line, score) end
+      index_waiting(class, line, score, workers, now, 0, tonumber(ARGV[1]))
       added = added + 1
       want_worker(class .. worker_set(workers or ''))
       first, last = first or line, line

@@ -9,10 +9,6 @@ local worker = ARGV[1]
 if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
 local reply = { 'OK' }
 local now = int(now_ms())
-local function hold(line, token, attempt, score)
-  redis.call('HSET', CLAIMS, line, token .. '|' .. attempt .. '|1|' .. score .. '|' .. now)
-  redis.call('HSET', INP, line, worker)
-end
 for i = 4, #ARGV, 4 do
   local line, token, attempt, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local owner = redis.call('HGET', INP, line)
@@ -20,7 +16,7 @@ for i = 4, #ARGV, 4 do
   if owner == worker then
     local held, _, _, score = claim_parts(redis.call('HGET', CLAIMS, line) or '|0|0|0')
     if held ~= token then
-      hold(line, token, attempt, score == '0' and int(sequence(1)) or score)
+      renew_claim(line, claim_text(token, attempt, '1', score == '0' and int(sequence(1)) or score, now))
       -- The order follows the claim.
       local mark = mark_of(line, worker)
       if mark then
@@ -33,17 +29,16 @@ for i = 4, #ARGV, 4 do
   elseif owner or redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
     answer = 'kill'
   elseif redis.call('HEXISTS', TODO, line) == 1 then
-    hold(line, token, attempt, int(sequence(1)))
-    redis.call('HDEL', TODO, line)
+    enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
     index_forget(class, line)
     answer = 'back'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   elseif ARGV[3] == '1' and redis.call('HEXISTS', FINISHED, line) == 0 then
-    hold(line, token, attempt, int(sequence(1)))
+    enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
     answer = 'ok'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   end
-  if answer == 'kill' then redis.call('HDEL', CLAIMS, line) end
+  if answer == 'kill' then drop_claim(line, CLAIMS) end
   reply[#reply + 1] = answer
 end
 index_flush()

@@ -85,6 +85,7 @@ for i = 7, #ARGV, 5 do
     if string.sub(mark, 1, 8) == 'requeue|' then events[#events + 1] = 'reclaimed\t' .. id .. '\t' .. class .. '\t1' end
     moved = moved + 1
   elseif redis.call('HGET', INP, line) ~= dead then
+    drop_claim(line, CLAIMS)
     foreign = foreign + 1
   else
     local started, score, attempt, at = '0', nil, 1, nil
@@ -114,7 +115,6 @@ for i = 7, #ARGV, 5 do
       failed = failed + 1
       what = 'failed'
     else
-      redis.call('HSET', TODO, line, '')
       local level = claim and suspect(line, started, at, losses)
       -- One that was running may be what killed its worker: it queues behind its equals, so that it does not take down the next at once.
       if level == 2 then
@@ -122,15 +122,12 @@ for i = 7, #ARGV, 5 do
       elseif started ~= '0' or not score then
         score = int(tonumber(base) + sequence(1))
       end
-      local workers = redis.call('HGET', FAILED, line)
-      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_add(class, line, score) end
+      put_back(line, class, score, redis.call('HGET', FAILED, line), now, 0, avoid_ms)
       moved = moved + 1
-      want_worker(class .. worker_set(workers or ''))
     end
-    redis.call('HDEL', INP, line)
+    leave_progress({ line }, CLAIMS)
     events[#events + 1] = what .. '\t' .. id .. '\t' .. class .. '\t' .. int(attempt)
   end
-  redis.call('HDEL', CLAIMS, line)
 end
 if redis.call('HLEN', CLAIMS) == 0 then redis.call('HDEL', APART_BY, dead) end
 index_flush()

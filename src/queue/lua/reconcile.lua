@@ -102,7 +102,7 @@ kinds.claims = {
       redis.call('HSET', REVOKED_OF .. worker, line, (claim_parts(claim)) or '')
       redis.call('PUBLISH', WAKE, 'beat:' .. worker)
     end
-    redis.call('HDEL', CLAIMS_OF .. worker, line)
+    drop_claim(line, CLAIMS_OF .. worker)
   end,
 }
 

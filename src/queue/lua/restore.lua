@@ -15,14 +15,7 @@ for i = 2, #ARGV, 3 do
       or redis.call('HEXISTS', FINISHED, line) == 1
     if not is_elsewhere then
       if score == '' then score = int(tonumber(ARGV[i + 2]) + sequence(1)) end
-      redis.call('HSET', TODO, line, '')
-      local workers = redis.call('HGET', FAILED, line)
-      if workers then
-        index_retry(class, line, score, workers, now, 0, tonumber(ARGV[1]))
-      else
-        index_add(class, line, score)
-      end
-      want_worker(class .. worker_set(workers or ''))
+      put_back(line, class, score, redis.call('HGET', FAILED, line), now, 0, tonumber(ARGV[1]))
       restored = restored + 1
     end
     redis.call('HDEL', ASIDE, line)

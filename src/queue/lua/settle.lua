@@ -48,8 +48,7 @@ local function flush()
   if #finished == 0 then return end
   bulk('HSET', FINISHED, values)
   bulk('HSET', EVIDENCE, records)
-  bulk('HDEL', INP, finished)
-  bulk('HDEL', CLAIMS, finished)
+  leave_progress(finished, CLAIMS)
   rate_add(now, #finished)
   finished, values, records = {}, {}, {}
 end
@@ -68,11 +67,6 @@ end
 
 local function count(what)
   counts[what] = (counts[what] or 0) + 1
-end
-
-local function release(line)
-  redis.call('HDEL', INP, line)
-  redis.call('HDEL', CLAIMS, line)
 end
 
 for i = 6, #ARGV, 9 do
@@ -112,7 +106,7 @@ for i = 6, #ARGV, 9 do
       answer = 'gone'
     end
     -- Somebody took the line out of in_progress_tasks: the claim goes with its last outcome.
-    if claim and claim_parts(claim) == token then redis.call('HDEL', CLAIMS, line) end
+    if claim and claim_parts(claim) == token then drop_claim(line, CLAIMS) end
   end
 
   if answer == nil or answer == 'late' then
@@ -147,17 +141,14 @@ for i = 6, #ARGV, 9 do
       answer = answer or 'ok'
     elseif op == 'R' then
       score = score or int(sequence(1))
-      redis.call('HSET', TODO, line, '')
-      local workers = has_failures and redis.call('HGET', FAILED, line)
-      if workers then index_retry(class, line, score, workers, now, 0, avoid_ms) else index_add(class, line, score) end
+      put_back(line, class, score, has_failures and redis.call('HGET', FAILED, line), now, 0, avoid_ms, worker)
       if record ~= '' then
         evidence_add(id, record)
         redis.call('HSET', ATTEMPTS, line, attempt)
         count('returned')
       end
-      release(line)
+      leave_progress({ line }, CLAIMS)
       events[#events + 1] = '\nR\t' .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. int(attempt)
-      want_worker(class .. worker_set((workers or '') .. worker .. ','))
       answer = 'ok'
     else
       local workers = (redis.call('HGET', FAILED, line) or '') .. worker .. ','
@@ -171,9 +162,8 @@ for i = 6, #ARGV, 9 do
       if ARGV[i + 8] == 'timed out' then count('timed_out') end
       local failures = count_commas(workers)
       if op == 'X' and failures < max_retry then
-        redis.call('HSET', TODO, line, '')
-        index_retry(class, line, score or int(sequence(1)), workers, now, backoff(tonumber(ARGV[i + 7]), failures, id), avoid_ms)
-        want_worker(class .. worker_set(workers))
+        local delay_ms = backoff(tonumber(ARGV[i + 7]), failures, id)
+        put_back(line, class, score or int(sequence(1)), workers, now, delay_ms, avoid_ms)
         answer = 'retry'
       else
         redis.call('HDEL', ATTEMPTS, line)
@@ -181,7 +171,7 @@ for i = 6, #ARGV, 9 do
         finals = finals + 1
         answer = 'final'
       end
-      release(line)
+      leave_progress({ line }, CLAIMS)
       events[#events + 1] = (answer == 'retry' and '\nX\t' or '\nZ\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + 8]
     end
   end

@@ -129,6 +129,23 @@ fn the_check_of_names_finds_what_is_missing_or_late() {
     );
 }
 
+#[test]
+fn only_the_transitions_write_what_is_in_progress() {
+    let is_write = |line: &&str| {
+        ["'HSET', ", "'HDEL', ", "'HSETNX', ", "'DEL', "].iter().any(|command| {
+            let key = line.split_once(command).map_or("", |(_, rest)| rest);
+            [Key::InProgress, Key::Claims].iter().any(|written| key.starts_with(written.lua()))
+        })
+    };
+    let writes = |text: &str| text.lines().filter(is_write).count();
+    let moves = part("transition").1;
+    assert!(writes(moves) > 0, "{moves}");
+    for (name, def) in all() {
+        let allowed = if def.text.contains(moves) { writes(moves) } else { 0 };
+        assert_eq!(writes(&def.text), allowed, "{name} writes in_progress_tasks or claims past transition.lua");
+    }
+}
+
 fn part(name: &str) -> Part {
     parts().into_iter().find(|part| part.0 == name).expect("a shared file")
 }

@@ -3,13 +3,11 @@
 -- Does what an order says to a task that no process runs any more: what is added is added first. Its claim and its mark go last.
 local function carry_out(line, mark, claims, revoked)
   local op, _, _, id, class, score, record = mark_parts(mark)
-  redis.call('HDEL', APART, line)
+  if has_suspects() then redis.call('HDEL', APART, line) end
   if op == 'requeue' then
-    redis.call('HSET', TODO, line, '')
     -- Its failures are forgotten: it leaves the class that some workers pass over.
     index_forget(class, line)
-    index_put(class, line, int(tonumber(score) + sequence(1)))
-    want_worker(class)
+    put_back(line, class, int(tonumber(score) + sequence(1)))
     if record ~= '' then evidence_add(id, record) end
     local past = redis.call('HGET', EVIDENCE, id)
     if past then redis.call('HSET', ATTEMPTS, line, select(2, string.gsub(past, '\n', '\n')) + 1) end
@@ -32,8 +30,7 @@ local function carry_out(line, mark, claims, revoked)
     if class ~= '' then index_forget(class, line) end
     redis.call('HDEL', TODO, line)
   end
-  redis.call('HDEL', INP, line)
-  if claims then redis.call('HDEL', claims, line) end
+  leave_progress({ line }, claims)
   if revoked then redis.call('HDEL', revoked, line) end
   redis.call('HDEL', MARKS, line)
 end

@@ -42,6 +42,11 @@ local function index_retry(base, line, score, workers, now, delay_ms, avoid_ms)
   end
 end
 
+-- Indexes a line that waits: workers are those that have failed it, or nil.
+local function index_waiting(base, line, score, workers, now, delay_ms, avoid_ms)
+  if workers then index_retry(base, line, score, workers, now, delay_ms, avoid_ms) else index_add(base, line, score) end
+end
+
 -- Moves lines whose time has come: out of their backoff, or out of the class that some workers pass over. At most 32 of each a call.
 local function index_timers(now, avoid_ms)
   for _, timers in ipairs { DELAYED, AVOIDED } do
