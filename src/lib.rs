@@ -8,7 +8,7 @@
 //! | | modules | |
 //! | --- | --- | --- |
 //! | 0 | [`model`] | the nouns: task lines, amounts, records. Pure data |
-//! | 1 | [`policy`], [`files`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument. And directories that nobody else can lead astray |
+//! | 1 | [`policy`], [`files`], [`sys`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument. And directories that nobody else can lead astray; what the kernel tells |
 //! | 2 | [`config`] | `conf.json`, checked whole |
 //! | 3 | [`queue`], [`process`], [`host`], [`local`], [`signing`], [`view`], [`telemetry`] | the edges: Redis, process trees, the node, a private server, keys and signatures, what people see, logs |
 //! | 4 | [`worker`] | the daemon: one file a loop, one dispatcher that decides |
@@ -39,6 +39,7 @@ pub mod policy;
 pub mod process;
 pub mod queue;
 pub mod signing;
+pub mod sys;
 pub mod telemetry;
 pub mod view;
 pub mod worker;

@@ -1,8 +1,9 @@
 //! Whether a directory lies on a file system of the network, which may stop answering, and whose locks and renames other nodes see.
 
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::sys::mounts;
 
 /// What `statfs` calls file systems of the network (`linux/magic.h`, and the sources of those outside of the kernel).
 const MAGIC: &[(u32, &str)] = &[
@@ -48,45 +49,18 @@ pub(super) fn network_file_system(path: &Path) -> Option<String> {
     match magic {
         FUSE => {
             let real = fs::canonicalize(path).ok()?;
-            remote_fuse(&fs::read_to_string("/proc/self/mountinfo").ok()?, &real)
+            remote_fuse(&fs::read("/proc/self/mountinfo").ok()?, &real)
         }
         _ => MAGIC.iter().find(|(known, _)| *known == magic).map(|(_, name)| (*name).to_owned()),
     }
 }
 
-/// The type of the mount on which `path` lies, by mountinfo(5), unless it is known to be local.
-fn remote_fuse(mountinfo: &str, path: &Path) -> Option<String> {
-    let mounts = mountinfo.lines().filter_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        Some((unescaped(before.split(' ').nth(4)?), after.split(' ').next()?))
-    });
+/// The type of the mount on which `path` lies, unless it is known to be local.
+fn remote_fuse(mountinfo: &[u8], path: &Path) -> Option<String> {
+    let mounts = mounts::parse(mountinfo).into_iter().filter(|mount| path.starts_with(&mount.point));
     // Of two on one point the later one lies above.
-    let (_, kind) =
-        mounts.filter(|(point, _)| path.starts_with(point)).max_by_key(|(point, _)| point.components().count())?;
-    (!LOCAL_FUSE.contains(&kind)).then(|| kind.to_owned())
-}
-
-/// A mount point, in which blanks and back-slashes are written in octal.
-fn unescaped(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let code = tail
-            .get(..3)
-            .and_then(|code| std::str::from_utf8(code).ok())
-            .and_then(|code| u8::from_str_radix(code, 8).ok());
-        match code.filter(|_| byte == b'\\') {
-            Some(code) => {
-                bytes.push(code);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+    let kind = mounts.max_by_key(|mount| mount.point.components().count())?.kind;
+    (!LOCAL_FUSE.contains(&kind.as_str())).then_some(kind)
 }
 
 #[cfg(test)]
@@ -105,7 +79,7 @@ mod tests {
         for (path, wanted) in
             [("/home/ann/far/state", Some("fuse.sshfs")), ("/mnt/a b", Some("fuse.mfs")), ("/mnt/stick/state", None)]
         {
-            assert_eq!(remote_fuse(MOUNTS, Path::new(path)).as_deref(), wanted, "{path}");
+            assert_eq!(remote_fuse(MOUNTS.as_bytes(), Path::new(path)).as_deref(), wanted, "{path}");
         }
     }
 

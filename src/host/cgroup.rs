@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::sys::cgroup::{Memberships, Place};
+
 /// Version of the hierarchy a directory belongs to; the names and formats of its files differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
@@ -49,16 +51,13 @@ pub(super) struct Cgroups {
 impl Cgroups {
     /// Finds our cgroups. `root` stands for `/`. Where nothing can be read there are no limits.
     pub(super) fn discover(root: &Path) -> Self {
-        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-        let (mounts, memberships) = (parse_mounts(&read("proc/self/mountinfo")), read("proc/self/cgroup"));
-        let levels = |controller: &str| -> Vec<Level> {
-            let v1 = find_path(&memberships, Some(controller))
-                .and_then(|path| Some((path, mounts.iter().find(|mount| mount.has(controller))?)));
-            let v2 = find_path(&memberships, None)
-                .and_then(|path| Some((path, mounts.iter().find(|mount| mount.version == Version::V2)?)));
-            [v1, v2].into_iter().flatten().flat_map(|(path, mount)| mount.levels(root, path)).collect()
+        let memberships = Memberships::read(root);
+        let all = |controller: &str| -> Vec<Level> {
+            let v1 = memberships.place(Some(controller)).map(|place| levels(root, &place, Version::V1));
+            let v2 = memberships.place(None).map(|place| levels(root, &place, Version::V2));
+            [v1, v2].into_iter().flatten().flatten().collect()
         };
-        Self { memory: levels("memory"), cpu: levels("cpu") }
+        Self { memory: all("memory"), cpu: all("cpu") }
     }
 
     /// The limits of memory that are set, in no particular order.
@@ -109,76 +108,13 @@ impl Level {
     }
 }
 
-/// Where a hierarchy is mounted.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    /// The cgroup that the mount point shows, `/` but in containers.
-    root: String,
-    point: String,
-    version: Version,
-    /// Controllers, of version 1 only.
-    options: String,
-}
-
-impl Mount {
-    fn has(&self, controller: &str) -> bool {
-        self.version == Version::V1 && self.options.split(',').any(|option| option == controller)
-    }
-
-    /// The directories from that of `path` up to the mount point.
-    fn levels(&self, root: &Path, path: &str) -> Vec<Level> {
-        let point = root.join(self.point.trim_start_matches('/'));
-        // A path outside of what is mounted (another cgroup namespace) leaves the mount point, our own view of it.
-        let below = match path.strip_prefix(self.root.trim_end_matches('/')) {
-            Some(below) if below.is_empty() || below.starts_with('/') => below.trim_matches('/'),
-            Some(_) | None => "",
-        };
-        let below = if below.split('/').any(|part| part == "..") { "" } else { below };
-        let innermost = point.join(below);
-        innermost
-            .ancestors()
-            .take_while(|path| path.starts_with(&point))
-            .map(|path| Level { path: path.to_owned(), version: self.version })
-            .collect()
-    }
-}
-
-/// The cgroup mounts of a `mountinfo`.
-fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let (head, tail) = line.split_once(" - ")?;
-            let mut head = head.split(' ').skip(3);
-            let (root, point) = (head.next()?, head.next()?);
-            let mut tail = tail.split(' ');
-            let version = match tail.next()? {
-                "cgroup" => Version::V1,
-                "cgroup2" => Version::V2,
-                _ => return None,
-            };
-            let options = tail.nth(1).unwrap_or("").to_owned();
-            Some(Mount { root: unescape(root), point: unescape(point), version, options })
-        })
-        .collect()
-}
-
-/// Undoes the octal escapes of blanks in `mountinfo`.
-fn unescape(text: &str) -> String {
-    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-}
-
-/// Our path in the hierarchy of a version 1 controller, or in that of version 2 (`None`).
-fn find_path<'a>(memberships: &'a str, controller: Option<&str>) -> Option<&'a str> {
-    memberships.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        let is_ours = match controller {
-            Some(name) => controllers.split(',').any(|controller| controller == name),
-            None => id == "0" && controllers.is_empty(),
-        };
-        is_ours.then_some(path)
-    })
+/// The directories from our cgroup up to the mount point.
+fn levels(root: &Path, place: &Place, version: Version) -> Vec<Level> {
+    let point = root.join(place.point.strip_prefix("/").unwrap_or(&place.point));
+    // Where the mount does not show our cgroup (another namespace), the mount point is our own view of it.
+    let innermost = point.join(place.inside.as_deref().unwrap_or(Path::new("")));
+    let up = innermost.ancestors().take_while(|path| path.starts_with(&point));
+    up.map(|path| Level { path: path.to_owned(), version }).collect()
 }
 
 /// `max`, or a number; version 1 writes "no limit" as a number near 2^63.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::model::WorkerName;
+use crate::sys::boot;
 
 /// The name of this machine up to the first dot; `localhost` when it has none.
 #[must_use]
@@ -28,29 +29,18 @@ fn worker_name_of(host: &str) -> WorkerName {
     name.parse().or_else(|_| "localhost".parse()).expect("a worker name")
 }
 
-/// The id of this boot of the machine: pids and start times of another boot mean nothing. `None` where the kernel does not tell.
-fn boot_id() -> Option<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
-}
-
 /// Within what a process id names one process: this boot, and the namespace of process ids, since containers of one machine may share its host name.
 /// `None` where the kernel does not tell.
 #[must_use]
 pub fn process_space() -> Option<String> {
     let namespace =
         fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
-    boot_id().map(|boot| format!("{boot} {namespace}"))
+    boot::id().map(|boot| format!("{boot} {namespace}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_boot_has_an_id() {
-        assert!(boot_id().is_some_and(|id| id.len() >= 32));
-    }
 
     #[test]
     fn any_host_name_becomes_a_worker_name() {
@@ -63,7 +53,6 @@ mod tests {
 
     #[test]
     fn the_boot_has_a_name() {
-        assert_eq!(boot_id().map(|id| id.len()), Some(36));
         assert!(process_space().is_some_and(|space| space.contains("pid:[")), "{:?}", process_space());
     }
 }

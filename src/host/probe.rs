@@ -11,6 +11,7 @@ use super::cgroup::{Cgroups, CpuLimit, MemoryLimit};
 use super::cpu::{CpuTimes, parse_allowed, parse_stat};
 use crate::config::NodeCapacity;
 use crate::model::{Bytes, MilliCores};
+use crate::sys::cgroup;
 
 /// Over less time than this, clock ticks are too coarse to say how busy the processors are.
 const LEAST_INTERVAL: Duration = Duration::from_millis(200);
@@ -57,7 +58,7 @@ struct CpuReading {
 pub struct Probe {
     system: System,
     root: PathBuf,
-    memberships: String,
+    memberships: Vec<u8>,
     cgroups: Cgroups,
     before: CpuReading,
     busy: Option<(u64, Vec<Option<u64>>)>,
@@ -110,7 +111,7 @@ impl Probe {
         let root = PathBuf::from("/");
         let cgroups = Cgroups::discover(&root);
         let before = CpuReading::take(&root, &cgroups, &allowed_cpus(&root));
-        let memberships = memberships(&root);
+        let memberships = cgroup::paths(&root);
         let system = System::new().map_err(ProbeError)?;
         Ok(Self { system, root, memberships, cgroups, before, busy: None, share: Share::default() })
     }
@@ -118,7 +119,7 @@ impl Probe {
     /// Measures. The first sample tells how busy the processors were since [`Self::new`], roughly if that is less than
     /// 200 ms ago; later ones tell it for the time since the sample before, or that one's figure if it is as recent.
     pub fn sample(&mut self) -> HostSample {
-        let memberships = memberships(&self.root);
+        let memberships = cgroup::paths(&self.root);
         if memberships != self.memberships {
             // Somebody moved us to another cgroup.
             self.cgroups = Cgroups::discover(&self.root);
@@ -168,10 +169,6 @@ impl CpuReading {
         };
         self.limits.iter().zip(&before.limits).map(rate).collect()
     }
-}
-
-fn memberships(root: &Path) -> String {
-    fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default()
 }
 
 fn allowed_cpus(root: &Path) -> BTreeSet<usize> {

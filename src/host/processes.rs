@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::model::Bytes;
+use crate::sys::stat::Stat;
 
 /// Resident memory of all descendants of each of `roots`, the root's own not counted; zero when it has none or is gone.
 ///
@@ -23,7 +24,7 @@ pub fn rss_by_root(roots: &[u32]) -> HashMap<u32, Bytes> {
     if roots.iter().all(|root| is_childless(proc, *root) == Some(true)) {
         return sums;
     }
-    for (pid, root) in descendants(&parents(proc), roots) {
+    for (pid, root) in descendants(&parents(), roots) {
         // `statm` and not `stat`: on kernels of several years the latter is off by megabytes per processor.
         let pages = fs::read_to_string(proc.join(pid.to_string()).join("statm")).ok().and_then(|s| parse_statm(&s));
         if let Some(sum) = sums.get_mut(&root) {
@@ -51,24 +52,14 @@ fn page_size() -> u64 {
 }
 
 /// The parent of every process.
-fn parents(proc: &Path) -> HashMap<u32, u32> {
-    let Ok(directory) = fs::read_dir(proc) else { return HashMap::new() };
+fn parents() -> HashMap<u32, u32> {
+    let Ok(directory) = fs::read_dir("/proc") else { return HashMap::new() };
     directory
         .filter_map(|entry| {
-            let name = entry.ok()?.file_name();
-            let pid: u32 = name.to_str()?.parse().ok()?;
-            // Read as bytes: a process may be named anything.
-            let mut line = [0; 1024];
-            Some((pid, parse_parent(read(&proc.join(name).join("stat"), &mut line)?)?))
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            Some((pid.try_into().ok()?, Stat::read(pid)?.parent.try_into().ok()?))
         })
         .collect()
-}
-
-/// Field 4 of `/proc/PID/stat`; the name, field 2, may hold blanks and brackets.
-fn parse_parent(stat: &[u8]) -> Option<u32> {
-    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Resident pages, the second number of `/proc/PID/statm`.
@@ -115,7 +106,7 @@ mod tests {
 
     /// Kills a child of ours and what it has started.
     fn end_all_below(parent: &mut std::process::Child) {
-        let below = descendants(&parents(Path::new("/proc")), &[parent.id()]);
+        let below = descendants(&parents(), &[parent.id()]);
         parent.kill().expect("killed");
         parent.wait().expect("reaped");
         for (pid, _) in below {
@@ -152,9 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_brackets_and_blanks_is_no_obstacle() {
-        assert_eq!(parse_parent(b"42 (a) R 7 (\xff) S 17 1 2"), Some(17));
-        assert_eq!(parse_parent(b""), None);
+    fn resident_pages_are_the_second_number() {
         assert_eq!(parse_statm("100 24 3 1 0 5 0\n"), Some(24));
         assert_eq!(parse_statm(""), None);
     }

@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use super::error::LocalError;
 use super::socket::listener;
+use crate::sys::boot;
+use crate::sys::stat::Stat;
 
 /// How long a server may take to write its data out.
 pub(super) const TERM_WAIT: Duration = Duration::from_secs(10);
@@ -32,14 +34,8 @@ pub(super) struct Identity {
 impl Identity {
     /// The process of this number, if it runs now.
     pub(super) fn of(pid: u32) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?;
-        let start = fields.nth(18)?.parse().ok()?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        (!matches!(state, "Z" | "X")).then_some(Self { pid, start, boot })
+        let stat = Stat::read(i32::try_from(pid).ok()?)?;
+        stat.is_running().then(|| Self { pid, start: stat.start_ticks, boot: boot::id().unwrap_or_default() })
     }
 
     /// Whether it still runs.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::local::place::directory_name;
 use crate::local::socket::listener;
+use crate::sys::stat::Stat;
 use std::process::{Command, Stdio};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,12 +35,8 @@ fn dirs() -> (tempfile::TempDir, tempfile::TempDir) {
 fn children_of(pid: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|child| {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        rest.split_ascii_whitespace().nth(1) == Some(&pid.to_string())
-    })
-    .collect()
+    let is_child = |child: &u32| Stat::read(*child as i32).is_some_and(|stat| u32::try_from(stat.parent) == Ok(pid));
+    pids.filter(is_child).collect()
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ pub struct RunSpec {
     /// Where the keeper has a cgroup: how many processes and threads the task may be. 0: no limit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub process_limit: u64,
-    /// When the right to start it ends, as [`super::clock_ms`] counts: later its keeper answers `Withdrawn` instead. 0: never.
+    /// When the right to start it ends, as [`boot::clock_ms`](crate::sys::boot::clock_ms) counts: later its keeper answers `Withdrawn` instead. 0: never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start_by_ms: u64,
 }

@@ -86,8 +86,7 @@ impl LimitGroups {
     /// Version 1: below our own, in each hierarchy.
     fn beside(worker: &str, instance: &str) -> Result<Self, String> {
         let make = |controller: &str| {
-            let own = own_cgroup(Path::new("/"), Some(controller))
-                .ok_or_else(|| format!("there is no {controller} controller"))?;
+            let own = own_cgroup(Some(controller)).ok_or_else(|| format!("there is no {controller} controller"))?;
             let dir = own.join(format!("{PREFIX}{worker}-{instance}"));
             fs::create_dir(&dir).map_err(|error| format!("make {}: {error}", dir.display()))?;
             Ok::<_, String>(dir)

@@ -16,7 +16,6 @@ use nix::sys::socket::{
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 
-use super::clock::STOOD_STILL;
 use super::command::{KeeperCommand, KeeperEvent};
 use super::confinement::Confinement;
 use super::last_words::LastWords;
@@ -29,6 +28,8 @@ const SHUTDOWN_BOUND: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one that was killed may take to be gone.
 const KILL_BOUND: Duration = Duration::from_secs(1);
+/// A timer for an answer that is later than this was not late by itself: the worker stood still, and maybe those who owe the answer with it.
+pub const STOOD_STILL: Duration = Duration::from_secs(1);
 /// Buffers of more than this are given back when they are empty.
 const LARGE_BUFFER: usize = 64 * 1024;
 

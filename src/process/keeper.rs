@@ -13,7 +13,6 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
 use rustix::buffer::spare_capacity;
 
-use super::clock::clock_ms;
 use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::frame;
 use super::last_words::LastWords;
@@ -24,6 +23,7 @@ use super::reaper::{self, KILL_BOUND, Reaper};
 use super::slot::{Begun, Slot};
 use super::spawn::{SpawnError, Spawner};
 use super::sys;
+use crate::sys::boot;
 
 /// While the worker has not taken this much, no further task is started: answers must not pile up for a worker that does not listen.
 const OUTBOX_LIMIT: usize = 64 * 1024;
@@ -131,7 +131,7 @@ impl Keeper {
     fn start_next(&mut self) -> Result<(), WorkerGone> {
         while self.can_start() {
             let Some((seq, spec)) = self.queue.pop_front() else { break };
-            if spec.start_by_ms != 0 && clock_ms() > spec.start_by_ms {
+            if spec.start_by_ms != 0 && boot::clock_ms() > spec.start_by_ms {
                 // We were frozen, or the machine was asleep: another may have it by now.
                 self.answer(&KeeperEvent::Withdrawn { seq })?;
                 continue;

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use super::terminate::{Guard, Target};
 use super::tree;
+use crate::sys::cgroup::Memberships;
 
 /// Every leaf of ours begins so.
 pub(super) const PREFIX: &str = "distcomp-";
@@ -34,7 +35,7 @@ impl Leaf {
     /// # Errors
     /// When there is no cgroup v2 that we may write to, which is common.
     pub fn create(worker: &str, instance: &str) -> io::Result<Self> {
-        let parent = own_cgroup(Path::new("/"), None).ok_or(io::ErrorKind::Unsupported)?;
+        let parent = own_cgroup(None).ok_or(io::ErrorKind::Unsupported)?;
         // Moving a process takes the right to write here too.
         OpenOptions::new().write(true).open(parent.join("cgroup.procs"))?;
         let dir = parent.join(format!("{PREFIX}{worker}-{instance}"));
@@ -87,7 +88,7 @@ impl Drop for Leaf {
 /// To be called only when the worker is proved dead.
 pub fn sweep_leaves(worker: &str, spared: &str, recorded: &[PathBuf]) -> usize {
     let ours = format!("{PREFIX}{worker}-");
-    let own = [None, Some("memory"), Some("pids")].into_iter().filter_map(|kind| own_cgroup(Path::new("/"), kind));
+    let own = [None, Some("memory"), Some("pids")].into_iter().filter_map(|kind| own_cgroup(kind));
     let mut parents: Vec<PathBuf> = own.collect();
     parents.extend(recorded.iter().filter_map(|dir| dir.parent().map(Path::to_owned)));
     let mut seen = std::collections::HashSet::new();
@@ -174,35 +175,8 @@ fn below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The directory of the cgroup that we are in, of version 2 or of a controller of version 1; `None` without one.
-pub(super) fn own_cgroup(root: &Path, controller: Option<&str>) -> Option<PathBuf> {
-    let membership = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let path = membership.lines().find_map(|line| {
-        let (id, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        let is_it = match controller {
-            None => id == "0" && controllers.is_empty(),
-            Some(name) => controllers.split(',').any(|controller| controller == name),
-        };
-        is_it.then_some(path)
-    })?;
-    let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
-    mounts.lines().find_map(|line| {
-        let (mount, kind) = line.split_once(" - ")?;
-        let mut kind = kind.split(' ');
-        let is_it = match (kind.next()?, controller) {
-            ("cgroup2", None) => true,
-            ("cgroup", Some(name)) => kind.nth(1)?.split(',').any(|option| option == name),
-            (_, _) => false,
-        };
-        if !is_it {
-            return None;
-        }
-        let mut fields = mount.split(' ').skip(3);
-        let (shown, point) = (fields.next()?, fields.next()?);
-        // The mount may show only a part of the hierarchy.
-        let inside = Path::new(path).strip_prefix(shown).ok()?;
-        Some(Path::new(point).join(inside))
-    })
+pub(super) fn own_cgroup(controller: Option<&str>) -> Option<PathBuf> {
+    Memberships::read(Path::new("/")).place(controller)?.dir()
 }
 
 #[cfg(test)]
@@ -210,23 +184,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-
-    #[test]
-    fn our_cgroup_is_found_below_the_mount() {
-        let root = tempfile::tempdir().unwrap();
-        let proc = root.path().join("proc/self");
-        fs::create_dir_all(&proc).unwrap();
-        fs::write(proc.join("cgroup"), "4:memory:/x\n0::/system.slice/dc.service\n").unwrap();
-        let mount = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-                     38 31 0:35 /system.slice /run/cg rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
-        fs::write(proc.join("mountinfo"), mount).unwrap();
-        assert_eq!(own_cgroup(root.path(), None), Some("/run/cg/dc.service".into()));
-        assert_eq!(own_cgroup(root.path(), Some("memory")), None, "it is not mounted");
-        fs::write(proc.join("mountinfo"), mount.replace("rw,cpu", "rw,memory")).unwrap();
-        assert_eq!(own_cgroup(root.path(), Some("memory")), Some("/sys/fs/cgroup/cpu/x".into()));
-        fs::write(proc.join("mountinfo"), "").unwrap();
-        assert_eq!(own_cgroup(root.path(), None), None);
-    }
 
     #[test]
     fn what_is_in_an_old_leaf_is_killed_and_the_own_one_spared() {

@@ -26,7 +26,6 @@
 //! Reading order: [`command`] (what is asked and answered), [`handle`] (the worker's side), `keeper` (the loop), `slot` (one task),
 //! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
 
-mod clock;
 pub mod command;
 mod confinement;
 mod error;
@@ -54,19 +53,18 @@ pub mod terminate;
 pub mod tree;
 mod zygote;
 
-pub use clock::{STOOD_STILL, clock_ms};
 pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
 pub use group::{LimitGroups, SlotGroup};
-pub use handle::{Keeper, KeeperSettings, Zygote};
+pub use handle::{Keeper, KeeperSettings, STOOD_STILL, Zygote};
 pub use leaf::{Leaf, kill_leaves, sweep_leaves};
 pub use limits::{OpenFiles, give_memory_back, keep_secrets, raise_open_files, slots_for};
 pub use mark::Mark;
 pub use orphans::reap_orphans;
 pub use result_file::ResultPlace;
 pub use sweep::{Marks, sweep_marked};
-pub use tree::{Identity, descends_from, identity, is_alive, now_ticks};
+pub use tree::{Identity, descends_from, identity, is_alive};
 pub use zygote::keeper_main_if_asked;
 
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::tree::{self, Identity, Stat};
+use super::tree::{self, Identity};
+use crate::sys::stat::Stat;
 
 /// Between two looks. A child that is a zombie at two looks in a row is nobody's: for its own children a program waits within a moment.
 const LOOK: Duration = Duration::from_secs(2);

@@ -11,7 +11,8 @@ use nix::unistd::Pid;
 
 use super::sys::{self, Reaped};
 use super::terminate::{Guard, Target};
-use super::tree::{self, Identity, Stat};
+use super::tree::{self, Identity};
+use crate::sys::stat::Stat;
 
 /// How long a tree may take to die of SIGKILL before its slot goes on without it.
 pub(super) const KILL_BOUND: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ pub struct Marks<'a> {
     pub group: Option<&'a Path>,
     /// Whose processes may be meant besides our user's: those that tasks ran as.
     pub users: &'a [u32],
-    /// Only those that started before this moment, see [`tree::now_ticks`]; `None` for all.
+    /// Only those that started before this moment, see [`now_ticks`](crate::sys::boot::now_ticks); `None` for all.
     pub before: Option<u64>,
 }
 
@@ -135,7 +135,7 @@ mod tests {
         let value = marker.split_once('=').unwrap().1;
         let mut early = sleeper("DISTCOMP_SWEEP_TEST", &format!("{value}7"));
         thread::sleep(Duration::from_millis(30));
-        let before = tree::now_ticks();
+        let before = crate::sys::boot::now_ticks();
         thread::sleep(Duration::from_millis(30));
         let mut late = sleeper("DISTCOMP_SWEEP_TEST", &format!("{value}8"));
         assert_eq!(sweep_marked(Marks { before, ..by_environment(&marker) }, |_| false), 1);

@@ -3,8 +3,9 @@
 //! A pid alone names nobody: the number is given again. A process is its pid **and** the time it started.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
+
+use crate::sys::stat::Stat;
 
 /// A process, told apart from later ones of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,43 +14,6 @@ pub struct Identity {
     pub pid: i32,
     /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
     pub start_ticks: u64,
-}
-
-/// What `/proc/PID/stat` says of one process, as far as we need it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) state: u8,
-    pub(super) parent: i32,
-    pub(super) group: i32,
-    pub(super) start_ticks: u64,
-}
-
-impl Stat {
-    /// Of a living or zombie process; `None` when there is none of that pid, or it is hidden from us.
-    pub(super) fn read(pid: i32) -> Option<Self> {
-        // One read: the kernel gives the line whole, and it is shorter than this. A tree may hold thousands of processes.
-        let mut line = [0; 1024];
-        let len = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
-        Self::parse(line.get(..len)?)
-    }
-
-    /// The second field is the program's name in parentheses and may itself hold blanks and parentheses, so fields are counted from
-    /// the last `)`.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let end = text.iter().rposition(|&byte| byte == b')')?;
-        let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
-        let state = *fields.next()?.as_bytes().first()?;
-        let parent = fields.next()?.parse().ok()?;
-        let group = fields.next()?.parse().ok()?;
-        // Fields 3, 4 and 5 are taken; 22 is the seventeenth from here.
-        let start_ticks = fields.nth(16)?.parse().ok()?;
-        Some(Self { state, parent, group, start_ticks })
-    }
-
-    /// A process that has ended and only waits for its parent to notice counts as dead.
-    pub(super) fn is_running(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'x')
-    }
 }
 
 /// The identity of a process that runs now; `None` when none of that pid does, or it is hidden from us.
@@ -79,15 +43,6 @@ pub fn descends_from(pid: i32, roots: &[u32]) -> bool {
         next = Stat::read(pid).map(|stat| stat.parent);
     }
     true
-}
-
-/// Now, in the clock ticks since boot in which [`Identity::start_ticks`] counts. `None` where the kernel does not tell.
-#[must_use]
-pub fn now_ticks() -> Option<u64> {
-    let text = fs::read_to_string("/proc/uptime").ok()?;
-    let (seconds, hundredths) = text.split_ascii_whitespace().next()?.split_once('.')?;
-    // A tick is a hundredth of a second on every Linux that this runs on.
-    Some(seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
 }
 
 /// The direct children of a process, zombies included, by any of its threads; empty when it has gone.
@@ -170,14 +125,6 @@ mod tests {
 
     fn own_pid() -> i32 {
         i32::try_from(std::process::id()).unwrap()
-    }
-
-    #[test]
-    fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
-        let text = b"77 (a) b) (c) S 1 70 70 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 424242 9 9";
-        assert_eq!(Stat::parse(text), Some(Stat { state: b'S', parent: 1, group: 70, start_ticks: 424_242 }));
-        assert_eq!(Stat::parse(b"77 (cut"), None);
-        assert_eq!(Stat::parse(b"77 (cut) S 1 2"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process;
+use crate::sys::boot;
 
 /// Less than this is no sleep, but two clocks that were not read at one moment.
 const LEAST: Duration = Duration::from_millis(500);
@@ -15,14 +15,14 @@ pub(super) struct Sleep {
 
 impl Default for Sleep {
     fn default() -> Self {
-        Self { last: (Instant::now(), process::clock_ms()) }
+        Self { last: (Instant::now(), boot::clock_ms()) }
     }
 }
 
 impl Sleep {
     /// How long the machine has slept since this was asked last; `None` when it has not.
     pub(super) fn since_last(&mut self) -> Option<Duration> {
-        self.between((Instant::now(), process::clock_ms()))
+        self.between((Instant::now(), boot::clock_ms()))
     }
 
     fn between(&mut self, now: (Instant, u64)) -> Option<Duration> {

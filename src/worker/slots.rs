@@ -15,7 +15,8 @@ use super::sampler::Keepers;
 use super::slot_protocol::SlotCommand;
 use crate::config::Config;
 use crate::model::{Bytes, TaskKind, TaskLine, WorkerName};
-use crate::process::{self, RunSpec};
+use crate::process::RunSpec;
+use crate::sys::boot;
 
 /// Of a stdout too large for Redis, how much of each end is kept there.
 const END_BYTES: usize = 64 << 10;
@@ -194,7 +195,7 @@ impl Slots {
         RunSpec {
             memory_limit,
             process_limit,
-            start_by_ms: process::clock_ms().saturating_add(millis(before.saturating_duration_since(Instant::now()))),
+            start_by_ms: boot::clock_ms().saturating_add(millis(before.saturating_duration_since(Instant::now()))),
             program,
             args,
             env: vec![

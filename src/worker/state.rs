@@ -10,6 +10,7 @@ use super::spool::Spool;
 use crate::files::Folder;
 use crate::model::{TaskId, WorkerName};
 use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
+use crate::sys::boot;
 
 /// The variable in the environment of everything a worker starts, by which a later worker finds what outlived both worker and keepers.
 pub const MARKER: &str = "DISTCOMP_MARK";
@@ -140,7 +141,7 @@ impl State {
         let folder = Folder::open(&dir).ok()?;
         let lock = OpenOptions::new().write(true).open(folder.path().join(LOCK)).ok()?;
         lock.try_lock().ok()?;
-        let before = process::now_ticks()?;
+        let before = boot::now_ticks()?;
         let (users, groups) = (users_in(&folder.path()), cgroups_in(&folder.path()));
         let mark = Mark::open(&dir, &identity).ok();
         drop(lock);

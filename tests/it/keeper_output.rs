@@ -206,7 +206,7 @@ async fn what_waited_past_its_right_to_start_comes_back_unstarted() {
     let (_zygote, mut keeper) = keeper().await;
     start(&mut keeper, 1, shell("sleep 0.5")).await;
     started(&mut keeper, 1).await;
-    let late = distcomp::process::clock_ms() + 50;
+    let late = distcomp::sys::boot::clock_ms() + 50;
     start(&mut keeper, 2, RunSpec { start_by_ms: late, ..shell("echo 2") }).await;
     start(&mut keeper, 3, RunSpec { start_by_ms: late + 3_600_000, ..shell("echo 3") }).await;
     ended(&mut keeper, 1).await;

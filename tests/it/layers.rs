@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top; modules of one row never see each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["policy", "files"],
+    &["policy", "files", "sys"],
     &["config"],
     &["queue", "process", "host", "local", "signing", "view", "telemetry"],
     &["worker"],
