@@ -1,12 +1,12 @@
 //! The keys that the configuration names, loaded; what is wrong with them reads like any other fault of the configuration.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::exit::CliError;
 use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Fault};
 use crate::queue::{Connection, identity};
 use crate::signing::{KeyError, PublicKey, QueueName, SecretKey, Signer, public_path};
+use crate::sys::{random, wall_clock};
 
 /// The keys whose signatures count, each with its file; none where no signature is required. `file` is the configuration's own.
 pub(crate) fn public_keys(config: &Config, file: Option<&Path>) -> Result<Vec<(PathBuf, PublicKey)>, CliError> {
@@ -58,8 +58,7 @@ pub(crate) async fn signer(
     seconds: u64,
 ) -> Result<Signer, CliError> {
     let id = identity::settle(conn, &new_queue_id()?, None).await?;
-    let expires =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).saturating_add(seconds);
+    let expires = wall_clock::unix_seconds().saturating_add(seconds);
     Ok(Signer::new(key, queue_name(config, id), expires))
 }
 
@@ -71,7 +70,7 @@ pub(crate) fn queue_name(config: &Config, id: String) -> QueueName {
 /// An identity for a queue that has none: 128 random bits.
 pub(crate) fn new_queue_id() -> Result<String, CliError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| CliError::io("get random numbers", std::io::Error::other(error)))?;
+    random::fill(&mut bytes).map_err(|error| CliError::io("get random numbers", std::io::Error::other(error)))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 

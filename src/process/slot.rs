@@ -1,7 +1,7 @@
 //! One task in its keeper: what it has said, used and been told so far, and the record of it at the end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use rustix::buffer::spare_capacity;
@@ -13,6 +13,7 @@ use super::output::{StdoutCapture, StdoutLimits, Tail};
 use super::result_file::ResultPlace;
 use super::spawn::Spawned;
 use super::sys::Reaped;
+use crate::sys::wall_clock;
 
 /// What a pipe may still hold when its task has ended; somebody who goes on writing must not hold the slot.
 const DRAIN_BYTES: usize = 2 << 20;
@@ -30,7 +31,7 @@ pub(super) struct Begun {
 impl Begun {
     /// This one. Taken before a task is started: its own first instructions are later than that.
     pub(super) fn now() -> Self {
-        Self { instant: Instant::now(), unix_ms: unix_ms() }
+        Self { instant: Instant::now(), unix_ms: wall_clock::unix_ms() }
     }
 }
 
@@ -104,7 +105,7 @@ impl Slot {
         self.cpu_user += reaped.cpu_user;
         self.cpu_system += reaped.cpu_system;
         if self.end.is_none() && reaped.pid == self.pid {
-            self.end = Some((reaped.status, Instant::now(), unix_ms()));
+            self.end = Some((reaped.status, Instant::now(), wall_clock::unix_ms()));
         } else if self.killing && reaped.status == ExitStatus::Signaled(libc::SIGKILL) {
             self.leftovers_killed += 1;
         }
@@ -164,7 +165,7 @@ impl Slot {
 
     /// The record. A main process that would not die is taken to be as good as killed.
     pub(super) fn finish(self, unkillable: bool, used: GroupUse, is_oom_likely: bool) -> Ended {
-        let never = || (ExitStatus::Signaled(libc::SIGKILL), Instant::now(), unix_ms());
+        let never = || (ExitStatus::Signaled(libc::SIGKILL), Instant::now(), wall_clock::unix_ms());
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
         let (stdout, stdout_file) = self.stdout.finish(status == ExitStatus::Exited(0));
         Ended {
@@ -198,9 +199,4 @@ fn read(pipe: &OwnedFd, scratch: &mut Vec<u8>) -> bool {
         Ok(count) => count >= READ_SIZE,
         Err(error) => error == rustix::io::Errno::INTR,
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

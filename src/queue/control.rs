@@ -1,17 +1,16 @@
 //! An operator's changes. Each line moves in one atomic step. A task that one of our workers runs is marked: its result is refused from here on, and it moves
 //! when the worker has said that nothing of it is left, or is dead. What nobody has claimed, a Python worker's task among it, moves at once.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::client::{Args, Connection, Page};
 use super::error::QueueError;
 use super::events::{note_queue, note_worker};
 use super::keys::{CLOSE, Key};
 use super::reclaim::{Orphan, orphan};
 use super::scripts;
-use super::session::{Demand, base_score, millis};
+use super::session::{Demand, base_score};
 use crate::model::snapshot::TaskState;
 use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
+use crate::sys::wall_clock;
 
 /// How many lines one call changes at most.
 pub const BATCH: usize = 100;
@@ -55,7 +54,7 @@ pub async fn change(
     order: FieldOrder,
     by: &WorkerName,
 ) -> Result<Changed, QueueError> {
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+    let now_ms = wall_clock::unix_ms();
     let mut args = Args::new();
     args.text(match change {
         Change::Requeue => "requeue",
@@ -196,7 +195,7 @@ pub async fn undrain(conn: &Connection, worker: &WorkerName) -> Result<bool, Que
 /// # Errors
 /// Those of any call.
 pub async fn drain(conn: &Connection, worker: &WorkerName) -> Result<(), QueueError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = wall_clock::unix_seconds();
     let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Drain)).arg(worker.as_str()).arg(now)).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg(format!("beat:{worker}"))).await?;
     note_worker(conn, "draining", worker).await;

@@ -17,7 +17,6 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -28,6 +27,7 @@ use super::keys::Key;
 use super::loose::Loose;
 pub use super::output::{Chunk, Message, OutputRequest};
 use crate::model::TaskId;
+use crate::sys::random;
 
 /// How often it is looked who has the task.
 const LOOK: Duration = Duration::from_millis(500);
@@ -104,7 +104,7 @@ impl Follow {
     /// Those of connecting.
     pub async fn start(client: &Client, line: &str, from: [Option<u64>; 2]) -> Result<Self, QueueError> {
         let conn = client.connect().await?;
-        let channel = token();
+        let channel = random::id();
         let pubsub = subscribe(client, &channel).await?;
         Ok(Self {
             client: client.clone(),
@@ -135,7 +135,7 @@ impl Follow {
     /// Those of connecting.
     pub async fn reconnect(&mut self) -> Result<(), QueueError> {
         let conn = self.client.connect().await?;
-        let channel = token();
+        let channel = random::id();
         self.pubsub = subscribe(&self.client, &channel).await?;
         (self.conn, self.channel, self.looked) = (conn, channel, None);
         // The worker may come back later than we do: it is asked until it answers, and that it does, or that the task waits, is said again.
@@ -273,18 +273,6 @@ async fn subscribe(client: &Client, channel: &str) -> Result<redis::aio::PubSub,
     client.subscribe(&[format!("{}{channel}", client.keys().name(Key::Output))]).await
 }
 
-/// 16 random hex digits.
-fn token() -> String {
-    let mut bytes = [0; 8];
-    // Without randomness two followers may hear each other's answers, which begin where they begin.
-    let _ = getrandom::fill(&mut bytes);
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// A worker's answer to a follower; says how many listen.
 ///
 /// # Errors
@@ -292,14 +280,4 @@ fn token() -> String {
 pub async fn publish(conn: &Connection, channel: &str, message: &Message) -> Result<u64, QueueError> {
     let name = format!("{}{channel}", conn.name(Key::Output));
     conn.cmd(redis::cmd("PUBLISH").arg(name).arg(message.encode()?)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn channels_are_told_apart_by_sixteen_digits() {
-        assert!(token().len() == 16 && token() != token() && token().bytes().all(|byte| byte.is_ascii_hexdigit()));
-    }
 }

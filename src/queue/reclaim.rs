@@ -1,7 +1,7 @@
 //! Who owns a worker's name, and taking over the lines of a worker that is dead.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::budget::{self, CALL_BYTES, STEPS, step_after};
 use super::client::{Args, Connection, Page};
@@ -12,6 +12,7 @@ use super::loose::{self, Loose};
 use super::scripts;
 use super::session::{AVOID, Demand, Registration, Session, base_score, millis};
 use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
+use crate::sys::wall_clock;
 
 /// How many lines one call moves at most.
 pub const BATCH: usize = 100;
@@ -168,7 +169,7 @@ pub async fn reclaim_lines(
         Authority::Owner(fence) => ("own", 0, fence.to_owned()),
         Authority::Operator => ("operator", 0, String::new()),
     };
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+    let now_ms = wall_clock::unix_ms();
     let mut args = Args::new();
     args.text(worker.as_str()).text(mode).number(lease).text(proof).number(max_lost).number(millis(AVOID));
     for orphan in budget::first(lines, BATCH, CALL_BYTES, |orphan| orphan.line.len()) {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::sys::random;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -181,7 +182,7 @@ impl SecretKey {
     pub fn create(path: &Path) -> Result<Self, (PathBuf, KeyError)> {
         let public = public_path(path);
         let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *seed).map_err(|_| (path.to_owned(), KeyError::NoRandomness))?;
+        random::fill(&mut *seed).map_err(|_| (path.to_owned(), KeyError::NoRandomness))?;
         let secret = Self { key: SigningKey::from_bytes(&seed) };
         let text = Zeroizing::new(format!(
             "# A signing key of DistComp, {}. Keep it secret: whoever has it can have workers run anything.\n{SECRET_HEAD}{}\n",

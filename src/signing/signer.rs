@@ -4,6 +4,7 @@ use ed25519_dalek::Signer as _;
 
 use super::seal::{NONCE, Seal, message};
 use super::{QueueName, SecretKey};
+use crate::sys::random;
 
 /// Signs lines for one queue, all with the same expiry.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Signer {
     /// [`SignError`].
     pub fn sign(&self, line: &str) -> Result<Seal, SignError> {
         let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|_| SignError)?;
+        random::fill(&mut nonce).map_err(|_| SignError)?;
         let signature = self.key.key.sign(&message(&self.queue, self.expires, &nonce, line)).to_bytes();
         Ok(Seal { expires: self.expires, key: self.key.id(), nonce, signature })
     }

@@ -16,6 +16,7 @@ use crate::model::{FieldOrder, WorkerName};
 use crate::queue::budget;
 use crate::queue::session::{Registration, Settle, Standing};
 use crate::queue::{Client, QueueError, Session};
+use crate::sys::random;
 
 /// At most one connection attempt a second, at random within the second, so that a fleet does not come back as one.
 const LEAST_PAUSE: Duration = Duration::from_millis(1000);
@@ -155,7 +156,7 @@ impl Link {
                     Err(error) => self.faults.failed(Instant::now(), Doing::Reconnect, &error),
                 }
                 is_first = false;
-                tokio::time::sleep(LEAST_PAUSE.mul_f64(1.0 + random())).await;
+                tokio::time::sleep(LEAST_PAUSE.mul_f64(1.0 + random::fraction())).await;
             }
             if is_first {
                 tracing::info!("Redis is back");
@@ -229,12 +230,4 @@ async fn reassert(session: &Session, events: &mpsc::Sender<Event>, data_lost: bo
     let unknown = held.into_iter().filter(|claim| is_unknown(&claim.line)).collect();
     let _ = events.send(Event::Reasserted { known, unknown }).await;
     Ok(())
-}
-
-/// From 0 to 1.
-pub fn random() -> f64 {
-    let mut bytes = [0; 2];
-    // Without randomness there is no spreading, and no harm.
-    let _ = getrandom::fill(&mut bytes);
-    f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX)
 }

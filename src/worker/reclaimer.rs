@@ -8,13 +8,14 @@ use tokio::sync::watch;
 
 use super::failpoint::failpoint;
 use super::faults::Doing;
-use super::link::{Link, random};
+use super::link::Link;
 use super::neighbours::Neighbours;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::policy::witness::{Look, Witness};
 use crate::queue::reclaim::{self, Authority, Leases, Silent};
 use crate::queue::{Connection, QueueError, Session};
+use crate::sys::random;
 
 /// Later than a lease runs out by so much at most: whoever looks then must not be a moment early.
 const LATENESS: Duration = Duration::from_millis(200);
@@ -41,10 +42,11 @@ impl Reclaimer {
         loop {
             let period =
                 (self.config.borrow().dead_after / 4).clamp(Duration::from_millis(200), Duration::from_secs(10));
-            let usual = period.mul_f64(0.75 + random() / 2.0);
+            let usual = period.mul_f64(0.75 + random::fraction() / 2.0);
             // Not a quarter of a lease late: the moment is known at which the next lease runs out.
-            let wait =
-                due.take().map_or(usual, |due: Duration| usual.min(due + LATENESS.mul_f64(0.1 + 0.9 * random())));
+            let wait = due
+                .take()
+                .map_or(usual, |due: Duration| usual.min(due + LATENESS.mul_f64(0.1 + 0.9 * random::fraction())));
             tokio::time::sleep(wait).await;
             let Some(session) = self.link.present() else {
                 witness.miss();

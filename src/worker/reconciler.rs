@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::faults::Doing;
-use super::link::{Link, random};
+use super::link::Link;
 use crate::queue::reconcile::{self, Look, Subject};
 use crate::queue::{QueueError, Session};
+use crate::sys::random;
 
 /// Between passes of the fleet.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ impl Reconciler {
     /// For ever; it is dropped at shutdown.
     pub(super) async fn run(self) {
         loop {
-            tokio::time::sleep(PERIOD.mul_f64(0.75 + random() / 2.0)).await;
+            tokio::time::sleep(PERIOD.mul_f64(0.75 + random::fraction() / 2.0)).await;
             let Some(session) = self.link.present() else { continue };
             match pass(&session).await {
                 Ok(mended) => {

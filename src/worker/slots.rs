@@ -16,7 +16,7 @@ use super::slot_protocol::SlotCommand;
 use crate::config::Config;
 use crate::model::{Bytes, TaskKind, TaskLine, WorkerName};
 use crate::process::RunSpec;
-use crate::sys::boot;
+use crate::sys::{boot, wall_clock};
 
 /// Of a stdout too large for Redis, how much of each end is kept there.
 const END_BYTES: usize = 64 << 10;
@@ -190,7 +190,7 @@ impl Slots {
         };
         let id = task.id();
         let (memory_limit, process_limit) = limits(task, config);
-        let file = format!("{id}.{attempt}.{}.{key}.out", self.worker, key = unique());
+        let file = format!("{id}.{attempt}.{}.{key}.out", self.worker, key = wall_clock::unix_ms());
         let (overflow_path, result_dir) = self.results.place(&config.result_dir, file);
         RunSpec {
             memory_limit,
@@ -233,13 +233,6 @@ fn limits(task: &TaskLine, config: &Config) -> (u64, u64) {
 /// Rounded down: a right to start is not stretched.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Tells files of one task, attempt and worker apart, should an attempt number ever come twice.
-fn unique() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// The first executable file of that name on `PATH`.

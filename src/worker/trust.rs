@@ -6,11 +6,11 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::queue::session::ClaimReply;
 use crate::queue::{Connection, QueueError, identity};
 use crate::signing::{PublicKey, Verifier};
+use crate::sys::wall_clock;
 
 /// So few are judged on the spot: handing them to another thread would take longer.
 const AT_ONCE: usize = 4;
@@ -139,7 +139,7 @@ pub async fn judge(keyring: &Keyring, reply: ClaimReply) -> Option<ClaimReply> {
 
 fn sort(verifier: &Verifier, mut reply: ClaimReply) -> ClaimReply {
     // By this node's clock: the server's belongs to those who may be lying.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
+    let now = wall_clock::now().map_or(u64::MAX, |now| now.as_secs());
     let mut signatures = std::mem::take(&mut reply.signatures).into_iter();
     for claim in std::mem::take(&mut reply.claims) {
         // One for each; should one be missing, its line is not signed.

@@ -7,10 +7,11 @@ use tokio::sync::{Notify, mpsc};
 
 use super::events::Event;
 use super::faults::Doing;
-use super::link::{Link, random};
+use super::link::Link;
 use crate::model::WorkerName;
 use crate::queue::Client;
 use crate::queue::wake::{Wake, Wakeups};
+use crate::sys::random;
 
 /// Between attempts to subscribe.
 const RETRY: Duration = Duration::from_secs(2);
@@ -64,7 +65,7 @@ impl Waker {
             if self.events.is_closed() {
                 return;
             }
-            tokio::time::sleep(RETRY.mul_f64(0.5 + random())).await;
+            tokio::time::sleep(RETRY.mul_f64(0.5 + random::fraction())).await;
         }
     }
 }

@@ -28,6 +28,12 @@ const PLACES: &[(&str, &[&str])] = &[
     // One owner: whoever subscribes elsewhere would forget what was ignored at the start.
     ("tokio::signal", &["process"]),
     ("sysinfo::", &["host"]),
+    // The time of day and chance come in at one place each; whoever decides by them is given them.
+    ("SystemTime::now", &["sys"]),
+    ("std::time::SystemTime::now", &["sys"]),
+    ("jiff::Zoned::now", &["sys"]),
+    ("jiff::Timestamp::now", &["sys"]),
+    ("getrandom::", &["sys"]),
     ("serde_ignored::", &["config"]),
     ("tracing_subscriber::", &["telemetry"]),
     ("clap::", &["cli"]),

@@ -9,6 +9,7 @@ use crate::cli::results::host;
 use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{control, inspect};
+use crate::sys::wall_clock;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, tasks};
 
@@ -21,7 +22,7 @@ pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
     }
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let user = user.unwrap_or_else(|| "somebody".to_owned());
-    let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
+    let now = wall_clock::local().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
     control::pause(&session.conn, &format!("{user}@{} since {now}", host())).await?;
     done(session, "pause", "paused; distcomp-ctl resume goes on", Value::Null)
 }

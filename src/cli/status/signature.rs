@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -12,6 +11,7 @@ use crate::cli::keys::{queue_name, signing_key};
 use crate::config::Config;
 use crate::queue::{QueueError, identity};
 use crate::signing::{NotSigned, PublicKey, Seal, Verifier};
+use crate::sys::wall_clock;
 use crate::view::text::moment;
 
 /// What is known of the signature of a line.
@@ -85,7 +85,7 @@ pub(super) async fn look(session: &Session, line: &str) -> Result<Option<Signatu
         return Ok(blank(Verdict::Unreadable));
     };
     let keys = known_keys(session, config);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
+    let now = wall_clock::now().map_or(u64::MAX, |now| now.as_secs());
     let file = keys.iter().find(|(_, key)| key.id() == seal.key).map(|(file, _)| file.clone());
     let verifier =
         Verifier::new(keys.into_iter().map(|(_, key)| key).collect(), queue_name(config, id.unwrap_or_default()));

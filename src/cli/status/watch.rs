@@ -2,7 +2,7 @@
 //! server that hangs does not hold up the keys.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
@@ -17,6 +17,7 @@ use crate::model::{FieldOrder, TaskId};
 use crate::process::signals::{Asked, Signals};
 use crate::queue::select::Scan;
 use crate::queue::{Client, Connection, QueueError, inspect};
+use crate::sys::wall_clock;
 use crate::view;
 use crate::view::printed::{Printed, Printing};
 use crate::view::text::{duration, moment};
@@ -159,7 +160,7 @@ impl Reader {
         };
         let overview = inspect::overview(conn).await?;
         let failures = inspect::failure_groups(conn).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let now = wall_clock::now().unwrap_or_default().as_secs_f64();
         let clock = moment(now).split(' ').next_back().unwrap_or_default().to_owned();
         let wanted = self.opened.borrow_and_update().clone();
         let mut news = Vec::new();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::args::WorkerArgs;
 use super::load::{PROGRAM, load};
 use super::prepare::{
-    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, random_instance,
-    start_nursery, warn_of_order, warn_of_signing_key, withheld,
+    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, start_nursery, warn_of_order,
+    warn_of_signing_key, withheld,
 };
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
@@ -20,6 +20,7 @@ use crate::process::{self, Confinement, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect, ready};
 use crate::signing::PublicKey;
+use crate::sys::random;
 use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration, tasks};
@@ -48,7 +49,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let order = guard::admit(&conn, config.field_order, Access::Check).await?;
     let overview = inspect::overview(&conn).await?;
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
-    ready::dry_run(&client, &conn, &name, &random_instance()).await?;
+    ready::dry_run(&client, &conn, &name, &random::id()).await?;
     if !keys.is_empty() {
         let file = State::queue_file(&config.state_dir, &name, &queue_of(&config));
         let pin = Pin::open(file).map_err(|error| CliError::io("read what this worker knows of its queue", error))?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
@@ -14,6 +14,7 @@ use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
 use crate::queue::{Client, Session, inspect, strangers};
 use crate::signing::{PublicKey, Verifier};
+use crate::sys::{random, wall_clock};
 use crate::view::overview::warnings;
 use crate::worker::faults::{Doing, Faults};
 use crate::worker::results::{self, Results};
@@ -64,7 +65,7 @@ pub(super) fn queue_of(config: &Config) -> String {
 pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError> {
     let Plan { config, watcher, worker, keys, allow_insecure, is_burst, hangup_ends, waits_for_redis, metrics, share } =
         plan;
-    let instance = random_instance();
+    let instance = random::id();
     let files = process::raise_open_files();
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
     let Cgroups { groups, leaf, before: old_groups } = state.cgroups(&instance, config.confine.enforce_memory);
@@ -298,19 +299,9 @@ fn registration(instance: &str, containment: &str) -> Registration {
         pid,
         start_ticks: me.map_or(0, |me| me.start_ticks),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        since: wall_clock::unix_seconds(),
         containment: containment.to_owned(),
     }
-}
-
-/// 64 random bits; where the system has none to give, the time and the process are the next best.
-pub(super) fn random_instance() -> String {
-    let mut bytes = [0; 8];
-    if getrandom::fill(&mut bytes).is_err() {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-        bytes = (u64::from(nanos) << 32 | u64::from(std::process::id())).to_ne_bytes();
-    }
-    format!("{:016x}", u64::from_ne_bytes(bytes))
 }
 
 pub(super) fn start_error(error: StartError) -> CliError {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::{Notify, watch};
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::figures::Figures;
 use super::history::History;
 use crate::model::snapshot::Overview;
+use crate::sys::wall_clock;
 use crate::view::safe_text::safe;
 use crate::view::text::{duration, moment};
 
@@ -153,7 +154,7 @@ impl Drop for Follower {
 }
 
 fn frame(history: &mut History, overview: Overview) -> Frame {
-    let read_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let read_unix = wall_clock::now().unwrap_or_default().as_secs_f64();
     let point = history.add(read_unix, &overview);
     let figures = Figures::of(&overview, &point);
     let json = json!({ "outage": null, "figures": figures, "point": point }).to_string().into();

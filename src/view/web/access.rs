@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::sys::random;
 use axum::http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -47,7 +48,7 @@ impl Access {
             return Err(WeakToken);
         }
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|_| WeakToken)?;
+        random::fill(&mut secret).map_err(|_| WeakToken)?;
         let mut session = String::with_capacity(64);
         for byte in Sha256::new().chain_update(secret).chain_update(token).finalize() {
             // Writing to a string cannot fail.

@@ -16,7 +16,7 @@ mod trouble;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -314,7 +314,12 @@ impl Dispatcher {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { worker: &self.me.worker, host: &self.me.host, backoff: self.config.retry_backoff, jitter: jitter() }
+        Context {
+            worker: &self.me.worker,
+            host: &self.me.host,
+            backoff: self.config.retry_backoff,
+            jitter: crate::sys::random::fraction(),
+        }
     }
 
     fn slots(&self) -> u32 {
@@ -352,9 +357,4 @@ impl Dispatcher {
         }
         self.leave(now);
     }
-}
-
-/// From 0 to 1. Only spreads retries: the low bits of the clock are random enough.
-fn jitter() -> f64 {
-    f64::from(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos() % 1000)) / 1000.0
 }

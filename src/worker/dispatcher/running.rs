@@ -1,7 +1,7 @@
 //! What runs: its start, its end, and ending it early.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::figures::kind_of;
 use super::{Dispatcher, Skip};
@@ -10,6 +10,7 @@ use crate::policy::Lifecycle;
 use crate::process::Ended;
 use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Revoked, Settle, Settled, Settlement};
+use crate::sys::wall_clock;
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Entry, Place};
 use crate::worker::outcome;
@@ -46,7 +47,7 @@ impl Dispatcher {
             self.pause_until = Some(now + SPAWN_PAUSE);
             self.give_back_unstarted(key);
         } else {
-            let settle = outcome::settle_unspawnable(self.context(), entry, error, unix_ms());
+            let settle = outcome::settle_unspawnable(self.context(), entry, error, wall_clock::unix_ms());
             self.settle(key, settle);
         }
     }
@@ -112,7 +113,7 @@ impl Dispatcher {
             self.drop_revoked(key);
         } else {
             // A task that kills its keeper must not do so for ever: it counts as an attempt.
-            let settle = outcome::settle_unseen(self.context(), entry, cause, unix_ms());
+            let settle = outcome::settle_unseen(self.context(), entry, cause, wall_clock::unix_ms());
             self.settle(key, settle);
         }
     }
@@ -237,8 +238,4 @@ fn describe(settle: &Settle) -> String {
         Settlement::Fail { kind, .. } => kind.to_string(),
         Settlement::Return => "returned".to_owned(),
     }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

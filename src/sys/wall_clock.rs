@@ -1,0 +1,27 @@
+//! The time of day, which somebody may set. What is measured or waited for goes by `Instant`, which nobody can.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Time since 1970; `None` when the clock is set to before that.
+#[must_use]
+pub fn now() -> Option<Duration> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok()
+}
+
+/// Seconds since 1970; 0 before.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    now().map_or(0, |now| now.as_secs())
+}
+
+/// Milliseconds since 1970; 0 before.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    now().map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Now, in the time zone of this machine, to be shown to people.
+#[must_use]
+pub fn local() -> jiff::Zoned {
+    jiff::Zoned::now()
+}
