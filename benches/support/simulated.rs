@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use distcomp::model::{AttemptEnd, AttemptRecord, Bytes, MilliCores, TaskId};
 use distcomp::queue::session::{Claim, ClaimRequest, Demand, Registration, STARVE, Settle, Settlement, Standing};
-use distcomp::queue::{Client, QueueError, Session};
+use distcomp::queue::{Client, Layouts, QueueError, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::Outcome;
@@ -56,6 +56,7 @@ pub(crate) async fn session(client: &Client, number: usize) -> Outcome<Session> 
         version: String::new(),
         since: 0,
         containment: String::new(),
+        layouts: Layouts::of_this_build(),
     };
     let conn = client.connect().await?;
     let standing = Standing { capacity: Some(CAPACITY), ..Standing::default() };

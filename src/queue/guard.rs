@@ -2,7 +2,8 @@
 
 use super::client::Connection;
 use super::error::QueueError;
-use super::keys::{CLOSE, FORMAT, Key};
+use super::keys::{CLOSE, Key};
+use super::layout::Layouts;
 use crate::model::FieldOrder;
 
 /// The oldest server with every command we use (`HRANDFIELD` in Python DistComp, `ZRANGE` options).
@@ -24,7 +25,8 @@ pub enum Access {
 /// Checks version and layout, and settles the field order.
 ///
 /// # Errors
-/// [`QueueError::Unsupported`] for an old server or another layout; [`QueueError::Mismatch`] when field orders disagree or none can be known.
+/// [`QueueError::Unsupported`] for an old server; [`QueueError::Mismatch`] when this build does not support the layout, when field orders disagree or
+/// when none can be known.
 pub async fn admit(
     conn: &Connection,
     configured: Option<FieldOrder>,
@@ -46,7 +48,8 @@ pub async fn admit(
 /// # Errors
 /// [`QueueError::Busy`] when it is full, read-only or cannot write its files; otherwise those of any call.
 pub async fn try_write(conn: &Connection) -> Result<(), QueueError> {
-    conn.cmd::<i64>(redis::cmd("SETNX").arg(conn.name(Key::Format)).arg(FORMAT)).await.map(drop)
+    let version = Layouts::of_this_build().newest();
+    conn.cmd::<i64>(redis::cmd("SETNX").arg(conn.name(Key::Format)).arg(version)).await.map(drop)
 }
 
 async fn check_version(conn: &Connection) -> Result<(), QueueError> {
@@ -69,20 +72,15 @@ async fn check_version(conn: &Connection) -> Result<(), QueueError> {
 
 async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueError> {
     let key = conn.name(Key::Format);
+    let layouts = Layouts::of_this_build();
     let mut found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     // Written only where it is missing: a purge must get past a server that takes no writes for want of memory.
     if found.is_none() && matches!(access, Access::Write | Access::Free) {
         // SETNX and not SET: a submitter's Redis user must not be able to overwrite it.
-        record(conn, &key, &FORMAT.to_string(), access).await?;
+        record(conn, &key, &layouts.newest().to_string(), access).await?;
         found = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     }
-    match found {
-        None => Ok(()),
-        Some(found) if found.parse() == Ok(FORMAT) => Ok(()),
-        Some(found) => Err(QueueError::Mismatch(format!(
-            "the queue's layout is version {found}; this build supports {FORMAT}: use the matching release on every node"
-        ))),
-    }
+    found.map_or(Ok(()), |found| layouts.check(&found))
 }
 
 async fn settle_order(

@@ -5,9 +5,6 @@ use crate::model::WorkerName;
 /// The field in `todo_tasks` that tells every worker to stop. Never a task, never counted.
 pub const CLOSE: &str = "WORKER_COMMAND_CLOSE";
 
-/// The version of the layout under `distcomp:` that this build writes, kept in [`Key::Format`].
-pub const FORMAT: u32 = 1;
-
 /// A key of the queue. Each script declares the ones it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
@@ -23,7 +20,7 @@ pub enum Key {
     Reason,
     /// `worker_status`: worker → `UNIXSECONDS:USEDCORES:TOTALCORES:USEDGB:TOTALGB`.
     Status,
-    /// String: version of the layout.
+    /// String: version of the layout, see [`super::layout`].
     Format,
     /// String: the field order in use.
     FieldOrder,

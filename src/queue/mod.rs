@@ -21,6 +21,7 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod keys;
+pub mod layout;
 mod lock;
 mod loose;
 mod output;
@@ -41,6 +42,7 @@ pub mod wake;
 pub use client::{Client, Connection};
 pub use error::QueueError;
 pub use keys::{CLOSE, Key, Keys};
+pub use layout::Layouts;
 pub use python_workers::live_nodes;
 pub use session::Session;
 

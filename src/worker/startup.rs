@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, Marks};
 use crate::queue::budget;
+use crate::queue::layout::HeldBack;
 use crate::queue::reclaim::{self, Owner};
 use crate::queue::session::{Registration, Settle, Standing};
-use crate::queue::{Connection, QueueError, Session};
+use crate::queue::{Connection, Key, QueueError, Session};
 
 /// A Python worker measures for two seconds between heartbeats.
 const PYTHON_EXTRA: Duration = Duration::from_secs(3);
@@ -79,9 +80,37 @@ pub async fn take_name(
     }
     let standing = Standing { order: Some(order), ..Standing::default() };
     match Session::attach(conn.clone(), worker.clone(), registration, owner.fence.as_deref(), standing).await {
-        Ok(session) => Ok(session),
+        Ok(session) => {
+            tell_layout(&session, registration);
+            Ok(session)
+        }
         Err(QueueError::Fenced) => Err(taken("another worker took it a moment ago".to_owned())),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Says why the queue keeps an older layout, and who can change that.
+fn tell_layout(session: &Session, registration: &Registration) {
+    let (layout, newest) = (session.layout(), registration.layouts.newest());
+    match &layout.held_back {
+        None => {}
+        Some(HeldBack::ByWorker(other)) => {
+            tracing::info!(
+                layout = layout.version,
+                newest,
+                %other,
+                "the queue keeps its older layout until all workers run a release that supports the newer one"
+            );
+        }
+        Some(HeldBack::ByServer(refusal)) => {
+            let key = session.connection().keys().name(Key::Format);
+            tracing::warn!(
+                layout = layout.version,
+                newest,
+                %refusal,
+                "cannot raise the layout of the queue; an administrator of Redis can: SET {key} {newest}"
+            );
+        }
     }
 }
 
@@ -187,6 +216,7 @@ pub async fn recover(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Layouts;
 
     fn registration(host: &str, boot_id: &str, pid: u32, start_ticks: u64) -> Registration {
         Registration {
@@ -198,6 +228,7 @@ mod tests {
             version: String::new(),
             since: 0,
             containment: String::new(),
+            layouts: Layouts::default(),
         }
     }
 

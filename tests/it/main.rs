@@ -33,6 +33,7 @@ mod journal;
 mod keeper_output;
 mod keepers;
 mod layers;
+mod layouts;
 mod leaks;
 mod lifecycle;
 mod local;

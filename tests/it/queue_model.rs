@@ -14,7 +14,7 @@ use distcomp::queue::session::{
     Standing,
 };
 use distcomp::queue::submit::{NewTask, submit};
-use distcomp::queue::{Client, Connection, Session};
+use distcomp::queue::{Client, Connection, Layouts, Session};
 
 use crate::support::{Bed, Redis, ServerOptions, acl_password};
 
@@ -43,8 +43,8 @@ pub(crate) fn client(bed: &Bed) -> Client {
     Client::new(&settings, "", Duration::from_secs(10)).expect("a client")
 }
 
-pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
-    let registration = Registration {
+pub(crate) fn registration(name: &str) -> Registration {
+    Registration {
         instance: format!("instance-{name}"),
         host: "h".to_owned(),
         boot_id: "b".to_owned(),
@@ -53,7 +53,12 @@ pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
         version: String::new(),
         since: 0,
         containment: String::new(),
-    };
+        layouts: Layouts::of_this_build(),
+    }
+}
+
+pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
+    let registration = registration(name);
     let name = name.parse().expect("a name");
     let standing = Standing { capacity: Some(node()), ..Standing::default() };
     let session = Session::attach(conn.clone(), name, &registration, None, standing).await.expect("attached");
@@ -95,7 +100,7 @@ fn parse(line: &str) -> TaskLine {
     TaskLine::parse(line, ORDER).expect("a task line")
 }
 
-fn settle(claim: &Claim, settlement: Settlement) -> Settle {
+pub(crate) fn settle(claim: &Claim, settlement: Settlement) -> Settle {
     Settle {
         line: claim.line.clone(),
         id: TaskId::of(&claim.line),

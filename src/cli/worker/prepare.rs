@@ -12,7 +12,7 @@ use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
-use crate::queue::{Client, Session, inspect, strangers};
+use crate::queue::{Client, Layouts, Session, inspect, strangers};
 use crate::signing::{PublicKey, Verifier};
 use crate::sys::{random, wall_clock};
 use crate::view::overview::warnings;
@@ -301,6 +301,7 @@ fn registration(instance: &str, containment: &str) -> Registration {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         since: wall_clock::unix_seconds(),
         containment: containment.to_owned(),
+        layouts: Layouts::of_this_build(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AttemptRecord, Bytes, FailureKind, FieldOrder, MilliCores, TaskId, TaskLine};
+use crate::queue::layout::Layouts;
 
 /// What one running process says of itself, so that others can tell whether it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Registration {
     /// Which layers of containment are on.
     #[serde(default)]
     pub containment: String,
+    /// Which versions of the layout it supports.
+    #[serde(default)]
+    pub layouts: Layouts,
 }
 
 /// As what a worker takes its name.

@@ -16,7 +16,8 @@ pub(super) use reply::{Reply, millis};
 use super::budget::{STEPS, step_after};
 use super::client::{Args, Connection, Page};
 use super::error::QueueError;
-use super::keys::{FORMAT, Key};
+use super::keys::Key;
+use super::layout::{HeldBack, Layout};
 use super::scripts;
 use crate::model::{FieldOrder, WorkerName};
 
@@ -34,6 +35,7 @@ pub struct Session {
     instance: String,
     fence: String,
     order: &'static str,
+    layout: Layout,
 }
 
 impl Session {
@@ -43,7 +45,7 @@ impl Session {
     /// be repeated.
     ///
     /// # Errors
-    /// [`QueueError::Fenced`] when another instance owns the name.
+    /// [`QueueError::Fenced`] when another instance owns the name; [`QueueError::Mismatch`] when the queue has a layout that this build does not support.
     pub async fn attach(
         conn: Connection,
         worker: WorkerName,
@@ -59,16 +61,27 @@ impl Session {
             .text(previous.unwrap_or_default())
             .text(json)
             .text(standing.capacity.map(Demand::capacity).unwrap_or_default())
-            .number(FORMAT)
+            .number(registration.layouts.newest())
             .text(order)
-            .flag(standing.is_drained);
-        let (epoch, _): (u64, String) = conn.script(&scripts::ATTACH, Some(&worker), &args).await?;
+            .flag(standing.is_drained)
+            .number(registration.layouts.oldest());
+        let (epoch, found, behind, refusal): (i64, String, String, String) =
+            conn.script(&scripts::ATTACH, Some(&worker), &args).await?;
         if epoch == 0 {
             return Err(QueueError::Fenced);
         }
+        registration.layouts.check(&found)?;
+        let version =
+            found.parse().map_err(|_| QueueError::Protocol(format!("{found:?} is no version of a layout")))?;
+        let held_back = match (behind.is_empty(), refusal.is_empty()) {
+            (false, _) => Some(HeldBack::ByWorker(behind)),
+            (true, false) => Some(HeldBack::ByServer(refusal)),
+            (true, true) => None,
+        };
+        let layout = Layout { version, held_back };
         let instance = registration.instance.clone();
         let fence = format!("{instance}:{epoch}");
-        Ok(Self { conn, worker, instance, fence, order })
+        Ok(Self { conn, worker, instance, fence, order, layout })
     }
 
     /// The worker's name.
@@ -93,6 +106,12 @@ impl Session {
     #[must_use]
     pub fn fence(&self) -> &str {
         &self.fence
+    }
+
+    /// The layout that the queue had when it attached.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     fn args(&self) -> Args {

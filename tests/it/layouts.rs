@@ -1,0 +1,101 @@
+//! Two builds on one queue: this one, and one that supports the next version of the layout as well.
+
+use std::time::Duration;
+
+use distcomp::config::{Endpoint, Origin, RedisSettings};
+use distcomp::model::TaskLine;
+use distcomp::queue::layout::{HeldBack, Layout};
+use distcomp::queue::session::{Registration, Settled, Settlement, Standing};
+use distcomp::queue::submit::{NewTask, submit};
+use distcomp::queue::{Client, Connection, Layouts, QueueError, Session};
+
+use crate::queue_model::{ORDER, client, node, registration, request, settle};
+use crate::support::Bed;
+
+const THIS: Layouts = Layouts::new(1, 1);
+const NEXT: Layouts = Layouts::new(1, 2);
+/// A build so much later that it supports no queue of this one.
+const LATER: Layouts = Layouts::new(2, 3);
+
+async fn attach(conn: &Connection, name: &str, layouts: Layouts) -> Result<Session, QueueError> {
+    let registration = Registration { layouts, ..registration(name) };
+    let standing = Standing { capacity: Some(node()), ..Standing::default() };
+    Session::attach(conn.clone(), name.parse().expect("a name"), &registration, None, standing).await
+}
+
+fn recorded(bed: &Bed) -> Option<String> {
+    redis::cmd("GET").arg("distcomp:format").query(&mut bed.redis.con()).expect("GET")
+}
+
+async fn runs_one(conn: &Connection, worker: &Session, line: &str) {
+    let task = NewTask::of(&TaskLine::parse(line, ORDER).expect("a task line"));
+    submit(conn, &[task], false).await.expect("submitted");
+    let claims = worker.claim(&request(format!("token of {line}"), 1, node(), 0)).await.expect("claimed").claims;
+    assert_eq!(claims.len(), 1, "{claims:?}");
+    let outcome = settle(&claims[0], Settlement::Finish { value: "a: \"\"".to_owned() });
+    assert_eq!(worker.settle(&[outcome], 3, false).await.expect("settled"), [Settled::Recorded]);
+}
+
+#[tokio::test]
+async fn a_queue_keeps_its_layout_until_the_last_older_build_leaves() {
+    let bed = Bed::new();
+    let conn = client(&bed).connect().await.expect("connected");
+    let old = attach(&conn, "old", THIS).await.expect("attached");
+    let new = attach(&conn, "new", NEXT).await.expect("one version back is supported");
+    let held_back = Some(HeldBack::ByWorker("old".to_owned()));
+    assert_eq!(new.layout(), &Layout { version: 1, held_back });
+    for (worker, line) in [(&old, "shell:0:0:1:true old"), (&new, "shell:0:0:1:true new")] {
+        runs_one(&conn, worker, line).await;
+    }
+    let old = attach(&conn, "old", THIS).await.expect("it comes back beside the newer one");
+    assert_eq!((recorded(&bed).as_deref(), bed.counts()), (Some("1"), [0, 0, 2, 0]));
+
+    old.detach().await.expect("left");
+    let new = attach(&conn, "new", NEXT).await.expect("attached");
+    assert_eq!(new.layout(), &Layout { version: 2, held_back: None });
+    assert_eq!(recorded(&bed).as_deref(), Some("2"));
+    let before = bed.table("distcomp:owner");
+    let error = attach(&conn, "old", THIS).await.err().expect("refused");
+    assert!(matches!(&error, QueueError::Mismatch(_)) && error.to_string().contains("newer release"), "{error}");
+    assert_eq!(bed.table("distcomp:owner"), before, "nothing was done");
+    runs_one(&conn, &new, "shell:0:0:1:true again").await;
+}
+
+#[tokio::test]
+async fn a_build_two_versions_later_is_refused_and_a_new_queue_gets_the_newest() {
+    let bed = Bed::new();
+    let conn = client(&bed).connect().await.expect("connected");
+    attach(&conn, "old", THIS).await.expect("attached");
+    let error = attach(&conn, "later", LATER).await.err().expect("refused").to_string();
+    assert!(error.contains("version 1") && error.contains("versions 2 to 3") && error.contains("in steps"), "{error}");
+    redis::cmd("FLUSHALL").exec(&mut bed.redis.con()).expect("emptied");
+    let later = attach(&conn, "later", LATER).await.expect("attached");
+    assert_eq!(later.layout(), &Layout { version: 3, held_back: None });
+}
+
+#[tokio::test]
+async fn a_worker_that_may_not_raise_the_layout_works_in_the_old_one() {
+    let bed = Bed::new();
+    let admin = client(&bed).connect().await.expect("connected");
+    attach(&admin, "old", THIS).await.expect("attached").detach().await.expect("left");
+    redis::cmd("ACL")
+        .arg(&["SETUSER", "bound", "on", ">bound", "~*", "&*", "+@all", "-set"])
+        .exec(&mut bed.redis.con())
+        .expect("a user");
+    let settings = RedisSettings {
+        endpoint: Endpoint::Unix { path: bed.redis.socket() },
+        db: 0,
+        user: Some("bound".to_owned()),
+        password: Some("bound".to_owned().into()),
+        tls: None,
+        sentinel_login: None,
+        origin: Origin::default(),
+    };
+    let bound =
+        Client::new(&settings, "", Duration::from_secs(10)).expect("a client").connect().await.expect("connected");
+    let new = attach(&bound, "new", NEXT).await.expect("attached");
+    assert_eq!((new.layout().version, recorded(&bed).as_deref()), (1, Some("1")));
+    let held_back = new.layout().held_back.clone();
+    assert!(matches!(&held_back, Some(HeldBack::ByServer(_))), "{held_back:?}");
+    runs_one(&bound, &new, "shell:0:0:1:true").await;
+}
