@@ -125,7 +125,7 @@ impl Key {
     pub(super) fn lua(self) -> &'static str {
         match self {
             Self::Todo => "TODO",
-            Self::InProgress => "INP",
+            Self::InProgress => "IN_PROGRESS",
             Self::Finished => "FINISHED",
             Self::Failed => "FAILED",
             Self::Reason => "REASON",
@@ -161,10 +161,10 @@ impl Key {
             Self::Ready => "READY",
             Self::Sequence => "SEQ",
             Self::Count => "COUNT",
-            Self::Heads => "HEADS",
+            Self::Heads => "CLASS_HEADS",
             Self::Held => "HELD",
             Self::Delayed => "DELAYED",
-            Self::Avoided => "AVOIDED",
+            Self::Avoided => "RETRY_ELSEWHERE",
             Self::Blocked => "BLOCKED",
             Self::Reserved => "RESERVED",
             Self::Scan => "SCAN",

@@ -7,7 +7,7 @@
 local moved = 0
 for i = 1, #ARGV, 2 do
   local line, class = ARGV[i], ARGV[i + 1]
-  if line ~= CLOSE and redis.call('HEXISTS', TODO, line) == 1 then
+  if line ~= STOP_FIELD and redis.call('HEXISTS', TODO, line) == 1 then
     local held = redis.call('HGET', HELD, line)
     local score = redis.call('ZSCORE', READY .. 'c:' .. class, line)
     if held then score = select(2, held_parts(held)) end

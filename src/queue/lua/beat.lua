@@ -28,7 +28,7 @@ end
 for i = 8 + started, #ARGV, 2 do
   local line, token = ARGV[i], ARGV[i + 1]
   if redis.call('HGET', REVOKED, line) == token then
-    local mark = redis.call('HGET', INP, line) == worker and mark_of(line, worker, token)
+    local mark = redis.call('HGET', IN_PROGRESS, line) == worker and mark_of(line, worker, token)
     if mark then carry_out(line, mark, CLAIMS) end
     redis.call('HDEL', REVOKED, line)
   end
@@ -39,7 +39,7 @@ if #events > 0 then
   events_flush()
 end
 wake_idle()
-local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, CLOSE), order_agrees(ARGV[6]) and 0 or 1 }
+local reply = { 'OK', redis.call('HEXISTS', DRAIN, worker), redis.call('HEXISTS', TODO, STOP_FIELD), order_agrees(ARGV[6]) and 0 or 1 }
 if redis.call('HLEN', REVOKED) > 0 then
   -- Of many long ones some: the rest when these have been stopped.
   local bytes, revoked = 0, redis.call('HGETALL', REVOKED)

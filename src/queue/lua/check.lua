@@ -31,7 +31,7 @@ for _, key in ipairs(KEYS) do
     try('HGET on ' .. key, redis.pcall('HGET', key, ARGV[1]))
   end
 end
-for _, key in ipairs({HEADS, DELAYED, AVOIDED}) do
+for _, key in ipairs({CLASS_HEADS, DELAYED, RETRY_ELSEWHERE}) do
   try('ZRANGE on ' .. key, redis.pcall('ZRANGE', key, 0, 0))
   try('ZRANGEBYSCORE on ' .. key, redis.pcall('ZRANGEBYSCORE', key, '-inf', '(0', 'LIMIT', 0, 1))
   try('ZSCORE on ' .. key, redis.pcall('ZSCORE', key, ARGV[1]))

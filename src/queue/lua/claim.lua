@@ -31,7 +31,7 @@ local waiting = redis.call('HLEN', TODO)
 local state = 'OK'
 if not order_agrees(ARGV[17]) then
   state = 'ORDER'
-elseif waiting > 0 and redis.call('HEXISTS', TODO, CLOSE) == 1 then
+elseif waiting > 0 and redis.call('HEXISTS', TODO, STOP_FIELD) == 1 then
   waiting = waiting - 1
   state = 'STOP'
 elseif redis.call('EXISTS', PAUSED) == 1 then
@@ -73,7 +73,7 @@ if has_suspects() then
   if by then redis.call('HDEL', APART_BY, worker) end
   -- What a Python worker or a person has dealt with since is no suspect any more: one is looked at a call.
   local one = redis.call('HRANDFIELD', APART)
-  if one and redis.call('HEXISTS', TODO, one) == 0 and redis.call('HEXISTS', INP, one) == 0 then redis.call('HDEL', APART, one) end
+  if one and redis.call('HEXISTS', TODO, one) == 0 and redis.call('HEXISTS', IN_PROGRESS, one) == 0 then redis.call('HDEL', APART, one) end
 end
 
 -- Live workers of ours that take tasks, read only when a retry of our own failure is met.
@@ -108,7 +108,7 @@ local ABOVE = READY .. 'parked'
 local MOST_PARKED = 1024
 local old_mem, old_cpu = string.match(redis.call('GET', ABOVE) or '', '^(%d+):(%d+)$')
 if old_mem and (cap_mem > tonumber(old_mem) or cap_cpu > tonumber(old_cpu)) then
-  local parked = redis.call('ZRANGEBYSCORE', HEADS, int(PARKED), '+inf', 'LIMIT', 0, MOST_PARKED)
+  local parked = redis.call('ZRANGEBYSCORE', CLASS_HEADS, int(PARKED), '+inf', 'LIMIT', 0, MOST_PARKED)
   for _, class in ipairs(parked) do index_head(class) end
   if #parked == MOST_PARKED then return { 'OK', waiting, indexed(), waiting > 0 and 1 or 0, '', 0, 0 } end
   redis.call('DEL', ABOVE)
@@ -136,11 +136,11 @@ local function pass_beyond(class)
   end
 end
 
--- The classes in order of their heads, read 64 at a time. HEADS does not change until the end.
+-- The classes in order of their heads, read 64 at a time. CLASS_HEADS does not change until the end.
 local heads, heads_from, heads_done = {}, 0, false
 local function head_at(i)
   while i > #heads and not heads_done do
-    local page = redis.call('ZRANGEBYSCORE', HEADS, '-inf', '(' .. int(PARKED), 'WITHSCORES', 'LIMIT', heads_from, 64)
+    local page = redis.call('ZRANGEBYSCORE', CLASS_HEADS, '-inf', '(' .. int(PARKED), 'WITHSCORES', 'LIMIT', heads_from, 64)
     heads_from = heads_from + 64
     if #page < 128 then heads_done = true end
     for k = 1, #page, 2 do
@@ -166,7 +166,7 @@ local function advance(class, n)
       if #class.lines == 0 then class.empty = true; return false end
       local page = {}
       for i = 1, #class.lines, 2 do page[#page + 1] = class.lines[i] end
-      class.waits, class.runs = get_all(TODO, page), get_all(INP, page)
+      class.waits, class.runs = get_all(TODO, page), get_all(IN_PROGRESS, page)
     end
     class.line, class.score = class.lines[class.at - 1], tonumber(class.lines[class.at])
     if not skip[class.line] then return true end
@@ -362,7 +362,7 @@ for name, class in pairs(touched) do
   index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, class.taken)
   if class.workers ~= '' or class.level then
     bulk('HDEL', HELD, class.taken)
-    bulk('ZREM', AVOIDED, class.taken)
+    bulk('ZREM', RETRY_ELSEWHERE, class.taken)
   end
   index_head(name)
 end
@@ -371,7 +371,7 @@ if #to_park > 0 then
   -- Whoever has more than any parked class asks for at least must find it: the least that it was ever measured by.
   if old_mem then above_mem, above_cpu = math.min(above_mem, tonumber(old_mem)), math.min(above_cpu, tonumber(old_cpu)) end
   redis.call('SET', ABOVE, int(above_mem) .. ':' .. int(above_cpu))
-  bulk('ZADD', HEADS, to_park, 'XX')
+  bulk('ZADD', CLASS_HEADS, to_park, 'XX')
 end
 
 -- A task that fits this node but not its headroom, passed over for starve_ms: reserve for it.
@@ -426,7 +426,7 @@ if ARGV[15] == '1' then
   end
   reply[4] = could and 1 or 0
 end
-for _, timers in ipairs(has_timers and { DELAYED, AVOIDED } or {}) do
+for _, timers in ipairs(has_timers and { DELAYED, RETRY_ELSEWHERE } or {}) do
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
   if first then
     local wait = math.max(0, tonumber(first) - index_now(now))

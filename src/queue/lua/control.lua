@@ -39,7 +39,7 @@ end
 
 for i = 3, #ARGV, 5 do
   local line, id, class, score, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local worker = redis.call('HGET', INP, line)
+  local worker = redis.call('HGET', IN_PROGRESS, line)
   local is_todo = redis.call('HEXISTS', TODO, line) == 1
   local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
   local is_failed = redis.call('HEXISTS', FAILED, line) == 1
@@ -49,7 +49,7 @@ for i = 3, #ARGV, 5 do
   local claim = worker and redis.call('HGET', CLAIMS_OF .. worker, line)
   local token = claim and claim_parts(claim)
   local earlier = token and mark_of(line, worker, token)
-  if line == CLOSE or not is_selected then
+  if line == STOP_FIELD or not is_selected then
     -- not meant
   elseif op == 'requeue' and (class == '' or not (worker or is_finished or is_failed)) then
     -- it waits already, or is no task

@@ -13,7 +13,7 @@ redis.call('HDEL', IDLE, worker)
 redis.call('HDEL', APART_BY, worker)
 local revoked = redis.call('HGETALL', REVOKED)
 for i = 1, #revoked, 2 do
-  local mark = redis.call('HGET', INP, revoked[i]) == worker and mark_of(revoked[i], worker, revoked[i + 1])
+  local mark = redis.call('HGET', IN_PROGRESS, revoked[i]) == worker and mark_of(revoked[i], worker, revoked[i + 1])
   if mark then carry_out(revoked[i], mark, CLAIMS) end
 end
 index_flush()

@@ -24,7 +24,7 @@ for i = 3, #ARGV, 3 do
   end
 end
 for class in pairs(heads) do
-  if not redis.call('ZSCORE', HEADS, class) then index_head(class) end
+  if not redis.call('ZSCORE', CLASS_HEADS, class) then index_head(class) end
 end
 index_flush()
 if added > 0 then

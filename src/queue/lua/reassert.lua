@@ -11,7 +11,7 @@ local reply = { 'OK' }
 local now = int(now_ms())
 for i = 4, #ARGV, 4 do
   local line, token, attempt, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local owner = redis.call('HGET', INP, line)
+  local owner = redis.call('HGET', IN_PROGRESS, line)
   local answer = 'kill'
   if owner == worker then
     local held, _, _, score = claim_parts(redis.call('HGET', CLAIMS, line) or '|0|0|0')

@@ -78,13 +78,13 @@ for i = 7, #ARGV, 5 do
   local line, id, class, base = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local claim = redis.call('HGET', CLAIMS, line)
   local token = claim and claim_parts(claim)
-  local mark = redis.call('HGET', INP, line) == dead and mark_of(line, dead, token)
+  local mark = redis.call('HGET', IN_PROGRESS, line) == dead and mark_of(line, dead, token)
   if mark then
     if token and mode ~= 'own' then redis.call('HSET', REFUSED, token .. '|' .. line, int(now / 1000)) end
     carry_out(line, mark, CLAIMS, REVOKED)
     if string.sub(mark, 1, 8) == 'requeue|' then events[#events + 1] = 'reclaimed\t' .. id .. '\t' .. class .. '\t1' end
     moved = moved + 1
-  elseif redis.call('HGET', INP, line) ~= dead then
+  elseif redis.call('HGET', IN_PROGRESS, line) ~= dead then
     drop_claim(line, CLAIMS)
     foreign = foreign + 1
   else

@@ -8,7 +8,7 @@
 
 local kind, worker, mode = ARGV[1], ARGV[2], ARGV[3]
 local function is_in(key, field) return redis.call('HEXISTS', key, field) == 1 end
-local function waits_or_runs(line) return is_in(TODO, line) or is_in(INP, line) or is_in(ASIDE, line) end
+local function waits_or_runs(line) return is_in(TODO, line) or is_in(IN_PROGRESS, line) or is_in(ASIDE, line) end
 local function remove(key) return function(field) redis.call('HDEL', key, field) end end
 local function token_of(holder, line)
   local claim = redis.call('HGET', CLAIMS_OF .. holder, line)
@@ -79,7 +79,7 @@ kinds.held = {
     if phase == 'D' then return not redis.call('ZSCORE', DELAYED, line) end
     if not (phase and redis.call('ZSCORE', READY .. 'c:' .. class, line)) then return true end
     -- A suspect stays in its class until it is claimed.
-    return phase ~= 'S' and not redis.call('ZSCORE', AVOIDED, line)
+    return phase ~= 'S' and not redis.call('ZSCORE', RETRY_ELSEWHERE, line)
   end,
   mend = function(line, held)
     local _, _, class = held_parts(held)
@@ -90,13 +90,13 @@ kinds.held = {
 
 -- Of classes in which nothing waits any more.
 for name, key in pairs { blocked = BLOCKED, reserved = RESERVED } do
-  kinds[name] = { key = key, is_wrong = function(class) return not redis.call('ZSCORE', HEADS, class) end, mend = remove(key) }
+  kinds[name] = { key = key, is_wrong = function(class) return not redis.call('ZSCORE', CLASS_HEADS, class) end, mend = remove(key) }
 end
 
 -- What a worker has claimed is in progress under its name, or was taken away: then it is to stop, if it runs at all. What stands in todo it takes back itself.
 kinds.claims = {
   key = CLAIMS_OF .. worker,
-  is_wrong = function(line) return redis.call('HGET', INP, line) ~= worker and not is_in(TODO, line) end,
+  is_wrong = function(line) return redis.call('HGET', IN_PROGRESS, line) ~= worker and not is_in(TODO, line) end,
   mend = function(line, claim)
     if not string.match(redis.call('HGET', OWNER, worker) or '!dead:', '^!dead:') then
       redis.call('HSET', REVOKED_OF .. worker, line, (claim_parts(claim)) or '')
@@ -111,12 +111,12 @@ kinds.marks = {
   key = MARKS,
   is_wrong = function(line, mark)
     local _, holder, token = mark_parts(mark)
-    if not holder or redis.call('HGET', INP, line) ~= holder or token_of(holder, line) ~= token then return true end
+    if not holder or redis.call('HGET', IN_PROGRESS, line) ~= holder or token_of(holder, line) ~= token then return true end
     return redis.call('HGET', REVOKED_OF .. holder, line) ~= token
   end,
   mend = function(line, mark)
     local _, holder, token = mark_parts(mark)
-    if holder and redis.call('HGET', INP, line) == holder and token_of(holder, line) == token then
+    if holder and redis.call('HGET', IN_PROGRESS, line) == holder and token_of(holder, line) == token then
       redis.call('HSET', REVOKED_OF .. holder, line, token)
       redis.call('PUBLISH', WAKE, 'beat:' .. holder)
     else

@@ -11,7 +11,7 @@ for i = 2, #ARGV, 3 do
   local line, class = ARGV[i], ARGV[i + 1]
   local score = redis.call('HGET', ASIDE, line)
   if score then
-    local is_elsewhere = redis.call('HEXISTS', TODO, line) == 1 or redis.call('HEXISTS', INP, line) == 1
+    local is_elsewhere = redis.call('HEXISTS', TODO, line) == 1 or redis.call('HEXISTS', IN_PROGRESS, line) == 1
       or redis.call('HEXISTS', FINISHED, line) == 1
     if not is_elsewhere then
       if score == '' then score = int(tonumber(ARGV[i + 2]) + sequence(1)) end

@@ -25,7 +25,7 @@ for i = 6, #ARGV, 9 do
   lines[#lines + 1] = ARGV[i + 1]
   known[ARGV[i + 1]] = known[ARGV[i + 1]] == nil
 end
-local owners, claimed = get_all(INP, lines), get_all(CLAIMS, lines)
+local owners, claimed = get_all(IN_PROGRESS, lines), get_all(CLAIMS, lines)
 local has_marks = redis.call('HLEN', MARKS) > 0
 
 -- RATE is a ring of 16 five-second buckets: field = bucket % 16, value = BUCKET:COUNT; that of tasks out of retries has an "f" before each field.
@@ -75,7 +75,7 @@ for i = 6, #ARGV, 9 do
   local owner, claim, answer = owners[at], claimed[at], nil
   if not known[line] then
     flush()
-    owner, claim = redis.call('HGET', INP, line), redis.call('HGET', CLAIMS, line)
+    owner, claim = redis.call('HGET', IN_PROGRESS, line), redis.call('HGET', CLAIMS, line)
   end
   local attempt, score = 1, nil
   if owner == worker then

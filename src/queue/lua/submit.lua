@@ -19,7 +19,7 @@ local seq = sequence(#lines)
 local added, queued, running, finished, failed = 0, 0, 0, 0, 0
 -- Few calls for many lines; the values of FINISHED are not small, so it is asked line by line, if it holds any.
 local in_todo, in_progress, in_failed = get_all(TODO, lines), nil, nil
-if redis.call('HLEN', INP) > 0 then in_progress = get_all(INP, lines) end
+if redis.call('HLEN', IN_PROGRESS) > 0 then in_progress = get_all(IN_PROGRESS, lines) end
 if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
 local seen, todo, classes, cleared, signatures = {}, {}, {}, {}, {}

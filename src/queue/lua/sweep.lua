@@ -6,9 +6,9 @@
 local dropped = 0
 if ARGV[1] == '=' then
   local count = redis.call('ZCARD', DELAYED)
-  for _, class in ipairs(redis.call('ZRANGE', HEADS, 0, -1)) do
+  for _, class in ipairs(redis.call('ZRANGE', CLASS_HEADS, 0, -1)) do
     local n = redis.call('ZCARD', READY .. 'c:' .. class)
-    if n == 0 then redis.call('ZREM', HEADS, class) end
+    if n == 0 then redis.call('ZREM', CLASS_HEADS, class) end
     count = count + n
   end
   redis.call('SET', COUNT, int(count))

@@ -1,7 +1,7 @@
 -- The stop command, numbers, the clock of the server, and commands with many arguments.
 
 -- The field of TODO that tells every worker to stop. It is no task.
-local CLOSE = 'WORKER_COMMAND_CLOSE'
+local STOP_FIELD = 'WORKER_COMMAND_CLOSE'
 
 local function now_ms()
   local t = redis.call('TIME')

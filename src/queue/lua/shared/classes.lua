@@ -1,10 +1,10 @@
 -- The index of waiting lines, by class.
 --
 -- A class is a demand and, for retries, the set of workers that failed the task: "MEM:CPU:w1,w2,". Each class has a sorted set READY .. "c:" .. class.
--- HEADS holds the best score of every class that is not empty. Smaller scores run first: (65535 - priority) * 2^37 + sequence, exact in the 53 bits
--- of a double. A class that no live worker could run may be parked: its score in HEADS is raised by PARKED, so that it stands behind all others and
+-- CLASS_HEADS holds the best score of every class that is not empty. Smaller scores run first: (65535 - priority) * 2^37 + sequence, exact in the 53 bits
+-- of a double. A class that no live worker could run may be parked: its score in CLASS_HEADS is raised by PARKED, so that it stands behind all others and
 -- claims need not pass it by (claim.lua). HELD holds the lines of retries and of suspects, by phase: "D" waits for the end of its backoff outside any
--- class until its time in DELAYED (retries.lua), "X" stands in a class that some workers pass over until its time in AVOIDED (retries.lua), "S" stands
+-- class until its time in DELAYED (retries.lua), "X" stands in a class that some workers pass over until its time in RETRY_ELSEWHERE (retries.lua), "S" stands
 -- in a class of suspects (suspects.lua). COUNT is the number of lines in the index.
 -- The keys of classes cannot be declared beforehand. They all begin with READY, which is declared.
 
@@ -24,8 +24,8 @@ local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
 
 -- Of a class that has a line with this score now. What is parked stays so.
 local function index_raise(class, score)
-  local head = tonumber(redis.call('ZSCORE', HEADS, class))
-  if not head or (head < PARKED and tonumber(score) < head) then redis.call('ZADD', HEADS, score, class) end
+  local head = tonumber(redis.call('ZSCORE', CLASS_HEADS, class))
+  if not head or (head < PARKED and tonumber(score) < head) then redis.call('ZADD', CLASS_HEADS, score, class) end
 end
 
 -- Puts a line into a class, unless it stands there.
@@ -40,10 +40,10 @@ local function index_put_all(class, pairs, least)
   index_raise(class, int(least))
 end
 
--- Makes HEADS true for one class after lines were taken from it.
+-- Makes CLASS_HEADS true for one class after lines were taken from it.
 local function index_head(class)
   local head = redis.call('ZRANGE', READY .. 'c:' .. class, 0, 0, 'WITHSCORES')
-  if head[1] then redis.call('ZADD', HEADS, head[2], class) else redis.call('ZREM', HEADS, class) end
+  if head[1] then redis.call('ZADD', CLASS_HEADS, head[2], class) else redis.call('ZREM', CLASS_HEADS, class) end
 end
 
 local function index_remove(class, line)
@@ -64,7 +64,7 @@ local function index_forget(base, line)
     if phase == 'D' then index_delta = index_delta - 1 else index_remove(class, line) end
     redis.call('HDEL', HELD, line)
     redis.call('ZREM', DELAYED, line)
-    redis.call('ZREM', AVOIDED, line)
+    redis.call('ZREM', RETRY_ELSEWHERE, line)
   end
   index_remove(base, line)
 end

@@ -1,6 +1,6 @@
 -- Retries: the backoff, the time for which a task is left to workers that have not failed it, and the clock of both.
 --
--- DELAYED and AVOIDED are kept in the index's own time: the time of the server, but it never goes back, so that no line waits longer because the
+-- DELAYED and RETRY_ELSEWHERE are kept in the index's own time: the time of the server, but it never goes back, so that no line waits longer because the
 -- clock of the server was set back. READY .. "time" holds the latest moment at which a line waited, and by how much this time is ahead of the server's.
 
 local index_time, index_seen, index_ahead
@@ -37,7 +37,7 @@ local function index_retry(base, line, score, workers, now, delay_ms, avoid_ms)
     index_put(base, line, score)
   else
     redis.call('HSET', HELD, line, 'X|' .. score .. '|' .. class)
-    redis.call('ZADD', AVOIDED, int(index_now(now) + avoid_ms), line)
+    redis.call('ZADD', RETRY_ELSEWHERE, int(index_now(now) + avoid_ms), line)
     index_put(class, line, score)
   end
 end
@@ -49,7 +49,7 @@ end
 
 -- Moves lines whose time has come: out of their backoff, or out of the class that some workers pass over. At most 32 of each a call.
 local function index_timers(now, avoid_ms)
-  for _, timers in ipairs { DELAYED, AVOIDED } do
+  for _, timers in ipairs { DELAYED, RETRY_ELSEWHERE } do
     for _, line in ipairs(redis.call('ZRANGEBYSCORE', timers, '-inf', int(index_now(now)), 'LIMIT', 0, 32)) do
       local held = redis.call('HGET', HELD, line)
       redis.call('ZREM', timers, line)

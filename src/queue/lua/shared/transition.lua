@@ -1,6 +1,6 @@
 -- The moves of a task into in_progress_tasks and out of it.
 --
--- Only this file writes INP and the claims of workers, so that a counter or a limit that must follow a task has one place to hook in. Each move adds
+-- Only this file writes IN_PROGRESS and the claims of workers, so that a counter or a limit that must follow a task has one place to hook in. Each move adds
 -- first and removes last: where a script stops half-way, a line stands in two places, never in none.
 
 -- Moves lines from todo_tasks into progress: claims[i] is this worker's claim of lines[i]. A line that waits nowhere comes into progress as well
@@ -12,7 +12,7 @@ local function enter_progress(worker, lines, claims)
     worker_of[2 * i - 1], worker_of[2 * i] = line, worker
   end
   bulk('HSET', CLAIMS, claim_of)
-  bulk('HSET', INP, worker_of)
+  bulk('HSET', IN_PROGRESS, worker_of)
   bulk('HDEL', TODO, lines)
 end
 
@@ -21,7 +21,7 @@ local function renew_claim(line, claim) redis.call('HSET', CLAIMS, line, claim) 
 
 -- Lets go of lines in progress, after they were added wherever they go. held is the key of their worker's claims, nil where nobody had claimed them.
 local function leave_progress(lines, held)
-  bulk('HDEL', INP, lines)
+  bulk('HDEL', IN_PROGRESS, lines)
   if held then bulk('HDEL', held, lines) end
 end
 
