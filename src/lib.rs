@@ -3,7 +3,7 @@
 //!
 //! # Layers
 //!
-//! A module imports only from the rows above it; `tests/it/layers.rs` enforces this.
+//! A module imports only from the rows above it, and no modules import each other in a circle; `tests/it/layers.rs` enforces both.
 //!
 //! | | modules | |
 //! | --- | --- | --- |

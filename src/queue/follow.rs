@@ -59,11 +59,11 @@ pub enum Said {
     RunsOn(String),
     /// It has printed this.
     Output {
-        /// Where.
+        /// Standard output or standard error.
         stream: Stream,
         /// Bytes before these that are not kept any more, or were printed faster than they could be sent.
         skipped: u64,
-        /// What.
+        /// As the task wrote them; not always whole characters.
         bytes: Vec<u8>,
     },
     /// All that was printed so far has been said.

@@ -18,7 +18,7 @@ pub enum Printed {
         is_stderr: bool,
         /// Bytes before these that are not to be had any more.
         skipped: u64,
-        /// What.
+        /// As the task wrote them; not always whole characters.
         bytes: Vec<u8>,
     },
     /// Its worker, or Redis, answers again.

@@ -33,19 +33,19 @@ pub enum Event {
     ReportRefused,
     /// A task's process runs.
     Started {
-        /// Which.
+        /// The task whose process runs.
         key: TaskKey,
         /// The keeper it runs under: the root of its tree.
         keeper: u32,
     },
     /// A task that waited in a keeper, or was on its way there, will not start there.
     Withdrawn {
-        /// Which.
+        /// The task, which the worker may start elsewhere or give back.
         key: TaskKey,
     },
     /// A task could not be started.
     SpawnFailed {
-        /// Which.
+        /// The task, of which nothing runs.
         key: TaskKey,
         /// What the operating system said.
         error: String,
@@ -54,14 +54,14 @@ pub enum Event {
     },
     /// A task's process ended and nothing of its tree is left.
     Ended {
-        /// Which.
+        /// The task that ended.
         key: TaskKey,
-        /// How.
+        /// Exit code or signal, times, output and use of memory.
         ended: Box<Ended>,
     },
     /// The keeper of a task died; its tree was killed.
     KeeperLost {
-        /// Which.
+        /// The task that this keeper had, or was to have.
         key: TaskKey,
         /// It had been handed to the keeper, and may be what killed it, whether its start was heard of or not.
         had_it: bool,
@@ -128,9 +128,9 @@ pub enum Action {
     Claim(ClaimRequest),
     /// Start a task in a free slot.
     Start {
-        /// Which.
+        /// The claim under which it runs; later events name it.
         key: TaskKey,
-        /// What.
+        /// The command, its limit and what it asks for.
         task: TaskLine,
         /// Attempt number.
         attempt: u32,
@@ -139,11 +139,11 @@ pub enum Action {
     },
     /// Hand a task to the keeper of one that runs, to start when that one has ended.
     Queue {
-        /// Which.
+        /// The claim under which it will run.
         key: TaskKey,
-        /// Behind which.
+        /// The task whose keeper gets it.
         behind: TaskKey,
-        /// What.
+        /// The command, its limit and what it asks for.
         task: TaskLine,
         /// Attempt number.
         attempt: u32,
@@ -158,7 +158,7 @@ pub enum Action {
     Kill(TaskKey),
     /// Watch a task's limit, in seconds from its start, which is now.
     Arm {
-        /// Which.
+        /// The task that has started.
         key: TaskKey,
         /// Seconds of run time, not 0.
         limit: u64,
@@ -169,7 +169,7 @@ pub enum Action {
     Settle(TaskKey, Box<Settle>),
     /// Show somebody what a running task prints.
     ShowOutput {
-        /// Which.
+        /// The running task that is asked about.
         key: TaskKey,
         /// To whom, and from where on.
         request: OutputRequest,

@@ -54,7 +54,7 @@ pub enum Place {
     },
     /// Being ended.
     Terminating {
-        /// Why.
+        /// What decides how its end is settled.
         cause: Cause,
         /// Memory its tree held when that was decided.
         touched: Bytes,

@@ -21,13 +21,13 @@ pub enum SlotCommand {
     Kill(TaskKey),
     /// Say what it has printed, from these positions on, and how it ends.
     Show {
-        /// Which.
+        /// The task; one that is not in this slot is answered with [`Said::Gone`].
         key: TaskKey,
         /// Position in stdout; `None`: the end of it.
         stdout_from: Option<u64>,
         /// Position in stderr; `None`: the end of it.
         stderr_from: Option<u64>,
-        /// To whom.
+        /// Where the answers go.
         to: mpsc::UnboundedSender<Said>,
     },
 }
