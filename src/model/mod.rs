@@ -2,6 +2,8 @@
 //!
 //! Start with [`task_line`], the only parser of the task-line grammar.
 
+pub mod amounts;
+pub mod demand;
 pub mod event;
 pub mod evidence;
 pub mod field;
@@ -9,6 +11,7 @@ pub mod json_text;
 pub mod listing;
 pub mod meters;
 pub mod outcome;
+pub mod resource;
 pub mod safe_text;
 pub mod snapshot;
 pub mod stripped;
@@ -16,11 +19,14 @@ pub mod task;
 pub mod task_line;
 pub mod units;
 
+pub use amounts::{Amounts, Usage};
+pub use demand::{Demand, Fit, Offer, Room, Shortage};
 pub use event::Event;
 pub use evidence::{AttemptEnd, AttemptRecord, PeakSource};
 pub use field::{Field, FieldOrder, TaskLineError};
 pub use json_text::ascii_json;
 pub use outcome::FailureKind;
+pub use resource::{Accounting, ResourceKind};
 pub use stripped::{Kept, Stripped};
 pub use task::{TaskId, WorkerName, WorkerNameError};
 pub use task_line::{TaskKind, TaskLine};

@@ -60,19 +60,21 @@ impl Bytes {
 impl MilliCores {
     /// No cores; as a demand: the task declares none.
     pub const ZERO: Self = Self(0);
+    /// One core.
+    pub const CORE: Self = Self(1000);
 
     /// Parses a decimal number of cores (`2`, `0.5`), rounding a fraction of a thousandth up.
     ///
     /// # Errors
     /// When `text` is not ASCII digits with at most one inner decimal point, or does not fit.
     pub fn parse_cores(text: &str) -> Result<Self, DecimalError> {
-        parse_decimal(text, 1000).map(Self)
+        parse_decimal(text, Self::CORE.0).map(Self)
     }
 
     /// The amount in cores, for people and for `worker_status`; never for a decision.
     #[must_use]
     pub fn as_cores(self) -> f64 {
-        self.0 as f64 / 1000.0
+        self.0 as f64 / Self::CORE.0 as f64
     }
 
     /// `self - other`, or zero.
