@@ -28,7 +28,7 @@ use distcomp::queue::wake::Wakeups;
 use distcomp::queue::{Key, Session};
 use parts::Parts;
 use redis_server::Server;
-use simulated::{CAPACITY, Filled, line, request, session, settle};
+use simulated::{Filled, OFFER, line, request, session, settle};
 use stats::{median, percentile};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -49,7 +49,7 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
             let beat = Beat {
                 status: "1.00:32.00:4.00:64.00".to_owned(),
                 load: format!(r#"{{"running":{slots},"slots":{slots},"held":0}}"#),
-                capacity: Some(CAPACITY),
+                offer: Some(OFFER),
                 started: Vec::new(),
                 stopped: Vec::new(),
             };

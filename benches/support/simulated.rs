@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distcomp::model::{AttemptEnd, AttemptRecord, Bytes, MilliCores, TaskId};
-use distcomp::queue::session::{Claim, ClaimRequest, Demand, Registration, STARVE, Settle, Settlement, Standing};
+use distcomp::model::{Amounts, AttemptEnd, AttemptRecord, Bytes, Demand, MilliCores, Offer, Room, TaskId};
+use distcomp::queue::session::{Claim, ClaimRequest, Registration, STARVE, Settle, Settlement, Standing};
 use distcomp::queue::{Client, Layouts, QueueError, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -12,7 +12,8 @@ use crate::Outcome;
 use crate::client::{add, client, connect};
 use crate::redis_server::Server;
 
-pub(crate) const CAPACITY: Demand = Demand { mem: Bytes(1 << 50), cpu: MilliCores(1_000_000) };
+pub(crate) const OFFER: Offer =
+    Offer { amounts: Amounts::NONE.with_mem(Bytes(1 << 50)).with_cpu(MilliCores(1_000_000)) };
 
 /// Line `i`: five classes, twenty priorities, in no order that a hash or an index would like.
 pub(crate) fn line(i: u64) -> String {
@@ -59,18 +60,16 @@ pub(crate) async fn session(client: &Client, number: usize) -> Outcome<Session> 
         layouts: Layouts::of_this_build(),
     };
     let conn = client.connect().await?;
-    let standing = Standing { capacity: Some(CAPACITY), ..Standing::default() };
+    let standing = Standing { offer: Some(OFFER), ..Standing::default() };
     Ok(Session::attach(conn, format!("node{number}").parse()?, &registration, None, standing).await?)
 }
 
 pub(crate) fn request(token: String, slots: u32) -> ClaimRequest {
     ClaimRequest {
         token,
-        slots,
-        headroom: CAPACITY,
-        ahead: 0,
-        ahead_demand: CAPACITY,
-        capacity: Some(CAPACITY),
+        room: Room { slots, amounts: OFFER.amounts },
+        ahead: Room::default(),
+        offer: Some(OFFER),
         dead_after: Duration::from_secs(40),
         starve_after: STARVE,
         wants_leftovers: false,
@@ -90,7 +89,7 @@ fn finished(session: &Session, claim: &Claim) -> Settle {
         line: Arc::clone(&claim.line),
         id: TaskId::of(&claim.line),
         token: claim.token.clone(),
-        demand: Some(Demand { mem: Bytes(1 << 30), cpu: MilliCores(1000) }),
+        demand: Some(Demand::NONE.with_mem(Bytes::GIB).with_cpu(MilliCores::CORE)),
         record: Some(record),
         settlement: Settlement::Finish { value: format!("{}: \"\"", session.worker()) },
     }

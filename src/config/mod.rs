@@ -30,7 +30,7 @@ pub use confine::{Confine, TaskRlimits};
 pub use expand::expand_path;
 pub use fault::{ConfigErrors, Fault};
 pub use load::{Loaded, load};
-pub use node::{NodeCapacity, node_warnings};
+pub use node::node_warnings;
 pub use paths::warning_of_open_secret;
 pub use raw::KEYS;
 pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};

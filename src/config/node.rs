@@ -1,32 +1,30 @@
 //! What a configuration means on a particular node.
 
 use super::settings::Config;
-use crate::model::{Bytes, MilliCores};
+use crate::model::{Accounting, Amounts, ResourceKind};
 
-/// The size of a node, limits of containers and cgroups included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeCapacity {
-    /// All the memory a worker here may use.
-    pub mem: Bytes,
-    /// All the cores a worker here may use.
-    pub cores: MilliCores,
+impl Config {
+    /// How much of each kind must be free before anything starts; 0 where it is not looked at.
+    #[must_use]
+    pub fn accept(&self) -> Amounts {
+        Amounts::NONE.with_mem(self.min_dram_accept).with_cpu(self.min_free_cores)
+    }
 }
 
-/// Settings that keep this node from ever taking a task, one line each.
+/// Settings that keep a node of this size, limits of containers and cgroups included, from ever taking a task, one line each.
 #[must_use]
-pub fn node_warnings(config: &Config, node: &NodeCapacity) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if config.min_dram_accept >= node.mem {
-        warnings.push(format!(
-            "min_dram_gb_accept_new_task is {}, and this node has {} in all: it will never accept a task",
-            config.min_dram_accept, node.mem
-        ));
-    }
-    if config.min_free_cores > node.cores {
-        warnings.push(format!(
-            "min_free_cpu_cores is {}, and this node has {} in all: it will never accept a task",
-            config.min_free_cores, node.cores
-        ));
-    }
-    warnings
+pub fn node_warnings(config: &Config, node: &Amounts) -> Vec<String> {
+    let accept = config.accept();
+    let warning = |kind: ResourceKind| {
+        let (least, total) = (accept.get(kind), node.get(kind));
+        let is_never_free = match kind.accounting() {
+            // The system itself takes some of what is measured.
+            Accounting::Measured => least >= total,
+            Accounting::Declared => least > total,
+        };
+        let key = kind.threshold().filter(|_| least > 0 && is_never_free)?;
+        let (least, total) = (kind.exact(least), kind.exact(total));
+        Some(format!("{key} is {least}, and this node has {total} in all: it will never accept a task"))
+    };
+    ResourceKind::ALL.into_iter().filter_map(warning).collect()
 }

@@ -11,6 +11,6 @@ mod processes;
 mod supervisor;
 
 pub use identity::{default_worker_name, process_space, short_host_name};
-pub use probe::{HostSample, Probe, ProbeError, Share};
+pub use probe::{Probe, ProbeError, Share};
 pub use processes::rss_by_root;
 pub use supervisor::is_supervised;

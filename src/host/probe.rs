@@ -9,35 +9,11 @@ use sysinfo::System;
 
 use super::cgroup::{Cgroups, CpuLimit, MemoryLimit};
 use super::cpu::{CpuTimes, parse_allowed, parse_stat};
-use crate::config::NodeCapacity;
-use crate::model::{Bytes, MilliCores};
+use crate::model::{Amounts, Bytes, MilliCores, NodeSample};
 use crate::sys::cgroup;
 
 /// Over less time than this, clock ticks are too coarse to say how busy the processors are.
 const LEAST_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The node as it was at one moment. Limits of containers and cgroups count as its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostSample {
-    /// All the memory we may use.
-    pub mem_total: Bytes,
-    /// What a new task could take of it without swapping; page cache that can be dropped counts.
-    pub mem_available: Bytes,
-    /// All the cores we may use.
-    pub cores_total: MilliCores,
-    /// How many of them are busy, whoever keeps them so; `cores_total` less this is free.
-    pub cores_used: MilliCores,
-    /// When this was measured.
-    pub at: Instant,
-}
-
-impl HostSample {
-    /// The size of the node.
-    #[must_use]
-    pub fn capacity(&self) -> NodeCapacity {
-        NodeCapacity { mem: self.mem_total, cores: self.cores_total }
-    }
-}
 
 /// The operating system does not tell about the machine at all.
 #[derive(Debug, thiserror::Error)]
@@ -66,27 +42,24 @@ pub struct Probe {
 }
 
 /// How much of the node may be used, where that is less than the whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Memory; `None` = all of it.
-    pub mem: Option<Bytes>,
-    /// Cores; `None` = all of them.
-    pub cores: Option<MilliCores>,
+    /// This much of each kind, or all of it where the node has less.
+    pub most: Amounts,
+}
+
+/// All of it.
+impl Default for Share {
+    fn default() -> Self {
+        Self { most: Amounts::of(|_| u64::MAX) }
+    }
 }
 
 impl Share {
     /// The part of the node that counts. Free is what is free of the node, up to the size of the part.
-    fn of(self, node: HostSample) -> HostSample {
-        let mem_total = self.mem.map_or(node.mem_total, |mem| mem.min(node.mem_total));
-        let cores_total = self.cores.map_or(node.cores_total, |cores| cores.min(node.cores_total));
-        let free_cores = node.cores_total.saturating_sub(node.cores_used).min(cores_total);
-        HostSample {
-            mem_total,
-            mem_available: node.mem_available.min(mem_total),
-            cores_total,
-            cores_used: cores_total.saturating_sub(free_cores),
-            at: node.at,
-        }
+    fn of(self, node: NodeSample) -> NodeSample {
+        let total = node.total.min(&self.most);
+        NodeSample { total, free: node.free.min(&total) }
     }
 }
 
@@ -100,7 +73,7 @@ impl Probe {
     /// Whether less memory than the node's counts: then what is free of it is not what the samples say, but that less what our tasks hold.
     #[must_use]
     pub fn has_share_of_memory(&self) -> bool {
-        self.share.mem.is_some()
+        self.share.most.mem() < Share::default().most.mem()
     }
 
     /// Takes the first reading of the processors.
@@ -118,7 +91,7 @@ impl Probe {
 
     /// Measures. The first sample tells how busy the processors were since [`Self::new`], roughly if that is less than
     /// 200 ms ago; later ones tell it for the time since the sample before, or that one's figure if it is as recent.
-    pub fn sample(&mut self) -> HostSample {
+    pub fn sample(&mut self) -> NodeSample {
         let memberships = cgroup::paths(&self.root);
         if memberships != self.memberships {
             // Somebody moved us to another cgroup.
@@ -128,7 +101,7 @@ impl Probe {
         }
         self.system.refresh_memory();
         let node = (self.system.total_memory(), self.system.available_memory());
-        let (mem_total, mem_available) = least_memory(node, &self.cgroups.memory_limits());
+        let (mem_total, mem_free) = least_memory(node, &self.cgroups.memory_limits());
         let allowed = allowed_cpus(&self.root);
         let now = CpuReading::take(&self.root, &self.cgroups, &allowed);
         let elapsed = now.at.saturating_duration_since(self.before.at);
@@ -141,13 +114,14 @@ impl Probe {
             }
         };
         let cores = cores_of(&allowed);
-        let (cores_total, cores_used) = least_cores(cores, busy_permille, &now.limits, &used);
-        let at = now.at;
+        let (cores_total, cores_free) = least_cores(cores, busy_permille, &now.limits, &used);
         self.busy = Some((busy_permille, used));
         if !is_coarse {
             self.before = now;
         }
-        self.share.of(HostSample { mem_total, mem_available, cores_total, cores_used, at })
+        let total = Amounts::NONE.with_mem(mem_total).with_cpu(cores_total);
+        let free = Amounts::NONE.with_mem(mem_free).with_cpu(cores_free);
+        self.share.of(NodeSample { total, free })
     }
 }
 
@@ -191,7 +165,7 @@ fn least_memory((total, available): (u64, u64), limits: &[MemoryLimit]) -> (Byte
     (Bytes(least_total), Bytes(least_available.min(least_total)))
 }
 
-/// Total and used cores such that their difference is what the tightest of node and cgroups leaves free.
+/// Total cores, and what the tightest of node and cgroups leaves free of them.
 fn least_cores(cores: u64, busy_permille: u64, limits: &[CpuLimit], used: &[Option<u64>]) -> (MilliCores, MilliCores) {
     let node = cores * 1000;
     let total = limits.iter().map(|limit| limit.milli_cores).fold(node, u64::min);
@@ -201,12 +175,13 @@ fn least_cores(cores: u64, busy_permille: u64, limits: &[CpuLimit], used: &[Opti
         .zip(used)
         .filter_map(|(limit, used)| Some(limit.milli_cores.saturating_sub((*used)?)))
         .fold(node_free, u64::min);
-    (MilliCores(total), MilliCores(total - free.min(total)))
+    (MilliCores(total), MilliCores(free.min(total)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ResourceKind;
 
     #[test]
     fn the_tightest_limit_is_the_size_of_the_node() {
@@ -222,39 +197,31 @@ mod tests {
     #[test]
     fn free_cores_are_what_node_and_quota_both_leave() {
         let quota = [CpuLimit { milli_cores: 2500, used: None }];
-        assert_eq!(least_cores(8, 250, &[], &[]), (MilliCores(8000), MilliCores(2000)));
-        assert_eq!(least_cores(8, 250, &quota, &[Some(500)]), (MilliCores(2500), MilliCores(500)));
-        assert_eq!(least_cores(8, 900, &quota, &[Some(0)]), (MilliCores(2500), MilliCores(1700)), "0.8 cores are idle");
-        assert_eq!(least_cores(8, 0, &quota, &[None]), (MilliCores(2500), MilliCores(0)));
-        assert_eq!(least_cores(8, 0, &quota, &[Some(9999)]), (MilliCores(2500), MilliCores(2500)));
+        assert_eq!(least_cores(8, 250, &[], &[]), (MilliCores(8000), MilliCores(6000)));
+        assert_eq!(least_cores(8, 250, &quota, &[Some(500)]), (MilliCores(2500), MilliCores(2000)));
+        assert_eq!(least_cores(8, 900, &quota, &[Some(0)]), (MilliCores(2500), MilliCores(800)), "0.8 cores are idle");
+        assert_eq!(least_cores(8, 0, &quota, &[None]), (MilliCores(2500), MilliCores(2500)));
+        assert_eq!(least_cores(8, 0, &quota, &[Some(9999)]), (MilliCores(2500), MilliCores(0)));
     }
 
     #[test]
     fn a_share_is_never_more_than_the_node_and_keeps_what_is_free() {
-        let gib = |n: u64| Bytes(n << 30);
-        let node = HostSample {
-            mem_total: gib(64),
-            mem_available: gib(40),
-            cores_total: MilliCores(8000),
-            cores_used: MilliCores(5000),
-            at: Instant::now(),
-        };
+        let amounts = |gib: u64, milli| Amounts::NONE.with_mem(Bytes(gib << 30)).with_cpu(MilliCores(milli));
+        let node = NodeSample { total: amounts(64, 8000), free: amounts(40, 3000) };
         assert_eq!(Share::default().of(node), node);
-        let part = Share { mem: Some(gib(8)), cores: Some(MilliCores(2000)) }.of(node);
-        assert_eq!((part.mem_total, part.mem_available), (gib(8), gib(8)));
-        assert_eq!((part.cores_total, part.cores_used), (MilliCores(2000), MilliCores(0)), "3 cores are free");
-        let part = Share { mem: Some(gib(100)), cores: Some(MilliCores(4000)) }.of(node);
-        assert_eq!((part.mem_total, part.mem_available), (gib(64), gib(40)));
-        assert_eq!((part.cores_total, part.cores_used), (MilliCores(4000), MilliCores(1000)));
+        let part = Share { most: amounts(8, 2000) }.of(node);
+        assert_eq!(part, NodeSample { total: amounts(8, 2000), free: amounts(8, 2000) }, "3 cores are free");
+        let part = Share { most: amounts(100, 4000) }.of(node);
+        assert_eq!(part, NodeSample { total: amounts(64, 4000), free: amounts(40, 3000) });
     }
 
     #[test]
     fn this_machine_can_be_measured() {
         let mut probe = Probe::new().expect("a probe");
         let first = probe.sample();
-        assert!(first.mem_total > Bytes::ZERO && first.mem_available <= first.mem_total, "{first:?}");
-        assert!(first.cores_total > MilliCores::ZERO && first.cores_used <= first.cores_total, "{first:?}");
-        assert_eq!(probe.sample().cores_used, first.cores_used, "a sample too soon repeats the figure");
+        assert!(ResourceKind::ALL.into_iter().all(|kind| first.total.get(kind) > 0), "{first:?}");
+        assert!(first.total.holds(&first.free), "{first:?}");
+        assert_eq!(probe.sample().free.cpu(), first.free.cpu(), "a sample too soon repeats the figure");
     }
 
     #[test]
@@ -265,6 +232,6 @@ mod tests {
             std::hint::black_box(0);
         }
         let sample = probe.sample();
-        assert!(sample.cores_used >= MilliCores(200), "{sample:?}");
+        assert!(sample.usage().used.cpu() >= MilliCores(200), "{sample:?}");
     }
 }

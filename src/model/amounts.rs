@@ -95,7 +95,11 @@ impl Amounts {
 
 impl Serialize for Amounts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serialize(self, None, serializer)
+        let mut map = serializer.serialize_map(Some(KINDS))?;
+        for kind in ResourceKind::ALL {
+            map.serialize_entry(&kind.json_name(None), &kind.shown(self.get(kind)))?;
+        }
+        map.end()
     }
 }
 
@@ -106,46 +110,8 @@ impl<'de> Deserialize<'de> for Amounts {
     }
 }
 
-/// How much of a node is in use, and how much it has. As JSON: `{"mem_used_gb":1.0,"mem_total_gb":64.0,"cores_used":…}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// In use, whoever uses it.
-    pub used: Amounts,
-    /// All that the node has.
-    pub total: Amounts,
-}
-
-const USED: Option<&str> = Some("used");
-const TOTAL: Option<&str> = Some("total");
-
-impl Serialize for Usage {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2 * KINDS))?;
-        for kind in ResourceKind::ALL {
-            map.serialize_entry(&kind.json_name(USED), &kind.shown(self.used.get(kind)))?;
-            map.serialize_entry(&kind.json_name(TOTAL), &kind.shown(self.total.get(kind)))?;
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Usage {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let [used, total] = deserialize([USED, TOTAL], deserializer)?;
-        Ok(Self { used, total })
-    }
-}
-
-fn serialize<S: Serializer>(amounts: &Amounts, part: Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(KINDS))?;
-    for kind in ResourceKind::ALL {
-        map.serialize_entry(&kind.json_name(part), &kind.shown(amounts.get(kind)))?;
-    }
-    map.end()
-}
-
 /// Reads the amounts of some parts; what is not there is 0, and other names are passed over.
-fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
     parts: [Option<&'static str>; N],
     deserializer: D,
 ) -> Result<[Amounts; N], D::Error> {
@@ -187,25 +153,6 @@ mod tests {
         assert_eq!(json, r#"{"mem_gb":1.5,"cores":0.25}"#);
         assert_eq!(serde_json::from_str::<Amounts>(&json).expect("amounts"), SOME);
         assert_eq!(serde_json::from_str::<Amounts>(r#"{"other":[1]}"#).expect("amounts"), Amounts::NONE);
-    }
-
-    #[test]
-    fn usage_is_flat_in_what_holds_it() {
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct Holder {
-            name: String,
-            #[serde(flatten)]
-            usage: Usage,
-            done: u64,
-        }
-        let usage = Usage { used: SOME, total: SOME.plus(&SOME) };
-        let holder = Holder { name: "n".to_owned(), usage, done: 1 };
-        let json = serde_json::to_string(&holder).expect("JSON");
-        assert_eq!(
-            json,
-            r#"{"name":"n","mem_used_gb":1.5,"mem_total_gb":3.0,"cores_used":0.25,"cores_total":0.5,"done":1}"#
-        );
-        assert_eq!(serde_json::from_str::<Holder>(&json).expect("a holder"), holder);
     }
 
     #[test]

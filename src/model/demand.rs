@@ -5,7 +5,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::amounts::Amounts;
@@ -96,22 +95,45 @@ impl fmt::Display for Demand {
     }
 }
 
-/// As it stands on disk, among the outcomes that a worker has not yet reported: `{"mem":BYTES,"cpu":MILLICORES}`.
+/// As [`Amounts`].
 impl Serialize for Demand {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(ResourceKind::ALL.len()))?;
-        for kind in ResourceKind::ALL {
-            map.serialize_entry(kind.key(), &self.amounts.get(kind))?;
-        }
-        map.end()
+        self.amounts.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Demand {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let by_key = std::collections::HashMap::<String, u64>::deserialize(deserializer)?;
-        let amount = |kind: ResourceKind| by_key.get(kind.key()).copied().unwrap_or(0);
-        Ok(Self { amounts: Amounts::of(amount) })
+        Ok(Self { amounts: Amounts::deserialize(deserializer)? })
+    }
+}
+
+/// The form of a demand among the outcomes that a worker keeps on disk until it has reported them: `{"mem":BYTES,"cpu":MILLICORES}`.
+pub mod on_disk {
+    use std::collections::BTreeMap;
+
+    use super::{Amounts, Demand, ResourceKind};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(demand: &Option<Demand>, serializer: S) -> Result<S::Ok, S::Error> {
+        let by_key = |demand: &Demand| -> BTreeMap<&str, u64> {
+            ResourceKind::ALL.into_iter().map(|kind| (kind.key(), demand.amounts.get(kind))).collect()
+        };
+        demand.as_ref().map(by_key).serialize(serializer)
+    }
+
+    /// For `#[serde(with)]`. A kind that is not there is not asked for.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Demand>, D::Error> {
+        let by_key = Option::<BTreeMap<String, u64>>::deserialize(deserializer)?;
+        let amount = |by_key: &BTreeMap<String, u64>, kind: ResourceKind| by_key.get(kind.key()).copied().unwrap_or(0);
+        Ok(by_key.map(|by_key| Demand { amounts: Amounts::of(|kind| amount(&by_key, kind)) }))
     }
 }
 
@@ -234,9 +256,14 @@ mod tests {
 
     #[test]
     fn a_demand_on_disk_is_as_earlier_versions_wrote_it() {
-        let demand = Demand::NONE.with_mem(Bytes(7)).with_cpu(MilliCores(500));
-        assert_eq!(serde_json::to_string(&demand).expect("JSON"), r#"{"mem":7,"cpu":500}"#);
-        assert_eq!(serde_json::from_str::<Demand>(r#"{"mem":7,"cpu":500}"#).expect("a demand"), demand);
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Record(#[serde(with = "on_disk")] Option<Demand>);
+        let some = Record(Some(Demand::NONE.with_mem(Bytes(7)).with_cpu(MilliCores(500))));
+        assert_eq!(serde_json::from_str::<Record>(r#"{"mem":7,"cpu":500}"#).expect("a demand"), some);
+        for record in [some, Record(None)] {
+            let json = serde_json::to_string(&record).expect("JSON");
+            assert_eq!(serde_json::from_str::<Record>(&json).expect("a demand"), record);
+        }
     }
 
     #[test]

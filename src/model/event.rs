@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TaskId;
+use super::{Demand, TaskId};
 
 /// One change of state. Fields that do not concern it are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,12 +34,9 @@ pub struct Event {
     /// Attempt number, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// Cores the task asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<f64>,
-    /// Memory the task asks for, GB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mem_gb: Option<f64>,
+    /// What the task asks for: `cpus`, and `mem_gb` in GB.
+    #[serde(flatten, with = "asked")]
+    pub demand: Option<Demand>,
     /// When the attempt started, seconds since the epoch by the worker's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<f64>,
@@ -64,6 +61,31 @@ pub struct Event {
     /// Who asked for it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+}
+
+/// A demand under the names of what a task asks for, flat in its event; nothing where it is not known.
+mod asked {
+    use std::collections::BTreeMap;
+
+    use super::super::{Amounts, Demand, ResourceKind};
+    use serde::ser::SerializeMap;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(demand: &Option<Demand>, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (demand, kind) in demand.iter().flat_map(|demand| ResourceKind::OF_WORKERS.map(|kind| (demand, kind))) {
+            map.serialize_entry(kind.asked(), &kind.shown(demand.amounts.get(kind)))?;
+        }
+        map.end()
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Demand>, D::Error> {
+        let others = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+        let asked = |kind: ResourceKind| others.get(kind.asked()).and_then(serde_json::Value::as_f64);
+        let is_known = ResourceKind::ALL.into_iter().any(|kind| asked(kind).is_some());
+        let amounts = Amounts::of(|kind| asked(kind).map_or(0, |units| kind.amount(units)));
+        Ok(is_known.then_some(Demand { amounts }))
+    }
 }
 
 /// The events of one entry. `entry` is its id in the stream, `MILLISECONDS-NUMBER`.
@@ -198,12 +220,9 @@ fn changed<'a>(
     vec![Event { count: Some(count), running, line: first, last_line: Some(line_text(last)), ..blank(what) }]
 }
 
-/// `MEM:CPU:...`, in bytes and thousandths of a core.
+/// The name of a class: what the task asks for, and more.
 fn with_class(mut event: Event, class: &str) -> Event {
-    let mut parts = class.split(':').map(|part| part.parse::<u64>().ok());
-    // Bytes are exact; a tenth of a GB of them is not, and nobody wants to read seventeen digits.
-    event.mem_gb = parts.next().flatten().map(|bytes| (super::Bytes(bytes).as_gib() * 1e4).round() / 1e4);
-    event.cpus = parts.next().flatten().map(|milli| super::MilliCores(milli).as_cores());
+    event.demand = Demand::of_class(class).map(|(demand, _)| demand);
     event
 }
 
@@ -235,6 +254,7 @@ fn number_after(record: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Bytes, MilliCores};
 
     fn names(events: &[Event]) -> Vec<&str> {
         events.iter().map(|event| event.event.as_str()).collect()
@@ -245,7 +265,11 @@ mod tests {
         let text = "C\tn1\ns\t1\t1073741824:500:\tshell:1:0.5:1:a\ns\t2\t\tshell:0:1:1:b";
         let events = expand("1795000000123-0", text);
         assert_eq!(names(&events), ["started", "started"]);
-        assert_eq!((events[0].time, events[0].cpus, events[0].mem_gb), (1_795_000_000.123, Some(0.5), Some(1.0)));
+        let demand = Demand::NONE.with_mem(Bytes::GIB).with_cpu(MilliCores(500));
+        assert_eq!((events[0].time, events[0].demand), (1_795_000_000.123, Some(demand)));
+        let json = serde_json::to_value(&events[0]).expect("JSON");
+        assert_eq!((&json["cpus"], &json["mem_gb"]), (&0.5.into(), &1.0.into()));
+        assert_eq!(serde_json::from_value::<Event>(json).expect("an event"), events[0]);
         assert_eq!(events[0].id, Some(TaskId::of("shell:1:0.5:1:a").to_string()));
         assert_eq!((events[1].attempt, events[1].worker.as_deref()), (Some(2), Some("n1")));
     }

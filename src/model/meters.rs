@@ -1,5 +1,7 @@
 //! What a worker counts: plain numbers, added to where things happen, read when somebody asks.
 
+use super::{Amounts, Usage};
+
 /// Upper bounds of the buckets of a claim's duration, seconds.
 pub const CLAIM_BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
@@ -179,18 +181,10 @@ pub struct WorkerFigures {
     pub is_open: bool,
     /// Waiting tasks, as the last claim saw them; `None` before the first.
     pub waiting: Option<u64>,
-    /// Memory of the node, bytes.
-    pub mem_total: u64,
-    /// Of which is in use.
-    pub mem_used: u64,
-    /// Memory that running tasks have declared and not yet touched, bytes.
-    pub mem_reserved: u64,
-    /// Cores of the node.
-    pub cores_total: f64,
-    /// Cores in use.
-    pub cores_used: f64,
-    /// Cores that running tasks have declared.
-    pub cores_reserved: f64,
+    /// How much of the node is in use.
+    pub usage: Usage,
+    /// What running tasks have declared and not yet touched.
+    pub reserved: Amounts,
 }
 
 #[cfg(test)]

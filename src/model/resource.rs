@@ -25,43 +25,55 @@ pub enum Accounting {
 struct Row {
     key: &'static str,
     noun: &'static str,
+    title: &'static str,
     unit: &'static str,
-    has_plural: bool,
+    is_counted: bool,
     per_unit: u64,
     stem: &'static str,
+    heading: &'static str,
     suffix: &'static str,
     asked: &'static str,
     metric_suffix: &'static str,
     per_metric_unit: u64,
     accounting: Accounting,
+    threshold: Option<&'static str>,
+    exact: fn(u64) -> String,
 }
 
 const MEMORY: Row = Row {
     key: "mem",
     noun: "memory",
+    title: "Memory",
     unit: "GB",
-    has_plural: false,
+    is_counted: false,
     per_unit: Bytes::GIB.0,
     stem: "mem",
+    heading: "mem GB",
     suffix: "_gb",
     asked: "mem_gb",
     metric_suffix: "_bytes",
     per_metric_unit: 1,
     accounting: Accounting::Measured,
+    threshold: Some("min_dram_gb_accept_new_task"),
+    exact: |bytes| Bytes(bytes).to_string(),
 };
 
 const CORES: Row = Row {
     key: "cpu",
     noun: "cores",
+    title: "Cores",
     unit: "core",
-    has_plural: true,
+    is_counted: true,
     per_unit: MilliCores::CORE.0,
     stem: "cores",
+    heading: "cores",
     suffix: "",
     asked: "cpus",
     metric_suffix: "",
     per_metric_unit: MilliCores::CORE.0,
     accounting: Accounting::Declared,
+    threshold: Some("min_free_cpu_cores"),
+    exact: |milli| MilliCores(milli).to_string(),
 };
 
 impl ResourceKind {
@@ -70,6 +82,9 @@ impl ResourceKind {
 
     /// The kinds that the class of a task in Redis names, in this order; the scripts read the same.
     pub const IN_CLASS: [Self; 2] = [Self::Memory, Self::Cores];
+
+    /// Every kind, in the order in which the figures of workers show them.
+    pub const OF_WORKERS: [Self; 2] = [Self::Cores, Self::Memory];
 
     const fn row(self) -> &'static Row {
         match self {
@@ -90,16 +105,34 @@ impl ResourceKind {
         self.row().noun
     }
 
+    /// The same with a capital, for labels: `Memory`.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        self.row().title
+    }
+
     /// The unit that people read, in the singular: `GB`, `core`.
     #[must_use]
     pub fn unit(self) -> &'static str {
         self.row().unit
     }
 
-    /// Whether the unit takes an `s` after any number but one.
+    /// Whether its unit is a thing that is counted, with a plural: one core, two cores.
     #[must_use]
-    pub fn has_plural_unit(self) -> bool {
-        self.row().has_plural
+    pub fn is_counted(self) -> bool {
+        self.row().is_counted
+    }
+
+    /// The heading of a column of amounts on a terminal.
+    #[must_use]
+    pub fn heading(self) -> &'static str {
+        self.row().heading
+    }
+
+    /// Its short name in what the pages of the dashboard read.
+    #[must_use]
+    pub fn stem(self) -> &'static str {
+        self.row().stem
     }
 
     /// The JSON name of an amount (`mem_gb`) or of a part of it: `mem_used_gb` of `used`.
@@ -137,7 +170,19 @@ impl ResourceKind {
         self.row().accounting
     }
 
-    /// An amount in the unit that people read, exactly; never for a decision.
+    /// The key of `conf.json` that says how much must be free before anything starts, where there is one.
+    #[must_use]
+    pub fn threshold(self) -> Option<&'static str> {
+        self.row().threshold
+    }
+
+    /// An amount as text: memory with its unit, `8.00 GB`, and of what is counted the number alone.
+    #[must_use]
+    pub fn exact(self, amount: u64) -> String {
+        (self.row().exact)(amount)
+    }
+
+    /// An amount in the unit that people read; never for a decision.
     #[must_use]
     pub fn in_units(self, amount: u64) -> f64 {
         amount as f64 / self.row().per_unit as f64

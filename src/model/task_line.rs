@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::demand::Demand;
 use super::field::{Field, FieldOrder, TaskLineError, invalid, missing};
 use super::task::TaskId;
 use super::units::{Bytes, DecimalError, MilliCores};
@@ -31,8 +32,7 @@ pub struct TaskLine {
     line: Arc<str>,
     id: TaskId,
     kind: TaskKind,
-    mem: Bytes,
-    cpu: MilliCores,
+    demand: Demand,
     prio: u16,
     timeout: Option<u64>,
     cmd_at: usize,
@@ -57,6 +57,7 @@ impl TaskLine {
         };
         let mem = Bytes::parse_gib(mem).map_err(|_: DecimalError| invalid(Field::Mem, mem))?;
         let cpu = MilliCores::parse_cores(cpu).map_err(|_: DecimalError| invalid(Field::Cpu, cpu))?;
+        let demand = Demand::NONE.with_mem(mem).with_cpu(cpu);
         let prio =
             parse_digits(prio).and_then(|value| u16::try_from(value).ok()).ok_or_else(|| invalid(Field::Prio, prio))?;
         let mut timeout = None;
@@ -71,7 +72,7 @@ impl TaskLine {
         if cmd.is_empty() || cmd.len() > MAX_COMMAND_BYTES || cmd.contains('\0') {
             return Err(invalid(Field::Cmd, cmd));
         }
-        Ok(Self { line: line.into(), id: TaskId::of(line), kind, mem, cpu, prio, timeout, cmd_at })
+        Ok(Self { line: line.into(), id: TaskId::of(line), kind, demand, prio, timeout, cmd_at })
     }
 
     /// The whole line, the identity of the task.
@@ -92,16 +93,10 @@ impl TaskLine {
         self.kind
     }
 
-    /// DRAM the task needs; zero when it declares none.
+    /// What the task asks of a node.
     #[must_use]
-    pub fn mem(&self) -> Bytes {
-        self.mem
-    }
-
-    /// Cores the task needs; zero when it declares none.
-    #[must_use]
-    pub fn cpu(&self) -> MilliCores {
-        self.cpu
+    pub fn demand(&self) -> &Demand {
+        &self.demand
     }
 
     /// Larger runs first.
@@ -190,7 +185,7 @@ mod tests {
     fn good_lines_mean_what_the_contract_says() {
         for (line, order, mib, millis, prio, timeout, cmd) in GOOD {
             let task = TaskLine::parse(line, *order).unwrap_or_else(|error| panic!("{line:?}: {error}"));
-            let seen = (task.mem(), task.cpu(), task.prio(), task.timeout(), task.cmd());
+            let seen = (task.demand().mem(), task.demand().cpu(), task.prio(), task.timeout(), task.cmd());
             assert_eq!(seen, (Bytes(mib << 20), MilliCores(*millis), *prio, *timeout, *cmd), "{line:?}");
             assert_eq!(task.to_string(), *line);
         }

@@ -1,42 +1,27 @@
 //! May a task start on this node now? Amounts are integers; what is running holds a reservation, and the reservations add up to the budget in use.
 
-use crate::model::{Bytes, MilliCores};
+use std::fmt;
+
+use crate::model::{Accounting, Amounts, Bytes, Demand, NodeSample, ResourceKind, Room};
 
 /// The thresholds of `conf.json` that decide admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Slots: how many tasks may run at once.
     pub slots: u32,
-    /// Free DRAM below which nothing new starts.
-    pub accept: Bytes,
+    /// What must be measured as free before anything new starts; 0 of a kind = do not look at it.
+    pub accept: Amounts,
     /// Free DRAM below which the newest task is given back.
     pub trigger: Bytes,
-    /// Measured free cores below which nothing new starts; 0 = do not look.
-    pub min_free_cores: MilliCores,
 }
 
-/// The node at one moment, limits of its cgroups included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NodeSample {
-    /// Memory of the node.
-    pub mem_total: Bytes,
-    /// Memory that new work could use now.
-    pub mem_free: Bytes,
-    /// Cores of the node.
-    pub cores_total: MilliCores,
-    /// Cores busy over the last sampling period.
-    pub cores_used: MilliCores,
-}
-
-/// What a running task was promised, and how much of the memory it has touched by the last sample.
+/// What a running task was promised, and how much of it it has been seen to use by the last sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reservation {
-    /// Declared DRAM.
-    pub mem: Bytes,
-    /// Declared cores.
-    pub cpu: MilliCores,
-    /// DRAM its tree holds.
-    pub touched: Bytes,
+    /// What it declared.
+    pub demand: Demand,
+    /// What its tree holds: 0 of a kind that is not measured for each task.
+    pub touched: Amounts,
 }
 
 /// Sums over the reservations of all tasks that run or are about to.
@@ -44,12 +29,10 @@ pub struct Reservation {
 pub struct Budget {
     /// How many.
     pub tasks: u32,
-    /// Declared and not yet touched DRAM: free memory that is spoken for.
-    pub untouched: Bytes,
-    /// Declared cores.
-    pub cpu: MilliCores,
-    /// DRAM that the trees hold: it comes back when they end.
-    pub touched: Bytes,
+    /// Declared and not yet touched: what is spoken for.
+    pub untouched: Amounts,
+    /// What the trees hold: it comes back when they end.
+    pub touched: Amounts,
 }
 
 impl Budget {
@@ -57,29 +40,9 @@ impl Budget {
     pub fn of(reservations: impl IntoIterator<Item = Reservation>) -> Self {
         reservations.into_iter().fold(Self::default(), |sum, one| Self {
             tasks: sum.tasks + 1,
-            untouched: sum.untouched + one.mem.saturating_sub(one.touched),
-            cpu: sum.cpu + one.cpu,
-            touched: sum.touched + one.touched,
+            untouched: sum.untouched.plus(&one.demand.amounts.minus(&one.touched)),
+            touched: sum.touched.plus(&one.touched),
         })
-    }
-}
-
-/// Room for new tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Headroom {
-    /// Free slots, at least 1.
-    pub slots: u32,
-    /// DRAM that new tasks may declare together.
-    pub mem: Bytes,
-    /// Cores that new tasks may declare together.
-    pub cpu: MilliCores,
-}
-
-impl Headroom {
-    /// Whether a demand fits.
-    #[must_use]
-    pub fn fits(&self, mem: Bytes, cpu: MilliCores) -> bool {
-        self.slots > 0 && mem <= self.mem && cpu <= self.cpu
     }
 }
 
@@ -88,20 +51,19 @@ impl Headroom {
 pub enum Wait {
     /// Every slot is taken.
     Slots,
-    /// Free DRAM is below the accept threshold.
-    Memory,
-    /// Measured free cores are below the threshold.
-    Cores,
+    /// Less of this kind is free than its threshold.
+    Below(ResourceKind),
 }
 
-impl Wait {
-    /// For status: why this worker takes nothing.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+/// For status: why this worker takes nothing.
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Slots => "every slot is taken",
-            Self::Memory => "free memory is below min_dram_gb_accept_new_task",
-            Self::Cores => "free cores are below min_free_cpu_cores",
+            Self::Slots => f.write_str("every slot is taken"),
+            Self::Below(kind) => {
+                let be = if kind.is_counted() { "are" } else { "is" };
+                write!(f, "free {} {be} below {}", kind.noun(), kind.threshold().unwrap_or("what is needed"))
+            }
         }
     }
 }
@@ -110,71 +72,84 @@ impl Wait {
 ///
 /// # Errors
 /// Why there is none.
-pub fn headroom(limits: &Limits, node: &NodeSample, budget: &Budget) -> Result<Headroom, Wait> {
+pub fn headroom(limits: &Limits, node: &NodeSample, budget: &Budget) -> Result<Room, Wait> {
     if budget.tasks >= limits.slots {
         return Err(Wait::Slots);
     }
-    if node.mem_free < limits.accept {
-        return Err(Wait::Memory);
+    let is_below = |kind: &ResourceKind| node.free.get(*kind) < limits.accept.get(*kind);
+    if let Some(kind) = ResourceKind::ALL.into_iter().find(is_below) {
+        return Err(Wait::Below(kind));
     }
-    if limits.min_free_cores > MilliCores::ZERO
-        && node.cores_total.saturating_sub(node.cores_used) < limits.min_free_cores
-    {
-        return Err(Wait::Cores);
-    }
-    Ok(Headroom {
-        slots: limits.slots - budget.tasks,
-        mem: node.mem_free.saturating_sub(budget.untouched),
-        cpu: node.cores_total.saturating_sub(budget.cpu),
-    })
+    Ok(Room { slots: limits.slots - budget.tasks, amounts: unreserved(node, budget) })
+}
+
+/// What nobody has spoken for, whether there is a slot or not.
+#[must_use]
+pub fn unreserved(node: &NodeSample, budget: &Budget) -> Amounts {
+    let base = Amounts::of(|kind| match kind.accounting() {
+        Accounting::Measured => node.free.get(kind),
+        Accounting::Declared => node.total.get(kind),
+    });
+    base.minus(&budget.untouched)
 }
 
 /// Whether a task that was given back for memory, and had reached `peak`, may be taken again here.
 #[must_use]
 pub fn may_retake(limits: &Limits, node: &NodeSample, budget: &Budget, peak: Bytes) -> bool {
-    budget.tasks == 0 || node.mem_free.saturating_sub(peak) >= limits.trigger && node.mem_free > peak
+    budget.tasks == 0 || node.free.mem().saturating_sub(peak) >= limits.trigger && node.free.mem() > peak
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MilliCores;
     use proptest::prelude::*;
 
     const GIB: u64 = 1 << 30;
 
     fn limits() -> Limits {
-        Limits { slots: 4, accept: Bytes(2 * GIB), trigger: Bytes(GIB), min_free_cores: MilliCores::ZERO }
+        Limits { slots: 4, accept: Amounts::NONE.with_mem(Bytes(2 * GIB)), trigger: Bytes(GIB) }
     }
 
     fn node(free_gib: u64) -> NodeSample {
-        NodeSample {
-            mem_total: Bytes(16 * GIB),
-            mem_free: Bytes(free_gib * GIB),
-            cores_total: MilliCores(8000),
-            cores_used: MilliCores(500),
+        let total = Amounts::NONE.with_mem(Bytes(16 * GIB)).with_cpu(MilliCores(8000));
+        NodeSample { total, free: total.with_mem(Bytes(free_gib * GIB)).with_cpu(MilliCores(7500)) }
+    }
+
+    fn running(mem: u64, cpu: u64, touched: u64) -> Reservation {
+        Reservation {
+            demand: Demand::NONE.with_mem(Bytes(mem * GIB)).with_cpu(MilliCores(cpu)),
+            touched: Amounts::NONE.with_mem(Bytes(touched * GIB)),
         }
     }
 
     #[test]
     fn declared_and_untouched_memory_is_spoken_for() {
-        let budget = Budget::of([Reservation { mem: Bytes(6 * GIB), cpu: MilliCores(1000), touched: Bytes(2 * GIB) }]);
-        let room = headroom(&limits(), &node(10), &budget).expect("room");
-        assert_eq!((room.slots, room.mem, room.cpu), (3, Bytes(6 * GIB), MilliCores(7000)));
+        let room = headroom(&limits(), &node(10), &Budget::of([running(6, 1000, 2)])).expect("room");
+        let left = Amounts::NONE.with_mem(Bytes(6 * GIB)).with_cpu(MilliCores(7000));
+        assert_eq!(room, Room { slots: 3, amounts: left });
     }
 
     #[test]
     fn touching_more_than_declared_reserves_nothing_more() {
-        let budget = Budget::of([Reservation { mem: Bytes(GIB), cpu: MilliCores::ZERO, touched: Bytes(5 * GIB) }]);
-        assert_eq!(budget.untouched, Bytes::ZERO);
+        assert_eq!(Budget::of([running(1, 0, 5)]).untouched, Amounts::NONE);
     }
 
     #[test]
     fn each_threshold_alone_refuses() {
         let full = Budget { tasks: 4, ..Budget::default() };
         assert_eq!(headroom(&limits(), &node(10), &full), Err(Wait::Slots));
-        assert_eq!(headroom(&limits(), &node(1), &Budget::default()), Err(Wait::Memory));
-        let picky = Limits { min_free_cores: MilliCores(7600), ..limits() };
-        assert_eq!(headroom(&picky, &node(10), &Budget::default()), Err(Wait::Cores));
+        assert_eq!(headroom(&limits(), &node(1), &Budget::default()), Err(Wait::Below(ResourceKind::Memory)));
+        let picky = Limits { accept: limits().accept.with_cpu(MilliCores(7600)), ..limits() };
+        assert_eq!(headroom(&picky, &node(10), &Budget::default()), Err(Wait::Below(ResourceKind::Cores)));
+    }
+
+    #[test]
+    fn a_wait_names_its_threshold() {
+        assert_eq!(
+            ResourceKind::ALL.map(|kind| Wait::Below(kind).to_string()),
+            ["free memory is below min_dram_gb_accept_new_task", "free cores are below min_free_cpu_cores"]
+        );
     }
 
     #[test]
@@ -191,14 +166,17 @@ mod tests {
             free in 0..64u64, slots in 1..8u32,
             tasks in proptest::collection::vec((0..8u64, 0..4000u64, 0..8u64), 0..8),
         ) {
-            let node = NodeSample { mem_total: Bytes(64 * GIB), mem_free: Bytes(free * GIB), cores_total: MilliCores(8000), cores_used: MilliCores::ZERO };
+            let total = Amounts::NONE.with_mem(Bytes(64 * GIB)).with_cpu(MilliCores(8000));
+            let node = NodeSample { total, free: total.with_mem(Bytes(free * GIB)) };
             let limits = Limits { slots, ..limits() };
-            let budget = Budget::of(tasks.iter().map(|(mem, cpu, touched)| Reservation { mem: Bytes(mem * GIB), cpu: MilliCores(*cpu), touched: Bytes(touched * GIB) }));
+            let budget = Budget::of(tasks.iter().map(|(mem, cpu, touched)| running(*mem, *cpu, *touched)));
             if let Ok(room) = headroom(&limits, &node, &budget) {
                 prop_assert!(room.slots + budget.tasks == slots);
-                prop_assert!(room.mem.0 + budget.untouched.0 <= node.mem_free.0.max(budget.untouched.0));
-                prop_assert!(room.cpu.0 + budget.cpu.0 <= node.cores_total.0.max(budget.cpu.0));
-                prop_assert!(node.mem_free >= limits.accept);
+                for (kind, most) in [(ResourceKind::Memory, node.free), (ResourceKind::Cores, node.total)] {
+                    let spoken_for = budget.untouched.get(kind);
+                    prop_assert!(room.amounts.get(kind) + spoken_for <= most.get(kind).max(spoken_for));
+                }
+                prop_assert!(node.free.holds(&limits.accept));
             }
         }
     }

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::admission::{Budget, Limits, NodeSample};
-use crate::model::{Bytes, MilliCores};
+use super::admission::{Budget, Limits};
+use crate::model::{Accounting, Amounts, Demand, NodeSample, Offer, ResourceKind};
 
 /// How long a sample counts. The largest of this time holds, so that a short peak of another program sends no task away.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -19,35 +19,29 @@ const EMPTY: Duration = Duration::from_secs(30);
 /// tasks share more than once.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// What a node could give to one task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// DRAM it may declare.
-    pub mem: Bytes,
-    /// Cores it may declare.
-    pub cpu: MilliCores,
-}
-
-impl Offer {
-    /// Whether a demand fits.
-    #[must_use]
-    pub fn holds(&self, mem: Bytes, cpu: MilliCores) -> bool {
-        mem <= self.mem && cpu <= self.cpu
-    }
-}
-
 /// Follows what the node could give.
 #[derive(Clone, Debug, Default)]
 pub struct Capacity {
-    /// The largest first: a sample that is no larger than a later one is not kept.
-    samples: VecDeque<(Instant, Bytes)>,
+    kinds: [Follows; ResourceKind::ALL.len()],
     /// When a task would last have been admitted to an empty node, as far as is known.
     admitted: Option<Instant>,
     /// Since when nothing of ours runs.
     empty_since: Option<Instant>,
-    /// What a reservation has failed to get here, and when.
-    given_up: Option<(Instant, Bytes)>,
-    cores: MilliCores,
+}
+
+/// Follows how much of one kind it could give.
+#[derive(Clone, Debug, Default)]
+struct Follows {
+    /// The largest first: a sample that is no larger than a later one is not kept, and of a kind that is not measured only the last.
+    samples: VecDeque<(Instant, u64)>,
+    /// What a reservation has failed to get here, and when; of a kind that is measured.
+    given_up: Option<(Instant, u64)>,
+}
+
+impl Follows {
+    fn most(&self) -> u64 {
+        self.samples.front().map_or(0, |(_, most)| *most)
+    }
 }
 
 impl Capacity {
@@ -58,36 +52,50 @@ impl Capacity {
         limits: &Limits,
         node: &NodeSample,
         budget: &Budget,
-        reserved: Option<Offer>,
+        reserved: Option<&Demand>,
     ) -> bool {
-        let could = Bytes(node.mem_free.0.saturating_add(budget.touched.0).min(node.mem_total.0));
-        self.cores = node.cores_total;
-        self.empty_since = if budget.tasks == 0 { self.empty_since.or(Some(now)) } else { None };
-        while self.samples.back().is_some_and(|(_, last)| *last <= could) {
-            self.samples.pop_back();
-        }
-        self.samples.push_back((now, could));
+        let is_empty = budget.tasks == 0;
+        self.empty_since = if is_empty { self.empty_since.or(Some(now)) } else { None };
         let since = self.counts_since(now);
-        while self.samples.front().is_some_and(|(at, _)| since.is_some_and(|since| *at < since)) {
-            self.samples.pop_front();
+        let mut is_admitted = true;
+        for (kind, follows) in ResourceKind::ALL.into_iter().zip(&mut self.kinds) {
+            let (total, free) = (node.total.get(kind), node.free.get(kind));
+            let (could, idle) = match kind.accounting() {
+                Accounting::Measured => {
+                    let could = free.saturating_add(budget.touched.get(kind)).min(total);
+                    (could, could)
+                }
+                // How much others use is known only while nothing of ours does.
+                Accounting::Declared => (total, if is_empty { free } else { total }),
+            };
+            is_admitted &= idle >= limits.accept.get(kind);
+            let is_outdone = |(_, last): &(Instant, u64)| kind.accounting() == Accounting::Declared || *last <= could;
+            while follows.samples.back().is_some_and(is_outdone) {
+                follows.samples.pop_back();
+            }
+            follows.samples.push_back((now, could));
+            while follows.samples.front().is_some_and(|(at, _)| since.is_some_and(|since| *at < since)) {
+                follows.samples.pop_front();
+            }
+            let is_known_better =
+                |(at, least): &(Instant, u64)| free > *least || now.saturating_duration_since(*at) >= REMEMBERED;
+            follows.given_up = follows.given_up.filter(|given_up| !is_known_better(given_up));
         }
-        // How many cores others use is known only while nothing of ours does.
-        let idle = node.cores_total.saturating_sub(if budget.tasks == 0 { node.cores_used } else { MilliCores::ZERO });
-        if could >= limits.accept && idle >= limits.min_free_cores {
+        if is_admitted {
             self.admitted = Some(now);
         }
-        let is_known_better =
-            |(at, least): &(Instant, Bytes)| node.mem_free > *least || now.saturating_duration_since(*at) >= REMEMBERED;
-        self.given_up = self.given_up.filter(|given_up| !is_known_better(given_up));
         self.give_up(now, reserved)
     }
 
     /// A node that has been empty for so long has what it shows. What is reserved for and has not started has failed, whatever the reason.
-    fn give_up(&mut self, now: Instant, reserved: Option<Offer>) -> bool {
+    fn give_up(&mut self, now: Instant, reserved: Option<&Demand>) -> bool {
         let Some(reserved) = reserved.filter(|_| self.is_surely_empty(now)) else { return false };
-        let most = self.samples.front().map_or(Bytes::ZERO, |(_, most)| *most);
-        let least = most.min(Bytes(reserved.mem.0.saturating_sub(1)));
-        self.given_up = Some((now, self.given_up.map_or(least, |(_, before)| before.min(least))));
+        for (kind, follows) in ResourceKind::ALL.into_iter().zip(&mut self.kinds) {
+            if kind.accounting() == Accounting::Measured {
+                let least = follows.most().min(reserved.amounts.get(kind).saturating_sub(1));
+                follows.given_up = Some((now, follows.given_up.map_or(least, |(_, before)| before.min(least))));
+            }
+        }
         true
     }
 
@@ -110,39 +118,42 @@ impl Capacity {
     pub fn offer(&self, now: Instant) -> Option<Offer> {
         let since = self.counts_since(now);
         self.admitted.filter(|admitted| since.is_none_or(|since| *admitted >= since))?;
-        let (_, most) = self.samples.front()?;
-        let mem = self.given_up.map_or(*most, |(_, least)| least.min(*most));
-        Some(Offer { mem, cpu: self.cores })
+        let could = |kind: ResourceKind| {
+            let follows = &self.kinds[kind as usize];
+            follows.given_up.map_or(follows.most(), |(_, least)| least.min(follows.most()))
+        };
+        Some(Offer { amounts: Amounts::of(could) })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Bytes, MilliCores};
     use crate::policy::{Reservation, admission};
     use proptest::prelude::*;
 
     const GIB: u64 = 1 << 30;
 
     fn limits() -> Limits {
-        Limits { slots: 4, accept: Bytes(2 * GIB), trigger: Bytes(GIB), min_free_cores: MilliCores::ZERO }
+        Limits { slots: 4, accept: Amounts::NONE.with_mem(Bytes(2 * GIB)), trigger: Bytes(GIB) }
     }
 
     fn node(free: u64) -> NodeSample {
-        NodeSample {
-            mem_total: Bytes(16 * GIB),
-            mem_free: Bytes(free * GIB),
-            cores_total: MilliCores(8000),
-            cores_used: MilliCores(500),
-        }
+        let total = Amounts::NONE.with_mem(Bytes(16 * GIB)).with_cpu(MilliCores(8000));
+        NodeSample { total, free: total.with_mem(Bytes(free * GIB)).with_cpu(MilliCores(7500)) }
+    }
+
+    fn wanting(mem: u64) -> Demand {
+        Demand::NONE.with_mem(Bytes(mem * GIB)).with_cpu(MilliCores(1000))
     }
 
     fn running(mem: u64, touched: u64) -> Budget {
-        Budget::of([Reservation { mem: Bytes(mem * GIB), cpu: MilliCores(1000), touched: Bytes(touched * GIB) }])
+        Budget::of([Reservation { demand: wanting(mem), touched: Amounts::NONE.with_mem(Bytes(touched * GIB)) }])
     }
 
     fn mem(capacity: &Capacity, now: Instant) -> Option<u64> {
-        capacity.offer(now).map(|offer| offer.mem.0 / GIB)
+        capacity.offer(now).map(|offer| offer.amounts.mem().0 / GIB)
     }
 
     #[test]
@@ -174,7 +185,7 @@ mod tests {
         let (start, mut capacity) = (Instant::now(), Capacity::default());
         capacity.observe(start, &limits(), &node(1), &Budget::default(), None);
         assert_eq!(capacity.offer(start), None, "less is free than min_dram_gb_accept_new_task");
-        let picky = Limits { min_free_cores: MilliCores(7600), ..limits() };
+        let picky = Limits { accept: limits().accept.with_cpu(MilliCores(7600)), ..limits() };
         capacity.observe(start, &picky, &node(8), &Budget::default(), None);
         assert_eq!(capacity.offer(start), None, "others keep too many cores busy");
         capacity.observe(start, &picky, &node(8), &running(1, 1), None);
@@ -185,7 +196,8 @@ mod tests {
     fn a_reservation_that_an_empty_node_cannot_serve_is_given_up_once() {
         let (start, mut capacity) = (Instant::now(), Capacity::default());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let wants = Some(Offer { mem: Bytes(14 * GIB), cpu: MilliCores(1000) });
+        let wants = wanting(14);
+        let wants = Some(&wants);
         // Two tasks that share their memory: it seems that 15 GB could be free.
         capacity.observe(at(0), &limits(), &node(9), &running(8, 6), wants);
         assert_eq!(mem(&capacity, at(0)), Some(15));
@@ -204,13 +216,13 @@ mod tests {
         #[test]
         fn an_empty_node_offers_exactly_what_it_admits(free in 0..=16u64, wanted in 0..=16u64, busy in 0..=8000u64, least in 0..=8000u64) {
             let now = Instant::now();
-            let limits = Limits { min_free_cores: MilliCores(least), ..limits() };
-            let node = NodeSample { cores_used: MilliCores(busy), ..node(free) };
+            let limits = Limits { accept: limits().accept.with_cpu(MilliCores(least)), ..limits() };
+            let node = NodeSample { free: node(free).free.with_cpu(MilliCores(8000 - busy)), ..node(free) };
             let mut capacity = Capacity::default();
             capacity.observe(now, &limits, &node, &Budget::default(), None);
-            let offers = capacity.offer(now).is_some_and(|offer| offer.holds(Bytes(wanted * GIB), MilliCores(1000)));
+            let offers = capacity.offer(now).is_some_and(|offer| offer.holds(&wanting(wanted)));
             let admits = admission::headroom(&limits, &node, &Budget::default())
-                .is_ok_and(|room| room.fits(Bytes(wanted * GIB), MilliCores(1000)));
+                .is_ok_and(|room| room.holds(&wanting(wanted)));
             prop_assert_eq!(offers, admits);
         }
     }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Usage;
 use crate::model::snapshot::{Counts, RunningTask, WorkerLoad, WorkerState};
 
 /// How long after the start each task of some slots ends: they take the tasks in order.
@@ -161,10 +162,7 @@ fn an_overview_counts_what_runs_for_what_it_has_run() {
         name: "w".to_owned(),
         state: WorkerState::Live,
         heartbeat_age_seconds: Some(0),
-        cores_used: 0.0,
-        cores_total: 4.0,
-        mem_used_gb: 0.0,
-        mem_total_gb: 4.0,
+        usage: Usage::default(),
         finished: 0,
         failed: 0,
         returned: 0,

@@ -12,8 +12,8 @@ pub mod retry;
 pub mod standing;
 pub mod witness;
 
-pub use admission::{Budget, Headroom, Limits, NodeSample, Reservation, Wait};
-pub use capacity::{Capacity, Offer};
+pub use admission::{Budget, Limits, Reservation, Wait};
+pub use capacity::Capacity;
 pub use deadline::Deadlines;
 pub use lifecycle::Lifecycle;
 pub use polling::Polling;

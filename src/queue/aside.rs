@@ -6,7 +6,7 @@ use super::client::{Args, Connection};
 use super::error::QueueError;
 use super::keys::Key;
 use super::scripts;
-use super::session::{AVOID, Demand, base_score, millis};
+use super::session::{AVOID, base_score, millis};
 use crate::model::{FieldOrder, TaskLine};
 
 /// How many lines one call moves at most: well under 5 ms of the server's time.
@@ -30,7 +30,7 @@ pub async fn set_aside(conn: &Connection, lines: &[String], order: FieldOrder) -
     let mut args = Args::new();
     for line in lines.iter().take(BATCH) {
         if let Ok(task) = TaskLine::parse(line, order) {
-            args.text(line).shown(Demand::of(&task).class());
+            args.text(line).shown(task.demand());
         }
     }
     conn.script(&scripts::ASIDE, None, &args).await
@@ -47,7 +47,7 @@ pub async fn restore(conn: &Connection, lines: &[String], order: FieldOrder) -> 
     args.number(millis(AVOID));
     for line in lines.iter().take(BATCH) {
         if let Ok(task) = TaskLine::parse(line, order) {
-            args.text(line).shown(Demand::of(&task).class()).number(base_score(task.prio()));
+            args.text(line).shown(task.demand()).number(base_score(task.prio()));
         }
     }
     conn.script(&scripts::RESTORE, None, &args).await

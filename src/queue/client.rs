@@ -371,6 +371,14 @@ impl Args {
         self
     }
 
+    /// What is shown, or nothing at all.
+    pub(super) fn maybe(&mut self, shown: Option<impl fmt::Display>) -> &mut Self {
+        match shown {
+            Some(shown) => self.shown(shown),
+            None => self.text(""),
+        }
+    }
+
     pub(super) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
         self.shown(number.into())
     }

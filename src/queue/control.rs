@@ -7,7 +7,7 @@ use super::events::{note_queue, note_worker};
 use super::keys::{CLOSE, Key};
 use super::reclaim::{Orphan, orphan};
 use super::scripts;
-use super::session::{Demand, base_score};
+use super::session::base_score;
 use crate::model::snapshot::TaskState;
 use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
 use crate::sys::wall_clock;
@@ -64,7 +64,7 @@ pub async fn change(
     args.text(selected.map_or("", TaskState::as_str));
     for line in lines.iter().take(BATCH) {
         let task = TaskLine::parse(line, order).ok();
-        let class = task.as_ref().map(|task| Demand::of(task).class().to_string()).unwrap_or_default();
+        let class = task.as_ref().map(|task| task.demand().to_string()).unwrap_or_default();
         let base = task.as_ref().map_or(0, |task| base_score(task.prio()));
         let record = AttemptRecord::bare(0, by.clone(), now_ms, AttemptEnd::Cancelled);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;

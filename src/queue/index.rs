@@ -10,7 +10,7 @@ use super::keys::{CLOSE, Key};
 use super::lock::try_lock;
 use super::loose;
 use super::scripts;
-use super::session::{AVOID, Demand, base_score, millis};
+use super::session::{AVOID, base_score, millis};
 use crate::model::{FailureKind, FieldOrder, TaskLine, ascii_json};
 
 /// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
@@ -94,7 +94,7 @@ impl Pass {
                 Ok(text) => match TaskLine::parse(text, order) {
                     Ok(task) => {
                         to_add = true;
-                        add.text(text).shown(Demand::of(&task).class()).number(base_score(task.prio()));
+                        add.text(text).shown(task.demand()).number(base_score(task.prio()));
                     }
                     Err(error) => {
                         to_reject = true;

@@ -13,7 +13,7 @@ use super::reading::{health, rates_over_last_minute, top_groups, workers};
 use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals,
 };
-use crate::model::{AttemptRecord, Bytes, MilliCores, TaskId};
+use crate::model::{AttemptRecord, Demand, TaskId};
 use crate::policy::estimate;
 
 /// The whole queue at a glance, in two round trips.
@@ -130,13 +130,11 @@ async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<Need>, Queue
         .zip(counts)
         .filter(|(_, waiting)| *waiting > 0)
         .filter_map(|(class, waiting)| {
-            let mut parts = class.splitn(3, ':');
-            let (mem, cpu): (u64, u64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-            let workers = parts.next().unwrap_or_default();
+            let (demand, workers) = Demand::of_class(class)?;
             // Suspects wait in a class of their own, whose name begins so.
             let names = workers.split(',').filter(|name| !name.is_empty() && !name.starts_with('!'));
             let failed_on = names.map(str::to_owned).collect();
-            Some(Need { mem_gb: Bytes(mem).as_gib(), cores: MilliCores(cpu).as_cores(), failed_on, waiting })
+            Some(Need { demand, failed_on, waiting })
         })
         .collect())
 }

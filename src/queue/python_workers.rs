@@ -6,8 +6,8 @@ use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::loose::Loose;
-use super::reading;
-use crate::model::snapshot::{NodeSize, PYTHON_DEAD_AFTER_SECONDS, WorkerView};
+use crate::model::Usage;
+use crate::model::snapshot::{PYTHON_DEAD_AFTER_SECONDS, WorkerView};
 
 /// Entries of `finished_tasks` that are looked at, at most: beyond that the counts are estimates.
 const ENTRIES: u64 = 500;
@@ -60,7 +60,7 @@ pub(super) async fn count_finished(
 ///
 /// # Errors
 /// As every question to Redis.
-pub async fn live_nodes(conn: &Connection) -> Result<Vec<NodeSize>, QueueError> {
+pub async fn live_nodes(conn: &Connection) -> Result<Vec<Usage>, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Status)).cmd("TIME");
     let (status, (now, _)): (HashMap<Loose, Loose>, (u64, u64)) = conn.pipe(&pipe).await?;
@@ -68,12 +68,11 @@ pub async fn live_nodes(conn: &Connection) -> Result<Vec<NodeSize>, QueueError> 
 }
 
 /// The node of a `worker_status` (`TIME:USEDCORES:CORES:USEDGB:GB`), if it is fresh.
-fn live_node(text: &str, now: u64) -> Option<NodeSize> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let beat: f64 = parts.first()?.parse().ok()?;
+fn live_node(text: &str, now: u64) -> Option<Usage> {
+    let (beat, figures) = text.split_once(':')?;
+    let beat: f64 = beat.parse().ok()?;
     let is_fresh = beat >= 0.0 && now.saturating_sub(beat as u64) < PYTHON_DEAD_AFTER_SECONDS;
-    let figure = |at: usize| parts.get(at).map_or(0.0, |part| reading::amount(part));
-    is_fresh.then(|| NodeSize { mem_gb: figure(4), cores: figure(2) })
+    is_fresh.then(|| Usage::of_status(figures))
 }
 
 #[cfg(test)]
@@ -82,11 +81,10 @@ mod tests {
 
     #[test]
     fn only_fresh_nodes_count() {
-        let node = NodeSize { mem_gb: 64.5, cores: 32.0 };
+        let node = Usage::of_status("1.00:32.00:2.00:64.50");
         assert_eq!(live_node("1000:1.00:32.00:2.00:64.50", 1059), Some(node));
         assert_eq!(live_node("1000:1.00:32.00:2.00:64.50", 1060), None);
         assert_eq!(live_node("2000:1.00:32.00:2.00:64.50", 1000), Some(node), "a clock ahead of the server's");
         assert_eq!(live_node("x:1:2", 5), None);
-        assert!(node.could_hold(64.5, 32.0) && !node.could_hold(64.0, 33.0) && !node.could_hold(65.0, 1.0));
     }
 }

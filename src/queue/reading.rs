@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::model::Usage;
 use crate::model::snapshot::{
     FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WorkerLoad, WorkerProcess, WorkerState, WorkerView,
 };
@@ -76,9 +77,8 @@ pub(super) fn workers(
     names
         .into_iter()
         .map(|name| {
-            let parts: Vec<&str> = status.get(name).map(|text| text.split(':').collect()).unwrap_or_default();
-            let figure = |i: usize| parts.get(i).map_or(0.0, |part| amount(part));
-            let beat = parts.first().and_then(|part| part.parse::<f64>().ok()).filter(|beat| *beat >= 0.0);
+            let (beat, figures) = status.get(name).map_or(("", ""), |text| text.split_once(':').unwrap_or((text, "")));
+            let beat = beat.parse::<f64>().ok().filter(|beat| *beat >= 0.0);
             let age = beat.map(|beat| now.saturating_sub(beat as u64));
             let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
             let owner = owners.get(name);
@@ -99,10 +99,7 @@ pub(super) fn workers(
                 name: name.clone(),
                 state,
                 heartbeat_age_seconds: age,
-                cores_used: figure(1),
-                cores_total: figure(2),
-                mem_used_gb: figure(3),
-                mem_total_gb: figure(4),
+                usage: Usage::of_status(figures),
                 is_python: owner.is_none() && state != WorkerState::Drained,
                 finished: total("finished"),
                 is_estimate: false,
@@ -114,12 +111,6 @@ pub(super) fn workers(
             }
         })
         .collect()
-}
-
-/// Cores or GB of a node: anybody may write these, and what no node has would be drawn as it is.
-pub(super) fn amount(text: &str) -> f64 {
-    const MOST: f64 = 1e6;
-    text.parse().ok().filter(|amount| (0.0..=MOST).contains(amount)).unwrap_or(0.0)
 }
 
 pub(super) fn health(info: &str) -> RedisHealth {

@@ -10,8 +10,8 @@ use super::keys::Key;
 use super::lock::try_lock;
 use super::loose::{self, Loose};
 use super::scripts;
-use super::session::{AVOID, Demand, Registration, Session, base_score, millis};
-use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
+use super::session::{AVOID, Registration, Session, base_score, millis};
+use crate::model::{AttemptEnd, AttemptRecord, Demand, FieldOrder, TaskId, TaskLine, WorkerName};
 use crate::sys::wall_clock;
 
 /// How many lines one call moves at most.
@@ -145,7 +145,7 @@ pub async fn scan_in_progress(
 }
 
 pub(super) fn orphan(line: String, attempt: u32, order: FieldOrder) -> Orphan {
-    let task = TaskLine::parse(&line, order).ok().map(|task| (Demand::of(&task), task.prio()));
+    let task = TaskLine::parse(&line, order).ok().map(|task| (*task.demand(), task.prio()));
     Orphan { line, task, attempt }
 }
 
@@ -178,7 +178,7 @@ pub async fn reclaim_lines(
         // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
         let (class, base) = orphan
             .task
-            .map_or_else(|| ("0:0:".to_owned(), 0), |(demand, prio)| (demand.class().to_string(), base_score(prio)));
+            .map_or_else(|| (Demand::NONE.to_string(), 0), |(demand, prio)| (demand.to_string(), base_score(prio)));
         args.text(&orphan.line).text(TaskId::of(&orphan.line).to_string()).text(class).number(base).text(record);
     }
     let (state, returned, failed, _): (String, u64, u64, u64) =

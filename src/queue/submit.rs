@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::client::{Args, Connection};
 use super::error::QueueError;
 use super::keys::Key;
-use super::session::{Demand, base_score};
+use super::session::base_score;
 use super::{events, scripts};
-use crate::model::{FieldOrder, TaskLine};
+use crate::model::{Demand, FieldOrder, TaskLine};
 
 /// How many lines one call adds at most: well under 5 ms of the server's time.
 pub const BATCH: usize = 250;
@@ -56,7 +56,7 @@ impl NewTask {
     /// What is submitted of a task.
     #[must_use]
     pub fn of(task: &TaskLine) -> Self {
-        Self { line: task.as_str().to_owned(), demand: Demand::of(task), prio: task.prio(), signature: None }
+        Self { line: task.as_str().to_owned(), demand: *task.demand(), prio: task.prio(), signature: None }
     }
 
     /// The task line.
@@ -108,7 +108,7 @@ pub async fn submit_in(
     let is_signed = tasks.iter().all(|task| task.signature.is_some());
     args.flag(rerun).flag(is_signed).text(order.map_or("", FieldOrder::as_str));
     for task in tasks {
-        args.text(&task.line).shown(task.demand.class()).number(base_score(task.prio));
+        args.text(&task.line).shown(task.demand).number(base_score(task.prio));
         if let Some(signature) = task.signature.as_ref().filter(|_| is_signed) {
             args.text(signature);
         }
@@ -192,7 +192,7 @@ async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, Queu
     sums.queued += new.len() as u64 - sums.added;
     let mut index = redis::pipe();
     for (task, score) in &new {
-        let class = task.demand.class().to_string();
+        let class = task.demand.to_string();
         index.cmd("ZADD").arg(format!("{}c:{class}", conn.name(Key::Ready))).arg("NX").arg(*score).arg(task.line());
         index.cmd("ZADD").arg(conn.name(Key::Heads)).arg("LT").arg(*score).arg(class);
     }

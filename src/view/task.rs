@@ -4,7 +4,7 @@ use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, counted, moment, precise_duration};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
-use crate::model::{FieldOrder, TaskLine};
+use crate::model::{FieldOrder, ResourceKind, TaskLine};
 
 /// As in `lua/shared/evidence.lua`: older records give way.
 const MOST_KEPT: usize = 32;
@@ -29,7 +29,11 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
             Some(0) => "no limit".to_owned(),
             Some(seconds) => format!("limit {seconds} s"),
         };
-        row("needs", format!("{}, cores {}, priority {}, {limit}", parsed.mem(), parsed.cpu(), parsed.prio()));
+        let amounts = ResourceKind::ALL.map(|kind| {
+            let amount = kind.exact(parsed.demand().amounts.get(kind));
+            if kind.is_counted() { format!("{} {amount}", kind.noun()) } else { amount }
+        });
+        row("needs", format!("{}, priority {}, {limit}", amounts.join(", "), parsed.prio()));
     }
     if let Some(signed) = signed {
         row("signed", safe(signed).into_owned());

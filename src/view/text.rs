@@ -1,6 +1,7 @@
 //! Numbers, times and amounts in words; shortening and bars.
 
 use super::glyphs;
+use crate::model::{Amounts, ResourceKind};
 
 /// `20,124`.
 #[must_use]
@@ -32,6 +33,45 @@ pub fn counted(number: u64, noun: &str) -> String {
 #[must_use]
 pub fn amount(number: &str, noun: &str) -> String {
     format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
+}
+
+/// An amount of a resource with its unit, two decimals at most: `8 GB`, `0.5 cores`.
+#[must_use]
+pub fn resource(kind: ResourceKind, amount: u64) -> String {
+    with_unit(kind, &trimmed(kind.shown(amount)))
+}
+
+/// An amount of a resource as the task line or the node has it: `8.00 GB`, `0.125 cores`.
+#[must_use]
+pub fn exact_resource(kind: ResourceKind, amount: u64) -> String {
+    if kind.is_counted() { with_unit(kind, &kind.exact(amount)) } else { kind.exact(amount) }
+}
+
+fn with_unit(kind: ResourceKind, number: &str) -> String {
+    if kind.is_counted() { amount(number, kind.unit()) } else { format!("{number} {}", kind.unit()) }
+}
+
+/// Amounts of every kind: `8 GB and 2 cores`.
+#[must_use]
+pub fn resources(amounts: &Amounts, text: impl Fn(ResourceKind, u64) -> String) -> String {
+    joined(ResourceKind::ALL.map(|kind| text(kind, amounts.get(kind))).as_slice())
+}
+
+/// `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn joined(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// Without zeros behind the point.
+#[must_use]
+pub fn trimmed(number: f64) -> String {
+    let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A verb of the third person as the number of its subject wants it: `waits` for one, else `wait`.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
-use super::text::{count, duration, small_bar};
+use super::text::{count, duration, small_bar, trimmed};
+use crate::model::ResourceKind;
 use crate::model::snapshot::WorkerView;
 
 /// Cells of a small bar.
@@ -14,8 +15,14 @@ const BAR: usize = 4;
 /// One column: its heading, what stands in it, and from which layout on it is there.
 struct Field {
     column: Column,
-    cell: fn(&WorkerView) -> String,
+    cell: Box<dyn Fn(&WorkerView) -> String>,
     from: Layout,
+}
+
+impl Field {
+    fn new(from: Layout, column: Column, cell: impl Fn(&WorkerView) -> String + 'static) -> Self {
+        Self { column, cell: Box::new(cell), from }
+    }
 }
 
 /// How much is shown: each has all that those before it have.
@@ -27,21 +34,28 @@ enum Layout {
     Full,
 }
 
-const FIELDS: [Field; 13] = [
-    Field { column: text("worker"), cell: |worker| safe(&worker.name).into_owned(), from: Layout::Bare },
-    Field { column: text("state"), cell: |worker| worker.state.as_str().to_owned(), from: Layout::Bare },
-    Field { column: number("beat"), cell: beat, from: Layout::Bare },
-    Field { column: number("tasks"), cell: running, from: Layout::Bare },
-    Field { column: text("cores"), cell: cores, from: Layout::Bare },
-    Field { column: text("mem GB"), cell: memory, from: Layout::Bare },
-    Field { column: number("done"), cell: done, from: Layout::Bare },
-    Field { column: number("fail"), cell: |worker| count(worker.failed), from: Layout::Bare },
-    Field { column: number("late"), cell: |worker| count(worker.timed_out), from: Layout::Figures },
-    Field { column: number("back"), cell: |worker| count(worker.returned), from: Layout::Figures },
-    Field { column: text("host"), cell: host, from: Layout::Full },
-    Field { column: text("version"), cell: version, from: Layout::Full },
-    Field { column: text("waits for"), cell: waits, from: Layout::Waits },
-];
+fn all_fields() -> Vec<Field> {
+    let mut fields = vec![
+        Field::new(Layout::Bare, text("worker"), |worker| safe(&worker.name).into_owned()),
+        Field::new(Layout::Bare, text("state"), |worker| worker.state.as_str().to_owned()),
+        Field::new(Layout::Bare, number("beat"), beat),
+        Field::new(Layout::Bare, number("tasks"), running),
+    ];
+    fields.extend(
+        ResourceKind::OF_WORKERS
+            .map(|kind| Field::new(Layout::Bare, text(kind.heading()), move |worker| usage(worker, kind))),
+    );
+    fields.extend([
+        Field::new(Layout::Bare, number("done"), done),
+        Field::new(Layout::Bare, number("fail"), |worker| count(worker.failed)),
+        Field::new(Layout::Figures, number("late"), |worker| count(worker.timed_out)),
+        Field::new(Layout::Figures, number("back"), |worker| count(worker.returned)),
+        Field::new(Layout::Full, text("host"), host),
+        Field::new(Layout::Full, text("version"), version),
+        Field::new(Layout::Waits, text("waits for"), waits),
+    ]);
+    fields
+}
 
 /// Every worker on a line. Where there is room: how many attempts were late (timed out, counted as failed too) and given back, why it takes
 /// nothing, host and version.
@@ -50,9 +64,10 @@ pub fn workers(workers: &[WorkerView], width: usize) -> String {
     if workers.is_empty() {
         return "no workers\n".to_owned();
     }
+    let all = all_fields();
     let mut drawn = String::new();
     for layout in [Layout::Full, Layout::Waits, Layout::Figures, Layout::Bare] {
-        let fields = || FIELDS.iter().filter(|field| field.from <= layout);
+        let fields = || all.iter().filter(|field| field.from <= layout);
         let columns: Vec<Column> = fields().map(|field| field.column).collect();
         let rows: Vec<Vec<String>> =
             workers.iter().map(|worker| fields().map(|field| (field.cell)(worker)).collect()).collect();
@@ -92,14 +107,10 @@ fn running(worker: &WorkerView) -> String {
     worker.load.as_ref().map_or_else(|| "-".to_owned(), |load| format!("{}/{}", load.running, load.slots))
 }
 
-fn cores(worker: &WorkerView) -> String {
-    let bar = small_bar(worker.cores_used / worker.cores_total, BAR);
-    format!("{bar} {:.1}/{}", worker.cores_used, trimmed(worker.cores_total))
-}
-
-fn memory(worker: &WorkerView) -> String {
-    let bar = small_bar(worker.mem_used_gb / worker.mem_total_gb, BAR);
-    format!("{bar} {:.1}/{:.1}", worker.mem_used_gb, worker.mem_total_gb)
+fn usage(worker: &WorkerView, kind: ResourceKind) -> String {
+    let [used, total] = [worker.usage.used, worker.usage.total].map(|amounts| kind.shown(amounts.get(kind)));
+    let whole = if kind.is_counted() { trimmed(total) } else { format!("{total:.1}") };
+    format!("{} {used:.1}/{whole}", small_bar(used / total, BAR))
 }
 
 fn host(worker: &WorkerView) -> String {
@@ -115,16 +126,10 @@ fn waits(worker: &WorkerView) -> String {
     why.map_or_else(String::new, |why| safe(why).into_owned())
 }
 
-/// Without zeros behind the point.
-#[must_use]
-pub fn trimmed(number: f64) -> String {
-    let text = format!("{number:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Usage;
     use crate::model::snapshot::{WorkerProcess, WorkerState};
 
     #[test]
@@ -133,10 +138,7 @@ mod tests {
             name: name.to_owned(),
             state: WorkerState::Live,
             heartbeat_age_seconds: Some(1),
-            cores_used: 1.0,
-            cores_total: 2.0,
-            mem_used_gb: 1.0,
-            mem_total_gb: 2.0,
+            usage: Usage::of_status("1:2:1:2"),
             is_python: true,
             finished: 0,
             is_estimate: false,

@@ -27,7 +27,7 @@ use super::reconciler::Reconciler;
 use super::reloader::Reloader;
 use super::reporter::Reporter;
 use super::results::Results;
-use super::sampler::{Sampler, sample};
+use super::sampler::Sampler;
 use super::signals;
 use super::sleep::Sleep;
 use super::slots::Slots;
@@ -108,7 +108,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let mut loops = JoinSet::new();
     // The first heartbeat and the first claim already know the node.
     let mut probe = setup.probe;
-    let first = Sample { node: sample(&mut probe), ..Sample::default() };
+    let first = Sample { node: probe.sample(), ..Sample::default() };
     loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe }.run());
     let judge = keyring.clone();
     loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone(), keyring: judge }.run());

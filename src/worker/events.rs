@@ -8,11 +8,10 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::model::meters::WorkerFigures;
-use crate::model::{Bytes, TaskLine};
-use crate::policy::NodeSample;
+use crate::model::{Bytes, Demand, NodeSample, TaskLine};
 use crate::process::Ended;
 use crate::queue::follow::OutputRequest;
-use crate::queue::session::{Beat, BeatReply, Claim, ClaimReply, ClaimRequest, Demand, Reasserted, Settle, Settled};
+use crate::queue::session::{Beat, BeatReply, Claim, ClaimReply, ClaimRequest, Reasserted, Settle, Settled};
 
 /// Names one attempt inside this process. Never reused.
 pub type TaskKey = u64;

@@ -1,7 +1,7 @@
 //! What waits in keepers: in each a line of tasks, the first behind the one that runs, every other behind the one before it.
 
 use super::events::TaskKey;
-use crate::queue::session::Demand;
+use crate::model::Demand;
 
 /// The lines of all keepers.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl Followers {
         let gone = self.pairs.remove(at);
         for pair in self.pairs.iter_mut().filter(|pair| pair.behind == key) {
             pair.behind = gone.behind;
-            pair.beyond = Demand { mem: pair.beyond.mem + gone.beyond.mem, cpu: pair.beyond.cpu + gone.beyond.cpu };
+            pair.beyond = pair.beyond.plus(&gone.beyond);
         }
     }
 
@@ -80,10 +80,7 @@ impl Followers {
     /// What they will need, at most, beyond the tasks that hold slots now. What is asked for back counts with those.
     pub(super) fn beyond(&self) -> Demand {
         let waiting = self.pairs.iter().filter(|pair| !pair.is_asked_back);
-        waiting.fold(Demand::NONE, |Demand { mem, cpu }, Follower { beyond, .. }| Demand {
-            mem: mem + beyond.mem,
-            cpu: cpu + beyond.cpu,
-        })
+        waiting.fold(Demand::NONE, |sum, follower| sum.plus(&follower.beyond))
     }
 
     /// All of them.
@@ -100,13 +97,13 @@ impl Followers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bytes, MilliCores};
+    use crate::model::Bytes;
 
     fn followers() -> Followers {
         let mut followers = Followers::default();
         // Two keepers, where 1 and 2 run.
         for (key, behind) in [(3, 1), (4, 2), (5, 3), (6, 5)] {
-            let beyond = Demand { mem: Bytes(key), cpu: MilliCores::ZERO };
+            let beyond = Demand::NONE.with_mem(Bytes(key));
             followers.add(key, behind, beyond);
         }
         followers
@@ -138,7 +135,7 @@ mod tests {
     #[test]
     fn what_is_needed_beyond_the_running_tasks_never_grows_by_a_start_or_a_drop_out() {
         let mut followers = followers();
-        let beyond = |followers: &Followers| followers.beyond().mem;
+        let beyond = |followers: &Followers| followers.beyond().mem();
         assert_eq!(beyond(&followers), Bytes(18));
         followers.drop_out(5);
         assert_eq!(beyond(&followers), Bytes(18), "the one behind it may need as much more than the one before it");

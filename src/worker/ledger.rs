@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use super::events::TaskKey;
 use super::followers::Followers;
-use crate::model::{Bytes, MilliCores, TaskLine};
+use crate::model::{Amounts, Bytes, Demand, TaskLine};
 use crate::policy::{Budget, Reservation};
-use crate::queue::session::{Claim, Demand};
+use crate::queue::session::Claim;
 
 /// Why a task is being ended before its time. Later ones outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +81,7 @@ impl Entry {
             Place::Starting => Bytes::ZERO,
             Place::Running { touched, .. } | Place::Terminating { touched, .. } => touched,
         };
-        Some(Reservation { mem: self.task.mem(), cpu: self.task.cpu(), touched })
+        Some(Reservation { demand: *self.task.demand(), touched: Amounts::NONE.with_mem(touched) })
     }
 }
 
@@ -145,8 +145,8 @@ impl Ledger {
 
     /// Lets a held task wait in a keeper behind another, of which it is known that it has a slot or waits for one.
     pub fn queue(&mut self, key: TaskKey, behind: TaskKey, now: Instant) {
-        let demand = |key| self.get(key).map_or(Demand::NONE, |entry| Demand::of(&entry.task));
-        let beyond = demand(key).beyond(demand(behind));
+        let demand = |key| self.get(key).map_or(Demand::NONE, |entry| *entry.task.demand());
+        let beyond = demand(key).beyond(&demand(behind));
         self.place(key, Place::Queued { since: now });
         self.queued.add(key, behind, beyond);
     }
@@ -279,8 +279,7 @@ impl Ledger {
     #[must_use]
     pub fn budget(&self) -> Budget {
         let budget = Budget::of(self.with_slot().filter_map(|(_, entry)| entry.reservation()));
-        let beyond = self.queued.beyond();
-        Budget { untouched: budget.untouched + beyond.mem, cpu: budget.cpu + beyond.cpu, ..budget }
+        Budget { untouched: budget.untouched.plus(&self.queued.beyond().amounts), ..budget }
     }
 
     /// How many are over and not yet confirmed.
@@ -289,12 +288,10 @@ impl Ledger {
         self.settling
     }
 
-    /// The largest demand among running tasks, each dimension for itself: what one end may free.
+    /// The largest demand among running tasks, of each kind for itself: what one end may free.
     #[must_use]
-    pub fn largest_running(&self) -> (Bytes, MilliCores) {
-        self.with_slot().fold((Bytes::ZERO, MilliCores::ZERO), |(mem, cpu), (_, entry)| {
-            (mem.max(entry.task.mem()), cpu.max(entry.task.cpu()))
-        })
+    pub fn largest_running(&self) -> Demand {
+        self.with_slot().fold(Demand::NONE, |largest, (_, entry)| largest.most(entry.task.demand()))
     }
 
     /// The task that started last, of those that run undisturbed.

@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::policy::retry;
 use crate::process::{Ended, ExitStatus, Stdout};
-use crate::queue::session::{Demand, Settle, Settlement};
+use crate::queue::session::{Settle, Settlement};
 
 /// Characters of a reason, in all.
 const REASON_CHARS: usize = 1024;
@@ -91,7 +91,7 @@ fn out_of_memory(task: &TaskLine, kind: &FailureKind, ended: &Ended) -> Option<S
     if !is_candidate || (ended.oom_kills == 0 && !ended.is_oom_likely) {
         return None;
     }
-    Some(match task.mem() {
+    Some(match task.demand().mem() {
         declared if ended.oom_kills > 0 && declared > Bytes::ZERO => {
             format!("out of memory (oom): killed by the kernel, it may use the {declared} that it declares")
         }
@@ -142,7 +142,7 @@ fn unstarted(entry: &Entry) -> Settle {
         line: entry.claim.line.clone(),
         id: entry.task.id(),
         token: entry.claim.token.clone(),
-        demand: Some(Demand::of(&entry.task)),
+        demand: Some(*entry.task.demand()),
         record: None,
         settlement: Settlement::Return,
     }

@@ -7,8 +7,7 @@ use tokio::sync::mpsc;
 
 use super::events::{Event, Sample};
 use crate::host::{Probe, rss_by_root};
-use crate::model::Bytes;
-use crate::policy::NodeSample;
+use crate::model::{Amounts, Bytes};
 
 /// Between looks while tasks run: memory may run low.
 const BUSY: Duration = Duration::from_millis(500);
@@ -34,12 +33,12 @@ impl Sampler {
     pub async fn run(mut self) {
         loop {
             let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let mut node = sample(&mut self.probe);
+            let mut node = self.probe.sample();
             let touched = if keepers.is_empty() { Default::default() } else { rss_by_root(&keepers) };
             if self.probe.has_share_of_memory() {
                 // What our own tasks hold is not free, whatever else the node has.
                 let held: Bytes = touched.values().copied().sum();
-                node.mem_free = node.mem_free.min(node.mem_total.saturating_sub(held));
+                node.free = node.free.min(&node.total.minus(&Amounts::NONE.with_mem(held)));
             }
             // Keepers stay when their tasks have gone: a pass over all processes is for what runs below them.
             let is_idle = touched.values().all(|bytes| *bytes == Bytes::ZERO);
@@ -48,16 +47,5 @@ impl Sampler {
             }
             tokio::time::sleep(if is_idle { IDLE } else { BUSY }).await;
         }
-    }
-}
-
-/// One look at the node.
-pub fn sample(probe: &mut Probe) -> NodeSample {
-    let node = probe.sample();
-    NodeSample {
-        mem_total: node.mem_total,
-        mem_free: node.mem_available,
-        cores_total: node.cores_total,
-        cores_used: node.cores_used,
     }
 }

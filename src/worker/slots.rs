@@ -14,7 +14,7 @@ use super::runner::Runner;
 use super::sampler::Keepers;
 use super::slot_protocol::SlotCommand;
 use crate::config::Config;
-use crate::model::{Bytes, TaskKind, TaskLine, WorkerName};
+use crate::model::{Bytes, Demand, MilliCores, ResourceKind, TaskKind, TaskLine, WorkerName};
 use crate::process::RunSpec;
 use crate::sys::{boot, wall_clock};
 
@@ -198,13 +198,14 @@ impl Slots {
             start_by_ms: boot::clock_ms().saturating_add(millis(before.saturating_duration_since(Instant::now()))),
             program,
             args,
-            env: vec![
+            env: [
                 ("DISTCOMP_TASK_ID".to_owned(), id.to_string()),
                 ("DISTCOMP_ATTEMPT".to_owned(), attempt.to_string()),
                 ("DISTCOMP_WORKER".to_owned(), self.worker.to_string()),
-                ("DISTCOMP_CPUS".to_owned(), task.cpu().to_string()),
-                ("DISTCOMP_MEM_GB".to_owned(), task.mem().as_gib().to_string()),
-            ],
+            ]
+            .into_iter()
+            .chain(demanded(task.demand()))
+            .collect(),
             max_inline: config.max_inline_output,
             head_keep: END_BYTES.min(config.max_inline_output / 2),
             tail_keep: END_BYTES.min(config.max_inline_output / 2),
@@ -215,6 +216,14 @@ impl Slots {
     }
 }
 
+/// What a task asks for, for its environment: `DISTCOMP_CPUS`, `DISTCOMP_MEM_GB`.
+fn demanded(demand: &Demand) -> impl Iterator<Item = (String, String)> {
+    let amounts = demand.amounts;
+    ResourceKind::ALL.into_iter().map(move |kind| {
+        (format!("DISTCOMP_{}", kind.asked().to_uppercase()), kind.shown(amounts.get(kind)).to_string())
+    })
+}
+
 /// What a task may use where its keeper has a cgroup: the memory that it declares and what the keeper needs for itself and the output, and a number of
 /// processes and threads that no sound program of so many cores reaches. A task that declares no memory is held to none.
 fn limits(task: &TaskLine, config: &Config) -> (u64, u64) {
@@ -222,11 +231,11 @@ fn limits(task: &TaskLine, config: &Config) -> (u64, u64) {
         return (0, 0);
     }
     let keeper = KEEPER_BYTES.saturating_add(2 * config.max_inline_output as u64);
-    let memory = match task.mem() {
+    let memory = match task.demand().mem() {
         Bytes::ZERO => 0,
         Bytes(declared) => declared.saturating_add(keeper),
     };
-    let cores = task.cpu().0.div_ceil(1000);
+    let cores = task.demand().cpu().0.div_ceil(MilliCores::CORE.0);
     (memory, PROCESSES_PER_CORE.saturating_mul(cores.saturating_add(1)))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use distcomp::model::{AttemptEnd, AttemptRecord, FailureKind, TaskId, TaskLine};
 use distcomp::queue::Session;
-use distcomp::queue::session::{Claim, Demand, Settle, Settled, Settlement};
+use distcomp::queue::session::{Claim, Settle, Settled, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
 
 use crate::queue_model::{ORDER, client, node, request, session};
@@ -40,7 +40,7 @@ impl Run {
         let record = AttemptRecord::bare(claim.attempt, self.worker.worker().clone(), 1, end);
         let entry = Settle {
             id: TaskId::of(&claim.line),
-            demand: Some(Demand::of(&TaskLine::parse(&claim.line, ORDER).expect("a task line"))),
+            demand: Some(*TaskLine::parse(&claim.line, ORDER).expect("a task line").demand()),
             line: claim.line,
             token: claim.token,
             record: Some(record),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use distcomp::host::Probe;
-use distcomp::model::{Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
-use distcomp::policy::{Budget, Capacity, Limits, NodeSample, Offer, Reservation, admission};
-use distcomp::queue::session::{Claim, Demand, Settle, Settlement};
+use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, NodeSample, TaskId, TaskLine};
+use distcomp::policy::{Budget, Capacity, Limits, Reservation, admission};
+use distcomp::queue::session::{Claim, Settle, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Connection, Session};
 use serde_json::json;
@@ -18,7 +18,7 @@ const GIB: u64 = 1 << 30;
 
 /// A task for a little less than the machine has in all, and more than is free.
 fn nearly_all_of_this_machine() -> String {
-    let total = Probe::new().expect("a probe").sample().mem_total;
+    let total = Probe::new().expect("a probe").sample().total.mem();
     let mem = (total.as_gib() * 1000.0 - 1.0).floor() / 1000.0;
     format!("shell:{mem}:0:9:true")
 }
@@ -52,8 +52,7 @@ struct Node {
     claims: u32,
 }
 
-const LIMITS: Limits =
-    Limits { slots: 3, accept: Bytes(2 * GIB), trigger: Bytes(GIB), min_free_cores: MilliCores::ZERO };
+const LIMITS: Limits = Limits { slots: 3, accept: Amounts::NONE.with_mem(Bytes(2 * GIB)), trigger: Bytes(GIB) };
 
 fn parse(line: &str) -> TaskLine {
     TaskLine::parse(line, FieldOrder::MemCpuPrio).expect("a task line")
@@ -61,31 +60,27 @@ fn parse(line: &str) -> TaskLine {
 
 impl Node {
     fn free(&self) -> u64 {
-        let used: u64 = self.running.iter().map(|(_, task, _)| task.mem().0).sum();
+        let used: u64 = self.running.iter().map(|(_, task, _)| task.demand().mem().0).sum();
         self.total.saturating_sub(self.others + used)
     }
 
     fn sample(&self) -> NodeSample {
-        NodeSample {
-            mem_total: Bytes(self.total),
-            mem_free: Bytes(self.free()),
-            cores_total: MilliCores(4000),
-            cores_used: MilliCores::ZERO,
-        }
+        let total = Amounts::NONE.with_mem(Bytes(self.total)).with_cpu(MilliCores(4000));
+        NodeSample { total, free: total.with_mem(Bytes(self.free())) }
     }
 
     /// Tasks share memory: half of what each holds is counted twice.
     fn budget(&self) -> Budget {
         Budget::of(self.running.iter().map(|(_, task, _)| Reservation {
-            mem: task.mem(),
-            cpu: task.cpu(),
-            touched: Bytes(task.mem().0 * 3 / 2),
+            demand: *task.demand(),
+            touched: Amounts::NONE.with_mem(Bytes(task.demand().mem().0 * 3 / 2)),
         }))
     }
 
     fn could_run(&self, task: &TaskLine) -> bool {
-        let empty = NodeSample { mem_free: Bytes(self.total - self.others), ..self.sample() };
-        admission::headroom(&LIMITS, &empty, &Budget::default()).is_ok_and(|room| room.fits(task.mem(), task.cpu()))
+        let sample = self.sample();
+        let empty = NodeSample { free: sample.free.with_mem(Bytes(self.total - self.others)), ..sample };
+        admission::headroom(&LIMITS, &empty, &Budget::default()).is_ok_and(|room| room.holds(task.demand()))
     }
 
     async fn step(&mut self, now: Instant, random: &mut Random, done: &mut BTreeSet<String>) {
@@ -96,23 +91,22 @@ impl Node {
                 line: claim.line.clone(),
                 id: TaskId::of(&claim.line),
                 token: claim.token,
-                demand: Some(Demand::of(&task)),
+                demand: Some(*task.demand()),
                 record: None,
                 settlement: Settlement::Finish { value: "w: \"\"".to_owned() },
             };
             self.session.settle(&[settle], 3, false).await.expect("settled");
             done.insert(claim.line.to_string());
         }
-        let wanted = self.reserved.as_deref().map(parse).map(|task| Offer { mem: task.mem(), cpu: task.cpu() });
+        let wanted = self.reserved.as_deref().map(parse);
         let (sample, budget) = (self.sample(), self.budget());
-        if self.capacity.observe(now, &LIMITS, &sample, &budget, wanted) {
+        if self.capacity.observe(now, &LIMITS, &sample, &budget, wanted.as_ref().map(TaskLine::demand)) {
             *self.given_up.entry(self.reserved.take().unwrap_or_default()).or_default() += 1;
         }
         let Ok(room) = admission::headroom(&LIMITS, &sample, &budget) else { return };
         self.claims += 1;
-        let headroom = Demand { mem: room.mem, cpu: room.cpu };
-        let mut request = request(format!("t{}", self.claims), room.slots, headroom, 0);
-        request.capacity = self.capacity.offer(now).map(|offer| Demand { mem: offer.mem, cpu: offer.cpu });
+        let mut request = request(format!("t{}", self.claims), room.slots, room.amounts, 0);
+        request.offer = self.capacity.offer(now);
         request.starve_after = Duration::ZERO;
         let reply = self.session.claim(&request).await.expect("claimed");
         self.reserved = reply.reserved;
@@ -136,7 +130,7 @@ async fn simulate(seed: u64) {
     let mut random = Random(seed);
     let bed = Bed::new();
     let conn: Connection = client(&bed).connect().await.expect("connected");
-    assert!(node().mem < Bytes(16 * GIB));
+    assert!(node().mem() < Bytes(16 * GIB));
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
         let others = 1 + random.below(4);

@@ -1,7 +1,7 @@
 //! Thousands of demands that no worker can give cost the claims behind them nothing, and wait in exact order for a worker that can.
 
-use distcomp::model::{Bytes, MilliCores, TaskLine};
-use distcomp::queue::session::{Claim, ClaimRequest, Demand};
+use distcomp::model::{Amounts, Bytes, MilliCores, Offer, Room, TaskLine};
+use distcomp::queue::session::{Claim, ClaimRequest};
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Connection, Session};
 
@@ -9,7 +9,7 @@ use crate::queue_model::{ORDER, client, node, request, session};
 use crate::support::Bed;
 
 /// What a worker at least offers that can run all of them.
-const LARGE: Demand = Demand { mem: Bytes(1 << 50), cpu: MilliCores(1 << 40) };
+const LARGE: Amounts = Amounts::NONE.with_mem(Bytes(1 << 50)).with_cpu(MilliCores(1 << 40));
 
 /// Where parked classes begin: `lua/shared/classes.lua`.
 const PARKED: &str = "9007199254740992";
@@ -39,10 +39,10 @@ fn in_order(lines: &[String]) -> Vec<String> {
 }
 
 /// Claims until there is nothing more for it, asking again at once only where it was told to.
-async fn claim_all(worker: &Session, what: Demand) -> Vec<Claim> {
+async fn claim_all(worker: &Session, what: Amounts) -> Vec<Claim> {
     let mut all = Vec::new();
     for call in 0..1000 {
-        let asked = ClaimRequest { capacity: Some(what), ..request(format!("t{call}"), 64, what, 0) };
+        let asked = ClaimRequest { offer: Some(Offer { amounts: what }), ..request(format!("t{call}"), 64, what, 0) };
         let reply = worker.claim(&asked).await.expect("claimed");
         let is_asked_again = reply.next_timer.is_some_and(|wait| wait.is_zero());
         if reply.claims.is_empty() && !is_asked_again {
@@ -70,7 +70,7 @@ async fn what_no_worker_can_give_is_passed_by_and_claimed_in_order_by_one_that_c
     add(&conn, &large).await;
     add(&conn, &small).await;
     let worker = session(&conn, "a").await;
-    let all = Demand { mem: Bytes(1 << 40), ..node() };
+    let all = node().with_mem(Bytes(1 << 40));
     let mut taken = Vec::new();
     while taken.len() < small.len() {
         taken.extend(claim_all(&worker, node()).await);
@@ -94,12 +94,12 @@ async fn what_no_worker_can_give_is_passed_by_and_claimed_in_order_by_one_that_c
     let middle = session(&conn, "b").await;
     let fits = |line: &String| line.starts_with("shell:") && !line.starts_with("shell:0:");
     let claimed = {
-        let asked = ClaimRequest { capacity: Some(all), ..request("m".to_owned(), 0, all, 0) };
+        let asked = ClaimRequest { offer: Some(Offer { amounts: all }), ..request("m".to_owned(), 0, all, 0) };
         let mut waits = Some(std::time::Duration::ZERO);
         while waits.is_some_and(|wait| wait.is_zero()) {
             waits = middle.claim(&asked).await.expect("claimed").next_timer;
         }
-        middle.claim(&ClaimRequest { slots: 20, headroom: all, ..asked }).await.expect("claimed").claims
+        middle.claim(&ClaimRequest { room: Room { slots: 20, amounts: all }, ..asked }).await.expect("claimed").claims
     };
     let by_memory: Vec<String> = in_order(&large).into_iter().filter(fits).collect();
     let expected: Vec<String> = by_memory.iter().take(claimed.len()).cloned().collect();

@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use distcomp::config::{Endpoint, Origin, RedisSettings};
-use distcomp::model::FailureKind;
-use distcomp::model::{Bytes, FieldOrder, MilliCores, TaskId, TaskLine};
+use distcomp::model::{Amounts, Bytes, FailureKind, FieldOrder, MilliCores, Offer, Room, TaskId, TaskLine};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::index::Pass;
 use distcomp::queue::reclaim::{self, Authority};
 use distcomp::queue::session::{
-    Beat, Claim, ClaimRequest, Demand, QueueState, Reasserted, Registration, Revoked, Settle, Settled, Settlement,
-    Standing,
+    Beat, Claim, ClaimRequest, QueueState, Reasserted, Registration, Revoked, Settle, Settled, Settlement, Standing,
 };
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Layouts, Session};
@@ -60,7 +58,7 @@ pub(crate) fn registration(name: &str) -> Registration {
 pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
     let registration = registration(name);
     let name = name.parse().expect("a name");
-    let standing = Standing { capacity: Some(node()), ..Standing::default() };
+    let standing = Standing { offer: Some(Offer { amounts: node() }), ..Standing::default() };
     let session = Session::attach(conn.clone(), name, &registration, None, standing).await.expect("attached");
     session.beat(&beat(vec![])).await.expect("alive");
     session
@@ -70,24 +68,22 @@ fn beat(stopped: Vec<Revoked>) -> Beat {
     Beat {
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: "{}".to_owned(),
-        capacity: Some(node()),
+        offer: Some(Offer { amounts: node() }),
         started: vec![],
         stopped,
     }
 }
 
-pub(crate) fn node() -> Demand {
-    Demand { mem: Bytes(8 << 30), cpu: MilliCores(8000) }
+pub(crate) fn node() -> Amounts {
+    Amounts::NONE.with_mem(Bytes(8 << 30)).with_cpu(MilliCores(8000))
 }
 
-pub(crate) fn request(token: String, slots: u32, headroom: Demand, ahead: u32) -> ClaimRequest {
+pub(crate) fn request(token: String, slots: u32, headroom: Amounts, ahead: u32) -> ClaimRequest {
     ClaimRequest {
         token,
-        slots,
-        headroom,
-        ahead,
-        ahead_demand: node(),
-        capacity: Some(node()),
+        room: Room { slots, amounts: headroom },
+        ahead: Room { slots: ahead, amounts: node() },
+        offer: Some(Offer { amounts: node() }),
         dead_after: Duration::from_secs(3600),
         starve_after: Duration::from_secs(3600),
         wants_leftovers: false,
@@ -105,7 +101,7 @@ pub(crate) fn settle(claim: &Claim, settlement: Settlement) -> Settle {
         line: claim.line.clone(),
         id: TaskId::of(&claim.line),
         token: claim.token.clone(),
-        demand: Some(Demand::of(&parse(&claim.line))),
+        demand: Some(*parse(&claim.line).demand()),
         record: None,
         settlement,
     }
@@ -157,11 +153,8 @@ impl Model {
     }
 
     /// Every line that may be the next to be claimed within `headroom`.
-    fn best(&self, headroom: Demand) -> BTreeSet<String> {
-        let fits = |line: &&String| {
-            let task = parse(line);
-            task.mem() <= headroom.mem && task.cpu() <= headroom.cpu
-        };
+    fn best(&self, headroom: &Amounts) -> BTreeSet<String> {
+        let fits = |line: &&String| headroom.holds(&parse(line).demand().amounts);
         let top = self.todo.keys().filter(fits).map(|line| parse(line).prio()).max();
         let equals: Vec<_> =
             self.todo.iter().filter(|(line, _)| fits(line) && Some(parse(line).prio()) == top).collect();
@@ -256,19 +249,21 @@ impl Run {
 
     async fn claim(&mut self, at: &str) {
         let worker = self.random.below(2) as usize;
-        let headroom = Demand { mem: Bytes(self.random.below(40) << 26), cpu: MilliCores(self.random.below(40) * 100) };
+        let headroom = Amounts::NONE
+            .with_mem(Bytes(self.random.below(40) << 26))
+            .with_cpu(MilliCores(self.random.below(40) * 100));
         self.calls += 1;
         let reply =
             self.workers[worker].claim(&request(format!("t{}", self.calls), 1, headroom, 0)).await.expect("claimed");
         assert_eq!(reply.state, QueueState::Open, "{at}");
         // What this worker failed is left to the other for a while.
-        let mut allowed = self.model.best(headroom);
+        let mut allowed = self.model.best(&headroom);
         let mut rest = Model { todo: self.model.todo.clone(), ..Model::default() };
         while !allowed.is_empty() && allowed.iter().all(|line| self.model.failed.contains_key(line)) {
             for line in &allowed {
                 rest.todo.remove(line);
             }
-            let more = rest.best(headroom);
+            let more = rest.best(&headroom);
             if more.is_empty() {
                 break;
             }
@@ -396,7 +391,7 @@ impl Run {
             let late = settle(&claim, Settlement::Finish { value: "a: \"\"".to_owned() });
             let done = self.workers[worker].settle(&[late], MAX_RETRY, false).await.expect("answered");
             assert_eq!(done, [Settled::Gone], "{at}: a late result after {op:?}");
-            let demand = Demand::of(&parse(&claim.line));
+            let demand = *parse(&claim.line).demand();
             let ours = self.workers[worker].reassert(&[(claim, demand)], false).await.expect("answered");
             assert_eq!(ours, [Reasserted::NotOurs], "{at}: an attempt that was ordered away does not go on");
         }
@@ -442,7 +437,7 @@ async fn drain(bed: &Bed, conn: &Connection, workers: &[Session; 2], model: &mut
             .claim(&request(
                 format!("end{number}"),
                 100,
-                Demand { mem: Bytes(u64::MAX >> 11), cpu: MilliCores(1 << 30) },
+                Amounts::NONE.with_mem(Bytes(u64::MAX >> 11)).with_cpu(MilliCores(1 << 30)),
                 0,
             ))
             .await
@@ -471,7 +466,7 @@ async fn claim_all(worker: &Session, mut settlement: impl FnMut(&Claim) -> Optio
     let mut count = 0;
     // A call moves a few dozen of those whose time has come; it is asked again as a worker asks that is told so.
     for turn in 0..4000 {
-        let reply = worker.claim(&request(format!("t{turn}.{count}"), 200, Demand::NONE, 0)).await.expect("claimed");
+        let reply = worker.claim(&request(format!("t{turn}.{count}"), 200, Amounts::NONE, 0)).await.expect("claimed");
         count += reply.claims.len();
         let batch: Vec<Settle> = reply.claims.iter().filter_map(&mut settlement).collect();
         for part in batch.chunks(64) {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use distcomp::model::{AttemptEnd, AttemptRecord, TaskId, TaskLine};
+use distcomp::model::{AttemptEnd, AttemptRecord, Offer, TaskId, TaskLine};
 use distcomp::queue::reclaim::{Authority, Orphan, orphans, reclaim_lines};
-use distcomp::queue::session::{Beat, Claim, Demand, Settle, Settlement};
+use distcomp::queue::session::{Beat, Claim, Settle, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Connection, Session};
 use serde_json::json;
@@ -81,7 +81,7 @@ async fn beat(worker: &Session, started: &[Claim]) {
     let beat = Beat {
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: r#"{"running":0,"slots":64}"#.to_owned(),
-        capacity: Some(node()),
+        offer: Some(Offer { amounts: node() }),
         started: started.iter().map(|claim| claim.line.clone()).collect(),
         stopped: vec![],
     };
@@ -114,7 +114,7 @@ async fn finish(worker: &Session, claim: &Claim) {
         line: claim.line.clone(),
         id: TaskId::of(&claim.line),
         token: claim.token.clone(),
-        demand: Some(Demand::of(&TaskLine::parse(&claim.line, ORDER).expect("a task line"))),
+        demand: Some(*TaskLine::parse(&claim.line, ORDER).expect("a task line").demand()),
         record: Some(AttemptRecord::bare(claim.attempt, worker.worker().clone(), 1, AttemptEnd::Exit(0))),
         settlement: Settlement::Finish { value: "w: \"\"".to_owned() },
     };

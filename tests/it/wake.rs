@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use distcomp::model::{Bytes, MilliCores, TaskLine};
-use distcomp::queue::session::Demand;
+use distcomp::model::{Amounts, Bytes, MilliCores, TaskLine};
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::wake::{Wake, Wakeups};
 use distcomp::queue::{Connection, Key};
@@ -21,7 +20,7 @@ async fn connect(bed: &Bed) -> Connection {
 }
 
 /// A worker that has asked for as many tasks as it has slots and found nothing; it listens where `is_there`.
-async fn idle(bed: &Bed, conn: &Connection, name: &str, slots: u32, room: Demand, is_there: bool) -> Option<Wakeups> {
+async fn idle(bed: &Bed, conn: &Connection, name: &str, slots: u32, room: Amounts, is_there: bool) -> Option<Wakeups> {
     let session = session(conn, name).await;
     let wakeups = if is_there {
         Some(Wakeups::subscribe(&client(bed), session.worker()).await.expect("subscribed"))
@@ -87,7 +86,7 @@ async fn one_that_is_dead_or_has_no_room_is_not_counted_on() {
     for number in 0..10 {
         idle(&bed, &conn, &format!("dead{number}"), 4, node(), false).await;
     }
-    let small = Demand { mem: Bytes(1 << 20), cpu: MilliCores(100) };
+    let small = Amounts::NONE.with_mem(Bytes(1 << 20)).with_cpu(MilliCores(100));
     let mut narrow = idle(&bed, &conn, "narrow", 4, small, true).await;
     let mut wide = idle(&bed, &conn, "wide", 4, node(), true).await;
     submit(&conn, &tasks(["shell:1:1:1:true # large".to_owned()]), false).await.expect("submitted");
@@ -116,7 +115,7 @@ async fn what_is_taken_back_or_failed_wakes_another_than_its_worker() {
         line: reply.claims[0].line.clone(),
         id: task.id(),
         token: reply.claims[0].token.clone(),
-        demand: Some(Demand::of(&task)),
+        demand: Some(*task.demand()),
         record: None,
         settlement: distcomp::queue::session::Settlement::Return,
     };

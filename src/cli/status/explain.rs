@@ -33,9 +33,12 @@ pub(super) async fn explain(session: &mut Session, text: Option<&str>) -> Result
             .needs
             .iter()
             .map(|need| {
-                let Need { mem_gb, cores, failed_on, waiting } = need;
-                let why = why_need(&overview, need);
-                json!({ "waiting": waiting, "mem_gb": mem_gb, "cores": cores, "failed_on": failed_on, "why": why })
+                let Need { demand, failed_on, waiting } = need;
+                let mut row = json!(demand);
+                row["waiting"] = json!(waiting);
+                row["failed_on"] = json!(failed_on);
+                row["why"] = json!(why_need(&overview, need));
+                row
             })
             .collect();
         let needs = line.is_none().then_some(needs);

@@ -7,7 +7,7 @@ use super::task_file::Rules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::model::TaskKind;
-use crate::model::snapshot::NodeSize;
+use crate::model::Usage;
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::counted;
@@ -36,7 +36,7 @@ pub(super) fn check(
     context: &Context,
     inputs: &[Input],
     rules: Rules,
-    nodes: Vec<NodeSize>,
+    nodes: Vec<Usage>,
     quiet: bool,
 ) -> Result<Found, CliError> {
     let is_plain_shell = bashisms::is_plain_shell(&context.config.task_shell);

@@ -2,9 +2,8 @@
 
 use super::task_file::Rules;
 use crate::config::Config;
-use crate::model::snapshot::NodeSize;
-use crate::model::{FieldOrder, TaskLine};
-use crate::view::text::{amount, count};
+use crate::model::{Amounts, FieldOrder, TaskLine, Usage};
+use crate::view::text::{count, exact_resource, resources};
 
 /// Lines of a kind that are printed.
 const PRINTED: u64 = 3;
@@ -12,7 +11,7 @@ const PRINTED: u64 = 3;
 /// What is noticed while the lines are checked.
 pub(super) struct Doubts {
     /// Of the workers that live; empty where they are not known.
-    nodes: Vec<NodeSize>,
+    nodes: Vec<Usage>,
     too_large: u64,
     /// Whether the order was only assumed, with a configuration that was written for Python DistComp.
     is_order_assumed: bool,
@@ -23,7 +22,7 @@ pub(super) struct Doubts {
 }
 
 impl Doubts {
-    pub(super) fn new(config: &Config, rules: Rules, nodes: Vec<NodeSize>) -> Self {
+    pub(super) fn new(config: &Config, rules: Rules, nodes: Vec<Usage>) -> Self {
         let is_order_assumed =
             config.is_of_python && config.field_order.is_none() && rules.order == FieldOrder::MemCpuPrio;
         Self { nodes, too_large: 0, is_order_assumed, misread: None, is_ours: false }
@@ -47,21 +46,19 @@ impl Doubts {
     }
 
     fn look_at_size(&mut self, file: &str, number: u64, task: &TaskLine) -> Option<String> {
-        let (mem, cores) = (task.mem().as_gib(), task.cpu().as_cores());
-        if self.nodes.is_empty() || self.nodes.iter().any(|node| node.could_hold(mem, cores)) {
+        let demand = task.demand();
+        if self.nodes.is_empty() || self.nodes.iter().any(|node| node.could_hold(demand)) {
             return None;
         }
         self.too_large += 1;
         if self.too_large > PRINTED {
             return None;
         }
-        let most = |of: fn(&NodeSize) -> f64| self.nodes.iter().map(of).fold(0.0, f64::max);
+        let most = self.nodes.iter().fold(Amounts::NONE, |most, node| most.max(&node.total));
         Some(format!(
-            "{file}:{number}: warning: it asks for {} and {}, which no live worker has: at most {:.2} GB and {}; it waits for a larger node",
-            task.mem(),
-            amount(&task.cpu().to_string(), "core"),
-            most(|node| node.mem_gb),
-            amount(&most(|node| node.cores).to_string(), "core")
+            "{file}:{number}: warning: it asks for {}, which no live worker has: at most {}; it waits for a larger node",
+            resources(&demand.amounts, exact_resource),
+            resources(&most, exact_resource)
         ))
     }
 
@@ -96,7 +93,7 @@ mod tests {
     use super::*;
 
     fn doubts(is_order_assumed: bool, nodes: &[(f64, f64)]) -> Doubts {
-        let nodes = nodes.iter().map(|&(mem_gb, cores)| NodeSize { mem_gb, cores }).collect();
+        let nodes = nodes.iter().map(|(mem, cores)| Usage::of_status(&format!("0:{cores}:0:{mem}"))).collect();
         Doubts { nodes, too_large: 0, is_order_assumed, misread: None, is_ours: false }
     }
 

@@ -19,7 +19,7 @@ use crate::cli::members::Members;
 use crate::cli::output::Out;
 use crate::cli::spool::Spool;
 use crate::model::FieldOrder;
-use crate::model::snapshot::NodeSize;
+use crate::model::Usage;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
 use crate::queue::{Connection, aside, live_nodes};
@@ -89,7 +89,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
 }
 
 /// How large the nodes are whose workers live; none where that cannot be known: it is good for a warning only.
-async fn nodes_of(conn: &Connection) -> Vec<NodeSize> {
+async fn nodes_of(conn: &Connection) -> Vec<Usage> {
     live_nodes(conn).await.unwrap_or_default()
 }
 

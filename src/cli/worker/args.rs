@@ -70,7 +70,8 @@ pub struct WorkerArgs {
 impl WorkerArgs {
     /// The part of the node that may be used.
     pub(super) fn share(&self) -> Share {
-        Share { mem: self.memory, cores: self.cores }
+        let all = Share::default().most;
+        Share { most: all.with_mem(self.memory.unwrap_or(all.mem())).with_cpu(self.cores.unwrap_or(all.cpu())) }
     }
 }
 

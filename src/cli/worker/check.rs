@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::args::WorkerArgs;
 use super::load::{PROGRAM, load};
 use super::prepare::{
-    check_strangers, confine_error, keeper_settings, new_probe, node_capacity, queue_of, start_nursery, warn_of_order,
+    check_strangers, confine_error, keeper_settings, look_at_node, new_probe, queue_of, start_nursery, warn_of_order,
     warn_of_signing_key, withheld,
 };
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::cli::output::{Out, complain};
-use crate::config::{Config, NodeCapacity, Prefetch, Role};
+use crate::config::{Config, Prefetch, Role};
 use crate::host;
 use crate::model::snapshot::Overview;
-use crate::model::{Bytes, FieldOrder};
+use crate::model::{Accounting, FieldOrder, NodeSample, ResourceKind};
 use crate::process::{self, Confinement, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect, ready};
@@ -41,8 +41,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let keys = public_keys(&config, loaded.file.as_deref())?;
     let (containment, missing) = try_containment(&config).await?;
     let mut probe = new_probe(args.share())?;
-    let (capacity, node) = node_capacity(&config, &mut probe);
-    let sample = probe.sample();
+    let (sample, node) = look_at_node(&config, &mut probe);
     let client = Client::new(&config.redis, &config.key_prefix, Duration::from_secs(4))?;
     let conn = client.connect().await?;
     let insecure = check_strangers(&config, args.allow_insecure).await?;
@@ -58,7 +57,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let file = loaded.file.map_or("none: the defaults hold".to_owned(), |path| path.display().to_string());
     let mut rows = vec![("configuration", file), ("worker", name.to_string())];
     let slots = Slots::new(&config, files);
-    rows.extend(offers(&config, &capacity, sample.mem_available, &slots));
+    rows.extend(offers(&config, &sample, &slots));
     rows.extend([
         ("containment", containment),
         ("signatures", signatures(&keys)),
@@ -114,7 +113,7 @@ impl Slots {
 }
 
 /// What this node would offer to tasks.
-fn offers(config: &Config, node: &NodeCapacity, free: Bytes, slots: &Slots) -> [(&'static str, String); 5] {
+fn offers(config: &Config, node: &NodeSample, slots: &Slots) -> Vec<(&'static str, String)> {
     let limit = config.default_timeout.map_or("none".to_owned(), |limit| precise_duration(limit.as_secs_f64()));
     let grace = precise_duration(config.kill_grace.as_secs_f64());
     let ahead = match config.prefetch {
@@ -122,19 +121,25 @@ fn offers(config: &Config, node: &NodeCapacity, free: Bytes, slots: &Slots) -> [
         Prefetch::Fixed(0) => "none".to_owned(),
         Prefetch::Fixed(fixed) => fixed.to_string(),
     };
-    [
-        (
-            "memory",
-            format!(
-                "{} in all, {free} free; tasks start above {}, go back below {}",
-                node.mem, config.min_dram_accept, config.min_dram_trigger
-            ),
-        ),
-        ("cores", format!("{} in all", node.cores)),
+    let amounts = ResourceKind::ALL.into_iter().map(|kind| (kind.noun(), offered(config, node, kind)));
+    let others = [
         ("slots", slots.shown()),
         ("claimed ahead", ahead),
         ("time limit", format!("{limit} where the task sets none; grace {grace} before SIGKILL")),
-    ]
+    ];
+    amounts.chain(others).collect()
+}
+
+fn offered(config: &Config, node: &NodeSample, kind: ResourceKind) -> String {
+    let [total, free, accept] = [node.total, node.free, config.accept()].map(|amounts| kind.exact(amounts.get(kind)));
+    match kind.accounting() {
+        Accounting::Measured if kind == ResourceKind::Memory => {
+            let trigger = config.min_dram_trigger;
+            format!("{total} in all, {free} free; tasks start above {accept}, go back below {trigger}")
+        }
+        Accounting::Measured => format!("{total} in all, {free} free; tasks start above {accept}"),
+        Accounting::Declared => format!("{total} in all"),
+    }
 }
 
 /// What it reached.

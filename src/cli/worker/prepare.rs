@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::cli::exit::CliError;
 use crate::cli::keys::{new_queue_id, queue_name};
-use crate::config::{Config, NodeCapacity, RedisSettings, Watcher, node_warnings, withheld_variables};
+use crate::config::{Config, RedisSettings, Watcher, node_warnings, withheld_variables};
 use crate::host::{self, Probe, Share};
-use crate::model::{FieldOrder, WorkerName};
+use crate::model::{FieldOrder, NodeSample, WorkerName};
 use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
@@ -241,11 +241,11 @@ pub(super) fn warn_of_order(config: &Config, order: FieldOrder) -> Option<String
     })
 }
 
-/// Warns of settings that keep this node from ever taking a task.
-pub(super) fn node_capacity(config: &Config, probe: &mut Probe) -> (NodeCapacity, Vec<String>) {
-    let capacity = probe.sample().capacity();
-    let warnings = node_warnings(config, &capacity);
-    (capacity, warnings)
+/// Looks at the node, and warns of settings that keep it from ever taking a task.
+pub(super) fn look_at_node(config: &Config, probe: &mut Probe) -> (NodeSample, Vec<String>) {
+    let node = probe.sample();
+    let warnings = node_warnings(config, &node.total);
+    (node, warnings)
 }
 
 /// How tasks are started here; `marks` are those of a worker that will run some.

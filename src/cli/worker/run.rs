@@ -114,7 +114,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
             return Ok(Exit::Done);
         }
     };
-    let (capacity, warnings) = super::prepare::node_capacity(&setup.config, &mut setup.probe);
+    let (node, warnings) = super::prepare::look_at_node(&setup.config, &mut setup.probe);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -130,8 +130,8 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         worker = %setup.identity.worker,
         redis = setup.client.at(),
         slots = setup.config.max_tasks.min(setup.identity.most_slots),
-        memory = %capacity.mem,
-        cores = %capacity.cores,
+        memory = %node.total.mem(),
+        cores = %node.total.cpu(),
         containment = setup.nursery.containment(),
         signed_by = keys.iter().map(|(_, key)| key.id().to_string()).collect::<Vec<_>>().join(","),
         version = env!("CARGO_PKG_VERSION"),

@@ -7,8 +7,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::fixture::{Conf, data, password};
-use crate::config::{Endpoint, NodeCapacity, Overrides, Role, Source, load, node_warnings};
-use crate::model::{Bytes, MilliCores};
+use crate::config::{Endpoint, Overrides, Role, Source, load, node_warnings};
+use crate::model::{Amounts, Bytes, MilliCores};
 
 #[test]
 fn all_faults_of_a_file_are_reported_at_once() {
@@ -272,7 +272,7 @@ fn a_state_directory_of_ours_that_is_open_is_closed() {
 #[test]
 fn a_node_smaller_than_the_threshold_is_warned_of() {
     let config = Conf::new().load(&json!({"min_dram_gb_accept_new_task": 80})).expect("it loads").config;
-    let node = NodeCapacity { mem: Bytes(64 << 30), cores: MilliCores(4000) };
+    let node = Amounts::NONE.with_mem(Bytes(64 << 30)).with_cpu(MilliCores(4000));
     assert!(node_warnings(&config, &node)[0].contains("will never accept a task"));
-    assert_eq!(node_warnings(&config, &NodeCapacity { mem: Bytes(128 << 30), ..node }), [""; 0]);
+    assert_eq!(node_warnings(&config, &node.with_mem(Bytes(128 << 30))), [""; 0]);
 }

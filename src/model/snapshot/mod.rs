@@ -6,6 +6,4 @@ mod worker;
 
 pub use queue::{Counts, FailureGroup, Hold, Need, Overview, RedisHealth, Reservation, Totals};
 pub use task::{AttemptView, TaskState, TaskView};
-pub use worker::{
-    NodeSize, PYTHON_DEAD_AFTER_SECONDS, Room, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView,
-};
+pub use worker::{PYTHON_DEAD_AFTER_SECONDS, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

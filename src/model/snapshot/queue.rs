@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::task::TaskState;
 use super::worker::WorkerView;
+use crate::model::Demand;
 
 /// How many lines are in each hash; the stop command is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,19 +90,18 @@ impl Overview {
 
     /// What waits for a node that is not there.
     pub fn too_large(&self) -> impl Iterator<Item = &Need> {
-        self.needs.iter().filter(|need| {
-            !self.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(need.mem_gb, need.cores))
-        })
+        self.needs
+            .iter()
+            .filter(|need| !self.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(&need.demand)))
     }
 }
 
 /// Waiting tasks that ask for the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Need {
-    /// Memory each asks for, GB.
-    pub mem_gb: f64,
-    /// Cores each asks for.
-    pub cores: f64,
+    /// What each asks for.
+    #[serde(flatten)]
+    pub demand: Demand,
     /// Workers that have failed them, and leave them to others for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_on: Vec<String>,

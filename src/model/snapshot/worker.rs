@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::{Amounts, Demand, Offer, Usage};
+
 /// Whether a worker can be expected to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,14 +46,9 @@ pub struct WorkerView {
     pub state: WorkerState,
     /// Seconds since the last heartbeat; `None` when there is none.
     pub heartbeat_age_seconds: Option<u64>,
-    /// Cores in use on its node.
-    pub cores_used: f64,
-    /// Cores of its node.
-    pub cores_total: f64,
-    /// Memory in use on its node, GB.
-    pub mem_used_gb: f64,
-    /// Memory of its node, GB.
-    pub mem_total_gb: f64,
+    /// How much of its node is in use.
+    #[serde(flatten)]
+    pub usage: Usage,
     /// Whether it is a Python worker, dead or alive: known by its `worker_status` alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_python: bool,
@@ -77,24 +74,6 @@ pub struct WorkerView {
 /// A Python worker that has not reported for this long is taken to be dead: it does so every few seconds.
 pub const PYTHON_DEAD_AFTER_SECONDS: u64 = 60;
 
-/// The size of a node.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NodeSize {
-    /// Memory, GB.
-    pub mem_gb: f64,
-    /// Cores.
-    pub cores: f64,
-}
-
-impl NodeSize {
-    /// Whether it is large enough for a task that asks for this.
-    #[must_use]
-    pub fn could_hold(&self, mem_gb: f64, cores: f64) -> bool {
-        // The totals are written with two decimals; what differs by less than that is not told apart.
-        mem_gb <= self.mem_gb + 0.01 && cores <= self.cores + 0.01
-    }
-}
-
 impl WorkerView {
     /// Whether it can take tasks now.
     #[must_use]
@@ -107,21 +86,18 @@ impl WorkerView {
 
     /// Whether its node could run a task that asks for this if it ran nothing else.
     #[must_use]
-    pub fn could_hold(&self, mem_gb: f64, cores: f64) -> bool {
-        match self.offer() {
-            Some(offer) => offer.holds(mem_gb, cores),
-            None => NodeSize { mem_gb: self.mem_total_gb, cores: self.cores_total }.could_hold(mem_gb, cores),
-        }
+    pub fn could_hold(&self, demand: &Demand) -> bool {
+        self.offer().map_or_else(|| self.usage.could_hold(demand), |offer| offer.holds(demand))
     }
 
-    fn offer(&self) -> Option<Room> {
-        self.load.as_ref()?.offer
+    fn offer(&self) -> Option<Offer> {
+        self.load.as_ref()?.offer.map(|amounts| Offer { amounts })
     }
 
-    /// Memory and cores that one task could have here.
+    /// The most that one task could have here.
     #[must_use]
-    pub fn most(&self) -> Room {
-        self.offer().unwrap_or(Room { mem_gb: self.mem_total_gb, cores: self.cores_total })
+    pub fn most(&self) -> Amounts {
+        self.offer().map_or(self.usage.total, |offer| offer.amounts)
     }
 }
 
@@ -140,10 +116,10 @@ pub struct WorkerLoad {
     pub waiting: Option<String>,
     /// What is left there for another task; `None` while it takes nothing, and of a worker that does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub room: Option<Room>,
+    pub room: Option<Amounts>,
     /// The most that its node could give to one task, other programs and thresholds considered; `None` where it does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offer: Option<Room>,
+    pub offer: Option<Amounts>,
     /// The task it keeps room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<String>,
@@ -176,23 +152,6 @@ impl WorkerLoad {
 
     /// What a worker waits for that reads lines in another field order than the queue's.
     pub const OTHER_ORDER: &str = "the queue has another field order than this worker";
-}
-
-/// What a node has left beside what its running tasks have declared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Room {
-    /// Memory, GB.
-    pub mem_gb: f64,
-    /// Cores.
-    pub cores: f64,
-}
-
-impl Room {
-    /// Whether a task that asks for this may start.
-    #[must_use]
-    pub fn holds(&self, mem_gb: f64, cores: f64) -> bool {
-        mem_gb <= self.mem_gb && cores <= self.cores
-    }
 }
 
 /// A task that runs, as its worker saw it at its last heartbeat.

@@ -1,12 +1,11 @@
 //! What a worker asks of the queue and what it is answered.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptRecord, Bytes, FailureKind, FieldOrder, MilliCores, TaskId, TaskLine};
+use crate::model::{AttemptRecord, Demand, FailureKind, FieldOrder, Offer, Room, TaskId};
 use crate::queue::layout::Layouts;
 
 /// What one running process says of itself, so that others can tell whether it lives.
@@ -38,56 +37,11 @@ pub struct Registration {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing {
     /// What it offers; `None` while it takes nothing.
-    pub capacity: Option<Demand>,
+    pub offer: Option<Offer>,
     /// The field order in which it reads lines; it is recorded where none is. `None` asks nothing and records nothing.
     pub order: Option<FieldOrder>,
     /// An operator has drained it, as far as it knows: that is recorded again where others have emptied the server.
     pub is_drained: bool,
-}
-
-/// The demand of a task as the index knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Demand {
-    /// DRAM.
-    pub mem: Bytes,
-    /// Cores.
-    pub cpu: MilliCores,
-}
-
-impl Demand {
-    /// Nothing.
-    pub const NONE: Self = Self { mem: Bytes::ZERO, cpu: MilliCores::ZERO };
-
-    /// The demand of a task.
-    #[must_use]
-    pub fn of(task: &TaskLine) -> Self {
-        Self { mem: task.mem(), cpu: task.cpu() }
-    }
-
-    /// What of it goes beyond another, each dimension for itself.
-    #[must_use]
-    pub fn beyond(self, other: Self) -> Self {
-        Self { mem: self.mem.saturating_sub(other.mem), cpu: self.cpu.saturating_sub(other.cpu) }
-    }
-
-    /// The class in the index of a task that nobody has failed.
-    pub(in crate::queue) fn class(self) -> Class {
-        Class(self)
-    }
-
-    pub(in crate::queue) fn capacity(self) -> String {
-        format!("{}:{}", self.mem.0, self.cpu.0)
-    }
-}
-
-/// Shows a class as the index names it.
-#[derive(Clone, Copy)]
-pub(in crate::queue) struct Class(Demand);
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:", self.0.mem.0, self.0.cpu.0)
-    }
 }
 
 /// The score of a priority without a sequence number: smaller is better.
@@ -100,16 +54,12 @@ pub(in crate::queue) fn base_score(prio: u16) -> u64 {
 pub struct ClaimRequest {
     /// Names this call; all its claims carry it.
     pub token: String,
-    /// How many may start now.
-    pub slots: u32,
-    /// What those may need together.
-    pub headroom: Demand,
-    /// How many more to claim ahead of free slots; 0 = none.
-    pub ahead: u32,
-    /// The largest demand of one claimed ahead.
-    pub ahead_demand: Demand,
+    /// How many may start now, and what they may need together.
+    pub room: Room,
+    /// How many more to claim ahead of free slots, 0 for none, and the largest demand of one of them.
+    pub ahead: Room,
     /// The most that the node could give to one task; `None` when it could run none.
-    pub capacity: Option<Demand>,
+    pub offer: Option<Offer>,
     /// Silence after which a worker counts as dead.
     pub dead_after: Duration,
     /// How long a task may be passed over before a worker reserves for it.
@@ -206,6 +156,7 @@ pub struct Settle {
     /// The claim it ran under.
     pub token: String,
     /// Its demand; `None` for a line that is not a task.
+    #[serde(with = "crate::model::demand::on_disk")]
     pub demand: Option<Demand>,
     /// The attempt's record; `None` when it never started.
     pub record: Option<AttemptRecord>,
@@ -263,7 +214,7 @@ pub struct Beat {
     /// Figures for people, JSON.
     pub load: String,
     /// The most that the node could give to one task; `None` when it takes nothing.
-    pub capacity: Option<Demand>,
+    pub offer: Option<Offer>,
     /// Lines that started since the last beat.
     pub started: Vec<Arc<str>>,
     /// Claims ended by an operator's order of which nothing runs here any more.

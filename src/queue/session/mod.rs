@@ -19,7 +19,7 @@ use super::error::QueueError;
 use super::keys::Key;
 use super::layout::{HeldBack, Layout};
 use super::scripts;
-use crate::model::{FieldOrder, WorkerName};
+use crate::model::{Demand, FieldOrder, ResourceKind, WorkerName};
 
 /// How long a worker that failed a task leaves it to others that could run it.
 pub const AVOID: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ impl Session {
             .text(&registration.instance)
             .text(previous.unwrap_or_default())
             .text(json)
-            .text(standing.capacity.map(Demand::capacity).unwrap_or_default())
+            .maybe(standing.offer)
             .number(registration.layouts.newest())
             .text(order)
             .flag(standing.is_drained)
@@ -126,7 +126,7 @@ impl Session {
     /// [`QueueError::Fenced`] when the name is another's or was declared dead.
     pub async fn beat(&self, beat: &Beat) -> Result<BeatReply, QueueError> {
         let mut args = self.args();
-        args.text(&beat.status).text(&beat.load).text(beat.capacity.map(Demand::capacity).unwrap_or_default());
+        args.text(&beat.status).text(&beat.load).maybe(beat.offer);
         args.text(self.order).number(beat.started.len() as u64);
         for line in &beat.started {
             args.text(line.as_bytes());
@@ -145,16 +145,17 @@ impl Session {
     /// Those of any call, and [`QueueError::Fenced`].
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimReply, QueueError> {
         let mut args = self.args();
-        args.text(&request.token)
-            .number(request.slots)
-            .number(request.headroom.mem.0)
-            .number(request.headroom.cpu.0)
-            .number(request.ahead)
-            .number(request.ahead_demand.mem.0)
-            .number(request.ahead_demand.cpu.0)
-            .text(request.capacity.map(|capacity| capacity.mem.0.to_string()).unwrap_or_default())
-            .text(request.capacity.map(|capacity| capacity.cpu.0.to_string()).unwrap_or_default())
-            .number(millis(request.dead_after))
+        args.text(&request.token);
+        for room in [&request.room, &request.ahead] {
+            args.number(room.slots);
+            for kind in ResourceKind::IN_CLASS {
+                args.number(room.amounts.get(kind));
+            }
+        }
+        for kind in ResourceKind::IN_CLASS {
+            args.maybe(request.offer.map(|offer| offer.amounts.get(kind)));
+        }
+        args.number(millis(request.dead_after))
             .number(millis(request.starve_after))
             .number(millis(AVOID))
             .flag(request.wants_leftovers)
@@ -201,7 +202,7 @@ impl Session {
                 .shown(entry.id)
                 .text(value)
                 .text(record)
-                .text(entry.demand.map(|demand| demand.class().to_string()).unwrap_or_default())
+                .maybe(entry.demand)
                 .number(millis(delay))
                 .text(group);
         }
@@ -218,7 +219,7 @@ impl Session {
         let mut args = self.args();
         args.flag(data_lost);
         for (claim, demand) in running {
-            args.text(claim.line.as_bytes()).text(&claim.token).number(claim.attempt).shown(demand.class());
+            args.text(claim.line.as_bytes()).text(&claim.token).number(claim.attempt).shown(demand);
         }
         decode::reasserted(self.conn.script(&scripts::REASSERT, Some(&self.worker), &args).await?, running.len())
     }

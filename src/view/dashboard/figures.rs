@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use super::history::Point;
-use crate::model::TaskId;
 use crate::model::snapshot::{FailureGroup, Overview, WorkerState, WorkerView};
+use crate::model::{ResourceKind, TaskId, Usage};
 use crate::view::explain::explain_queue;
 use crate::view::failures::named;
 use crate::view::overview::{health, notices, warnings};
@@ -42,10 +43,8 @@ pub(super) struct WorkerRow {
     pub(super) beat: String,
     pub(super) running: String,
     pub(super) running_percent: f64,
-    pub(super) cores: String,
-    pub(super) cores_percent: f64,
-    pub(super) mem: String,
-    pub(super) mem_percent: f64,
+    #[serde(flatten, serialize_with = "by_name")]
+    pub(super) gauges: Vec<Gauge>,
     pub(super) finished: String,
     pub(super) failed: String,
     pub(super) timed_out: String,
@@ -117,22 +116,45 @@ impl Figures {
     }
 }
 
+/// How much of one kind of resource a node uses.
+#[derive(Clone, Debug)]
+pub(super) struct Gauge {
+    kind: ResourceKind,
+    pub(super) text: String,
+    pub(super) percent: f64,
+}
+
+impl Gauge {
+    fn of(usage: &Usage, kind: ResourceKind) -> Self {
+        let [used, total] = [usage.used, usage.total].map(|amounts| kind.shown(amounts.get(kind)));
+        Self { kind, text: format!("{used:.1} / {total:.1}"), percent: percent(used, total) }
+    }
+}
+
+/// `{"cores":TEXT,"cores_percent":NUMBER,…}`, as the pages read them.
+fn by_name<S: Serializer>(gauges: &[Gauge], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(2 * gauges.len()))?;
+    for Gauge { kind, text, percent } in gauges {
+        map.serialize_entry(kind.stem(), text)?;
+        map.serialize_entry(&format!("{}_percent", kind.stem()), percent)?;
+    }
+    map.end()
+}
+
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (part / whole * 100.0).clamp(0.0, 100.0).round() } else { 0.0 }
+}
+
 impl WorkerRow {
     fn of(worker: &WorkerView) -> Self {
         let load = worker.load.as_ref();
-        let percent = |part: f64, whole: f64| {
-            if whole > 0.0 { (part / whole * 100.0).clamp(0.0, 100.0).round() } else { 0.0 }
-        };
         Self {
             name: safe(&worker.name).into_owned(),
             state: worker.state.as_str(),
             beat: worker.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), duration),
             running: load.map_or_else(|| "-".to_owned(), |load| format!("{} / {}", load.running, load.slots)),
             running_percent: load.map_or(0.0, |load| percent(f64::from(load.running), f64::from(load.slots))),
-            cores: format!("{:.1} / {:.1}", worker.cores_used, worker.cores_total),
-            cores_percent: percent(worker.cores_used, worker.cores_total),
-            mem: format!("{:.1} / {:.1}", worker.mem_used_gb, worker.mem_total_gb),
-            mem_percent: percent(worker.mem_used_gb, worker.mem_total_gb),
+            gauges: ResourceKind::OF_WORKERS.into_iter().map(|kind| Gauge::of(&worker.usage, kind)).collect(),
             finished: count(worker.finished),
             failed: count(worker.failed),
             timed_out: count(worker.timed_out),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::model::ResourceKind;
 use crate::model::snapshot::Overview;
 use crate::view::safe_text::safe;
 
@@ -54,12 +55,13 @@ pub(super) struct History {
     workers: VecDeque<(f64, Vec<Use>)>,
 }
 
-/// Cores and memory in use on a node, in percent of what it has.
+const KINDS: usize = ResourceKind::OF_WORKERS.len();
+
+/// What is in use on a node of each kind of resource, in percent of what it has.
 #[derive(Clone, Debug)]
 struct Use {
     worker: Arc<str>,
-    cores: f32,
-    mem: f32,
+    percent: [f32; KINDS],
 }
 
 impl History {
@@ -89,8 +91,8 @@ impl History {
             push(&mut self.coarse, point, COARSE);
             let uses = overview.workers.iter().take(WORKERS).map(|worker| Use {
                 worker: safe(&worker.name).into(),
-                cores: percent(worker.cores_used, worker.cores_total),
-                mem: percent(worker.mem_used_gb, worker.mem_total_gb),
+                percent: ResourceKind::OF_WORKERS
+                    .map(|kind| percent(worker.usage.used.get(kind) as f64, worker.usage.total.get(kind) as f64)),
             });
             push(&mut self.workers, (point.t, uses.collect()), WORKER_LOOKS);
         }
@@ -114,19 +116,28 @@ impl History {
         })
     }
 
-    /// Cores and memory of each worker's node over the last minutes, in percent; null where it was not there.
+    /// What was in use of each worker's node over the last minutes, in percent; null where it was not there.
     pub(super) fn workers(&self) -> Value {
         type Line = Vec<Option<f32>>;
         let looks = self.workers.len();
-        let mut all: BTreeMap<&str, (Line, Line)> = BTreeMap::new();
+        let mut all: BTreeMap<&str, [Line; KINDS]> = BTreeMap::new();
         for (at, (_, uses)) in self.workers.iter().enumerate() {
             for one in uses {
-                let (cores, mem) = all.entry(&one.worker).or_insert_with(|| (vec![None; looks], vec![None; looks]));
-                (cores[at], mem[at]) = (Some(one.cores), Some(one.mem));
+                let lines = all.entry(&one.worker).or_insert_with(|| std::array::from_fn(|_| vec![None; looks]));
+                for (line, percent) in lines.iter_mut().zip(one.percent) {
+                    line[at] = Some(percent);
+                }
             }
         }
         let times: Vec<f64> = self.workers.iter().map(|(t, _)| *t).collect();
-        json!({ "t": times, "workers": all.into_iter().map(|(name, (cores, mem))| json!({ "name": name, "cores": cores, "mem": mem })).collect::<Vec<_>>() })
+        let row = |(name, lines): (&str, [Line; KINDS])| {
+            let mut row = json!({ "name": name });
+            for (kind, line) in ResourceKind::OF_WORKERS.into_iter().zip(lines) {
+                row[kind.stem()] = json!(line);
+            }
+            row
+        };
+        json!({ "t": times, "workers": all.into_iter().map(row).collect::<Vec<_>>() })
     }
 }
 

@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::assets;
 use super::board::Frame;
+use crate::model::ResourceKind;
 
 /// What every page has.
 pub(super) struct Page {
@@ -28,6 +29,30 @@ impl Page {
             version: env!("CARGO_PKG_VERSION"),
             assets: &assets::VERSION,
         }
+    }
+}
+
+/// What a page calls a kind of resource.
+pub(super) struct KindLabels {
+    pub(super) stem: &'static str,
+    pub(super) noun: &'static str,
+    pub(super) title: &'static str,
+    pub(super) column: String,
+    pub(super) in_use: String,
+}
+
+impl Page {
+    pub(super) fn kinds(&self) -> [KindLabels; ResourceKind::OF_WORKERS.len()] {
+        ResourceKind::OF_WORKERS.map(|kind| {
+            let unit = if kind.is_counted() { String::new() } else { format!(", {}", kind.unit()) };
+            KindLabels {
+                stem: kind.stem(),
+                noun: kind.noun(),
+                title: kind.title(),
+                column: format!("{}{unit}", kind.title()),
+                in_use: format!("{} in use{unit}", kind.title()),
+            }
+        })
     }
 }
 

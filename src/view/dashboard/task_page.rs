@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::page::{Page, html, respond};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
-use crate::model::{FieldOrder, TaskLine};
+use crate::model::{FieldOrder, ResourceKind, TaskLine};
 use crate::view::explain::explain_task;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, moment, precise_duration};
@@ -76,12 +76,9 @@ impl Task {
                 Some(0) => "none".to_owned(),
                 Some(seconds) => format!("{} s", count(seconds)),
             };
-            facts.extend([
-                ("Memory", parsed.mem().to_string()),
-                ("Cores", parsed.cpu().to_string()),
-                ("Priority", parsed.prio().to_string()),
-                ("Time limit", limit),
-            ]);
+            let amount = |kind: ResourceKind| (kind.title(), kind.exact(parsed.demand().amounts.get(kind)));
+            facts.extend(ResourceKind::ALL.map(amount));
+            facts.extend([("Priority", parsed.prio().to_string()), ("Time limit", limit)]);
         }
         if let Some(worker) = &task.worker {
             facts.push(("Runs on", safe(worker).into_owned()));

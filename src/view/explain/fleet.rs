@@ -1,9 +1,9 @@
 //! What stands in the way of every task: an operator's word, no worker, busy workers, nodes that are too small.
 
-use crate::model::snapshot::{Overview, Room, WorkerLoad, WorkerState, WorkerView};
+use crate::model::snapshot::{Overview, WorkerLoad, WorkerState, WorkerView};
+use crate::model::{Amounts, Demand, Fit, ResourceKind, Room};
 use crate::view::safe_text::safe;
-use crate::view::text::{amount, counted};
-use crate::view::workers::trimmed;
+use crate::view::text::{counted, joined, resource, resources};
 
 /// What an operator asked for.
 pub(super) fn halted(overview: &Overview) -> Vec<String> {
@@ -66,39 +66,43 @@ pub(super) fn waits_for<'a>(overview: &Overview, load: &'a WorkerLoad) -> Option
 }
 
 /// That no node which could ever run a task has room for it now, and what it is short of; `None` where one has, or does not tell.
-pub(super) fn no_room(overview: &Overview, mem_gb: f64, cores: f64) -> Option<String> {
-    let rooms: Vec<Room> = overview
+pub(super) fn no_room(overview: &Overview, demand: &Demand) -> Option<String> {
+    let rooms: Vec<Amounts> = overview
         .workers
         .iter()
-        .filter(|worker| worker.takes_tasks() && worker.could_hold(mem_gb, cores))
+        .filter(|worker| worker.takes_tasks() && worker.could_hold(demand))
         // Those that take nothing at all say why.
         .filter(|worker| worker.load.as_ref().is_none_or(|load| load.waiting.is_none()))
         .map(|worker| worker.load.as_ref().and_then(|load| load.room))
         .collect::<Option<_>>()?;
-    if rooms.is_empty() || rooms.iter().any(|room| room.holds(mem_gb, cores)) {
+    if rooms.is_empty() || rooms.iter().any(|room| room.holds(&demand.amounts)) {
         return None;
     }
-    let most = |figure: fn(&Room) -> f64| rooms.iter().map(figure).fold(0.0, f64::max);
-    let (free_gb, free_cores) = (most(|room| room.mem_gb), most(|room| room.cores));
-    Some(if cores > free_cores {
-        format!("no room now: a node has at most {} left", amount(&trimmed(free_cores), "core"))
-    } else if mem_gb > free_gb {
-        format!("no room now: a node has at most {} GB left", trimmed(free_gb))
-    } else {
-        "no room now: no node has both the memory and the cores left".to_owned()
+    let most = Room { slots: 1, amounts: rooms.iter().fold(Amounts::NONE, |most, room| most.max(room)) };
+    Some(match most.fit(demand) {
+        Fit::Short(shortages) => {
+            let lacks: Vec<String> = shortages.iter().map(|lack| resource(lack.kind, lack.left)).collect();
+            format!("no room now: a node has at most {} left", joined(&lacks))
+        }
+        Fit::Now => {
+            let all: Vec<String> = ResourceKind::ALL.iter().map(|kind| format!("the {}", kind.noun())).collect();
+            format!("no room now: no node has {} left together", joined(&all))
+        }
     })
 }
 
 /// The most that one task can have, and why that is less than what the nodes have.
 pub(super) fn largest(able: &[&WorkerView]) -> String {
-    let most = |figure: fn(&WorkerView) -> f64| able.iter().map(|worker| figure(worker)).fold(0.0, f64::max);
-    let (mem_gb, cores) = (most(|worker| worker.most().mem_gb), most(|worker| worker.most().cores));
-    let total_gb = most(|worker| worker.mem_total_gb);
-    // Rounded down: a task that asks for what is printed here must fit.
-    let (mem, cores) = (trimmed((mem_gb * 100.0).floor() / 100.0), amount(&trimmed(cores), "core"));
-    if total_gb - mem_gb < 0.02 {
-        format!("{mem} GB and {cores}")
-    } else {
-        format!("{mem} GB of its {} GB (the system and other programs hold the rest) and {cores}", trimmed(total_gb))
-    }
+    let most = |of: fn(&WorkerView) -> Amounts| able.iter().fold(Amounts::NONE, |most, worker| most.max(&of(worker)));
+    let (offers, totals) = (most(WorkerView::most), most(|worker| worker.usage.total));
+    resources(&offers, |kind, offered| {
+        let total = totals.get(kind);
+        // Rounded down: a task that asks for what is printed here must fit.
+        let text = resource(kind, kind.rounded_down(offered));
+        if total.saturating_sub(offered) < kind.amount(0.02) {
+            text
+        } else {
+            format!("{text} of its {} (the system and other programs hold the rest)", resource(kind, total))
+        }
+    })
 }

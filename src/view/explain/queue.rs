@@ -1,11 +1,11 @@
 //! Why the queue as a whole does not move, and what waits in it for what.
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for};
+use crate::model::ResourceKind;
 use crate::model::snapshot::{Need, Overview, WorkerView};
 use crate::view::safe_text::safe;
 use crate::view::table::{number, table, text};
-use crate::view::text::{amount, count, counted, verb};
-use crate::view::workers::trimmed;
+use crate::view::text::{count, counted, resource, resources, trimmed, verb};
 
 /// Why the queue as a whole does not move, or that it does: most telling first.
 #[must_use]
@@ -72,17 +72,19 @@ pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
 /// What waits, by what it needs, with what stands in its way.
 #[must_use]
 pub fn needs(overview: &Overview, width: usize) -> String {
-    let columns = [number("waiting"), number("mem GB"), number("cores"), text("why")];
+    let amounts = ResourceKind::ALL.map(|kind| number(kind.heading()));
+    let columns: Vec<_> = [number("waiting")].into_iter().chain(amounts).chain([text("why")]).collect();
     // What is kept apart in the queue, and waits for the same, is one row.
-    let mut kinds: Vec<(String, String, String, u64)> = Vec::new();
+    let mut groups: Vec<(Vec<String>, u64)> = Vec::new();
     for need in &overview.needs {
-        let (mem, cores, why) = (trimmed(need.mem_gb), trimmed(need.cores), why_need(overview, need));
-        match kinds.iter_mut().find(|kind| (&kind.0, &kind.1, &kind.2) == (&mem, &cores, &why)) {
-            Some(kind) => kind.3 = kind.3.saturating_add(need.waiting),
-            None => kinds.push((mem, cores, why, need.waiting)),
+        let amounts = ResourceKind::ALL.map(|kind| trimmed(kind.shown(need.demand.amounts.get(kind))));
+        let cells: Vec<String> = amounts.into_iter().chain([why_need(overview, need)]).collect();
+        match groups.iter_mut().find(|(same, _)| *same == cells) {
+            Some((_, waiting)) => *waiting = waiting.saturating_add(need.waiting),
+            None => groups.push((cells, need.waiting)),
         }
     }
-    let rows = kinds.into_iter().map(|(mem, cores, why, waiting)| vec![count(waiting), mem, cores, why]);
+    let rows = groups.into_iter().map(|(cells, waiting)| [count(waiting)].into_iter().chain(cells).collect());
     let mut drawn = table(&columns, rows.collect(), width);
     if overview.needs_left_out > 0 {
         drawn.push_str(&format!("and {} more kinds of need\n", count(overview.needs_left_out)));
@@ -97,7 +99,7 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
         return why;
     }
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
-    if !able.iter().any(|worker| worker.could_hold(need.mem_gb, need.cores)) {
+    if !able.iter().any(|worker| worker.could_hold(&need.demand)) {
         return format!("the largest node offers {}", largest(&able));
     }
     if need.failed_on.is_empty() {
@@ -114,16 +116,15 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
 
 /// What the largest group waits for, of those that some node could run.
 fn rest_waits_for(overview: &Overview) -> String {
-    let able = |need: &&Need| {
-        overview.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(need.mem_gb, need.cores))
-    };
+    let able =
+        |need: &&Need| overview.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(&need.demand));
     let largest = overview.needs.iter().filter(able).max_by_key(|need| need.waiting);
     largest.map_or_else(|| commonest_wait(overview), |need| wait_of(overview, need))
 }
 
 /// Why tasks wait that some node could run: for room of the kind that they need, or for what most wait for.
 fn wait_of(overview: &Overview, need: &Need) -> String {
-    match no_room(overview, need.mem_gb, need.cores) {
+    match no_room(overview, &need.demand) {
         Some(room) => format!("{room}{}", slots_used(overview)),
         None => commonest_wait(overview),
     }
@@ -137,11 +138,10 @@ fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
     let why = large.iter().max_by_key(|need| need.waiting).map(|need| {
         let others = if large.len() > 1 { " or the like" } else { "" };
         format!(
-            "{} {} {} GB and {}{others}; the largest node offers {}",
+            "{} {} {}{others}; the largest node offers {}",
             count(sum),
             verb(sum, "need"),
-            trimmed(need.mem_gb),
-            amount(&trimmed(need.cores), "core"),
+            resources(&need.demand.amounts, resource),
             largest(&able)
         )
     });

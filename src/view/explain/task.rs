@@ -2,10 +2,9 @@
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use crate::model::snapshot::{Hold, Overview, TaskState, TaskView, WorkerState, WorkerView};
-use crate::model::{Bytes, FailureKind, FieldOrder, MilliCores, TaskLine};
+use crate::model::{Demand, FailureKind, FieldOrder, TaskLine};
 use crate::view::safe_text::safe;
-use crate::view::text::{amount, count, counted, duration};
-use crate::view::workers::trimmed;
+use crate::view::text::{count, counted, duration, resource, resources};
 
 /// Why one task is not running, most telling first.
 #[must_use]
@@ -47,7 +46,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
     why.extend(no_worker(overview));
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     if !able.is_empty() {
-        why.extend(too_large(&able, line.mem(), line.cpu()));
+        why.extend(too_large(&able, line.demand()));
     }
     if let Some(seconds) = hold.backoff_seconds {
         why.push(format!("it waits {} more for the end of its backoff", duration(seconds)));
@@ -77,17 +76,17 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
             line.prio(),
             count(overview.counts.in_progress)
         ));
-        why.extend(no_room(overview, line.mem().as_gib(), line.cpu().as_cores()));
+        why.extend(no_room(overview, line.demand()));
         why.extend(busy_workers(overview));
     }
     why
 }
 
-fn too_large(able: &[&WorkerView], mem: Bytes, cpu: MilliCores) -> Option<String> {
-    if able.iter().any(|worker| worker.could_hold(mem.as_gib(), cpu.as_cores())) {
+fn too_large(able: &[&WorkerView], demand: &Demand) -> Option<String> {
+    if able.iter().any(|worker| worker.could_hold(demand)) {
         return None;
     }
-    let needs = format!("{} GB and {}", trimmed(mem.as_gib()), amount(&trimmed(cpu.as_cores()), "core"));
+    let needs = resources(&demand.amounts, resource);
     Some(format!("it needs {needs}, which no live worker can give: the largest node offers {}", largest(able)))
 }
 

@@ -1,18 +1,19 @@
 use super::*;
-use crate::model::FieldOrder;
-use crate::model::snapshot::{
-    Counts, Hold, Need, Overview, Room, TaskState, TaskView, WorkerLoad, WorkerState, WorkerView,
-};
+use crate::model::snapshot::{Counts, Hold, Need, Overview, TaskState, TaskView, WorkerLoad, WorkerState, WorkerView};
+use crate::model::{Amounts, Demand, FieldOrder, ResourceKind, Usage};
+
+fn amounts(gb: f64, cores: f64) -> Amounts {
+    [(ResourceKind::Memory, gb), (ResourceKind::Cores, cores)]
+        .into_iter()
+        .fold(Amounts::NONE, |all, (kind, units)| all.with(kind, kind.amount(units)))
+}
 
 fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
     WorkerView {
         name: name.to_owned(),
         state,
         heartbeat_age_seconds: Some(1),
-        cores_used: 0.0,
-        cores_total: 8.0,
-        mem_used_gb: 0.0,
-        mem_total_gb: mem,
+        usage: Usage { used: Amounts::NONE, total: amounts(mem, 8.0) },
         is_python: false,
         is_estimate: false,
         finished: 0,
@@ -81,9 +82,8 @@ fn what_has_ended_says_how() {
 
 #[test]
 fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
-    let need = |mem_gb, waiting, failed_on: &[&str]| Need {
-        mem_gb,
-        cores: 1.0,
+    let need = |mem, waiting, failed_on: &[&str]| Need {
+        demand: Demand { amounts: amounts(mem, 1.0) },
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         waiting,
     };
@@ -122,8 +122,7 @@ fn an_idle_queue_says_so() {
 #[test]
 fn what_is_kept_apart_and_waits_for_the_same_is_one_row() {
     let need = |failed_on: &[&str]| Need {
-        mem_gb: 8.0,
-        cores: 1.0,
+        demand: Demand { amounts: amounts(8.0, 1.0) },
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         waiting: 20,
     };
@@ -148,8 +147,8 @@ fn a_pause_that_was_lifted_is_no_reason_while_workers_have_yet_to_hear() {
 
 #[test]
 fn want_of_room_names_what_is_short_on_the_roomiest_node_that_could_run_it() {
-    let with_room = |name: &str, mem, mem_gb, cores| WorkerView {
-        load: Some(WorkerLoad { slots: 4, room: Some(Room { mem_gb, cores }), ..WorkerLoad::default() }),
+    let with_room = |name: &str, mem, free, cores| WorkerView {
+        load: Some(WorkerLoad { slots: 4, room: Some(amounts(free, cores)), ..WorkerLoad::default() }),
         ..worker(name, WorkerState::Live, mem)
     };
     let overview = queue(vec![with_room("n1", 64.0, 40.0, 0.5), with_room("n2", 16.0, 15.0, 8.0)]);

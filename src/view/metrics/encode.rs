@@ -22,8 +22,8 @@ enum Value {
 
 #[derive(Debug)]
 struct Family {
-    name: &'static str,
-    help: &'static str,
+    name: String,
+    help: String,
     kind: MetricType,
     values: Vec<(Vec<(&'static str, String)>, Value)>,
 }
@@ -52,7 +52,7 @@ impl Page {
         );
     }
 
-    pub(super) fn gauge(&mut self, name: &'static str, help: &'static str, values: &[(Labels<'_>, f64)]) {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, values: &[(Labels<'_>, f64)]) {
         self.family(
             name,
             help,
@@ -74,14 +74,14 @@ impl Page {
 
     fn family<'a>(
         &mut self,
-        name: &'static str,
-        help: &'static str,
+        name: &str,
+        help: &str,
         kind: MetricType,
         values: impl IntoIterator<Item = (Labels<'a>, Value)>,
     ) {
         let owned = |labels: Labels<'_>| labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let values = values.into_iter().map(|(labels, value)| (owned(labels), value)).collect();
-        self.families.push(Family { name, help, kind, values });
+        self.families.push(Family { name: name.to_owned(), help: help.to_owned(), kind, values });
     }
 
     /// The text.
@@ -101,7 +101,7 @@ struct Shelf(Vec<Family>);
 impl Collector for Shelf {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         for family in self.0.iter().filter(|family| !family.values.is_empty()) {
-            let mut metric = encoder.encode_descriptor(family.name, family.help, None, family.kind)?;
+            let mut metric = encoder.encode_descriptor(&family.name, &family.help, None, family.kind)?;
             for (labels, value) in &family.values {
                 let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 match value {

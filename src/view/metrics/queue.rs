@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::encode::{Labels, Page};
+use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
 
@@ -114,7 +115,7 @@ fn workers(page: &mut Page, workers: &[WorkerView]) {
         .take(WORKERS)
         .unzip();
     let labels: Vec<[(&'static str, &str); 1]> = names.iter().map(|name| [("worker", name.as_str())]).collect();
-    let mut gauge = |name: &'static str, help: &'static str, value: fn(&WorkerView) -> Option<f64>| {
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&WorkerView) -> Option<f64>| {
         let values: Vec<(Labels<'_>, f64)> = labels
             .iter()
             .zip(&shown)
@@ -122,21 +123,25 @@ fn workers(page: &mut Page, workers: &[WorkerView]) {
             .collect();
         page.gauge(name, help, &values);
     };
-    gauge("distcomp_queue_worker_heartbeat_age_seconds", "Since a worker's last heartbeat", |worker| {
+    gauge("distcomp_queue_worker_heartbeat_age_seconds", "Since a worker's last heartbeat", &|worker| {
         worker.heartbeat_age_seconds.map(|age| age as f64)
     });
-    gauge("distcomp_queue_worker_running_tasks", "Tasks running on a worker", |worker| {
+    gauge("distcomp_queue_worker_running_tasks", "Tasks running on a worker", &|worker| {
         worker.load.as_ref().map(|load| f64::from(load.running))
     });
-    gauge("distcomp_queue_worker_slots", "Tasks a worker runs at most", |worker| {
+    gauge("distcomp_queue_worker_slots", "Tasks a worker runs at most", &|worker| {
         worker.load.as_ref().map(|load| f64::from(load.slots))
     });
-    gauge("distcomp_queue_worker_cores", "Cores of a worker's node", |worker| Some(worker.cores_total));
-    gauge("distcomp_queue_worker_cores_used", "Cores in use on a worker's node", |worker| Some(worker.cores_used));
-    gauge("distcomp_queue_worker_memory_bytes", "Memory of a worker's node", |worker| Some(bytes(worker.mem_total_gb)));
-    gauge("distcomp_queue_worker_memory_used_bytes", "Memory in use on a worker's node", |worker| {
-        Some(bytes(worker.mem_used_gb))
-    });
+    for kind in ResourceKind::OF_WORKERS {
+        let noun = kind.title();
+        let name = |part| kind.metric_name("distcomp_queue_worker", part);
+        gauge(&name(None), &format!("{noun} of a worker's node"), &|worker| {
+            Some(kind.metric_value(worker.usage.total.get(kind)))
+        });
+        gauge(&name(Some("used")), &format!("{noun} in use on a worker's node"), &|worker| {
+            Some(kind.metric_value(worker.usage.used.get(kind)))
+        });
+    }
     type Counted = (&'static str, fn(&WorkerView) -> u64);
     let outcomes: [Counted; 4] = [
         ("finished", |worker| worker.finished),
@@ -157,13 +162,10 @@ fn workers(page: &mut Page, workers: &[WorkerView]) {
     );
 }
 
-fn bytes(gb: f64) -> f64 {
-    (gb * f64::from(1 << 30)).round()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Usage;
     use crate::model::snapshot::Counts;
 
     fn page_of(overview: &Overview) -> String {
@@ -183,10 +185,7 @@ mod tests {
             name: "a\"b\\\n\u{1b}c".to_owned(),
             state: WorkerState::Python,
             heartbeat_age_seconds: Some(3),
-            cores_used: 1.0,
-            cores_total: 2.0,
-            mem_used_gb: 1.0,
-            mem_total_gb: 4.0,
+            usage: Usage::of_status("1:2:1:4"),
             is_python: false,
             is_estimate: false,
             finished: 5,

@@ -2,6 +2,7 @@
 
 use super::encode::{Labels, Page};
 use crate::model::meters::{OutcomeKind, WorkerFigures};
+use crate::model::{Accounting, ResourceKind};
 
 /// The page of a worker that is yet to begin.
 #[must_use]
@@ -61,28 +62,24 @@ pub fn worker(figures: &WorkerFigures) -> String {
         &[(me, meters.fenced)],
     );
     page.counter("distcomp_worker_reconnects", "Times that Redis was lost and found again", &[(me, meters.reconnects)]);
-    page.gauge(
-        "distcomp_node_memory_bytes",
-        "Memory of the node, or of the cgroup that limits it",
-        &[(me, figures.mem_total as f64)],
-    );
-    page.gauge("distcomp_node_memory_used_bytes", "Of which is in use", &[(me, figures.mem_used as f64)]);
-    page.gauge(
-        "distcomp_node_memory_reserved_bytes",
-        "Memory that running tasks have declared and not yet touched",
-        &[(me, figures.mem_reserved as f64)],
-    );
-    page.gauge(
-        "distcomp_node_cores",
-        "Cores of the node, or of the cgroup that limits it",
-        &[(me, figures.cores_total)],
-    );
-    page.gauge("distcomp_node_cores_used", "Of which are in use", &[(me, figures.cores_used)]);
-    page.gauge(
-        "distcomp_node_cores_reserved",
-        "Cores that running tasks have declared",
-        &[(me, figures.cores_reserved)],
-    );
+    let usage = &figures.usage;
+    for kind in ResourceKind::ALL {
+        let noun = kind.title();
+        let declared = match kind.accounting() {
+            Accounting::Measured => "declared and not yet touched",
+            Accounting::Declared => "declared",
+        };
+        let be = if kind.is_counted() { "are" } else { "is" };
+        let gauges = [
+            (None, usage.total, format!("{noun} of the node, or of the cgroup that limits it")),
+            (Some("used"), usage.used, format!("Of which {be} in use")),
+            (Some("reserved"), figures.reserved, format!("{noun} that running tasks have {declared}")),
+        ];
+        for (part, amounts, help) in gauges {
+            let value = kind.metric_value(amounts.get(kind));
+            page.gauge(&kind.metric_name("distcomp_node", part), &help, &[(me, value)]);
+        }
+    }
     page.finish()
 }
 
@@ -90,6 +87,7 @@ pub fn worker(figures: &WorkerFigures) -> String {
 mod tests {
     use super::*;
     use crate::model::meters::Meters;
+    use crate::model::{Amounts, MilliCores, Usage};
 
     #[test]
     fn buckets_are_cumulative_and_the_last_holds_all() {
@@ -107,12 +105,8 @@ mod tests {
             is_linked: true,
             is_open: true,
             waiting: Some(9),
-            mem_total: 1 << 30,
-            mem_used: 1 << 20,
-            mem_reserved: 0,
-            cores_total: 2.0,
-            cores_used: 0.5,
-            cores_reserved: 1.0,
+            usage: Usage::of_status("0.5:2:0.25:1"),
+            reserved: Amounts::NONE.with_cpu(MilliCores(1000)),
         });
         for line in [
             "distcomp_worker_task_duration_seconds_bucket{le=\"0.01\",worker=\"n1\"} 1",
@@ -120,6 +114,11 @@ mod tests {
             "distcomp_worker_task_duration_seconds_bucket{le=\"+Inf\",worker=\"n1\"} 3",
             "distcomp_worker_task_duration_seconds_count{worker=\"n1\"} 3",
             "distcomp_worker_attempts_total{worker=\"n1\",outcome=\"timed_out\"} 1",
+            "# HELP distcomp_node_memory_reserved_bytes Memory that running tasks have declared and not yet touched",
+            "distcomp_node_memory_bytes{worker=\"n1\"} 1073741824.0",
+            "# HELP distcomp_node_cores_used Of which are in use",
+            "distcomp_node_cores_used{worker=\"n1\"} 0.5",
+            "distcomp_node_cores_reserved{worker=\"n1\"} 1.0",
         ] {
             assert!(page.lines().any(|one| one == line), "{line} is missing:\n{page}");
         }

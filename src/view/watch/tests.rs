@@ -6,10 +6,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::model::TaskId;
 use crate::model::snapshot::{
     Counts, FailureGroup, Need, Overview, RedisHealth, RunningTask, WorkerLoad, WorkerState, WorkerView,
 };
+use crate::model::{Bytes, Demand, MilliCores, TaskId, Usage};
 
 fn worker(number: u64) -> WorkerView {
     let task = |seconds: u64, limit, mem_bytes, cmd: &str| {
@@ -20,10 +20,7 @@ fn worker(number: u64) -> WorkerView {
         name: format!("node{number}"),
         state: if number == 3 { WorkerState::Draining } else { WorkerState::Live },
         heartbeat_age_seconds: Some(1),
-        cores_used: 3.5 * number as f64,
-        cores_total: 16.0,
-        mem_used_gb: 20.25 * number as f64,
-        mem_total_gb: 84.0,
+        usage: Usage::of_status(&format!("{}:16:{}:84", 3.5 * number as f64, 20.25 * number as f64)),
         is_python: false,
         finished: 460 * number,
         is_estimate: false,
@@ -62,7 +59,11 @@ fn data() -> Data {
         rate_per_second: 12.5,
         eta_seconds: Some(1622),
         failures: failures.clone(),
-        needs: vec![Need { mem_gb: 96.0, cores: 1.0, failed_on: Vec::new(), waiting: 8 }],
+        needs: vec![Need {
+            demand: Demand::NONE.with_mem(Bytes(96 << 30)).with_cpu(MilliCores::CORE),
+            failed_on: Vec::new(),
+            waiting: 8,
+        }],
         redis: RedisHealth {
             version: "7.0.15".to_owned(),
             used_memory: 90 << 20,

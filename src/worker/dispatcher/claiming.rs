@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
 use crate::model::meters::OutcomeKind;
-use crate::model::{FailureKind, TaskId, TaskLine};
-use crate::policy::{Offer, Wait, admission, prefetch};
-use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Demand, QueueState, STARVE};
+use crate::model::{Amounts, FailureKind, Room, TaskId, TaskLine};
+use crate::policy::{Wait, admission, prefetch};
+use crate::queue::session::{Claim, ClaimReply, ClaimRequest, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Place};
 use crate::worker::outcome;
@@ -123,7 +123,7 @@ impl Dispatcher {
                 return;
             }
             let Some(entry) = self.ledger.get(key) else { continue };
-            if room.fits(entry.task.mem(), entry.task.cpu()) {
+            if room.holds(entry.task.demand()) {
                 let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
                 tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
                 self.last_start = Some(now);
@@ -160,8 +160,8 @@ impl Dispatcher {
             Ok(room) => (0, Some(room)),
             Err(Wait::Slots) => (0, None),
             // A burst has to know that nothing is left for a node that admits nothing.
-            Err(Wait::Memory | Wait::Cores) if self.is_hopeless_burst(now) => (0, None),
-            Err(Wait::Memory | Wait::Cores) => return,
+            Err(Wait::Below(_)) if self.is_hopeless_burst(now) => (0, None),
+            Err(Wait::Below(_)) => return,
         };
         let is_hopeless = self.is_hopeless_burst(now);
         let target = if is_hopeless { 0 } else { self.ahead_target(now) };
@@ -181,21 +181,19 @@ impl Dispatcher {
         if (slots + ahead == 0 && !is_hopeless) || !(self.polling.is_due(now) || is_last_question) {
             return;
         }
-        let spare = self.spare();
-        let room = room.map_or(Demand::NONE, |room| Demand { mem: room.mem, cpu: room.cpu });
-        let (mem, cpu) = self.ledger.largest_running();
-        let capacity = self.capacity(now);
+        let room = room.unwrap_or_default();
+        // What a slot has left when one of those that run has ended.
+        let after_one = self.unreserved().plus(&self.ledger.largest_running().amounts);
+        let offer = self.capacity.offer(now);
         self.claims_made += 1;
         self.is_claiming = Some(Asked { slots, ahead, since: now });
         self.woken_since = false;
         self.has_asked_since = true;
         self.actions.push(Action::Claim(ClaimRequest {
             token: format!("{}.{}", self.me.instance, self.claims_made),
-            slots,
-            headroom: room,
-            ahead,
-            ahead_demand: Demand { mem: spare.mem + mem, cpu: spare.cpu + cpu },
-            capacity,
+            room: Room { slots, ..room },
+            ahead: Room { slots: ahead, amounts: after_one },
+            offer,
             dead_after: self.config.dead_after,
             starve_after: STARVE,
             wants_leftovers: self.me.is_burst,
@@ -214,24 +212,22 @@ impl Dispatcher {
         let Some(node) = self.node else { return };
         let reserved = self.last.as_ref().and_then(|last| last.reserved.as_deref());
         let reserved = reserved.and_then(|line| TaskLine::parse(line, self.me.order).ok());
-        let wanted = reserved.as_ref().map(|task| Offer { mem: task.mem(), cpu: task.cpu() });
+        let wanted = reserved.as_ref().map(TaskLine::demand);
         let (limits, budget) = (self.limits(), self.ledger.budget());
         let is_given_up = self.capacity.observe(now, &limits, &node, &budget, wanted);
         if let Some(task) = reserved
-            && (is_given_up || self.headroom().is_ok_and(|room| room.fits(task.mem(), task.cpu())))
+            && (is_given_up || self.headroom().is_ok_and(|room| room.holds(task.demand())))
         {
             if is_given_up {
-                tracing::warn!(task = %task.id(), needs = %task.mem(), free = %node.mem_free, "room kept in vain: this node cannot run the task");
+                tracing::warn!(task = %task.id(), needs = %task.demand().mem(), free = %node.free.mem(), "room kept in vain: this node cannot run the task");
             }
             self.polling.wake();
         }
     }
 
-    /// Memory and cores that nobody has spoken for, whether there is a slot or not.
-    pub(super) fn spare(&self) -> Demand {
-        let node = self.node.unwrap_or_default();
-        let budget = self.ledger.budget();
-        Demand { mem: node.mem_free.saturating_sub(budget.untouched), cpu: node.cores_total.saturating_sub(budget.cpu) }
+    /// What nobody has spoken for, whether there is a slot or not.
+    pub(super) fn unreserved(&self) -> Amounts {
+        admission::unreserved(&self.node.unwrap_or_default(), &self.ledger.budget())
     }
 
     /// How many may be held ahead. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.

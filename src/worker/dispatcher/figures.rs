@@ -18,12 +18,8 @@ impl Dispatcher {
             is_linked: self.is_linked,
             is_open: self.lifecycle.is_open(),
             waiting: self.last.as_ref().map(|last| last.waiting),
-            mem_total: node.mem_total.0,
-            mem_used: node.mem_total.saturating_sub(node.mem_free).0,
-            mem_reserved: budget.untouched.0,
-            cores_total: node.cores_total.as_cores(),
-            cores_used: node.cores_used.as_cores(),
-            cores_reserved: budget.cpu.as_cores(),
+            usage: node.usage(),
+            reserved: budget.untouched,
         }
     }
 }

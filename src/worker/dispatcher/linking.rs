@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
-use crate::model::TaskLine;
-use crate::model::snapshot::{Room, RunningTask, WorkerLoad};
+use crate::model::snapshot::{RunningTask, WorkerLoad};
+use crate::model::{Accounting, Amounts, TaskLine};
 use crate::policy::{Lifecycle, Polling};
 use crate::queue::budget::{self, CALL_BYTES};
-use crate::queue::session::{Beat, BeatReply, Claim, Demand, QueueState, Reasserted, Revoked};
+use crate::queue::session::{Beat, BeatReply, Claim, QueueState, Reasserted, Revoked};
 use crate::worker::events::{Action, Inventory, TaskKey};
 use crate::worker::ledger::{Cause, Place};
 
@@ -24,7 +24,6 @@ const SHOWN: usize = 200;
 impl Dispatcher {
     pub(super) fn beat(&mut self) -> Beat {
         let node = self.node.unwrap_or_default();
-        let used = node.mem_total.saturating_sub(node.mem_free);
         let budget = self.ledger.budget();
         let waiting = self.waiting_for();
         let room = self.headroom().ok().filter(|_| waiting.is_none());
@@ -33,11 +32,8 @@ impl Dispatcher {
             slots: self.slots(),
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
             waiting,
-            room: room
-                .map(|room| Room { mem_gb: (room.mem.as_gib() * 100.0).floor() / 100.0, cores: room.cpu.as_cores() }),
-            offer: self
-                .capacity(self.seen)
-                .map(|offer| Room { mem_gb: offer.mem.as_gib(), cores: offer.cpu.as_cores() }),
+            room: room.map(|room| brief(&room.amounts)),
+            offer: self.capacity.offer(self.seen).map(|offer| offer.amounts),
             reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
@@ -61,15 +57,9 @@ impl Dispatcher {
         }
         let stopped = budget::first(&self.stopped, usize::MAX, BEAT_BYTES, |order| order.line.len()).to_vec();
         Beat {
-            status: format!(
-                "{:.2}:{:.2}:{:.2}:{:.2}",
-                node.cores_used.as_cores(),
-                node.cores_total.as_cores(),
-                used.as_gib(),
-                node.mem_total.as_gib()
-            ),
+            status: node.usage().status(),
             load: serde_json::to_string(&load).unwrap_or_default(),
-            capacity: self.capacity(self.seen).filter(|_| self.lifecycle.is_open()),
+            offer: self.capacity.offer(self.seen).filter(|_| self.lifecycle.is_open()),
             started: started[..told].to_vec(),
             stopped,
         }
@@ -117,7 +107,7 @@ impl Dispatcher {
             Some(QueueState::Stopping) => return Some(WorkerLoad::STOPPED.to_owned()),
             Some(QueueState::Open | QueueState::Draining | QueueState::OtherOrder) | None => {}
         }
-        self.headroom().err().map(|wait| wait.as_str().to_owned())
+        self.headroom().err().map(|wait| wait.to_string())
     }
 
     /// Until when nobody may have declared this worker dead, as far as it knows.
@@ -251,7 +241,7 @@ impl Dispatcher {
                 | Place::Starting
                 | Place::Running { .. }
                 | Place::Terminating { .. } => {
-                    inventory.all.push((key, entry.claim.clone(), Demand::of(&entry.task)));
+                    inventory.all.push((key, entry.claim.clone(), *entry.task.demand()));
                 }
             }
         }
@@ -289,4 +279,12 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// Without digits of measured amounts that differ from look to look.
+fn brief(left: &Amounts) -> Amounts {
+    Amounts::of(|kind| match kind.accounting() {
+        Accounting::Measured => kind.rounded_down(left.get(kind)),
+        Accounting::Declared => left.get(kind),
+    })
 }

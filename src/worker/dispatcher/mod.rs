@@ -27,9 +27,9 @@ use super::ledger::Ledger;
 use super::outcome::Context;
 use crate::config::Config;
 use crate::model::meters::Meters;
-use crate::model::{Bytes, FieldOrder, WorkerName};
-use crate::policy::{Capacity, Headroom, Lifecycle, Limits, NodeSample, Polling, Wait, admission, prefetch};
-use crate::queue::session::{Beat, Demand, QueueState, Revoked};
+use crate::model::{Bytes, FieldOrder, NodeSample, ResourceKind, Room, WorkerName};
+use crate::policy::{Capacity, Lifecycle, Limits, Polling, Wait, admission, prefetch};
+use crate::queue::session::{Beat, QueueState, Revoked};
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -327,21 +327,12 @@ impl Dispatcher {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            slots: self.slots(),
-            accept: self.config.min_dram_accept,
-            trigger: self.config.min_dram_trigger,
-            min_free_cores: self.config.min_free_cores,
-        }
+        Limits { slots: self.slots(), accept: self.config.accept(), trigger: self.config.min_dram_trigger }
     }
 
-    fn headroom(&self) -> Result<Headroom, Wait> {
-        let Some(node) = &self.node else { return Err(Wait::Memory) };
+    fn headroom(&self) -> Result<Room, Wait> {
+        let Some(node) = &self.node else { return Err(Wait::Below(ResourceKind::Memory)) };
         admission::headroom(&self.limits(), node, &self.ledger.budget())
-    }
-
-    fn capacity(&self, now: Instant) -> Option<Demand> {
-        self.capacity.offer(now).map(|offer| Demand { mem: offer.mem, cpu: offer.cpu })
     }
 
     /// What follows from the state, whatever happened.

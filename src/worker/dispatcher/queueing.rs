@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
+use crate::model::MilliCores;
 use crate::policy::gather::{self, Load};
 use crate::policy::{Budget, Wait, admission, prefetch};
-use crate::queue::session::Demand;
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::Place;
 
@@ -67,9 +67,8 @@ impl Dispatcher {
         let key = self.ledger.held().next()?;
         let (before, entry) = (self.ledger.get(behind)?, self.ledger.get(key)?);
         let (task, attempt) = (&entry.task, entry.claim.attempt);
-        let beyond = Demand::of(task).beyond(Demand::of(&before.task));
-        let spare = self.spare();
-        let fits = beyond.mem <= spare.mem && beyond.cpu <= spare.cpu;
+        let beyond = task.demand().beyond(before.task.demand());
+        let fits = self.unreserved().holds(&beyond.amounts);
         // All that wait in keepers are of one priority, so that one speaks for them.
         let is_of_another = self.ledger.queued().next().is_some_and(|(_, queued)| queued.task.prio() != task.prio());
         if !fits || is_of_another {
@@ -98,7 +97,7 @@ impl Dispatcher {
             running,
             is_full: running >= self.slots(),
             all_are_followed: self.ledger.all_are_followed(),
-            cores: u32::try_from(self.node.unwrap_or_default().cores_total.0 / 1000).unwrap_or(u32::MAX),
+            cores: u32::try_from(self.node.unwrap_or_default().total.cpu().0 / MilliCores::CORE.0).unwrap_or(u32::MAX),
         })
     }
 

@@ -163,7 +163,7 @@ impl Dispatcher {
     /// One task a check: the newest is killed and given back while free memory is below the trigger.
     pub(super) fn relieve_memory(&mut self) {
         let Some(node) = self.node else { return };
-        if node.mem_free >= self.limits().trigger {
+        if node.free.mem() >= self.limits().trigger {
             return;
         }
         let is_relieving = |place: &Place| matches!(place, Place::Terminating { cause: Cause::LowMemory { .. }, .. });
@@ -173,7 +173,7 @@ impl Dispatcher {
         let Some(key) = self.ledger.newest_running() else { return };
         let alone = self.ledger.budget().tasks == 1;
         if let Some(entry) = self.ledger.get(key) {
-            tracing::warn!(task = %entry.task.id(), free = %node.mem_free, alone, "memory is low; taking the newest task back");
+            tracing::warn!(task = %entry.task.id(), free = %node.free.mem(), alone, "memory is low; taking the newest task back");
         }
         // First what waits behind it, or its keeper would start the next in its place.
         self.withdraw_all();

@@ -10,14 +10,14 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::members::{End, Members, Tally, Totals};
 use crate::cli::output::{Out, columns};
-use crate::cli::worker::prepare::{new_probe, node_capacity};
+use crate::cli::worker::prepare::{look_at_node, new_probe};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{TaskId, TaskLine};
 use crate::queue::select::{Entry, Scan};
 use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
-use crate::view::text::{amount, count, precise_duration, tasks};
+use crate::view::text::{count, exact_resource, precise_duration, resources, tasks};
 
 /// Tasks whose output is in memory at once.
 const AT_ONCE: usize = 100;
@@ -144,12 +144,14 @@ pub(super) async fn explain_rest(
     left: u64,
 ) -> Result<(), CliError> {
     const NAMED: usize = 3;
-    let (capacity, _) = node_capacity(&run.config, &mut new_probe(run.args.share())?);
+    let (node, _) = look_at_node(&run.config, &mut new_probe(run.args.share())?);
     run.context.say(&format!(
-        "{} not run: this machine has {} of memory and {} in all",
+        "{} not run: this machine has {} in all",
         tasks(left),
-        capacity.mem,
-        amount(&capacity.cores.to_string(), "core")
+        resources(&node.total, |kind, total| {
+            let of = if kind.is_counted() { String::new() } else { format!(" of {}", kind.noun()) };
+            exact_resource(kind, total) + &of
+        })
     ));
     let mut scan = Scan::new(TaskState::Todo);
     let mut named = 0;
@@ -157,8 +159,8 @@ pub(super) async fn explain_rest(
         for entry in page.iter().filter(|entry| members.contains(&entry.line)) {
             if let Ok(task) = TaskLine::parse(&entry.line, run.order) {
                 let line = safe(&entry.line);
-                let cores = amount(&task.cpu().to_string(), "core");
-                run.context.say(&format!("{} needs {} and {cores}: {line}", task.id(), task.mem()));
+                let needs = resources(&task.demand().amounts, exact_resource);
+                run.context.say(&format!("{} needs {needs}: {line}", task.id()));
             }
             named += 1;
             if named == NAMED {

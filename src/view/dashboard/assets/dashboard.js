@@ -55,11 +55,12 @@ const spark = (key) => ({
     svg.setAttribute("viewBox", "0 0 119 100");
     svg.setAttribute("preserveAspectRatio", "none");
     svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `${key === "mem" ? "memory" : "cores"} in use over the last ten minutes`);
+    svg.setAttribute("aria-label", `${KINDS.get(key)} in use over the last ten minutes`);
     svg.append(document.createElementNS(SVG, "polyline"));
-    // One of the two is for the keyboard; the mouse may take either.
-    const holder = element(key === "cores" ? "button" : "span", "pick");
-    if (key === "cores") {
+    // The first is for the keyboard; the mouse may take any.
+    const [first] = KINDS.keys();
+    const holder = element(key === first ? "button" : "span", "pick");
+    if (key === first) {
       holder.type = "button";
       holder.setAttribute("aria-label", `Charts of ${cell.parentElement?.dataset.name ?? "this worker"}`);
     }
@@ -75,9 +76,12 @@ const spark = (key) => ({
     cell.querySelector("polyline").setAttribute("points", points.join(" "));
   },
 });
-const NARROW = [state, plain("beat", "n"), meter("busy")("running"), meter("calm")("cores"), meter("calm")("mem"),
+// The kinds of resources, as the table names them: key and noun.
+const KINDS = new Map((document.querySelector("[data-kinds]")?.dataset.kinds ?? "").trim().split(/\s+/).map((kind) => kind.split(":")));
+const each = (...makes) => [...KINDS.keys()].flatMap((key) => makes.map((make) => make(key)));
+const NARROW = [state, plain("beat", "n"), meter("busy")("running"), ...each(meter("calm")),
   plain("finished", "n"), plain("failed", "n"), plain("waits", "waits")];
-const WIDE = [state, plain("beat", "n"), meter("busy")("running"), meter("calm")("cores"), spark("cores"), meter("calm")("mem"), spark("mem"),
+const WIDE = [state, plain("beat", "n"), meter("busy")("running"), ...each(meter("calm"), spark),
   plain("finished", "n"), plain("failed", "n"), plain("timed_out", "n"), plain("returned", "n"), plain("host"), plain("waits", "waits")];
 
 function makeRow(name, columns) {
@@ -152,9 +156,10 @@ const CHARTS = {
   running: { tone: "--busy", unit: " running", whole: true },
   todo: { tone: "--calm", unit: " waiting", whole: true },
   failed: { tone: "--bad", unit: " failed", whole: true },
-  worker_cores: { tone: "--busy", unit: " % of the cores", whole: true, top: 100 },
-  worker_mem: { tone: "--calm", unit: " % of the memory", whole: true, top: 100 },
 };
+[...KINDS].forEach(([key, noun], at) => {
+  CHARTS[`worker_${key}`] = { tone: at === 0 ? "--busy" : "--calm", unit: ` % of the ${noun}`, whole: true, top: 100 };
+});
 const KEEP = { minutes: 600, hour: 720 };
 const charts = new Map();
 let range = "minutes";

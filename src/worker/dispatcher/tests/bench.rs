@@ -4,8 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::config::{Overrides, Role, Source, load};
-use crate::model::{Bytes, FieldOrder, MilliCores};
-use crate::policy::NodeSample;
+use crate::model::{Amounts, Bytes, FieldOrder, MilliCores, NodeSample};
 use crate::process::{Ended, ExitStatus, Stdout};
 use crate::queue::session::{BeatReply, Claim, ClaimReply, ClaimRequest, QueueState, Revoked, Settle};
 use crate::worker::dispatcher::{Dispatcher, Identity};
@@ -50,12 +49,8 @@ impl Bench {
     }
 
     pub(super) fn node(&mut self, free_gib: u64) {
-        let node = NodeSample {
-            mem_total: Bytes(64 * GIB),
-            mem_free: Bytes(free_gib * GIB),
-            cores_total: MilliCores(16_000),
-            cores_used: MilliCores::ZERO,
-        };
+        let total = Amounts::NONE.with_mem(Bytes(64 * GIB)).with_cpu(MilliCores(16_000));
+        let node = NodeSample { total, free: total.with_mem(Bytes(free_gib * GIB)) };
         self.event(Event::Sampled(Sample { node, touched: HashMap::new() }));
     }
 

@@ -14,8 +14,8 @@ fn nothing_is_claimed_before_the_node_was_looked_at() {
     bench.nothing();
     bench.node(32);
     let request = bench.claim();
-    assert_eq!((request.slots, request.ahead), (32, 0));
-    assert_eq!(request.headroom.mem, Bytes(32 * GIB));
+    assert_eq!((request.room.slots, request.ahead.slots), (32, 0));
+    assert_eq!(request.room.amounts.mem(), Bytes(32 * GIB));
     bench.nothing();
 }
 
@@ -79,7 +79,7 @@ fn without_batching_one_task_is_claimed_at_a_time() {
     let mut bench = Bench::new(r#"{"redis_pipeline_batching": false, "task_prefetch": 8}"#);
     bench.node(32);
     let request = bench.claim();
-    assert_eq!((request.slots, request.ahead), (1, 0));
+    assert_eq!((request.room.slots, request.ahead.slots), (1, 0));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn while_many_outcomes_have_yet_to_be_told_nothing_more_is_claimed() {
 fn what_other_programs_hold_is_not_what_the_node_could_give() {
     let mut bench = Bench::new("{}");
     bench.node(32);
-    assert_eq!(bench.claim().capacity.expect("it admits tasks").mem, Bytes(32 * GIB));
+    assert_eq!(bench.claim().offer.expect("it admits tasks").amounts.mem(), Bytes(32 * GIB));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_burst_on_a_node_that_admits_nothing_asks_once_more_and_ends() {
     bench.pass(25.0);
     bench.node(1);
     let request = bench.claim();
-    assert_eq!((request.slots, request.ahead, request.capacity), (0, 0, None));
+    assert_eq!((request.room.slots, request.ahead.slots, request.offer), (0, 0, None));
     bench.answer(0, &[]);
     assert!(matches!(bench.next(), Action::Exit));
 }
@@ -131,5 +131,5 @@ fn room_kept_in_vain_by_an_empty_node_is_given_up_at_once() {
     bench.nothing();
     bench.now += std::time::Duration::from_secs(31);
     bench.node(32);
-    assert_eq!(bench.claim().capacity.expect("it admits tasks").mem, Bytes(32 * GIB));
+    assert_eq!(bench.claim().offer.expect("it admits tasks").amounts.mem(), Bytes(32 * GIB));
 }

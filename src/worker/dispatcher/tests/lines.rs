@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::bench::{Bench, GIB};
-use crate::model::{Bytes, MilliCores};
+use crate::model::{Bytes, Demand, MilliCores};
 use crate::process::{Ended, ExitStatus, Stdout};
-use crate::queue::session::{Demand, Settlement};
+use crate::queue::session::Settlement;
 use crate::worker::events::{Action, Event, TaskKey};
 
 const SLOTS: usize = 3;
@@ -126,7 +126,7 @@ impl World {
         while let Some(action) = self.bench.actions.pop_front() {
             match action {
                 Action::Claim(request) => {
-                    let most = (request.slots + request.ahead) as usize;
+                    let most = (request.room.slots + request.ahead.slots) as usize;
                     let lines: Vec<String> = self.waiting.drain(..most.min(self.waiting.len())).collect();
                     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
                     self.bench.answer(lines.len(), &lines);
@@ -193,11 +193,10 @@ impl World {
         assert!(self.keepers.len() <= SLOTS, "{} keepers for {SLOTS} slots", self.keepers.len());
         let running = self.keepers.iter().filter(|keeper| keeper.running.is_some()).count();
         assert!(running <= SLOTS);
-        let of_running = |key| self.bench.dispatcher.ledger.get(key).map(|entry| Demand::of(&entry.task));
+        let of_running = |key| self.bench.dispatcher.ledger.get(key).map(|entry| *entry.task.demand());
         let demands: Vec<Demand> = self.keepers.iter().filter_map(|keeper| of_running(keeper.running?)).collect();
-        let (mem, cpu): (Bytes, MilliCores) =
-            (demands.iter().map(|demand| demand.mem).sum(), demands.iter().map(|demand| demand.cpu).sum());
-        assert!(mem <= Bytes(32 * GIB) && cpu <= MilliCores(16_000), "{demands:?}");
+        let sum = demands.iter().fold(Demand::NONE, |sum, demand| sum.plus(demand));
+        assert!(sum.mem() <= Bytes(32 * GIB) && sum.cpu() <= MilliCores(16_000), "{demands:?}");
         let most = crate::policy::prefetch::depth(f64::MAX) as usize;
         for at in 0..self.keepers.len() {
             let has = |key: &TaskKey| self.at.get(key) == Some(&at);

@@ -289,7 +289,7 @@ fn a_larger_task_waits_in_a_keeper_where_the_node_has_what_it_needs_beyond_and_n
         let (mut bench, first) = stream(&[TASK, &larger, THIRD]);
         if is_queued {
             queued(&mut bench, first);
-            assert_eq!(bench.dispatcher.spare().mem.0, 15 * GIB, "32 are free; 1 runs, 16 more are to come");
+            assert_eq!(bench.dispatcher.unreserved().mem().0, 15 * GIB, "32 are free; 1 runs, 16 more are to come");
         } else {
             assert!(!bench.actions.iter().any(is_queue), "the room of a task that is too large is not given away");
         }
