@@ -15,6 +15,7 @@ use super::exit::{CliError, Exit};
 use super::output::{complain, stderr, stdout};
 use super::secrets::{hidden, keep};
 use crate::config::{self, Config, Overrides, Role, Source};
+use crate::local::Following;
 use crate::local::has_queue;
 use crate::model::FieldOrder;
 use crate::process::signals::{Asked, Signals};
@@ -75,6 +76,8 @@ pub(crate) struct Context {
     pub(crate) program: &'static str,
     /// Whether the queue is that of a private server (`--local`).
     pub(crate) is_local: bool,
+    /// Of a queue of `--local` that another process may run.
+    pub(crate) following: Option<Following>,
 }
 
 impl Context {
@@ -86,7 +89,7 @@ impl Context {
         for warning in &loaded.warnings {
             complain(program, &format!("warning: {warning}"));
         }
-        Ok(Self { config: loaded.config, file: loaded.file, program, is_local: false })
+        Ok(Self { config: loaded.config, file: loaded.file, program, is_local: false, following: None })
     }
 
     /// Where Redis is, for who makes connections of his own.
@@ -99,6 +102,13 @@ impl Context {
         let conn = self.client()?.connect().await.map_err(|error| hint(error, self))?;
         let order = guard::admit(&conn, self.config.field_order, access).await?;
         Ok((conn, order))
+    }
+
+    /// From now on this command only follows the queue: with `--local`, a run that starts may take the server over.
+    pub(crate) fn begin_to_follow(&self) {
+        if let Some(following) = &self.following {
+            following.begin();
+        }
     }
 
     /// A message for the person at the terminal.

@@ -1,8 +1,10 @@
 //! `--local` of the commands that look at a queue or change it: the queue of `distcomp-worker --local` in a directory.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use tokio::time::{Instant, sleep};
 
 use super::common::{CommonArgs, Context, path_parser};
 use super::exit::CliError;
@@ -10,9 +12,15 @@ use super::output::complain;
 use crate::config::{self, DEFAULT_FILE, Overrides, Role, Source};
 use crate::local::LocalAccess;
 use crate::model::FieldOrder;
+use crate::queue::guard::Access;
 use crate::queue::select::Scan;
 use crate::queue::{Connection, aside};
 use crate::view::text::tasks;
+
+/// How long the server may be away before that is mentioned: one process hands it over to another.
+const HANDOVER: Duration = Duration::from_secs(5);
+/// Between attempts to reach it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The flag.
 #[derive(Clone, Debug, Args)]
@@ -63,7 +71,8 @@ pub(crate) async fn load(
     let access = LocalAccess::open(&loaded.config.state_dir, dir, purpose == Purpose::Add).await?;
     overrides.private_server = Some(access.socket());
     let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
-    Ok((Context { config: loaded.config, file: loaded.file, program, is_local: true }, Some(access)))
+    let following = Some(access.following());
+    Ok((Context { config: loaded.config, file: loaded.file, program, is_local: true, following }, Some(access)))
 }
 
 /// The end of a command: a server that was started for it is stopped.
@@ -76,6 +85,22 @@ pub(crate) async fn close<T>(access: Option<LocalAccess>, ended: Result<T, CliEr
     closed?;
     Ok(done)
 }
+
+/// The queue again after a run took its server over, which takes a moment; `None` elsewhere, and where it takes longer.
+pub(crate) async fn connect_again(context: &Context) -> Option<Connection> {
+    let begun = Instant::now();
+    while context.is_local && begun.elapsed() < HANDOVER {
+        sleep(LOOK).await;
+        if let Ok((conn, _)) = context.connect(Access::Read).await {
+            return Some(conn);
+        }
+    }
+    None
+}
+
+/// What helps where tasks wait and no run is at work.
+pub(crate) const NO_RUN: &str =
+    "no run is at work in this directory: distcomp-worker --local FILE... runs the tasks of FILE";
 
 /// The file that counts in another directory is the one that is found there.
 fn source_in(source: Source, dir: &Path) -> Source {

@@ -27,6 +27,17 @@ pub enum LocalError {
         /// The process that holds it, if it has said so.
         pid: Option<u32>,
     },
+    /// A command that only uses the queue of this directory does not hand its server over.
+    #[error(
+        "start a private server: another command uses the queue of {cwd:?}{} and does not let go of it; end it, or wait for its end",
+        owner(.pid)
+    )]
+    InUse {
+        /// The working directory.
+        cwd: PathBuf,
+        /// The process that holds it.
+        pid: Option<u32>,
+    },
     /// A server of an earlier run is there and does not end.
     #[error("stop the server of an earlier run (process {pid}): it does not end")]
     LeftoverStays {
@@ -96,7 +107,9 @@ impl LocalError {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::NotExecutable { .. } | Self::AlreadyRunning { .. } | Self::NoQueue { .. } => true,
+            Self::NotExecutable { .. } | Self::AlreadyRunning { .. } | Self::InUse { .. } | Self::NoQueue { .. } => {
+                true
+            }
             Self::NoServer
             | Self::LeftoverStays { .. }
             | Self::NoSocketDir { .. }

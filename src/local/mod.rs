@@ -13,7 +13,7 @@ mod place;
 mod server;
 mod socket;
 
-pub use access::LocalAccess;
+pub use access::{Following, LocalAccess};
 pub use discover::SERVER_VARIABLE;
 pub use disk::{full_disk, refusal_of_disk};
 pub use error::LocalError;

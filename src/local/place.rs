@@ -14,9 +14,22 @@ use super::socket::socket_path;
 
 /// How long a lock must be held by another to be believed: a command that only looks at the queue lets go of it in a moment.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How long a command that uses the queue may take to hand its server over to a run.
+const HANDOVER: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(10);
+/// What the lock says after the number of a process that only uses the queue.
+const USER: &str = "user";
 /// Directories of this name and a number hold what [`Place::keep_old`] has put there.
 const OLD: &str = "old";
+
+/// What a process holds the lock for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// It runs tasks, until it ends.
+    Run,
+    /// It uses the queue, and hands over to a run that wants the lock.
+    User,
+}
 
 /// The state of one working directory.
 #[derive(Clone, Debug)]
@@ -55,37 +68,65 @@ impl Place {
         Ok(Self { cwd, dir, socket })
     }
 
-    /// The lock, or the error that says who holds it.
+    /// The lock for a run, or the error that says who holds it.
     ///
-    /// Tries for a while: somebody may have a look at the queue, and a process that is being spawned elsewhere in the last holder keeps a copy until its exec.
+    /// Tries for a while: a command that uses the queue hands over when it sees that a run wants the lock, and a process that is being spawned
+    /// elsewhere in the last holder keeps a copy until its exec.
     pub(super) async fn lock(&self) -> Result<File, LocalError> {
-        let until = Instant::now() + LOCK_WAIT;
+        let begun = Instant::now();
+        let wanted = self.file("wanted")?;
+        let mut has_said = false;
         loop {
-            match self.try_lock() {
-                Err(LocalError::AlreadyRunning { .. }) if Instant::now() < until => sleep(STEP).await,
+            // Whoever looks whether it is held holds it for a moment.
+            has_said = has_said || wanted.try_lock_shared().is_ok();
+            let limit = match self.try_lock(Holder::Run) {
+                Err(LocalError::AlreadyRunning { .. }) => LOCK_WAIT,
+                Err(LocalError::InUse { .. }) => HANDOVER,
                 locked => return locked,
+            };
+            if begun.elapsed() >= limit {
+                return self.try_lock(Holder::Run);
             }
+            sleep(STEP).await;
         }
     }
 
-    /// Takes the lock, and leaves our number in it for the message of whoever comes second.
-    pub(super) fn try_lock(&self) -> Result<File, LocalError> {
-        let path = self.dir.join("lock");
+    /// Whether a run waits for the lock.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.file("wanted").is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// A file of this place, for a lock on it.
+    pub(super) fn file(&self, name: &str) -> Result<File, LocalError> {
+        let path = self.dir.join(name);
         let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = open.map_err(LocalError::io("open", &path))?;
+        open.map_err(LocalError::io("open", path))
+    }
+
+    /// Takes the lock, and leaves our number in it for the message of whoever comes second.
+    pub(super) fn try_lock(&self, holder: Holder) -> Result<File, LocalError> {
+        let mut file = self.file("lock")?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 drop(file.read_to_string(&mut text));
-                return Err(LocalError::AlreadyRunning { cwd: self.cwd.clone(), pid: text.trim().parse().ok() });
+                let (cwd, mut words) = (self.cwd.clone(), text.split_ascii_whitespace());
+                let pid = words.next().and_then(|pid| pid.parse().ok());
+                return Err(match words.next() {
+                    Some(USER) => LocalError::InUse { cwd, pid },
+                    Some(_) | None => LocalError::AlreadyRunning { cwd, pid },
+                });
             }
-            Err(TryLockError::Error(error)) => return Err(LocalError::io("lock", path)(error)),
+            Err(TryLockError::Error(error)) => return Err(LocalError::io("lock", self.dir.join("lock"))(error)),
         }
         let note = |file: &mut File| -> io::Result<()> {
             file.set_len(0)?;
             file.rewind()?;
-            writeln!(file, "{}", std::process::id())
+            match holder {
+                Holder::Run => writeln!(file, "{}", std::process::id()),
+                Holder::User => writeln!(file, "{} {USER}", std::process::id()),
+            }
         };
         // Only a message lacks it: on a full disk there is something better to say.
         drop(note(&mut file));
@@ -97,7 +138,7 @@ impl Place {
     pub(super) fn keep_old(&self) -> Result<Option<PathBuf>, LocalError> {
         let entries = fs::read_dir(&self.dir).map_err(LocalError::io("read", &self.dir))?;
         let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-        let is_kept = |name: &std::ffi::OsStr| name == "lock" || name == "readers" || numbered(name, OLD).is_some();
+        let is_kept = |name: &std::ffi::OsStr| is_lock(name) || numbered(name, OLD).is_some();
         if names.iter().all(|name| is_kept(name)) {
             return Ok(None);
         }
@@ -110,6 +151,11 @@ impl Place {
         }
         Ok(Some(old))
     }
+}
+
+/// Whether a file is held by processes and not part of the state.
+fn is_lock(name: &std::ffi::OsStr) -> bool {
+    ["lock", "readers", "wanted"].iter().any(|lock| name == *lock)
 }
 
 /// The number of `STEM.NUMBER`.
@@ -131,7 +177,7 @@ mod tests {
     fn old_state_is_kept_under_the_next_number() {
         let (state, cwd) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let place = Place::make(state.path(), cwd.path()).expect("a place");
-        let _lock = place.try_lock().expect("the lock");
+        let _lock = place.try_lock(Holder::Run).expect("the lock");
         assert_eq!(place.keep_old().expect("read"), None, "there is nothing to keep");
         for number in 1..=2 {
             assert!(!has_queue(state.path(), cwd.path()));

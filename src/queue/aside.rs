@@ -20,6 +20,18 @@ pub async fn count(conn: &Connection) -> Result<u64, QueueError> {
     conn.cmd(redis::cmd("HLEN").arg(conn.name(Key::Aside))).await
 }
 
+/// Whether each of some lines is set aside.
+///
+/// # Errors
+/// Those of any call.
+pub async fn contains(conn: &Connection, lines: &[String]) -> Result<Vec<bool>, QueueError> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scores: Vec<Option<Vec<u8>>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Aside)).arg(lines)).await?;
+    Ok(scores.iter().map(Option::is_some).collect())
+}
+
 /// Sets at most [`BATCH`] waiting lines aside, and says how many. Lines that do not wait, or are no tasks, stay where they are.
 ///
 /// Atomic for the call; safe to repeat.

@@ -6,6 +6,7 @@ use super::args::EventsArgs;
 use super::session::Session;
 use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::local::connect_again;
 use crate::cli::output::is_terminal;
 use crate::model::Event;
 use crate::queue::events;
@@ -44,6 +45,7 @@ pub(super) async fn events(session: &mut Session, args: &EventsArgs) -> Result<E
 }
 
 async fn follow(session: &mut Session, mut entry: String) -> Result<Exit, CliError> {
+    session.context.begin_to_follow();
     loop {
         match events::wait_after(&session.conn, &entry).await {
             Ok((next, page)) => {
@@ -52,6 +54,10 @@ async fn follow(session: &mut Session, mut entry: String) -> Result<Exit, CliErr
                 entry = next;
             }
             Err(error) if error.is_transient() => {
+                if let Some(conn) = connect_again(&session.context).await {
+                    session.conn = conn;
+                    continue;
+                }
                 session.context.say(&format!("warning: could not {error}; trying again"));
                 loop {
                     tokio::time::sleep(RECONNECT).await;

@@ -42,6 +42,9 @@ pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit,
     let mut task = view(session, &line).await?;
     let mut printer = Printer::new(args, session.json);
     let has = |task: &TaskView, state| task.states.contains(&state);
+    if args.follow {
+        session.context.begin_to_follow();
+    }
     while has(&task, TaskState::InProgress) || (args.follow && has(&task, TaskState::Todo)) {
         let before = stamp(&task);
         let exit = until_signal(follow(session, &line, args.follow, &mut printer)).await?;

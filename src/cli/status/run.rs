@@ -82,9 +82,7 @@ async fn overview(session: &mut Session) -> Result<(), CliError> {
     }
     session.out.text(&view::overview::overview(&overview, columns()))?;
     if session.context.is_local && overview.workers.is_empty() && overview.counts.todo > 0 {
-        session
-            .out
-            .line("no run is at work in this directory: distcomp-worker --local FILE... runs the tasks of FILE")?;
+        session.out.line(local::NO_RUN)?;
     }
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
 }

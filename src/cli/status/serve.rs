@@ -87,6 +87,7 @@ pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -
     let listener = TcpListener::from_std(gate.listener).map_err(|error| CliError::io("listen", error))?;
     let board = Arc::new(Board::new(inspect::overview(&session.conn).await?));
     let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone()));
+    session.context.begin_to_follow();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(reap_orphans());
     let reader = tokio::spawn(Reader { feed: Arc::clone(&feed), board: Arc::clone(&board) }.run());

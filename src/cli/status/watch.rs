@@ -38,6 +38,7 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
     let (news, mut heard) = mpsc::channel(4);
     let client = session.context.client()?;
     let reader = Reader { client: client.clone(), order: session.order, interval: args.interval, opened, news };
+    session.context.begin_to_follow();
     let reading = tokio::spawn(reader.run(session.conn.clone()));
     let (keys, mut pressed) = mpsc::unbounded_channel();
     let mut state = Watch::default();

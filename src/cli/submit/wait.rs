@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
+use crate::cli::local::{NO_RUN, connect_again};
 use crate::cli::output::stderr;
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
@@ -17,7 +18,7 @@ use crate::process::signals::{Asked, Signals};
 use crate::queue::budget::CALL_BYTES;
 use crate::queue::guard::Access;
 use crate::queue::select::Entry;
-use crate::queue::{Connection, QueueError, inspect};
+use crate::queue::{Connection, QueueError, aside, inspect};
 use crate::view::explain::top_reason;
 use crate::view::failures::failures;
 use crate::view::progress::Progress;
@@ -58,6 +59,7 @@ struct Ends {
 
 /// Waits until every line has finished, is out of retries, or is gone: nobody knows how the last ended, so they count as failed.
 pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, quiet: bool) -> Result<Exit, CliError> {
+    context.begin_to_follow();
     let total = spool.len();
     let spooled = spool.read().map_err(|error| CliError::io("read the lines to wait for", error))?;
     let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
@@ -94,7 +96,7 @@ async fn follow(
                 return Ok(());
             }
         }
-        let step = match look(conn, &pending).await {
+        let step = match look(conn, &pending, context.is_local).await {
             Ok(step) => step,
             Err(CliError::Queue(error)) if error.is_transient() => {
                 *conn = reconnect(context, error).await?;
@@ -115,7 +117,7 @@ async fn follow(
         pending = step.open;
         if step.counts.in_progress > 0 || step.finished + step.gone > 0 || !step.failed.is_empty() {
             stillness = Stillness { said: stillness.said, ..Stillness::new() };
-        } else if !quiet && let Some(why) = stillness.why(conn).await {
+        } else if !quiet && let Some(why) = stillness.why(conn, context.is_local).await {
             progress.pause_for(|| context.say(&why));
         }
         if !pending.is_empty() {
@@ -137,12 +139,13 @@ impl Stillness {
 
     /// What there is to say now: the reason that nothing runs, once for each reason. A user that may not read it, and a question that fails, are
     /// no reason to stop waiting.
-    async fn why(&mut self, conn: &Connection) -> Option<String> {
+    async fn why(&mut self, conn: &Connection, is_local: bool) -> Option<String> {
         if self.looked.elapsed() < STILL {
             return None;
         }
         self.looked = tokio::time::Instant::now();
         let why = match inspect::overview(conn).await {
+            Ok(overview) if is_local && overview.workers.is_empty() => NO_RUN.to_owned(),
             Ok(overview) => format!("nothing runs: {}", top_reason(&overview)?.1),
             Err(QueueError::Denied { .. }) => "nothing runs; distcomp-status explain says why".to_owned(),
             Err(_) => return None,
@@ -153,6 +156,9 @@ impl Stillness {
 
 /// Makes the connection anew; a wait of hours should outlive a restart of the server.
 async fn reconnect(context: &Context, mut error: QueueError) -> Result<Connection, CliError> {
+    if let Some(conn) = connect_again(context).await {
+        return Ok(conn);
+    }
     context.say(&format!("warning: could not {error}; trying again for {} s", PATIENCE.as_secs()));
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -178,8 +184,8 @@ struct Step {
     counts: Counts,
 }
 
-/// Looks where some lines are. Nothing is counted unless the whole look succeeds.
-async fn look(conn: &Connection, lines: &[String]) -> Result<Step, CliError> {
+/// Looks where some lines are. Nothing is counted unless the whole look succeeds. `is_local`: a run may have set lines aside, which wait for another one.
+async fn look(conn: &Connection, lines: &[String], is_local: bool) -> Result<Step, CliError> {
     let counts = inspect::counts(conn).await?;
     let mut step = Step { open: Vec::new(), finished: 0, failed: Vec::new(), gone: 0, counts };
     let mut doubtful = Vec::new();
@@ -197,12 +203,21 @@ async fn look(conn: &Connection, lines: &[String]) -> Result<Step, CliError> {
     tokio::time::sleep(SECOND_LOOK).await;
     let mut failed = Vec::new();
     let nowhere = sort_out(conn, doubtful, &mut step, &mut failed).await?;
+    let nowhere = if is_local { without_aside(conn, nowhere, &mut step).await? } else { nowhere };
     if !nowhere.is_empty() {
         tokio::time::sleep(LAST_LOOK).await;
         step.gone = sort_out(conn, nowhere, &mut step, &mut failed).await?.len() as u64;
     }
     step.failed = kinds_of(conn, failed).await?;
     Ok(step)
+}
+
+/// The lines that are not set aside; those that are count as open.
+async fn without_aside(conn: &Connection, lines: Vec<String>, step: &mut Step) -> Result<Vec<String>, CliError> {
+    let are_aside = aside::contains(conn, &lines).await?;
+    let (aside, nowhere): (Vec<_>, Vec<_>) = lines.into_iter().zip(are_aside).partition(|(_, is_aside)| *is_aside);
+    step.open.extend(aside.into_iter().map(|(line, _)| line));
+    Ok(nowhere.into_iter().map(|(line, _)| line).collect())
 }
 
 /// Counts where some lines are now; those that are nowhere come back.

@@ -1,8 +1,10 @@
 //! The other commands on the queue of a local run, and what it says without a terminal.
 use std::fs;
 
+use nix::sys::signal::Signal;
+
 use super::Machine;
-use crate::support::{Cli, SOON, holds_for, lines_of, read, wait_until};
+use crate::support::{Cli, SOON, Started, bin, holds_for, lines_of, read, wait_until};
 
 fn cli(machine: &Machine, name: &str, args: &[&str]) -> Cli {
     machine.cli(name).args(["--local"]).args(args)
@@ -109,4 +111,44 @@ fn without_a_terminal_it_says_how_far_it_is_and_what_fails() {
     fs::write(machine.path("gate"), "").expect("the gate");
     let output = run.finish().expect(1).says(&["2 of 3 done, 1 running, 2 failed"]);
     assert_eq!(output.stderr.matches("first failure: exit 3").count(), 1, "{output}");
+}
+
+/// Starts a command whose standard error is a file, and waits until it has said so.
+#[track_caller]
+fn start_saying(machine: &Machine, name: &str, args: &[&str], text: &str) -> Started {
+    let said = machine.path(&format!("said by {name}"));
+    let started = machine
+        .cli_of("sh")
+        .args(["-c", "exec \"$@\" 2>\"$0\""])
+        .args([&said])
+        .args([bin(name), "--local"])
+        .args(args)
+        .start();
+    wait_until("it to say so", SOON, || holds_for(read(&said).contains(text), read(&said)));
+    started
+}
+
+#[test]
+fn a_run_takes_over_from_commands_that_follow_the_queue() {
+    let machine = Machine::new();
+    machine.task_file("shell:0:0:1:echo one >> ran\nshell:0:0:1:echo two >> ran\n");
+    machine.file("other", "shell:0:0:1:echo other >> ran\n");
+    let submit = start_saying(&machine, "distcomp-submit", &["--wait", "task"], "no run is at work in this directory");
+    let serve = start_saying(&machine, "distcomp-status", &["serve", "--listen", "127.0.0.1:0"], "the dashboard is at");
+    let events = cli(&machine, "distcomp-status", &["events", "--follow"]).start();
+    // Its tasks are set aside and not lost.
+    machine.worker(&["other"]).run().expect(0).says(&["2 tasks of earlier commands"]);
+    let output = machine.command(&[]).run().expect(0);
+    assert!(output.stdout.contains("2 tasks finished, 0 failed"), "{output}");
+    submit.finish().expect(0);
+    let said = read(machine.path("said by distcomp-submit"));
+    assert!(said.contains("2 tasks finished, 0 failed") && !said.contains("trying again"), "{said}");
+    // What is left of them serves the next command.
+    let status = cli(&machine, "distcomp-status", &[]).run().expect(0);
+    assert!(status.stdout.starts_with("0 todo tasks, 0 in_progress tasks, 3 finished"), "{status}");
+    for viewer in [events, serve] {
+        viewer.signal(Signal::SIGTERM);
+        viewer.finish();
+    }
+    machine.assert_alone();
 }

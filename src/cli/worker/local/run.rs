@@ -30,7 +30,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     // Once for the state directory and the rules; again below, with the private server in place of Redis.
     let (_, loaded) = load(args, None, Role::Worker)?;
-    let context = Context { config: loaded.config, program: PROGRAM, file: loaded.file, is_local: true };
+    let context =
+        Context { config: loaded.config, program: PROGRAM, file: loaded.file, is_local: true, following: None };
     for warning in &loaded.warnings {
         context.say(&format!("warning: {warning}"));
     }
