@@ -92,6 +92,22 @@ impl CliError {
         Self::Io { what: what.into(), error }
     }
 
+    /// All values, or every error: several mistakes of a command line as one.
+    pub(crate) fn all<T>(results: impl Iterator<Item = Result<T, Self>>) -> Result<Vec<T>, Self> {
+        let (mut values, mut errors) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(value) => values.push(value),
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.len() {
+            0 => Ok(values),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Usage(errors.iter().map(Self::to_string).collect::<Vec<_>>().join("\n"))),
+        }
+    }
+
     /// An error of writing results.
     pub(crate) fn stdout(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use serde::Serialize;
 
 use super::exit::CliError;
+use crate::model::safe_text::without_passwords;
 use crate::telemetry::journal;
 use crate::view::safe_text::safe;
 
@@ -16,7 +17,7 @@ pub(crate) fn complain(program: &str, message: &str) {
         true => journal::ERROR,
     };
     let mut err = io::stderr().lock();
-    for (index, line) in message.lines().enumerate() {
+    for (index, line) in without_passwords(message).lines().enumerate() {
         let lead = if index == 0 { format!("{program}: ") } else { "  ".to_owned() };
         // Nobody is left to tell when stderr is gone.
         let _ = writeln!(err, "{priority}{lead}{}", safe(line));

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::model::safe_text::may_hold_password;
+
 /// One fault of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -104,13 +106,17 @@ pub(super) fn show(value: &Value) -> String {
     match value {
         Value::String(text) => quote(text),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            shorten(printable(&value.to_string()))
+            let text = value.to_string();
+            if may_hold_password(&text) { "(hidden)".to_owned() } else { shorten(printable(&text)) }
         }
     }
 }
 
 /// Text in quotes, escaped and shortened.
 pub(super) fn quote(text: &str) -> String {
+    if may_hold_password(text) {
+        return "(hidden)".to_owned();
+    }
     let short = shorten(text.to_owned());
     format!("{short:?}")
 }

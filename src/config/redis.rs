@@ -122,6 +122,10 @@ fn resolve_keys(reader: &mut Reader, raw: &RawConfig) -> RedisSettings {
     let valid = "a host name or address";
     let host = read!(reader.text(raw.redis_host, valid)).map(|host| host.trim().to_owned());
     let host = match host {
+        Some(host) if host.contains('@') || host.contains("://") => {
+            reader.fault("redis_host", quote(&host), "this is a URL, which belongs in redis_url", valid);
+            None
+        }
         Some(host) if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') => {
             reader.fault("redis_host", quote(&host), "not a host name", valid);
             None

@@ -27,6 +27,36 @@ pub fn safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Whether text has the form of a user and a password before the name of a host: `USER:PASSWORD@HOST`, in a URL or not.
+#[must_use]
+pub fn may_hold_password(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
+}
+
+/// `text` with the user and password of every URL in it hidden. A URL ends at white space or a quote.
+#[must_use]
+pub fn without_passwords(text: &str) -> Cow<'_, str> {
+    if !may_hold_password(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // A path that was cleaned up has one slash where the URL has two.
+    while let Some(at) = rest.find(":/") {
+        let (before, url) = rest.split_at(at + 2);
+        out.push_str(before);
+        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')).unwrap_or(url.len());
+        if let Some(at) = url[..end].rfind('@') {
+            out.push_str(if url.starts_with('/') { "/(hidden)" } else { "(hidden)" });
+            rest = &url[at..];
+        } else {
+            rest = url;
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// C0, DEL and C1; line and paragraph separators; marks, embeddings, overrides and isolates of direction.
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
@@ -44,6 +74,18 @@ mod tests {
         assert_eq!(safe("a\nb\tc\r"), "a\\nb\\tc\\r");
         assert_eq!(safe("\x1b[2Jx\0\x7f\u{9b}"), "\\x1b[2Jx\\x00\\x7f\\x9b");
         assert_eq!(safe("rm \u{202e}fdp.txt\u{2066}\u{200f}"), "rm \\u{202e}fdp.txt\\u{2066}\\u{200f}");
+    }
+
+    #[test]
+    fn the_passwords_of_urls_are_hidden() {
+        for (text, shown) in [
+            ("cannot read redis://:s3cret@h: no", "cannot read redis://(hidden)@h: no"),
+            ("\"rediss://u:p@s3cret@h/1\" and redis:/u:s3cret@h", "\"rediss://(hidden)@h/1\" and redis:/(hidden)@h"),
+            ("redis://h:1/0, mail me@home", "redis://h:1/0, mail me@home"),
+            ("a:b c@d", "a:b c@d"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
     }
 
     #[test]

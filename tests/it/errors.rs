@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Output, Redis, ServerOptions};
+use crate::support::{Bed, Cli, Output, Redis, ServerOptions, bin};
 
 const IN_TIME: Duration = Duration::from_secs(5);
 
@@ -256,4 +256,45 @@ fn a_server_that_is_away_is_named_with_what_named_it_and_unknown_keys_are_told()
     }
     bed.status(&[]).expect(3).says(&["redis_prot", "named by redis_port"]);
     bed.status(&["--redis-url", "redis://127.0.0.1:1"]).expect(3).says(&["named by --redis-url"]);
+}
+
+#[test]
+fn a_url_in_the_wrong_place_shows_no_password() {
+    let mut bed = Bed::new();
+    for host in ["u:s3cret@127.0.0.1", "redis://u:s3cret@127.0.0.1", "redis://:s3cret@h:1/0"] {
+        bed.configure(json!({"redis_url": null, "redis_host": host}));
+        for output in all_four(&bed, &[]) {
+            assert!(!output.all().contains("s3cret"), "{output}");
+            output.expect(2).says(&["redis_host", "(hidden)", "redis_url"]);
+        }
+    }
+    bed.configure(json!({"redis_host": null}));
+    let url = "redis://:s3cret@127.0.0.1";
+    let run = |name: &str, args: &[&str]| bed.cli(name).args(args).run();
+    let configured = |name: &str, args: &[&str]| Cli::new(bin(name)).dir(bed.path()).args(["--config", url]).args(args);
+    let mut outputs = vec![
+        configured("distcomp-worker", &[]).run(),
+        configured("distcomp-submit", &["-"]).run(),
+        configured("distcomp-status", &[]).run(),
+        configured("distcomp-ctl", &["pause", "--yes"]).run(),
+    ];
+    outputs.push(run("distcomp-submit", &[url]));
+    outputs.push(run("distcomp-worker", &["--local", url]));
+    outputs.push(run("distcomp-status", &[&format!("--local={url}")]));
+    for output in outputs {
+        assert!(!output.all().contains("s3cret"), "{output}");
+        output.expect(2).says(&["(hidden)"]);
+    }
+}
+
+#[test]
+fn all_that_is_not_there_is_named_at_once() {
+    let bed = Bed::new();
+    let good = bed.file("good", "shell:0:0:1:true\n");
+    for (program, args) in [("distcomp-submit", &[][..]), ("distcomp-worker", &["--local"][..])] {
+        let output = bed.cli(program).args(args).args(["none", &good, ".", "/none/either"]).run().expect(2);
+        output.says(&[&format!("none in {}: ", bed.path().display()), ". is a directory", "/none/either: "]);
+    }
+    let output = bed.cli("distcomp-ctl").args(["drain", "--yes", "one", "two"]).run().expect(2);
+    output.says(&["no worker is named one", "no worker is named two"]);
 }

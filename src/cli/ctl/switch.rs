@@ -90,7 +90,7 @@ pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(),
 
 /// Lifts the drain of workers.
 pub(super) async fn undrain(session: &mut Session, names: &[String]) -> Result<(), CliError> {
-    let workers = names.iter().map(|name| parse(name)).collect::<Result<Vec<_>, _>>()?;
+    let workers = CliError::all(names.iter().map(|name| parse(name)))?;
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
     let plan = format!("let {} take tasks again", shown.join(", "));
     if !agreed(session, "resume", &plan, json!(shown))? {
@@ -119,28 +119,22 @@ fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, C
         let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live);
         return live.map(|worker| parse(&worker.name)).collect();
     }
-    let mut workers = Vec::new();
-    for name in names {
+    CliError::all(names.iter().map(|name| {
         let worker = overview.workers.iter().find(|worker| worker.name == *name).ok_or_else(|| {
             let known: Vec<_> = overview.workers.iter().map(|worker| safe(&worker.name)).collect();
             let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
             CliError::Usage(format!("no worker is named {}; workers: {known}", safe(name)))
         })?;
         match worker.state {
-            WorkerState::Live | WorkerState::Draining | WorkerState::Drained | WorkerState::Silent => {
-                workers.push(parse(name)?);
-            }
-            WorkerState::Python => {
-                return Err(CliError::Usage(format!(
-                    "{name} is a Python worker and knows no drain; distcomp-ctl stop ends all"
-                )));
-            }
+            WorkerState::Live | WorkerState::Draining | WorkerState::Drained | WorkerState::Silent => parse(name),
+            WorkerState::Python => Err(CliError::Usage(format!(
+                "{name} is a Python worker and knows no drain; distcomp-ctl stop ends all"
+            ))),
             WorkerState::Dead => {
-                return Err(CliError::Usage(format!("{name} is dead; distcomp-ctl reclaim takes its tasks over")));
+                Err(CliError::Usage(format!("{name} is dead; distcomp-ctl reclaim takes its tasks over")))
             }
         }
-    }
-    Ok(workers)
+    }))
 }
 
 /// Says the plan and asks; false after a dry run.

@@ -32,7 +32,7 @@ impl Input {
             let file = File::open(path).map_err(failed)?;
             let metadata = file.metadata().map_err(failed)?;
             if metadata.is_dir() {
-                return Err(CliError::Usage(format!("{name} is a directory: name the task files in it")));
+                return Err(a_directory(path));
             }
             if metadata.is_file() { file } else { spool(file).map_err(failed)? }
         };
@@ -170,12 +170,26 @@ impl Sums {
     }
 }
 
-/// Looks whether every file that is named is there; nothing is read.
+/// Looks whether every file that is named is there, and names all that are not; nothing is read.
 pub(crate) fn are_there(paths: &[PathBuf]) -> Result<(), CliError> {
     let files = paths.iter().filter(|path| *path != Path::new("-"));
-    files
-        .map(|path| std::fs::metadata(path).map_err(|error| CliError::io(format!("read {}", path.display()), error)))
-        .try_for_each(|found| found.map(drop))
+    let look = |path: &PathBuf| match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(a_directory(path)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(unreadable(path, error)),
+    };
+    CliError::all(files.map(look)).map(drop)
+}
+
+fn a_directory(path: &Path) -> CliError {
+    CliError::Usage(format!("{} is a directory: name the task files in it", path.display()))
+}
+
+/// A file that cannot be read; of one that is not there, the directory in which it was looked for.
+fn unreadable(path: &Path, error: io::Error) -> CliError {
+    let place = std::env::current_dir().ok().filter(|_| path.is_relative() && error.kind() == io::ErrorKind::NotFound);
+    let place = place.map(|dir| format!(" in {}", dir.display())).unwrap_or_default();
+    CliError::io(format!("read {}{place}", path.display()), error)
 }
 
 /// Opens every file that is named.
@@ -183,7 +197,9 @@ pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>, CliError> {
     if paths.iter().filter(|path| *path == Path::new("-")).count() > 1 {
         return Err(CliError::Usage("- (standard input) can be read once only".to_owned()));
     }
-    paths.iter().map(|path| Input::open(path)).collect()
+    // Before standard input is read to its end.
+    are_there(paths)?;
+    CliError::all(paths.iter().map(|path| Input::open(path)))
 }
 
 #[cfg(test)]
