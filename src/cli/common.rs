@@ -18,7 +18,7 @@ use crate::config::{self, Config, Overrides, Role, Source};
 use crate::local::Following;
 use crate::local::has_queue;
 use crate::model::FieldOrder;
-use crate::process::signals::{Asked, Signals};
+use crate::process::signals::{self, Asked, Signals};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError};
 use crate::view::glyphs;
@@ -127,6 +127,7 @@ where
         Ok(args) => args,
         Err(exit) => return exit.into(),
     };
+    signals::unblock();
     keep(program);
     glyphs::follow_locale(|name| std::env::var_os(name));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -7,7 +7,7 @@
 
 use std::io;
 
-use nix::sys::signal::Signal as Number;
+use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::sys;
@@ -64,6 +64,13 @@ impl Signals {
             () = received(self.hangup.as_mut()) => Asked::Hangup,
         }
     }
+}
+
+/// Takes every signal again that was blocked when the program started: a handler of a blocked signal never runs, and what this program starts would not
+/// be ended by it either. First thing in every program, while it has one thread.
+pub fn unblock() {
+    // It fails only for a request that makes no sense.
+    let _ = SigSet::all().thread_unblock();
 }
 
 /// Makes a file that has reached its size limit (`RLIMIT_FSIZE`) an error like a full disk, and not the end of this program. A handler and not

@@ -148,3 +148,27 @@ fn a_local_run_under_nohup_outlives_its_terminal() {
     });
     wait_until("it to be gone", SOON, || holds_for(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it runs"));
 }
+
+#[test]
+fn a_signal_that_was_blocked_at_the_start_ends_a_program() {
+    let bed = Bed::new();
+    let line = "shell:1000000:0:1:never";
+    let file = bed.file("tasks", format!("{line}\n"));
+    let blocked = "import os, signal, sys\n\
+         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n\
+         os.execv(sys.argv[1], sys.argv[1:])";
+    let script = format!("exec python3 -c '{blocked}' \"$@\"");
+    let programs: [(&str, &[&str], i32); 3] = [
+        ("distcomp-worker", &["--name", "w"], 0),
+        ("distcomp-submit", &["--wait", &file], 143),
+        ("distcomp-status", &["events", "--follow"], 143),
+    ];
+    for (program, args, code) in programs {
+        let mut running = spawn(under(&script, bed.cli(program).args(args).into_command()));
+        ignores(&format!("{program} {args:?}"), running.pid(), &[]);
+        let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("it runs");
+        assert_eq!(mask(&status, "SigBlk"), 0, "{program}: {status}");
+        kill(Pid::from_raw(i32::try_from(running.pid()).expect("a pid")), Signal::SIGTERM).expect("SIGTERM");
+        running.ends_with(code);
+    }
+}

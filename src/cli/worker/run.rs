@@ -27,6 +27,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit.into(),
     };
+    process::signals::unblock();
     crate::cli::secrets::keep(PROGRAM);
     glyphs::follow_locale(|name| std::env::var_os(name));
     process::give_memory_back();
