@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::queue::session::Settle;
 
+/// Its name in the directory of a worker.
+const FILE: &str = "spool.jsonl";
+
 /// One file. It is not synced: it guards against the death of the process, not of the machine.
 #[derive(Debug)]
 pub struct Spool {
@@ -17,12 +20,11 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens or creates the spool in a directory of ours.
+    /// Opens or creates the spool in a directory of ours; `shown` is the name of that directory for people.
     ///
     /// # Errors
     /// When it cannot be created or read.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        let path = dir.join("spool.jsonl");
+    pub fn open(dir: &Path, shown: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -30,12 +32,12 @@ impl Spool {
             .truncate(false)
             .mode(0o600)
             .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&path)?;
+            .open(dir.join(FILE))?;
         let len = file.metadata()?.len();
-        Ok(Self { file, path, len })
+        Ok(Self { file, path: shown.join(FILE), len })
     }
 
-    /// Where it is.
+    /// Where people find it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -131,7 +133,7 @@ mod tests {
     }
 
     fn left_in(dir: &Path) -> Vec<String> {
-        let read = Spool::open(dir).expect("open").read().expect("read");
+        let read = Spool::open(dir, dir).expect("open").read().expect("read");
         read.iter().map(|entry| entry.line.to_string()).collect()
     }
 
@@ -139,7 +141,7 @@ mod tests {
     fn what_was_not_acknowledged_is_read_again() {
         let dir = tempfile::tempdir().expect("dir");
         let first = entry("shell:0:0:0:printf 'a\nb'");
-        let mut spool = Spool::open(dir.path()).expect("open");
+        let mut spool = Spool::open(dir.path(), dir.path()).expect("open");
         spool.add([&first, &entry("b")]).expect("add");
         spool.add([&entry("c")]).expect("add");
         let cut = "{\"line\":\"cut \u{fc}".as_bytes().split_last().expect("bytes").1;
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn an_entry_that_does_not_fit_leaves_the_others_there() {
         let dir = tempfile::tempdir().expect("dir");
-        let mut spool = Spool::open(dir.path()).expect("open");
+        let mut spool = Spool::open(dir.path(), dir.path()).expect("open");
         spool.add([&entry("a")]).expect("add");
         let read_only = File::open(spool.path()).expect("read only");
         let writable = std::mem::replace(&mut spool.file, read_only);

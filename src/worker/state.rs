@@ -172,7 +172,7 @@ impl State {
     /// The spool in it; `None`, with a loud message, where it cannot be used.
     #[must_use]
     pub fn spool(&self) -> Option<Spool> {
-        Spool::open(&self.folder.path())
+        Spool::open(&self.folder.path(), &self.dir)
             .inspect_err(|error| tracing::error!(error = %error, dir = %self.dir.display(), "failed to open the spool; unreported outcomes do not survive a crash"))
             .ok()
     }

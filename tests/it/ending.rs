@@ -68,7 +68,12 @@ fn ends_in_each_way(refusal: &Refusal) {
     for (worker, code) in workers.iter_mut().zip([0, 0, 0, 3]) {
         assert_eq!(worker.wait_exit(BOUND), code, "{}", worker.log());
         let log = worker.log();
-        assert!(log.contains("the next start of this worker reports them"), "{log}");
+        let told = log.lines().find(|line| line.contains("the next start of this worker reports them"));
+        let spool = told.and_then(|told| told.split(['"', ' ', '=']).find(|part| part.ends_with("/spool.jsonl")));
+        assert!(
+            spool.is_some_and(|spool| !spool.starts_with("/proc/") && fs::exists(spool).is_ok_and(|is| is)),
+            "{log}"
+        );
         let times = log.lines().filter(|line| line.contains(refusal.says)).count();
         assert!(times <= SELDOM, "{times} lines of one fault\n{log}");
     }
