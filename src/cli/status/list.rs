@@ -8,8 +8,8 @@ use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
 use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
-use crate::queue::inspect;
 use crate::queue::select::{Entry, Scan};
+use crate::queue::{aside, inspect};
 use crate::view::safe_text::safe;
 use crate::view::table::{Column, table, text};
 use crate::view::text::count;
@@ -61,7 +61,9 @@ pub(super) async fn tasks(session: &mut Session, args: &TasksArgs) -> Result<(),
     if is_cut {
         let is_filtered = args.include.is_some() || args.exclude.is_some() || args.worker.is_some();
         let counts = inspect::counts(&session.conn).await?;
-        let of = if is_filtered { "those that match".to_owned() } else { count(counts.of(state)) };
+        let shows_aside = session.context.is_local && state == TaskState::Todo;
+        let set_aside = if shows_aside { aside::count(&session.conn).await? } else { 0 };
+        let of = if is_filtered { "those that match".to_owned() } else { count(counts.of(state) + set_aside) };
         session.context.say(&format!("showing {} of {of}; --limit 0 for all", count(shown)));
     }
     Ok(())

@@ -76,6 +76,10 @@ fn what_is_set_aside_is_shown_and_can_be_changed() {
     assert_eq!(waiting.stdout, "shell:0:0:1:echo wrong >> ran\n");
     let shown = cli(&machine, "distcomp-status", &["show", "shell:0:0:1:echo wrong >> ran"]).run().expect(2);
     assert!(shown.stderr.contains("is set aside"), "{shown}");
+    cli(&machine, "distcomp-submit", &["-"]).stdin("shell:0:0:1:echo waits >> ran\n").run().expect(0);
+    let cut = cli(&machine, "distcomp-status", &["tasks", "--state", "todo", "--limit", "1"]).run().expect(0);
+    cut.says(&["showing 1 of 2"]);
+    cli(&machine, "distcomp-ctl", &["--yes", "purge", "--include", "waits"]).run().expect(0);
     cli(&machine, "distcomp-ctl", &["--yes", "purge", "--include", "wrong"]).run().expect(0);
     let output = machine.worker(&["--all", "b"]).run().expect(0);
     assert!(!output.stderr.contains("earlier commands"), "{output}");
