@@ -98,10 +98,6 @@ pub(crate) async fn connect_again(context: &Context) -> Option<Connection> {
     None
 }
 
-/// What helps where tasks wait and no run is at work.
-pub(crate) const NO_RUN: &str =
-    "no run is at work in this directory: distcomp-worker --local FILE... runs the tasks of FILE";
-
 /// The file that counts in another directory is the one that is found there.
 fn source_in(source: Source, dir: &Path) -> Source {
     let there = dir.join(DEFAULT_FILE);

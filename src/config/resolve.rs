@@ -37,7 +37,7 @@ pub(super) fn resolve(
     let mut reader = Reader { environment: overrides.environment.clone(), ..Reader::default() };
     let r = &mut reader;
     let seconds = Duration::from_secs;
-    let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw);
+    let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw, overrides.node_mem);
     let max_tasks = read!(r.integer(raw.max_task_per_worker, 32, 1, MAX_TASKS));
     let max_retry = read!(r.integer(raw.max_retry_per_task, 4, 0, u32::MAX.into()));
     let unlimited = if overrides.no_default_timeout { 0 } else { 3600 };
@@ -120,13 +120,19 @@ fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn resolve_dram(r: &mut Reader, raw: &RawConfig) -> (Bytes, Bytes) {
+fn resolve_dram(r: &mut Reader, raw: &RawConfig, node_mem: Option<Bytes>) -> (Bytes, Bytes) {
     let before = r.faults.len();
-    let accept = read!(r.gib(raw.min_dram_gb_accept_new_task, Bytes(2 * Bytes::GIB.0)));
-    let trigger = read!(r.gib(raw.min_dram_gb_trigger_return, Bytes::GIB));
+    // A small part of a node would never accept a task by the thresholds of a large one.
+    let default = |gib: u64, part: u64| {
+        let most = Bytes(gib * Bytes::GIB.0);
+        node_mem.map_or(most, |mem| most.min(Bytes(mem.0 / part)))
+    };
+    let accept = read!(r.gib(raw.min_dram_gb_accept_new_task, default(2, 4)));
+    let trigger = read!(r.gib(raw.min_dram_gb_trigger_return, default(1, 8)));
     // Of two values one of which was refused, nothing can be said.
     if r.faults.len() == before && trigger >= accept {
-        let found = raw.min_dram_gb_trigger_return.as_ref().map_or_else(|| "1 (the default)".to_owned(), show);
+        let found =
+            raw.min_dram_gb_trigger_return.as_ref().map_or_else(|| format!("{} (the default)", trigger.as_gib()), show);
         r.fault(
             "min_dram_gb_trigger_return",
             found,

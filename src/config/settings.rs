@@ -88,6 +88,8 @@ pub struct Origin {
     pub server: Option<&'static str>,
     /// Of the password; `None` without one.
     pub password: Option<&'static str>,
+    /// The private server of a `--local` directory.
+    pub is_private: bool,
 }
 
 /// `redis://host:port/db`: which server this is, with no password in it.

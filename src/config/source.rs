@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::model::Bytes;
+
 /// Set where `DISTCOMP_REDIS_URL` stands for the flag, whose password no argument list is to show.
 pub const URL_FROM: &str = "DISTCOMP_REDIS_URL_FROM";
 
@@ -94,6 +96,9 @@ pub struct Overrides {
     pub slots: Option<u32>,
     /// The time limit of tasks that name none, where the file has no `default_task_timeout_seconds`: none with `--local`.
     pub no_default_timeout: bool,
+    /// The memory that a worker may use, where that was asked for or a whole machine is used: a threshold that the file does not set is no more than a part
+    /// of it.
+    pub node_mem: Option<Bytes>,
     /// The environment.
     pub environment: Environment,
 }

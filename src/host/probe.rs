@@ -9,7 +9,7 @@ use sysinfo::System;
 
 use super::cgroup::{Cgroups, CpuLimit, MemoryLimit};
 use super::cpu::{CpuTimes, parse_allowed, parse_stat};
-use crate::model::{Amounts, Bytes, MilliCores, NodeSample};
+use crate::model::{Accounting, Amounts, Bytes, MilliCores, NodeSample};
 use crate::sys::cgroup;
 
 /// Over less time than this, clock ticks are too coarse to say how busy the processors are.
@@ -44,7 +44,8 @@ pub struct Probe {
 /// How much of the node may be used, where that is less than the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// This much of each kind, or all of it where the node has less.
+    /// This much of each kind, or all of it where that is `u64::MAX`. What is measured is never more than the node has; what is only declared may be,
+    /// for tasks that mostly wait.
     pub most: Amounts,
 }
 
@@ -58,8 +59,12 @@ impl Default for Share {
 impl Share {
     /// The part of the node that counts. Free is what is free of the node, up to the size of the part.
     fn of(self, node: NodeSample) -> NodeSample {
-        let total = node.total.min(&self.most);
-        NodeSample { total, free: node.free.min(&total) }
+        let total = Amounts::of(|kind| match (kind.accounting(), self.most.get(kind)) {
+            (Accounting::Declared, most) if most < u64::MAX => most,
+            (_, most) => most.min(node.total.get(kind)),
+        });
+        let used = node.total.minus(&node.free);
+        NodeSample { total, free: total.max(&node.total).minus(&used).min(&total) }
     }
 }
 
@@ -68,6 +73,13 @@ impl Probe {
     #[must_use]
     pub fn with_share(self, share: Share) -> Self {
         Self { share, ..self }
+    }
+
+    /// The memory that was asked for, where the node has less.
+    #[must_use]
+    pub fn share_beyond_node(&mut self) -> Option<Bytes> {
+        let (asked, total) = (self.share.most.mem(), self.sample().total.mem());
+        (self.has_share_of_memory() && asked > total).then_some(asked)
     }
 
     /// Whether less memory than the node's counts: then what is free of it is not what the samples say, but that less what our tasks hold.
@@ -205,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_never_more_than_the_node_and_keeps_what_is_free() {
+    fn share_of_memory_is_within_the_node_and_keeps_what_is_free() {
         let amounts = |gib: u64, milli| Amounts::NONE.with_mem(Bytes(gib << 30)).with_cpu(MilliCores(milli));
         let node = NodeSample { total: amounts(64, 8000), free: amounts(40, 3000) };
         assert_eq!(Share::default().of(node), node);
@@ -213,6 +225,8 @@ mod tests {
         assert_eq!(part, NodeSample { total: amounts(8, 2000), free: amounts(8, 2000) }, "3 cores are free");
         let part = Share { most: amounts(100, 4000) }.of(node);
         assert_eq!(part, NodeSample { total: amounts(64, 4000), free: amounts(40, 3000) });
+        let more = Share { most: Share::default().most.with_cpu(MilliCores(20_000)) }.of(node);
+        assert_eq!(more, NodeSample { total: amounts(64, 20_000), free: amounts(40, 15_000) }, "as it was asked for");
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Client {
         let at = Arc::clone(self.dialer.at());
         let (user, follows) = (self.dialer.user().into(), self.dialer.sentinels().is_some());
         let (timeout, under_way) = (self.response_timeout, Arc::default());
-        Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout, under_way })
+        let is_private = self.dialer.origin().is_private;
+        Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout, is_private, under_way })
     }
 
     /// A connection of its own for messages on these channels.
@@ -174,6 +175,8 @@ pub struct Connection {
     /// Whether another server may have become the master: then a refusal to write means that it has.
     follows: bool,
     timeout: Duration,
+    /// Of the private server of a `--local` directory.
+    is_private: bool,
     /// Bytes of calls that have not been answered.
     under_way: Arc<AtomicUsize>,
 }
@@ -191,6 +194,11 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Connection {
+    /// Whether this is the private server of a `--local` directory.
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_private
+    }
+
     /// The names of the queue's keys.
     #[must_use]
     pub fn keys(&self) -> &Keys {

@@ -9,10 +9,11 @@ use crate::model::FieldOrder;
 /// The oldest server with every command we use (`HRANDFIELD` in Python DistComp, `ZRANGE` options).
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Who asks: only those that write may record the field order.
+/// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// A worker, submitter or ctl: must agree with the queue's field order, and records it where none is recorded.
+    /// A worker, submitter or ctl: must agree with the queue's field order. The script that first stores something records it: a submission that is
+    /// refused must not decide how lines are read.
     Write,
     /// Who makes room: as a writer, but a server without the memory for those records is no obstacle.
     Free,
@@ -39,7 +40,7 @@ pub async fn admit(
             let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::FieldOrder))).await?;
             Ok(recorded.and_then(|order| order.parse().ok()).or(configured).unwrap_or_default())
         }
-        Access::Write | Access::Free | Access::Check => settle_order(conn, configured, access).await,
+        Access::Write | Access::Free | Access::Check => settle_order(conn, configured).await,
     }
 }
 
@@ -83,11 +84,7 @@ async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueErro
     found.map_or(Ok(()), |found| layouts.check(&found))
 }
 
-async fn settle_order(
-    conn: &Connection,
-    configured: Option<FieldOrder>,
-    access: Access,
-) -> Result<FieldOrder, QueueError> {
+async fn settle_order(conn: &Connection, configured: Option<FieldOrder>) -> Result<FieldOrder, QueueError> {
     let key = conn.name(Key::FieldOrder);
     if let Some(recorded) = conn.cmd::<Option<String>>(redis::cmd("GET").arg(&key)).await? {
         return agree(&key, &recorded, configured);
@@ -102,15 +99,18 @@ async fn settle_order(
         }
         None => FieldOrder::default(),
     };
-    if access == Access::Check {
-        return Ok(order);
-    }
-    if record(conn, &key, order.as_str(), access).await? {
-        return Ok(order);
-    }
-    // Another was quicker.
+    Ok(order)
+}
+
+/// Records in which order lines are read, where nobody has: what scripts do of themselves.
+///
+/// # Errors
+/// [`QueueError::Mismatch`] when another order is recorded; otherwise those of any call.
+pub(super) async fn record_order(conn: &Connection, order: FieldOrder) -> Result<(), QueueError> {
+    let key = conn.name(Key::FieldOrder);
+    record(conn, &key, order.as_str(), Access::Write).await?;
     let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
-    agree(&key, &recorded.unwrap_or_default(), Some(order))
+    agree(&key, &recorded.unwrap_or_default(), Some(order)).map(drop)
 }
 
 /// Sets a key that is not there; false when another was quicker.

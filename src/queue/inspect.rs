@@ -48,6 +48,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
+    overview.is_local = conn.is_private();
     python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
     overview.needs = needs(conn, &classes).await?;
     overview.eta_seconds = estimate::of_overview(&overview);
@@ -78,6 +79,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
     let needs_left_out = all_classes.saturating_sub(classes.len() as u64);
     let overview = Overview {
+        is_local: false,
         counts,
         rate_per_second,
         failed_per_second,
@@ -273,6 +275,14 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
     Ok(found)
+}
+
+/// Who has paused the queue; `None` when nobody has.
+///
+/// # Errors
+/// Those of any call.
+pub async fn paused_by(conn: &Connection) -> Result<Option<String>, QueueError> {
+    conn.cmd(redis::cmd("GET").arg(conn.name(Key::Paused))).await
 }
 
 /// The attempts of some lines, and nothing of their results, which may be large. One round trip.

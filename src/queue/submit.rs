@@ -118,7 +118,7 @@ pub async fn submit_in(
         Ok((added, queued, running, finished, failed)) => {
             Ok(Submitted { added: u64::try_from(added).unwrap_or(0), queued, running, finished, failed })
         }
-        Err(QueueError::Denied { .. }) if !rerun => plainly(conn, tasks).await,
+        Err(QueueError::Denied { .. }) if !rerun => plainly(conn, tasks, order).await,
         Err(QueueError::Denied { at, user, message, .. }) => {
             let hashes = [Key::Finished, Key::Failed].map(|key| conn.name(key)).join(" and ");
             Err(QueueError::Denied { at, user, message, what: format!("take old results away (HDEL on {hashes})") })
@@ -128,7 +128,7 @@ pub async fn submit_in(
 }
 
 /// What `submit.lua` does, in a few round trips. A claim drops what is finished or in progress by then, and the index follows `todo_tasks`.
-async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, QueueError> {
+async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>) -> Result<Submitted, QueueError> {
     let mut sums = Submitted::default();
     if tasks.is_empty() {
         // Changes nothing, and shows whether this user may add at all, before anything else is tried.
@@ -136,6 +136,9 @@ async fn plainly(conn: &Connection, tasks: &[NewTask]) -> Result<Submitted, Queu
         may_add.cmd("INCRBY").arg(conn.name(Key::Sequence)).arg(0);
         conn.pipe::<Vec<redis::Value>>(&may_add).await?;
         return Ok(sums);
+    }
+    if let Some(order) = order {
+        super::guard::record_order(conn, order).await?;
     }
     let lines: Vec<&str> = tasks.iter().map(NewTask::line).collect();
     let mut pipe = redis::pipe();

@@ -116,6 +116,20 @@ fn a_field_order_that_disagrees_with_the_recorded_one_is_refused() {
 }
 
 #[test]
+fn refused_submission_does_not_decide_the_field_order() {
+    let mut bed = Bed::with(json!({"task_field_order": "mem:cpu:prio"}));
+    let order = |bed: &Bed| -> Option<String> {
+        redis::cmd("GET").arg("distcomp:field_order").query(&mut bed.redis.con()).expect("GET")
+    };
+    bed.cli("distcomp-submit").args(["-"]).stdin("shell:0:0:no number:true\n").run().expect(2);
+    bed.cli("distcomp-ctl").args(["--yes", "requeue", "--all"]).run();
+    assert_eq!(order(&bed), None, "nothing was stored");
+    bed.configure(json!({"task_field_order": "prio:mem:cpu"}));
+    bed.cli("distcomp-submit").args(["-"]).stdin("shell:5:0:1:true\n").run().expect(0);
+    assert_eq!(order(&bed).as_deref(), Some("prio:mem:cpu"));
+}
+
+#[test]
 fn a_queue_of_unknown_field_order_asks_for_the_key() {
     let mut bed = Bed::with(json!({"task_field_order": Value::Null}));
     bed.hset("todo_tasks", "shell:5:1:1:true", "");

@@ -304,3 +304,18 @@ fn a_log_follows_a_task_by_its_id_and_can_be_json() {
     }
     assert!(log.contains(&task_id(line)), "{log}");
 }
+
+#[test]
+fn burst_ends_while_the_queue_is_paused_and_empty() {
+    let bed = Bed::new();
+    bed.ctl(&["--yes", "pause"]).expect(0);
+    let mut worker = bed.worker_with("w", json!({}), &["--burst"]);
+    worker.wait_exit(SOON);
+    bed.add(["shell:0:0:1:true"]);
+    let mut waiting = bed.worker_with("w", json!({}), &["--burst"]);
+    bed.wait_alive("w");
+    assert!(waiting.is_running());
+    bed.ctl(&["--yes", "resume"]).expect(0);
+    waiting.wait_exit(SOON);
+    assert_eq!(bed.counts(), [0, 0, 1, 0]);
+}

@@ -111,3 +111,13 @@ async fn what_no_worker_can_give_is_passed_by_and_claimed_in_order_by_one_that_c
     assert_eq!(lines_of(&claim_all(&giant, LARGE).await), in_order(&large));
     assert_eq!(bed.counts()[0], 0);
 }
+
+#[test]
+fn burst_runs_what_stands_behind_thousands_of_too_large_demands() {
+    let bed = Bed::new();
+    // More than any machine has.
+    bed.add(&too_large(6500)[4000..]);
+    bed.add((0..5).map(|at| format!("shell:0:0:1:true # {at}")));
+    bed.burst("w");
+    assert_eq!(bed.counts(), [2500, 0, 5, 0]);
+}

@@ -81,9 +81,6 @@ async fn overview(session: &mut Session) -> Result<(), CliError> {
         return session.out.json(&json);
     }
     session.out.text(&view::overview::overview(&overview, columns()))?;
-    if session.context.is_local && overview.workers.is_empty() && overview.counts.todo > 0 {
-        session.out.line(local::NO_RUN)?;
-    }
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
-use crate::cli::local::{NO_RUN, connect_again};
+use crate::cli::local::connect_again;
 use crate::cli::output::stderr;
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
@@ -117,7 +117,7 @@ async fn follow(
         pending = step.open;
         if step.counts.in_progress > 0 || step.finished + step.gone > 0 || !step.failed.is_empty() {
             stillness = Stillness { said: stillness.said, ..Stillness::new() };
-        } else if !quiet && let Some(why) = stillness.why(conn, context.is_local).await {
+        } else if !quiet && let Some(why) = stillness.why(conn).await {
             progress.pause_for(|| context.say(&why));
         }
         if !pending.is_empty() {
@@ -139,13 +139,12 @@ impl Stillness {
 
     /// What there is to say now: the reason that nothing runs, once for each reason. A user that may not read it, and a question that fails, are
     /// no reason to stop waiting.
-    async fn why(&mut self, conn: &Connection, is_local: bool) -> Option<String> {
+    async fn why(&mut self, conn: &Connection) -> Option<String> {
         if self.looked.elapsed() < STILL {
             return None;
         }
         self.looked = tokio::time::Instant::now();
         let why = match inspect::overview(conn).await {
-            Ok(overview) if is_local && overview.workers.is_empty() => NO_RUN.to_owned(),
             Ok(overview) => format!("nothing runs: {}", top_reason(&overview)?.1),
             Err(QueueError::Denied { .. }) => "nothing runs; distcomp-status explain says why".to_owned(),
             Err(_) => return None,

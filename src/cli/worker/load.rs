@@ -26,6 +26,9 @@ pub(super) fn load(
     overrides.private_server = private_server.map(Into::into);
     overrides.slots = args.slots;
     overrides.no_default_timeout = args.local;
+    if args.local || args.memory.is_some() {
+        overrides.node_mem = Some(super::prepare::new_probe(args.share())?.sample().total.mem());
+    }
     // On a file system that does not answer it waits, which is to be seen.
     let (answer, answered) = std::sync::mpsc::channel();
     let shown = source.path().display().to_string();

@@ -244,7 +244,10 @@ pub(super) fn warn_of_order(config: &Config, order: FieldOrder) -> Option<String
 /// Looks at the node, and warns of settings that keep it from ever taking a task.
 pub(super) fn look_at_node(config: &Config, probe: &mut Probe) -> (NodeSample, Vec<String>) {
     let node = probe.sample();
-    let warnings = node_warnings(config, &node.total);
+    let mut warnings = node_warnings(config, &node.total);
+    if let Some(asked) = probe.share_beyond_node() {
+        warnings.push(format!("--memory asks for {asked} and this machine has {}: that is used", node.total.mem()));
+    }
     (node, warnings)
 }
 

@@ -38,6 +38,9 @@ impl Counts {
 /// The whole queue at a glance. Reading it costs the same at any depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
+    /// The private queue of a `--local` directory: its tasks are run by `distcomp-worker --local` alone.
+    #[serde(skip)]
+    pub is_local: bool,
     /// How many tasks are where.
     pub counts: Counts,
     /// The workers, by name.

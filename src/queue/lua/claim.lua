@@ -367,12 +367,6 @@ for name, class in pairs(touched) do
   index_head(name)
 end
 index_flush()
-if #to_park > 0 then
-  -- Whoever has more than any parked class asks for at least must find it: the least that it was ever measured by.
-  if old_mem then above_mem, above_cpu = math.min(above_mem, tonumber(old_mem)), math.min(above_cpu, tonumber(old_cpu)) end
-  redis.call('SET', ABOVE, int(above_mem) .. ':' .. int(above_cpu))
-  bulk('ZADD', CLASS_HEADS, to_park, 'XX')
-end
 
 -- A task that fits this node but not its headroom, passed over for starve_ms: reserve for it.
 if reserved and touched[reserved.name] then
@@ -405,7 +399,8 @@ if ARGV[15] == '1' then
     return m and tonumber(m) <= cap_mem and tonumber(c) <= cap_cpu
   end
   -- Those that wait for the end of a backoff, 64 at a time; of very many too large for this node, the rest is taken to be for it.
-  local could, from = false, 0
+  -- What was not looked at could be for it.
+  local could, from = #to_park >= 2 * MOST_PARKED, 0
   while not could do
     local page = redis.call('ZRANGE', DELAYED, from, from + 63)
     if #page == 0 then break end
@@ -438,4 +433,11 @@ if reply[6] >= 0 then index_keep_time(now) end
 if bytes >= most_bytes or #to_park >= 2 * MOST_PARKED then reply[6] = 0 end
 local again = apart_ms or (waits and 1000)
 if again and (reply[6] < 0 or again < reply[6]) then reply[6] = again end
+-- Last, since the heads are read in pages.
+if #to_park > 0 then
+  -- Whoever has more than any parked class asks for at least must find it: the least that it was ever measured by.
+  if old_mem then above_mem, above_cpu = math.min(above_mem, tonumber(old_mem)), math.min(above_cpu, tonumber(old_cpu)) end
+  redis.call('SET', ABOVE, int(above_mem) .. ':' .. int(above_cpu))
+  bulk('ZADD', CLASS_HEADS, to_park, 'XX')
+end
 return reply

@@ -8,7 +8,8 @@
 --       rerun cancelled, is added: it waits from the end of the attempt that is being stopped.
 
 local rerun = ARGV[1] == '1'
-if not order_agrees(ARGV[3]) then return { -1, 0, 0, 0, 0 } end
+-- With no line it is only asked whether this user may: nothing is recorded.
+if #ARGV > 3 and not order_agrees(ARGV[3]) then return { -1, 0, 0, 0, 0 } end
 -- Nothing is undone when a script stops half-way: whether this user may take results away is found out first.
 if rerun then redis.call('HDEL', FINISHED, '') end
 local lines = {}

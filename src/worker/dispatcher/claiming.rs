@@ -286,8 +286,11 @@ impl Dispatcher {
     }
 
     pub(super) fn is_burst_over(&self) -> bool {
-        let is_over = |last: &LastClaim| {
-            last.got == 0 && !last.has_leftovers && last.waiting == last.indexed && last.state == QueueState::Open
+        let is_over = |last: &LastClaim| match last.state {
+            QueueState::Open => last.got == 0 && !last.has_leftovers && last.waiting == last.indexed,
+            // A pause keeps nothing back where nothing waits.
+            QueueState::Paused => last.waiting == 0,
+            QueueState::Stopping | QueueState::Draining | QueueState::OtherOrder => false,
         };
         self.me.is_burst
             && self.has_asked_since

@@ -1,6 +1,7 @@
 //! `distcomp-worker --local`: one machine, nothing to set up, nothing left behind.
 mod basics;
 mod commands;
+mod ordered;
 mod server;
 mod tasks;
 

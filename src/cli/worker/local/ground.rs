@@ -13,12 +13,14 @@ use crate::queue::reclaim::{self, Authority, Orphan, bury, reclaim_lines, scan_i
 use crate::queue::select::{Entry, Scan};
 use crate::queue::{Connection, aside, inspect};
 
-/// A pause or a stop of an earlier run would hold this one for ever.
-pub(super) async fn lift_pause(run: &Run<'_>, conn: &Connection) -> Result<(), CliError> {
-    if matches!(control::resume(conn).await?, (false, false)) {
-        return Ok(());
+/// A pause, a stop or a drain that outlives the run for which it was meant would hold this one for ever.
+pub(super) async fn lift_orders(run: &Run<'_>, conn: &Connection, me: &WorkerName) -> Result<(), CliError> {
+    let (is_paused, is_stopped) = control::resume(conn).await?;
+    let is_drained = control::undrain(conn, me).await?;
+    let lifted = [(is_paused, "pause"), (is_stopped, "stop"), (is_drained, "drain")];
+    for (_, order) in lifted.iter().filter(|(was_there, _)| *was_there) {
+        run.context.say(&format!("lifted the {order} that distcomp-ctl had left here"));
     }
-    run.context.say("lifted the pause or stop that an earlier distcomp-ctl had left here");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::drive::{Ended, drive};
-use super::ground::{leave_aside, lift_pause, recover_others, requeue_failed, take_all};
+use super::ground::{leave_aside, lift_orders, recover_others, requeue_failed, take_all};
 use super::report::{Before, Report};
 use super::shared::Run;
 use crate::cli::common::Context;
@@ -14,12 +14,13 @@ use crate::cli::members::Members;
 use crate::cli::submit::{Files, open_files, submit_files};
 use crate::cli::worker::args::WorkerArgs;
 use crate::cli::worker::load::{PROGRAM, load};
-use crate::cli::worker::prepare::{Plan, open_state, prepare};
-use crate::config::Role;
+use crate::cli::worker::prepare::{Plan, look_at_node, new_probe, open_state, prepare};
+use crate::config::{Role, node_warnings};
 use crate::host;
 use crate::local::{LocalServer, full_disk};
+use crate::model::WorkerName;
 use crate::queue::guard::{self, Access};
-use crate::queue::{Client, QueueError, aside};
+use crate::queue::{Client, Connection, QueueError, aside, control};
 use crate::view::text::{count, tasks};
 use crate::worker::Setup;
 
@@ -35,6 +36,7 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
     for warning in &loaded.warnings {
         context.say(&format!("warning: {warning}"));
     }
+    check_node(&context, args)?;
     let files = open_files(&context, &args.files, context.config.field_order.unwrap_or_default())?;
     let Some(files) = files else { return Ok(Exit::Usage) };
     let members = files.members()?;
@@ -53,6 +55,17 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
     let exit = ended.map_err(|error| with_disk(error, &dir))?;
     stopped?;
     Ok(exit)
+}
+
+/// A run that would start nothing, and end in half a minute with all its tasks left, is not begun.
+fn check_node(context: &Context, args: &WorkerArgs) -> Result<(), CliError> {
+    let (node, warnings) = look_at_node(&context.config, &mut new_probe(args.share())?);
+    let fatal = node_warnings(&context.config, &node.total);
+    if !fatal.is_empty() {
+        return Err(CliError::Usage(fatal.join("\n")));
+    }
+    warnings.iter().for_each(|warning| context.say(&format!("warning: {warning}")));
+    Ok(())
 }
 
 /// A server that takes no writes does not say which disk is full.
@@ -86,7 +99,7 @@ async fn run_on(
     }
     let run = Run { args, context, config, client, order };
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
-    lift_pause(&run, &conn).await?;
+    lift_orders(&run, &conn, &name).await?;
     recover_others(&run, &conn, &name).await?;
     let state = open_state(&run.config, &name, Some(server.dir()))?;
     let plan = Plan {
@@ -149,10 +162,24 @@ async fn run_on(
         }
         Ended::Done | Ended::Signal(_) | Ended::Broken if left == 0 => Ok(exit),
         Ended::Done | Ended::Signal(_) | Ended::Broken => {
+            if let Some(order) = ended_by(&conn, &name).await? {
+                run.context.say(&format!(
+                    "ended by distcomp-ctl {order} with {} left: the same command goes on from here",
+                    tasks(left)
+                ));
+                return Ok(Exit::TasksFailed);
+            }
             super::report::explain_rest(&run, &conn, &members, left).await?;
             Ok(Exit::TasksFailed)
         }
     }
+}
+
+/// The order of an operator that has ended the worker, if one has. It was for this run, and is lifted.
+async fn ended_by(conn: &Connection, me: &WorkerName) -> Result<Option<&'static str>, CliError> {
+    let (_, is_stopped) = control::resume(conn).await?;
+    let is_drained = control::undrain(conn, me).await?;
+    Ok(if is_stopped { Some("stop") } else { is_drained.then_some("drain") })
 }
 
 fn say_set_aside(context: &Context, number: u64) {

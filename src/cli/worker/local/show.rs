@@ -36,6 +36,7 @@ pub(super) struct Show {
     /// Where the counters of kinds stood at the beginning.
     old_kinds: HashMap<String, u64>,
     failures_seen: u64,
+    is_pause_said: bool,
     kinds_said: HashSet<String>,
     /// `None` on a terminal.
     interval: Option<Duration>,
@@ -59,6 +60,7 @@ impl Show {
             old_failures: counts.failed,
             old_kinds: kinds.into_iter().map(|group| (group.kind, group.count)).collect(),
             failures_seen: counts.failed,
+            is_pause_said: false,
             kinds_said: HashSet::new(),
             interval: (!std::io::stderr().is_terminal()).then_some(asked.unwrap_or(INTERVAL)),
             last_line: Instant::now(),
@@ -88,10 +90,22 @@ impl Show {
         self.progress.note(&format!("running {} failed {failed}", now.in_progress));
         self.progress.see(seen(self.total, &now));
         self.say_line(&run.context, done, failed, &now);
+        self.say_pause(&run.context, conn).await?;
         if now.failed > self.failures_seen {
             self.say_kinds(&run.context, members, conn).await?;
         }
         self.failures_seen = now.failed;
+        Ok(())
+    }
+
+    /// A run that waits for an operator says so, once for each pause.
+    async fn say_pause(&mut self, context: &Context, conn: &Connection) -> Result<(), QueueError> {
+        let paused_by = inspect::paused_by(conn).await?;
+        if let Some(who) = paused_by.as_ref().filter(|_| !self.is_pause_said) {
+            let text = format!("the queue is paused by {}: distcomp-ctl --local resume goes on", safe(who));
+            self.pause_for(|| context.say(&text));
+        }
+        self.is_pause_said = paused_by.is_some();
         Ok(())
     }
 
