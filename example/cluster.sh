@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Start, stop and look at workers on many nodes with parallel-ssh.
+# Starts and stops workers on many nodes with parallel-ssh, and shows their logs.
 #   example/cluster.sh start  HOSTS_FILE DIRECTORY
 #   example/cluster.sh stop   HOSTS_FILE DIRECTORY
 #   example/cluster.sh log    HOSTS_FILE DIRECTORY
-# HOSTS_FILE has one host name a line. DIRECTORY is on each node, most simply on a shared file system, and holds conf.json
-# and, unless distcomp-worker is on PATH there, the binary. Tasks start in DIRECTORY: a relative path in a task line,
-# and result_dir "./...", mean a place below it, the same on every node when the file system is shared.
-# The state directory is not put there: it must be on a local disk (by default ~/.local/state/distcomp; set state_dir
-# in conf.json to a local place, such as /var/tmp/distcomp, where home directories are shared).
+# HOSTS_FILE has one host name per line. DIRECTORY must exist on each node, most simply on a shared file system. It contains
+# conf.json and, unless distcomp-worker is on PATH there, the program. Tasks start in DIRECTORY: relative paths in task lines and
+# in result_dir are relative to it. On a shared file system they mean the same file on every node.
+# The state directory must be on a local disk (default ~/.local/state/distcomp). If home directories are shared, set state_dir in
+# conf.json to a local path such as /var/tmp/distcomp.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
@@ -27,7 +27,7 @@ pssh=$(command -v parallel-ssh || command -v pssh) || {
     echo "parallel-ssh is not installed (apt-get install pssh, dnf install pssh, brew install pssh)" >&2
     exit 2
 }
-# Quoted once more for the shell on the other side.
+# Quoted again for the remote shell.
 there=$(printf '%q' "$dir")
 # shellcheck disable=SC2016 # expanded there, not here
 pid='.distcomp-worker.$(hostname -s).pid'
@@ -36,11 +36,11 @@ log='distcomp-worker.$(hostname -s).log'
 
 case $verb in
 start)
-    # setsid and the three redirections let ssh return while the worker goes on.
+    # setsid and the three redirections let ssh return while the worker continues.
     remote="cd $there && PATH=.:\$PATH && { setsid nohup distcomp-worker --config conf.json </dev/null >>$log 2>&1 & echo \$! >$pid; }"
     ;;
 stop)
-    # SIGTERM: the worker takes nothing new, lets its tasks end, and exits.
+    # SIGTERM: the worker stops claiming, lets its tasks end, and exits.
     remote="cd $there && kill \$(cat $pid)"
     ;;
 log)

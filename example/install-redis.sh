@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that a Redis server program is on this machine. Sourced by quickstart.sh and tests/run.sh; harmless to repeat.
-# Nothing is started: the quickstart and the tests run private servers of their own.
+# Installs a Redis server program if there is none. quickstart.sh and tests/run.sh source this file; it is safe to repeat.
+# It starts nothing: the quickstart and the tests run their own private servers.
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
@@ -13,7 +13,7 @@ as_root() {
     elif command -v sudo >/dev/null 2>&1; then
         sudo "$@"
     else
-        echo "This needs root, and there is no sudo here: $*" >&2
+        echo "cannot run \"$*\": it needs root, and sudo is not installed" >&2
         return 1
     fi
 }
@@ -27,7 +27,7 @@ install_redis() {
     fi
     echo "Neither redis-server nor valkey-server is on PATH: installing one." >&2
     if command -v apt-get >/dev/null 2>&1; then
-        # The service that the package would start is not needed here.
+        # RUNLEVEL=1 prevents the package from starting its service.
         as_root apt-get update -qq >&2 || true
         as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq redis-server >&2 || true
     elif command -v dnf >/dev/null 2>&1; then
@@ -39,12 +39,12 @@ install_redis() {
         return 0
     fi
     cat >&2 <<'TEXT'
-No Redis server could be installed. Install one in any of these ways, then run this again:
+cannot install a Redis server. Install one in any of these ways, then run this again:
   Debian, Ubuntu:     apt-get install redis-server
   Fedora, RHEL:       dnf install redis   (or: dnf install valkey)
   macOS:              brew install redis
   without root:       conda install -c conda-forge valkey-server
-or name one:          export DISTCOMP_REDIS_SERVER=/path/to/redis-server
+or use another one:   export DISTCOMP_REDIS_SERVER=/path/to/redis-server
 TEXT
     return 1
 }

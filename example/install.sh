@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install the four programs, their manual pages and shell completions below PREFIX (default /usr/local).
+# Installs the four programs, their manual pages and shell completions below PREFIX (default /usr/local).
 #   example/install.sh [PREFIX]
-# Builds them first, unless DISTCOMP_FROM names a directory that holds them.
+# Builds the programs first, unless DISTCOMP_FROM names a directory that contains them.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
@@ -26,8 +26,8 @@ for name in distcomp-worker distcomp-submit distcomp-status distcomp-ctl; do
     install -m 644 "$generated/completions/$name.fish" "$prefix/share/fish/vendor_completions.d/$name.fish"
 done
 echo "installed below $prefix"
-# The newest symbol that any of them asks of the C library; a static one asks for none.
+# The newest version of a glibc symbol that any program needs; a static program needs none.
 needs=$(cat "$from"/distcomp-{worker,submit,status,ctl} | grep -aoE 'GLIBC_2\.[0-9]+' | sort -t. -k2 -n -u | tail -n 1) || true
 if [ -n "$needs" ]; then
-    echo "these programs need glibc ${needs#GLIBC_} or newer; \`ldd --version\` says what a node has"
+    echo "these programs need glibc ${needs#GLIBC_} or newer; \`ldd --version\` prints the version of a node"
 fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# From a fresh clone to real tasks run by a real worker over a real Redis, on this machine alone:
+# Runs real tasks with a real worker and a real Redis on this machine, from a fresh clone:
 #   example/quickstart.sh
-# It installs redis-server where there is none, builds DistComp, and runs example/task_with_timeout. Needs Rust (rustup.rs).
-# Twelve of the thirteen tasks succeed. One is there to time out, so that you see what a failure looks like.
+# It installs redis-server if it is missing, builds DistComp, and runs example/task_with_timeout. It needs Rust (rustup.rs).
+# Twelve of the thirteen tasks succeed. One times out on purpose, to show what a failure looks like.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 . example/install-redis.sh
 
 install_redis
-# The dev profile: it builds in a third of the time of the release profile, and is fast enough here.
+# The dev profile builds in a third of the time of the release profile, and is fast enough here.
 # For real work:  cargo install --path .
 if [ -n "${DISTCOMP_BIN_DIR:-}" ]; then
     bin=$DISTCOMP_BIN_DIR
@@ -18,19 +18,19 @@ elif command -v cargo >/dev/null 2>&1; then
     cargo build --locked --bins
     bin=${CARGO_TARGET_DIR:-target}/debug
 else
-    echo "There is no cargo here. Install Rust first: https://rustup.rs" >&2
+    echo "cargo is not installed. Install Rust first: https://rustup.rs" >&2
     exit 2
 fi
 
 code=0
 "$bin/distcomp-worker" --fresh "$@" --local example/task_with_timeout || code=$?
 
-# --local exits with 1 when a task failed. Here exactly one failure is meant to be.
+# --local exits with 1 if a task failed. Here exactly one failure is expected.
 if [ "$code" -eq 1 ]; then
     cat <<'TEXT'
 
 The failure "timed out after 1 s" above is deliberate: see the last task of example/task_with_timeout.
-Next: put your own commands in a file, one a line, and run   distcomp-worker --local FILE
+Next: put your own task lines in a file and run   distcomp-worker --local FILE
       or start a cluster: README.md, "A cluster in five minutes".
 TEXT
     exit 0

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes what a Redis for DistComp needs to keep others out: certificates, passwords, users and a configuration.
+# Creates the files of a secure Redis for DistComp: certificates, passwords, users and a configuration.
 #   example/redis/make-secrets.sh [--prefix PREFIX] [--days N] DIR [HOST-NAME-OR-ADDRESS...]
-# DIR is made, mode 0700; one that is there and not empty is left alone (exit 2). The names and addresses are those under which
-# workers and people reach the server; without any, those of this machine. N is for how many days the certificates hold (825).
-# PREFIX is the `redis_key_prefix` of conf.json, if there is one: the users then see nothing else of the server.
+# The script creates DIR with mode 0700. If DIR exists and is not empty, it changes nothing and exits with 2. The names and addresses are
+# those under which clients reach the server; default: those of this machine. The certificates are valid for N days (default 825).
+# PREFIX is the `redis_key_prefix` of conf.json, if there is one: the users can then access no other keys of the server.
 #
-# In DIR afterwards, all mode 0600:
+# The files in DIR, all with mode 0600:
 #   redis.conf  users.acl  server.crt  server.key  ca.crt      for the server: redis-server DIR/redis.conf
 #   conf.USER.json  USER.pass  client.crt  client.key  ca.crt  for the commands of worker, submitter, operator, viewer
-#   ca.key                                                      signs certificates: keep it, best somewhere else
+#   ca.key                                                      signs certificates: keep it, preferably elsewhere
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 umask 077
@@ -37,20 +37,20 @@ done
 [ $# -ge 1 ] && [ -n "$1" ] || usage
 target=$1
 shift
-case $prefix in *[!A-Za-z0-9._:{}@/-]*) fail "a prefix of letters, digits and ._:{}@/- only, please: $prefix" ;; esac
-case $days in '' | *[!0-9]*) fail "--days wants a number: $days" ;; esac
-command -v openssl >/dev/null 2>&1 || fail "this needs openssl"
-[ -d "$target" ] || [ ! -e "$target" ] || fail "$target is there and no directory"
-[ ! -d "$target" ] || [ -z "$(ls -A "$target")" ] || fail "$target is not empty; nothing is overwritten. To start anew, move it away first"
-case $target in *[[:space:]\"\\\|\&]*) fail "no blanks, quotes, backslashes, | or & in DIR, please: Redis would read them otherwise" ;; esac
+case $prefix in *[!A-Za-z0-9._:{}@/-]*) fail "--prefix is \"$prefix\"; valid: letters, digits and ._:{}@/-" ;; esac
+case $days in '' | *[!0-9]*) fail "--days is \"$days\"; valid: a number" ;; esac
+command -v openssl >/dev/null 2>&1 || fail "openssl is not installed (apt-get install openssl)"
+[ -d "$target" ] || [ ! -e "$target" ] || fail "$target exists and is not a directory"
+[ ! -d "$target" ] || [ -z "$(ls -A "$target")" ] || fail "$target is not empty: nothing is overwritten. Move it away first"
+case $target in *[[:space:]\"\\\|\&]*) fail "DIR must not contain blanks, quotes, backslashes, | or &: Redis would misread them" ;; esac
 
-# Names that the server's certificate is good for.
+# The names in the certificate of the server.
 [ $# -gt 0 ] || set -- "$(uname -n)" localhost 127.0.0.1 ::1
 names=''
 first=$1
 for name in "$@"; do
     case $name in
-    '' | *[!A-Za-z0-9.:_*-]*) fail "not a host name or address: $name" ;;
+    '' | *[!A-Za-z0-9.:_*-]*) fail "\"$name\" is not a host name or address" ;;
     *:*) names=$names,IP:$name ;;
     *[!0-9.]*) names=$names,DNS:$name ;;
     *) names=$names,IP:$name ;;
@@ -58,14 +58,14 @@ for name in "$@"; do
 done
 names=${names#,}
 
-# All or nothing: made beside its place, and moved there when it is whole.
+# All or nothing: the files are created beside DIR and moved there when they are complete.
 mkdir -p "$(dirname "$target")"
 target=$(cd "$(dirname "$target")" && pwd)/$(basename "$target")
 work=$(mktemp -d "$target.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-quietly() { # openssl talks much; its words matter only when it fails
+quietly() { # shows the output of openssl only if it fails
     "$@" 2>openssl.log || { cat openssl.log >&2; exit 1; }
     rm -f openssl.log
 }
@@ -85,11 +85,11 @@ certificate() {
         -sha256 -days "$days" -extfile "$1.ext" -out "$1.crt"
     rm -f "$1.csr" "$1.ext"
 }
-# The server is a client too, of the servers and sentinels it replicates with.
+# The server is also a client: of its replicas, its master and its sentinels.
 certificate server serverAuth,clientAuth "$names"
 certificate client clientAuth
 
-# Passwords in files, their hashes in the list of users; none of them ever stands in a command line.
+# Passwords are in files, and their hashes in the list of users. No password appears in a command line.
 cp "$here/users.acl" users.acl
 for user in worker submitter operator viewer; do
     openssl rand -hex 24 >"$user.pass"
