@@ -29,7 +29,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The flags of all commands.
 #[derive(Clone, Debug, Args)]
 pub struct CommonArgs {
-    /// Configuration file [default: conf.json, where there is one]
+    /// Configuration file [default: conf.json, if it exists]
     // Empty is accepted and counts as not given: `DISTCOMP_CONFIG=` means so.
     #[arg(
         long,
@@ -41,7 +41,7 @@ pub struct CommonArgs {
         help_heading = "Common options"
     )]
     pub config: Option<PathBuf>,
-    /// Redis server, in place of the file's: `redis://[USER:PASSWORD@]HOST:PORT/DB`, `rediss://…`, `redis+unix://PATH`, `redis+sentinel://HOST,HOST/MASTER/DB`
+    /// Redis server; overrides the file: `redis://[USER:PASSWORD@]HOST:PORT/DB`, `rediss://…`, `redis+unix://PATH`, `redis+sentinel://HOST,HOST/MASTER/DB`
     #[arg(
         long,
         value_name = "URL",

@@ -9,11 +9,11 @@ use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::local::LocalArgs;
 use crate::cli::status::StateArg;
 
-/// Change the queue: requeue, cancel or purge tasks; pause, resume, drain, stop; take over the tasks of dead workers.
+/// Change the queue: requeue, cancel or purge tasks; pause, resume, drain, stop; reclaim the tasks of dead workers.
 ///
-/// Every command says what it will change, and asks; without a terminal to ask on, --yes is needed.
+/// Each command says what it will change and asks for confirmation. Without a terminal, --yes is required.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "distcomp-ctl", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "--help says more, with examples")]
+#[command(name = "distcomp-ctl", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "Run --help for details and examples")]
 pub struct CtlArgs {
     /// What to do
     #[command(subcommand)]
@@ -32,16 +32,16 @@ pub struct CtlArgs {
 /// What all commands of `distcomp-ctl` share.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Manner {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short, global = true)]
     pub yes: bool,
-    /// Only say what would change
+    /// Only print what would change
     #[arg(long, global = true)]
     pub dry_run: bool,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print no progress and no result, only what is asked and errors
+    /// Print only questions and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
 }
@@ -49,31 +49,31 @@ pub struct Manner {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Put tasks back to todo: their failures and results are forgotten, their evidence is kept [default: failed ones]
+    /// Move tasks back to todo; clear their failures and results, keep their evidence [default: failed tasks]
     Requeue(SelectArgs),
-    /// End tasks in failed, reason "cancelled"; running ones are killed [default states: todo and in_progress]
+    /// Move tasks to failed with the reason "cancelled"; kill running ones [default states: todo and in_progress]
     Cancel(SelectArgs),
-    /// Remove tasks everywhere, their result files too; running ones are killed [default: every state]
+    /// Remove tasks and their result files; kill running ones [default: every state]
     Purge {
-        /// Which
+        /// The tasks to remove
         #[command(flatten)]
         select: SelectArgs,
-        /// The lines in quarantine instead: those that are not UTF-8, which nobody can run
+        /// Remove the quarantined lines instead: those that are not UTF-8
         #[arg(long, conflicts_with_all = ["lines", "state", "include", "worker", "older_than", "file", "all"])]
         quarantined: bool,
     },
-    /// Let no worker take anything until resume
+    /// Stop all workers from starting tasks, until resume
     Pause,
-    /// Lift pause and stop, or with --worker the drain of a worker
+    /// Lift pause and stop; with --worker, lift the drain of a worker
     Resume {
-        /// Lift the drain of this worker instead; may be given several times
+        /// Lift the drain of this worker instead; may be repeated
         #[arg(long = "worker", value_name = "NAME")]
         workers: Vec<String>,
     },
-    /// Let workers finish what they run and take nothing new
+    /// Stop workers from claiming; let their running tasks end
     ///
-    /// The drain is of the name: it lasts, over restarts of the worker too, until resume --worker. A worker under a supervisor (systemd, a container) then waits idle; another
-    /// exits with 0.
+    /// The drain belongs to the name of the worker and survives restarts, until resume --worker. A drained worker under a supervisor (systemd, a container) waits idle; another
+    /// drained worker exits with 0.
     Drain {
         /// The workers
         #[arg(value_name = "WORKER", required_unless_present = "all", value_parser = NonEmptyStringValueParser::new())]
@@ -82,26 +82,26 @@ pub enum Command {
         #[arg(long, conflicts_with = "workers")]
         all: bool,
     },
-    /// Let all workers, Python's too, finish what they run and exit (writes WORKER_COMMAND_CLOSE)
+    /// Stop all workers, including Python workers, when their running tasks have ended (writes WORKER_COMMAND_CLOSE)
     Stop,
-    /// Put the tasks of dead workers back to todo, with no failure counted
+    /// Move the tasks of dead workers back to todo; no failure is counted
     ///
-    /// Without WORKER: of every worker that has been silent for worker_dead_after_seconds, Python's too, and of names that no worker has. A WORKER
-    /// that is named is refused while its heartbeat is fresh, unless --force; a forced one is fenced: its results are refused from then on. A Python
-    /// worker cannot be fenced: make sure that it is gone.
+    /// Without WORKER: the tasks of every worker that has sent no heartbeat for worker_dead_after_seconds, including Python workers, and of names that
+    /// no worker has. A named WORKER with a recent heartbeat is refused, unless --force is given. A forced worker is fenced: its results are refused from
+    /// then on. A Python worker cannot be fenced: make sure that it has stopped.
     Reclaim {
         /// The workers
         #[arg(value_name = "WORKER", value_parser = NonEmptyStringValueParser::new())]
         workers: Vec<String>,
-        /// Take over from named workers that seem to be alive
+        /// Also reclaim from named workers that seem to be alive
         #[arg(long, requires = "workers")]
         force: bool,
     },
-    /// Make a key that signs tasks: KEY, which is secret, and KEY.pub for the workers
+    /// Create a key that signs tasks: KEY, which is secret, and KEY.pub for the workers
     ///
-    /// Neither file may exist. Reaches no Redis.
+    /// Neither file may exist. The command does not contact Redis.
     Keygen {
-        /// The file for the secret key, mode 0600
+        /// File for the secret key, created with mode 0600
         #[arg(long, value_name = "KEY", value_parser = path_parser())]
         out: PathBuf,
     },
@@ -113,43 +113,43 @@ pub enum Command {
     },
 }
 
-/// Which tasks: lines, or all that every given flag fits.
+/// Which tasks: lines, or all tasks that match every given flag.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SelectArgs {
-    /// Tasks: whole lines, or beginnings of ids
+    /// Tasks: complete lines, or prefixes of ids
     #[arg(value_name = "LINE", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["state", "include", "worker", "older_than", "file", "all"])]
     pub lines: Vec<String>,
     /// Tasks in this state
     #[arg(long, value_enum)]
     pub state: Option<StateArg>,
-    /// Tasks whose line holds this text
+    /// Tasks whose line contains this text
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub include: Option<String>,
-    /// Tasks that run, ended or failed on this worker
+    /// Tasks that run, finished or failed on this worker
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub worker: Option<String>,
     /// Tasks whose last attempt ended longer ago than this: 12h, 7d, "1 week"
     #[arg(long, value_name = "DURATION")]
     pub older_than: Option<String>,
-    /// Tasks of this task file; - is standard input
+    /// Tasks of this task file; - means standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
-    /// Every task of the states in question
+    /// All tasks of the selected states
     #[arg(long, conflicts_with_all = ["include", "worker", "older_than", "file"])]
     pub all: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  distcomp-ctl requeue                                  try all failed tasks again
-  distcomp-ctl requeue --state failed --include sim     some of them
-  distcomp-ctl cancel --file sweep.tasks                the tasks of a file
-  distcomp-ctl cancel 3f9a                              one task, by the beginning of its id
-  distcomp-ctl purge --state finished --older-than 30d  make room in Redis
+  distcomp-ctl requeue                                  retry all failed tasks
+  distcomp-ctl requeue --state failed --include sim     retry some of them
+  distcomp-ctl cancel --file sweep.tasks                cancel the tasks of a file
+  distcomp-ctl cancel 3f9a                              cancel one task, by a prefix of its id
+  distcomp-ctl purge --state finished --older-than 30d  free memory in Redis
   distcomp-ctl pause; distcomp-ctl resume
   distcomp-ctl drain node7                              before maintenance of a node
   distcomp-ctl resume --worker node7                    after it
-  distcomp-ctl reclaim                                  tasks of workers that died
-  distcomp-ctl keygen --out ~/.distcomp.key             a key to sign tasks with
+  distcomp-ctl reclaim                                  take over the tasks of dead workers
+  distcomp-ctl keygen --out ~/.distcomp.key             create a key that signs tasks
 
-Exit codes: 0 done, 2 wrong usage or configuration, or not confirmed, 3 Redis cannot be used";
+Exit codes: 0 success, 2 invalid usage or configuration, or not confirmed, 3 Redis cannot be used";

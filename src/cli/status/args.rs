@@ -13,12 +13,12 @@ use crate::model::snapshot::TaskState;
 
 /// Show the queue: counts, workers, rate, failures.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "distcomp-status", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "--help says more, with examples")]
+#[command(name = "distcomp-status", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "Run --help for details and examples")]
 pub struct StatusArgs {
-    /// What to show; without it the whole at a glance
+    /// What to show [default: an overview]
     #[command(subcommand)]
     pub view: Option<View>,
-    /// Print JSON; lists are one object a line
+    /// Print JSON; lists have one object per line
     #[arg(long, global = true)]
     pub json: bool,
     /// The queue of this directory
@@ -38,56 +38,56 @@ pub enum View {
     Workers,
     /// Everything known about one task
     Show {
-        /// The task: its line, or the beginning of its id
+        /// The task: its line, or a prefix of its id
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         line: String,
-        /// Print its output alone, byte for byte as it was kept; not to a terminal, which it could drive
+        /// Print only its stored output, byte for byte; refused on a terminal, which the output could control
         #[arg(long, conflicts_with = "json")]
         raw: bool,
     },
-    /// What failed, grouped by how
+    /// Failed tasks, grouped by kind of failure
     Failures {
         /// Print every failed task, as JSON lines
         #[arg(long)]
         all: bool,
     },
-    /// Results and evidence of all tasks, as a stream
+    /// Results and evidence of tasks, as a stream
     Export(ExportArgs),
-    /// A live view over the whole terminal
+    /// A live view on the whole terminal
     Watch(WatchArgs),
-    /// What a task prints, or has printed
+    /// The output of a task
     Logs(LogsArgs),
-    /// What happened, every change of state, as JSON lines
+    /// Every change of state, as JSON lines
     Events(EventsArgs),
-    /// Why a task, or the queue, is not running
+    /// Why a task or the queue is not running
     Explain {
-        /// The task: its line, or the beginning of its id
+        /// The task: its line, or a prefix of its id
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         line: Option<String>,
     },
-    /// The dashboard, for browsers; reads only
+    /// A dashboard for browsers; it only reads
     Serve(ServeArgs),
 }
 
 /// Which tasks to list.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TasksArgs {
-    /// The state they are in
+    /// The state of the tasks
     #[arg(long, value_enum)]
     pub state: StateArg,
-    /// Only lines that hold this text
+    /// Only lines that contain this text
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub include: Option<String>,
-    /// Only lines that do not hold this text
+    /// Only lines that do not contain this text
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub exclude: Option<String>,
-    /// Only tasks that run, ended or failed on this worker
+    /// Only tasks that run, finished or failed on this worker
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub worker: Option<String>,
-    /// How many at most; 0 is all
+    /// Maximum number of tasks; 0 means all
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub limit: u64,
-    /// Print the lines byte for byte; not to a terminal, which they could drive
+    /// Print the lines byte for byte; refused on a terminal, which they could control
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
 }
@@ -95,19 +95,19 @@ pub struct TasksArgs {
 /// What to show of a task's output.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogsArgs {
-    /// The task: its line, or the beginning of its id
+    /// The task: its line, or a prefix of its id
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub line: String,
-    /// Go on while it runs; then the exit code is 1 if it failed
+    /// Follow until the task ends; exit with 1 if it failed
     #[arg(long, short)]
     pub follow: bool,
-    /// Only its standard output
+    /// Print only its standard output
     #[arg(long)]
     pub stdout: bool,
-    /// Only its standard error, on our standard output
+    /// Print only its standard error, on standard output
     #[arg(long)]
     pub stderr: bool,
-    /// Bytes as the task wrote them; not onto a terminal
+    /// Print the bytes that the task wrote; refused on a terminal
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
 }
@@ -115,13 +115,13 @@ pub struct LogsArgs {
 /// How to watch.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WatchArgs {
-    /// Seconds between two looks at Redis
+    /// Seconds between two reads of Redis
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = interval)]
     pub interval: Duration,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
     if (0.1..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
     } else {
@@ -132,10 +132,10 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// Which events to print.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EventsArgs {
-    /// Go on with what happens from now on, until Ctrl-C
+    /// Continue with new events, until Ctrl-C
     #[arg(long, short)]
     pub follow: bool,
-    /// How many of the past at most; 0 is all that the log holds
+    /// Maximum number of past events; 0 means all in the log
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub limit: u64,
 }
@@ -146,7 +146,7 @@ pub struct ExportArgs {
     /// Only tasks in this state [default: all; joblog: finished and failed]
     #[arg(long, value_enum)]
     pub state: Option<StateArg>,
-    /// jsonl: everything; csv: one row a task; joblog: the columns of GNU parallel's --joblog, the last attempt of each task
+    /// jsonl: everything; csv: one row per task; joblog: the columns of GNU parallel's --joblog, for the last attempt of each task
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     pub format: Format,
 }
@@ -154,13 +154,13 @@ pub struct ExportArgs {
 /// Where to show the dashboard, and to whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Address and port; any address beyond this machine needs a token, port 0 takes a free one
+    /// Address and port to listen on; port 0 means a free one. An address other than loopback requires a token
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// File that holds the token viewers have to show; DISTCOMP_DASHBOARD_TOKEN may hold it instead
+    /// File with the token that viewers need; alternative: DISTCOMP_DASHBOARD_TOKEN
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub token_file: Option<PathBuf>,
-    /// Host name under which browsers come besides the address itself; may be repeated
+    /// Another host name under which browsers may reach the dashboard; may be repeated
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub allowed_host: Vec<String>,
 }
@@ -173,9 +173,9 @@ pub enum StateArg {
     /// Claimed by a worker
     #[value(name = "in_progress", alias = "in-progress", alias = "running")]
     InProgress,
-    /// Done
+    /// Finished successfully
     Finished,
-    /// Failed: out of retries, or to be tried again
+    /// Failed: out of retries, or waiting for a retry
     Failed,
 }
 
@@ -195,7 +195,7 @@ impl From<StateArg> for TaskState {
 pub enum Format {
     /// JSON lines
     Jsonl,
-    /// Comma-separated values with a head line
+    /// Comma-separated values with a header line
     Csv,
     /// GNU parallel's job log
     Joblog,
@@ -203,12 +203,12 @@ pub enum Format {
 
 const EXAMPLES: &str = "\
 Examples:
-  distcomp-status                                       the whole at a glance
-  distcomp-status tasks --state failed --include sim    failed tasks whose line holds \"sim\"
-  distcomp-status failures                              what failed, and how
-  distcomp-status show 3f9a                             one task, by the beginning of its id
-  distcomp-status explain 3f9a                          why it is not running
+  distcomp-status                                       an overview
+  distcomp-status tasks --state failed --include sim    failed tasks whose line contains \"sim\"
+  distcomp-status failures                              failures by kind
+  distcomp-status show 3f9a                             one task, by a prefix of its id
+  distcomp-status explain 3f9a                          why the task is not running
   distcomp-status serve                                 a dashboard at http://127.0.0.1:8080/
   distcomp-status export --state finished --format csv > results.csv
 
-Exit codes: 0 done, 2 wrong usage or configuration, 3 Redis cannot be used";
+Exit codes: 0 success, 2 invalid usage or configuration, 3 Redis cannot be used";

@@ -12,39 +12,39 @@ use crate::telemetry::LogFormat;
 
 /// Run tasks on this node.
 ///
-/// Takes tasks from the queue in Redis as long as the node has room for them, runs each as a contained process tree, and records what became of
-/// it. Run one on each node; SIGTERM lets what runs end, a second one gives it back at once.
+/// The worker claims tasks from the queue in Redis while the node has room, runs each in a contained process tree, and records its outcome. Run one
+/// worker on each node. On SIGTERM it lets running tasks end; on a second SIGTERM it returns them to the queue immediately.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "distcomp-worker", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "--help says more, with examples")]
+#[command(name = "distcomp-worker", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "Run --help for details and examples")]
 pub struct WorkerArgs {
-    /// Task files for --local; - is standard input
+    /// Task files for --local; - means standard input
     #[arg(value_name = "FILE", requires = "local")]
     pub files: Vec<PathBuf>,
     /// Name of this worker [default: the short host name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<WorkerName>,
-    /// Exit when nothing is left that this node could run
+    /// Exit when no task is left that this worker could run
     #[arg(long, conflicts_with_all = ["check", "local"])]
     pub burst: bool,
-    /// Check the configuration, reach Redis, print what this node offers, and exit
+    /// Check the configuration, Redis and this node, print what the node offers, and exit
     #[arg(long, conflicts_with = "local")]
     pub check: bool,
-    /// Run the tasks of the files on this machine alone: a private Redis is started, and stopped at the end; the same command goes on where it was
+    /// Run the tasks of the files on this machine only, with a private Redis; the same command continues an interrupted run
     #[arg(long, requires = "files")]
     pub local: bool,
-    /// With --local: also run what earlier commands in this directory have left waiting
+    /// With --local: also run the tasks that earlier commands in this directory left waiting
     #[arg(long, requires = "local", hide_short_help = true)]
     pub all: bool,
-    /// With --local: try again those of these tasks that failed
+    /// With --local: run the failed tasks of these files again
     #[arg(long, requires = "local", hide_short_help = true)]
     pub rerun_failed: bool,
-    /// With --local: run these tasks again, whatever became of them
+    /// With --local: run all tasks of these files again
     #[arg(long, requires = "local", hide_short_help = true)]
     pub rerun: bool,
-    /// With --local: start anew; the state and results of earlier runs in this directory are kept under a numbered name
+    /// With --local: start anew; move the state and results of earlier runs in this directory to a numbered directory
     #[arg(long, requires = "local", hide_short_help = true)]
     pub fresh: bool,
-    /// Run at most this many tasks at once, in place of max_task_per_worker
+    /// Run at most N tasks at once; overrides max_task_per_worker
     #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub slots: Option<u32>,
     /// Use this many cores of the node
@@ -53,13 +53,13 @@ pub struct WorkerArgs {
     /// Use this much memory of the node
     #[arg(long, value_name = "GB", value_parser = some_gib, hide_short_help = true)]
     pub memory: Option<Bytes>,
-    /// Run tasks even from a Redis on the network that asks for no password: whoever reaches it can run commands here
+    /// Run tasks even if Redis is on the network and requires no password: whoever reaches it can run commands here
     #[arg(long, conflicts_with = "local")]
     pub allow_insecure: bool,
-    /// Serve Prometheus metrics at /metrics and liveness at /healthz; figures only, nothing of any task
+    /// Serve Prometheus metrics at /metrics and liveness at /healthz; no task data
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["check", "local"])]
     pub metrics_listen: Option<SocketAddr>,
-    /// How log lines look: text or json
+    /// Format of log lines: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub log_format: LogFormat,
     /// What all commands share
@@ -87,11 +87,11 @@ fn some_gib(text: &str) -> Result<Bytes, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  distcomp-worker --check                      is this node ready?
-  distcomp-worker --name node7                 run tasks until told to stop
-  distcomp-worker --burst                      run what there is, then exit
-  distcomp-worker --local tasks.txt            run a file here, with nothing set up
+  distcomp-worker --check                      check whether this node is ready
+  distcomp-worker --name node7                 run tasks until stopped
+  distcomp-worker --burst                      run the waiting tasks, then exit
+  distcomp-worker --local tasks.txt            run a file here, without any set-up
   distcomp-worker --local -j 4 tasks.txt       the same, four tasks at once
-  RUST_LOG=debug distcomp-worker               say more
+  RUST_LOG=debug distcomp-worker               log more
 
-Exit codes: 0 done, 1 tasks failed (--local), 2 wrong usage or configuration, or the name is taken, 3 Redis cannot be used";
+Exit codes: 0 success, 1 tasks failed (--local), 2 invalid usage or configuration, or the name is taken, 3 Redis cannot be used";
