@@ -149,7 +149,7 @@ impl Folder {
             return Err(io::Error::other("it is not a regular file"));
         }
         if is_root() && stat.st_nlink > 1 {
-            return Err(io::Error::other("it has a second name, so that it may be anybody's file"));
+            return Err(io::Error::other("it has a second name (hard link), so it may be the file of another user"));
         }
         Ok(file.into())
     }
@@ -194,7 +194,7 @@ pub fn refused(error: &io::Error) -> bool {
 
 /// See [`refused`].
 #[derive(Debug, thiserror::Error)]
-#[error("{} is a symbolic link that other users can change; name the directory that it leads to", .0.display())]
+#[error("{} is a symbolic link that other users can change; name the directory to which it leads", .0.display())]
 struct Refused(PathBuf);
 
 fn is_root() -> bool {

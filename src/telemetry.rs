@@ -59,7 +59,7 @@ pub fn init(format: LogFormat, level: &str) {
     if begun.is_ok()
         && let Some(problem) = problem
     {
-        tracing::warn!(problem, "RUST_LOG cannot be read and counts as unset");
+        tracing::warn!(problem, "RUST_LOG is invalid and is ignored");
     }
 }
 

@@ -5,7 +5,7 @@ use super::exit::CliError;
 /// Seconds of a duration such as `90m`, `12h`, `7d` or `1 week`; days are of 24 hours. `flag` is named when it is none.
 pub(crate) fn parse_duration(flag: &str, text: &str) -> Result<f64, CliError> {
     let bad = |why: String| {
-        CliError::Usage(format!("{flag} {text:?} is no duration ({why}); valid: 90m, 12h, 7d, \"1 week\""))
+        CliError::Usage(format!("{flag} {text:?} is not a duration ({why}); valid: 90m, 12h, 7d, \"1 week\""))
     };
     let span: jiff::Span = text.parse().map_err(|error: jiff::Error| bad(error.to_string()))?;
     let duration =

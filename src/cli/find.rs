@@ -23,7 +23,7 @@ pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> R
         && let Some(line) = find_aside(conn, text).await?
     {
         return Err(CliError::Usage(format!(
-            "{} is set aside: an earlier command in this directory left it waiting; distcomp-worker --local with its file, or with --all, runs it",
+            "{} is set aside: an earlier command in this directory left it waiting; to run it, use distcomp-worker --local with its file, or --all",
             shorten(&safe(&line), SHOWN)
         )));
     }
@@ -31,7 +31,7 @@ pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> R
         Found::One(line) => Ok(line),
         Found::Many(lines) => Err(CliError::Usage(ambiguous(text, &lines))),
         Found::None => Err(CliError::Usage(format!(
-            "no task {} is in the queue: give a whole line, or at least 4 digits of an id",
+            "no task {} in the queue: give a complete line, or at least 4 digits of an id",
             shorten(&safe(text), SHOWN)
         ))),
     }
@@ -52,7 +52,7 @@ async fn find_aside(conn: &Connection, text: &str) -> Result<Option<String>, Cli
 }
 
 fn ambiguous(text: &str, lines: &[String]) -> String {
-    let mut message = format!("{} is the beginning of {} ids:", safe(text), lines.len());
+    let mut message = format!("{} is ambiguous, it is a prefix of {} ids:", safe(text), lines.len());
     for line in lines.iter().take(LISTED) {
         // Writing to a string cannot fail.
         let _ = write!(message, "\n{}  {}", TaskId::of(line), shorten(&safe(line), SHOWN));

@@ -17,7 +17,7 @@ pub(crate) fn public_keys(config: &Config, file: Option<&Path>) -> Result<Vec<(P
         let told = wrong.into_iter().map(|(index, error)| {
             let path = &config.task_public_keys[index];
             let valid = match error {
-                KeyError::Secret => format!("its public half, usually {}", public_path(path).display()),
+                KeyError::Secret => format!("the public key, usually {}", public_path(path).display()),
                 KeyError::Changeable(_) => format!("mode 644 (`chmod 644 {}`)", path.display()),
                 KeyError::Unreadable(_)
                 | KeyError::Open(_)
@@ -38,7 +38,7 @@ pub(crate) fn signing_key(config: &Config, file: Option<&Path>) -> Result<Option
     SecretKey::load(path).map(Some).map_err(|error| {
         let valid = match error {
             KeyError::Open(_) => format!("mode 600 (`chmod 600 {}`)", path.display()),
-            KeyError::Public => "the file without .pub".to_owned(),
+            KeyError::Public => "the secret key: the file without .pub".to_owned(),
             KeyError::Unreadable(_)
             | KeyError::Changeable(_)
             | KeyError::Secret

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The flag.
 #[derive(Clone, Debug, Args)]
 pub struct LocalArgs {
-    /// Use the queue of `distcomp-worker --local` in this directory, or in DIR
+    /// Use the queue of `distcomp-worker --local` in the current directory, or in DIR
     #[arg(
         long,
         value_name = "DIR",
@@ -109,7 +109,7 @@ pub(crate) async fn set_aside(context: &Context, conn: &Connection) -> Result<Op
     let number = if context.is_local { aside::count(conn).await? } else { 0 };
     Ok((number > 0).then(|| {
         format!(
-            "{} set aside: left by earlier commands in this directory; distcomp-worker --local --all FILE... runs them too",
+            "{} set aside: earlier commands in this directory left them; distcomp-worker --local --all FILE... runs them too",
             tasks(number)
         )
     }))

@@ -11,7 +11,7 @@ use super::source::Environment;
 type Problem = (String, &'static str);
 
 /// What a path may begin with, for messages.
-const VALID: &str = "a path that begins with /, ./, ~/, $NAME or ${NAME}, each NAME a variable that is set";
+const VALID: &str = "a path that begins with /, ./, ~/, $NAME or ${NAME}, where each NAME is a variable that is set";
 
 /// Replaces `~` and `~/` at the beginning of a path by the home directory, and `$NAME` and `${NAME}` at the beginning of each of its parts by the
 /// variable. A `$` elsewhere, or before what is no name, stands for itself.
@@ -24,7 +24,7 @@ pub(super) fn expand(path: &OsStr, environment: &Environment) -> Result<PathBuf,
         None => (Vec::new(), bytes),
         Some(rest) if rest.is_empty() || rest.starts_with(b"/") => (home(environment)?, rest),
         Some(_) => {
-            let problem = "~USER is not replaced: only ~ alone, the home directory of who runs this, is";
+            let problem = "~USER is not supported: only ~ alone, your home directory, is replaced";
             return Err((problem.to_owned(), VALID));
         }
     };
@@ -48,7 +48,7 @@ pub(super) fn expand(path: &OsStr, environment: &Environment) -> Result<PathBuf,
 
 fn home(environment: &Environment) -> Result<Vec<u8>, Problem> {
     let home = environment.path("HOME").filter(|home| home.is_absolute());
-    let problem = || ("HOME, which ~ stands for, is not set or no absolute path".to_owned(), VALID);
+    let problem = || ("~ means HOME, which is not set or is not an absolute path".to_owned(), VALID);
     home.map(|home| home.into_os_string().into_vec()).ok_or_else(problem)
 }
 
@@ -58,9 +58,9 @@ fn variable(part: &[u8]) -> Result<Option<(&str, &[u8])>, Problem> {
     let (name, tail) = match rest.strip_prefix(b"{") {
         Some(inner) => {
             let end = inner.iter().position(|byte| *byte == b'}');
-            let end = end.ok_or_else(|| ("\"${\" is without a \"}\"".to_owned(), VALID))?;
+            let end = end.ok_or_else(|| ("\"${\" has no closing \"}\"".to_owned(), VALID))?;
             let name = std::str::from_utf8(&inner[..end]).ok().filter(|name| is_name(name));
-            let name = name.ok_or_else(|| ("what stands in ${…} is no name of a variable".to_owned(), VALID))?;
+            let name = name.ok_or_else(|| ("the text in ${…} is not the name of a variable".to_owned(), VALID))?;
             (name, &inner[end + 1..])
         }
         None => {
@@ -135,9 +135,9 @@ mod tests {
             ("$EMPTY/x", "EMPTY is not set, or empty"),
             ("$HOMES/x", "HOMES is not set"),
             ("~bob/x", "~USER"),
-            ("${HOME/x", "without a \"}\""),
-            ("${a b}/x", "no name"),
-            ("${}/x", "no name"),
+            ("${HOME/x", "no closing \"}\""),
+            ("${a b}/x", "not the name of a variable"),
+            ("${}/x", "not the name of a variable"),
         ] {
             let problem = expanded(path).expect_err(path);
             assert!(problem.contains(told), "{path}: {problem}");

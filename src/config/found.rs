@@ -22,33 +22,33 @@ pub(super) fn check(file: &File, path: &Path) -> Result<(), Fault> {
     judge(file, path, us).map_err(|problem| {
         let shown = printable(&path.to_string_lossy());
         Fault::of_file(
-            format!("{problem}, so that it could lead your password to somebody else's server; nobody has named it, so it is not used"),
+            format!("{problem}, so it could send your password to another server; it was found, not named, so it is not used"),
             format!("--config {shown}, if you trust it; or another working directory"),
         )
     })
 }
 
 fn judge(file: &File, path: &Path, us: u32) -> Result<(), String> {
-    let unknown = |error: std::io::Error| format!("its owner cannot be found out ({error})");
+    let unknown = |error: std::io::Error| format!("its owner cannot be determined ({error})");
     judge_file("it", &file.metadata().map_err(unknown)?, us)?;
     // The name may be a link: whoever made it has chosen the file.
     let link = fs::symlink_metadata(path).map_err(unknown)?;
     if link.is_symlink() && !is_trusted(link.uid(), us) {
-        return Err(format!("it is a link that {} has made", user(link.uid())));
+        return Err(format!("it is a link created by {}", user(link.uid())));
     }
     let here = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     judge_directory("its directory", &fs::metadata(here).map_err(unknown)?, us)?;
     if link.is_symlink() {
         let target = fs::canonicalize(path).map_err(unknown)?;
         let there = fs::metadata(target.parent().unwrap_or(Path::new("/"))).map_err(unknown)?;
-        judge_directory("the directory that it leads to", &there, us)?;
+        judge_directory("the directory to which it leads", &there, us)?;
     }
     Ok(())
 }
 
 fn judge_file(what: &str, found: &Metadata, us: u32) -> Result<(), String> {
     if !is_trusted(found.uid(), us) {
-        return Err(format!("{what} belongs to {}, and neither to you nor to root", user(found.uid())));
+        return Err(format!("{what} belongs to {}, not to you or to root", user(found.uid())));
     }
     match writers(found) {
         Some(who) => Err(format!("{} can change {what} (mode {:03o})", who, found.mode() & 0o7777)),
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(judge(&File::open(&link).expect("opened"), &link, us), Ok(()));
         if std::os::unix::fs::lchown(&link, Some(1002), Some(1002)).is_ok() {
             let told = judge(&File::open(&link).expect("opened"), &link, us).expect_err("it is refused");
-            assert!(told.contains("link that the user with number 1002 has made"), "{told}");
+            assert!(told.contains("link created by the user with number 1002"), "{told}");
         }
     }
 }

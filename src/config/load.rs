@@ -43,7 +43,7 @@ pub(super) type ReadFile = Result<Option<(Vec<u8>, u32)>, Fault>;
 
 /// Reads the file, and nothing more.
 pub(super) fn read(source: &Source) -> ReadFile {
-    const VALID: &str = "the path of a JSON file that can be read";
+    const VALID: &str = "the path of a readable JSON file";
     let unreadable = |error: io::Error| Fault::of_file(format!("cannot be read: {error}"), VALID);
     let file = match File::open(source.path()) {
         Ok(file) => file,
@@ -88,14 +88,14 @@ pub(super) fn resolve_read(
         && holds_password(&raw)
     {
         warnings.push(format!(
-            "{} holds a password and others can read it (mode {:03o}); chmod 600, or use redis_pass_file",
+            "{} contains a password, and others can read it (mode {:03o}): run chmod 600, or use redis_pass_file",
             path.display(),
             mode & 0o777
         ));
     }
     if let Some(mode) = mode.filter(|mode| mode & 0o002 != 0) {
         warnings.push(format!(
-            "{}: every user of this machine can change it (mode {:03o}), and what is run, as whom; chmod 644",
+            "{}: every user of this machine can change it (mode {:03o}), and thereby what runs and as which user: run chmod 644",
             path.display(),
             mode & 0o777
         ));

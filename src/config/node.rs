@@ -24,7 +24,7 @@ pub fn node_warnings(config: &Config, node: &Amounts) -> Vec<String> {
         };
         let key = kind.threshold().filter(|_| least > 0 && is_never_free)?;
         let (least, total) = (kind.exact(least), kind.exact(total));
-        Some(format!("{key} is {least}, and this node has {total} in all: it will never accept a task"))
+        Some(format!("{key} is {least}, but this node has only {total}: it will never accept a task"))
     };
     ResourceKind::ALL.into_iter().filter_map(warning).collect()
 }

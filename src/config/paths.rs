@@ -34,8 +34,9 @@ pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
     let path = &folder.path();
     let mode = look_at_private_dir(path)?;
     if mode & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-            .map_err(|error| format!("is open to others (mode {:03o}) and cannot be closed: {error}", mode & 0o777))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(|error| {
+            format!("is accessible to others (mode {:03o}), and its mode cannot be changed: {error}", mode & 0o777)
+        })?;
     }
     Ok(())
 }
@@ -54,7 +55,7 @@ fn look_at_private_dir(path: &Path) -> Result<u32, String> {
         if let Some(name) = stranger_in(path, us)? {
             let (mode, name) = (mode & 0o777, safe(&name).into_owned());
             return Err(format!(
-                "is open to others (mode {mode:03o}) and holds \"{name}\", which is not ours: name a directory that is used for nothing else"
+                "is accessible to others (mode {mode:03o}) and contains \"{name}\", which is not a file of DistComp: name a directory that only DistComp uses"
             ));
         }
     }
@@ -129,7 +130,7 @@ pub(super) fn check_readable(path: &Path) -> Result<(), String> {
 pub fn warning_of_open_secret(what: &str, path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok().filter(fs::Metadata::is_file)?.permissions().mode() & 0o777;
     let shown = path.display().to_string();
-    (mode & 0o077 != 0).then(|| format!("{what}: others can read {} (mode {mode:03o}); chmod 600", safe(&shown)))
+    (mode & 0o077 != 0).then(|| format!("{what}: others can read {} (mode {mode:03o}): run chmod 600", safe(&shown)))
 }
 
 /// `tempfile` adds the name of the probe to its errors; people need only the cause.

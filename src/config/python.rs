@@ -30,8 +30,7 @@ const KNOWN: [&str; 9] = [
 const MOVING: [&str; 3] = ["task_field_order", "python_workers", "min_seconds_between_starts"];
 
 /// What a Python worker does with thresholds that are the wrong way round.
-pub(super) const BETWEEN_THRESHOLDS: &str = " (with free memory between the two, a Python worker started tasks and killed the newest within seconds: it put them back, \
-    or failed one that ran alone)";
+pub(super) const BETWEEN_THRESHOLDS: &str = " (with free memory between the two, a Python worker starts tasks and kills the newest within seconds: it returns them, or fails a task that runs alone)";
 
 /// Whether a file with these keys was written for Python DistComp.
 pub(super) fn is_of_python(keys: &[&str]) -> bool {
@@ -49,22 +48,19 @@ pub(super) fn notes(raw: &RawConfig, config: &Config) -> Vec<String> {
         && let Some(limit) = config.default_timeout
     {
         notes.push(format!(
-            "default_task_timeout_seconds is not set, so it is {0}: a task without a limit of its own is killed after {0} s, which Python DistComp \
-             did not do; 0 is no limit",
+            "default_task_timeout_seconds is not set, so it is {0}: a task without its own limit is killed after {0} s. Python DistComp has no limit; set 0 for none",
             limit.as_secs()
         ));
     }
     if raw.min_free_cpu_cores.is_none() {
         notes.push(
-            "min_free_cpu_cores is not set, so it is 0, and the cores of each line are reserved for it: one that asks for more cores than any node \
-             has waits for ever. Python DistComp did not look at the cores of a line, and kept 2 idle"
+            "min_free_cpu_cores is not set, so it is 0, and the cores of each line are reserved for it: a line that asks for more cores than any node has waits forever. Python DistComp ignores the cores of a line and keeps 2 cores idle"
                 .to_owned(),
         );
     }
     if raw.min_seconds_between_starts.is_none() {
         notes.push(format!(
-            "min_seconds_between_starts is not set, so it is 0: tasks start as soon as there is room. Python DistComp waited \
-             sleep_sec_between_accepting_task ({} s) between two starts",
+            "min_seconds_between_starts is not set, so it is 0: tasks start as soon as there is room. Python DistComp waits sleep_sec_between_accepting_task ({} s) between two starts",
             config.poll_interval.as_secs_f64()
         ));
     }

@@ -92,12 +92,12 @@ pub(super) fn parse(text: &str, warnings: &mut Vec<String>) -> Result<RawConfig,
     let object = match document {
         Document::Object { object, repeated } => {
             for key in repeated {
-                warnings.push(format!("{} is there more than once: the last one counts", quote(&key)));
+                warnings.push(format!("{} is given more than once: the last one applies", quote(&key)));
             }
             object
         }
         Document::Other(kind) => {
-            return Err(Fault::of_file(format!("the file holds {kind}"), "one JSON object, { \"key\": value, … }"));
+            return Err(Fault::of_file(format!("the file contains {kind}"), "one JSON object, { \"key\": value, … }"));
         }
     };
     let mut unknown = Vec::new();

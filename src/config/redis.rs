@@ -44,7 +44,7 @@ pub(super) fn resolve_redis(
     let mut settings = match url {
         Some(url) => {
             if !is_overridden && (raw.redis_host.is_some() || raw.redis_port.is_some() || raw.redis_db.is_some()) {
-                warnings.push("redis_host, redis_port and redis_db do not count: redis_url is set".to_owned());
+                warnings.push("redis_host, redis_port and redis_db are ignored: redis_url is set".to_owned());
             }
             let tls = url_tls(reader, raw, url.is_tls, source, warnings);
             let password = url.password.map(SecretString::from);
@@ -90,7 +90,7 @@ fn password_origin(file_password: Option<&str>, raw: &RawConfig, overrides: &Ove
     } else if overrides.environment.text("DISTCOMP_REDIS_PASSWORD").is_some() {
         "DISTCOMP_REDIS_PASSWORD"
     } else {
-        "the credential redis_pass of systemd"
+        "the systemd credential redis_pass"
     }
 }
 
@@ -159,7 +159,7 @@ fn url_tls(
             match source {
                 Some(source) => {
                     warnings.push(format!(
-                        "the connection is not encrypted: {source} is not rediss://, so redis_tls does not count"
+                        "the connection is not encrypted: {source} is not rediss://, so redis_tls is ignored"
                     ));
                 }
                 None => reader.fault(
@@ -194,7 +194,7 @@ fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<St
     };
     let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
     if cert.is_some() != key.is_some() {
-        reader.fault("redis_tls", "", "cert and key go together: one of them is missing", VALID_TLS);
+        reader.fault("redis_tls", "", "cert and key must both be set: one of them is missing", VALID_TLS);
     }
     warnings.extend(key.as_deref().and_then(|key| warning_of_open_secret("redis_tls.key", key)));
     Some(TlsSettings { ca, cert, key })
@@ -236,7 +236,7 @@ fn resolve_password(
     if credential.exists() { read_password(reader, "$CREDENTIALS_DIRECTORY/redis_pass", &credential) } else { None }
 }
 
-const PASS_FILE_VALID: &str = "the path of a file that holds only the password";
+const PASS_FILE_VALID: &str = "the path of a file that contains only the password";
 
 fn read_password(reader: &mut Reader, key: &str, path: &Path) -> Option<SecretString> {
     let found = quote(&path.to_string_lossy());

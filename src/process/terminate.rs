@@ -25,13 +25,13 @@ pub enum Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {
     /// The number does not name one process or group: 0, 1 or negative.
-    #[error("signal {0}: not a process of ours by its number")]
+    #[error("signal {0}: not the id of a process that we may signal")]
     NotAProcess(i32),
     /// It is this process, or its own process group.
-    #[error("signal {0}: it is ourselves")]
+    #[error("signal {0}: it is this process")]
     Ourselves(i32),
     /// It is above this process.
-    #[error("signal {0}: it is above us")]
+    #[error("signal {0}: it is a parent of this process")]
     Ancestor(i32),
     /// It has ended, or another process has its number now.
     #[error("signal {0}: it has ended")]

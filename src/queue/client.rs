@@ -104,7 +104,7 @@ impl Client {
         let message = match self.dialer.origin().password {
             None => message,
             Some(origin) if self.wants_no_password().await => format!(
-                "it wants no password, and refuses the one that is set: remove that ({origin}), or give the server one (requirepass)"
+                "the server has no password and refuses the one that is set: remove it ({origin}), or set one on the server (requirepass)"
             ),
             Some(origin) => format!("{message} (the password in use is from {origin})"),
         };
@@ -134,7 +134,7 @@ impl Client {
         if message.contains("DB index is out of range") || message.contains("database number") {
             let db = self.dialer.db();
             return QueueError::Mismatch(format!(
-                "redis_db: found {db}: the server at {at} has no such database; valid: 0 up to one less than its `databases` (usually 16)"
+                "redis_db is {db}, but the server at {at} has no such database; valid: 0 to one less than its `databases` (usually 16)"
             ));
         }
         if error.is_timeout() {
@@ -339,7 +339,7 @@ impl Connection {
             return QueueError::WrongType { at, what: what() };
         }
         if self.follows && matches!(error.code(), Some("READONLY" | "MASTERDOWN")) {
-            return QueueError::Unavailable { at, message: "the server is not the master any more".to_owned() };
+            return QueueError::Unavailable { at, message: "the server is no longer the master".to_owned() };
         }
         QueueError::from_redis(error, &at, self.timeout)
     }

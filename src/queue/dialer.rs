@@ -142,7 +142,9 @@ impl Dialer {
             Ok(Ok(read)) => read.map_err(|message| QueueError::Mismatch(format!("{}: {message}", self.at))),
             Ok(Err(_)) => Ok(()),
             Err(_) => {
-                tracing::warn!("the file system does not answer: the files of redis_tls; those read before are used");
+                tracing::warn!(
+                    "the file system does not answer: cannot read the files of redis_tls again; using those read before"
+                );
                 Ok(())
             }
         }
@@ -241,7 +243,7 @@ impl Pem {
             let bytes = std::fs::read(path).map_err(|error| said(&error.to_string()))?;
             // Otherwise an empty file of certificates would be one that trusts nobody.
             let is_pem = bytes.windows(11).any(|part| part == b"-----BEGIN ");
-            if is_pem { Ok(bytes) } else { Err(said("holds no PEM text")) }
+            if is_pem { Ok(bytes) } else { Err(said("contains no PEM text")) }
         };
         let own = match (&tls.cert, &tls.key) {
             (Some(cert), Some(key)) => Some((read("cert", cert)?, read("key", key)?)),

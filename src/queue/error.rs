@@ -19,7 +19,7 @@ pub enum QueueError {
     #[error("get an answer from Redis within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
     /// Redis refused us: a wrong password or user. Another try is of no use.
-    #[error("be let in by Redis at {at}: {message}")]
+    #[error("authenticate to Redis at {at}: {message}")]
     Refused {
         /// The server, without credentials.
         at: String,
@@ -28,7 +28,7 @@ pub enum QueueError {
     },
     /// The user that we are to Redis lacks a right. Another try is of no use until somebody grants it.
     #[error(
-        "{what} at {at}: the Redis user \"{user}\" may not: {message} (example/redis/users.acl holds what each command needs)"
+        "{what} at {at}: the Redis user \"{user}\" may not: {message} (example/redis/users.acl lists the rights that each command needs)"
     )]
     Denied {
         /// The server, without credentials.
@@ -41,10 +41,10 @@ pub enum QueueError {
         message: String,
     },
     /// The server is up but cannot do it now: loading, busy, out of memory, read-only, disk full. Worth another try later.
-    #[error("run a command: Redis refuses it for now: {0}")]
+    #[error("run a command: Redis is temporarily unavailable: {0}")]
     Busy(String),
     /// What has to be done could not be done for so long that it was given up. The text says why.
-    #[error("go on: for {} s no call to Redis that had to succeed did: {cause}", .lasted.as_secs())]
+    #[error("continue: no required call to Redis has succeeded for {} s: {cause}", .lasted.as_secs())]
     GivenUp {
         /// For how long.
         lasted: Duration,
@@ -52,7 +52,7 @@ pub enum QueueError {
         cause: String,
     },
     /// The worker's name belongs to somebody else now, or was declared dead.
-    #[error("act as the owner of the worker name: it was fenced")]
+    #[error("keep the worker name: another worker has taken it")]
     Fenced,
     /// The server or the queue's layout is not one that this build supports.
     #[error("use this Redis: {0}")]
@@ -62,7 +62,7 @@ pub enum QueueError {
     Mismatch(String),
     /// A key holds another type of value than ours: somebody wrote to it. Another try is of no use until it is gone.
     #[error(
-        "{what} at {at}: the value there is of another type than DistComp's (WRONGTYPE): look at the key with redis-cli TYPE, then RENAME or DEL it"
+        "{what} at {at}: the key has a value of the wrong type (WRONGTYPE): check the key with redis-cli TYPE, then RENAME or DEL it"
     )]
     WrongType {
         /// The server, without credentials.
@@ -116,11 +116,11 @@ impl QueueError {
             return Self::Mismatch(format!("redis_tls: {at}: {message} (certificates must be X.509 version 3)"));
         }
         if code == "NOAUTH" || message.contains("Authentication required") {
-            let message = "it wants a password: set redis_pass or redis_pass_file".to_owned();
+            let message = "it requires a password: set redis_pass or redis_pass_file".to_owned();
             return Self::Refused { at: at.to_owned(), message };
         }
         if code == "WRONGPASS" || error.kind() == ErrorKind::AuthenticationFailed {
-            let message = format!("{message}; look at redis_user, and at redis_pass or redis_pass_file");
+            let message = format!("{message}; check redis_user, and redis_pass or redis_pass_file");
             return Self::Refused { at: at.to_owned(), message };
         }
         // The client wraps what it is told while it connects (a database that may not be selected yet), and the code is lost.
@@ -145,9 +145,7 @@ impl QueueError {
             return Self::Unavailable { at: at.to_owned(), message };
         }
         if error.kind() == ErrorKind::Parse {
-            return Self::Protocol(format!(
-                "what answers at {at} does not speak its protocol: is that the right port?"
-            ));
+            return Self::Protocol(format!("the server at {at} does not use the Redis protocol: check the port"));
         }
         Self::Protocol(message)
     }

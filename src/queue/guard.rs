@@ -58,13 +58,13 @@ async fn check_version(conn: &Connection) -> Result<(), QueueError> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim));
     // Valkey keeps `redis_version` at 7.2.4 for its clients' sake, which suits us.
     let Some(version) = field("redis_version") else {
-        return Err(QueueError::Unsupported(format!("the server at {} does not say its version", conn.at())));
+        return Err(QueueError::Unsupported(format!("the server at {} does not report its version", conn.at())));
     };
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if found < OLDEST {
         return Err(QueueError::Unsupported(format!(
-            "the server at {} is version {version}; 6.2 or newer, or Valkey, is needed",
+            "the server at {} is version {version}; 6.2 or newer, or Valkey, is required",
             conn.at()
         )));
     }
@@ -93,7 +93,7 @@ async fn settle_order(conn: &Connection, configured: Option<FieldOrder>) -> Resu
         Some(order) => order,
         None if is_used(conn).await? => {
             return Err(QueueError::Mismatch(format!(
-                "the hashes hold tasks, no field order is recorded in {key}, and task_field_order is not set: set it in conf.json to \
+                "the hashes contain tasks, but {key} records no field order and task_field_order is not set: set it in conf.json to \
                  \"prio:mem:cpu\" if Python DistComp wrote them, or to \"mem:cpu:prio\""
             )));
         }
@@ -123,7 +123,7 @@ async fn record(conn: &Connection, key: &str, value: &str, access: Access) -> Re
 
 fn agree(key: &str, recorded: &str, configured: Option<FieldOrder>) -> Result<FieldOrder, QueueError> {
     let Ok(order) = recorded.parse::<FieldOrder>() else {
-        return Err(QueueError::Mismatch(format!("{key} holds {recorded:?}, which is no field order")));
+        return Err(QueueError::Mismatch(format!("{key} is {recorded:?}, which is not a field order")));
     };
     match configured {
         Some(configured) if configured != order => Err(QueueError::Mismatch(format!(

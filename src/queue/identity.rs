@@ -25,11 +25,10 @@ pub async fn settle(conn: &Connection, ours: &str, pinned: Option<&Path>) -> Res
         (Some(found), _) if found == ours => Ok(found),
         (Some(found), None) => Ok(found),
         (None, None) => {
-            Err(QueueError::Mismatch(format!("{key} at {} holds no identity of a queue; delete it", conn.at())))
+            Err(QueueError::Mismatch(format!("{key} at {} is not the identity of a queue; delete the key", conn.at())))
         }
         (_, Some(file)) => Err(QueueError::Mismatch(format!(
-            "{key} at {} says that it is another queue than the one this worker knows: tasks that were signed for another may have been put here. If \
-             the queue was made anew and nobody has signed for it yet, `redis-cli SET {key} {ours}`; if that is too late, delete {} of every worker",
+            "{key} at {} names another queue than the one that this worker knows: somebody may have put tasks here that were signed for another queue. If the queue was created anew and no task has been signed for it yet, run `redis-cli SET {key} {ours}`; otherwise delete {} of every worker",
             conn.at(),
             file.display()
         ))),

@@ -62,7 +62,7 @@ pub(super) async fn master(dialer: &Dialer, nodes: &[(String, u16)], name: &str)
             },
             Answer::Unknown => {
                 unknown += 1;
-                said.push(format!("{place} knows no master of that name"));
+                said.push(format!("{place} knows no master with that name"));
             }
             Answer::Useless(problem) => said.push(format!("{place}: {problem}")),
         }

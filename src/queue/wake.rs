@@ -74,7 +74,7 @@ impl Wakeups {
                     if self.deaf_until.is_none() {
                         tracing::warn!(
                             seconds = DEAF.as_secs(),
-                            "too many requests for the output of tasks; none is listened to for a while"
+                            "too many requests for the output of tasks; ignoring them for a while"
                         );
                         self.deaf_until = Some(Instant::now() + DEAF);
                         self.pubsub.unsubscribe(&self.followers).await.ok()?;

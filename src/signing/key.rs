@@ -60,25 +60,25 @@ pub enum KeyError {
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     /// Others can read a secret.
-    #[error("others can read or change it (mode {0:03o}), and whoever has it can have workers run anything")]
+    #[error("others can read or change it (mode {0:03o}), and whoever has it can make workers run any command")]
     Open(u32),
     /// Others can put another key in the place of a public one.
-    #[error("others can change it (mode {0:03o}), and whoever does can have this worker run anything")]
+    #[error("others can change it (mode {0:03o}), and whoever does can make this worker run any command")]
     Changeable(u32),
     /// A secret where a public key belongs.
-    #[error("is a signing key, which is secret and no worker needs")]
+    #[error("is a signing key: it is secret, and workers do not need it")]
     Secret,
     /// A public key where a secret belongs.
     #[error("is a public key, which cannot sign")]
     Public,
     /// Anything else.
-    #[error("is no key file of distcomp-ctl keygen: {0}")]
+    #[error("is not a key file of distcomp-ctl keygen: {0}")]
     Malformed(&'static str),
     /// A new file cannot be written, or is there already.
     #[error("cannot be created: {0}")]
     Uncreatable(io::Error),
     /// The system has no random numbers to give.
-    #[error("cannot be made: the system has no random numbers to give")]
+    #[error("cannot be created: the system provides no random numbers")]
     NoRandomness,
 }
 
@@ -128,8 +128,10 @@ impl PublicKey {
         if line.starts_with(SECRET_HEAD) {
             return Err(KeyError::Secret);
         }
-        let bytes = decode(line.strip_prefix(PUBLIC_HEAD).ok_or(KeyError::Malformed("it does not begin like one"))?)?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Malformed("it is no point of the curve"))?;
+        let bytes =
+            decode(line.strip_prefix(PUBLIC_HEAD).ok_or(KeyError::Malformed("it does not begin like a key file"))?)?;
+        let key =
+            VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Malformed("it is not a point of the curve"))?;
         if key.is_weak() {
             // Signatures that fit any message exist for it.
             return Err(KeyError::Malformed("it is a weak point of the curve"));
@@ -168,7 +170,7 @@ impl SecretKey {
         if line.starts_with(PUBLIC_HEAD) {
             return Err(KeyError::Public);
         }
-        let code = line.strip_prefix(SECRET_HEAD).ok_or(KeyError::Malformed("it does not begin like one"))?;
+        let code = line.strip_prefix(SECRET_HEAD).ok_or(KeyError::Malformed("it does not begin like a key file"))?;
         if mode & 0o077 != 0 {
             return Err(KeyError::Open(mode));
         }
@@ -185,7 +187,7 @@ impl SecretKey {
         random::fill(&mut *seed).map_err(|_| (path.to_owned(), KeyError::NoRandomness))?;
         let secret = Self { key: SigningKey::from_bytes(&seed) };
         let text = Zeroizing::new(format!(
-            "# A signing key of DistComp, {}. Keep it secret: whoever has it can have workers run anything.\n{SECRET_HEAD}{}\n",
+            "# A signing key of DistComp, {}. Keep it secret: whoever has it can make workers run any command.\n{SECRET_HEAD}{}\n",
             secret.id(),
             *Zeroizing::new(BASE64.encode(*seed))
         ));
@@ -247,14 +249,14 @@ fn only_line(text: &str) -> Result<&str, KeyError> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let line = lines.next().ok_or(KeyError::Malformed("it is empty"))?;
     if lines.next().is_some() {
-        return Err(KeyError::Malformed("it holds more than one line; each key has a file of its own"));
+        return Err(KeyError::Malformed("it contains more than one line; each key needs its own file"));
     }
     Ok(line)
 }
 
 fn decode(code: &str) -> Result<[u8; 32], KeyError> {
-    let bytes = Zeroizing::new(BASE64.decode(code).map_err(|_| KeyError::Malformed("it is cut or altered"))?);
-    bytes.as_slice().try_into().map_err(|_| KeyError::Malformed("it is cut or altered"))
+    let bytes = Zeroizing::new(BASE64.decode(code).map_err(|_| KeyError::Malformed("it is truncated or altered"))?);
+    bytes.as_slice().try_into().map_err(|_| KeyError::Malformed("it is truncated or altered"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub struct Signer {
 
 /// The system has no random numbers to give.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("sign: the system has no random numbers to give")]
+#[error("sign: the system provides no random numbers")]
 pub struct SignError;
 
 impl Signer {

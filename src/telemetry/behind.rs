@@ -74,7 +74,7 @@ fn write_all(todo: &Receiver<Work>, dropped: &AtomicU64) {
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(io::stderr(), "{lost} log lines were dropped: standard error did not take them in time");
+            let _ = writeln!(io::stderr(), "{lost} log lines were dropped: standard error did not accept them in time");
         }
     }
 }

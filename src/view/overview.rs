@@ -106,7 +106,7 @@ fn progress(overview: &Overview, width: usize) -> Vec<String> {
 pub(super) fn notices(overview: &Overview) -> Vec<String> {
     let mut notices = Vec::new();
     if let Some(who) = &overview.paused {
-        notices.push(format!("paused by {}; distcomp-ctl resume goes on", safe(who)));
+        notices.push(format!("paused by {}; distcomp-ctl resume continues", safe(who)));
     }
     match overview.ordered {
         0 => {}
@@ -114,14 +114,14 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         many => notices.push(format!("{} running tasks are being stopped, as an operator ordered", count(many))),
     }
     if overview.stopping {
-        notices.push("stopping: workers take nothing more; distcomp-ctl resume lifts it".to_owned());
+        notices.push("stopping: workers claim nothing more; distcomp-ctl resume cancels the stop".to_owned());
     }
     for reservation in &overview.reservations {
-        notices.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));
+        notices.push(format!("{} reserves room for {}", safe(&reservation.worker), safe(&reservation.line)));
     }
     if overview.counts.quarantined > 0 {
         notices.push(format!(
-            "{} in quarantine, not UTF-8; distcomp-ctl purge --quarantined removes what is there",
+            "{} in quarantine, not UTF-8; distcomp-ctl purge --quarantined removes them",
             counted(overview.counts.quarantined, "line")
         ));
     }
@@ -135,19 +135,20 @@ pub fn warnings(redis: &RedisHealth) -> Vec<String> {
     if !redis.eviction_policy.is_empty() && redis.eviction_policy != "noeviction" {
         let policy = safe(&redis.eviction_policy);
         warnings.push(format!(
-            "Redis evicts keys when it is full, tasks are lost then: maxmemory-policy is {policy}, not noeviction"
+            "Redis evicts keys, and with them tasks, when it is full: maxmemory-policy is {policy}; set noeviction"
         ));
     }
     if redis.is_replica {
-        warnings.push("this Redis is a replica: nothing can be written here".to_owned());
+        warnings.push("this Redis is a replica and refuses writes".to_owned());
     }
     if redis.cannot_save {
-        warnings.push("Redis failed to save its data to disk the last time it tried".to_owned());
+        warnings.push("the last attempt of Redis to save its data to disk failed".to_owned());
     }
     let percent = redis.used_memory.saturating_mul(100).checked_div(redis.max_memory).unwrap_or(0);
     if percent >= FULL_PERCENT {
         let limit = bytes(redis.max_memory);
-        warnings.push(format!("Redis uses {percent} % of its memory limit of {limit}; distcomp-ctl purge makes room"));
+        warnings
+            .push(format!("Redis uses {percent} % of its memory limit of {limit}; distcomp-ctl purge frees memory"));
     }
     warnings
 }
@@ -191,6 +192,6 @@ mod tests {
         let state = Overview { counts, paused: Some("ann".to_owned()), stopping: true, ..Overview::default() };
         assert_eq!(notices(&state).len(), 2);
         let idle = Overview { counts, ..Overview::default() };
-        assert!(overview(&idle, 80).contains("3 wait: no worker is there"), "{}", overview(&idle, 80));
+        assert!(overview(&idle, 80).contains("3 wait: no worker is running"), "{}", overview(&idle, 80));
     }
 }

@@ -51,7 +51,11 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
         row("lost", format!("{} with its worker", counted(task.lost, "time")));
     }
     if task.suspect {
-        row("suspect", "its worker may have been lost to it: it runs apart until it has outlived that time".to_owned());
+        row(
+            "suspect",
+            "it may have killed its worker: it runs apart until it has run longer than it had when the worker was lost"
+                .to_owned(),
+        );
     }
     if let Some(result) = &task.result {
         let (worker, _) = result.split_once(": ").unwrap_or(("", result));
@@ -83,7 +87,7 @@ fn state(task: &TaskView) -> String {
     } else if has(TaskState::InProgress) {
         paint(GOOD, "in progress")
     } else if has(TaskState::Todo) && has(TaskState::Failed) {
-        paint(WARN, "todo, will be tried again")
+        paint(WARN, "todo, will be retried")
     } else if has(TaskState::Todo) {
         "todo".to_owned()
     } else if has(TaskState::Finished) {

@@ -64,7 +64,7 @@ impl<T: Send + 'static> Aside<T> {
                 };
                 if is_due {
                     tracing::warn!(
-                        "the file system does not answer: {}; the worker goes on with what it has read before",
+                        "the file system does not answer: {}; the worker continues with the values read before",
                         self.what
                     );
                 }

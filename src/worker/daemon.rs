@@ -191,9 +191,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     if ended.is_ok() {
         say_farewell(reporter, &link).await;
     } else {
-        tracing::error!(
-            "another worker took this name while Redis was out of reach; everything that ran here is killed"
-        );
+        tracing::error!("another worker took this name while Redis was unreachable; killing all running tasks");
         reporter.abort();
     }
     setup.nursery.shutdown().await;
@@ -243,12 +241,12 @@ async fn say_farewell(reporter: JoinHandle<Unreported>, link: &Link) {
         {
             tracing::warn!(
                 error = %error.without_place(),
-                "failed to free the worker's name; other hosts can take it when its lease has ended"
+                "failed to free the worker's name; other hosts can take it when its lease expires"
             );
         }
     };
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
-        tracing::warn!("stopped while Redis did not answer; outcomes that are not reported are in the spool");
+        tracing::warn!("stopped while Redis did not answer; unreported outcomes are in the spool");
     }
 }
 

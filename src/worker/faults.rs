@@ -107,10 +107,10 @@ impl Faults {
             (Said::Nothing, _) => {}
             (Said::First, Doing::Start) => tracing::warn!(error = %text, "waiting for Redis"),
             (Said::First, Doing::Reconnect) => {
-                tracing::warn!(error = %text, "failed to reconnect to Redis; what runs goes on, nothing new starts");
+                tracing::warn!(error = %text, "failed to reconnect to Redis; running tasks continue, no new task starts");
             }
             (Said::First, _) => {
-                tracing::error!(error = %text, cannot = doing.as_str(), "Redis refuses a command; the worker tries again");
+                tracing::error!(error = %text, cannot = doing.as_str(), "Redis refuses a command; the worker retries");
             }
             (Said::Again, _) if doing.is_away() => {
                 tracing::warn!(error = %text, seconds, failures, "still waiting for Redis");

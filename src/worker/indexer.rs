@@ -112,10 +112,10 @@ impl Indexer {
         }
         index::unlock(conn, session.instance(), FULL_PASS).await?;
         if rejected > 0 {
-            tracing::warn!(rejected, "lines that are not tasks were moved out of todo_tasks");
+            tracing::warn!(rejected, "moved invalid lines out of todo_tasks");
         }
         if indexed + dropped > 0 {
-            tracing::info!(indexed, dropped, "followed changes that others made to todo_tasks");
+            tracing::info!(indexed, dropped, "indexed changes that other programs made to todo_tasks");
         }
         Ok(true)
     }

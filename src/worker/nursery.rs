@@ -76,7 +76,7 @@ impl Nursery {
         let ended = match self.try_often(shell, wanted.is_some()).await {
             Ok(ended) => ended,
             Err(Fault::Passing(error)) if confinement.is_plain() => {
-                tracing::warn!(error, "a first task could not be started; the node is short of something");
+                tracing::warn!(error, "failed to start a first task; the node lacks a resource");
                 return Ok(());
             }
             Err(Fault::Passing(error) | Fault::Killed(error) | Fault::Lasting(error)) => {
@@ -92,7 +92,7 @@ impl Nursery {
         let said = said.trim_end_matches("\nclosed");
         if is_closed {
             let user = confinement.keys.run_as_user.as_deref().unwrap_or_default();
-            tracing::warn!(user, "the directory in which tasks start is closed to run_as_user");
+            tracing::warn!(user, "run_as_user cannot access the directory in which tasks start");
         }
         if !confinement.is_plain() && (ended.status != ExitStatus::Exited(0) || wanted.is_some_and(|uid| uid != said)) {
             let complaint = String::from_utf8_lossy(&ended.stderr_tail).trim().to_owned();
@@ -128,10 +128,10 @@ impl Nursery {
             };
             tries += 1;
             let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
-            match ended.unwrap_or_else(|_| Err(Fault::Lasting("it does not come to an end".to_owned()))) {
+            match ended.unwrap_or_else(|_| Err(Fault::Lasting("it does not end".to_owned()))) {
                 Err(Fault::Passing(_)) if tries < TRIES => tokio::time::sleep(BETWEEN).await,
                 Err(Fault::Killed(error)) if tries < TRIES => {
-                    tracing::warn!(error, "a process that keeps tasks died at its start");
+                    tracing::warn!(error, "a keeper died at its start");
                     tokio::time::sleep(BETWEEN).await;
                 }
                 Err(Fault::Killed(error)) => return Err(Fault::Lasting(error)),
@@ -184,12 +184,12 @@ impl Nursery {
             if let Some(leaf) = &self.leaf
                 && let Err(error) = leaf.admit(zygote.pid())
             {
-                tracing::warn!(error = %error, "failed to move it to the cgroup; keepers alone contain what it starts");
+                tracing::warn!(error = %error, "failed to move the process to the cgroup; only keepers contain its tasks");
             }
             if let Some(groups) = &self.groups {
                 groups.admit(zygote.pid()).map_err(ProcessError::Group)?;
             }
-            tracing::error!(dead, "the process that makes keepers was killed; started another");
+            tracing::error!(dead, "the process that creates keepers was killed; started another");
         }
         Ok(zygote.clone())
     }
@@ -213,7 +213,10 @@ impl Nursery {
             process::sweep_marked(marks, |pid| process::descends_from(pid, &keepers))
         });
         if let Some(killed) = killed.await.ok().filter(|killed| *killed > 0) {
-            tracing::error!(killed, "a keeper was killed together with what makes them; killed what it left behind");
+            tracing::error!(
+                killed,
+                "a keeper and the process that creates keepers were killed; killed the leftover processes"
+            );
         }
     }
 

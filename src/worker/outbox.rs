@@ -46,7 +46,7 @@ impl Outbox {
             }
             Err(error) if !self.fails => {
                 self.fails = true;
-                tracing::error!(error = %error, "failed to spool outcomes; they are in memory alone, and a crash of this worker would run their tasks again");
+                tracing::error!(error = %error, "failed to spool outcomes; they are only in memory, and after a crash of this worker their tasks would run again");
             }
             Err(_) => {}
         }
@@ -74,7 +74,7 @@ impl Outbox {
         if let Err(error) = written
             && !std::mem::replace(&mut self.fails, true)
         {
-            tracing::error!(error = %error, "failed to update the spool; outcomes that are reported already may be reported twice after a crash, which does no harm");
+            tracing::error!(error = %error, "failed to update the spool; after a crash some outcomes may be reported twice, which is harmless");
         }
     }
 
@@ -106,13 +106,13 @@ pub struct Unreported {
 impl Unreported {
     /// Says what becomes of them; `cause` is why they are unreported.
     pub fn log(&self, cause: Option<&QueueError>) {
-        let cause = cause.map_or_else(|| "Redis is out of reach".to_owned(), QueueError::without_place);
+        let cause = cause.map_or_else(|| "Redis is unreachable".to_owned(), QueueError::without_place);
         if self.on_disk > 0 {
             tracing::warn!(
                 outcomes = self.on_disk,
                 error = %cause,
                 spool = %self.path.display(),
-                "stopping with outcomes that Redis has not taken; they are in the spool, and the next start of this worker reports them"
+                "stopping with outcomes that Redis has not accepted; they are in the spool, and the next start of this worker reports them"
             );
         }
         if !self.lost.is_empty() {
@@ -121,7 +121,7 @@ impl Unreported {
                 outcomes = self.lost.len(),
                 error = %cause,
                 tasks = named.join(","),
-                "stopping with outcomes that neither Redis nor the spool has taken: they are lost, and these tasks run again"
+                "stopping with outcomes that neither Redis nor the spool has accepted: they are lost, and these tasks run again"
             );
         }
     }

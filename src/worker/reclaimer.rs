@@ -130,7 +130,7 @@ impl Reclaimer {
         returned += self.take_over_unclaimed(conn, worker, authority, max_lost).await?;
         failpoint!("reclaimed");
         if reclaim::bury(conn, worker).await? {
-            tracing::warn!(dead = %worker, returned, failed, "took over a dead worker's tasks");
+            tracing::warn!(dead = %worker, returned, failed, "took over the tasks of a dead worker");
         }
         Ok(())
     }

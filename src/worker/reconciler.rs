@@ -31,7 +31,7 @@ impl Reconciler {
                 Ok(mended) => {
                     self.link.worked(Doing::Mend);
                     if mended > 0 {
-                        tracing::info!(mended, "forgot what was recorded of lines that others moved or deleted");
+                        tracing::info!(mended, "removed records of lines that other programs moved or deleted");
                     }
                 }
                 Err(error) => {

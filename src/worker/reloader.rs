@@ -76,7 +76,7 @@ impl Reloader {
         });
         if let Err(error) = begun {
             // With the thread its work is gone, and the watcher with it.
-            tracing::error!(error = %error, "cannot look at conf.json any more: no thread is to be had; restart the worker");
+            tracing::error!(error = %error, "cannot watch conf.json any more: cannot start a thread; restart the worker");
         }
     }
 
@@ -84,7 +84,7 @@ impl Reloader {
         let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(errors) => {
-                tracing::error!(errors = %errors, "the new configuration cannot be used; the old one stays");
+                tracing::error!(errors = %errors, "the new configuration is invalid; the old one stays in force");
                 return;
             }
         };
@@ -97,7 +97,7 @@ impl Reloader {
             if change.live {
                 tracing::info!(key = change.key, "configuration changed");
             } else {
-                tracing::warn!(key = change.key, "changed, but cannot change while the worker runs: restart it");
+                tracing::warn!(key = change.key, "changed, but a change requires a restart of the worker");
             }
         }
         let new = Arc::new(carry_over(&old, &loaded.config));
@@ -106,7 +106,7 @@ impl Reloader {
         self.config.send_replace(Arc::clone(&new));
         let _ = self.events.send(Event::Reconfigured(new)).await;
         if changes.is_empty() {
-            tracing::info!("configuration read again: nothing has changed");
+            tracing::info!("configuration reloaded: nothing has changed");
         }
     }
 }

@@ -28,7 +28,7 @@ impl Results {
         if let Err(error) = &found
             && files::refused(error)
         {
-            tracing::error!(error = %error, "cannot use result_dir: outputs that are too long for Redis are not kept whole");
+            tracing::error!(error = %error, "cannot use result_dir: outputs that are too long for Redis are not kept completely");
         }
         Self { configured: dir.to_owned(), whole: whole(dir), found: found.ok() }
     }
@@ -54,7 +54,7 @@ pub fn warning(dir: &Path, user: Option<&TaskUser>) -> Option<String> {
     let is_closed = !above.is_writable_by(user.uid, &user.groups).ok()?;
     is_closed.then(|| {
         format!(
-            "result_dir: {} cannot make {}, so that outputs too long for Redis are not kept whole; make it, and give it to that user",
+            "result_dir: {} cannot create {}, so outputs that are too long for Redis are not kept completely; create it and give it to that user",
             user.name,
             whole(dir).display()
         )

@@ -151,7 +151,7 @@ impl Runner {
 
     /// The keeper ended at its start: none of these has been started, and none was its end.
     async fn refuse_all(self, mine: Vec<TaskKey>, error: &ProcessError) {
-        tracing::error!(error = %error, "a process that keeps tasks ended at its start");
+        tracing::error!(error = %error, "a keeper exited at its start");
         for key in mine {
             let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
             let _ = self.events.send(failed).await;

@@ -63,9 +63,7 @@ impl Spool {
         let text = lines(batch)?;
         // Not made anew: with the directory its lock is gone too, by which others on this machine know that this worker lives.
         if self.file.metadata()?.nlink() == 0 {
-            return Err(io::Error::other(
-                "the directory of this worker in state_dir was removed; start the worker again",
-            ));
+            return Err(io::Error::other("the directory of this worker in state_dir was removed; restart the worker"));
         }
         match self.file.write_all_at(&text, self.len) {
             Ok(()) => {

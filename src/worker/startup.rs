@@ -67,7 +67,7 @@ pub async fn take_name(
         Holder::Alive => return Err(taken(describe(&owner))),
         Holder::Unknown => {
             let patience = (config.heartbeat_interval * 2 + PYTHON_EXTRA).min(config.dead_after + PYTHON_EXTRA);
-            tracing::info!(%worker, seconds = patience.as_secs_f64(), "the name is registered elsewhere; waiting to see whether it beats");
+            tracing::info!(%worker, seconds = patience.as_secs_f64(), "the name is registered elsewhere; waiting for a heartbeat");
             let end = Instant::now() + patience;
             while Instant::now() < end {
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -149,9 +149,12 @@ pub(super) fn is_same_machine(me: &Registration, other: &Registration) -> bool {
 fn describe(owner: &Owner) -> String {
     match &owner.registration {
         Some(other) if owner.fence.is_some() => {
-            format!("a live worker has it, process {} on {}; choose another with --name", other.pid, other.host)
+            format!(
+                "a live worker has this name, process {} on {}; choose another name with --name",
+                other.pid, other.host
+            )
         }
-        _ => "a live Python worker has it; choose another with --name".to_owned(),
+        _ => "a live Python worker has this name; choose another name with --name".to_owned(),
     }
 }
 
@@ -170,7 +173,7 @@ pub async fn recover(
         let mut is_readable = true;
         // What cannot be read stays where it is, for a start that can.
         let left = spool.read().unwrap_or_else(|error| {
-            tracing::error!(error = %error, spool = %spool.path().display(), "cannot read the spool; what it holds is not reported now");
+            tracing::error!(error = %error, spool = %spool.path().display(), "cannot read the spool; its outcomes are not reported now");
             is_readable = false;
             Vec::new()
         });
@@ -178,7 +181,7 @@ pub async fn recover(
             session.settle(batch, config.max_retry, false).await?;
         }
         if !left.is_empty() {
-            tracing::info!(outcomes = left.len(), "reported what an earlier process had left unreported");
+            tracing::info!(outcomes = left.len(), "reported the unreported outcomes of an earlier process");
         }
         if is_readable && let Err(error) = spool.clear() {
             tracing::warn!(error = %error, "failed to clear the spool");
@@ -208,7 +211,7 @@ pub async fn recover(
         cursor = next;
     }
     if returned + failed > 0 {
-        tracing::info!(returned, failed, "took back what an earlier process of this name had in progress");
+        tracing::info!(returned, failed, "took over the tasks that an earlier process with this name had in progress");
     }
     Ok(())
 }

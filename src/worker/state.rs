@@ -105,7 +105,7 @@ impl State {
             }
         }
         let mark = Mark::open(&dir, &identity)
-            .inspect_err(|error| tracing::warn!(error = %error, "failed to make the mark; what clears its environment is not found should worker and keepers be killed together"))
+            .inspect_err(|error| tracing::warn!(error = %error, "failed to create the marker file; leftover processes that clear their environment may survive a crash"))
             .ok();
         Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, folder, mark, _lock: lock })
     }
@@ -119,7 +119,7 @@ impl State {
             users.push(now);
             let text: String = users.iter().map(|uid| format!("{uid}\n")).collect();
             if let Err(error) = fs::write(&record, text) {
-                tracing::warn!(error = %error, "failed to note the user of tasks");
+                tracing::warn!(error = %error, "failed to store the user of tasks");
             }
         }
         users
@@ -186,7 +186,7 @@ impl State {
         let record = self.folder.path().join(CGROUPS);
         let before = cgroups_in(&self.folder.path());
         let mut leaf = Leaf::create(&self.identity, instance)
-            .inspect_err(|error| tracing::debug!(error = %error, "no cgroup v2 for us"))
+            .inspect_err(|error| tracing::debug!(error = %error, "no writable cgroup v2"))
             .ok();
         let made = if enforce_memory {
             LimitGroups::create(&self.identity, instance, leaf.as_mut()).map(Some)
@@ -203,7 +203,7 @@ impl State {
         let places = leaf.iter().map(Leaf::dir).chain(groups.iter().flat_map(LimitGroups::places));
         let text: String = places.map(|dir| format!("{}\n", dir.display())).collect();
         if let Err(error) = fs::write(&record, text) {
-            tracing::warn!(error = %error, "failed to note the cgroups of tasks");
+            tracing::warn!(error = %error, "failed to store the cgroups of tasks");
         }
         Cgroups { groups, leaf, before }
     }

@@ -55,7 +55,7 @@ impl Pin {
             std::fs::write(file.path(), format!("{id}\n"))?;
             file.persist(&self.file).map_err(|error| error.error)
         });
-        kept.map_err(|error| QueueError::Mismatch(format!("cannot remember it in {}: {error}", self.file.display())))?;
+        kept.map_err(|error| QueueError::Mismatch(format!("cannot store it in {}: {error}", self.file.display())))?;
         self.id = Some(id.clone());
         Ok(id)
     }
@@ -110,7 +110,7 @@ impl Keyring {
             Err(wrong) => {
                 for (index, error) in wrong {
                     let file = paths[index].display();
-                    tracing::error!("task_public_keys[{index}]: {file} {error}; the old keys stay");
+                    tracing::error!("task_public_keys[{index}]: {file} {error}; the old keys stay in force");
                 }
                 return;
             }
@@ -121,7 +121,7 @@ impl Keyring {
             return;
         }
         let ids: Vec<String> = new.ids().map(|id| id.to_string()).collect();
-        tracing::info!(keys = ids.join(", "), "public keys read again: what is claimed from now on is judged by these");
+        tracing::info!(keys = ids.join(", "), "public keys reloaded: they apply to tasks claimed from now on");
         *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     }
 }

@@ -318,10 +318,10 @@ fn a_directory_that_is_closed_to_the_user_is_warned_of() {
     let bed = Bed::with(json!({"run_as_user": "games"}));
     fs::set_permissions(bed.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
     let checked = bed.cli("distcomp-worker").args(["--check"]).run().expect(0).all();
-    assert!(checked.contains("closed to run_as_user"), "{checked}");
+    assert!(checked.contains("run_as_user cannot access the directory"), "{checked}");
     let (open, _) = open_bed(json!({"run_as_user": "games"}));
     let checked = open.cli("distcomp-worker").args(["--check"]).run().expect(0).all();
-    assert!(!checked.contains("closed to run_as_user"), "{checked}");
+    assert!(!checked.contains("run_as_user cannot access the directory"), "{checked}");
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn the_keys_of_containment_take_a_restart_and_a_reload_says_so() {
     wait_until("the reload", Duration::from_secs(20), || {
         let log = worker.log();
         // A line for each key.
-        let says = |key: &str| log.lines().any(|line| line.contains("restart it") && line.contains(key));
+        let says = |key: &str| log.lines().any(|line| line.contains("requires a restart") && line.contains(key));
         holds_for(says("\"nice\"") && says("\"umask\""), log.clone())
     });
     let line = "shell:0:0:1:umask; nice";

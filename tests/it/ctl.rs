@@ -273,12 +273,10 @@ fn quarantined_lines_are_purged_and_only_they() {
         bed.hset("distcomp:quarantine", [b"shell:1:1:1:\xff\x1b[2J".as_slice(), &[at]].concat(), "not UTF-8");
     }
     let seen = bed.ctl(&["purge", "--quarantined", "--dry-run"]).expect(0);
-    assert!(
-        seen.stdout.starts_with("would purge 250 lines in quarantine, such as:") && !seen.stdout.contains('\u{1b}')
-    );
+    assert!(seen.stdout.starts_with("would purge 250 quarantined lines, such as:") && !seen.stdout.contains('\u{1b}'));
     assert_eq!(bed.count("distcomp:quarantine"), 250, "a dry run changes nothing");
     bed.ctl(&["purge", "--quarantined", "--state", "todo", "--yes"]).expect(2);
-    bed.ctl(&["purge", "--quarantined", "--yes"]).expect(0).prints_line("purged 250 lines in quarantine");
+    bed.ctl(&["purge", "--quarantined", "--yes"]).expect(0).prints_line("purged 250 quarantined lines");
     assert_eq!((bed.count("distcomp:quarantine"), bed.counts()), (0, [1, 0, 0, 0]));
 }
 
@@ -290,7 +288,7 @@ fn a_purge_makes_room_in_a_full_redis_that_has_no_record_of_us() {
     bed.redis.set("maxmemory", "1");
     bed.ctl(&["requeue", "--state", "failed", "--yes"]).expect(3).says(&["OOM"]);
     bed.ctl(&["purge", "--state", "failed", "--yes"]).expect(0).prints_line("purged 50 tasks; deleted 0 result files");
-    bed.ctl(&["purge", "--quarantined", "--yes"]).expect(0).prints_line("purged 1 line in quarantine");
+    bed.ctl(&["purge", "--quarantined", "--yes"]).expect(0).prints_line("purged 1 quarantined line");
     bed.redis.set("maxmemory", "0");
     assert_eq!((bed.counts(), bed.count("distcomp:quarantine")), ([0, 0, 0, 0], 0));
 }
@@ -370,7 +368,7 @@ fn a_file_selects_its_tasks() {
     let bed = seeded();
     let file =
         bed.file("some", "# mine\nshell:0:0:1:todo a\nshell:0:0:1:bad a\nshell:0:0:1:fine a\nshell:0:0:1:other\n");
-    bed.ctl(&["requeue", "--file", &file, "--yes"]).expect(0).says(&["passed over 3 tasks"]);
+    bed.ctl(&["requeue", "--file", &file, "--yes"]).expect(0).says(&["skipped 3 tasks"]);
     assert_eq!(bed.counts(), [3, 0, 2, 1]);
     bed.ctl(&["cancel", "--file", &file, "--include", "todo", "--yes"]).expect(0);
     assert_eq!(bed.counts(), [2, 0, 2, 2]);

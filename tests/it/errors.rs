@@ -53,7 +53,7 @@ fn no_password_is_named_as_the_cause_whatever_the_database() {
     let port = redis.port();
     let bed = Bed::on(redis, json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port, "redis_db": 1}));
     for output in all_four(&bed, &[]) {
-        output.expect(3).says(&["be let in by Redis"]);
+        output.expect(3).says(&["failed to authenticate to Redis"]);
     }
 }
 
@@ -189,7 +189,7 @@ fn a_web_server_in_place_of_redis_is_told_in_one_line_with_its_address() {
     });
     let bed = Bed::new();
     for output in all_four(&bed, &["--redis-url", &format!("redis://127.0.0.1:{port}")]) {
-        let output = output.expect(3).says(&[&format!("redis://127.0.0.1:{port}/0"), "is that the right port"]);
+        let output = output.expect(3).says(&[&format!("redis://127.0.0.1:{port}/0"), "check the port"]);
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
     }
 }
@@ -200,7 +200,7 @@ fn a_password_that_is_wrong_or_missing_names_the_keys_to_set() {
     let conf = json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": redis.port(), "redis_pass": null});
     let mut bed = Bed::on(redis, conf);
     for output in all_four(&bed, &[]) {
-        output.expect(3).says(&["wants a password", "redis_pass_file"]);
+        output.expect(3).says(&["requires a password", "redis_pass_file"]);
     }
     bed.configure(json!({"redis_pass": "another"}));
     for output in all_four(&bed, &[]) {
@@ -236,7 +236,10 @@ fn a_password_for_a_server_without_one_is_not_called_wrong() {
     let url = format!("redis://:not-needed@127.0.0.1:{port}");
     let with = |args: &[&str], variable: &str, value: &str| {
         let output = bed.cli("distcomp-status").args(args).env(variable, value).run().expect(3);
-        assert!(output.stderr.contains("wants no password") && !output.stderr.contains("not-needed"), "{output}");
+        assert!(
+            output.stderr.contains("the server has no password") && !output.stderr.contains("not-needed"),
+            "{output}"
+        );
         output
     };
     with(&["--redis-url", &url], "DISTCOMP_X", "").says(&["--redis-url"]);
@@ -244,7 +247,7 @@ fn a_password_for_a_server_without_one_is_not_called_wrong() {
     with(&[], "DISTCOMP_REDIS_PASSWORD", "not-needed").says(&["DISTCOMP_REDIS_PASSWORD"]);
     bed.configure(json!({"redis_pass": "not-needed"}));
     for output in all_four(&bed, &[]) {
-        output.expect(3).says(&["wants no password", "redis_pass"]);
+        output.expect(3).says(&["the server has no password", "redis_pass"]);
     }
 }
 

@@ -38,7 +38,7 @@ fn a_worker_that_can_start_no_task_names_the_call() {
         (libc::SYS_signalfd4, None, Errno::ENOSYS, "signalfd4"),
         (libc::SYS_signalfd4, None, Errno::EPERM, "signalfd4"),
         (libc::SYS_prctl, Some(SUBREAPER), Errno::EPERM, "PR_SET_CHILD_SUBREAPER"),
-        (libc::SYS_pipe2, None, Errno::EPERM, "make a pipe"),
+        (libc::SYS_pipe2, None, Errno::EPERM, "create a pipe"),
         (libc::SYS_recvmsg, None, Errno::ENOSYS, "recvmsg"),
         (libc::SYS_sendmsg, None, Errno::EPERM, "talk to a keeper"),
     ];

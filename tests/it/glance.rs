@@ -89,7 +89,7 @@ fn a_retry_in_its_backoff_says_how_long() {
     let _worker = bed.worker("w");
     bed.wait_counts(crate::support::SOON, [1, 0, 0, 1]);
     let why = bed.status(&["explain", "shell:0:0:1:exit 1"]).expect(0).stdout;
-    assert!(why.contains("for the end of its backoff"), "{why}");
+    assert!(why.contains("for its retry delay"), "{why}");
     assert_eq!(bed.status(&["--json"]).expect(0).json()["backing_off"], 1);
 }
 
@@ -156,7 +156,7 @@ fn a_time_to_go_counts_what_fails_for_good_and_not_what_fits_no_node() {
     assert!(left > 0.0 && left <= (2.0 / failed).ceil(), "{overview}");
     let screen = bed.status(&[]).expect(0).stdout;
     assert!(screen.contains(" failed, ") && screen.contains(" to go"), "{screen}");
-    assert!(bed.status(&["explain"]).expect(0).stdout.contains("all that ended in the last minute failed"));
+    assert!(bed.status(&["explain"]).expect(0).stdout.contains("all tasks that ended in the last minute failed"));
 
     bed.ctl(&["purge", "--include", "sleep 3633", "--yes"]).expect(0);
     bed.wait_counts(crate::support::SOON, [1, 0, 1, 3]);

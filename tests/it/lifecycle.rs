@@ -165,7 +165,7 @@ fn burst_ends_when_nothing_is_left_that_it_could_run() {
     assert_eq!(worker.wait_exit(SOON), 0);
     assert_eq!(bed.counts(), [1, 0, 30, 1]);
     let log = worker.log();
-    assert!(log.contains("leaving tasks that this worker cannot run") && log.contains("left=1"), "{log}");
+    assert!(log.contains("tasks wait that this worker cannot run") && log.contains("left=1"), "{log}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn what_it_makes_is_a_server_and_four_users_that_work_together() {
     // A certificate alone is not enough, and neither is a password of another.
     let mut other = bed("worker");
     other.configure(json!({"redis_pass_file": dir.join("viewer.pass")}));
-    other.status(&[]).expect(3).says(&["be let in"]);
+    other.status(&[]).expect(3).says(&["authenticate"]);
 }
 
 #[test]
@@ -167,5 +167,5 @@ fn the_configuration_of_the_server_keeps_what_it_says() {
     bed.cli("distcomp-status").args(["--redis-url", &format!("redis://127.0.0.1:{}", server.port)]).run().expect(3);
     let mut nobody = bed_of(&dir, "viewer", server.port);
     nobody.configure(json!({"redis_user": null, "redis_pass_file": null}));
-    nobody.status(&[]).expect(3).says(&["be let in"]);
+    nobody.status(&[]).expect(3).says(&["authenticate"]);
 }

@@ -84,7 +84,7 @@ fn later_order_replaces_an_earlier_one() {
     wait_runs(&bed, 2);
     bed.ctl(&["cancel", &line, "--yes"]).expect(0);
     bed.ctl(&["purge", &line, "--yes"]).expect(0);
-    told(bed.ctl(&["requeue", &line, "--yes"]), "passed over 1");
+    told(bed.ctl(&["requeue", &line, "--yes"]), "skipped 1");
     bed.wait_counts(SOON, [0, 0, 0, 0]);
     no_overlap(&bed);
 }

@@ -125,10 +125,10 @@ fn a_result_dir_that_the_user_cannot_make_is_warned_of() {
     assert!(!check().contains("result_dir:"));
     fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("chmod");
     std::os::unix::fs::chown(&open, Some(12_345), None).expect("chown");
-    assert!(check().contains("cannot make"), "{}", check());
+    assert!(check().contains("cannot create"), "{}", check());
     let worker = bed.worker("w");
     bed.wait_alive("w");
-    assert!(worker.log().contains("cannot make"), "{}", worker.log());
+    assert!(worker.log().contains("cannot create"), "{}", worker.log());
 }
 
 #[test]

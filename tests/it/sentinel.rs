@@ -131,7 +131,7 @@ fn sentinels_and_servers_have_passwords_of_their_own() {
     let cluster = Cluster::start(Some("of-the-sentinels"));
     let mut bed = bed(&cluster);
     let plain = cluster.url();
-    bed.status(&[]).expect(3).says(&["be let in", "sentinel 127.0.0.1:"]);
+    bed.status(&[]).expect(3).says(&["authenticate", "sentinel 127.0.0.1:"]);
     bed.configure(json!({"redis_url": format!("{plain}?sentinel_pass=Wr0ng-s3cret")}));
     let output = bed.status(&[]).expect(3);
     assert!(!output.all().contains("s3cret"), "{output}");

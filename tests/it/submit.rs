@@ -205,7 +205,7 @@ fn a_wait_whose_tasks_vanish_ends_with_1_and_says_so() {
         bed.wait_counts(SOON, [1, 0, 0, 0]);
         vanish(&bed);
         let output = started.finish();
-        assert!(output.stderr.contains("1 vanished"), "{name}: {output}");
+        assert!(output.stderr.contains("1 disappeared"), "{name}: {output}");
         output.expect(1);
     }
 }

@@ -152,7 +152,7 @@ async fn suspects_run_one_at_a_time_and_not_for_long_after_hours_of_running() {
     assert!(wait.is_some_and(|wait| wait <= Duration::from_secs(10)), "{wait:?}");
     assert_eq!(claim(&worker, "a2", 63).await.0.len(), 0, "nothing starts beside it");
     lost.bed.status(&["explain", &first[0].line]).expect(0).prints_line(
-        "its worker was lost while it ran: it runs apart, a starts nothing else until it has outlived that time",
+        "its worker was lost while it ran: it runs apart; a starts no other task until it has run longer than it had when the worker was lost",
     );
     // It has outlived that time.
     let by = format!("1|1|{}", first[0].line);

@@ -145,9 +145,9 @@ fn tls_to_a_plain_port_and_plain_to_a_tls_port_say_which_it_is() {
     let (plain, tls_port, tls) = (redis.port(), redis.tls_port(), files(&redis.secrets(), "ca.crt"));
     let conf = json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": plain, "redis_tls": tls});
     let mut bed = Bed::on(redis, conf);
-    all_four(&bed, 3, &["without TLS"]);
+    all_four(&bed, 3, &["does not use TLS"]);
     bed.configure(json!({"redis_port": tls_port, "redis_tls": null}));
-    all_four(&bed, 3, &["wants TLS", "rediss://"]);
+    all_four(&bed, 3, &["requires TLS", "rediss://"]);
 }
 
 #[test]

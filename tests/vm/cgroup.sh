@@ -52,7 +52,7 @@ echo "$bomb" >$home/bomb.py
 submit "shell:0:0:1:exec python3 bomb.py"
 check "cgroup: a fork bomb ends at 1024 processes" eval 'await 60 counts 0 0 4 2 && has "\"10[0-2][0-9]\"" result "shell:0:0:1:exec python3 bomb.py"'
 check "cgroup: ... and nothing of it is left" await 10 runs bomb.py 0
-check "cgroup: reload works in a divided cgroup" eval 'mark_log; systemctl reload $unit && await 5 logged "configuration read again|configuration changed"'
+check "cgroup: reload works in a divided cgroup" eval 'mark_log; systemctl reload $unit && await 5 logged "configuration reloaded|configuration changed"'
 submit "shell:0.2:0:1:python3 -c 'x = bytearray(100 << 20)' & python3 -c 'x = bytearray(100 << 20); import time; time.sleep(3)' & python3 -c 'x = bytearray(100 << 20); import time; time.sleep(3)' & wait; wait; exit 1"
 check "cgroup: a tree is held to it as a whole" await 20 counts 0 0 4 3
 submit "shell:0:0:1:python3 escape.py; until pgrep -x -f 'sleep 7101'; do :; done; sleep 1 # limits"

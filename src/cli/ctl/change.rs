@@ -42,11 +42,14 @@ pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) 
     };
     let number = selected.lines.len();
     if selected.undated > 0 {
-        session.context.say(&format!("passed over {}: Redis has not dated the end of their last attempt (recorded by an earlier version, or by Python)", tasks(selected.undated)));
+        session.context.say(&format!(
+            "skipped {}: Redis has no end time for their last attempt (recorded by an earlier version, or by Python)",
+            tasks(selected.undated)
+        ));
     }
     if let (Some(file), 1..) = (&args.file, selected.elsewhere) {
         session.context.say(&format!(
-            "passed over {} of {}: not {} in this queue, or not selected by the other flags",
+            "skipped {} of {}: not {} in this queue, or not selected by the other flags",
             tasks(selected.elsewhere),
             file.display(),
             states.trim_end()
@@ -77,7 +80,7 @@ pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) 
 
 /// Changes the lines, a batch in each atomic step.
 async fn run(session: &Session, op: Change, selected: Selected) -> Result<(Changed, Purged), CliError> {
-    let failed = |error| CliError::io("read the spooled lines", error);
+    let failed = |error| CliError::io("read the selected lines from a temporary file", error);
     let by = operator()?;
     let mut total = Changed::default();
     let mut purged = Purged::default();
@@ -99,7 +102,7 @@ async fn run(session: &Session, op: Change, selected: Selected) -> Result<(Chang
                 total.freed += changed.freed;
             }
             Err(error) => {
-                session.context.say(&format!("stopped after {}; doing it again is safe", tasks(total.changed)));
+                session.context.say(&format!("stopped after {}; repeating the command is safe", tasks(total.changed)));
                 return Err(error.into());
             }
         }
@@ -153,7 +156,7 @@ fn result_text(op: Change, changed: Changed, selected: u64, files: Option<u64>) 
     if changed.freed > 0 {
         let _ = write!(
             text,
-            "; {} in progress without a claim (a Python worker's tasks): what runs there cannot be stopped",
+            "; {} in progress without a claim (tasks of a Python worker): their processes cannot be stopped",
             count(changed.freed)
         );
     }
@@ -161,7 +164,11 @@ fn result_text(op: Change, changed: Changed, selected: u64, files: Option<u64>) 
         let _ = write!(text, "; deleted {}", files_text(files));
     }
     if changed.changed < selected {
-        let _ = write!(text, "; passed over {} that had moved on or need no change", count(selected - changed.changed));
+        let _ = write!(
+            text,
+            "; skipped {} that have changed in the meantime or need no change",
+            count(selected - changed.changed)
+        );
     }
     text
 }
@@ -197,7 +204,7 @@ fn name_remote(session: &Session, remote: &[Remote]) {
         return;
     }
     let mut text = format!(
-        "on other hosts or outside result_dir, and not deleted: {}:",
+        "not deleted, because on other hosts or outside result_dir: {}:",
         counted(others.len() as u64, "result file")
     );
     for file in others.iter().take(MOST_NAMED) {

@@ -14,14 +14,13 @@ pub(super) fn confirm(manner: Manner) -> Result<(), CliError> {
     }
     if !io::stdin().is_terminal() {
         return Err(CliError::Usage(
-            "nothing was changed: there is no terminal to ask on; give --yes to go on, or --dry-run to see what would change"
-                .to_owned(),
+            "nothing was changed: without a terminal, --yes is required; --dry-run prints what would change".to_owned(),
         ));
     }
     let failed = |error| CliError::io("ask", error);
     tcflush(io::stdin(), QueueSelector::IFlush).map_err(|error| failed(error.into()))?;
     let mut err = io::stderr().lock();
-    write!(err, "Go on? [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
+    write!(err, "Continue? [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     if is_yes(&answer) { Ok(()) } else { Err(CliError::Usage("nothing was changed".to_owned())) }

@@ -31,8 +31,8 @@ pub(super) fn keygen(path: &Path, manner: Manner) -> Result<Exit, CliError> {
         complain(
             "distcomp-ctl",
             &format!(
-                "next: keep {secret_text} only where tasks are submitted, and name it there as \"task_signing_key\"\n\
-             copy {public_text} to every worker, and set there \"require_signed_tasks\": true and \"task_public_keys\": [\"{public_text}\"]"
+                "next: keep {secret_text} only on machines that submit tasks, and set \"task_signing_key\" to it there\n\
+             copy {public_text} to every worker, and set \"require_signed_tasks\": true and \"task_public_keys\": [\"{public_text}\"]"
             ),
         );
     }

@@ -21,7 +21,7 @@ const SHOWN: usize = 100;
 /// Says what is there, asks, and removes it.
 pub(super) async fn empty(session: &mut Session) -> Result<(), CliError> {
     let there = inspect::counts(&session.conn).await?.quarantined;
-    let noun = |number: u64| if number == 1 { "line in quarantine" } else { "lines in quarantine" };
+    let noun = |number: u64| if number == 1 { "quarantined line" } else { "quarantined lines" };
     let mut examples = String::new();
     for (line, reason) in inspect::quarantined(&session.conn, EXAMPLES).await? {
         // Writing to a string cannot fail.

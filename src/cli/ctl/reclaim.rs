@@ -34,18 +34,18 @@ pub(super) async fn reclaim(session: &mut Session, names: &[String], force: bool
         orphans.into_iter().partition(|(name, _)| name.parse::<WorkerName>().is_ok());
     for (name, lines) in &bad {
         session.context.say(&format!(
-            "passed over {} of {}: no worker of ours can have that name; use requeue --state in_progress --worker",
+            "skipped {} of {}: that is not a valid worker name here; use requeue --state in_progress --worker",
             tasks(lines.len() as u64),
             safe(name)
         ));
     }
     let number: u64 = good.values().map(|lines| lines.len() as u64).sum();
     if good.is_empty() {
-        return finish(session, &[], Reclaimed::default(), "nothing to reclaim: no worker is gone");
+        return finish(session, &[], Reclaimed::default(), "nothing to reclaim: no worker is dead");
     }
     let shown: Vec<String> =
         good.iter().map(|(name, lines)| format!("{name} ({})", tasks(lines.len() as u64))).collect();
-    let plan = format!("put {} back to todo, of {}", tasks(number), shown.join(", "));
+    let plan = format!("move {} back to todo, of {}", tasks(number), shown.join(", "));
     let names: Vec<&str> = good.keys().map(String::as_str).collect();
     if session.manner.dry_run {
         return finish(session, &names, Reclaimed::default(), &format!("would {plan}"));
@@ -58,8 +58,11 @@ pub(super) async fn reclaim(session: &mut Session, names: &[String], force: bool
         total.returned += moved.returned;
         total.failed += moved.failed;
     }
-    let lost =
-        if total.failed == 0 { String::new() } else { format!(", {} failed for too many losses", count(total.failed)) };
+    let lost = if total.failed == 0 {
+        String::new()
+    } else {
+        format!(", {} failed after too many losses", count(total.failed))
+    };
     finish(session, &names, total, &format!("reclaimed {}{lost}", tasks(total.returned)))
 }
 
@@ -146,7 +149,7 @@ fn refuse_fresh(overview: &Overview, names: &[String], dead_after: u64) -> Resul
     let Some(worker) = fresh else { return Ok(()) };
     let age = worker.heartbeat_age_seconds.map_or_else(String::new, |age| format!(" ({} ago)", duration(age)));
     Err(CliError::Usage(format!(
-        "{}'s last heartbeat is fresh{age}: it counts as dead after {}; --force takes its tasks over all the same",
+        "{} has sent a recent heartbeat{age} and counts as dead only after {}; --force reclaims its tasks anyway",
         safe(&worker.name),
         duration(dead_after)
     )))

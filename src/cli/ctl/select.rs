@@ -64,7 +64,7 @@ impl Selector {
         // All failed tasks are what one wants to try again; what is cancelled or purged is gone.
         if is_bare && !args.all && change != Change::Requeue {
             return Err(CliError::Usage(format!(
-                "say which tasks to {}: --state, --include, --worker, --older-than, --file, lines, or --all",
+                "no tasks selected to {}: use --state, --include, --worker, --older-than, --file, lines, or --all",
                 verb(change)
             )));
         }
@@ -72,12 +72,14 @@ impl Selector {
             return Err(CliError::Usage("finished tasks cannot be cancelled; purge removes them".to_owned()));
         }
         if args.worker.is_some() && state == Some(TaskState::Todo) {
-            return Err(CliError::Usage("--worker selects nothing of --state todo: no worker has those".to_owned()));
+            return Err(CliError::Usage(
+                "--worker cannot be used with --state todo: waiting tasks have no worker".to_owned(),
+            ));
         }
         let is_ended = |state: &TaskState| matches!(state, TaskState::Finished | TaskState::Failed);
         if args.older_than.is_some() && state.is_some_and(|state| !is_ended(&state)) {
             return Err(CliError::Usage(
-                "--older-than goes by when an attempt ended: use it with finished or failed".to_owned(),
+                "--older-than selects by the end of an attempt: use it with --state finished or failed".to_owned(),
             ));
         }
         let mut states = match (state, change) {
@@ -90,7 +92,7 @@ impl Selector {
             states.retain(is_ended);
             if states.is_empty() {
                 return Err(CliError::Usage(
-                    "--older-than selects nothing to cancel: what it goes by has ended".to_owned(),
+                    "--older-than cannot be used with cancel: it selects finished attempts".to_owned(),
                 ));
             }
         }
@@ -241,7 +243,7 @@ impl Selected {
         self.remote.extend(named);
         // Records of earlier versions name the file in the text alone.
         self.remote.extend(remote_of(line, value).filter(|file| !self.remote[before..].contains(file)));
-        self.lines.push(line).map_err(|error| CliError::io("spool the lines", error))
+        self.lines.push(line).map_err(|error| CliError::io("store the selected lines in a temporary file", error))
     }
 
     /// Lines that were named.

@@ -16,7 +16,8 @@ use crate::view::text::{count, counted, tasks};
 /// Pauses the queue.
 pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
     let counts = inspect::counts(&session.conn).await?;
-    let plan = format!("pause the queue: {} wait, {} in progress go on", tasks(counts.todo), count(counts.in_progress));
+    let plan =
+        format!("pause the queue: {} wait, {} in progress continue", tasks(counts.todo), count(counts.in_progress));
     if !agreed(session, "pause", &plan, Value::Null)? {
         return Ok(());
     }
@@ -24,7 +25,7 @@ pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
     let user = user.unwrap_or_else(|| "somebody".to_owned());
     let now = wall_clock::local().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
     control::pause(&session.conn, &format!("{user}@{} since {now}", host())).await?;
-    done(session, "pause", "paused; distcomp-ctl resume goes on", Value::Null)
+    done(session, "pause", "paused; distcomp-ctl resume continues", Value::Null)
 }
 
 /// Lifts a pause and the stop command.
@@ -55,7 +56,7 @@ pub(super) async fn stop(session: &mut Session) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let workers = overview.workers.iter().filter(|worker| worker.state != WorkerState::Dead).count() as u64;
     let plan = format!(
-        "stop {}: nothing more is taken, {} in progress end, then they exit; {} stay queued",
+        "stop {}: they claim nothing more and exit when {} in progress have ended; {} stay queued",
         counted(workers, "worker"),
         count(overview.counts.in_progress),
         tasks(overview.counts.todo)
@@ -64,7 +65,7 @@ pub(super) async fn stop(session: &mut Session) -> Result<(), CliError> {
         return Ok(());
     }
     control::stop(&session.conn).await?;
-    done(session, "stop", "stopping; distcomp-ctl resume lifts it", Value::Null)
+    done(session, "stop", "stopping; distcomp-ctl resume cancels the stop", Value::Null)
 }
 
 /// Asks workers to finish, and to take nothing more.
@@ -76,7 +77,7 @@ pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(),
     }
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
     let plan = format!(
-        "drain {}: they finish what they run and take nothing new until distcomp-ctl resume --worker NAME",
+        "drain {}: they finish their running tasks and claim nothing new until distcomp-ctl resume --worker NAME",
         shown.join(", ")
     );
     if !agreed(session, "drain", &plan, json!(shown))? {
@@ -92,7 +93,7 @@ pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(),
 pub(super) async fn undrain(session: &mut Session, names: &[String]) -> Result<(), CliError> {
     let workers = CliError::all(names.iter().map(|name| parse(name)))?;
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
-    let plan = format!("let {} take tasks again", shown.join(", "));
+    let plan = format!("lift the drain of {}", shown.join(", "));
     if !agreed(session, "resume", &plan, json!(shown))? {
         return Ok(());
     }
@@ -123,15 +124,15 @@ fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, C
         let worker = overview.workers.iter().find(|worker| worker.name == *name).ok_or_else(|| {
             let known: Vec<_> = overview.workers.iter().map(|worker| safe(&worker.name)).collect();
             let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
-            CliError::Usage(format!("no worker is named {}; workers: {known}", safe(name)))
+            CliError::Usage(format!("no worker has the name {}; workers: {known}", safe(name)))
         })?;
         match worker.state {
             WorkerState::Live | WorkerState::Draining | WorkerState::Drained | WorkerState::Silent => parse(name),
             WorkerState::Python => Err(CliError::Usage(format!(
-                "{name} is a Python worker and knows no drain; distcomp-ctl stop ends all"
+                "{name} is a Python worker, which cannot be drained; distcomp-ctl stop stops all workers"
             ))),
             WorkerState::Dead => {
-                Err(CliError::Usage(format!("{name} is dead; distcomp-ctl reclaim takes its tasks over")))
+                Err(CliError::Usage(format!("{name} is dead; distcomp-ctl reclaim takes over its tasks")))
             }
         }
     }))

@@ -58,7 +58,7 @@ async fn follow(session: &mut Session, mut entry: String) -> Result<Exit, CliErr
                     session.conn = conn;
                     continue;
                 }
-                session.context.say(&format!("warning: could not {error}; trying again"));
+                session.context.say(&format!("warning: failed to {error}; retrying"));
                 loop {
                     tokio::time::sleep(RECONNECT).await;
                     match session.context.connect(Access::Read).await {

@@ -75,7 +75,7 @@ pub(super) async fn export(session: &mut Session, args: &ExportArgs) -> Result<(
     }
     drop(progress);
     if undated > 0 {
-        session.context.say(&format!("left out {}: no attempt of theirs is recorded", tasks(undated)));
+        session.context.say(&format!("left out {}: no attempt is recorded for them", tasks(undated)));
     }
     Ok(())
 }

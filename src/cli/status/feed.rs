@@ -113,7 +113,7 @@ impl Feed {
         call: impl AsyncFnOnce(&Connection) -> Result<T, QueueError>,
     ) -> Result<T, SourceError> {
         let Some(conn) = self.present() else {
-            return Err(SourceError::Unavailable("the connection is being made anew".to_owned()));
+            return Err(SourceError::Unavailable("reconnecting to Redis".to_owned()));
         };
         match tokio::time::timeout(within, call(&conn)).await {
             Ok(Ok(answer)) => Ok(answer),

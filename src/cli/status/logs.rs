@@ -36,7 +36,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// back, is followed by the next.
 pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit, CliError> {
     if args.raw && is_terminal() {
-        return Err(CliError::Usage("--raw writes bytes as the task did: send them to a file or a pipe".to_owned()));
+        return Err(CliError::Usage(
+            "--raw cannot be used on a terminal: send the bytes to a file or a pipe".to_owned(),
+        ));
     }
     let line = find_one(&session.conn, &args.line, session.context.is_local).await?;
     let mut task = view(session, &line).await?;
@@ -91,7 +93,7 @@ async fn follow(session: &Session, line: &str, to_the_end: bool, printer: &mut P
             Ok(Some(Said::RunsOn(worker))) => session.context.say(&format!("on {worker}:")),
             Ok(Some(Said::Waits)) => session.context.say("it waits; distcomp-status explain says why"),
             Ok(Some(Said::NoAnswer(worker))) => {
-                session.context.say(&format!("{worker} does not answer yet; asking again"));
+                session.context.say(&format!("{worker} has not answered yet; asking again"));
                 if !to_the_end {
                     return Ok(Exit::Done);
                 }
@@ -101,7 +103,7 @@ async fn follow(session: &Session, line: &str, to_the_end: bool, printer: &mut P
                 return Ok(Exit::Done);
             }
             Err(error) if error.is_transient() && to_the_end => {
-                session.context.say(&format!("warning: could not {error}; trying again"));
+                session.context.say(&format!("warning: failed to {error}; retrying"));
                 loop {
                     tokio::time::sleep(RECONNECT).await;
                     match follow.reconnect().await {
@@ -182,11 +184,14 @@ fn recorded(session: &Session, task: &TaskView, printer: &mut Printer) -> Result
     let is_cut = last.stderr_tail.len() + 4 > STDERR_KEPT;
     if last.stderr_tail.is_empty() && !printer.wants(Stream::Stdout) {
         // Earlier versions kept none of a success.
-        let nothing =
-            if last.stdout_exact.is_some() { "it wrote nothing to stderr" } else { "no stderr of it is kept" };
+        let nothing = if last.stdout_exact.is_some() {
+            "the task wrote nothing to stderr"
+        } else {
+            "no stderr of the task is kept"
+        };
         session.context.say(nothing);
     } else if is_cut {
-        session.context.say(&format!("of attempt {} only the last 4 KiB of stderr are kept", last.attempt));
+        session.context.say(&format!("only the last 4 KiB of stderr of attempt {} are kept", last.attempt));
     }
     printer.print(Stream::Stderr, last.stderr_tail.as_bytes())
 }
@@ -201,13 +206,13 @@ fn outcome(session: &Session, task: &TaskView, has_waited: bool) -> Exit {
         format!(": attempt {} on {}, {}{took}{peak}", attempt.attempt, safe(&attempt.worker), safe(&attempt.result))
     });
     let (what, exit) = if has_waited && has(TaskState::InProgress) && has(TaskState::Failed) {
-        ("failed, is being tried again".to_owned(), Exit::TasksFailed)
+        ("failed, is being retried".to_owned(), Exit::TasksFailed)
     } else if has(TaskState::InProgress) {
         ("in progress".to_owned(), Exit::Done)
     } else if has(TaskState::Finished) {
         ("finished".to_owned(), Exit::Done)
     } else if has(TaskState::Failed) && has(TaskState::Todo) {
-        ("failed, will be tried again".to_owned(), Exit::TasksFailed)
+        ("failed, will be retried".to_owned(), Exit::TasksFailed)
     } else if has(TaskState::Failed) {
         ("failed, out of retries".to_owned(), Exit::TasksFailed)
     } else if has(TaskState::Todo) {

@@ -71,7 +71,7 @@ impl Following {
 
     fn away(&mut self, error: &QueueError) -> Option<Printed> {
         self.broke = Some(Instant::now());
-        Some(Printed::Away(format!("could not {error}")))
+        Some(Printed::Away(format!("failed to {error}")))
     }
 
     /// Until its worker has told Redis how it ended, so that a page read then shows that.

@@ -26,7 +26,7 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
         && is_terminal()
     {
         return Err(CliError::Usage(
-            "--raw is for a pipe or a file: what tasks wrote could drive this terminal".to_owned(),
+            "--raw is for a pipe or a file: the output of tasks could control this terminal".to_owned(),
         ));
     }
     let (context, access) = local::load("distcomp-status", &args.common, &args.local, Purpose::Use).await?;

@@ -37,7 +37,7 @@ pub(super) fn open_gate(args: &ServeArgs) -> Result<Gate, CliError> {
     let token = token(args)?;
     if token.is_none() && !is_loopback(&args.listen) {
         return Err(CliError::Usage(format!(
-            "--listen {} can be reached from other machines: give a token with --token-file FILE or {TOKEN}, or listen on 127.0.0.1 and use `ssh -L`",
+            "--listen {} is reachable from other machines and requires a token: set --token-file FILE or {TOKEN}, or listen on 127.0.0.1 and use `ssh -L`",
             args.listen
         )));
     }
@@ -52,7 +52,7 @@ pub(super) fn open_gate(args: &ServeArgs) -> Result<Gate, CliError> {
     let access = match token {
         None => Access::open(),
         Some(token) => Access::locked(&token, address.port()).map_err(|weak| {
-            CliError::Usage(format!("{weak}: make one of {MIN_TOKEN} or more, as `openssl rand -hex 24` does"))
+            CliError::Usage(format!("{weak}: create one of {MIN_TOKEN} characters or more with `openssl rand -hex 24`"))
         })?,
     };
     Ok(Gate { listener, address, access })

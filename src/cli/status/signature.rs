@@ -59,12 +59,14 @@ impl fmt::Display for Signature {
         let until = self.expires.map_or_else(String::new, |at| moment(at as f64));
         match self.verdict {
             Verdict::Good => write!(f, "{by}, good until {until}"),
-            Verdict::Expired => write!(f, "{by}, expired {until}: no worker that requires signatures runs it"),
-            Verdict::Wrong => write!(f, "NO: what claims to be {by} is not of this line and this queue"),
-            Verdict::UnknownKey => write!(f, "it says {by}, which task_public_keys here does not name: not judged"),
+            Verdict::Expired => write!(f, "{by}, expired {until}: workers that require signatures do not run the task"),
+            Verdict::Wrong => write!(f, "NO: the signature {by} is not of this line and this queue"),
+            Verdict::UnknownKey => {
+                write!(f, "not checked: signed {by}, a key that task_public_keys does not list here")
+            }
             Verdict::Unreadable => write!(f, "NO: its signature cannot be read"),
             Verdict::Missing => write!(f, "by nobody"),
-            Verdict::Hidden => write!(f, "not known: this Redis user may not read signatures"),
+            Verdict::Hidden => write!(f, "unknown: this Redis user may not read signatures"),
         }
     }
 }

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Until it is left.
 pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, CliError> {
     if !is_terminal() || !std::io::stdin().is_terminal() {
-        return Err(CliError::Usage("watch needs a terminal; distcomp-status --json is for programs".to_owned()));
+        return Err(CliError::Usage("watch needs a terminal; for programs use distcomp-status --json".to_owned()));
     }
     let failed = |error| CliError::io("use the terminal", error);
     let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate, Asked::Hangup]).map_err(failed)?;
@@ -137,7 +137,7 @@ impl Reader {
                     }
                     None
                 }
-                Ok(Err(error)) => Some(format!("could not {error}")),
+                Ok(Err(error)) => Some(format!("failed to {error}")),
                 Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
             };
             if let Some(text) = trouble {
@@ -175,7 +175,10 @@ impl Reader {
                         task.states.iter().any(|state| matches!(state, TaskState::Todo | TaskState::InProgress));
                     (text, is_open.then_some(task.line))
                 }
-                None => ("it is no longer in progress; its line was too long to be told in full\n".to_owned(), None),
+                None => (
+                    "the task is no longer in progress; its line was too long to be shown completely\n".to_owned(),
+                    None,
+                ),
             };
             news.push(News::Page { wanted, text, open });
         }

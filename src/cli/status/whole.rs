@@ -47,9 +47,9 @@ impl Whole {
         let note = match named {
             Some(file) if file.is_here() => match file.open(&task.id) {
                 Ok(file) => return Self { source: Source::File(file), is_exact: true, note: None },
-                Err(error) => Some(format!("not exact: cannot read the whole in {}: {error}", file.path)),
+                Err(error) => Some(format!("not exact: cannot read the complete output in {}: {error}", file.path)),
             },
-            Some(file) => Some(format!("not exact: the whole is on {}, in {}", file.host, file.path)),
+            Some(file) => Some(format!("not exact: the complete output is on {}, in {}", file.host, file.path)),
             None => last.map_or_else(|| unknown(task), |last| without_file(task, last)),
         };
         Self { source: Source::Bytes(kept.into_bytes()), is_exact: false, note }
@@ -59,19 +59,19 @@ impl Whole {
 /// Nothing is recorded of how it was made.
 fn unknown(task: &TaskView) -> Option<String> {
     task.result.as_ref().map(|_| {
-        "it may not be exact: no attempt is recorded; white space at the ends, and bytes that are not UTF-8, are not kept".to_owned()
+        "may not be exact: no attempt is recorded; white space at the ends and bytes that are not UTF-8 are not kept".to_owned()
     })
 }
 
 fn without_file(task: &TaskView, last: &AttemptView) -> Option<String> {
     let total = last.stdout_bytes.map_or_else(String::new, |bytes| format!(" of {} bytes", count(bytes)));
     if let Some(error) = &last.stdout_file_error {
-        return Some(format!("not exact: the whole{total} could not be kept on {}: {error}", last.worker));
+        return Some(format!("not exact: the complete output{total} could not be kept on {}: {error}", last.worker));
     }
     if task.result.is_some() {
         return Some(
-            "it may not be exact: an earlier version recorded it, without white space at the ends and bytes that are not UTF-8".to_owned(),
+            "may not be exact: an earlier version recorded it, without white space at the ends and bytes that are not UTF-8".to_owned(),
         );
     }
-    Some(format!("not exact: of attempt {} only the last 4 KiB{total} of stdout are kept", last.attempt))
+    Some(format!("not exact: only the last 4 KiB{total} of stdout of attempt {} are kept", last.attempt))
 }

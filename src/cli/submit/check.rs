@@ -61,7 +61,7 @@ pub(super) fn check(
                     if warned <= MOST_WARNED {
                         let shell = context.config.task_shell.display();
                         report(&format!(
-                            "{}:{}: warning: {what} is bash's and the command is run by {shell}; task_shell sets another",
+                            "{}:{}: warning: {what} requires bash, but {shell} runs the command; set task_shell to use another shell",
                             line.file, line.number
                         ));
                     }
@@ -86,7 +86,7 @@ pub(super) fn check(
     }
     if warned > MOST_WARNED {
         context.say(&format!(
-            "warning: what only bash understands is in {} more; see task_shell",
+            "warning: {} more use syntax of bash; see task_shell",
             counted(warned - MOST_WARNED, "command")
         ));
     }

@@ -182,7 +182,7 @@ pub(crate) fn are_there(paths: &[PathBuf]) -> Result<(), CliError> {
 }
 
 fn a_directory(path: &Path) -> CliError {
-    CliError::Usage(format!("{} is a directory: name the task files in it", path.display()))
+    CliError::Usage(format!("{} is a directory: give the task files in it", path.display()))
 }
 
 /// A file that cannot be read; of one that is not there, the directory in which it was looked for.
@@ -195,7 +195,7 @@ fn unreadable(path: &Path, error: io::Error) -> CliError {
 /// Opens every file that is named.
 pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>, CliError> {
     if paths.iter().filter(|path| *path == Path::new("-")).count() > 1 {
-        return Err(CliError::Usage("- (standard input) can be read once only".to_owned()));
+        return Err(CliError::Usage("- (standard input) can be read only once".to_owned()));
     }
     // Before standard input is read to its end.
     are_there(paths)?;

@@ -83,7 +83,7 @@ pub(super) async fn send(
             let seen = total.added + total.queued + total.running + total.finished + total.failed;
             let open = found.valid.saturating_sub(seen).min((IN_FLIGHT * BATCH) as u64);
             context.say(&format!(
-                "stopped: {} had been added, perhaps the next {} too; submitting the same files again is safe",
+                "stopped: {} were added, perhaps the next {} too; submitting the same files again is safe",
                 tasks(total.added),
                 count(open)
             ));
@@ -134,7 +134,9 @@ impl<'a> Batches<'a> {
         let (batch, _) = read?;
         if let Some(spool) = keep {
             for task in &batch {
-                spool.push(task.line()).map_err(|error| CliError::io("spool the lines to wait for", error))?;
+                spool
+                    .push(task.line())
+                    .map_err(|error| CliError::io("store the submitted lines in a temporary file", error))?;
             }
         }
         let is_empty = batch.is_empty();
@@ -147,7 +149,7 @@ impl<'a> Batches<'a> {
 
     /// The lines up to the end of a batch, and whether that was it, and not the end of all.
     fn read(&mut self) -> Result<(Vec<NewTask>, bool), CliError> {
-        let changed = || CliError::Usage("the task file changed while it was being submitted".to_owned());
+        let changed = || CliError::Usage("the task file changed during the submission".to_owned());
         let mut batch = Vec::new();
         let mut is_full = false;
         while !is_full {

@@ -25,20 +25,18 @@ impl Signing {
         let seconds = match expires {
             None => DEFAULT_SECONDS,
             Some(_) if key.is_none() => {
-                return Err(CliError::Usage("--expires is of signatures: set task_signing_key to sign".to_owned()));
+                return Err(CliError::Usage("--expires requires task_signing_key".to_owned()));
             }
             Some(text) => match parse_duration("--expires", text)? as u64 {
                 0 => {
-                    return Err(CliError::Usage(
-                        "--expires: found 0: nothing could run; valid: 1s and more".to_owned(),
-                    ));
+                    return Err(CliError::Usage("--expires is 0, so no task could run; valid: 1s or more".to_owned()));
                 }
                 seconds => seconds,
             },
         };
         if key.is_none() && context.config.require_signed_tasks {
             context.say(
-                "warning: require_signed_tasks is set and task_signing_key is not: no worker will run these tasks",
+                "warning: require_signed_tasks is set but task_signing_key is not: no worker will run these tasks",
             );
         }
         Ok(Self { key, seconds })

@@ -61,7 +61,8 @@ struct Ends {
 pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, quiet: bool) -> Result<Exit, CliError> {
     context.begin_to_follow();
     let total = spool.len();
-    let spooled = spool.read().map_err(|error| CliError::io("read the lines to wait for", error))?;
+    let spooled =
+        spool.read().map_err(|error| CliError::io("read the submitted lines from a temporary file", error))?;
     let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
     let mut ends = Ends::default();
@@ -70,7 +71,7 @@ pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, 
         asked = signals.next() => Some(asked.into()),
     };
     if let Some(exit) = exit {
-        context.say("no longer waiting; the tasks stay queued and go on (distcomp-ctl cancel stops them)");
+        context.say("stopped waiting; the tasks stay queued and continue (distcomp-ctl cancel stops them)");
         return Ok(exit);
     }
     report(context, &conn, ends, quiet).await
@@ -90,8 +91,9 @@ async fn follow(
     let mut pending: Vec<String> = Vec::new();
     loop {
         if pending.is_empty() {
-            pending =
-                lines.take(CHUNK, CHUNK_BYTES).map_err(|error| CliError::io("read the lines to wait for", error))?;
+            pending = lines
+                .take(CHUNK, CHUNK_BYTES)
+                .map_err(|error| CliError::io("read the submitted lines from a temporary file", error))?;
             if pending.is_empty() {
                 return Ok(());
             }
@@ -158,7 +160,7 @@ async fn reconnect(context: &Context, mut error: QueueError) -> Result<Connectio
     if let Some(conn) = connect_again(context).await {
         return Ok(conn);
     }
-    context.say(&format!("warning: could not {error}; trying again for {} s", PATIENCE.as_secs()));
+    context.say(&format!("warning: failed to {error}; retrying for {} s", PATIENCE.as_secs()));
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < PATIENCE {
         tokio::time::sleep(RECONNECT).await;
@@ -265,7 +267,7 @@ async fn report(context: &Context, conn: &Connection, ends: Ends, quiet: bool) -
         String::new()
     } else {
         format!(
-            ", {} vanished from the queue before their end was seen: purged, or removed by another program",
+            ", {} disappeared from the queue before their end was seen: purged, or removed by another program",
             count(ends.gone)
         )
     };

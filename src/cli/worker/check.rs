@@ -51,10 +51,10 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     ready::dry_run(&client, &conn, &name, &random::id()).await?;
     if !keys.is_empty() {
         let file = State::queue_file(&config.state_dir, &name, &queue_of(&config));
-        let pin = Pin::open(file).map_err(|error| CliError::io("read what this worker knows of its queue", error))?;
+        let pin = Pin::open(file).map_err(|error| CliError::io("read the stored identity of the queue", error))?;
         pin.look(&conn).await?;
     }
-    let file = loaded.file.map_or("none: the defaults hold".to_owned(), |path| path.display().to_string());
+    let file = loaded.file.map_or("none: the defaults apply".to_owned(), |path| path.display().to_string());
     let mut rows = vec![("configuration", file), ("worker", name.to_string())];
     let slots = Slots::new(&config, files);
     rows.extend(offers(&config, &sample, &slots));
@@ -101,7 +101,7 @@ impl Slots {
     fn warning(&self) -> Option<String> {
         let limit = self.limit.filter(|_| self.got < self.wanted)?;
         Some(format!(
-            "max_task_per_worker is {}, and the limit of open files, {limit}, leaves room for {}: raise it (ulimit -n, LimitNOFILE=)",
+            "max_task_per_worker is {}, but the limit of open files, {limit}, allows only {}: raise the limit (ulimit -n, LimitNOFILE=)",
             self.wanted,
             tasks(u64::from(self.got))
         ))
@@ -125,7 +125,7 @@ fn offers(config: &Config, node: &NodeSample, slots: &Slots) -> Vec<(&'static st
     let others = [
         ("slots", slots.shown()),
         ("claimed ahead", ahead),
-        ("time limit", format!("{limit} where the task sets none; grace {grace} before SIGKILL")),
+        ("time limit", format!("{limit} unless the task sets one; grace {grace} before SIGKILL")),
     ];
     amounts.chain(others).collect()
 }
@@ -135,7 +135,7 @@ fn offered(config: &Config, node: &NodeSample, kind: ResourceKind) -> String {
     match kind.accounting() {
         Accounting::Measured if kind == ResourceKind::Memory => {
             let trigger = config.min_dram_trigger;
-            format!("{total} in all, {free} free; tasks start above {accept}, go back below {trigger}")
+            format!("{total} in all, {free} free; tasks start above {accept}, return below {trigger}")
         }
         Accounting::Measured => format!("{total} in all, {free} free; tasks start above {accept}"),
         Accounting::Declared => format!("{total} in all"),
@@ -184,7 +184,7 @@ async fn try_containment(config: &Config) -> Result<(String, Vec<String>), CliEr
 fn withheld_row(config: &Config) -> String {
     match withheld(config) {
         none if none.is_empty() => "no variable".to_owned(),
-        names => format!("{names}: variables that hold a secret; tasks do not see them"),
+        names => format!("{names}: these variables contain a secret; tasks do not see them"),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn load(
                 complain(
                     PROGRAM,
                     &format!(
-                        "still waiting for {shown}, or a file or directory that it names: the file system does not answer"
+                        "still waiting for {shown}, or for a file or directory that it names: the file system does not answer"
                     ),
                 );
             }

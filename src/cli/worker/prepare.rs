@@ -202,8 +202,7 @@ pub(super) async fn check_strangers(config: &Config, is_allowed: bool) -> Result
         return Ok(Some(what));
     }
     Err(CliError::Usage(format!(
-        "{what}. No task is run. Give it a password (`requirepass` or ACL users) and name it in redis_pass_file, or have it listen on 127.0.0.1 or \
-         a Unix socket; --allow-insecure runs tasks all the same"
+        "{what}. This worker runs no task. Set a password (`requirepass` or ACL users) and redis_pass_file, or let Redis listen only on 127.0.0.1 or a Unix socket. To run tasks anyway, use --allow-insecure"
     )))
 }
 
@@ -218,14 +217,15 @@ fn open_pin(state: &State, is_required: bool) -> Result<Option<Pin>, CliError> {
 pub(super) fn warn_of_signing_key(config: &Config) -> Option<String> {
     let path = config.task_signing_key.as_ref().filter(|path| std::fs::File::open(path).is_ok())?;
     Some(format!(
-        "task_signing_key: this worker can read {}, with which whoever takes it over can sign tasks; keep it where tasks are submitted",
+        "task_signing_key: this worker can read {}, so a compromised worker could sign tasks; keep the key only on machines that submit tasks",
         path.display()
     ))
 }
 
 /// What measures this node, or the part of it that may be used.
 pub(super) fn new_probe(share: Share) -> Result<Probe, CliError> {
-    let probe = Probe::new().map_err(|error| CliError::io("look at this node", std::io::Error::other(error)))?;
+    let probe =
+        Probe::new().map_err(|error| CliError::io("read the state of this node", std::io::Error::other(error)))?;
     Ok(probe.with_share(share))
 }
 
@@ -234,8 +234,7 @@ pub(super) fn warn_of_order(config: &Config, order: FieldOrder) -> Option<String
     let is_guess = config.is_of_python && config.field_order.is_none() && order == FieldOrder::MemCpuPrio;
     is_guess.then(|| {
         format!(
-            "task_field_order is not set, so it is \"{order}\", and lines are read as type:{order}:cmd; those of Python DistComp are \
-             type:{0}:cmd: set it to \"{0}\" for those",
+            "task_field_order is not set, so it is \"{order}\", and lines are read as type:{order}:cmd. Lines of Python DistComp are type:{0}:cmd: to run those, set it to \"{0}\"",
             FieldOrder::PrioMemCpu
         )
     })

@@ -125,7 +125,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
     }
     let withheld = super::prepare::withheld(&setup.config);
     if !withheld.is_empty() {
-        tracing::info!(variables = withheld, "withheld from tasks: variables that hold a secret");
+        tracing::info!(variables = withheld, "variables that contain a secret are withheld from tasks");
     }
     tracing::info!(
         worker = %setup.identity.worker,

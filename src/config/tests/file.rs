@@ -86,7 +86,7 @@ fn thresholds_the_wrong_way_round_say_what_python_did_with_them() {
     assert!(
         errors
             .to_string()
-            .contains("which is 40 (with free memory between the two, a Python worker started tasks and killed"),
+            .contains("which is 40 (with free memory between the two, a Python worker starts tasks and kills"),
         "{errors}"
     );
     let equal = Conf::new()
@@ -109,7 +109,7 @@ fn unknown_and_repeated_keys_are_warned_of() {
         "{warnings}"
     );
     assert!(warnings.lines().any(|line| line == "unknown key \"zzz\" is ignored"), "{warnings}");
-    assert!(warnings.contains("\"redis_port\" is there more than once"), "{warnings}");
+    assert!(warnings.contains("\"redis_port\" is given more than once"), "{warnings}");
     assert!(!warnings.contains(['\u{1b}', '\u{202e}']), "{warnings}");
     assert_eq!(loaded.config.redis.to_string(), "redis://localhost:2/0");
 }
@@ -117,8 +117,8 @@ fn unknown_and_repeated_keys_are_warned_of() {
 #[rstest]
 #[case("{\n  \"redis_port\": ,\n}", "line 2 column 17")]
 #[case("", "line 1 column 0")]
-#[case("[1]", "the file holds a list")]
-#[case("null", "the file holds null")]
+#[case("[1]", "the file contains a list")]
+#[case("null", "the file contains null")]
 #[case("{} x", "line 1 column 4")]
 #[case("{\"a\": NaN}", "line 1 column 7")]
 fn a_file_that_is_no_json_object_gives_one_error(#[case] text: &str, #[case] expected: &str) {
@@ -249,7 +249,7 @@ fn a_state_directory_that_is_shared_with_others_is_refused_and_left_as_it_is() {
         }
         fs::set_permissions(&state, fs::Permissions::from_mode(bits)).expect("chmod");
         let errors = conf.load(&json!({"state_dir": state})).expect_err("it is refused");
-        let said = format!("(mode {:03o}) and holds \"{name}\", which is not ours", bits & 0o777);
+        let said = format!("(mode {:03o}) and contains \"{name}\", which is not a file of DistComp", bits & 0o777);
         assert!(errors.to_string().contains(&said), "{errors}");
         assert_eq!(mode(), bits, "it was changed all the same");
     }

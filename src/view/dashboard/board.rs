@@ -75,7 +75,7 @@ impl Board {
         let last = Arc::clone(&self.frames.borrow());
         let age = last.read_at.elapsed().as_secs();
         let outage = format!(
-            "Redis does not answer ({}). What you see is of {}, {} ago; it goes on by itself when Redis is back.",
+            "Redis does not answer ({}). The data shown are from {}, {} ago. The page recovers on its own when Redis is back.",
             safe(why),
             moment(last.read_unix),
             duration(age)

@@ -75,7 +75,7 @@ impl Figures {
         let ahead = match overview.eta_seconds {
             Some(eta) => format!("{} to go", duration(eta)),
             None if counts.todo + counts.in_progress == 0 => "nothing to do".to_owned(),
-            None if overview.ended_per_second() > 0.0 => "no worker goes on with them now".to_owned(),
+            None if overview.ended_per_second() > 0.0 => "no worker is running them now".to_owned(),
             None => "nothing finished in the last minute".to_owned(),
         };
         let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live).count();

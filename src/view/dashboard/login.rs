@@ -63,7 +63,7 @@ pub(super) async fn admit(State(site): State<Arc<Site>>, request: Request, next:
     if wants_page {
         return Redirect::to("/login").into_response();
     }
-    let mut refusal = refuse(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN");
+    let mut refusal = refuse(StatusCode::UNAUTHORIZED, "a token is required: Authorization: Bearer TOKEN");
     refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     refusal
 }

@@ -110,12 +110,8 @@ async fn tasks(State(site): State<Arc<Site>>, asked: Result<Query<Asked>, QueryR
     let page = site.page("Tasks").await;
     let asked = asked.map(|Query(asked)| asked).unwrap_or_else(|_| Asked { state: "?".to_owned(), ..Asked::default() });
     let Some(filter) = asked.filter() else {
-        return Message::new(
-            page,
-            "No such list",
-            "The address asks for a state that there is not, or for too long a text.",
-        )
-        .respond(StatusCode::BAD_REQUEST);
+        return Message::new(page, "No such list", "The URL contains an unknown state or a text that is too long.")
+            .respond(StatusCode::BAD_REQUEST);
     };
     let key = (filter.clone(), asked.cursor);
     let found = site.pages.get(key, || {
@@ -202,7 +198,7 @@ async fn nothing(State(site): State<Arc<Site>>, headers: axum::http::HeaderMap) 
     if !site.access.admits(&headers) {
         return crate::view::web::refuse(StatusCode::NOT_FOUND, "no such page");
     }
-    Message::new(site.page("Not found").await, "No such page", "There is nothing at this address.")
+    Message::new(site.page("Not found").await, "No such page", "This page does not exist.")
         .respond(StatusCode::NOT_FOUND)
 }
 

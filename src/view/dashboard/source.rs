@@ -39,7 +39,7 @@ pub enum SourceError {
     #[error("Redis did not answer: {0}")]
     Unavailable(String),
     /// Too many ask at once.
-    #[error("too many ask at once; try again in a moment")]
+    #[error("too many requests at once; try again in a moment")]
     Busy,
 }
 

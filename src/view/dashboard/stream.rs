@@ -80,13 +80,13 @@ fn respond(site: &Site, shown: Shown, place: OwnedSemaphorePermit) -> Response {
 pub(super) async fn live(State(site): State<Arc<Site>>) -> Response {
     match place(&site) {
         Some(place) => respond(&site, Shown::Frames(site.board.follow()), place),
-        None => full(&format!("{STREAMS} look already")),
+        None => full(&format!("{STREAMS} viewers are connected already")),
     }
 }
 
 /// `GET /task/{id}/output`: what it prints while it runs.
 pub(super) async fn output(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
-    let Some(place) = place(&site) else { return full(&format!("{STREAMS} look already")) };
+    let Some(place) = place(&site) else { return full(&format!("{STREAMS} viewers are connected already")) };
     if !is_id(&id) {
         return refuse(StatusCode::NOT_FOUND, "no such task");
     }

@@ -173,7 +173,9 @@ impl TailViewer {
         if next < kept.first {
             self.next = Some(kept.first);
             return Some(
-                json!({ "pieces": [["gap", "… this page was too slow for a part of it …"]] }).to_string().into(),
+                json!({ "pieces": [["gap", "… part of the output was dropped, because this page was too slow …"]] })
+                    .to_string()
+                    .into(),
             );
         }
         let at = usize::try_from(next - kept.first).unwrap_or(usize::MAX);
@@ -254,7 +256,8 @@ async fn follow(shared: Arc<Shared>, mut printing: Printing) {
             }
             Some(Printed::Mended) => {}
             Some(Printed::Waits) => {
-                let (phase, text) = steady.insert(("waits", "it waits; this page tells when it starts".to_owned()));
+                let (phase, text) =
+                    steady.insert(("waits", "the task waits; this page shows when it starts".to_owned()));
                 shared.say(phase, text);
             }
             Some(Printed::RunsOn(worker)) => {
@@ -263,18 +266,18 @@ async fn follow(shared: Arc<Shared>, mut printing: Printing) {
             }
             Some(Printed::Silent(worker)) => {
                 is_disturbed = true;
-                shared.say("silent", &format!("{worker} does not answer yet; it is asked again"));
+                shared.say("silent", &format!("{worker} has not answered yet; asking again"));
             }
             Some(Printed::Away(why)) => {
                 is_disturbed = true;
-                shared.say("away", &format!("{why}; trying again"));
+                shared.say("away", &format!("{why}; retrying"));
             }
             None => {
                 for (kind, text) in ["out", "err"].into_iter().zip(&mut texts) {
                     batch.add(kind, text.finish());
                 }
                 batch.hand_to(&shared);
-                return shared.say("over", "it has ended");
+                return shared.say("over", "the task has ended");
             }
         }
         due = None;

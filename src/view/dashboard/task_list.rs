@@ -115,9 +115,9 @@ impl Tasks {
         let told = match (filter.is_narrow(), found.next) {
             (false, _) => format!("showing {} of {}", count(shown), count(all.max(shown))),
             (true, None) if cursor == 0 => format!("{} of {} match", count(shown), count(all.max(shown))),
-            (true, None) => format!("{} more match, and that is all", count(shown)),
+            (true, None) => format!("{} more match; there are no others", count(shown)),
             (true, Some(_)) => format!(
-                "{} match among the {} looked at for this page, of {}",
+                "{} match among the {} tasks read for this page, of {}",
                 count(shown),
                 count(found.looked_at),
                 count(all)

@@ -61,7 +61,7 @@ impl Task {
         } else if has(TaskState::InProgress) {
             ("running", "busy")
         } else if has(TaskState::Todo) && has(TaskState::Failed) {
-            ("waiting, will be tried again", "warn")
+            ("waiting, will be retried", "warn")
         } else if has(TaskState::Todo) {
             ("waiting", "calm")
         } else if has(TaskState::Finished) {
@@ -87,7 +87,7 @@ impl Task {
             facts.push(("Failed on", safe(&task.failed_on.join(", ")).into_owned()));
         }
         if task.lost > 0 {
-            facts.push(("Workers lost under it", count(task.lost)));
+            facts.push(("Workers lost while running it", count(task.lost)));
         }
         if let Some(file) = task.last_attempt().and_then(|last| last.stdout_file.as_deref()) {
             facts.push(("Whole output", safe(file).into_owned()));

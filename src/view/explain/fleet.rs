@@ -9,11 +9,11 @@ use crate::view::text::{counted, joined, resource, resources};
 pub(super) fn halted(overview: &Overview) -> Vec<String> {
     let mut why = Vec::new();
     if let Some(who) = &overview.paused {
-        why.push(format!("the queue is paused by {}; distcomp-ctl resume goes on", safe(who)));
+        why.push(format!("the queue is paused by {}; distcomp-ctl resume continues", safe(who)));
     }
     if overview.stopping {
         why.push(
-            "the stop command is in the queue: workers take nothing more and exit; distcomp-ctl resume lifts it"
+            "the stop command is in the queue: workers claim nothing more and exit; distcomp-ctl resume cancels it"
                 .to_owned(),
         );
     }
@@ -29,9 +29,9 @@ pub(super) fn no_worker(overview: &Overview) -> Option<String> {
         (number(WorkerState::Draining), number(WorkerState::Silent), number(WorkerState::Dead));
     Some(match overview.workers.len() {
         0 if overview.is_local => {
-            "no run is at work in this directory: distcomp-worker --local FILE... runs the tasks of FILE".to_owned()
+            "no run is active in this directory: distcomp-worker --local FILE... runs the tasks of FILE".to_owned()
         }
-        0 => "no worker is there: start distcomp-worker on a node".to_owned(),
+        0 => "no worker is running: start distcomp-worker on a node".to_owned(),
         _ => {
             let names: Vec<_> = overview.workers.iter().filter(|worker| worker.state == WorkerState::Drained).collect();
             let drained = match names.first() {
@@ -40,7 +40,7 @@ pub(super) fn no_worker(overview: &Overview) -> Option<String> {
                     format!(", {} drained (distcomp-ctl resume --worker {} lifts that)", names.len(), safe(&first.name))
                 }
             };
-            format!("no worker is there to take it: {draining} draining{drained}, {silent} silent, {dead} dead")
+            format!("no worker can claim it: {draining} draining{drained}, {silent} silent, {dead} dead")
         }
     })
 }

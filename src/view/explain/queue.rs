@@ -29,7 +29,7 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
         let pace = if overview.rate_per_second > 0.0 {
             "it is running"
         } else if overview.failed_per_second > 0.0 {
-            "all that ended in the last minute failed"
+            "all tasks that ended in the last minute failed"
         } else {
             "nothing finished in the last minute"
         };
@@ -37,13 +37,13 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
     }
     why.extend(largest);
     if overview.backing_off > 0 {
-        why.push(format!("{} wait for the end of their backoff", count(overview.backing_off)));
+        why.push(format!("{} wait for their retry delay", count(overview.backing_off)));
     }
     if runnable > 0 {
         why.extend(busy_workers(overview));
     }
     for reservation in &overview.reservations {
-        why.push(format!("{} keeps room for {}", safe(&reservation.worker), safe(&reservation.line)));
+        why.push(format!("{} reserves room for {}", safe(&reservation.worker), safe(&reservation.line)));
     }
     why
 }
@@ -62,7 +62,7 @@ pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
     let rest = todo.saturating_sub(large).saturating_sub(overview.backing_off);
     let others = [
         (large, why),
-        (overview.backing_off, Some("they have failed and wait for the end of their backoff".to_owned())),
+        (overview.backing_off, Some("they have failed and wait for their retry delay".to_owned())),
         (rest, Some(rest_waits_for(overview))),
     ];
     let top = others.into_iter().max_by_key(|(count, _)| *count)?;
@@ -87,7 +87,7 @@ pub fn needs(overview: &Overview, width: usize) -> String {
     let rows = groups.into_iter().map(|(cells, waiting)| [count(waiting)].into_iter().chain(cells).collect());
     let mut drawn = table(&columns, rows.collect(), width);
     if overview.needs_left_out > 0 {
-        drawn.push_str(&format!("and {} more kinds of need\n", count(overview.needs_left_out)));
+        drawn.push_str(&format!("and {} more demands\n", count(overview.needs_left_out)));
     }
     drawn
 }
@@ -108,9 +108,9 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
     let on = safe(&need.failed_on.join(", ")).into_owned();
     let has_failed = |worker: &&WorkerView| need.failed_on.contains(&worker.name);
     if able.iter().all(has_failed) {
-        format!("failed on every live worker ({on}), to be tried again")
+        format!("failed on every live worker ({on}), waiting for a retry")
     } else {
-        format!("failed on {on}, left to others for up to a minute")
+        format!("failed on {on}, reserved for other workers for up to a minute")
     }
 }
 

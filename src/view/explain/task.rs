@@ -21,16 +21,16 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
         if let Some(being) = task.being() {
             let name = safe(worker);
             return vec![format!(
-                "it is {being}: {name} stops it, at the latest with its next heartbeat; if {name} is dead, the order is carried out when its lease is over"
+                "it is {being}: {name} stops it with its next heartbeat at the latest; if {name} is dead, the order is carried out when its lease expires"
             )];
         }
         let mut why = vec![on_worker(overview, worker)];
         if hold.has_slot == Some(false) {
-            why.push("it was claimed ahead and starts there when a slot is free".to_owned());
+            why.push("it is prefetched and starts there when a slot is free".to_owned());
         }
         if task.suspect {
             why.push(format!(
-                "its worker was lost while it ran: it runs apart, {} starts nothing else until it has outlived that time",
+                "its worker was lost while it ran: it runs apart; {} starts no other task until it has run longer than it had when the worker was lost",
                 safe(worker)
             ));
         }
@@ -40,7 +40,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
         return vec![ended(task)];
     }
     let Ok(line) = TaskLine::parse(&task.line, order) else {
-        return vec!["the line is not a task: the next worker that meets it moves it to failed_tasks".to_owned()];
+        return vec!["the line is not a valid task: the next worker that finds it moves it to failed_tasks".to_owned()];
     };
     let mut why = halted(overview);
     why.extend(no_worker(overview));
@@ -49,7 +49,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
         why.extend(too_large(&able, line.demand()));
     }
     if let Some(seconds) = hold.backoff_seconds {
-        why.push(format!("it waits {} more for the end of its backoff", duration(seconds)));
+        why.push(format!("it waits {} more for its retry delay", duration(seconds)));
     }
     if !task.failed_on.is_empty() {
         why.push(failed_before(&able, &task.failed_on, hold.left_to_others_seconds));
@@ -59,19 +59,18 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: Fi
     }
     if task.suspect {
         why.push(
-            "it may be what its worker was lost to: it waits to run apart, one such task at a time on a worker"
-                .to_owned(),
+            "it may have killed its worker: it waits to run apart, one such task at a time on a worker".to_owned(),
         );
     }
     if let Some(holder) = overview.reservations.iter().find(|reservation| reservation.line == task.line) {
         why.push(format!(
-            "{} keeps room for it: it starts when enough of what runs there has ended",
+            "{} reserves room for it: it starts when enough running tasks there have ended",
             safe(&holder.worker)
         ));
     }
     if why.is_empty() {
         why.push(format!(
-            "it waits for its turn and a slot: {} wait in all, its priority is {}, {} in progress",
+            "it waits for its turn and a slot: {} wait, its priority is {}, {} in progress",
             count(overview.counts.todo),
             line.prio(),
             count(overview.counts.in_progress)
@@ -100,7 +99,7 @@ fn failed_before(able: &[&WorkerView], failed_on: &[String], left_to_others: Opt
     } else {
         let long =
             left_to_others.map_or_else(|| "up to a minute".to_owned(), |seconds| format!("{} more", duration(seconds)));
-        format!("it has failed on {on}: it waits for its retry, and for {long} for a worker that it has not failed on")
+        format!("it has failed on {on}: it waits for its retry, and for {long} for a worker on which it has not failed")
     }
 }
 
@@ -115,18 +114,18 @@ fn on_worker(overview: &Overview, name: &str) -> String {
             format!("it is in progress on {name}, a Python worker that reported {} ago", duration(age))
         }
         Some((WorkerState::Silent, age)) => format!(
-            "it is in progress on {name}, which is silent for {}; when it counts as dead, the task goes back to todo",
+            "it is in progress on {name}, which has been silent for {}; when the worker counts as dead, the task returns to todo",
             duration(age)
         ),
         Some((WorkerState::Dead, age)) if worker.is_some_and(|worker| worker.is_python) => format!(
-            "it was in progress on {name}, a Python worker that last reported {} ago; distcomp-ctl reclaim {name} puts it back",
+            "it was in progress on {name}, a Python worker that last reported {} ago; distcomp-ctl reclaim {name} returns it to todo",
             duration(age)
         ),
         Some((WorkerState::Dead, _)) => {
-            format!("it was in progress on {name}, which is dead; it is about to go back to todo")
+            format!("it was in progress on {name}, which is dead; it is about to return to todo")
         }
         None => {
-            format!("it is in progress on {name}, of which nothing is known; distcomp-ctl reclaim {name} puts it back")
+            format!("it is in progress on {name}, an unknown worker; distcomp-ctl reclaim {name} returns it to todo")
         }
     }
 }
@@ -137,9 +136,9 @@ fn ended(task: &TaskView) -> String {
     if has(TaskState::Finished) {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
     } else if has(TaskState::Failed) && reason.starts_with(&FailureKind::Unsigned.to_string()) {
-        format!("it was refused ({}); distcomp-submit --rerun signs it, where a task_signing_key is set", safe(reason))
+        format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", safe(reason))
     } else if has(TaskState::Failed) {
-        format!("it is out of retries ({}); distcomp-ctl requeue tries again", safe(reason))
+        format!("it is out of retries ({}); distcomp-ctl requeue runs it again", safe(reason))
     } else {
         "no such task is in the queue".to_owned()
     }

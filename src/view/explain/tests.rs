@@ -55,7 +55,7 @@ fn each_obstacle_is_named() {
     let small = queue(vec![worker("n1", WorkerState::Live, 16.0)]);
     let task = waiting("shell:64:1:1:x", &[]);
     assert!(why(&small, &task).contains("no live worker can give"));
-    assert!(why(&queue(Vec::new()), &task).contains("no worker is there"));
+    assert!(why(&queue(Vec::new()), &task).contains("no worker is running"));
     let dead = queue(vec![worker("n1", WorkerState::Dead, 64.0)]);
     assert!(why(&dead, &task).contains("1 dead"));
     let fits = waiting("shell:1:1:7:x", &[]);
@@ -95,7 +95,7 @@ fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
     assert!(why.contains("7 need 96 GB and 1 core; the largest node offers 84 GB and 8 cores"), "{why}");
     assert!(why.contains("103 wait"), "{why}");
     assert_eq!(top_reason(&overview).map(|(count, _)| count), Some(103));
-    assert_eq!(why_need(&overview, &overview.needs[2]), "failed on every live worker (n1, n2), to be tried again");
+    assert_eq!(why_need(&overview, &overview.needs[2]), "failed on every live worker (n1, n2), waiting for a retry");
     let only_large = Overview { counts: Counts { todo: 7, ..counts }, needs: vec![need(96.0, 7, &[])], ..overview };
     assert!(top_reason(&only_large).unwrap().1.contains("84 GB"));
     assert!(!explain_queue(&only_large)[0].contains("running"), "{:?}", explain_queue(&only_large));
@@ -110,13 +110,13 @@ fn a_task_in_its_backoff_or_claimed_ahead_says_so() {
     assert!(why.contains("42 s more") && why.contains("30 s more"), "{why}");
     let ahead = TaskView { states: vec![TaskState::InProgress], worker: Some("n1".to_owned()), ..task };
     let hold = Hold { has_slot: Some(false), ..Hold::default() };
-    assert!(explain_held(&overview, &ahead, &hold, FieldOrder::MemCpuPrio)[1].contains("claimed ahead"));
+    assert!(explain_held(&overview, &ahead, &hold, FieldOrder::MemCpuPrio)[1].contains("prefetched"));
 }
 
 #[test]
 fn an_idle_queue_says_so() {
     assert_eq!(explain_queue(&Overview::default()), ["nothing waits and nothing runs"]);
-    assert!(explain_queue(&queue(Vec::new()))[0].contains("no worker is there"));
+    assert!(explain_queue(&queue(Vec::new()))[0].contains("no worker is running"));
 }
 
 #[test]

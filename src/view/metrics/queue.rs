@@ -38,7 +38,7 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     let counts = &overview.counts;
     page.gauge(
         "distcomp_queue_tasks",
-        "Tasks by state; one that will be retried is in todo and in failed",
+        "Tasks by state; a task that will be retried is in todo and in failed",
         &[
             (&[("state", "todo")], counts.todo as f64),
             (&[("state", "in_progress")], counts.in_progress as f64),
@@ -49,20 +49,24 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     );
     page.gauge(
         "distcomp_queue_oldest_waiting_seconds",
-        "How long the task that has waited longest has waited; at most since this process started; 0 when none waits",
+        "Age of the task that has waited longest, at most since this process started; 0 if none waits",
         &[(&[], figures.oldest_waiting_seconds.unwrap_or(0.0))],
     );
     page.gauge("distcomp_queue_paused", "1 while the queue is paused", &[(&[], flag(overview.paused.is_some()))]);
-    page.gauge("distcomp_queue_stopping", "1 while the stop command is there", &[(&[], flag(overview.stopping))]);
+    page.gauge(
+        "distcomp_queue_stopping",
+        "1 while the stop command is in the queue",
+        &[(&[], flag(overview.stopping))],
+    );
     page.gauge(
         "distcomp_queue_reservations",
-        "Large tasks that a worker keeps room for",
+        "Large tasks for which a worker reserves room",
         &[(&[], overview.reservations.len() as f64)],
     );
     let totals = &overview.totals;
     page.counter(
         "distcomp_queue_attempts",
-        "Attempts of all workers since the queue began, by how they ended",
+        "Attempts of all workers since the queue was created, by outcome",
         &[
             (&[("outcome", "finished")], totals.finished),
             (&[("outcome", "failed")], totals.failed.saturating_sub(totals.timed_out)),
@@ -75,10 +79,18 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     workers(&mut page, &overview.workers);
     let redis = &overview.redis;
     page.gauge("distcomp_redis_memory_used_bytes", "Memory that Redis uses", &[(&[], redis.used_memory as f64)]);
-    page.gauge("distcomp_redis_memory_limit_bytes", "maxmemory of Redis; 0 is none", &[(&[], redis.max_memory as f64)]);
+    page.gauge(
+        "distcomp_redis_memory_limit_bytes",
+        "maxmemory of Redis; 0 means no limit",
+        &[(&[], redis.max_memory as f64)],
+    );
     page.gauge("distcomp_redis_clients", "Connections to Redis", &[(&[], redis.clients as f64)]);
     let is_evicting = !redis.eviction_policy.is_empty() && redis.eviction_policy != "noeviction";
-    page.gauge("distcomp_redis_evicts", "1 when Redis would drop tasks at its limit", &[(&[], flag(is_evicting))]);
+    page.gauge(
+        "distcomp_redis_evicts",
+        "1 if Redis would evict tasks at its memory limit",
+        &[(&[], flag(is_evicting))],
+    );
     page.gauge("distcomp_dashboard_viewers", "Open pages of the dashboard", &[(&[], figures.viewers as f64)]);
     page.gauge(
         "distcomp_dashboard_followed_tasks",
@@ -123,13 +135,13 @@ fn workers(page: &mut Page, workers: &[WorkerView]) {
             .collect();
         page.gauge(name, help, &values);
     };
-    gauge("distcomp_queue_worker_heartbeat_age_seconds", "Since a worker's last heartbeat", &|worker| {
+    gauge("distcomp_queue_worker_heartbeat_age_seconds", "Time since the last heartbeat of a worker", &|worker| {
         worker.heartbeat_age_seconds.map(|age| age as f64)
     });
     gauge("distcomp_queue_worker_running_tasks", "Tasks running on a worker", &|worker| {
         worker.load.as_ref().map(|load| f64::from(load.running))
     });
-    gauge("distcomp_queue_worker_slots", "Tasks a worker runs at most", &|worker| {
+    gauge("distcomp_queue_worker_slots", "Slots of a worker: tasks that it runs at most", &|worker| {
         worker.load.as_ref().map(|load| f64::from(load.slots))
     });
     for kind in ResourceKind::OF_WORKERS {
@@ -157,7 +169,7 @@ fn workers(page: &mut Page, workers: &[WorkerView]) {
     let values: Vec<(Labels<'_>, u64)> = labels.iter().map(<[_; 2]>::as_slice).zip(numbers).collect();
     page.counter(
         "distcomp_queue_worker_attempts",
-        "Attempts of a worker since the queue began, by how they ended",
+        "Attempts of a worker since the queue was created, by outcome",
         &values,
     );
 }

@@ -24,49 +24,53 @@ pub fn worker(figures: &WorkerFigures) -> String {
     );
     page.gauge(
         "distcomp_worker_accepting",
-        "1 while it takes new tasks, 0 while it drains",
+        "1 while the worker claims new tasks, 0 while it drains",
         &[(me, flag(figures.is_open))],
     );
     page.gauge("distcomp_worker_running_tasks", "Tasks running", &[(me, f64::from(figures.running))]);
-    page.gauge("distcomp_worker_held_tasks", "Tasks claimed ahead of a free slot", &[(me, f64::from(figures.held))]);
-    page.gauge("distcomp_worker_slots", "Tasks it runs at most", &[(me, f64::from(figures.slots))]);
+    page.gauge(
+        "distcomp_worker_held_tasks",
+        "Prefetched tasks: claimed before a slot is free",
+        &[(me, f64::from(figures.held))],
+    );
+    page.gauge("distcomp_worker_slots", "Slots: tasks that the worker runs at most", &[(me, f64::from(figures.slots))]);
     if let Some(waiting) = figures.waiting {
         page.gauge(
             "distcomp_worker_seen_waiting_tasks",
-            "Waiting tasks, as the last claim saw them",
+            "Waiting tasks at the time of the last claim",
             &[(me, waiting as f64)],
         );
     }
     page.counter("distcomp_worker_claims", "Claims that Redis answered", &[(me, meters.claims)]);
     page.counter("distcomp_worker_failed_claims", "Claims that failed", &[(me, meters.claims_failed)]);
-    page.counter("distcomp_worker_claimed_tasks", "Tasks that claims brought", &[(me, meters.claimed)]);
+    page.counter("distcomp_worker_claimed_tasks", "Tasks received by claims", &[(me, meters.claimed)]);
     page.histogram(
         "distcomp_worker_claim_duration_seconds",
-        "From asking for tasks to the answer",
+        "Time from a claim request to its reply",
         me,
         &meters.claim_seconds,
     );
     page.histogram(
         "distcomp_worker_task_duration_seconds",
-        "Run time of attempts, however they ended",
+        "Run time of attempts, with any outcome",
         me,
         &meters.task_seconds,
     );
     let labels: Vec<[(&'static str, &str); 2]> =
         OutcomeKind::ALL.iter().map(|kind| [("worker", name), ("outcome", kind.as_str())]).collect();
     let outcomes: Vec<(Labels<'_>, u64)> = labels.iter().map(<[_; 2]>::as_slice).zip(meters.outcomes).collect();
-    page.counter("distcomp_worker_attempts", "Attempts by how they ended", &outcomes);
+    page.counter("distcomp_worker_attempts", "Attempts by outcome", &outcomes);
     page.counter(
         "distcomp_worker_fenced_results",
-        "Results refused because the claim was another's by then",
+        "Late results refused because another worker had the claim",
         &[(me, meters.fenced)],
     );
-    page.counter("distcomp_worker_reconnects", "Times that Redis was lost and found again", &[(me, meters.reconnects)]);
+    page.counter("distcomp_worker_reconnects", "Reconnections to Redis", &[(me, meters.reconnects)]);
     let usage = &figures.usage;
     for kind in ResourceKind::ALL {
         let noun = kind.title();
         let declared = match kind.accounting() {
-            Accounting::Measured => "declared and not yet touched",
+            Accounting::Measured => "declared but not used yet",
             Accounting::Declared => "declared",
         };
         let be = if kind.is_counted() { "are" } else { "is" };

@@ -18,13 +18,13 @@ use crate::view::text::{count, shorten};
 
 const HELP: [(&str, &str); 9] = [
     ("1 2 3 4, Tab", "overview, workers, running, failures"),
-    ("k j, arrows", "one up, one down"),
-    ("PgUp PgDn", "a page up, a page down"),
-    ("g G or Home End", "to the first, to the last"),
-    ("/", "only what holds a text; Esc ends it"),
+    ("k j, arrows", "up, down"),
+    ("PgUp PgDn", "page up, page down"),
+    ("g G or Home End", "first, last"),
+    ("/", "show only rows that contain a text; Esc clears it"),
     ("Enter", "open the task, or the sample of the failures"),
     ("Esc, Backspace", "close the task"),
-    ("q, Esc, Ctrl-C", "leave; nothing is stopped by that"),
+    ("q, Esc, Ctrl-C", "leave; this stops no task"),
     ("?", "this page"),
 ];
 
@@ -103,10 +103,10 @@ impl Watch {
     /// Why a list is empty.
     fn nothing(&self) -> &'static str {
         match self.screen {
-            _ if !self.filter.is_empty() => "nothing here holds that text",
+            _ if !self.filter.is_empty() => "no row contains that text",
             Screen::Overview => "",
             Screen::Workers => "no workers",
-            Screen::Running => "nothing runs that has run for half a second or longer",
+            Screen::Running => "no task has been running for half a second or longer",
             Screen::Failures => "no failures",
         }
     }

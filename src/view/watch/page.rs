@@ -51,9 +51,9 @@ impl Page {
             Some(Printed::Output { is_stderr, skipped, bytes }) => live.add(is_stderr, skipped, &bytes),
             Some(Printed::Mended) => {}
             Some(Printed::Silent(worker)) => {
-                live.note(&format!("{} does not answer yet; it is asked again", safe(&worker)));
+                live.note(&format!("{} has not answered yet; asking again", safe(&worker)));
             }
-            Some(Printed::Away(why)) => live.note(&format!("{}; trying again", safe(&why))),
+            Some(Printed::Away(why)) => live.note(&format!("{}; retrying", safe(&why))),
             None => live.status = "the attempt has ended".to_owned(),
         }
     }

@@ -16,7 +16,7 @@ const SESSION_SECONDS: u32 = 12 * 3600;
 
 /// A token that can be guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the token is shorter than {MIN_TOKEN} characters, or holds blanks or characters that are not ASCII")]
+#[error("the token is shorter than {MIN_TOKEN} characters, or contains blanks or characters that are not ASCII")]
 pub struct WeakToken;
 
 /// Compares what is shown with the token.

@@ -47,16 +47,16 @@ impl Guard {
     fn objection(&self, method: &Method, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
-            return Some((StatusCode::BAD_REQUEST, "exactly one Host header, please"));
+            return Some((StatusCode::BAD_REQUEST, "exactly one Host header is required"));
         };
         if !self.knows(host) {
-            return Some((StatusCode::FORBIDDEN, "this host name is not one of ours; --allowed-host NAME allows it"));
+            return Some((StatusCode::FORBIDDEN, "this host name is not allowed; --allowed-host NAME allows it"));
         }
         let is_reading = method == Method::GET || method == Method::HEAD;
         match headers.get(header::ORIGIN).map(HeaderValue::to_str) {
             None if is_reading => None,
             Some(Ok(origin)) if is_of(origin, host) => None,
-            None | Some(_) => Some((StatusCode::FORBIDDEN, "a request from another origin")),
+            None | Some(_) => Some((StatusCode::FORBIDDEN, "the request comes from another origin")),
         }
     }
 }

@@ -219,7 +219,7 @@ impl Dispatcher {
             && (is_given_up || self.headroom().is_ok_and(|room| room.holds(task.demand())))
         {
             if is_given_up {
-                tracing::warn!(task = %task.id(), needs = %task.demand().mem(), free = %node.free.mem(), "room kept in vain: this node cannot run the task");
+                tracing::warn!(task = %task.id(), needs = %task.demand().mem(), free = %node.free.mem(), "reservation given up: this node cannot run the task");
             }
             self.polling.wake();
         }

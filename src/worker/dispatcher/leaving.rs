@@ -26,11 +26,15 @@ impl Dispatcher {
     pub(super) fn terminate_signal(&mut self, now: Instant) {
         self.lifecycle = self.lifecycle.after_signal();
         if self.lifecycle == Lifecycle::Killing {
-            tracing::warn!("second signal: killing what runs and giving it back");
+            tracing::warn!("second signal: killing running tasks and returning them");
             self.end_all();
         } else {
             let running = self.ledger.budget().tasks;
-            tracing::info!(running, seconds = self.config.drain_timeout.as_secs_f64(), "draining: what runs may end");
+            tracing::info!(
+                running,
+                seconds = self.config.drain_timeout.as_secs_f64(),
+                "draining: waiting for running tasks to end"
+            );
             self.drain_until = Some(now + self.config.drain_timeout);
             self.actions.push(Action::Beat);
         }
@@ -55,7 +59,7 @@ impl Dispatcher {
             let lifted_by = if self.is_drained { "distcomp-ctl resume --worker" } else { "distcomp-ctl resume" };
             tracing::info!(
                 lifted_by,
-                "nothing is left to finish: waiting idle, since a supervisor would start this worker again"
+                "all tasks have ended: waiting idle, because a supervisor would restart this worker"
             );
             self.actions.push(Action::Beat);
         }
@@ -104,7 +108,7 @@ impl Dispatcher {
         if self.drain_until.is_some_and(|until| until <= now) {
             self.drain_until = None;
             if self.lifecycle < Lifecycle::Returning {
-                tracing::warn!("the drain time-out has passed: terminating what runs and giving it back");
+                tracing::warn!("drain_timeout_seconds has passed: terminating running tasks and returning them");
                 self.lifecycle = Lifecycle::Returning;
                 self.end_all();
             }
@@ -128,7 +132,10 @@ impl Dispatcher {
             self.is_exiting = true;
             let left = self.last.as_ref().map_or(0, |last| last.waiting);
             if self.lifecycle.is_open() && left > 0 {
-                tracing::warn!(left, "leaving tasks that this worker cannot run: distcomp-status explain says why");
+                tracing::warn!(
+                    left,
+                    "exiting although tasks wait that this worker cannot run; distcomp-status explain says why"
+                );
             }
         } else if self.may_leave_unreported(now) {
             self.is_exiting = true;

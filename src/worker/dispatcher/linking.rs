@@ -123,7 +123,7 @@ impl Dispatcher {
 
     /// The lease went on while the machine slept. What was said before counts from before.
     pub(super) fn slept(&mut self, time: Duration) {
-        tracing::warn!(seconds = time.as_secs_f64(), "the machine was asleep");
+        tracing::warn!(seconds = time.as_secs_f64(), "the machine was suspended");
         self.asleep += time;
         self.beat_made = None;
         self.actions.push(Action::Beat);
@@ -159,7 +159,7 @@ impl Dispatcher {
                 self.finish();
             }
         } else if self.lifecycle == Lifecycle::Finishing && !self.is_exiting && self.given_up.is_none() {
-            tracing::info!("taking tasks again: resumed");
+            tracing::info!("claiming tasks again: resumed");
             (self.lifecycle, self.is_waiting_idle) = (Lifecycle::Open, false);
             self.last = None;
             self.polling = Polling::default();
@@ -171,7 +171,7 @@ impl Dispatcher {
     /// An operator wants it to take nothing more.
     pub(super) fn finish(&mut self) {
         let lifted_by = if self.is_drained { "distcomp-ctl resume --worker" } else { "distcomp-ctl resume" };
-        tracing::info!(drain = self.is_drained, lifted_by, "taking nothing more: asked to stop");
+        tracing::info!(drain = self.is_drained, lifted_by, "claiming no more tasks: asked to stop");
         self.lifecycle = Lifecycle::Finishing;
         self.polling = Polling::default();
     }
@@ -181,11 +181,10 @@ impl Dispatcher {
         if self.other_order {
             tracing::error!(
                 ours = %self.me.order,
-                "the queue has another field order than this worker: it takes nothing. Set task_field_order in conf.json as the queue has it \
-                 (distcomp:field_order) and start the worker again, or change the queue while no task waits"
+                "the queue has another field order than this worker, which claims nothing. Set task_field_order in conf.json to that of the queue (distcomp:field_order) and restart the worker, or change the queue while no task waits"
             );
         } else {
-            tracing::info!("the queue has this worker's field order again");
+            tracing::info!("the queue has the field order of this worker again");
         }
     }
 
@@ -255,7 +254,7 @@ impl Dispatcher {
                 continue;
             }
             let Some(entry) = self.ledger.get(key) else { continue };
-            tracing::warn!(task = %entry.task.id(), "no longer ours: dropped");
+            tracing::warn!(task = %entry.task.id(), "dropped: the claim is no longer ours");
             self.meters.fenced += 1;
             if matches!(entry.place, Place::Held { .. }) {
                 self.ledger.remove(key);
@@ -269,7 +268,7 @@ impl Dispatcher {
             if self.ledger.active(&claim.line).is_some() {
                 continue;
             }
-            tracing::info!(line = %claim.line, "claimed by a call whose answer was lost; it goes back");
+            tracing::info!(line = %claim.line, "returned: the reply to its claim was lost");
             match TaskLine::parse(&claim.line, self.me.order) {
                 Ok(task) => {
                     let key = self.ledger.hold(claim, task, now);

@@ -59,7 +59,7 @@ impl Identity {
             tracing::warn!(
                 wanted = config.max_tasks,
                 slots = self.most_slots,
-                "the limit of open files is too low for max_task_per_worker: fewer slots; raise it (`ulimit -n`, LimitNOFILE=)"
+                "the limit of open files is too low for max_task_per_worker: using fewer slots; raise the limit (`ulimit -n`, LimitNOFILE=)"
             );
         }
     }

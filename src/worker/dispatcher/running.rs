@@ -69,7 +69,7 @@ impl Dispatcher {
             }
         };
         if ended.unkillable {
-            tracing::error!(task = %entry.task.id(), "a process of the task does not die by SIGKILL; it waits in the kernel");
+            tracing::error!(task = %entry.task.id(), "a process of the task survives SIGKILL, because it waits in the kernel");
         }
         if cause == Some(Cause::Revoked) {
             tracing::info!(task = %entry.task.id(), "killed: the claim is no longer ours");
@@ -98,7 +98,7 @@ impl Dispatcher {
     pub(super) fn keeper_lost(&mut self, key: TaskKey, had_it: bool) {
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
-        tracing::error!(task = %entry.task.id(), "its keeper died and its tree was killed");
+        tracing::error!(task = %entry.task.id(), "its keeper died; its process tree was killed");
         let cause = match entry.place {
             Place::Running { .. } => None,
             // The first thing it did may have kept us from hearing of its start.
@@ -132,7 +132,7 @@ impl Dispatcher {
         let Some(entry) = self.ledger.get(key) else { return };
         let Place::Running { limit, .. } = entry.place else { return };
         let limit_of = if entry.task.timeout().is_some() { "the line" } else { "default_task_timeout_seconds" };
-        tracing::warn!(task = %entry.task.id(), limit, limit_of, "timed out; terminating its tree");
+        tracing::warn!(task = %entry.task.id(), limit, limit_of, "timed out; terminating its process tree");
         self.end_early(key, Cause::TimedOut(limit));
     }
 
@@ -173,7 +173,7 @@ impl Dispatcher {
         let Some(key) = self.ledger.newest_running() else { return };
         let alone = self.ledger.budget().tasks == 1;
         if let Some(entry) = self.ledger.get(key) {
-            tracing::warn!(task = %entry.task.id(), free = %node.free.mem(), alone, "memory is low; taking the newest task back");
+            tracing::warn!(task = %entry.task.id(), free = %node.free.mem(), alone, "memory is low; returning the newest task");
         }
         // First what waits behind it, or its keeper would start the next in its place.
         self.withdraw_all();
@@ -216,7 +216,7 @@ impl Dispatcher {
                     }
                     Settled::Ordered => {
                         self.meters.fenced += 1;
-                        tracing::info!(task = %entry.task.id(), "outcome refused: the task was requeued, cancelled or purged meanwhile");
+                        tracing::info!(task = %entry.task.id(), "outcome refused: the task was requeued, cancelled or purged in the meantime");
                         // Claims passed it over until now.
                         self.polling.wake();
                     }

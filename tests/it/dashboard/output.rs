@@ -39,7 +39,7 @@ fn lines_appear_while_the_task_runs_and_nobody_follows_once_the_page_is_closed()
     let site = Dashboard::start(&bed);
     let browser = Browser::start(1280, 900);
     browser.open(&site.url(&format!("/task/{}", task_id(&line))));
-    browser.wait_text("#output-status", "waits with the task", |text| text.starts_with("it waits"));
+    browser.wait_text("#output-status", "waits with the task", |text| text.starts_with("the task waits"));
     let _worker = bed.worker("node-a");
     // The page tells by itself that it has started.
     browser.wait_text("h1 .badge", "is of a running task", |text| text == "running");

@@ -301,7 +301,7 @@ fn the_form_lets_a_browser_in_and_out() {
     browser.open(&site.url("/tasks"));
     assert!(browser.text("main").contains("Token"), "{}", browser.text("main"));
     browser.type_into("#token", "wrong\u{e007}");
-    browser.wait_text("main", "refuses", |text| text.contains("not the token"));
+    browser.wait_text("main", "refuses", |text| text.contains("Wrong token"));
     browser.type_into("#token", "0123456789abcdef0123456789abcdef\u{e007}");
     browser.wait_text("#link-text", "is live", |text| text == "live");
     let visible = browser.run("return document.cookie + localStorage.length + sessionStorage.length + location.href");

@@ -96,7 +96,7 @@ fn a_broken_conf_json_leaves_the_last_good_values_and_one_log_line_each() {
     let broken = ["{broken", "", "{\"max_task_per_worker\": -1}", "[1, 2]", "{\"max_task_per_worker\": 99999999999}"];
     for (at, text) in broken.iter().enumerate() {
         worker.write_conf_text(text);
-        let complaints = || worker.log().matches("the new configuration cannot be used").count();
+        let complaints = || worker.log().matches("the new configuration is invalid").count();
         wait_until("a complaint", SOON, || holds_for(complaints() == at + 1, worker.log()));
     }
     let path = bed.path().join("worker-w/conf.json");

@@ -54,7 +54,7 @@ fn survives(what: &str, harm: impl Fn(u32)) {
     let again = wait_new_server(&machine, server);
     wait_until("the same of the new one", SOON, || holds_for(score(again) == score(run.pid()), score(again)));
     fs::write(machine.path("gate"), "").expect("the gate");
-    let output = run.finish().expect(0).says(&["starting it again on its data", "the run goes on"]);
+    let output = run.finish().expect(0).says(&["restarting it with its data", "the run continues"]);
     assert!(output.stdout.contains("6 tasks finished, 0 failed"), "{what}: {output}");
     let mut ran = lines_of(machine.path("ran"));
     ran.sort();
@@ -100,7 +100,7 @@ fn a_server_that_keeps_ending_ends_the_run_with_3() {
         let is_over = run.as_ref().is_some_and(|run| !is_running(run));
         if is_over { Ok(run.take().expect("it was there").finish()) } else { Err("it runs") }
     });
-    let output = output.expect(3).says(&["redis.log", "the same command goes on"]);
+    let output = output.expect(3).says(&["redis.log", "the same command continues the run"]);
     machine.assert_alone();
     fs::write(machine.path("gate"), "").expect("the gate");
     let again = machine.run(&[]).expect(0);
@@ -131,7 +131,7 @@ fn a_run_whose_state_is_removed_says_so_and_goes_on() {
     fs::remove_dir_all(machine.state()).expect("removed");
     std::thread::sleep(Duration::from_secs(1));
     fs::write(machine.path("gate"), "").expect("the gate");
-    let output = run.finish().expect(0).says(&["was removed: the run goes on"]);
+    let output = run.finish().expect(0).says(&["was removed: the run continues"]);
     assert!(output.stdout.contains("3 tasks finished, 0 failed"), "{output}");
     assert_eq!(machine.results("results.jsonl").len(), 3);
     machine.assert_alone();
@@ -155,7 +155,7 @@ fn a_full_disk_is_named_and_ends_the_run_with_3() {
     let line = |n| format!("shell:0:0:1:echo {n} >> ran; head -c 100000 /dev/urandom | base64\n");
     machine.task_file(&(0..200).map(line).collect::<String>());
     let run = on_disk(&machine, 3);
-    let output = run.finish().expect(3).says(&["takes no writes", "is full", "make room there", "goes on"]);
+    let output = run.finish().expect(3).says(&["refuses writes", "is full", "free space there", "continues"]);
     let lines = output.stderr.lines().count();
     assert!(lines < 20, "a fault that lasts is not said every second: {lines} lines\n{output}");
     assert!(!lines_of(machine.path("ran")).is_empty());

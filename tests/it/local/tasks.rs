@@ -168,10 +168,10 @@ fn slots_say_how_many_run_at_once() {
     machine.run(&["-j", "1"]).expect(0);
     assert_eq!(lines_of(machine.path("ran")), ["+", "-", "+", "-", "+", "-", "+", "-"]);
     machine.file("wide", "shell:0:2:1:true\n");
-    let output = machine.worker(&["--cores", "1", "wide"]).run().expect(1).says(&["1 task not run"]);
+    let output = machine.worker(&["--cores", "1", "wide"]).run().expect(1).says(&["1 task did not run"]);
     assert!(output.stdout.contains("0 tasks finished"), "{output}");
     machine.file("large", "shell:3:0:1:true\n");
-    machine.worker(&["--memory", "2.5", "large"]).run().expect(1).says(&["not run: this machine has 2.50 GB"]);
+    machine.worker(&["--memory", "2.5", "large"]).run().expect(1).says(&["did not run: this machine has only 2.50 GB"]);
     machine.worker(&["--memory", "0", "large"]).run().expect(2).says(&["above 0"]);
 }
 

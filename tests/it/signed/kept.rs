@@ -58,7 +58,11 @@ fn a_signature_stays_across_retry_return_reclaim_and_requeue_and_goes_with_purge
         let failed = signed.bed.table("failed_tasks");
         assert!(failed.is_empty(), "{failed:?}");
         let log = worker.log();
-        holds_for(log.matches("took back").count() == 1 && signed.bed.count("in_progress_tasks") == 1, log)
+        holds_for(
+            log.matches("took over the tasks that an earlier process").count() == 1
+                && signed.bed.count("in_progress_tasks") == 1,
+            log,
+        )
     });
     worker.kill9();
     signed.bed.ctl(&["reclaim", "v", "--force", "--yes"]).expect(0);

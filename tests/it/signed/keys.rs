@@ -102,7 +102,7 @@ fn check_says_whose_tasks_would_run() {
         .expect("its id");
     let output = signed.bed.cli("distcomp-worker").args(["--check"]).run().expect(0);
     assert!(output.stdout.contains("required, of") && output.stdout.contains(&id), "{output}");
-    output.says(&["task_signing_key", "can sign"]);
+    output.says(&["task_signing_key", "could sign tasks"]);
     let plain = Bed::new().cli("distcomp-worker").args(["--check"]).run().expect(0);
     assert!(plain.stdout.contains("not required"), "{plain}");
 }
@@ -116,7 +116,7 @@ fn keys_are_added_and_dropped_while_a_worker_runs() {
     // The new key is named in the file, which is looked at by itself.
     let next = keygen(&signed.bed, "next");
     worker.reconfigure(&worker_conf(&signed, &["key", "next"]));
-    wait_until("both keys", SOON, || holds_for(worker.log().contains("public keys read again"), worker.log()));
+    wait_until("both keys", SOON, || holds_for(worker.log().contains("public keys reloaded"), worker.log()));
     signed.bed.configure(json!({"task_signing_key": next}));
     let [new, old, late] = ["new", "old", "late"].map(|name| signed.line(name));
     signed.bed.add([&new]);
@@ -133,9 +133,7 @@ fn keys_are_added_and_dropped_while_a_worker_runs() {
     // The old one is dropped: what it signs from now on, or had signed and waits, is refused.
     worker.reconfigure(&worker_conf(&signed, &["next"]));
     worker.signal(nix::sys::signal::Signal::SIGHUP);
-    wait_until("one key", SOON, || {
-        holds_for(worker.log().matches("public keys read again").count() == 2, worker.log())
-    });
+    wait_until("one key", SOON, || holds_for(worker.log().matches("public keys reloaded").count() == 2, worker.log()));
     signed.bed.add([&late]);
     wait_until("it to be refused", SOON, || {
         holds_for(signed.bed.table("failed_tasks").contains_key(&late), worker.log())

@@ -47,7 +47,7 @@ fn show_says_who_signed_and_what_it_is_worth() {
     let stranger = keygen(&signed.bed, "stranger");
     sign_with(&mut signed, &stranger, &[], &strange);
     let (row, object) = shown(&signed.bed, &strange);
-    assert!(row.is_some_and(|row| row.contains("not judged")) && object["verdict"] == "unknown_key", "{object}");
+    assert!(row.is_some_and(|row| row.contains("not checked")) && object["verdict"] == "unknown_key", "{object}");
     sign_with(&mut signed, &key, &["--expires", "1s"], &late);
     wait_until("it to expire", SOON, || {
         let (row, object) = shown(&signed.bed, &late);

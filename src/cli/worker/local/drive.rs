@@ -110,7 +110,10 @@ impl Signals {
                 };
                 if count.fetch_add(1, Ordering::Relaxed) == 0 {
                     first.store(number, Ordering::Relaxed);
-                    crate::cli::output::complain(program, "letting what runs end; once more to stop it now");
+                    crate::cli::output::complain(
+                        program,
+                        "waiting for running tasks to end; interrupt again to stop them now",
+                    );
                 }
             }
         });

@@ -37,17 +37,17 @@ pub(super) async fn keep(run: &Run<'_>, server: &mut LocalServer, refuses: &Atom
     loop {
         tokio::time::sleep(LOOK).await;
         if let Some(trouble) = server.trouble() {
-            run.context.say(&format!("{trouble}; starting it again on its data"));
+            run.context.say(&format!("{trouble}; restarting it with its data"));
             if let Err(error) = server.restart().await {
                 return format!("cannot {error}");
             }
-            run.context.say("the private server serves again; the run goes on");
+            run.context.say("the private server is available again; the run continues");
             watch = Watch { has_said_removed: watch.has_said_removed, ..Watch::default() };
         }
         if !watch.has_said_removed && !server.has_its_directory() {
             watch.has_said_removed = true;
             run.context.say(&format!(
-                "warning: {} was removed: the run goes on, but what it knows is in memory alone and is lost with it",
+                "warning: {} was removed: the run continues, but its queue is only in memory and is lost when the server ends",
                 server.dir().display()
             ));
         }
@@ -70,7 +70,7 @@ impl Watch {
         match self.try_write(client).await {
             Ok(()) => {
                 if self.refused.take().is_some() {
-                    run.context.say("the private server takes writes again");
+                    run.context.say("the private server accepts writes again");
                 }
                 self.silent = None;
                 None
@@ -78,7 +78,7 @@ impl Watch {
             Err(QueueError::Busy(message)) if !message.starts_with("LOADING") => {
                 let since = *self.refused.get_or_insert_with(|| {
                     run.context.say(&format!(
-                        "the private server takes no writes ({message}){}; nothing new starts, and the run ends in {} s unless this changes",
+                        "the private server refuses writes ({message}){}; no new task starts, and the run ends in {} s unless this changes",
                         refusal_of_disk(server.dir(), &message),
                         PATIENCE.as_secs()
                     ));
@@ -86,7 +86,7 @@ impl Watch {
                 });
                 (since.elapsed() >= PATIENCE).then(|| {
                     let full = refusal_of_disk(server.dir(), &message);
-                    format!("ending the run: the private server takes no writes ({message}){full}")
+                    format!("ending the run: the private server refuses writes ({message}){full}")
                 })
             }
             Err(_) => {
@@ -94,7 +94,7 @@ impl Watch {
                 let since = *self.silent.get_or_insert_with(Instant::now);
                 if since.elapsed() >= SILENCE && !self.has_said_silent {
                     self.has_said_silent = true;
-                    run.context.say("warning: the private server runs, but does not answer; the run waits for it");
+                    run.context.say("warning: the private server is running but does not answer; the run waits for it");
                 }
                 None
             }

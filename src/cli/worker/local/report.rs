@@ -74,7 +74,7 @@ impl Report {
         let results = results.and_then(Results::finish);
         if let Err(error) = &results {
             run.context.say(&format!(
-                "cannot write the results to {}: {error}; they are in the queue: distcomp-status --local export",
+                "cannot write the results to {}: {error}; the queue still holds them: distcomp-status --local export",
                 dir.display()
             ));
         }
@@ -90,7 +90,7 @@ impl Report {
         }
         let mut line = format!("{} finished, {} failed", tasks(finished), count(failed));
         if gone > 0 {
-            line.push_str(&format!(", {} purged meanwhile", count(gone)));
+            line.push_str(&format!(", {} purged during the run", count(gone)));
         }
         if let Some(took) = took {
             line.push_str(&format!(" in {}", precise_duration(took.as_secs_f64())));
@@ -104,14 +104,14 @@ impl Report {
             out.line(&format!("output and evidence of each task: {}", safe(&path.display().to_string())))?;
             if let Some(kept) = kept {
                 out.line(&format!(
-                    "those of tasks that are to run again, or were purged: {}",
+                    "results of tasks that will run again or were purged: {}",
                     safe(&kept.display().to_string())
                 ))?;
             }
         }
         out.finish()?;
         if failed > 0 && took.is_some() {
-            run.context.say("the same command with --rerun-failed tries the failed ones again");
+            run.context.say("to run the failed ones again, repeat the command with --rerun-failed");
         }
         Ok(if failed + gone > 0 { Exit::TasksFailed } else { Exit::Done })
     }
@@ -146,7 +146,7 @@ pub(super) async fn explain_rest(
     const NAMED: usize = 3;
     let (node, _) = look_at_node(&run.config, &mut new_probe(run.args.share())?);
     run.context.say(&format!(
-        "{} not run: this machine has {} in all",
+        "{} did not run: this machine has only {}",
         tasks(left),
         resources(&node.total, |kind, total| {
             let of = if kind.is_counted() { String::new() } else { format!(" of {}", kind.noun()) };

@@ -41,13 +41,13 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
     let Some(files) = files else { return Ok(Exit::Usage) };
     let members = files.members()?;
     if members.len() == 0 && !args.all {
-        context.say("nothing to do: the files hold no task");
+        context.say("nothing to do: the files contain no task");
         return Ok(Exit::Done);
     }
     let cwd = std::env::current_dir().map_err(|error| CliError::io("find the working directory", error))?;
     let mut server = LocalServer::start(&context.config.state_dir, &cwd, args.fresh).await?;
     if let Some(old) = server.old() {
-        context.say(&format!("the state and results of earlier runs are kept in {}", old.display()));
+        context.say(&format!("the state and results of earlier runs are now in {}", old.display()));
     }
     let dir = server.dir().to_owned();
     let ended = run_on(args, context, &files, members, &mut server).await;
@@ -73,7 +73,7 @@ fn with_disk(error: CliError, dir: &Path) -> CliError {
     match (error, full_disk(dir)) {
         // A script that may not write says that memory is short.
         (CliError::Queue(QueueError::Busy(_)), Some(full)) => CliError::Stopped(format!(
-            "the private server takes no writes{full}; then the same command goes on where it was"
+            "the private server refuses writes{full}; afterwards the same command continues the run"
         )),
         (CliError::Queue(error), Some(full)) => CliError::Stopped(format!("failed to {error}{full}")),
         (error, _) => error,
@@ -135,20 +135,16 @@ async fn run_on(
         return Report::make(&run, &conn, server.dir(), &members).await?.print(&run, before, None);
     }
     if submitted.added < open || before.finished + before.failed > 0 {
-        run.context.say(&format!(
-            "going on where an earlier run stopped: {} of {} left",
-            count(open),
-            tasks(members.len())
-        ));
+        run.context.say(&format!("continuing an earlier run: {} of {} left", count(open), tasks(members.len())));
     }
     let begun = Instant::now();
     let ended = drive(&run, setup, server, &conn, &members).await?;
     if matches!(ended, Ended::Broken) {
-        return Err(CliError::Stopped("ended before its tasks: the same command goes on where it was".to_owned()));
+        return Err(CliError::Stopped("ended before its tasks: the same command continues the run".to_owned()));
     }
     if let Some(trouble) = server.trouble() {
         // At the very end, with nobody looking any more.
-        run.context.say(&format!("{trouble}; starting it again on its data"));
+        run.context.say(&format!("{trouble}; restarting it with its data"));
         server.restart().await?;
     }
     let conn = run.client.connect().await?;
@@ -157,7 +153,7 @@ async fn run_on(
     let exit = report.print(&run, before, Some(begun.elapsed()))?;
     match ended {
         Ended::Signal(exit) if left > 0 => {
-            run.context.say(&format!("stopped with {} left: the same command goes on from here", tasks(left)));
+            run.context.say(&format!("stopped with {} left: the same command continues the run", tasks(left)));
             Ok(exit)
         }
         Ended::Done | Ended::Signal(_) | Ended::Broken if left == 0 => Ok(exit),
@@ -186,7 +182,7 @@ fn say_set_aside(context: &Context, number: u64) {
     if number > 0 {
         let verb = if number == 1 { "is" } else { "are" };
         context.say(&format!(
-            "{} of earlier commands in this directory {verb} left alone; --all runs them too",
+            "{} of earlier commands in this directory {verb} set aside; --all runs them too",
             tasks(number)
         ));
     }
@@ -199,7 +195,7 @@ fn nothing_to_do(before: Before) -> String {
     } else {
         (
             format!("{} finished and {} failed in earlier runs here", tasks(finished), count(failed)),
-            "--rerun-failed tries the failed ones again, --rerun all",
+            "--rerun-failed runs the failed ones again, --rerun runs all",
         )
     };
     format!("nothing to do: {what}; {hint}")

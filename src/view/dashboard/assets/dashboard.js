@@ -152,7 +152,7 @@ function showList(name, items) {
 // Charts
 
 const CHARTS = {
-  finished_rate: { tone: "--good", unit: " a second", whole: false },
+  finished_rate: { tone: "--good", unit: " per second", whole: false },
   running: { tone: "--busy", unit: " running", whole: true },
   todo: { tone: "--calm", unit: " waiting", whole: true },
   failed: { tone: "--bad", unit: " failed", whole: true },
@@ -373,7 +373,7 @@ setInterval(() => {
   const silent = Math.round((performance.now() - heard) / 1000);
   if (silent < 5 || document.hidden) return;
   setLink("lost", "not live");
-  showBanner(`The dashboard does not answer; what you see is ${silent} s old. It goes on by itself.`);
+  showBanner(`The dashboard does not answer; the data shown are ${silent} s old. The page recovers on its own.`);
 }, 1000);
 
 document.addEventListener("visibilitychange", () => {

@@ -45,7 +45,7 @@ function reload() {
 function show(event) {
   if (event.begin) {
     clear();
-    if (event.is_cut) add("gap", "… only the end is kept …");
+    if (event.is_cut) add("gap", "… only the end of the output is kept …");
   }
   if (event.pieces) {
     // Who reads further up is not moved.
@@ -66,12 +66,12 @@ function open() {
   source.onmessage = (message) => show(JSON.parse(message.data));
   source.onerror = () => {
     if (source?.readyState !== EventSource.CLOSED) {
-      status.textContent = "not live; trying again";
+      status.textContent = "not live; retrying";
       return;
     }
     // Refused: too many are followed, or the session has ended, which the other stream finds out.
     close();
-    status.textContent = "cannot be followed now; trying again in a while";
+    status.textContent = "cannot be followed now; retrying later";
     setTimeout(() => { if (!document.hidden) open(); }, 15_000);
   };
 }
