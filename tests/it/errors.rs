@@ -313,5 +313,5 @@ fn all_that_is_not_there_is_named_at_once() {
         output.says(&[&format!("none in {}: ", bed.path().display()), ". is a directory", "/none/either: "]);
     }
     let output = bed.cli("distcomp-ctl").args(["drain", "--yes", "one", "two"]).run().expect(2);
-    output.says(&["no worker is named one", "no worker is named two"]);
+    output.says(&["no worker has the name one", "no worker has the name two"]);
 }

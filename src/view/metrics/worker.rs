@@ -118,7 +118,7 @@ mod tests {
             "distcomp_worker_task_duration_seconds_bucket{le=\"+Inf\",worker=\"n1\"} 3",
             "distcomp_worker_task_duration_seconds_count{worker=\"n1\"} 3",
             "distcomp_worker_attempts_total{worker=\"n1\",outcome=\"timed_out\"} 1",
-            "# HELP distcomp_node_memory_reserved_bytes Memory that running tasks have declared and not yet touched",
+            "# HELP distcomp_node_memory_reserved_bytes Memory that running tasks have declared but not used yet",
             "distcomp_node_memory_bytes{worker=\"n1\"} 1073741824.0",
             "# HELP distcomp_node_cores_used Of which are in use",
             "distcomp_node_cores_used{worker=\"n1\"} 0.5",

@@ -2,7 +2,7 @@
 use std::fs;
 
 use super::Machine;
-use crate::support::{SOON, holds_for, lines_of, wait_until};
+use crate::support::{SOON, bin, holds_for, lines_of, read, wait_until};
 
 /// Two tasks, one after the other; the first runs until the gate is there.
 const TWO: &str =
@@ -20,12 +20,16 @@ fn wait_began(machine: &Machine) {
 fn run_that_is_paused_says_so_and_ends_when_nothing_waits() {
     let machine = Machine::new();
     machine.task_file(TWO);
-    let run = machine.command(&["-j1"]).start();
+    let said = machine.path("said");
+    let redirected = machine.cli_of("sh").args(["-c", "exec \"$@\" 2>\"$0\""]).args([&said]);
+    let run = redirected.args([bin("distcomp-worker")]).args(["--local", "-j1", "task"]).start();
     wait_began(&machine);
     ctl(&machine, &["pause"]);
+    let told = ["the queue is paused by", "distcomp-ctl --local resume"];
+    wait_until("it to say so", SOON, || holds_for(told.iter().all(|part| read(&said).contains(part)), read(&said)));
     ctl(&machine, &["cancel", "--include", "echo 2"]);
     fs::write(machine.path("gate"), "").expect("the gate");
-    run.finish().expect(1).says(&["the queue is paused by", "distcomp-ctl --local resume"]);
+    run.finish().expect(1);
     assert_eq!(lines_of(machine.path("ran")), ["1"]);
     machine.assert_alone();
 }
