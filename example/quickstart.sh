@@ -27,10 +27,11 @@ code=0
 
 # --local exits with 1 if a task failed. Here exactly one failure is expected.
 if [ "$code" -eq 1 ]; then
-    cat <<'TEXT'
+    cat <<TEXT
 
 The failure "timed out after 1 s" above is deliberate: see the last task of example/task_with_timeout.
-Next: put your own task lines in a file and run   distcomp-worker --local FILE
+Next: put your own task lines in a file and run   $bin/distcomp-worker --local FILE
+      (example/install.sh ~/.local installs the programs, so that you can leave out the path)
       or start a cluster: README.md, "A cluster in five minutes".
 TEXT
     exit 0
