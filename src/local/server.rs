@@ -48,6 +48,8 @@ pub struct LocalServer {
     old: Option<PathBuf>,
     /// When it ended without being asked to.
     ends: Vec<Instant>,
+    /// Since it was last asked about.
+    was_restarted: bool,
     /// Held until the server is gone; the kernel lets go of it when we die.
     _lock: File,
 }
@@ -88,6 +90,7 @@ impl LocalServer {
             child: None,
             is_resumed,
             old: None,
+            was_restarted: false,
             ends: Vec::new(),
             _lock: lock,
         };
@@ -152,7 +155,10 @@ impl LocalServer {
                 return Err(LocalError::KeepsEnding { times: self.ends.len(), log: self.log_tail() });
             }
             match self.launch().await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.was_restarted = true;
+                    return Ok(());
+                }
                 Err(error) if self.ends.len() == MOST_ENDS => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "cannot restart the private server");
@@ -161,6 +167,11 @@ impl LocalServer {
                 }
             }
         }
+    }
+
+    /// Whether it was started again on its data since the last such question: what it answered last before need not be among them.
+    pub fn take_restarted(&mut self) -> bool {
+        std::mem::take(&mut self.was_restarted)
     }
 
     /// Where the state of earlier runs was put, if `fresh` found any.

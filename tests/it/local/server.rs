@@ -68,6 +68,18 @@ fn a_server_that_is_killed_is_started_again_and_the_run_goes_on() {
 }
 
 #[test]
+fn tasks_that_a_killed_server_has_lost_are_submitted_again() {
+    survives("writes lost", |server| {
+        let url = format!("redis+unix://{}", socket(server));
+        let client = ::redis::Client::open(url).expect("a URL");
+        let mut con = client.get_connection().expect("a connection");
+        // As if they had been held back until the end.
+        ::redis::cmd("DEL").arg("todo_tasks").exec(&mut con).expect("DEL");
+        kill9(server);
+    });
+}
+
+#[test]
 fn a_server_that_is_shut_down_is_started_again_and_the_run_goes_on() {
     survives("shutdown nosave", |server| {
         let url = format!("redis+unix://{}", socket(server));

@@ -15,7 +15,7 @@ use crate::cli::submit::{Files, open_files, submit_files};
 use crate::cli::worker::args::WorkerArgs;
 use crate::cli::worker::load::{PROGRAM, load};
 use crate::cli::worker::prepare::{Plan, look_at_node, new_probe, open_state, prepare};
-use crate::config::{Role, node_warnings};
+use crate::config::{Role, Watcher, node_warnings};
 use crate::host;
 use crate::local::{LocalServer, full_disk};
 use crate::model::WorkerName;
@@ -102,21 +102,8 @@ async fn run_on(
     lift_orders(&run, &conn, &name).await?;
     recover_others(&run, &conn, &name).await?;
     let state = open_state(&run.config, &name, Some(server.dir()))?;
-    let plan = Plan {
-        config: Arc::clone(&run.config),
-        watcher,
-        worker: name.clone(),
-        // The queue is ours alone, in a directory that is closed to others.
-        keys: Vec::new(),
-        allow_insecure: false,
-        is_burst: true,
-        hangup_ends: true,
-        waits_for_redis: false,
-        metrics: None,
-        share: args.share(),
-    };
     // First what an earlier run had in progress, so that every line is where the rest of this looks for it.
-    let setup = prepare(plan, &state).await?;
+    let mut setup = prepare(plan(&run, watcher, &name), &state).await?;
     let submitted = submit_files(&run.context, &conn, files, &members, args.rerun).await?;
     let mut before = Before { finished: submitted.finished, failed: submitted.failed };
     if args.rerun_failed {
@@ -138,16 +125,31 @@ async fn run_on(
         run.context.say(&format!("continuing an earlier run: {} of {} left", count(open), tasks(members.len())));
     }
     let begun = Instant::now();
-    let ended = drive(&run, setup, server, &conn, &members).await?;
-    if matches!(ended, Ended::Broken) {
-        return Err(CliError::Stopped("ended before its tasks: the same command continues the run".to_owned()));
-    }
-    if let Some(trouble) = server.trouble() {
-        // At the very end, with nobody looking any more.
-        run.context.say(&format!("{trouble}; restarting it with its data"));
-        server.restart().await?;
-    }
-    let conn = run.client.connect().await?;
+    let mut conn = conn;
+    let ended = loop {
+        let ended = drive(&run, setup, server, &conn, &members).await?;
+        if matches!(ended, Ended::Broken) {
+            return Err(CliError::Stopped("ended before its tasks: the same command continues the run".to_owned()));
+        }
+        if let Some(trouble) = server.trouble() {
+            // At the very end, with nobody looking any more.
+            run.context.say(&format!("{trouble}; restarting it with its data"));
+            server.restart().await?;
+        }
+        conn = run.client.connect().await?;
+        if !matches!(ended, Ended::Done) || !server.take_restarted() {
+            break ended;
+        }
+        // Redis holds writes back for up to two seconds while the disk is busy (`appendfsync everysec`), and a server that is killed loses them.
+        let again = submit_files(&run.context, &conn, files, &members, false).await?;
+        if again.added == 0 {
+            break ended;
+        }
+        run.context
+            .say(&format!("submitted {} again that the private server had lost when it ended", tasks(again.added)));
+        let (watcher, _) = load(args, Some(server.socket()), Role::Worker)?;
+        setup = prepare(plan(&run, watcher, &name), &state).await?;
+    };
     let report = Report::make(&run, &conn, server.dir(), &members).await?;
     let left = report.totals.open;
     let exit = report.print(&run, before, Some(begun.elapsed()))?;
@@ -168,6 +170,22 @@ async fn run_on(
             super::report::explain_rest(&run, &conn, &members, left).await?;
             Ok(Exit::TasksFailed)
         }
+    }
+}
+
+fn plan(run: &Run<'_>, watcher: Watcher, name: &WorkerName) -> Plan {
+    Plan {
+        config: Arc::clone(&run.config),
+        watcher,
+        worker: name.clone(),
+        // The queue is ours alone, in a directory that is closed to others.
+        keys: Vec::new(),
+        allow_insecure: false,
+        is_burst: true,
+        hangup_ends: true,
+        waits_for_redis: false,
+        metrics: None,
+        share: run.args.share(),
     }
 }
 
