@@ -103,7 +103,8 @@ local function leave_to_others(class)
   return false
 end
 
--- Parked classes ask for more than ABOVE. Since this worker has more, they stand where they belong again before anything is claimed, some in each call.
+-- Every parked class asks for more than ABOVE says. A worker that offers more than that moves them back to their scores before it claims anything,
+-- MOST_PARKED in each call.
 local ABOVE = READY .. 'parked'
 local MOST_PARKED = 1024
 local old_mem, old_cpu = string.match(redis.call('GET', ABOVE) or '', '^(%d+):(%d+)$')
@@ -115,7 +116,7 @@ if old_mem and (cap_mem > tonumber(old_mem) or cap_cpu > tonumber(old_cpu)) then
   old_mem = nil
 end
 
--- Where many classes come first that no live worker could run, they are parked: by a margin, since what a node can give moves a little.
+-- Parks classes that no live worker could run, where more than 16 of them come first. The margin of a quarter is for what a node offers, which varies.
 local beyond, to_park, above_mem, above_cpu = 0, {}, nil, nil
 local function pass_beyond(class)
   if class.is_beyond then return end
@@ -433,9 +434,9 @@ if reply[6] >= 0 then index_keep_time(now) end
 if bytes >= most_bytes or #to_park >= 2 * MOST_PARKED then reply[6] = 0 end
 local again = apart_ms or (waits and 1000)
 if again and (reply[6] < 0 or again < reply[6]) then reply[6] = again end
--- Last, since the heads are read in pages.
+-- Last: parking moves the heads, and the walk above reads them in pages.
 if #to_park > 0 then
-  -- Whoever has more than any parked class asks for at least must find it: the least that it was ever measured by.
+  -- The least value since parking began: some classes were parked when workers offered less.
   if old_mem then above_mem, above_cpu = math.min(above_mem, tonumber(old_mem)), math.min(above_cpu, tonumber(old_cpu)) end
   redis.call('SET', ABOVE, int(above_mem) .. ':' .. int(above_cpu))
   bulk('ZADD', CLASS_HEADS, to_park, 'XX')

@@ -58,8 +58,8 @@ if redis.call('HLEN', CLAIMS) > 0 then judge() end
 local died = now
 if mode == 'lease' and ARGV[4] ~= '' then died = math.min(now, tonumber(ARGV[4]) * 1000 + 1000 + tonumber(ARGV[3]) / 2) end
 
--- The level of suspicion. 0: its next loss fails it in no case. Most nodes that are lost have no guilty task, and what ran there is to start again at once.
--- 1: it runs apart. 2, for one that was lost while it ran apart, or alone for the second time: it runs strictly alone the next time, and first.
+-- The level of suspicion. 0: its next loss cannot fail it. Most lost nodes have no guilty task, so what ran there starts again at once. 1: it runs apart.
+-- 2, for one that was lost while it ran apart, or alone for the second time: it runs strictly alone the next time, and first.
 local function suspect(line, started, at, losses)
   if started == '0' and kind ~= '*' then return nil end
   local level = 1

@@ -137,7 +137,7 @@ fn a_run_takes_over_from_commands_that_follow_the_queue() {
     let machine = Machine::new();
     machine.task_file("shell:0:0:1:echo one >> ran\nshell:0:0:1:echo two >> ran\n");
     machine.file("other", "shell:0:0:1:echo other >> ran\n");
-    let submit = start_saying(&machine, "distcomp-submit", &["--wait", "task"], "no run is active in this directory");
+    let submit = start_saying(&machine, "distcomp-submit", &["--wait", "task"], "no run is active here");
     let serve = start_saying(&machine, "distcomp-status", &["serve", "--listen", "127.0.0.1:0"], "the dashboard is at");
     let events = cli(&machine, "distcomp-status", &["events", "--follow"]).start();
     // Its tasks are set aside and not lost.

@@ -23,6 +23,7 @@ use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError, aside, control};
 use crate::view::text::{count, tasks};
 use crate::worker::Setup;
+use crate::worker::state::State;
 
 /// How long one call may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -103,7 +104,7 @@ async fn run_on(
     recover_others(&run, &conn, &name).await?;
     let state = open_state(&run.config, &name, Some(server.dir()))?;
     // First what an earlier run had in progress, so that every line is where the rest of this looks for it.
-    let mut setup = prepare(plan(&run, watcher, &name), &state).await?;
+    let setup = prepare(plan(&run, watcher, &name), &state).await?;
     let submitted = submit_files(&run.context, &conn, files, &members, args.rerun).await?;
     let mut before = Before { finished: submitted.finished, failed: submitted.failed };
     if args.rerun_failed {
@@ -125,31 +126,8 @@ async fn run_on(
         run.context.say(&format!("continuing an earlier run: {} of {} left", count(open), tasks(members.len())));
     }
     let begun = Instant::now();
-    let mut conn = conn;
-    let ended = loop {
-        let ended = drive(&run, setup, server, &conn, &members).await?;
-        if matches!(ended, Ended::Broken) {
-            return Err(CliError::Stopped("ended before its tasks: the same command continues the run".to_owned()));
-        }
-        if let Some(trouble) = server.trouble() {
-            // At the very end, with nobody looking any more.
-            run.context.say(&format!("{trouble}; restarting it with its data"));
-            server.restart().await?;
-        }
-        conn = run.client.connect().await?;
-        if !matches!(ended, Ended::Done) || !server.take_restarted() {
-            break ended;
-        }
-        // Redis holds writes back for up to two seconds while the disk is busy (`appendfsync everysec`), and a server that is killed loses them.
-        let again = submit_files(&run.context, &conn, files, &members, false).await?;
-        if again.added == 0 {
-            break ended;
-        }
-        run.context
-            .say(&format!("submitted {} again that the private server had lost when it ended", tasks(again.added)));
-        let (watcher, _) = load(args, Some(server.socket()), Role::Worker)?;
-        setup = prepare(plan(&run, watcher, &name), &state).await?;
-    };
+    let ended = drive_to_end(&run, &name, &state, setup, server, (files, &members)).await?;
+    let conn = run.client.connect().await?;
     let report = Report::make(&run, &conn, server.dir(), &members).await?;
     let left = report.totals.open;
     let exit = report.print(&run, before, Some(begun.elapsed()))?;
@@ -170,6 +148,42 @@ async fn run_on(
             super::report::explain_rest(&run, &conn, &members, left).await?;
             Ok(Exit::TasksFailed)
         }
+    }
+}
+
+/// Drives workers until one ends that has lost nothing with the private server, a signal, or the loss of the server.
+///
+/// Redis holds writes back for up to two seconds while the disk is busy (`appendfsync everysec`), and a server that is killed loses them.
+async fn drive_to_end(
+    run: &Run<'_>,
+    name: &WorkerName,
+    state: &State,
+    mut setup: Setup,
+    server: &mut LocalServer,
+    (files, members): (&Files, &Members),
+) -> Result<Ended, CliError> {
+    loop {
+        let conn = run.client.connect().await?;
+        let ended = drive(run, setup, server, &conn, members).await?;
+        if matches!(ended, Ended::Broken) {
+            return Err(CliError::Stopped("ended before its tasks: the same command continues the run".to_owned()));
+        }
+        if let Some(trouble) = server.trouble() {
+            // At the very end, with nobody looking any more.
+            run.context.say(&format!("{trouble}; restarting it with its data"));
+            server.restart().await?;
+        }
+        if !matches!(ended, Ended::Done) || !server.take_restarted() {
+            return Ok(ended);
+        }
+        let conn = run.client.connect().await?;
+        let again = submit_files(&run.context, &conn, files, members, false).await?;
+        if again.added == 0 {
+            return Ok(ended);
+        }
+        run.context.say(&format!("the private server lost {} when it ended; submitted again", tasks(again.added)));
+        let (watcher, _) = load(run.args, Some(server.socket()), Role::Worker)?;
+        setup = prepare(plan(run, watcher, name), state).await?;
     }
 }
 
