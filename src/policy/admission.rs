@@ -1,4 +1,5 @@
-//! May a task start on this node now? Amounts are integers; what is running holds a reservation, and the reservations add up to the budget in use.
+//! Whether a task may start on this node now. Amounts are integers. Each running task holds a reservation, and the reservations add up to the
+//! budget in use.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! What this node could give to one task if every task of ours had ended: what is worth waiting for, reserving for, and promising to others.
+//! How much of this node one task could get if all other tasks of this worker had ended: what is worth waiting for, reserving, and reporting to
+//! others.
 //!
 //! Not what the node has: the system and other programs keep a part of it, and a task that asks for that part never starts here.
 
@@ -19,26 +20,26 @@ const EMPTY: Duration = Duration::from_secs(30);
 /// tasks share more than once.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// Follows what the node could give.
+/// Tracks how much the node could give.
 #[derive(Clone, Debug, Default)]
 pub struct Capacity {
-    kinds: [Follows; ResourceKind::ALL.len()],
+    kinds: [KindCapacity; ResourceKind::ALL.len()],
     /// When a task would last have been admitted to an empty node, as far as is known.
     admitted: Option<Instant>,
     /// Since when nothing of ours runs.
     empty_since: Option<Instant>,
 }
 
-/// Follows how much of one kind it could give.
+/// Tracks how much of one kind it could give.
 #[derive(Clone, Debug, Default)]
-struct Follows {
+struct KindCapacity {
     /// The largest first: a sample that is no larger than a later one is not kept, and of a kind that is not measured only the last.
     samples: VecDeque<(Instant, u64)>,
     /// What a reservation has failed to get here, and when; of a kind that is measured.
     given_up: Option<(Instant, u64)>,
 }
 
-impl Follows {
+impl KindCapacity {
     fn most(&self) -> u64 {
         self.samples.front().map_or(0, |(_, most)| *most)
     }

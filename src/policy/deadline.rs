@@ -1,4 +1,4 @@
-//! Which tasks are overdue: an ordered set of deadlines.
+//! Which tasks have passed their time limit: an ordered set of deadlines.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;

@@ -1,6 +1,7 @@
-//! How fast tasks end, and how long the rest will take: the one estimate behind every bar, the overview, `watch` and the dashboard.
+//! Estimates how fast tasks end and when the last one ends: the one estimate behind every progress bar, the overview, `watch` and the
+//! dashboard.
 //!
-//! [`Going::seconds_left`] is the estimate. [`Estimator`] measures what it needs where a program watches counts, such as a bar;
+//! [`Workload::seconds_left`] is the estimate. [`Estimator`] measures what it needs where a program watches counts, such as a bar;
 //! [`of_overview`] takes it from what workers report.
 
 use std::collections::VecDeque;
@@ -20,9 +21,9 @@ const STALL: Duration = Duration::from_secs(5);
 /// Looks at which tasks ended whose run times are remembered.
 const REMEMBERED: usize = 64;
 
-/// What is known at one moment of how tasks go.
+/// What is left to do, and how fast it goes, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Going {
+pub struct Workload {
     /// Tasks that have not started.
     pub waiting: u64,
     /// Tasks that run.
@@ -37,7 +38,7 @@ pub struct Going {
     pub longest: f64,
 }
 
-impl Going {
+impl Workload {
     /// Whole seconds until the last task ends, at least 1; `None` without a rate, and when nothing is left.
     ///
     /// A running task owes the part that is missing of a typical one, and the end is not before the end of the longest-running task.
@@ -112,12 +113,12 @@ pub fn of_overview(overview: &Overview) -> Option<u64> {
     } else if typical <= 0.0 && rate > 0.0 {
         typical = running as f64 / rate;
     }
-    Going { waiting, running, ages, rate, typical, longest: 0.0 }.seconds_left()
+    Workload { waiting, running, ages, rate, typical, longest: 0.0 }.seconds_left()
 }
 
-/// What a program sees of the tasks that it follows.
+/// How many of the tasks that a program follows have ended, run and wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct TaskCounts {
     /// Ended for good, ever.
     pub ended: u64,
     /// Running now.
@@ -128,7 +129,7 @@ pub struct Seen {
 
 /// Where the count of ends stood at a moment.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct CountSample {
     at: Instant,
     ended: u64,
     /// Seconds that what ran had run by then, all together; `None` where some had started before this program looked.
@@ -140,8 +141,8 @@ struct Mark {
 #[derive(Clone, Debug, Default)]
 pub struct Estimator {
     /// Of the window, oldest first.
-    marks: VecDeque<Mark>,
-    now: Option<(Instant, Seen)>,
+    marks: VecDeque<CountSample>,
+    now: Option<(Instant, TaskCounts)>,
     /// Ends since the first look.
     ended: u64,
     /// The last time that something ran or ended.
@@ -156,7 +157,7 @@ pub struct Estimator {
 
 impl Estimator {
     /// Takes note of a look. Looks come in the order of time.
-    pub fn observe(&mut self, now: Instant, seen: Seen) {
+    pub fn observe(&mut self, now: Instant, seen: TaskCounts) {
         let Some((then, before)) = self.now.replace((now, seen)) else {
             self.moved = Some(now);
             self.start(None, seen.running);
@@ -217,8 +218,8 @@ impl Estimator {
             .iter()
             .map(|(since, count)| (now.saturating_duration_since(since.unwrap_or(first)).as_secs_f64(), *count))
             .collect();
-        let Seen { running, waiting, .. } = seen;
-        Going { waiting, running, ages, rate: self.rate()?, typical: self.typical(), longest }.seconds_left()
+        let TaskCounts { running, waiting, .. } = seen;
+        Workload { waiting, running, ages, rate: self.rate()?, typical: self.typical(), longest }.seconds_left()
     }
 
     /// Seconds that a task takes: the mean of those that were seen from start to end; else what ran before, shared among what ended.
@@ -238,9 +239,9 @@ impl Estimator {
         (self.starts.iter().all(|(since, _)| since.is_some()), age)
     }
 
-    fn mark(&self, at: Instant, seen: Seen) -> Mark {
+    fn mark(&self, at: Instant, seen: TaskCounts) -> CountSample {
         let (is_known, age) = self.known_age();
-        Mark { at, ended: self.ended, age: is_known.then_some(age), running: seen.running }
+        CountSample { at, ended: self.ended, age: is_known.then_some(age), running: seen.running }
     }
 
     /// Forgets the marks before the window.

@@ -17,10 +17,10 @@ fn ends(slots: usize, took: &[f64]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn seen_at(tasks: &[(f64, f64)], at: f64, earlier: u64) -> Seen {
+fn seen_at(tasks: &[(f64, f64)], at: f64, earlier: u64) -> TaskCounts {
     let ended = tasks.iter().filter(|(_, end)| *end <= at).count() as u64;
     let running = tasks.iter().filter(|(start, end)| *start <= at && at < *end).count() as u64;
-    Seen { ended: ended + earlier, running, waiting: tasks.len() as u64 - ended - running }
+    TaskCounts { ended: ended + earlier, running, waiting: tasks.len() as u64 - ended - running }
 }
 
 /// Looks every `step` seconds until all is done; what was estimated at each look, and what was true.
@@ -28,7 +28,7 @@ fn follow(tasks: &[(f64, f64)], step: f64, earlier: u64) -> Vec<(f64, Option<u64
     let start = Instant::now();
     let last = tasks.iter().map(|(_, end)| *end).fold(0.0, f64::max);
     let mut estimator = Estimator::default();
-    estimator.observe(start, Seen { ended: earlier, running: 0, waiting: tasks.len() as u64 });
+    estimator.observe(start, TaskCounts { ended: earlier, running: 0, waiting: tasks.len() as u64 });
     (0..)
         .map(|look| f64::from(look) * step)
         .take_while(|at| *at < last)
@@ -82,8 +82,8 @@ proptest! {
 
     #[test]
     fn more_that_waits_takes_no_less(waiting in 0_u64..1_000_000, more in 0_u64..1000, running in 0_u64..100, age in 0.0_f64..100.0, rate in 0.001_f64..1000.0, typical in 0.0_f64..100.0) {
-        let going = Going { waiting, running, ages: vec![(age, running / 2)], rate, typical, longest: typical };
-        let longer = Going { waiting: waiting + more, ..going.clone() };
+        let going = Workload { waiting, running, ages: vec![(age, running / 2)], rate, typical, longest: typical };
+        let longer = Workload { waiting: waiting + more, ..going.clone() };
         prop_assert!(longer.seconds_left() >= going.seconds_left());
     }
 
@@ -94,7 +94,7 @@ proptest! {
         let mut at = Duration::ZERO;
         for (passed, ended, running, waiting) in looks {
             at += Duration::from_millis(passed);
-            estimator.observe(start + at, Seen { ended, running, waiting });
+            estimator.observe(start + at, TaskCounts { ended, running, waiting });
             prop_assert!(estimator.rate().is_none_or(|rate| rate.is_finite() && rate > 0.0), "{estimator:?}");
             prop_assert_ne!(estimator.seconds_left(), Some(0));
             prop_assert!(estimator.marks.len() < 200 && estimator.took.len() <= REMEMBERED);
@@ -147,10 +147,10 @@ fn a_queue_that_was_joined_half_way_is_not_taken_for_a_fast_one() {
 fn a_queue_that_stands_still_has_no_time() {
     let start = Instant::now();
     let mut estimator = Estimator::default();
-    estimator.observe(start, Seen { ended: 0, running: 2, waiting: 10 });
-    estimator.observe(start + Duration::from_secs(1), Seen { ended: 2, running: 0, waiting: 10 });
+    estimator.observe(start, TaskCounts { ended: 0, running: 2, waiting: 10 });
+    estimator.observe(start + Duration::from_secs(1), TaskCounts { ended: 2, running: 0, waiting: 10 });
     assert!(estimator.seconds_left().is_some());
-    estimator.observe(start + Duration::from_secs(7), Seen { ended: 2, running: 0, waiting: 10 });
+    estimator.observe(start + Duration::from_secs(7), TaskCounts { ended: 2, running: 0, waiting: 10 });
     assert_eq!((estimator.rate(), estimator.seconds_left()), (None, None));
 }
 

@@ -1,4 +1,4 @@
-//! From running to stopped, in one direction only, but for what an operator asks for and may lift.
+//! The states of a worker from running to stopped. It moves in one direction only, except where an operator lifts an order.
 
 /// How far a worker is on its way out. Later ones are more severe. Only [`Self::Finishing`] goes back, when the operator lifts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,20 +2,20 @@
 
 pub mod admission;
 pub mod capacity;
+pub mod coalesce;
 pub mod deadline;
 pub mod estimate;
-pub mod gather;
+pub mod failure_detector;
 pub mod lifecycle;
+pub mod ongoing_fault;
 pub mod polling;
 pub mod prefetch;
 pub mod retry;
-pub mod standing;
-pub mod witness;
 
 pub use admission::{Budget, Limits, Reservation, Wait};
 pub use capacity::Capacity;
 pub use deadline::Deadlines;
+pub use failure_detector::FailureDetector;
 pub use lifecycle::Lifecycle;
+pub use ongoing_fault::OngoingFault;
 pub use polling::Polling;
-pub use standing::Standing;
-pub use witness::Witness;

@@ -1,4 +1,4 @@
-//! When to ask Redis again after a claim that brought less than was asked for.
+//! How long to wait before the next claim after one that brought less than was asked for.
 
 use std::time::{Duration, Instant};
 

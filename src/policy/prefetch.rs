@@ -1,4 +1,4 @@
-//! How many tasks to claim ahead of free slots.
+//! How many tasks to claim before a slot is free for them.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const BRIEF: Duration = Duration::from_millis(100);
 /// How many brief tasks close a window early.
 const ENOUGH: u32 = 16;
 
-/// In a keeper wait, at most, as many as its slot ends within this time: so that another slot, or a better task, is not kept waiting for longer.
+/// A keeper is given at most as many tasks as its slot ends within this time, so that neither another slot nor a better task waits for longer.
 const SOON: Duration = Duration::from_millis(10);
 
 /// The most that wait in one keeper: more would save no wake-up that shows.
@@ -25,14 +25,14 @@ const MOST_IN_KEEPER: u32 = 4;
 
 /// Measures how fast tasks end, over about the last half second; over less where they are brief.
 #[derive(Clone, Debug, Default)]
-pub struct Pace {
+pub struct CompletionRate {
     window: Option<Instant>,
     ended: u32,
     brief: u32,
     rate: f64,
 }
 
-impl Pace {
+impl CompletionRate {
     /// One task ended that ran for so long.
     pub fn ended(&mut self, now: Instant, ran: Duration) {
         self.roll(now);
@@ -63,7 +63,7 @@ impl Pace {
 
 /// How many tasks may be held ahead at this rate; `fixed` is the configured number, 0 = none.
 #[must_use]
-pub fn ahead(rate: f64, fixed: Option<u32>) -> u32 {
+pub fn prefetch_target(rate: f64, fixed: Option<u32>) -> u32 {
     match fixed {
         Some(fixed) => fixed,
         None if rate < LEAST_RATE => 0,
@@ -73,7 +73,7 @@ pub fn ahead(rate: f64, fixed: Option<u32>) -> u32 {
 
 /// How many may wait in each keeper at so many ends a second and slot; 0 where tasks are so long that they do not notice the way over the worker.
 #[must_use]
-pub fn depth(rate_per_slot: f64) -> u32 {
+pub fn pipeline_depth(rate_per_slot: f64) -> u32 {
     ((rate_per_slot * SOON.as_secs_f64()) as u32).min(MOST_IN_KEEPER)
 }
 
@@ -83,24 +83,24 @@ mod tests {
 
     #[test]
     fn a_keeper_is_given_no_more_than_it_starts_in_a_moment() {
-        let depths = [0.0, 99.0, 100.0, 350.0, 1e9].map(depth);
+        let depths = [0.0, 99.0, 100.0, 350.0, 1e9].map(pipeline_depth);
         assert_eq!(depths, [0, 0, 1, 3, MOST_IN_KEEPER]);
     }
 
     #[test]
     fn slow_tasks_are_never_claimed_ahead() {
-        assert_eq!(ahead(0.0, None), 0);
-        assert_eq!(ahead(19.0, None), 0);
-        assert_eq!(ahead(1700.0, None), 102);
-        assert_eq!(ahead(1e9, None), MOST);
-        assert_eq!(ahead(1700.0, Some(0)), 0);
-        assert_eq!(ahead(0.0, Some(7)), 7);
+        assert_eq!(prefetch_target(0.0, None), 0);
+        assert_eq!(prefetch_target(19.0, None), 0);
+        assert_eq!(prefetch_target(1700.0, None), 102);
+        assert_eq!(prefetch_target(1e9, None), MOST);
+        assert_eq!(prefetch_target(1700.0, Some(0)), 0);
+        assert_eq!(prefetch_target(0.0, Some(7)), 7);
     }
 
     #[test]
     fn the_rate_follows_what_ends_and_fades() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = CompletionRate::default();
         for i in 0..100 {
             pace.ended(start + Duration::from_millis(i * 5), Duration::from_secs(1));
         }
@@ -113,7 +113,7 @@ mod tests {
     fn brief_tasks_are_known_at_once_and_long_ones_that_end_together_are_not_taken_for_them() {
         let start = Instant::now();
         for (ran, is_known) in [(Duration::from_millis(2), true), (Duration::from_secs(10), false)] {
-            let mut pace = Pace::default();
+            let mut pace = CompletionRate::default();
             assert!(pace.rate(start).abs() < f64::EPSILON);
             for i in 0..20 {
                 pace.ended(start + Duration::from_micros(i * 500), ran);

@@ -1,4 +1,4 @@
-//! How long a failed task waits before it may be tried again.
+//! The delay before a failed task may be tried again.
 
 use std::time::Duration;
 

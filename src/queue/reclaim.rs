@@ -274,7 +274,7 @@ fn judge(beats: impl Iterator<Item = (String, Option<u64>)>, now: Duration, dead
 ///
 /// # Errors
 /// Those of any call.
-pub async fn own_beat(conn: &Connection, me: &WorkerName) -> Result<(Duration, Option<u64>), QueueError> {
+pub async fn own_heartbeat(conn: &Connection, me: &WorkerName) -> Result<(Duration, Option<u64>), QueueError> {
     let mut pipe = redis::pipe();
     pipe.hget(conn.name(Key::Status), me.as_str()).cmd("TIME");
     let (status, (seconds, micros)): (Option<Loose>, (u64, u64)) = conn.pipe(&pipe).await?;

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::glyphs;
 use super::text::{duration, rate};
-use crate::policy::estimate::{Estimator, Seen};
+use crate::policy::estimate::{Estimator, TaskCounts};
 
 /// Shorter work shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -48,11 +48,11 @@ impl Progress {
 
     /// The work has come this far. The first call tells where it began: what was done before is not its speed.
     pub fn set(&mut self, position: u64) {
-        self.see(Seen { ended: position, running: 0, waiting: self.total.saturating_sub(position) });
+        self.see(TaskCounts { ended: position, running: 0, waiting: self.total.saturating_sub(position) });
     }
 
     /// The same for tasks, some of which run.
-    pub fn see(&mut self, seen: Seen) {
+    pub fn see(&mut self, seen: TaskCounts) {
         self.estimator.observe(Instant::now(), seen);
         self.bar.set_position(seen.ended);
         self.bar.set_message(format!("{}{}", self.note, self.pace()));
@@ -66,7 +66,7 @@ impl Progress {
     pub fn advance(&mut self, steps: u64) {
         let at = self.bar.position();
         if at == 0 {
-            self.estimator.observe(self.begun, Seen { ended: 0, running: 0, waiting: self.total });
+            self.estimator.observe(self.begun, TaskCounts { ended: 0, running: 0, waiting: self.total });
         }
         self.set(at + steps);
     }
@@ -104,11 +104,11 @@ mod tests {
     #[test]
     fn a_bar_tells_nothing_before_something_ended() {
         let mut bar = Progress::new("done", 10, false);
-        bar.see(Seen { ended: 5, running: 2, waiting: 3 });
-        bar.see(Seen { ended: 5, running: 2, waiting: 3 });
+        bar.see(TaskCounts { ended: 5, running: 2, waiting: 3 });
+        bar.see(TaskCounts { ended: 5, running: 2, waiting: 3 });
         assert_eq!(bar.pace(), "?/s, eta ?");
         std::thread::sleep(Duration::from_millis(2));
-        bar.see(Seen { ended: 6, running: 2, waiting: 2 });
+        bar.see(TaskCounts { ended: 6, running: 2, waiting: 2 });
         assert!(!bar.pace().contains('?') && !bar.pace().contains("eta 0 s"), "{}", bar.pace());
     }
 }

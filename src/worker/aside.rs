@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::policy::Standing;
+use crate::policy::OngoingFault;
 
 /// One kind of file work, one piece of it at a time: while one hangs no other is begun, so that threads do not pile up.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Aside<T> {
     /// What it works on, for the log.
     what: &'static str,
     answer: Option<oneshot::Receiver<T>>,
-    hangs: Option<Standing>,
+    hangs: Option<OngoingFault>,
 }
 
 impl<T: Send + 'static> Aside<T> {
@@ -58,7 +58,7 @@ impl<T: Send + 'static> Aside<T> {
                 let is_due = match &mut self.hangs {
                     Some(hangs) => hangs.again(now),
                     None => {
-                        self.hangs = Some(Standing::begin(now));
+                        self.hangs = Some(OngoingFault::begin(now));
                         true
                     }
                 };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::policy::Standing;
+use crate::policy::OngoingFault;
 use crate::queue::QueueError;
 
 /// Different texts of one fault that are logged at once; a further one waits for the next interval.
@@ -69,7 +69,7 @@ struct Fault {
     texts: Vec<String>,
     /// What it keeps from being done.
     doing: BTreeSet<Doing>,
-    standing: Standing,
+    standing: OngoingFault,
 }
 
 /// All faults that last.
@@ -162,7 +162,7 @@ impl Open {
         let known = self.faults.iter().position(|fault| fault.texts.iter().any(|said| said == text));
         let at = known.or_else(|| self.faults.iter().position(|fault| fault.doing.contains(&doing)));
         let Some(mut at) = at else {
-            let standing = Standing::begin(now);
+            let standing = OngoingFault::begin(now);
             self.faults.push(Fault { texts: vec![text.to_owned()], doing: BTreeSet::from([doing]), standing });
             return (Said::First, &self.faults[self.faults.len() - 1]);
         };

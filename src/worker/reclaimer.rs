@@ -12,7 +12,7 @@ use super::link::Link;
 use super::neighbours::Neighbours;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
-use crate::policy::witness::{Look, Witness};
+use crate::policy::failure_detector::{FailureDetector, Observation};
 use crate::queue::reclaim::{self, Authority, Leases, Silent};
 use crate::queue::{Connection, QueueError, Session};
 use crate::sys::random;
@@ -35,7 +35,7 @@ pub struct Reclaimer {
 impl Reclaimer {
     /// For ever; it is dropped at shutdown.
     pub async fn run(self) {
-        let mut witness = Witness::default();
+        let mut detector = FailureDetector::default();
         let mut mute = HashMap::new();
         // What is watched from the start is believed a lease from the start.
         let mut due = Some(self.config.borrow().heartbeat_interval / 4);
@@ -49,18 +49,18 @@ impl Reclaimer {
                 .map_or(usual, |due: Duration| usual.min(due + LATENESS.mul_f64(0.1 + 0.9 * random::fraction())));
             tokio::time::sleep(wait).await;
             let Some(session) = self.link.present() else {
-                witness.miss();
+                detector.miss();
                 mute.clear();
                 continue;
             };
-            let looked = self.look(&mut witness, &mut mute, &session, period);
+            let looked = self.look(&mut detector, &mut mute, &session, period);
             match looked.await {
                 Ok(next) => {
                     self.link.worked(Doing::Reclaim);
                     due = next;
                 }
                 Err(error) => {
-                    witness.miss();
+                    detector.miss();
                     mute.clear();
                     self.link.report(&session, Doing::Reclaim, &error);
                 }
@@ -74,23 +74,23 @@ impl Reclaimer {
     /// Answers in how long to look again at the latest, where something is known: the next lease runs out, or silence can be believed.
     async fn look(
         &self,
-        witness: &mut Witness,
+        detector: &mut FailureDetector,
         mute: &mut HashMap<WorkerName, (Option<u64>, Instant)>,
         session: &Session,
         period: Duration,
     ) -> Result<Option<Duration>, QueueError> {
         let dead_after = self.config.borrow().dead_after;
         let (conn, me, now) = (session.connection(), session.worker(), Instant::now());
-        let (server, own_beat) = reclaim::own_beat(conn, me).await?;
-        if !witness.look(now, Look { server, own_beat }, dead_after) {
+        let (server, own_heartbeat) = reclaim::own_heartbeat(conn, me).await?;
+        if !detector.observe(now, Observation { server, own_heartbeat }, dead_after) {
             mute.clear();
-            return Ok(Some(witness.believes_in(now, dead_after).unwrap_or(self.config.borrow().heartbeat_interval)));
+            return Ok(Some(detector.ready_in(now, dead_after).unwrap_or(self.config.borrow().heartbeat_interval)));
         }
         if !reclaim::lock(conn, session.instance(), period * 2).await? {
             mute.clear();
             return Ok(None);
         }
-        // Judged by the time that the witness has just found good: a clock that is set a moment later makes nobody old.
+        // Judged by the time that the detector has just found good: a clock that is set a moment later makes nobody old.
         let Leases { silent, next_end } = reclaim::leases(conn, server, dead_after).await?;
         mute.retain(|worker, (beat, _)| silent.iter().any(|one| one.worker == *worker && one.beat == *beat));
         for Silent { worker, beat, is_old } in silent {

@@ -13,7 +13,7 @@ use crate::cli::local::connect_again;
 use crate::cli::output::stderr;
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
-use crate::policy::estimate::Seen;
+use crate::policy::estimate::TaskCounts;
 use crate::process::signals::{Asked, Signals};
 use crate::queue::budget::CALL_BYTES;
 use crate::queue::guard::Access;
@@ -111,7 +111,7 @@ async fn follow(
         let ended = done.max(total.saturating_sub(step.counts.todo + step.counts.in_progress)).min(total);
         let running = step.counts.in_progress.min(total - ended);
         progress.note(&format!("{} running", step.counts.in_progress));
-        progress.see(Seen { ended, running, waiting: total - ended - running });
+        progress.see(TaskCounts { ended, running, waiting: total - ended - running });
         ends.finished += step.finished;
         ends.failed += step.failed.len() as u64;
         ends.gone += step.gone;

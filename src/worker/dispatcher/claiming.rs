@@ -240,7 +240,7 @@ impl Dispatcher {
             Prefetch::Auto => None,
             Prefetch::Fixed(fixed) => Some(fixed),
         };
-        prefetch::ahead(self.pace.rate(now), fixed)
+        prefetch::prefetch_target(self.pace.rate(now), fixed)
     }
 
     pub(super) fn skipped(&self) -> Vec<Arc<str>> {

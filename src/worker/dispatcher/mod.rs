@@ -96,7 +96,7 @@ pub struct Dispatcher {
     is_waiting_idle: bool,
     drain_until: Option<Instant>,
     polling: Polling,
-    pace: prefetch::Pace,
+    pace: prefetch::CompletionRate,
     is_claiming: Option<Asked>,
     claims_made: u64,
     /// Woken while a claim was under way: its answer may be older than what there is now.
@@ -170,7 +170,7 @@ impl Dispatcher {
             is_waiting_idle: false,
             drain_until: None,
             polling: Polling::default(),
-            pace: prefetch::Pace::default(),
+            pace: prefetch::CompletionRate::default(),
             is_claiming: None,
             claims_made: 0,
             woken_since: false,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use crate::model::MilliCores;
-use crate::policy::gather::{self, Load};
+use crate::policy::coalesce::{self, Load};
 use crate::policy::{Budget, Wait, admission, prefetch};
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::Place;
@@ -48,7 +48,7 @@ impl Dispatcher {
         {
             return;
         }
-        let depth = prefetch::depth(self.pace.rate(now) / f64::from(self.slots().max(1)));
+        let depth = prefetch::pipeline_depth(self.pace.rate(now) / f64::from(self.slots().max(1)));
         // Slots that run low, with the last of their line. Refilled by half of it at least, so that a message to a keeper is worth its wake-up.
         let young = self.ledger.young(now.checked_sub(YOUNG).unwrap_or(now));
         let lines = young.into_iter().filter_map(|running| self.ledger.line(running));
@@ -92,7 +92,7 @@ impl Dispatcher {
             return Duration::ZERO;
         }
         let running = self.ledger.budget().tasks;
-        gather::gather(&Load {
+        coalesce::delay(&Load {
             rate: self.pace.rate(now),
             running,
             is_full: running >= self.slots(),

@@ -10,7 +10,7 @@ use crate::cli::exit::CliError;
 use crate::cli::members::Members;
 use crate::model::TaskId;
 use crate::model::snapshot::Counts;
-use crate::policy::estimate::Seen;
+use crate::policy::estimate::TaskCounts;
 use crate::queue::{Client, Connection, QueueError, inspect};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
@@ -153,8 +153,8 @@ impl Show {
 }
 
 /// How far the run's tasks are: of what waits and runs, no more is its own than is left of it.
-fn seen(total: u64, now: &Counts) -> Seen {
+fn seen(total: u64, now: &Counts) -> TaskCounts {
     let ended = total.saturating_sub(now.todo + now.in_progress);
     let running = now.in_progress.min(total - ended);
-    Seen { ended, running, waiting: total - ended - running }
+    TaskCounts { ended, running, waiting: total - ended - running }
 }

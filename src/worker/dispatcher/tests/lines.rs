@@ -197,7 +197,7 @@ impl World {
         let demands: Vec<Demand> = self.keepers.iter().filter_map(|keeper| of_running(keeper.running?)).collect();
         let sum = demands.iter().fold(Demand::NONE, |sum, demand| sum.plus(demand));
         assert!(sum.mem() <= Bytes(32 * GIB) && sum.cpu() <= MilliCores(16_000), "{demands:?}");
-        let most = crate::policy::prefetch::depth(f64::MAX) as usize;
+        let most = crate::policy::prefetch::pipeline_depth(f64::MAX) as usize;
         for at in 0..self.keepers.len() {
             let has = |key: &TaskKey| self.at.get(key) == Some(&at);
             let known = self.bench.dispatcher.ledger.queued().filter(|(key, _)| has(key)).count();

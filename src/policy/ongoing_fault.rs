@@ -1,4 +1,4 @@
-//! A fault that lasts: said when it begins, then at growing intervals, and once when it is over.
+//! Limits the reports of a fault that lasts: the first failure is reported, then one at growing intervals, and the end once.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// One fault, from its first failure on.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct OngoingFault {
     since: Instant,
     next: Instant,
     pause: Duration,
     failures: u64,
 }
 
-impl Standing {
+impl OngoingFault {
     /// The first failure, which the caller reports.
     #[must_use]
     pub fn begin(now: Instant) -> Self {
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_standing_fault_is_reported_at_growing_intervals() {
         let start = Instant::now();
-        let mut fault = Standing::begin(start);
+        let mut fault = OngoingFault::begin(start);
         let said: Vec<u64> = (1..=20_000).filter(|&second| fault.again(start + Duration::from_secs(second))).collect();
         assert_eq!(said, [10, 30, 70, 150, 310, 630, 1270, 2550, 5110, 8710, 12310, 15910, 19510]);
         assert_eq!((fault.failures(), fault.lasted(start + FIRST)), (20_001, FIRST));

@@ -1,4 +1,4 @@
-//! How long a worker lets news from its keepers gather before it looks at them.
+//! How long a worker waits before it reads what its keepers report, so that it wakes once for several ends of tasks.
 //!
 //! To be put to sleep and woken for each end of a task is most of what a busy worker costs. Where nothing waits for it meanwhile, one look at several
 //! ends is as good: what network cards do under load (interrupt coalescing), for the same reason.
@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// Ends gather for this long: short beside what a submitter, a signal or a time-out notices.
-const GATHER: Duration = Duration::from_millis(1);
+const DELAY: Duration = Duration::from_millis(1);
 
 /// Ends a second below which a look finds one at most.
 const LEAST_RATE: f64 = 1000.0;
@@ -28,14 +28,14 @@ pub struct Load {
 
 /// How long to let news gather; zero where somebody would notice.
 #[must_use]
-pub fn gather(load: &Load) -> Duration {
+pub fn delay(load: &Load) -> Duration {
     if load.rate < LEAST_RATE {
         return Duration::ZERO;
     }
     // Slots that become free while nobody looks: as long as others keep every core busy, that costs nothing.
-    let freed = (load.rate * GATHER.as_secs_f64()).ceil() as u32;
+    let freed = (load.rate * DELAY.as_secs_f64()).ceil() as u32;
     let keeps_cores_busy = load.running >= load.cores.saturating_mul(2).saturating_add(freed);
-    if load.is_full && load.all_are_followed || keeps_cores_busy { GATHER } else { Duration::ZERO }
+    if load.is_full && load.all_are_followed || keeps_cores_busy { DELAY } else { Duration::ZERO }
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn news_gather_only_while_no_core_waits_for_them() {
-        let waits = |load: Load| !gather(&load).is_zero();
+        let waits = |load: Load| !delay(&load).is_zero();
         assert!(waits(BUSY));
         assert!(!waits(Load { rate: 900.0, ..BUSY }), "a look finds one at most");
         assert!(!waits(Load { all_are_followed: false, ..BUSY }), "a slot may wait for its next task");
