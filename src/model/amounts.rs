@@ -1,4 +1,4 @@
-//! An amount of each kind of resource.
+//! An amount of each kind of resource, such as 8 GiB and 2 cores.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a task asks of a node, what a node offers, what it has left, and whether one fits into the other.
+//! What a task asks for (`Demand`), what a node offers (`Offer`), how much of that is unreserved (`Room`), and whether one fits into the other.
 //!
 //! Here alone is the text in which the queue's index and its scripts write them.
 

@@ -1,4 +1,4 @@
-//! What happened in the queue, as the event log tells it, and the compact form in which the scripts write it.
+//! The events of the queue, and the compact form in which the scripts write them to the event log.
 //!
 //! One call of a script is one entry: lines of parts with tabs between them, the first line saying of whom. A part that this build does not
 //! know is passed over, so that a fleet can be upgraded node by node.

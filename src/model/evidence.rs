@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stripped::Kept;
+use super::stdout_record::StdoutRecord;
 use super::task::WorkerName;
 
 /// How an attempt ended.
@@ -66,7 +66,7 @@ pub struct AttemptRecord {
     pub peak_source: Option<PeakSource>,
     /// How its stdout can be had byte for byte, from the text in `finished_tasks` or, of a failure, from the tail; `None` where that is not known.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
-    pub stdout: Option<Kept>,
+    pub stdout: Option<StdoutRecord>,
     /// Place of the task in the order of submission, where it is known. Written by the script that settles the attempt.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,

@@ -1,4 +1,4 @@
-//! The fields of a task line: their order, their names, what each may hold, and what is said of one that holds something else.
+//! The fields of a task line: their order, names and valid values, and the message about an invalid one.
 
 use std::fmt;
 use std::str::FromStr;

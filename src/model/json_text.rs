@@ -1,5 +1,5 @@
-//! The JSON strings that stand in the hashes shared with Python DistComp: ASCII alone, as `json.dumps` writes them, so that no byte of a task's
-//! output can trouble a reader's terminal, editor or decoder.
+//! Writes JSON strings for the hashes shared with Python DistComp: in ASCII only, as `json.dumps` does, so that no byte of a task's output can
+//! trouble a reader's terminal, editor or decoder.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! A page of tasks: what a reader asks for, and what it is given.
+//! A page of tasks: the filter that a reader asks with, and the rows that it gets.
 
 use serde::{Deserialize, Serialize};
 

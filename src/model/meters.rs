@@ -1,4 +1,4 @@
-//! What a worker counts: plain numbers, added to where things happen, read when somebody asks.
+//! The counters of a worker: plain numbers, added to where things happen and read by `/metrics`.
 
 use super::{Amounts, Usage};
 

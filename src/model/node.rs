@@ -1,4 +1,4 @@
-//! A node at one moment, and the figures of it that every worker reports, Python's too.
+//! The memory and cores of a node at one moment, and the text in which every worker reports them, Python's too.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

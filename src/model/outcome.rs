@@ -1,4 +1,4 @@
-//! How an attempt ended, in the words that reasons, groups and metrics share.
+//! Why an attempt failed, in the words that reasons, groups and metrics share.
 
 use std::fmt;
 

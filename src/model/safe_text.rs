@@ -1,5 +1,5 @@
-//! Makes any text safe to print. Task lines, output, worker names and keys are written by others: what drives a
-//! terminal, forges a line or reverses the reading order is shown as a visible escape instead.
+//! Makes any text safe to print. Other people write task lines, output, worker names and keys: characters that drive a terminal, forge a line
+//! or reverse the reading order are shown as visible escapes.
 
 use std::borrow::Cow;
 use std::fmt::Write;

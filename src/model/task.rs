@@ -1,4 +1,4 @@
-//! Names of tasks and of workers.
+//! The id of a task and the name of a worker.
 
 use std::fmt;
 use std::str::FromStr;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::command::{Part, Stdout};
 use super::result_file::{ResultFile, ResultPlace};
-use crate::model::Stripped;
+use crate::model::TrimmedSpace;
 
 /// The last bytes of a stream.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl StdoutCapture {
     pub fn finish(self, is_result: bool) -> (Stdout, Option<Result<PathBuf, String>>) {
         let place = self.limits.place;
         match self.overflow {
-            None if is_result && Stripped::of(&self.memory).is_none() => {
+            None if is_result && TrimmedSpace::of(&self.memory).is_none() => {
                 let written = place
                     .create()
                     .and_then(|mut file| file.write(&self.memory).map_err(|error| place.complaint(&error)));

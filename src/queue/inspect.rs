@@ -11,7 +11,8 @@ use super::loose::{self, Loose};
 use super::python_workers;
 use super::reading::{health, rates_over_last_minute, top_groups, workers};
 use crate::model::snapshot::{
-    AttemptView, Counts, FailureGroup, Hold, Need, Overview, Reservation, TaskState, TaskView, Totals,
+    AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
+    WaitingGroup,
 };
 use crate::model::{AttemptRecord, Demand, TaskId};
 use crate::policy::estimate;
@@ -94,7 +95,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
             .filter_map(|(class, holder)| {
                 let (worker, _) = holder.rsplit_once('|')?;
                 let (_, line) = blocked.get(class)?.split_once('|')?;
-                Some(Reservation { worker: worker.to_owned(), line: line.to_owned() })
+                Some(ReservationView { worker: worker.to_owned(), line: line.to_owned() })
             })
             .collect(),
         needs: Vec::new(),
@@ -117,7 +118,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
 }
 
 /// How many wait in each class of the index.
-async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<Need>, QueueError> {
+async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<WaitingGroup>, QueueError> {
     if classes.is_empty() {
         return Ok(Vec::new());
     }
@@ -136,7 +137,7 @@ async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<Need>, Queue
             // Suspects wait in a class of their own, whose name begins so.
             let names = workers.split(',').filter(|name| !name.is_empty() && !name.starts_with('!'));
             let failed_on = names.map(str::to_owned).collect();
-            Some(Need { demand, failed_on, waiting })
+            Some(WaitingGroup { demand, failed_on, waiting })
         })
         .collect())
 }
@@ -145,7 +146,7 @@ async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<Need>, Queue
 ///
 /// # Errors
 /// Those of any call.
-pub async fn hold(conn: &Connection, task: &TaskView) -> Result<Hold, QueueError> {
+pub async fn hold(conn: &Connection, task: &TaskView) -> Result<HoldReasons, QueueError> {
     let mut pipe = redis::pipe();
     pipe.zscore(conn.name(Key::Delayed), &task.line).zscore(conn.name(Key::Avoided), &task.line).cmd("TIME");
     pipe.get(format!("{}time", conn.name(Key::Ready)));
@@ -161,7 +162,7 @@ pub async fn hold(conn: &Connection, task: &TaskView) -> Result<Hold, QueueError
         time.and_then(|time| time.split(':').nth(1).and_then(|ahead| ahead.parse::<f64>().ok())).unwrap_or(0.0);
     let claim = replies.text()?;
     let left = |until_ms: f64| (((until_ms - ahead_ms) / 1000.0).ceil() as u64).saturating_sub(now);
-    Ok(Hold {
+    Ok(HoldReasons {
         backoff_seconds: delayed.map(left),
         left_to_others_seconds: avoided.map(left).filter(|seconds| *seconds > 0),
         has_slot: claim.and_then(|claim| claim.split('|').nth(2).map(|started| started != "0")),

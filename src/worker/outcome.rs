@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::ledger::{Cause, Entry};
 use crate::model::{
-    AttemptEnd, AttemptRecord, Bytes, FailureKind, Kept, PeakSource, Stripped, TaskId, TaskLine, WorkerName, ascii_json,
+    AttemptEnd, AttemptRecord, Bytes, FailureKind, PeakSource, StdoutRecord, TaskId, TaskLine, TrimmedSpace,
+    WorkerName, ascii_json,
 };
 use crate::policy::retry;
 use crate::process::{Ended, ExitStatus, Stdout};
@@ -196,10 +197,10 @@ fn reason(head: &str, stderr: &str) -> String {
 }
 
 /// How the output of a success can be had byte for byte: with what its text leaves out, or from its file.
-fn kept(host: &str, ended: &Ended) -> Kept {
+fn kept(host: &str, ended: &Ended) -> StdoutRecord {
     match (&ended.stdout, &ended.stdout_file) {
-        (Stdout::Whole(bytes), None) => match Stripped::of(bytes) {
-            Some(stripped) => Kept::beside(stripped),
+        (Stdout::Whole(bytes), None) => match TrimmedSpace::of(bytes) {
+            Some(stripped) => StdoutRecord::beside(stripped),
             // By a keeper that knew no better.
             None => elsewhere(host, ended, &Err("no file was made".to_owned())),
         },
@@ -208,20 +209,22 @@ fn kept(host: &str, ended: &Ended) -> Kept {
 }
 
 /// The same of a failure, which keeps a tail.
-fn kept_of_failure(host: &str, ended: &Ended) -> Kept {
+fn kept_of_failure(host: &str, ended: &Ended) -> StdoutRecord {
     match &ended.stdout {
-        Stdout::Whole(bytes) if bytes.len() <= TAIL_BYTES && std::str::from_utf8(bytes).is_ok() => Kept::Plain(0),
-        Stdout::Whole(_) => Kept::Elsewhere { bytes: ended.stdout.total_bytes(), file: None, error: None },
+        Stdout::Whole(bytes) if bytes.len() <= TAIL_BYTES && std::str::from_utf8(bytes).is_ok() => {
+            StdoutRecord::Plain(0)
+        }
+        Stdout::Whole(_) => StdoutRecord::Elsewhere { bytes: ended.stdout.total_bytes(), file: None, error: None },
         Stdout::Overflowed { file, .. } => elsewhere(host, ended, file),
     }
 }
 
-fn elsewhere(host: &str, ended: &Ended, file: &Result<PathBuf, String>) -> Kept {
+fn elsewhere(host: &str, ended: &Ended, file: &Result<PathBuf, String>) -> StdoutRecord {
     let (file, error) = match file {
         Ok(path) => (Some(format!("{host}:{}", path.display())), None),
         Err(error) => (None, Some(error.clone())),
     };
-    Kept::Elsewhere { bytes: ended.stdout.total_bytes(), file, error }
+    StdoutRecord::Elsewhere { bytes: ended.stdout.total_bytes(), file, error }
 }
 
 fn stdout_text(host: &str, stdout: &Stdout) -> String {

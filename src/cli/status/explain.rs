@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::output::{columns, is_terminal};
-use crate::model::snapshot::{Need, Overview};
+use crate::model::snapshot::{Overview, WaitingGroup};
 use crate::queue::inspect;
 use crate::view::explain::{explain_held, explain_queue, needs, why_need};
 use crate::view::text::wrap;
@@ -33,7 +33,7 @@ pub(super) async fn explain(session: &mut Session, text: Option<&str>) -> Result
             .needs
             .iter()
             .map(|need| {
-                let Need { demand, failed_on, waiting } = need;
+                let WaitingGroup { demand, failed_on, waiting } = need;
                 let mut row = json!(demand);
                 row["waiting"] = json!(waiting);
                 row["failed_on"] = json!(failed_on);

@@ -169,7 +169,7 @@ fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Stripped;
+    use crate::model::TrimmedSpace;
     use crate::model::snapshot::AttemptView;
 
     fn task() -> TaskView {
@@ -195,7 +195,7 @@ mod tests {
                 end: 1_700_000_002.0,
                 settled: Some(1_700_000_003.0),
                 stdout_exact: Some(true),
-                stdout_stripped: Some(Stripped(String::new(), "\n".to_owned())),
+                stdout_stripped: Some(TrimmedSpace(String::new(), "\n".to_owned())),
                 stdout_bytes: None,
                 stdout_file: None,
                 stdout_file_error: None,

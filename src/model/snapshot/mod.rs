@@ -1,9 +1,9 @@
-//! What people and programs are shown: the state of the queue at one moment. Field names are those of `--json`.
+//! What people and programs are shown: the state of the queue at one moment. The field names are those of `--json`.
 
 mod queue;
 mod task;
 mod worker;
 
-pub use queue::{Counts, FailureGroup, Hold, Need, Overview, RedisHealth, Reservation, Totals};
+pub use queue::{Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup};
 pub use task::{AttemptView, TaskState, TaskView};
 pub use worker::{PYTHON_DEAD_AFTER_SECONDS, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

@@ -1,4 +1,4 @@
-//! The whole queue at a glance.
+//! What the commands show of the whole queue.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,10 +62,10 @@ pub struct Overview {
     #[serde(default)]
     pub ordered: u64,
     /// Tasks for which a worker keeps room, and since when they wait.
-    pub reservations: Vec<Reservation>,
+    pub reservations: Vec<ReservationView>,
     /// What waits, by what it needs, in the order in which it is to run; at most [`Overview::NEEDS`] kinds.
     #[serde(default)]
-    pub needs: Vec<Need>,
+    pub needs: Vec<WaitingGroup>,
     /// Kinds of need that are not listed.
     #[serde(default)]
     pub needs_left_out: u64,
@@ -92,7 +92,7 @@ impl Overview {
     }
 
     /// What waits for a node that is not there.
-    pub fn too_large(&self) -> impl Iterator<Item = &Need> {
+    pub fn too_large(&self) -> impl Iterator<Item = &WaitingGroup> {
         self.needs
             .iter()
             .filter(|need| !self.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(&need.demand)))
@@ -101,7 +101,7 @@ impl Overview {
 
 /// Waiting tasks that ask for the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Need {
+pub struct WaitingGroup {
     /// What each asks for.
     #[serde(flatten)]
     pub demand: Demand,
@@ -114,7 +114,7 @@ pub struct Need {
 
 /// What holds one task back, as the queue knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct HoldReasons {
     /// Seconds until the end of its backoff.
     pub backoff_seconds: Option<u64>,
     /// Seconds for which the workers that have failed it leave it to others.
@@ -125,7 +125,7 @@ pub struct Hold {
 
 /// A task that waits for room, and the worker that keeps it free.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reservation {
+pub struct ReservationView {
     /// The worker.
     pub worker: String,
     /// The task line.

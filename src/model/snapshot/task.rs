@@ -1,8 +1,8 @@
-//! What is shown of a task and its attempts.
+//! What the commands show of a task and its attempts.
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptEnd, AttemptRecord, FailureKind, Kept, PeakSource, Stripped};
+use crate::model::{AttemptEnd, AttemptRecord, FailureKind, PeakSource, StdoutRecord, TrimmedSpace};
 
 /// The state a task line is in, in the words of the hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub struct AttemptView {
     pub stdout_exact: Option<bool>,
     /// The white space before and after that text, which the text is without; `None` where there is none, or it would not be exact with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stdout_stripped: Option<Stripped>,
+    pub stdout_stripped: Option<TrimmedSpace>,
     /// Length of its stdout in bytes, where it is not exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout_bytes: Option<u64>,
@@ -184,10 +184,10 @@ impl From<AttemptRecord> for AttemptView {
         };
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let kept = record.stdout;
-        let stripped = kept.as_ref().map(Kept::stripped);
+        let stripped = kept.as_ref().map(StdoutRecord::stripped);
         let (bytes, file, error) = match kept {
-            Some(Kept::Elsewhere { bytes, file, error }) => (Some(bytes), file, error),
-            Some(Kept::Plain(_) | Kept::Around(_)) | None => (None, None, None),
+            Some(StdoutRecord::Elsewhere { bytes, file, error }) => (Some(bytes), file, error),
+            Some(StdoutRecord::Plain(_) | StdoutRecord::Around(_)) | None => (None, None, None),
         };
         Self {
             attempt: record.attempt,
@@ -207,7 +207,7 @@ impl From<AttemptRecord> for AttemptView {
                 .to_owned()
             }),
             stdout_exact: stripped.as_ref().map(Option::is_some),
-            stdout_stripped: stripped.flatten().filter(|stripped| *stripped != Stripped::default()),
+            stdout_stripped: stripped.flatten().filter(|stripped| *stripped != TrimmedSpace::default()),
             stdout_bytes: bytes,
             stdout_file: file,
             stdout_file_error: error,

@@ -1,4 +1,4 @@
-//! What is shown of a worker.
+//! What the commands show of a worker.
 
 use serde::{Deserialize, Serialize};
 

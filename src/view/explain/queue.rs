@@ -2,7 +2,7 @@
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for};
 use crate::model::ResourceKind;
-use crate::model::snapshot::{Need, Overview, WorkerView};
+use crate::model::snapshot::{Overview, WaitingGroup, WorkerView};
 use crate::view::safe_text::safe;
 use crate::view::table::{number, table, text};
 use crate::view::text::{count, counted, resource, resources, trimmed, verb};
@@ -94,7 +94,7 @@ pub fn needs(overview: &Overview, width: usize) -> String {
 
 /// Why tasks of one need wait.
 #[must_use]
-pub fn why_need(overview: &Overview, need: &Need) -> String {
+pub fn why_need(overview: &Overview, need: &WaitingGroup) -> String {
     if let Some(why) = halted(overview).into_iter().next().or_else(|| no_worker(overview)) {
         return why;
     }
@@ -116,14 +116,15 @@ pub fn why_need(overview: &Overview, need: &Need) -> String {
 
 /// What the largest group waits for, of those that some node could run.
 fn rest_waits_for(overview: &Overview) -> String {
-    let able =
-        |need: &&Need| overview.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(&need.demand));
+    let able = |need: &&WaitingGroup| {
+        overview.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(&need.demand))
+    };
     let largest = overview.needs.iter().filter(able).max_by_key(|need| need.waiting);
     largest.map_or_else(|| commonest_wait(overview), |need| wait_of(overview, need))
 }
 
 /// Why tasks wait that some node could run: for room of the kind that they need, or for what most wait for.
-fn wait_of(overview: &Overview, need: &Need) -> String {
+fn wait_of(overview: &Overview, need: &WaitingGroup) -> String {
     match no_room(overview, &need.demand) {
         Some(room) => format!("{room}{}", slots_used(overview)),
         None => commonest_wait(overview),
@@ -133,7 +134,7 @@ fn wait_of(overview: &Overview, need: &Need) -> String {
 /// How many wait for a node that is not there, and what for.
 fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
-    let large: Vec<&Need> = overview.too_large().collect();
+    let large: Vec<&WaitingGroup> = overview.too_large().collect();
     let sum = large.iter().map(|need| need.waiting).sum();
     let why = large.iter().max_by_key(|need| need.waiting).map(|need| {
         let others = if large.len() > 1 { " or the like" } else { "" };

@@ -1,7 +1,7 @@
 //! Why one task is not running.
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
-use crate::model::snapshot::{Hold, Overview, TaskState, TaskView, WorkerState, WorkerView};
+use crate::model::snapshot::{HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Demand, FailureKind, FieldOrder, TaskLine};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, resource, resources};
@@ -9,12 +9,12 @@ use crate::view::text::{count, counted, duration, resource, resources};
 /// Why one task is not running, most telling first.
 #[must_use]
 pub fn explain_task(overview: &Overview, task: &TaskView, order: FieldOrder) -> Vec<String> {
-    explain_held(overview, task, &Hold::default(), order)
+    explain_held(overview, task, &HoldReasons::default(), order)
 }
 
 /// As [`explain_task`], with what the queue knows of this task in particular.
 #[must_use]
-pub fn explain_held(overview: &Overview, task: &TaskView, hold: &Hold, order: FieldOrder) -> Vec<String> {
+pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, order: FieldOrder) -> Vec<String> {
     let has = |state| task.states.contains(&state);
     if has(TaskState::InProgress) {
         let worker = task.worker.as_deref().unwrap_or_default();

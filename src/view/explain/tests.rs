@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::snapshot::{Counts, Hold, Need, Overview, TaskState, TaskView, WorkerLoad, WorkerState, WorkerView};
+use crate::model::snapshot::{
+    Counts, HoldReasons, Overview, TaskState, TaskView, WaitingGroup, WorkerLoad, WorkerState, WorkerView,
+};
 use crate::model::{Amounts, Demand, FieldOrder, ResourceKind, Usage};
 
 fn amounts(gb: f64, cores: f64) -> Amounts {
@@ -82,7 +84,7 @@ fn what_has_ended_says_how() {
 
 #[test]
 fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
-    let need = |mem, waiting, failed_on: &[&str]| Need {
+    let need = |mem, waiting, failed_on: &[&str]| WaitingGroup {
         demand: Demand { amounts: amounts(mem, 1.0) },
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         waiting,
@@ -105,11 +107,11 @@ fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
 fn a_task_in_its_backoff_or_claimed_ahead_says_so() {
     let overview = queue(vec![worker("n1", WorkerState::Live, 16.0), worker("n2", WorkerState::Live, 16.0)]);
     let task = waiting("shell:1:1:7:x", &["n1"]);
-    let hold = Hold { backoff_seconds: Some(42), left_to_others_seconds: Some(30), has_slot: None };
+    let hold = HoldReasons { backoff_seconds: Some(42), left_to_others_seconds: Some(30), has_slot: None };
     let why = explain_held(&overview, &task, &hold, FieldOrder::MemCpuPrio).join("\n");
     assert!(why.contains("42 s more") && why.contains("30 s more"), "{why}");
     let ahead = TaskView { states: vec![TaskState::InProgress], worker: Some("n1".to_owned()), ..task };
-    let hold = Hold { has_slot: Some(false), ..Hold::default() };
+    let hold = HoldReasons { has_slot: Some(false), ..HoldReasons::default() };
     assert!(explain_held(&overview, &ahead, &hold, FieldOrder::MemCpuPrio)[1].contains("prefetched"));
 }
 
@@ -121,7 +123,7 @@ fn an_idle_queue_says_so() {
 
 #[test]
 fn what_is_kept_apart_and_waits_for_the_same_is_one_row() {
-    let need = |failed_on: &[&str]| Need {
+    let need = |failed_on: &[&str]| WaitingGroup {
         demand: Demand { amounts: amounts(8.0, 1.0) },
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         waiting: 20,

@@ -7,7 +7,7 @@ use ratatui::backend::TestBackend;
 
 use super::*;
 use crate::model::snapshot::{
-    Counts, FailureGroup, Need, Overview, RedisHealth, RunningTask, WorkerLoad, WorkerState, WorkerView,
+    Counts, FailureGroup, Overview, RedisHealth, RunningTask, WaitingGroup, WorkerLoad, WorkerState, WorkerView,
 };
 use crate::model::{Bytes, Demand, MilliCores, TaskId, Usage};
 
@@ -59,7 +59,7 @@ fn data() -> Data {
         rate_per_second: 12.5,
         eta_seconds: Some(1622),
         failures: failures.clone(),
-        needs: vec![Need {
+        needs: vec![WaitingGroup {
             demand: Demand::NONE.with_mem(Bytes(96 << 30)).with_cpu(MilliCores::CORE),
             failed_on: Vec::new(),
             waiting: 8,

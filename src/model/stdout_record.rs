@@ -1,4 +1,4 @@
-//! What the text of an output leaves out, so that the output can be had again byte for byte.
+//! What an attempt's record says of its stdout beyond the text in `finished_tasks`, so that the output can be restored byte for byte.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ const MOST: usize = 256;
 
 /// The white space before and after a text, which `finished_tasks` keeps without it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stripped(pub String, pub String);
+pub struct TrimmedSpace(pub String, pub String);
 
-impl Stripped {
+impl TrimmedSpace {
     /// What is taken off an output to make its text; `None` where the text would not tell all: for bytes that are not UTF-8, and very much white space.
     #[must_use]
     pub fn of(output: &[u8]) -> Option<Self> {
@@ -29,11 +29,11 @@ impl Stripped {
 /// How the stdout of an attempt can be had byte for byte, as its record says. Short, since there is one for every task that ever ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Kept {
+pub enum StdoutRecord {
     /// 0: it is the text; 1: it is the text and a newline.
     Plain(u8),
     /// It is the text with white space around it.
-    Around(Stripped),
+    Around(TrimmedSpace),
     /// The text is not all of it.
     Elsewhere {
         /// Its length in bytes.
@@ -48,10 +48,10 @@ pub enum Kept {
     },
 }
 
-impl Kept {
+impl StdoutRecord {
     /// Beside the text of an output from which this was stripped.
     #[must_use]
-    pub fn beside(stripped: Stripped) -> Self {
+    pub fn beside(stripped: TrimmedSpace) -> Self {
         match (stripped.0.as_str(), stripped.1.as_str()) {
             ("", "") => Self::Plain(0),
             ("", "\n") => Self::Plain(1),
@@ -61,10 +61,10 @@ impl Kept {
 
     /// What was stripped from the text; `None` where that does not make it exact.
     #[must_use]
-    pub fn stripped(&self) -> Option<Stripped> {
+    pub fn stripped(&self) -> Option<TrimmedSpace> {
         match self {
-            Self::Plain(0) => Some(Stripped::default()),
-            Self::Plain(1) => Some(Stripped(String::new(), "\n".to_owned())),
+            Self::Plain(0) => Some(TrimmedSpace::default()),
+            Self::Plain(1) => Some(TrimmedSpace(String::new(), "\n".to_owned())),
             Self::Around(stripped) => Some(stripped.clone()),
             // Of a later version.
             Self::Plain(_) | Self::Elsewhere { .. } => None,
@@ -90,35 +90,36 @@ mod tests {
     proptest! {
         #[test]
         fn an_output_is_its_text_and_what_was_stripped(output in "[ \\t\\n\\r\u{a0}\u{3000}]{0,9}[a\u{e4} ]{0,5}\\PC{0,20}[ \\t\\n\\r]{0,9}") {
-            let stripped = Stripped::of(output.as_bytes()).unwrap();
+            let stripped = TrimmedSpace::of(output.as_bytes()).unwrap();
             prop_assert_eq!(stripped.around(output.trim()), output);
-            let json = serde_json::to_string(&Kept::beside(stripped.clone())).unwrap();
-            let kept: Kept = serde_json::from_str(&json).unwrap();
+            let json = serde_json::to_string(&StdoutRecord::beside(stripped.clone())).unwrap();
+            let kept: StdoutRecord = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(kept.stripped(), Some(stripped));
         }
     }
 
     #[test]
     fn the_usual_outputs_take_one_byte() {
-        let json =
-            |output: &str| serde_json::to_string(&Kept::beside(Stripped::of(output.as_bytes()).unwrap())).unwrap();
+        let json = |output: &str| {
+            serde_json::to_string(&StdoutRecord::beside(TrimmedSpace::of(output.as_bytes()).unwrap())).unwrap()
+        };
         assert_eq!((json("x\n").as_str(), json("x").as_str(), json("").as_str()), ("1", "0", "0"));
         assert_eq!(json(" x\n\n"), r#"[" ","\n\n"]"#);
     }
 
     #[test]
     fn what_no_text_can_tell_is_said() {
-        assert_eq!(Stripped::of(b"a\xff"), None);
-        assert_eq!(Stripped::of(&[b' '; MOST + 1]), None);
+        assert_eq!(TrimmedSpace::of(b"a\xff"), None);
+        assert_eq!(TrimmedSpace::of(&[b' '; MOST + 1]), None);
         for (json, file) in
             [(r#"{"b":3}"#, None), (r#"{"b":3,"f":"h:/x"}"#, Some("h:/x")), (r#"{"b":3,"e":"full"}"#, None)]
         {
-            let kept: Kept = serde_json::from_str(json).unwrap();
+            let kept: StdoutRecord = serde_json::from_str(json).unwrap();
             assert_eq!(
                 (kept.stripped(), kept.file(), serde_json::to_string(&kept).unwrap().as_str()),
                 (None, file, json)
             );
         }
-        assert_eq!(serde_json::from_str::<Kept>("7").unwrap().stripped(), None, "of a later version");
+        assert_eq!(serde_json::from_str::<StdoutRecord>("7").unwrap().stripped(), None, "of a later version");
     }
 }
