@@ -8,7 +8,7 @@
 //! | | modules | |
 //! | --- | --- | --- |
 //! | 0 | [`model`] | the nouns: task lines, amounts, records. Pure data |
-//! | 1 | [`policy`], [`files`], [`sys`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument. And directories that nobody else can lead astray; what the kernel tells |
+//! | 1 | [`policy`], [`safe_dir`], [`sys`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument. Also directories opened safely, and what the kernel reports |
 //! | 2 | [`config`] | `conf.json`, checked whole |
 //! | 3 | [`queue`], [`process`], [`host`], [`local`], [`signing`], [`view`], [`telemetry`] | the edges: Redis, process trees, the node, a private server, keys and signatures, what people see, logs |
 //! | 4 | [`worker`] | the daemon: one file a loop, one dispatcher that decides |
@@ -29,7 +29,6 @@
 
 pub mod cli;
 pub mod config;
-pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod host;
@@ -38,6 +37,7 @@ pub mod model;
 pub mod policy;
 pub mod process;
 pub mod queue;
+pub mod safe_dir;
 pub mod signing;
 pub mod sys;
 pub mod telemetry;

@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use crate::cli::exit::CliError;
-use crate::files::Folder;
 use crate::model::TaskId;
+use crate::safe_dir::SafeDir;
 
 /// A result file on some host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Remote {
         if !path.is_absolute() || name.to_str().and_then(id_of) != TaskId::parse(id) {
             return Err(io::Error::other("it is not a result file"));
         }
-        Folder::open(dir)?.read(name)
+        SafeDir::open(dir)?.read(name)
     }
 }
 
@@ -70,7 +70,7 @@ impl Purged {
     /// Deletes their files in a directory; says how many. A directory that is not there holds none.
     pub(crate) fn delete_files(&self, dir: &Path) -> Result<u64, CliError> {
         let failed = |error| CliError::io(format!("delete result files in {}", dir.display()), error);
-        let folder = match Folder::open(dir) {
+        let folder = match SafeDir::open(dir) {
             Ok(folder) => folder,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(failed(error)),

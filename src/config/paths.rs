@@ -4,15 +4,15 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::files::Folder;
 use crate::model::safe_text::safe;
+use crate::safe_dir::SafeDir;
 
 /// Makes sure a directory can be written, or made where it is missing. It is not made: that is done when it is needed.
 ///
 /// # Errors
 /// What is wrong, as a phrase.
 pub(super) fn check_writable_dir(path: &Path) -> Result<(), String> {
-    let nearest = Folder::nearest(path).map_err(|error| format!("cannot be used: {error}"))?;
+    let nearest = SafeDir::nearest(path).map_err(|error| format!("cannot be used: {error}"))?;
     probe_writing(&nearest.path()).map(drop)
 }
 
@@ -29,7 +29,7 @@ pub(super) fn check_private_dir(path: &Path) -> Result<(), String> {
 /// # Errors
 /// What is wrong, as a phrase.
 pub(super) fn ensure_private_dir(path: &Path) -> Result<(), String> {
-    let folder = Folder::make(path, 0o700).map_err(|error| format!("cannot be created: {error}"))?;
+    let folder = SafeDir::make(path, 0o700).map_err(|error| format!("cannot be created: {error}"))?;
     // Whatever happens to the path meanwhile, it is this directory that is looked at.
     let path = &folder.path();
     let mode = look_at_private_dir(path)?;

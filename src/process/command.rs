@@ -36,7 +36,7 @@ pub struct RunSpec {
     pub overflow_path: PathBuf,
     /// The directory of that file as the worker found it at its start; `None` where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result_dir: Option<crate::files::Identity>,
+    pub result_dir: Option<crate::safe_dir::DirId>,
     /// Where the keeper has a cgroup: how much memory it and the task may use, in bytes. 0: no limit of its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_limit: u64,

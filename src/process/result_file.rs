@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use nix::unistd::{Gid, Uid, fchown, getgroups, setfsgid, setfsuid, setgroups};
 
 use super::confinement::TaskUser;
-use crate::files::{Folder, Identity};
+use crate::safe_dir::{DirId, SafeDir};
 
 /// Where a file goes, should one be needed.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct ResultPlace {
     /// The file; it must not exist.
     pub path: PathBuf,
     /// Its directory, as the worker found it at its start; `None` where there was none.
-    pub known: Option<Identity>,
+    pub known: Option<DirId>,
     /// To whom it is to belong; `None`: to us.
     pub owner: Option<TaskUser>,
 }
@@ -27,7 +27,7 @@ pub struct ResultPlace {
 /// A file that is being written.
 #[derive(Debug)]
 pub(super) struct ResultFile {
-    folder: Folder,
+    folder: SafeDir,
     name: OsString,
     file: File,
 }
@@ -49,7 +49,7 @@ impl ResultPlace {
         };
         let theirs = |is_shared| self.owner.as_ref().filter(|_| is_shared).map(Rights::of).transpose();
         // Cleared away with the results of last week while the worker ran on, or not needed before.
-        let folder = Folder::make_as(dir, 0o777, &theirs)?;
+        let folder = SafeDir::make_as(dir, 0o777, &theirs)?;
         let is_known = self.known.is_some() && folder.identity().ok() == self.known;
         let rights = theirs(folder.is_shared() && !is_known)?;
         let file = folder.create(name, 0o644)?;
@@ -74,7 +74,7 @@ impl ResultFile {
     #[cfg(test)]
     pub(super) fn full() -> Self {
         let file = File::options().write(true).open("/dev/full").expect("/dev/full");
-        Self { folder: Folder::open("/".as_ref()).expect("a directory"), name: "none".into(), file }
+        Self { folder: SafeDir::open("/".as_ref()).expect("a directory"), name: "none".into(), file }
     }
 }
 

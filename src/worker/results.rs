@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::files::{self, Folder, Identity};
 use crate::process::TaskUser;
+use crate::safe_dir::{self, DirId, SafeDir};
 
 /// The directory of results.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Results {
     /// The same from the root on: it is named in records.
     whole: PathBuf,
     /// Held open, so that its identity is nobody else's.
-    found: Option<(Folder, Identity)>,
+    found: Option<(SafeDir, DirId)>,
 }
 
 impl Results {
@@ -21,12 +21,12 @@ impl Results {
     /// that a task may have put in its place, with those of the task.
     #[must_use]
     pub fn open(dir: &Path) -> Self {
-        let found = Folder::open(dir).and_then(|folder| {
+        let found = SafeDir::open(dir).and_then(|folder| {
             let identity = folder.identity()?;
             Ok((folder, identity))
         });
         if let Err(error) = &found
-            && files::refused(error)
+            && safe_dir::is_untrusted_path(error)
         {
             tracing::error!(error = %error, "cannot use result_dir: outputs that are too long for Redis are not kept completely");
         }
@@ -34,7 +34,7 @@ impl Results {
     }
 
     /// The path of a file in the directory that the configuration names now, and the identity of that directory where it was found at the start.
-    pub(super) fn place(&mut self, dir: &Path, name: String) -> (PathBuf, Option<Identity>) {
+    pub(super) fn place(&mut self, dir: &Path, name: String) -> (PathBuf, Option<DirId>) {
         if dir != self.configured {
             *self = Self { configured: dir.to_owned(), whole: whole(dir), found: None };
         }
@@ -47,10 +47,10 @@ impl Results {
 pub fn warning(dir: &Path, user: Option<&TaskUser>) -> Option<String> {
     let user = user?;
     // One that is there is used with the worker's rights.
-    if Folder::open(dir).is_ok() {
+    if SafeDir::open(dir).is_ok() {
         return None;
     }
-    let above = Folder::nearest(dir).ok().filter(Folder::is_shared)?;
+    let above = SafeDir::nearest(dir).ok().filter(SafeDir::is_shared)?;
     let is_closed = !above.is_writable_by(user.uid, &user.groups).ok()?;
     is_closed.then(|| {
         format!(

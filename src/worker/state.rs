@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::spool::Spool;
-use crate::files::Folder;
 use crate::model::{TaskId, WorkerName};
 use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
+use crate::safe_dir::SafeDir;
 use crate::sys::boot;
 
 /// The variable in the environment of everything a worker starts, by which a later worker finds what outlived both worker and keepers.
@@ -64,7 +64,7 @@ pub struct State {
     /// For messages, and for processes that this one starts.
     dir: PathBuf,
     /// Everything in it is reached through this, whatever becomes of the path.
-    folder: Folder,
+    folder: SafeDir,
     /// Tells this worker from all others: a hash of server, database, prefix, place and name.
     pub identity: String,
     /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
@@ -83,7 +83,7 @@ impl State {
     pub fn open(state_dir: &Path, worker: &WorkerName, queue: &str) -> Result<Self, StateError> {
         let (identity, dir) = Self::place(state_dir, worker, queue);
         let fail = |cause| StateError::Unusable { path: dir.clone(), cause };
-        let folder = Folder::make(&dir, 0o700).map_err(fail)?;
+        let folder = SafeDir::make(&dir, 0o700).map_err(fail)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -138,7 +138,7 @@ impl State {
     #[must_use]
     pub fn sweep_dead(state_dir: &Path, worker: &WorkerName, queue: &str) -> Option<usize> {
         let (identity, dir) = Self::place(state_dir, worker, queue);
-        let folder = Folder::open(&dir).ok()?;
+        let folder = SafeDir::open(&dir).ok()?;
         let lock = OpenOptions::new().write(true).open(folder.path().join(LOCK)).ok()?;
         lock.try_lock().ok()?;
         let before = boot::now_ticks()?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top; modules of one row never see each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["policy", "files", "sys"],
+    &["policy", "safe_dir", "sys"],
     &["config"],
     &["queue", "process", "host", "local", "signing", "view", "telemetry"],
     &["worker"],
@@ -23,7 +23,7 @@ const PLACES: &[(&str, &[&str])] = &[
     // Who acts on processes, and who may ask the system for a user, a name, a limit.
     ("nix::sys::", &["process", "local"]),
     ("nix::unistd", &["process", "local", "host", "config"]),
-    ("rustix::fs", &["files", "config"]),
+    ("rustix::fs", &["safe_dir", "config"]),
     ("tokio::process", &["process", "local"]),
     // One owner: whoever subscribes elsewhere would forget what was ignored at the start.
     ("tokio::signal", &["process"]),

@@ -1,9 +1,9 @@
-//! Directories, opened so that nobody else decides where they lead.
+//! Opens directories in a way that no other user can redirect, for a worker that runs as root.
 //!
 //! A process of root acts with rights that others lack. Where one of them can change a path, by a link in place of a directory, root would write, read
 //! or delete where they point. So root goes along a path step by step, each beside the descriptor of the one before. A link is followed only where
 //! nobody but root could have made it. From the first directory on that somebody else can change, no link is followed at all, and the
-//! [`Folder`] says that it is shared. Everybody else has only rights that are theirs: for them the kernel's own rules hold.
+//! [`SafeDir`] says that it is shared. Everybody else has only rights that are theirs: for them the kernel's own rules hold.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -27,28 +27,28 @@ const STICKY: u32 = 0o1000;
 
 /// An open directory.
 #[derive(Debug)]
-pub struct Folder {
+pub struct SafeDir {
     fd: OwnedFd,
     is_shared: bool,
 }
 
 /// What tells a directory from all others while it is held open: device and inode.
-pub type Identity = (u64, u64);
+pub type DirId = (u64, u64);
 
 /// What is done to make a directory that is missing: asked with whether the one above is shared. What it gives is kept until the directory is made.
 type Prepare<'a, G> = &'a dyn Fn(bool) -> io::Result<G>;
 
-impl Folder {
+impl SafeDir {
     /// Opens a directory that is there.
     ///
     /// # Errors
-    /// What the system says; for root also [`refused`], where somebody else could have chosen where the path leads.
+    /// What the system says; for root also [`is_untrusted_path`], where somebody else could have chosen where the path leads.
     pub fn open(path: &Path) -> io::Result<Self> {
         if !is_root() {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             return Ok(Self { fd: fs::openat(CWD, path, flags, Mode::empty())?, is_shared: false });
         }
-        Walk::begin(path)?.run::<()>(None)
+        PathWalk::begin(path)?.run::<()>(None)
     }
 
     /// Opens a directory; makes it, and those above it, where they are missing.
@@ -72,7 +72,7 @@ impl Folder {
             builder.create(path)?;
             return Self::open(path);
         }
-        Walk::begin(path)?.run(Some((Mode::from_raw_mode(mode), rights)))
+        PathWalk::begin(path)?.run(Some((Mode::from_raw_mode(mode), rights)))
     }
 
     /// Opens the last directory of a path that is there already; the path itself may lead on.
@@ -116,7 +116,7 @@ impl Folder {
     ///
     /// # Errors
     /// What the system says.
-    pub fn identity(&self) -> io::Result<Identity> {
+    pub fn identity(&self) -> io::Result<DirId> {
         let stat = fs::fstat(&self.fd)?;
         Ok((stat.st_dev as u64, stat.st_ino as u64))
     }
@@ -188,21 +188,21 @@ impl Folder {
 
 /// Whether an error says that somebody else could have chosen where a path leads.
 #[must_use]
-pub fn refused(error: &io::Error) -> bool {
-    error.get_ref().and_then(|cause| cause.downcast_ref::<Refused>()).is_some()
+pub fn is_untrusted_path(error: &io::Error) -> bool {
+    error.get_ref().and_then(|cause| cause.downcast_ref::<UntrustedPath>()).is_some()
 }
 
-/// See [`refused`].
+/// See [`is_untrusted_path`].
 #[derive(Debug, thiserror::Error)]
 #[error("{} is a symbolic link that other users can change; name the directory to which it leads", .0.display())]
-struct Refused(PathBuf);
+struct UntrustedPath(PathBuf);
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// On the way along a path.
-struct Walk {
+struct PathWalk {
     at: OwnedFd,
     /// Where that is, for messages.
     name: PathBuf,
@@ -211,7 +211,7 @@ struct Walk {
     is_shared: bool,
 }
 
-impl Walk {
+impl PathWalk {
     fn begin(path: &Path) -> io::Result<Self> {
         let whole = std::path::absolute(path)?;
         let at = fs::openat(CWD, "/", STEP, Mode::empty())?;
@@ -232,7 +232,7 @@ impl Walk {
         }
     }
 
-    fn run<G>(mut self, missing: Option<(Mode, Prepare<'_, G>)>) -> io::Result<Folder> {
+    fn run<G>(mut self, missing: Option<(Mode, Prepare<'_, G>)>) -> io::Result<SafeDir> {
         let stat = fs::fstat(&self.at)?;
         self.is_shared |= is_open_to_others(&stat);
         while let Some(step) = self.left.pop_front() {
@@ -254,7 +254,7 @@ impl Walk {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Folder { fd: self.at, is_shared: self.is_shared })
+        Ok(SafeDir { fd: self.at, is_shared: self.is_shared })
     }
 
     fn make<G>(&self, step: &OsStr, mode: Mode, rights: Prepare<'_, G>) -> io::Result<()> {
@@ -273,7 +273,7 @@ impl Walk {
         }
         let is_of_root = stat.st_uid == 0;
         if self.is_shared || !is_of_root {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused(self.name.join(step))));
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, UntrustedPath(self.name.join(step))));
         }
         self.links += 1;
         if self.links > MOST_LINKS {
@@ -296,7 +296,7 @@ fn is_open_to_others(stat: &Stat) -> bool {
     stat.st_uid != 0 || (is_writable && mode & STICKY == 0)
 }
 
-impl AsFd for Folder {
+impl AsFd for SafeDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -326,32 +326,32 @@ mod tests {
         symlink("target", at("link")).unwrap();
         symlink(at("link"), at("chain")).unwrap();
         symlink(at("target"), at("open/link")).unwrap();
-        let target = Folder::open(&at("target")).unwrap().identity().unwrap();
+        let target = SafeDir::open(&at("target")).unwrap().identity().unwrap();
         for path in ["link", "chain", "open/../target", "./link/."] {
-            assert_eq!(Folder::open(&at(path)).unwrap().identity().unwrap(), target, "{path}");
+            assert_eq!(SafeDir::open(&at(path)).unwrap().identity().unwrap(), target, "{path}");
         }
         if is_root() {
             for path in ["open/link", "open/link/below", "open/../link"] {
-                let error = Folder::make(&at(path), 0o755).unwrap_err();
-                assert!(refused(&error) && error.to_string().contains("symbolic link"), "{path}: {error}");
+                let error = SafeDir::make(&at(path), 0o755).unwrap_err();
+                assert!(is_untrusted_path(&error) && error.to_string().contains("symbolic link"), "{path}: {error}");
             }
             std::os::unix::fs::lchown(at("link"), Some(12_345), None).unwrap();
-            assert!(refused(&Folder::open(&at("link")).unwrap_err()), "somebody else's");
+            assert!(is_untrusted_path(&SafeDir::open(&at("link")).unwrap_err()), "somebody else's");
         }
         symlink("loop", at("loop")).unwrap();
-        assert!(Folder::open(&at("loop")).is_err());
+        assert!(SafeDir::open(&at("loop")).is_err());
         assert_eq!(std::fs::read_dir(at("target")).unwrap().count(), 0);
     }
 
     #[test]
     fn what_others_can_change_is_shared_from_there_on() {
         let dir = place();
-        let shared = |name: &str| Folder::make(&dir.path().join(name), 0o755).unwrap().is_shared();
+        let shared = |name: &str| SafeDir::make(&dir.path().join(name), 0o755).unwrap().is_shared();
         assert!(!shared("target/new/deep"));
         assert_eq!((shared("open"), shared("open/new/deep")), (is_root(), is_root()));
-        assert!(!Folder::open(Path::new("/tmp")).unwrap().is_shared(), "it has the sticky bit");
+        assert!(!SafeDir::open(Path::new("/tmp")).unwrap().is_shared(), "it has the sticky bit");
         let writable =
-            |name: &str, uid| Folder::open(&dir.path().join(name)).unwrap().is_writable_by(uid, &[]).unwrap();
+            |name: &str, uid| SafeDir::open(&dir.path().join(name)).unwrap().is_writable_by(uid, &[]).unwrap();
         let own = rustix::process::geteuid().as_raw();
         assert!(writable("open", 12_345) && writable("target", own) && !writable("target", 12_345));
     }
@@ -364,20 +364,20 @@ mod tests {
             asked.borrow_mut().push(is_shared);
             Ok(())
         };
-        Folder::make_as(&dir.path().join("target/a/b"), 0o700, &rights).unwrap();
-        Folder::make_as(&dir.path().join("open/a"), 0o700, &rights).unwrap();
+        SafeDir::make_as(&dir.path().join("target/a/b"), 0o700, &rights).unwrap();
+        SafeDir::make_as(&dir.path().join("open/a"), 0o700, &rights).unwrap();
         if is_root() {
             assert_eq!(*asked.borrow(), [false, false, true]);
         }
         let failing = |_| Err::<(), _>(io::Error::other("no rights"));
-        assert_eq!(Folder::make_as(&dir.path().join("open/b"), 0o700, &failing).unwrap_err().to_string(), "no rights");
+        assert_eq!(SafeDir::make_as(&dir.path().join("open/b"), 0o700, &failing).unwrap_err().to_string(), "no rights");
         assert!(!dir.path().join("open/b").exists());
     }
 
     #[test]
     fn only_a_regular_file_of_one_name_is_read() {
         let dir = place();
-        let folder = Folder::open(&dir.path().join("target")).unwrap();
+        let folder = SafeDir::open(&dir.path().join("target")).unwrap();
         let at = |name: &str| dir.path().join("target").join(name);
         io::Write::write_all(&mut folder.create("file".as_ref(), 0o644).unwrap(), b"text").unwrap();
         assert!(folder.create("file".as_ref(), 0o644).is_err(), "it is there");
