@@ -1,4 +1,4 @@
-//! Keys and their files: one line of text each, told apart by how it begins.
+//! The keys that sign and verify task lines, and their files: one line of text each; how the line begins says which kind of key it is.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};

@@ -6,13 +6,11 @@
 //! What is signed ([`seal::message`]) is the line, the queue it was submitted to, when the signature expires, and a number used once.
 
 mod key;
-mod queue_name;
 pub mod seal;
 mod signer;
 mod verifier;
 
 pub use key::{BadKeys, KeyError, KeyId, PublicKey, SecretKey, public_path};
-pub use queue_name::QueueName;
-pub use seal::{BadSeal, Seal};
+pub use seal::{BadSeal, QueueName, Seal};
 pub use signer::{SignError, Signer};
-pub use verifier::{NotSigned, Verifier};
+pub use verifier::{Verifier, VerifyError};

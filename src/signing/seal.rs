@@ -1,4 +1,4 @@
-//! The text form of a signature, and the bytes that are signed.
+//! The text form of a signature (a seal), and the bytes that are signed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-use super::{KeyId, QueueName};
+use super::KeyId;
 
 /// Separates our signatures from any other use of the key, and this form from later ones.
 const CONTEXT: &[u8] = b"distcomp task signature v1\0";
@@ -18,6 +18,17 @@ pub(super) const NONCE: usize = 16;
 
 /// A longer text is no signature.
 const LONGEST: usize = 256;
+
+/// Which queue a signature is for. One made for another is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueName {
+    /// The random identity that the queue has recorded, so that one server is the same queue by whatever address it is reached.
+    pub id: String,
+    /// Number of the database.
+    pub db: u32,
+    /// `redis_key_prefix`.
+    pub prefix: String,
+}
 
 /// What lies beside a signed line: `v1.EXPIRES.KEY.NONCE.SIGNATURE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

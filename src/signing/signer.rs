@@ -1,4 +1,4 @@
-//! The submitter's side.
+//! A submitter's signature of a task line.
 
 use ed25519_dalek::Signer as _;
 

@@ -1,4 +1,4 @@
-//! The worker's side.
+//! A worker's check of the signature of a task line before it runs the task.
 
 use ed25519_dalek::Signature;
 
@@ -14,7 +14,7 @@ pub struct Verifier {
 
 /// Why a line may not run. The text fits after `not signed: `, and holds nothing that a stranger could choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotSigned {
+pub enum VerifyError {
     /// There is no signature.
     #[error("it has no signature")]
     Missing,
@@ -54,21 +54,21 @@ impl Verifier {
     ///
     /// # Errors
     /// Why the line may not run.
-    pub fn verify(&self, line: &str, seal: Option<&[u8]>, now: u64) -> Result<(), NotSigned> {
-        let text = std::str::from_utf8(seal.ok_or(NotSigned::Missing)?).map_err(|_| NotSigned::Unreadable)?;
-        let seal: Seal = text.parse().map_err(|BadSeal| NotSigned::Unreadable)?;
+    pub fn verify(&self, line: &str, seal: Option<&[u8]>, now: u64) -> Result<(), VerifyError> {
+        let text = std::str::from_utf8(seal.ok_or(VerifyError::Missing)?).map_err(|_| VerifyError::Unreadable)?;
+        let seal: Seal = text.parse().map_err(|BadSeal| VerifyError::Unreadable)?;
         let mut keys = self.keys.iter().filter(|key| key.id == seal.key).peekable();
         if keys.peek().is_none() {
-            return Err(NotSigned::UnknownKey(seal.key));
+            return Err(VerifyError::UnknownKey(seal.key));
         }
         let message = message(&self.queue, seal.expires, &seal.nonce, line);
         let signature = Signature::from_bytes(&seal.signature);
         // Strict: no two signatures of one message by changing bits that do not count.
         if !keys.any(|key| key.key.verify_strict(&message, &signature).is_ok()) {
-            return Err(NotSigned::Wrong);
+            return Err(VerifyError::Wrong);
         }
         // Only now is the expiry known to be the submitter's word.
-        if now >= seal.expires { Err(NotSigned::Expired(seal.expires)) } else { Ok(()) }
+        if now >= seal.expires { Err(VerifyError::Expired(seal.expires)) } else { Ok(()) }
     }
 }
 
@@ -100,26 +100,30 @@ mod tests {
         let seal = signer.sign("line").expect("signed").to_string();
         let judge = |line: &str, seal: &str, now| verifier.verify(line, Some(seal.as_bytes()), now);
         assert_eq!(judge("line", &seal, 99), Ok(()));
-        assert_eq!(judge("line", &seal, 100), Err(NotSigned::Expired(100)));
-        assert_eq!(judge("lime", &seal, 99), Err(NotSigned::Wrong));
-        assert_eq!(judge("line ", &seal, 99), Err(NotSigned::Wrong));
-        assert_eq!(judge("line", &seal.replace(".100.", ".999."), 99), Err(NotSigned::Wrong), "a later expiry");
-        assert_eq!(judge("line", &seal[..seal.len() - 1], 99), Err(NotSigned::Unreadable));
-        assert_eq!(judge("line", "", 99), Err(NotSigned::Unreadable));
-        assert_eq!(verifier.verify("line", Some(b"\xff"), 99), Err(NotSigned::Unreadable));
-        assert_eq!(verifier.verify("line", None, 99), Err(NotSigned::Missing));
+        assert_eq!(judge("line", &seal, 100), Err(VerifyError::Expired(100)));
+        assert_eq!(judge("lime", &seal, 99), Err(VerifyError::Wrong));
+        assert_eq!(judge("line ", &seal, 99), Err(VerifyError::Wrong));
+        assert_eq!(judge("line", &seal.replace(".100.", ".999."), 99), Err(VerifyError::Wrong), "a later expiry");
+        assert_eq!(judge("line", &seal[..seal.len() - 1], 99), Err(VerifyError::Unreadable));
+        assert_eq!(judge("line", "", 99), Err(VerifyError::Unreadable));
+        assert_eq!(verifier.verify("line", Some(b"\xff"), 99), Err(VerifyError::Unreadable));
+        assert_eq!(verifier.verify("line", None, 99), Err(VerifyError::Missing));
         for queue in [
             QueueName { id: "r".to_owned(), ..queue() },
             QueueName { db: 1, ..queue() },
             QueueName { prefix: "p".to_owned(), ..queue() },
         ] {
             let elsewhere = Verifier::new(verifier.keys.clone(), queue);
-            assert_eq!(elsewhere.verify("line", Some(seal.as_bytes()), 99), Err(NotSigned::Wrong));
+            assert_eq!(elsewhere.verify("line", Some(seal.as_bytes()), 99), Err(VerifyError::Wrong));
         }
         let stranger = Verifier::new(vec![other.public()], queue());
-        assert_eq!(stranger.verify("line", Some(seal.as_bytes()), 99), Err(NotSigned::UnknownKey(id)));
+        assert_eq!(stranger.verify("line", Some(seal.as_bytes()), 99), Err(VerifyError::UnknownKey(id)));
         let claimed = seal.replace(&id.to_string(), &other.id().to_string());
-        assert_eq!(stranger.verify("line", Some(claimed.as_bytes()), 99), Err(NotSigned::Wrong), "a lie about the key");
+        assert_eq!(
+            stranger.verify("line", Some(claimed.as_bytes()), 99),
+            Err(VerifyError::Wrong),
+            "a lie about the key"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::cli::exit::CliError;
 use crate::cli::keys::{queue_name, signing_key};
 use crate::config::Config;
 use crate::queue::{QueueError, identity};
-use crate::signing::{NotSigned, PublicKey, Seal, Verifier};
+use crate::signing::{PublicKey, Seal, Verifier, VerifyError};
 use crate::sys::wall_clock;
 use crate::view::text::moment;
 
@@ -93,10 +93,10 @@ pub(super) async fn look(session: &Session, line: &str) -> Result<Option<Signatu
         Verifier::new(keys.into_iter().map(|(_, key)| key).collect(), queue_name(config, id.unwrap_or_default()));
     let verdict = match verifier.verify(line, Some(&text), now) {
         Ok(()) => Verdict::Good,
-        Err(NotSigned::Expired(_)) => Verdict::Expired,
-        Err(NotSigned::Wrong) => Verdict::Wrong,
-        Err(NotSigned::UnknownKey(_)) => Verdict::UnknownKey,
-        Err(NotSigned::Unreadable | NotSigned::Missing) => Verdict::Unreadable,
+        Err(VerifyError::Expired(_)) => Verdict::Expired,
+        Err(VerifyError::Wrong) => Verdict::Wrong,
+        Err(VerifyError::UnknownKey(_)) => Verdict::UnknownKey,
+        Err(VerifyError::Unreadable | VerifyError::Missing) => Verdict::Unreadable,
     };
     Ok(Some(Signature { verdict, key: Some(seal.key.to_string()), file, expires: Some(seal.expires) }))
 }
