@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use super::exit::{CliError, Exit};
 use super::output::{complain, stderr, stdout};
 use super::secrets::{hidden, keep};
-use crate::config::{self, Config, Overrides, Role, Source};
+use crate::config::{self, Config, ConfigSource, Overrides, Role};
 use crate::local::{Following, has_queue};
 use crate::model::FieldOrder;
 use crate::process::signals::{self, Asked, Signals};
@@ -59,9 +59,9 @@ pub(crate) fn path_parser() -> impl clap::builder::TypedValueParser<Value = Path
 
 impl CommonArgs {
     /// The file that is named, if any is: an empty name is none.
-    pub(crate) fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> ConfigSource {
         let named = self.config.clone().filter(|path| !path.as_os_str().is_empty());
-        named.map_or(Source::Default, Source::Named)
+        named.map_or(ConfigSource::Default, ConfigSource::Named)
     }
 }
 

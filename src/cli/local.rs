@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::common::{CommonArgs, Context, path_parser};
 use super::exit::CliError;
 use super::output::complain;
-use crate::config::{self, DEFAULT_FILE, Overrides, Role, Source};
+use crate::config::{self, ConfigSource, DEFAULT_FILE, Overrides, Role};
 use crate::local::LocalAccess;
 use crate::model::FieldOrder;
 use crate::queue::guard::Access;
@@ -99,9 +99,13 @@ pub(crate) async fn connect_again(context: &Context) -> Option<Connection> {
 }
 
 /// The file that counts in another directory is the one that is found there.
-fn source_in(source: Source, dir: &Path) -> Source {
+fn source_in(source: ConfigSource, dir: &Path) -> ConfigSource {
     let there = dir.join(DEFAULT_FILE);
-    if source == Source::Default && dir != Path::new(".") && there.exists() { Source::Found(there) } else { source }
+    if source == ConfigSource::Default && dir != Path::new(".") && there.exists() {
+        ConfigSource::Found(there)
+    } else {
+        source
+    }
 }
 
 /// What is set aside in a queue of `--local`, in words; nothing elsewhere, or where nothing is.

@@ -1,4 +1,4 @@
-//! The keys that say what tasks are held to, beyond being contained: whose rights they have, and which limits.
+//! The keys that restrict tasks: the user they run as, and their limits.
 //!
 //! Here only the form of each is checked. Whether the user exists, and whether we may become it, is known where processes are started.
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fault::{quote, show};
 use super::raw::RawConfig;
-use super::values::{Reader, kind, read};
+use super::values::{ValueReader, kind, read};
 
 /// Tasks come before the worker, and before the Redis beside it, when the kernel looks for a victim.
 const OOM_SCORE_ADJ: u64 = 500;
@@ -59,7 +59,7 @@ pub struct TaskRlimits {
 }
 
 /// Checks the keys.
-pub(super) fn resolve_confine(r: &mut Reader, raw: &RawConfig) -> Confine {
+pub(super) fn resolve_confine(r: &mut ValueReader, raw: &RawConfig) -> Confine {
     let nice = raw.nice.as_ref().filter(|value| !value.is_null());
     let nice = nice.map(|value| to_i32(r.integer("nice", Some(value), 0, 0, 19)));
     Confine {
@@ -77,7 +77,7 @@ fn to_i32(number: u64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-fn resolve_user(r: &mut Reader, value: Option<&Value>) -> Option<String> {
+fn resolve_user(r: &mut ValueReader, value: Option<&Value>) -> Option<String> {
     const VALID: &str = "the name or the number of a user other than root";
     let name = match value {
         Some(Value::Number(number)) => number.to_string(),
@@ -91,7 +91,7 @@ fn resolve_user(r: &mut Reader, value: Option<&Value>) -> Option<String> {
 }
 
 /// JSON knows no octal numbers: 27 could be meant as one or as the other.
-fn resolve_umask(r: &mut Reader, value: Option<&Value>) -> Option<u32> {
+fn resolve_umask(r: &mut ValueReader, value: Option<&Value>) -> Option<u32> {
     const VALID: &str = "text of three or four octal digits, such as \"027\"";
     let text = match value {
         None | Some(Value::Null) => return None,
@@ -111,7 +111,7 @@ fn resolve_umask(r: &mut Reader, value: Option<&Value>) -> Option<u32> {
     }
 }
 
-fn resolve_rlimits(r: &mut Reader, value: Option<&Value>) -> TaskRlimits {
+fn resolve_rlimits(r: &mut ValueReader, value: Option<&Value>) -> TaskRlimits {
     const KEYS: [&str; 4] = ["core", "nofile", "fsize", "nproc"];
     const VALID: &str = "{\"core\": BYTES, \"nofile\": N, \"fsize\": BYTES, \"nproc\": N}, each optional";
     let object = match value {
@@ -147,7 +147,7 @@ mod tests {
 
     fn resolved(file: &Value) -> (Confine, Vec<String>) {
         let raw: RawConfig = serde_json::from_value(file.clone()).expect("an object");
-        let mut reader = Reader::default();
+        let mut reader = ValueReader::default();
         let confine = resolve_confine(&mut reader, &raw);
         (confine, reader.faults.iter().map(ToString::to_string).collect())
     }

@@ -1,4 +1,4 @@
-//! `~` and `$NAME` in paths, as a shell would read them: `conf.json` is read by no shell.
+//! Replaces `~` and `$NAME` in the paths of `conf.json`, as a shell would.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,7 +8,7 @@ use super::fault::printable;
 use super::source::Environment;
 
 /// What cannot be replaced, and what would be valid.
-type Problem = (String, &'static str);
+type ExpandError = (String, &'static str);
 
 /// What a path may begin with, for messages.
 const VALID: &str = "a path that begins with /, ./, ~/, $NAME or ${NAME}, where each NAME is a variable that is set";
@@ -18,7 +18,7 @@ const VALID: &str = "a path that begins with /, ./, ~/, $NAME or ${NAME}, where 
 ///
 /// # Errors
 /// What cannot be replaced, and what would be valid: a variable that is not set, a home directory that is not known, `~user`.
-pub(super) fn expand(path: &OsStr, environment: &Environment) -> Result<PathBuf, Problem> {
+pub(super) fn expand(path: &OsStr, environment: &Environment) -> Result<PathBuf, ExpandError> {
     let bytes = path.as_bytes();
     let (mut whole, rest) = match bytes.strip_prefix(b"~") {
         None => (Vec::new(), bytes),
@@ -46,14 +46,14 @@ pub(super) fn expand(path: &OsStr, environment: &Environment) -> Result<PathBuf,
     Ok(OsString::from_vec(whole).into())
 }
 
-fn home(environment: &Environment) -> Result<Vec<u8>, Problem> {
+fn home(environment: &Environment) -> Result<Vec<u8>, ExpandError> {
     let home = environment.path("HOME").filter(|home| home.is_absolute());
     let problem = || ("~ means HOME, which is not set or is not an absolute path".to_owned(), VALID);
     home.map(|home| home.into_os_string().into_vec()).ok_or_else(problem)
 }
 
 /// The variable that a part of a path begins with, and what follows it.
-fn variable(part: &[u8]) -> Result<Option<(&str, &[u8])>, Problem> {
+fn variable(part: &[u8]) -> Result<Option<(&str, &[u8])>, ExpandError> {
     let Some(rest) = part.strip_prefix(b"$") else { return Ok(None) };
     let (name, tail) = match rest.strip_prefix(b"{") {
         Some(inner) => {

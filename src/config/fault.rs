@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every fault, not only the first.
+//! The faults of a configuration: all of them, not only the first.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub struct ConfigErrors {
     pub path: PathBuf,
     /// The faults, in the order of the keys in the manual.
     pub faults: Vec<Fault>,
-    /// What is odd besides, as in [`Loaded::warnings`](super::Loaded::warnings).
+    /// What is odd besides, as in [`LoadedConfig::warnings`](super::LoadedConfig::warnings).
     pub warnings: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! From a path to a [`Config`]: reads the file, resolves it, gathers the warnings.
+//! Reads the file, resolves it into a [`Config`], and collects the warnings.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::{ConfigErrors, Fault};
-use super::found;
+use super::file_trust;
 use super::python;
 use super::raw::{self, RawConfig};
 use super::resolve::resolve;
 use super::settings::Config;
-use super::source::{Overrides, Role, Source};
+use super::source::{ConfigSource, Overrides, Role};
 
 /// A configuration larger than this is refused unread.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// A configuration that holds, and what is odd about it.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The settings.
     pub config: Arc<Config>,
     /// One line each, safe to print: unknown keys, open permissions, settings that do not count.
@@ -34,7 +34,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every fault of the file, or the one that kept it from being read.
-pub fn load(source: &Source, overrides: &Overrides, role: Role) -> Result<Loaded, ConfigErrors> {
+pub fn load(source: &ConfigSource, overrides: &Overrides, role: Role) -> Result<LoadedConfig, ConfigErrors> {
     resolve_read(source, read(source), overrides, role)
 }
 
@@ -42,16 +42,16 @@ pub fn load(source: &Source, overrides: &Overrides, role: Role) -> Result<Loaded
 pub(super) type ReadFile = Result<Option<(Vec<u8>, u32)>, Fault>;
 
 /// Reads the file, and nothing more.
-pub(super) fn read(source: &Source) -> ReadFile {
+pub(super) fn read(source: &ConfigSource) -> ReadFile {
     const VALID: &str = "the path of a readable JSON file";
     let unreadable = |error: io::Error| Fault::of_file(format!("cannot be read: {error}"), VALID);
     let file = match File::open(source.path()) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && *source == Source::Default => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && *source == ConfigSource::Default => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    if !matches!(source, Source::Named(_)) {
-        found::check(&file, source.path())?;
+    if !matches!(source, ConfigSource::Named(_)) {
+        file_trust::check(&file, source.path())?;
     }
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     let mut bytes = Vec::new();
@@ -64,11 +64,11 @@ pub(super) fn read(source: &Source) -> ReadFile {
 
 /// Resolves what [`read`] gave.
 pub(super) fn resolve_read(
-    source: &Source,
+    source: &ConfigSource,
     file: ReadFile,
     overrides: &Overrides,
     role: Role,
-) -> Result<Loaded, ConfigErrors> {
+) -> Result<LoadedConfig, ConfigErrors> {
     let path = source.path();
     let fail = |fault: Fault| ConfigErrors::new(path, vec![fault]);
     let mut warnings = Vec::new();
@@ -101,7 +101,7 @@ pub(super) fn resolve_read(
         ));
     }
     let python_notes = python::notes(&raw, &config);
-    Ok(Loaded { config: Arc::new(config), warnings, file: mode.map(|_| path.to_owned()), python_notes })
+    Ok(LoadedConfig { config: Arc::new(config), warnings, file: mode.map(|_| path.to_owned()), python_notes })
 }
 
 fn holds_password(raw: &RawConfig) -> bool {

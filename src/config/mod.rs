@@ -7,7 +7,7 @@
 mod confine;
 mod expand;
 mod fault;
-mod found;
+mod file_trust;
 mod load;
 mod network_fs;
 mod node;
@@ -29,15 +29,15 @@ mod tests;
 pub use confine::{Confine, TaskRlimits};
 pub use expand::expand_path;
 pub use fault::{ConfigErrors, Fault};
-pub use load::{Loaded, load};
+pub use load::{LoadedConfig, load};
 pub use node::node_warnings;
 pub use paths::warning_of_open_secret;
 pub use raw::KEYS;
-pub use reload::{Change, Fingerprint, Reload, Watcher, carry_over, diff};
+pub use reload::{Fingerprint, Reload, SettingChange, Watcher, carry_over, diff};
 pub use secrets::{SECRET_VARIABLES, withheld_variables};
 pub(crate) use settings::address;
 pub use settings::{Config, Endpoint, Origin, Prefetch, RedisSettings, SentinelLogin, TlsSettings};
-pub use source::{DEFAULT_FILE, Environment, Overrides, Role, Source, URL_FROM};
+pub use source::{ConfigSource, DEFAULT_FILE, Environment, Overrides, Role, URL_FROM};
 
 /// Feeds a text to everything that reads a configuration; what is wrong with it must be said without a line end or a control character in it.
 #[cfg(any(test, fuzzing))]

@@ -1,4 +1,4 @@
-//! Whether a directory lies on a file system of the network, which may stop answering, and whose locks and renames other nodes see.
+//! Finds out whether a directory is on a network file system, which can hang, and whose locks and renames other nodes see.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a configuration means on a particular node.
+//! Warns about settings under which a node of this size never takes a task.
 
 use super::settings::Config;
 use crate::model::{Accounting, Amounts, ResourceKind};

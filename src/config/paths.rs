@@ -1,4 +1,4 @@
-//! Checks of files and directories that a configuration names.
+//! Checks the files and directories that a configuration names.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

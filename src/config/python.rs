@@ -1,4 +1,4 @@
-//! A `conf.json` that was written for Python DistComp: what a worker does otherwise with it, for who has not heard of it.
+//! Notes about a `conf.json` written for Python DistComp: what this worker does differently with it.
 
 use super::raw::RawConfig;
 use super::settings::Config;

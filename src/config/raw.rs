@@ -1,5 +1,5 @@
-//! The keys of `conf.json`, as they stand in the file. Nothing is checked here but that the file is a JSON object:
-//! each value is kept as found, so that `resolve` can report the faults of all keys at once.
+//! The keys of `conf.json` as they are in the file. This only checks that the file is a JSON object: each value is kept as found, so that
+//! `resolve` can report the faults of all keys at once.
 
 use std::fmt;
 

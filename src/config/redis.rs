@@ -1,5 +1,5 @@
-//! The keys that say how to reach Redis, and what stands above them: the flag, then the environment, then
-//! `redis_url`, then `redis_host` and the rest.
+//! The keys that say how to reach Redis, and what overrides them: the flag, then the environment, then `redis_url`, then `redis_host` and the
+//! rest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use super::raw::{RawConfig, unknown_key};
 use super::redis_url::{RedisUrl, VALID};
 use super::settings::{Endpoint, Origin, RedisSettings, SentinelLogin, TlsSettings};
 use super::source::Overrides;
-use super::values::{Reader, read};
+use super::values::{ValueReader, read};
 
 /// No password is longer; a larger file is not a password file.
 const MAX_PASSWORD_FILE: u64 = 64 * 1024;
 
 /// Works out how to reach Redis, noting faults in `reader`.
 pub(super) fn resolve_redis(
-    reader: &mut Reader,
+    reader: &mut ValueReader,
     raw: &RawConfig,
     overrides: &Overrides,
     warnings: &mut Vec<String>,
@@ -107,7 +107,7 @@ fn default_settings() -> RedisSettings {
     }
 }
 
-fn parse_url(reader: &mut Reader, key: &str, text: &str) -> Option<RedisUrl> {
+fn parse_url(reader: &mut ValueReader, key: &str, text: &str) -> Option<RedisUrl> {
     let mut url = RedisUrl::parse(text).map_err(|problem| reader.fault(key, "(hidden)", problem, VALID)).ok()?;
     if let Endpoint::Unix { path } = &mut url.endpoint {
         match expand(path.as_os_str(), &reader.environment) {
@@ -119,7 +119,7 @@ fn parse_url(reader: &mut Reader, key: &str, text: &str) -> Option<RedisUrl> {
 }
 
 /// `redis_host`, `redis_port` and `redis_db`.
-fn resolve_keys(reader: &mut Reader, raw: &RawConfig) -> RedisSettings {
+fn resolve_keys(reader: &mut ValueReader, raw: &RawConfig) -> RedisSettings {
     let valid = "a host name or address";
     let host = read!(reader.text(raw.redis_host, valid)).map(|host| host.trim().to_owned());
     let host = match host {
@@ -145,7 +145,7 @@ fn resolve_keys(reader: &mut Reader, raw: &RawConfig) -> RedisSettings {
 
 /// Whether a URL's connection is encrypted is the URL's to say; which certificates count only `redis_tls` can.
 fn url_tls(
-    reader: &mut Reader,
+    reader: &mut ValueReader,
     raw: &RawConfig,
     is_tls: bool,
     source: Option<&str>,
@@ -175,7 +175,7 @@ fn url_tls(
 }
 
 /// `redis_tls`: `{}` is TLS with the certificates that the system trusts.
-fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<String>) -> Option<TlsSettings> {
+fn resolve_tls(reader: &mut ValueReader, value: Option<&Value>, warnings: &mut Vec<String>) -> Option<TlsSettings> {
     const VALID_TLS: &str = "{\"ca\": FILE, \"cert\": FILE, \"key\": FILE}, each optional";
     let object = match value {
         None | Some(Value::Null) => return None,
@@ -201,7 +201,7 @@ fn resolve_tls(reader: &mut Reader, value: Option<&Value>, warnings: &mut Vec<St
 }
 
 /// The path of a file that can be read.
-fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
+fn readable_file(reader: &mut ValueReader, key: &str, value: Option<&Value>) -> Option<PathBuf> {
     let valid = "the path of a file that can be read";
     let path = reader.path(key, value, valid)?;
     if let Err(problem) = check_readable(&path) {
@@ -212,7 +212,7 @@ fn readable_file(reader: &mut Reader, key: &str, value: Option<&Value>) -> Optio
 
 /// `redis_pass`, else `redis_pass_file`, else the environment, else the systemd credential.
 fn resolve_password(
-    reader: &mut Reader,
+    reader: &mut ValueReader,
     raw: &RawConfig,
     file_password: Option<String>,
     overrides: &Overrides,
@@ -238,7 +238,7 @@ fn resolve_password(
 
 const PASS_FILE_VALID: &str = "the path of a file that contains only the password";
 
-fn read_password(reader: &mut Reader, key: &str, path: &Path) -> Option<SecretString> {
+fn read_password(reader: &mut ValueReader, key: &str, path: &Path) -> Option<SecretString> {
     let found = quote(&path.to_string_lossy());
     let read = || -> Result<String, String> {
         let length = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();

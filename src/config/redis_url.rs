@@ -1,5 +1,5 @@
-//! The only parser of Redis URLs: `redis://`, `rediss://`, `redis+unix://`, `unix://`, `redis+sentinel://`, `rediss+sentinel://`. Messages never
-//! hold the URL, since it may hold the password.
+//! The only parser of Redis URLs: `redis://`, `rediss://`, `redis+unix://`, `unix://`, `redis+sentinel://`, `rediss+sentinel://`. Messages
+//! never contain the URL, because it may contain the password.
 
 use std::path::PathBuf;
 

@@ -1,17 +1,17 @@
-//! Noticing that the file has changed, and saying what the change means to a running worker.
+//! Notices that the file has changed, and says what the change means for a running worker.
 
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::confine::Confine;
 use super::fault::{ConfigErrors, Fault};
-use super::load::{Loaded, ReadFile, read, resolve_read};
+use super::load::{LoadedConfig, ReadFile, read, resolve_read};
 use super::settings::{Config, RedisSettings};
-use super::source::{Overrides, Role, Source};
+use super::source::{ConfigSource, Overrides, Role};
 
 /// A key whose value has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct SettingChange {
     /// The key as in `conf.json`.
     pub key: &'static str,
     /// Whether a running worker takes it up; otherwise it takes a restart.
@@ -23,10 +23,10 @@ macro_rules! settings {
     ($(live $field:ident = $key:literal;)* $(fixed $fixed:ident = $fixed_key:literal;)*) => {
         /// The keys that differ, whether by the file or by what stands above it, in no particular order.
         #[must_use]
-        pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+        pub fn diff(old: &Config, new: &Config) -> Vec<SettingChange> {
             let mut changes = Vec::new();
-            $(if old.$field != new.$field { changes.push(Change { key: $key, live: true }); })*
-            $(if old.$fixed != new.$fixed { changes.push(Change { key: $fixed_key, live: false }); })*
+            $(if old.$field != new.$field { changes.push(SettingChange { key: $key, live: true }); })*
+            $(if old.$fixed != new.$fixed { changes.push(SettingChange { key: $fixed_key, live: false }); })*
             changes.extend(redis_changes(&old.redis, &new.redis));
             changes.extend(confine_changes(&old.confine, &new.confine));
             changes
@@ -77,7 +77,7 @@ settings! {
     fixed python_workers = "python_workers";
 }
 
-fn redis_changes(old: &RedisSettings, new: &RedisSettings) -> Vec<Change> {
+fn redis_changes(old: &RedisSettings, new: &RedisSettings) -> Vec<SettingChange> {
     let password = |settings: &RedisSettings| settings.password.as_ref().map(|p| p.expose_secret().to_owned());
     let live = is_same_server(old, new);
     [
@@ -89,12 +89,12 @@ fn redis_changes(old: &RedisSettings, new: &RedisSettings) -> Vec<Change> {
     ]
     .into_iter()
     .filter(|(_, is_changed, _)| *is_changed)
-    .map(|(key, _, live)| Change { key, live })
+    .map(|(key, _, live)| SettingChange { key, live })
     .collect()
 }
 
 /// Fixed when the process that starts tasks is: a user that could be changed under a running worker would be no wall.
-fn confine_changes(old: &Confine, new: &Confine) -> Vec<Change> {
+fn confine_changes(old: &Confine, new: &Confine) -> Vec<SettingChange> {
     [
         ("run_as_user", old.run_as_user != new.run_as_user),
         ("no_new_privs", old.no_new_privs != new.no_new_privs),
@@ -106,7 +106,7 @@ fn confine_changes(old: &Confine, new: &Confine) -> Vec<Change> {
     ]
     .into_iter()
     .filter(|(_, is_changed)| *is_changed)
-    .map(|(key, _)| Change { key, live: false })
+    .map(|(key, _)| SettingChange { key, live: false })
     .collect()
 }
 
@@ -150,13 +150,13 @@ pub enum Reload {
     /// As it was the last time.
     Unchanged,
     /// It has changed: the new configuration, or why it cannot be used. A broken content is reported once.
-    Changed(Result<Loaded, ConfigErrors>),
+    Changed(Result<LoadedConfig, ConfigErrors>),
 }
 
 /// Looks at the file whenever it is told to; holds what it saw the last time. Blocking, but for one small file.
 #[derive(Debug)]
 pub struct Watcher {
-    source: Source,
+    source: ConfigSource,
     overrides: Overrides,
     role: Role,
     seen: Fingerprint,
@@ -169,7 +169,7 @@ impl Watcher {
     ///
     /// # Errors
     /// As [`super::load()`].
-    pub fn start(source: Source, overrides: Overrides, role: Role) -> Result<(Self, Loaded), ConfigErrors> {
+    pub fn start(source: ConfigSource, overrides: Overrides, role: Role) -> Result<(Self, LoadedConfig), ConfigErrors> {
         let is_pipe = std::fs::metadata(source.path()).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
         let file = read(&source);
         let seen = Fingerprint::of(&file);
@@ -197,7 +197,7 @@ impl Watcher {
     ///
     /// # Errors
     /// As [`super::load()`].
-    pub fn reload_now(&mut self) -> Result<Loaded, ConfigErrors> {
+    pub fn reload_now(&mut self) -> Result<LoadedConfig, ConfigErrors> {
         if self.is_pipe {
             let fault = Fault::of_file("cannot be read again: not a regular file", "");
             return Err(ConfigErrors::new(self.source.path(), vec![fault]));
@@ -215,16 +215,16 @@ impl Watcher {
         }
     }
 
-    fn resolve(&mut self, file: ReadFile) -> Result<Loaded, ConfigErrors> {
+    fn resolve(&mut self, file: ReadFile) -> Result<LoadedConfig, ConfigErrors> {
         let loaded = resolve_read(&self.source, file, &self.overrides, self.role)?;
         self.pin(&loaded);
         Ok(loaded)
     }
 
     /// A file that was there once must stay: its loss is an error, and not a silent return to the defaults.
-    fn pin(&mut self, loaded: &Loaded) {
-        if let Some(path) = loaded.file.as_ref().filter(|_| self.source == Source::Default) {
-            self.source = Source::Found(path.clone());
+    fn pin(&mut self, loaded: &LoadedConfig) {
+        if let Some(path) = loaded.file.as_ref().filter(|_| self.source == ConfigSource::Default) {
+            self.source = ConfigSource::Found(path.clone());
         }
     }
 }

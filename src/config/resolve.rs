@@ -1,4 +1,4 @@
-//! From the file's keys to a [`Config`], with every fault of every key. The defaults stand here and nowhere else.
+//! Turns the keys of the file into a [`Config`], or reports every fault of every key. This is the only place that knows the defaults.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::raw::RawConfig;
 use super::redis::resolve_redis;
 use super::settings::{Config, Prefetch};
 use super::source::{Overrides, Role};
-use super::values::{MAX_SECONDS, Reader, Zero, kind, read};
+use super::values::{MAX_SECONDS, ValueReader, Zero, kind, read};
 use crate::model::{Bytes, FieldOrder, MilliCores};
 
 /// A dead worker is declared after this many heartbeats, unless the file says otherwise.
@@ -34,7 +34,7 @@ pub(super) fn resolve(
     role: Role,
     warnings: &mut Vec<String>,
 ) -> Result<Config, Vec<Fault>> {
-    let mut reader = Reader { environment: overrides.environment.clone(), ..Reader::default() };
+    let mut reader = ValueReader { environment: overrides.environment.clone(), ..ValueReader::default() };
     let r = &mut reader;
     let seconds = Duration::from_secs;
     let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw, overrides.node_mem);
@@ -121,7 +121,7 @@ fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn resolve_dram(r: &mut Reader, raw: &RawConfig, node_mem: Option<Bytes>) -> (Bytes, Bytes) {
+fn resolve_dram(r: &mut ValueReader, raw: &RawConfig, node_mem: Option<Bytes>) -> (Bytes, Bytes) {
     let before = r.faults.len();
     // A small part of a node would never accept a task by the thresholds of a large one.
     let default = |gib: u64, part: u64| {
@@ -148,7 +148,7 @@ fn resolve_dram(r: &mut Reader, raw: &RawConfig, node_mem: Option<Bytes>) -> (By
     (accept, trigger)
 }
 
-fn resolve_heartbeat(r: &mut Reader, raw: &RawConfig) -> (Duration, Duration) {
+fn resolve_heartbeat(r: &mut ValueReader, raw: &RawConfig) -> (Duration, Duration) {
     let before = r.faults.len();
     let interval = read!(r.seconds(raw.health_report_interval, Duration::from_secs(2), Zero::Refused));
     let default = interval.saturating_mul(DEAD_AFTER_HEARTBEATS);
@@ -166,7 +166,7 @@ fn resolve_heartbeat(r: &mut Reader, raw: &RawConfig) -> (Duration, Duration) {
     (interval, dead_after)
 }
 
-fn resolve_prefetch(r: &mut Reader, value: Option<&Value>) -> Prefetch {
+fn resolve_prefetch(r: &mut ValueReader, value: Option<&Value>) -> Prefetch {
     match value {
         None => Prefetch::Auto,
         Some(Value::String(text)) if text.trim().eq_ignore_ascii_case("auto") => Prefetch::Auto,
@@ -181,7 +181,7 @@ fn resolve_prefetch(r: &mut Reader, value: Option<&Value>) -> Prefetch {
     }
 }
 
-fn resolve_field_order(r: &mut Reader, value: Option<&Value>) -> Option<FieldOrder> {
+fn resolve_field_order(r: &mut ValueReader, value: Option<&Value>) -> Option<FieldOrder> {
     const VALID: &str = "\"mem:cpu:prio\", or \"prio:mem:cpu\" as in Python DistComp";
     let Some(text) = value?.as_str() else {
         let value = value.unwrap_or(&Value::Null);
@@ -195,7 +195,7 @@ fn resolve_field_order(r: &mut Reader, value: Option<&Value>) -> Option<FieldOrd
     order
 }
 
-fn resolve_result_dir(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
+fn resolve_result_dir(r: &mut ValueReader, value: Option<&Value>, role: Role) -> PathBuf {
     const VALID: &str = "the path of a directory that can be created and written";
     let faults_before = r.faults.len();
     let path = path_or(r, "result_dir", value, "./distcomp-results", VALID);
@@ -209,7 +209,7 @@ fn resolve_result_dir(r: &mut Reader, value: Option<&Value>, role: Role) -> Path
 }
 
 fn resolve_state_dir(
-    r: &mut Reader,
+    r: &mut ValueReader,
     value: Option<&Value>,
     overrides: &Overrides,
     role: Role,
@@ -248,7 +248,7 @@ fn default_state_dir(overrides: &Overrides) -> PathBuf {
         .map_or_else(|| std::env::temp_dir().join("distcomp-state"), |p| p.join("distcomp"))
 }
 
-fn resolve_shell(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
+fn resolve_shell(r: &mut ValueReader, value: Option<&Value>, role: Role) -> PathBuf {
     const VALID: &str = "the absolute path of a program that takes -c COMMAND, such as /bin/sh";
     let path = path_or(r, "task_shell", value, "/bin/sh", VALID);
     if !path.is_absolute() {
@@ -263,7 +263,7 @@ fn resolve_shell(r: &mut Reader, value: Option<&Value>, role: Role) -> PathBuf {
 }
 
 /// A path that must not be empty.
-fn path_or(r: &mut Reader, key: &str, value: Option<&Value>, default: &str, valid: &str) -> PathBuf {
+fn path_or(r: &mut ValueReader, key: &str, value: Option<&Value>, default: &str, valid: &str) -> PathBuf {
     if let Some(empty @ (Value::Null | Value::String(_))) = value
         && empty.as_str().unwrap_or("").is_empty()
     {
@@ -272,7 +272,7 @@ fn path_or(r: &mut Reader, key: &str, value: Option<&Value>, default: &str, vali
     r.path(key, value, valid).unwrap_or_else(|| Path::new(default).to_owned())
 }
 
-fn resolve_public_keys(r: &mut Reader, value: Option<&Value>, is_required: bool) -> Vec<PathBuf> {
+fn resolve_public_keys(r: &mut ValueReader, value: Option<&Value>, is_required: bool) -> Vec<PathBuf> {
     const KEY: &str = "task_public_keys";
     const VALID: &str = "a list of paths of public key files, [\"KEY.pub\", …]";
     let files = match value {
@@ -293,7 +293,7 @@ fn resolve_public_keys(r: &mut Reader, value: Option<&Value>, is_required: bool)
     files
 }
 
-fn public_key(r: &mut Reader, key: &str, value: &Value) -> Option<PathBuf> {
+fn public_key(r: &mut ValueReader, key: &str, value: &Value) -> Option<PathBuf> {
     if value.as_str().is_none_or(str::is_empty) {
         r.fault(key, show(value), "not a path", "the path of a public key file");
         return None;
@@ -301,7 +301,7 @@ fn public_key(r: &mut Reader, key: &str, value: &Value) -> Option<PathBuf> {
     r.path(key, Some(value), "the path of a public key file")
 }
 
-fn check_python_workers(r: &mut Reader, order: Option<FieldOrder>, is_order_sound: bool, prefix: &str) {
+fn check_python_workers(r: &mut ValueReader, order: Option<FieldOrder>, is_order_sound: bool, prefix: &str) {
     if is_order_sound && order != Some(FieldOrder::PrioMemCpu) {
         let found = order.map(|order| quote(order.as_str())).unwrap_or_default();
         let valid = "\"prio:mem:cpu\" with python_workers";

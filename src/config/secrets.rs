@@ -1,4 +1,4 @@
-//! Which variables of the worker's environment no task may see.
+//! Lists the environment variables of the worker that no task may see.
 //!
 //! A variable is withheld for what it holds in a place where a secret is expected: its whole value, the user-info part of a URL, the value of
 //! `key=value`. A secret that is a part of a longer word says nothing: `cloudlab` is a password of real fleets, and a word in their `PATH`.

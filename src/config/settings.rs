@@ -1,4 +1,4 @@
-//! The configuration in its final form: typed, checked, never changed after it is made.
+//! The configuration in its final form: typed, checked and immutable.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Where the configuration comes from, what stands above it, and who asks.
+//! Where the configuration comes from: the file, the flags and the environment that override it, and the program that reads it.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ pub const DEFAULT_FILE: &str = "conf.json";
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file that somebody named: not being there is an error.
     Named(PathBuf),
     /// A file that was found when the program started: it must stay, and stay one that only this user and root can change.
@@ -25,7 +25,7 @@ pub enum Source {
     Default,
 }
 
-impl Source {
+impl ConfigSource {
     /// The file to read.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -1,5 +1,5 @@
-//! Reading single values: each method takes what the file holds for a key, notes a fault if it is wrong, and gives
-//! back the default then, so that checking goes on to the next key.
+//! Reads single values of `conf.json`. Each method checks the value of one key; if it is wrong, the method records a fault and returns the
+//! default, so that the check goes on with the next key.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub(super) const MAX_SECONDS: u64 = 3_153_600_000;
 
 /// Collects the faults of the values it is asked to read.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct ValueReader {
     pub(super) faults: Vec<Fault>,
     /// What paths may begin with.
     pub(super) environment: Environment,
@@ -30,7 +30,7 @@ pub(super) enum Zero {
     Refused,
 }
 
-impl Reader {
+impl ValueReader {
     /// Notes a fault of a value that was read well but breaks a rule.
     pub(super) fn fault(&mut self, key: &str, found: impl Into<String>, problem: impl Into<String>, valid: &str) {
         self.faults.push(Fault::of(key, found, problem, valid));
@@ -222,7 +222,7 @@ mod tests {
     fn numbers_may_be_strings() {
         let cases = [json!(2), json!("2"), json!(2.0), json!(" 2 "), json!("+2"), json!("2.0"), json!("2e0")];
         for value in cases {
-            let mut reader = Reader::default();
+            let mut reader = ValueReader::default();
             assert_eq!(reader.integer("k", Some(&value), 0, 1, 9), 2, "{value}");
             assert_eq!(reader.gib("k", Some(&value), Bytes::ZERO), Bytes(2 << 30), "{value}");
             assert_eq!(reader.seconds("k", Some(&value), Duration::ZERO, Zero::Refused).as_secs(), 2, "{value}");
@@ -251,7 +251,7 @@ mod tests {
             json!("٣"),
         ];
         for value in cases {
-            let mut reader = Reader::default();
+            let mut reader = ValueReader::default();
             reader.integer("k", Some(&value), 0, 1, 99);
             reader.gib("k", Some(&value), Bytes::ZERO);
             reader.cores("k", Some(&value), MilliCores::ZERO);
@@ -262,14 +262,14 @@ mod tests {
 
     #[test]
     fn a_fraction_of_a_task_is_refused() {
-        let mut reader = Reader::default();
+        let mut reader = ValueReader::default();
         reader.integer("k", Some(&json!(2.5)), 0, 1, 9);
         assert_eq!(reader.faults[0].problem, "not an integer");
     }
 
     #[test]
     fn tiny_times_are_not_zero_and_minus_zero_is() {
-        let mut reader = Reader::default();
+        let mut reader = ValueReader::default();
         assert!(!reader.seconds("k", Some(&json!(1e-300)), Duration::ZERO, Zero::Refused).is_zero());
         assert!(reader.seconds("k", Some(&json!(-0.0)), Duration::ZERO, Zero::Allowed).is_zero());
         assert_eq!(reader.faults, []);

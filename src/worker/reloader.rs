@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::aside::Aside;
 use super::events::Event;
 use super::trust::Keyring;
-use crate::config::{Config, ConfigErrors, Loaded, Reload, Watcher, carry_over, diff};
+use crate::config::{Config, ConfigErrors, LoadedConfig, Reload, Watcher, carry_over, diff};
 use crate::process::signals::{Asked, Signals};
 use crate::queue::Client;
 
@@ -80,7 +80,7 @@ impl Reloader {
         }
     }
 
-    async fn take(&self, loaded: Result<Loaded, ConfigErrors>) {
+    async fn take(&self, loaded: Result<LoadedConfig, ConfigErrors>) {
         let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(errors) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::WorkerArgs;
 use crate::cli::exit::CliError;
 use crate::cli::output::complain;
-use crate::config::{Loaded, Overrides, Role, Watcher};
+use crate::config::{LoadedConfig, Overrides, Role, Watcher};
 
 /// The name of the program, for messages.
 pub(super) const PROGRAM: &str = "distcomp-worker";
@@ -20,7 +20,7 @@ pub(super) fn load(
     args: &WorkerArgs,
     private_server: Option<&Path>,
     role: Role,
-) -> Result<(Watcher, Loaded), CliError> {
+) -> Result<(Watcher, LoadedConfig), CliError> {
     let source = args.common.source();
     let mut overrides = Overrides::of_process(args.common.redis_url.clone());
     overrides.private_server = private_server.map(Into::into);

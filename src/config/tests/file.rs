@@ -1,4 +1,4 @@
-//! The file as a whole, and what stands around it.
+//! The file as a whole, and what overrides it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,12 +7,12 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::fixture::{Conf, data, password};
-use crate::config::{Endpoint, Overrides, Role, Source, load, node_warnings};
+use crate::config::{ConfigSource, Endpoint, Overrides, Role, load, node_warnings};
 use crate::model::{Amounts, Bytes, MilliCores};
 
 #[test]
 fn all_faults_of_a_file_are_reported_at_once() {
-    let source = Source::Named(data("tests/data/conf/seven-faults.json"));
+    let source = ConfigSource::Named(data("tests/data/conf/seven-faults.json"));
     let errors = load(&source, &Overrides::default(), Role::Client).expect_err("it is refused");
     let keys: Vec<_> = errors.faults.iter().map(|fault| fault.key.as_str()).collect();
     assert_eq!(
@@ -129,10 +129,10 @@ fn a_file_that_is_no_json_object_gives_one_error(#[case] text: &str, #[case] exp
 
 #[test]
 fn a_named_file_must_be_there() {
-    let source = Source::Named("/nowhere/conf.json".into());
+    let source = ConfigSource::Named("/nowhere/conf.json".into());
     let errors = load(&source, &Overrides::default(), Role::Client).expect_err("it is refused");
     assert!(errors.to_string().starts_with("/nowhere/conf.json: cannot be read"), "{errors}");
-    let directory = load(&Source::Named("/tmp".into()), &Overrides::default(), Role::Client);
+    let directory = load(&ConfigSource::Named("/tmp".into()), &Overrides::default(), Role::Client);
     assert!(directory.is_err());
 }
 

@@ -1,4 +1,4 @@
-//! A configuration to load.
+//! A configuration to load in a test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use crate::config::{ConfigErrors, Environment, Loaded, Overrides, Role, Source, load};
+use crate::config::{ConfigErrors, ConfigSource, Environment, LoadedConfig, Overrides, Role, load};
 
 /// A file in a directory of its own, and an environment that leads nowhere else.
 pub(super) struct Conf {
@@ -31,17 +31,17 @@ impl Conf {
         self.dir.path().join("conf.json")
     }
 
-    pub(super) fn write(&self, text: &str) -> Source {
+    pub(super) fn write(&self, text: &str) -> ConfigSource {
         fs::write(self.path(), text).expect("conf.json is written");
         fs::set_permissions(self.path(), fs::Permissions::from_mode(0o600)).expect("chmod");
-        Source::Named(self.path())
+        ConfigSource::Named(self.path())
     }
 
-    pub(super) fn load_text(&self, text: &str) -> Result<Loaded, ConfigErrors> {
+    pub(super) fn load_text(&self, text: &str) -> Result<LoadedConfig, ConfigErrors> {
         load(&self.write(text), &self.overrides, self.role)
     }
 
-    pub(super) fn load(&self, value: &Value) -> Result<Loaded, ConfigErrors> {
+    pub(super) fn load(&self, value: &Value) -> Result<LoadedConfig, ConfigErrors> {
         self.load_text(&value.to_string())
     }
 
@@ -51,7 +51,7 @@ impl Conf {
     }
 }
 
-pub(super) fn password(loaded: &Loaded) -> Option<String> {
+pub(super) fn password(loaded: &LoadedConfig) -> Option<String> {
     loaded.config.redis.password.as_ref().map(|p| p.expose_secret().to_owned())
 }
 

@@ -1,4 +1,4 @@
-//! Each key: its default, its bounds, what it needs of others.
+//! The default and the bounds of each key, and which other keys it requires.
 
 use std::fs;
 use std::path::Path;

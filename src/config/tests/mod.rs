@@ -1,4 +1,4 @@
-//! What `conf.json` promises, as tables.
+//! What `conf.json` guarantees, as tables.
 
 mod file;
 mod fixture;

@@ -1,4 +1,4 @@
-//! Where Redis is, and as whom.
+//! The keys that say where Redis is, and as which user to connect.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,9 +1,9 @@
-//! A file that changes.
+//! A file that changes while a worker runs.
 
 use std::fs;
 
 use super::fixture::Conf;
-use crate::config::{Change, Reload, Role, Watcher, carry_over, diff};
+use crate::config::{Reload, Role, SettingChange, Watcher, carry_over, diff};
 
 #[test]
 fn the_watcher_tells_each_content_once_and_keeps_to_a_file_once_seen() {
@@ -20,7 +20,8 @@ fn the_watcher_tells_each_content_once_and_keeps_to_a_file_once_seen() {
     let Reload::Changed(Ok(second)) = watcher.poll() else { panic!("the new file is not seen") };
     let mut changes = diff(&first.config, &second.config);
     changes.sort_by_key(|change| change.key);
-    let expected = [Change { key: "max_task_per_worker", live: true }, Change { key: "redis_db", live: false }];
+    let expected =
+        [SettingChange { key: "max_task_per_worker", live: true }, SettingChange { key: "redis_db", live: false }];
     assert_eq!(changes, expected);
     let taken = carry_over(&first.config, &second.config);
     assert_eq!((taken.max_tasks, taken.redis.db), (2, 0));

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::config::{Overrides, Role, Source, load};
+use crate::config::{ConfigSource, Overrides, Role, load};
 use crate::model::{Amounts, Bytes, FieldOrder, MilliCores, NodeSample};
 use crate::process::{Ended, ExitStatus, Stdout};
 use crate::queue::session::{BeatReply, Claim, ClaimReply, ClaimRequest, QueueState, Revoked, Settle};
@@ -24,7 +24,7 @@ impl Bench {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("conf.json");
         std::fs::write(&path, json).expect("write");
-        let config = load(&Source::Named(path), &Overrides::default(), Role::Client).expect("config").config;
+        let config = load(&ConfigSource::Named(path), &Overrides::default(), Role::Client).expect("config").config;
         let me = Identity {
             worker: "w1".parse().expect("name"),
             host: "h".to_owned(),

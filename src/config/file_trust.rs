@@ -1,5 +1,5 @@
-//! Whether a `conf.json` that nobody named may be used. It says to whom passwords go and whose contents they are, so one that somebody else has put
-//! into the working directory is not used: as git does with a repository of another user.
+//! Decides whether a `conf.json` that was found and not named may be used. The file says where passwords are sent, so one that another user
+//! could have put into the working directory is refused, as git refuses another user's repository.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
