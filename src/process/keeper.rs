@@ -22,7 +22,7 @@ use super::oom_watch::OomWatch;
 use super::reaper::{self, KILL_BOUND, Reaper};
 use super::slot::{Begun, Slot};
 use super::spawn::{SpawnError, Spawner};
-use super::sys;
+use super::syscalls;
 use crate::sys::boot;
 
 /// While the worker has not taken this much, no further task is started: answers must not pile up for a worker that does not listen.
@@ -317,7 +317,7 @@ impl Keeper {
             self.was_large = false;
             self.outbox = Vec::new();
             self.scratch = Vec::new();
-            sys::release_memory();
+            syscalls::trim_heap();
         }
         Ok(())
     }

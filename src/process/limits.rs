@@ -3,7 +3,7 @@
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::sys;
+use super::syscalls;
 
 /// Descriptors of one slot, here and in its keeper: the socket's two ends, the task's pipes, and one to spare.
 const PER_SLOT: u64 = 5;
@@ -45,7 +45,7 @@ const LARGE: i32 = 128 << 10;
 /// Has memory that large outputs took given back when they are gone. Left to itself, the C library keeps it once it has seen a few, in pieces between
 /// which something small lives: a worker that has passed on some thousand outputs then holds three times what it uses.
 pub fn give_memory_back() {
-    sys::give_back_from(LARGE);
+    syscalls::return_blocks_from(LARGE);
 }
 
 /// How many slots this many open files are enough for; at least one.

@@ -48,7 +48,7 @@ pub mod signals;
 mod slot;
 mod spawn;
 pub mod sweep;
-mod sys;
+mod syscalls;
 pub mod terminate;
 pub mod tree;
 mod zygote;

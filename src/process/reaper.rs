@@ -9,7 +9,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-use super::sys::{self, Reaped};
+use super::syscalls::{self, WaitResult};
 use super::terminate::{Guard, Target};
 use super::tree::{self, Identity};
 use crate::sys::stat::Stat;
@@ -48,9 +48,9 @@ impl Reaper {
     }
 
     /// Waits for every child that has ended, without blocking. Answers whether any are left, the stuck ones aside.
-    pub(super) fn reap(&mut self, on_reaped: &mut dyn FnMut(Reaped)) -> bool {
+    pub(super) fn reap(&mut self, on_reaped: &mut dyn FnMut(WaitResult)) -> bool {
         loop {
-            match sys::wait_any() {
+            match syscalls::wait_any() {
                 Ok(Some(reaped)) => {
                     self.stuck.retain(|&pid| pid != reaped.pid);
                     on_reaped(reaped);
@@ -77,7 +77,7 @@ impl Reaper {
     ///
     /// Once is never enough: a process forks between being listed and being killed, and a killed parent's children turn up as ours only
     /// then. A chain of processes that each live for microseconds is beaten by looking again at once as long as something dies.
-    pub(super) fn kill_all(&mut self, bound: Duration, spared: &[i32], on_reaped: &mut dyn FnMut(Reaped)) -> bool {
+    pub(super) fn kill_all(&mut self, bound: Duration, spared: &[i32], on_reaped: &mut dyn FnMut(WaitResult)) -> bool {
         let end = Instant::now() + bound;
         // Looked up only when there is somebody to kill.
         let mut guard = None;

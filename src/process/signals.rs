@@ -10,7 +10,7 @@ use std::io;
 use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::sys;
+use super::syscalls;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn outlive_file_limits() -> io::Result<()> {
 
 fn handler(number: i32) -> io::Result<Option<Signal>> {
     // Nothing in this program ignores a signal, so what is ignored now was ignored at the start.
-    if sys::is_ignored(number) { Ok(None) } else { signal(SignalKind::from_raw(number)).map(Some) }
+    if syscalls::is_ignored(number) { Ok(None) } else { signal(SignalKind::from_raw(number)).map(Some) }
 }
 
 async fn received(signal: Option<&mut Signal>) {
@@ -102,9 +102,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_without_a_handler_is_not_taken_for_ignored() {
-        assert!(!sys::is_ignored(Number::SIGUSR2 as i32));
+        assert!(!syscalls::is_ignored(Number::SIGUSR2 as i32));
         // The standard library ignores it before `main`.
-        assert!(sys::is_ignored(Number::SIGPIPE as i32));
+        assert!(syscalls::is_ignored(Number::SIGPIPE as i32));
         assert!(handler(Number::SIGPIPE as i32).is_ok_and(|signal| signal.is_none()));
     }
 }

@@ -12,7 +12,7 @@ use super::meter::GroupUse;
 use super::output::{StdoutCapture, StdoutLimits, Tail};
 use super::result_file::ResultPlace;
 use super::spawn::Spawned;
-use super::sys::Reaped;
+use super::syscalls::WaitResult;
 use crate::sys::wall_clock;
 
 /// What a pipe may still hold when its task has ended; somebody who goes on writing must not hold the slot.
@@ -100,7 +100,7 @@ impl Slot {
     }
 
     /// Counts in a process of this tree that has ended.
-    pub(super) fn note(&mut self, reaped: Reaped) {
+    pub(super) fn note(&mut self, reaped: WaitResult) {
         self.peak_bytes = self.peak_bytes.max(reaped.peak_bytes);
         self.cpu_user += reaped.cpu_user;
         self.cpu_system += reaped.cpu_system;

@@ -11,15 +11,15 @@ use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use super::command::RunSpec;
 use super::confinement::{Confinement, TaskUser};
-use super::sys::{self, Held, HeldUser, SpawnStack, Step};
+use super::syscalls::{self, ChildLimits, ChildStack, ChildUser, SpawnStep};
 
 /// What every task of a keeper starts with. Made once in the zygote, shared by its keepers until somebody writes.
 pub(super) struct Spawner {
     /// The worker's environment, less its secrets; each `NAME=value`.
     base: Vec<CString>,
     user: Option<TaskUser>,
-    held: Held,
-    stack: SpawnStack,
+    limits: ChildLimits,
+    stack: ChildStack,
 }
 
 /// A task that runs, and our ends of its output.
@@ -68,7 +68,7 @@ impl Spawner {
             .filter(|(name, _)| !is_ours(name))
             .filter_map(|(name, value)| entry(name.as_bytes(), value.as_bytes()));
         let base = kept.chain(ours.iter().filter_map(|(name, value)| entry(name.as_bytes(), value))).collect();
-        Self { base, user: confinement.user.clone(), held: held(confinement), stack: SpawnStack::new() }
+        Self { base, user: confinement.user.clone(), limits: child_limits(confinement), stack: ChildStack::new() }
     }
 
     /// As whom tasks run; `None`: as the worker.
@@ -96,15 +96,16 @@ impl Spawner {
 
         let (stdout, stderr) = (self.pipe()?, self.pipe()?);
         let (out, err) = (stdout.write.as_fd(), stderr.write.as_fd());
-        let pid =
-            sys::spawn(&mut self.stack, &program, &argv, &envp, out, err, &self.held).map_err(|(step, errno)| {
+        let pid = syscalls::spawn(&mut self.stack, &program, &argv, &envp, out, err, &self.limits).map_err(
+            |(step, errno)| {
                 let what = match step {
-                    Step::Prepare | Step::Exec => format!("start {}", spec.program.display()),
-                    Step::Limit => "set the limits of the task".to_owned(),
-                    Step::User => "switch to the user of tasks".to_owned(),
+                    SpawnStep::Prepare | SpawnStep::Exec => format!("start {}", spec.program.display()),
+                    SpawnStep::Limit => "set the limits of the task".to_owned(),
+                    SpawnStep::User => "switch to the user of tasks".to_owned(),
                 };
                 SpawnError::new(&what, errno)
-            })?;
+            },
+        )?;
         Ok(Spawned { pid, stdout, stderr })
     }
 }
@@ -115,7 +116,7 @@ fn c_string(bytes: &[u8], what: &str) -> Result<CString, SpawnError> {
 }
 
 /// What a child sets for itself.
-fn held(confinement: &Confinement) -> Held {
+fn child_limits(confinement: &Confinement) -> ChildLimits {
     let keys = &confinement.keys;
     let wanted = [
         (Resource::RLIMIT_CORE, keys.rlimits.core),
@@ -123,7 +124,7 @@ fn held(confinement: &Confinement) -> Held {
         (Resource::RLIMIT_FSIZE, keys.rlimits.fsize),
         (Resource::RLIMIT_NPROC, keys.rlimits.nproc),
     ];
-    let limits = wanted.into_iter().filter_map(|(resource, limit)| {
+    let resources = wanted.into_iter().filter_map(|(resource, limit)| {
         // To raise the hard limit takes a privilege, and is not what limits are for.
         let (_, hard) = getrlimit(resource).ok()?;
         Some((resource, limit?.min(hard)))
@@ -131,10 +132,10 @@ fn held(confinement: &Confinement) -> Held {
     let user = confinement.user.as_ref();
     // To lower it takes a privilege as well.
     let now = rustix::process::getpriority_process(None).unwrap_or(0);
-    Held {
-        limits: limits.collect(),
+    ChildLimits {
+        resources: resources.collect(),
         nice: keys.nice.filter(|nice| *nice > now),
-        user: user.map(|user| HeldUser { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
+        user: user.map(|user| ChildUser { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
     }
 }
 
@@ -144,7 +145,7 @@ impl Spawner {
             let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
             // Of the reading end alone: the other is the task's, which expects to wait.
             fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            if let Some(user) = &self.held.user {
+            if let Some(user) = &self.limits.user {
                 // Or `echo > /dev/stderr`, which opens it anew, would be refused.
                 fchown(&write, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
             }

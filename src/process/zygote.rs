@@ -29,7 +29,7 @@ use super::last_words::LastWords;
 use super::mark;
 use super::reaper::{KILL_BOUND, Reaper};
 use super::spawn::Spawner;
-use super::sys;
+use super::syscalls;
 use super::terminate::{Guard, Target};
 
 /// The first argument of the hidden mode.
@@ -133,7 +133,7 @@ fn run(orders: &Orders, mark: Option<&Path>) -> ExitCode {
         }
         match receive(&control) {
             Ok(Some(Request { kind: FORK, number, socket: Some(socket), last_words })) => {
-                match sys::fork_single_threaded() {
+                match syscalls::fork_single_threaded() {
                     Ok(ForkResult::Child) => {
                         // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
                         drop((control, reaper));
@@ -188,7 +188,7 @@ fn clear_up(reaper: &mut Reaper) {
 fn become_apart(orders: &Orders, mark: Option<&Path>) -> Result<(), Fault> {
     // Blocked, not ignored: what is ignored stays so across `exec`, what is blocked is given back with one call a task.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(Fault::of("rt_sigprocmask"))?;
-    sys::default_signals();
+    syscalls::reset_signal_handlers();
     if let Some(mark) = mark {
         // Without it the environment tells still.
         let _ = mark::inherit(mark);
@@ -262,7 +262,7 @@ fn receive(control: &OwnedFd) -> Result<Option<Request>, Errno> {
     let (mut socket, mut last_words) = (None, None);
     for control_message in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control_message {
-            let mut fds = fds.into_iter().map(sys::adopt);
+            let mut fds = fds.into_iter().map(syscalls::own_received_fd);
             (socket, last_words) = (fds.next(), fds.next());
         }
     }

@@ -1,6 +1,7 @@
-//! The one spot with unsafe code: fork, a vfork-like spawn, `wait4`, the descriptor that came with a message, and how memory is given back.
+//! The only file with unsafe code: system calls for which `nix` has no safe function.
 //!
-//! Each function here is safe to call as its contract says; nothing but thin calls into the system belongs in this file.
+//! They are `fork`, a spawn like `vfork`, `wait4`, signal dispositions, descriptors received in a message, and the allocator. Each function
+//! is safe to call under the conditions that its comment names. Only thin wrappers belong here.
 #![expect(
     unsafe_code,
     reason = "no safe interface exists for fork, clone, wait4, signal dispositions, received descriptors and mallopt"
@@ -20,7 +21,7 @@ use super::command::ExitStatus;
 
 /// A child that has ended and was waited for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reaped {
+pub(super) struct WaitResult {
     pub(super) pid: i32,
     pub(super) status: ExitStatus,
     /// Peak resident memory of it and of the descendants that it waited for: the largest of them, in bytes.
@@ -30,7 +31,7 @@ pub(super) struct Reaped {
 }
 
 /// Has the allocator ask the system for every block of so many bytes or more, and give it back when it is freed.
-pub(super) fn give_back_from(bytes: c_int) {
+pub(super) fn return_blocks_from(bytes: c_int) {
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: both calls set a number in the allocator, and nothing else.
@@ -45,7 +46,7 @@ pub(super) fn give_back_from(bytes: c_int) {
 }
 
 /// Waits for any child without blocking. `Ok(None)`: there are children and none has ended. `ECHILD`: there are none.
-pub(super) fn wait_any() -> Result<Option<Reaped>, Errno> {
+pub(super) fn wait_any() -> Result<Option<WaitResult>, Errno> {
     let mut status: c_int = 0;
     // SAFETY: all-zero is a valid rusage, it holds nothing but integers.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -59,7 +60,7 @@ pub(super) fn wait_any() -> Result<Option<Reaped>, Errno> {
     } else {
         ExitStatus::Exited(libc::WEXITSTATUS(status))
     };
-    Ok(Some(Reaped {
+    Ok(Some(WaitResult {
         pid,
         status,
         peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
@@ -81,14 +82,14 @@ pub(super) fn fork_single_threaded() -> Result<ForkResult, Errno> {
 }
 
 /// Takes over a descriptor that the kernel has just made for us from a message.
-pub(super) fn adopt(fd: RawFd) -> OwnedFd {
+pub(super) fn own_received_fd(fd: RawFd) -> OwnedFd {
     // SAFETY: the number comes from the control data of one message, read once; nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Every signal back to its default: what was ignored by whoever started us would be ignored by every task. For a process of one thread: the C library
 /// keeps two signals to itself, 32 and 33, for the sake of threads, and does not set them for others.
-pub(super) fn default_signals() {
+pub(super) fn reset_signal_handlers() {
     // The default action, no flags, no restorer, an empty mask: zeros, in the order of every architecture.
     let default = [0_u64; 4];
     for number in 1..=64 {
@@ -110,7 +111,7 @@ pub(super) fn is_ignored(number: c_int) -> bool {
 }
 
 /// Gives freed memory back to the system, so that a keeper that has seen a large output is small again.
-pub(super) fn release_memory() {
+pub(super) fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: touches nothing but what the allocator knows to be free.
     unsafe {
@@ -119,39 +120,39 @@ pub(super) fn release_memory() {
 }
 
 /// The stack a child borrows between its birth and its `exec`.
-pub(super) struct SpawnStack(Box<[u128; 1024]>);
+pub(super) struct ChildStack(Box<[u128; 1024]>);
 
-impl SpawnStack {
+impl ChildStack {
     pub(super) fn new() -> Self {
         Self(Box::new([0; 1024]))
     }
 }
 
-/// What the child needs; it lives in the parent's memory, which the child shares until `exec`.
-struct Plan {
+/// Arguments of `exec_child`; they live in the parent's memory, which the child shares until `exec`.
+struct ExecPlan {
     program: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
     stdout: RawFd,
     stderr: RawFd,
     unblocked: libc::sigset_t,
-    held: *const Held,
+    limits: *const ChildLimits,
     failure: AtomicI32,
     failed_at: AtomicU8,
 }
 
-/// What a child is held to that would hinder its keeper, and is therefore set between birth and `exec`.
+/// Limits of a child. They would hinder its keeper too, so the child sets them itself between `fork` and `exec`.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ChildLimits {
     /// Soft and hard limits alike.
-    pub(super) limits: Vec<(Resource, u64)>,
+    pub(super) resources: Vec<(Resource, u64)>,
     pub(super) nice: Option<c_int>,
-    pub(super) user: Option<HeldUser>,
+    pub(super) user: Option<ChildUser>,
 }
 
 /// A user that the child becomes for good.
 #[derive(Debug)]
-pub(super) struct HeldUser {
+pub(super) struct ChildUser {
     pub(super) uid: libc::uid_t,
     pub(super) gid: libc::gid_t,
     pub(super) groups: Vec<libc::gid_t>,
@@ -160,7 +161,7 @@ pub(super) struct HeldUser {
 /// The step at which a child failed to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Step {
+pub(super) enum SpawnStep {
     /// Group, descriptors, signals, or the clone itself.
     Prepare,
     /// A limit or the niceness.
@@ -175,19 +176,19 @@ pub(super) enum Step {
 /// the program runs. All else is inherited: the caller keeps its signals at their defaults and its descriptors close-on-exec, which is why
 /// no more than five calls stand between birth and `exec` (glibc's `posix_spawn` asks for the disposition of all 64 signals besides).
 ///
-/// `held` adds a call for each of its parts.
+/// `limits` adds a call for each of its parts.
 ///
 /// # Errors
 /// What `exec` or the steps before it said; no child is left then.
 pub(super) fn spawn(
-    stack: &mut SpawnStack,
+    stack: &mut ChildStack,
     program: &CStr,
     argv: &[&CStr],
     envp: &[&CStr],
     stdout: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
-    held: &Held,
-) -> Result<i32, (Step, Errno)> {
+    limits: &ChildLimits,
+) -> Result<i32, (SpawnStep, Errno)> {
     let pointers = |strings: &[&CStr]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
@@ -198,14 +199,14 @@ pub(super) fn spawn(
         libc::sigemptyset(&raw mut set);
         set
     };
-    let plan = Plan {
+    let plan = ExecPlan {
         program: program.as_ptr(),
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
         stdout: stdout.as_raw_fd(),
         stderr: stderr.as_raw_fd(),
         unblocked,
-        held,
+        limits,
         failure: AtomicI32::new(0),
         failed_at: AtomicU8::new(0),
     };
@@ -217,15 +218,15 @@ pub(super) fn spawn(
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         libc::clone(exec_child, top, flags, (&raw const plan).cast_mut().cast())
     };
-    let pid = Errno::result(pid).map_err(|errno| (Step::Prepare, errno))?;
+    let pid = Errno::result(pid).map_err(|errno| (SpawnStep::Prepare, errno))?;
     match plan.failure.load(Ordering::Relaxed) {
         0 => Ok(pid),
         errno => {
             // SAFETY: waits for the child that has just exited, with no status wanted.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-            let steps = [Step::Prepare, Step::Limit, Step::User, Step::Exec];
+            let steps = [SpawnStep::Prepare, SpawnStep::Limit, SpawnStep::User, SpawnStep::Exec];
             let at = steps.into_iter().find(|step| *step as u8 == plan.failed_at.load(Ordering::Relaxed));
-            Err((at.unwrap_or(Step::Prepare), Errno::from_raw(errno)))
+            Err((at.unwrap_or(SpawnStep::Prepare), Errno::from_raw(errno)))
         }
     }
 }
@@ -234,17 +235,17 @@ pub(super) fn spawn(
 extern "C" fn exec_child(plan: *mut c_void) -> c_int {
     // SAFETY: `spawn` passes a live plan, and see there for why nothing else uses it now.
     unsafe {
-        let plan = &*plan.cast::<Plan>();
-        let held = &*plan.held;
-        let mut at = Step::Prepare;
+        let plan = &*plan.cast::<ExecPlan>();
+        let limits = &*plan.limits;
+        let mut at = SpawnStep::Prepare;
         if libc::setpgid(0, 0) == 0 && libc::dup2(plan.stdout, 1) == 1 && libc::dup2(plan.stderr, 2) == 2 {
-            at = Step::Limit;
-            if limit_child(held) {
-                at = Step::User;
-                if held.user.as_ref().is_none_or(|user| become_user(user))
+            at = SpawnStep::Limit;
+            if limit_child(limits) {
+                at = SpawnStep::User;
+                if limits.user.as_ref().is_none_or(|user| switch_user(user))
                     && libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.unblocked, std::ptr::null_mut()) == 0
                 {
-                    at = Step::Exec;
+                    at = SpawnStep::Exec;
                     libc::execve(plan.program, plan.argv, plan.envp);
                 }
             }
@@ -256,14 +257,14 @@ extern "C" fn exec_child(plan: *mut c_void) -> c_int {
 }
 
 /// As root still, where we are: a limit may be one that only root can set.
-fn limit_child(held: &Held) -> bool {
-    for &(resource, limit) in &held.limits {
+fn limit_child(limits: &ChildLimits) -> bool {
+    for &(resource, limit) in &limits.resources {
         if setrlimit(resource, limit, limit).is_err() {
             return false;
         }
     }
     // SAFETY: a system call on this process alone; the child is one of its own, though it shares our memory.
-    held.nice.is_none_or(|nice| unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, nice) } == 0)
+    limits.nice.is_none_or(|nice| unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, nice) } == 0)
 }
 
 /// Groups first, while we may; then the ids, real, effective and saved. And then the proof: what can become root again has not left.
@@ -272,7 +273,7 @@ fn limit_child(held: &Held) -> bool {
 ///
 /// # Safety
 /// To be called in the child alone.
-unsafe fn become_user(user: &HeldUser) -> bool {
+unsafe fn switch_user(user: &ChildUser) -> bool {
     const SAME: libc::uid_t = libc::uid_t::MAX;
     // SAFETY: the groups are as many as said, and live.
     unsafe {
