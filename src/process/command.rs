@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::group::GroupDirs;
+use super::slot_cgroups::CgroupDirs;
 
 /// One task to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub enum KeeperCommand {
     },
     /// The keeper has been moved into the cgroup of its slot: limit and measure there from the next run on. Not answered; where it cannot be done
     /// no run starts.
-    Group(GroupDirs),
+    Group(CgroupDirs),
     /// SIGTERM to the whole tree of that run, and SIGKILL once `grace_ms` have passed. 0 is SIGKILL at once. A second one may shorten the
     /// grace, never lengthen it. A run that has not started is withdrawn; one that has ended, or was never heard of, is ignored.
     Terminate {

@@ -13,11 +13,11 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
 use rustix::buffer::spare_capacity;
 
+use super::cgroup_meter::{self, CgroupMeter, CgroupUsage};
 use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::frame;
 use super::last_words::LastWords;
 use super::message::{decode_command, encode_event};
-use super::meter::{self, GroupUse, Meter};
 use super::oom_watch::OomWatch;
 use super::reaper::{self, KILL_BOUND, Reaper};
 use super::slot::{Begun, Slot};
@@ -45,7 +45,7 @@ struct Keeper {
     spawner: Spawner,
     scratch: Vec<u8>,
     /// Where the slot has a cgroup; an error where it has one that cannot be used.
-    meter: Option<Result<Meter, String>>,
+    meter: Option<Result<CgroupMeter, String>>,
     oom_watch: OomWatch,
     /// A large output has passed through: give its memory back when it is sent.
     was_large: bool,
@@ -88,7 +88,7 @@ pub(super) fn run(socket: OwnedFd, last_words: Option<LastWords>, spawner: Spawn
         spawner,
         scratch: Vec::new(),
         meter: None,
-        oom_watch: OomWatch::new(meter::oom_kills_of_machine()),
+        oom_watch: OomWatch::new(cgroup_meter::oom_kills_of_machine()),
         was_large: false,
     };
     while keeper.step().is_ok() {}
@@ -199,7 +199,7 @@ impl Keeper {
             Ok(0) => {
                 let now = Instant::now();
                 if self.oom_watch.ask_at().is_some_and(|at| at <= now) {
-                    self.oom_watch.asked(now, meter::oom_kills_of_machine());
+                    self.oom_watch.asked(now, cgroup_meter::oom_kills_of_machine());
                 }
                 Ready::default()
             }
@@ -248,16 +248,17 @@ impl Keeper {
         let Some(slot) = self.slot.take() else { return Ok(()) };
         let used = match &self.meter {
             Some(Ok(meter)) => meter.end(),
-            Some(Err(_)) | None => GroupUse::default(),
+            Some(Err(_)) | None => CgroupUsage::default(),
         };
-        let is_oom_likely = self.oom_watch.end(Instant::now(), slot.was_killed(), meter::oom_kills_of_machine);
+        let is_oom_likely = self.oom_watch.end(Instant::now(), slot.was_killed(), cgroup_meter::oom_kills_of_machine);
         self.answer(&KeeperEvent::Ended(Box::new(slot.finish(unkillable, used, is_oom_likely))))
     }
 
     fn handle(&mut self, command: KeeperCommand) -> Result<(), WorkerGone> {
         match command {
             KeeperCommand::Group(dirs) => {
-                self.meter = Some(Meter::open(&dirs).map_err(|error| format!("{}: {error}", dirs.memory.display())));
+                self.meter =
+                    Some(CgroupMeter::open(&dirs).map_err(|error| format!("{}: {error}", dirs.memory.display())));
             }
             KeeperCommand::Run { seq, spec } => self.queue.push_back((seq, *spec)),
             KeeperCommand::Terminate { seq, grace_ms } => return self.terminate(seq, Duration::from_millis(grace_ms)),

@@ -261,7 +261,7 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::command::RunSpec;
-    use super::super::group::{GroupDirs, Version};
+    use super::super::slot_cgroups::{CgroupDirs, Version};
     use super::*;
 
     fn through_the_wire(event: &KeeperEvent) -> KeeperEvent {
@@ -331,7 +331,7 @@ mod tests {
             process_limit: 7,
             start_by_ms: 8,
         };
-        let group = |pids, version| KeeperCommand::Group(GroupDirs { memory: "/sys/m".into(), pids, version });
+        let group = |pids, version| KeeperCommand::Group(CgroupDirs { memory: "/sys/m".into(), pids, version });
         for command in [
             group(None, Version::V2),
             group(Some("/sys/p".into()), Version::V1),

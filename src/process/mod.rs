@@ -14,7 +14,7 @@
 //! clear its environment, ignore signals), it stays below its keeper and is found there. The sockets are lifelines: when the worker dies, even
 //! by SIGKILL, each keeper reads the end of its socket, kills its tree and exits; so does the zygote. No privilege is needed.
 //!
-//! Where a cgroup of version 2 is writable, all of this is in a `leaf` besides, which the next start kills should worker and keepers have
+//! Where a cgroup of version 2 is writable, all these processes are also in a [`WorkerCgroup`], which the next start kills if worker and keepers have
 //! died at one moment.
 //!
 //! **Why it is cheap.** A keeper is a few pages of private memory, so starting a child from it does not depend on the size of the worker, and it
@@ -26,19 +26,17 @@
 //! Reading order: [`command`] (what is asked and answered), [`handle`] (the worker's side), `keeper` (the loop), `slot` (one task),
 //! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
 
+mod cgroup_meter;
 pub mod command;
 mod confinement;
 mod error;
 mod frame;
-mod group;
 pub mod handle;
 mod keeper;
 mod last_words;
-mod leaf;
 mod limits;
 mod mark;
 mod message;
-mod meter;
 mod oom_watch;
 mod orphans;
 pub mod output;
@@ -46,25 +44,27 @@ mod reaper;
 mod result_file;
 pub mod signals;
 mod slot;
+mod slot_cgroups;
 mod spawn;
 pub mod sweep;
 mod syscalls;
 pub mod terminate;
 pub mod tree;
+mod worker_cgroup;
 mod zygote;
 
 pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
-pub use group::{LimitGroups, SlotGroup};
 pub use handle::{Keeper, KeeperSettings, STOOD_STILL, Zygote};
-pub use leaf::{Leaf, kill_leaves, sweep_leaves};
 pub use limits::{OpenFiles, give_memory_back, keep_secrets, raise_open_files, slots_for};
 pub use mark::Mark;
 pub use orphans::reap_orphans;
 pub use result_file::ResultPlace;
+pub use slot_cgroups::{SlotCgroup, SlotCgroups};
 pub use sweep::{Marks, sweep_marked};
 pub use tree::{Identity, descends_from, identity, is_alive};
+pub use worker_cgroup::{WorkerCgroup, kill_recorded_cgroups, kill_stale_cgroups};
 pub use zygote::keeper_main_if_asked;
 
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.

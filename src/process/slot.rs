@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use rustix::buffer::spare_capacity;
 
+use super::cgroup_meter::CgroupUsage;
 use super::command::{Ended, ExitStatus, MOST_SHOWN, Output, RunSpec};
 use super::confinement::TaskUser;
-use super::meter::GroupUse;
 use super::output::{StdoutCapture, StdoutLimits, Tail};
 use super::result_file::ResultPlace;
 use super::spawn::Spawned;
@@ -164,7 +164,7 @@ impl Slot {
     }
 
     /// The record. A main process that would not die is taken to be as good as killed.
-    pub(super) fn finish(self, unkillable: bool, used: GroupUse, is_oom_likely: bool) -> Ended {
+    pub(super) fn finish(self, unkillable: bool, used: CgroupUsage, is_oom_likely: bool) -> Ended {
         let never = || (ExitStatus::Signaled(libc::SIGKILL), Instant::now(), wall_clock::unix_ms());
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
         let (stdout, stdout_file) = self.stdout.finish(status == ExitStatus::Exited(0));

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
-use super::leaf::members;
 use super::mark::Mark;
 use super::terminate::{Guard, SignalError, Target};
 use super::tree::{self, Identity};
+use super::worker_cgroup::members;
 
 /// How long a sweep may take over processes that do not die.
 const BOUND: Duration = Duration::from_secs(5);

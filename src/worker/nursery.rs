@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::process::{
-    self, ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Leaf,
-    LimitGroups, Mark, Marks, ProcessError, RunSpec, SlotGroup, Zygote,
+    self, ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Mark,
+    Marks, ProcessError, RunSpec, SlotCgroup, SlotCgroups, WorkerCgroup, Zygote,
 };
 
 /// How long a task that does nothing may take, on a node that is very busy.
@@ -33,8 +33,8 @@ pub struct Nursery {
     zygote: Arc<Mutex<Zygote>>,
     settings: Arc<KeeperSettings>,
     /// Before the leaf: what is in it goes first.
-    groups: Option<Arc<LimitGroups>>,
-    leaf: Option<Arc<Leaf>>,
+    groups: Option<Arc<SlotCgroups>>,
+    leaf: Option<Arc<WorkerCgroup>>,
 }
 
 impl Nursery {
@@ -44,13 +44,13 @@ impl Nursery {
     /// [`ProcessError::Start`], and [`ProcessError::Group`] when the zygote is not where the groups are.
     pub fn start(
         settings: KeeperSettings,
-        leaf: Option<Leaf>,
-        groups: Option<LimitGroups>,
+        leaf: Option<WorkerCgroup>,
+        groups: Option<SlotCgroups>,
     ) -> Result<Self, ProcessError> {
         let zygote = Zygote::start(&settings)?;
-        let leaf = leaf.filter(|leaf| leaf.admit(zygote.pid()).is_ok()).map(Arc::new);
+        let leaf = leaf.filter(|leaf| leaf.add_process(zygote.pid()).is_ok()).map(Arc::new);
         if let Some(groups) = &groups {
-            groups.admit(zygote.pid()).map_err(ProcessError::Group)?;
+            groups.add_zygote(zygote.pid()).map_err(ProcessError::Group)?;
         }
         let zygote = Arc::new(Mutex::new(zygote));
         Ok(Self { zygote, settings: Arc::new(settings), groups: groups.map(Arc::new), leaf })
@@ -164,14 +164,14 @@ impl Nursery {
     ///
     /// # Errors
     /// Those of [`Zygote::keeper`], of a start where the zygote had died, and of a group that could not be made.
-    pub async fn keeper(&self) -> Result<(Keeper, Option<SlotGroup>), ProcessError> {
+    pub async fn keeper(&self) -> Result<(Keeper, Option<SlotCgroup>), ProcessError> {
         let zygote = self.zygote();
         let mut keeper = match zygote.keeper().await {
             Err(ProcessError::ZygoteGone) => self.replace(zygote.pid())?.keeper().await?,
             answered => answered?,
         };
         let Some(groups) = &self.groups else { return Ok((keeper, None)) };
-        let slot = groups.slot(keeper.pid()).map_err(ProcessError::Group)?;
+        let slot = groups.create_slot(keeper.pid()).map_err(ProcessError::Group)?;
         keeper.send(KeeperCommand::Group(slot.dirs.clone())).await?;
         Ok((keeper, Some(slot)))
     }
@@ -182,12 +182,12 @@ impl Nursery {
         if zygote.pid() == dead {
             *zygote = Zygote::start(&self.settings)?;
             if let Some(leaf) = &self.leaf
-                && let Err(error) = leaf.admit(zygote.pid())
+                && let Err(error) = leaf.add_process(zygote.pid())
             {
                 tracing::warn!(error = %error, "failed to move the process to the cgroup; only keepers contain its tasks");
             }
             if let Some(groups) = &self.groups {
-                groups.admit(zygote.pid()).map_err(ProcessError::Group)?;
+                groups.add_zygote(zygote.pid()).map_err(ProcessError::Group)?;
             }
             tracing::error!(dead, "the process that creates keepers was killed; started another");
         }
@@ -206,7 +206,7 @@ impl Nursery {
             let marks = Marks {
                 environment: &environment.unwrap_or_default(),
                 descriptor: mark.as_ref(),
-                group: leaf.as_deref().map(Leaf::dir),
+                group: leaf.as_deref().map(WorkerCgroup::dir),
                 users: user.as_slice(),
                 before: None,
             };
@@ -241,7 +241,7 @@ impl Fault {
 
 /// Names the layers of containment.
 #[must_use]
-pub fn containment(has_leaf: bool, has_mark: bool, confinement: &Confinement, groups: Option<&LimitGroups>) -> String {
+pub fn containment(has_leaf: bool, has_mark: bool, confinement: &Confinement, groups: Option<&SlotCgroups>) -> String {
     let marks = if has_mark { "marks" } else { "a mark" };
     let mut layers: Vec<String> = has_leaf.then(|| "cgroup".to_owned()).into_iter().collect();
     layers.extend(["keepers".to_owned(), marks.to_owned()]);

@@ -37,7 +37,7 @@ pub enum StartError {
 
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
 pub fn sweep(state: &State, instance: &str, old_groups: &[PathBuf], zygote: u32, users: &[u32]) {
-    let in_leaves = process::sweep_leaves(&state.identity, instance, old_groups);
+    let in_leaves = process::kill_stale_cgroups(&state.identity, instance, old_groups);
     let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), group: None, users, before: None };
     let killed = in_leaves + process::sweep_marked(marks, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::spool::Spool;
 use crate::model::{TaskId, WorkerName};
-use crate::process::{self, Leaf, LimitGroups, Mark, Marks};
+use crate::process::{self, Mark, Marks, SlotCgroups, WorkerCgroup};
 use crate::safe_dir::SafeDir;
 use crate::sys::boot;
 
@@ -51,9 +51,9 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct Cgroups {
     /// One for each slot, with limits.
-    pub groups: Option<LimitGroups>,
+    pub groups: Option<SlotCgroups>,
     /// One for all.
-    pub leaf: Option<Leaf>,
+    pub leaf: Option<WorkerCgroup>,
     /// Of an earlier instance.
     pub before: Vec<PathBuf>,
 }
@@ -153,7 +153,7 @@ impl State {
             users: &users,
             before: Some(before),
         };
-        Some(process::kill_leaves(&identity, &groups) + process::sweep_marked(marks, |_| false))
+        Some(process::kill_recorded_cgroups(&identity, &groups) + process::sweep_marked(marks, |_| false))
     }
 
     /// Where a worker remembers its queue, whether it does or not.
@@ -185,11 +185,11 @@ impl State {
     pub fn cgroups(&self, instance: &str, enforce_memory: bool) -> Cgroups {
         let record = self.folder.path().join(CGROUPS);
         let before = cgroups_in(&self.folder.path());
-        let mut leaf = Leaf::create(&self.identity, instance)
+        let mut leaf = WorkerCgroup::create(&self.identity, instance)
             .inspect_err(|error| tracing::debug!(error = %error, "no writable cgroup v2"))
             .ok();
         let made = if enforce_memory {
-            LimitGroups::create(&self.identity, instance, leaf.as_mut()).map(Some)
+            SlotCgroups::create(&self.identity, instance, leaf.as_mut()).map(Some)
         } else {
             Ok(None)
         };
@@ -200,7 +200,7 @@ impl State {
             );
             None
         });
-        let places = leaf.iter().map(Leaf::dir).chain(groups.iter().flat_map(LimitGroups::places));
+        let places = leaf.iter().map(WorkerCgroup::dir).chain(groups.iter().flat_map(SlotCgroups::dirs));
         let text: String = places.map(|dir| format!("{}\n", dir.display())).collect();
         if let Err(error) = fs::write(&record, text) {
             tracing::warn!(error = %error, "failed to store the cgroups of tasks");

@@ -16,7 +16,7 @@ use crate::config::{Config, Prefetch, Role};
 use crate::host;
 use crate::model::snapshot::Overview;
 use crate::model::{Accounting, FieldOrder, NodeSample, ResourceKind};
-use crate::process::{self, Confinement, Leaf, LimitGroups, OpenFiles};
+use crate::process::{self, Confinement, OpenFiles, SlotCgroups, WorkerCgroup};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, inspect, ready};
 use crate::signing::PublicKey;
@@ -163,9 +163,9 @@ fn queue(client: &Client, overview: &Overview, order: FieldOrder) -> [(&'static 
 async fn try_containment(config: &Config) -> Result<(String, Vec<String>), CliError> {
     let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
     let instance = std::process::id().to_string();
-    let mut leaf = Leaf::create("check", &instance).ok();
+    let mut leaf = WorkerCgroup::create("check", &instance).ok();
     let has_leaf = leaf.is_some();
-    let made = config.confine.enforce_memory.then(|| LimitGroups::create("check", &instance, leaf.as_mut()));
+    let made = config.confine.enforce_memory.then(|| SlotCgroups::create("check", &instance, leaf.as_mut()));
     let (groups, limits) = match made {
         None => (None, None),
         Some(Ok(groups)) => (Some(groups), None),

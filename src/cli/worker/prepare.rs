@@ -9,7 +9,7 @@ use crate::cli::keys::{new_queue_id, queue_name};
 use crate::config::{Config, RedisSettings, Watcher, node_warnings, withheld_variables};
 use crate::host::{self, Probe, Share};
 use crate::model::{FieldOrder, NodeSample, WorkerName};
-use crate::process::{self, ConfineError, Confinement, KeeperSettings, Leaf, LimitGroups, OpenFiles};
+use crate::process::{self, ConfineError, Confinement, KeeperSettings, OpenFiles, SlotCgroups, WorkerCgroup};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
 use crate::queue::{Client, Layouts, Session, inspect, strangers};
@@ -279,8 +279,8 @@ pub(super) fn withheld(config: &Config) -> String {
 
 pub(super) fn start_nursery(
     settings: KeeperSettings,
-    leaf: Option<Leaf>,
-    groups: Option<LimitGroups>,
+    leaf: Option<WorkerCgroup>,
+    groups: Option<SlotCgroups>,
 ) -> Result<Nursery, CliError> {
     Nursery::start(settings, leaf, groups)
         .map_err(|error| CliError::io("start the process keeper", std::io::Error::other(error)))

@@ -1,47 +1,47 @@
-//! The keeper's side of its cgroup: each task's limits written before it starts, its peak and the kernel's kills read when it has ended.
+//! Limits and measures each task through the cgroup of its slot: writes limits before a start, reads peak memory and OOM kills after the end.
 //!
-//! The group lives as long as the slot, and keeper and tasks are both in it: a task costs a few reads and writes of open files and no move, which
-//! would cost up to milliseconds, and no cgroup of its own, which the kernel keeps in memory for as long as a page of it is cached.
+//! The cgroup lives as long as the slot and contains keeper and tasks. A task costs a few reads and writes of open files. One cgroup for each task would
+//! cost a move of up to milliseconds, and kernel memory for as long as one of its pages is cached.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::group::{GroupDirs, Version};
+use super::slot_cgroups::{CgroupDirs, Version};
 
-/// What a task used, as its cgroup counts it.
+/// What a task used, as the cgroup of its slot counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct GroupUse {
-    /// The most memory above what was in use when it started; `None` where the kernel does not tell: before Linux 6.12 it cannot begin the peak
-    /// of version 2 anew, and a task that stays below one before it in the slot has none.
+pub(super) struct CgroupUsage {
+    /// Peak memory in bytes above what was in use at its start. `None` if unknown: before Linux 6.12 the peak of v2 cannot be reset, so it is unknown
+    /// for a task that stays below an earlier task of this slot.
     pub(super) peak_bytes: Option<u64>,
-    /// Processes that the kernel killed for want of memory.
+    /// Processes that the OOM killer has killed.
     pub(super) oom_kills: u64,
 }
 
-/// See the module.
-pub(super) struct Meter {
+/// The open files of a slot's cgroup, and their values before the present task.
+pub(super) struct CgroupMeter {
     version: Version,
     memory: File,
-    /// Where swap counts too.
+    /// `None` where the kernel does not count swap.
     swap: Option<File>,
     pids: Option<File>,
     usage: File,
     peak: Option<File>,
-    /// Whether the kernel begins the peak anew when it is told to.
+    /// Whether writing to `peak` resets it.
     peak_resets: bool,
     events: File,
-    /// What is written now; `None`: not known.
+    /// Memory and process limits that are in force; `None`: unknown.
     limits: Option<(u64, u64)>,
     usage_before: u64,
-    /// The peak of earlier tasks, which one must exceed for its own to be known; 0 where it is begun anew.
+    /// The peak of earlier tasks: a lower one of this task is unknown. 0 where the peak can be reset.
     peak_before: u64,
     kills_before: u64,
 }
 
-impl Meter {
-    pub(super) fn open(dirs: &GroupDirs) -> io::Result<Self> {
+impl CgroupMeter {
+    pub(super) fn open(dirs: &CgroupDirs) -> io::Result<Self> {
         let (limit, swap, usage, peak, events) = match dirs.version {
             Version::V1 => (
                 "memory.limit_in_bytes",
@@ -56,7 +56,7 @@ impl Meter {
         let memory = to_write(&dirs.memory, limit)?;
         let pids = dirs.pids.as_deref().map(|dir| to_write(dir, "pids.max")).transpose()?;
         let peak_path = dirs.memory.join(peak);
-        // Before Linux 6.12 that of version 2 cannot be begun anew, nor opened for it.
+        // Before Linux 6.12 `memory.peak` can be neither reset nor opened for writing.
         let resettable = OpenOptions::new().read(true).write(true).open(&peak_path).ok();
         let resettable = resettable.filter(|peak| peak.write_at(b"0", 0).is_ok());
         Ok(Self {
@@ -75,7 +75,7 @@ impl Meter {
         })
     }
 
-    /// Sets the limits of the next task, in bytes and processes (the keeper's own come on top); 0 is none.
+    /// Sets the limits of the next task, in bytes and processes; 0 is no limit. The keeper itself is not counted in `pids`.
     pub(super) fn begin(&mut self, memory: u64, pids: u64) -> io::Result<()> {
         if self.limits != Some((memory, pids)) {
             let before = self.limits.take().map_or(0, |(memory, _)| memory);
@@ -106,7 +106,7 @@ impl Meter {
             }
             Version::V1 => {
                 let text = if memory == 0 { "-1".to_owned() } else { memory.to_string() };
-                // Memory and swap together must at no time be less than memory alone.
+                // The limit of memory plus swap must never be below that of memory alone.
                 let is_raised = memory == 0 || (before != 0 && memory > before);
                 let files = [self.swap.as_ref(), Some(&self.memory)];
                 let order = if is_raised { files } else { [files[1], files[0]] };
@@ -115,11 +115,11 @@ impl Meter {
         }
     }
 
-    /// What the task has used that was begun last.
-    pub(super) fn end(&self) -> GroupUse {
+    /// What the present task has used.
+    pub(super) fn end(&self) -> CgroupUsage {
         let peak = self.peak.as_ref().and_then(|peak| number(peak).ok()).filter(|peak| *peak > self.peak_before);
-        GroupUse {
-            // What was there before is our own memory, and files that earlier tasks have read.
+        CgroupUsage {
+            // In use before: memory of the keeper, and files that earlier tasks have read.
             peak_bytes: peak.map(|peak| peak.saturating_sub(self.usage_before)),
             oom_kills: oom_kills(&self.events).map_or(0, |kills| kills.saturating_sub(self.kills_before)),
         }
@@ -144,12 +144,12 @@ fn oom_kills(file: &File) -> io::Result<u64> {
     read(file, parse_oom_kills)
 }
 
-/// The line `oom_kill N` of `memory.events`, `memory.oom_control` and `/proc/vmstat` alike.
+/// The line `oom_kill N`, which `memory.events`, `memory.oom_control` and `/proc/vmstat` have in common.
 fn parse_oom_kills(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
-/// How many processes of this machine the kernel has ever killed for want of memory, in any cgroup. `None` where it does not say.
+/// How many processes the OOM killer has killed since boot, in any cgroup. `None` where the kernel does not count them.
 pub(super) fn oom_kills_of_machine() -> Option<u64> {
     parse_oom_kills(&std::fs::read_to_string("/proc/vmstat").ok()?)
 }
@@ -175,8 +175,8 @@ mod tests {
             file(name, text);
         }
         file("memory.events", "oom_kill 1\n");
-        let dirs = GroupDirs { memory: dir.path().into(), pids: Some(dir.path().into()), version: Version::V2 };
-        let mut meter = Meter::open(&dirs).unwrap();
+        let dirs = CgroupDirs { memory: dir.path().into(), pids: Some(dir.path().into()), version: Version::V2 };
+        let mut meter = CgroupMeter::open(&dirs).unwrap();
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         meter.begin(4096, 10).unwrap();
         assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
         meter.begin(4096, 10).unwrap();
         assert_eq!(read("memory.max"), "untouched");
         file("memory.events", "oom_kill 3\n");
-        assert_eq!(meter.end(), GroupUse { peak_bytes: None, oom_kills: 2 }, "there is no file of a peak");
+        assert_eq!(meter.end(), CgroupUsage { peak_bytes: None, oom_kills: 2 }, "there is no file of a peak");
         file("memory.max", "");
         file("pids.max", "");
         meter.begin(0, 0).unwrap();

@@ -1,7 +1,8 @@
-//! A cgroup of version 2 for all that one worker instance starts, where one may be made: whoever is in it can be killed at one stroke, also
-//! when worker and keepers died together and the processes have cleared environment and descriptors. The directory is the record.
+//! A cgroup v2 for all processes that one worker instance starts, if the worker may create one.
 //!
-//! The keepers do the daily work all the same: they need no privilege, and know whose process is whose.
+//! If the worker and its keepers are killed together, the next start kills everything in this cgroup at once, even processes that have cleared their
+//! environment and descriptors. While keepers live, they kill the process trees themselves: they need no privilege and know which task a
+//! process belongs to.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -15,78 +16,78 @@ use super::terminate::{Guard, Target};
 use super::tree;
 use crate::sys::cgroup::Memberships;
 
-/// Every leaf of ours begins so.
+/// The name of each cgroup of ours begins with this.
 pub(super) const PREFIX: &str = "distcomp-";
 
-/// How long a cgroup may take to be empty after its kill: longer only for what waits in the kernel.
+/// How long killed processes may take to leave a cgroup. Only a process that waits in the kernel takes longer.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 
-/// The leaf of one instance. Dropped, it goes where it is empty; else the next start sees to it.
+/// The cgroup of one worker instance. On drop it is removed if it is empty; otherwise the next start removes it.
 #[derive(Debug)]
-pub struct Leaf {
+pub struct WorkerCgroup {
     dir: PathBuf,
-    /// Where processes go that are admitted: the leaf itself, or a part of it once it is divided.
-    home: PathBuf,
+    /// Where added processes go: `dir`, or the child that [`Self::use_child`] has created.
+    target: PathBuf,
 }
 
-impl Leaf {
-    /// Makes the leaf of an instance below our own cgroup. `worker` names the worker among all, `instance` this process of it.
+impl WorkerCgroup {
+    /// Creates a cgroup below our own. `worker` identifies the worker, `instance` this run of it.
     ///
     /// # Errors
-    /// When there is no cgroup v2 that we may write to, which is common.
+    /// When there is no writable cgroup v2, which is common.
     pub fn create(worker: &str, instance: &str) -> io::Result<Self> {
         let parent = own_cgroup(None).ok_or(io::ErrorKind::Unsupported)?;
-        // Moving a process takes the right to write here too.
+        // Moving a process requires write permission here too.
         OpenOptions::new().write(true).open(parent.join("cgroup.procs"))?;
         let dir = parent.join(format!("{PREFIX}{worker}-{instance}"));
-        let leaf = Self { home: dir.clone(), dir };
-        fs::create_dir(&leaf.dir)?;
-        OpenOptions::new().write(true).open(leaf.dir.join("cgroup.kill"))?;
-        Ok(leaf)
+        let cgroup = Self { target: dir.clone(), dir };
+        fs::create_dir(&cgroup.dir)?;
+        OpenOptions::new().write(true).open(cgroup.dir.join("cgroup.kill"))?;
+        Ok(cgroup)
     }
 
-    /// Where it is.
+    /// Its directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Moves a process that has no children yet into it, and looks whether it is there: a refused move is no containment.
+    /// Moves a process, which must not have children yet, into this cgroup and verifies the move.
     ///
     /// # Errors
-    /// When it could not be moved.
-    pub fn admit(&self, pid: u32) -> io::Result<()> {
-        admit(&self.home, pid)
+    /// When the process is not in the cgroup afterwards.
+    pub fn add_process(&self, pid: u32) -> io::Result<()> {
+        add_process(&self.target, pid)
     }
 
-    /// From now on processes are admitted to a part of it.
-    pub(super) fn move_home(&mut self, name: &str) -> io::Result<()> {
-        let home = self.dir.join(name);
-        fs::create_dir(&home)?;
-        self.home = home;
+    /// Creates a child cgroup, to which processes are added from now on.
+    pub(super) fn use_child(&mut self, name: &str) -> io::Result<()> {
+        let target = self.dir.join(name);
+        fs::create_dir(&target)?;
+        self.target = target;
         Ok(())
     }
 }
 
-/// Moves a process into a cgroup of either version, and looks whether it is there.
-pub(super) fn admit(dir: &Path, pid: u32) -> io::Result<()> {
+/// Moves a process into a cgroup of either version, and verifies the move.
+pub(super) fn add_process(dir: &Path, pid: u32) -> io::Result<()> {
     let procs = dir.join("cgroup.procs");
     fs::write(&procs, pid.to_string())?;
     let inside = fs::read_to_string(procs)?;
     if inside.lines().any(|line| line.parse() == Ok(pid)) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-impl Drop for Leaf {
+impl Drop for WorkerCgroup {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.dir);
     }
 }
 
-/// Kills everything in the cgroups of a worker, leaves and limit groups, but those of the instance `spared`: in our own cgroups, and beside those
-/// of `recorded`, which an earlier instance says it had. Answers how many processes there were.
+/// Kills everything in the cgroups of earlier instances of a worker, and returns the number of processes. It searches below our own cgroups and in
+/// the parents of `recorded`, the cgroups that an earlier instance recorded. `spared` is the instance whose cgroups stay.
 ///
-/// To be called only when the worker is proved dead.
-pub fn sweep_leaves(worker: &str, spared: &str, recorded: &[PathBuf]) -> usize {
+/// Call this only when the earlier instances are known to be dead.
+pub fn kill_stale_cgroups(worker: &str, spared: &str, recorded: &[PathBuf]) -> usize {
     let ours = format!("{PREFIX}{worker}-");
     let own = [None, Some("memory"), Some("pids")].into_iter().filter_map(|kind| own_cgroup(kind));
     let mut parents: Vec<PathBuf> = own.collect();
@@ -103,7 +104,7 @@ pub fn sweep_leaves(worker: &str, spared: &str, recorded: &[PathBuf]) -> usize {
                 Some(instance) if instance == spared => {}
                 Some(_) if dir.join("cgroup.procs").exists() => killed += kill(&dir),
                 Some(_) => {}
-                // Of a worker that never came back; a living one's is not empty and stays.
+                // Of another worker, which has not been started again. The cgroup of a living worker is not empty.
                 None if is_old(&dir) && members(&dir).is_empty() => remove(&dir),
                 None => {}
             }
@@ -112,24 +113,24 @@ pub fn sweep_leaves(worker: &str, spared: &str, recorded: &[PathBuf]) -> usize {
     killed
 }
 
-/// Kills everything in these cgroups, as far as they are of this worker. Answers how many processes there were.
+/// Kills everything in those of the `recorded` cgroups that are this worker's, and returns the number of processes.
 ///
-/// To be called only when the instance that had them is proved dead.
+/// Call this only when the instance that recorded them is known to be dead.
 #[must_use]
-pub fn kill_leaves(worker: &str, recorded: &[PathBuf]) -> usize {
+pub fn kill_recorded_cgroups(worker: &str, recorded: &[PathBuf]) -> usize {
     let ours = format!("{PREFIX}{worker}-");
     let is_ours =
         |dir: &&PathBuf| dir.file_name().and_then(|name| name.to_str()).is_some_and(|it| it.starts_with(&ours));
     recorded.iter().filter(is_ours).filter(|dir| dir.join("cgroup.procs").exists()).map(|dir| kill(dir)).sum()
 }
 
-/// Whether it is empty for another reason than that its zygote has yet to come.
+/// Whether it is older than a minute: a younger one may be empty because its zygote has not been added yet.
 fn is_old(dir: &Path) -> bool {
     let made = fs::metadata(dir).and_then(|meta| meta.modified());
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(60)))
 }
 
-/// At one stroke where the kernel can, else one by one until nobody is left.
+/// Kills by `cgroup.kill` if the kernel has it, otherwise process by process until the cgroup is empty.
 fn kill(dir: &Path) -> usize {
     let found = members(dir).len();
     let end = Instant::now() + EMPTY_WITHIN;
@@ -141,7 +142,7 @@ fn kill(dir: &Path) -> usize {
         if fs::write(dir.join("cgroup.kill"), "1").is_err() {
             let guard = Guard::current();
             for pid in left {
-                // Who it is first, then whether it is still one of these: the kill compares.
+                // Identity first, membership second: `send` compares the identity, so both are of one process.
                 let Some(identity) = tree::identity(pid) else { continue };
                 if members(dir).contains(&pid) {
                     let _ = guard.send(Target::Process(identity), Signal::SIGKILL);
@@ -154,14 +155,14 @@ fn kill(dir: &Path) -> usize {
     found
 }
 
-/// Processes in a cgroup and below it.
+/// The processes in a cgroup and in those below it.
 pub(super) fn members(dir: &Path) -> Vec<i32> {
     let here = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     let here = here.lines().filter_map(|line| line.parse().ok());
     here.chain(below(dir).iter().flat_map(|child| members(child))).collect()
 }
 
-/// A task may have made cgroups of its own below.
+/// Removes a cgroup and those below it, which a task may have created.
 pub(super) fn remove(dir: &Path) {
     for child in below(dir) {
         remove(&child);
@@ -174,7 +175,7 @@ fn below(dir: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
-/// The directory of the cgroup that we are in, of version 2 or of a controller of version 1; `None` without one.
+/// The directory of our own cgroup: of v2 for `None`, otherwise of this v1 controller.
 pub(super) fn own_cgroup(controller: Option<&str>) -> Option<PathBuf> {
     Memberships::read(Path::new("/")).place(controller)?.dir()
 }
@@ -186,19 +187,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_an_old_leaf_is_killed_and_the_own_one_spared() {
+    fn stale_cgroup_is_killed_and_own_one_spared() {
         let worker = format!("test{}", std::process::id());
-        let Ok(old) = Leaf::create(&worker, "1") else { return };
-        let own = Leaf::create(&worker, "2").unwrap();
+        let Ok(old) = WorkerCgroup::create(&worker, "1") else { return };
+        let own = WorkerCgroup::create(&worker, "2").unwrap();
         let mut children: Vec<_> = (0..2).map(|_| Command::new("sleep").arg("60").spawn().unwrap()).collect();
-        old.admit(children[0].id()).unwrap();
-        own.admit(children[1].id()).unwrap();
-        assert_eq!(sweep_leaves(&worker, "2", &[]), 1);
+        old.add_process(children[0].id()).unwrap();
+        own.add_process(children[1].id()).unwrap();
+        assert_eq!(kill_stale_cgroups(&worker, "2", &[]), 1);
         children[0].wait().unwrap();
         assert!(!old.dir().exists() && own.dir().exists());
         assert_eq!(children[1].try_wait().unwrap(), None);
-        // As from another cgroup, with what the record says.
-        assert_eq!(sweep_leaves(&worker, "3", &[own.dir().to_owned()]), 1);
+        // As if called from another cgroup: found by the record alone.
+        assert_eq!(kill_stale_cgroups(&worker, "3", &[own.dir().to_owned()]), 1);
         children[1].wait().unwrap();
     }
 }
