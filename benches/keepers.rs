@@ -88,7 +88,7 @@ async fn measure(plan: Plan) -> Result<Measured, ProcessError> {
         env_add: Vec::new(),
         nofile_soft: None,
         confinement: Default::default(),
-        mark: None,
+        tag_file: None,
     })?;
     let mut keepers = Vec::new();
     for _ in 0..plan.keepers {

@@ -47,8 +47,8 @@ pub struct KeeperSettings {
     pub nofile_soft: Option<u64>,
     /// What tasks are held to.
     pub confinement: Confinement,
-    /// The file that everything a task starts has open. `None`: no such descriptor.
-    pub mark: Option<PathBuf>,
+    /// The file that all processes of tasks inherit an open descriptor of, see [`TagFile`](super::TagFile). `None`: no such descriptor.
+    pub tag_file: Option<PathBuf>,
 }
 
 /// The process from which keepers are forked. Clones are the same one; when the last is dropped, or the worker dies, it ends by itself.
@@ -92,9 +92,9 @@ impl Zygote {
             ours.set_nonblocking(true)?;
             let orders = Orders { nofile_soft: settings.nofile_soft, confinement: settings.confinement.clone() };
             let orders = serde_json::to_string(&orders)?;
-            let mark = settings.mark.as_deref().map_or(OsStr::new(""), Path::as_os_str);
+            let tag_file = settings.tag_file.as_deref().map_or(OsStr::new(""), Path::as_os_str);
             let mut command = Command::new(&settings.exe);
-            command.args([OsStr::new(HIDDEN_MODE), OsStr::new(&orders), mark]).stdin(theirs).stdout(Stdio::null());
+            command.args([OsStr::new(HIDDEN_MODE), OsStr::new(&orders), tag_file]).stdin(theirs).stdout(Stdio::null());
             for name in &settings.env_remove {
                 command.env_remove(name);
             }

@@ -26,15 +26,15 @@ use serde::{Deserialize, Serialize};
 use super::confinement::Confinement;
 use super::keeper;
 use super::last_words::LastWords;
-use super::mark;
 use super::reaper::{KILL_BOUND, Reaper};
 use super::spawn::Spawner;
 use super::syscalls;
+use super::tag_file;
 use super::terminate::{Guard, Target};
 
 /// The first argument of the hidden mode.
 pub(super) const HIDDEN_MODE: &str = "__keeper";
-/// The second, as JSON; the third is the path of the mark, or empty.
+/// The second, as JSON; the third is the path of the tag file, or empty.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Orders {
     /// The soft limit of open files that tasks get; `None`: as it is.
@@ -67,8 +67,8 @@ pub fn keeper_main_if_asked() -> Option<ExitCode> {
     }
     // Without a socket as standard input somebody has typed the hidden mode in: a wrong usage like any other.
     let orders = args.next().and_then(|orders| serde_json::from_str(orders.to_str()?).ok())?;
-    let mark = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
-    Some(run(&orders, mark.as_deref()))
+    let tag_file = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
+    Some(run(&orders, tag_file.as_deref()))
 }
 
 /// A call that cannot be done without, and failed.
@@ -95,10 +95,10 @@ struct Request {
     last_words: Option<OwnedFd>,
 }
 
-fn run(orders: &Orders, mark: Option<&Path>) -> ExitCode {
+fn run(orders: &Orders, tag_file: Option<&Path>) -> ExitCode {
     let Ok(control) = stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(2) };
     close_inherited(control.as_raw_fd());
-    let begun = become_apart(orders, mark).and_then(|()| Reaper::new().map_err(Fault::of("signalfd4")));
+    let begun = become_apart(orders, tag_file).and_then(|()| Reaper::new().map_err(Fault::of("signalfd4")));
     let mut reaper = match begun {
         Ok(reaper) => reaper,
         Err(fault) => {
@@ -185,13 +185,13 @@ fn clear_up(reaper: &mut Reaper) {
 }
 
 /// Out of the worker's session, deaf to all signals, and as a task shall find the world. The control socket came as standard input.
-fn become_apart(orders: &Orders, mark: Option<&Path>) -> Result<(), Fault> {
+fn become_apart(orders: &Orders, tag_file: Option<&Path>) -> Result<(), Fault> {
     // Blocked, not ignored: what is ignored stays so across `exec`, what is blocked is given back with one call a task.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(Fault::of("rt_sigprocmask"))?;
     syscalls::reset_signal_handlers();
-    if let Some(mark) = mark {
-        // Without it the environment tells still.
-        let _ = mark::inherit(mark);
+    if let Some(tag_file) = tag_file {
+        // Without the descriptor, leftover processes are still found by their environment.
+        let _ = tag_file::inherit(tag_file);
     }
     let null = fs::File::open("/dev/null").map_err(errno).map_err(Fault::of("open of /dev/null"))?;
     dup2_stdin(&null).map_err(Fault::of("dup2"))?;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::process::{
-    self, ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings, Mark,
-    Marks, ProcessError, RunSpec, SlotCgroup, SlotCgroups, WorkerCgroup, Zygote,
+    self, ConfineError, Confinement, Ended, ExitStatus, Keeper, KeeperCommand, KeeperEvent, KeeperSettings,
+    ProcessError, ProcessTag, RunSpec, SlotCgroup, SlotCgroups, TagFile, WorkerCgroup, Zygote,
 };
 
 /// How long a task that does nothing may take, on a node that is very busy.
@@ -60,7 +60,7 @@ impl Nursery {
     #[must_use]
     pub fn containment(&self) -> String {
         let groups = self.groups.as_deref();
-        containment(self.leaf.is_some(), self.settings.mark.is_some(), &self.settings.confinement, groups)
+        containment(self.leaf.is_some(), self.settings.tag_file.is_some(), &self.settings.confinement, groups)
     }
 
     /// Runs a first task that does nothing: better no worker than one that can start no task, whose every task fails, or runs as somebody else.
@@ -201,16 +201,16 @@ impl Nursery {
         let killed = tokio::task::spawn_blocking(move || {
             let variable = settings.env_add.first();
             let environment = variable.map(|(name, value)| format!("{}={}", name.display(), value.display()));
-            let mark = settings.mark.as_deref().and_then(Mark::at);
+            let mark = settings.tag_file.as_deref().and_then(TagFile::at);
             let user = settings.confinement.user.as_ref().map(|user| user.uid);
-            let marks = Marks {
+            let marks = ProcessTag {
                 environment: &environment.unwrap_or_default(),
-                descriptor: mark.as_ref(),
-                group: leaf.as_deref().map(WorkerCgroup::dir),
+                tag_file: mark.as_ref(),
+                cgroup: leaf.as_deref().map(WorkerCgroup::dir),
                 users: user.as_slice(),
                 before: None,
             };
-            process::sweep_marked(marks, |pid| process::descends_from(pid, &keepers))
+            process::kill_tagged(marks, |pid| process::descends_from(pid, &keepers))
         });
         if let Some(killed) = killed.await.ok().filter(|killed| *killed > 0) {
             tracing::error!(

@@ -9,7 +9,7 @@ use super::spool::Spool;
 use super::state::State;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
-use crate::process::{self, Marks};
+use crate::process::{self, ProcessTag};
 use crate::queue::budget;
 use crate::queue::layout::HeldBack;
 use crate::queue::reclaim::{self, Owner};
@@ -38,8 +38,9 @@ pub enum StartError {
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
 pub fn sweep(state: &State, instance: &str, old_groups: &[PathBuf], zygote: u32, users: &[u32]) {
     let in_leaves = process::kill_stale_cgroups(&state.identity, instance, old_groups);
-    let marks = Marks { environment: &state.marker, descriptor: state.mark.as_ref(), group: None, users, before: None };
-    let killed = in_leaves + process::sweep_marked(marks, |pid| u32::try_from(pid) == Ok(zygote));
+    let marks =
+        ProcessTag { environment: &state.marker, tag_file: state.mark.as_ref(), cgroup: None, users, before: None };
+    let killed = in_leaves + process::kill_tagged(marks, |pid| u32::try_from(pid) == Ok(zygote));
     if killed > 0 {
         tracing::warn!(
             killed,
@@ -124,11 +125,11 @@ enum Holder {
 }
 
 fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
-    let is_held_by = |instance: &str| {
+    let is_open_in = |instance: &str| {
         owner.fence.as_deref().and_then(|fence| fence.rsplit_once(':')).is_some_and(|(holder, _)| holder == instance)
     };
     // Ours already: an attempt to start that Redis did not let come to its end.
-    if is_held_by("!dead") || is_held_by(&me.instance) || (owner.fence.is_none() && owner.beat.is_none()) {
+    if is_open_in("!dead") || is_open_in(&me.instance) || (owner.fence.is_none() && owner.beat.is_none()) {
         return Holder::None;
     }
     if let (Some(_), Some(other)) = (&owner.fence, &owner.registration)

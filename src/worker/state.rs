@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::spool::Spool;
 use crate::model::{TaskId, WorkerName};
-use crate::process::{self, Mark, Marks, SlotCgroups, WorkerCgroup};
+use crate::process::{self, ProcessTag, SlotCgroups, TagFile, WorkerCgroup};
 use crate::safe_dir::SafeDir;
 use crate::sys::boot;
 
@@ -70,7 +70,7 @@ pub struct State {
     /// `NAME=hash:` that begins the marker of every process of this worker, whichever instance.
     pub marker: String,
     /// The descriptor that every process of this worker, whichever instance, inherits; `None` where the file cannot be made.
-    pub mark: Option<Mark>,
+    pub mark: Option<TagFile>,
     /// Held while the worker lives.
     _lock: File,
 }
@@ -104,7 +104,7 @@ impl State {
                 Err(fs::TryLockError::Error(cause)) => return Err(fail(cause)),
             }
         }
-        let mark = Mark::open(&dir, &identity)
+        let mark = TagFile::open(&dir, &identity)
             .inspect_err(|error| tracing::warn!(error = %error, "failed to create the marker file; leftover processes that clear their environment may survive a crash"))
             .ok();
         Ok(Self { marker: format!("{MARKER}={identity}:"), identity, dir, folder, mark, _lock: lock })
@@ -143,17 +143,17 @@ impl State {
         lock.try_lock().ok()?;
         let before = boot::now_ticks()?;
         let (users, groups) = (users_in(&folder.path()), cgroups_in(&folder.path()));
-        let mark = Mark::open(&dir, &identity).ok();
+        let mark = TagFile::open(&dir, &identity).ok();
         drop(lock);
         let environment = format!("{MARKER}={identity}:");
-        let marks = Marks {
+        let marks = ProcessTag {
             environment: &environment,
-            descriptor: mark.as_ref(),
-            group: None,
+            tag_file: mark.as_ref(),
+            cgroup: None,
             users: &users,
             before: Some(before),
         };
-        Some(process::kill_recorded_cgroups(&identity, &groups) + process::sweep_marked(marks, |_| false))
+        Some(process::kill_recorded_cgroups(&identity, &groups) + process::kill_tagged(marks, |_| false))
     }
 
     /// Where a worker remembers its queue, whether it does or not.

@@ -19,7 +19,7 @@ pub(crate) fn settings() -> KeeperSettings {
         env_add: Vec::new(),
         nofile_soft: None,
         confinement: Default::default(),
-        mark: None,
+        tag_file: None,
     }
 }
 

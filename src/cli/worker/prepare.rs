@@ -76,7 +76,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Setup, CliError
     let mut settings = keeper_settings(confinement, files, Some((state, &instance)), &config.redis);
     if leaf.is_some() {
         // Whatever a task starts is in the cgroup: it need not carry a descriptor of ours.
-        settings.mark = None;
+        settings.tag_file = None;
     }
     let nursery = start_nursery(settings, leaf, groups)?;
     nursery.try_out(&config.task_shell).await.map_err(confine_error)?;
@@ -267,7 +267,7 @@ pub(super) fn keeper_settings(
         env_add: marks.map(variable).into_iter().collect(),
         nofile_soft: files.map(|files| files.soft_before),
         confinement,
-        mark: marks.and_then(|(state, _)| Some(state.mark.as_ref()?.path().to_owned())),
+        tag_file: marks.and_then(|(state, _)| Some(state.mark.as_ref()?.path().to_owned())),
     }
 }
 

@@ -1,9 +1,8 @@
-//! A descriptor by which everything that a worker's tasks started is known, even where the environment was cleared.
+//! An empty file by which the processes of a worker's tasks are found, even if they have cleared their environment.
 //!
-//! It refers to an empty file in the worker's state directory, opened so that it gives no access to it (`O_PATH`): nothing can be read, written,
-//! locked or kept waiting through it. Of all descriptors it is the only one of ours that a task inherits. The file is the record: it is
-//! there before the first task and stays, so that a later worker of the same server, database, prefix and name finds by its device and
-//! inode who holds it.
+//! Every process of a task inherits a descriptor of this file, opened with `O_PATH`: nothing can be read, written or locked through it. It is the
+//! only descriptor of ours that a task inherits. The file is in the state directory, exists before the first task, and stays. A later
+//! worker of the same server, database, prefix and name finds leftover processes by the device and inode of the file.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -15,23 +14,23 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::stat::Mode;
 
-/// The number under which tasks have it. Below 64, as every process has room for so many without a larger table, which each fork would copy;
-/// and none that shells and scripts like to use (3 to 9, 10 and up from there, 63 and down from there, 99, 100, 200, 255).
+/// The descriptor's number in tasks. Below 64, because a larger number needs a larger table of descriptors, which each fork would copy. Not a
+/// number that shells and scripts often use (3 to 9, 10 and above, 63 and below, 99, 100, 200, 255).
 const NUMBER: i32 = 47;
 
-/// The file.
+/// The file and its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct TagFile {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-impl Mark {
-    /// Makes it, or takes the one that is there. `worker` names the worker among all.
+impl TagFile {
+    /// Opens the file, and creates it if it is missing. `worker` identifies the worker.
     ///
     /// # Errors
-    /// What the file system says.
+    /// When the file cannot be opened or created.
     pub fn open(dir: &Path, worker: &str) -> io::Result<Self> {
         let path = dir.join(format!("distcomp-mark-{worker}"));
         let file = OpenOptions::new()
@@ -45,34 +44,34 @@ impl Mark {
         Ok(Self { path, device: meta.dev(), inode: meta.ino() })
     }
 
-    /// The one that is there, if it is.
+    /// The file at this path; `None` if there is none.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
         let meta = fs::symlink_metadata(path).ok()?;
         Some(Self { path: path.to_owned(), device: meta.dev(), inode: meta.ino() })
     }
 
-    /// The file.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether a process has it open, under any number.
-    pub(super) fn is_held_by(&self, pid: i32) -> bool {
+    pub(super) fn is_open_in(&self, pid: i32) -> bool {
         let Some(name) = self.path.file_name() else { return false };
         fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().any(|entry| {
-            // The name first: to ask a file for its inode may wait for a server that is away.
+            // Compare the name first: reading an inode can block on an unreachable file server.
             let is_named = fs::read_link(entry.path()).is_ok_and(|link| link.file_name() == Some(name));
             is_named && fs::metadata(entry.path()).is_ok_and(|it| it.dev() == self.device && it.ino() == self.inode)
         })
     }
 }
 
-/// Opens the mark for this process and all that it starts from now on. To be called while few descriptors are open.
+/// Opens a descriptor that this process and its later children inherit. Call it before other descriptors are opened.
 pub(super) fn inherit(path: &Path) -> Result<(), Errno> {
     let file = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    // A limit below that number leaves the first free one.
+    // Where the limit of open files is below that number, take the first free one.
     fcntl(&file, FcntlArg::F_DUPFD(NUMBER)).or_else(|_| fcntl(&file, FcntlArg::F_DUPFD(3))).map(|_| ())
 }
 
@@ -97,22 +96,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_holds_the_file_is_known_under_any_number_and_nobody_else() {
+    fn process_is_found_by_any_descriptor_of_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let mark = Mark::open(dir.path(), "a").unwrap();
+        let tag = TagFile::open(dir.path(), "a").unwrap();
         let other = tempfile::tempdir().unwrap();
-        // A file of the same name elsewhere.
-        let namesake = Mark::open(other.path(), "a").unwrap();
-        let mut holds = holder(&format!("exec 9<{}; echo ready; read x", mark.path().display()));
+        // A file of the same name in another directory.
+        let namesake = TagFile::open(other.path(), "a").unwrap();
+        let mut holds = holder(&format!("exec 9<{}; echo ready; read x", tag.path().display()));
         let mut holds_another = holder(&format!("exec 9<{}; echo ready; read x", namesake.path().display()));
         wait_ready(&mut holds);
         wait_ready(&mut holds_another);
-        assert!(mark.is_held_by(pid(&holds)) && !mark.is_held_by(pid(&holds_another)));
-        assert_eq!(Mark::open(dir.path(), "a").unwrap(), mark, "the next start finds the same");
+        assert!(tag.is_open_in(pid(&holds)) && !tag.is_open_in(pid(&holds_another)));
+        assert_eq!(TagFile::open(dir.path(), "a").unwrap(), tag, "the next start finds the same");
         for child in [&mut holds, &mut holds_another] {
             drop(child.stdin.take());
             child.wait().unwrap();
         }
-        assert!(!mark.is_held_by(pid(&holds)));
+        assert!(!tag.is_open_in(pid(&holds)));
     }
 }

@@ -1,5 +1,4 @@
-//! The last resort: processes of an earlier worker that lost worker and keepers at one moment, found by a marker in their environment or by a
-//! descriptor that they inherited.
+//! Kills processes that survived their worker and its keepers. They are found by a variable in their environment, an inherited descriptor, or a cgroup.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,55 +9,55 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
-use super::mark::Mark;
+use super::tag_file::TagFile;
 use super::terminate::{Guard, SignalError, Target};
 use super::tree::{self, Identity};
 use super::worker_cgroup::members;
 
-/// How long a sweep may take over processes that do not die.
+/// The longest time for processes that do not die.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// How the processes of a worker are known.
+/// How the processes of a worker's tasks are recognised.
 #[derive(Clone, Copy, Debug)]
-pub struct Marks<'a> {
-    /// What an entry of their environment, as it was given at `exec`, begins with: `NAME=beginning of the value`. An empty one would mean
-    /// everybody and finds nobody.
+pub struct ProcessTag<'a> {
+    /// The beginning of an entry in their environment at `exec`: `NAME=beginning of the value`. A text without a name would match every process, and is
+    /// ignored.
     pub environment: &'a str,
     /// The file that one of their descriptors refers to.
-    pub descriptor: Option<&'a Mark>,
-    /// The cgroup in which, or below which, they are.
-    pub group: Option<&'a Path>,
-    /// Whose processes may be meant besides our user's: those that tasks ran as.
+    pub tag_file: Option<&'a TagFile>,
+    /// A cgroup that contains them, or contains their cgroups.
+    pub cgroup: Option<&'a Path>,
+    /// Users besides ours whose processes may be killed: those that tasks ran as.
     pub users: &'a [u32],
-    /// Only those that started before this moment, see [`now_ticks`](crate::sys::boot::now_ticks); `None` for all.
+    /// Only processes that started before this moment, see [`now_ticks`](crate::sys::boot::now_ticks); `None` for all.
     pub before: Option<u64>,
 }
 
-/// SIGKILL to every process that has one of the marks, but ourselves, those above us and those that `is_protected` names; again until none is
-/// found, at most five seconds. Answers how many were killed.
+/// Sends SIGKILL to every process that matches one part of the tag, except for this process, its parents and those for which `is_protected` is true.
+/// Repeats until it finds none, at most for five seconds. Returns the number of processes killed.
 ///
-/// To be called before the first claim, and only when the worker whose marks they are has been proved dead. A process that has
-/// cleared its environment and closed its descriptors is not found.
-pub fn sweep_marked(marks: Marks<'_>, is_protected: impl Fn(i32) -> bool) -> usize {
-    let is_named = marks.environment.contains('=') && !marks.environment.starts_with('=');
-    let variable = Some(marks.environment.as_bytes()).filter(|_| is_named);
+/// Call this before the first claim, and only when the worker with this tag is known to be dead. Outside of the cgroup, a process that has cleared its
+/// environment and closed its descriptors is not found.
+pub fn kill_tagged(tag: ProcessTag<'_>, is_protected: impl Fn(i32) -> bool) -> usize {
+    let is_named = tag.environment.contains('=') && !tag.environment.starts_with('=');
+    let variable = Some(tag.environment.as_bytes()).filter(|_| is_named);
     let mut signalled: HashSet<Identity> = HashSet::new();
     let mut refused: HashSet<Identity> = HashSet::new();
     let end = Instant::now() + BOUND;
     loop {
         let guard = Guard::current();
         let mut found = false;
-        let inside: HashSet<i32> = marks.group.map(members).into_iter().flatten().collect();
+        let inside: HashSet<i32> = tag.cgroup.map(members).into_iter().flatten().collect();
         for pid in tree::all_pids().filter(|&pid| guard.check(Target::Child(pid)).is_ok() && !is_protected(pid)) {
-            // First who it is, then what it carries: the kill compares, so that both are of one process.
+            // Identity first, tag second: `send` compares the identity, so both are of one process.
             let Some(identity) = tree::identity(pid) else { continue };
-            let has_mark = || {
+            let is_tagged = || {
                 inside.contains(&pid)
                     || variable.is_some_and(|variable| carries(pid, variable))
-                    || marks.descriptor.is_some_and(|mark| mark.is_held_by(pid))
+                    || tag.tag_file.is_some_and(|file| file.is_open_in(pid))
             };
-            let is_later = marks.before.is_some_and(|before| identity.start_ticks >= before);
-            if is_later || refused.contains(&identity) || !is_ours(pid, marks.users) || !has_mark() {
+            let is_later = tag.before.is_some_and(|before| identity.start_ticks >= before);
+            if is_later || refused.contains(&identity) || !is_ours(pid, tag.users) || !is_tagged() {
                 continue;
             }
             match guard.send(Target::Process(identity), Signal::SIGKILL) {
@@ -79,10 +78,10 @@ pub fn sweep_marked(marks: Marks<'_>, is_protected: impl Fn(i32) -> bool) -> usi
     }
 }
 
-/// Root can read everybody's environment and kill everybody; what it must kill is its own all the same.
+/// Root could kill the processes of all users, but may only kill those of its own and of `users`.
 fn is_ours(pid: i32, users: &[u32]) -> bool {
     let is_one = |uid: u32| uid == geteuid().as_raw() || users.contains(&uid);
-    // The owner of the directory is root where a process hides itself; the status tells all the same.
+    // Not the owner of `/proc/PID`, which is root for a process that is not dumpable.
     real_uid(pid).is_some_and(is_one)
 }
 
@@ -107,12 +106,12 @@ mod tests {
         Command::new("/bin/sleep").arg("30").env(name, value).spawn().unwrap()
     }
 
-    fn by_environment(marker: &str) -> Marks<'_> {
-        Marks { environment: marker, descriptor: None, group: None, users: &[], before: None }
+    fn by_variable(marker: &str) -> ProcessTag<'_> {
+        ProcessTag { environment: marker, tag_file: None, cgroup: None, users: &[], before: None }
     }
 
     #[test]
-    fn only_what_carries_the_marker_is_swept() {
+    fn only_processes_with_the_variable_are_killed() {
         let marker = format!("DISTCOMP_SWEEP_TEST={}:node1:", std::process::id());
         let value = marker.split_once('=').unwrap().1;
         let mut marked = sleeper("DISTCOMP_SWEEP_TEST", &format!("{value}7"));
@@ -120,7 +119,7 @@ mod tests {
         let mut others =
             [sleeper("DISTCOMP_SWEEP_TEST", "another"), sleeper("OTHER", &format!("{value}7")), sleeper("X", &marker)];
         let keep = i32::try_from(protected.id()).unwrap();
-        assert_eq!(sweep_marked(by_environment(&marker), |pid| pid == keep), 1);
+        assert_eq!(kill_tagged(by_variable(&marker), |pid| pid == keep), 1);
         marked.wait().unwrap();
         for child in others.iter_mut().chain([&mut protected]) {
             assert_eq!(child.try_wait().unwrap(), None);
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_started_later_is_spared() {
+    fn process_that_started_later_is_spared() {
         let marker = format!("DISTCOMP_SWEEP_TEST={}:node2:", std::process::id());
         let value = marker.split_once('=').unwrap().1;
         let mut early = sleeper("DISTCOMP_SWEEP_TEST", &format!("{value}7"));
@@ -138,7 +137,7 @@ mod tests {
         let before = crate::sys::boot::now_ticks();
         thread::sleep(Duration::from_millis(30));
         let mut late = sleeper("DISTCOMP_SWEEP_TEST", &format!("{value}8"));
-        assert_eq!(sweep_marked(Marks { before, ..by_environment(&marker) }, |_| false), 1);
+        assert_eq!(kill_tagged(ProcessTag { before, ..by_variable(&marker) }, |_| false), 1);
         early.wait().unwrap();
         assert_eq!(late.try_wait().unwrap(), None);
         late.kill().unwrap();
@@ -146,29 +145,29 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_that_would_mean_everybody_means_nobody() {
+    fn variable_without_a_name_matches_no_process() {
         for marker in ["", "=", "DISTCOMP"] {
-            assert_eq!(sweep_marked(by_environment(marker), |_| false), 0);
+            assert_eq!(kill_tagged(by_variable(marker), |_| false), 0);
         }
     }
 
     #[test]
-    fn what_has_cleared_its_environment_and_kept_a_descriptor_is_swept() {
+    fn process_with_cleared_environment_is_found_by_descriptor() {
         let dir = tempfile::tempdir().unwrap();
-        let mark = Mark::open(dir.path(), "w").unwrap();
+        let file = TagFile::open(dir.path(), "w").unwrap();
         let mut holder = Command::new("/bin/sh")
-            .args(["-c", &format!("exec 9<{}; exec sleep 30", mark.path().display())])
+            .args(["-c", &format!("exec 9<{}; exec sleep 30", file.path().display())])
             .env_clear()
             .spawn()
             .unwrap();
         let pid = i32::try_from(holder.id()).unwrap();
         let held = (0..400).any(|_| {
             thread::sleep(Duration::from_millis(5));
-            mark.is_held_by(pid)
+            file.is_open_in(pid)
         });
         assert!(held);
-        let marks = Marks { descriptor: Some(&mark), ..by_environment("") };
-        assert_eq!(sweep_marked(marks, |_| false), 1);
+        let tag = ProcessTag { tag_file: Some(&file), ..by_variable("") };
+        assert_eq!(kill_tagged(tag, |_| false), 1);
         assert!(!holder.wait().unwrap().success());
     }
 }
