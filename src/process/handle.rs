@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 
 use super::command::{KeeperCommand, KeeperEvent};
 use super::confinement::Confinement;
-use super::last_words::LastWords;
+use super::reply_journal::ReplyJournal;
 use super::zygote::{DISCARD, FORK, HIDDEN_MODE, LONGEST_REPLY, Orders, REPLY_LEN, REQUEST_LEN, STILLBORN};
 use super::{ProcessError, frame, message};
 
@@ -150,10 +150,10 @@ impl Zygote {
         // Of the keeper's end too: it never waits but in `poll`.
         ours.set_nonblocking(true).and_then(|()| theirs.set_nonblocking(true)).map_err(ProcessError::Socket)?;
         let mut theirs = vec![OwnedFd::from(theirs)];
-        let last_words = match LastWords::new() {
-            Ok((last_words, theirs_too)) => {
+        let journal = match ReplyJournal::new() {
+            Ok((journal, theirs_too)) => {
                 theirs.push(theirs_too);
-                Some(last_words)
+                Some(journal)
             }
             // The keeper then waits until it has been heard, before it starts its next task.
             Err(error) => {
@@ -180,7 +180,7 @@ impl Zygote {
             }
             let stream = UnixStream::from_std(ours).map_err(ProcessError::Socket)?;
             let (inbox, outbox) = (Vec::new(), Vec::new());
-            return Ok(Keeper { pid, stream, inbox, outbox, received: 0, last_words });
+            return Ok(Keeper { pid, stream, inbox, outbox, received: 0, journal });
         }
     }
 
@@ -290,7 +290,7 @@ pub struct Keeper {
     /// Bytes of answers received so far.
     received: u64,
     /// Until the keeper has ended and they have been read.
-    last_words: Option<LastWords>,
+    journal: Option<ReplyJournal>,
 }
 
 impl Keeper {
@@ -352,20 +352,20 @@ impl Keeper {
     /// What a read of the socket came to.
     fn note_read(&mut self, read: io::Result<usize>) -> Result<(), ProcessError> {
         match read {
-            Ok(0) => self.read_last_words(),
+            Ok(0) => self.read_journal(),
             Ok(count) => {
                 self.received += count as u64;
                 Ok(())
             }
-            Err(error) if is_gone(&error) => self.read_last_words(),
+            Err(error) if is_gone(&error) => self.read_journal(),
             Err(error) => Err(ProcessError::Socket(error)),
         }
     }
 
     /// The keeper has ended: reads on, once, where its socket broke off.
-    fn read_last_words(&mut self) -> Result<(), ProcessError> {
-        let last_words = self.last_words.take().ok_or(ProcessError::KeeperGone)?;
-        self.inbox.extend(last_words.after(self.received));
+    fn read_journal(&mut self) -> Result<(), ProcessError> {
+        let journal = self.journal.take().ok_or(ProcessError::KeeperGone)?;
+        self.inbox.extend(journal.after(self.received));
         Ok(())
     }
 

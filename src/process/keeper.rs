@@ -16,11 +16,11 @@ use rustix::buffer::spare_capacity;
 use super::cgroup_meter::{self, CgroupMeter, CgroupUsage};
 use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::frame;
-use super::last_words::LastWords;
 use super::message::{decode_command, encode_event};
 use super::oom_watch::OomWatch;
 use super::reaper::{self, KILL_BOUND, Reaper};
-use super::slot::{Begun, Slot};
+use super::reply_journal::ReplyJournal;
+use super::running_task::{RunningTask, StartStamp};
 use super::spawn::{SpawnError, Spawner};
 use super::syscalls;
 use crate::sys::boot;
@@ -35,10 +35,10 @@ struct Keeper {
     /// Bytes of answers sent so far.
     sent: u64,
     /// Where what has yet to be sent is safe from the next task; `None` where there is no such place, and it is sent first.
-    last_words: Option<LastWords>,
+    journal: Option<ReplyJournal>,
     /// Runs that wait for the one before them.
     queue: VecDeque<(u64, RunSpec)>,
-    slot: Option<Slot>,
+    task: Option<RunningTask>,
     /// Whether anything of the running task's tree is left, as of the last look.
     tree_lives: bool,
     reaper: Reaper,
@@ -74,15 +74,15 @@ pub(super) fn give_up(socket: &OwnedFd, error: String) -> ExitCode {
 }
 
 /// Runs the slot until the worker goes. Called in a process of a single thread with all signals blocked and at their defaults.
-pub(super) fn run(socket: OwnedFd, last_words: Option<LastWords>, spawner: Spawner, reaper: Reaper) -> ExitCode {
+pub(super) fn run(socket: OwnedFd, journal: Option<ReplyJournal>, spawner: Spawner, reaper: Reaper) -> ExitCode {
     let mut keeper = Keeper {
         socket,
         inbox: Vec::new(),
         outbox: Vec::new(),
         sent: 0,
-        last_words,
+        journal,
         queue: VecDeque::new(),
-        slot: None,
+        task: None,
         tree_lives: false,
         reaper,
         spawner,
@@ -114,12 +114,12 @@ impl Keeper {
             self.reaper.acknowledge();
             self.reap();
         }
-        if let Some(slot) = &mut self.slot {
+        if let Some(task) = &mut self.task {
             if ready.stdout {
-                slot.read_stdout(&mut self.scratch);
+                task.read_stdout(&mut self.scratch);
             }
             if ready.stderr {
-                slot.read_stderr(&mut self.scratch);
+                task.read_stderr(&mut self.scratch);
             }
             self.advance()?;
         }
@@ -149,14 +149,14 @@ impl Keeper {
             };
             // A task that was to be limited does not run without its limit.
             let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
-            let begun = Begun::now();
+            let begun = StartStamp::now();
             let event = match limited.and_then(|()| self.spawner.start(&spec)) {
                 Ok(spawned) => {
                     let owner = self.spawner.user().cloned();
-                    let slot = self.slot.insert(Slot::new(seq, spec, spawned, begun, owner));
+                    let task = self.task.insert(RunningTask::new(seq, spec, spawned, begun, owner));
                     self.tree_lives = true;
-                    self.oom_watch.begin(slot.started);
-                    KeeperEvent::Started { seq, pid: slot.pid, at_ms: slot.start_ms }
+                    self.oom_watch.begin(task.started);
+                    KeeperEvent::Started { seq, pid: task.pid, at_ms: task.start_ms }
                 }
                 Err(SpawnError { error, is_transient }) => KeeperEvent::SpawnFailed { seq, error, is_transient },
             };
@@ -167,7 +167,7 @@ impl Keeper {
 
     /// Whether what has yet to be said survives this keeper, should the next task kill it: it is kept elsewhere, or it has been sent.
     fn is_outbox_safe(&mut self) -> Result<bool, WorkerGone> {
-        if self.outbox.is_empty() || self.last_words.as_ref().is_some_and(|file| file.keep(self.sent, &self.outbox)) {
+        if self.outbox.is_empty() || self.journal.as_ref().is_some_and(|file| file.keep(self.sent, &self.outbox)) {
             return Ok(true);
         }
         self.flush()?;
@@ -175,7 +175,7 @@ impl Keeper {
     }
 
     fn can_start(&self) -> bool {
-        self.slot.is_none() && !self.queue.is_empty() && self.outbox.len() < OUTBOX_LIMIT
+        self.task.is_none() && !self.queue.is_empty() && self.outbox.len() < OUTBOX_LIMIT
     }
 
     fn wait(&mut self) -> Ready {
@@ -184,15 +184,15 @@ impl Keeper {
             flags |= PollFlags::POLLOUT;
         }
         let idle = self.socket.as_fd();
-        let [stdout, stderr] = self.slot.as_ref().map_or([idle; 2], Slot::outputs);
+        let [stdout, stderr] = self.task.as_ref().map_or([idle; 2], RunningTask::outputs);
         let mut fds = [
             PollFd::new(self.socket.as_fd(), flags),
             PollFd::new(self.reaper.as_fd(), PollFlags::POLLIN),
             PollFd::new(stdout, PollFlags::POLLIN),
             PollFd::new(stderr, PollFlags::POLLIN),
         ];
-        let count = if self.slot.is_some() { 4 } else { 2 };
-        let deadline = self.slot.as_ref().and_then(|slot| slot.deadline);
+        let count = if self.task.is_some() { 4 } else { 2 };
+        let deadline = self.task.as_ref().and_then(|task| task.deadline);
         let deadline = deadline.into_iter().chain(self.oom_watch.ask_at()).min();
         let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match poll(&mut fds[..count], reaper::timeout(limit)) {
@@ -215,43 +215,43 @@ impl Keeper {
     }
 
     fn reap(&mut self) {
-        let slot = &mut self.slot;
+        let task = &mut self.task;
         self.tree_lives = self.reaper.reap(&mut |reaped| {
-            if let Some(slot) = slot {
-                slot.note(reaped);
+            if let Some(task) = task {
+                task.record_exit(reaped);
             }
         });
     }
 
     /// Ends the slot when its time has come.
     fn advance(&mut self) -> Result<(), WorkerGone> {
-        let Some(slot) = &mut self.slot else { return Ok(()) };
-        let overdue = slot.is_overdue(Instant::now());
-        let main_ended = slot.main().is_none();
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let overdue = task.is_overdue(Instant::now());
+        let main_ended = task.main().is_none();
         if main_ended {
-            slot.drain(&mut self.scratch);
+            task.drain(&mut self.scratch);
         }
         // Within a grace the rest of the tree may go on cleaning up when its root has ended; otherwise the root's end is everybody's.
-        let over = main_ended && (!self.tree_lives || slot.deadline.is_none());
+        let over = main_ended && (!self.tree_lives || task.deadline.is_none());
         if !over && !overdue {
             return Ok(());
         }
         let mut unkillable = false;
         if self.tree_lives {
-            slot.begin_killing();
-            unkillable = self.reaper.kill_all(KILL_BOUND, &[], &mut |reaped| slot.note(reaped));
+            task.begin_killing();
+            unkillable = self.reaper.kill_all(KILL_BOUND, &[], &mut |reaped| task.record_exit(reaped));
             // What they have written until they were killed.
-            slot.drain(&mut self.scratch);
+            task.drain(&mut self.scratch);
             self.tree_lives = false;
         }
-        self.was_large |= slot.was_large();
-        let Some(slot) = self.slot.take() else { return Ok(()) };
+        self.was_large |= task.was_large();
+        let Some(task) = self.task.take() else { return Ok(()) };
         let used = match &self.meter {
             Some(Ok(meter)) => meter.end(),
             Some(Err(_)) | None => CgroupUsage::default(),
         };
-        let is_oom_likely = self.oom_watch.end(Instant::now(), slot.was_killed(), cgroup_meter::oom_kills_of_machine);
-        self.answer(&KeeperEvent::Ended(Box::new(slot.finish(unkillable, used, is_oom_likely))))
+        let is_oom_likely = self.oom_watch.end(Instant::now(), task.was_killed(), cgroup_meter::oom_kills_of_machine);
+        self.answer(&KeeperEvent::Ended(Box::new(task.finish(unkillable, used, is_oom_likely))))
     }
 
     fn handle(&mut self, command: KeeperCommand) -> Result<(), WorkerGone> {
@@ -265,9 +265,9 @@ impl Keeper {
             KeeperCommand::Kill { seq } => return self.terminate(seq, Duration::ZERO),
             KeeperCommand::Withdraw { seq } => return self.withdraw(seq),
             KeeperCommand::Show { seq, stdout_from, stderr_from } => {
-                let slot = self.slot.as_ref().filter(|slot| slot.seq == seq);
+                let task = self.task.as_ref().filter(|task| task.seq == seq);
                 let nothing = || Output { seq, ..Output::default() };
-                let output = slot.map_or_else(nothing, |slot| slot.said(stdout_from, stderr_from));
+                let output = task.map_or_else(nothing, |task| task.output_since(stdout_from, stderr_from));
                 return self.answer(&KeeperEvent::Output(Box::new(output)));
             }
         }
@@ -275,14 +275,14 @@ impl Keeper {
     }
 
     fn terminate(&mut self, seq: u64, grace: Duration) -> Result<(), WorkerGone> {
-        let Some(slot) = self.slot.as_mut().filter(|slot| slot.seq == seq) else { return self.withdraw(seq) };
-        let first = slot.deadline.is_none();
+        let Some(task) = self.task.as_mut().filter(|task| task.seq == seq) else { return self.withdraw(seq) };
+        let first = task.deadline.is_none();
         // An instant too far to be counted is no deadline, but still a request to end.
         let far = Duration::from_secs(100 * 365 * 24 * 3600);
         let deadline = Instant::now() + grace.min(far);
-        slot.deadline = Some(slot.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        task.deadline = Some(task.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
         if first && !grace.is_zero() {
-            reaper::ask_to_end(slot.main());
+            reaper::ask_to_end(task.main());
         }
         self.advance()
     }

@@ -23,7 +23,7 @@
 //! What this module must never do: signal a process it cannot prove to be below it ([`terminate`]), block a task by a full pipe
 //! ([`output`]), or keep a slot busy for ever over a process that cannot be killed (it reports `unkillable` instead).
 //!
-//! Reading order: [`command`] (what is asked and answered), [`handle`] (the worker's side), `keeper` (the loop), `slot` (one task),
+//! Reading order: [`command`] (what is asked and answered), [`handle`] (the worker's side), `keeper` (the loop), `running_task` (one task),
 //! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
 
 mod cgroup_meter;
@@ -34,16 +34,16 @@ mod frame;
 pub mod handle;
 mod keeper;
 mod kill_tagged;
-mod last_words;
 mod limits;
 mod message;
 mod oom_watch;
 mod orphans;
 pub mod output;
 mod reaper;
+mod reply_journal;
 mod result_file;
+mod running_task;
 pub mod signals;
-mod slot;
 mod slot_cgroups;
 mod spawn;
 mod syscalls;

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use super::confinement::Confinement;
 use super::keeper;
-use super::last_words::LastWords;
 use super::reaper::{KILL_BOUND, Reaper};
+use super::reply_journal::ReplyJournal;
 use super::spawn::Spawner;
 use super::syscalls;
 use super::tag_file;
@@ -92,7 +92,7 @@ struct Request {
     kind: u8,
     number: u64,
     socket: Option<OwnedFd>,
-    last_words: Option<OwnedFd>,
+    journal: Option<OwnedFd>,
 }
 
 fn run(orders: &Orders, tag_file: Option<&Path>) -> ExitCode {
@@ -132,14 +132,14 @@ fn run(orders: &Orders, tag_file: Option<&Path>) -> ExitCode {
             continue;
         }
         match receive(&control) {
-            Ok(Some(Request { kind: FORK, number, socket: Some(socket), last_words })) => {
+            Ok(Some(Request { kind: FORK, number, socket: Some(socket), journal })) => {
                 match syscalls::fork_single_threaded() {
                     Ok(ForkResult::Child) => {
                         // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
                         drop((control, reaper));
-                        let last_words = last_words.map(LastWords::of);
+                        let journal = journal.map(ReplyJournal::of);
                         return match become_keeper(orders) {
-                            Ok(reaper) => keeper::run(socket, last_words, spawner, reaper),
+                            Ok(reaper) => keeper::run(socket, journal, spawner, reaper),
                             Err(fault) => keeper::give_up(&socket, fault.text()),
                         };
                     }
@@ -259,18 +259,18 @@ fn receive(control: &OwnedFd) -> Result<Option<Request>, Errno> {
     let mut parts = [IoSliceMut::new(&mut bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(control.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-    let (mut socket, mut last_words) = (None, None);
+    let (mut socket, mut journal) = (None, None);
     for control_message in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control_message {
             let mut fds = fds.into_iter().map(syscalls::own_received_fd);
-            (socket, last_words) = (fds.next(), fds.next());
+            (socket, journal) = (fds.next(), fds.next());
         }
     }
     if message.bytes == 0 {
         return Ok(None);
     }
     let [kind, number @ ..] = bytes;
-    Ok(Some(Request { kind, number: u64::from_le_bytes(number), socket, last_words }))
+    Ok(Some(Request { kind, number: u64::from_le_bytes(number), socket, journal }))
 }
 
 fn reply(control: &OwnedFd, id: u64, pid: i32, error: i32, text: &str) {

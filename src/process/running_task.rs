@@ -1,4 +1,4 @@
-//! One task in its keeper: what it has said, used and been told so far, and the record of it at the end.
+//! The task that runs in a keeper: its output, usage and deadline so far, and its record at the end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -15,28 +15,28 @@ use super::spawn::Spawned;
 use super::syscalls::WaitResult;
 use crate::sys::wall_clock;
 
-/// What a pipe may still hold when its task has ended; somebody who goes on writing must not hold the slot.
+/// At most so much is read from a pipe after the task has ended. A process that goes on writing must not occupy the slot.
 const DRAIN_BYTES: usize = 2 << 20;
 const DRAIN_TIME: Duration = Duration::from_millis(250);
-/// As much as a pipe holds by default.
+/// The default capacity of a pipe.
 const READ_SIZE: usize = 64 * 1024;
 
-/// A moment, by the clock that intervals are measured with and by that of the wall.
+/// The time of a start, by the monotonic clock and by the wall clock.
 #[derive(Clone, Copy)]
-pub(super) struct Begun {
+pub(super) struct StartStamp {
     instant: Instant,
     unix_ms: u64,
 }
 
-impl Begun {
-    /// This one. Taken before a task is started: its own first instructions are later than that.
+impl StartStamp {
+    /// The present time. Take it before the task starts, so that its first instruction is later.
     pub(super) fn now() -> Self {
         Self { instant: Instant::now(), unix_ms: wall_clock::unix_ms() }
     }
 }
 
 /// A running task.
-pub(super) struct Slot {
+pub(super) struct RunningTask {
     pub(super) seq: u64,
     pub(super) pid: i32,
     pub(super) start_ms: u64,
@@ -44,11 +44,11 @@ pub(super) struct Slot {
     pipes: Spawned,
     stdout: StdoutCapture,
     stderr: Tail,
-    /// How the main process ended, and when that was seen.
+    /// How the main process ended, and when the keeper noticed (monotonic clock, milliseconds since the epoch).
     end: Option<(ExitStatus, Instant, u64)>,
-    /// It was told to end: what is left at this moment is killed.
+    /// Set when the task was told to end: the rest of the tree is killed at this time.
     pub(super) deadline: Option<Instant>,
-    /// We have sent SIGKILL while the main process was running.
+    /// The keeper sent SIGKILL while the main process was running.
     forced: bool,
     killing: bool,
     leftovers_killed: u32,
@@ -57,8 +57,8 @@ pub(super) struct Slot {
     cpu_system: Duration,
 }
 
-impl Slot {
-    pub(super) fn new(seq: u64, spec: RunSpec, pipes: Spawned, begun: Begun, owner: Option<TaskUser>) -> Self {
+impl RunningTask {
+    pub(super) fn new(seq: u64, spec: RunSpec, pipes: Spawned, started: StartStamp, owner: Option<TaskUser>) -> Self {
         let limits = StdoutLimits {
             max_inline: spec.max_inline,
             head_keep: spec.head_keep,
@@ -68,8 +68,8 @@ impl Slot {
         Self {
             seq,
             pid: pipes.pid,
-            start_ms: begun.unix_ms,
-            started: begun.instant,
+            start_ms: started.unix_ms,
+            started: started.instant,
             pipes,
             stdout: StdoutCapture::new(limits),
             stderr: Tail::new(spec.stderr_tail_keep),
@@ -94,13 +94,13 @@ impl Slot {
         self.end.is_none().then_some(self.pid)
     }
 
-    /// Whether the slot's time is over: it was told to end, and the grace has passed.
+    /// Whether the task was told to end and the grace is over.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Counts in a process of this tree that has ended.
-    pub(super) fn note(&mut self, reaped: WaitResult) {
+    /// Adds the usage of a process of this tree that has ended.
+    pub(super) fn record_exit(&mut self, reaped: WaitResult) {
         self.peak_bytes = self.peak_bytes.max(reaped.peak_bytes);
         self.cpu_user += reaped.cpu_user;
         self.cpu_system += reaped.cpu_system;
@@ -111,59 +111,59 @@ impl Slot {
         }
     }
 
-    /// From now on what ends has been killed by us.
+    /// From now on, processes that end by SIGKILL count as killed by the keeper.
     pub(super) fn begin_killing(&mut self) {
         self.killing = true;
         self.forced |= self.end.is_none();
     }
 
-    /// Takes what stdout holds now, one read of it.
+    /// Reads stdout once; returns whether there may be more.
     pub(super) fn read_stdout(&mut self, scratch: &mut Vec<u8>) -> bool {
         let more = read(&self.pipes.stdout.read, scratch);
         self.stdout.push(scratch);
         more
     }
 
-    /// Takes what stderr holds now, one read of it.
+    /// Reads stderr once; returns whether there may be more.
     pub(super) fn read_stderr(&mut self, scratch: &mut Vec<u8>) -> bool {
         let more = read(&self.pipes.stderr.read, scratch);
         self.stderr.push(scratch);
         more
     }
 
-    /// Takes what is left in both pipes, but does not wait for anybody who still holds them.
+    /// Reads the rest of both pipes, without waiting for processes that still hold them open.
     pub(super) fn drain(&mut self, scratch: &mut Vec<u8>) {
         for read in [Self::read_stdout, Self::read_stderr] {
-            let (mut taken, mut begun) = (0, None);
+            let (mut taken, mut started) = (0, None);
             while read(self, scratch) {
                 taken += scratch.len();
-                // The clock is asked only by those who have much to say.
-                let begun = *begun.get_or_insert_with(Instant::now);
-                if taken > DRAIN_BYTES || begun.elapsed() > DRAIN_TIME {
+                // Read the clock only if there is a second read.
+                let started = *started.get_or_insert_with(Instant::now);
+                if taken > DRAIN_BYTES || started.elapsed() > DRAIN_TIME {
                     break;
                 }
             }
         }
     }
 
-    /// What it has said so far, from these positions on.
-    pub(super) fn said(&self, stdout_from: Option<u64>, stderr_from: Option<u64>) -> Output {
+    /// The output so far, from these positions on.
+    pub(super) fn output_since(&self, stdout_from: Option<u64>, stderr_from: Option<u64>) -> Output {
         let (stdout, stderr) = (self.stdout.since(stdout_from, MOST_SHOWN), self.stderr.since(stderr_from, MOST_SHOWN));
         Output { seq: self.seq, stdout, stderr }
     }
 
-    /// Whether its output took more than a little memory.
+    /// Whether its output took much memory.
     pub(super) fn was_large(&self) -> bool {
         self.stdout.was_large()
     }
 
-    /// Whether it ended as by a SIGKILL that was not ours: itself, or the child of a shell.
+    /// Whether the task, or the child of its shell, ended by a SIGKILL that the keeper did not send.
     pub(super) fn was_killed(&self) -> bool {
         let killed = [ExitStatus::Signaled(libc::SIGKILL), ExitStatus::Exited(128 + libc::SIGKILL)];
         self.deadline.is_none() && self.end.is_some_and(|(status, ..)| killed.contains(&status))
     }
 
-    /// The record. A main process that would not die is taken to be as good as killed.
+    /// The record of the run. A main process that could not be killed counts as killed.
     pub(super) fn finish(self, unkillable: bool, used: CgroupUsage, is_oom_likely: bool) -> Ended {
         let never = || (ExitStatus::Signaled(libc::SIGKILL), Instant::now(), wall_clock::unix_ms());
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
@@ -191,7 +191,7 @@ impl Slot {
     }
 }
 
-/// One read into `scratch`, in place of what it held. Answers whether there may be more: a pipe gives all it has, up to what was asked for.
+/// Reads once into `scratch`, replacing its contents. Returns whether there may be more: a read of a pipe is short only if the pipe is empty.
 fn read(pipe: &OwnedFd, scratch: &mut Vec<u8>) -> bool {
     scratch.clear();
     scratch.reserve(READ_SIZE);
