@@ -131,7 +131,7 @@ pub enum KeeperEvent {
     /// What a run has printed so far: the answer to `Show`.
     Output(Box<Output>),
     /// The keeper ended at its own start, before anything was asked of it; nothing else follows.
-    Stillborn {
+    SetupFailed {
         /// The call that it cannot do without, and what the system said.
         error: String,
     },

@@ -18,7 +18,7 @@ pub enum ProcessError {
     },
     /// The zygote or a keeper ended at its own start: a system call that it cannot do without failed. Another try will end in the same way.
     #[error("start a keeper process: {0}")]
-    Stillborn(String),
+    SetupFailed(String),
     /// The zygote has ended: no more keepers can be had from it, those it started go on.
     #[error("start a keeper: the process that creates keepers has ended")]
     ZygoteGone,
@@ -49,7 +49,7 @@ impl ProcessError {
         };
         match self {
             Self::Start { cause, .. } | Self::Fork(cause) | Self::Group(cause) | Self::Socket(cause) => is_short(cause),
-            Self::ZygoteGone | Self::KeeperGone | Self::Stillborn(_) | Self::Protocol(_) => false,
+            Self::ZygoteGone | Self::KeeperGone | Self::SetupFailed(_) | Self::Protocol(_) => false,
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use super::command::{KeeperCommand, KeeperEvent};
 use super::confinement::Confinement;
 use super::reply_journal::ReplyJournal;
-use super::zygote::{DISCARD, FORK, HIDDEN_MODE, LONGEST_REPLY, Orders, REPLY_LEN, REQUEST_LEN, STILLBORN};
+use super::zygote::{DISCARD, FORK, HIDDEN_MODE, LONGEST_REPLY, REPLY_LEN, REQUEST_LEN, SETUP_FAILED, ZygoteSettings};
 use super::{ProcessError, frame, message};
 
 /// How long [`Zygote::shutdown`] waits: longer than keepers need for a tree that does not die at once.
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one that was killed may take to be gone.
 const KILL_BOUND: Duration = Duration::from_secs(1);
 /// A timer for an answer that is later than this was not late by itself: the worker stood still, and maybe those who owe the answer with it.
-pub const STOOD_STILL: Duration = Duration::from_secs(1);
+pub const STALL_TOLERANCE: Duration = Duration::from_secs(1);
 /// Buffers of more than this are given back when they are empty.
 const LARGE_BUFFER: usize = 64 * 1024;
 
@@ -90,11 +90,15 @@ impl Zygote {
             let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
             let ours = StdUnixStream::from(ours);
             ours.set_nonblocking(true)?;
-            let orders = Orders { nofile_soft: settings.nofile_soft, confinement: settings.confinement.clone() };
-            let orders = serde_json::to_string(&orders)?;
+            let for_zygote =
+                ZygoteSettings { nofile_soft: settings.nofile_soft, confinement: settings.confinement.clone() };
+            let for_zygote = serde_json::to_string(&for_zygote)?;
             let tag_file = settings.tag_file.as_deref().map_or(OsStr::new(""), Path::as_os_str);
             let mut command = Command::new(&settings.exe);
-            command.args([OsStr::new(HIDDEN_MODE), OsStr::new(&orders), tag_file]).stdin(theirs).stdout(Stdio::null());
+            command
+                .args([OsStr::new(HIDDEN_MODE), OsStr::new(&for_zygote), tag_file])
+                .stdin(theirs)
+                .stdout(Stdio::null());
             for name in &settings.env_remove {
                 command.env_remove(name);
             }
@@ -132,7 +136,7 @@ impl Zygote {
             let since = Instant::now();
             match tokio::time::timeout(PATIENCE, &mut asked).await {
                 Ok(keeper) => return keeper,
-                Err(_) if since.elapsed() > PATIENCE + STOOD_STILL => {}
+                Err(_) if since.elapsed() > PATIENCE + STALL_TOLERANCE => {}
                 Err(_) => {
                     tracing::error!(pid = self.pid(), "the process that creates keepers does not answer; killing it");
                     self.inner.kill().await;
@@ -164,7 +168,7 @@ impl Zygote {
         if let Err(error) = request(stream, FORK, id, &theirs).await {
             // One that has ended at its start has said why.
             if matches!(error, ProcessError::ZygoteGone)
-                && let Err(said @ ProcessError::Stillborn(_)) = reply(stream).await
+                && let Err(said @ ProcessError::SetupFailed(_)) = reply(stream).await
             {
                 return Err(said);
             }
@@ -264,9 +268,9 @@ async fn reply(stream: &UnixStream) -> Result<(u64, u32, i32), ProcessError> {
     let [a, b, c, d, e, f, g, h, p0, p1, p2, p3, e0, e1, e2, e3] = head;
     let id = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
     let errno = i32::from_le_bytes([e0, e1, e2, e3]);
-    if id == STILLBORN {
+    if id == SETUP_FAILED {
         let call = String::from_utf8_lossy(text);
-        return Err(ProcessError::Stillborn(format!("{call} failed: {}", Errno::from_raw(errno).desc())));
+        return Err(ProcessError::SetupFailed(format!("{call} failed: {}", Errno::from_raw(errno).desc())));
     }
     Ok((id, u32::from_le_bytes([p0, p1, p2, p3]), errno))
 }

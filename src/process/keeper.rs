@@ -64,9 +64,9 @@ struct Ready {
 }
 
 /// The keeper cannot keep anything: says why and ends.
-pub(super) fn give_up(socket: &OwnedFd, error: String) -> ExitCode {
+pub(super) fn report_setup_failure(socket: &OwnedFd, error: String) -> ExitCode {
     let mut bytes = Vec::new();
-    if encode_event(&mut bytes, &KeeperEvent::Stillborn { error }).is_ok() {
+    if encode_event(&mut bytes, &KeeperEvent::SetupFailed { error }).is_ok() {
         // A fresh socket takes so little at once.
         let _ = send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
     }

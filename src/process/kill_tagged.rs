@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 
 use super::tag_file::TagFile;
 use super::terminate::{Guard, SignalError, Target};
-use super::tree::{self, Identity};
+use super::tree::{self, ProcessIdentity};
 use super::worker_cgroup::members;
 
 /// The longest time for processes that do not die.
@@ -41,15 +41,15 @@ pub struct ProcessTag<'a> {
 pub fn kill_tagged(tag: ProcessTag<'_>, is_protected: impl Fn(i32) -> bool) -> usize {
     let is_named = tag.environment.contains('=') && !tag.environment.starts_with('=');
     let variable = Some(tag.environment.as_bytes()).filter(|_| is_named);
-    let mut signalled: HashSet<Identity> = HashSet::new();
-    let mut refused: HashSet<Identity> = HashSet::new();
+    let mut signalled: HashSet<ProcessIdentity> = HashSet::new();
+    let mut refused: HashSet<ProcessIdentity> = HashSet::new();
     let end = Instant::now() + BOUND;
     loop {
         let guard = Guard::current();
         let mut found = false;
         let inside: HashSet<i32> = tag.cgroup.map(members).into_iter().flatten().collect();
         for pid in tree::all_pids().filter(|&pid| guard.check(Target::Child(pid)).is_ok() && !is_protected(pid)) {
-            // Identity first, tag second: `send` compares the identity, so both are of one process.
+            // ProcessIdentity first, tag second: `send` compares the identity, so both are of one process.
             let Some(identity) = tree::identity(pid) else { continue };
             let is_tagged = || {
                 inside.contains(&pid)

@@ -29,7 +29,7 @@ enum EventHeader {
     Withdrawn {
         seq: u64,
     },
-    Stillborn {
+    SetupFailed {
         error: String,
     },
     /// Stdout is the first part, stderr the second.
@@ -147,7 +147,7 @@ pub(super) fn encode_event(out: &mut Vec<u8>, event: &KeeperEvent) -> Result<(),
             encode(out, &header, &[], &[])
         }
         KeeperEvent::Withdrawn { seq } => encode(out, &EventHeader::Withdrawn { seq: *seq }, &[], &[]),
-        KeeperEvent::Stillborn { error } => encode(out, &EventHeader::Stillborn { error: error.clone() }, &[], &[]),
+        KeeperEvent::SetupFailed { error } => encode(out, &EventHeader::SetupFailed { error: error.clone() }, &[], &[]),
         KeeperEvent::Output(output) => {
             let header = EventHeader::Output {
                 seq: output.seq,
@@ -196,7 +196,7 @@ pub(super) fn decode_event(frame: &Frame<'_>) -> Result<KeeperEvent, ProcessErro
         EventHeader::Started { seq, pid, at_ms } => KeeperEvent::Started { seq, pid, at_ms },
         EventHeader::SpawnFailed { seq, error, is_transient } => KeeperEvent::SpawnFailed { seq, error, is_transient },
         EventHeader::Withdrawn { seq } => KeeperEvent::Withdrawn { seq },
-        EventHeader::Stillborn { error } => KeeperEvent::Stillborn { error },
+        EventHeader::SetupFailed { error } => KeeperEvent::SetupFailed { error },
         EventHeader::Output { seq, stdout_at, stdout_total, stderr_at, stderr_total } => {
             let part = |at, bytes: &[u8], total| Part { at, bytes: bytes.to_vec(), total };
             KeeperEvent::Output(Box::new(Output {
@@ -301,7 +301,7 @@ mod tests {
             KeeperEvent::Started { seq: 1, pid: 2, at_ms: 3 },
             KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned(), is_transient: true },
             KeeperEvent::Withdrawn { seq: 4 },
-            KeeperEvent::Stillborn { error: "signalfd4 failed".to_owned() },
+            KeeperEvent::SetupFailed { error: "signalfd4 failed".to_owned() },
             KeeperEvent::Output(Box::new(Output {
                 seq: 5,
                 stdout: Part { at: 1 << 40, bytes: vec![0xff, 0], total: (1 << 40) + 2 },

@@ -56,14 +56,14 @@ mod zygote;
 pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
-pub use handle::{Keeper, KeeperSettings, STOOD_STILL, Zygote};
+pub use handle::{Keeper, KeeperSettings, STALL_TOLERANCE, Zygote};
 pub use kill_tagged::{ProcessTag, kill_tagged};
 pub use limits::{OpenFiles, give_memory_back, keep_secrets, raise_open_files, slots_for};
 pub use orphans::reap_orphans;
 pub use result_file::ResultPlace;
 pub use slot_cgroups::{SlotCgroup, SlotCgroups};
 pub use tag_file::TagFile;
-pub use tree::{Identity, descends_from, identity, is_alive};
+pub use tree::{ProcessIdentity, descends_from, identity, is_alive};
 pub use worker_cgroup::{WorkerCgroup, kill_recorded_cgroups, kill_stale_cgroups};
 pub use zygote::keeper_main_if_asked;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::tree::{self, Identity};
+use super::tree::{self, ProcessIdentity};
 use crate::sys::stat::Stat;
 
 /// Between two looks. A child that is a zombie at two looks in a row is nobody's: for its own children a program waits within a moment.
@@ -27,11 +27,11 @@ pub async fn reap_orphans() {
 }
 
 /// Waits for those that were zombies at the last look; answers those that are zombies now.
-fn look(before: &[Identity]) -> Vec<Identity> {
+fn look(before: &[ProcessIdentity]) -> Vec<ProcessIdentity> {
     let mut zombies = Vec::new();
     for pid in tree::children(Pid::this().as_raw()) {
         let Some(stat) = Stat::read(pid).filter(|stat| !stat.is_running()) else { continue };
-        let zombie = Identity { pid, start_ticks: stat.start_ticks };
+        let zombie = ProcessIdentity { pid, start_ticks: stat.start_ticks };
         if before.contains(&zombie) {
             // Of this very child: its number is not given again before this.
             let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::syscalls::{self, WaitResult};
 use super::terminate::{Guard, Target};
-use super::tree::{self, Identity};
+use super::tree::{self, ProcessIdentity};
 use crate::sys::stat::Stat;
 
 /// How long a tree may take to die of SIGKILL before its slot goes on without it.
@@ -119,7 +119,7 @@ impl Reaper {
 fn signal_round(guard: &Guard, spared: &[i32], whole_tree: bool) {
     let mut children = tree::children(Pid::this().as_raw());
     children.retain(|pid| !spared.contains(pid));
-    let deeper: Vec<Identity> = if whole_tree {
+    let deeper: Vec<ProcessIdentity> = if whole_tree {
         children.iter().flat_map(|&child| tree::descendants(child)).filter_map(tree::identity).collect()
     } else {
         Vec::new()
@@ -148,7 +148,7 @@ pub(super) fn ask_to_end(main: Option<i32>) {
     for pid in below {
         let Some(stat) = Stat::read(pid).filter(Stat::is_running) else { continue };
         if main != Some(stat.group) {
-            signal(Target::Process(Identity { pid, start_ticks: stat.start_ticks }));
+            signal(Target::Process(ProcessIdentity { pid, start_ticks: stat.start_ticks }));
         }
     }
 }

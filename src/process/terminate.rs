@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::tree::{self, Identity};
+use super::tree::{self, ProcessIdentity};
 
 /// Who is to be signalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Target {
     /// A child of ours that we have not yet waited for: its pid cannot be given again meanwhile.
     Child(i32),
     /// Any process: signalled through a descriptor, after its start time has been compared.
-    Process(Identity),
+    Process(ProcessIdentity),
     /// A process group whose leader is a child of ours that we have not yet waited for.
     Group(i32),
 }
@@ -63,7 +63,7 @@ impl Guard {
     /// Names the rule that forbids it.
     pub fn check(&self, target: Target) -> Result<(), SignalError> {
         let (number, ours) = match target {
-            Target::Child(pid) | Target::Process(Identity { pid, .. }) => (pid, self.own),
+            Target::Child(pid) | Target::Process(ProcessIdentity { pid, .. }) => (pid, self.own),
             Target::Group(group) => (group, self.own_group),
         };
         if number <= 1 {
@@ -94,7 +94,7 @@ impl Guard {
 }
 
 /// Opens first and compares then: once open, the descriptor stays with that process, so what was compared is what is hit.
-fn send_to_identity(identity: Identity, signal: Signal) -> Result<(), SignalError> {
+fn send_to_identity(identity: ProcessIdentity, signal: Signal) -> Result<(), SignalError> {
     let pid = identity.pid;
     let handle = rustix::process::Pid::from_raw(pid).ok_or(SignalError::NotAProcess(pid))?;
     let by_number = |errno: Errno| failed(pid, errno);
@@ -133,7 +133,7 @@ mod tests {
         [
             Target::Child(number),
             Target::Group(number),
-            Target::Process(Identity {
+            Target::Process(ProcessIdentity {
                 pid: number,
                 start_ticks: tree::identity(number).map_or(0, |id| id.start_ticks),
             }),
@@ -175,7 +175,7 @@ mod tests {
         let mut child = Command::new("/bin/sleep").arg("30").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let known = tree::identity(pid).unwrap();
-        let earlier = Identity { start_ticks: known.start_ticks - 1, ..known };
+        let earlier = ProcessIdentity { start_ticks: known.start_ticks - 1, ..known };
         let guard = Guard::current();
         assert_eq!(guard.send(Target::Process(earlier), Signal::SIGKILL), Err(SignalError::Gone(pid)));
         assert_eq!(child.try_wait().unwrap(), None, "still running");

@@ -9,7 +9,7 @@ use crate::sys::stat::Stat;
 
 /// A process, told apart from later ones of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct ProcessIdentity {
     /// Process id.
     pub pid: i32,
     /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
@@ -18,9 +18,9 @@ pub struct Identity {
 
 /// The identity of a process that runs now; `None` when none of that pid does, or it is hidden from us.
 #[must_use]
-pub fn identity(pid: i32) -> Option<Identity> {
+pub fn identity(pid: i32) -> Option<ProcessIdentity> {
     let stat = Stat::read(pid)?;
-    stat.is_running().then_some(Identity { pid, start_ticks: stat.start_ticks })
+    stat.is_running().then_some(ProcessIdentity { pid, start_ticks: stat.start_ticks })
 }
 
 /// Whether the process of that pid that started at `start_ticks` still runs. A later process of the same number does not count, nor does

@@ -36,7 +36,7 @@ use super::terminate::{Guard, Target};
 pub(super) const HIDDEN_MODE: &str = "__keeper";
 /// The second, as JSON; the third is the path of the tag file, or empty.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Orders {
+pub(super) struct ZygoteSettings {
     /// The soft limit of open files that tasks get; `None`: as it is.
     pub(super) nofile_soft: Option<u64>,
     pub(super) confinement: Confinement,
@@ -46,7 +46,7 @@ pub(super) const REQUEST_LEN: usize = 9;
 /// Length of the answer to a request for a keeper: id, pid, error number.
 pub(super) const REPLY_LEN: usize = 16;
 /// In place of an id: the zygote ends, because a call that it cannot do without failed. The name of the call follows.
-pub(super) const STILLBORN: u64 = u64::MAX;
+pub(super) const SETUP_FAILED: u64 = u64::MAX;
 /// The longest answer: one of a zygote that ends.
 pub(super) const LONGEST_REPLY: usize = 256;
 /// Kind of a request: fork a keeper.
@@ -55,7 +55,7 @@ pub(super) const FORK: u8 = 0;
 pub(super) const DISCARD: u8 = 1;
 
 /// How long the keepers have to clear up by themselves when the worker has gone.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLEANUP_GRACE: Duration = Duration::from_secs(1);
 
 /// Becomes the zygote, or in time one of its keepers, when this process was started as one: then `Some` is what `main` must return. `None`
 /// for everybody else. To be called first thing in `main`, before any thread exists and before the arguments are looked at.
@@ -66,18 +66,18 @@ pub fn keeper_main_if_asked() -> Option<ExitCode> {
         return None;
     }
     // Without a socket as standard input somebody has typed the hidden mode in: a wrong usage like any other.
-    let orders = args.next().and_then(|orders| serde_json::from_str(orders.to_str()?).ok())?;
+    let settings = args.next().and_then(|settings| serde_json::from_str(settings.to_str()?).ok())?;
     let tag_file = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
-    Some(run(&orders, tag_file.as_deref()))
+    Some(run(&settings, tag_file.as_deref()))
 }
 
 /// A call that cannot be done without, and failed.
-struct Fault {
+struct SetupError {
     call: &'static str,
     errno: Errno,
 }
 
-impl Fault {
+impl SetupError {
     fn of(call: &'static str) -> impl FnOnce(Errno) -> Self {
         move |errno| Self { call, errno }
     }
@@ -95,26 +95,26 @@ struct Request {
     journal: Option<OwnedFd>,
 }
 
-fn run(orders: &Orders, tag_file: Option<&Path>) -> ExitCode {
+fn run(settings: &ZygoteSettings, tag_file: Option<&Path>) -> ExitCode {
     let Ok(control) = stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(2) };
     close_inherited(control.as_raw_fd());
-    let begun = become_apart(orders, tag_file).and_then(|()| Reaper::new().map_err(Fault::of("signalfd4")));
+    let begun = set_up_zygote(settings, tag_file).and_then(|()| Reaper::new().map_err(SetupError::of("signalfd4")));
     let mut reaper = match begun {
         Ok(reaper) => reaper,
-        Err(fault) => {
+        Err(error) => {
             // Heard by the worker with its first request.
-            reply(&control, STILLBORN, 0, fault.errno as i32, fault.call);
+            reply(&control, SETUP_FAILED, 0, error.errno as i32, error.call);
             return ExitCode::from(2);
         }
     };
-    let spawner = Spawner::new(&orders.confinement);
+    let spawner = Spawner::new(&settings.confinement);
     let mut keepers: Vec<i32> = Vec::new();
     loop {
         let mut fds = [PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(reaper.as_fd(), PollFlags::POLLIN)];
         if let Err(errno) = poll(&mut fds, PollTimeout::NONE)
             && !matches!(errno, Errno::EINTR | Errno::EAGAIN | Errno::ENOMEM)
         {
-            reply(&control, STILLBORN, 0, errno as i32, "poll");
+            reply(&control, SETUP_FAILED, 0, errno as i32, "poll");
             break;
         }
         let said = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
@@ -138,9 +138,9 @@ fn run(orders: &Orders, tag_file: Option<&Path>) -> ExitCode {
                         // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
                         drop((control, reaper));
                         let journal = journal.map(ReplyJournal::of);
-                        return match become_keeper(orders) {
+                        return match set_up_keeper(settings) {
                             Ok(reaper) => keeper::run(socket, journal, spawner, reaper),
-                            Err(fault) => keeper::give_up(&socket, fault.text()),
+                            Err(error) => keeper::report_setup_failure(&socket, error.text()),
                         };
                     }
                     Ok(ForkResult::Parent { child }) => {
@@ -158,7 +158,7 @@ fn run(orders: &Orders, tag_file: Option<&Path>) -> ExitCode {
             Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
             Ok(None) => break,
             Err(errno) => {
-                reply(&control, STILLBORN, 0, errno as i32, "recvmsg");
+                reply(&control, SETUP_FAILED, 0, errno as i32, "recvmsg");
                 break;
             }
         }
@@ -170,7 +170,7 @@ fn run(orders: &Orders, tag_file: Option<&Path>) -> ExitCode {
 
 /// The keepers have read the end of their sockets too and are at work: help only where they do not come to an end.
 fn clear_up(reaper: &mut Reaper) {
-    let end = Instant::now() + FAREWELL;
+    let end = Instant::now() + CLEANUP_GRACE;
     while reaper.reap(&mut |_| {}) {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -185,30 +185,30 @@ fn clear_up(reaper: &mut Reaper) {
 }
 
 /// Out of the worker's session, deaf to all signals, and as a task shall find the world. The control socket came as standard input.
-fn become_apart(orders: &Orders, tag_file: Option<&Path>) -> Result<(), Fault> {
+fn set_up_zygote(settings: &ZygoteSettings, tag_file: Option<&Path>) -> Result<(), SetupError> {
     // Blocked, not ignored: what is ignored stays so across `exec`, what is blocked is given back with one call a task.
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(Fault::of("rt_sigprocmask"))?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(SetupError::of("rt_sigprocmask"))?;
     syscalls::reset_signal_handlers();
     if let Some(tag_file) = tag_file {
         // Without the descriptor, leftover processes are still found by their environment.
         let _ = tag_file::inherit(tag_file);
     }
-    let null = fs::File::open("/dev/null").map_err(errno).map_err(Fault::of("open of /dev/null"))?;
-    dup2_stdin(&null).map_err(Fault::of("dup2"))?;
+    let null = fs::File::open("/dev/null").map_err(errno).map_err(SetupError::of("open of /dev/null"))?;
+    dup2_stdin(&null).map_err(SetupError::of("dup2"))?;
     // Fails for the leader of a group, who has been moved apart by whoever made it one.
     let _ = setsid();
-    prctl::set_child_subreaper(true).map_err(Fault::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
+    prctl::set_child_subreaper(true).map_err(SetupError::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
     // `pkill distcomp-worker` is for the worker.
     let _ = prctl::set_name(c"distcomp-zygote");
-    let keys = &orders.confinement.keys;
+    let keys = &settings.confinement.keys;
     if let Some(mask) = keys.umask {
         umask(Mode::from_bits_truncate(mask));
     }
     if keys.no_new_privs {
-        prctl::set_no_new_privs().map_err(Fault::of("prctl(PR_SET_NO_NEW_PRIVS)"))?;
+        prctl::set_no_new_privs().map_err(SetupError::of("prctl(PR_SET_NO_NEW_PRIVS)"))?;
     }
     // A limit that cannot be restored is no reason to run nothing.
-    if let Some(soft) = orders.nofile_soft
+    if let Some(soft) = settings.nofile_soft
         && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, std::cmp::min(soft, hard), hard);
@@ -240,16 +240,16 @@ fn prefer_for_oom(score: i32) {
     }
 }
 
-fn become_keeper(orders: &Orders) -> Result<Reaper, Fault> {
+fn set_up_keeper(settings: &ZygoteSettings) -> Result<Reaper, SetupError> {
     // Not inherited from the zygote.
-    prctl::set_child_subreaper(true).map_err(Fault::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
+    prctl::set_child_subreaper(true).map_err(SetupError::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
     let _ = prctl::set_name(c"distcomp-keeper");
-    prefer_for_oom(orders.confinement.keys.oom_score_adj);
-    if orders.confinement.user.is_some() {
+    prefer_for_oom(settings.confinement.keys.oom_score_adj);
+    if settings.confinement.user.is_some() {
         // A child shares our memory until it calls `exec`, and is the tasks' user by then: nobody of that user may look into it.
-        prctl::set_dumpable(false).map_err(Fault::of("prctl(PR_SET_DUMPABLE)"))?;
+        prctl::set_dumpable(false).map_err(SetupError::of("prctl(PR_SET_DUMPABLE)"))?;
     }
-    Reaper::new().map_err(Fault::of("signalfd4"))
+    Reaper::new().map_err(SetupError::of("signalfd4"))
 }
 
 /// The next request; `None` when the worker has closed its end.

@@ -148,7 +148,7 @@ impl Nursery {
                 KeeperEvent::Ended(ended) => return Ok(*ended),
                 KeeperEvent::SpawnFailed { error, is_transient: true, .. } => return Err(Fault::Passing(error)),
                 KeeperEvent::SpawnFailed { error, is_transient: false, .. } => return Err(Fault::Lasting(error)),
-                KeeperEvent::Stillborn { error } => return Err(Fault::of(ProcessError::Stillborn(error))),
+                KeeperEvent::SetupFailed { error } => return Err(Fault::of(ProcessError::SetupFailed(error))),
                 KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
             }
         }

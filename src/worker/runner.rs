@@ -42,7 +42,7 @@ impl Runner {
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
         let (mut keeper, mut mine) = match lost {
             Served::Over => return,
-            Served::Stillborn(error, mine) => return self.refuse_all(mine, &error).await,
+            Served::SetupFailed(error, mine) => return self.refuse_all(mine, &error).await,
             Served::Lost(keeper, mine) => (keeper, mine),
         };
         self.bury(&keeper, maker).await;
@@ -86,9 +86,9 @@ impl Runner {
                         KeeperEvent::Ended(_) => {
                             failpoint!("ended");
                         }
-                        KeeperEvent::Stillborn { error } => {
-                            let error = ProcessError::Stillborn(error.clone());
-                            return Served::Stillborn(error, slot.into_tasks());
+                        KeeperEvent::SetupFailed { error } => {
+                            let error = ProcessError::SetupFailed(error.clone());
+                            return Served::SetupFailed(error, slot.into_tasks());
                         }
                         KeeperEvent::SpawnFailed { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
                     }
@@ -182,11 +182,11 @@ enum Served {
     /// It is dead or deaf; the tasks it had.
     Lost(Keeper, Vec<TaskKey>),
     /// It never was of use; the tasks that were handed to it.
-    Stillborn(ProcessError, Vec<TaskKey>),
+    SetupFailed(ProcessError, Vec<TaskKey>),
 }
 
 /// Waits until a process is gone, or a zombie, which has no children; not after `end`.
-async fn until_gone(who: Option<process::Identity>, end: Instant) {
+async fn until_gone(who: Option<process::ProcessIdentity>, end: Instant) {
     while who.is_some_and(|who| process::is_alive(who.pid, who.start_ticks)) && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -215,6 +215,6 @@ fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
         }
         KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
         KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
-        KeeperEvent::Output(_) | KeeperEvent::Stillborn { .. } => return None,
+        KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => return None,
     })
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::events::TaskKey;
 use super::slot_protocol::{Said, SlotCommand};
-use crate::process::{KeeperEvent, STOOD_STILL};
+use crate::process::{KeeperEvent, STALL_TOLERANCE};
 
 /// A keeper that was told to start its task has this long, and to end it this long beyond the grace: it needs five seconds at most, unless its
 /// task has stopped it.
@@ -128,7 +128,7 @@ impl SlotState {
 
     /// Whether the keeper is given its time once more, because the worker itself has stood still until now.
     pub(super) fn forgives(&mut self, now: Instant) -> bool {
-        let stood_still = self.deaf_at().is_some_and(|until| now > until + STOOD_STILL);
+        let stood_still = self.deaf_at().is_some_and(|until| now > until + STALL_TOLERANCE);
         if stood_still {
             self.patience = self.patience.map(|_| now + PATIENCE);
             self.returns_by = self.returns_by.map(|_| now + RETURN_PATIENCE);
@@ -160,7 +160,7 @@ fn until(now: Instant, grace: Duration, earlier: Option<Instant>) -> Instant {
 /// The run that this is the last of.
 pub(super) fn over(event: &KeeperEvent) -> Option<TaskKey> {
     match event {
-        KeeperEvent::Started { .. } | KeeperEvent::Output(_) | KeeperEvent::Stillborn { .. } => None,
+        KeeperEvent::Started { .. } | KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => None,
         KeeperEvent::Ended(ended) => Some(ended.seq),
         KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
     }
