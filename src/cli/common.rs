@@ -17,7 +17,7 @@ use super::secrets::{hidden, keep};
 use crate::config::{self, Config, ConfigSource, Overrides, Role};
 use crate::local::{Following, has_queue};
 use crate::model::FieldOrder;
-use crate::process::signals::{self, Asked, Signals};
+use crate::process::signals::{self, SignalRequest, Signals};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError};
 use crate::view::glyphs;
@@ -163,7 +163,7 @@ pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
 
 /// Runs what would go on for ever, until SIGINT or SIGTERM.
 pub(crate) async fn until_signal(endless: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
-    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
+    let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
     tokio::select! {
         ended = endless => ended,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
 use crate::local::LocalError;
-use crate::process::signals::Asked;
+use crate::process::signals::SignalRequest;
 use crate::queue::QueueError;
 
 /// How a command ends.
@@ -40,11 +40,11 @@ impl Exit {
     }
 }
 
-impl From<Asked> for Exit {
-    fn from(asked: Asked) -> Self {
+impl From<SignalRequest> for Exit {
+    fn from(asked: SignalRequest) -> Self {
         match asked {
-            Asked::Interrupt => Self::Interrupted,
-            Asked::Terminate | Asked::Hangup => Self::Terminated,
+            SignalRequest::Interrupt => Self::Interrupted,
+            SignalRequest::Terminate | SignalRequest::Hangup => Self::Terminated,
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn keep(program: &str) {
             &format!("warning: the password in --redis-url is visible to every user of this machine: {error}"),
         );
     }
-    crate::process::keep_secrets();
+    crate::process::disable_dumps();
 }
 
 /// The URL among the arguments, if it may hold a password, and the arguments without it.

@@ -1,7 +1,7 @@
 //! The file of an output that has no other place, made so that a task cannot have it made elsewhere.
 //!
 //! The keeper has the worker's rights and the task its user's. What that user can change is used with the rights of that user alone: a directory that is
-//! missing is made so, and a file in a directory that is not the one which the worker found at its start. See [`crate::files`].
+//! missing is made so, and a file in a directory that is not the one which the worker found at its start. See [`crate::safe_dir`].
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

@@ -1,9 +1,8 @@
-//! Signals that ask this program for something. The one place that subscribes to them.
+//! The only code that handles signals: SIGINT, SIGTERM, SIGHUP and SIGXFSZ.
 //!
-//! A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP, a shell that runs a job in the background
-//! without job control ignores SIGINT and SIGQUIT, and a handler of ours would undo what the user asked for. SIGQUIT has no handler here, so
-//! it keeps the disposition that the program started with.
-//! SIGTERM is the exception: no shell ignores it for a job, and a daemon that cannot be asked to end would be killed.
+//! A signal that was ignored when the program started stays ignored. `nohup` ignores SIGHUP. A shell that runs a background job without job
+//! control ignores SIGINT and SIGQUIT. A handler of ours would override that. SIGQUIT has no handler, so it keeps its disposition.
+//! SIGTERM is always handled: no shell ignores it for a job, and a daemon that ignores it would be killed.
 
 use std::io;
 
@@ -12,18 +11,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::syscalls;
 
-/// What a signal asks for.
+/// A signal that requests something from this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum SignalRequest {
     /// SIGINT: Ctrl-C.
     Interrupt,
     /// SIGTERM.
     Terminate,
-    /// SIGHUP: the terminal is gone, or, for a daemon, a reload.
+    /// SIGHUP: the terminal was closed; for a daemon, reload the configuration.
     Hangup,
 }
 
-impl Asked {
+impl SignalRequest {
     fn number(self) -> Number {
         match self {
             Self::Interrupt => Number::SIGINT,
@@ -42,48 +41,52 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Subscribes to these, except to SIGINT and SIGHUP where they were ignored when the program started. Must be called within a tokio
-    /// runtime. The handlers stay when the subscription is dropped: from then on the signals do nothing.
+    /// Subscribes to these signals, except to SIGINT and SIGHUP if they were ignored when the program started. Call it within a tokio runtime. The
+    /// handlers stay after a drop: the signals then do nothing.
     ///
     /// # Errors
-    /// The system refuses a handler.
-    pub fn of(wanted: &[Asked]) -> io::Result<Self> {
-        let subscribe = |asked: Asked| if wanted.contains(&asked) { handler(asked.number() as i32) } else { Ok(None) };
+    /// When the system refuses a handler.
+    pub fn of(wanted: &[SignalRequest]) -> io::Result<Self> {
+        let subscribe =
+            |asked: SignalRequest| if wanted.contains(&asked) { handler(asked.number() as i32) } else { Ok(None) };
         Ok(Self {
-            interrupt: subscribe(Asked::Interrupt)?,
-            terminate: wanted.contains(&Asked::Terminate).then(|| signal(SignalKind::terminate())).transpose()?,
-            hangup: subscribe(Asked::Hangup)?,
+            interrupt: subscribe(SignalRequest::Interrupt)?,
+            terminate: wanted
+                .contains(&SignalRequest::Terminate)
+                .then(|| signal(SignalKind::terminate()))
+                .transpose()?,
+            hangup: subscribe(SignalRequest::Hangup)?,
         })
     }
 
-    /// The next one. Waits for ever where all of them are ignored. Nothing is lost when the wait is given up.
-    pub async fn next(&mut self) -> Asked {
+    /// The next signal. Waits for ever if all of them are ignored. Dropping the future loses no signal.
+    pub async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            () = received(self.interrupt.as_mut()) => Asked::Interrupt,
-            () = received(self.terminate.as_mut()) => Asked::Terminate,
-            () = received(self.hangup.as_mut()) => Asked::Hangup,
+            () = received(self.interrupt.as_mut()) => SignalRequest::Interrupt,
+            () = received(self.terminate.as_mut()) => SignalRequest::Terminate,
+            () = received(self.hangup.as_mut()) => SignalRequest::Hangup,
         }
     }
 }
 
-/// Takes every signal again that was blocked when the program started: a handler of a blocked signal never runs, and what this program starts would not
-/// be ended by it either. First thing in every program, while it has one thread.
+/// Unblocks all signals. A parent may have blocked some, and blocked signals would neither run a handler here nor end a child process. Call it first in
+/// every program, while it has one thread.
 pub fn unblock() {
-    // It fails only for a request that makes no sense.
+    // It fails only for invalid arguments.
     let _ = SigSet::all().thread_unblock();
 }
 
-/// Makes a file that has reached its size limit (`RLIMIT_FSIZE`) an error like a full disk, and not the end of this program. A handler and not
-/// `SIG_IGN`, since tasks would inherit that. Must be called within a tokio runtime.
+/// Installs a handler for SIGXFSZ. A write beyond the file size limit (`RLIMIT_FSIZE`) is then an error like a full disk, and does not end this
+/// program. It is not `SIG_IGN`, which tasks would inherit. Call it within a tokio runtime.
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn outlive_file_limits() -> io::Result<()> {
+pub fn survive_file_size_limit() -> io::Result<()> {
     handler(Number::SIGXFSZ as i32).map(drop)
 }
 
 fn handler(number: i32) -> io::Result<Option<Signal>> {
-    // Nothing in this program ignores a signal, so what is ignored now was ignored at the start.
+    // This program never ignores a signal, so one that is ignored now was ignored at the start.
     if syscalls::is_ignored(number) { Ok(None) } else { signal(SignalKind::from_raw(number)).map(Some) }
 }
 
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_signal_without_a_handler_is_not_taken_for_ignored() {
+    async fn signal_without_a_handler_is_not_ignored() {
         assert!(!syscalls::is_ignored(Number::SIGUSR2 as i32));
         // The standard library ignores it before `main`.
         assert!(syscalls::is_ignored(Number::SIGPIPE as i32));

@@ -9,7 +9,7 @@ use super::aside::Aside;
 use super::events::Event;
 use super::trust::Keyring;
 use crate::config::{Config, ConfigErrors, LoadedConfig, Reload, Watcher, carry_over, diff};
-use crate::process::signals::{Asked, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::Client;
 
 /// Between looks at the file. Polled, so that network file systems work.
@@ -42,7 +42,7 @@ pub struct Reloader {
 impl Reloader {
     /// Until the dispatcher is gone.
     pub async fn run(mut self) {
-        let mut hangup = if self.on_hangup { Signals::of(&[Asked::Hangup]).ok() } else { None };
+        let mut hangup = if self.on_hangup { Signals::of(&[SignalRequest::Hangup]).ok() } else { None };
         let mut is_asked = false;
         while !self.events.is_closed() {
             is_asked |= tokio::select! {

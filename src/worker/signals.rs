@@ -3,11 +3,11 @@
 use tokio::sync::mpsc;
 
 use super::events::Event;
-use crate::process::signals::{Asked, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 
 /// Passes termination signals on until the dispatcher is gone. `with_hangup`: SIGHUP is one of them.
 pub async fn run(events: mpsc::Sender<Event>, with_hangup: bool) {
-    let wanted = [Asked::Terminate, Asked::Interrupt, Asked::Hangup];
+    let wanted = [SignalRequest::Terminate, SignalRequest::Interrupt, SignalRequest::Hangup];
     let mut signals = match Signals::of(if with_hangup { &wanted } else { &wanted[..2] }) {
         Ok(signals) => signals,
         Err(error) => {

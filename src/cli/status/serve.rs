@@ -15,7 +15,7 @@ use super::feed::{Feed, Reader};
 use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::config::warning_of_open_secret;
-use crate::process::signals::{Asked, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 use crate::process::{raise_open_files, reap_orphans};
 use crate::queue::inspect;
 use crate::view::dashboard::{Board, Site, router};
@@ -82,7 +82,7 @@ fn limits() -> Limits {
 /// Serves until SIGINT or SIGTERM.
 pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -> Result<(), CliError> {
     glyphs::follow_pages();
-    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
+    let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
     let listener = TcpListener::from_std(gate.listener).map_err(|error| CliError::io("listen", error))?;
     let board = Arc::new(Board::new(inspect::overview(&session.conn).await?));

@@ -14,7 +14,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::is_terminal;
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{FieldOrder, TaskId};
-use crate::process::signals::{Asked, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::select::Scan;
 use crate::queue::{Client, Connection, QueueError, inspect};
 use crate::sys::wall_clock;
@@ -33,7 +33,8 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
         return Err(CliError::Usage("watch needs a terminal; for programs use distcomp-status --json".to_owned()));
     }
     let failed = |error| CliError::io("use the terminal", error);
-    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate, Asked::Hangup]).map_err(failed)?;
+    let mut signals =
+        Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate, SignalRequest::Hangup]).map_err(failed)?;
     let (wanted, opened) = watch::channel(None);
     let (news, mut heard) = mpsc::channel(4);
     let client = session.context.client()?;

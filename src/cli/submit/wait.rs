@@ -14,7 +14,7 @@ use crate::cli::output::stderr;
 use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
 use crate::policy::estimate::TaskCounts;
-use crate::process::signals::{Asked, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::budget::CALL_BYTES;
 use crate::queue::guard::Access;
 use crate::queue::select::Entry;
@@ -63,7 +63,7 @@ pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, 
     let total = spool.len();
     let spooled =
         spool.read().map_err(|error| CliError::io("read the submitted lines from a temporary file", error))?;
-    let mut signals = Signals::of(&[Asked::Interrupt, Asked::Terminate])
+    let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
     let mut ends = Ends::default();
     let exit = tokio::select! {

@@ -12,7 +12,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::cli::output::complain;
 use crate::config::Role;
-use crate::process::signals::{Asked, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 use crate::view::glyphs;
 use crate::worker::Metrics;
 use crate::{host, process, telemetry, worker};
@@ -30,7 +30,7 @@ pub fn main() -> ExitCode {
     process::signals::unblock();
     crate::cli::secrets::keep(PROGRAM);
     glyphs::follow_locale(|name| std::env::var_os(name));
-    process::give_memory_back();
+    process::return_large_blocks();
     telemetry::init(
         args.log_format,
         if args.local {
@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         // Without it a file that reaches its limit ends the worker, which is no reason not to start.
-        let _ = process::signals::outlive_file_limits();
+        let _ = process::signals::survive_file_size_limit();
         tokio::spawn(process::reap_orphans());
         if args.local {
             local::run(&args).await
@@ -145,8 +145,9 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
 
 /// SIGTERM or SIGINT while the worker waits for Redis: nothing runs, so it just goes. SIGHUP means nothing yet: the file was read a moment ago.
 async fn asked_to_stop() {
-    let Ok(mut signals) = Signals::of(&[Asked::Terminate, Asked::Interrupt, Asked::Hangup]) else {
+    let Ok(mut signals) = Signals::of(&[SignalRequest::Terminate, SignalRequest::Interrupt, SignalRequest::Hangup])
+    else {
         return std::future::pending().await;
     };
-    while signals.next().await == Asked::Hangup {}
+    while signals.next().await == SignalRequest::Hangup {}
 }

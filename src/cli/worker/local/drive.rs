@@ -12,7 +12,7 @@ use super::show::Show;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::members::Members;
 use crate::local::LocalServer;
-use crate::process::signals::{self, Asked};
+use crate::process::signals::{self, SignalRequest};
 use crate::queue::Connection;
 use crate::worker::{self, Setup};
 
@@ -100,13 +100,13 @@ impl Signals {
         let signals = Self { first: Arc::default(), count: Arc::default() };
         let (first, count) = (Arc::clone(&signals.first), Arc::clone(&signals.count));
         tokio::spawn(async move {
-            let wanted = [Asked::Interrupt, Asked::Terminate, Asked::Hangup];
+            let wanted = [SignalRequest::Interrupt, SignalRequest::Terminate, SignalRequest::Hangup];
             let Ok(mut asked) = signals::Signals::of(&wanted) else { return };
             loop {
                 let number = match asked.next().await {
-                    Asked::Interrupt => 2,
-                    Asked::Terminate => 15,
-                    Asked::Hangup => 1,
+                    SignalRequest::Interrupt => 2,
+                    SignalRequest::Terminate => 15,
+                    SignalRequest::Hangup => 1,
                 };
                 if count.fetch_add(1, Ordering::Relaxed) == 0 {
                     first.store(number, Ordering::Relaxed);
