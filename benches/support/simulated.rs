@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distcomp::model::{Amounts, AttemptEnd, AttemptRecord, Bytes, Demand, MilliCores, Offer, Room, TaskId};
+use distcomp::model::{Amounts, AttemptRecord, Bytes, Demand, MilliCores, Offer, Room, TaskId};
 use distcomp::queue::session::{Claim, ClaimRequest, Registration, STARVE, Settle, Settlement, Standing};
 use distcomp::queue::{Client, Layouts, QueueError, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -83,7 +83,12 @@ fn finished(session: &Session, claim: &Claim) -> Settle {
         start_ms: Some(1_795_000_000_000),
         peak_bytes: Some(3 << 20),
         token: claim.token.clone(),
-        ..AttemptRecord::bare(claim.attempt, session.worker().clone(), 1_795_000_000_002, AttemptEnd::Exit(0))
+        ..AttemptRecord::bare(
+            claim.attempt,
+            session.worker().clone(),
+            1_795_000_000_002,
+            distcomp::model::Outcome::Exit(0),
+        )
     };
     Settle {
         line: Arc::clone(&claim.line),

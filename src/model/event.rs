@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Demand, TaskId};
+use super::{Demand, Outcome, TaskId};
 
 /// One change of state. Fields that do not concern it are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -181,7 +181,7 @@ fn taken_over(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Even
     let [what, id, class, attempt] = parts.as_slice() else { return None };
     let mut event = blank(what);
     if *what == "failed" {
-        event.kind = Some("worker lost".to_owned());
+        event.kind = Some(Outcome::Lost.group());
         event.will_retry = Some(false);
     }
     event.worker.clone_from(worker);

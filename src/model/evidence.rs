@@ -2,32 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Outcome;
 use super::stdout_record::StdoutRecord;
 use super::task::WorkerName;
-
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptEnd {
-    /// Exited with this code; 0 is success.
-    Exit(i32),
-    /// Ended by this signal.
-    Signal(i32),
-    /// Killed at its limit of this many seconds.
-    TimedOut(u64),
-    /// Could not be started.
-    Spawn,
-    /// Given back after it had started: memory ran low, or the worker shut down.
-    Returned,
-    /// Memory ran low while it was the only task.
-    Memory,
-    /// Its worker died.
-    Lost,
-    /// Cancelled by an operator.
-    Cancelled,
-    /// The line is not a task.
-    Invalid,
-}
 
 /// Where a peak of memory was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +34,7 @@ pub struct AttemptRecord {
     pub end_ms: u64,
     /// How it ended.
     #[serde(rename = "r")]
-    pub end: AttemptEnd,
+    pub outcome: Outcome,
     /// Peak memory in bytes, where it is known.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
@@ -88,13 +65,13 @@ pub struct AttemptRecord {
 impl AttemptRecord {
     /// Of an attempt of which only its end is known: no start, no peak, no output, no claim.
     #[must_use]
-    pub fn bare(attempt: u32, worker: WorkerName, end_ms: u64, end: AttemptEnd) -> Self {
+    pub fn bare(attempt: u32, worker: WorkerName, end_ms: u64, outcome: Outcome) -> Self {
         Self {
             attempt,
             worker,
             start_ms: None,
             end_ms,
-            end,
+            outcome,
             peak_bytes: None,
             peak_source: None,
             stdout: None,

@@ -1,6 +1,10 @@
 //! The counters of a worker: plain numbers, added to where things happen and read by `/metrics`.
 
-use super::{Amounts, Usage};
+use super::{Amounts, Outcome, Usage};
+
+/// The codes of the outcomes that a worker counts.
+pub const OUTCOMES: [&str; 10] =
+    ["finished", "exit", "signal", "timed_out", "memory", "spawn", "returned", "unstarted", "invalid", "unsigned"];
 
 /// Upper bounds of the buckets of a claim's duration, seconds.
 pub const CLAIM_BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -61,64 +65,6 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-/// How an attempt ended, of a fixed number of kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutcomeKind {
-    /// Exited with 0.
-    Finished,
-    /// Exited with something else.
-    Exit,
-    /// Ended by a signal that was not ours.
-    Signal,
-    /// Killed at its limit.
-    TimedOut,
-    /// Needs more memory than the node has.
-    Memory,
-    /// Could not be started.
-    Spawn,
-    /// Given back after it had started.
-    Returned,
-    /// Given back before it started.
-    Unstarted,
-    /// Not a task.
-    Invalid,
-    /// Not signed as it must be.
-    Unsigned,
-}
-
-impl OutcomeKind {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Finished,
-        Self::Exit,
-        Self::Signal,
-        Self::TimedOut,
-        Self::Memory,
-        Self::Spawn,
-        Self::Returned,
-        Self::Unstarted,
-        Self::Invalid,
-        Self::Unsigned,
-    ];
-
-    /// The value of the label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Exit => "exit",
-            Self::Signal => "signal",
-            Self::TimedOut => "timed_out",
-            Self::Memory => "memory",
-            Self::Spawn => "spawn",
-            Self::Returned => "returned",
-            Self::Unstarted => "unstarted",
-            Self::Invalid => "invalid",
-            Self::Unsigned => "unsigned",
-        }
-    }
-}
-
 /// The counters of a worker since its start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meters {
@@ -132,8 +78,8 @@ pub struct Meters {
     pub claim_seconds: Histogram<12>,
     /// Run time of attempts, however they ended, seconds.
     pub task_seconds: Histogram<14>,
-    /// Attempts by how they ended, in the order of [`OutcomeKind::ALL`].
-    pub outcomes: [u64; OutcomeKind::ALL.len()],
+    /// Attempts by how they ended, in the order of [`OUTCOMES`].
+    pub outcomes: [u64; OUTCOMES.len()],
     /// Results refused because the claim was no longer ours.
     pub fenced: u64,
     /// Times that Redis was found again.
@@ -148,7 +94,7 @@ impl Default for Meters {
             claimed: 0,
             claim_seconds: Histogram::new(CLAIM_BOUNDS),
             task_seconds: Histogram::new(TASK_BOUNDS),
-            outcomes: [0; OutcomeKind::ALL.len()],
+            outcomes: [0; OUTCOMES.len()],
             fenced: 0,
             reconnects: 0,
         }
@@ -156,9 +102,10 @@ impl Default for Meters {
 }
 
 impl Meters {
-    /// Counts an attempt's end.
-    pub fn ended(&mut self, kind: OutcomeKind) {
-        self.outcomes[kind as usize] += 1;
+    /// Counts an attempt's end. What no worker ends so, such as a cancellation, is not counted.
+    pub fn ended(&mut self, outcome: Outcome) {
+        let counts = OUTCOMES.iter().zip(&mut self.outcomes);
+        counts.filter(|(code, _)| **code == outcome.code()).for_each(|(_, count)| *count += 1);
     }
 }
 
@@ -202,11 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_a_place_of_its_own() {
+    fn each_outcome_of_a_worker_is_counted_by_its_code() {
         let mut meters = Meters::default();
-        for kind in OutcomeKind::ALL {
-            meters.ended(kind);
-        }
-        assert_eq!(meters.outcomes, [1; OutcomeKind::ALL.len()]);
+        let ends = [Outcome::Exit(0), Outcome::Exit(3), Outcome::Signal(9), Outcome::TimedOut(1), Outcome::Memory];
+        let others = [Outcome::Spawn, Outcome::Returned, Outcome::Unstarted, Outcome::Invalid, Outcome::Unsigned];
+        ends.into_iter().chain(others).for_each(|outcome| meters.ended(outcome));
+        assert_eq!(meters.outcomes, [1; OUTCOMES.len()]);
+        meters.ended(Outcome::Cancelled);
+        assert_eq!(meters.outcomes, [1; OUTCOMES.len()]);
     }
 }

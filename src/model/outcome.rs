@@ -1,4 +1,4 @@
-//! Why an attempt failed, in the words that reasons, groups and metrics share.
+//! How an attempt ended: the one set of outcomes that records, settlements, groups of failures and metrics share.
 
 use std::fmt;
 
@@ -6,21 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use signals::signal_name;
 
-/// Why an attempt failed. Groups of failures go by this, never by the text of a reason.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How an attempt ended. Records and spools hold it under these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FailureKind {
-    /// Exited with a code other than 0.
+pub enum Outcome {
+    /// Exited with this code; 0 is success.
     Exit(i32),
-    /// Ended by a signal that we did not send.
+    /// Ended by this signal, which the worker did not send.
     Signal(i32),
-    /// Ran longer than its limit, in seconds.
+    /// Killed at its limit of this many seconds.
     TimedOut(u64),
-    /// Needs more memory than the worker has: it ran low with this task alone.
+    /// Needs more memory than the worker has: memory ran low while it was the only task.
     Memory,
     /// Could not be started.
     Spawn,
-    /// Its worker was lost too often while running it.
+    /// Given back after it had started: memory ran low, or the worker shut down. No failure.
+    Returned,
+    /// Given back before it started. Counted, and recorded nowhere.
+    Unstarted,
+    /// Its worker died. Of a task: it was lost with its worker too often.
     Lost,
     /// Cancelled by an operator.
     Cancelled,
@@ -30,23 +34,77 @@ pub enum FailureKind {
     Unsigned,
 }
 
-impl FailureKind {
-    /// The key of the group: stable, of bounded number, `exit 3`, `timed out`, ….
+impl Outcome {
+    /// Its code, for programs: stable, and without the numbers of [`Outcome`]. Success has one of its own.
     #[must_use]
-    pub fn group(&self) -> String {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Exit(0) => "finished",
+            Self::Exit(_) => "exit",
+            Self::Signal(_) => "signal",
+            Self::TimedOut(_) => "timed_out",
+            Self::Memory => "memory",
+            Self::Spawn => "spawn",
+            Self::Returned => "returned",
+            Self::Unstarted => "unstarted",
+            Self::Lost => "lost",
+            Self::Cancelled => "cancelled",
+            Self::Invalid => "invalid",
+            Self::Unsigned => "unsigned",
+        }
+    }
+
+    /// The exit code, where the main process exited.
+    #[must_use]
+    pub fn exit_code(self) -> Option<i32> {
+        match self {
+            Self::Exit(code) => Some(code),
+            Self::Signal(_)
+            | Self::TimedOut(_)
+            | Self::Memory
+            | Self::Spawn
+            | Self::Returned
+            | Self::Unstarted
+            | Self::Lost
+            | Self::Cancelled
+            | Self::Invalid
+            | Self::Unsigned => None,
+        }
+    }
+
+    /// The signal that ended it, where one did.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        if let Self::Signal(number) = self { Some(number) } else { None }
+    }
+
+    /// Whether it was cut short through no fault of the task: given back, or its worker died.
+    #[must_use]
+    pub fn is_cut_short(self) -> bool {
+        matches!(self, Self::Returned | Self::Unstarted | Self::Lost)
+    }
+
+    /// The group of failures to which it belongs, a key in Redis: stable, of bounded number, `exit 3`, `timed out`, ….
+    #[must_use]
+    pub fn group(self) -> String {
         match self {
             Self::TimedOut(_) => "timed out".to_owned(),
             Self::Memory => "out of memory".to_owned(),
             Self::Spawn => "not started".to_owned(),
-            Self::Lost => "worker lost".to_owned(),
             Self::Invalid => "invalid line".to_owned(),
-            Self::Exit(_) | Self::Signal(_) | Self::Cancelled | Self::Unsigned => self.to_string(),
+            Self::Exit(_)
+            | Self::Signal(_)
+            | Self::Returned
+            | Self::Unstarted
+            | Self::Lost
+            | Self::Cancelled
+            | Self::Unsigned => self.to_string(),
         }
     }
 }
 
-/// The beginning of a `task_fail_reason`: `exit 3`, `signal 9 (SIGKILL)`, `timed out after 300 s`.
-impl fmt::Display for FailureKind {
+/// The words of the wire format: the beginning of a `task_fail_reason`, and `result` in JSON. `exit 3`, `signal 9 (SIGKILL)`, `timed out after 300 s`.
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exit(code) => write!(f, "exit {code}"),
@@ -57,7 +115,8 @@ impl fmt::Display for FailureKind {
             Self::TimedOut(seconds) => write!(f, "timed out after {seconds} s"),
             Self::Memory => f.write_str("needs more memory than this worker has"),
             Self::Spawn => f.write_str("could not be started"),
-            Self::Lost => f.write_str("worker lost while running this task"),
+            Self::Returned | Self::Unstarted => f.write_str("returned"),
+            Self::Lost => f.write_str("worker lost"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Invalid => f.write_str("invalid task line"),
             Self::Unsigned => f.write_str("not signed"),
@@ -112,15 +171,28 @@ mod tests {
 
     #[test]
     fn reasons_read_as_the_contract_says() {
-        assert_eq!(FailureKind::Exit(3).to_string(), "exit 3");
-        assert_eq!(FailureKind::Signal(9).to_string(), "signal 9 (SIGKILL)");
-        assert_eq!(FailureKind::Signal(40).to_string(), "signal 40");
-        assert_eq!(FailureKind::TimedOut(300).to_string(), "timed out after 300 s");
+        assert_eq!(Outcome::Exit(3).to_string(), "exit 3");
+        assert_eq!(Outcome::Signal(9).to_string(), "signal 9 (SIGKILL)");
+        assert_eq!(Outcome::Signal(40).to_string(), "signal 40");
+        assert_eq!(Outcome::TimedOut(300).to_string(), "timed out after 300 s");
     }
 
     #[test]
     fn time_outs_of_any_length_are_one_group() {
-        assert_eq!(FailureKind::TimedOut(1).group(), FailureKind::TimedOut(300).group());
-        assert_ne!(FailureKind::Exit(1).group(), FailureKind::Exit(2).group());
+        assert_eq!(Outcome::TimedOut(1).group(), Outcome::TimedOut(300).group());
+        assert_ne!(Outcome::Exit(1).group(), Outcome::Exit(2).group());
+    }
+
+    #[test]
+    fn records_and_spools_keep_their_names() {
+        let names = |outcome: Outcome| serde_json::to_string(&outcome).expect("JSON");
+        assert_eq!(names(Outcome::Exit(0)), r#"{"exit":0}"#);
+        assert_eq!(names(Outcome::TimedOut(9)), r#"{"timed_out":9}"#);
+        let plain = [Outcome::Memory, Outcome::Spawn, Outcome::Returned, Outcome::Lost, Outcome::Cancelled];
+        assert_eq!(
+            plain.map(names),
+            ["memory", "spawn", "returned", "lost", "cancelled"].map(|name| format!("\"{name}\""))
+        );
+        assert!(plain.iter().all(|outcome| names(*outcome) == format!("\"{}\"", outcome.code())));
     }
 }

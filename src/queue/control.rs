@@ -9,7 +9,7 @@ use super::reclaim::{Orphan, orphan};
 use super::scripts;
 use super::session::base_score;
 use crate::model::snapshot::TaskState;
-use crate::model::{AttemptEnd, AttemptRecord, FieldOrder, TaskId, TaskLine, WorkerName};
+use crate::model::{AttemptRecord, FieldOrder, Outcome, TaskId, TaskLine, WorkerName};
 use crate::sys::wall_clock;
 
 /// How many lines one call changes at most.
@@ -66,7 +66,7 @@ pub async fn change(
         let task = TaskLine::parse(line, order).ok();
         let class = task.as_ref().map(|task| task.demand().to_string()).unwrap_or_default();
         let base = task.as_ref().map_or(0, |task| base_score(task.prio()));
-        let record = AttemptRecord::bare(0, by.clone(), now_ms, AttemptEnd::Cancelled);
+        let record = AttemptRecord::bare(0, by.clone(), now_ms, Outcome::Cancelled);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         args.text(line).text(TaskId::of(line).to_string()).text(class).number(base).text(record);
     }

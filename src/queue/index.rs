@@ -11,7 +11,7 @@ use super::lock::try_lock;
 use super::loose;
 use super::scripts;
 use super::session::{AVOID, base_score, millis};
-use crate::model::{FailureKind, FieldOrder, TaskLine, ascii_json};
+use crate::model::{FieldOrder, Outcome, TaskLine, ascii_json};
 
 /// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
 const STEP: usize = 256;
@@ -98,8 +98,8 @@ impl Pass {
                     }
                     Err(error) => {
                         to_reject = true;
-                        let reason = ascii_json(&format!("{}: {error}", FailureKind::Invalid));
-                        reject.text(text).text("failed").text(reason).text(FailureKind::Invalid.group());
+                        let reason = ascii_json(&format!("{}: {error}", Outcome::Invalid));
+                        reject.text(text).text("failed").text(reason).text(Outcome::Invalid.group());
                     }
                 },
                 Err(_) => {

@@ -11,7 +11,7 @@ use super::lock::try_lock;
 use super::loose::{self, Loose};
 use super::scripts;
 use super::session::{AVOID, Registration, Session, base_score, millis};
-use crate::model::{AttemptEnd, AttemptRecord, Demand, FieldOrder, TaskId, TaskLine, WorkerName};
+use crate::model::{AttemptRecord, Demand, FieldOrder, Outcome, TaskId, TaskLine, WorkerName};
 use crate::sys::wall_clock;
 
 /// How many lines one call moves at most.
@@ -173,7 +173,7 @@ pub async fn reclaim_lines(
     let mut args = Args::new();
     args.text(worker.as_str()).text(mode).number(lease).text(proof).number(max_lost).number(millis(AVOID));
     for orphan in budget::first(lines, BATCH, CALL_BYTES, |orphan| orphan.line.len()) {
-        let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, AttemptEnd::Lost);
+        let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, Outcome::Lost);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
         let (class, base) = orphan

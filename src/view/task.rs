@@ -110,7 +110,7 @@ fn attempt_lines(attempt: &AttemptView) -> Vec<String> {
     let mut lines = vec![format!(
         "{} {} on {}, ended {}{took}{peak}",
         paint(BOLD, &name),
-        safe(&attempt.result),
+        attempt.outcome,
         safe(&attempt.worker),
         moment(attempt.end)
     )];
@@ -131,6 +131,7 @@ fn indented(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Outcome;
 
     #[test]
     fn a_page_shows_what_the_attempts_left() {
@@ -149,9 +150,7 @@ mod tests {
             attempts: vec![AttemptView {
                 attempt: 1,
                 worker: "n1".to_owned(),
-                result: "exit 3".to_owned(),
-                exit_code: Some(3),
-                signal: None,
+                outcome: Outcome::Exit(3),
                 start: Some(0.5),
                 end: 2.0,
                 settled: Some(2.5),

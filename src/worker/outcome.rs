@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::ledger::{Cause, Entry};
 use crate::model::{
-    AttemptEnd, AttemptRecord, Bytes, FailureKind, PeakSource, StdoutRecord, TaskId, TaskLine, TrimmedSpace,
-    WorkerName, ascii_json,
+    AttemptRecord, Bytes, Outcome, PeakSource, StdoutRecord, TaskId, TaskLine, TrimmedSpace, WorkerName, ascii_json,
 };
 use crate::policy::retry;
 use crate::process::{Ended, ExitStatus, Stdout};
@@ -40,19 +39,16 @@ pub struct Context<'a> {
 #[must_use]
 pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, ended: &Ended) -> Settle {
     let limit_reached = |limit: u64| ended.duration >= Duration::from_secs(limit);
-    let (end, failure) = match (cause, ended.status) {
-        (Some(Cause::TimedOut(limit)), _) if limit_reached(limit) => {
-            (AttemptEnd::TimedOut(limit), Some(FailureKind::TimedOut(limit)))
-        }
-        (Some(Cause::LowMemory { alone: true }), _) => (AttemptEnd::Memory, Some(FailureKind::Memory)),
+    let outcome = match (cause, ended.status) {
+        (Some(Cause::TimedOut(limit)), _) if limit_reached(limit) => Outcome::TimedOut(limit),
+        (Some(Cause::LowMemory { alone: true }), _) => Outcome::Memory,
         (Some(Cause::LowMemory { alone: false } | Cause::Shutdown), status) if status != ExitStatus::Exited(0) => {
-            (AttemptEnd::Returned, None)
+            Outcome::Returned
         }
-        (_, ExitStatus::Exited(code)) => (AttemptEnd::Exit(code), (code != 0).then_some(FailureKind::Exit(code))),
-        (_, ExitStatus::Signaled(number)) => (AttemptEnd::Signal(number), Some(FailureKind::Signal(number))),
+        (_, ExitStatus::Exited(code)) => Outcome::Exit(code),
+        (_, ExitStatus::Signaled(number)) => Outcome::Signal(number),
     };
-    let is_returned = end == AttemptEnd::Returned;
-    let mut record = record(context, entry, end);
+    let mut record = record(context, entry, outcome);
     record.start_ms = Some(ended.start_ms);
     record.end_ms = ended.end_ms;
     // The cgroup leaves out the pages of programs and libraries that others have read before; where it has seen much less than that, pages that
@@ -63,32 +59,30 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, e
     };
     record.peak_bytes = Some(peak).filter(|peak| *peak > 0);
     record.peak_source = record.peak_bytes.map(|_| source);
-    let settlement = match failure {
-        _ if is_returned => Settlement::Return,
-        None => {
-            record.stdout = Some(kept(context.host, ended));
-            record.stderr_tail = tail(&String::from_utf8_lossy(&ended.stderr_tail), TAIL_BYTES);
-            let text = stdout_text(context.host, &ended.stdout);
-            Settlement::Finish { value: format!("{}: {}", context.worker, ascii_json(&text)) }
-        }
-        Some(kind) => {
-            let stderr = String::from_utf8_lossy(&ended.stderr_tail);
-            record.stdout = Some(kept_of_failure(context.host, ended));
-            record.stdout_tail = tail(&stdout_tail(&ended.stdout), TAIL_BYTES);
-            record.stderr_tail = tail(&stderr, TAIL_BYTES);
-            let text = match out_of_memory(&entry.task, &kind, ended) {
-                Some(note) => format!("{note}: {}", stderr.trim()).trim_end_matches([':', ' ']).to_owned(),
-                None => stderr.into_owned(),
-            };
-            fail(context, entry, kind, &text, false)
-        }
+    let settlement = if outcome == Outcome::Returned {
+        Settlement::Return
+    } else if outcome == Outcome::Exit(0) {
+        record.stdout = Some(kept(context.host, ended));
+        record.stderr_tail = tail(&String::from_utf8_lossy(&ended.stderr_tail), TAIL_BYTES);
+        let text = stdout_text(context.host, &ended.stdout);
+        Settlement::Finish { value: format!("{}: {}", context.worker, ascii_json(&text)) }
+    } else {
+        let stderr = String::from_utf8_lossy(&ended.stderr_tail);
+        record.stdout = Some(kept_of_failure(context.host, ended));
+        record.stdout_tail = tail(&stdout_tail(&ended.stdout), TAIL_BYTES);
+        record.stderr_tail = tail(&stderr, TAIL_BYTES);
+        let text = match out_of_memory(&entry.task, outcome, ended) {
+            Some(note) => format!("{note}: {}", stderr.trim()).trim_end_matches([':', ' ']).to_owned(),
+            None => stderr.into_owned(),
+        };
+        fail(context, entry, outcome, &text, false)
     };
     Settle { record: Some(record), settlement, ..unstarted(entry) }
 }
 
 /// What the kernel did to a task that failed, where it ran out of memory.
-fn out_of_memory(task: &TaskLine, kind: &FailureKind, ended: &Ended) -> Option<String> {
-    let is_candidate = matches!(kind, FailureKind::Exit(_) | FailureKind::Signal(_));
+fn out_of_memory(task: &TaskLine, failure: Outcome, ended: &Ended) -> Option<String> {
+    let is_candidate = matches!(failure, Outcome::Exit(_) | Outcome::Signal(_));
     if !is_candidate || (ended.oom_kills == 0 && !ended.is_oom_likely) {
         return None;
     }
@@ -103,31 +97,30 @@ fn out_of_memory(task: &TaskLine, kind: &FailureKind, ended: &Ended) -> Option<S
 /// The settlement of an attempt that could not be started, through no fault of this node.
 #[must_use]
 pub fn settle_unspawnable(context: Context<'_>, entry: &Entry, error: &str, now_ms: u64) -> Settle {
-    let mut record = record(context, entry, AttemptEnd::Spawn);
+    let mut record = record(context, entry, Outcome::Spawn);
     record.end_ms = now_ms;
     record.stderr_tail = tail(error, TAIL_BYTES);
-    let settlement = fail(context, entry, FailureKind::Spawn, error, false);
+    let settlement = fail(context, entry, Outcome::Spawn, error, false);
     Settle { record: Some(record), settlement, ..unstarted(entry) }
 }
 
 /// The settlement of an attempt whose keeper was killed, and its tree with it: nobody saw how it ended.
 #[must_use]
 pub fn settle_unseen(context: Context<'_>, entry: &Entry, cause: Option<Cause>, now_ms: u64) -> Settle {
-    let (end, failure) = match cause {
-        Some(Cause::TimedOut(limit)) => (AttemptEnd::TimedOut(limit), Some(FailureKind::TimedOut(limit))),
-        Some(Cause::LowMemory { alone: true }) => (AttemptEnd::Memory, Some(FailureKind::Memory)),
-        Some(Cause::LowMemory { alone: false } | Cause::Shutdown | Cause::Revoked) => (AttemptEnd::Returned, None),
-        None => (AttemptEnd::Signal(SIGKILL), Some(FailureKind::Signal(SIGKILL))),
+    let outcome = match cause {
+        Some(Cause::TimedOut(limit)) => Outcome::TimedOut(limit),
+        Some(Cause::LowMemory { alone: true }) => Outcome::Memory,
+        Some(Cause::LowMemory { alone: false } | Cause::Shutdown | Cause::Revoked) => Outcome::Returned,
+        None => Outcome::Signal(SIGKILL),
     };
-    let mut record = record(context, entry, end);
+    let mut record = record(context, entry, outcome);
     record.end_ms = now_ms;
-    let settlement = match failure {
-        None => Settlement::Return,
-        Some(kind) => {
-            let text = "its keeper was killed or stopped";
-            record.stderr_tail = text.to_owned();
-            fail(context, entry, kind, text, false)
-        }
+    let settlement = if outcome.is_cut_short() {
+        Settlement::Return
+    } else {
+        let text = "its keeper was killed or stopped";
+        record.stderr_tail = text.to_owned();
+        fail(context, entry, outcome, text, false)
     };
     Settle { record: Some(record), settlement, ..unstarted(entry) }
 }
@@ -151,7 +144,7 @@ fn unstarted(entry: &Entry) -> Settle {
 
 /// Refuses a claimed line for ever, as no task or as not signed.
 #[must_use]
-pub fn settle_refused(line: std::sync::Arc<str>, token: String, kind: FailureKind, problem: &str) -> Settle {
+pub fn settle_refused(line: std::sync::Arc<str>, token: String, outcome: Outcome, problem: &str) -> Settle {
     Settle {
         id: TaskId::of(&line),
         line,
@@ -159,25 +152,25 @@ pub fn settle_refused(line: std::sync::Arc<str>, token: String, kind: FailureKin
         demand: None,
         record: None,
         settlement: Settlement::Fail {
-            reason: ascii_json(&reason(&kind.to_string(), problem)),
-            kind,
+            reason: ascii_json(&reason(&outcome.to_string(), problem)),
+            outcome,
             delay: Duration::ZERO,
             is_final: true,
         },
     }
 }
 
-fn record(context: Context<'_>, entry: &Entry, end: AttemptEnd) -> AttemptRecord {
+fn record(context: Context<'_>, entry: &Entry, outcome: Outcome) -> AttemptRecord {
     let token = entry.claim.token.clone();
-    AttemptRecord { token, ..AttemptRecord::bare(entry.claim.attempt, context.worker.clone(), 0, end) }
+    AttemptRecord { token, ..AttemptRecord::bare(entry.claim.attempt, context.worker.clone(), 0, outcome) }
 }
 
-fn fail(context: Context<'_>, entry: &Entry, kind: FailureKind, stderr: &str, is_final: bool) -> Settlement {
+fn fail(context: Context<'_>, entry: &Entry, outcome: Outcome, stderr: &str, is_final: bool) -> Settlement {
     let delay = retry::backoff(context.backoff, context.jitter);
     // Nothing in the line tells where such a limit comes from.
-    let is_default = matches!(kind, FailureKind::TimedOut(_)) && entry.task.timeout().is_none();
-    let head = format!("{kind}{}", if is_default { " (default_task_timeout_seconds)" } else { "" });
-    Settlement::Fail { reason: ascii_json(&reason(&head, stderr)), kind, delay, is_final }
+    let is_default = matches!(outcome, Outcome::TimedOut(_)) && entry.task.timeout().is_none();
+    let head = format!("{outcome}{}", if is_default { " (default_task_timeout_seconds)" } else { "" });
+    Settlement::Fail { reason: ascii_json(&reason(&head, stderr)), outcome, delay, is_final }
 }
 
 /// `exit 3: tail of stderr`, at most 1,024 characters; what does not fit is cut at the front of the tail.
@@ -264,9 +257,9 @@ mod tests {
 
     #[test]
     fn a_reason_is_the_kind_and_the_tail_of_stderr() {
-        assert_eq!(reason(&FailureKind::Exit(3).to_string(), "  no such file\n"), "exit 3: no such file");
-        assert_eq!(reason(&FailureKind::TimedOut(2).to_string(), ""), "timed out after 2 s");
-        let long = reason(&FailureKind::Exit(3).to_string(), &format!("{}END", "ü".repeat(5000)));
+        assert_eq!(reason(&Outcome::Exit(3).to_string(), "  no such file\n"), "exit 3: no such file");
+        assert_eq!(reason(&Outcome::TimedOut(2).to_string(), ""), "timed out after 2 s");
+        let long = reason(&Outcome::Exit(3).to_string(), &format!("{}END", "ü".repeat(5000)));
         assert_eq!(long.chars().count(), REASON_CHARS);
         assert!(long.starts_with("exit 3: …") && long.ends_with("END"), "{long}");
     }

@@ -116,7 +116,7 @@ fn lines<'a>(batch: impl IntoIterator<Item = &'a Settle>) -> io::Result<Vec<u8>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::TaskId;
+    use crate::model::{Outcome, TaskId};
     use crate::queue::session::Settlement;
 
     fn entry(line: &str) -> Settle {
@@ -149,6 +149,15 @@ mod tests {
         assert_eq!(left_in(dir.path()), ["c"]);
         spool.clear().expect("clear");
         assert!(left_in(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn entries_of_earlier_builds_are_read() {
+        let line = r#"{"line":"shell:1:1:1:9:a","id":7,"token":"t","demand":{"cpu":2,"mem":1},"record":{"a":1,"w":"n1","e":5,"r":{"timed_out":9}},"settlement":{"Fail":{"kind":{"timed_out":9},"reason":"\"timed out after 9 s\"","delay":{"secs":1,"nanos":0},"is_final":false}}}"#;
+        let entry: Settle = serde_json::from_str(line).expect("an entry");
+        assert_eq!(entry.outcome(), Outcome::TimedOut(9));
+        assert_eq!(entry.record.as_ref().map(|record| record.outcome), Some(Outcome::TimedOut(9)));
+        assert_eq!(serde_json::to_string(&entry).expect("JSON"), line);
     }
 
     #[test]

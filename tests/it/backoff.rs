@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use distcomp::model::{AttemptEnd, AttemptRecord, FailureKind, TaskId, TaskLine};
+use distcomp::model::{AttemptRecord, Outcome, TaskId, TaskLine};
 use distcomp::queue::Session;
 use distcomp::queue::session::{Claim, Settle, Settled, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
@@ -36,7 +36,7 @@ impl Run {
     }
 
     async fn settle(&self, claim: Claim, settlement: Settlement) {
-        let end = AttemptEnd::Returned;
+        let end = Outcome::Returned;
         let record = AttemptRecord::bare(claim.attempt, self.worker.worker().clone(), 1, end);
         let entry = Settle {
             id: TaskId::of(&claim.line),
@@ -54,7 +54,7 @@ impl Run {
     async fn fail(&mut self) -> Duration {
         let claim = self.claim().await;
         let settlement = Settlement::Fail {
-            kind: FailureKind::Exit(1),
+            outcome: Outcome::Exit(1),
             reason: "\"exit 1\"".to_owned(),
             delay: BASE,
             is_final: false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use distcomp::config::{Endpoint, Origin, RedisSettings};
-use distcomp::model::{Amounts, Bytes, FailureKind, FieldOrder, MilliCores, Offer, Room, TaskId, TaskLine};
+use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, Offer, Outcome, Room, TaskId, TaskLine};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::index::Pass;
 use distcomp::queue::reclaim::{self, Authority};
@@ -291,7 +291,7 @@ impl Run {
             0 => Settlement::Finish { value: "a: \"\"".to_owned() },
             1 => Settlement::Return,
             _ => Settlement::Fail {
-                kind: FailureKind::Exit(1),
+                outcome: Outcome::Exit(1),
                 reason: "\"exit 1\"".to_owned(),
                 delay: Duration::ZERO,
                 is_final: false,
@@ -491,8 +491,8 @@ async fn very_many_retries() {
         submit(&conn, batch, false).await.expect("submitted");
     }
     let fail = |claim: &Claim| {
-        let (kind, reason) = (FailureKind::Exit(1), "\"exit 1\"".to_owned());
-        Some(settle(claim, Settlement::Fail { kind, reason, delay: Duration::from_secs(50), is_final: false }))
+        let (outcome, reason) = (Outcome::Exit(1), "\"exit 1\"".to_owned());
+        Some(settle(claim, Settlement::Fail { outcome, reason, delay: Duration::from_secs(50), is_final: false }))
     };
     assert_eq!(claim_all(&worker, fail).await, MANY, "each failed once, and waits for its time");
     bed.redis.clock().set(-HOUR);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use distcomp::model::{AttemptEnd, AttemptRecord, Offer, TaskId, TaskLine};
+use distcomp::model::{AttemptRecord, Offer, Outcome, TaskId, TaskLine};
 use distcomp::queue::reclaim::{Authority, Orphan, orphans, reclaim_lines};
 use distcomp::queue::session::{Beat, Claim, Settle, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
@@ -115,7 +115,7 @@ async fn finish(worker: &Session, claim: &Claim) {
         id: TaskId::of(&claim.line),
         token: claim.token.clone(),
         demand: Some(*TaskLine::parse(&claim.line, ORDER).expect("a task line").demand()),
-        record: Some(AttemptRecord::bare(claim.attempt, worker.worker().clone(), 1, AttemptEnd::Exit(0))),
+        record: Some(AttemptRecord::bare(claim.attempt, worker.worker().clone(), 1, Outcome::Exit(0))),
         settlement: Settlement::Finish { value: "w: \"\"".to_owned() },
     };
     worker.settle(&[entry], 3, false).await.expect("settled");

@@ -124,9 +124,9 @@ fn csv_row(task: &TaskView) -> [String; 18] {
         states.join("+"),
         worker,
         task.attempts.iter().filter(|attempt| attempt.attempt > 0).count().to_string(),
-        number(last.and_then(|attempt| attempt.exit_code)),
-        number(last.and_then(|attempt| attempt.signal)),
-        last.map_or_else(String::new, |attempt| attempt.result.clone()),
+        number(last.and_then(|attempt| attempt.outcome.exit_code())),
+        number(last.and_then(|attempt| attempt.outcome.signal())),
+        last.map_or_else(String::new, |attempt| attempt.outcome.to_string()),
         last.and_then(|attempt| attempt.start).map_or_else(String::new, |start| format!("{start:.3}")),
         last.map_or_else(String::new, |attempt| format!("{:.3}", attempt.end)),
         last.and_then(|attempt| attempt.peak_memory_bytes).map_or_else(String::new, |peak| peak.to_string()),
@@ -148,8 +148,8 @@ fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String>
     let last = task.last_attempt()?;
     let start = last.start.unwrap_or(last.end);
     let command = TaskLine::parse(&task.line, order).map_or_else(|_| task.line.clone(), |line| line.cmd().to_owned());
-    let signal = last.signal.unwrap_or(0);
-    let exit = last.exit_code.unwrap_or(if signal == 0 { -1 } else { 0 });
+    let signal = last.outcome.signal().unwrap_or(0);
+    let exit = last.outcome.exit_code().unwrap_or(if signal == 0 { -1 } else { 0 });
     // Nothing else that moves a terminal leaves this program, in a pipe neither.
     let tabbed = |line: &str| line.split('\t').map(|part| safe(part).into_owned()).collect::<Vec<_>>().join("\t");
     let command = if is_terminal() {
@@ -169,8 +169,8 @@ fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::TrimmedSpace;
     use crate::model::snapshot::AttemptView;
+    use crate::model::{Outcome, TrimmedSpace};
 
     fn task() -> TaskView {
         TaskView {
@@ -188,9 +188,7 @@ mod tests {
             attempts: vec![AttemptView {
                 attempt: 1,
                 worker: "n1".to_owned(),
-                result: "exit 0".to_owned(),
-                exit_code: Some(0),
-                signal: None,
+                outcome: Outcome::Exit(0),
                 start: Some(1_700_000_000.5),
                 end: 1_700_000_002.0,
                 settled: Some(1_700_000_003.0),

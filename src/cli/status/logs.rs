@@ -12,7 +12,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::find::find_one;
 use crate::cli::output::is_terminal;
 use crate::model::TaskId;
-use crate::model::snapshot::{AttemptView, TaskState, TaskView};
+use crate::model::snapshot::{TaskState, TaskView};
 use crate::queue::follow::{Follow, Said, Stream};
 use crate::queue::guard::Access;
 use crate::queue::inspect;
@@ -126,7 +126,7 @@ fn stamp(task: &TaskView) -> Option<(u32, f64)> {
 /// Whether the attempt that was followed has come to no end of its own, and the task will run, or runs, again.
 fn is_to_be_continued(task: &TaskView, before: Option<(u32, f64)>) -> bool {
     let is_queued = task.states.contains(&TaskState::Todo) || task.states.contains(&TaskState::InProgress);
-    is_queued && (stamp(task) == before || task.last_attempt().is_some_and(AttemptView::is_cut_short))
+    is_queued && (stamp(task) == before || task.last_attempt().is_some_and(|last| last.outcome.is_cut_short()))
 }
 
 /// The task once its worker, or who took over from that, has told Redis how it ended. It may run again by then.
@@ -203,7 +203,7 @@ fn outcome(session: &Session, task: &TaskView, has_waited: bool) -> Exit {
         let took =
             attempt.start.map_or_else(String::new, |start| format!(", took {}", precise_duration(attempt.end - start)));
         let peak = attempt.peak_memory_bytes.map_or_else(String::new, |peak| format!(", peak {}", bytes(peak)));
-        format!(": attempt {} on {}, {}{took}{peak}", attempt.attempt, safe(&attempt.worker), safe(&attempt.result))
+        format!(": attempt {} on {}, {}{took}{peak}", attempt.attempt, safe(&attempt.worker), attempt.outcome)
     });
     let (what, exit) = if has_waited && has(TaskState::InProgress) && has(TaskState::Failed) {
         ("failed, is being retried".to_owned(), Exit::TasksFailed)

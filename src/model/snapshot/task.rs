@@ -1,8 +1,8 @@
 //! What the commands show of a task and its attempts.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::model::{AttemptEnd, AttemptRecord, FailureKind, PeakSource, StdoutRecord, TrimmedSpace};
+use crate::model::{AttemptRecord, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
 
 /// The state a task line is in, in the words of the hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl TaskState {
 }
 
 /// Everything known about one task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskView {
     /// Its id.
     pub id: String,
@@ -44,52 +44,48 @@ pub struct TaskView {
     /// Where it is. A task to be tried again is in todo and in failed; an unknown one nowhere.
     pub states: Vec<TaskState>,
     /// The worker that has it in progress.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
     /// What an operator has ordered for it while it runs there, `requeue`, `cancel` or `purge`: it is being stopped, and then goes where the order says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ordered: Option<String>,
     /// `WORKER: JSON` of a finished one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
     /// The workers it failed on, with repeats.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_on: Vec<String>,
     /// Why the last attempt failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Of a finished one, whether its output can be had from here byte for byte, as of its last attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_exact: Option<bool>,
     /// How often a worker was lost while running it.
-    #[serde(default)]
     pub lost: u64,
     /// Whether it may be what its worker was lost to: it runs apart from other such tasks until it has outlived that time.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
     /// Every attempt kept, oldest first.
     pub attempts: Vec<AttemptView>,
 }
 
-/// One attempt, in words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttemptView {
     /// Attempt number, from 1.
     pub attempt: u32,
     /// The worker.
     pub worker: String,
-    /// How it ended: `exit 0`, `signal 9 (SIGKILL)`, `timed out after 300 s`, `returned`, ….
-    pub result: String,
-    /// Exit code, where it exited.
-    pub exit_code: Option<i32>,
-    /// Signal, where one ended it.
-    pub signal: Option<i32>,
+    /// How it ended. In JSON `result`: `exit 0`, `signal 9 (SIGKILL)`, `timed out after 300 s`, `returned`, …; `exit_code` and `signal`, where it has one.
+    #[serde(flatten, serialize_with = "in_words")]
+    pub outcome: Outcome,
     /// Start, seconds since the epoch, by the clock of its worker.
     pub start: Option<f64>,
     /// End, seconds since the epoch, by the clock of its worker.
     pub end: f64,
     /// When Redis took the record, seconds since the epoch, by the clock of Redis: ages go by this. `None` in records of earlier versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub settled: Option<f64>,
     /// Peak memory in bytes.
     pub peak_memory_bytes: Option<u64>,
@@ -97,28 +93,28 @@ pub struct AttemptView {
     pub peak_memory_source: Option<String>,
     /// Whether its stdout can be had from here byte for byte: with `stdout_stripped` around it, the text of `result`, or of a failure `stdout_tail`, is
     /// what the task wrote. `None` where that is not known, in records of earlier versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_exact: Option<bool>,
     /// The white space before and after that text, which the text is without; `None` where there is none, or it would not be exact with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_stripped: Option<TrimmedSpace>,
     /// Length of its stdout in bytes, where it is not exact.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_bytes: Option<u64>,
     /// `HOST:PATH` of the file with all of its stdout, where it is not exact.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_file: Option<String>,
     /// Why there is no such file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_file_error: Option<String>,
     /// Place of the task in the order of submission, where it is known; numbers may be left out between two tasks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
     /// The last 4 KiB of stdout, of a failure.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub stdout_tail: String,
     /// The last 4 KiB of stderr.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
 }
 
@@ -157,31 +153,19 @@ impl TaskView {
     }
 }
 
-const RETURNED: &str = "returned";
-
-const LOST: &str = "worker lost";
-
-impl AttemptView {
-    /// Whether it was cut short through no fault of the task: given back, or its worker died.
-    #[must_use]
-    pub fn is_cut_short(&self) -> bool {
-        [RETURNED, LOST].contains(&self.result.as_str())
+fn in_words<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Words {
+        result: String,
+        exit_code: Option<i32>,
+        signal: Option<i32>,
     }
+    let words = Words { result: outcome.to_string(), exit_code: outcome.exit_code(), signal: outcome.signal() };
+    words.serialize(serializer)
 }
 
 impl From<AttemptRecord> for AttemptView {
     fn from(record: AttemptRecord) -> Self {
-        let (result, exit_code, signal) = match record.end {
-            AttemptEnd::Exit(code) => (FailureKind::Exit(code).to_string(), Some(code), None),
-            AttemptEnd::Signal(number) => (FailureKind::Signal(number).to_string(), None, Some(number)),
-            AttemptEnd::TimedOut(limit) => (FailureKind::TimedOut(limit).to_string(), None, None),
-            AttemptEnd::Spawn => (FailureKind::Spawn.to_string(), None, None),
-            AttemptEnd::Returned => (RETURNED.to_owned(), None, None),
-            AttemptEnd::Memory => (FailureKind::Memory.to_string(), None, None),
-            AttemptEnd::Lost => (LOST.to_owned(), None, None),
-            AttemptEnd::Cancelled => (FailureKind::Cancelled.to_string(), None, None),
-            AttemptEnd::Invalid => (FailureKind::Invalid.to_string(), None, None),
-        };
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let kept = record.stdout;
         let stripped = kept.as_ref().map(StdoutRecord::stripped);
@@ -192,9 +176,7 @@ impl From<AttemptRecord> for AttemptView {
         Self {
             attempt: record.attempt,
             worker: record.worker.to_string(),
-            result,
-            exit_code,
-            signal,
+            outcome: record.outcome,
             start: record.start_ms.map(seconds),
             end: seconds(record.end_ms),
             settled: record.taken_after_ms.map(|after| seconds(record.end_ms.saturating_add_signed(after))),

@@ -1,8 +1,8 @@
 -- Settles a batch of claims.
 --
 -- ARGV: 1 worker, 2 instance:epoch, 3 max_retry_per_task, 4 ms a failed worker leaves a retry to others, 5 "1" to keep a result whose line is nowhere
---       (after Redis lost data), then for each claim nine: operation, line, token, task id, value, record, class, backoff ms
---       after a first failure, group.
+--       (after Redis lost data), then for each claim ten: operation, line, token, task id, value, record, class, backoff ms
+--       after a first failure, group, code of the outcome.
 --       operation: F finished (value for finished_tasks), X failed (value for task_fail_reason), I refused for ever (the same), R returned.
 --       record is the attempt's evidence, "" for one that never started; class is "MEM:CPU:".
 -- Returns: for each claim ok, retry, final, late (the line was back in todo and nobody had claimed it), dup (settled before), lost (another's
@@ -21,7 +21,7 @@ local head = 52 + #worker
 
 -- Owners and claims of all lines in two calls; what is finished is written in few. A line that comes twice in one batch is looked up again.
 local lines, known = {}, {}
-for i = 6, #ARGV, 9 do
+for i = 6, #ARGV, 10 do
   lines[#lines + 1] = ARGV[i + 1]
   known[ARGV[i + 1]] = known[ARGV[i + 1]] == nil
 end
@@ -69,9 +69,9 @@ local function count(what)
   counts[what] = (counts[what] or 0) + 1
 end
 
-for i = 6, #ARGV, 9 do
+for i = 6, #ARGV, 10 do
   local op, line, token, id, value, record, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
-  local at = (i + 3) / 9
+  local at = (i + 4) / 10
   local owner, claim, answer = owners[at], claimed[at], nil
   if not known[line] then
     flush()
@@ -159,7 +159,7 @@ for i = 6, #ARGV, 9 do
       if record ~= '' then evidence_add(id, in_order(record, score)) end
       redis.call('HSET', ATTEMPTS, line, attempt)
       count('failed')
-      if ARGV[i + 8] == 'timed out' then count('timed_out') end
+      if ARGV[i + 9] == 'timed_out' then count('timed_out') end
       local failures = count_commas(workers)
       if op == 'X' and failures < max_retry then
         local delay_ms = backoff(tonumber(ARGV[i + 7]), failures, id)

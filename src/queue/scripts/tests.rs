@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::model::Outcome;
 
 /// A piece of Lua at the top level: a function, or a line that runs at once.
 struct Chunk {
@@ -144,6 +145,18 @@ fn only_the_transitions_write_what_is_in_progress() {
         let allowed = if def.text.contains(moves) { writes(moves) } else { 0 };
         assert_eq!(writes(&def.text), allowed, "{name} writes in_progress_tasks or claims past transition.lua");
     }
+}
+
+#[test]
+fn scripts_name_groups_and_codes_as_the_model_does() {
+    let mut named = BTreeSet::new();
+    for (_, def) in all() {
+        let literals = def.text.lines().filter_map(|line| line.trim().strip_prefix("group_put(line, '"));
+        named.extend(literals.map(|rest| rest.split('\'').next().unwrap_or_default().to_owned()));
+    }
+    assert_eq!(named, BTreeSet::from([Outcome::Lost.group(), Outcome::Cancelled.group()]));
+    let counts = format!("if ARGV[i + 9] == '{}' then", Outcome::TimedOut(1).code());
+    assert!(SETTLE.text.contains(&counts), "{counts}");
 }
 
 fn part(name: &str) -> Part {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptRecord, Demand, FailureKind, FieldOrder, Offer, Room, TaskId};
+use crate::model::{AttemptRecord, Demand, FieldOrder, Offer, Outcome, Room, TaskId};
 use crate::queue::layout::Layouts;
 
 /// What one running process says of itself, so that others can tell whether it lives.
@@ -133,8 +133,9 @@ pub enum Settlement {
     },
     /// Failed; counted.
     Fail {
-        /// The group.
-        kind: FailureKind,
+        /// How it ended.
+        #[serde(rename = "kind")]
+        outcome: Outcome,
         /// The text for `task_fail_reason`, JSON.
         reason: String,
         /// How long it waits before it may be claimed again after a first failure; longer after more.
@@ -165,6 +166,17 @@ pub struct Settle {
 }
 
 impl Settle {
+    /// How the attempt ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match (&self.settlement, &self.record) {
+            (Settlement::Finish { .. }, _) => Outcome::Exit(0),
+            (Settlement::Fail { outcome, .. }, _) => *outcome,
+            (Settlement::Return, Some(_)) => Outcome::Returned,
+            (Settlement::Return, None) => Outcome::Unstarted,
+        }
+    }
+
     /// Bytes of it in a call, about.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -191,8 +191,8 @@ impl Session {
             };
             let (op, value, delay, group) = match &entry.settlement {
                 Settlement::Finish { value } => ("F", value.as_str(), Duration::ZERO, String::new()),
-                Settlement::Fail { kind, reason, delay, is_final } => {
-                    (if *is_final { "I" } else { "X" }, reason.as_str(), *delay, kind.group())
+                Settlement::Fail { outcome, reason, delay, is_final } => {
+                    (if *is_final { "I" } else { "X" }, reason.as_str(), *delay, outcome.group())
                 }
                 Settlement::Return => ("R", "", Duration::ZERO, String::new()),
             };
@@ -204,7 +204,8 @@ impl Session {
                 .text(record)
                 .maybe(entry.demand)
                 .number(millis(delay))
-                .text(group);
+                .text(group)
+                .text(entry.outcome().code());
         }
         decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())
     }

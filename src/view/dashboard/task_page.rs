@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::page::{Page, html, respond};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
-use crate::model::{FieldOrder, ResourceKind, TaskLine};
+use crate::model::{FieldOrder, Outcome, ResourceKind, TaskLine};
 use crate::view::explain::explain_task;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, moment, precise_duration};
@@ -144,11 +144,13 @@ impl Attempt {
         });
         Self {
             name: if attempt.attempt == 0 { "operator".to_owned() } else { format!("#{}", attempt.attempt) },
-            result: safe(&attempt.result).into_owned(),
-            tone: match (attempt.exit_code, attempt.result.as_str()) {
-                (Some(0), _) => "good",
-                (_, "returned") => "warn",
-                _ => "bad",
+            result: attempt.outcome.to_string(),
+            tone: if attempt.outcome == Outcome::Exit(0) {
+                "good"
+            } else if attempt.outcome == Outcome::Returned {
+                "warn"
+            } else {
+                "bad"
             },
             worker: safe(&attempt.worker).into_owned(),
             started: attempt.start.map_or_else(|| "never".to_owned(), moment),

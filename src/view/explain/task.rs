@@ -2,7 +2,7 @@
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use crate::model::snapshot::{HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
-use crate::model::{Demand, FailureKind, FieldOrder, TaskLine};
+use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, resource, resources};
 
@@ -135,7 +135,7 @@ fn ended(task: &TaskView) -> String {
     let reason = task.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or("no reason is recorded");
     if has(TaskState::Finished) {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
-    } else if has(TaskState::Failed) && reason.starts_with(&FailureKind::Unsigned.to_string()) {
+    } else if has(TaskState::Failed) && reason.starts_with(&Outcome::Unsigned.to_string()) {
         format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", safe(reason))
     } else if has(TaskState::Failed) {
         format!("it is out of retries ({}); distcomp-ctl requeue runs it again", safe(reason))

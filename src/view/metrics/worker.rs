@@ -1,7 +1,7 @@
 //! One worker, as it sees itself.
 
 use super::encode::{Labels, Page};
-use crate::model::meters::{OutcomeKind, WorkerFigures};
+use crate::model::meters::{OUTCOMES, WorkerFigures};
 use crate::model::{Accounting, ResourceKind};
 
 /// The page of a worker that is yet to begin.
@@ -57,7 +57,7 @@ pub fn worker(figures: &WorkerFigures) -> String {
         &meters.task_seconds,
     );
     let labels: Vec<[(&'static str, &str); 2]> =
-        OutcomeKind::ALL.iter().map(|kind| [("worker", name), ("outcome", kind.as_str())]).collect();
+        OUTCOMES.iter().map(|code| [("worker", name), ("outcome", *code)]).collect();
     let outcomes: Vec<(Labels<'_>, u64)> = labels.iter().map(<[_; 2]>::as_slice).zip(meters.outcomes).collect();
     page.counter("distcomp_worker_attempts", "Attempts by outcome", &outcomes);
     page.counter(
@@ -91,7 +91,7 @@ pub fn worker(figures: &WorkerFigures) -> String {
 mod tests {
     use super::*;
     use crate::model::meters::Meters;
-    use crate::model::{Amounts, MilliCores, Usage};
+    use crate::model::{Amounts, MilliCores, Outcome, Usage};
 
     #[test]
     fn buckets_are_cumulative_and_the_last_holds_all() {
@@ -99,7 +99,7 @@ mod tests {
         for seconds in [0.004, 0.2, 90_000.0] {
             meters.task_seconds.add(seconds);
         }
-        meters.ended(OutcomeKind::TimedOut);
+        meters.ended(Outcome::TimedOut(9));
         let page = worker(&WorkerFigures {
             worker: "n1".to_owned(),
             meters,

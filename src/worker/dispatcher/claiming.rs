@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, Dispatcher, LastClaim, Skip};
 use crate::config::Prefetch;
-use crate::model::meters::OutcomeKind;
-use crate::model::{Amounts, FailureKind, Room, TaskId, TaskLine};
+use crate::model::{Amounts, Outcome, Room, TaskId, TaskLine};
 use crate::policy::{Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
@@ -73,16 +72,16 @@ impl Dispatcher {
                 // It was signed when it started; what is in the queue now is not, and nothing of it counts.
                 self.end_early(key, Cause::Revoked);
             }
-            self.refuse(claim, FailureKind::Unsigned, &problem);
+            self.refuse(claim, Outcome::Unsigned, &problem);
         }
     }
 
     /// Settles a claim as failed for ever, without its ever having been an entry.
-    fn refuse(&mut self, claim: Claim, kind: FailureKind, problem: &str) {
+    fn refuse(&mut self, claim: Claim, outcome: Outcome, problem: &str) {
         let key = self.ledger.next_key();
         self.rejecting += 1;
-        self.meters.ended(if kind == FailureKind::Unsigned { OutcomeKind::Unsigned } else { OutcomeKind::Invalid });
-        let settle = outcome::settle_refused(claim.line, claim.token, kind, problem);
+        self.meters.ended(outcome);
+        let settle = outcome::settle_refused(claim.line, claim.token, outcome, problem);
         self.actions.push(Action::Settle(key, Box::new(settle)));
     }
 
@@ -105,7 +104,7 @@ impl Dispatcher {
             Ok(task) => {
                 self.ledger.hold(claim, task, now);
             }
-            Err(problem) => self.refuse(claim, FailureKind::Invalid, &problem.to_string()),
+            Err(problem) => self.refuse(claim, Outcome::Invalid, &problem.to_string()),
         }
     }
 

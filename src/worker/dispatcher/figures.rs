@@ -1,9 +1,7 @@
 //! What the worker tells of itself to whoever measures it.
 
 use super::Dispatcher;
-use crate::model::FailureKind;
-use crate::model::meters::{OutcomeKind, WorkerFigures};
-use crate::queue::session::{Settle, Settlement};
+use crate::model::meters::WorkerFigures;
 
 impl Dispatcher {
     pub(super) fn figures(&self) -> WorkerFigures {
@@ -21,24 +19,5 @@ impl Dispatcher {
             usage: node.usage(),
             reserved: budget.untouched,
         }
-    }
-}
-
-/// Under which kind an outcome is counted.
-pub(super) fn kind_of(settle: &Settle) -> OutcomeKind {
-    match &settle.settlement {
-        Settlement::Finish { .. } => OutcomeKind::Finished,
-        Settlement::Return if settle.record.is_some() => OutcomeKind::Returned,
-        Settlement::Return => OutcomeKind::Unstarted,
-        Settlement::Fail { kind, .. } => match kind {
-            FailureKind::Exit(_) => OutcomeKind::Exit,
-            // A lost keeper kills the tree.
-            FailureKind::Signal(_) | FailureKind::Lost | FailureKind::Cancelled => OutcomeKind::Signal,
-            FailureKind::TimedOut(_) => OutcomeKind::TimedOut,
-            FailureKind::Memory => OutcomeKind::Memory,
-            FailureKind::Spawn => OutcomeKind::Spawn,
-            FailureKind::Invalid => OutcomeKind::Invalid,
-            FailureKind::Unsigned => OutcomeKind::Unsigned,
-        },
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::figures::kind_of;
 use super::{Dispatcher, Skip};
 use crate::model::Bytes;
 use crate::policy::Lifecycle;
@@ -182,7 +181,7 @@ impl Dispatcher {
 
     pub(super) fn settle(&mut self, key: TaskKey, settle: Settle) {
         self.ledger.place(key, Place::Settling);
-        self.meters.ended(kind_of(&settle));
+        self.meters.ended(settle.outcome());
         self.actions.push(Action::Settle(key, Box::new(settle)));
     }
 
@@ -235,7 +234,7 @@ impl Dispatcher {
 fn describe(settle: &Settle) -> String {
     match &settle.settlement {
         Settlement::Finish { .. } => "finished".to_owned(),
-        Settlement::Fail { kind, .. } => kind.to_string(),
+        Settlement::Fail { outcome, .. } => outcome.to_string(),
         Settlement::Return => "returned".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bench::{Bench, GIB, TASK, revoked};
-use crate::model::{Bytes, FailureKind};
+use crate::model::{Bytes, Outcome};
 use crate::policy::admission;
 use crate::process::ExitStatus;
 use crate::queue::session::{Settled, Settlement};
@@ -31,9 +31,9 @@ fn an_overdue_task_is_terminated_and_says_its_limit() {
     assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(15), 9);
     let (_, settle) = bench.settle();
-    let Settlement::Fail { kind, reason, .. } = settle.settlement else { panic!("it has not failed") };
+    let Settlement::Fail { outcome, reason, .. } = settle.settlement else { panic!("it has not failed") };
     assert_eq!(reason, "\"timed out after 9 s (default_task_timeout_seconds): err\"");
-    assert_eq!(kind, FailureKind::TimedOut(9), "groups go by kind");
+    assert_eq!(outcome, Outcome::TimedOut(9), "groups go by kind");
     let (mut bench, keys) = Bench::running("{}", &["shell:1:1:0:7:sleep 99"]);
     bench.event(Event::Overdue(keys[0]));
     assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
@@ -68,10 +68,7 @@ fn low_memory_takes_the_newest_back_one_a_check_and_the_last_one_fails() {
     assert!(matches!(bench.next(), Action::Kill(key) if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(9), 1);
     let (_, settle) = bench.settle();
-    assert!(
-        matches!(settle.settlement, Settlement::Fail { kind: crate::model::FailureKind::Memory, .. }),
-        "{settle:?}"
-    );
+    assert!(matches!(settle.settlement, Settlement::Fail { outcome: Outcome::Memory, .. }), "{settle:?}");
 }
 
 #[test]
