@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use client::{add, client, connect};
 use cpu::cpu_ms;
-use distcomp::queue::session::Beat;
-use distcomp::queue::wake::Wakeups;
+use distcomp::queue::session::Heartbeat;
+use distcomp::queue::wakeups::Wakeups;
 use distcomp::queue::{Key, Session};
 use parts::Parts;
 use redis_server::Server;
@@ -46,7 +46,7 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
         loops.spawn(async move {
             let phase = (number as f64 / workers as f64) * 2.0;
             tokio::time::sleep(Duration::from_secs_f64(phase)).await;
-            let beat = Beat {
+            let beat = Heartbeat {
                 status: "1.00:32.00:4.00:64.00".to_owned(),
                 load: format!(r#"{{"running":{slots},"slots":{slots},"held":0}}"#),
                 offer: Some(OFFER),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distcomp::model::{Amounts, AttemptRecord, Bytes, Demand, MilliCores, Offer, Room, TaskId};
-use distcomp::queue::session::{Claim, ClaimRequest, Registration, STARVE, Settle, Settlement, Standing};
+use distcomp::queue::session::{AttachOptions, Claim, ClaimRequest, Registration, STARVE, Settle, Settlement};
 use distcomp::queue::{Client, Layouts, QueueError, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -60,7 +60,7 @@ pub(crate) async fn session(client: &Client, number: usize) -> Outcome<Session> 
         layouts: Layouts::of_this_build(),
     };
     let conn = client.connect().await?;
-    let standing = Standing { offer: Some(OFFER), ..Standing::default() };
+    let standing = AttachOptions { offer: Some(OFFER), ..AttachOptions::default() };
     Ok(Session::attach(conn, format!("node{number}").parse()?, &registration, None, standing).await?)
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::cli::exit::CliError;
 use crate::model::TaskId;
 use crate::queue::Connection;
-use crate::queue::select::{Found, Scan, find};
+use crate::queue::select::{StateScan, TaskMatch, find};
 use crate::view::safe_text::safe;
 use crate::view::text::shorten;
 
@@ -19,7 +19,7 @@ const SHOWN: usize = 100;
 pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> Result<String, CliError> {
     let found = find(conn, text).await?;
     if is_local
-        && found == Found::None
+        && found == TaskMatch::None
         && let Some(line) = find_aside(conn, text).await?
     {
         return Err(CliError::Usage(format!(
@@ -28,9 +28,9 @@ pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> R
         )));
     }
     match found {
-        Found::One(line) => Ok(line),
-        Found::Many(lines) => Err(CliError::Usage(ambiguous(text, &lines))),
-        Found::None => Err(CliError::Usage(format!(
+        TaskMatch::One(line) => Ok(line),
+        TaskMatch::Many(lines) => Err(CliError::Usage(ambiguous(text, &lines))),
+        TaskMatch::None => Err(CliError::Usage(format!(
             "no task {} in the queue: give a complete line, or at least 4 digits of an id",
             shorten(&safe(text), SHOWN)
         ))),
@@ -39,7 +39,7 @@ pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> R
 
 /// A line that a run of `--local` has set aside.
 async fn find_aside(conn: &Connection, text: &str) -> Result<Option<String>, CliError> {
-    let mut scan = Scan::of_aside();
+    let mut scan = StateScan::of_aside();
     while let Some(page) = scan.next(conn).await? {
         let is_it = |line: &str| {
             line == text || (TaskId::is_prefix_like(text) && TaskId::of(line).to_string().starts_with(text))

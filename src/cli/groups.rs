@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::cli::exit::CliError;
 use crate::model::snapshot::FailureGroup;
-use crate::queue::select::Entry;
+use crate::queue::select::HashEntry;
 use crate::queue::{Connection, inspect};
 
 /// Groups that are told apart. Kinds are few; texts of Python's reasons could be millions.
@@ -40,7 +40,7 @@ pub(crate) struct Failure {
 }
 
 /// Finds the kinds of some entries of `failed_tasks`: the recorded one, else the beginning of the reason, else `unknown`.
-pub(crate) async fn kinds_of(conn: &Connection, entries: Vec<Entry>) -> Result<Vec<Failure>, CliError> {
+pub(crate) async fn kinds_of(conn: &Connection, entries: Vec<HashEntry>) -> Result<Vec<Failure>, CliError> {
     let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
     let mut kinds = inspect::failure_kinds(conn, &lines).await?;
     kinds.resize(lines.len(), None);

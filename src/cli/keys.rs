@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::CliError;
 use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Fault};
-use crate::queue::{Connection, identity};
+use crate::queue::{Connection, queue_identity};
 use crate::signing::{KeyError, PublicKey, QueueName, SecretKey, Signer, public_path};
 use crate::sys::{random, wall_clock};
 
@@ -57,7 +57,7 @@ pub(crate) async fn signer(
     key: SecretKey,
     seconds: u64,
 ) -> Result<Signer, CliError> {
-    let id = identity::settle(conn, &new_queue_id()?, None).await?;
+    let id = queue_identity::settle(conn, &new_queue_id()?, None).await?;
     let expires = wall_clock::unix_seconds().saturating_add(seconds);
     Ok(Signer::new(key, queue_name(config, id), expires))
 }

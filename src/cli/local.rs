@@ -13,7 +13,7 @@ use crate::config::{self, ConfigSource, DEFAULT_FILE, Overrides, Role};
 use crate::local::LocalAccess;
 use crate::model::FieldOrder;
 use crate::queue::guard::Access;
-use crate::queue::select::Scan;
+use crate::queue::select::StateScan;
 use crate::queue::{Connection, aside};
 use crate::view::text::tasks;
 
@@ -121,7 +121,7 @@ pub(crate) async fn set_aside(context: &Context, conn: &Connection) -> Result<Op
 
 /// Puts all back that runs of `--local` have set aside.
 pub(crate) async fn restore_all(conn: &Connection, order: FieldOrder) -> Result<(), CliError> {
-    let mut scan = Scan::of_aside();
+    let mut scan = StateScan::of_aside();
     while let Some(page) = scan.next(conn).await? {
         let page: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
         for batch in page.chunks(aside::BATCH) {

@@ -1,4 +1,4 @@
-//! The cgroups we are in, version 1, 2 or both side by side, and what they and all their ancestors allow.
+//! The cgroups of this process, version 1, 2 or both side by side, and the limits that they and their ancestors set.
 //!
 //! The limit that counts often sits in an ancestor (a systemd slice, a Slurm job), and what is free below it also
 //! depends on the neighbours there: each level is looked at by itself and the least of them counts.

@@ -1,4 +1,4 @@
-//! How busy the processors are that we may run on, from two readings of `/proc/stat`.
+//! How busy the processors are that this process may use, from two readings of `/proc/stat`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Which machine this is, and which boot of it.
+//! The name of this machine, and the identity of its present boot.
 
 use std::fs;
 

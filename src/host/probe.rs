@@ -1,4 +1,4 @@
-//! What the node has and what is free, now.
+//! Measures the memory and cores that the node has, and those that are free.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Memory that the processes below others hold, from one pass over `/proc`.
+//! The memory of the descendants of some processes, from one pass over `/proc`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! Whether something starts this process again when it exits: systemd, a container, runit and the like.
+//! Finds out whether something restarts this process when it exits: systemd, a container, runit and the like.
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;

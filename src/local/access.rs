@@ -1,5 +1,5 @@
-//! The queue of a working directory, for commands that look at it or change it: through the server of the run that is at work there, or through one of
-//! their own.
+//! Gives commands access to the queue of a working directory: through the server of a run that is active there, or through a server of their
+//! own.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::discover::Places;
 use super::error::LocalError;
 use super::place::{Holder, Place, has_queue, holds_data};
 use super::server::LocalServer;
-use super::socket::{Answer, ping};
+use super::socket::{SocketState, ping};
 
 /// How long the server of a run that is at work may take to answer: it may be starting.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ pub struct LocalAccess {
     /// Asks the task below to end.
     done: Arc<Notify>,
     /// Follows the queue once it is told to, and gives back what is held.
-    keeper: JoinHandle<Hold>,
+    keeper: JoinHandle<ServerHold>,
 }
 
 /// Tells a [`LocalAccess`] that its command only follows the queue from now on, and outlives a change of the server.
@@ -49,7 +49,7 @@ impl Following {
 
 /// What a command holds of a place.
 #[derive(Debug)]
-struct Hold {
+struct ServerHold {
     /// Our own server, where no other ran.
     server: Option<LocalServer>,
     /// Held while another's server is used, so that it is not stopped in the middle if its owner only looked, as we do.
@@ -67,7 +67,7 @@ impl LocalAccess {
             return Err(LocalError::NoQueue { cwd: cwd.to_owned() });
         }
         let place = Place::make(state_dir, cwd)?;
-        let hold = Hold::take(&place).await?;
+        let hold = ServerHold::take(&place).await?;
         let is_own = hold.server.is_some();
         let (following, done) = (Following(Arc::default()), Arc::new(Notify::new()));
         let keeper = tokio::spawn(keep(place.clone(), hold, following.clone(), Arc::clone(&done)));
@@ -108,7 +108,7 @@ impl LocalAccess {
     }
 }
 
-impl Hold {
+impl ServerHold {
     /// Our own server, or a part in another's.
     async fn take(place: &Place) -> Result<Self, LocalError> {
         let until = Instant::now() + PATIENCE;
@@ -128,7 +128,7 @@ impl Hold {
             let reading = place.file("readers").ok();
             // It cannot be had while the server is about to be stopped.
             let is_stopping = reading.as_ref().is_some_and(|file| file.try_lock_shared().is_err());
-            if !is_stopping && ping(&place.socket).await == Answer::Ready {
+            if !is_stopping && ping(&place.socket).await == SocketState::Ready {
                 return Ok(Self { server: None, reading });
             }
             if let Some(error) = refused.filter(|_| Instant::now() > until) {
@@ -149,7 +149,10 @@ impl Hold {
                 }
             }
             Some(mut server) => self.server = server.is_running().then_some(server),
-            None if holds_data(&place.dir) && !place.is_wanted() && ping(&place.socket).await == Answer::Nobody => {
+            None if holds_data(&place.dir)
+                && !place.is_wanted()
+                && ping(&place.socket).await == SocketState::Nobody =>
+            {
                 // A run that is at work starts its own again: it has the lock.
                 if let (Ok(program), Ok(lock)) = (Places::of_process().find(), place.try_lock(Holder::User)) {
                     self.server = LocalServer::start_in(place, lock, &program).await.ok();
@@ -162,7 +165,7 @@ impl Hold {
 
 /// Holds what a command has of a place until it is done; from the moment that it follows, hands its server over to a run, and starts one where none is
 /// left.
-async fn keep(place: Place, mut hold: Hold, following: Following, done: Arc<Notify>) -> Hold {
+async fn keep(place: Place, mut hold: ServerHold, following: Following, done: Arc<Notify>) -> ServerHold {
     tokio::select! {
         () = following.0.notified() => {}
         () = done.notified() => return hold,
@@ -202,16 +205,16 @@ mod tests {
         assert!(!state.path().join("local").exists(), "looking makes nothing");
         LocalAccess::open(state.path(), cwd.path(), true).await.expect("made").close().await.expect("stopped");
         let access = LocalAccess::open(state.path(), cwd.path(), false).await.expect("there is one now");
-        assert_eq!(ping(&access.socket()).await, Answer::Ready);
+        assert_eq!(ping(&access.socket()).await, SocketState::Ready);
         let second = LocalAccess::open(state.path(), cwd.path(), false).await.expect("the same server");
         assert!(!second.is_own() && access.is_own());
         let socket = access.socket();
         let closing = tokio::spawn(access.close());
         sleep(Duration::from_millis(100)).await;
-        assert_eq!(ping(&socket).await, Answer::Ready, "it is still used");
+        assert_eq!(ping(&socket).await, SocketState::Ready, "it is still used");
         second.close().await.expect("let go");
         closing.await.expect("no panic").expect("stopped");
-        assert_eq!(ping(&socket).await, Answer::Nobody);
+        assert_eq!(ping(&socket).await, SocketState::Nobody);
     }
 
     #[tokio::test]
@@ -226,13 +229,13 @@ mod tests {
         assert!(matches!(other, Err(LocalError::AlreadyRunning { .. })), "{other:?}");
         run.stop().await.expect("stopped");
         let until = Instant::now() + PATIENCE;
-        while ping(&first.socket()).await != Answer::Ready {
+        while ping(&first.socket()).await != SocketState::Ready {
             assert!(Instant::now() < until, "no server for those who follow");
             sleep(STEP).await;
         }
         first.close().await.expect("stopped");
         let until = Instant::now() + PATIENCE;
-        while ping(&second.socket()).await != Answer::Ready {
+        while ping(&second.socket()).await != SocketState::Ready {
             assert!(Instant::now() < until, "no server for the other one");
             sleep(STEP).await;
         }

@@ -1,4 +1,4 @@
-//! Whether the disk that holds the state has room: a full one is the commonest reason for a server that refuses writes, and nobody says so by itself.
+//! Finds out whether the disk that holds the state is full, the commonest reason for a server that refuses writes.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Why a private server cannot be had.
+//! Why a private server cannot be used.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The process of the private server.
+//! Starts the process of the private server.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! A server that an earlier run of ours left behind: found by its record or by its socket, and stopped.
+//! Finds and stops a server that an earlier run left behind, by its record or by its socket.
 //!
 //! It is rare: the server ends when we do, unless its guard was killed with us. But two servers writing one data
 //! directory would ruin it, so that nothing is started before the old one is gone.
@@ -24,14 +24,14 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// A process that cannot be mistaken for a later one of the same number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct ServerProcess {
     pub(super) pid: u32,
     /// Clock ticks from boot to its start.
     start: u64,
     boot: String,
 }
 
-impl Identity {
+impl ServerProcess {
     /// The process of this number, if it runs now.
     pub(super) fn of(pid: u32) -> Option<Self> {
         let stat = Stat::read(i32::try_from(pid).ok()?)?;
@@ -90,9 +90,9 @@ impl Identity {
 /// # Errors
 /// When it survives even SIGKILL.
 pub(super) async fn stop_leftover(record: &Path, socket: &Path) -> Result<bool, LocalError> {
-    let recorded = Identity::read(record).filter(Identity::is_alive);
+    let recorded = ServerProcess::read(record).filter(ServerProcess::is_alive);
     let listening = match listener(socket).await {
-        Some(pid) => Identity::of(pid),
+        Some(pid) => ServerProcess::of(pid),
         None => None,
     };
     let mut was_there = false;
@@ -121,14 +121,14 @@ mod tests {
     fn an_identity_survives_writing_and_does_not_fit_another_process() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("pid");
-        let us = Identity::of(std::process::id()).expect("we run");
+        let us = ServerProcess::of(std::process::id()).expect("we run");
         us.write(&file).expect("written");
-        assert_eq!(Identity::read(&file).as_ref(), Some(&us));
+        assert_eq!(ServerProcess::read(&file).as_ref(), Some(&us));
         assert!(us.is_alive());
-        assert!(!Identity { start: us.start + 1, ..us.clone() }.is_alive());
-        assert!(!Identity { boot: "another".to_owned(), ..us }.is_alive());
+        assert!(!ServerProcess { start: us.start + 1, ..us.clone() }.is_alive());
+        assert!(!ServerProcess { boot: "another".to_owned(), ..us }.is_alive());
         fs::write(&file, "nonsense").expect("written");
-        assert_eq!(Identity::read(&file), None);
+        assert_eq!(ServerProcess::read(&file), None);
     }
 
     #[tokio::test]

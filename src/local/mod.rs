@@ -1,4 +1,4 @@
-//! One machine, nothing to set up: a private Redis-compatible server, found, started and stopped by us.
+//! The private Redis-compatible server of `--local`: found, started and stopped by us, with nothing to set up.
 //!
 //! It listens on a unix socket that only we can open, and keeps its data in a directory of its own per working
 //! directory, so that the same command goes on where it was. It never outlives us: see [`LocalServer`].

@@ -1,4 +1,4 @@
-//! Where the state of one working directory lies, and the lock that one process at a time holds on it.
+//! The state directory of one working directory, and the lock that one process at a time holds on it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};

@@ -1,4 +1,4 @@
-//! The private server: started, waited for, stopped.
+//! Starts, waits for, and stops the private server.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,9 +13,9 @@ use super::discover::Places;
 use super::disk::full_disk;
 use super::error::LocalError;
 use super::launch::spawn;
-use super::leftover::{Identity, TERM_WAIT, stop_leftover};
+use super::leftover::{ServerProcess, TERM_WAIT, stop_leftover};
 use super::place::{Place, holds_data};
-use super::socket::{Answer, ping};
+use super::socket::{SocketState, ping};
 
 /// How long a server may take until something listens on the socket.
 const LISTEN_WAIT: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub struct LocalServer {
     dir: PathBuf,
     socket: PathBuf,
     program: PathBuf,
-    identity: Option<Identity>,
+    identity: Option<ServerProcess>,
     /// `None` after it has ended.
     child: Option<Child>,
     is_resumed: bool,
@@ -101,7 +101,7 @@ impl LocalServer {
     /// Starts the process and waits until it serves.
     async fn launch(&mut self) -> Result<(), LocalError> {
         let child = spawn(&self.program, &self.dir, &self.socket)?;
-        self.identity = Identity::of(child.id());
+        self.identity = ServerProcess::of(child.id());
         self.child = Some(child);
         if let Some(identity) = &self.identity
             && let Err(error) = identity.write(&self.dir.join("pid"))
@@ -235,9 +235,9 @@ impl LocalServer {
                 return Err(self.ended(status));
             }
             let limit = match ping(&self.socket).await {
-                Answer::Ready => return Ok(()),
-                Answer::Busy => LOAD_WAIT,
-                Answer::Nobody => LISTEN_WAIT,
+                SocketState::Ready => return Ok(()),
+                SocketState::Busy => LOAD_WAIT,
+                SocketState::Nobody => LISTEN_WAIT,
             };
             if start.elapsed() > limit {
                 let seconds = start.elapsed().as_secs();

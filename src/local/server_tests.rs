@@ -1,4 +1,4 @@
-//! Promises of the private server, with a real one.
+//! Tests of the private server, with a real one.
 
 use super::*;
 use crate::local::place::directory_name;
@@ -102,7 +102,7 @@ async fn dropping_it_ends_it() {
     assert_eq!(guards.len(), 1);
     drop(server);
     assert!(!identity.is_alive());
-    wait_until("the guard is gone", || Identity::of(guards[0]).is_none()).await;
+    wait_until("the guard is gone", || ServerProcess::of(guards[0]).is_none()).await;
 }
 
 #[tokio::test]
@@ -140,9 +140,10 @@ async fn a_server_whose_guard_was_killed_with_us_is_stopped_by_the_next_run() {
         assert_eq!(ask(&server, "SET a b").await, "+OK\r\n");
         let old = server.identity.clone().expect("it runs");
         for guard in children_of(old.pid) {
-            Identity::of(guard).expect("the guard runs").signal(Signal::SIGKILL);
+            ServerProcess::of(guard).expect("the guard runs").signal(Signal::SIGKILL);
         }
-        wait_until("the guard is dead", || children_of(old.pid).iter().all(|pid| Identity::of(*pid).is_none())).await;
+        wait_until("the guard is dead", || children_of(old.pid).iter().all(|pid| ServerProcess::of(*pid).is_none()))
+            .await;
         if !is_recorded {
             fs::remove_file(server.dir().join("pid")).expect("removed");
         }
@@ -182,7 +183,7 @@ async fn a_run_that_is_killed_takes_its_server_along() {
         .expect("ourselves again");
     wait_until("the server runs", || cwd.path().join("ready").exists()).await;
     let name = directory_name(&fs::canonicalize(cwd.path()).expect("it is there"));
-    let server = Identity::read(&state.path().join("local").join(name).join("pid")).expect("a record");
+    let server = ServerProcess::read(&state.path().join("local").join(name).join("pid")).expect("a record");
     assert!(server.is_alive());
     run.kill().expect("killed");
     run.wait().expect("reaped");

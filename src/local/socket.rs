@@ -1,4 +1,4 @@
-//! The socket of a private server: where it can be, and what answers there.
+//! The socket of a private server: where it can be, and whether a server answers there.
 
 use std::env;
 use std::fs;
@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 /// What a server said to `PING`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum SocketState {
     /// It serves.
     Ready,
     /// It is there, but still reading its data, or too busy to answer.
@@ -63,7 +63,7 @@ fn is_private_dir(dir: &Path) -> bool {
 }
 
 /// Asks who is there.
-pub(super) async fn ping(socket: &Path) -> Answer {
+pub(super) async fn ping(socket: &Path) -> SocketState {
     let mut answer = [0; 32];
     let conversation = async {
         let mut stream = UnixStream::connect(socket).await?;
@@ -71,10 +71,10 @@ pub(super) async fn ping(socket: &Path) -> Answer {
         stream.read(&mut answer).await
     };
     match timeout(ANSWER, conversation).await {
-        Ok(Ok(length)) if answer[..length].starts_with(b"+PONG") => Answer::Ready,
-        Ok(Ok(_)) | Err(_) => Answer::Busy,
-        Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock) => Answer::Busy,
-        Ok(Err(_)) => Answer::Nobody,
+        Ok(Ok(length)) if answer[..length].starts_with(b"+PONG") => SocketState::Ready,
+        Ok(Ok(_)) | Err(_) => SocketState::Busy,
+        Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock) => SocketState::Busy,
+        Ok(Err(_)) => SocketState::Nobody,
     }
 }
 
@@ -115,15 +115,15 @@ mod tests {
     async fn where_there_is_no_socket_nobody_answers() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let socket = root.path().join("s");
-        assert_eq!(ping(&socket).await, Answer::Nobody);
+        assert_eq!(ping(&socket).await, SocketState::Nobody);
         drop(tokio::net::UnixListener::bind(&socket).expect("bound"));
-        assert_eq!(ping(&socket).await, Answer::Nobody, "a socket file without a listener");
+        assert_eq!(ping(&socket).await, SocketState::Nobody, "a socket file without a listener");
         assert_eq!(listener(&socket).await, None);
         let _silent = {
             fs::remove_file(&socket).expect("removed");
             tokio::net::UnixListener::bind(&socket).expect("bound")
         };
-        assert_eq!(ping(&socket).await, Answer::Busy);
+        assert_eq!(ping(&socket).await, SocketState::Busy);
         assert_eq!(listener(&socket).await, Some(std::process::id()));
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting lines that no worker may claim for now: with `--local`, those of other command lines in the same directory.
+//! Waiting tasks that are set aside, so that no worker claims them: with `--local`, those of other command lines in the same directory.
 //!
 //! They are in a hash of their own, with their place in the order, until [`restore`] puts them back. Only a queue of `--local` has them.
 

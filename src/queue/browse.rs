@@ -1,13 +1,13 @@
-//! Reading the queue for a person who turns pages: each call costs a bounded amount of the server's time and of the network's, at any depth of the
-//! queue and for results of any size.
+//! Reads the queue a page at a time, for a person. Each call has a bounded cost for the server and the network, at any depth of the queue and
+//! any size of results.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::client::{Connection, Page};
+use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
-use super::loose::{self, Loose};
-use super::reading::top_groups;
+use super::lossy_string::{self, LossyString};
+use super::overview::top_groups;
 use super::select::key_of;
 use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
@@ -41,7 +41,8 @@ pub async fn page(conn: &Connection, filter: &TaskFilter, cursor: u64) -> Result
     let smallest = if filter.state == TaskState::Finished { STEP_LARGE } else { STEP };
     let (mut page, mut cursor, mut step, mut read) = (TaskPage::default(), cursor, smallest, 0);
     for _ in 0..STEPS_AT_MOST {
-        let (next, entries): Page = conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
+        let (next, entries): ScanPage =
+            conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
         page.looked_at += entries.len() as u64;
         let bytes: usize = entries.iter().map(|(line, value)| line.len() + value.len()).sum();
         read += bytes;
@@ -127,7 +128,7 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Groups)).hgetall(conn.name(Key::Samples));
     let (groups, samples) = conn.pipe(&pipe).await?;
-    let mut groups = top_groups(&loose::hash(groups), &loose::hash(samples), 0);
+    let mut groups = top_groups(&lossy_string::hash(groups), &lossy_string::hash(samples), 0);
     let lines: Vec<String> = groups.iter().map(|group| group.sample.clone()).collect();
     let mut seen = workers_by_kind(conn).await?;
     for (group, task) in groups.iter_mut().zip(super::inspect::tasks(conn, &lines).await?) {
@@ -143,7 +144,7 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
 async fn workers_by_kind(conn: &Connection) -> Result<HashMap<String, BTreeSet<String>>, QueueError> {
     let mut cmd = redis::cmd("HSCAN");
     cmd.arg(conn.name(Key::Failed)).arg(0).arg("COUNT").arg(FailureGroup::LOOKED_AT);
-    let (_, some): Page = conn.cmd(&cmd).await?;
+    let (_, some): ScanPage = conn.cmd(&cmd).await?;
     let mut found: HashMap<String, BTreeSet<String>> = HashMap::new();
     if some.is_empty() {
         return Ok(found);
@@ -153,9 +154,9 @@ async fn workers_by_kind(conn: &Connection) -> Result<HashMap<String, BTreeSet<S
     for (line, _) in &some {
         cmd.arg(line);
     }
-    let kinds: Vec<Option<Loose>> = conn.cmd(&cmd).await?;
+    let kinds: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;
     for ((_, workers), kind) in some.iter().zip(kinds) {
-        if let Some(Loose(kind)) = kind {
+        if let Some(LossyString(kind)) = kind {
             found.entry(kind).or_default().extend(workers_of(TaskState::Failed, workers));
         }
     }
@@ -180,7 +181,7 @@ pub async fn sequence(conn: &Connection) -> Result<u64, QueueError> {
 /// Those of any call.
 pub async fn oldest_sequence(conn: &Connection) -> Result<Option<u64>, QueueError> {
     let heads = conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(CLASSES - 1)).await?;
-    let mut classes: Vec<(String, u64)> = loose::list(heads).into_iter().map(|class| (class, 0)).collect();
+    let mut classes: Vec<(String, u64)> = lossy_string::list(heads).into_iter().map(|class| (class, 0)).collect();
     let mut oldest = None;
     for _ in 0..PRIORITIES {
         if classes.is_empty() {

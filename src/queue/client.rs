@@ -1,4 +1,4 @@
-//! Where Redis is, and one connection to it.
+//! The address of Redis (`Client`), one connection to it (`Connection`), and the encoding of arguments.
 
 use std::fmt;
 use std::future::Future;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, ServerErrorKind};
 
-use super::denied;
 use super::dialer::Dialer;
 use super::error::QueueError;
+use super::error::classify;
 use super::keys::{Key, Keys};
 use super::scripts::{self, ScriptDef};
 use super::sentinel;
@@ -126,10 +126,10 @@ impl Client {
         tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| self.unavailable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()), true))?
-            .map_err(|error: redis::RedisError| self.sort(&error))
+            .map_err(|error: redis::RedisError| self.classify(&error))
     }
 
-    fn sort(&self, error: &redis::RedisError) -> QueueError {
+    fn classify(&self, error: &redis::RedisError) -> QueueError {
         let (message, at) = (error.to_string(), self.at().to_owned());
         if message.contains("DB index is out of range") || message.contains("database number") {
             let db = self.dialer.db();
@@ -140,9 +140,9 @@ impl Client {
         if error.is_timeout() {
             return self.unavailable("no answer in time".to_owned(), true);
         }
-        if denied::is_denied(error) {
+        if classify::is_denied(error) {
             let (user, what) = (self.dialer.user(), "connect".to_owned());
-            return QueueError::Denied { at, user, what, message: denied::reason(error) };
+            return QueueError::Denied { at, user, what, message: classify::server_message(error) };
         }
         let error = QueueError::from_redis(error, &at, self.response_timeout);
         if let QueueError::Unavailable { message, .. } = error {
@@ -185,9 +185,9 @@ pub struct Connection {
 const SLOWEST: f64 = 64.0 * 1024.0;
 
 /// Bytes that are under way while this lives.
-struct UnderWay<'a>(&'a AtomicUsize, usize);
+struct BytesInFlight<'a>(&'a AtomicUsize, usize);
 
-impl Drop for UnderWay<'_> {
+impl Drop for BytesInFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
@@ -264,7 +264,7 @@ impl Connection {
             }
         };
         let answer = self.timed(args.bytes.len(), asked).await?;
-        match answer.map_err(|error| self.sort(&error, || format!("run the script {}", def.name))) {
+        match answer.map_err(|error| self.classify(&error, || format!("run the script {}", def.name))) {
             Err(error @ QueueError::WrongType { .. }) => Err(self.name_wrong_type(def).await.unwrap_or(error)),
             answer => answer,
         }
@@ -301,13 +301,13 @@ impl Connection {
 
     pub(super) async fn cmd<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, QueueError> {
         let answer = self.timed(size(cmd), cmd.query_async(&mut self.inner.clone())).await?;
-        answer.map_err(|error| self.sort(&error, || denied::shown(cmd)))
+        answer.map_err(|error| self.classify(&error, || classify::command_and_key(cmd)))
     }
 
     /// Bounds the wait for an answer: a slow link is given the time that it takes to carry what is under way, this call included.
     async fn timed<T>(&self, bytes: usize, call: impl Future<Output = T>) -> Result<T, QueueError> {
         let before = self.under_way.fetch_add(bytes, Ordering::Relaxed);
-        let _mine = UnderWay(&self.under_way, bytes);
+        let _mine = BytesInFlight(&self.under_way, bytes);
         let patience = self.timeout + Duration::from_secs_f64((before + bytes) as f64 / SLOWEST);
         tokio::time::timeout(patience, call).await.map_err(|_| QueueError::TimedOut(patience))
     }
@@ -315,7 +315,12 @@ impl Connection {
     pub(super) async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, QueueError> {
         let bytes = pipe.cmd_iter().map(size).sum();
         self.timed(bytes, pipe.query_async(&mut self.inner.clone())).await?.map_err(|error| {
-            self.sort(&error, || pipe.cmd_iter().nth(denied::place(&error)).map(denied::shown).unwrap_or_default())
+            self.classify(&error, || {
+                pipe.cmd_iter()
+                    .nth(classify::failed_command_index(&error))
+                    .map(classify::command_and_key)
+                    .unwrap_or_default()
+            })
         })
     }
 
@@ -329,13 +334,13 @@ impl Connection {
         self.keys.name(key)
     }
 
-    fn sort(&self, error: &redis::RedisError, what: impl FnOnce() -> String) -> QueueError {
+    fn classify(&self, error: &redis::RedisError, what: impl FnOnce() -> String) -> QueueError {
         let at = self.at.to_string();
-        if denied::is_denied(error) {
+        if classify::is_denied(error) {
             let user = self.user.to_string();
-            return QueueError::Denied { at, user, what: what(), message: denied::reason(error) };
+            return QueueError::Denied { at, user, what: what(), message: classify::server_message(error) };
         }
-        if denied::is_wrong_type(error) {
+        if classify::is_wrong_type(error) {
             return QueueError::WrongType { at, what: what() };
         }
         if self.follows && matches!(error.code(), Some("READONLY" | "MASTERDOWN")) {
@@ -351,7 +356,7 @@ fn size(cmd: &Cmd) -> usize {
 }
 
 /// One page of `HSCAN`: the next cursor, then fields and values.
-pub(super) type Page = (u64, Vec<(Vec<u8>, Vec<u8>)>);
+pub(super) type ScanPage = (u64, Vec<(Vec<u8>, Vec<u8>)>);
 
 /// Arguments of a script: bytes in a row, and where each ends.
 #[derive(Default)]

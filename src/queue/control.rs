@@ -1,7 +1,8 @@
-//! An operator's changes. Each line moves in one atomic step. A task that one of our workers runs is marked: its result is refused from here on, and it moves
-//! when the worker has said that nothing of it is left, or is dead. What nobody has claimed, a Python worker's task among it, moves at once.
+//! An operator's changes: requeue, cancel and purge. Each line moves in one atomic step. A task that one of our workers runs is marked: its
+//! result is refused from then on, and it moves when its worker has reported that its process tree is gone, or is dead. A task that no worker
+//! of ours has claimed, such as a Python worker's, moves at once.
 
-use super::client::{Args, Connection, Page};
+use super::client::{Args, Connection, ScanPage};
 use super::error::QueueError;
 use super::events::{note_queue, note_worker};
 use super::keys::{CLOSE, Key};
@@ -84,9 +85,9 @@ pub async fn marked(conn: &Connection, order: FieldOrder) -> Result<Vec<(String,
     loop {
         let mut scan = redis::cmd("HSCAN");
         scan.arg(conn.name(Key::Marks)).arg(cursor).arg("COUNT").arg(PAGE);
-        let (next, page): Page = conn.cmd(&scan).await?;
+        let (next, page): ScanPage = conn.cmd(&scan).await?;
         for (line, mark) in page {
-            let mark = Mark::parse(&mark);
+            let mark = PendingOrder::parse(&mark);
             if let (Ok(line), Some(mark)) = (String::from_utf8(line), mark) {
                 found.push((mark.worker, orphan(line, 1, order)));
             }
@@ -100,14 +101,14 @@ pub async fn marked(conn: &Connection, order: FieldOrder) -> Result<Vec<(String,
 
 /// What an operator has ordered for a task that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct PendingOrder {
     /// `requeue`, `cancel` or `purge`.
     pub(super) op: String,
     /// The worker that is to stop it.
     pub(super) worker: String,
 }
 
-impl Mark {
+impl PendingOrder {
     /// From `OP|WORKER|…`, see `lua/shared/marks.lua`.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(value);
@@ -129,7 +130,7 @@ pub async fn purge_quarantined(conn: &Connection) -> Result<u64, QueueError> {
     loop {
         let mut scan = redis::cmd("HSCAN");
         scan.arg(&key).arg(cursor).arg("COUNT").arg(PAGE);
-        let (next, page): Page = conn.cmd(&scan).await?;
+        let (next, page): ScanPage = conn.cmd(&scan).await?;
         let lines: Vec<&[u8]> = page.iter().map(|(line, _)| line.as_slice()).collect();
         if !lines.is_empty() {
             return conn.cmd(redis::cmd("HDEL").arg(&key).arg(lines)).await;

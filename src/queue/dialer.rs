@@ -1,4 +1,5 @@
-//! Opens servers: as whom, and with which certificates. Which one is asked of sentinels elsewhere. TLS files are read at every connect too, so that renewed certificates are taken up by the next one.
+//! Opens connections: the credentials and the TLS files for a server. Certificates are read at every connect, so that the next connection uses
+//! renewed ones.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use socket2::TcpKeepalive;
 
 use super::error::QueueError;
-use super::tls_hint;
+use super::error::classify;
 use crate::config::{Endpoint, Origin, RedisSettings};
 
 /// A half-open connection is noticed within this time by the kernel, should no call time out first.
@@ -23,18 +24,18 @@ const FILES_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Dialer {
     settings: RedisSettings,
     at: Arc<str>,
-    login: RwLock<Login>,
+    login: RwLock<Credentials>,
     /// Which sentinel answered last: asked first the next time.
     pub(super) favourite: AtomicUsize,
     /// The TLS files as they were read last.
-    pem: Arc<Mutex<Pem>>,
+    pem: Arc<Mutex<TlsFiles>>,
     /// A thread reads them.
     is_reading: Arc<AtomicBool>,
 }
 
 /// The content of the TLS files.
 #[derive(Clone, Default)]
-struct Pem {
+struct TlsFiles {
     ca: Option<Vec<u8>>,
     /// Certificate and key.
     own: Option<(Vec<u8>, Vec<u8>)>,
@@ -42,12 +43,12 @@ struct Pem {
 
 /// As whom to log in.
 #[derive(Clone, Default)]
-struct Login {
+struct Credentials {
     user: Option<String>,
     password: Option<SecretString>,
 }
 
-impl Login {
+impl Credentials {
     fn of(settings: &RedisSettings) -> Self {
         Self { user: settings.user.clone(), password: settings.password.clone() }
     }
@@ -59,9 +60,9 @@ impl Dialer {
     /// # Errors
     /// [`QueueError::Mismatch`] when TLS files cannot be read or used.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, QueueError> {
-        let login = RwLock::new(Login::of(settings));
+        let login = RwLock::new(Credentials::of(settings));
         let at: Arc<str> = settings.to_string().into();
-        let pem = settings.tls.as_ref().map(Pem::read).transpose();
+        let pem = settings.tls.as_ref().map(TlsFiles::read).transpose();
         let pem = pem.map_err(|message| QueueError::Mismatch(format!("{at}: {message}")))?;
         let pem = Arc::new(Mutex::new(pem.unwrap_or_default()));
         let is_reading = Arc::default();
@@ -95,7 +96,7 @@ impl Dialer {
 
     /// Takes up another user and password; connections that stand are not touched.
     pub(super) fn log_in_as(&self, settings: &RedisSettings) {
-        *self.login.write().unwrap_or_else(PoisonError::into_inner) = Login::of(settings);
+        *self.login.write().unwrap_or_else(PoisonError::into_inner) = Credentials::of(settings);
     }
 
     /// What named the server and the password.
@@ -130,7 +131,7 @@ impl Dialer {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let (pem, is_reading) = (Arc::clone(&self.pem), Arc::clone(&self.is_reading));
         let begun = std::thread::Builder::new().name("tls-files".to_owned()).spawn(move || {
-            let read = Pem::read(&tls).map(|new| *pem.lock().unwrap_or_else(PoisonError::into_inner) = new);
+            let read = TlsFiles::read(&tls).map(|new| *pem.lock().unwrap_or_else(PoisonError::into_inner) = new);
             is_reading.store(false, Ordering::Relaxed);
             let _ = answer.send(read);
         });
@@ -224,7 +225,7 @@ impl Dialer {
         match &self.settings.endpoint {
             Endpoint::Unix { .. } => None,
             Endpoint::Tcp { .. } | Endpoint::Sentinel { .. } => {
-                tls_hint::hint(message, self.settings.tls.as_ref(), is_timeout)
+                classify::tls_hint(message, self.settings.tls.as_ref(), is_timeout)
             }
         }
     }
@@ -235,7 +236,7 @@ impl Dialer {
     }
 }
 
-impl Pem {
+impl TlsFiles {
     #[cfg(feature = "tls")]
     fn read(tls: &crate::config::TlsSettings) -> Result<Self, String> {
         let read = |key: &str, path: &std::path::Path| {
@@ -259,7 +260,7 @@ impl Pem {
 }
 
 #[cfg(feature = "tls")]
-fn open_tls(info: redis::ConnectionInfo, pem: Pem) -> Result<redis::Client, String> {
+fn open_tls(info: redis::ConnectionInfo, pem: TlsFiles) -> Result<redis::Client, String> {
     // A second installation fails harmlessly: the provider is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client_tls = pem.own.map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
@@ -268,7 +269,7 @@ fn open_tls(info: redis::ConnectionInfo, pem: Pem) -> Result<redis::Client, Stri
 }
 
 #[cfg(not(feature = "tls"))]
-fn open_tls(_: redis::ConnectionInfo, _: Pem) -> Result<redis::Client, String> {
+fn open_tls(_: redis::ConnectionInfo, _: TlsFiles) -> Result<redis::Client, String> {
     Err("this build has no TLS (cargo feature `tls`)".to_owned())
 }
 

@@ -1,4 +1,6 @@
-//! What can go wrong between us and Redis, and what to do about it.
+//! The errors of the queue, and whether a call is worth repeating after each.
+
+pub(super) mod classify;
 
 use std::time::Duration;
 
@@ -105,7 +107,7 @@ impl QueueError {
         text.split(" script: ").next().unwrap_or_default().trim_end_matches(['.', ' ']).to_owned()
     }
 
-    /// Sorts an error of the client into ours. The client's own texts never hold the password; the address is ours.
+    /// Classifies an error of the client. The client's own texts never hold the password; the address is ours.
     pub(super) fn from_redis(error: &RedisError, at: &str, timeout: Duration) -> Self {
         let message = error.to_string();
         let code = error.code().unwrap_or_default();

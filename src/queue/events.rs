@@ -1,4 +1,4 @@
-//! The event log: a capped stream to which each script adds at most one entry a call, written last, never making the call fail.
+//! Reads the event log: a capped stream to which each script adds at most one entry per call, last, and without ever making the call fail.
 //!
 //! It holds about the last 100,000 calls, or 16 MiB of them, whichever is less; a submission or an operator's change of many lines is one event with their
 //! number. What the entries look like is in [`crate::model::event`], how they are written at `events_flush` in `lua/shared/events.lua`.

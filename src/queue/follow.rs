@@ -1,15 +1,15 @@
-//! Following what a running task prints, from any machine that reaches Redis.
+//! Follows the output of a running task from any machine that reaches Redis.
 //!
-//! [`Follow`] asks the worker that has the task, on the channel it listens to anyway, and the worker publishes what the task prints on a channel made
+//! [`OutputSubscription`] asks the worker that has the task, on the channel it listens to anyway, and the worker publishes what the task prints on a channel made
 //! for this follower, until nobody listens there. Nothing is stored in Redis, and nothing is done while nobody follows. A message that is lost is asked for
 //! again: each says at which position of the stream it begins.
 //!
 //! ```no_run
 //! # async fn example(client: distcomp::queue::Client) -> Result<(), distcomp::queue::QueueError> {
-//! use distcomp::queue::follow::{Follow, Said};
-//! let mut follow = Follow::start(&client, "shell:1:1:1:./sim", [Some(0), Some(0)]).await?;
+//! use distcomp::queue::follow::{OutputSubscription, FollowEvent};
+//! let mut follow = OutputSubscription::start(&client, "shell:1:1:1:./sim", [Some(0), Some(0)]).await?;
 //! while let Some(said) = follow.next().await? {
-//!     if let Said::Output { stream, bytes, .. } = said {
+//!     if let FollowEvent::Output { stream, bytes, .. } = said {
 //!         println!("{stream:?}: {} bytes", bytes.len());
 //!     }
 //! }
@@ -24,8 +24,8 @@ use futures_util::StreamExt;
 use super::client::{Client, Connection};
 use super::error::QueueError;
 use super::keys::Key;
-use super::loose::Loose;
-pub use super::output::{Chunk, Message, OutputRequest};
+use super::lossy_string::LossyString;
+pub use super::output::{OutputChunk, OutputMessage, OutputRequest};
 use crate::model::TaskId;
 use crate::sys::random;
 
@@ -52,8 +52,8 @@ pub enum Stream {
 
 /// What a follower learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// The task waits in todo: nothing runs. Said once each time.
+pub enum FollowEvent {
+    /// The task waits in todo: nothing runs. FollowEvent once each time.
     Waits,
     /// It is in progress on this worker; what follows is from there, from the beginning of that attempt.
     RunsOn(String),
@@ -73,7 +73,7 @@ pub enum Said {
 }
 
 /// A follower of one task, until the attempt it found, or waited for, has ended.
-pub struct Follow {
+pub struct OutputSubscription {
     client: Client,
     conn: Connection,
     pubsub: redis::aio::PubSub,
@@ -93,10 +93,10 @@ pub struct Follow {
     is_caught_up: bool,
     is_over: bool,
     has_heard_the_end: bool,
-    ready: VecDeque<Said>,
+    ready: VecDeque<FollowEvent>,
 }
 
-impl Follow {
+impl OutputSubscription {
     /// Begins to follow a task line. `from` says where to begin in stdout and stderr: `Some(0)` at the beginning of the attempt, `None` near its present
     /// end (the last 48 KiB).
     ///
@@ -156,7 +156,7 @@ impl Follow {
     ///
     /// # Errors
     /// Those of any call; see [`Self::reconnect`].
-    pub async fn next(&mut self) -> Result<Option<Said>, QueueError> {
+    pub async fn next(&mut self) -> Result<Option<FollowEvent>, QueueError> {
         loop {
             if let Some(said) = self.ready.pop_front() {
                 return Ok(Some(said));
@@ -174,7 +174,7 @@ impl Follow {
             };
             match message {
                 Ok(Some(message)) => {
-                    if let Some(message) = Message::parse(message.get_payload_bytes()) {
+                    if let Some(message) = OutputMessage::parse(message.get_payload_bytes()) {
                         self.hear(message);
                     }
                 }
@@ -189,7 +189,7 @@ impl Follow {
         }
     }
 
-    fn hear(&mut self, message: Message) {
+    fn hear(&mut self, message: OutputMessage) {
         (self.heard, self.left) = (Instant::now(), self.left.map(|_| Instant::now()));
         (self.has_answered, self.has_complained) = (true, false);
         let mut is_behind = false;
@@ -201,7 +201,11 @@ impl Follow {
             let begin = chunk.at + again as u64;
             let end = begin + chunk.bytes.len() as u64;
             if !chunk.bytes.is_empty() {
-                self.ready.push_back(Said::Output { stream, skipped: begin.saturating_sub(known), bytes: chunk.bytes });
+                self.ready.push_back(FollowEvent::Output {
+                    stream,
+                    skipped: begin.saturating_sub(known),
+                    bytes: chunk.bytes,
+                });
                 self.is_caught_up = false;
             }
             *at = Some(known.max(end));
@@ -211,7 +215,7 @@ impl Follow {
             (self.is_over, self.has_heard_the_end) = (true, true);
         } else if !is_behind && !self.is_caught_up {
             self.is_caught_up = true;
-            self.ready.push_back(Said::CaughtUp);
+            self.ready.push_back(FollowEvent::CaughtUp);
         }
     }
 
@@ -219,8 +223,8 @@ impl Follow {
     async fn look(&mut self) -> Result<(), QueueError> {
         let mut pipe = redis::pipe();
         pipe.hget(self.conn.name(Key::InProgress), &self.line).hexists(self.conn.name(Key::Todo), &self.line);
-        let (worker, is_todo): (Option<Loose>, bool) = self.conn.pipe(&pipe).await?;
-        let worker = worker.map(|Loose(name)| name);
+        let (worker, is_todo): (Option<LossyString>, bool) = self.conn.pipe(&pipe).await?;
+        let worker = worker.map(|LossyString(name)| name);
         self.looked = Some(Instant::now());
         match (worker, self.worker.clone()) {
             (Some(worker), Some(known)) if worker == known => {
@@ -229,7 +233,7 @@ impl Follow {
                 if is_silent && !self.has_complained {
                     // Its next answer is told, even with nothing in it.
                     (self.has_complained, self.is_caught_up) = (true, false);
-                    self.ready.push_back(Said::NoAnswer(worker.clone()));
+                    self.ready.push_back(FollowEvent::NoAnswer(worker.clone()));
                 }
                 if self.asked.elapsed() >= ASK_AGAIN && (is_silent || !self.has_answered) {
                     self.ask(&worker).await?;
@@ -238,7 +242,7 @@ impl Follow {
             (Some(worker), None) => {
                 (self.at, self.heard) = (self.from, Instant::now());
                 self.worker = Some(worker.clone());
-                self.ready.push_back(Said::RunsOn(worker.clone()));
+                self.ready.push_back(FollowEvent::RunsOn(worker.clone()));
                 self.ask(&worker).await?;
             }
             // It has left the worker that had it: to todo, to the end, or to another worker. What that one says last may be on its way.
@@ -249,7 +253,7 @@ impl Follow {
             (None, None) if is_todo => {
                 if !self.has_said_waits {
                     self.has_said_waits = true;
-                    self.ready.push_back(Said::Waits);
+                    self.ready.push_back(FollowEvent::Waits);
                 }
             }
             (None, None) => self.is_over = true,
@@ -277,7 +281,7 @@ async fn subscribe(client: &Client, channel: &str) -> Result<redis::aio::PubSub,
 ///
 /// # Errors
 /// Those of any call.
-pub async fn publish(conn: &Connection, channel: &str, message: &Message) -> Result<u64, QueueError> {
+pub async fn publish(conn: &Connection, channel: &str, message: &OutputMessage) -> Result<u64, QueueError> {
     let name = format!("{}{channel}", conn.name(Key::Output));
     conn.cmd(redis::cmd("PUBLISH").arg(name).arg(message.encode()?)).await
 }

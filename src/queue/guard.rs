@@ -1,4 +1,4 @@
-//! Before anything else: is this a server and a queue that this build and this configuration may use?
+//! Checks, before anything else, whether this build and this configuration may use this server and this queue.
 
 use super::client::Connection;
 use super::error::QueueError;

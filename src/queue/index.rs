@@ -1,14 +1,14 @@
-//! Following foreign writes: one bounded step at a time, what is in `todo_tasks` and not in the index is indexed, what is in the index and no longer in
-//! `todo_tasks` is dropped.
+//! Keeps the index true after foreign writes: one bounded step at a time, it adds what is in `todo_tasks` and not in the index, and removes
+//! what is in the index and no longer in `todo_tasks`.
 
 use std::time::Duration;
 
-use super::budget::step_after;
-use super::client::{Args, Connection, Page};
+use super::call_size::step_after;
+use super::client::{Args, Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::lock::try_lock;
-use super::loose;
+use super::lossy_string;
 use super::scripts;
 use super::session::{AVOID, base_score, millis};
 use crate::model::{FieldOrder, Outcome, TaskLine, ascii_json};
@@ -18,7 +18,7 @@ const STEP: usize = 256;
 
 /// Where a pass over the queue stands. Kept by the worker that runs it; losing it only restarts the pass.
 #[derive(Clone, Debug, Default)]
-pub struct Pass {
+pub struct IndexPass {
     stage: Stage,
     /// How many lines the next step over `todo_tasks` looks at.
     step: Option<usize>,
@@ -42,7 +42,7 @@ enum Stage {
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Step {
+pub struct IndexStep {
     /// Lines that were not in the index.
     pub indexed: u64,
     /// Lines moved out because they can never run.
@@ -53,7 +53,7 @@ pub struct Step {
     pub is_done: bool,
 }
 
-impl Pass {
+impl IndexPass {
     /// A pass from the beginning.
     #[must_use]
     pub fn new() -> Self {
@@ -64,25 +64,25 @@ impl Pass {
     ///
     /// # Errors
     /// Those of any call; the pass can go on afterwards.
-    pub async fn step(&mut self, conn: &Connection, order: FieldOrder) -> Result<Step, QueueError> {
+    pub async fn step(&mut self, conn: &Connection, order: FieldOrder) -> Result<IndexStep, QueueError> {
         match std::mem::take(&mut self.stage) {
             Stage::Begin => self.add(conn, order, 0).await,
             Stage::Adding { cursor } => self.add(conn, order, cursor).await,
             Stage::Sweeping { classes, cursor } => self.sweep(conn, classes, cursor).await,
             Stage::Counting => {
                 let _: (String, u64) = sweep_call(conn, "=", "0").await?;
-                Ok(Step { is_done: true, ..Step::default() })
+                Ok(IndexStep { is_done: true, ..IndexStep::default() })
             }
         }
     }
 
-    async fn add(&mut self, conn: &Connection, order: FieldOrder, cursor: u64) -> Result<Step, QueueError> {
+    async fn add(&mut self, conn: &Connection, order: FieldOrder, cursor: u64) -> Result<IndexStep, QueueError> {
         self.stage = Stage::Adding { cursor };
         let count = self.step.unwrap_or(STEP / 8);
-        let (next, page): Page =
+        let (next, page): ScanPage =
             conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Todo)).arg(cursor).arg("COUNT").arg(count)).await?;
         self.step = Some(step_after(count, page.iter().map(|(line, _)| line.len()).sum()).min(STEP));
-        let mut step = Step::default();
+        let mut step = IndexStep::default();
         let mut add = Args::new();
         add.number(millis(AVOID)).text(order.as_str());
         let mut reject = Args::new();
@@ -118,17 +118,22 @@ impl Pass {
             Stage::Adding { cursor: next }
         } else {
             let mut classes =
-                loose::list(conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(-1)).await?);
+                lossy_string::list(conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(-1)).await?);
             classes.push(String::new());
             Stage::Sweeping { classes, cursor: "0".to_owned() }
         };
         Ok(step)
     }
 
-    async fn sweep(&mut self, conn: &Connection, mut classes: Vec<String>, cursor: String) -> Result<Step, QueueError> {
+    async fn sweep(
+        &mut self,
+        conn: &Connection,
+        mut classes: Vec<String>,
+        cursor: String,
+    ) -> Result<IndexStep, QueueError> {
         let Some(class) = classes.last().cloned() else {
             self.stage = Stage::Counting;
-            return Ok(Step::default());
+            return Ok(IndexStep::default());
         };
         self.stage = Stage::Sweeping { classes: classes.clone(), cursor: cursor.clone() };
         let (next, dropped) = sweep_call(conn, &class, &cursor).await?;
@@ -136,7 +141,7 @@ impl Pass {
             classes.pop();
         }
         self.stage = if classes.is_empty() { Stage::Counting } else { Stage::Sweeping { classes, cursor: next } };
-        Ok(Step { dropped, ..Step::default() })
+        Ok(IndexStep { dropped, ..IndexStep::default() })
     }
 }
 

@@ -1,15 +1,15 @@
-//! Reading the queue. [`overview`] costs the same at any depth; [`tasks`] reads some tasks.
+//! Reads the queue. [`overview`] costs the same at any depth; [`tasks`] reads some tasks.
 
 use std::collections::HashMap;
 
-use super::budget::parts;
-use super::client::{Connection, Page};
-use super::control::Mark;
+use super::call_size::parts;
+use super::client::{Connection, ScanPage};
+use super::control::PendingOrder;
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
-use super::loose::{self, Loose};
+use super::lossy_string::{self, LossyString};
+use super::overview::{health, rates_over_last_minute, top_groups, workers};
 use super::python_workers;
-use super::reading::{health, rates_over_last_minute, top_groups, workers};
 use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
     WaitingGroup,
@@ -66,7 +66,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let (status, owners, loads, processes) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (tally, rate, groups, samples) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
-    let classes = loose::list(replies.take()?);
+    let classes = lossy_string::list(replies.take()?);
     let (all_classes, backing_off, retries): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
     let ordered: u64 = replies.take()?;
     let info: String = replies.take()?;
@@ -179,11 +179,11 @@ impl Replies {
     }
 
     fn hash(&mut self) -> Result<HashMap<String, String>, QueueError> {
-        self.take().map(loose::hash)
+        self.take().map(lossy_string::hash)
     }
 
     fn text(&mut self) -> Result<Option<String>, QueueError> {
-        Ok(self.take::<Option<Loose>>()?.map(|Loose(text)| text))
+        Ok(self.take::<Option<LossyString>>()?.map(|LossyString(text)| text))
     }
 }
 
@@ -196,7 +196,7 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Groups)).hgetall(conn.name(Key::Samples));
     let (groups, samples) = conn.pipe(&pipe).await?;
-    let mut all = top_groups(&loose::hash(groups), &loose::hash(samples), MOST);
+    let mut all = top_groups(&lossy_string::hash(groups), &lossy_string::hash(samples), MOST);
     if all.is_empty() {
         return Ok(all);
     }
@@ -205,9 +205,9 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     for group in &all {
         cmd.arg(&group.sample);
     }
-    let reasons: Vec<Option<Loose>> = conn.cmd(&cmd).await?;
+    let reasons: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;
     for (group, reason) in all.iter_mut().zip(reasons) {
-        let reason = reason.map(|Loose(text)| text);
+        let reason = reason.map(|LossyString(text)| text);
         group.reason = reason.map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)).unwrap_or_default();
     }
     Ok(all)
@@ -295,8 +295,12 @@ pub async fn attempts(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<Att
         return Ok(Vec::new());
     }
     let ids: Vec<String> = lines.iter().map(|line| TaskId::of(line).to_string()).collect();
-    let records: Vec<Option<Loose>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Evidence)).arg(ids)).await?;
-    Ok(records.into_iter().map(|records| records.map(|Loose(text)| attempts_in(&text)).unwrap_or_default()).collect())
+    let records: Vec<Option<LossyString>> =
+        conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Evidence)).arg(ids)).await?;
+    Ok(records
+        .into_iter()
+        .map(|records| records.map(|LossyString(text)| attempts_in(&text)).unwrap_or_default())
+        .collect())
 }
 
 /// A record that is none is passed over.
@@ -332,7 +336,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                     .map(|(state, _)| state)
                     .collect(),
                 ordered: field(7)
-                    .and_then(|mark| Mark::parse(mark.as_bytes()))
+                    .and_then(|mark| PendingOrder::parse(mark.as_bytes()))
                     .filter(|mark| worker.as_ref() == Some(&mark.worker))
                     .map(|mark| mark.op),
                 worker,
@@ -357,8 +361,8 @@ pub async fn failure_kinds(conn: &Connection, lines: &[String]) -> Result<Vec<Op
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let kinds: Vec<Option<Loose>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Kinds)).arg(lines)).await?;
-    Ok(kinds.into_iter().map(|kind| kind.map(|Loose(text)| text)).collect())
+    let kinds: Vec<Option<LossyString>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Kinds)).arg(lines)).await?;
+    Ok(kinds.into_iter().map(|kind| kind.map(|LossyString(text)| text)).collect())
 }
 
 /// The lines that are not UTF-8, as lossy text, with their reason. Bounded by `limit`.
@@ -366,7 +370,7 @@ pub async fn failure_kinds(conn: &Connection, lines: &[String]) -> Result<Vec<Op
 /// # Errors
 /// Those of any call.
 pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String, String)>, QueueError> {
-    let (_, page): Page =
+    let (_, page): ScanPage =
         conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Quarantine)).arg(0).arg("COUNT").arg(limit.max(10))).await?;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(page.iter().take(limit).map(|(line, reason)| (lossy(line), lossy(reason))).collect())

@@ -1,4 +1,4 @@
-//! The one home of key names: the six hashes shared with Python DistComp, and ours under `distcomp:`.
+//! The only place that knows the names of keys: the six hashes shared with Python DistComp, and ours under `distcomp:`.
 
 use crate::model::WorkerName;
 

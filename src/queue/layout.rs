@@ -1,4 +1,4 @@
-//! The version of what a queue keeps under `distcomp:`, and the versions that a build supports.
+//! The version of the data that a queue keeps under `distcomp:`, and the versions that a build supports.
 //!
 //! The version belongs to the queue and is recorded in [`Key::Format`]. Every program reads and writes a queue in the recorded version, or refuses the
 //! queue. A new queue gets the newest version of the program that first writes to it. A worker that attaches raises an older version to its own

@@ -1,4 +1,4 @@
-//! Locks in Redis: one worker at a time does what need not be done by all. Whoever holds one may lose it, so nothing is decided by a lock alone.
+//! Locks in Redis for work that one worker at a time should do. A holder can lose its lock, so no decision depends on a lock alone.
 
 use std::time::Duration;
 

@@ -7,37 +7,35 @@
 //! This module must never run a command whose cost grows with the queue on a periodic path.
 
 pub mod aside;
+pub mod auth_probe;
 pub mod browse;
-pub mod budget;
+pub mod call_size;
 pub mod client;
 pub mod control;
-mod denied;
 mod dialer;
 pub mod error;
 pub mod events;
 pub mod follow;
 pub mod guard;
-pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod keys;
 pub mod layout;
 mod lock;
-mod loose;
+mod lossy_string;
 mod output;
+mod overview;
+pub mod preflight;
 mod python_workers;
-mod reading;
-pub mod ready;
+pub mod queue_identity;
 pub mod reclaim;
 pub mod reconcile;
 mod scripts;
 pub mod select;
 mod sentinel;
 pub mod session;
-pub mod strangers;
 pub mod submit;
-mod tls_hint;
-pub mod wake;
+pub mod wakeups;
 
 pub use client::{Client, Connection};
 pub use error::QueueError;

@@ -1,4 +1,4 @@
-//! What followers and workers say to each other about the output of a task: a request, and answers with bytes of both streams.
+//! The messages between a worker and those who follow the output of a task: a request, and answers with bytes of both streams.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ impl OutputRequest {
 
 /// A part of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Chunk {
+pub struct OutputChunk {
     /// Position of its first byte.
     pub at: u64,
     /// Its bytes.
@@ -44,28 +44,28 @@ pub struct Chunk {
 
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message {
+pub struct OutputMessage {
     /// Of stdout.
-    pub stdout: Chunk,
+    pub stdout: OutputChunk,
     /// Of stderr.
-    pub stderr: Chunk,
+    pub stderr: OutputChunk,
     /// The attempt has ended, and this is the last.
     pub is_over: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct OutputHeader {
     /// Position, number of bytes here, length of the stream.
     stdout: (u64, usize, u64),
     stderr: (u64, usize, u64),
     over: bool,
 }
 
-impl Message {
+impl OutputMessage {
     /// A line of JSON, then the bytes of both streams.
     pub(super) fn encode(&self) -> Result<Vec<u8>, QueueError> {
-        let part = |chunk: &Chunk| (chunk.at, chunk.bytes.len(), chunk.total);
-        let head = Head { stdout: part(&self.stdout), stderr: part(&self.stderr), over: self.is_over };
+        let part = |chunk: &OutputChunk| (chunk.at, chunk.bytes.len(), chunk.total);
+        let head = OutputHeader { stdout: part(&self.stdout), stderr: part(&self.stderr), over: self.is_over };
         let mut out = serde_json::to_vec(&head).map_err(|error| QueueError::Protocol(error.to_string()))?;
         out.push(b'\n');
         out.extend_from_slice(&self.stdout.bytes);
@@ -75,7 +75,7 @@ impl Message {
 
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let end = payload.iter().position(|byte| *byte == b'\n')?;
-        let head: Head = serde_json::from_slice(&payload[..end]).ok()?;
+        let head: OutputHeader = serde_json::from_slice(&payload[..end]).ok()?;
         let (stdout, stderr) = payload[end + 1..].split_at_checked(head.stdout.1)?;
         // Whoever may publish may write anything: a part lies within its stream, and so no position runs over.
         let is_sound =
@@ -83,7 +83,7 @@ impl Message {
         if stderr.len() != head.stderr.1 || !is_sound(head.stdout) || !is_sound(head.stderr) {
             return None;
         }
-        let chunk = |(at, _, total), bytes: &[u8]| Chunk { at, bytes: bytes.to_vec(), total };
+        let chunk = |(at, _, total), bytes: &[u8]| OutputChunk { at, bytes: bytes.to_vec(), total };
         Some(Self { stdout: chunk(head.stdout, stdout), stderr: chunk(head.stderr, stderr), is_over: head.over })
     }
 }
@@ -94,9 +94,9 @@ pub(super) fn fuzz(bytes: &[u8]) {
     if let Some(request) = OutputRequest::parse(bytes) {
         assert!(request.channel.len() == 16, "an answer goes nowhere else");
     }
-    if let Some(message) = Message::parse(bytes) {
+    if let Some(message) = OutputMessage::parse(bytes) {
         let Ok(again) = message.encode() else { unreachable!("what was read can be written") };
-        assert_eq!(Message::parse(&again), Some(message));
+        assert_eq!(OutputMessage::parse(&again), Some(message));
     }
 }
 
@@ -106,18 +106,18 @@ mod tests {
 
     #[test]
     fn a_message_comes_back_as_it_went() {
-        let chunk = |at, bytes: &[u8]| Chunk { at, bytes: bytes.to_vec(), total: at + 100 };
+        let chunk = |at, bytes: &[u8]| OutputChunk { at, bytes: bytes.to_vec(), total: at + 100 };
         for is_over in [false, true] {
-            let message = Message { stdout: chunk(1 << 40, b"\n\xff\0"), stderr: chunk(0, b""), is_over };
-            assert_eq!(Message::parse(&message.encode().unwrap()), Some(message));
+            let message = OutputMessage { stdout: chunk(1 << 40, b"\n\xff\0"), stderr: chunk(0, b""), is_over };
+            assert_eq!(OutputMessage::parse(&message.encode().unwrap()), Some(message));
         }
         let placed =
             |at: u64, total: u64| format!("{{\"stdout\":[{at},3,{total}],\"stderr\":[0,0,0],\"over\":false}}\nabc");
-        assert!(Message::parse(placed(4, 7).as_bytes()).is_some());
+        assert!(OutputMessage::parse(placed(4, 7).as_bytes()).is_some());
         let outside = [placed(5, 7), placed(u64::MAX, u64::MAX), placed(u64::MAX - 1, 0)];
         let broken = ["", "\n", "{}\n", "{\"stdout\":[0,9,9],\"stderr\":[0,0,0],\"over\":false}\nabc"];
         for text in broken.into_iter().chain(outside.iter().map(String::as_str)) {
-            assert_eq!(Message::parse(text.as_bytes()), None, "{text:?}");
+            assert_eq!(OutputMessage::parse(text.as_bytes()), None, "{text:?}");
         }
     }
 

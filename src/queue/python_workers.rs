@@ -1,11 +1,11 @@
-//! What Python workers have done, and how large nodes are: what can be known of workers that say nothing but their `worker_status`.
+//! What is known of Python workers, which report nothing but their `worker_status`: what they have done, and how large their nodes are.
 
 use std::collections::HashMap;
 
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
-use super::loose::Loose;
+use super::lossy_string::LossyString;
 use crate::model::Usage;
 use crate::model::snapshot::{PYTHON_DEAD_AFTER_SECONDS, WorkerView};
 
@@ -31,8 +31,8 @@ pub(super) async fn count_finished(
         let step = if seen == 0 { 10 } else { ((BYTES - bytes) * seen / bytes.max(1)).clamp(1, ENTRIES) };
         let mut scan = redis::cmd("HSCAN");
         scan.arg(conn.name(Key::Finished)).arg(cursor).arg("COUNT").arg(step);
-        let (next, page): (u64, Vec<(Loose, Loose)>) = conn.cmd(&scan).await?;
-        for (Loose(line), Loose(value)) in page {
+        let (next, page): (u64, Vec<(LossyString, LossyString)>) = conn.cmd(&scan).await?;
+        for (LossyString(line), LossyString(value)) in page {
             seen += 1;
             bytes += (line.len() + value.len()) as u64;
             if let Some((worker, _)) = value.split_once(": ") {
@@ -63,8 +63,8 @@ pub(super) async fn count_finished(
 pub async fn live_nodes(conn: &Connection) -> Result<Vec<Usage>, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Status)).cmd("TIME");
-    let (status, (now, _)): (HashMap<Loose, Loose>, (u64, u64)) = conn.pipe(&pipe).await?;
-    Ok(status.values().filter_map(|Loose(text)| live_node(text, now)).collect())
+    let (status, (now, _)): (HashMap<LossyString, LossyString>, (u64, u64)) = conn.pipe(&pipe).await?;
+    Ok(status.values().filter_map(|LossyString(text)| live_node(text, now)).collect())
 }
 
 /// The node of a `worker_status` (`TIME:USEDCORES:CORES:USEDGB:GB`), if it is fresh.

@@ -1,14 +1,14 @@
-//! Who owns a worker's name, and taking over the lines of a worker that is dead.
+//! Says who owns a worker's name, and takes over the tasks of a dead worker.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::budget::{self, CALL_BYTES, STEPS, step_after};
-use super::client::{Args, Connection, Page};
+use super::call_size::{self, CALL_BYTES, STEPS, step_after};
+use super::client::{Args, Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::Key;
 use super::lock::try_lock;
-use super::loose::{self, Loose};
+use super::lossy_string::{self, LossyString};
 use super::scripts;
 use super::session::{AVOID, Registration, Session, base_score, millis};
 use crate::model::{AttemptRecord, Demand, FieldOrder, Outcome, TaskId, TaskLine, WorkerName};
@@ -46,13 +46,13 @@ pub async fn owner(conn: &Connection, worker: &WorkerName) -> Result<Owner, Queu
     Ok(decode_owner(conn.pipe(&pipe).await?))
 }
 
-type OwnerReply = (Option<Loose>, Option<Loose>, Option<Loose>, (u64, u64));
+type OwnerReply = (Option<LossyString>, Option<LossyString>, Option<LossyString>, (u64, u64));
 
 fn decode_owner((fence, registration, status, (now, _)): OwnerReply) -> Owner {
     Owner {
-        fence: fence.map(|Loose(text)| text),
-        registration: registration.and_then(|Loose(json)| serde_json::from_str(&json).ok()),
-        beat: status.and_then(|Loose(status)| status.split(':').next().and_then(|beat| beat.parse().ok())),
+        fence: fence.map(|LossyString(text)| text),
+        registration: registration.and_then(|LossyString(json)| serde_json::from_str(&json).ok()),
+        beat: status.and_then(|LossyString(status)| status.split(':').next().and_then(|beat| beat.parse().ok())),
         now,
     }
 }
@@ -132,7 +132,7 @@ pub async fn scan_in_progress(
     wanted: impl Fn(&str) -> bool,
     order: FieldOrder,
 ) -> Result<(u64, Vec<(String, Orphan)>), QueueError> {
-    let (next, page): Page =
+    let (next, page): ScanPage =
         conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(PAGE)).await?;
     let found = page
         .into_iter()
@@ -172,7 +172,7 @@ pub async fn reclaim_lines(
     let now_ms = wall_clock::unix_ms();
     let mut args = Args::new();
     args.text(worker.as_str()).text(mode).number(lease).text(proof).number(max_lost).number(millis(AVOID));
-    for orphan in budget::first(lines, BATCH, CALL_BYTES, |orphan| orphan.line.len()) {
+    for orphan in call_size::first(lines, BATCH, CALL_BYTES, |orphan| orphan.line.len()) {
         let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, Outcome::Lost);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
@@ -202,7 +202,7 @@ impl Session {
 
 /// Lines in as many parts as it takes calls of [`reclaim_lines`].
 pub fn parts_of(lines: &[Orphan]) -> impl Iterator<Item = &[Orphan]> {
-    budget::parts(lines, BATCH, |orphan| orphan.line.len())
+    call_size::parts(lines, BATCH, |orphan| orphan.line.len())
 }
 
 /// Removes the last traces of a worker that was declared dead and holds nothing.
@@ -218,7 +218,7 @@ pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueE
 
 /// A worker of ours that may be dead.
 #[derive(Clone, Debug)]
-pub struct Silent {
+pub struct SilentWorker {
     /// Its name.
     pub worker: WorkerName,
     /// Its last heartbeat, seconds since the epoch; `None` for a worker that has just attached, or one that went with claims left.
@@ -232,7 +232,7 @@ pub struct Silent {
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
     /// Those who may be dead.
-    pub silent: Vec<Silent>,
+    pub silent: Vec<SilentWorker>,
     /// In how long the first of the others would be silent for a lease; `None` when there is none.
     pub next_end: Option<Duration>,
 }
@@ -245,9 +245,10 @@ pub struct Leases {
 pub async fn leases(conn: &Connection, now: Duration, dead_after: Duration) -> Result<Leases, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::Owner)).hgetall(conn.name(Key::Status));
-    let (owners, status): (Vec<(Loose, Loose)>, HashMap<Loose, Loose>) = conn.pipe(&pipe).await?;
-    let status = loose::hash(status);
-    let beats = owners.into_iter().map(|(Loose(worker), _)| {
+    let (owners, status): (Vec<(LossyString, LossyString)>, HashMap<LossyString, LossyString>) =
+        conn.pipe(&pipe).await?;
+    let status = lossy_string::hash(status);
+    let beats = owners.into_iter().map(|(LossyString(worker), _)| {
         let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse().ok());
         (worker, beat)
     });
@@ -261,7 +262,7 @@ fn judge(beats: impl Iterator<Item = (String, Option<u64>)>, now: Duration, dead
         let is_old = beat.is_some_and(|beat| is_silent(now.as_secs(), beat, dead_after));
         let is_odd = beat.is_none_or(|beat| beat > now.as_secs() + 1);
         if is_old || is_odd {
-            leases.silent.push(Silent { worker, beat, is_old });
+            leases.silent.push(SilentWorker { worker, beat, is_old });
         } else if let Some(beat) = beat {
             let end = (Duration::from_secs(beat) + dead_after + Duration::from_secs(1)).saturating_sub(now);
             leases.next_end = Some(leases.next_end.map_or(end, |least| least.min(end)));
@@ -277,8 +278,8 @@ fn judge(beats: impl Iterator<Item = (String, Option<u64>)>, now: Duration, dead
 pub async fn own_heartbeat(conn: &Connection, me: &WorkerName) -> Result<(Duration, Option<u64>), QueueError> {
     let mut pipe = redis::pipe();
     pipe.hget(conn.name(Key::Status), me.as_str()).cmd("TIME");
-    let (status, (seconds, micros)): (Option<Loose>, (u64, u64)) = conn.pipe(&pipe).await?;
-    let beat = status.and_then(|Loose(status)| status.split(':').next().and_then(|beat| beat.parse().ok()));
+    let (status, (seconds, micros)): (Option<LossyString>, (u64, u64)) = conn.pipe(&pipe).await?;
+    let beat = status.and_then(|LossyString(status)| status.split(':').next().and_then(|beat| beat.parse().ok()));
     Ok((Duration::from_secs(seconds) + Duration::from_micros(micros), beat))
 }
 

@@ -1,13 +1,14 @@
-//! Mending what is derived: counts, reasons, claims, orders and places in the index of lines that others have moved or deleted. One bounded step at a time.
+//! Repairs derived data (counts, reasons, claims, orders, index entries) of lines that others have moved or deleted, one bounded step at a
+//! time.
 
 use std::time::Duration;
 
-use super::budget;
+use super::call_size;
 use super::client::{Args, Connection};
 use super::error::QueueError;
 use super::keys::Key;
 use super::lock::try_lock;
-use super::loose;
+use super::lossy_string;
 use super::scripts;
 
 /// How many entries one step looks at, about.
@@ -41,7 +42,7 @@ const CLAIMS: &str = "claims";
 
 /// One hash to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub struct DerivedHash {
     /// What it holds.
     pub kind: &'static str,
     /// Whose it is; empty for the fleet's.
@@ -52,27 +53,27 @@ pub struct Subject {
 ///
 /// # Errors
 /// Those of any call.
-pub async fn subjects(conn: &Connection) -> Result<Vec<Subject>, QueueError> {
-    let owners = loose::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::Owner))).await?);
-    let shared = KINDS.into_iter().map(|kind| Subject { kind, worker: String::new() });
-    let own = owners.into_iter().map(|worker| Subject { kind: CLAIMS, worker });
+pub async fn subjects(conn: &Connection) -> Result<Vec<DerivedHash>, QueueError> {
+    let owners = lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::Owner))).await?);
+    let shared = KINDS.into_iter().map(|kind| DerivedHash { kind, worker: String::new() });
+    let own = owners.into_iter().map(|worker| DerivedHash { kind: CLAIMS, worker });
     Ok(own.chain(shared).collect())
 }
 
 /// Where looking at one subject stands.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct ReconcileScan {
     cursor: String,
     /// Fields that seem wrong.
     pub suspects: Vec<Vec<u8>>,
 }
 
-impl Look {
+impl ReconcileScan {
     /// Takes one bounded step; true at the end. Changes nothing.
     ///
     /// # Errors
     /// Those of any call; the look can go on afterwards.
-    pub async fn step(&mut self, conn: &Connection, subject: &Subject) -> Result<bool, QueueError> {
+    pub async fn step(&mut self, conn: &Connection, subject: &DerivedHash) -> Result<bool, QueueError> {
         let mut args = arguments(subject, "look");
         args.text(if self.cursor.is_empty() { "0" } else { &self.cursor }).number(STEP);
         let mut reply: Vec<Vec<u8>> = conn.script(&scripts::RECONCILE, None, &args).await?;
@@ -91,9 +92,9 @@ impl Look {
 ///
 /// # Errors
 /// Those of any call; what was mended stays mended.
-pub async fn mend(conn: &Connection, subject: &Subject, suspects: &[Vec<u8>]) -> Result<u64, QueueError> {
+pub async fn mend(conn: &Connection, subject: &DerivedHash, suspects: &[Vec<u8>]) -> Result<u64, QueueError> {
     let mut mended = 0;
-    for part in budget::parts(suspects, usize::try_from(STEP).unwrap_or(1), Vec::len) {
+    for part in call_size::parts(suspects, usize::try_from(STEP).unwrap_or(1), Vec::len) {
         let mut args = arguments(subject, "mend");
         for field in part {
             args.text(field);
@@ -103,7 +104,7 @@ pub async fn mend(conn: &Connection, subject: &Subject, suspects: &[Vec<u8>]) ->
     Ok(mended)
 }
 
-fn arguments(subject: &Subject, mode: &str) -> Args {
+fn arguments(subject: &DerivedHash, mode: &str) -> Args {
     let mut args = Args::new();
     args.text(subject.kind).text(&subject.worker).text(mode);
     args

@@ -1,4 +1,4 @@
-//! The scripts: what each is made of, which keys it declares, and how it is called.
+//! The scripts: the files each consists of, the keys it declares, and how it is called.
 //!
 //! A script is its own file in `lua/` and before it the files of `lua/shared/` that it names, in this order. A function or a key that a script does not
 //! name is an unknown global in it, and an error when it is used, never a silent nil.
@@ -53,7 +53,7 @@ macro_rules! scripts {
 
 scripts! {
     ATTACH = "attach.lua" with [basics, field_order, events] on [Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events];
-    BEAT = "beat.lua" with [basics, field_order, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
+    HEARTBEAT = "heartbeat.lua" with [basics, field_order, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
         Todo, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost,
         Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
         Idle, Wake, Events, Signatures, FieldOrder, Apart,

@@ -1,8 +1,8 @@
-//! Going through the lines of one state, one bounded step of a scan at a time, and finding a task by its line or id. For people's commands only: the
-//! cost grows with the queue, never with a period.
+//! Scans the tasks of one state in bounded steps, and finds a task by its line or id. Only for people's commands, because the cost grows with
+//! the queue.
 
-use super::budget::{STEPS, step_after};
-use super::client::{Connection, Page};
+use super::call_size::{STEPS, step_after};
+use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use crate::model::TaskId;
@@ -10,7 +10,7 @@ use crate::model::snapshot::TaskState;
 
 /// One entry of a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct HashEntry {
     /// The task line.
     pub line: String,
     /// Worker, result or list of workers, by state; empty in todo.
@@ -19,13 +19,13 @@ pub struct Entry {
 
 /// A scan over one state. A line that stays throughout is seen at least once, possibly twice.
 #[derive(Debug)]
-pub struct Scan {
+pub struct StateScan {
     key: Key,
     cursor: Option<u64>,
     step: usize,
 }
 
-impl Scan {
+impl StateScan {
     /// A scan from the beginning.
     #[must_use]
     pub fn new(state: TaskState) -> Self {
@@ -42,9 +42,9 @@ impl Scan {
     ///
     /// # Errors
     /// Those of any call; the scan can go on afterwards.
-    pub async fn next(&mut self, conn: &Connection) -> Result<Option<Vec<Entry>>, QueueError> {
+    pub async fn next(&mut self, conn: &Connection) -> Result<Option<Vec<HashEntry>>, QueueError> {
         let Some(cursor) = self.cursor else { return Ok(None) };
-        let (next, page): Page =
+        let (next, page): ScanPage =
             conn.cmd(redis::cmd("HSCAN").arg(conn.name(self.key)).arg(cursor).arg("COUNT").arg(self.step)).await?;
         self.cursor = Some(next).filter(|next| *next != 0);
         self.step = step_after(self.step, page.iter().map(|(line, value)| line.len() + value.len()).sum());
@@ -52,7 +52,7 @@ impl Scan {
             page.into_iter()
                 .filter_map(|(line, value)| {
                     let line = String::from_utf8(line).ok().filter(|line| line != CLOSE)?;
-                    Some(Entry { line, value: String::from_utf8_lossy(&value).into_owned() })
+                    Some(HashEntry { line, value: String::from_utf8_lossy(&value).into_owned() })
                 })
                 .collect(),
         ))
@@ -74,21 +74,21 @@ pub(super) fn key_of(state: TaskState) -> Key {
 ///
 /// # Errors
 /// Those of any call.
-pub async fn find(conn: &Connection, text: &str) -> Result<Found, QueueError> {
+pub async fn find(conn: &Connection, text: &str) -> Result<TaskMatch, QueueError> {
     let mut pipe = redis::pipe();
     for state in TaskState::ALL {
         pipe.hexists(conn.name(key_of(state)), text);
     }
     let there: Vec<bool> = conn.pipe(&pipe).await?;
     if text != CLOSE && there.contains(&true) {
-        return Ok(Found::One(text.to_owned()));
+        return Ok(TaskMatch::One(text.to_owned()));
     }
     if !TaskId::is_prefix_like(text) {
-        return Ok(Found::None);
+        return Ok(TaskMatch::None);
     }
     let mut found: Vec<String> = Vec::new();
     for state in TaskState::ALL {
-        let mut scan = Scan::new(state);
+        let mut scan = StateScan::new(state);
         while let Some(page) = scan.next(conn).await? {
             for entry in page {
                 if TaskId::of(&entry.line).to_string().starts_with(text) && !found.contains(&entry.line) {
@@ -98,15 +98,15 @@ pub async fn find(conn: &Connection, text: &str) -> Result<Found, QueueError> {
         }
     }
     Ok(match found.len() {
-        0 => Found::None,
-        1 => Found::One(found.remove(0)),
-        _ => Found::Many(found),
+        0 => TaskMatch::None,
+        1 => TaskMatch::One(found.remove(0)),
+        _ => TaskMatch::Many(found),
     })
 }
 
 /// What [`find`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum TaskMatch {
     /// No such task.
     None,
     /// This line.

@@ -1,5 +1,5 @@
-//! Which server to connect to now. One at a fixed place is simply opened; behind sentinels the master is looked up at every connect: asked of each
-//! sentinel in turn, and then of the server itself, since a sentinel that was cut off knows only who the master was.
+//! Finds the server to connect to. A server at a fixed address is simply opened. Behind sentinels, the master is looked up at every connect:
+//! from each sentinel in turn, and then from the server itself, since a sentinel that was cut off may name a former master.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisResult, Value};
 
-use super::denied;
 use super::dialer::Dialer;
 use super::error::QueueError;
+use super::error::classify;
 use crate::config::address;
 
 /// How long one sentinel, or the server it names, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What asking one sentinel led to.
-enum Answer {
+enum SentinelReply {
     Master(String, u16),
     /// It answers, and watches no master of that name.
     Unknown,
@@ -51,7 +51,7 @@ pub(super) async fn master(dialer: &Dialer, nodes: &[(String, u16)], name: &str)
         let (host, port) = &nodes[index];
         let place = address(host, *port);
         match ask(dialer, host, *port, name).await? {
-            Answer::Master(master, port) => match role(dialer, &master, port).await? {
+            SentinelReply::Master(master, port) => match role(dialer, &master, port).await? {
                 Ok(()) => {
                     dialer.prefer(index);
                     return Ok((master, port));
@@ -60,11 +60,11 @@ pub(super) async fn master(dialer: &Dialer, nodes: &[(String, u16)], name: &str)
                     said.push(format!("{place} names {}, which {problem}", address(&master, port)));
                 }
             },
-            Answer::Unknown => {
+            SentinelReply::Unknown => {
                 unknown += 1;
                 said.push(format!("{place} knows no master with that name"));
             }
-            Answer::Useless(problem) => said.push(format!("{place}: {problem}")),
+            SentinelReply::Useless(problem) => said.push(format!("{place}: {problem}")),
         }
     }
     let at = dialer.at().to_string();
@@ -74,25 +74,25 @@ pub(super) async fn master(dialer: &Dialer, nodes: &[(String, u16)], name: &str)
     Err(QueueError::Unavailable { at, message: format!("no sentinel leads to a master: {}", said.join("; ")) })
 }
 
-async fn ask(dialer: &Dialer, host: &str, port: u16, name: &str) -> Result<Answer, QueueError> {
+async fn ask(dialer: &Dialer, host: &str, port: u16, name: &str) -> Result<SentinelReply, QueueError> {
     let client = dialer.sentinel(host, port)?;
     let mut cmd = redis::cmd("SENTINEL");
     cmd.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     let asking = async { cmd.query_async::<Option<(String, String)>>(&mut connect(&client).await?).await };
     Ok(match tokio::time::timeout(PATIENCE, asking).await {
-        Err(_) => Answer::Useless("no answer".to_owned()),
+        Err(_) => SentinelReply::Useless("no answer".to_owned()),
         Ok(Err(error)) => match judge(dialer, &error) {
-            Ok(problem) => Answer::Useless(problem),
+            Ok(problem) => SentinelReply::Useless(problem),
             Err(QueueError::Refused { at, message }) => {
                 let message = format!("sentinel {}: {message} (sentinel_pass)", address(host, port));
                 return Err(QueueError::Refused { at, message });
             }
             Err(error) => return Err(error),
         },
-        Ok(Ok(None)) => Answer::Unknown,
+        Ok(Ok(None)) => SentinelReply::Unknown,
         Ok(Ok(Some((master, port)))) => match port.parse() {
-            Ok(port) => Answer::Master(master, port),
-            Err(_) => Answer::Useless("answers with no port".to_owned()),
+            Ok(port) => SentinelReply::Master(master, port),
+            Err(_) => SentinelReply::Useless("answers with no port".to_owned()),
         },
     })
 }
@@ -114,9 +114,9 @@ async fn role(dialer: &Dialer, host: &str, port: u16) -> Result<Result<(), Strin
 
 /// What is worth asking the next sentinel, as text; a wrong password, user or certificate is not.
 fn judge(dialer: &Dialer, error: &redis::RedisError) -> Result<String, QueueError> {
-    if denied::is_denied(error) {
+    if classify::is_denied(error) {
         let (at, user) = (dialer.at().to_string(), dialer.user());
-        let (what, message) = ("find the master".to_owned(), denied::reason(error));
+        let (what, message) = ("find the master".to_owned(), classify::server_message(error));
         return Err(QueueError::Denied { at, user, what, message });
     }
     let sorted = QueueError::from_redis(error, dialer.at(), PATIENCE);

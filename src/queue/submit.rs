@@ -1,4 +1,4 @@
-//! Adding task lines.
+//! Adds task lines to the queue.
 
 use std::collections::HashSet;
 use std::ops::AddAssign;
@@ -16,7 +16,7 @@ use crate::model::{Demand, FieldOrder, TaskLine};
 pub const BATCH: usize = 250;
 
 /// Bytes of lines that one call adds, about, at most: several calls are on their way at once.
-pub const BATCH_BYTES: usize = super::budget::CALL_BYTES / 4;
+pub const BATCH_BYTES: usize = super::call_size::CALL_BYTES / 4;
 
 /// What became of submitted lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::events::{Event, Inventory};
 use super::faults::Doing;
 use super::link::Link;
-use crate::queue::budget;
+use crate::queue::call_size;
 use crate::queue::session::Reasserted;
 use crate::queue::{QueueError, Session};
 
@@ -60,7 +60,7 @@ impl Auditor {
         let lines = unknown.iter().map(|claim| Arc::clone(&claim.line)).collect();
         let lost: Vec<_> = unknown.into_iter().filter(|claim| suspects.contains(&claim.line)).collect();
         let mut known = Vec::new();
-        for batch in budget::parts(&after.all, 100, |(_, claim, _)| claim.line.len()) {
+        for batch in call_size::parts(&after.all, 100, |(_, claim, _)| claim.line.len()) {
             let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), *demand)).collect();
             let answers = session.reassert(&claims, self.link.keeps_results()).await?;
             // One that was settled meanwhile is nobody's: the dispatcher no longer knows it, and passes over the answer.

@@ -11,7 +11,7 @@ use crate::model::meters::WorkerFigures;
 use crate::model::{Bytes, Demand, NodeSample, TaskLine};
 use crate::process::Ended;
 use crate::queue::follow::OutputRequest;
-use crate::queue::session::{Beat, BeatReply, Claim, ClaimReply, ClaimRequest, Reasserted, Settle, Settled};
+use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Heartbeat, HeartbeatReply, Reasserted, Settle, Settled};
 
 /// Names one attempt inside this process. Never reused.
 pub type TaskKey = u64;
@@ -70,9 +70,9 @@ pub enum Event {
     /// The reporter settled claims.
     Settled(Vec<(TaskKey, Settled)>),
     /// The heartbeater wants to beat.
-    BeatDue(oneshot::Sender<Beat>),
+    BeatDue(oneshot::Sender<Heartbeat>),
     /// A heartbeat was answered.
-    Beaten(BeatReply),
+    Beaten(HeartbeatReply),
     /// There may be something new in the queue.
     Woken,
     /// Somebody wants to see what a task prints.

@@ -54,7 +54,7 @@ impl Heartbeater {
             return !self.events.is_closed();
         };
         failpoint!("beating");
-        match session.beat(&beat).await {
+        match session.heartbeat(&beat).await {
             Ok(reply) => {
                 self.link.worked(Doing::Beat);
                 self.link.note_drain(reply.drain);

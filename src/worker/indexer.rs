@@ -9,7 +9,7 @@ use super::events::Event;
 use super::faults::Doing;
 use super::link::Link;
 use crate::model::FieldOrder;
-use crate::queue::index::{self, Pass};
+use crate::queue::index::{self, IndexPass};
 use crate::queue::{QueueError, Session};
 
 /// A pass runs this long after the last one, of whichever worker, even when the counts agree: one line added and one removed cancel out in them.
@@ -86,7 +86,7 @@ impl Indexer {
         if !is_asked && index::is_fresh(conn).await? {
             return Ok(true);
         }
-        let mut pass = Pass::new();
+        let mut pass = IndexPass::new();
         let (mut indexed, mut rejected, mut dropped) = (0, 0, 0);
         let mut locked_at: Option<Instant> = None;
         loop {

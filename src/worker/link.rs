@@ -13,8 +13,8 @@ use super::faults::{Doing, Faults};
 use super::recent::Recent;
 use super::trust::Pin;
 use crate::model::{FieldOrder, WorkerName};
-use crate::queue::budget;
-use crate::queue::session::{Registration, Settle, Standing};
+use crate::queue::call_size;
+use crate::queue::session::{AttachOptions, Registration, Settle};
 use crate::queue::{Client, QueueError, Session};
 use crate::sys::random;
 
@@ -185,13 +185,13 @@ impl Link {
         // Our own fence, of whatever epoch, or a name that was declared dead may be taken; another instance may not.
         let last = self.last_fence.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_drained = self.is_drained.load(Ordering::Relaxed);
-        let standing = Standing { offer: None, order: Some(self.order), is_drained };
+        let standing = AttachOptions { offer: None, order: Some(self.order), is_drained };
         let session = Session::attach(conn, self.worker.clone(), &self.registration, Some(&last), standing).await?;
         session.fence().clone_into(&mut self.last_fence.lock().unwrap_or_else(PoisonError::into_inner));
         failpoint!("attached");
         if owes_reports {
             let again = self.recent.lock().unwrap_or_else(PoisonError::into_inner).all();
-            for batch in budget::parts(&again, 64, Settle::size) {
+            for batch in call_size::parts(&again, 64, Settle::size) {
                 session.settle(batch, max_retry, true).await.map_err(not_final)?;
             }
             self.server.lock().unwrap_or_else(PoisonError::into_inner).owes_reports = false;
@@ -218,7 +218,7 @@ async fn reassert(session: &Session, events: &mpsc::Sender<Event>, data_lost: bo
     let _ = events.send(Event::Inventory(reply)).await;
     let Ok(inventory) = inventory.await else { return Ok(()) };
     let mut known = Vec::with_capacity(inventory.all.len());
-    for batch in budget::parts(&inventory.all, 100, |(_, claim, _)| claim.line.len()) {
+    for batch in call_size::parts(&inventory.all, 100, |(_, claim, _)| claim.line.len()) {
         let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), *demand)).collect();
         let answers = session.reassert(&claims, data_lost).await?;
         known.extend(batch.iter().map(|(key, ..)| *key).zip(answers));

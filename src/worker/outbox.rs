@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::events::TaskKey;
 use super::spool::Spool;
 use crate::queue::QueueError;
-use crate::queue::budget::{self, CALL_BYTES};
+use crate::queue::call_size::{self, CALL_BYTES};
 use crate::queue::session::Settle;
 
 /// Tasks named in a message, at most.
@@ -55,7 +55,7 @@ impl Outbox {
     /// Takes the oldest, at most so many and no more than one call carries, to be sent; then follows [`Self::acknowledged`] or [`Self::put_back`].
     #[must_use]
     pub fn take(&mut self, limit: usize) -> (Vec<TaskKey>, Vec<Settle>) {
-        let part = budget::first(&self.pending, limit, CALL_BYTES, |(_, settle)| settle.size()).len();
+        let part = call_size::first(&self.pending, limit, CALL_BYTES, |(_, settle)| settle.size()).len();
         let rest = self.pending.split_off(part);
         std::mem::replace(&mut self.pending, rest).into_iter().unzip()
     }

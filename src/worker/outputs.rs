@@ -12,7 +12,7 @@ use super::faults::Doing;
 use super::link::Link;
 use super::slot_protocol::{Said, SlotCommand};
 use crate::process::{Ended, Output, Part};
-use crate::queue::follow::{self, Chunk, Message, OutputRequest};
+use crate::queue::follow::{self, OutputChunk, OutputMessage, OutputRequest};
 
 /// Followers that one worker answers at once; more are not heard.
 const MOST: usize = 64;
@@ -111,7 +111,7 @@ impl Answer {
     }
 
     /// Publishes; false when nobody listens.
-    async fn tell(&mut self, message: Message) -> bool {
+    async fn tell(&mut self, message: OutputMessage) -> bool {
         let chunks = [&message.stdout, &message.stderr];
         let next = chunks.map(|chunk| Some(chunk.at + chunk.bytes.len() as u64));
         let session = self.link.session().await;
@@ -154,7 +154,7 @@ fn has_more(part: &Part) -> bool {
     part.at + (part.bytes.len() as u64) < part.total
 }
 
-fn message(output: Output, is_over: bool) -> Message {
-    let chunk = |part: Part| Chunk { at: part.at, bytes: part.bytes, total: part.total };
-    Message { stdout: chunk(output.stdout), stderr: chunk(output.stderr), is_over }
+fn message(output: Output, is_over: bool) -> OutputMessage {
+    let chunk = |part: Part| OutputChunk { at: part.at, bytes: part.bytes, total: part.total };
+    OutputMessage { stdout: chunk(output.stdout), stderr: chunk(output.stderr), is_over }
 }

@@ -13,7 +13,7 @@ use super::neighbours::Neighbours;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::policy::failure_detector::{FailureDetector, Observation};
-use crate::queue::reclaim::{self, Authority, Leases, Silent};
+use crate::queue::reclaim::{self, Authority, Leases, SilentWorker};
 use crate::queue::{Connection, QueueError, Session};
 use crate::sys::random;
 
@@ -93,7 +93,7 @@ impl Reclaimer {
         // Judged by the time that the detector has just found good: a clock that is set a moment later makes nobody old.
         let Leases { silent, next_end } = reclaim::leases(conn, server, dead_after).await?;
         mute.retain(|worker, (beat, _)| silent.iter().any(|one| one.worker == *worker && one.beat == *beat));
-        for Silent { worker, beat, is_old } in silent {
+        for SilentWorker { worker, beat, is_old } in silent {
             let stands_for = |since: Instant| now.saturating_duration_since(since);
             let is_dead = is_old || stands_for(mute.entry(worker.clone()).or_insert((beat, now)).1) >= dead_after;
             if is_dead && worker != *me {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::faults::Doing;
 use super::link::Link;
-use crate::queue::reconcile::{self, Look, Subject};
+use crate::queue::reconcile::{self, DerivedHash, ReconcileScan};
 use crate::queue::{QueueError, Session};
 use crate::sys::random;
 
@@ -48,7 +48,7 @@ async fn pass(session: &Session) -> Result<u64, QueueError> {
     let mut locked: Option<Instant> = None;
     let mut mended = 0;
     for subject in reconcile::subjects(conn).await? {
-        let mut look = Look::default();
+        let mut look = ReconcileScan::default();
         loop {
             if locked.is_none_or(|at| at.elapsed() > PERIOD / 2) {
                 if !reconcile::lock(conn, session.instance(), PERIOD * 2).await? {
@@ -68,7 +68,7 @@ async fn pass(session: &Session) -> Result<u64, QueueError> {
     Ok(mended)
 }
 
-async fn judge_again(session: &Session, subject: &Subject, look: Look) -> Result<u64, QueueError> {
+async fn judge_again(session: &Session, subject: &DerivedHash, look: ReconcileScan) -> Result<u64, QueueError> {
     if look.suspects.is_empty() {
         return Ok(0);
     }

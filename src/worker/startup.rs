@@ -10,10 +10,10 @@ use super::state::State;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, ProcessTag};
-use crate::queue::budget;
+use crate::queue::call_size;
 use crate::queue::layout::HeldBack;
 use crate::queue::reclaim::{self, Owner};
-use crate::queue::session::{Registration, Settle, Standing};
+use crate::queue::session::{AttachOptions, Registration, Settle};
 use crate::queue::{Connection, Key, QueueError, Session};
 
 /// A Python worker measures for two seconds between heartbeats.
@@ -79,7 +79,7 @@ pub async fn take_name(
             }
         }
     }
-    let standing = Standing { order: Some(order), ..Standing::default() };
+    let standing = AttachOptions { order: Some(order), ..AttachOptions::default() };
     match Session::attach(conn.clone(), worker.clone(), registration, owner.fence.as_deref(), standing).await {
         Ok(session) => {
             tell_layout(&session, registration);
@@ -178,7 +178,7 @@ pub async fn recover(
             is_readable = false;
             Vec::new()
         });
-        for batch in budget::parts(&left, 64, Settle::size) {
+        for batch in call_size::parts(&left, 64, Settle::size) {
             session.settle(batch, config.max_retry, false).await?;
         }
         if !left.is_empty() {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::queue::session::ClaimReply;
-use crate::queue::{Connection, QueueError, identity};
+use crate::queue::{Connection, QueueError, queue_identity};
 use crate::signing::{PublicKey, Verifier};
 use crate::sys::wall_clock;
 
@@ -48,9 +48,9 @@ impl Pin {
     /// Those of any call; [`QueueError::Mismatch`] when it is another queue, or when the identity cannot be kept.
     pub async fn meet(&mut self, conn: &Connection, fresh: &str) -> Result<String, QueueError> {
         if let Some(id) = &self.id {
-            return identity::settle(conn, id, Some(&self.file)).await;
+            return queue_identity::settle(conn, id, Some(&self.file)).await;
         }
-        let id = identity::settle(conn, fresh, None).await?;
+        let id = queue_identity::settle(conn, fresh, None).await?;
         let kept = tempfile::NamedTempFile::new_in(self.file.parent().unwrap_or(&self.file)).and_then(|file| {
             std::fs::write(file.path(), format!("{id}\n"))?;
             file.persist(&self.file).map_err(|error| error.error)
@@ -65,7 +65,7 @@ impl Pin {
     /// # Errors
     /// As [`Self::meet`].
     pub async fn look(&self, conn: &Connection) -> Result<(), QueueError> {
-        match (&self.id, identity::recorded(conn).await?) {
+        match (&self.id, queue_identity::recorded(conn).await?) {
             (Some(_), Some(_)) => self.meet_again(conn).await,
             (_, None) | (None, Some(_)) => Ok(()),
         }
@@ -77,7 +77,7 @@ impl Pin {
     /// As [`Self::meet`].
     pub async fn meet_again(&self, conn: &Connection) -> Result<(), QueueError> {
         match &self.id {
-            Some(id) => identity::settle(conn, id, Some(&self.file)).await.map(drop),
+            Some(id) => queue_identity::settle(conn, id, Some(&self.file)).await.map(drop),
             None => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use super::faults::Doing;
 use super::link::Link;
 use crate::model::WorkerName;
 use crate::queue::Client;
-use crate::queue::wake::{Wake, Wakeups};
+use crate::queue::wakeups::{Wakeup, Wakeups};
 use crate::sys::random;
 
 /// Between attempts to subscribe.
@@ -48,13 +48,13 @@ impl Waker {
                 }
                 while let Some(wake) = wakeups.next().await {
                     match wake {
-                        Wake::Todo => {
+                        Wakeup::Todo => {
                             if self.events.send(Event::Woken).await.is_err() {
                                 return;
                             }
                         }
-                        Wake::Beat => self.beat.notify_one(),
-                        Wake::Output(request) => {
+                        Wakeup::Heartbeat => self.beat.notify_one(),
+                        Wakeup::Output(request) => {
                             if self.events.send(Event::OutputWanted(request)).await.is_err() {
                                 return;
                             }

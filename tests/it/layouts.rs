@@ -5,7 +5,7 @@ use std::time::Duration;
 use distcomp::config::{Endpoint, Origin, RedisSettings};
 use distcomp::model::{Offer, TaskLine};
 use distcomp::queue::layout::{HeldBack, Layout};
-use distcomp::queue::session::{Registration, Settled, Settlement, Standing};
+use distcomp::queue::session::{AttachOptions, Registration, Settled, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Layouts, QueueError, Session};
 
@@ -19,7 +19,7 @@ const LATER: Layouts = Layouts::new(2, 3);
 
 async fn attach(conn: &Connection, name: &str, layouts: Layouts) -> Result<Session, QueueError> {
     let registration = Registration { layouts, ..registration(name) };
-    let standing = Standing { offer: Some(Offer { amounts: node() }), ..Standing::default() };
+    let standing = AttachOptions { offer: Some(Offer { amounts: node() }), ..AttachOptions::default() };
     Session::attach(conn.clone(), name.parse().expect("a name"), &registration, None, standing).await
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use distcomp::config::{Endpoint, Origin, RedisSettings};
 use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, Offer, Outcome, Room, TaskId, TaskLine};
 use distcomp::queue::control::{Change, change};
-use distcomp::queue::index::Pass;
+use distcomp::queue::index::IndexPass;
 use distcomp::queue::reclaim::{self, Authority};
 use distcomp::queue::session::{
-    Beat, Claim, ClaimRequest, QueueState, Reasserted, Registration, Revoked, Settle, Settled, Settlement, Standing,
+    AttachOptions, Claim, ClaimRequest, Heartbeat, QueueState, Reasserted, Registration, Revoked, Settle, Settled,
+    Settlement,
 };
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Layouts, Session};
@@ -58,14 +59,14 @@ pub(crate) fn registration(name: &str) -> Registration {
 pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
     let registration = registration(name);
     let name = name.parse().expect("a name");
-    let standing = Standing { offer: Some(Offer { amounts: node() }), ..Standing::default() };
+    let standing = AttachOptions { offer: Some(Offer { amounts: node() }), ..AttachOptions::default() };
     let session = Session::attach(conn.clone(), name, &registration, None, standing).await.expect("attached");
-    session.beat(&beat(vec![])).await.expect("alive");
+    session.heartbeat(&beat(vec![])).await.expect("alive");
     session
 }
 
-fn beat(stopped: Vec<Revoked>) -> Beat {
-    Beat {
+fn beat(stopped: Vec<Revoked>) -> Heartbeat {
+    Heartbeat {
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: "{}".to_owned(),
         offer: Some(Offer { amounts: node() }),
@@ -119,7 +120,7 @@ fn number(bed: &Bed, key: &str) -> i64 {
 
 async fn index_all(conn: &Connection) {
     for _ in 0..2 {
-        let mut pass = Pass::new();
+        let mut pass = IndexPass::new();
         while !pass.step(conn, ORDER).await.expect("a step").is_done {}
     }
 }

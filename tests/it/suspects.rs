@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use distcomp::model::{AttemptRecord, Offer, Outcome, TaskId, TaskLine};
 use distcomp::queue::reclaim::{Authority, Orphan, orphans, reclaim_lines};
-use distcomp::queue::session::{Beat, Claim, Settle, Settlement};
+use distcomp::queue::session::{Claim, Heartbeat, Settle, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Connection, Session};
 use serde_json::json;
@@ -78,7 +78,7 @@ struct Lost {
 }
 
 async fn beat(worker: &Session, started: &[Claim]) {
-    let beat = Beat {
+    let beat = Heartbeat {
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: r#"{"running":0,"slots":64}"#.to_owned(),
         offer: Some(Offer { amounts: node() }),
@@ -177,7 +177,7 @@ async fn losses_of_several_together_fail_nobody_and_one_alone_does() {
         for key in lost.bed.keys().into_iter().filter(|key| key.starts_with("distcomp:ready:")) {
             let _: i64 = redis::cmd("DEL").arg(key).query(&mut lost.bed.redis.con()).expect("deleted");
         }
-        let mut pass = distcomp::queue::index::Pass::new();
+        let mut pass = distcomp::queue::index::IndexPass::new();
         while !pass.step(&lost.conn, ORDER).await.expect("a step").is_done {}
         let worker = session(&lost.conn, &format!("w{round}")).await;
         assert_eq!(claim(&worker, "t", 3).await.0.len(), 3);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use distcomp::model::{Amounts, Bytes, MilliCores, TaskLine};
 use distcomp::queue::submit::{NewTask, submit};
-use distcomp::queue::wake::{Wake, Wakeups};
+use distcomp::queue::wakeups::{Wakeup, Wakeups};
 use distcomp::queue::{Connection, Key};
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn listed(bed: &Bed, conn: &Connection) -> BTreeSet<String> {
 async fn heard(wakeups: &mut Option<Wakeups>) {
     let wakeups = wakeups.as_mut().expect("it listens");
     let heard = tokio::time::timeout(SOON, wakeups.next()).await.expect("a message");
-    assert_eq!(heard, Some(Wake::Todo));
+    assert_eq!(heard, Some(Wakeup::Todo));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::cli::results::{Purged, Remote};
 use crate::model::{WorkerName, WorkerNameError};
-use crate::queue::budget::CALL_BYTES;
+use crate::queue::call_size::CALL_BYTES;
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;

@@ -14,7 +14,7 @@ use crate::cli::submit::{Input, are_there};
 use crate::model::TaskId;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::queue::control::Change;
-use crate::queue::select::{Entry, Scan};
+use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, inspect};
 use crate::view::progress::Progress;
 
@@ -121,10 +121,10 @@ impl Selector {
             return Ok(selected);
         }
         for state in &self.states {
-            let mut scan = Scan::new(*state);
+            let mut scan = StateScan::new(*state);
             while let Some(page) = scan.next(conn).await? {
                 progress.advance(page.len() as u64);
-                let mut page: Vec<Entry> = page.into_iter().filter(|entry| self.fits(entry, *state)).collect();
+                let mut page: Vec<HashEntry> = page.into_iter().filter(|entry| self.fits(entry, *state)).collect();
                 if *state == TaskState::Failed && self.states.contains(&TaskState::Todo) {
                     page = without_waiting(conn, page).await?;
                 }
@@ -178,7 +178,7 @@ impl Selector {
         }
     }
 
-    fn fits(&self, entry: &Entry, state: TaskState) -> bool {
+    fn fits(&self, entry: &HashEntry, state: TaskState) -> bool {
         self.include.as_ref().is_none_or(|text| entry.line.contains(text.as_str()))
             && self.worker.as_ref().is_none_or(|worker| is_of(entry, state, worker))
     }
@@ -186,7 +186,7 @@ impl Selector {
     async fn keep(
         &self,
         conn: &Connection,
-        entries: &[Entry],
+        entries: &[HashEntry],
         now: f64,
         selected: &mut Selected,
     ) -> Result<(), CliError> {
@@ -207,18 +207,18 @@ impl Selector {
 }
 
 /// The entry of one of the hashes that a task stands for.
-fn entry_of(task: &TaskView, state: TaskState) -> Entry {
+fn entry_of(task: &TaskView, state: TaskState) -> HashEntry {
     let value = match state {
         TaskState::Todo => String::new(),
         TaskState::InProgress => task.worker.clone().unwrap_or_default(),
         TaskState::Finished => task.result.clone().unwrap_or_default(),
         TaskState::Failed => task.failed_on.join(","),
     };
-    Entry { line: task.line.clone(), value }
+    HashEntry { line: task.line.clone(), value }
 }
 
 /// A retry is in todo and in failed: it is selected where it waits.
-async fn without_waiting(conn: &Connection, page: Vec<Entry>) -> Result<Vec<Entry>, CliError> {
+async fn without_waiting(conn: &Connection, page: Vec<HashEntry>) -> Result<Vec<HashEntry>, CliError> {
     let lines: Vec<String> = page.iter().map(|entry| entry.line.clone()).collect();
     let states = inspect::states(conn, &lines).await?;
     Ok(page

@@ -7,7 +7,7 @@ use crate::cli::output::is_terminal;
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
 use crate::queue::inspect;
-use crate::queue::select::Scan;
+use crate::queue::select::StateScan;
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::tasks;
@@ -55,7 +55,7 @@ pub(super) async fn export(session: &mut Session, args: &ExportArgs) -> Result<(
     let mut number = 0;
     let mut undated = 0;
     for state in &states {
-        let mut scan = Scan::new(*state);
+        let mut scan = StateScan::new(*state);
         while let Some(page) = scan.next(&session.conn).await? {
             let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
             for chunk in lines.chunks(AT_ONCE) {

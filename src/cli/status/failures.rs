@@ -8,13 +8,13 @@ use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::columns;
 use crate::model::snapshot::TaskState;
 use crate::queue::inspect;
-use crate::queue::select::Scan;
+use crate::queue::select::StateScan;
 use crate::view;
 use crate::view::progress::Progress;
 
 /// Groups all failures, or with `all` streams every one as a JSON line.
 pub(super) async fn failures(session: &mut Session, all: bool) -> Result<(), CliError> {
-    let mut scan = Scan::new(TaskState::Failed);
+    let mut scan = StateScan::new(TaskState::Failed);
     let mut groups = Groups::default();
     let mut progress = Progress::new("failures", 0, !all);
     while let Some(page) = scan.next(&session.conn).await? {

@@ -8,7 +8,7 @@ use super::printing::printing;
 use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
-use crate::queue::select::{Found, find};
+use crate::queue::select::{TaskMatch, find};
 use crate::queue::{Client, Connection, QueueError, browse, inspect};
 use crate::view::dashboard::{Asked, Board, Source, SourceError};
 use crate::view::printed::Printing;
@@ -188,11 +188,11 @@ impl Source for Feed {
             // An address from a log or from before a restart. One search at a time: it goes through the whole queue, in small steps.
             let _turn = self.searching.lock().await;
             match self.ask(SEARCH, async |conn| find(conn, id).await).await? {
-                Found::One(line) => {
+                TaskMatch::One(line) => {
                     self.remember(id, &line);
                     Ok(Some(line))
                 }
-                Found::None | Found::Many(_) => Ok(None),
+                TaskMatch::None | TaskMatch::Many(_) => Ok(None),
             }
         })
     }

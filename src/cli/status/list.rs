@@ -8,7 +8,7 @@ use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
 use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
-use crate::queue::select::{Entry, Scan};
+use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{aside, inspect};
 use crate::view::safe_text::safe;
 use crate::view::table::{Column, table, text};
@@ -21,10 +21,10 @@ const ROWS_AT_ONCE: usize = 1000;
 pub(super) async fn tasks(session: &mut Session, args: &TasksArgs) -> Result<(), CliError> {
     let state = TaskState::from(args.state);
     let is_table = !session.json && is_terminal();
-    let mut scans = vec![Scan::new(state)];
+    let mut scans = vec![StateScan::new(state)];
     if session.context.is_local && state == TaskState::Todo {
         // It waits too, though not for the run that is at work.
-        scans.insert(0, Scan::of_aside());
+        scans.insert(0, StateScan::of_aside());
     }
     let mut shown = 0;
     let mut is_cut = false;
@@ -69,14 +69,14 @@ pub(super) async fn tasks(session: &mut Session, args: &TasksArgs) -> Result<(),
     Ok(())
 }
 
-fn is_wanted(entry: &Entry, state: TaskState, args: &TasksArgs) -> bool {
+fn is_wanted(entry: &HashEntry, state: TaskState, args: &TasksArgs) -> bool {
     args.include.as_ref().is_none_or(|text| entry.line.contains(text.as_str()))
         && args.exclude.as_ref().is_none_or(|text| !entry.line.contains(text.as_str()))
         && args.worker.as_ref().is_none_or(|worker| is_of(entry, state, worker))
 }
 
 /// Whether an entry concerns a worker: it runs there, ended there, or failed there. Names are compared whole.
-pub(crate) fn is_of(entry: &Entry, state: TaskState, worker: &str) -> bool {
+pub(crate) fn is_of(entry: &HashEntry, state: TaskState, worker: &str) -> bool {
     match state {
         TaskState::Todo => false,
         TaskState::InProgress => entry.value == worker,
@@ -96,7 +96,7 @@ fn heads(state: TaskState) -> &'static [Column] {
     }
 }
 
-fn row(entry: &Entry, state: TaskState) -> Vec<String> {
+fn row(entry: &HashEntry, state: TaskState) -> Vec<String> {
     let mut cells = vec![TaskId::of(&entry.line).to_string()];
     match state {
         TaskState::Todo => {}
@@ -112,7 +112,7 @@ fn worker_of_result(value: &str) -> &str {
     value.split_once(": ").map_or("", |(worker, _)| worker)
 }
 
-fn object(entry: &Entry, state: TaskState) -> Value {
+fn object(entry: &HashEntry, state: TaskState) -> Value {
     let mut object = Map::new();
     object.insert("id".to_owned(), json!(TaskId::of(&entry.line).to_string()));
     object.insert("line".to_owned(), json!(entry.line));
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn names_of_workers_are_compared_whole() {
-        let entry = |value: &str| Entry { line: "x".to_owned(), value: value.to_owned() };
+        let entry = |value: &str| HashEntry { line: "x".to_owned(), value: value.to_owned() };
         assert!(is_of(&entry("node10,node1,"), TaskState::Failed, "node1"));
         assert!(!is_of(&entry("node10,"), TaskState::Failed, "node1"));
         assert!(is_of(&entry("node1: \"a\""), TaskState::Finished, "node1"));

@@ -13,7 +13,7 @@ use crate::cli::find::find_one;
 use crate::cli::output::is_terminal;
 use crate::model::TaskId;
 use crate::model::snapshot::{TaskState, TaskView};
-use crate::queue::follow::{Follow, Said, Stream};
+use crate::queue::follow::{FollowEvent, OutputSubscription, Stream};
 use crate::queue::guard::Access;
 use crate::queue::inspect;
 use crate::view::glyphs;
@@ -78,21 +78,21 @@ async fn view(session: &Session, line: &str) -> Result<TaskView, CliError> {
 /// Until the attempt has ended, or without `follow` until everything so far was said.
 async fn follow(session: &Session, line: &str, to_the_end: bool, printer: &mut Printer) -> Result<Exit, CliError> {
     let client = session.context.client()?;
-    let mut follow = Follow::start(&client, line, [Some(0), Some(0)]).await?;
+    let mut follow = OutputSubscription::start(&client, line, [Some(0), Some(0)]).await?;
     loop {
         match follow.next().await {
-            Ok(Some(Said::Output { stream, skipped, bytes })) => {
+            Ok(Some(FollowEvent::Output { stream, skipped, bytes })) => {
                 if skipped > 0 && printer.wants(stream) {
                     session.context.say(&format!("{0} {1} not kept {0}", glyphs::ellipsis(), counted(skipped, "byte")));
                 }
                 printer.print(stream, &bytes)?;
                 printer.flush()?;
             }
-            Ok(Some(Said::CaughtUp)) if !to_the_end => return Ok(Exit::Done),
-            Ok(Some(Said::CaughtUp)) => {}
-            Ok(Some(Said::RunsOn(worker))) => session.context.say(&format!("on {worker}:")),
-            Ok(Some(Said::Waits)) => session.context.say("it waits; distcomp-status explain says why"),
-            Ok(Some(Said::NoAnswer(worker))) => {
+            Ok(Some(FollowEvent::CaughtUp)) if !to_the_end => return Ok(Exit::Done),
+            Ok(Some(FollowEvent::CaughtUp)) => {}
+            Ok(Some(FollowEvent::RunsOn(worker))) => session.context.say(&format!("on {worker}:")),
+            Ok(Some(FollowEvent::Waits)) => session.context.say("it waits; distcomp-status explain says why"),
+            Ok(Some(FollowEvent::NoAnswer(worker))) => {
                 session.context.say(&format!("{worker} has not answered yet; asking again"));
                 if !to_the_end {
                     return Ok(Exit::Done);

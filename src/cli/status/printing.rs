@@ -6,7 +6,7 @@ use futures_util::stream;
 use tokio::time::Instant;
 
 use crate::model::snapshot::TaskState;
-use crate::queue::follow::{Follow, Said, Stream};
+use crate::queue::follow::{FollowEvent, OutputSubscription, Stream};
 use crate::queue::{Client, QueueError, inspect};
 use crate::view::printed::{Printed, Printing};
 
@@ -31,7 +31,7 @@ pub(super) fn printing(client: Client, line: String) -> Printing {
 struct Following {
     client: Client,
     line: String,
-    follow: Option<Follow>,
+    follow: Option<OutputSubscription>,
     /// When it broke last, and has not been mended yet.
     broke: Option<Instant>,
 }
@@ -47,7 +47,7 @@ impl Following {
         }
         let follow = match &mut self.follow {
             Some(follow) => follow,
-            none => match Follow::start(&self.client, &self.line, [Some(0), Some(0)]).await {
+            none => match OutputSubscription::start(&self.client, &self.line, [Some(0), Some(0)]).await {
                 Ok(follow) => none.insert(follow),
                 Err(error) => return self.away(&error),
             },
@@ -92,14 +92,14 @@ impl Following {
     }
 }
 
-fn told(said: Said) -> Printed {
+fn told(said: FollowEvent) -> Printed {
     match said {
-        Said::Waits => Printed::Waits,
-        Said::RunsOn(worker) => Printed::RunsOn(worker),
-        Said::Output { stream, skipped, bytes } => {
+        FollowEvent::Waits => Printed::Waits,
+        FollowEvent::RunsOn(worker) => Printed::RunsOn(worker),
+        FollowEvent::Output { stream, skipped, bytes } => {
             Printed::Output { is_stderr: stream == Stream::Stderr, skipped, bytes }
         }
-        Said::CaughtUp => Printed::Mended,
-        Said::NoAnswer(worker) => Printed::Silent(worker),
+        FollowEvent::CaughtUp => Printed::Mended,
+        FollowEvent::NoAnswer(worker) => Printed::Silent(worker),
     }
 }

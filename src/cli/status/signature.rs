@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::cli::keys::{queue_name, signing_key};
 use crate::config::Config;
-use crate::queue::{QueueError, identity};
+use crate::queue::{QueueError, queue_identity};
 use crate::signing::{PublicKey, Seal, Verifier, VerifyError};
 use crate::sys::wall_clock;
 use crate::view::text::moment;
@@ -77,7 +77,7 @@ pub(super) async fn look(session: &Session, line: &str) -> Result<Option<Signatu
     let is_asked =
         config.require_signed_tasks || !config.task_public_keys.is_empty() || config.task_signing_key.is_some();
     let blank = |verdict| Some(Signature { verdict, key: None, file: None, expires: None });
-    let (text, id) = match identity::signature_of(&session.conn, line).await {
+    let (text, id) = match queue_identity::signature_of(&session.conn, line).await {
         Ok(found) => found,
         Err(QueueError::Denied { .. }) => return Ok(blank(Verdict::Hidden).filter(|_| is_asked)),
         Err(error) => return Err(error.into()),

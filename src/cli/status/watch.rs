@@ -15,7 +15,7 @@ use crate::cli::output::is_terminal;
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{FieldOrder, TaskId};
 use crate::process::signals::{SignalRequest, Signals};
-use crate::queue::select::Scan;
+use crate::queue::select::StateScan;
 use crate::queue::{Client, Connection, QueueError, inspect};
 use crate::sys::wall_clock;
 use crate::view;
@@ -191,7 +191,7 @@ impl Reader {
     async fn task(&self, conn: &Connection, wanted: &str) -> Result<Option<TaskView>, QueueError> {
         let mut line = wanted.to_owned();
         if wanted.len() == 16 && TaskId::is_prefix_like(wanted) {
-            let mut scan = Scan::new(TaskState::InProgress);
+            let mut scan = StateScan::new(TaskState::InProgress);
             let found = loop {
                 let Some(page) = scan.next(conn).await? else { break None };
                 let found = page.into_iter().find(|entry| TaskId::of(&entry.line).to_string() == wanted);

@@ -15,9 +15,9 @@ use crate::cli::spool::{Spool, Spooled};
 use crate::model::snapshot::{Counts, TaskState};
 use crate::policy::estimate::TaskCounts;
 use crate::process::signals::{SignalRequest, Signals};
-use crate::queue::budget::CALL_BYTES;
+use crate::queue::call_size::CALL_BYTES;
 use crate::queue::guard::Access;
-use crate::queue::select::Entry;
+use crate::queue::select::HashEntry;
 use crate::queue::{Connection, QueueError, aside, inspect};
 use crate::view::explain::top_reason;
 use crate::view::failures::failures;
@@ -226,7 +226,7 @@ async fn sort_out(
     conn: &Connection,
     lines: Vec<String>,
     step: &mut Step,
-    failed: &mut Vec<Entry>,
+    failed: &mut Vec<HashEntry>,
 ) -> Result<Vec<String>, CliError> {
     let states = inspect::states(conn, &lines).await?;
     let mut nowhere = Vec::new();
@@ -234,7 +234,7 @@ async fn sort_out(
         match end_of(&states) {
             End::Open => step.open.push(line),
             End::Finished => step.finished += 1,
-            End::Failed => failed.push(Entry { line, value: String::new() }),
+            End::Failed => failed.push(HashEntry { line, value: String::new() }),
             End::Gone => nowhere.push(line),
         }
     }

@@ -18,7 +18,7 @@ use crate::model::snapshot::Overview;
 use crate::model::{Accounting, FieldOrder, NodeSample, ResourceKind};
 use crate::process::{self, Confinement, OpenFiles, SlotCgroups, WorkerCgroup};
 use crate::queue::guard::{self, Access};
-use crate::queue::{Client, inspect, ready};
+use crate::queue::{Client, inspect, preflight};
 use crate::signing::PublicKey;
 use crate::sys::random;
 use crate::view::overview::warnings;
@@ -48,7 +48,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let order = guard::admit(&conn, config.field_order, Access::Check).await?;
     let overview = inspect::overview(&conn).await?;
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
-    ready::dry_run(&client, &conn, &name, &random::id()).await?;
+    preflight::dry_run(&client, &conn, &name, &random::id()).await?;
     if !keys.is_empty() {
         let file = State::queue_file(&config.state_dir, &name, &queue_of(&config));
         let pin = Pin::open(file).map_err(|error| CliError::io("read the stored identity of the queue", error))?;

@@ -12,7 +12,7 @@ use crate::model::{FieldOrder, NodeSample, WorkerName};
 use crate::process::{self, ConfineError, Confinement, KeeperSettings, OpenFiles, SlotCgroups, WorkerCgroup};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
-use crate::queue::{Client, Layouts, Session, inspect, strangers};
+use crate::queue::{Client, Layouts, Session, auth_probe, inspect};
 use crate::signing::{PublicKey, Verifier};
 use crate::sys::{random, wall_clock};
 use crate::view::overview::warnings;
@@ -191,7 +191,9 @@ async fn enter(
 
 /// Refuses a server on the network that lets in whoever asks, or, where that is allowed, warns of it.
 pub(super) async fn check_strangers(config: &Config, is_allowed: bool) -> Result<Option<String>, CliError> {
-    if strangers::is_local(&config.redis).await? || !strangers::are_let_in(&config.redis, &config.key_prefix).await? {
+    if auth_probe::is_local(&config.redis).await?
+        || !auth_probe::allows_anonymous(&config.redis, &config.key_prefix).await?
+    {
         return Ok(None);
     }
     let what = format!(

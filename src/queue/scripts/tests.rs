@@ -1,4 +1,4 @@
-//! That a script can use what it names, and nothing else.
+//! Tests that each script can use what it names, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};

@@ -1,14 +1,14 @@
-//! What scripts answer, made into what a worker understands. Whatever stands in Redis, a wrong answer is an error and never a panic.
+//! Decodes the replies of scripts. Whatever is in Redis, a wrong reply is an error and never a panic.
 
 use std::time::Duration;
 
 use super::Reply;
-use super::messages::{BeatReply, Claim, ClaimReply, QueueState, Reasserted, Revoked, Settled};
+use super::messages::{Claim, ClaimReply, HeartbeatReply, QueueState, Reasserted, Revoked, Settled};
 use crate::queue::QueueError;
 
-pub(super) fn beat(reply: Vec<redis::Value>) -> Result<BeatReply, QueueError> {
+pub(super) fn heartbeat(reply: Vec<redis::Value>) -> Result<HeartbeatReply, QueueError> {
     let reply = Reply::new(reply)?;
-    Ok(BeatReply {
+    Ok(HeartbeatReply {
         drain: reply.number(1)? == 1,
         stop: reply.number(2)? == 1,
         other_order: reply.number(3)? == 1,
@@ -111,7 +111,7 @@ pub(super) fn held(all: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Claim> {
 #[cfg(any(test, fuzzing))]
 pub(in crate::queue) fn fuzz(values: &[redis::Value]) {
     let answer = || values.to_vec();
-    let _ = beat(answer());
+    let _ = heartbeat(answer());
     for with_signatures in [false, true] {
         if let Ok(reply) = claim(answer(), "t", with_signatures) {
             assert!(reply.signatures.len() == if with_signatures { reply.claims.len() } else { 0 });

@@ -1,4 +1,4 @@
-//! What a worker asks of the queue and what it is answered.
+//! The requests of a worker to the queue, and the replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct Registration {
 
 /// As what a worker takes its name.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
+pub struct AttachOptions {
     /// What it offers; `None` while it takes nothing.
     pub offer: Option<Offer>,
     /// The field order in which it reads lines; it is recorded where none is. `None` asks nothing and records nothing.
@@ -220,7 +220,7 @@ pub struct Revoked {
 
 /// What a heartbeat carries.
 #[derive(Clone, Debug)]
-pub struct Beat {
+pub struct Heartbeat {
     /// `USEDCORES:TOTALCORES:USEDGB:TOTALGB`, two decimals each.
     pub status: String,
     /// Figures for people, JSON.
@@ -235,7 +235,7 @@ pub struct Beat {
 
 /// What a heartbeat brings back.
 #[derive(Clone, Debug, Default)]
-pub struct BeatReply {
+pub struct HeartbeatReply {
     /// An operator asked this worker to drain.
     pub drain: bool,
     /// The stop command is there.

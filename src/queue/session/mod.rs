@@ -1,4 +1,4 @@
-//! What a worker does to the queue: attach, beat, claim, settle, reassert, detach.
+//! What a worker does to the queue: attach, heartbeat, claim, settle, reassert, detach.
 //!
 //! Every write is one script and carries `instance:epoch`, so that a late command of an old connection, a zombie and a twin are refused by one check.
 
@@ -13,8 +13,8 @@ pub(super) use decode::fuzz;
 pub use messages::*;
 pub(super) use reply::{Reply, millis};
 
-use super::budget::{STEPS, step_after};
-use super::client::{Args, Connection, Page};
+use super::call_size::{STEPS, step_after};
+use super::client::{Args, Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::Key;
 use super::layout::{HeldBack, Layout};
@@ -51,7 +51,7 @@ impl Session {
         worker: WorkerName,
         registration: &Registration,
         previous: Option<&str>,
-        standing: Standing,
+        standing: AttachOptions,
     ) -> Result<Self, QueueError> {
         let json = serde_json::to_string(registration).map_err(|error| QueueError::Protocol(error.to_string()))?;
         let order = standing.order.map_or("", FieldOrder::as_str);
@@ -124,7 +124,7 @@ impl Session {
     ///
     /// # Errors
     /// [`QueueError::Fenced`] when the name is another's or was declared dead.
-    pub async fn beat(&self, beat: &Beat) -> Result<BeatReply, QueueError> {
+    pub async fn heartbeat(&self, beat: &Heartbeat) -> Result<HeartbeatReply, QueueError> {
         let mut args = self.args();
         args.text(&beat.status).text(&beat.load).maybe(beat.offer);
         args.text(self.order).number(beat.started.len() as u64);
@@ -134,7 +134,7 @@ impl Session {
         for Revoked { line, token } in &beat.stopped {
             args.text(line).text(token);
         }
-        decode::beat(self.conn.script(&scripts::BEAT, Some(&self.worker), &args).await?)
+        decode::heartbeat(self.conn.script(&scripts::HEARTBEAT, Some(&self.worker), &args).await?)
     }
 
     /// Claims a batch in one round trip, in exact order of priority.
@@ -233,7 +233,7 @@ impl Session {
         let key = self.conn.keys().name_for(Key::Claims, &self.worker);
         let (mut cursor, mut step, mut claims) = (0, STEPS[1] * 4, Vec::new());
         loop {
-            let (next, page): Page =
+            let (next, page): ScanPage =
                 self.conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
             step = step_after(step, page.iter().map(|(line, claim)| line.len() + claim.len()).sum());
             // A step may show an entry twice.

@@ -1,4 +1,4 @@
-//! Answers of scripts, taken apart.
+//! Reads the values of a script's reply.
 
 use std::time::Duration;
 

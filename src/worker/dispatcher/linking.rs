@@ -7,8 +7,8 @@ use super::Dispatcher;
 use crate::model::snapshot::{RunningTask, WorkerLoad};
 use crate::model::{Accounting, Amounts, TaskLine};
 use crate::policy::{Lifecycle, Polling};
-use crate::queue::budget::{self, CALL_BYTES};
-use crate::queue::session::{Beat, BeatReply, Claim, QueueState, Reasserted, Revoked};
+use crate::queue::call_size::{self, CALL_BYTES};
+use crate::queue::session::{Claim, Heartbeat, HeartbeatReply, QueueState, Reasserted, Revoked};
 use crate::worker::events::{Action, Inventory, TaskKey};
 use crate::worker::ledger::{Cause, Place};
 
@@ -22,7 +22,7 @@ const BEAT_BYTES: usize = CALL_BYTES / 4;
 const SHOWN: usize = 200;
 
 impl Dispatcher {
-    pub(super) fn beat(&mut self) -> Beat {
+    pub(super) fn beat(&mut self) -> Heartbeat {
         let node = self.node.unwrap_or_default();
         let budget = self.ledger.budget();
         let waiting = self.waiting_for();
@@ -47,7 +47,7 @@ impl Dispatcher {
             .filter(|entry| entry.place != Place::Settling)
             .map(|entry| Arc::clone(&entry.claim.line))
             .collect();
-        let told = budget::first(&started, usize::MAX, BEAT_BYTES, |line| line.len()).len();
+        let told = call_size::first(&started, usize::MAX, BEAT_BYTES, |line| line.len()).len();
         // The rest has its turn with the next, which is due at once.
         let rest: Vec<TaskKey> =
             started[told..].iter().filter_map(|line| self.ledger.active(line)).map(|(key, _)| key).collect();
@@ -55,8 +55,8 @@ impl Dispatcher {
             self.newly_started = rest;
             self.actions.push(Action::Beat);
         }
-        let stopped = budget::first(&self.stopped, usize::MAX, BEAT_BYTES, |order| order.line.len()).to_vec();
-        Beat {
+        let stopped = call_size::first(&self.stopped, usize::MAX, BEAT_BYTES, |order| order.line.len()).to_vec();
+        Heartbeat {
             status: node.usage().status(),
             load: serde_json::to_string(&load).unwrap_or_default(),
             offer: self.capacity.offer(self.seen).filter(|_| self.lifecycle.is_open()),
@@ -129,7 +129,7 @@ impl Dispatcher {
         self.actions.push(Action::Beat);
     }
 
-    pub(super) fn beaten(&mut self, reply: BeatReply) {
+    pub(super) fn beaten(&mut self, reply: HeartbeatReply) {
         // What was sent as carried out is no longer listed; what is still listed has yet to be.
         let reported = self.stopped.len();
         self.stopped.retain(|order| reply.revoked.contains(order));
@@ -148,7 +148,7 @@ impl Dispatcher {
     }
 
     /// Takes nothing more while an operator wants it so, and goes on when that is lifted, unless it is on its way out by then.
-    fn heed(&mut self, reply: &BeatReply) {
+    fn heed(&mut self, reply: &HeartbeatReply) {
         self.is_drained = reply.drain;
         if reply.other_order != self.other_order {
             self.other_order = reply.other_order;

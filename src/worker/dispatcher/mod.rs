@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::model::meters::Meters;
 use crate::model::{Bytes, FieldOrder, NodeSample, ResourceKind, Room, WorkerName};
 use crate::policy::{Capacity, Lifecycle, Limits, Polling, Wait, admission, prefetch};
-use crate::queue::session::{Beat, QueueState, Revoked};
+use crate::queue::session::{Heartbeat, QueueState, Revoked};
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ pub struct Dispatcher {
     last: Option<LastClaim>,
     newly_started: Vec<TaskKey>,
     /// A heartbeat that waits for the first look at the node.
-    first_beat: Option<oneshot::Sender<Beat>>,
+    first_beat: Option<oneshot::Sender<Heartbeat>>,
     stopped: Vec<Revoked>,
     /// An order is about a claim whose answer, or settlement, is on its way: Redis is asked again when that has come.
     owes_look: bool,

@@ -10,7 +10,7 @@ use crate::model::snapshot::TaskState;
 use crate::model::{TaskId, WorkerName};
 use crate::queue::control::{self, Change, change};
 use crate::queue::reclaim::{self, Authority, Orphan, bury, reclaim_lines, scan_in_progress};
-use crate::queue::select::{Entry, Scan};
+use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, aside, inspect};
 
 /// A pause, a stop or a drain that outlives the run for which it was meant would hold this one for ever.
@@ -59,7 +59,7 @@ pub(super) async fn recover_others(run: &Run<'_>, conn: &Connection, me: &Worker
 ///
 /// A batch is one atomic step, and cut short the rest is set aside by the next run, which comes here before it claims anything.
 pub(super) async fn leave_aside(run: &Run<'_>, conn: &Connection, members: &Members) -> Result<(), CliError> {
-    let mut scan = Scan::new(TaskState::Todo);
+    let mut scan = StateScan::new(TaskState::Todo);
     while let Some(page) = scan.next(conn).await? {
         let others: Vec<String> = lines(page).filter(|line| !members.contains(line)).collect();
         for batch in others.chunks(aside::BATCH) {
@@ -73,7 +73,7 @@ pub(super) async fn leave_aside(run: &Run<'_>, conn: &Connection, members: &Memb
 pub(super) async fn take_all(run: &Run<'_>, conn: &Connection, members: &mut Members) -> Result<(), CliError> {
     restore_all(conn, run.order).await?;
     let mut waiting = Vec::new();
-    let mut scan = Scan::new(TaskState::Todo);
+    let mut scan = StateScan::new(TaskState::Todo);
     while let Some(page) = scan.next(conn).await? {
         waiting.extend(lines(page).map(|line| TaskId::of(&line)));
     }
@@ -89,7 +89,7 @@ pub(super) async fn requeue_failed(
     by: &WorkerName,
 ) -> Result<u64, CliError> {
     let mut requeued = 0;
-    let mut scan = Scan::new(TaskState::Failed);
+    let mut scan = StateScan::new(TaskState::Failed);
     while let Some(page) = scan.next(conn).await? {
         let ours: Vec<String> = lines(page).filter(|line| members.contains(line)).collect();
         let states = inspect::states(conn, &ours).await?;
@@ -108,6 +108,6 @@ pub(super) async fn requeue_failed(
     Ok(requeued)
 }
 
-fn lines(page: Vec<Entry>) -> impl Iterator<Item = String> {
+fn lines(page: Vec<HashEntry>) -> impl Iterator<Item = String> {
     page.into_iter().map(|entry| entry.line)
 }

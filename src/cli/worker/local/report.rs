@@ -13,7 +13,7 @@ use crate::cli::output::{Out, columns};
 use crate::cli::worker::prepare::{look_at_node, new_probe};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{TaskId, TaskLine};
-use crate::queue::select::{Entry, Scan};
+use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
@@ -48,7 +48,7 @@ impl Report {
     ) -> Result<Self, CliError> {
         let mut tally = members.tally();
         for state in [TaskState::Todo, TaskState::InProgress] {
-            let mut scan = Scan::new(state);
+            let mut scan = StateScan::new(state);
             while let Some(page) = scan.next(conn).await? {
                 for entry in page {
                     tally.note(TaskId::of(&entry.line), End::Open);
@@ -58,7 +58,7 @@ impl Report {
         let mut results = Results::begin(dir);
         let mut groups = Groups::default();
         for (state, end) in [(TaskState::Finished, End::Finished), (TaskState::Failed, End::Failed)] {
-            let mut scan = Scan::new(state);
+            let mut scan = StateScan::new(state);
             while let Some(page) = scan.next(conn).await? {
                 for entry in &page {
                     tally.note(TaskId::of(&entry.line), end);
@@ -117,12 +117,12 @@ impl Report {
     }
 }
 
-fn is_failed(tally: &Tally<'_>, entry: &Entry) -> bool {
+fn is_failed(tally: &Tally<'_>, entry: &HashEntry) -> bool {
     tally.end_of(TaskId::of(&entry.line)) == Some(End::Failed)
 }
 
 /// Writes tasks down; once the file has failed, the rest is left out.
-async fn write(conn: &Connection, page: Vec<Entry>, results: &mut io::Result<Results>) -> Result<(), CliError> {
+async fn write(conn: &Connection, page: Vec<HashEntry>, results: &mut io::Result<Results>) -> Result<(), CliError> {
     let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
     for chunk in lines.chunks(AT_ONCE) {
         let Ok(file) = results else { return Ok(()) };
@@ -153,7 +153,7 @@ pub(super) async fn explain_rest(
             exact_resource(kind, total) + &of
         })
     ));
-    let mut scan = Scan::new(TaskState::Todo);
+    let mut scan = StateScan::new(TaskState::Todo);
     let mut named = 0;
     while let Some(page) = scan.next(conn).await? {
         for entry in page.iter().filter(|entry| members.contains(&entry.line)) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::config::{ConfigSource, Overrides, Role, load};
 use crate::model::{Amounts, Bytes, FieldOrder, MilliCores, NodeSample};
 use crate::process::{Ended, ExitStatus, Stdout};
-use crate::queue::session::{BeatReply, Claim, ClaimReply, ClaimRequest, QueueState, Revoked, Settle};
+use crate::queue::session::{Claim, ClaimReply, ClaimRequest, HeartbeatReply, QueueState, Revoked, Settle};
 use crate::worker::dispatcher::{Dispatcher, Identity};
 use crate::worker::events::{Action, Event, Sample, TaskKey};
 
@@ -125,7 +125,7 @@ impl Bench {
     /// A heartbeat is answered: operators have ordered the claims of these lines away.
     pub(super) fn revoke(&mut self, lines: &[&str]) {
         let revoked = lines.iter().map(|line| revoked(line)).collect();
-        self.event(Event::Beaten(BeatReply { revoked, ..BeatReply::default() }));
+        self.event(Event::Beaten(HeartbeatReply { revoked, ..HeartbeatReply::default() }));
     }
 
     pub(super) fn ended(&mut self, key: TaskKey, status: ExitStatus, seconds: u64) {

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::bench::{Bench, TASK};
 use crate::process::ExitStatus;
-use crate::queue::session::{BeatReply, Claim, Reasserted, Revoked, Settled, Settlement};
+use crate::queue::session::{Claim, HeartbeatReply, Reasserted, Revoked, Settled, Settlement};
 use crate::worker::events::{Action, Event};
 use crate::worker::ledger::Place;
 
@@ -92,7 +92,7 @@ fn after_a_lease_without_a_heartbeat_nothing_starts_until_one_was_taken() {
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     bench.settle();
     bench.nothing();
-    bench.event(Event::Beaten(BeatReply::default()));
+    bench.event(Event::Beaten(HeartbeatReply::default()));
     let action = bench.next();
     let Action::Start { key, before, .. } = action else { panic!("not a start: {action:?}") };
     assert_eq!(
@@ -115,13 +115,13 @@ fn after_a_night_asleep_nothing_starts_until_a_heartbeat_of_the_morning_was_take
     beat(&mut bench);
     bench.event(Event::Slept(Duration::from_secs(8 * 3600)));
     assert!(matches!(bench.next(), Action::Beat), "Redis is asked at once");
-    bench.event(Event::Beaten(BeatReply::default()));
+    bench.event(Event::Beaten(HeartbeatReply::default()));
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     bench.settle();
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
     beat(&mut bench);
-    bench.event(Event::Beaten(BeatReply::default()));
+    bench.event(Event::Beaten(HeartbeatReply::default()));
     bench.start();
 }
 
@@ -154,6 +154,6 @@ fn order_for_an_outcome_on_its_way_is_left_to_the_settlement() {
 fn order_of_an_earlier_claim_ends_no_later_one() {
     let (mut bench, _) = Bench::running("{}", &[TASK]);
     let earlier = Revoked { line: TASK.to_owned(), token: "i.0".to_owned() };
-    bench.event(Event::Beaten(BeatReply { revoked: vec![earlier], ..BeatReply::default() }));
+    bench.event(Event::Beaten(HeartbeatReply { revoked: vec![earlier], ..HeartbeatReply::default() }));
     bench.nothing();
 }

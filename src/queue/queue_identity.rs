@@ -1,4 +1,5 @@
-//! The identity of a queue: a random text in [`Key::QueueId`] that signatures are made for, so that one made for this queue is of no use in another.
+//! The identity of a queue: a random text in [`Key::QueueId`] that signatures include, so that a signature for this queue is of no use in
+//! another.
 
 use std::path::Path;
 

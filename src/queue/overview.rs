@@ -1,4 +1,4 @@
-//! What the raw answers of an overview mean: pure functions of hashes and of `INFO`.
+//! Decodes the replies of an overview: pure functions of hashes and of `INFO`.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! How much one call carries. Counted in lines alone, a batch of long lines or large results would take a slow link longer than any time-out allows, and
-//! hold up every other call on the connection.
+//! Bounds the size of one call in bytes. A batch bounded in lines alone could be so large that a slow link exceeds the time-out and delays
+//! every other call.
 
 /// Bytes of lines and results that one call carries, about, at most: a second of a link of 1 MB/s. A single larger one goes alone.
 pub const CALL_BYTES: usize = 1 << 20;

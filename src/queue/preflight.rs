@@ -1,10 +1,10 @@
-//! Whether a worker could do here what it has to do: a dry run that writes and leaves nothing behind.
+//! A dry run for `--check`: whether a worker has all the rights that it needs here. It writes and leaves nothing behind.
 
 use super::client::{Args, Client, Connection};
 use super::error::QueueError;
 use super::keys::Key;
 use super::scripts;
-use super::wake::Wakeups;
+use super::wakeups::Wakeups;
 use crate::model::WorkerName;
 
 /// Refusals that are named; there may be one for each key.

@@ -1,4 +1,4 @@
-//! Whether a server on the network lets in whoever asks: then anybody there can put tasks into the queue.
+//! Probes whether a server on the network allows anonymous access, so that anybody there could put tasks into the queue.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub async fn is_local(settings: &RedisSettings) -> Result<bool, QueueError> {
 ///
 /// # Errors
 /// Those of any call, when there is no telling.
-pub async fn are_let_in(settings: &RedisSettings, prefix: &str) -> Result<bool, QueueError> {
+pub async fn allows_anonymous(settings: &RedisSettings, prefix: &str) -> Result<bool, QueueError> {
     let has_certificate = settings.tls.as_ref().is_some_and(|tls| tls.cert.is_some());
     let tls = settings.tls.as_ref().map(|tls| TlsSettings { cert: None, key: None, ..tls.clone() });
     let stranger = RedisSettings { user: None, password: None, tls, ..settings.clone() };

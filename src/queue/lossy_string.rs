@@ -1,4 +1,4 @@
-//! Text that anybody may have written: what is no UTF-8 in an answer must not make the rest of it unreadable.
+//! Text from Redis in which invalid UTF-8 is replaced, so that one bad value does not make a whole reply unreadable.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,9 @@ use redis::{FromRedisValue, ParsingError, Value};
 
 /// Text in which every byte that is no UTF-8 has become `U+FFFD`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Loose(pub(super) String);
+pub(super) struct LossyString(pub(super) String);
 
-impl FromRedisValue for Loose {
+impl FromRedisValue for LossyString {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         if let Value::BulkString(bytes) = value {
             return Ok(Self(String::from_utf8_lossy(&bytes).into_owned()));
@@ -18,13 +18,13 @@ impl FromRedisValue for Loose {
 }
 
 /// A hash, as text.
-pub(super) fn hash(found: HashMap<Loose, Loose>) -> HashMap<String, String> {
-    found.into_iter().map(|(Loose(field), Loose(value))| (field, value)).collect()
+pub(super) fn hash(found: HashMap<LossyString, LossyString>) -> HashMap<String, String> {
+    found.into_iter().map(|(LossyString(field), LossyString(value))| (field, value)).collect()
 }
 
 /// A list, as text.
-pub(super) fn list(found: Vec<Loose>) -> Vec<String> {
-    found.into_iter().map(|Loose(text)| text).collect()
+pub(super) fn list(found: Vec<LossyString>) -> Vec<String> {
+    found.into_iter().map(|LossyString(text)| text).collect()
 }
 
 #[cfg(test)]
@@ -38,7 +38,7 @@ mod tests {
         let read = hash(redis::from_redis_value(answer.clone()).expect("a hash"));
         assert_eq!((read["a"].as_str(), read["\u{fffd}"].as_str()), ("1", "b\u{fffd}"));
         assert_eq!(list(redis::from_redis_value(answer).expect("a list")), ["a", "1", "\u{fffd}", "b\u{fffd}"]);
-        assert!(redis::from_redis_value::<Option<Loose>>(Value::Nil).expect("nothing").is_none());
-        assert!(redis::from_redis_value::<Loose>(Value::Array(Vec::new())).is_err());
+        assert!(redis::from_redis_value::<Option<LossyString>>(Value::Nil).expect("nothing").is_none());
+        assert!(redis::from_redis_value::<LossyString>(Value::Array(Vec::new())).is_err());
     }
 }

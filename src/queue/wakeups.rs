@@ -1,4 +1,4 @@
-//! Wake-ups: a connection of its own that listens for "there is something new" and "you are wanted".
+//! Wake-ups: a subscription that tells a worker that new tasks wait, or that something is asked of it.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ const DEAF: Duration = Duration::from_secs(10);
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wake {
+pub enum Wakeup {
     /// Something new is in `todo_tasks` that this worker may have room for.
     Todo,
     /// This worker should beat now: something was asked of it.
-    Beat,
+    Heartbeat,
     /// Somebody wants to see what a task of this worker prints.
     Output(OutputRequest),
 }
@@ -57,7 +57,7 @@ impl Wakeups {
     /// The next message that concerns this worker; `None` when the connection is gone. Cancel safe.
     ///
     /// Whoever may follow output must not be able to keep a worker from its work: a flood of requests is not listened to.
-    pub async fn next(&mut self) -> Option<Wake> {
+    pub async fn next(&mut self) -> Option<Wakeup> {
         loop {
             let heard = match self.deaf_until {
                 None => Ok(self.pubsub.on_message().next().await),
@@ -82,13 +82,13 @@ impl Wakeups {
                     continue;
                 }
                 match OutputRequest::parse(message.get_payload_bytes()) {
-                    Some(request) => return Some(Wake::Output(request)),
+                    Some(request) => return Some(Wakeup::Output(request)),
                     None => continue,
                 }
             }
             match message.get_payload_bytes() {
-                b"todo" => return Some(Wake::Todo),
-                payload if payload == self.wanted.as_bytes() => return Some(Wake::Beat),
+                b"todo" => return Some(Wakeup::Todo),
+                payload if payload == self.wanted.as_bytes() => return Some(Wakeup::Heartbeat),
                 _ => {}
             }
         }
