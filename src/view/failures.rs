@@ -1,4 +1,4 @@
-//! Groups of failures.
+//! The table of failures, grouped by kind.
 
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, paint};

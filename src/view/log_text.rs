@@ -1,4 +1,4 @@
-//! Output of tasks as it streams by: safe to print, whatever the pieces it comes in.
+//! Makes task output safe to print while it streams by, in pieces of any size.
 
 use super::safe_text::safe;
 

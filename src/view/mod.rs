@@ -1,4 +1,5 @@
-//! What people look at: functions of a snapshot that return text, and in [`web`] and [`dashboard`] the pages and the server that shows them. No Redis.
+//! Everything that people look at: functions of a snapshot that return text, and in [`web`] and [`dashboard`] the web pages and their server.
+//! Nothing here reads Redis.
 //!
 //! Styles are always in the text; whoever prints it drops them where they cannot be shown. Whatever comes from tasks, names or Redis goes
 //! through [`safe_text::safe`].
@@ -9,8 +10,8 @@ pub mod failures;
 pub mod glyphs;
 pub mod log_text;
 pub mod metrics;
+pub mod output_event;
 pub mod overview;
-pub mod printed;
 pub mod progress;
 pub mod safe_json;
 pub mod style;

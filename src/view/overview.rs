@@ -1,4 +1,4 @@
-//! The screen of `distcomp-status` without arguments.
+//! The text of `distcomp-status` without arguments.
 
 use super::explain::top_reason;
 use super::failures::failures;

@@ -1,4 +1,4 @@
-//! Progress bars: on stderr, only on a terminal, and only for what takes longer than a second.
+//! Progress bars: on stderr, only on a terminal, and only for work that takes longer than a second.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! JSON that is safe to look at: the same values, with every character that drives a terminal or turns the reading order written as `\\u`.
+//! Writes JSON that is safe to display: the same values, with every character that drives a terminal or reverses the reading order written as
+//! `\\u`.
 
 use std::io::{self, Write};
 

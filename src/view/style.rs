@@ -1,4 +1,4 @@
-//! The few styles there are.
+//! The styles of text on a terminal.
 
 use anstyle::{AnsiColor, Style};
 

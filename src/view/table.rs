@@ -1,4 +1,4 @@
-//! Tables without lines, as of `docker ps`: they fit the width by shortening one column.
+//! Tables without lines, like those of `docker ps`. They fit the width by shortening one column.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};

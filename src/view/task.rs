@@ -1,4 +1,4 @@
-//! Everything known about one task.
+//! The text of `distcomp-status show`: everything known about one task.
 
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};

@@ -1,4 +1,4 @@
-//! Numbers, times and amounts in words; shortening and bars.
+//! Formats numbers, times and amounts; shortens text; draws bars.
 
 use super::glyphs;
 use crate::model::{Amounts, ResourceKind};

@@ -11,15 +11,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::events::Event;
 use crate::model::meters::WorkerFigures;
-use crate::view::metrics::{Ask, Pulse, pages};
+use crate::view::metrics::{HealthProbe, WorkerHealth, pages};
 use crate::view::web;
 
 /// A dispatcher that does not answer within this time is stuck: it hears from the sampler several times as often.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A few scrapers and probes at once. Descriptors are what Redis, keepers and files need: whoever reaches the port must not be able to take them.
-const LIMITS: web::Limits =
-    web::Limits { connections: 16, head: Duration::from_secs(5), lifetime: Some(Duration::from_secs(30)) };
+const LIMITS: web::ServerLimits =
+    web::ServerLimits { connections: 16, head: Duration::from_secs(5), lifetime: Some(Duration::from_secs(30)) };
 
 /// The pages, from before the worker has its name until it goes.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ impl Metrics {
         let (stop, stopped) = watch::channel(false);
         let (events, dispatcher) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let ask: Ask = Arc::new(move || {
+        let ask: HealthProbe = Arc::new(move || {
             let dispatcher: Option<mpsc::Sender<Event>> = dispatcher.borrow().clone();
             Box::pin(async move {
                 match dispatcher {
-                    None => Pulse::Starting,
-                    Some(events) => {
-                        figures(events).await.map_or(Pulse::Stuck, |figures| Pulse::Beats(Box::new(figures)))
-                    }
+                    None => WorkerHealth::Starting,
+                    Some(events) => figures(events)
+                        .await
+                        .map_or(WorkerHealth::Stuck, |figures| WorkerHealth::Working(Box::new(figures))),
                 }
             })
         });

@@ -10,8 +10,8 @@ use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
 use crate::queue::select::{TaskMatch, find};
 use crate::queue::{Client, Connection, QueueError, browse, inspect};
-use crate::view::dashboard::{Asked, Board, Source, SourceError};
-use crate::view::printed::Printing;
+use crate::view::dashboard::{LiveState, QueueSource, SourceError, SourceFuture};
+use crate::view::output_event::OutputStream;
 
 /// How long one look may take before Redis counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -160,8 +160,8 @@ impl Feed {
     }
 }
 
-impl Source for Feed {
-    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> Asked<'a, TaskPage> {
+impl QueueSource for Feed {
+    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> SourceFuture<'a, TaskPage> {
         Box::pin(async move {
             let page = self.ask(PATIENCE, async |conn| browse::page(conn, filter, cursor).await).await?;
             for row in &page.rows {
@@ -171,7 +171,7 @@ impl Source for Feed {
         })
     }
 
-    fn task<'a>(&'a self, line: &'a str) -> Asked<'a, Option<TaskView>> {
+    fn task<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Option<TaskView>> {
         Box::pin(async move {
             let lines = [line.to_owned()];
             let tasks = self.ask(PATIENCE, async |conn| inspect::tasks(conn, &lines).await).await?;
@@ -179,7 +179,7 @@ impl Source for Feed {
         })
     }
 
-    fn line_of<'a>(&'a self, id: &'a str) -> Asked<'a, Option<String>> {
+    fn line_of<'a>(&'a self, id: &'a str) -> SourceFuture<'a, Option<String>> {
         Box::pin(async move {
             let known = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).lines.get(id).cloned();
             if let Some(line) = known() {
@@ -197,11 +197,11 @@ impl Source for Feed {
         })
     }
 
-    fn output(self: Arc<Self>, line: String) -> Printing {
+    fn output(self: Arc<Self>, line: String) -> OutputStream {
         printing(self.client.clone(), line)
     }
 
-    fn failures(&self) -> Asked<'_, Vec<FailureGroup>> {
+    fn failures(&self) -> SourceFuture<'_, Vec<FailureGroup>> {
         Box::pin(async move {
             let groups = self.ask(PATIENCE, browse::failure_groups).await?;
             for group in &groups {
@@ -211,7 +211,7 @@ impl Source for Feed {
         })
     }
 
-    fn oldest_waiting(&self) -> Asked<'_, Option<f64>> {
+    fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>> {
         Box::pin(async move {
             let oldest = self.ask(PATIENCE, browse::oldest_sequence).await?;
             let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +223,7 @@ impl Source for Feed {
 /// The loop that reads for everybody.
 pub(super) struct Reader {
     pub(super) feed: Arc<Feed>,
-    pub(super) board: Arc<Board>,
+    pub(super) board: Arc<LiveState>,
 }
 
 impl Reader {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::model::snapshot::TaskState;
 use crate::queue::follow::{FollowEvent, OutputSubscription, Stream};
 use crate::queue::{Client, QueueError, inspect};
-use crate::view::printed::{Printed, Printing};
+use crate::view::output_event::{OutputEvent, OutputStream};
 
 /// Time between two attempts to reach a server that went away.
 const RECONNECT: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What the task with this line prints, from the beginning of its attempt or of the one it waits for.
-pub(super) fn printing(client: Client, line: String) -> Printing {
+pub(super) fn printing(client: Client, line: String) -> OutputStream {
     let following = Following { client, line, follow: None, broke: None };
     Box::pin(stream::unfold(following, async |mut following| {
         let printed = following.next().await?;
@@ -37,7 +37,7 @@ struct Following {
 }
 
 impl Following {
-    async fn next(&mut self) -> Option<Printed> {
+    async fn next(&mut self) -> Option<OutputEvent> {
         if let Some(broke) = self.broke {
             tokio::time::sleep_until(broke + RECONNECT).await;
             if let Err(error) = self.mend().await {
@@ -69,9 +69,9 @@ impl Following {
         }
     }
 
-    fn away(&mut self, error: &QueueError) -> Option<Printed> {
+    fn away(&mut self, error: &QueueError) -> Option<OutputEvent> {
         self.broke = Some(Instant::now());
-        Some(Printed::Away(format!("failed to {error}")))
+        Some(OutputEvent::Away(format!("failed to {error}")))
     }
 
     /// Until its worker has told Redis how it ended, so that a page read then shows that.
@@ -92,14 +92,14 @@ impl Following {
     }
 }
 
-fn told(said: FollowEvent) -> Printed {
+fn told(said: FollowEvent) -> OutputEvent {
     match said {
-        FollowEvent::Waits => Printed::Waits,
-        FollowEvent::RunsOn(worker) => Printed::RunsOn(worker),
+        FollowEvent::Waits => OutputEvent::Waits,
+        FollowEvent::RunsOn(worker) => OutputEvent::RunsOn(worker),
         FollowEvent::Output { stream, skipped, bytes } => {
-            Printed::Output { is_stderr: stream == Stream::Stderr, skipped, bytes }
+            OutputEvent::Output { is_stderr: stream == Stream::Stderr, skipped, bytes }
         }
-        FollowEvent::CaughtUp => Printed::Mended,
-        FollowEvent::NoAnswer(worker) => Printed::Silent(worker),
+        FollowEvent::CaughtUp => OutputEvent::Mended,
+        FollowEvent::NoAnswer(worker) => OutputEvent::Silent(worker),
     }
 }

@@ -18,9 +18,9 @@ use crate::config::warning_of_open_secret;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::process::{raise_open_files, reap_orphans};
 use crate::queue::inspect;
-use crate::view::dashboard::{Board, Site, router};
+use crate::view::dashboard::{AppState, LiveState, router};
 use crate::view::glyphs;
-use crate::view::web::{Access, Guard, Limits, MIN_TOKEN, is_loopback, serve as serve_http};
+use crate::view::web::{HostGuard, MIN_TOKEN, ServerLimits, TokenAccess, is_loopback, serve as serve_http};
 
 /// The variable that may hold the token.
 const TOKEN: &str = "DISTCOMP_DASHBOARD_TOKEN";
@@ -29,7 +29,7 @@ const TOKEN: &str = "DISTCOMP_DASHBOARD_TOKEN";
 pub(super) struct Gate {
     listener: std::net::TcpListener,
     address: SocketAddr,
-    access: Access,
+    access: TokenAccess,
 }
 
 /// Checks the token and takes the port, so that a mistake is told at once.
@@ -50,8 +50,8 @@ pub(super) fn open_gate(args: &ServeArgs) -> Result<Gate, CliError> {
     let (listener, address) =
         bind().map_err(|error: io::Error| CliError::io(format!("listen on {}", args.listen), error))?;
     let access = match token {
-        None => Access::open(),
-        Some(token) => Access::locked(&token, address.port()).map_err(|weak| {
+        None => TokenAccess::open(),
+        Some(token) => TokenAccess::locked(&token, address.port()).map_err(|weak| {
             CliError::Usage(format!("{weak}: create one of {MIN_TOKEN} characters or more with `openssl rand -hex 24`"))
         })?,
     };
@@ -72,11 +72,11 @@ fn token(args: &ServeArgs) -> Result<Option<SecretString>, CliError> {
 }
 
 /// Half of the descriptors that this process may have, and no more than any site needs: the rest is for Redis and files.
-fn limits() -> Limits {
+fn limits() -> ServerLimits {
     const MOST: u64 = 1024;
     let open_files = raise_open_files().map_or(MOST, |files| files.limit);
     let connections = usize::try_from((open_files / 2).min(MOST)).unwrap_or(1).max(4);
-    Limits { connections, head: Duration::from_secs(10), lifetime: None }
+    ServerLimits { connections, head: Duration::from_secs(10), lifetime: None }
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -85,14 +85,14 @@ pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -
     let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
     let listener = TcpListener::from_std(gate.listener).map_err(|error| CliError::io("listen", error))?;
-    let board = Arc::new(Board::new(inspect::overview(&session.conn).await?));
+    let board = Arc::new(LiveState::new(inspect::overview(&session.conn).await?));
     let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone()));
     session.context.begin_to_follow();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(reap_orphans());
     let reader = tokio::spawn(Reader { feed: Arc::clone(&feed), board: Arc::clone(&board) }.run());
-    let site = Site::new(board, feed, gate.access, session.order, session.conn.at(), stopped.clone());
-    let app = router(site, Guard::new(gate.address, &args.allowed_host));
+    let site = AppState::new(board, feed, gate.access, session.order, session.conn.at(), stopped.clone());
+    let app = router(site, HostGuard::new(gate.address, &args.allowed_host));
     let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
     session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", gate.address));
     signals.next().await;

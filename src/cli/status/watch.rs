@@ -19,10 +19,10 @@ use crate::queue::select::StateScan;
 use crate::queue::{Client, Connection, QueueError, inspect};
 use crate::sys::wall_clock;
 use crate::view;
-use crate::view::printed::{Printed, Printing};
+use crate::view::output_event::{OutputEvent, OutputStream};
 use crate::view::text::{duration, moment};
 use crate::view::watch::terminal::{Input, Terminal};
-use crate::view::watch::{Act, Data, Watch};
+use crate::view::watch::{KeyAction, WatchData, WatchState};
 
 /// One look at Redis may take this long; then it counts as away.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -42,21 +42,21 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
     session.context.begin_to_follow();
     let reading = tokio::spawn(reader.run(session.conn.clone()));
     let (keys, mut pressed) = mpsc::unbounded_channel();
-    let mut state = Watch::default();
+    let mut state = WatchState::default();
     let mut terminal = Terminal::open().map_err(failed)?;
     terminal.listen(move |input| keys.send(input).is_ok());
     // What the open task prints, while it runs.
-    let mut live = None::<Printing>;
+    let mut live = None::<OutputStream>;
     let exit = loop {
         terminal.draw(&mut state).map_err(failed)?;
         tokio::select! {
             input = pressed.recv() => match input {
                 Some(Input::Key(key)) => match state.press(key) {
-                    Act::Nothing => {}
-                    Act::Quit => break Exit::Done,
-                    Act::Interrupt => break Exit::Interrupted,
-                    Act::Open(line) => drop(wanted.send_replace(Some(line))),
-                    Act::Close => {
+                    KeyAction::Nothing => {}
+                    KeyAction::Quit => break Exit::Done,
+                    KeyAction::Interrupt => break Exit::Interrupted,
+                    KeyAction::Open(line) => drop(wanted.send_replace(Some(line))),
+                    KeyAction::Close => {
                         live = None;
                         wanted.send_replace(None);
                     }
@@ -89,7 +89,7 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
 }
 
 /// What comes next, `None` at the end; for ever where there is nothing.
-async fn next_of(live: &mut Option<Printing>) -> Option<Printed> {
+async fn next_of(live: &mut Option<OutputStream>) -> Option<OutputEvent> {
     match live {
         Some(printing) => printing.next().await,
         None => std::future::pending().await,
@@ -99,7 +99,7 @@ async fn next_of(live: &mut Option<Printing>) -> Option<Printed> {
 /// What the reader has found.
 enum News {
     /// The figures.
-    Data(Box<Data>),
+    Data(Box<WatchData>),
     /// The task that was opened.
     Page {
         /// As it was asked for.
@@ -183,7 +183,7 @@ impl Reader {
             };
             news.push(News::Page { wanted, text, open });
         }
-        news.push(News::Data(Box::new(Data { overview, failures, clock })));
+        news.push(News::Data(Box::new(WatchData { overview, failures, clock })));
         Ok(news)
     }
 

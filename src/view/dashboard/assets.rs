@@ -1,4 +1,4 @@
-//! The files that pages are made with, all of them in the program.
+//! The static files of the pages, all of them compiled into the program.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;

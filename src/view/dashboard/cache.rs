@@ -1,4 +1,5 @@
-//! Answers that are shared for a second: whoever asks the same while one is under way, or just after, gets that one. Bounded in number.
+//! Shares answers for a second: a question that is already being answered, or was just answered, is not asked again. The number of answers is
+//! bounded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::source::{Asked, SourceError};
+use super::source::{SourceError, SourceFuture};
 
 /// How long an answer is good for.
 const FRESH: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     /// The answer to `key`, by `ask` if nobody has asked in the last second.
-    pub(super) async fn get<'a>(&self, key: K, ask: impl FnOnce() -> Asked<'a, V>) -> Result<V, SourceError> {
+    pub(super) async fn get<'a>(&self, key: K, ask: impl FnOnce() -> SourceFuture<'a, V>) -> Result<V, SourceError> {
         let answer = {
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
             // Answers may be large: none is kept for longer than it is good for.

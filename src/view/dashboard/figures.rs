@@ -1,4 +1,4 @@
-//! The texts of a frame, ready to be shown: the same for the page as it is first rendered and for the stream that keeps it up to date.
+//! The texts of a snapshot, ready to be shown: the same for the first page and for the stream that updates it.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::view::text::{count, counted, duration, rate, shorten};
 /// Characters of a line that lists show.
 pub(super) const LINE: usize = 300;
 
-/// Workers in one frame; more are on no page at once.
+/// Workers in one snapshot; more are on no page at once.
 const WORKERS: usize = 500;
 
 /// See the module.

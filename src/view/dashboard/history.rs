@@ -1,4 +1,5 @@
-//! The last hour in memory, bounded: a point a second for ten minutes, one in five seconds for an hour, and what the nodes of the workers had in use.
+//! The history of the last hour in memory, bounded: a point a second for ten minutes, one in five seconds for an hour, and the use of the
+//! workers' nodes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -52,14 +53,14 @@ pub(super) struct Point {
 pub(super) struct History {
     fine: VecDeque<Point>,
     coarse: VecDeque<Point>,
-    workers: VecDeque<(f64, Vec<Use>)>,
+    workers: VecDeque<(f64, Vec<NodeUse>)>,
 }
 
 const KINDS: usize = ResourceKind::OF_WORKERS.len();
 
 /// What is in use on a node of each kind of resource, in percent of what it has.
 #[derive(Clone, Debug)]
-struct Use {
+struct NodeUse {
     worker: Arc<str>,
     percent: [f32; KINDS],
 }
@@ -89,7 +90,7 @@ impl History {
         push(&mut self.fine, point, FINE);
         if self.coarse.back().is_none_or(|last| now - last.t >= COARSE_STEP - 0.5) {
             push(&mut self.coarse, point, COARSE);
-            let uses = overview.workers.iter().take(WORKERS).map(|worker| Use {
+            let uses = overview.workers.iter().take(WORKERS).map(|worker| NodeUse {
                 worker: safe(&worker.name).into(),
                 percent: ResourceKind::OF_WORKERS
                     .map(|kind| percent(worker.usage.used.get(kind) as f64, worker.usage.total.get(kind) as f64)),

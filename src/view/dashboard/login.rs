@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::pages::Login;
-use super::site::Site;
+use super::app_state::AppState;
+use super::pages::LoginPage;
 use crate::view::web::refuse;
 
 /// What guessing costs.
@@ -19,31 +19,31 @@ const PENALTY: Duration = Duration::from_millis(500);
 
 /// The body of `POST /login`.
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct LoginForm {
     token: String,
 }
 
 /// `GET /login`.
-pub(super) async fn form(State(site): State<Arc<Site>>) -> Response {
+pub(super) async fn form(State(site): State<Arc<AppState>>) -> Response {
     if !site.access.is_locked() {
         return Redirect::to("/").into_response();
     }
-    Login { has_failed: false }.respond(StatusCode::OK)
+    LoginPage { has_failed: false }.respond(StatusCode::OK)
 }
 
 /// `POST /login`.
-pub(super) async fn login(State(site): State<Arc<Site>>, Form(shown): Form<Shown>) -> Response {
+pub(super) async fn login(State(site): State<Arc<AppState>>, Form(shown): Form<LoginForm>) -> Response {
     match site.access.login(shown.token.trim()) {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         None => {
             tokio::time::sleep(PENALTY).await;
-            Login { has_failed: true }.respond(StatusCode::UNAUTHORIZED)
+            LoginPage { has_failed: true }.respond(StatusCode::UNAUTHORIZED)
         }
     }
 }
 
 /// `POST /logout`.
-pub(super) async fn logout(State(site): State<Arc<Site>>) -> Response {
+pub(super) async fn logout(State(site): State<Arc<AppState>>) -> Response {
     match site.access.logout() {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response(),
         None => Redirect::to("/").into_response(),
@@ -51,7 +51,7 @@ pub(super) async fn logout(State(site): State<Arc<Site>>) -> Response {
 }
 
 /// The layer around everything that shows something of the queue.
-pub(super) async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(site): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     if site.access.admits(request.headers()) {
         return next.run(request).await;
     }

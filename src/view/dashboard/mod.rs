@@ -1,27 +1,27 @@
-//! The web dashboard: pages rendered from the latest [`Frame`], which a reader of Redis outside of this module puts on the [`Board`] once a second for
-//! everybody, and a stream of what changes. Whoever looks at a task that runs sees what it prints, by one follower for all who do (`tails.rs`). Nothing
-//! here can change anything.
+//! The web dashboard: pages rendered from the latest [`Snapshot`], and a stream of its changes. A reader of Redis outside this module publishes
+//! a snapshot to the [`LiveState`] once a second for all viewers. The output of a running task reaches all of its viewers through one follower
+//! (`output_followers.rs`). Nothing here can change anything.
 //!
 //! Script and style are hand-written, and uPlot draws the charts; no text from the queue is ever markup: templates escape, the script
 //! makes text nodes, and everything goes through [`safe`](super::safe_text::safe) besides.
 
+mod app_state;
 mod assets;
-mod board;
 mod cache;
 mod figures;
 mod history;
+mod live_state;
 mod login;
+mod output_followers;
 mod page;
 mod pages;
 mod routes;
-mod site;
 mod source;
 mod stream;
-mod tails;
 mod task_list;
 mod task_page;
 
-pub use board::{Board, Frame};
+pub use app_state::AppState;
+pub use live_state::{LiveState, Snapshot};
 pub use routes::router;
-pub use site::Site;
-pub use source::{Asked, Source, SourceError};
+pub use source::{QueueSource, SourceError, SourceFuture};

@@ -1,4 +1,4 @@
-//! What every page has, and how a page becomes an answer.
+//! The parts that every page has, and how a page becomes a response.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::assets;
-use super::board::Frame;
+use super::live_state::Snapshot;
 use crate::model::ResourceKind;
 
 /// What every page has.
-pub(super) struct Page {
+pub(super) struct PageBase {
     pub(super) title: &'static str,
-    pub(super) frame: Arc<Frame>,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) server: String,
     pub(super) is_locked: bool,
     pub(super) version: &'static str,
     pub(super) assets: &'static str,
 }
 
-impl Page {
-    pub(super) fn new(title: &'static str, frame: Arc<Frame>, server: &str, is_locked: bool) -> Self {
+impl PageBase {
+    pub(super) fn new(title: &'static str, snapshot: Arc<Snapshot>, server: &str, is_locked: bool) -> Self {
         Self {
             title,
-            frame,
+            snapshot,
             server: server.to_owned(),
             is_locked,
             version: env!("CARGO_PKG_VERSION"),
@@ -41,7 +41,7 @@ pub(super) struct KindLabels {
     pub(super) in_use: String,
 }
 
-impl Page {
+impl PageBase {
     pub(super) fn kinds(&self) -> [KindLabels; ResourceKind::OF_WORKERS.len()] {
         ResourceKind::OF_WORKERS.map(|kind| {
             let unit = if kind.is_counted() { String::new() } else { format!(", {}", kind.unit()) };

@@ -1,48 +1,48 @@
-//! What templates are filled with. They escape for HTML; what drives terminals or reverses text is made visible here.
+//! The data of the templates. The templates escape for HTML; here, characters that drive terminals or reverse text are made visible.
 
 use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 
 use super::figures::FailureRow;
-use super::page::{Page, html, respond};
+use super::page::{PageBase, html, respond};
 use super::task_list::address;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::view::safe_text::safe;
 use crate::view::text::count;
 
-respond!(Overview, Workers, Failures);
+respond!(OverviewPage, WorkersPage, FailuresPage);
 
 /// `/`.
 #[derive(Template)]
 #[template(path = "overview.html")]
-pub(super) struct Overview {
-    pub(super) page: Page,
+pub(super) struct OverviewPage {
+    pub(super) page: PageBase,
 }
 
 /// `/workers`.
 #[derive(Template)]
 #[template(path = "workers.html")]
-pub(super) struct Workers {
-    pub(super) page: Page,
+pub(super) struct WorkersPage {
+    pub(super) page: PageBase,
 }
 
 /// `/failures`.
 #[derive(Template)]
 #[template(path = "failures.html")]
-pub(super) struct Failures {
-    page: Page,
+pub(super) struct FailuresPage {
+    page: PageBase,
     groups: Vec<(FailureRow, String)>,
     others: Option<String>,
     /// Failures that were looked at for the workers, where that is not all.
     looked_at: Option<String>,
 }
 
-impl Failures {
-    pub(super) fn new(page: Page, groups: &[FailureGroup]) -> Self {
+impl FailuresPage {
+    pub(super) fn new(page: PageBase, groups: &[FailureGroup]) -> Self {
         let known: u64 = groups.iter().map(|group| group.count).sum();
-        let failed = page.frame.overview.counts.failed;
+        let failed = page.snapshot.overview.counts.failed;
         let others = failed.saturating_sub(known);
         let looked_at = FailureGroup::LOOKED_AT as u64;
         let groups = groups
@@ -65,11 +65,11 @@ impl Failures {
 /// The form that asks for the token.
 #[derive(Template)]
 #[template(path = "login.html")]
-pub(super) struct Login {
+pub(super) struct LoginPage {
     pub(super) has_failed: bool,
 }
 
-impl Login {
+impl LoginPage {
     pub(super) fn respond(&self, status: StatusCode) -> Response {
         html(status, self.render())
     }
@@ -78,14 +78,14 @@ impl Login {
 /// A page that says one thing.
 #[derive(Template)]
 #[template(path = "message.html")]
-pub(super) struct Message {
-    page: Page,
+pub(super) struct MessagePage {
+    page: PageBase,
     head: &'static str,
     text: String,
 }
 
-impl Message {
-    pub(super) fn new(page: Page, head: &'static str, text: &str) -> Self {
+impl MessagePage {
+    pub(super) fn new(page: PageBase, head: &'static str, text: &str) -> Self {
         Self { page, head, text: safe(text).into_owned() }
     }
 

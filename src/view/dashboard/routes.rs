@@ -1,4 +1,4 @@
-//! The addresses: what each shows, and the layers that every request goes through.
+//! The URLs of the dashboard, and the layers that every request passes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use serde::Deserialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::page::Page;
-use super::pages::{Failures, Message, Overview, Workers};
-use super::site::Site;
+use super::app_state::AppState;
+use super::page::PageBase;
+use super::pages::{FailuresPage, MessagePage, OverviewPage, WorkersPage};
 use super::source::{SourceError, is_id};
-use super::task_list::Tasks;
-use super::task_page::Task;
+use super::task_list::TaskListPage;
+use super::task_page::TaskDetailPage;
 use super::{assets, login, stream};
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::TaskState;
 use crate::view::metrics;
-use crate::view::web::{Guard, check};
+use crate::view::web::{HostGuard, check};
 
 /// Bytes of a request's body: a token.
 const BODY: usize = 4096;
@@ -35,7 +35,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 const FILTER: usize = 1000;
 
 /// The router of a site, with all its layers.
-pub fn router(site: Site, guard: Guard) -> Router {
+pub fn router(site: AppState, guard: HostGuard) -> Router {
     let site = Arc::new(site);
     let queue = Router::new()
         .route("/", get(overview))
@@ -61,17 +61,17 @@ pub fn router(site: Site, guard: Guard) -> Router {
         .with_state(site)
 }
 
-async fn overview(State(site): State<Arc<Site>>) -> Response {
-    Overview { page: site.page("Overview").await }.respond()
+async fn overview(State(site): State<Arc<AppState>>) -> Response {
+    OverviewPage { page: site.page("Overview").await }.respond()
 }
 
-async fn workers(State(site): State<Arc<Site>>) -> Response {
-    Workers { page: site.page("Workers").await }.respond()
+async fn workers(State(site): State<Arc<AppState>>) -> Response {
+    WorkersPage { page: site.page("Workers").await }.respond()
 }
 
 /// The query of `/tasks`; a field left empty in the form is absent.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct TasksQuery {
     #[serde(default)]
     state: String,
     #[serde(default)]
@@ -86,7 +86,7 @@ pub(super) struct Asked {
     cursor: u64,
 }
 
-impl Asked {
+impl TasksQuery {
     fn filter(&self) -> Option<TaskFilter> {
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         if [&self.include, &self.exclude, &self.worker, &self.kind].iter().any(|text| text.len() > FILTER) {
@@ -106,11 +106,13 @@ impl Asked {
     }
 }
 
-async fn tasks(State(site): State<Arc<Site>>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+async fn tasks(State(site): State<Arc<AppState>>, asked: Result<Query<TasksQuery>, QueryRejection>) -> Response {
     let page = site.page("Tasks").await;
-    let asked = asked.map(|Query(asked)| asked).unwrap_or_else(|_| Asked { state: "?".to_owned(), ..Asked::default() });
+    let asked = asked
+        .map(|Query(asked)| asked)
+        .unwrap_or_else(|_| TasksQuery { state: "?".to_owned(), ..TasksQuery::default() });
     let Some(filter) = asked.filter() else {
-        return Message::new(page, "No such list", "The URL contains an unknown state or a text that is too long.")
+        return MessagePage::new(page, "No such list", "The URL contains an unknown state or a text that is too long.")
             .respond(StatusCode::BAD_REQUEST);
     };
     let key = (filter.clone(), asked.cursor);
@@ -119,12 +121,12 @@ async fn tasks(State(site): State<Arc<Site>>, asked: Result<Query<Asked>, QueryR
         Box::pin(async move { source.tasks(&filter, cursor).await.map(Arc::new) })
     });
     match found.await {
-        Ok(found) => Tasks::new(page, &filter, asked.cursor, &found).respond(),
+        Ok(found) => TaskListPage::new(page, &filter, asked.cursor, &found).respond(),
         Err(error) => failed(page, &error),
     }
 }
 
-async fn task(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
+async fn task(State(site): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
     let page = site.page("Task").await;
     let found = if is_id(&id) {
         site.tasks
@@ -140,22 +142,24 @@ async fn task(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response
         Ok(None)
     };
     match found {
-        Ok(Some(found)) => Task::new(page, &found, site.order).respond(),
-        Ok(None) => Message::new(page, "No such task", "No task in the queue has this id. It may have been purged.")
-            .respond(StatusCode::NOT_FOUND),
+        Ok(Some(found)) => TaskDetailPage::new(page, &found, site.order).respond(),
+        Ok(None) => {
+            MessagePage::new(page, "No such task", "No task in the queue has this id. It may have been purged.")
+                .respond(StatusCode::NOT_FOUND)
+        }
         Err(error) => failed(page, &error),
     }
 }
 
 /// Whether this can be the id of a task.
-async fn failures(State(site): State<Arc<Site>>) -> Response {
+async fn failures(State(site): State<Arc<AppState>>) -> Response {
     let page = site.page("Failures").await;
     let groups = site.failures.get((), || {
         let source = Arc::clone(&site.source);
         Box::pin(async move { source.failures().await.map(Arc::new) })
     });
     match groups.await {
-        Ok(groups) => Failures::new(page, &groups).respond(),
+        Ok(groups) => FailuresPage::new(page, &groups).respond(),
         Err(error) => failed(page, &error),
     }
 }
@@ -167,7 +171,7 @@ pub(super) struct Range {
     range: String,
 }
 
-async fn history(State(site): State<Arc<Site>>, Query(Range { range }): Query<Range>) -> Response {
+async fn history(State(site): State<Arc<AppState>>, Query(Range { range }): Query<Range>) -> Response {
     let board = &site.board;
     Json(match range.as_str() {
         "workers" => board.history(super::history::History::workers),
@@ -177,16 +181,16 @@ async fn history(State(site): State<Arc<Site>>, Query(Range { range }): Query<Ra
     .into_response()
 }
 
-async fn scrape(State(site): State<Arc<Site>>, asked: axum::http::HeaderMap) -> Response {
-    let frame = site.board.look().await;
+async fn scrape(State(site): State<Arc<AppState>>, asked: axum::http::HeaderMap) -> Response {
+    let snapshot = site.board.look().await;
     let oldest = site.oldest.get((), || {
         let source = Arc::clone(&site.source);
         Box::pin(async move { source.oldest_waiting().await })
     });
     let shown = metrics::QueueFigures {
-        overview: &frame.overview,
-        is_redis_up: frame.outage.is_none(),
-        age_seconds: frame.read_at.elapsed().as_secs_f64(),
+        overview: &snapshot.overview,
+        is_redis_up: snapshot.outage.is_none(),
+        age_seconds: snapshot.read_at.elapsed().as_secs_f64(),
         oldest_waiting_seconds: oldest.await.unwrap_or_default(),
         viewers: site.board.viewers(),
         followed: site.tails.count(),
@@ -194,14 +198,14 @@ async fn scrape(State(site): State<Arc<Site>>, asked: axum::http::HeaderMap) -> 
     metrics::respond(&asked, metrics::queue(&shown))
 }
 
-async fn nothing(State(site): State<Arc<Site>>, headers: axum::http::HeaderMap) -> Response {
+async fn nothing(State(site): State<Arc<AppState>>, headers: axum::http::HeaderMap) -> Response {
     if !site.access.admits(&headers) {
         return crate::view::web::refuse(StatusCode::NOT_FOUND, "no such page");
     }
-    Message::new(site.page("Not found").await, "No such page", "This page does not exist.")
+    MessagePage::new(site.page("Not found").await, "No such page", "This page does not exist.")
         .respond(StatusCode::NOT_FOUND)
 }
 
-fn failed(page: Page, error: &SourceError) -> Response {
-    Message::new(page, "Not now", &error.to_string()).respond(StatusCode::SERVICE_UNAVAILABLE)
+fn failed(page: PageBase, error: &SourceError) -> Response {
+    MessagePage::new(page, "Not now", &error.to_string()).respond(StatusCode::SERVICE_UNAVAILABLE)
 }

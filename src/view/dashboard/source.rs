@@ -1,4 +1,4 @@
-//! What the pages ask of the queue on demand, beyond what the board shows.
+//! The questions that pages ask of the queue on demand, beyond the latest snapshot.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,30 +6,30 @@ use std::sync::Arc;
 
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
-use crate::view::printed::Printing;
+use crate::view::output_event::OutputStream;
 
 /// An answer that is on its way.
-pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
+pub type SourceFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
 
 /// Reads the queue. Each call has a bounded cost.
-pub trait Source: Send + Sync + 'static {
+pub trait QueueSource: Send + Sync + 'static {
     /// A page of tasks from a cursor on; 0 begins.
-    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> Asked<'a, TaskPage>;
+    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> SourceFuture<'a, TaskPage>;
 
     /// Everything about the task with this line.
-    fn task<'a>(&'a self, line: &'a str) -> Asked<'a, Option<TaskView>>;
+    fn task<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Option<TaskView>>;
 
     /// The line with this id, 16 hex digits; `None` when there is none.
-    fn line_of<'a>(&'a self, id: &'a str) -> Asked<'a, Option<String>>;
+    fn line_of<'a>(&'a self, id: &'a str) -> SourceFuture<'a, Option<String>>;
 
     /// What the task with this line prints while it runs. Two connections while it is held.
-    fn output(self: Arc<Self>, line: String) -> Printing;
+    fn output(self: Arc<Self>, line: String) -> OutputStream;
 
     /// Every group of failures, largest first.
-    fn failures(&self) -> Asked<'_, Vec<FailureGroup>>;
+    fn failures(&self) -> SourceFuture<'_, Vec<FailureGroup>>;
 
     /// Seconds for which the longest-waiting task has waited, counted from the start of this process at the earliest; `None` when nothing waits.
-    fn oldest_waiting(&self) -> Asked<'_, Option<f64>>;
+    fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>>;
 }
 
 /// Why there is no answer.
@@ -43,7 +43,7 @@ pub enum SourceError {
     Busy,
 }
 
-/// Whether this has the form of an id that [`Source::line_of`] may be asked for.
+/// Whether this has the form of an id that [`QueueSource::line_of`] may be asked for.
 pub(super) fn is_id(id: &str) -> bool {
     id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

@@ -1,4 +1,4 @@
-//! The streams, as server-sent events: the frames, one a second, the same text for everybody; and what one task prints.
+//! The streams of server-sent events: the snapshots, one a second, with the same text for all viewers; and the output of one task.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,30 +11,30 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::board::Follower;
-use super::site::{STREAMS, Site};
+use super::app_state::{AppState, STREAMS};
+use super::live_state::Follower;
+use super::output_followers::{OutputViewer, TASKS};
 use super::source::is_id;
-use super::tails::{TASKS, TailViewer};
 use crate::view::web::refuse;
 
 /// When a browser should try again after a break.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// What a stream shows.
-enum Shown {
+enum StreamEvents {
     Frames(Follower),
-    Task(TailViewer),
+    Task(OutputViewer),
 }
 
-impl Shown {
+impl StreamEvents {
     /// What is new; `None` at the end. Cancel safe.
     async fn next(&mut self, is_first: bool) -> Option<Arc<str>> {
         match self {
             Self::Frames(follower) => {
                 if !is_first {
-                    follower.frames.changed().await.ok()?;
+                    follower.snapshots.changed().await.ok()?;
                 }
-                Some(Arc::clone(&follower.frames.borrow_and_update().json))
+                Some(Arc::clone(&follower.snapshots.borrow_and_update().json))
             }
             Self::Task(viewer) => viewer.next().await,
         }
@@ -42,14 +42,14 @@ impl Shown {
 }
 
 struct Viewer {
-    shown: Shown,
+    shown: StreamEvents,
     stop: watch::Receiver<bool>,
     is_first: bool,
     _place: OwnedSemaphorePermit,
 }
 
 /// A place among the streams, if there is one.
-fn place(site: &Site) -> Option<OwnedSemaphorePermit> {
+fn place(site: &AppState) -> Option<OwnedSemaphorePermit> {
     Arc::clone(&site.streams).try_acquire_owned().ok()
 }
 
@@ -59,7 +59,7 @@ fn full(why: &str) -> Response {
     full
 }
 
-fn respond(site: &Site, shown: Shown, place: OwnedSemaphorePermit) -> Response {
+fn respond(site: &AppState, shown: StreamEvents, place: OwnedSemaphorePermit) -> Response {
     let viewer = Viewer { shown, stop: site.stop.clone(), is_first: true, _place: place };
     let events = stream::unfold(viewer, async |mut viewer| {
         // An open stream would keep the server from ending.
@@ -77,15 +77,15 @@ fn respond(site: &Site, shown: Shown, place: OwnedSemaphorePermit) -> Response {
 }
 
 /// `GET /live`.
-pub(super) async fn live(State(site): State<Arc<Site>>) -> Response {
+pub(super) async fn live(State(site): State<Arc<AppState>>) -> Response {
     match place(&site) {
-        Some(place) => respond(&site, Shown::Frames(site.board.follow()), place),
+        Some(place) => respond(&site, StreamEvents::Frames(site.board.follow()), place),
         None => full(&format!("{STREAMS} viewers are connected already")),
     }
 }
 
 /// `GET /task/{id}/output`: what it prints while it runs.
-pub(super) async fn output(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
+pub(super) async fn output(State(site): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
     let Some(place) = place(&site) else { return full(&format!("{STREAMS} viewers are connected already")) };
     if !is_id(&id) {
         return refuse(StatusCode::NOT_FOUND, "no such task");
@@ -96,7 +96,7 @@ pub(super) async fn output(State(site): State<Arc<Site>>, Path(id): Path<String>
         Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
     match site.tails.follow(&id, || Arc::clone(&site.source).output(line)) {
-        Ok(tail) => respond(&site, Shown::Task(tail.viewer()), place),
-        Err(super::tails::Full) => full(&format!("{TASKS} tasks are followed already")),
+        Ok(tail) => respond(&site, StreamEvents::Task(tail.viewer()), place),
+        Err(super::output_followers::TooManyFollowed) => full(&format!("{TASKS} tasks are followed already")),
     }
 }

@@ -1,23 +1,23 @@
-//! The page of tasks in one state: filtered, page by page.
+//! The page that lists the tasks of one state, with filters.
 
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::figures::LINE;
-use super::page::{Page, html, respond};
+use super::page::{PageBase, html, respond};
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
 use crate::model::snapshot::TaskState;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, shorten};
 
-respond!(Tasks);
+respond!(TaskListPage);
 
 /// `/tasks`.
 #[derive(Template)]
 #[template(path = "tasks.html")]
-pub(super) struct Tasks {
-    page: Page,
+pub(super) struct TaskListPage {
+    page: PageBase,
     filter: TaskFilter,
     states: Vec<StateLink>,
     rows: Vec<Row>,
@@ -93,9 +93,9 @@ pub(super) fn address(filter: &TaskFilter, cursor: Option<u64>) -> String {
     format!("/tasks?{}", query.finish())
 }
 
-impl Tasks {
-    pub(super) fn new(page: Page, filter: &TaskFilter, cursor: u64, found: &TaskPage) -> Self {
-        let counts = page.frame.overview.counts;
+impl TaskListPage {
+    pub(super) fn new(page: PageBase, filter: &TaskFilter, cursor: u64, found: &TaskPage) -> Self {
+        let counts = page.snapshot.overview.counts;
         let states = TaskState::ALL
             .into_iter()
             .map(|state| StateLink {

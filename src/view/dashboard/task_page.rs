@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::page::{Page, html, respond};
+use super::page::{PageBase, html, respond};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, Outcome, ResourceKind, TaskLine};
 use crate::view::explain::explain_task;
@@ -14,13 +14,13 @@ use crate::view::text::{bytes, count, moment, precise_duration};
 /// Bytes of an output that a page shows: head and tail.
 const OUTPUT: usize = 64 << 10;
 
-respond!(Task);
+respond!(TaskDetailPage);
 
 /// `/task/ID`.
 #[derive(Template)]
 #[template(path = "task.html")]
-pub(super) struct Task {
-    page: Page,
+pub(super) struct TaskDetailPage {
+    page: PageBase,
     id: String,
     line: String,
     state: &'static str,
@@ -53,8 +53,8 @@ struct Attempt {
     tails: Vec<(&'static str, String)>,
 }
 
-impl Task {
-    pub(super) fn new(page: Page, task: &TaskView, order: FieldOrder) -> Self {
+impl TaskDetailPage {
+    pub(super) fn new(page: PageBase, task: &TaskView, order: FieldOrder) -> Self {
         let has = |state| task.states.contains(&state);
         let (state, tone) = if let Some(being) = task.being() {
             (being, "warn")
@@ -93,7 +93,7 @@ impl Task {
             facts.push(("Whole output", safe(file).into_owned()));
         }
         let live = if has(TaskState::InProgress) { Some("runs") } else { has(TaskState::Todo).then_some("waits") };
-        let why = if live.is_some() { explain_task(&page.frame.overview, task, order) } else { Vec::new() };
+        let why = if live.is_some() { explain_task(&page.snapshot.overview, task, order) } else { Vec::new() };
         Self {
             page,
             id: task.id.clone(),

@@ -1,4 +1,4 @@
-//! What stands in the way of every task: an operator's word, no worker, busy workers, nodes that are too small.
+//! Obstacles to every task: an operator's order, no worker, busy workers, nodes that are too small.
 
 use crate::model::snapshot::{Overview, WorkerLoad, WorkerState, WorkerView};
 use crate::model::{Amounts, Demand, Fit, ResourceKind, Room};

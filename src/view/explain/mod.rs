@@ -1,4 +1,4 @@
-//! Why a task, or the queue, is not running: functions of an overview, most telling reason first.
+//! Explains why a task, or the queue, is not running: functions of an overview, the most important reason first.
 //!
 //! `queue` speaks of all that waits, `task` of one task; `fleet` holds what both say about the workers and the operator.
 

@@ -1,4 +1,4 @@
-//! Why the queue as a whole does not move, and what waits in it for what.
+//! Explains why the queue as a whole does not move, and what its tasks wait for.
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for};
 use crate::model::ResourceKind;

@@ -1,4 +1,4 @@
-//! Why one task is not running.
+//! Explains why one task is not running.
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use crate::model::snapshot::{HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};

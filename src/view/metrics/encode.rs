@@ -1,4 +1,4 @@
-//! Writing one page of metrics.
+//! Encodes metrics as text.
 
 use std::fmt;
 
@@ -30,11 +30,11 @@ struct Family {
 
 /// A page in the making.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(super) struct MetricsPage {
     families: Vec<Family>,
 }
 
-impl Page {
+impl MetricsPage {
     pub(super) fn new() -> Self {
         let mut page = Self::default();
         let version = env!("CARGO_PKG_VERSION");
@@ -87,7 +87,7 @@ impl Page {
     /// The text.
     pub(super) fn finish(self) -> String {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Shelf(self.families)));
+        registry.register_collector(Box::new(Families(self.families)));
         let mut page = String::new();
         // Writing to a string cannot fail.
         let _ = text::encode(&mut page, &registry);
@@ -96,9 +96,9 @@ impl Page {
 }
 
 #[derive(Debug)]
-struct Shelf(Vec<Family>);
+struct Families(Vec<Family>);
 
-impl Collector for Shelf {
+impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         for family in self.0.iter().filter(|family| !family.values.is_empty()) {
             let mut metric = encoder.encode_descriptor(&family.name, &family.help, None, family.kind)?;

@@ -1,4 +1,4 @@
-//! The two forms of a page: OpenMetrics for who asks for it, as Prometheus does, and the older text format, which every scraper reads, for anybody else.
+//! Chooses the format of a metrics page: OpenMetrics for a client that accepts it, as Prometheus does, otherwise the classic text format.
 
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};

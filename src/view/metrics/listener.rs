@@ -16,37 +16,37 @@ use crate::model::meters::WorkerFigures;
 
 /// What a worker answers when it is asked how it is.
 #[derive(Clone, Debug)]
-pub enum Pulse {
+pub enum WorkerHealth {
     /// It has yet to take its name: Redis is away, or an earlier process of it is being cleared up after.
     Starting,
     /// It is at work.
-    Beats(Box<WorkerFigures>),
+    Working(Box<WorkerFigures>),
     /// Nothing.
     Stuck,
 }
 
 /// Asks the worker.
-pub type Ask = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Pulse> + Send>> + Send + Sync>;
+pub type HealthProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = WorkerHealth> + Send>> + Send + Sync>;
 
 /// The router of the two pages. What answers is the loop that decides everything, so that a worker whose loop is stuck is not called alive.
-pub fn pages(ask: Ask) -> Router {
+pub fn pages(ask: HealthProbe) -> Router {
     Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).with_state(ask)
 }
 
-async fn metrics(State(ask): State<Ask>, asked: HeaderMap) -> Response {
+async fn metrics(State(ask): State<HealthProbe>, asked: HeaderMap) -> Response {
     let page = match ask().await {
-        Pulse::Beats(figures) => worker(&figures),
-        Pulse::Starting => starting(),
-        Pulse::Stuck => return stuck(),
+        WorkerHealth::Working(figures) => worker(&figures),
+        WorkerHealth::Starting => starting(),
+        WorkerHealth::Stuck => return stuck(),
     };
     respond(&asked, page)
 }
 
-async fn health(State(ask): State<Ask>) -> Response {
+async fn health(State(ask): State<HealthProbe>) -> Response {
     match ask().await {
-        Pulse::Beats(_) => "ok\n".into_response(),
-        Pulse::Starting => "ok, starting\n".into_response(),
-        Pulse::Stuck => stuck(),
+        WorkerHealth::Working(_) => "ok\n".into_response(),
+        WorkerHealth::Starting => "ok, starting\n".into_response(),
+        WorkerHealth::Stuck => stuck(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Figures as text for Prometheus, in either of its forms. Encoded when somebody asks, from plain numbers; labels are names of workers and words of ours, never
-//! anything of a task.
+//! Metrics as text for Prometheus, encoded at each request from plain numbers. Labels are names of workers and words of ours, and never text of
+//! a task.
 
 mod encode;
 mod exposition;
@@ -8,6 +8,6 @@ mod queue;
 mod worker;
 
 pub use exposition::respond;
-pub use listener::{Ask, Pulse, pages};
+pub use listener::{HealthProbe, WorkerHealth, pages};
 pub use queue::{QueueFigures, queue};
 pub use worker::worker;

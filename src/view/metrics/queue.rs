@@ -1,8 +1,8 @@
-//! The queue as a whole, as `distcomp-status serve` sees it.
+//! The metrics of the whole queue, for `distcomp-status serve`.
 
 use std::collections::HashSet;
 
-use super::encode::{Labels, Page};
+use super::encode::{Labels, MetricsPage};
 use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
@@ -31,7 +31,7 @@ pub struct QueueFigures<'a> {
 #[must_use]
 pub fn queue(figures: &QueueFigures<'_>) -> String {
     let overview = figures.overview;
-    let mut page = Page::new();
+    let mut page = MetricsPage::new();
     let flag = |is: bool| if is { 1.0 } else { 0.0 };
     page.gauge("distcomp_redis_up", "1 while Redis answers", &[(&[], flag(figures.is_redis_up))]);
     page.gauge("distcomp_queue_read_age_seconds", "Age of these figures", &[(&[], figures.age_seconds)]);
@@ -100,7 +100,7 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     page.finish()
 }
 
-fn workers(page: &mut Page, workers: &[WorkerView]) {
+fn workers(page: &mut MetricsPage, workers: &[WorkerView]) {
     let states = [
         WorkerState::Live,
         WorkerState::Draining,

@@ -1,13 +1,13 @@
-//! One worker, as it sees itself.
+//! The metrics of one worker.
 
-use super::encode::{Labels, Page};
+use super::encode::{Labels, MetricsPage};
 use crate::model::meters::{OUTCOMES, WorkerFigures};
 use crate::model::{Accounting, ResourceKind};
 
 /// The page of a worker that is yet to begin.
 #[must_use]
 pub(super) fn starting() -> String {
-    Page::new().finish()
+    MetricsPage::new().finish()
 }
 
 /// The page.
@@ -15,7 +15,7 @@ pub(super) fn starting() -> String {
 pub fn worker(figures: &WorkerFigures) -> String {
     let (meters, name) = (&figures.meters, figures.worker.as_str());
     let me: Labels<'_> = &[("worker", name)];
-    let mut page = Page::new();
+    let mut page = MetricsPage::new();
     let flag = |is: bool| if is { 1.0 } else { 0.0 };
     page.gauge(
         "distcomp_worker_linked",

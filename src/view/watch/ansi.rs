@@ -1,4 +1,4 @@
-//! From our own styled text to what the screen library draws.
+//! Converts our own styled text for the screen library.
 
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};

@@ -1,4 +1,4 @@
-//! Draws the state.
+//! Draws the state of `watch`.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use super::ansi;
 use super::rows;
 use super::screen::Screen;
-use super::state::Watch;
+use super::state::WatchState;
 use crate::view::glyphs;
 use crate::view::overview;
 use crate::view::safe_text::safe;
@@ -28,7 +28,7 @@ const HELP: [(&str, &str); 9] = [
     ("?", "this page"),
 ];
 
-impl Watch {
+impl WatchState {
     /// Draws everything.
     pub fn draw(&mut self, frame: &mut Frame<'_>) {
         let banner = u16::from(self.trouble.is_some());

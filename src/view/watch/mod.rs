@@ -1,17 +1,17 @@
-//! The live view of `distcomp-status watch`: what is on the screen ([`Watch`]), what a key does to it, how it is drawn, and the terminal it is drawn on.
+//! The live view of `distcomp-status watch`: its state ([`WatchState`]), the effect of keys, the drawing, and the terminal.
 //!
 //! Everything but [`terminal`] is a pure function of what was read last. The tables are those of the other commands, so that they look alike.
 
 mod ansi;
 mod draw;
-mod page;
 mod rows;
 mod screen;
 mod state;
+mod task_screen;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use page::Page;
-pub use screen::{Data, Screen};
-pub use state::{Act, Key, Watch};
+pub use screen::{Screen, WatchData};
+pub use state::{Key, KeyAction, WatchState};
+pub use task_screen::Page;

@@ -1,6 +1,6 @@
-//! The rows of the lists: what stands in them, what the filter looks at, what opening one shows.
+//! The rows of the lists: their text, the text that the filter searches, and the task that a row opens.
 
-use super::screen::{Data, Screen};
+use super::screen::{Screen, WatchData};
 use crate::model::TaskId;
 use crate::model::snapshot::WorkerView;
 use crate::view::safe_text::safe;
@@ -20,7 +20,7 @@ pub(super) struct Row {
 }
 
 /// All rows of a screen, unfiltered.
-pub(super) fn of(screen: Screen, data: &Data) -> Vec<Row> {
+pub(super) fn of(screen: Screen, data: &WatchData) -> Vec<Row> {
     match screen {
         Screen::Overview => Vec::new(),
         Screen::Workers => data
@@ -52,7 +52,7 @@ pub(super) fn draw(screen: Screen, rows: &[Row], width: usize) -> String {
 }
 
 /// What ran at the workers' last heartbeats, the oldest first.
-fn running(data: &Data) -> Vec<Row> {
+fn running(data: &WatchData) -> Vec<Row> {
     let mut rows: Vec<(u64, Row)> = Vec::new();
     for worker in &data.overview.workers {
         for task in worker.load.iter().flat_map(|load| &load.tasks) {
@@ -84,7 +84,7 @@ fn running(data: &Data) -> Vec<Row> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn failures(data: &Data) -> Vec<Row> {
+fn failures(data: &WatchData) -> Vec<Row> {
     data.failures
         .iter()
         .map(|group| {

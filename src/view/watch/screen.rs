@@ -1,4 +1,4 @@
-//! The screens, and what they show.
+//! The screens of `watch`, and the data that they show.
 
 use crate::model::snapshot::{FailureGroup, Overview};
 
@@ -31,7 +31,7 @@ impl Screen {
 
 /// What was read last.
 #[derive(Clone, Debug, Default)]
-pub struct Data {
+pub struct WatchData {
     /// The queue.
     pub overview: Overview,
     /// Every group of failures, with the reason of its sample.

@@ -1,9 +1,9 @@
-//! What is on the screen, and what a key does to it.
+//! The state of `watch`, and how a key changes it.
 
-use super::page::Page;
 use super::rows::{self, Row};
-use super::screen::{Data, Screen};
-use crate::view::printed::Printed;
+use super::screen::{Screen, WatchData};
+use super::task_screen::TaskScreen;
+use crate::view::output_event::OutputEvent;
 
 /// A key, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Key {
 
 /// What the program is to do about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum KeyAction {
     /// Nothing but draw again.
     Nothing,
     /// Leave.
@@ -53,20 +53,20 @@ pub enum Act {
 
 /// The whole state.
 #[derive(Debug)]
-pub struct Watch {
+pub struct WatchState {
     pub(super) screen: Screen,
     pub(super) filter: String,
     pub(super) is_typing: bool,
     pub(super) has_help: bool,
     pub(super) at: usize,
-    pub(super) page: Option<Page>,
-    pub(super) data: Option<Data>,
+    pub(super) page: Option<TaskScreen>,
+    pub(super) data: Option<WatchData>,
     pub(super) trouble: Option<String>,
     /// Rows that fit, as of the last time it was drawn.
     pub(super) height: usize,
 }
 
-impl Default for Watch {
+impl Default for WatchState {
     fn default() -> Self {
         Self {
             screen: Screen::Overview,
@@ -82,9 +82,9 @@ impl Default for Watch {
     }
 }
 
-impl Watch {
+impl WatchState {
     /// Something was read.
-    pub fn update(&mut self, data: Data) {
+    pub fn update(&mut self, data: WatchData) {
         self.data = Some(data);
         self.trouble = None;
         self.stay_inside();
@@ -103,7 +103,7 @@ impl Watch {
     }
 
     /// The task that is open has printed something, or with `None` has ended.
-    pub fn print(&mut self, printed: Option<Printed>) {
+    pub fn print(&mut self, printed: Option<OutputEvent>) {
         if let Some(page) = &mut self.page {
             page.add(printed);
         }
@@ -122,27 +122,27 @@ impl Watch {
     }
 
     /// A key was pressed.
-    pub fn press(&mut self, key: Key) -> Act {
+    pub fn press(&mut self, key: Key) -> KeyAction {
         if key == Key::Interrupt {
-            return Act::Interrupt;
+            return KeyAction::Interrupt;
         }
         if self.is_typing {
             self.type_filter(key);
-            return Act::Nothing;
+            return KeyAction::Nothing;
         }
         if self.has_help {
             self.has_help = false;
-            return if key == Key::Char('q') { Act::Quit } else { Act::Nothing };
+            return if key == Key::Char('q') { KeyAction::Quit } else { KeyAction::Nothing };
         }
         match key {
-            Key::Char('q') => return Act::Quit,
+            Key::Char('q') => return KeyAction::Quit,
             Key::Char('?') => self.has_help = true,
             Key::Esc if self.page.is_some() => return self.close(),
             Key::Esc if !self.filter.is_empty() => self.filter.clear(),
-            Key::Esc => return Act::Quit,
+            Key::Esc => return KeyAction::Quit,
             Key::Backspace if self.page.is_some() => return self.close(),
             Key::Char(digit @ '1'..='4') => {
-                let act = if self.page.is_some() { self.close() } else { Act::Nothing };
+                let act = if self.page.is_some() { self.close() } else { KeyAction::Nothing };
                 self.go(Screen::ALL[digit as usize - '1' as usize]);
                 return act;
             }
@@ -159,7 +159,7 @@ impl Watch {
             Key::Char(_) | Key::Backspace | Key::Interrupt => {}
         }
         self.stay_inside();
-        Act::Nothing
+        KeyAction::Nothing
     }
 
     fn type_filter(&mut self, key: Key) {
@@ -176,25 +176,27 @@ impl Watch {
         self.at = 0;
     }
 
-    fn turn(&mut self, by: usize) -> Act {
+    fn turn(&mut self, by: usize) -> KeyAction {
         let now = Screen::ALL.iter().position(|screen| *screen == self.screen).unwrap_or(0);
-        let act = if self.page.is_some() { self.close() } else { Act::Nothing };
+        let act = if self.page.is_some() { self.close() } else { KeyAction::Nothing };
         self.go(Screen::ALL[(now + by) % Screen::ALL.len()]);
         act
     }
 
-    fn close(&mut self) -> Act {
+    fn close(&mut self) -> KeyAction {
         self.page = None;
-        Act::Close
+        KeyAction::Close
     }
 
-    fn open(&mut self) -> Act {
-        let Some(wanted) = self.rows().into_iter().nth(self.at).and_then(|row| row.opens) else { return Act::Nothing };
+    fn open(&mut self) -> KeyAction {
+        let Some(wanted) = self.rows().into_iter().nth(self.at).and_then(|row| row.opens) else {
+            return KeyAction::Nothing;
+        };
         if self.page.is_some() {
-            return Act::Nothing;
+            return KeyAction::Nothing;
         }
-        self.page = Some(Page::of(&wanted));
-        Act::Open(wanted)
+        self.page = Some(TaskScreen::of(&wanted));
+        KeyAction::Open(wanted)
     }
 
     fn page_height(&self) -> isize {

@@ -1,4 +1,4 @@
-//! The terminal: the other screen on the way in; on every way out, a panic included, the old one back, the cursor shown and the echo on.
+//! Switches the terminal to a screen of our own, and restores it on every way out, a panic included.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 
-use super::state::{Key, Watch};
+use super::state::{Key, WatchState};
 
 /// How long the reader of keys waits before it looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(200);
@@ -52,7 +52,7 @@ impl Terminal {
     ///
     /// # Errors
     /// What the system says of the terminal.
-    pub fn draw(&mut self, watch: &mut Watch) -> io::Result<()> {
+    pub fn draw(&mut self, watch: &mut WatchState) -> io::Result<()> {
         self.inner.draw(|frame| watch.draw(frame)).map(|_| ())
     }
 

@@ -1,4 +1,4 @@
-//! The screens as they look at two sizes, and what keys do. `DISTCOMP_UPDATE_GOLDEN=1` writes the files under `tests/golden` anew.
+//! The screens of `watch` at two sizes, and the effect of keys. `DISTCOMP_UPDATE_GOLDEN=1` writes the files under `tests/golden` anew.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn worker(number: u64) -> WorkerView {
     }
 }
 
-fn data() -> Data {
+fn data() -> WatchData {
     let group = |kind: &str, count, reason: &str| FailureGroup {
         kind: kind.to_owned(),
         count,
@@ -75,11 +75,11 @@ fn data() -> Data {
         },
         ..Overview::default()
     };
-    Data { overview, failures, clock: "12:00:05".to_owned() }
+    WatchData { overview, failures, clock: "12:00:05".to_owned() }
 }
 
 /// The screen as text, without blanks at the ends of lines.
-fn drawn(watch: &mut Watch, width: u16, height: u16) -> String {
+fn drawn(watch: &mut WatchState, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| watch.draw(frame)).unwrap();
     let buffer = terminal.backend().buffer();
@@ -103,8 +103,8 @@ fn golden(name: &str, text: &str) {
     assert!(text == wanted, "{} has changed (DISTCOMP_UPDATE_GOLDEN=1 accepts it):\n{text}", path.display());
 }
 
-fn watching() -> Watch {
-    let mut watch = Watch::default();
+fn watching() -> WatchState {
+    let mut watch = WatchState::default();
     watch.update(data());
     watch
 }
@@ -137,8 +137,8 @@ fn an_outage_is_a_banner_over_the_old_figures() {
 #[test]
 fn keys_choose_filter_open_and_leave() {
     let mut watch = watching();
-    assert_eq!(watch.press(Key::Tab), Act::Nothing);
-    assert_eq!(watch.press(Key::Tab), Act::Nothing);
+    assert_eq!(watch.press(Key::Tab), KeyAction::Nothing);
+    assert_eq!(watch.press(Key::Tab), KeyAction::Nothing);
     assert_eq!(watch.screen, Screen::Running);
     watch.press(Key::Char('/'));
     "node2".chars().for_each(|c| drop(watch.press(Key::Char(c))));
@@ -148,7 +148,7 @@ fn keys_choose_filter_open_and_leave() {
     watch.press(Key::Down);
     watch.press(Key::Down);
     assert_eq!(watch.at, 1, "the last is the last");
-    let Act::Open(line) = watch.press(Key::Enter) else { panic!("it opens") };
+    let KeyAction::Open(line) = watch.press(Key::Enter) else { panic!("it opens") };
     assert!(line.ends_with("input 2"), "{line}");
     assert!(drawn(&mut watch, 80, 24).contains("reading …"));
     watch.show("another", "wrong".to_owned());
@@ -156,17 +156,17 @@ fn keys_choose_filter_open_and_leave() {
     watch.press(Key::End);
     let text = drawn(&mut watch, 80, 24);
     assert!(text.contains("line 99") && !text.contains("wrong"), "{text}");
-    assert_eq!(watch.press(Key::Esc), Act::Close);
-    assert_eq!(watch.press(Key::Esc), Act::Nothing, "the filter goes first");
+    assert_eq!(watch.press(Key::Esc), KeyAction::Close);
+    assert_eq!(watch.press(Key::Esc), KeyAction::Nothing, "the filter goes first");
     assert_eq!(watch.rows().len(), 6);
-    assert_eq!(watch.press(Key::Esc), Act::Quit);
-    assert_eq!(watch.press(Key::Interrupt), Act::Interrupt);
+    assert_eq!(watch.press(Key::Esc), KeyAction::Quit);
+    assert_eq!(watch.press(Key::Interrupt), KeyAction::Interrupt);
 }
 
 #[test]
 fn any_size_and_any_state_can_be_drawn() {
     for (width, height) in [(1, 1), (3, 2), (20, 3), (40, 10), (300, 100)] {
-        let mut watch = Watch::default();
+        let mut watch = WatchState::default();
         drawn(&mut watch, width, height);
         watch.update(data());
         watch.fail("away".to_owned());
@@ -175,7 +175,7 @@ fn any_size_and_any_state_can_be_drawn() {
             drawn(&mut watch, width, height);
             watch.press(Key::PageDown);
         }
-        watch.update(Data::default());
+        watch.update(WatchData::default());
         drawn(&mut watch, width, height);
     }
 }

@@ -1,4 +1,4 @@
-//! Who may look: with a token, only those who show it, in a header or by a session that the login form gave them. It is never in an address.
+//! Checks the token of a request, in a header or as a session cookie that the login form has set. The token is never in a URL.
 
 use std::fmt::Write as _;
 
@@ -20,18 +20,18 @@ const SESSION_SECONDS: u32 = 12 * 3600;
 pub struct WeakToken;
 
 /// Compares what is shown with the token.
-pub struct Access {
-    lock: Option<Lock>,
+pub struct TokenAccess {
+    lock: Option<TokenHashes>,
 }
 
 /// Hashes, so that comparing takes the same time whatever the length.
-struct Lock {
+struct TokenHashes {
     token: [u8; 32],
     session: String,
     cookie: String,
 }
 
-impl Access {
+impl TokenAccess {
     /// Everybody who gets through may look.
     #[must_use]
     pub fn open() -> Self {
@@ -54,7 +54,7 @@ impl Access {
             // Writing to a string cannot fail.
             let _ = write!(session, "{byte:02x}");
         }
-        Ok(Self { lock: Some(Lock { token: hash(token), session, cookie: format!("distcomp_{port}") }) })
+        Ok(Self { lock: Some(TokenHashes { token: hash(token), session, cookie: format!("distcomp_{port}") }) })
     }
 
     /// Whether a token is asked for at all.
@@ -90,7 +90,7 @@ impl Access {
     }
 }
 
-impl Lock {
+impl TokenHashes {
     fn opens(&self, token: &str) -> bool {
         is_same(&hash(token), &self.token)
     }
@@ -115,8 +115,8 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef0123";
 
-    fn locked() -> Access {
-        Access::locked(&SecretString::from(TOKEN), 8080).expect("it is strong")
+    fn locked() -> TokenAccess {
+        TokenAccess::locked(&SecretString::from(TOKEN), 8080).expect("it is strong")
     }
 
     fn with(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -138,7 +138,7 @@ mod tests {
             assert!(!access.admits(&with(header::AUTHORIZATION, wrong)), "{wrong}");
         }
         assert!(!access.admits(&HeaderMap::new()));
-        assert!(Access::open().admits(&HeaderMap::new()));
+        assert!(TokenAccess::open().admits(&HeaderMap::new()));
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_can_be_guessed_is_no_token() {
         for weak in ["", "short", "0123456789abcde", "0123456789 abcdef", "0123456789abcdefä"] {
-            assert!(Access::locked(&SecretString::from(weak), 1).is_err(), "{weak}");
+            assert!(TokenAccess::locked(&SecretString::from(weak), 1).is_err(), "{weak}");
         }
     }
 }

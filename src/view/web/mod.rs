@@ -1,11 +1,11 @@
-//! What the dashboard and the pages of metrics stand on: a bounded HTTP server, and the checks that every request goes through.
+//! The bounded HTTP server under the dashboard and the metrics pages, and the checks that every request passes.
 
 mod access;
-mod guard;
-mod reading;
+mod host_guard;
 mod server;
+mod write_deadline;
 
-pub use access::{Access, MIN_TOKEN, WeakToken};
-pub use guard::{Guard, is_loopback};
-pub(in crate::view) use guard::{check, refuse};
-pub use server::{Limits, serve};
+pub use access::{MIN_TOKEN, TokenAccess, WeakToken};
+pub use host_guard::{HostGuard, is_loopback};
+pub(in crate::view) use host_guard::{check, refuse};
+pub use server::{ServerLimits, serve};

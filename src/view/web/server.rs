@@ -1,5 +1,5 @@
-//! Serves one router on one socket. Everything a client can hold on to is bounded: connections, the time until a request has come, headers, and how
-//! long the end may take.
+//! Serves one router on one socket. Everything a client can hold on to is bounded: connections, the time until a request has come, headers, and
+//! how long the end may take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use super::guard::refuse;
-use super::reading::Reading;
+use super::host_guard::refuse;
+use super::write_deadline::WriteDeadline;
 
 /// What clients may hold on to.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Connections at once; further ones wait in the kernel's queue, where they take no descriptor of ours.
     pub connections: usize,
     /// How long the head of a request may take, also the first one of an idle connection.
@@ -48,7 +48,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Serves `app` until `stop` is true or its sender is gone; then ends what is under way, within a few seconds.
 ///
 /// Streams have to watch `stop` themselves: one that does not end on its own is cut off.
-pub async fn serve(listener: TcpListener, app: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, app: Router, limits: ServerLimits, mut stop: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
     let app = app.layer(middleware::from_fn(in_time));
@@ -71,7 +71,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, mut stop:
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(Reading::new(stream, UNREAD)), TowerToHyperService::new(app.clone()));
+            .serve_connection(TokioIo::new(WriteDeadline::new(stream, UNREAD)), TowerToHyperService::new(app.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that breaks off or talks nonsense is its own affair.

@@ -1,5 +1,5 @@
-//! Who may speak to us at all: the `Host` of a request must be a name of ours, which a page that has rebound its own name to our address cannot
-//! know of, and its `Origin`, where it has one, must be us. Every answer gets the headers that keep a browser from running anything but our files.
+//! Checks the `Host` of a request, which must be a name of ours, so that a page that has rebound its own name to our address is refused, and
+//! its `Origin`, which must be ours if it is present. Every response gets the headers that keep a browser from running anything but our files.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,12 +16,12 @@ const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; i
 
 /// Which hosts are ours.
 #[derive(Clone, Debug)]
-pub struct Guard {
+pub struct HostGuard {
     listens: IpAddr,
     names: Vec<String>,
 }
 
-impl Guard {
+impl HostGuard {
     /// For a server that listens on this address and is known by these names besides.
     #[must_use]
     pub fn new(listens: SocketAddr, names: &[String]) -> Self {
@@ -85,8 +85,8 @@ pub fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().is_loopback()
 }
 
-/// The layer around everything: refuses what [`Guard`] objects to and adds the headers.
-pub(in crate::view) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+/// The layer around everything: refuses what [`HostGuard`] objects to and adds the headers.
+pub(in crate::view) async fn check(State(guard): State<Arc<HostGuard>>, request: Request, next: Next) -> Response {
     let mut response = match guard.objection(request.method(), request.headers()) {
         Some((status, why)) => refuse(status, why),
         None => next.run(request).await,
@@ -116,9 +116,9 @@ pub(in crate::view) fn refuse(status: StatusCode, why: &str) -> Response {
 mod tests {
     use super::*;
 
-    fn guard(listens: &str, names: &[&str]) -> Guard {
+    fn guard(listens: &str, names: &[&str]) -> HostGuard {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Guard::new(listens.parse().expect("an address"), &names)
+        HostGuard::new(listens.parse().expect("an address"), &names)
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! What a running task prints, as the pages that show it live are told of it.
+//! The events of a running task's output, for the pages that show it live.
 
 use futures_util::stream::BoxStream;
 
 /// What a task prints from now on, or from its start; it ends with the attempt, once its outcome is known. Dropped, nobody is followed any more.
-pub type Printing = BoxStream<'static, Printed>;
+pub type OutputStream = BoxStream<'static, OutputEvent>;
 
-/// A piece of [`Printing`].
+/// A piece of [`OutputStream`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Printed {
+pub enum OutputEvent {
     /// It waits: nothing runs.
     Waits,
     /// It runs on this worker; what follows is from the beginning of that attempt.

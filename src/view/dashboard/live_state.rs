@@ -1,5 +1,5 @@
-//! What everybody looks at: the latest picture of the queue. One reader puts it up, any number of viewers take it down; how many there are makes no
-//! difference to Redis, but that nobody looking lets the reader slow down.
+//! The latest snapshot of the queue, shared by all viewers. One reader publishes it, and the number of viewers makes no difference to Redis,
+//! except that the reader slows down while there is none.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ const ATTENTION: Duration = Duration::from_secs(10);
 
 /// The picture of one moment.
 #[derive(Debug)]
-pub struct Frame {
+pub struct Snapshot {
     /// The queue.
     pub overview: Overview,
     /// When it was read.
@@ -41,22 +41,22 @@ pub struct Frame {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Board {
-    frames: watch::Sender<Arc<Frame>>,
+pub struct LiveState {
+    snapshots: watch::Sender<Arc<Snapshot>>,
     history: Mutex<History>,
     viewers: AtomicUsize,
     asked: Mutex<Option<Instant>>,
     wake: Notify,
 }
 
-impl Board {
+impl LiveState {
     /// A board that shows this.
     #[must_use]
     pub fn new(overview: Overview) -> Self {
         let mut history = History::default();
-        let frame = frame(&mut history, overview);
+        let snapshot = snapshot(&mut history, overview);
         Self {
-            frames: watch::Sender::new(Arc::new(frame)),
+            snapshots: watch::Sender::new(Arc::new(snapshot)),
             history: Mutex::new(history),
             viewers: AtomicUsize::new(0),
             asked: Mutex::default(),
@@ -66,13 +66,13 @@ impl Board {
 
     /// Puts up what was just read.
     pub fn publish(&self, overview: Overview) {
-        let frame = frame(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner), overview);
-        self.frames.send_replace(Arc::new(frame));
+        let snapshot = snapshot(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner), overview);
+        self.snapshots.send_replace(Arc::new(snapshot));
     }
 
     /// Says that Redis could not be read now; what was up stays up, with its age.
     pub fn publish_outage(&self, why: &str) {
-        let last = Arc::clone(&self.frames.borrow());
+        let last = Arc::clone(&self.snapshots.borrow());
         let age = last.read_at.elapsed().as_secs();
         let outage = format!(
             "Redis does not answer ({}). The data shown are from {}, {} ago. The page recovers on its own when Redis is back.",
@@ -81,7 +81,7 @@ impl Board {
             duration(age)
         );
         let json = json!({ "outage": outage }).to_string().into();
-        self.frames.send_replace(Arc::new(Frame {
+        self.snapshots.send_replace(Arc::new(Snapshot {
             overview: last.overview.clone(),
             read_at: last.read_at,
             read_unix: last.read_unix,
@@ -110,25 +110,25 @@ impl Board {
     }
 
     /// What is up, for a page or a scrape: not older than a few seconds, unless Redis is away.
-    pub async fn look(&self) -> Arc<Frame> {
+    pub async fn look(&self) -> Arc<Snapshot> {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let mut frames = self.frames.subscribe();
-        let now = Arc::clone(&frames.borrow_and_update());
+        let mut snapshots = self.snapshots.subscribe();
+        let now = Arc::clone(&snapshots.borrow_and_update());
         if now.outage.is_some() || now.read_at.elapsed() < 2 * WATCHED {
             return now;
         }
         self.wake.notify_one();
-        match tokio::time::timeout(2 * WATCHED, frames.changed()).await {
-            Ok(Ok(())) => Arc::clone(&frames.borrow()),
+        match tokio::time::timeout(2 * WATCHED, snapshots.changed()).await {
+            Ok(Ok(())) => Arc::clone(&snapshots.borrow()),
             Ok(Err(_)) | Err(_) => now,
         }
     }
 
-    /// Every frame from now on; counts as looking until it is dropped.
+    /// Every snapshot from now on; counts as looking until it is dropped.
     pub(super) fn follow(self: &Arc<Self>) -> Follower {
         self.viewers.fetch_add(1, Ordering::Relaxed);
         self.wake.notify_one();
-        Follower { frames: self.frames.subscribe(), board: Arc::clone(self) }
+        Follower { snapshots: self.snapshots.subscribe(), board: Arc::clone(self) }
     }
 
     /// How many follow.
@@ -143,8 +143,8 @@ impl Board {
 
 /// A viewer with a stream.
 pub(super) struct Follower {
-    pub(super) frames: watch::Receiver<Arc<Frame>>,
-    board: Arc<Board>,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    board: Arc<LiveState>,
 }
 
 impl Drop for Follower {
@@ -153,12 +153,12 @@ impl Drop for Follower {
     }
 }
 
-fn frame(history: &mut History, overview: Overview) -> Frame {
+fn snapshot(history: &mut History, overview: Overview) -> Snapshot {
     let read_unix = wall_clock::now().unwrap_or_default().as_secs_f64();
     let point = history.add(read_unix, &overview);
     let figures = Figures::of(&overview, &point);
     let json = json!({ "outage": null, "figures": figures, "point": point }).to_string().into();
-    Frame { overview, read_at: Instant::now(), read_unix, outage: None, figures, json }
+    Snapshot { overview, read_at: Instant::now(), read_unix, outage: None, figures, json }
 }
 
 #[cfg(test)]
@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_looking_slows_the_reader_down_and_a_viewer_wakes_it() {
-        let board = Arc::new(Board::new(Overview::default()));
+        let board = Arc::new(LiveState::new(Overview::default()));
         let start = tokio::time::Instant::now();
         board.next_look().await;
         assert_eq!(start.elapsed(), UNWATCHED);
@@ -182,11 +182,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_outage_keeps_the_picture_and_says_so() {
-        let board = Board::new(Overview::default());
+        let board = LiveState::new(Overview::default());
         board.publish_outage("connection refused\x1b[2J");
-        let frame = board.look().await;
-        let outage = frame.outage.as_ref().expect("it is told");
-        assert!(outage.contains("connection refused\\x1b[2J") && frame.json.contains("ago"), "{outage}");
+        let snapshot = board.look().await;
+        let outage = snapshot.outage.as_ref().expect("it is told");
+        assert!(outage.contains("connection refused\\x1b[2J") && snapshot.json.contains("ago"), "{outage}");
         board.publish(Overview::default());
         assert!(board.look().await.outage.is_none());
     }

@@ -1,4 +1,4 @@
-//! The page of a task: what is known of it, and below that what it prints while it runs.
+//! The screen of one task: what is known of it, and below that its output while it runs.
 
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use super::ansi;
 use crate::view::glyphs;
 use crate::view::log_text::LogText;
-use crate::view::printed::Printed;
+use crate::view::output_event::OutputEvent;
 use crate::view::safe_text::safe;
 use crate::view::style::{DIM, WARN, paint};
 use crate::view::text::{counted, fold, shorten};
@@ -16,12 +16,12 @@ const KEPT: usize = 64 << 10;
 
 /// A task that was opened.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct TaskScreen {
     /// Its line or id, as it was asked for.
     pub wanted: String,
     /// What is known of it, styled; empty until it was read.
     pub text: String,
-    live: Option<Live>,
+    live: Option<LiveOutput>,
     /// The first line that is shown; `None`: the beginning of the text and the end of the output.
     first: Option<usize>,
     /// Lines, as of the last time it was drawn.
@@ -29,31 +29,31 @@ pub struct Page {
 }
 
 #[derive(Debug, Default)]
-struct Live {
+struct LiveOutput {
     status: String,
     text: String,
     streams: [LogText; 2],
 }
 
-impl Page {
+impl TaskScreen {
     pub(super) fn of(wanted: &str) -> Self {
         Self { wanted: wanted.to_owned(), ..Self::default() }
     }
 
     /// It has printed something, or `None`: its attempt has ended.
-    pub(super) fn add(&mut self, printed: Option<Printed>) {
+    pub(super) fn add(&mut self, printed: Option<OutputEvent>) {
         let live = self.live.get_or_insert_default();
         match printed {
-            Some(Printed::Waits) => live.status = "it waits".to_owned(),
-            Some(Printed::RunsOn(worker)) => {
-                *live = Live { status: format!("live from {}", safe(&worker)), ..Live::default() };
+            Some(OutputEvent::Waits) => live.status = "it waits".to_owned(),
+            Some(OutputEvent::RunsOn(worker)) => {
+                *live = LiveOutput { status: format!("live from {}", safe(&worker)), ..LiveOutput::default() };
             }
-            Some(Printed::Output { is_stderr, skipped, bytes }) => live.add(is_stderr, skipped, &bytes),
-            Some(Printed::Mended) => {}
-            Some(Printed::Silent(worker)) => {
+            Some(OutputEvent::Output { is_stderr, skipped, bytes }) => live.add(is_stderr, skipped, &bytes),
+            Some(OutputEvent::Mended) => {}
+            Some(OutputEvent::Silent(worker)) => {
                 live.note(&format!("{} has not answered yet; asking again", safe(&worker)));
             }
-            Some(Printed::Away(why)) => live.note(&format!("{}; retrying", safe(&why))),
+            Some(OutputEvent::Away(why)) => live.note(&format!("{}; retrying", safe(&why))),
             None => live.status = "the attempt has ended".to_owned(),
         }
     }
@@ -96,7 +96,7 @@ impl Page {
     }
 }
 
-impl Live {
+impl LiveOutput {
     fn add(&mut self, is_stderr: bool, skipped: u64, bytes: &[u8]) {
         if skipped > 0 {
             self.note(&format!("{0} {1} not kept {0}", glyphs::ellipsis(), counted(skipped, "byte")));
@@ -133,18 +133,18 @@ impl Live {
 mod tests {
     use super::*;
 
-    fn out(text: &str) -> Option<Printed> {
-        Some(Printed::Output { is_stderr: false, skipped: 0, bytes: text.as_bytes().to_vec() })
+    fn out(text: &str) -> Option<OutputEvent> {
+        Some(OutputEvent::Output { is_stderr: false, skipped: 0, bytes: text.as_bytes().to_vec() })
     }
 
-    fn seen(page: &mut Page, height: usize) -> Vec<String> {
+    fn seen(page: &mut TaskScreen, height: usize) -> Vec<String> {
         page.draw(20, height).iter().map(ToString::to_string).collect()
     }
 
-    fn page() -> Page {
-        let mut page = Page::of("a");
+    fn page() -> TaskScreen {
+        let mut page = TaskScreen::of("a");
         page.text = (1..=6).map(|n| format!("fact {n}\n")).collect();
-        page.add(Some(Printed::RunsOn("w".to_owned())));
+        page.add(Some(OutputEvent::RunsOn("w".to_owned())));
         page
     }
 
@@ -180,7 +180,7 @@ mod tests {
     fn output_is_bounded_and_drives_no_terminal() {
         let mut page = page();
         for n in 0..20_000 {
-            page.add(Some(Printed::Output {
+            page.add(Some(OutputEvent::Output {
                 is_stderr: n % 2 == 0,
                 skipped: n % 7,
                 bytes: b"a \x1b[2Jline\r\n".to_vec(),

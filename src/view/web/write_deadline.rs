@@ -1,4 +1,4 @@
-//! A connection whose other end must read what it is sent: one that lets it lie holds a descriptor and memory of ours for ever.
+//! A connection that fails when the other end does not read what it is sent; otherwise it could hold a descriptor and memory for ever.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// See the module.
-pub(super) struct Reading {
+pub(super) struct WriteDeadline {
     stream: TcpStream,
     patience: Duration,
     /// While something waits to be taken: until when.
@@ -19,7 +19,7 @@ pub(super) struct Reading {
     is_waiting: bool,
 }
 
-impl Reading {
+impl WriteDeadline {
     pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
         Self { stream, patience, until: Box::pin(sleep(patience)), is_waiting: false }
     }
@@ -39,13 +39,13 @@ impl Reading {
     }
 }
 
-impl AsyncRead for Reading {
+impl AsyncRead for WriteDeadline {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Reading {
+impl AsyncWrite for WriteDeadline {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(cx, polled)

@@ -1,5 +1,5 @@
-//! What running tasks print, for those who look at their pages: one follower of a task for all of its viewers, begun with the first and ended with the
-//! last. The end of what was printed is kept, rendered once for everybody; a viewer too slow for it is told what it has missed.
+//! Follows the output of running tasks for the pages that show it: one follower per task for all of its viewers, from the first to the last.
+//! The end of the output is kept, rendered once for all. A viewer that is too slow is told how much it has missed.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::view::log_text::LogText;
-use crate::view::printed::{Printed, Printing};
+use crate::view::output_event::{OutputEvent, OutputStream};
 use crate::view::safe_text::safe;
 use crate::view::text::counted;
 
@@ -30,17 +30,21 @@ const BATCH: usize = 64 << 10;
 
 /// Everyone that is followed.
 #[derive(Debug, Default)]
-pub(super) struct Tails {
-    tails: Mutex<HashMap<String, Weak<Tail>>>,
+pub(super) struct OutputFollowers {
+    tails: Mutex<HashMap<String, Weak<FollowedOutput>>>,
 }
 
 /// As many tasks as may be are followed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct TooManyFollowed;
 
-impl Tails {
+impl OutputFollowers {
     /// The tail of the task with this id; `begin` starts to follow it when nobody does.
-    pub(super) fn follow(&self, id: &str, begin: impl FnOnce() -> Printing) -> Result<Arc<Tail>, Full> {
+    pub(super) fn follow(
+        &self,
+        id: &str,
+        begin: impl FnOnce() -> OutputStream,
+    ) -> Result<Arc<FollowedOutput>, TooManyFollowed> {
         let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
         tails.retain(|_, tail| tail.strong_count() > 0);
         // One that has come to its end says nothing of another attempt.
@@ -48,9 +52,9 @@ impl Tails {
             return Ok(tail);
         }
         if tails.len() >= TASKS && !tails.contains_key(id) {
-            return Err(Full);
+            return Err(TooManyFollowed);
         }
-        let tail = Arc::new(Tail::start(begin()));
+        let tail = Arc::new(FollowedOutput::start(begin()));
         tails.insert(id.to_owned(), Arc::downgrade(&tail));
         Ok(tail)
     }
@@ -64,19 +68,19 @@ impl Tails {
 
 /// What one task prints. Dropped with its last viewer, and the follower with it.
 #[derive(Debug)]
-pub(super) struct Tail {
-    shared: Arc<Shared>,
+pub(super) struct FollowedOutput {
+    shared: Arc<SharedOutput>,
     follower: AbortHandle,
 }
 
 #[derive(Debug)]
-struct Shared {
-    kept: Mutex<Kept>,
+struct SharedOutput {
+    kept: Mutex<OutputBuffer>,
     changes: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct OutputBuffer {
     batches: VecDeque<Arc<str>>,
     /// The number of the first of them.
     first: u64,
@@ -87,8 +91,8 @@ struct Kept {
     is_over: bool,
 }
 
-impl Shared {
-    fn look(&self) -> MutexGuard<'_, Kept> {
+impl SharedOutput {
+    fn look(&self) -> MutexGuard<'_, OutputBuffer> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,16 +118,16 @@ impl Shared {
     }
 }
 
-impl Tail {
-    fn start(printing: Printing) -> Self {
-        let shared = Arc::new(Shared { kept: Mutex::default(), changes: watch::Sender::new(()) });
+impl FollowedOutput {
+    fn start(printing: OutputStream) -> Self {
+        let shared = Arc::new(SharedOutput { kept: Mutex::default(), changes: watch::Sender::new(()) });
         let follower = tokio::spawn(follow(Arc::clone(&shared), printing)).abort_handle();
         Self { shared, follower }
     }
 
     /// Somebody who begins with what is kept.
-    pub(super) fn viewer(self: &Arc<Self>) -> TailViewer {
-        TailViewer {
+    pub(super) fn viewer(self: &Arc<Self>) -> OutputViewer {
+        OutputViewer {
             changes: self.shared.changes.subscribe(),
             tail: Arc::clone(self),
             next: None,
@@ -133,15 +137,15 @@ impl Tail {
     }
 }
 
-impl Drop for Tail {
+impl Drop for FollowedOutput {
     fn drop(&mut self) {
         self.follower.abort();
     }
 }
 
 /// One who looks.
-pub(super) struct TailViewer {
-    tail: Arc<Tail>,
+pub(super) struct OutputViewer {
+    tail: Arc<FollowedOutput>,
     changes: watch::Receiver<()>,
     /// The batch it gets next.
     next: Option<u64>,
@@ -149,7 +153,7 @@ pub(super) struct TailViewer {
     is_done: bool,
 }
 
-impl TailViewer {
+impl OutputViewer {
     /// The next event, JSON; `None` after the last. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Arc<str>> {
         loop {
@@ -208,7 +212,7 @@ impl Batch {
         }
     }
 
-    fn hand_to(&mut self, shared: &Shared) {
+    fn hand_to(&mut self, shared: &SharedOutput) {
         if !self.pieces.is_empty() {
             shared.add(json!({ "pieces": std::mem::take(&mut self.pieces) }).to_string());
         }
@@ -217,7 +221,7 @@ impl Batch {
 }
 
 /// Until the attempt has ended.
-async fn follow(shared: Arc<Shared>, mut printing: Printing) {
+async fn follow(shared: Arc<SharedOutput>, mut printing: OutputStream) {
     let mut texts = [LogText::default(), LogText::default()];
     let mut batch = Batch::default();
     let mut due = None::<Instant>;
@@ -236,14 +240,14 @@ async fn follow(shared: Arc<Shared>, mut printing: Printing) {
                 }
             },
         };
-        if matches!(printed, Some(Printed::Output { .. } | Printed::Mended))
+        if matches!(printed, Some(OutputEvent::Output { .. } | OutputEvent::Mended))
             && std::mem::take(&mut is_disturbed)
             && let Some((phase, text)) = &steady
         {
             shared.say(phase, text);
         }
         match printed {
-            Some(Printed::Output { is_stderr, skipped, bytes }) => {
+            Some(OutputEvent::Output { is_stderr, skipped, bytes }) => {
                 if skipped > 0 {
                     batch.add("gap", format!("… {} not kept …", counted(skipped, "byte")));
                 }
@@ -254,21 +258,21 @@ async fn follow(shared: Arc<Shared>, mut printing: Printing) {
                     continue;
                 }
             }
-            Some(Printed::Mended) => {}
-            Some(Printed::Waits) => {
+            Some(OutputEvent::Mended) => {}
+            Some(OutputEvent::Waits) => {
                 let (phase, text) =
                     steady.insert(("waits", "the task waits; this page shows when it starts".to_owned()));
                 shared.say(phase, text);
             }
-            Some(Printed::RunsOn(worker)) => {
+            Some(OutputEvent::RunsOn(worker)) => {
                 let (phase, text) = steady.insert(("runs", format!("live from {worker}")));
                 shared.say(phase, text);
             }
-            Some(Printed::Silent(worker)) => {
+            Some(OutputEvent::Silent(worker)) => {
                 is_disturbed = true;
                 shared.say("silent", &format!("{worker} has not answered yet; asking again"));
             }
-            Some(Printed::Away(why)) => {
+            Some(OutputEvent::Away(why)) => {
                 is_disturbed = true;
                 shared.say("away", &format!("{why}; retrying"));
             }
@@ -295,18 +299,18 @@ mod tests {
 
     use super::*;
 
-    fn out(bytes: &[u8]) -> Printed {
-        Printed::Output { is_stderr: false, skipped: 0, bytes: bytes.to_vec() }
+    fn out(bytes: &[u8]) -> OutputEvent {
+        OutputEvent::Output { is_stderr: false, skipped: 0, bytes: bytes.to_vec() }
     }
 
     /// A task that prints what is sent.
-    fn printing() -> (mpsc::UnboundedSender<Printed>, Printing) {
+    fn printing() -> (mpsc::UnboundedSender<OutputEvent>, OutputStream) {
         let (tell, told) = mpsc::unbounded_channel();
         (tell, Box::pin(stream::unfold(told, async |mut told| told.recv().await.map(|printed| (printed, told)))))
     }
 
     /// The text of all events so far, and the last phase.
-    async fn read(viewer: &mut TailViewer) -> (String, String) {
+    async fn read(viewer: &mut OutputViewer) -> (String, String) {
         let (mut text, mut phase) = (String::new(), String::new());
         while let Ok(Some(event)) = tokio::time::timeout(4 * PACE, viewer.next()).await {
             let event: Value = serde_json::from_str(&event).expect("JSON");
@@ -322,7 +326,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn viewers_share_a_follower_that_ends_with_the_last_of_them() {
-        let tails = Tails::default();
+        let tails = OutputFollowers::default();
         let begun = AtomicUsize::new(0);
         let (tell, task) = printing();
         let mut task = Some(task);
@@ -333,7 +337,7 @@ mod tests {
             });
             tail.expect("there is room").viewer()
         };
-        let mut viewers: Vec<TailViewer> = (0..200).map(|_| come()).collect();
+        let mut viewers: Vec<OutputViewer> = (0..200).map(|_| come()).collect();
         tell.send(out(b"one\n")).expect("it is followed");
         for viewer in &mut viewers {
             assert_eq!(read(viewer).await.0, "one\n");
@@ -351,7 +355,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_kept_is_bounded_and_a_slow_viewer_learns_that_it_missed_something() {
-        let tails = Tails::default();
+        let tails = OutputFollowers::default();
         let (tell, task) = printing();
         let tail = tails.follow("a", || task).expect("there is room");
         let mut slow = tail.viewer();
@@ -371,14 +375,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_over_is_followed_anew() {
-        let tails = Tails::default();
+        let tails = OutputFollowers::default();
         let (tell, task) = printing();
         let first = tails.follow("a", || task).expect("there is room");
         drop(tell);
         assert_eq!(read(&mut first.viewer()).await.1, "over");
         let (tell, task) = printing();
         let second = tails.follow("a", || task).expect("there is room");
-        tell.send(Printed::RunsOn("w\u{1b}[2J".to_owned())).expect("it is followed");
+        tell.send(OutputEvent::RunsOn("w\u{1b}[2J".to_owned())).expect("it is followed");
         let mut viewer = second.viewer();
         assert_eq!(read(&mut viewer).await.1, "runs");
         assert!(second.shared.look().status.contains("w\\\\x1b[2J"), "{}", second.shared.look().status);
@@ -386,11 +390,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_tasks_are_followed_and_a_place_becomes_free() {
-        let tails = Tails::default();
-        let mut held: Vec<Arc<Tail>> = (0..TASKS)
+        let tails = OutputFollowers::default();
+        let mut held: Vec<Arc<FollowedOutput>> = (0..TASKS)
             .map(|at| tails.follow(&at.to_string(), || Box::pin(stream::pending())).expect("there is room"))
             .collect();
-        assert_eq!(tails.follow("more", || Box::pin(stream::pending())).err(), Some(Full));
+        assert_eq!(tails.follow("more", || Box::pin(stream::pending())).err(), Some(TooManyFollowed));
         assert!(tails.follow("0", || panic!("it is followed")).is_ok(), "one more viewer of the same");
         held.pop();
         assert!(tails.follow("more", || Box::pin(stream::pending())).is_ok());
