@@ -54,7 +54,7 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
                 stopped: Vec::new(),
             };
             while Instant::now() < end {
-                beats.beat(&beat).await?;
+                beats.heartbeat(&beat).await?;
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
             Ok::<_, distcomp::queue::QueueError>((Vec::new(), 0))

@@ -1,4 +1,4 @@
-//! What the commands share: their common flags, loading the configuration, reaching Redis, and how they start and end.
+//! What all commands share: common flags, loading the configuration, connecting to Redis, starting and ending.
 
 use std::future::Future;
 use std::io::{self, Write};

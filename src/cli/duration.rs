@@ -1,4 +1,4 @@
-//! Durations as people write them.
+//! Parses durations such as `90s` and `2h`.
 
 use super::exit::CliError;
 

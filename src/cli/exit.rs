@@ -1,4 +1,4 @@
-//! Exit codes: the only table of them, and what each error maps to.
+//! The exit codes, and the code of each error. This is the only table of them.
 
 use std::io;
 use std::process::ExitCode;

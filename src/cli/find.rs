@@ -1,4 +1,4 @@
-//! From what a person typed to a task line.
+//! Finds the task line that a person named by its text or its id.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! Manual pages and shell completions of all four commands, from the same definitions as their flags: `distcomp-ctl generate DIR`, for packages.
+//! Generates the manual pages and shell completions of all four commands from the definitions of their flags: `distcomp-ctl generate DIR`, for
+//! packages.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Failures put into groups by kind, as they are met.
+//! Groups failures by kind.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! The keys that the configuration names, loaded; what is wrong with them reads like any other fault of the configuration.
+//! Loads the keys that the configuration names. A fault of a key file reads like any other fault of the configuration.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `--local` of the commands that look at a queue or change it: the queue of `distcomp-worker --local` in a directory.
+//! `--local` of the commands that show or change a queue: the queue of `distcomp-worker --local` in a directory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

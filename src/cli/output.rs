@@ -1,4 +1,4 @@
-//! Messages on stderr, results on stdout: what is shown is made safe, and styles go to terminals only.
+//! Prints messages on stderr and results on stdout. Text is made safe, and only a terminal gets styles.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 

@@ -1,4 +1,4 @@
-//! Result files, which records in `finished_tasks` name: those of purged tasks that are here are deleted.
+//! Finds the result files that records in `finished_tasks` name, and deletes those of purged tasks on this machine.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! Keeping passwords out of sight.
+//! Keeps passwords out of sight: in messages and in the arguments of the process.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;

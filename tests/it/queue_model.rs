@@ -354,17 +354,17 @@ impl Run {
     /// A worker says that it has stopped what it was told to; what it says of another claim moves nothing.
     async fn obey(&mut self, at: &str) {
         let worker = self.random.below(2) as usize;
-        let told = self.workers[worker].beat(&beat(vec![])).await.expect("answered").revoked;
+        let told = self.workers[worker].heartbeat(&beat(vec![])).await.expect("answered").revoked;
         let ordered: BTreeSet<&String> = self.model.ordered.keys().collect();
         let mine: BTreeSet<&String> =
             ordered.into_iter().filter(|line| self.model.running[*line].0 == worker).collect();
         assert_eq!(told.iter().map(|order| &order.line).collect::<BTreeSet<_>>(), mine, "{at}");
         let stale = told.iter().map(|order| Revoked { token: "stale".to_owned(), ..order.clone() }).collect();
-        let still = self.workers[worker].beat(&beat(stale)).await.expect("answered").revoked;
+        let still = self.workers[worker].heartbeat(&beat(stale)).await.expect("answered").revoked;
         assert_eq!(still.len(), told.len(), "{at}: what is said of another claim moves nothing");
         let some: Vec<Revoked> = told.into_iter().filter(|_| self.random.below(2) == 0).collect();
         for _ in 0..2 {
-            self.workers[worker].beat(&beat(some.clone())).await.expect("answered");
+            self.workers[worker].heartbeat(&beat(some.clone())).await.expect("answered");
         }
         some.iter().for_each(|order| self.model.carry_out(&order.line));
     }

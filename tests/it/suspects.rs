@@ -85,7 +85,7 @@ async fn beat(worker: &Session, started: &[Claim]) {
         started: started.iter().map(|claim| claim.line.clone()).collect(),
         stopped: vec![],
     };
-    worker.beat(&beat).await.expect("alive");
+    worker.heartbeat(&beat).await.expect("alive");
 }
 
 async fn claim(worker: &Session, token: &str, slots: u32) -> (Vec<Claim>, Option<Duration>) {

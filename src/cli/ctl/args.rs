@@ -20,7 +20,7 @@ pub struct CtlArgs {
     pub command: Command,
     /// How to do it
     #[command(flatten)]
-    pub manner: Manner,
+    pub manner: ChangeOptions,
     /// The queue of this directory
     #[command(flatten)]
     pub local: LocalArgs,
@@ -31,7 +31,7 @@ pub struct CtlArgs {
 
 /// What all commands of `distcomp-ctl` share.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub struct Manner {
+pub struct ChangeOptions {
     /// Do not ask for confirmation
     #[arg(long, short, global = true)]
     pub yes: bool,

@@ -1,4 +1,4 @@
-//! `requeue`, `cancel` and `purge`: select, say, ask, change.
+//! `requeue`, `cancel` and `purge`: select tasks, show their number, ask, change them.
 
 use std::fmt::Write;
 
@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::args::SelectArgs;
 use super::confirm::confirm;
+use super::context::CtlContext;
 use super::reclaim::finish_for_the_gone;
 use super::select::{Selected, Selector, verb};
-use super::session::Session;
 use crate::cli::exit::CliError;
 use crate::cli::results::{Purged, Remote};
 use crate::model::{WorkerName, WorkerNameError};
@@ -30,7 +30,7 @@ pub(super) fn check(op: Change, args: &SelectArgs) -> Result<(), CliError> {
 }
 
 /// Does what was asked to the tasks that were selected.
-pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) -> Result<(), CliError> {
+pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArgs) -> Result<(), CliError> {
     let (selected, states) = if args.lines.is_empty() {
         let selector = Selector::new(op, args)?;
         (
@@ -79,7 +79,7 @@ pub(super) async fn apply(session: &mut Session, op: Change, args: &SelectArgs) 
 }
 
 /// Changes the lines, a batch in each atomic step.
-async fn run(session: &Session, op: Change, selected: Selected) -> Result<(Changed, Purged), CliError> {
+async fn run(session: &CtlContext, op: Change, selected: Selected) -> Result<(Changed, Purged), CliError> {
     let failed = |error| CliError::io("read the selected lines from a temporary file", error);
     let by = operator()?;
     let mut total = Changed::default();
@@ -179,7 +179,7 @@ fn files_text(files: u64) -> String {
 }
 
 fn finish(
-    session: &mut Session,
+    session: &mut CtlContext,
     op: Change,
     selected: u64,
     changed: Changed,
@@ -196,7 +196,7 @@ fn finish(
 }
 
 /// What only somebody on those hosts can delete.
-fn name_remote(session: &Session, remote: &[Remote]) {
+fn name_remote(session: &CtlContext, remote: &[Remote]) {
     // On this host those are left that are in another directory than the result_dir of this configuration.
     let is_left = |file: &Remote| !file.is_here() || std::fs::symlink_metadata(&file.path).is_ok();
     let others: Vec<&Remote> = remote.iter().filter(|file| is_left(file)).collect();

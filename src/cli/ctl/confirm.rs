@@ -1,14 +1,14 @@
-//! The one question, before anything changes.
+//! Asks the one question before anything changes.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use rustix::termios::{QueueSelector, tcflush};
 
-use super::args::Manner;
+use super::args::ChangeOptions;
 use crate::cli::exit::CliError;
 
 /// Asks; only `y` and `yes` are yes. What the answer is about was printed before. What was typed before the question is shown is no answer to it.
-pub(super) fn confirm(manner: Manner) -> Result<(), CliError> {
+pub(super) fn confirm(manner: ChangeOptions) -> Result<(), CliError> {
     if manner.yes {
         return Ok(());
     }

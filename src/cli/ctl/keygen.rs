@@ -1,17 +1,17 @@
-//! `keygen`: a key to sign tasks with. Nothing is asked and nothing is connected: two new files are all it makes.
+//! `keygen`: creates a key to sign tasks with. It asks nothing and connects to nothing; its only result is two new files.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::args::Manner;
+use super::args::ChangeOptions;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::{Out, complain};
 use crate::signing::{SecretKey, public_path};
 use crate::view::safe_text::safe;
 
 /// Writes `path` and `path.pub`, and says what to do with them.
-pub(super) fn keygen(path: &Path, manner: Manner) -> Result<Exit, CliError> {
+pub(super) fn keygen(path: &Path, manner: ChangeOptions) -> Result<Exit, CliError> {
     let public = public_path(path);
     // Whole paths: they are going to stand in configuration files.
     let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();

@@ -1,11 +1,11 @@
-//! `purge --quarantined`: removes the lines that are not UTF-8, which stand nowhere but in quarantine.
+//! `purge --quarantined`: removes the lines that are not UTF-8 from the quarantine.
 
 use std::fmt::Write;
 
 use serde_json::json;
 
 use super::confirm::confirm;
-use super::session::Session;
+use super::context::CtlContext;
 use crate::cli::exit::CliError;
 use crate::queue::{control, inspect};
 use crate::view::progress::Progress;
@@ -19,7 +19,7 @@ const EXAMPLES: usize = 3;
 const SHOWN: usize = 100;
 
 /// Says what is there, asks, and removes it.
-pub(super) async fn empty(session: &mut Session) -> Result<(), CliError> {
+pub(super) async fn empty(session: &mut CtlContext) -> Result<(), CliError> {
     let there = inspect::counts(&session.conn).await?.quarantined;
     let noun = |number: u64| if number == 1 { "quarantined line" } else { "quarantined lines" };
     let mut examples = String::new();
@@ -52,7 +52,7 @@ pub(super) async fn empty(session: &mut Session) -> Result<(), CliError> {
     finish(session, there, purged, &format!("purged {} {}", count(purged), noun(purged)))
 }
 
-fn finish(session: &mut Session, selected: u64, changed: u64, text: &str) -> Result<(), CliError> {
+fn finish(session: &mut CtlContext, selected: u64, changed: u64, text: &str) -> Result<(), CliError> {
     if !session.manner.json {
         return session.tell(text);
     }

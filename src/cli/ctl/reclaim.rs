@@ -1,11 +1,11 @@
-//! `reclaim`: the tasks of workers that are gone, back to todo.
+//! `reclaim`: returns the tasks of dead workers to todo.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::confirm::confirm;
-use super::session::Session;
+use super::context::CtlContext;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::model::{WorkerName, WorkerNameError};
@@ -15,7 +15,7 @@ use crate::view::safe_text::safe;
 use crate::view::text::{count, duration, tasks};
 
 /// Takes over from the workers that are named, or from all that are gone.
-pub(super) async fn reclaim(session: &mut Session, names: &[String], force: bool) -> Result<(), CliError> {
+pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: bool) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let dead_after = session.context.config.dead_after.as_secs();
     if !force {
@@ -67,7 +67,7 @@ pub(super) async fn reclaim(session: &mut Session, names: &[String], force: bool
 }
 
 /// Moves the lines of one worker, then removes its last traces.
-async fn take_over(session: &Session, name: &str, lines: &[Orphan]) -> Result<Reclaimed, CliError> {
+async fn take_over(session: &CtlContext, name: &str, lines: &[Orphan]) -> Result<Reclaimed, CliError> {
     let worker: WorkerName = name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))?;
     let mut total = Reclaimed::default();
     for batch in parts_of(lines) {
@@ -85,7 +85,7 @@ async fn take_over(session: &Session, name: &str, lines: &[Orphan]) -> Result<Re
 }
 
 /// Carries out what was ordered for tasks of workers that are gone, and says for how many: no other worker may be there to do it.
-pub(super) async fn finish_for_the_gone(session: &Session) -> Result<u64, CliError> {
+pub(super) async fn finish_for_the_gone(session: &CtlContext) -> Result<u64, CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let dead_after = session.context.config.dead_after.as_secs();
     let mut done = 0;
@@ -105,7 +105,7 @@ pub(super) async fn finish_for_the_gone(session: &Session) -> Result<u64, CliErr
 
 /// Goes through what is in progress, a bounded step at a time.
 async fn collect(
-    session: &Session,
+    session: &CtlContext,
     overview: &Overview,
     names: &[String],
     dead_after: u64,
@@ -155,7 +155,7 @@ fn refuse_fresh(overview: &Overview, names: &[String], dead_after: u64) -> Resul
     )))
 }
 
-fn finish(session: &mut Session, workers: &[&str], moved: Reclaimed, text: &str) -> Result<(), CliError> {
+fn finish(session: &mut CtlContext, workers: &[&str], moved: Reclaimed, text: &str) -> Result<(), CliError> {
     if !session.manner.json {
         return session.tell(&safe(text));
     }

@@ -1,9 +1,9 @@
-//! What `distcomp-ctl` does: check, connect, then one of the commands.
+//! The steps of `distcomp-ctl`: check, connect, run one command.
 
 use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs};
-use super::session::Session;
+use super::context::CtlContext;
 use super::{change, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, run};
 use crate::cli::exit::{CliError, Exit};
@@ -68,7 +68,7 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         // Nothing claims: what runs have set aside waits like the rest, and can be selected like it.
         local::restore_all(&conn, order).await?;
     }
-    let mut session = Session { context, conn, order, out: Out::new(), manner: args.manner };
+    let mut session = CtlContext { context, conn, order, out: Out::new(), manner: args.manner };
     match args.command {
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,

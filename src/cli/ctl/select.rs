@@ -1,4 +1,4 @@
-//! Which tasks a command is about.
+//! Selects the tasks that a command changes.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::cli::duration::parse_duration;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::results::{Remote, remote_of};
-use crate::cli::spool::Spool;
+use crate::cli::spill_list::SpillList;
 use crate::cli::status::is_of;
 use crate::cli::submit::{Input, are_there};
 use crate::model::TaskId;
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 100;
 /// What a selection found.
 pub(super) struct Selected {
     /// The lines.
-    pub(super) lines: Spool,
+    pub(super) lines: SpillList,
     /// The first few of them.
     pub(super) examples: Vec<String>,
     /// The state that all were found in; a line that has left it since is passed over. `None` for lines that were named, and for several states.
@@ -231,7 +231,7 @@ async fn without_waiting(conn: &Connection, page: Vec<HashEntry>) -> Result<Vec<
 
 impl Selected {
     fn new(state: Option<TaskState>) -> Self {
-        Self { lines: Spool::new(), examples: Vec::new(), state, undated: 0, elsewhere: 0, remote: Vec::new() }
+        Self { lines: SpillList::new(), examples: Vec::new(), state, undated: 0, elsewhere: 0, remote: Vec::new() }
     }
 
     fn push(&mut self, line: &str, value: &str, attempts: &[AttemptView]) -> Result<(), CliError> {

@@ -1,9 +1,9 @@
-//! `pause`, `resume`, `drain` and `stop`: what workers do next.
+//! `pause`, `resume`, `drain` and `stop`: orders to workers.
 
 use serde_json::{Value, json};
 
 use super::confirm::confirm;
-use super::session::Session;
+use super::context::CtlContext;
 use crate::cli::exit::CliError;
 use crate::cli::results::host;
 use crate::model::snapshot::{Overview, WorkerState};
@@ -14,7 +14,7 @@ use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, tasks};
 
 /// Pauses the queue.
-pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
+pub(super) async fn pause(session: &mut CtlContext) -> Result<(), CliError> {
     let counts = inspect::counts(&session.conn).await?;
     let plan =
         format!("pause the queue: {} wait, {} in progress continue", tasks(counts.todo), count(counts.in_progress));
@@ -29,7 +29,7 @@ pub(super) async fn pause(session: &mut Session) -> Result<(), CliError> {
 }
 
 /// Lifts a pause and the stop command.
-pub(super) async fn resume(session: &mut Session) -> Result<(), CliError> {
+pub(super) async fn resume(session: &mut CtlContext) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let lifted: Vec<&str> = [("the pause", overview.paused.is_some()), ("the stop command", overview.stopping)]
         .into_iter()
@@ -52,7 +52,7 @@ pub(super) async fn resume(session: &mut Session) -> Result<(), CliError> {
 }
 
 /// Writes the stop command.
-pub(super) async fn stop(session: &mut Session) -> Result<(), CliError> {
+pub(super) async fn stop(session: &mut CtlContext) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let workers = overview.workers.iter().filter(|worker| worker.state != WorkerState::Dead).count() as u64;
     let plan = format!(
@@ -69,7 +69,7 @@ pub(super) async fn stop(session: &mut Session) -> Result<(), CliError> {
 }
 
 /// Asks workers to finish, and to take nothing more.
-pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(), CliError> {
+pub(super) async fn drain(session: &mut CtlContext, names: &[String]) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let workers = drainable(&overview, names)?;
     if workers.is_empty() {
@@ -90,7 +90,7 @@ pub(super) async fn drain(session: &mut Session, names: &[String]) -> Result<(),
 }
 
 /// Lifts the drain of workers.
-pub(super) async fn undrain(session: &mut Session, names: &[String]) -> Result<(), CliError> {
+pub(super) async fn undrain(session: &mut CtlContext, names: &[String]) -> Result<(), CliError> {
     let workers = CliError::all(names.iter().map(|name| parse(name)))?;
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
     let plan = format!("lift the drain of {}", shown.join(", "));
@@ -139,7 +139,7 @@ fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, C
 }
 
 /// Says the plan and asks; false after a dry run.
-fn agreed(session: &mut Session, command: &str, plan: &str, detail: Value) -> Result<bool, CliError> {
+fn agreed(session: &mut CtlContext, command: &str, plan: &str, detail: Value) -> Result<bool, CliError> {
     if session.manner.dry_run {
         done(session, command, &format!("would {plan}"), detail)?;
         return Ok(false);
@@ -149,7 +149,7 @@ fn agreed(session: &mut Session, command: &str, plan: &str, detail: Value) -> Re
     Ok(true)
 }
 
-fn done(session: &mut Session, command: &str, text: &str, detail: Value) -> Result<(), CliError> {
+fn done(session: &mut CtlContext, command: &str, text: &str, detail: Value) -> Result<(), CliError> {
     if session.manner.json {
         return session.out.json(&json!({ "command": command, "dry_run": session.manner.dry_run, "detail": detail }));
     }

@@ -1,9 +1,9 @@
-//! `distcomp-status events`: what happened, as JSON lines, and what happens from now on.
+//! `distcomp-status events`: prints past and new events as JSON lines.
 
 use std::time::Duration;
 
 use super::args::EventsArgs;
-use super::session::Session;
+use super::context::StatusContext;
 use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::connect_again;
@@ -17,7 +17,7 @@ use crate::view::safe_text::safe;
 const RECONNECT: Duration = Duration::from_secs(2);
 
 /// Prints the last events, and with `--follow` every one from now on until a signal.
-pub(super) async fn events(session: &mut Session, args: &EventsArgs) -> Result<Exit, CliError> {
+pub(super) async fn events(session: &mut StatusContext, args: &EventsArgs) -> Result<Exit, CliError> {
     let mut entry = if args.follow { events::newest(&session.conn).await? } else { String::new() };
     if args.limit == 0 {
         let mut from = events::BEGINNING.to_owned();
@@ -44,7 +44,7 @@ pub(super) async fn events(session: &mut Session, args: &EventsArgs) -> Result<E
     until_signal(follow(session, entry)).await
 }
 
-async fn follow(session: &mut Session, mut entry: String) -> Result<Exit, CliError> {
+async fn follow(session: &mut StatusContext, mut entry: String) -> Result<Exit, CliError> {
     session.context.begin_to_follow();
     loop {
         match events::wait_after(&session.conn, &entry).await {
@@ -74,7 +74,7 @@ async fn follow(session: &mut Session, mut entry: String) -> Result<Exit, CliErr
     }
 }
 
-fn print(session: &mut Session, event: &Event) -> Result<(), CliError> {
+fn print(session: &mut StatusContext, event: &Event) -> Result<(), CliError> {
     if !is_terminal() {
         return session.out.json(event);
     }

@@ -1,8 +1,8 @@
-//! `distcomp-status explain`: why a task, or the queue, is not running.
+//! `distcomp-status explain`: says why a task, or the queue, is not running.
 
 use serde_json::json;
 
-use super::session::Session;
+use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::output::{columns, is_terminal};
@@ -12,7 +12,7 @@ use crate::view::explain::{explain_held, explain_queue, needs, why_need};
 use crate::view::text::wrap;
 
 /// Prints one reason a line.
-pub(super) async fn explain(session: &mut Session, text: Option<&str>) -> Result<(), CliError> {
+pub(super) async fn explain(session: &mut StatusContext, text: Option<&str>) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let (line, why) = match text {
         None if !session.json => return queue(session, &overview),
@@ -48,7 +48,7 @@ pub(super) async fn explain(session: &mut Session, text: Option<&str>) -> Result
 }
 
 /// The queue as a whole, then by need.
-fn queue(session: &mut Session, overview: &Overview) -> Result<(), CliError> {
+fn queue(session: &mut StatusContext, overview: &Overview) -> Result<(), CliError> {
     let why = explain_queue(overview);
     lines(&why).iter().try_for_each(|line| session.out.line(line))?;
     if !overview.needs.is_empty() {

@@ -1,7 +1,7 @@
-//! `distcomp-status export`: results and evidence of all tasks, one page of the queue in memory at a time.
+//! `distcomp-status export`: prints results and evidence of all tasks, with one page of the queue in memory at a time.
 
 use super::args::{ExportArgs, Format};
-use super::session::Session;
+use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::output::is_terminal;
 use crate::model::snapshot::{TaskState, TaskView};
@@ -39,7 +39,7 @@ const CSV_HEAD: [&str; 18] = [
 const JOBLOG_HEAD: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand";
 
 /// Streams every task of the states that are wanted. A task that waits for its retry is there once.
-pub(super) async fn export(session: &mut Session, args: &ExportArgs) -> Result<(), CliError> {
+pub(super) async fn export(session: &mut StatusContext, args: &ExportArgs) -> Result<(), CliError> {
     let states: Vec<TaskState> = match (args.state, args.format) {
         (Some(state), _) => vec![state.into()],
         (None, Format::Joblog) => vec![TaskState::Finished, TaskState::Failed],
@@ -81,7 +81,7 @@ pub(super) async fn export(session: &mut Session, args: &ExportArgs) -> Result<(
 }
 
 /// Whether the task has a row in this format.
-fn write(session: &mut Session, format: Format, task: &TaskView, number: u64) -> Result<bool, CliError> {
+fn write(session: &mut StatusContext, format: Format, task: &TaskView, number: u64) -> Result<bool, CliError> {
     match format {
         Format::Jsonl => session.out.json(task)?,
         Format::Csv => session.out.text(&csv_line(csv_row(task))?)?,

@@ -1,8 +1,8 @@
-//! `distcomp-status failures`: what failed, grouped by how.
+//! `distcomp-status failures`: lists failures, grouped by kind.
 
 use serde_json::json;
 
-use super::session::Session;
+use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::columns;
@@ -13,7 +13,7 @@ use crate::view;
 use crate::view::progress::Progress;
 
 /// Groups all failures, or with `all` streams every one as a JSON line.
-pub(super) async fn failures(session: &mut Session, all: bool) -> Result<(), CliError> {
+pub(super) async fn failures(session: &mut StatusContext, all: bool) -> Result<(), CliError> {
     let mut scan = StateScan::new(TaskState::Failed);
     let mut groups = Groups::default();
     let mut progress = Progress::new("failures", 0, !all);

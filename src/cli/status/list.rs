@@ -1,9 +1,9 @@
-//! `distcomp-status tasks`: the tasks of one state.
+//! `distcomp-status tasks`: lists the tasks of one state.
 
 use serde_json::{Map, Value, json};
 
 use super::args::TasksArgs;
-use super::session::Session;
+use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
 use crate::model::TaskId;
@@ -18,7 +18,7 @@ use crate::view::text::count;
 const ROWS_AT_ONCE: usize = 1000;
 
 /// Lists tasks until the limit is reached.
-pub(super) async fn tasks(session: &mut Session, args: &TasksArgs) -> Result<(), CliError> {
+pub(super) async fn tasks(session: &mut StatusContext, args: &TasksArgs) -> Result<(), CliError> {
     let state = TaskState::from(args.state);
     let is_table = !session.json && is_terminal();
     let mut scans = vec![StateScan::new(state)];

@@ -1,12 +1,12 @@
-//! `distcomp-status logs`: what a task prints, while it runs or afterwards, wherever it runs.
+//! `distcomp-status logs`: prints the output of a task, during or after its run, wherever it runs.
 
 use std::io::{Seek, SeekFrom};
 use std::time::Duration;
 
 use super::args::LogsArgs;
-use super::printer::Printer;
-use super::session::Session;
-use super::whole::{Source, Whole};
+use super::context::StatusContext;
+use super::exact_stdout::{ExactStdout, StdoutSource};
+use super::printer::LogPrinter;
 use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::find::find_one;
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Prints what a task has printed; with `--follow` goes on until an attempt has ended by itself or at its limit: one whose worker died, or that was given
 /// back, is followed by the next.
-pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit, CliError> {
+pub(super) async fn logs(session: &mut StatusContext, args: &LogsArgs) -> Result<Exit, CliError> {
     if args.raw && is_terminal() {
         return Err(CliError::Usage(
             "--raw cannot be used on a terminal: send the bytes to a file or a pipe".to_owned(),
@@ -42,7 +42,7 @@ pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit,
     }
     let line = find_one(&session.conn, &args.line, session.context.is_local).await?;
     let mut task = view(session, &line).await?;
-    let mut printer = Printer::new(args, session.json);
+    let mut printer = LogPrinter::new(args, session.json);
     let has = |task: &TaskView, state| task.states.contains(&state);
     if args.follow {
         session.context.begin_to_follow();
@@ -70,13 +70,18 @@ pub(super) async fn logs(session: &mut Session, args: &LogsArgs) -> Result<Exit,
     Ok(outcome(session, &task, args.follow))
 }
 
-async fn view(session: &Session, line: &str) -> Result<TaskView, CliError> {
+async fn view(session: &StatusContext, line: &str) -> Result<TaskView, CliError> {
     let found = inspect::tasks(&session.conn, &[line.to_owned()]).await?;
     found.into_iter().next().ok_or_else(|| CliError::Usage("the task is gone".to_owned()))
 }
 
 /// Until the attempt has ended, or without `follow` until everything so far was said.
-async fn follow(session: &Session, line: &str, to_the_end: bool, printer: &mut Printer) -> Result<Exit, CliError> {
+async fn follow(
+    session: &StatusContext,
+    line: &str,
+    to_the_end: bool,
+    printer: &mut LogPrinter,
+) -> Result<Exit, CliError> {
     let client = session.context.client()?;
     let mut follow = OutputSubscription::start(&client, line, [Some(0), Some(0)]).await?;
     loop {
@@ -130,7 +135,7 @@ fn is_to_be_continued(task: &TaskView, before: Option<(u32, f64)>) -> bool {
 }
 
 /// The task once its worker, or who took over from that, has told Redis how it ended. It may run again by then.
-async fn settled(session: &mut Session, line: &str, before: Option<(u32, f64)>) -> Result<TaskView, CliError> {
+async fn settled(session: &mut StatusContext, line: &str, before: Option<(u32, f64)>) -> Result<TaskView, CliError> {
     let begun = tokio::time::Instant::now();
     loop {
         match view(session, line).await {
@@ -155,22 +160,22 @@ async fn settled(session: &mut Session, line: &str, before: Option<(u32, f64)>) 
 }
 
 /// What the record holds, and of stdout the whole from its file where that is here.
-fn recorded(session: &Session, task: &TaskView, printer: &mut Printer) -> Result<(), CliError> {
+fn recorded(session: &StatusContext, task: &TaskView, printer: &mut LogPrinter) -> Result<(), CliError> {
     let last = task.last_attempt();
     if printer.wants(Stream::Stdout) {
-        let whole = Whole::of(task);
+        let whole = ExactStdout::of(task);
         if let Some(note) = &whole.note {
             session.context.say(&safe(note));
         }
         match whole.source {
-            Source::File(mut file) => {
+            StdoutSource::File(mut file) => {
                 let shown = if task.result.is_some() { printer.shown.count } else { 0 };
                 file.seek(SeekFrom::Start(shown)).map_err(|error| CliError::io("read the result file", error))?;
                 printer.copy(&mut file)?;
             }
             // What was shown live is shown again: the tails do not say where they begin.
-            Source::Bytes(bytes) if task.result.is_none() => printer.print(Stream::Stdout, &bytes)?,
-            Source::Bytes(bytes) => {
+            StdoutSource::Bytes(bytes) if task.result.is_none() => printer.print(Stream::Stdout, &bytes)?,
+            StdoutSource::Bytes(bytes) => {
                 let shown = &printer.shown;
                 let known = if whole.is_exact { shown.known_of_exact(&bytes) } else { shown.known_of(&bytes) };
                 printer.print(Stream::Stdout, &bytes[known..])?;
@@ -197,7 +202,7 @@ fn recorded(session: &Session, task: &TaskView, printer: &mut Printer) -> Result
 }
 
 /// How it ended, on stderr, and the exit code for it, which is that of the task where its end was waited for.
-fn outcome(session: &Session, task: &TaskView, has_waited: bool) -> Exit {
+fn outcome(session: &StatusContext, task: &TaskView, has_waited: bool) -> Exit {
     let has = |state| task.states.contains(&state);
     let last = task.last_attempt().map_or_else(String::new, |attempt| {
         let took =

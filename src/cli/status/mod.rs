@@ -1,22 +1,22 @@
-//! `distcomp-status`: looks at the queue and changes nothing.
+//! `distcomp-status`: shows the queue and changes nothing.
 
 mod args;
+mod context;
 mod events;
+mod exact_stdout;
 mod explain;
 mod export;
 mod failures;
-mod feed;
 mod list;
 mod logs;
+mod output_stream;
 mod printer;
-mod printing;
+mod redis_source;
 mod run;
 mod serve;
-mod session;
 mod show;
 mod signature;
 mod watch;
-mod whole;
 
 pub use args::{StateArg, StatusArgs};
 pub(crate) use list::is_of;

@@ -1,4 +1,4 @@
-//! What `logs` prints: each stream of a task on ours, and how much of it was shown, so that a record goes on from there.
+//! Prints the streams of a task for `logs`, and counts what was printed, so that the record of the task continues from there.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -21,21 +21,21 @@ struct Object<'a> {
 }
 
 /// Task output on our own streams, each on its own.
-pub(super) struct Printer {
+pub(super) struct LogPrinter {
     raw: bool,
     /// As objects, a line each, instead of text: what of each stream waits for the end of its line.
     json: Option<[Vec<u8>; 2]>,
     wanted: [bool; 2],
     texts: [LogText; 2],
     /// What of stdout was shown.
-    pub(super) shown: Shown,
+    pub(super) shown: ShownBytes,
     out: io::Stdout,
     err: io::Stderr,
     /// The end of the attempt was heard of.
     pub(super) has_all: bool,
 }
 
-impl Printer {
+impl LogPrinter {
     pub(super) fn new(args: &LogsArgs, json: bool) -> Self {
         let both = args.stdout == args.stderr;
         Self {
@@ -43,7 +43,7 @@ impl Printer {
             json: json.then(Default::default),
             wanted: [both || args.stdout, both || args.stderr],
             texts: [LogText::default(), LogText::default()],
-            shown: Shown::default(),
+            shown: ShownBytes::default(),
             out: io::stdout(),
             err: io::stderr(),
             has_all: false,
@@ -102,7 +102,7 @@ impl Printer {
     /// Another attempt comes next, with an output of its own.
     pub(super) fn begin_again(&mut self) -> Result<(), CliError> {
         self.finish()?;
-        (self.shown, self.has_all) = (Shown::default(), false);
+        (self.shown, self.has_all) = (ShownBytes::default(), false);
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl Printer {
 
 /// How much of a stdout was shown, so that the record can go on from there.
 #[derive(Default)]
-pub(super) struct Shown {
+pub(super) struct ShownBytes {
     pub(super) count: u64,
     /// White space at the beginning, which the record does not have.
     lead: u64,
@@ -151,7 +151,7 @@ pub(super) struct Shown {
     tail: Vec<u8>,
 }
 
-impl Shown {
+impl ShownBytes {
     fn add(&mut self, bytes: &[u8]) {
         const COMPARED: usize = 64;
         if self.lead == self.count {
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     fn known(shown: &[&[u8]], text: &str) -> usize {
-        let mut all = Shown::default();
+        let mut all = ShownBytes::default();
         shown.iter().for_each(|piece| all.add(piece));
         all.known_of(text.as_bytes())
     }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(known(&[b" \n", b"\tbegun\n"], "begun\ndone"), 6);
         assert_eq!(known(&[b"begun\ndone\n"], "begun\ndone"), 10);
         assert_eq!(known(&[b"otherwise\n"], "begun\ndone"), 0);
-        let mut all = Shown::default();
+        let mut all = ShownBytes::default();
         all.add(b" \nbegun\n");
         assert_eq!((all.known_of_exact(b" \nbegun\ndone\n"), all.known_of_exact(b"begun\ndone\n")), (8, 0));
         let long = "x".repeat(1000) + "y";

@@ -1,11 +1,11 @@
-//! What `distcomp-status` does: connect, then one of the views.
+//! The steps of `distcomp-status`: connect, then show one of the views.
 
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::args::{StatusArgs, TasksArgs, View};
-use super::session::Session;
+use super::context::StatusContext;
 use super::{events, explain, export, failures, list, logs, serve, watch};
 use crate::cli::common::{Context, run};
 use crate::cli::exit::{CliError, Exit};
@@ -35,17 +35,17 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
 }
 
 async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
-    let gate = match &args.view {
+    let plan = match &args.view {
         Some(View::Serve(args)) => {
             if let Some(warning) = serve::warning(args) {
                 context.say(&format!("warning: {warning}"));
             }
-            Some(serve::open_gate(args)?)
+            Some(serve::plan_listening(args)?)
         }
         Some(_) | None => None,
     };
     let (conn, order) = context.connect(Access::Read).await?;
-    let mut session = Session { context, conn, order, out: Out::new(), json: args.json };
+    let mut session = StatusContext { context, conn, order, out: Out::new(), json: args.json };
     let mut exit = Exit::Done;
     match args.view {
         None => overview(&mut session).await?,
@@ -58,8 +58,8 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
         Some(View::Logs(args)) => exit = logs::logs(&mut session, &args).await?,
         Some(View::Events(args)) => exit = events::events(&mut session, &args).await?,
         Some(View::Serve(args)) => {
-            if let Some(gate) = gate {
-                serve::serve(&mut session, &args, gate).await?;
+            if let Some(plan) = plan {
+                serve::serve(&mut session, &args, plan).await?;
             }
         }
         Some(View::Explain { line }) => explain::explain(&mut session, line.as_deref()).await?,
@@ -68,7 +68,7 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-async fn overview(session: &mut Session) -> Result<(), CliError> {
+async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     let set_aside = local::set_aside(&session.context, &session.conn).await?;
     if session.json {
@@ -84,7 +84,7 @@ async fn overview(session: &mut Session) -> Result<(), CliError> {
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
 }
 
-async fn workers(session: &mut Session) -> Result<(), CliError> {
+async fn workers(session: &mut StatusContext) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
     if !session.json {
         session.out.text(&view::workers::workers(&overview.workers, columns()))?;

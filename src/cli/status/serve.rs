@@ -1,4 +1,4 @@
-//! `distcomp-status serve`: the dashboard. One loop reads Redis for all viewers; pages that ask for more read it themselves, each within bounds.
+//! `distcomp-status serve`: the dashboard. One loop reads Redis for all viewers. Pages that need more read it themselves, within bounds.
 
 use std::fs;
 use std::io;
@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::args::ServeArgs;
-use super::feed::{Feed, Reader};
-use super::session::Session;
+use super::context::StatusContext;
+use super::redis_source::{OverviewLoop, RedisSource};
 use crate::cli::exit::CliError;
 use crate::config::warning_of_open_secret;
 use crate::process::signals::{SignalRequest, Signals};
@@ -26,14 +26,14 @@ use crate::view::web::{HostGuard, MIN_TOKEN, ServerLimits, TokenAccess, is_loopb
 const TOKEN: &str = "DISTCOMP_DASHBOARD_TOKEN";
 
 /// What serves must know before Redis is asked anything.
-pub(super) struct Gate {
+pub(super) struct ListenPlan {
     listener: std::net::TcpListener,
     address: SocketAddr,
     access: TokenAccess,
 }
 
 /// Checks the token and takes the port, so that a mistake is told at once.
-pub(super) fn open_gate(args: &ServeArgs) -> Result<Gate, CliError> {
+pub(super) fn plan_listening(args: &ServeArgs) -> Result<ListenPlan, CliError> {
     let token = token(args)?;
     if token.is_none() && !is_loopback(&args.listen) {
         return Err(CliError::Usage(format!(
@@ -55,7 +55,7 @@ pub(super) fn open_gate(args: &ServeArgs) -> Result<Gate, CliError> {
             CliError::Usage(format!("{weak}: create one of {MIN_TOKEN} characters or more with `openssl rand -hex 24`"))
         })?,
     };
-    Ok(Gate { listener, address, access })
+    Ok(ListenPlan { listener, address, access })
 }
 
 /// A token that others on this machine can read.
@@ -80,21 +80,21 @@ fn limits() -> ServerLimits {
 }
 
 /// Serves until SIGINT or SIGTERM.
-pub(super) async fn serve(session: &mut Session, args: &ServeArgs, gate: Gate) -> Result<(), CliError> {
+pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: ListenPlan) -> Result<(), CliError> {
     glyphs::follow_pages();
     let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
-    let listener = TcpListener::from_std(gate.listener).map_err(|error| CliError::io("listen", error))?;
+    let listener = TcpListener::from_std(plan.listener).map_err(|error| CliError::io("listen", error))?;
     let board = Arc::new(LiveState::new(inspect::overview(&session.conn).await?));
-    let feed = Arc::new(Feed::new(session.context.client()?, session.conn.clone()));
+    let source = Arc::new(RedisSource::new(session.context.client()?, session.conn.clone()));
     session.context.begin_to_follow();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(reap_orphans());
-    let reader = tokio::spawn(Reader { feed: Arc::clone(&feed), board: Arc::clone(&board) }.run());
-    let site = AppState::new(board, feed, gate.access, session.order, session.conn.at(), stopped.clone());
-    let app = router(site, HostGuard::new(gate.address, &args.allowed_host));
+    let reader = tokio::spawn(OverviewLoop { source: Arc::clone(&source), board: Arc::clone(&board) }.run());
+    let site = AppState::new(board, source, plan.access, session.order, session.conn.at(), stopped.clone());
+    let app = router(site, HostGuard::new(plan.address, &args.allowed_host));
     let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
-    session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", gate.address));
+    session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", plan.address));
     signals.next().await;
     // First no new viewers and no open streams, then nobody who reads for them.
     let _ = stop.send(true);

@@ -1,12 +1,12 @@
-//! `distcomp-status show`: one task.
+//! `distcomp-status show`: prints everything known about one task.
 
 use std::io::{ErrorKind, Read};
 
 use serde::Serialize;
 
-use super::session::Session;
+use super::context::StatusContext;
+use super::exact_stdout::{ExactStdout, StdoutSource};
 use super::signature::{Signature, look};
-use super::whole::{Source, Whole};
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::output::{columns, is_terminal};
@@ -18,7 +18,7 @@ use crate::view::text::fold;
 
 /// The task, and who signed it.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct TaskWithSignature<'a> {
     #[serde(flatten)]
     task: &'a TaskView,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +26,7 @@ struct Shown<'a> {
 }
 
 /// Prints everything known about the task that `text` names.
-pub(super) async fn show(session: &mut Session, text: &str, raw: bool) -> Result<(), CliError> {
+pub(super) async fn show(session: &mut StatusContext, text: &str, raw: bool) -> Result<(), CliError> {
     let line = find_one(&session.conn, text, session.context.is_local).await?;
     for task in inspect::tasks(&session.conn, &[line]).await? {
         if raw {
@@ -35,7 +35,7 @@ pub(super) async fn show(session: &mut Session, text: &str, raw: bool) -> Result
         }
         let signature = look(session, &task.line).await?;
         if session.json {
-            session.out.json(&Shown { task: &task, signature })?;
+            session.out.json(&TaskWithSignature { task: &task, signature })?;
         } else {
             let signed = signature.as_ref().map(ToString::to_string);
             let page = view::task::signed_task(&task, session.order, signed.as_deref());
@@ -47,11 +47,11 @@ pub(super) async fn show(session: &mut Session, text: &str, raw: bool) -> Result
 }
 
 /// The bytes that the task wrote to stdout; of a failed one, then the last of its stderr. What is not exact is said on standard error.
-fn write_raw(session: &mut Session, task: &TaskView) -> Result<(), CliError> {
-    let whole = Whole::of(task);
+fn write_raw(session: &mut StatusContext, task: &TaskView) -> Result<(), CliError> {
+    let whole = ExactStdout::of(task);
     match whole.source {
-        Source::Bytes(bytes) => session.out.bytes(&bytes)?,
-        Source::File(mut file) => {
+        StdoutSource::Bytes(bytes) => session.out.bytes(&bytes)?,
+        StdoutSource::File(mut file) => {
             let mut buffer = vec![0; 64 << 10];
             loop {
                 match file.read(&mut buffer) {

@@ -1,11 +1,11 @@
-//! Who signed a task, as far as it can be told from here: by the keys that this configuration names, and the identity that the queue shows.
+//! Says who signed a task, by the keys that this configuration names and the identity that the queue shows.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::session::Session;
+use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::keys::{queue_name, signing_key};
 use crate::config::Config;
@@ -72,7 +72,7 @@ impl fmt::Display for Signature {
 }
 
 /// Looks at the signature of a line. `None` where there is none and nobody here asks for one.
-pub(super) async fn look(session: &Session, line: &str) -> Result<Option<Signature>, CliError> {
+pub(super) async fn look(session: &StatusContext, line: &str) -> Result<Option<Signature>, CliError> {
     let config = &session.context.config;
     let is_asked =
         config.require_signed_tasks || !config.task_public_keys.is_empty() || config.task_signing_key.is_some();
@@ -102,7 +102,7 @@ pub(super) async fn look(session: &Session, line: &str) -> Result<Option<Signatu
 }
 
 /// The keys that the configuration names and that can be used; looking needs none, so that a bad one is only told of.
-fn known_keys(session: &Session, config: &Config) -> Vec<(PathBuf, PublicKey)> {
+fn known_keys(session: &StatusContext, config: &Config) -> Vec<(PathBuf, PublicKey)> {
     let mut keys = Vec::new();
     for path in &config.task_public_keys {
         match PublicKey::load(path) {

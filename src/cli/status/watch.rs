@@ -1,5 +1,5 @@
-//! `distcomp-status watch`: the live view. One task reads Redis, at the interval and when something is opened; this one draws and listens, so that a
-//! server that hangs does not hold up the keys.
+//! `distcomp-status watch`: the live view. One task reads Redis, periodically and when a page is opened. This one draws and handles keys, so
+//! that a server that hangs does not block them.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
 use super::args::WatchArgs;
-use super::printing::printing;
-use super::session::Session;
+use super::context::StatusContext;
+use super::output_stream::output_stream;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::is_terminal;
 use crate::model::snapshot::{TaskState, TaskView};
@@ -28,7 +28,7 @@ use crate::view::watch::{KeyAction, WatchData, WatchState};
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Until it is left.
-pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, CliError> {
+pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<Exit, CliError> {
     if !is_terminal() || !std::io::stdin().is_terminal() {
         return Err(CliError::Usage("watch needs a terminal; for programs use distcomp-status --json".to_owned()));
     }
@@ -38,7 +38,7 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
     let (wanted, opened) = watch::channel(None);
     let (news, mut heard) = mpsc::channel(4);
     let client = session.context.client()?;
-    let reader = Reader { client: client.clone(), order: session.order, interval: args.interval, opened, news };
+    let reader = WatchReader { client: client.clone(), order: session.order, interval: args.interval, opened, news };
     session.context.begin_to_follow();
     let reading = tokio::spawn(reader.run(session.conn.clone()));
     let (keys, mut pressed) = mpsc::unbounded_channel();
@@ -65,14 +65,14 @@ pub(super) async fn watch(session: &Session, args: &WatchArgs) -> Result<Exit, C
                 Some(Input::Gone) | None => break Exit::Terminated,
             },
             news = heard.recv() => match news {
-                Some(News::Data(data)) => state.update(*data),
-                Some(News::Page { wanted, text, open }) => {
+                Some(WatchUpdate::Data(data)) => state.update(*data),
+                Some(WatchUpdate::Page { wanted, text, open }) => {
                     state.show(&wanted, text);
                     if let Some(line) = open.filter(|_| live.is_none() && state.opened() == Some(&wanted)) {
-                        live = Some(printing(client.clone(), line));
+                        live = Some(output_stream(client.clone(), line));
                     }
                 }
-                Some(News::Trouble(text)) => state.fail(text),
+                Some(WatchUpdate::Trouble(text)) => state.fail(text),
                 None => break Exit::Redis,
             },
             printed = next_of(&mut live) => {
@@ -97,7 +97,7 @@ async fn next_of(live: &mut Option<OutputStream>) -> Option<OutputEvent> {
 }
 
 /// What the reader has found.
-enum News {
+enum WatchUpdate {
     /// The figures.
     Data(Box<WatchData>),
     /// The task that was opened.
@@ -114,15 +114,15 @@ enum News {
 }
 
 /// Reads Redis.
-struct Reader {
+struct WatchReader {
     client: Client,
     order: FieldOrder,
     interval: Duration,
     opened: watch::Receiver<Option<String>>,
-    news: mpsc::Sender<News>,
+    news: mpsc::Sender<WatchUpdate>,
 }
 
-impl Reader {
+impl WatchReader {
     async fn run(mut self, conn: Connection) {
         let mut conn = Some(conn);
         let mut away_since = None::<Instant>;
@@ -146,7 +146,7 @@ impl Reader {
                 let since = *away_since.get_or_insert_with(Instant::now);
                 let text =
                     format!(" Redis is away for {}: {text}; the figures are old", duration(since.elapsed().as_secs()));
-                if self.news.send(News::Trouble(text)).await.is_err() {
+                if self.news.send(WatchUpdate::Trouble(text)).await.is_err() {
                     return;
                 }
             }
@@ -155,7 +155,7 @@ impl Reader {
         }
     }
 
-    async fn look(&mut self, conn: &mut Option<Connection>) -> Result<Vec<News>, QueueError> {
+    async fn look(&mut self, conn: &mut Option<Connection>) -> Result<Vec<WatchUpdate>, QueueError> {
         let conn = match conn {
             Some(conn) => conn,
             none => none.insert(self.client.connect().await?),
@@ -181,9 +181,9 @@ impl Reader {
                     None,
                 ),
             };
-            news.push(News::Page { wanted, text, open });
+            news.push(WatchUpdate::Page { wanted, text, open });
         }
-        news.push(News::Data(Box::new(WatchData { overview, failures, clock })));
+        news.push(WatchUpdate::Data(Box::new(WatchData { overview, failures, clock })));
         Ok(news)
     }
 

@@ -1,5 +1,5 @@
-//! Finding what bash understands and a plain `sh` does not, so that a person is warned before 10,000 tasks fail of it, or, worse, do something else
-//! without a word: dash prints `{a,b}`, `-e` and an empty `$HOSTNAME`, and ends with 0.
+//! Finds syntax that bash understands and a plain `sh` does not, to warn a person before 10,000 tasks fail, or silently do something else: dash
+//! prints `{a,b}`, `-e` and an empty `$HOSTNAME`, and exits with 0.
 
 use std::path::Path;
 

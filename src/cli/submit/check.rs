@@ -1,9 +1,9 @@
-//! The first pass: every line is checked, every fault is reported, nothing is sent.
+//! The first pass of a submission: checks every line and reports every fault. Nothing is sent.
 
 use super::bashisms;
-use super::doubts::Doubts;
-use super::input::{Input, Sums, Walk};
-use super::task_file::Rules;
+use super::input::{BatchChecksums, Input, TaskReader};
+use super::plausibility::Plausibility;
+use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::model::TaskKind;
@@ -20,13 +20,13 @@ const MOST_WARNED: u64 = 10;
 
 /// What the first pass found.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct CheckReport {
     /// Lines that are tasks.
     pub(super) valid: u64,
     /// Lines that are not.
     pub(super) invalid: u64,
     /// To recognise the valid lines by when they are read again.
-    pub(super) sums: Sums,
+    pub(super) sums: BatchChecksums,
     /// Why the lines may not be what they seem, where that is reason enough to submit none.
     pub(super) misread: Option<String>,
 }
@@ -35,16 +35,16 @@ pub(super) struct Found {
 pub(super) fn check(
     context: &Context,
     inputs: &[Input],
-    rules: Rules,
+    rules: ParseRules,
     nodes: Vec<Usage>,
     quiet: bool,
-) -> Result<Found, CliError> {
+) -> Result<CheckReport, CliError> {
     let is_plain_shell = bashisms::is_plain_shell(&context.config.task_shell);
-    let mut found = Found::default();
+    let mut found = CheckReport::default();
     let mut warned = 0;
-    let mut doubts = Doubts::new(&context.config, rules, nodes);
+    let mut doubts = Plausibility::new(&context.config, rules, nodes);
     let mut progress = Progress::new("checked", 0, !quiet);
-    let mut walk = Walk::new(inputs, rules);
+    let mut walk = TaskReader::new(inputs, rules);
     while let Some(line) = walk.next()? {
         match line.task {
             Ok(task) => {

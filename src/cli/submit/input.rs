@@ -1,12 +1,12 @@
-//! The files to submit, read twice: once to check every line, once to send them. What cannot be read twice is spooled to disk.
+//! The files to submit. Each is read twice: once to check every line, once to send them. Input that cannot be read twice is copied to disk.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::sniff::{LOOKED_AT, not_text};
-use super::task_file::{Rules, TaskFile};
+use super::file_kind::{LOOKED_AT, not_text};
+use super::task_file::{ParseRules, TaskFile};
 use crate::cli::exit::CliError;
 use crate::model::TaskLine;
 use crate::queue::submit::{BATCH, BATCH_BYTES};
@@ -91,7 +91,7 @@ fn spool(mut from: impl io::Read) -> io::Result<File> {
 }
 
 /// A line of one of the files.
-pub(crate) struct Checked<'a> {
+pub(crate) struct CheckedLine<'a> {
     /// The file.
     pub(crate) file: &'a str,
     /// The line's number, from 1.
@@ -101,25 +101,25 @@ pub(crate) struct Checked<'a> {
 }
 
 /// Every line of every file, in order, checked. The same each time while the files stay as they are.
-pub(crate) struct Walk<'a> {
+pub(crate) struct TaskReader<'a> {
     inputs: std::slice::Iter<'a, Input>,
     current: Option<(&'a Input, TaskFile<BufReader<&'a File>>)>,
-    rules: Rules,
+    rules: ParseRules,
 }
 
-impl<'a> Walk<'a> {
-    pub(crate) fn new(inputs: &'a [Input], rules: Rules) -> Self {
+impl<'a> TaskReader<'a> {
+    pub(crate) fn new(inputs: &'a [Input], rules: ParseRules) -> Self {
         Self { inputs: inputs.iter(), current: None, rules }
     }
 
     /// The next line; `None` after the last of the last file.
-    pub(crate) fn next(&mut self) -> Result<Option<Checked<'a>>, CliError> {
+    pub(crate) fn next(&mut self) -> Result<Option<CheckedLine<'a>>, CliError> {
         loop {
             if let Some((input, file)) = &mut self.current {
                 let line = file.next().map_err(|error| input.failed(error))?;
                 if let Some(line) = line {
                     let task = line.text.and_then(|text| self.rules.check(text));
-                    return Ok(Some(Checked { file: &input.name, number: line.number, task }));
+                    return Ok(Some(CheckedLine { file: &input.name, number: line.number, task }));
                 }
             }
             let Some(input) = self.inputs.next() else { return Ok(None) };
@@ -128,17 +128,17 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Sums over batches of valid lines: eight bytes for at most [`BATCH`] lines and about [`BATCH_BYTES`] tell whether the second reading is the first. Both
+/// BatchChecksums over batches of valid lines: eight bytes for at most [`BATCH`] lines and about [`BATCH_BYTES`] tell whether the second reading is the first. Both
 /// readings end their batches at the same lines.
 #[derive(Default)]
-pub(crate) struct Sums {
+pub(crate) struct BatchChecksums {
     done: Vec<u64>,
     hasher: DefaultHasher,
     lines: usize,
     bytes: usize,
 }
 
-impl Sums {
+impl BatchChecksums {
     /// One more valid line; says whether it ends its batch.
     pub(crate) fn add(&mut self, line: &str) -> bool {
         line.hash(&mut self.hasher);
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_changed_line_changes_the_sum_of_its_batch() {
         let sum = |lines: &[&str]| {
-            let mut sums = Sums::default();
+            let mut sums = BatchChecksums::default();
             for line in lines {
                 sums.add(line);
             }
@@ -250,8 +250,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"# head\nshell:1:1:1:a\nbad\n").unwrap();
         let inputs = open_all(&[file.path().to_owned(), file.path().to_owned()]).unwrap();
-        let rules = Rules { order: FieldOrder::MemCpuPrio, python_workers: false };
-        let mut walk = Walk::new(&inputs, rules);
+        let rules = ParseRules { order: FieldOrder::MemCpuPrio, python_workers: false };
+        let mut walk = TaskReader::new(&inputs, rules);
         let mut seen = Vec::new();
         while let Some(line) = walk.next().unwrap() {
             seen.push((line.number, line.task.is_ok()));

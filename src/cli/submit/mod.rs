@@ -5,12 +5,12 @@
 mod args;
 mod bashisms;
 mod check;
-mod doubts;
+mod file_kind;
 mod input;
+mod plausibility;
 mod run;
 mod send;
 mod sign;
-mod sniff;
 pub(crate) mod task_file;
 mod wait;
 

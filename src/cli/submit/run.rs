@@ -1,4 +1,4 @@
-//! What `distcomp-submit` does, in order.
+//! The steps of `distcomp-submit`, in order.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::SubmitArgs;
-use super::check::{Found, check};
-use super::input::{Input, Walk, are_there, open_all};
+use super::check::{CheckReport, check};
+use super::input::{Input, TaskReader, are_there, open_all};
 use super::send::{Sending, send};
 use super::sign::Signing;
-use super::task_file::Rules;
+use super::task_file::ParseRules;
 use super::wait::wait;
 use crate::cli::common::{Context, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
-use crate::cli::members::Members;
 use crate::cli::output::Out;
-use crate::cli::spool::Spool;
+use crate::cli::spill_list::SpillList;
+use crate::cli::task_set::TaskSet;
 use crate::model::FieldOrder;
 use crate::model::Usage;
 use crate::queue::guard::Access;
@@ -45,7 +45,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     are_there(&args.files)?;
     // Before they are read: a server that cannot be reached is told at once, not after a million lines.
     let (conn, order) = context.connect(Access::Write).await?;
-    let rules = Rules { order, python_workers: context.config.python_workers && !context.is_local };
+    let rules = ParseRules { order, python_workers: context.config.python_workers && !context.is_local };
     let inputs = open_all(&args.files)?;
     let found = check(&context, &inputs, rules, nodes_of(&conn).await, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
@@ -60,7 +60,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
         return Err(CliError::Usage(misread.clone()));
     }
     let signer = signing.signer(&context, &conn).await?;
-    let mut spool = args.wait.then(Spool::new);
+    let mut spool = args.wait.then(SpillList::new);
     if context.is_local {
         take_back(&conn, &inputs, rules).await?;
     }
@@ -113,7 +113,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
             "task_field_order is \"{configured}\" here and \"{order}\" in the queue: set it to \"{order}\" in conf.json"
         )));
     }
-    let rules = Rules { order, python_workers: context.config.python_workers };
+    let rules = ParseRules { order, python_workers: context.config.python_workers };
     let inputs = open_all(&args.files)?;
     let bytes: u64 = inputs.iter().map(Input::len).sum();
     let found = check(context, &inputs, rules, nodes, args.quiet)?;
@@ -137,13 +137,13 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
 /// Task files that were checked and found good.
 pub(crate) struct Files {
     inputs: Vec<Input>,
-    rules: Rules,
-    found: Found,
+    rules: ParseRules,
+    found: CheckReport,
 }
 
 /// Opens and checks files for a run without a queue of its own; `None` when lines are bad, which have been reported.
 pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder) -> Result<Option<Files>, CliError> {
-    let rules = Rules { order, python_workers: false };
+    let rules = ParseRules { order, python_workers: false };
     let inputs = open_all(files)?;
     let found = check(context, &inputs, rules, Vec::new(), false)?;
     if found.invalid > 0 {
@@ -159,15 +159,15 @@ pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder
 
 impl Files {
     /// Which tasks these are.
-    pub(crate) fn members(&self) -> Result<Members, CliError> {
+    pub(crate) fn members(&self) -> Result<TaskSet, CliError> {
         let mut ids = Vec::with_capacity(usize::try_from(self.found.valid).unwrap_or(0));
-        let mut walk = Walk::new(&self.inputs, self.rules);
+        let mut walk = TaskReader::new(&self.inputs, self.rules);
         while let Some(line) = walk.next()? {
             if let Ok(task) = line.task {
                 ids.push(task.id());
             }
         }
-        Ok(Members::new(ids))
+        Ok(TaskSet::new(ids))
     }
 }
 
@@ -176,7 +176,7 @@ pub(crate) async fn submit_files(
     context: &Context,
     conn: &Connection,
     files: &Files,
-    members: &Members,
+    members: &TaskSet,
     rerun: bool,
 ) -> Result<Submitted, CliError> {
     let Files { inputs, rules, found } = files;
@@ -187,11 +187,11 @@ pub(crate) async fn submit_files(
 }
 
 /// Puts those of the lines back to todo that an earlier command has set aside.
-async fn take_back(conn: &Connection, inputs: &[Input], rules: Rules) -> Result<(), CliError> {
+async fn take_back(conn: &Connection, inputs: &[Input], rules: ParseRules) -> Result<(), CliError> {
     if aside::count(conn).await? == 0 {
         return Ok(());
     }
-    let mut walk = Walk::new(inputs, rules);
+    let mut walk = TaskReader::new(inputs, rules);
     let mut batch = Vec::with_capacity(aside::BATCH);
     loop {
         let line = walk.next()?;

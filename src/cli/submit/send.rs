@@ -1,16 +1,16 @@
-//! The second pass: the valid lines go in, in order, several batches in flight at once.
+//! The second pass of a submission: sends the valid lines in order, with several batches in flight.
 
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::check::Found;
-use super::input::{Input, Sums, Walk};
-use super::task_file::Rules;
+use super::check::CheckReport;
+use super::input::{BatchChecksums, Input, TaskReader};
+use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
-use crate::cli::members::{End, Members, Tally};
-use crate::cli::spool::Spool;
+use crate::cli::spill_list::SpillList;
+use crate::cli::task_set::{TaskEnd, TaskSet, TaskTally};
 use crate::model::TaskId;
 use crate::queue::Connection;
 use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit_in};
@@ -24,16 +24,16 @@ const IN_FLIGHT: usize = 8;
 /// What is sent, and how.
 pub(super) struct Sending<'a> {
     pub(super) inputs: &'a [Input],
-    pub(super) rules: Rules,
+    pub(super) rules: ParseRules,
     /// What the first pass found.
-    pub(super) found: &'a Found,
+    pub(super) found: &'a CheckReport,
     /// Also what is finished or out of retries.
     pub(super) rerun: bool,
     /// Signs each line.
     pub(super) signer: Option<Arc<Signer>>,
     pub(super) quiet: bool,
     /// Sends each of these once, however often it is there.
-    pub(super) once: Option<&'a Members>,
+    pub(super) once: Option<&'a TaskSet>,
 }
 
 /// Sends what the first pass found to be valid. With `keep`, the lines are kept for waiting on them.
@@ -41,12 +41,12 @@ pub(super) async fn send(
     context: &Context,
     conn: &Connection,
     sending: &Sending<'_>,
-    mut keep: Option<&mut Spool>,
+    mut keep: Option<&mut SpillList>,
 ) -> Result<Submitted, CliError> {
     let Sending { inputs, rules, found, rerun, ref signer, quiet, once } = *sending;
     prepare(conn, rerun).await?;
     let mut batches = Batches::new(inputs, rules, found);
-    batches.once = once.map(Members::tally);
+    batches.once = once.map(TaskSet::tally);
     let mut total = Submitted::default();
     let mut progress = Progress::new("submitted", found.valid, !quiet);
     let mut failure = None;
@@ -110,22 +110,29 @@ async fn seal(batch: Result<Vec<NewTask>, CliError>, signer: Option<Arc<Signer>>
 
 /// The valid lines in batches, compared with what the first pass read.
 struct Batches<'a> {
-    walk: Walk<'a>,
-    expected: &'a Sums,
+    walk: TaskReader<'a>,
+    expected: &'a BatchChecksums,
     invalid: u64,
-    seen: Sums,
+    seen: BatchChecksums,
     is_over: bool,
     /// What has been sent, where each line is sent once.
-    once: Option<Tally<'a>>,
+    once: Option<TaskTally<'a>>,
 }
 
 impl<'a> Batches<'a> {
-    fn new(inputs: &'a [Input], rules: Rules, found: &'a Found) -> Self {
-        let walk = Walk::new(inputs, rules);
-        Self { walk, expected: &found.sums, invalid: found.invalid, seen: Sums::default(), is_over: false, once: None }
+    fn new(inputs: &'a [Input], rules: ParseRules, found: &'a CheckReport) -> Self {
+        let walk = TaskReader::new(inputs, rules);
+        Self {
+            walk,
+            expected: &found.sums,
+            invalid: found.invalid,
+            seen: BatchChecksums::default(),
+            is_over: false,
+            once: None,
+        }
     }
 
-    fn next(&mut self, keep: Option<&mut Spool>) -> Result<Option<Vec<NewTask>>, CliError> {
+    fn next(&mut self, keep: Option<&mut SpillList>) -> Result<Option<Vec<NewTask>>, CliError> {
         if self.is_over {
             return Ok(None);
         }
@@ -141,7 +148,7 @@ impl<'a> Batches<'a> {
         }
         let is_empty = batch.is_empty();
         let batch = match &mut self.once {
-            Some(once) => batch.into_iter().filter(|task| once.note(TaskId::of(task.line()), End::Open)).collect(),
+            Some(once) => batch.into_iter().filter(|task| once.note(TaskId::of(task.line()), TaskEnd::Open)).collect(),
             None => batch,
         };
         Ok((!is_empty).then_some(batch))
@@ -180,11 +187,11 @@ mod tests {
     use crate::model::FieldOrder;
     use std::io::{Seek, SeekFrom, Write};
 
-    const RULES: Rules = Rules { order: FieldOrder::MemCpuPrio, python_workers: false };
+    const RULES: ParseRules = ParseRules { order: FieldOrder::MemCpuPrio, python_workers: false };
 
-    fn count(inputs: &[Input]) -> Found {
-        let mut found = Found::default();
-        let mut walk = Walk::new(inputs, RULES);
+    fn count(inputs: &[Input]) -> CheckReport {
+        let mut found = CheckReport::default();
+        let mut walk = TaskReader::new(inputs, RULES);
         while let Some(line) = walk.next().unwrap() {
             match line.task {
                 Ok(task) => {
@@ -198,7 +205,7 @@ mod tests {
         found
     }
 
-    fn drain(inputs: &[Input], found: &Found) -> Result<usize, CliError> {
+    fn drain(inputs: &[Input], found: &CheckReport) -> Result<usize, CliError> {
         let mut batches = Batches::new(inputs, RULES, found);
         let mut lines = 0;
         while let Some(batch) = batches.next(None)? {

@@ -1,4 +1,4 @@
-//! Whether the lines are signed, with what, and for how long.
+//! Decides whether the lines are signed, with which key, and for how long.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reading task files: one task a line, comments and empty lines skipped, memory bounded whatever the file holds.
+//! Reads task files: one task a line, comments and empty lines skipped, in bounded memory.
 
 use std::io::{self, BufRead};
 
@@ -18,7 +18,7 @@ pub(crate) struct TaskFile<R> {
 
 /// One line that is not skipped.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Line<'a> {
+pub(crate) struct RawLine<'a> {
     /// From 1.
     pub(crate) number: u64,
     /// Its text without the line end, or what is wrong with it as text.
@@ -32,7 +32,7 @@ impl<R: BufRead> TaskFile<R> {
     }
 
     /// The next line that may be a task; `None` at the end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<RawLine<'_>>> {
         loop {
             let Some(is_whole) = self.read_line()? else { return Ok(None) };
             self.number += 1;
@@ -48,13 +48,13 @@ impl<R: BufRead> TaskFile<R> {
             }
             if !is_whole {
                 let text = Err(format!("the line is longer than {MAX_LINE_BYTES} bytes"));
-                return Ok(Some(Line { number: self.number, text }));
+                return Ok(Some(RawLine { number: self.number, text }));
             }
             break;
         }
         let text = std::str::from_utf8(&self.line)
             .map_err(|error| format!("the line is not UTF-8 (byte {})", error.valid_up_to() + 1));
-        Ok(Some(Line { number: self.number, text }))
+        Ok(Some(RawLine { number: self.number, text }))
     }
 
     /// Reads one line into `self.line`, at most a little more than [`MAX_LINE_BYTES`] of it; says whether that is all of it.
@@ -88,14 +88,14 @@ impl<R: BufRead> TaskFile<R> {
 
 /// What makes a line valid for this queue.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct ParseRules {
     /// The order of the numbers.
     pub(crate) order: FieldOrder,
     /// Whether Python workers share the queue, which die of some lines.
     pub(crate) python_workers: bool,
 }
 
-impl Rules {
+impl ParseRules {
     /// The task that a line is, or what is wrong with it.
     pub(crate) fn check(self, line: &str) -> Result<TaskLine, String> {
         let task = TaskLine::parse(line, self.order).map_err(|error| error.to_string())?;
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_kills_python_workers_is_named() {
-        let rules = Rules { order: FieldOrder::PrioMemCpu, python_workers: true };
+        let rules = ParseRules { order: FieldOrder::PrioMemCpu, python_workers: true };
         assert!(rules.check("shell:1:2:3:echo").is_ok());
         for (line, word) in [
             ("shell:1:2:3:60:echo", "timeout"),
@@ -179,7 +179,7 @@ mod tests {
             ("python:1:2:3:print()", "type"),
         ] {
             assert!(rules.check(line).is_err_and(|error| error.contains(word)), "{line}");
-            assert!(Rules { python_workers: false, ..rules }.check(line).is_ok(), "{line}");
+            assert!(ParseRules { python_workers: false, ..rules }.check(line).is_ok(), "{line}");
         }
         assert!(rules.check("shell:1:2:3:echo 0.5").is_ok());
     }

@@ -1,4 +1,4 @@
-//! `--wait`: follows submitted lines to their end.
+//! `--wait`: follows the submitted tasks to their end.
 //!
 //! The lines are gone through in order; each step asks only about the first ones not known to be done, so that the cost is one look at each line
 //! and one small question per poll.
@@ -11,7 +11,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
 use crate::cli::local::connect_again;
 use crate::cli::output::stderr;
-use crate::cli::spool::{Spool, Spooled};
+use crate::cli::spill_list::{SpillList, SpillReader};
 use crate::model::snapshot::{Counts, TaskState};
 use crate::policy::estimate::TaskCounts;
 use crate::process::signals::{SignalRequest, Signals};
@@ -50,7 +50,7 @@ const CHUNK_BYTES: usize = CALL_BYTES / 4;
 
 /// How lines ended.
 #[derive(Default)]
-struct Ends {
+struct WaitTotals {
     finished: u64,
     failed: u64,
     gone: u64,
@@ -58,14 +58,19 @@ struct Ends {
 }
 
 /// Waits until every line has finished, is out of retries, or is gone: nobody knows how the last ended, so they count as failed.
-pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, quiet: bool) -> Result<Exit, CliError> {
+pub(super) async fn wait(
+    context: &Context,
+    mut conn: Connection,
+    spool: SpillList,
+    quiet: bool,
+) -> Result<Exit, CliError> {
     context.begin_to_follow();
     let total = spool.len();
     let spooled =
         spool.read().map_err(|error| CliError::io("read the submitted lines from a temporary file", error))?;
     let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
-    let mut ends = Ends::default();
+    let mut ends = WaitTotals::default();
     let exit = tokio::select! {
         result = follow(context, &mut conn, spooled, total, &mut ends, quiet) => result.map(|()| None)?,
         asked = signals.next() => Some(asked.into()),
@@ -80,14 +85,14 @@ pub(super) async fn wait(context: &Context, mut conn: Connection, spool: Spool, 
 async fn follow(
     context: &Context,
     conn: &mut Connection,
-    mut lines: Spooled,
+    mut lines: SpillReader,
     total: u64,
-    ends: &mut Ends,
+    ends: &mut WaitTotals,
     quiet: bool,
 ) -> Result<(), CliError> {
     let mut progress = Progress::new("done", total, !quiet);
     let mut done = 0;
-    let mut stillness = Stillness::new();
+    let mut stall = StallNotice::new();
     let mut pending: Vec<String> = Vec::new();
     loop {
         if pending.is_empty() {
@@ -118,8 +123,8 @@ async fn follow(
         step.failed.iter().for_each(|failure| ends.groups.add(failure));
         pending = step.open;
         if step.counts.in_progress > 0 || step.finished + step.gone > 0 || !step.failed.is_empty() {
-            stillness = Stillness { said: stillness.said, ..Stillness::new() };
-        } else if !quiet && let Some(why) = stillness.why(conn).await {
+            stall = StallNotice { said: stall.said, ..StallNotice::new() };
+        } else if !quiet && let Some(why) = stall.why(conn).await {
             progress.pause_for(|| context.say(&why));
         }
         if !pending.is_empty() {
@@ -129,12 +134,12 @@ async fn follow(
 }
 
 /// Since when nothing moves, and what was said about it.
-struct Stillness {
+struct StallNotice {
     looked: tokio::time::Instant,
     said: Option<String>,
 }
 
-impl Stillness {
+impl StallNotice {
     fn new() -> Self {
         Self { looked: tokio::time::Instant::now(), said: None }
     }
@@ -177,7 +182,7 @@ async fn reconnect(context: &Context, mut error: QueueError) -> Result<Connectio
 }
 
 /// What became of some lines.
-struct Step {
+struct WaitRound {
     open: Vec<String>,
     finished: u64,
     failed: Vec<Failure>,
@@ -186,15 +191,15 @@ struct Step {
 }
 
 /// Looks where some lines are. Nothing is counted unless the whole look succeeds. `is_local`: a run may have set lines aside, which wait for another one.
-async fn look(conn: &Connection, lines: &[String], is_local: bool) -> Result<Step, CliError> {
+async fn look(conn: &Connection, lines: &[String], is_local: bool) -> Result<WaitRound, CliError> {
     let counts = inspect::counts(conn).await?;
-    let mut step = Step { open: Vec::new(), finished: 0, failed: Vec::new(), gone: 0, counts };
+    let mut step = WaitRound { open: Vec::new(), finished: 0, failed: Vec::new(), gone: 0, counts };
     let mut doubtful = Vec::new();
     for (line, states) in lines.iter().zip(inspect::states(conn, lines).await?) {
         match end_of(&states) {
-            End::Open => step.open.push(line.clone()),
-            End::Finished => step.finished += 1,
-            End::Failed | End::Gone => doubtful.push(line.clone()),
+            LineState::Open => step.open.push(line.clone()),
+            LineState::Finished => step.finished += 1,
+            LineState::Failed | LineState::Gone => doubtful.push(line.clone()),
         }
     }
     if doubtful.is_empty() {
@@ -214,7 +219,7 @@ async fn look(conn: &Connection, lines: &[String], is_local: bool) -> Result<Ste
 }
 
 /// The lines that are not set aside; those that are count as open.
-async fn without_aside(conn: &Connection, lines: Vec<String>, step: &mut Step) -> Result<Vec<String>, CliError> {
+async fn without_aside(conn: &Connection, lines: Vec<String>, step: &mut WaitRound) -> Result<Vec<String>, CliError> {
     let are_aside = aside::contains(conn, &lines).await?;
     let (aside, nowhere): (Vec<_>, Vec<_>) = lines.into_iter().zip(are_aside).partition(|(_, is_aside)| *is_aside);
     step.open.extend(aside.into_iter().map(|(line, _)| line));
@@ -225,17 +230,17 @@ async fn without_aside(conn: &Connection, lines: Vec<String>, step: &mut Step) -
 async fn sort_out(
     conn: &Connection,
     lines: Vec<String>,
-    step: &mut Step,
+    step: &mut WaitRound,
     failed: &mut Vec<HashEntry>,
 ) -> Result<Vec<String>, CliError> {
     let states = inspect::states(conn, &lines).await?;
     let mut nowhere = Vec::new();
     for (line, states) in lines.into_iter().zip(states) {
         match end_of(&states) {
-            End::Open => step.open.push(line),
-            End::Finished => step.finished += 1,
-            End::Failed => failed.push(HashEntry { line, value: String::new() }),
-            End::Gone => nowhere.push(line),
+            LineState::Open => step.open.push(line),
+            LineState::Finished => step.finished += 1,
+            LineState::Failed => failed.push(HashEntry { line, value: String::new() }),
+            LineState::Gone => nowhere.push(line),
         }
     }
     Ok(nowhere)
@@ -243,26 +248,26 @@ async fn sort_out(
 
 /// Where a line stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum LineState {
     Open,
     Finished,
     Failed,
     Gone,
 }
 
-fn end_of(states: &[TaskState]) -> End {
+fn end_of(states: &[TaskState]) -> LineState {
     if states.contains(&TaskState::Todo) || states.contains(&TaskState::InProgress) {
-        End::Open
+        LineState::Open
     } else if states.contains(&TaskState::Finished) {
-        End::Finished
+        LineState::Finished
     } else if states.contains(&TaskState::Failed) {
-        End::Failed
+        LineState::Failed
     } else {
-        End::Gone
+        LineState::Gone
     }
 }
 
-async fn report(context: &Context, conn: &Connection, ends: Ends, quiet: bool) -> Result<Exit, CliError> {
+async fn report(context: &Context, conn: &Connection, ends: WaitTotals, quiet: bool) -> Result<Exit, CliError> {
     let gone = if ends.gone == 0 {
         String::new()
     } else {
@@ -289,10 +294,10 @@ mod tests {
 
     #[test]
     fn a_failed_task_that_waits_for_its_retry_is_not_done() {
-        assert_eq!(end_of(&[TaskState::Todo, TaskState::Failed]), End::Open);
-        assert_eq!(end_of(&[TaskState::InProgress, TaskState::Failed]), End::Open);
-        assert_eq!(end_of(&[TaskState::Failed]), End::Failed);
-        assert_eq!(end_of(&[TaskState::Finished]), End::Finished);
-        assert_eq!(end_of(&[]), End::Gone);
+        assert_eq!(end_of(&[TaskState::Todo, TaskState::Failed]), LineState::Open);
+        assert_eq!(end_of(&[TaskState::InProgress, TaskState::Failed]), LineState::Open);
+        assert_eq!(end_of(&[TaskState::Failed]), LineState::Failed);
+        assert_eq!(end_of(&[TaskState::Finished]), LineState::Finished);
+        assert_eq!(end_of(&[]), LineState::Gone);
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration as the flags, the environment and the file have it.
+//! Loads the configuration of a worker from the flags, the environment and the file.
 
 use std::path::Path;
 use std::sync::mpsc::RecvTimeoutError;

@@ -1,4 +1,4 @@
-//! What `distcomp-worker` does, in order.
+//! The steps of `distcomp-worker`, in order.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -14,4 +14,4 @@ mod tests;
 
 pub use screen::{Screen, WatchData};
 pub use state::{Key, KeyAction, WatchState};
-pub use task_screen::Page;
+pub use task_screen::TaskScreen;

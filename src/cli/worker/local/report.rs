@@ -1,15 +1,15 @@
-//! What became of the command line's tasks, for a newcomer; the whole of it in a file.
+//! The summary of a local run, on the terminal and in a file.
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use super::results::Results;
-use super::shared::Run;
+use super::run_context::RunContext;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
-use crate::cli::members::{End, Members, Tally, Totals};
 use crate::cli::output::{Out, columns};
+use crate::cli::task_set::{TallyTotals, TaskEnd, TaskSet, TaskTally};
 use crate::cli::worker::prepare::{look_at_node, new_probe};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{TaskId, TaskLine};
@@ -32,7 +32,7 @@ pub(super) struct Before {
 /// How a run went.
 pub(super) struct Report {
     /// The command line's tasks.
-    pub(super) totals: Totals,
+    pub(super) totals: TallyTotals,
     groups: Vec<FailureGroup>,
     /// Where the results are, and what else there is to say about it.
     results: Result<(std::path::PathBuf, Option<std::path::PathBuf>), io::Error>,
@@ -41,23 +41,23 @@ pub(super) struct Report {
 impl Report {
     /// Goes through the queue once: judges this command line's tasks, and writes down all that have ended in this directory.
     pub(super) async fn make(
-        run: &Run<'_>,
+        run: &RunContext<'_>,
         conn: &Connection,
         dir: &Path,
-        members: &Members,
+        members: &TaskSet,
     ) -> Result<Self, CliError> {
         let mut tally = members.tally();
         for state in [TaskState::Todo, TaskState::InProgress] {
             let mut scan = StateScan::new(state);
             while let Some(page) = scan.next(conn).await? {
                 for entry in page {
-                    tally.note(TaskId::of(&entry.line), End::Open);
+                    tally.note(TaskId::of(&entry.line), TaskEnd::Open);
                 }
             }
         }
         let mut results = Results::begin(dir);
         let mut groups = Groups::default();
-        for (state, end) in [(TaskState::Finished, End::Finished), (TaskState::Failed, End::Failed)] {
+        for (state, end) in [(TaskState::Finished, TaskEnd::Finished), (TaskState::Failed, TaskEnd::Failed)] {
             let mut scan = StateScan::new(state);
             while let Some(page) = scan.next(conn).await? {
                 for entry in &page {
@@ -82,8 +82,8 @@ impl Report {
     }
 
     /// Prints it, and answers how the command ends as far as its tasks are concerned.
-    pub(super) fn print(self, run: &Run<'_>, before: Before, took: Option<Duration>) -> Result<Exit, CliError> {
-        let Totals { gone, failed, finished, open: _ } = self.totals;
+    pub(super) fn print(self, run: &RunContext<'_>, before: Before, took: Option<Duration>) -> Result<Exit, CliError> {
+        let TallyTotals { gone, failed, finished, open: _ } = self.totals;
         let mut out = Out::new();
         if !self.groups.is_empty() {
             out.line(&failures(&self.groups, columns()))?;
@@ -117,8 +117,8 @@ impl Report {
     }
 }
 
-fn is_failed(tally: &Tally<'_>, entry: &HashEntry) -> bool {
-    tally.end_of(TaskId::of(&entry.line)) == Some(End::Failed)
+fn is_failed(tally: &TaskTally<'_>, entry: &HashEntry) -> bool {
+    tally.end_of(TaskId::of(&entry.line)) == Some(TaskEnd::Failed)
 }
 
 /// Writes tasks down; once the file has failed, the rest is left out.
@@ -138,9 +138,9 @@ async fn write(conn: &Connection, page: Vec<HashEntry>, results: &mut io::Result
 
 /// Tasks of this command line that this machine could not run at all, the first few by name.
 pub(super) async fn explain_rest(
-    run: &Run<'_>,
+    run: &RunContext<'_>,
     conn: &Connection,
-    members: &Members,
+    members: &TaskSet,
     left: u64,
 ) -> Result<(), CliError> {
     const NAMED: usize = 3;

@@ -1,4 +1,4 @@
-//! `results.jsonl`: every task that has ended in this directory, as JSON lines, since the server is gone when one wants to read it.
+//! Writes `results.jsonl`: every task that has ended in this directory, as JSON lines, for reading after the server is gone.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};

@@ -1,17 +1,17 @@
-//! A local run, in order.
+//! The steps of a local run, in order.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::drive::{Ended, drive};
-use super::ground::{leave_aside, lift_orders, recover_others, requeue_failed, take_all};
 use super::report::{Before, Report};
-use super::shared::Run;
+use super::run_context::RunContext;
+use super::run_worker::{Ended, run_worker};
+use super::setup::{leave_aside, lift_orders, recover_others, requeue_failed, take_all};
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::members::Members;
 use crate::cli::submit::{Files, open_files, submit_files};
+use crate::cli::task_set::TaskSet;
 use crate::cli::worker::args::WorkerArgs;
 use crate::cli::worker::load::{PROGRAM, load};
 use crate::cli::worker::prepare::{Plan, look_at_node, new_probe, open_state, prepare};
@@ -85,7 +85,7 @@ async fn run_on(
     args: &WorkerArgs,
     context: Context,
     files: &Files,
-    mut members: Members,
+    mut members: TaskSet,
     server: &mut LocalServer,
 ) -> Result<Exit, CliError> {
     let (watcher, loaded) = load(args, Some(server.socket()), Role::Worker)?;
@@ -98,7 +98,7 @@ async fn run_on(
             "the queue of this directory reads lines as {order}: set task_field_order to \"{order}\" in conf.json, or start anew with --fresh"
         )));
     }
-    let run = Run { args, context, config, client, order };
+    let run = RunContext { args, context, config, client, order };
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
     lift_orders(&run, &conn, &name).await?;
     recover_others(&run, &conn, &name).await?;
@@ -155,16 +155,16 @@ async fn run_on(
 ///
 /// Redis holds writes back for up to two seconds while the disk is busy (`appendfsync everysec`), and a server that is killed loses them.
 async fn drive_to_end(
-    run: &Run<'_>,
+    run: &RunContext<'_>,
     name: &WorkerName,
     state: &State,
     mut setup: Setup,
     server: &mut LocalServer,
-    (files, members): (&Files, &Members),
+    (files, members): (&Files, &TaskSet),
 ) -> Result<Ended, CliError> {
     loop {
         let conn = run.client.connect().await?;
-        let ended = drive(run, setup, server, &conn, members).await?;
+        let ended = run_worker(run, setup, server, &conn, members).await?;
         if matches!(ended, Ended::Broken) {
             return Err(CliError::Stopped("ended before its tasks: the same command continues the run".to_owned()));
         }
@@ -187,7 +187,7 @@ async fn drive_to_end(
     }
 }
 
-fn plan(run: &Run<'_>, watcher: Watcher, name: &WorkerName) -> Plan {
+fn plan(run: &RunContext<'_>, watcher: Watcher, name: &WorkerName) -> Plan {
     Plan {
         config: Arc::clone(&run.config),
         watcher,

@@ -1,13 +1,13 @@
-//! What is shown while tasks run: a bar on a terminal, a line every half a minute elsewhere, and the first failure of each kind.
+//! Shows the progress of a local run: a bar on a terminal, elsewhere a line every 30 s, and the first failure of each kind.
 
 use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use super::shared::Run;
+use super::run_context::RunContext;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
-use crate::cli::members::Members;
+use crate::cli::task_set::TaskSet;
 use crate::model::TaskId;
 use crate::model::snapshot::Counts;
 use crate::policy::estimate::TaskCounts;
@@ -26,7 +26,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 const SHOWN: usize = 100;
 
 /// See the module.
-pub(super) struct Show {
+pub(super) struct ProgressDisplay {
     progress: Progress,
     client: Client,
     conn: Option<Connection>,
@@ -43,8 +43,8 @@ pub(super) struct Show {
     last_line: Instant,
 }
 
-impl Show {
-    pub(super) async fn new(run: &Run<'_>, conn: &Connection, members: &Members) -> Result<Self, CliError> {
+impl ProgressDisplay {
+    pub(super) async fn new(run: &RunContext<'_>, conn: &Connection, members: &TaskSet) -> Result<Self, CliError> {
         let counts = inspect::counts(conn).await?;
         let kinds = inspect::failure_groups(conn).await?;
         let asked = std::env::var(INTERVAL_VARIABLE).ok().and_then(|text| text.parse::<f64>().ok());
@@ -68,7 +68,7 @@ impl Show {
     }
 
     /// Looks at the queue, and shows what there is to show. What fails is tried again at the next look.
-    pub(super) async fn look(&mut self, run: &Run<'_>, members: &Members) {
+    pub(super) async fn look(&mut self, run: &RunContext<'_>, members: &TaskSet) {
         // Bounded, and on a connection of its own: a server that does not answer must not keep a signal waiting.
         let conn = match self.conn.take() {
             Some(conn) => conn,
@@ -82,7 +82,7 @@ impl Show {
         }
     }
 
-    async fn try_look(&mut self, run: &Run<'_>, members: &Members, conn: &Connection) -> Result<(), QueueError> {
+    async fn try_look(&mut self, run: &RunContext<'_>, members: &TaskSet, conn: &Connection) -> Result<(), QueueError> {
         let now = inspect::counts(conn).await?;
         // What others add meanwhile waits and runs like ours: the bar then lags, and never runs ahead.
         let done = self.total.saturating_sub(now.todo + now.in_progress);
@@ -125,7 +125,7 @@ impl Show {
     }
 
     /// The first failure of each kind, as it happens: a sweep that fails as a whole should not run to its end unseen.
-    async fn say_kinds(&mut self, context: &Context, members: &Members, conn: &Connection) -> Result<(), QueueError> {
+    async fn say_kinds(&mut self, context: &Context, members: &TaskSet, conn: &Connection) -> Result<(), QueueError> {
         for group in inspect::failure_groups(conn).await? {
             let before = self.old_kinds.get(&group.kind).copied().unwrap_or(0);
             if group.count <= before || self.kinds_said.contains(&group.kind) {

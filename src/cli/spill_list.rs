@@ -1,4 +1,4 @@
-//! A list of texts too long for memory: kept in memory while it is short, in a nameless temporary file after that.
+//! A list of texts that spills to disk: in memory while it is short, then in a temporary file without a name.
 
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
@@ -8,12 +8,12 @@ use tempfile::SpooledTempFile;
 const IN_MEMORY: usize = 8 * 1024 * 1024;
 
 /// The list while it is being written.
-pub(crate) struct Spool {
+pub(crate) struct SpillList {
     file: BufWriter<SpooledTempFile>,
     len: u64,
 }
 
-impl Spool {
+impl SpillList {
     pub(crate) fn new() -> Self {
         Self { file: BufWriter::new(SpooledTempFile::new(IN_MEMORY)), len: 0 }
     }
@@ -33,20 +33,20 @@ impl Spool {
     }
 
     /// Goes on to reading, from the first.
-    pub(crate) fn read(self) -> io::Result<Spooled> {
+    pub(crate) fn read(self) -> io::Result<SpillReader> {
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(Spooled { file: BufReader::new(file), left: self.len })
+        Ok(SpillReader { file: BufReader::new(file), left: self.len })
     }
 }
 
 /// The list while it is being read.
-pub(crate) struct Spooled {
+pub(crate) struct SpillReader {
     file: BufReader<SpooledTempFile>,
     left: u64,
 }
 
-impl Spooled {
+impl SpillReader {
     /// The next texts, at most `limit` of them and about `bytes`, but at least one; none at the end.
     pub(crate) fn take(&mut self, limit: usize, bytes: usize) -> io::Result<Vec<String>> {
         let mut sum = 0;
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_in_order() -> io::Result<()> {
-        let mut spool = Spool::new();
+        let mut spool = SpillList::new();
         for text in ["a", "", "two\nlines", "käse"] {
             spool.push(text)?;
         }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn long_texts_come_out_a_few_at_a_time() -> io::Result<()> {
-        let mut spool = Spool::new();
+        let mut spool = SpillList::new();
         (0..3).try_for_each(|_| spool.push(&"x".repeat(60)))?;
         let mut spooled = spool.read()?;
         assert_eq!([spooled.take(9, 100)?.len(), spooled.take(9, 10)?.len()], [2, 1]);

@@ -1,16 +1,16 @@
-//! The tasks of a command line, and what became of each: eight bytes and one a task, so that a million of them take nine megabytes.
+//! The tasks of a command line and the state of each, at nine bytes a task, so that a million of them take nine megabytes.
 
 use crate::model::TaskId;
 
 /// The tasks, by id.
-pub(crate) struct Members {
+pub(crate) struct TaskSet {
     /// Sorted, each once.
     ids: Vec<TaskId>,
 }
 
 /// Where a task stands; a later one outranks an earlier one, since a failed task that waits for its retry is in two places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum End {
+pub(crate) enum TaskEnd {
     /// Nowhere.
     Gone,
     /// Out of retries.
@@ -21,7 +21,7 @@ pub(crate) enum End {
     Open,
 }
 
-impl Members {
+impl TaskSet {
     /// The tasks of these ids, which may repeat.
     pub(crate) fn new(mut ids: Vec<TaskId>) -> Self {
         ids.sort_unstable();
@@ -47,20 +47,20 @@ impl Members {
     }
 
     /// A tally of them, all of them nowhere yet.
-    pub(crate) fn tally(&self) -> Tally<'_> {
-        Tally { members: self, ends: vec![End::Gone; self.ids.len()] }
+    pub(crate) fn tally(&self) -> TaskTally<'_> {
+        TaskTally { members: self, ends: vec![TaskEnd::Gone; self.ids.len()] }
     }
 }
 
 /// What became of each.
-pub(crate) struct Tally<'a> {
-    members: &'a Members,
-    ends: Vec<End>,
+pub(crate) struct TaskTally<'a> {
+    members: &'a TaskSet,
+    ends: Vec<TaskEnd>,
 }
 
 /// How many ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
+pub(crate) struct TallyTotals {
     /// Nowhere: somebody purged them.
     pub(crate) gone: u64,
     /// Out of retries.
@@ -71,30 +71,30 @@ pub(crate) struct Totals {
     pub(crate) open: u64,
 }
 
-impl Tally<'_> {
+impl TaskTally<'_> {
     /// Notes where a task stands; true the first time that one of ours is met.
-    pub(crate) fn note(&mut self, id: TaskId, end: End) -> bool {
+    pub(crate) fn note(&mut self, id: TaskId, end: TaskEnd) -> bool {
         let Some(known) = self.members.ids.binary_search(&id).ok().and_then(|at| self.ends.get_mut(at)) else {
             return false;
         };
-        let is_first = *known == End::Gone;
+        let is_first = *known == TaskEnd::Gone;
         *known = end.max(*known);
         is_first
     }
 
     /// Where a task was noted to stand; `None` for one that is not ours.
-    pub(crate) fn end_of(&self, id: TaskId) -> Option<End> {
+    pub(crate) fn end_of(&self, id: TaskId) -> Option<TaskEnd> {
         self.members.ids.binary_search(&id).ok().and_then(|at| self.ends.get(at)).copied()
     }
 
     /// The sums.
-    pub(crate) fn totals(&self) -> Totals {
-        self.ends.iter().fold(Totals::default(), |mut sum, end| {
+    pub(crate) fn totals(&self) -> TallyTotals {
+        self.ends.iter().fold(TallyTotals::default(), |mut sum, end| {
             match end {
-                End::Gone => sum.gone += 1,
-                End::Failed => sum.failed += 1,
-                End::Finished => sum.finished += 1,
-                End::Open => sum.open += 1,
+                TaskEnd::Gone => sum.gone += 1,
+                TaskEnd::Failed => sum.failed += 1,
+                TaskEnd::Finished => sum.finished += 1,
+                TaskEnd::Open => sum.open += 1,
             }
             sum
         })
@@ -108,17 +108,17 @@ mod tests {
     #[test]
     fn each_task_counts_once_and_where_it_stands_last() {
         let id = TaskId::of;
-        let mut members = Members::new(["a", "b", "a", "c"].map(TaskId::of).to_vec());
+        let mut members = TaskSet::new(["a", "b", "a", "c"].map(TaskId::of).to_vec());
         assert_eq!(members.len(), 3);
         assert!(members.contains("a") && !members.contains("d"));
         members.extend(vec![id("d"), id("a")]);
         let mut tally = members.tally();
-        assert!(tally.note(id("a"), End::Failed));
-        assert!(!tally.note(id("a"), End::Open), "it waits for its retry");
-        assert!(!tally.note(id("a"), End::Failed));
-        assert!(tally.note(id("b"), End::Finished));
-        assert!(!tally.note(id("x"), End::Finished), "none of ours");
-        assert_eq!((tally.end_of(id("a")), tally.end_of(id("x"))), (Some(End::Open), None));
-        assert_eq!(tally.totals(), Totals { gone: 2, failed: 0, finished: 1, open: 1 });
+        assert!(tally.note(id("a"), TaskEnd::Failed));
+        assert!(!tally.note(id("a"), TaskEnd::Open), "it waits for its retry");
+        assert!(!tally.note(id("a"), TaskEnd::Failed));
+        assert!(tally.note(id("b"), TaskEnd::Finished));
+        assert!(!tally.note(id("x"), TaskEnd::Finished), "none of ours");
+        assert_eq!((tally.end_of(id("a")), tally.end_of(id("x"))), (Some(TaskEnd::Open), None));
+        assert_eq!(tally.totals(), TallyTotals { gone: 2, failed: 0, finished: 1, open: 1 });
     }
 }

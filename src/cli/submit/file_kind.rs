@@ -1,4 +1,4 @@
-//! Telling what a file is that is no task file, by its first bytes: a thousand messages about lines would not say it.
+//! Recognises files that are not task files by their first bytes, to give one message instead of thousands about lines.
 
 /// Bytes that are looked at.
 pub(super) const LOOKED_AT: usize = 512;

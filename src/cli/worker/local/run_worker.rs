@@ -1,4 +1,4 @@
-//! The worker of a local run, from its first claim to its end.
+//! Runs the worker of a local run, from its first claim to its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::keep::keep;
-use super::shared::Run;
-use super::show::Show;
+use super::display::ProgressDisplay;
+use super::run_context::RunContext;
+use super::server_watch::watch_server;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::members::Members;
+use crate::cli::task_set::TaskSet;
 use crate::local::LocalServer;
 use crate::process::signals::{self, SignalRequest};
 use crate::queue::Connection;
@@ -34,17 +34,17 @@ pub(super) enum Ended {
 }
 
 /// Runs a worker in this process until nothing is left that this machine could run, a signal, or the loss of the server.
-pub(super) async fn drive(
-    run: &Run<'_>,
+pub(super) async fn run_worker(
+    run: &RunContext<'_>,
     mut setup: Setup,
     server: &mut LocalServer,
     conn: &Connection,
-    members: &Members,
+    members: &TaskSet,
 ) -> Result<Ended, CliError> {
     let (orders, inbox) = mpsc::channel(2);
     setup.orders = Some(inbox);
     let signals = Signals::note(run.context.program);
-    let mut show = Show::new(run, conn, members).await?;
+    let mut show = ProgressDisplay::new(run, conn, members).await?;
     let mut worker = tokio::spawn(worker::run(setup));
     let mut is_broken = false;
     let mut leave_at: Option<Instant> = None;
@@ -53,7 +53,7 @@ pub(super) async fn drive(
         let more = if refuses.load(Ordering::Relaxed) { LEAVE_UNREPORTED } else { LEAVE };
         run.config.kill_grace + more
     };
-    let mut keeping = std::pin::pin!(keep(run, server, &refuses));
+    let mut keeping = std::pin::pin!(watch_server(run, server, &refuses));
     let ended = loop {
         tokio::select! {
             ended = &mut worker => break Some(ended),

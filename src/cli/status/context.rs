@@ -1,4 +1,4 @@
-//! What every view of `distcomp-status` gets.
+//! The context of every view of `distcomp-status`: configuration, connection, output.
 
 use crate::cli::common::Context;
 use crate::cli::output::Out;
@@ -6,7 +6,7 @@ use crate::model::FieldOrder;
 use crate::queue::Connection;
 
 /// What every view gets.
-pub(super) struct Session {
+pub(super) struct StatusContext {
     /// Configuration and messages.
     pub(super) context: Context,
     /// The queue.

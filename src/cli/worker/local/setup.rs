@@ -1,11 +1,12 @@
-//! What is seen to between the start of the server and the first claim: whose tasks wait, and which of them this run is about.
+//! Prepares the queue between the start of the server and the first claim: lifts old orders, recovers tasks, and sets aside those of other
+//! command lines.
 
 use std::collections::BTreeMap;
 
-use super::shared::Run;
+use super::run_context::RunContext;
 use crate::cli::exit::CliError;
 use crate::cli::local::restore_all;
-use crate::cli::members::Members;
+use crate::cli::task_set::TaskSet;
 use crate::model::snapshot::TaskState;
 use crate::model::{TaskId, WorkerName};
 use crate::queue::control::{self, Change, change};
@@ -14,7 +15,7 @@ use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, aside, inspect};
 
 /// A pause, a stop or a drain that outlives the run for which it was meant would hold this one for ever.
-pub(super) async fn lift_orders(run: &Run<'_>, conn: &Connection, me: &WorkerName) -> Result<(), CliError> {
+pub(super) async fn lift_orders(run: &RunContext<'_>, conn: &Connection, me: &WorkerName) -> Result<(), CliError> {
     let (is_paused, is_stopped) = control::resume(conn).await?;
     let is_drained = control::undrain(conn, me).await?;
     let lifted = [(is_paused, "pause"), (is_stopped, "stop"), (is_drained, "drain")];
@@ -26,7 +27,7 @@ pub(super) async fn lift_orders(run: &Run<'_>, conn: &Connection, me: &WorkerNam
 
 /// Puts back what workers of other names have in progress. The server has just been started and the lock is ours: none of them lives. Our own name's is
 /// taken up by the worker itself, with what it left unreported.
-pub(super) async fn recover_others(run: &Run<'_>, conn: &Connection, me: &WorkerName) -> Result<(), CliError> {
+pub(super) async fn recover_others(run: &RunContext<'_>, conn: &Connection, me: &WorkerName) -> Result<(), CliError> {
     let mut others: BTreeMap<String, Vec<Orphan>> = BTreeMap::new();
     let known = inspect::overview(conn).await?.workers;
     for worker in known.into_iter().filter(|worker| worker.name != me.as_str()) {
@@ -58,7 +59,7 @@ pub(super) async fn recover_others(run: &Run<'_>, conn: &Connection, me: &Worker
 /// Sets aside what waits and is not of this command line.
 ///
 /// A batch is one atomic step, and cut short the rest is set aside by the next run, which comes here before it claims anything.
-pub(super) async fn leave_aside(run: &Run<'_>, conn: &Connection, members: &Members) -> Result<(), CliError> {
+pub(super) async fn leave_aside(run: &RunContext<'_>, conn: &Connection, members: &TaskSet) -> Result<(), CliError> {
     let mut scan = StateScan::new(TaskState::Todo);
     while let Some(page) = scan.next(conn).await? {
         let others: Vec<String> = lines(page).filter(|line| !members.contains(line)).collect();
@@ -70,7 +71,7 @@ pub(super) async fn leave_aside(run: &Run<'_>, conn: &Connection, members: &Memb
 }
 
 /// Puts all back that earlier runs have set aside, and makes whatever waits a part of this run.
-pub(super) async fn take_all(run: &Run<'_>, conn: &Connection, members: &mut Members) -> Result<(), CliError> {
+pub(super) async fn take_all(run: &RunContext<'_>, conn: &Connection, members: &mut TaskSet) -> Result<(), CliError> {
     restore_all(conn, run.order).await?;
     let mut waiting = Vec::new();
     let mut scan = StateScan::new(TaskState::Todo);
@@ -83,9 +84,9 @@ pub(super) async fn take_all(run: &Run<'_>, conn: &Connection, members: &mut Mem
 
 /// Puts those of the command line's tasks back to todo that are out of retries, and says how many.
 pub(super) async fn requeue_failed(
-    run: &Run<'_>,
+    run: &RunContext<'_>,
     conn: &Connection,
-    members: &Members,
+    members: &TaskSet,
     by: &WorkerName,
 ) -> Result<u64, CliError> {
     let mut requeued = 0;

@@ -1,6 +1,6 @@
-//! Lines that are tasks, and perhaps not those that somebody meant: too large for every node, or written in the field order of Python DistComp.
+//! Warns about lines that are valid but probably not meant: demands too large for every node, or the field order of Python DistComp.
 
-use super::task_file::Rules;
+use super::task_file::ParseRules;
 use crate::config::Config;
 use crate::model::{Amounts, FieldOrder, TaskLine, Usage};
 use crate::view::text::{count, exact_resource, resources};
@@ -9,7 +9,7 @@ use crate::view::text::{count, exact_resource, resources};
 const PRINTED: u64 = 3;
 
 /// What is noticed while the lines are checked.
-pub(super) struct Doubts {
+pub(super) struct Plausibility {
     /// Of the workers that live; empty where they are not known.
     nodes: Vec<Usage>,
     too_large: u64,
@@ -21,8 +21,8 @@ pub(super) struct Doubts {
     is_ours: bool,
 }
 
-impl Doubts {
-    pub(super) fn new(config: &Config, rules: Rules, nodes: Vec<Usage>) -> Self {
+impl Plausibility {
+    pub(super) fn new(config: &Config, rules: ParseRules, nodes: Vec<Usage>) -> Self {
         let is_order_assumed =
             config.is_of_python && config.field_order.is_none() && rules.order == FieldOrder::MemCpuPrio;
         Self { nodes, too_large: 0, is_order_assumed, misread: None, is_ours: false }
@@ -92,12 +92,12 @@ fn python_fields(line: &str) -> Option<[u64; 3]> {
 mod tests {
     use super::*;
 
-    fn doubts(is_order_assumed: bool, nodes: &[(f64, f64)]) -> Doubts {
+    fn doubts(is_order_assumed: bool, nodes: &[(f64, f64)]) -> Plausibility {
         let nodes = nodes.iter().map(|(mem, cores)| Usage::of_status(&format!("0:{cores}:0:{mem}"))).collect();
-        Doubts { nodes, too_large: 0, is_order_assumed, misread: None, is_ours: false }
+        Plausibility { nodes, too_large: 0, is_order_assumed, misread: None, is_ours: false }
     }
 
-    fn looked(mut doubts: Doubts, lines: &[&str]) -> (Vec<String>, Option<String>) {
+    fn looked(mut doubts: Plausibility, lines: &[&str]) -> (Vec<String>, Option<String>) {
         let mut said: Vec<String> = Vec::new();
         for (line, number) in lines.iter().zip(1..) {
             let task = TaskLine::parse(line, FieldOrder::MemCpuPrio).expect("a task");

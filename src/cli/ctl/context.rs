@@ -1,6 +1,6 @@
-//! What every command of `distcomp-ctl` gets.
+//! The context of every command of `distcomp-ctl`: configuration, connection, output, flags.
 
-use super::args::Manner;
+use super::args::ChangeOptions;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::output::Out;
@@ -8,7 +8,7 @@ use crate::model::FieldOrder;
 use crate::queue::Connection;
 
 /// What every command gets.
-pub(super) struct Session {
+pub(super) struct CtlContext {
     /// Configuration and messages.
     pub(super) context: Context,
     /// The queue.
@@ -18,10 +18,10 @@ pub(super) struct Session {
     /// Results.
     pub(super) out: Out,
     /// How to do it.
-    pub(super) manner: Manner,
+    pub(super) manner: ChangeOptions,
 }
 
-impl Session {
+impl CtlContext {
     /// A result for people.
     pub(super) fn tell(&mut self, text: &str) -> Result<(), CliError> {
         if self.manner.quiet { Ok(()) } else { self.out.line(text) }

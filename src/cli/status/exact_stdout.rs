@@ -1,4 +1,4 @@
-//! The stdout of a task that does not run, as exactly as it is to be had from here, and what is to be said where it is not exact.
+//! Finds the stdout of a task that does not run, as exactly as this machine has it, and says where it is not exact.
 
 use std::fs::File;
 
@@ -7,7 +7,7 @@ use crate::model::snapshot::{AttemptView, TaskView};
 use crate::view::text::count;
 
 /// The bytes, or where they are.
-pub(super) enum Source {
+pub(super) enum StdoutSource {
     /// These.
     Bytes(Vec<u8>),
     /// All that is in this file.
@@ -15,26 +15,26 @@ pub(super) enum Source {
 }
 
 /// A stdout.
-pub(super) struct Whole {
-    pub(super) source: Source,
+pub(super) struct ExactStdout {
+    pub(super) source: StdoutSource,
     /// It is byte for byte what the task wrote.
     pub(super) is_exact: bool,
     /// What is missing, and where it is.
     pub(super) note: Option<String>,
 }
 
-impl Whole {
+impl ExactStdout {
     /// Of a finished task its output; of a failed one the output of its last attempt, or the end of it.
     pub(super) fn of(task: &TaskView) -> Self {
         let last = task.last_attempt();
         if let Some(exact) = task.exact_output() {
-            return Self { source: Source::Bytes(exact.into_bytes()), is_exact: true, note: None };
+            return Self { source: StdoutSource::Bytes(exact.into_bytes()), is_exact: true, note: None };
         }
         let kept = match (task.output(), last) {
             (Some(text), _) => text,
             (None, Some(last)) if last.stdout_exact == Some(true) => {
                 return Self {
-                    source: Source::Bytes(last.stdout_tail.clone().into_bytes()),
+                    source: StdoutSource::Bytes(last.stdout_tail.clone().into_bytes()),
                     is_exact: true,
                     note: None,
                 };
@@ -46,13 +46,13 @@ impl Whole {
         let named = named.or_else(|| remote_of(&task.line, task.result.as_deref()?));
         let note = match named {
             Some(file) if file.is_here() => match file.open(&task.id) {
-                Ok(file) => return Self { source: Source::File(file), is_exact: true, note: None },
+                Ok(file) => return Self { source: StdoutSource::File(file), is_exact: true, note: None },
                 Err(error) => Some(format!("not exact: cannot read the complete output in {}: {error}", file.path)),
             },
             Some(file) => Some(format!("not exact: the complete output is on {}, in {}", file.host, file.path)),
             None => last.map_or_else(|| unknown(task), |last| without_file(task, last)),
         };
-        Self { source: Source::Bytes(kept.into_bytes()), is_exact: false, note }
+        Self { source: StdoutSource::Bytes(kept.into_bytes()), is_exact: false, note }
     }
 }
 

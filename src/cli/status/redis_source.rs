@@ -1,10 +1,11 @@
-//! What the dashboard is fed with: the connection to Redis that is made anew when it breaks, the loop that reads the overview, and the answers to pages.
+//! The data source of the dashboard: a connection to Redis that is renewed when it breaks, the loop that reads the overview, and the answers to
+//! pages.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::printing::printing;
+use super::output_stream::output_stream;
 use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
@@ -23,11 +24,11 @@ const SEARCH: Duration = Duration::from_secs(15);
 const REMEMBERED: usize = 8 << 20;
 
 /// See the module.
-pub(super) struct Feed {
+pub(super) struct RedisSource {
     client: Client,
     conn: Mutex<Option<Connection>>,
     clock: Mutex<SequenceClock>,
-    seen: Mutex<Seen>,
+    seen: Mutex<KnownLines>,
     searching: tokio::sync::Mutex<()>,
 }
 
@@ -69,13 +70,13 @@ impl SequenceClock {
 
 /// Lines that were shown, so that a link to one costs no search.
 #[derive(Default)]
-struct Seen {
+struct KnownLines {
     lines: HashMap<String, String>,
     order: VecDeque<String>,
     bytes: usize,
 }
 
-impl Seen {
+impl KnownLines {
     fn add(&mut self, id: &str, line: &str) {
         if self.lines.contains_key(id) {
             return;
@@ -91,7 +92,7 @@ impl Seen {
     }
 }
 
-impl Feed {
+impl RedisSource {
     pub(super) fn new(client: Client, conn: Connection) -> Self {
         Self {
             client,
@@ -160,7 +161,7 @@ impl Feed {
     }
 }
 
-impl QueueSource for Feed {
+impl QueueSource for RedisSource {
     fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> SourceFuture<'a, TaskPage> {
         Box::pin(async move {
             let page = self.ask(PATIENCE, async |conn| browse::page(conn, filter, cursor).await).await?;
@@ -198,7 +199,7 @@ impl QueueSource for Feed {
     }
 
     fn output(self: Arc<Self>, line: String) -> OutputStream {
-        printing(self.client.clone(), line)
+        output_stream(self.client.clone(), line)
     }
 
     fn failures(&self) -> SourceFuture<'_, Vec<FailureGroup>> {
@@ -221,20 +222,20 @@ impl QueueSource for Feed {
 }
 
 /// The loop that reads for everybody.
-pub(super) struct Reader {
-    pub(super) feed: Arc<Feed>,
+pub(super) struct OverviewLoop {
+    pub(super) source: Arc<RedisSource>,
     pub(super) board: Arc<LiveState>,
 }
 
-impl Reader {
+impl OverviewLoop {
     /// For ever.
     pub(super) async fn run(self) {
         loop {
             self.board.next_look().await;
-            match self.feed.overview().await {
+            match self.source.overview().await {
                 Ok(overview) => {
                     for group in &overview.failures {
-                        self.feed.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
+                        self.source.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
                     }
                     self.board.publish(overview);
                 }
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_lines_is_bounded() {
-        let mut seen = Seen::default();
+        let mut seen = KnownLines::default();
         let line = "x".repeat(100_000);
         for n in 0..200 {
             seen.add(&format!("{n:016}"), &line);

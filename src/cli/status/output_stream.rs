@@ -1,4 +1,5 @@
-//! What a task prints while it runs, for the dashboard and `watch`: a follower that outlives outages of Redis and ends once it is known how the task ended.
+//! The output of a running task as a stream of events, for the dashboard and `watch`. It outlives outages of Redis, and ends when the outcome
+//! of the task is known.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What the task with this line prints, from the beginning of its attempt or of the one it waits for.
-pub(super) fn printing(client: Client, line: String) -> OutputStream {
+pub(super) fn output_stream(client: Client, line: String) -> OutputStream {
     let following = Following { client, line, follow: None, broke: None };
     Box::pin(stream::unfold(following, async |mut following| {
         let printed = following.next().await?;

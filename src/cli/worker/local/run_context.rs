@@ -1,4 +1,4 @@
-//! What stays the same throughout a local run.
+//! The settings that stay the same throughout a local run.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::model::FieldOrder;
 use crate::queue::Client;
 
 /// What every step of the run gets.
-pub(super) struct Run<'a> {
+pub(super) struct RunContext<'a> {
     pub(super) args: &'a WorkerArgs,
     pub(super) context: Context,
     /// With the private server in place of Redis.

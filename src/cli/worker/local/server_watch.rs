@@ -1,9 +1,9 @@
-//! Keeps the private server: nobody else will bring it back.
+//! Watches the private server, and restarts it when it ends, because nothing else does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::shared::Run;
+use super::run_context::RunContext;
 use crate::local::{LocalServer, refusal_of_disk};
 use crate::queue::guard::try_write;
 use crate::queue::{Client, Connection, QueueError};
@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// What has been seen, and said.
 #[derive(Default)]
-struct Watch {
+struct ServerWatch {
     conn: Option<Connection>,
     refused: Option<Instant>,
     silent: Option<Instant>,
@@ -30,9 +30,9 @@ struct Watch {
 }
 
 /// Starts the server again whenever it has ended, and says why; ends with the reason that the run cannot go on. `refuses`: whether it takes no writes now.
-pub(super) async fn keep(run: &Run<'_>, server: &mut LocalServer, refuses: &AtomicBool) -> String {
+pub(super) async fn watch_server(run: &RunContext<'_>, server: &mut LocalServer, refuses: &AtomicBool) -> String {
     let client = Client::new(&run.config.redis, &run.config.key_prefix, ANSWER);
-    let mut watch = Watch::default();
+    let mut watch = ServerWatch::default();
     let mut asked = Instant::now();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -42,7 +42,7 @@ pub(super) async fn keep(run: &Run<'_>, server: &mut LocalServer, refuses: &Atom
                 return format!("cannot {error}");
             }
             run.context.say("the private server is available again; the run continues");
-            watch = Watch { has_said_removed: watch.has_said_removed, ..Watch::default() };
+            watch = ServerWatch { has_said_removed: watch.has_said_removed, ..ServerWatch::default() };
         }
         if !watch.has_said_removed && !server.has_its_directory() {
             watch.has_said_removed = true;
@@ -64,9 +64,9 @@ pub(super) async fn keep(run: &Run<'_>, server: &mut LocalServer, refuses: &Atom
     }
 }
 
-impl Watch {
+impl ServerWatch {
     /// Asks whether the server takes writes; the reason to end when it has not for too long.
-    async fn ask(&mut self, run: &Run<'_>, client: &Client, server: &LocalServer) -> Option<String> {
+    async fn ask(&mut self, run: &RunContext<'_>, client: &Client, server: &LocalServer) -> Option<String> {
         match self.try_write(client).await {
             Ok(()) => {
                 if self.refused.take().is_some() {
