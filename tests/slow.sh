@@ -12,4 +12,4 @@ cargo nextest --version >/dev/null 2>&1 || {
 }
 # All but what brings servers and users of its own, or needs no server.
 DISTCOMP_TEST_ACL=1 cargo nextest run --locked --no-fail-fast -E 'binary(it) and not
-    test(/^(acl|make_secrets|sentinel|strangers|tls|leaks|python_interop|soak|examples|packaging|layers|harness|dashboard::load)::/)'
+    test(/^(acl|make_secrets|sentinel|open_redis|tls|leaks|python_interop|soak|examples|packaging|layers|harness|dashboard::load)::/)'

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_about_arguments_shows_no_password_and_drives_no_terminal() {
+    fn argument_errors_show_no_password_and_no_control_characters() {
         let hide = |message: &str, args: &[&str]| hidden(message, args.iter().map(OsString::from));
         let url = "redis://:secret@h";
         assert_eq!(hide("bad 'redis://:secret@h'", &["-x", url]).as_deref(), Some("bad '(hidden)'\n"));

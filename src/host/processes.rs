@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn descendants_count_for_the_nearest_root_and_the_root_itself_for_none() {
+    fn descendants_count_for_nearest_root_but_roots_do_not() {
         let parents = HashMap::from([(1, 0), (10, 1), (11, 10), (12, 11), (20, 12), (21, 20), (22, 21), (30, 1)]);
         let mut found = descendants(&parents, &[10, 20, 99]);
         found.sort_unstable();

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_takes_over_from_those_who_follow_and_they_go_on_after_it() {
+    async fn run_takes_over_from_followers_which_continue_after_it() {
         let (state, cwd) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let first = LocalAccess::open(state.path(), cwd.path(), true).await.expect("made");
         let second = LocalAccess::open(state.path(), cwd.path(), false).await.expect("the same server");

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_survives_writing_and_does_not_fit_another_process() {
+    fn server_process_record_survives_writing_and_is_unique() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("pid");
         let us = ServerProcess::of(std::process::id()).expect("we run");

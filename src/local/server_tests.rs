@@ -40,7 +40,7 @@ fn children_of(pid: u32) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_at_the_next_start_and_gone_after_fresh() {
+async fn data_survives_a_restart_and_is_gone_after_fresh() {
     let (state, cwd) = dirs();
     let server = LocalServer::start(state.path(), cwd.path(), false).await.expect("it starts");
     assert!(!server.is_resumed());
@@ -63,7 +63,7 @@ async fn what_was_written_is_there_at_the_next_start_and_gone_after_fresh() {
 }
 
 #[tokio::test]
-async fn a_second_start_in_the_directory_is_refused_and_elsewhere_is_not() {
+async fn second_start_is_refused_only_in_the_same_directory() {
     let (state, cwd) = dirs();
     let server = LocalServer::start(state.path(), cwd.path(), false).await.expect("it starts");
     let second = LocalServer::start(state.path(), cwd.path(), true).await;
@@ -133,7 +133,7 @@ async fn a_program_that_is_no_server_is_told_with_what_it_said() {
 }
 
 #[tokio::test]
-async fn a_server_whose_guard_was_killed_with_us_is_stopped_by_the_next_run() {
+async fn next_run_stops_server_whose_guard_was_killed() {
     for is_recorded in [true, false] {
         let (state, cwd) = dirs();
         let mut server = LocalServer::start(state.path(), cwd.path(), false).await.expect("it starts");

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_peak_of_others_changes_nothing_and_a_lasting_one_does() {
+    fn capacity_ignores_a_short_peak_but_not_a_lasting_one() {
         let (start, mut capacity) = (Instant::now(), Capacity::default());
         let at = |seconds| start + Duration::from_secs(seconds);
         capacity.observe(at(0), &limits(), &node(12), &running(1, 0), None);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reservation_that_an_empty_node_cannot_serve_is_given_up_once() {
+    fn reservation_is_given_up_once_if_an_empty_node_cannot_serve() {
         let (start, mut capacity) = (Instant::now(), Capacity::default());
         let at = |seconds| start + Duration::from_secs(seconds);
         let wants = wanting(14);

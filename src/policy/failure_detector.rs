@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_server_that_was_away_nobody_is_dead_for_a_whole_lease() {
+    fn nobody_is_dead_for_a_whole_lease_after_a_server_outage() {
         let (mut detector, start) = (FailureDetector::default(), Instant::now());
         assert!(watch(&mut detector, start, 0..20, 0, true));
         detector.miss();

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_grows_to_idle_and_falls_back_when_something_comes() {
+    fn interval_grows_while_idle_and_resets_on_new_tasks() {
         let mut polling = Polling::default();
         let mut now = Instant::now();
         let mut waits = Vec::new();

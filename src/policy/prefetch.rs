@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn brief_tasks_are_known_at_once_and_long_ones_that_end_together_are_not_taken_for_them() {
+    fn brief_tasks_raise_the_rate_at_once_and_long_ones_do_not() {
         let start = Instant::now();
         for (ran, is_known) in [(Duration::from_millis(2), true), (Duration::from_secs(10), false)] {
             let mut pace = CompletionRate::default();

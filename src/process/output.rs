@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_text_can_hold_is_a_file_of_a_result_and_nothing_else_is() {
+    fn only_results_that_text_cannot_hold_become_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/out");
         let finish = |bytes: &[u8], is_result| {

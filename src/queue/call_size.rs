@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_large_results_get_short_and_those_of_small_ones_long() {
+    fn scan_pages_shrink_for_large_results_and_grow_for_small() {
         let [least, first, most] = STEPS;
         let after = |entry: usize| (0..20).fold(first, |step, _| step_after(step, step * entry));
         assert_eq!(after(100), most);

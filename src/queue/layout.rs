@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_version_back_is_supported_and_any_other_refused_with_advice() {
+    fn one_version_back_is_supported_and_others_are_refused() {
         let two = Layouts::new(2, 3);
         assert!(two.check("2").is_ok() && two.check("3").is_ok());
         for (recorded, advice) in [("1", "in steps"), ("4", "newer release"), ("x", "overwritten"), ("", "overwritten")]

@@ -133,7 +133,7 @@ mod tests {
     use crate::model::snapshot::{WorkerProcess, WorkerState};
 
     #[test]
-    fn the_layers_of_containment_are_named_once_or_with_whose_they_are() {
+    fn containment_is_named_once_or_per_worker() {
         let python = |name: &str| WorkerView {
             name: name.to_owned(),
             state: WorkerState::Live,

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_beyond_the_running_tasks_never_grows_by_a_start_or_a_drop_out() {
+    fn excess_demand_never_grows_by_a_start_or_a_recall() {
         let mut followers = followers();
         let beyond = |followers: &Followers| followers.beyond().mem();
         assert_eq!(beyond(&followers), Bytes(18));

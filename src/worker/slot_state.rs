@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keeper_must_end_what_it_is_told_to_end_and_more_requests_give_it_no_more_time() {
+    fn keeper_must_end_a_task_in_time_despite_repeated_requests() {
         let (mut slot, now) = running();
         let grace = Duration::from_secs(5);
         slot.note_command(now, &SlotCommand::Terminate(1, grace));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keeper_must_give_back_what_it_is_asked_for_or_have_started_it() {
+    fn keeper_must_return_a_recalled_task_or_have_started_it() {
         for answer in [Some(KeeperEvent::Withdrawn { seq: 2 }), Some(failed(1)), None] {
             let (mut slot, now) = running();
             slot.note_command(now, &start(2));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_had_started_when_it_was_asked_back_may_run_as_long_as_it_likes() {
+    fn recalled_task_that_has_started_may_run_on() {
         let (mut slot, now) = running();
         slot.note_command(now, &start(2));
         slot.note_event(now, failed(1));

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn on_the_same_host_the_process_decides_and_elsewhere_the_heartbeat() {
+    fn liveness_is_by_process_on_this_host_else_by_heartbeat() {
         let me = Registration { instance: "me".to_owned(), ..registration("a", "boot", 1, 1) };
         let own = process::identity(i32::try_from(std::process::id()).expect("pid")).expect("identity");
         let owner = |registration, beat| Owner { fence: Some("i:1".to_owned()), registration, beat, now: 100 };

@@ -90,7 +90,7 @@ async fn returns_do_not_lengthen_the_backoff() {
 }
 
 #[tokio::test]
-async fn backoff_doubles_with_each_failure_up_to_an_hour_and_requeue_forgets_them() {
+async fn backoff_doubles_up_to_an_hour_and_requeue_resets_it() {
     let mut run = Run::new().await;
     assert!(is_first(run.fail().await));
     let second = run.fail().await;

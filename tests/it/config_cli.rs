@@ -150,7 +150,7 @@ fn a_named_file_must_be_there_and_an_unnamed_one_need_not() {
 }
 
 #[test]
-fn every_command_has_help_and_a_version_and_refuses_unknown_flags() {
+fn commands_have_help_and_version_and_refuse_unknown_flags() {
     let bed = Bed::new();
     for command in COMMANDS {
         let run = |flag: &str| Cli::new(bin(command)).args([flag]).dir(bed.path()).run();

@@ -187,7 +187,7 @@ echo again > /dev/stdout; echo err > /dev/stderr";
 }
 
 #[test]
-fn a_task_of_another_user_can_neither_kill_nor_read_what_guards_it() {
+fn task_of_another_user_cannot_kill_or_read_its_keeper() {
     if !is_root() {
         return;
     }

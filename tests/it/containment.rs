@@ -211,7 +211,7 @@ async fn a_keeper_killed_by_its_task_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_task_that_kills_its_keeper_at_once_does_not_take_the_result_before_it_along() {
+async fn task_that_kills_its_keeper_keeps_the_previous_result() {
     for _ in 0..30 {
         let (_zygote, mut keeper) = keeper().await;
         start(&mut keeper, 1, shell("echo result")).await;

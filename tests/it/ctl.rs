@@ -56,7 +56,7 @@ fn a_requeued_task_runs_again() {
 }
 
 #[test]
-fn a_running_task_that_is_requeued_again_and_again_starts_anew_and_ends_once() {
+fn task_requeued_many_times_while_running_ends_once() {
     let bed = Bed::with(json!({"max_task_per_worker": 3}));
     let gate = bed.out("gate");
     let line = format!("shell:0:0:1:while ! test -e {gate}; do sleep 0.05; done");

@@ -29,7 +29,7 @@ fn enforcing(changes: Value) -> Option<Bed> {
 }
 
 #[test]
-fn a_task_that_takes_more_than_it_declares_is_killed_and_the_reason_says_why() {
+fn task_above_its_declared_memory_is_killed_with_a_reason() {
     let Some(bed) = enforcing(json!({})) else { return };
     let (more, less, unknown) = (
         format!("shell:0.1:0:3:{}", hog(400)),
@@ -140,7 +140,7 @@ fn without_cgroups() -> Vec<&'static str> {
 }
 
 #[test]
-fn where_limits_cannot_be_had_it_is_said_loudly_and_tasks_run_without() {
+fn missing_cgroup_limits_are_warned_of_and_tasks_run() {
     let bed = Bed::with(json!({"enforce_memory": true}));
     let through = without_cgroups();
     let check = Cli::new(through[0])
@@ -160,7 +160,7 @@ fn where_limits_cannot_be_had_it_is_said_loudly_and_tasks_run_without() {
 }
 
 #[test]
-fn limit_groups_of_a_dead_worker_are_a_record_of_what_it_left_running() {
+fn cgroups_of_a_dead_worker_show_what_it_left_running() {
     let Some(bed) = enforcing(json!({"max_task_per_worker": 1})) else { return };
     // Version 2 out of sight where there are both, so that the groups of version 1 are the only record.
     let through: &[&str] = if Path::new("/sys/fs/cgroup/unified").exists() {
@@ -185,7 +185,7 @@ fn limit_groups_of_a_dead_worker_are_a_record_of_what_it_left_running() {
 }
 
 #[test]
-fn what_the_kernel_kills_for_want_of_memory_is_said_without_any_key() {
+fn kernel_oom_kill_is_reported_without_any_setting() {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = own.lines().find_map(|line| line.split_once(":memory:")).map(|(_, path)| path);
     let Some(path) = path.filter(|_| Uid::effective().is_root()) else {

@@ -19,7 +19,7 @@ fn all_four(bed: &Bed, more: &[&str]) -> Vec<Output> {
 }
 
 #[test]
-fn a_wrong_password_is_exit_3_within_5_s_and_no_secret_is_printed() {
+fn wrong_password_exits_3_within_5_s_and_prints_no_secret() {
     let redis = Redis::start(ServerOptions { tcp: true, password: Some("the-right-one"), ..Default::default() });
     let port = redis.port();
     let conf = json!({"redis_url": null, "redis_host": "127.0.0.1", "redis_port": port, "redis_pass": "Wr0ng-s3cret"});
@@ -100,7 +100,7 @@ fn a_server_that_hangs_is_an_error_and_no_hang() {
 }
 
 #[test]
-fn a_field_order_that_disagrees_with_the_recorded_one_is_refused() {
+fn field_order_other_than_the_recorded_one_is_refused() {
     let mut bed = Bed::new();
     bed.add(["shell:0:0:1:true"]);
     bed.configure(json!({"task_field_order": "prio:mem:cpu"}));
@@ -177,7 +177,7 @@ fn an_unknown_layout_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_web_server_in_place_of_redis_is_told_in_one_line_with_its_address() {
+fn web_server_in_place_of_redis_is_named_in_one_line() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -266,7 +266,7 @@ fn a_wrong_url_is_blamed_on_what_gave_it() {
 }
 
 #[test]
-fn a_server_that_is_away_is_named_with_what_named_it_and_unknown_keys_are_told() {
+fn unreachable_server_is_named_with_its_source() {
     let bed = Bed::with(json!({"redis_url": null, "redis_port": 1, "redis_prot": 6379}));
     for args in [&["--check"][..], &["--burst"]] {
         bed.cli("distcomp-worker").args(args).run().expect(3).says(&["redis_prot", "redis_port"]);

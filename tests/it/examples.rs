@@ -80,7 +80,7 @@ fn the_plain_task_file_runs() {
 }
 
 #[test]
-fn the_task_file_with_timeouts_runs_and_one_task_times_out_on_purpose() {
+fn example_with_timeouts_runs_and_one_task_times_out() {
     assert_eq!(run_tasks("task_with_timeout"), (12, 1));
 }
 
@@ -149,7 +149,7 @@ fn verify(text: &str) {
 }
 
 #[test]
-fn the_hardened_unit_is_valid_has_a_sandbox_and_otherwise_says_what_the_plain_one_says() {
+fn hardened_unit_is_valid_and_differs_only_in_its_sandbox() {
     let text = fs::read_to_string(example("systemd/distcomp-worker-hardened.service")).expect("the unit");
     let settings = |text: &str| -> Vec<String> {
         let is_setting = |line: &&str| line.contains('=') && !line.starts_with('#');
@@ -179,7 +179,7 @@ fn the_hardened_unit_is_valid_has_a_sandbox_and_otherwise_says_what_the_plain_on
 
 /// No systemd of ours runs in a test: what its sandbox takes away that can be taken away by other means.
 #[test]
-fn the_tasks_of_the_quickstart_pass_without_privileges_on_a_read_only_system() {
+fn quickstart_passes_unprivileged_on_a_read_only_system() {
     let bed = Bed::new();
     let file = example("task_with_timeout").display().to_string();
     bed.submit(&[&file], "").expect(0);

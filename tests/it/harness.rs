@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_process_in_a_session_of_its_own_is_found_by_argument_and_by_environment() {
+fn process_in_its_own_session_is_found_by_the_harness() {
     let mark = unique_sleep();
     let mut child = Command::new("sh")
         .args(["-c", &format!("(setsid sleep {mark} &)")])
@@ -28,7 +28,7 @@ fn a_process_in_a_session_of_its_own_is_found_by_argument_and_by_environment() {
 }
 
 #[test]
-fn a_durable_server_keeps_its_data_over_kill_9_and_another_does_not() {
+fn only_a_durable_server_keeps_its_data_over_kill_9() {
     for durable in [true, false] {
         let mut bed = Bed::on(Redis::start(ServerOptions { durable, ..Default::default() }), serde_json::json!({}));
         bed.hset("todo_tasks", "line", "");

@@ -99,7 +99,7 @@ fn what_nohup_and_a_shell_ignore_stays_ignored_everywhere() {
 }
 
 #[test]
-fn the_worker_of_a_background_job_ignores_ctrl_c_and_its_tasks_do_not() {
+fn background_worker_ignores_ctrl_c_but_its_tasks_do_not() {
     let bed = Bed::new();
     let (pid, seen) = (bed.out("pid"), bed.out("seen"));
     let shown = bed.cli("distcomp-worker").args(["--name", "w"]).into_command();

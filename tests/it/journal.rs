@@ -24,7 +24,7 @@ fn burst(bed: &Bed, log: &Path, configuration: &Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn in_the_journal_each_line_has_its_priority_and_no_time_of_its_own() {
+fn journal_lines_have_a_priority_and_no_time() {
     let bed = Bed::new();
     bed.add(["shell:0:0:1:echo one; echo two >&2; exit 3"]);
     let (code, log) = burst(&bed, &bed.path().join("log"), &bed.conf_path());
@@ -38,7 +38,7 @@ fn in_the_journal_each_line_has_its_priority_and_no_time_of_its_own() {
 }
 
 #[test]
-fn in_the_journal_what_ends_the_worker_has_the_priority_of_an_error() {
+fn journal_gives_fatal_messages_the_priority_of_errors() {
     let bed = Bed::new();
     let broken = bed.file("broken.json", "{\"max_task_per_worker\": 0, \"max_retry_per_task\": -1}");
     let (code, log) = burst(&bed, &bed.path().join("log"), Path::new(&broken));

@@ -62,7 +62,7 @@ async fn a_queue_keeps_its_layout_until_the_last_older_build_leaves() {
 }
 
 #[tokio::test]
-async fn a_build_two_versions_later_is_refused_and_a_new_queue_gets_the_newest() {
+async fn build_two_versions_later_is_refused() {
     let bed = Bed::new();
     let conn = client(&bed).connect().await.expect("connected");
     attach(&conn, "old", THIS).await.expect("attached");

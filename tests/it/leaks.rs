@@ -95,7 +95,7 @@ fn submit(bed: &Bed, line: &str) {
 }
 
 #[test]
-fn a_task_finds_the_password_in_no_environment_and_no_argument_list() {
+fn password_is_in_no_environment_and_no_argument_list() {
     let bed = bed();
     let pattern = bed.file("pattern", SECRET);
     fs::set_permissions(&pattern, fs::Permissions::from_mode(0o644)).expect("chmod");
@@ -159,7 +159,7 @@ fn the_worker_leaves_no_core_dump_and_is_closed_to_its_own_user() {
 }
 
 #[test]
-fn tasks_run_and_are_contained_where_the_worker_is_closed_to_its_own_user() {
+fn tasks_are_contained_if_the_worker_is_not_dumpable() {
     let bed = bed();
     let ways = ways(&bed);
     let mut worker = start(&bed, &ways[1]);
@@ -251,7 +251,7 @@ fn a_key_or_a_token_that_others_can_read_is_warned_of() {
 }
 
 #[test]
-fn no_secret_of_ours_is_in_the_environment_of_a_task_however_it_is_written() {
+fn task_environment_has_no_secret_in_any_encoding() {
     const ODD: &str = "p@ss/of:leaks";
     let redis = Redis::start(ServerOptions { tcp: true, password: Some(ODD), ..Default::default() });
     let url = format!("redis://:p%40ss%2Fof%3Aleaks@127.0.0.1:{}/0", redis.port());

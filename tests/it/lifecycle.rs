@@ -43,7 +43,7 @@ fn sigterm_lets_running_tasks_end_and_returns_the_rest() {
 }
 
 #[test]
-fn what_outlives_the_drain_is_killed_and_returned_without_a_failure() {
+fn tasks_that_outlive_the_drain_return_without_a_failure() {
     let bed = Bed::with(json!({"drain_timeout_seconds": 0.5}));
     let mark = unique_sleep();
     let line = format!("shell:0:0:9:sleep {mark}");
@@ -76,7 +76,7 @@ fn a_second_signal_kills_and_returns_at_once() {
 }
 
 #[test]
-fn a_killed_worker_leaves_no_process_and_its_restart_recovers_its_tasks() {
+fn killed_worker_leaves_no_process_and_restart_recovers() {
     let bed = Bed::new();
     let (mark, out) = (unique_sleep(), bed.out("runs"));
     let gate = bed.out("gate");
@@ -185,7 +185,7 @@ fn a_second_live_worker_of_one_name_refuses_to_start() {
 }
 
 #[test]
-fn a_worker_whose_name_a_live_python_worker_has_refuses_to_start() {
+fn worker_refuses_the_name_of_a_live_python_worker() {
     let bed = Bed::new();
     let stop = Arc::new(AtomicBool::new(false));
     let mut con = bed.redis.con();

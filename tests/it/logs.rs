@@ -104,7 +104,7 @@ fn two_followers_each_hear_all_of_a_long_output() {
 }
 
 #[test]
-fn of_an_output_beyond_what_is_kept_the_ends_are_shown_and_the_gap_is_named() {
+fn long_output_shows_both_ends_and_names_the_gap() {
     let bed = Bed::with(json!({"max_inline_output_bytes": 100_000}));
     let line = "shell:0:0:1:seq 200000";
     bed.add([line]);
@@ -237,7 +237,7 @@ fn a_record_that_names_a_pipe_holds_nobody_up() {
 }
 
 #[test]
-fn a_follower_goes_on_with_the_next_attempt_when_the_worker_dies() {
+fn follower_continues_with_next_attempt_after_worker_death() {
     let bed = Bed::with(json!({"health_report_interval": 0.2, "worker_dead_after_seconds": 1}));
     let go = bed.out("go");
     let line = format!("shell:0:0:1:echo attempt $DISTCOMP_ATTEMPT on $DISTCOMP_WORKER; {}; exit 3", until(&go));

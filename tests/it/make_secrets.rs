@@ -81,7 +81,7 @@ fn what_it_makes_is_a_server_and_four_users_that_work_together() {
 }
 
 #[test]
-fn everything_it_makes_is_its_owners_alone_and_no_password_is_said_or_stored_twice() {
+fn secrets_are_private_and_printed_nowhere() {
     let place = place();
     let dir = place.path().join("secrets");
     let output = make(&[&dir.display().to_string(), "node0.example", "10.0.0.5", "fe80::1"]).expect(0);

@@ -67,7 +67,7 @@ fn a_worker_counts_what_it_does() {
 }
 
 #[test]
-fn a_worker_that_waits_for_redis_is_alive_and_says_when_it_is_cut_off() {
+fn worker_without_redis_is_alive_and_reports_the_outage() {
     let mut bed = Bed::new();
     let (_worker, at) = measured(&bed, "n1");
     assert_eq!(value(&get(&at, "/metrics").body, "distcomp_worker_linked{worker=\"n1\"}"), 1.0);
@@ -234,7 +234,7 @@ fn is_classic(page: &Answer) {
 }
 
 #[test]
-fn who_does_not_ask_for_the_newer_form_gets_the_one_that_everybody_reads() {
+fn metrics_fall_back_to_the_classic_format() {
     let bed = Bed::new();
     let (_worker, at) = measured(&bed, "n1");
     bed.add(["shell:0:0:1:true"]);

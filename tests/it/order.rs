@@ -25,7 +25,7 @@ fn same_order(seen: &[String], wanted: &[String]) {
 }
 
 #[test]
-fn two_thousand_tasks_run_in_exact_order_of_priority_and_submission() {
+fn tasks_run_in_exact_order_of_priority_and_submission() {
     let bed = Bed::with(json!({"max_task_per_worker": 1}));
     let out = bed.out("order");
     bed.add((0..2000).map(|at| format!("shell:0:0:{}:echo {at} >> {out}", priority(at))));
@@ -56,7 +56,7 @@ fn order_holds_over_different_amounts_that_are_claimed_ahead() {
 }
 
 #[test]
-fn order_holds_over_several_submissions_without_batching_and_in_the_python_field_order() {
+fn order_holds_over_submissions_and_python_field_order() {
     let bed = Bed::with(json!({
         "max_task_per_worker": 1, "redis_pipeline_batching": false, "task_prefetch": 0, "task_field_order": "prio:mem:cpu",
     }));
@@ -108,7 +108,7 @@ fn cores_that_are_reserved_are_not_given_twice() {
 }
 
 #[test]
-fn what_is_claimed_ahead_is_what_comes_next_whatever_it_asks_for() {
+fn prefetch_takes_the_next_task_whatever_it_asks_for() {
     let bed = Bed::with(json!({"max_task_per_worker": 2, "task_prefetch": 1}));
     let task = |prio: usize, mem: &str| format!("shell:{mem}:0:{prio}:sleep 60");
     let next = task(70, "0.003");

@@ -161,7 +161,7 @@ fn order_for_a_worker_that_restarts_is_carried_out_by_it() {
 }
 
 #[test]
-fn order_for_a_frozen_worker_is_carried_out_and_its_outcome_refused() {
+fn order_for_a_frozen_worker_is_executed_and_outcome_refused() {
     let bed = bed(json!({"worker_dead_after_seconds": 1}));
     let [runs, gate] = ["runs", "gate"].map(|name| bed.out(name));
     let line =

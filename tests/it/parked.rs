@@ -62,7 +62,7 @@ fn heads(bed: &Bed, from: &str, to: &str) -> usize {
 }
 
 #[tokio::test]
-async fn what_no_worker_can_give_is_passed_by_and_claimed_in_order_by_one_that_can() {
+async fn unfittable_tasks_are_skipped_until_a_larger_worker_comes() {
     let bed = Bed::new();
     let conn = client(&bed).connect().await.expect("connected");
     let mut large = too_large(3000);

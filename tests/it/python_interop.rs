@@ -153,8 +153,8 @@ fn the_manager_moves_tasks_under_our_worker_and_each_ends_once() {
 }
 
 #[test]
-fn the_managers_cleanup_leaves_live_workers_and_takes_a_dead_ones_tasks() {
-    let Some(fleet) = Fleet::new("the_managers_cleanup_leaves_live_workers_and_takes_a_dead_ones_tasks") else {
+fn python_cleanup_spares_live_workers_and_frees_dead_ones() {
+    let Some(fleet) = Fleet::new("python_cleanup_spares_live_workers_and_frees_dead_ones") else {
         return;
     };
     let bed = &fleet.bed;

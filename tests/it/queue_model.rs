@@ -504,7 +504,7 @@ async fn very_many_retries() {
 }
 
 #[test]
-fn none_of_very_many_retries_is_put_off_when_the_servers_clock_goes_back() {
+fn many_retries_keep_their_delay_when_server_clock_goes_back() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(very_many_retries());
 }

@@ -88,7 +88,7 @@ fn counts_of_failures_are_made_anew_when_their_table_is_lost() {
 }
 
 #[test]
-fn claim_of_a_line_deleted_from_in_progress_goes_and_its_task_is_stopped() {
+fn deleting_a_line_in_progress_stops_its_task() {
     let bed = Bed::new();
     let mark = unique_sleep();
     let line = format!("shell:0:0:1:sleep {mark}");
@@ -105,7 +105,7 @@ fn claim_of_a_line_deleted_from_in_progress_goes_and_its_task_is_stopped() {
 }
 
 #[test]
-fn failure_that_others_moved_back_leaves_no_reason_when_it_has_finished() {
+fn failure_moved_back_by_others_leaves_no_reason() {
     let bed = Bed::new();
     let gate = bed.out("gate");
     let line = format!("shell:0:0:1:test -e {gate}");

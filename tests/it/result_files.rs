@@ -221,7 +221,7 @@ fn a_root_worker_keeps_its_state_where_no_link_of_others_leads() {
 }
 
 #[test]
-fn long_outputs_go_to_distcomp_results_which_is_made_when_needed() {
+fn long_outputs_go_to_distcomp_results_made_on_demand() {
     let mut bed = Bed::with(json!({"max_inline_output_bytes": 1000}));
     bed.configure(json!({"result_dir": null}));
     let results = bed.path().join("cwd/distcomp-results");

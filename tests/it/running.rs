@@ -160,7 +160,7 @@ fn python_and_demo_tasks_run_without_a_shell() {
 }
 
 #[test]
-fn a_fifth_field_of_digits_is_a_timeout_and_no_part_of_the_command() {
+fn fifth_field_of_digits_is_a_timeout() {
     let bed = Bed::new();
     assert_eq!(output_of(&bed, "demo:0:0:1:8080:x"), "demo x");
     assert_eq!(output_of(&bed, "demo:0:0:1:8080x:y"), "demo 8080x:y");
@@ -183,7 +183,7 @@ fn another_shell_may_be_configured() {
 }
 
 #[test]
-fn as_many_tasks_run_at_once_as_the_configuration_says_and_no_more() {
+fn running_tasks_never_exceed_the_configured_number() {
     let bed = Bed::with(json!({"max_task_per_worker": 3, "task_prefetch": 0}));
     let _worker = bed.worker("w");
     let gate = bed.out("gate");

@@ -145,7 +145,7 @@ fn sentinels_and_servers_have_passwords_of_their_own() {
 
 /// `rediss+sentinel://`: the sentinels and the servers want a certificate, and are believed only with one of our CA.
 #[test]
-fn over_tls_the_sentinels_and_the_master_want_certificates_and_a_failover_is_followed() {
+fn failover_is_followed_over_tls_with_certificates() {
     let mut cluster = Cluster::start_with_tls();
     let mut bed = bed(&cluster);
     let file = |name: &str| cluster.secrets().join(name);

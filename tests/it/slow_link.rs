@@ -44,7 +44,7 @@ fn export_of_large_results_is_not_cut_by_a_slow_link() {
 }
 
 #[test]
-fn worker_on_a_slow_link_claims_and_reports_large_tasks_without_losing_redis() {
+fn slow_link_carries_large_tasks_without_disconnects() {
     let bed = Bed::new();
     bed.submit(&["-"], long_lines(12, 120_000, "head -c 700000 /dev/zero | tr '\\0' z")).expect(0);
     let proxy = Proxy::start(&bed.redis.socket());

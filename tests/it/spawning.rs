@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Bed, SOON, lines_of, read};
 
 #[test]
-fn every_task_is_the_child_of_a_keeper_which_is_the_child_of_the_zygote() {
+fn task_is_child_of_a_keeper_and_keeper_of_the_zygote() {
     let bed = Bed::with(json!({"max_task_per_worker": 3}));
     let out = bed.out("parents");
     let worker = bed.worker("w");

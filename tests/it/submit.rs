@@ -52,7 +52,7 @@ fn a_line_that_occurs_twice_is_one_task() {
 }
 
 #[test]
-fn rerun_takes_finished_and_failed_tasks_back_and_leaves_running_ones() {
+fn rerun_requeues_ended_tasks_and_leaves_running_ones() {
     let (bed, text) = seeded();
     let file = bed.file("task", &text);
     bed.submit(&["--rerun", &file], "").expect(0);
@@ -139,7 +139,7 @@ impl Drop for Waiting {
 }
 
 #[test]
-fn a_wait_without_a_terminal_says_why_nothing_happens_and_that_once() {
+fn wait_without_a_terminal_says_once_why_nothing_runs() {
     let bed = Bed::new();
     let _worker = bed.worker("w");
     bed.wait_alive("w");

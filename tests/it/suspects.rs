@@ -143,7 +143,7 @@ impl Lost {
 }
 
 #[tokio::test]
-async fn suspects_run_one_at_a_time_and_not_for_long_after_hours_of_running() {
+async fn suspects_run_one_at_a_time_for_a_bounded_time() {
     let lost = Lost::new(64, 3, 2).await;
     assert_eq!(lost.bed.count("distcomp:apart"), 64);
     let worker = session(&lost.conn, "a").await;
@@ -213,7 +213,7 @@ async fn one_worker_makes_room_for_suspects_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn what_a_lost_node_ran_starts_again_at_once_while_its_next_loss_fails_nobody() {
+async fn tasks_of_a_lost_node_restart_at_once_before_last_loss() {
     let lost = Lost::new(64, 3, 3).await;
     let (worker, other) = (session(&lost.conn, "a").await, session(&lost.conn, "b").await);
     let ahead = worker.claim(&request("a1".to_owned(), 8, node(), 8)).await.expect("claimed").claims;

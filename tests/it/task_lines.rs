@@ -82,7 +82,7 @@ fn good_lines_go_in_byte_for_byte() {
 }
 
 #[test]
-fn every_bad_line_is_reported_at_once_with_its_field_and_nothing_is_submitted() {
+fn all_bad_lines_are_reported_and_nothing_is_submitted() {
     let bed = Bed::new();
     let mut text = String::from("shell:1:1:1:true\n");
     for (line, _) in BAD {
@@ -144,7 +144,7 @@ fn control_characters_of_a_bad_line_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn bom_carriage_returns_comments_and_empty_lines_are_no_part_of_a_task() {
+fn bom_carriage_returns_comments_and_blanks_are_skipped() {
     let bed = Bed::new();
     let file = bed.file(
         "task",

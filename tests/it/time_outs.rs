@@ -10,7 +10,7 @@ use crate::support::{Bed, SOON, Stopwatch, read, reason_of, unique_sleep, wait_u
 const SLACK: Duration = Duration::from_millis(700);
 
 #[test]
-fn a_tree_that_ignores_term_forks_twice_and_calls_setsid_is_gone_1_s_after_limit_and_grace() {
+fn stubborn_daemon_tree_is_gone_1_s_after_limit_and_grace() {
     let bed = Bed::new();
     let _worker = bed.worker("w");
     bed.wait_alive("w");
@@ -80,7 +80,7 @@ fn a_default_of_zero_is_no_limit() {
 }
 
 #[test]
-fn a_task_may_use_its_grace_to_clean_up_and_is_timed_out_all_the_same() {
+fn task_that_cleans_up_in_its_grace_is_still_timed_out() {
     let bed = Bed::with(json!({"task_kill_grace_seconds": 5}));
     let out = bed.out("cleaned");
     let line = format!("shell:0:0:1:1:trap 'echo clean > {out}; exit 0' TERM; sleep 3602 & wait");

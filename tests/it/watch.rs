@@ -86,7 +86,7 @@ fn keys_show_the_screens_and_a_task() {
 }
 
 #[test]
-fn the_page_of_a_running_task_shows_what_it_prints_until_it_is_left() {
+fn watch_page_of_a_running_task_shows_its_output() {
     let bed = Bed::new();
     let go = bed.out("go");
     // The words that are printed do not stand in the line itself.

@@ -53,7 +53,7 @@ fn failures() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn after_174_mixed_tasks_the_hashes_hold_exactly_what_python_distcomp_expects() {
+fn hashes_match_python_distcomp_after_174_mixed_tasks() {
     let bed = Bed::with(json!({"max_retry_per_task": 2}));
     let (good, bad) = (successes(), failures());
     assert_eq!(good.len() + bad.len(), 174);
@@ -134,7 +134,7 @@ fn a_reason_holds_the_tail_of_stderr_within_1024_characters() {
 }
 
 #[test]
-fn a_task_that_fails_and_then_succeeds_leaves_no_failure_and_no_reason() {
+fn later_success_clears_failure_and_reason() {
     let bed = Bed::with(json!({"max_retry_per_task": 3}));
     let line = "shell:0:0:1:echo words >&2; test $DISTCOMP_ATTEMPT = 2 && echo second";
     bed.add([line]);

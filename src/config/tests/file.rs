@@ -236,7 +236,7 @@ fn a_state_directory_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_state_directory_that_is_shared_with_others_is_refused_and_left_as_it_is() {
+fn shared_state_directory_is_refused_and_not_changed() {
     let conf = Conf::worker();
     let state = conf.dir.path().join("state");
     let mode = || fs::metadata(&state).expect("it is there").permissions().mode() & 0o7777;

@@ -80,7 +80,7 @@ fn a_password_that_others_can_read_is_warned_of() {
 }
 
 #[test]
-fn no_variable_that_holds_a_password_is_for_tasks_that_of_the_sentinels_too() {
+fn variables_with_redis_or_sentinel_passwords_are_withheld() {
     let url = "redis+sentinel://u:p%40ss-word@h/m/0?sentinel_user=s&sentinel_pass=sentry%2Fword";
     let config = Conf::new().load(&json!({"redis_url": url})).expect("it loads").config;
     let environment = [

@@ -6,7 +6,7 @@ use super::fixture::Conf;
 use crate::config::{Reload, Role, SettingChange, Watcher, carry_over, diff};
 
 #[test]
-fn the_watcher_tells_each_content_once_and_keeps_to_a_file_once_seen() {
+fn watcher_reports_each_content_once_and_requires_the_file() {
     let conf = Conf::new();
     let source = conf.write(r#"{"max_task_per_worker": 1}"#);
     let (mut watcher, first) = Watcher::start(source, conf.overrides.clone(), Role::Client).expect("it loads");
@@ -29,7 +29,7 @@ fn the_watcher_tells_each_content_once_and_keeps_to_a_file_once_seen() {
 }
 
 #[test]
-fn a_pipe_or_directory_in_place_of_the_file_does_not_hang_the_watcher() {
+fn pipe_or_directory_in_place_of_file_does_not_block_watcher() {
     let conf = Conf::new();
     let (mut watcher, _) = Watcher::start(conf.write("{}"), conf.overrides.clone(), Role::Client).expect("it loads");
     fs::remove_file(conf.path()).expect("removed");

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_kept_is_bounded_and_a_slow_viewer_learns_that_it_missed_something() {
+    async fn kept_output_is_bounded_and_slow_viewers_are_told_of_gaps() {
         let tails = OutputFollowers::default();
         let (tell, task) = printing();
         let tail = tails.follow("a", || task).expect("there is room");

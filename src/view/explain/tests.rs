@@ -83,7 +83,7 @@ fn what_has_ended_says_how() {
 }
 
 #[test]
-fn needs_that_no_node_meets_are_told_from_those_that_wait_for_their_turn() {
+fn explain_separates_impossible_demands_from_waiting_ones() {
     let need = |mem, waiting, failed_on: &[&str]| WaitingGroup {
         demand: Demand { amounts: amounts(mem, 1.0) },
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
@@ -139,7 +139,7 @@ fn what_is_kept_apart_and_waits_for_the_same_is_one_row() {
 }
 
 #[test]
-fn a_pause_that_was_lifted_is_no_reason_while_workers_have_yet_to_hear() {
+fn lifted_pause_is_no_reason_before_workers_notice() {
     let mut told = worker("n1", WorkerState::Live, 16.0);
     told.load = Some(WorkerLoad { slots: 4, waiting: Some(WorkerLoad::PAUSED.to_owned()), ..WorkerLoad::default() });
     let overview = queue(vec![told]);
@@ -148,7 +148,7 @@ fn a_pause_that_was_lifted_is_no_reason_while_workers_have_yet_to_hear() {
 }
 
 #[test]
-fn want_of_room_names_what_is_short_on_the_roomiest_node_that_could_run_it() {
+fn explain_names_the_shortage_of_the_roomiest_node() {
     let with_room = |name: &str, mem, free, cores| WorkerView {
         load: Some(WorkerLoad { slots: 4, room: Some(amounts(free, cores)), ..WorkerLoad::default() }),
         ..worker(name, WorkerState::Live, mem)

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_the_older_form_only_the_heads_of_counters_and_the_end_differ() {
+    fn older_format_differs_only_in_counter_heads_and_end() {
         let page = "# HELP a How many\n# TYPE a counter\na_total{x=\"# HELP b\"} 1\n# HELP b counter\n# TYPE b gauge\nb 2.0\n# EOF\n";
         let older = "# HELP a_total How many\n# TYPE a_total counter\na_total{x=\"# HELP b\"} 1\n# HELP b counter\n# TYPE b gauge\nb 2.0\n";
         assert_eq!(classic(page), older);

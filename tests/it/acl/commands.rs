@@ -47,7 +47,7 @@ fn every_command_has_the_rights_it_needs() {
 /// Redis 7.0 reads the transactions of its append-only file, and so what scripts wrote, as the default user: one that is off and has no rights
 /// either would lose them at the next start.
 #[test]
-fn what_scripts_wrote_is_still_there_after_a_restart_of_the_server() {
+fn script_writes_survive_a_restart_of_the_server() {
     let redis = Redis::start(ServerOptions { acl: true, durable: true, ..Default::default() });
     let mut bed = Bed::on(redis, json!({}));
     bed.add(["shell:0:0:1:echo one", "shell:0:0:1:exit 3"]);

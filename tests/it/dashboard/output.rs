@@ -30,7 +30,7 @@ fn wait_channels(bed: &Bed, wanted: usize) {
 }
 
 #[test]
-fn lines_appear_while_the_task_runs_and_nobody_follows_once_the_page_is_closed() {
+fn output_page_is_live_and_closing_it_ends_the_follower() {
     let bed = Bed::new();
     let (next, go) = (bed.out("next"), bed.out("go"));
     let line =
@@ -160,7 +160,7 @@ fn many_viewers_of_a_task_share_one_follower() {
 }
 
 #[test]
-fn a_task_that_never_stops_printing_takes_bounded_memory_and_stops_no_other_page() {
+fn endless_output_takes_bounded_memory_and_delays_no_page() {
     let bed = Bed::new();
     let line = "shell:0:0:1:yes 'a line of some length, again and again and again' # 3631";
     bed.add([line]);

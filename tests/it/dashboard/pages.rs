@@ -11,7 +11,7 @@ fn number(text: &str) -> u64 {
 }
 
 #[test]
-fn numbers_change_while_tasks_run_and_pages_load_without_complaint() {
+fn figures_update_while_tasks_run_without_page_errors() {
     let bed = Bed::with(json!({"max_task_per_worker": 2, "max_retry_per_task": 1}));
     let site = Dashboard::start(&bed);
     let browser = Browser::start(1280, 900);
@@ -51,7 +51,7 @@ fn numbers_change_while_tasks_run_and_pages_load_without_complaint() {
 }
 
 #[test]
-fn the_charts_of_a_worker_are_drawn_and_another_can_be_chosen_by_mouse_and_by_keyboard() {
+fn worker_charts_are_chosen_by_mouse_or_keyboard() {
     let bed = Bed::new();
     let names = ["node-a", "node-b", "node-c"];
     let _workers = names.map(|name| bed.worker(name));
@@ -202,7 +202,7 @@ fn failures_lead_to_their_tasks_and_a_task_tells_its_story() {
 }
 
 #[test]
-fn failures_name_the_workers_of_many_and_say_how_many_were_looked_at() {
+fn failures_page_names_workers_and_how_many_were_examined() {
     let bed = Bed::with(json!({"max_retry_per_task": 1}));
     bed.add((0..20).map(|at| format!("shell:0:0:1:exit 9 # {at}")));
     bed.burst("first");
@@ -261,7 +261,7 @@ fn it_can_be_used_by_keyboard_and_on_a_phone() {
 }
 
 #[test]
-fn an_outage_of_redis_is_shown_with_the_age_and_passes_by_itself() {
+fn redis_outage_is_shown_with_its_age_and_passes() {
     let mut bed = Bed::on(Redis::start(ServerOptions { durable: true, ..ServerOptions::default() }), json!({}));
     bed.add(["shell:1000000:1:1:waits"]);
     let site = Dashboard::start(&bed);

@@ -26,7 +26,7 @@ fn server_time(bed: &Bed) -> i64 {
 }
 
 #[test]
-fn a_worker_whose_clock_jumps_kills_nothing_early_and_nothing_late() {
+fn clock_jump_of_a_worker_kills_nothing_early_or_late() {
     let bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": PATIENT}));
     let out = bed.out("runs");
     let clock = Clock::new();
@@ -81,7 +81,7 @@ fn a_workers_clock_that_is_an_hour_off_is_nobodys_death() {
 }
 
 #[test]
-fn a_server_whose_clock_jumps_forwards_and_back_has_nobody_declared_dead() {
+fn clock_jump_of_the_server_declares_nobody_dead() {
     let bed = server_with_clock();
     let out = bed.out("runs");
     let lines = counted(&out, 0..60, "sleep 2;");
@@ -106,7 +106,7 @@ fn a_server_whose_clock_jumps_forwards_and_back_has_nobody_declared_dead() {
 }
 
 #[test]
-fn after_the_servers_clock_was_set_the_dead_are_found_all_the_same() {
+fn dead_workers_are_found_after_a_server_clock_change() {
     for offset in [HOUR, -HOUR] {
         let bed = server_with_clock();
         let out = bed.out("runs");
@@ -129,7 +129,7 @@ fn after_the_servers_clock_was_set_the_dead_are_found_all_the_same() {
 }
 
 #[test]
-fn a_retry_that_waits_is_not_put_off_by_an_hour_when_the_servers_clock_goes_back() {
+fn waiting_retry_keeps_its_delay_when_server_clock_goes_back() {
     let mut bed = server_with_clock();
     bed.configure(json!({"retry_backoff_seconds": 3, "max_retry_per_task": 3}));
     let gate = bed.out("gate");

@@ -66,7 +66,7 @@ fn a_line_in_two_places_and_a_value_that_is_no_text_are_caught() {
 }
 
 #[test]
-fn only_what_a_python_worker_does_in_two_steps_is_excused_and_only_for_a_moment() {
+fn only_two_step_moves_of_python_are_excused_for_a_moment() {
     let line = b"line".to_vec();
     let submitted = BTreeSet::from([line.clone()]);
     let row = |value: &str| std::collections::BTreeMap::from([(line.clone(), value.as_bytes().to_vec())]);

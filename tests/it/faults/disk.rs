@@ -24,7 +24,7 @@ fn printing(bytes: usize) -> String {
 }
 
 #[test]
-fn outputs_that_find_no_room_are_recorded_with_head_tail_and_a_mark() {
+fn output_on_a_full_disk_is_recorded_as_head_and_tail() {
     if !has_small_disks() {
         return;
     }
@@ -92,7 +92,7 @@ fn a_full_state_dir_is_said_once_and_every_result_is_recorded() {
 }
 
 #[test]
-fn a_result_dir_that_is_removed_under_a_worker_is_made_again_and_a_state_dir_is_missed_aloud() {
+fn removed_result_dir_is_recreated_and_state_dir_reported() {
     let bed = bed(json!({"max_inline_output_bytes": 65536}));
     let (results, state) = (PathBuf::from(bed.out("results")), PathBuf::from(bed.out("state")));
     let mut worker = bed.worker_with("w", json!({"result_dir": results, "state_dir": state}), &[]);
@@ -114,7 +114,7 @@ fn a_result_dir_that_is_removed_under_a_worker_is_made_again_and_a_state_dir_is_
 }
 
 #[test]
-fn a_worker_starts_on_a_disk_that_is_full_and_says_what_does_not_work() {
+fn worker_starts_on_a_full_disk_and_warns() {
     if !has_small_disks() {
         return;
     }

@@ -23,7 +23,7 @@ fn a_task_that_kills_its_keeper_fails_like_any_other() {
 }
 
 #[test]
-fn a_task_that_kills_its_keeper_at_once_harms_none_that_was_before_it_in_its_slot() {
+fn task_that_kills_its_keeper_harms_no_earlier_task() {
     let bed = bed(json!({"max_task_per_worker": 1, "max_retry_per_task": 1, "task_prefetch": 8}));
     let out = bed.out("runs");
     // In turns, so that each killer waits in the keeper behind one that ends well.
@@ -41,7 +41,7 @@ fn a_task_that_kills_its_keeper_at_once_harms_none_that_was_before_it_in_its_slo
 }
 
 #[test]
-fn a_task_that_stops_its_keeper_is_ended_at_its_limit_all_the_same() {
+fn task_that_stops_its_keeper_ends_at_its_time_limit() {
     let bed = bed(json!({"task_kill_grace_seconds": 0.2, "max_task_per_worker": 1}));
     let mark = unique_sleep();
     let line = format!("shell:0:0:1:1:kill -STOP $PPID; sleep {mark}");
@@ -57,7 +57,7 @@ fn a_task_that_stops_its_keeper_is_ended_at_its_limit_all_the_same() {
 }
 
 #[test]
-fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_there() {
+fn task_that_stops_its_keeper_blocks_no_queued_task() {
     let bed = bed(json!({"max_task_per_worker": 2, "max_retry_per_task": 1, "drain_timeout_seconds": 0.1}));
     let (mark, out) = (unique_sleep(), bed.out("runs"));
     // Brief ones before it, so that those behind it wait in keepers; the other slot stays free for them.
@@ -75,7 +75,7 @@ fn a_task_that_stops_its_keeper_and_has_no_limit_keeps_none_of_those_that_wait_t
 }
 
 #[test]
-fn a_task_that_stops_the_maker_of_keepers_stops_no_worker_and_nothing_outlives_it() {
+fn task_that_stops_the_zygote_stops_no_worker() {
     for is_asked in [true, false] {
         let bed = bed(json!({"max_task_per_worker": 2, "drain_timeout_seconds": 0.1}));
         let mark = unique_sleep();

@@ -38,7 +38,7 @@ fn a_node_with_hardly_any_descriptors_works_on_with_one_slot() {
 }
 
 #[test]
-fn a_node_that_cannot_fork_returns_tasks_and_takes_them_up_again() {
+fn node_that_cannot_fork_returns_tasks_and_recovers() {
     let Some(pids) = Cgroup::new("pids", "pids.max", "12") else {
         eprintln!("no control group for processes can be made here: nothing is tested");
         return;
@@ -97,7 +97,7 @@ fn a_node_short_of_descriptors_reconnects_all_the_same() {
 }
 
 #[test]
-fn fifteen_hundred_tasks_leave_no_descriptor_no_zombie_and_no_memory_behind() {
+fn many_tasks_leak_no_descriptor_zombie_or_memory() {
     let bed = bed(json!({"max_task_per_worker": 8, "worker_dead_after_seconds": 30}));
     let worker = bed.worker("w");
     let run = |from: usize, to: usize| {

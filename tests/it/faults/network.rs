@@ -58,7 +58,7 @@ fn lost_answers_cause_no_second_claim_and_no_second_report() {
 }
 
 #[test]
-fn a_cut_longer_than_the_lease_gives_the_tasks_to_others_and_refuses_the_late_results() {
+fn cut_longer_than_the_lease_moves_tasks_and_fences_results() {
     let bed = bed(json!({"max_task_per_worker": 2}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..2, "sleep 3;");
@@ -115,7 +115,7 @@ fn an_answer_that_comes_byte_by_byte_is_an_answer() {
 }
 
 #[test]
-fn an_answer_slower_than_the_patience_is_a_lost_one_and_runs_nothing_twice() {
+fn answer_after_the_timeout_counts_as_lost_and_runs_once() {
     let bed = bed(json!({"worker_dead_after_seconds": 60, "max_task_per_worker": 4}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..40, "sleep 0.1;");
@@ -135,7 +135,7 @@ fn an_answer_slower_than_the_patience_is_a_lost_one_and_runs_nothing_twice() {
 }
 
 #[test]
-fn a_half_closed_connection_is_noticed_at_once_and_nothing_is_claimed_or_reported_twice() {
+fn half_closed_connection_is_noticed_and_repeats_nothing() {
     let bed = bed(json!({"worker_dead_after_seconds": 60, "max_task_per_worker": 4}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..80, "sleep 0.1;");

@@ -45,7 +45,7 @@ fn start(bed: &Bed, cgroup: &Cgroup, mark: &str) -> Worker {
 }
 
 #[test]
-fn a_worker_that_the_kernel_kills_for_want_of_memory_leaves_nothing_and_its_tasks_run_again() {
+fn oom_killed_worker_leaves_nothing_and_its_tasks_rerun() {
     let Some(cgroup) = small_node() else { return };
     let bed = bed(json!({
         "max_task_per_worker": 2,
@@ -79,7 +79,7 @@ fn a_worker_that_the_kernel_kills_for_want_of_memory_leaves_nothing_and_its_task
 }
 
 #[test]
-fn keepers_that_the_kernel_kills_for_want_of_memory_take_their_trees_along_and_stop_no_worker() {
+fn oom_killed_keepers_take_their_trees_and_stop_no_worker() {
     let Some(cgroup) = small_node() else { return };
     let bed = bed(json!({
         "max_task_per_worker": 2,

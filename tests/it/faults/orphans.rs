@@ -63,7 +63,7 @@ fn a_task_whose_worker_and_keepers_died_does_not_run_beside_its_orphan(#[values(
 }
 
 #[test]
-fn keepers_that_cannot_act_on_their_workers_death_leave_no_copy_beside_the_next() {
+fn orphaned_frozen_keepers_run_no_copy_beside_the_next() {
     let bed = bed(json!({"max_task_per_worker": 2}));
     let (state, task) = (json!({"state_dir": bed.out("state")}), Alone::new(&bed));
     bed.add([&task.line]);
@@ -104,7 +104,7 @@ fn a_task_that_kills_its_keeper_and_the_maker_of_keepers_leaves_nothing_and_has_
 }
 
 #[test]
-fn the_tasks_of_a_neighbour_that_lives_and_is_only_silent_are_not_killed_by_another() {
+fn silent_live_neighbour_keeps_its_tasks() {
     let bed = bed(json!({"max_task_per_worker": 1}));
     let state = json!({"state_dir": bed.out("state")});
     let mark = unique_sleep();

@@ -46,7 +46,7 @@ fn room_mb(dir: &Path) -> u64 {
 }
 
 #[test]
-fn a_hundred_megabytes_from_each_of_32_tasks_at_once_take_no_memory() {
+fn large_outputs_of_32_tasks_at_once_take_no_memory() {
     let bed =
         bed(json!({"max_task_per_worker": 32, "worker_dead_after_seconds": 60, "default_task_timeout_seconds": 0}));
     // 3.2 GB on disk; where that is not to be had, less of each.
@@ -88,7 +88,7 @@ fn a_hundred_megabytes_from_each_of_32_tasks_at_once_take_no_memory() {
 }
 
 #[test]
-fn one_line_of_ten_megabytes_on_either_stream_is_cut_and_blocks_nothing() {
+fn ten_megabyte_line_is_cut_and_blocks_nothing() {
     let bed = bed(json!({"max_retry_per_task": 1}));
     let line = "shell:0:0:1:head -c 10M /dev/zero | tr '\\000' y; head -c 10M /dev/zero | tr '\\000' z >&2; exit 5";
     bed.add([line]);
@@ -103,7 +103,7 @@ fn one_line_of_ten_megabytes_on_either_stream_is_cut_and_blocks_nothing() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_kept_as_text_and_move_nobodys_terminal() {
+fn binary_output_is_kept_as_safe_text() {
     let bed = bed(json!({"max_retry_per_task": 1}));
     let good = r"shell:0:0:1:printf 'a\377b\000c\033]0;title\007\033[2Jd\302\233e\342\200\256f'";
     let bad = r"shell:0:0:2:printf 'x\377\000\033[2J\342\200\256' >&2; exit 1";
@@ -128,7 +128,7 @@ fn bytes_that_are_no_text_are_kept_as_text_and_move_nobodys_terminal() {
 }
 
 #[test]
-fn a_grandchild_that_holds_the_pipe_and_writes_on_frees_the_slot_within_a_second() {
+fn grandchild_that_holds_the_pipe_does_not_hold_the_slot() {
     let bed = bed(json!({"max_task_per_worker": 1}));
     let mark = unique_sleep();
     let writer = format!("setsid sh -c 'while :; do echo noise; done; sleep {mark}'");

@@ -88,7 +88,7 @@ fn a_key_of_a_wrong_type_is_named_to_whoever_meets_it() {
 }
 
 #[test]
-fn a_broken_conf_json_leaves_the_last_good_values_and_one_log_line_each() {
+fn broken_conf_json_keeps_last_values_and_logs_one_line() {
     let bed = bed(json!({"max_task_per_worker": 1}));
     let out = bed.out("runs");
     let mut worker = bed.worker("w");

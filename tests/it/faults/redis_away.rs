@@ -49,7 +49,7 @@ fn a_redis_that_is_restarted_under_load_costs_no_run() {
 }
 
 #[test]
-fn nobody_is_declared_dead_for_a_redis_that_was_killed_or_hung_longer_than_the_lease() {
+fn redis_outage_beyond_the_lease_declares_nobody_dead() {
     let mut bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": PATIENT}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..4, "sleep 18;");
@@ -75,7 +75,7 @@ fn nobody_is_declared_dead_for_a_redis_that_was_killed_or_hung_longer_than_the_l
 }
 
 #[test]
-fn a_redis_that_hangs_for_eight_seconds_costs_no_result_and_no_busy_loop() {
+fn redis_hanging_for_8_s_costs_no_result_and_no_busy_loop() {
     let bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": 30}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..12, "sleep 2;");
@@ -101,7 +101,7 @@ fn a_redis_that_hangs_for_eight_seconds_costs_no_result_and_no_busy_loop() {
 }
 
 #[test]
-fn after_a_loss_of_data_what_runs_is_owned_again_and_recent_results_are_sent_again() {
+fn data_loss_restores_claims_and_repeats_recent_results() {
     let mut bed = bed(json!({"max_task_per_worker": 8, "worker_dead_after_seconds": 30}));
     let out = bed.out("runs");
     let quick = counted(&out, 0..6, "");
@@ -129,7 +129,7 @@ fn after_a_loss_of_data_what_runs_is_owned_again_and_recent_results_are_sent_aga
 }
 
 #[test]
-fn an_empty_server_in_place_of_the_old_one_gets_back_what_the_worker_knows() {
+fn empty_server_gets_back_what_the_worker_knows() {
     let mut bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": 30}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..2, "sleep 3;");

@@ -48,7 +48,7 @@ fn a_redis_that_is_read_only_delays_and_loses_nothing() {
 }
 
 #[test]
-fn a_worker_that_starts_while_redis_takes_no_writes_waits_and_says_so() {
+fn worker_waits_and_warns_while_redis_refuses_writes() {
     let bed = bed(json!({}));
     bed.add(["shell:0:0:1:echo hello"]);
     bed.redis.set("maxmemory", "1");

@@ -34,7 +34,7 @@ fn repeated_it_is_all_there(bed: &Bed, text: &str) {
 }
 
 #[test]
-fn a_server_that_is_killed_under_a_submission_is_an_error_and_repeating_is_safe() {
+fn submission_to_a_killed_server_fails_and_is_repeatable() {
     let mut bed = bed(json!({}));
     let text = many(&bed.out("runs"));
     let submitting = begun(&bed, &text);
@@ -49,7 +49,7 @@ fn a_server_that_is_killed_under_a_submission_is_an_error_and_repeating_is_safe(
 }
 
 #[test]
-fn a_server_that_hangs_under_a_submission_is_an_error_after_a_while_and_repeating_is_safe() {
+fn submission_to_a_hung_server_fails_and_is_repeatable() {
     let bed = bed(json!({}));
     let text = many(&bed.out("runs"));
     let submitting = begun(&bed, &text);
@@ -62,7 +62,7 @@ fn a_server_that_hangs_under_a_submission_is_an_error_after_a_while_and_repeatin
 }
 
 #[test]
-fn a_submitter_that_is_killed_leaves_a_prefix_and_repeating_is_safe() {
+fn killed_submitter_leaves_a_prefix_and_is_repeatable() {
     let bed = bed(json!({}));
     let text = many(&bed.out("runs"));
     let submitting = begun(&bed, &text);
@@ -76,7 +76,7 @@ fn a_submitter_that_is_killed_leaves_a_prefix_and_repeating_is_safe() {
 }
 
 #[test]
-fn a_submission_that_a_server_lost_is_made_good_by_repeating_it_and_runs_nothing_twice() {
+fn lost_submission_can_be_repeated_and_runs_nothing_twice() {
     let mut bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": 30}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..20, "sleep 2;");

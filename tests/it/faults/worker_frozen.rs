@@ -9,7 +9,7 @@ use super::{bed, wait_there, watch};
 use crate::support::{SOON, holds_for, read, result_of, stays, unique_sleep, wait_until, with_argv};
 
 #[test]
-fn frozen_past_its_lease_a_worker_is_refused_and_the_second_result_stands() {
+fn worker_frozen_past_its_lease_is_fenced() {
     let bed = bed(json!({"max_task_per_worker": 2}));
     let out = bed.out("runs");
     // One ends while the worker is frozen, one runs on past the thaw.
@@ -84,7 +84,7 @@ fn frozen_and_unmissed_a_worker_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_a_frozen_worker_had_claimed_ahead_is_run_by_others_alone() {
+fn prefetched_tasks_of_a_frozen_worker_run_elsewhere_once() {
     let bed = bed(json!({"max_task_per_worker": 1, "task_prefetch": 4}));
     let out = bed.out("runs");
     let (mark, gate) = (unique_sleep(), bed.out("gate"));
@@ -113,7 +113,7 @@ fn what_a_frozen_worker_had_claimed_ahead_is_run_by_others_alone() {
 }
 
 #[test]
-fn a_task_that_ran_past_its_limit_in_a_freeze_is_ended_at_the_thaw() {
+fn task_past_its_limit_during_a_freeze_ends_at_the_thaw() {
     let bed = bed(json!({"worker_dead_after_seconds": 60}));
     let mark = unique_sleep();
     let line = format!("shell:0:0:1:2:sleep {mark}");

@@ -8,7 +8,7 @@ use super::{all_ran, bed, counted, wait_gone, wait_there, watch};
 use crate::support::{SOON, Stopwatch, holds_for, read, result_of, unique_sleep, wait_until, with_argv};
 
 #[test]
-fn another_worker_has_a_dead_ones_task_within_the_configured_time() {
+fn task_of_a_dead_worker_runs_elsewhere_in_configured_time() {
     let bed = bed(json!({}));
     let (mark, gate) = (unique_sleep(), bed.out("gate"));
     let line = format!("shell:0:0:9:test -e {gate} || sleep {mark}; echo here");
@@ -77,7 +77,7 @@ fn killed_while_it_terminates_a_task_it_leaves_nothing() {
 }
 
 #[test]
-fn killed_with_its_keepers_it_is_swept_up_before_the_first_claim_and_nothing_runs_twice_at_once() {
+fn restart_sweeps_leftovers_before_the_first_claim() {
     let bed = bed(json!({"max_task_per_worker": 4}));
     let (mark, gate, out) = (unique_sleep(), bed.out("gate"), bed.out("seen"));
     // A second run says how many processes of the first it still sees.
@@ -100,7 +100,7 @@ fn killed_with_its_keepers_it_is_swept_up_before_the_first_claim_and_nothing_run
 }
 
 #[test]
-fn what_has_cleared_environment_and_descriptors_is_swept_too_where_there_is_a_cgroup() {
+fn cgroup_sweep_finds_processes_without_any_marker() {
     let bed = bed(json!({"max_task_per_worker": 4}));
     let (mark, gate) = (unique_sleep(), bed.out("gate"));
     let daemon = format!("env -i setsid sleep {mark} </dev/null >/dev/null 2>&1 &");
@@ -123,7 +123,7 @@ fn what_has_cleared_environment_and_descriptors_is_swept_too_where_there_is_a_cg
 }
 
 #[test]
-fn without_a_cgroup_all_are_swept_but_those_that_cleared_environment_and_descriptors() {
+fn sweep_without_cgroup_finds_all_that_keep_a_marker() {
     let bed = bed(json!({"max_task_per_worker": 4}));
     let (mark, cleared, gate) = (unique_sleep(), unique_sleep(), bed.out("gate"));
     let tree = format!(
@@ -200,7 +200,7 @@ fn a_result_that_was_not_reported_is_reported_by_the_restart() {
 }
 
 #[test]
-fn a_keeper_that_outlives_the_worker_for_a_moment_delays_no_restart() {
+fn keeper_that_briefly_outlives_its_worker_delays_no_restart() {
     let bed = bed(json!({}));
     let (mark, gate) = (unique_sleep(), bed.out("gate"));
     let line = format!("shell:0:0:9:test -e {gate} || sleep {mark}");

@@ -7,7 +7,7 @@ use super::{all_ran, bed, counted, watch};
 use crate::support::{SOON, Table, holds_for, read, wait_until};
 
 #[test]
-fn sigterm_under_load_leaves_nothing_in_progress_and_runs_nothing_twice() {
+fn sigterm_under_load_leaves_nothing_in_progress() {
     let bed = bed(json!({"max_task_per_worker": 4}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..300, "");
@@ -31,7 +31,7 @@ fn sigterm_under_load_leaves_nothing_in_progress_and_runs_nothing_twice() {
 }
 
 #[test]
-fn sigterm_with_redis_away_ends_the_worker_and_its_restart_reports() {
+fn worker_ended_without_redis_reports_at_its_restart() {
     let mut bed = bed(json!({}));
     let out = bed.out("runs");
     let lines = counted(&out, 0..2, "sleep 1;");

@@ -52,7 +52,7 @@ fn the_live_view_draws_nothing_that_strangers_wrote() {
 }
 
 #[test]
-fn what_is_asked_before_a_change_shows_no_text_of_strangers_as_it_is() {
+fn questions_before_a_change_show_only_safe_text() {
     let (bed, lines) = haunted();
     let worker = evil("w");
     let changes: [&[&str]; 6] = [
@@ -98,7 +98,7 @@ fn anstream_free(text: &str) -> String {
 }
 
 #[test]
-fn a_submitter_that_waits_on_a_terminal_draws_nothing_of_its_tasks() {
+fn waiting_submitter_draws_no_text_of_its_tasks() {
     let bed = Bed::new();
     let print = "printf '\\033]0;owned\\007\\033c\\342\\200\\256\\nFORGED\\n' >&2; exit 3";
     let lines = [format!("shell:0:0:1:{print} # \u{1b}]0;owned\u{7}\u{202e}"), format!("shell:0:0:1:{print} # plain")];
@@ -174,7 +174,7 @@ fn the_event_log_is_lines_of_json_whatever_was_written_into_it() {
 }
 
 #[test]
-fn pages_figures_and_what_they_repeat_hold_no_text_of_strangers_as_it_is() {
+fn pages_and_metrics_show_only_safe_text() {
     let (bed, lines) = haunted();
     let markup = "\"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}";
     bed.hset("todo_tasks", format!("shell:0:0:1:echo {markup}"), "");

@@ -187,7 +187,7 @@ fn csv_and_job_log_keep_to_their_form() {
 }
 
 #[test]
-fn a_worker_logs_one_line_for_one_event_whatever_its_tasks_are_called() {
+fn worker_logs_one_line_per_event_for_any_task_text() {
     for format in ["text", "json"] {
         let bed = Bed::new();
         let mut lines: Vec<String> = vec![

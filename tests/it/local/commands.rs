@@ -18,7 +18,7 @@ fn wait_began(machine: &Machine) {
 }
 
 #[test]
-fn status_ctl_and_submit_reach_the_queue_while_it_runs_and_afterwards() {
+fn commands_reach_a_local_queue_during_and_after_the_run() {
     let machine = Machine::new();
     machine.task_file(&format!("{WAITS}shell:0:0:1:echo later >> ran; exit 3\n"));
     let run = machine.command(&["-j1"]).start();

@@ -80,7 +80,7 @@ fn tasks_that_a_killed_server_has_lost_are_submitted_again() {
 }
 
 #[test]
-fn a_server_that_is_shut_down_is_started_again_and_the_run_goes_on() {
+fn run_restarts_a_server_that_was_shut_down() {
     survives("shutdown nosave", |server| {
         let url = format!("redis+unix://{}", socket(server));
         let client = ::redis::Client::open(url).expect("a URL");

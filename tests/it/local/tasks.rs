@@ -27,7 +27,7 @@ fn end(machine: &Machine, started: &Started, signal: Signal) {
 const FIRST: &str = "shell:0:2:9:echo first >> ran; touch began; until [ -e gate ]; do sleep 0.05; done\n";
 
 #[test]
-fn a_command_that_was_mended_after_ctrl_c_does_not_run_as_it_was() {
+fn command_changed_after_ctrl_c_does_not_run_in_its_old_form() {
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
         let machine = Machine::new();
         machine.task_file(&format!("{FIRST}shell:0:0:1:echo wrong >> ran\n"));

@@ -18,7 +18,7 @@ fn what_is_signed_runs_and_the_queue_stays_readable_to_python() {
 }
 
 #[test]
-fn a_line_that_a_stranger_adds_is_refused_counted_and_never_retried() {
+fn unsigned_foreign_line_is_refused_and_never_retried() {
     let signed = Signed::on(Bed::with(json!({"max_retry_per_task": 5})));
     let line = signed.line("forged");
     signed.forge(&line, None);
@@ -87,7 +87,7 @@ fn bytes_that_are_no_text_beside_a_line_stop_no_worker() {
 }
 
 #[test]
-fn a_worker_cannot_sign_and_what_it_puts_back_is_not_signed_by_that() {
+fn worker_cannot_sign_what_it_puts_back() {
     let mut signed = Signed::new();
     // All that a worker has: its configuration, its state, its public key, and Redis.
     signed.bed.configure(json!({"task_signing_key": null}));
@@ -137,7 +137,7 @@ fn one_machine_with_nothing_set_up_runs_with_signing_configured() {
 
 /// A key of another type in the place of the signatures, or of the queue's identity: nothing runs, nothing is lost, and when it is gone all goes on.
 #[test]
-fn what_lies_in_the_place_of_the_signatures_runs_nothing_and_loses_nothing() {
+fn broken_signature_hash_runs_nothing_and_loses_nothing() {
     let signed = Signed::new();
     let good = signed.line("good");
     signed.bed.add([&good]);

@@ -5,7 +5,7 @@ use super::{SIGNATURES, Signed};
 use crate::support::{Bed, SOON, holds_for, wait_until};
 
 #[test]
-fn an_expired_signature_is_refused_and_submitting_again_renews_it() {
+fn expired_signature_is_refused_until_submitted_again() {
     let signed = Signed::new();
     let line = signed.line("late");
     signed.bed.submit(&["--expires", "1s", "-"], format!("{line}\n")).expect(0);
@@ -32,7 +32,7 @@ fn expiry_wants_a_key_and_a_duration() {
 }
 
 #[test]
-fn a_signature_stays_across_retry_return_reclaim_and_requeue_and_goes_with_purge() {
+fn signature_stays_until_purge() {
     let signed = Signed::on(Bed::with(json!({"max_retry_per_task": 3})));
     let line = format!("shell:0:0:1:echo x >> {}; test $(wc -l < {0}) -ge 3", signed.bed.out("ran"));
     let slow = "shell:0:0:1:sleep 600".to_owned();
@@ -71,7 +71,7 @@ fn a_signature_stays_across_retry_return_reclaim_and_requeue_and_goes_with_purge
 }
 
 #[test]
-fn a_line_queued_unsigned_gets_its_signature_when_it_is_submitted_signed() {
+fn unsigned_queued_line_is_signed_by_a_signed_submission() {
     let signed = Signed::new();
     let line = signed.line("late");
     signed.forge(&line, None);

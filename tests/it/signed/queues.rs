@@ -5,7 +5,7 @@ use super::{QUEUE_ID, SIGNATURES, Signed, command};
 use crate::support::{Bed, Redis, SOON, ServerOptions, holds_for, wait_until};
 
 #[test]
-fn a_task_signed_for_another_queue_is_refused_by_prefix_database_and_server() {
+fn signature_for_another_queue_is_refused() {
     let mut from =
         Signed::on(Bed::on(Redis::start(ServerOptions { tcp: true, plain: true, ..Default::default() }), json!({})));
     let line = from.line("replayed");
@@ -43,7 +43,7 @@ fn a_task_signed_for_another_queue_is_refused_by_prefix_database_and_server() {
 }
 
 #[test]
-fn a_worker_knows_its_queue_again_and_takes_no_other_in_its_place() {
+fn worker_recognises_its_queue_and_refuses_another() {
     let (signed, other) = (Signed::new(), Signed::new());
     signed.bed.burst("w");
     let mine: String = command(&signed.bed, &["GET", QUEUE_ID]);

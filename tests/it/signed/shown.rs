@@ -59,7 +59,7 @@ fn show_says_who_signed_and_what_it_is_worth() {
 }
 
 #[test]
-fn a_submitter_knows_its_own_key_and_who_asks_for_no_signatures_sees_none() {
+fn signatures_are_shown_only_where_keys_are_set() {
     let mut signed = Signed::new();
     let line = signed.line("own");
     signed.bed.configure(json!({"task_public_keys": null, "require_signed_tasks": false}));

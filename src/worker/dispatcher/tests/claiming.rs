@@ -20,7 +20,7 @@ fn nothing_is_claimed_before_the_node_was_looked_at() {
 }
 
 #[test]
-fn a_claim_under_way_is_waited_for_before_leaving_and_what_it_took_goes_back() {
+fn leaving_waits_for_a_claim_and_returns_its_tasks() {
     let mut bench = Bench::new("{}");
     bench.node(32);
     bench.claim();
@@ -83,7 +83,7 @@ fn without_batching_one_task_is_claimed_at_a_time() {
 }
 
 #[test]
-fn while_many_outcomes_have_yet_to_be_told_nothing_more_is_claimed() {
+fn nothing_is_claimed_while_many_outcomes_are_unreported() {
     let lines: Vec<String> = (0..UNREPORTED_AT_MOST).map(|n| format!("shell:0:0:1:true # {n}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 600, "task_prefetch": 8}"#, &lines);
@@ -108,7 +108,7 @@ fn what_other_programs_hold_is_not_what_the_node_could_give() {
 }
 
 #[test]
-fn a_burst_on_a_node_that_admits_nothing_asks_once_more_and_ends() {
+fn burst_on_a_full_node_claims_once_more_and_ends() {
     let mut bench = Bench::new("{}");
     bench.dispatcher.me.is_burst = true;
     bench.node(1);

@@ -212,7 +212,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn lines_stay_short_fit_the_node_and_every_task_runs_whatever_the_order_of_messages(
+    fn pipelines_stay_bounded_for_any_order_of_messages(
         demands in prop::collection::vec(0..DEMANDS.len(), TASKS),
         steps in prop::collection::vec((prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 2, 2, 3, 4]), 0_usize..SLOTS), 0..600),
     ) {
@@ -234,7 +234,7 @@ proptest! {
     }
 
     #[test]
-    fn in_one_slot_tasks_start_in_their_order_whatever_the_order_of_messages(
+    fn one_slot_starts_tasks_in_order_for_any_message_order(
         steps in prop::collection::vec(prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 2, 2, 3, 4]), 0..600),
     ) {
         let mut world = World::new(1, &[0; TASKS]);

@@ -44,7 +44,7 @@ fn what_is_held_goes_back_when_draining() {
 }
 
 #[test]
-fn while_redis_is_away_nothing_new_is_claimed_and_what_runs_goes_on() {
+fn running_tasks_continue_without_claims_while_redis_is_away() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK]);
     bench.event(Event::LinkDown);
     bench.event(Event::Woken);
@@ -78,7 +78,7 @@ fn what_is_held_does_not_start_while_redis_is_away() {
 }
 
 #[test]
-fn after_a_lease_without_a_heartbeat_nothing_starts_until_one_was_taken() {
+fn nothing_starts_after_a_lease_without_heartbeat() {
     let (mut bench, keys) =
         Bench::running(r#"{"max_task_per_worker": 1, "worker_dead_after_seconds": 10, "task_prefetch": 1}"#, &[TASK]);
     let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
@@ -103,7 +103,7 @@ fn after_a_lease_without_a_heartbeat_nothing_starts_until_one_was_taken() {
 }
 
 #[test]
-fn after_a_night_asleep_nothing_starts_until_a_heartbeat_of_the_morning_was_taken() {
+fn nothing_starts_after_suspend_until_a_new_heartbeat() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 1}"#, &[TASK]);
     let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
     bench.dispatcher.take_in(bench.now, claim);

@@ -42,7 +42,7 @@ const NEXT: &str = "shell:1:1:0:true # 2";
 const THIRD: &str = "shell:1:1:0:true # 3";
 
 #[test]
-fn in_a_stream_the_next_tasks_wait_in_the_keeper_and_start_without_being_told() {
+fn queued_tasks_start_in_the_keeper_without_a_message() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let second = queued(&mut bench, first);
     let third = queued(&mut bench, second);
@@ -95,7 +95,7 @@ fn what_waits_in_a_keeper_goes_back_when_draining() {
 }
 
 #[test]
-fn what_waits_in_a_keeper_is_taken_back_when_memory_is_short_and_after_a_while() {
+fn queued_tasks_are_recalled_on_low_memory_or_timeout() {
     for by_memory in [true, false] {
         let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
         let second = queued(&mut bench, first);
@@ -203,7 +203,7 @@ fn lowered_slots_are_not_refilled_from_lines() {
 }
 
 #[test]
-fn what_is_held_behind_tasks_that_became_long_goes_back_to_others() {
+fn tasks_held_behind_long_tasks_return_to_the_queue() {
     for fixed in [false, true] {
         let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
         let (second, third) = (queued(&mut bench, first), TaskKey::from(first + 2));
@@ -240,7 +240,7 @@ fn when_redis_goes_away_nothing_more_starts_from_a_line() {
 }
 
 #[test]
-fn a_line_is_revoked_from_its_end_so_that_no_keeper_starts_the_next_of_it() {
+fn pipeline_is_revoked_from_its_end() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.revoke(&[TASK, NEXT]);
@@ -249,7 +249,7 @@ fn a_line_is_revoked_from_its_end_so_that_no_keeper_starts_the_next_of_it() {
 }
 
 #[test]
-fn short_of_memory_a_line_is_taken_back_before_its_first_is_killed() {
+fn low_memory_recalls_the_pipeline_before_killing_its_first() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.node(0);
@@ -258,7 +258,7 @@ fn short_of_memory_a_line_is_taken_back_before_its_first_is_killed() {
 }
 
 #[test]
-fn one_that_comes_back_at_its_turn_makes_room_for_the_next_of_its_line() {
+fn recalled_task_makes_room_for_the_next_in_its_pipeline() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let second = queued(&mut bench, first);
     let third = queued(&mut bench, second);
@@ -283,7 +283,7 @@ fn looking_ahead_that_is_switched_off_puts_nothing_into_keepers() {
 }
 
 #[test]
-fn a_larger_task_waits_in_a_keeper_where_the_node_has_what_it_needs_beyond_and_nothing_else_gets_that() {
+fn larger_queued_task_reserves_its_excess_demand() {
     for (mem, is_queued) in [(17, true), (33, false)] {
         let larger = format!("shell:{mem}:1:0:true # 2");
         let (mut bench, first) = stream(&[TASK, &larger, THIRD]);
@@ -316,7 +316,7 @@ fn while_nothing_is_claimed_ahead_no_outcome_is_to_gather() {
 }
 
 #[test]
-fn what_comes_after_in_the_queue_is_not_claimed_while_what_comes_before_goes_back() {
+fn later_tasks_are_not_claimed_while_earlier_ones_return() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let (second, third) = (queued(&mut bench, first), TaskKey::from(first + 2));
     reconfigured(&mut bench, r#"{"max_task_per_worker": 1}"#);

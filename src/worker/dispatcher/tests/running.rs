@@ -55,7 +55,7 @@ fn a_task_that_ended_just_before_its_limit_keeps_its_result() {
 }
 
 #[test]
-fn low_memory_takes_the_newest_back_one_a_check_and_the_last_one_fails() {
+fn low_memory_returns_newest_per_check_and_fails_the_last() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK, "shell:1:1:0:true # 2"]);
     bench.node(0);
     assert!(matches!(bench.next(), Action::Kill(key) if key == keys[1]));
@@ -72,7 +72,7 @@ fn low_memory_takes_the_newest_back_one_a_check_and_the_last_one_fails() {
 }
 
 #[test]
-fn a_task_given_back_for_memory_is_passed_over_while_it_would_not_fit() {
+fn task_returned_for_memory_is_skipped_until_it_fits() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 3}"#, &[TASK, "shell:1:1:0:true # 2"]);
     bench.actions.clear();
     bench.answer(0, &[]);

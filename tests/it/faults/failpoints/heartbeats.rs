@@ -67,7 +67,7 @@ fn one_that_has_attached_and_not_yet_beaten_is_not_dead() {
 }
 
 #[test]
-fn one_that_comes_back_while_it_is_taken_over_loses_only_what_was_taken() {
+fn worker_back_during_take_over_loses_only_taken_tasks() {
     // Judged dead; before its first line moves it is back and beats: then it is alive, whatever was judged.
     let bed = bed(json!({"worker_dead_after_seconds": 2, "max_task_per_worker": 2}));
     let (steps, mark, gate) = (Steps::new(&bed), unique_sleep(), bed.out("gate"));

@@ -81,7 +81,7 @@ fn a_server_that_goes_at_a_step_costs_no_run(
 }
 
 #[test]
-fn a_reconnect_that_fails_half_way_still_owes_the_recent_reports() {
+fn failed_reconnect_repeats_the_recent_reports() {
     let mut bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": 30}));
     let (steps, load) = (Steps::new(&bed), Load::new(&bed, 4));
     let proxy = Proxy::start(&bed.redis.socket());

@@ -107,7 +107,7 @@ fn a_fault_at_a_step_loses_nothing_and_runs_nothing_needlessly(
 }
 
 #[test]
-fn killed_while_it_takes_up_its_past_it_takes_it_up_the_next_time() {
+fn recovery_that_is_killed_is_repeated_at_the_next_start() {
     let bed = bed(json!({"max_task_per_worker": 4, "worker_dead_after_seconds": 30}));
     let (steps, load) = (Steps::new(&bed), Load::new(&bed, 4));
     bed.add(&load.lines);

@@ -139,7 +139,7 @@ fn figures_that_no_node_has_are_not_drawn() {
 }
 
 #[test]
-fn a_time_to_go_counts_what_fails_for_good_and_not_what_fits_no_node() {
+fn eta_counts_final_failures_but_not_unfittable_tasks() {
     let bed = Bed::with(json!({"max_task_per_worker": 1, "max_retry_per_task": 1}));
     bed.add((0..3).map(|n| format!("shell:0:0:5:exit 3 # {n}")));
     bed.burst("w");
@@ -167,7 +167,7 @@ fn a_time_to_go_counts_what_fails_for_good_and_not_what_fits_no_node() {
 }
 
 #[test]
-fn tasks_that_wait_for_cores_or_memory_beside_free_slots_are_told_so() {
+fn overview_names_tasks_that_wait_for_cores_or_memory() {
     let bed = Bed::with(json!({"max_task_per_worker": 10_000}));
     let _worker = bed.worker("w");
     bed.wait_alive("w");

@@ -49,7 +49,7 @@ async fn heard(wakeups: &mut Option<Wakeups>) {
 }
 
 #[tokio::test]
-async fn a_submission_wakes_as_many_idle_workers_as_it_needs_and_one_more() {
+async fn submission_wakes_the_idle_workers_it_needs_and_one_more() {
     let bed = Bed::new();
     let conn = connect(&bed).await;
     let mut all = Vec::new();

@@ -75,7 +75,7 @@ impl Drop for Network {
 }
 
 #[test]
-fn no_task_is_taken_from_a_server_on_the_network_that_asks_for_no_password() {
+fn open_network_server_without_password_gives_no_tasks() {
     let net = Network::with(&[]);
     for args in [&["--burst"][..], &["--name", "w"], &["--check"]] {
         let output = net.run("distcomp-worker", args).run().expect(2);
@@ -108,7 +108,7 @@ fn a_server_that_asks_for_a_password_is_served() {
 
 /// The question whether a stranger is let in must not be lost in the choice of a database that no stranger may make.
 #[test]
-fn a_server_that_asks_for_a_password_is_served_in_any_of_its_databases() {
+fn server_with_a_password_is_accepted_in_any_database() {
     let mut net = Network::with(&["--requirepass", "a-good-one"]);
     net.bed.configure(json!({"redis_url": format!("redis://{HOST}:6379/1"), "redis_pass": "a-good-one"}));
     net.run("distcomp-submit", &["-"]).run().expect(0);
@@ -131,7 +131,7 @@ fn a_password_of_ours_does_not_help_where_others_need_none() {
 }
 
 #[test]
-fn a_server_that_asks_for_a_certificate_asks_for_more_than_a_password() {
+fn server_that_requires_certificates_is_accepted() {
     let certificates = tempfile::Builder::new().prefix("dc-tls-").tempdir_in("/tmp").expect("a directory in /tmp");
     let at = |name: &str| certificates.path().join(name).display().to_string();
     // An authority, and one certificate for both sides.

@@ -48,7 +48,7 @@ fn one_foreign_task_is_found_by_an_idle_worker() {
 }
 
 #[test]
-fn one_added_and_one_removed_at_the_same_time_do_not_hide_each_other() {
+fn simultaneous_add_and_remove_do_not_hide_each_other() {
     let bed = Bed::new();
     let (removed, added) = ("shell:0:0:1:echo removed", "shell:0:0:1:echo added");
     bed.add([removed]);
@@ -95,7 +95,7 @@ fn lines_nobody_can_parse_fail_with_a_reason_and_stop_no_worker() {
 }
 
 #[test]
-fn lines_that_are_not_utf8_go_to_the_quarantine_alone_and_status_shows_them() {
+fn lines_that_are_not_utf8_are_quarantined_and_shown() {
     let bed = Bed::new();
     let mut worker = bed.worker("w");
     bed.hset("todo_tasks", b"shell:0:0:1:echo \xff\xfe", "");
@@ -147,7 +147,7 @@ fn the_index_may_be_deleted_at_any_time() {
 }
 
 #[test]
-fn a_running_task_that_someone_puts_back_in_todo_ends_in_one_place() {
+fn running_task_put_back_in_todo_by_others_ends_in_one_place() {
     let bed = Bed::new();
     let line = "shell:0:0:1:sleep 1; echo done";
     let _worker = bed.worker("w");
@@ -240,7 +240,7 @@ fn bytes_that_are_no_text_anywhere_blind_no_view() {
 }
 
 #[test]
-fn a_dead_workers_task_comes_back_whatever_stands_beside_its_heartbeat() {
+fn task_of_a_dead_worker_returns_despite_a_broken_heartbeat() {
     let bed = Bed::with(json!({"health_report_interval": 0.2, "worker_dead_after_seconds": 1}));
     bed.hset("worker_status", b"knoten-\xfc", b"1:\xff:8.00:1.00:16.00");
     bed.hset("distcomp:owner", b"\xff", b"\xff:1");

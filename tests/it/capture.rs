@@ -216,7 +216,7 @@ async fn what_waited_past_its_right_to_start_comes_back_unstarted() {
 }
 
 #[tokio::test]
-async fn the_record_of_a_task_begins_before_its_first_instruction_and_ends_after_its_last() {
+async fn task_record_spans_its_first_and_last_instruction() {
     let (_zygote, mut keeper) = keeper().await;
     for seq in 1..=20 {
         let end = run(&mut keeper, seq, shell("date +%s%3N")).await;
