@@ -11,11 +11,11 @@ pub(crate) struct TaskSet {
 /// Where a task stands; a later one outranks an earlier one, since a failed task that waits for its retry is in two places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TaskEnd {
-    /// Nowhere.
+    /// In no hash: somebody has purged it.
     Gone,
     /// Out of retries.
     Failed,
-    /// Finished.
+    /// It has ended with success.
     Finished,
     /// Waiting or running.
     Open,

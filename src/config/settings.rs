@@ -21,7 +21,7 @@ pub enum Prefetch {
 /// Where the Redis server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// TCP.
+    /// A server at a host and a port.
     Tcp {
         /// Host name or address, without brackets.
         host: String,

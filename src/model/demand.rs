@@ -19,7 +19,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Nothing.
+    /// A demand for no memory and no cores.
     pub const NONE: Self = Self { amounts: Amounts::NONE };
 
     /// The same but for one kind.

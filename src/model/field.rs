@@ -52,9 +52,9 @@ pub enum Field {
     Type,
     /// DRAM in GB.
     Mem,
-    /// Cores.
+    /// The cores that the task needs.
     Cpu,
-    /// Priority.
+    /// The priority: larger runs first.
     Prio,
     /// Run-time limit in seconds.
     Timeout,

@@ -118,7 +118,7 @@ pub struct WorkerFigures {
     pub meters: Meters,
     /// Attempts running.
     pub running: u32,
-    /// Slots.
+    /// How many tasks it may run at once.
     pub slots: u32,
     /// Tasks claimed ahead of slots.
     pub held: u32,

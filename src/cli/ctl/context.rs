@@ -15,7 +15,7 @@ pub(super) struct CtlContext {
     pub(super) conn: Connection,
     /// How its lines are read.
     pub(super) order: FieldOrder,
-    /// Results.
+    /// Standard output, for results.
     pub(super) out: Out,
     /// How to do it.
     pub(super) manner: ChangeOptions,

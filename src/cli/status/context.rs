@@ -13,7 +13,7 @@ pub(super) struct StatusContext {
     pub(super) conn: Connection,
     /// How its lines are read.
     pub(super) order: FieldOrder,
-    /// Results.
+    /// Standard output, for results.
     pub(super) out: Out,
     /// JSON is wanted.
     pub(super) json: bool,

@@ -8,7 +8,7 @@ use crate::view::text::count;
 
 /// The bytes, or where they are.
 pub(super) enum StdoutSource {
-    /// These.
+    /// The bytes themselves.
     Bytes(Vec<u8>),
     /// All that is in this file.
     File(File),

@@ -23,7 +23,7 @@ const SEARCH: Duration = Duration::from_secs(15);
 /// Bytes of lines that are remembered by their ids.
 const REMEMBERED: usize = 8 << 20;
 
-/// See the module.
+/// Answers the questions of the dashboard from Redis. A broken connection is dropped and made anew by the loop that reads the overview.
 pub(super) struct RedisSource {
     client: Client,
     conn: Mutex<Option<Connection>>,

@@ -164,7 +164,7 @@ pub struct RedisHealth {
     pub eviction_policy: String,
     /// Whether an append-only file is kept.
     pub append_only: bool,
-    /// Connections.
+    /// Client connections to the server.
     pub clients: u64,
     /// It is a replica: nothing can be written here.
     #[serde(default)]

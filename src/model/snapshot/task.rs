@@ -8,11 +8,11 @@ use crate::model::{AttemptRecord, Outcome, PeakSource, StdoutRecord, TrimmedSpac
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// Waiting.
+    /// In `todo_tasks`: it waits to be claimed.
     Todo,
     /// Claimed by a worker.
     InProgress,
-    /// Done.
+    /// In `finished_tasks`: it has ended with success.
     Finished,
     /// Has failed; while it is in todo as well, it will be tried again.
     Failed,

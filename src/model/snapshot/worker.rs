@@ -106,7 +106,7 @@ impl WorkerView {
 pub struct WorkerLoad {
     /// Tasks running.
     pub running: u32,
-    /// Slots.
+    /// How many tasks it may run at once.
     pub slots: u32,
     /// Tasks claimed and not started.
     #[serde(default)]

@@ -193,7 +193,7 @@ impl Settle {
 /// What became of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// Recorded.
+    /// Recorded as finished or returned.
     Recorded,
     /// Recorded as a failure; it will be tried again.
     WillRetry,

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 4;
 /// How long a question waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// Answers by question, each kept for a second.
 pub(super) struct Cache<K, V> {
     entries: Mutex<HashMap<K, Entry<V>>>,
     turns: Semaphore,

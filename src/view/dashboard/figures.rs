@@ -20,7 +20,7 @@ pub(super) const LINE: usize = 300;
 /// Workers in one snapshot; more are on no page at once.
 const WORKERS: usize = 500;
 
-/// See the module.
+/// The texts of one snapshot, by the names that pages and the stream use.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figures {
     /// By the name of the place where they stand.

@@ -48,7 +48,7 @@ pub(super) struct Point {
     failed_total: u64,
 }
 
-/// See the module.
+/// The points of the charts, oldest first, and the use of each worker's node.
 #[derive(Debug, Default)]
 pub(super) struct History {
     fine: VecDeque<Point>,

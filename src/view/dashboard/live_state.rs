@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub(super) json: Arc<str>,
 }
 
-/// See the module.
+/// The latest snapshot, the history, and who is looking.
 #[derive(Debug)]
 pub struct LiveState {
     snapshots: watch::Sender<Arc<Snapshot>>,

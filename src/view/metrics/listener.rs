@@ -21,7 +21,7 @@ pub enum WorkerHealth {
     Starting,
     /// It is at work.
     Working(Box<WorkerFigures>),
-    /// Nothing.
+    /// Its main loop did not answer in time.
     Stuck,
 }
 

@@ -48,7 +48,7 @@ impl Terminal {
         Ok(Self { inner, is_over: Arc::default() })
     }
 
-    /// Draws.
+    /// Draws the state on the whole screen.
     ///
     /// # Errors
     /// What the system says of the terminal.

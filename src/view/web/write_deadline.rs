@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// See the module.
+/// A TCP stream whose writes fail after `patience` in which the other end has read nothing.
 pub(super) struct WriteDeadline {
     stream: TcpStream,
     patience: Duration,

@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// Columns of a reason and of a line that are shown.
 const SHOWN: usize = 100;
 
-/// See the module.
+/// Shows progress, and remembers what it has shown.
 pub(super) struct ProgressDisplay {
     progress: Progress,
     client: Client,
