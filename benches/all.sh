@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Prints a figure for every row that the project measures itself by, one program after another: about ten minutes on a quiet machine of two cores, and as
-# long before that to build them.
+# Prints a figure for every row of the performance table, one program after another. Takes about ten minutes on a quiet machine with two cores, and the
+# same time again to build the programs.
 #
-#   benches/all.sh [ROUNDS]      default 5; the rounds of what is run in turns
+#   benches/all.sh [ROUNDS]      default 5: how often programs that are compared run in turns
 #
 # DEEP=1 adds ten million waiting tasks to the depths (4 GB of memory). SPAWN_FLOOR, HQ, PEERS_DIR and DISTCOMP_PYTHON_ORIGINAL: see README.md.
 set -euo pipefail
@@ -10,7 +10,7 @@ case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; 
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
 failed=()
-# A part that fails is named at the end and takes no other along.
+# A part that fails is named at the end. The other parts still run.
 part() {
   local title=$1 start=$SECONDS
   shift

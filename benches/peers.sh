@@ -4,10 +4,10 @@
 #   benches/peers.sh [ROUNDS [TASKS]]      default 5 rounds; 2000 tasks for the fast ones, a quarter of that for the slow ones
 #
 # Installs into a directory of its own (PEERS_DIR, default a temporary one that is removed): RQ, Celery and Dask with pip, BullMQ with npm. GNU parallel
-# is installed with apt-get when this is run as root. HyperQueue takes part when HQ names its binary: in a network namespace of its own where that can be
-# had, since it listens on all addresses. Python DistComp takes part when DISTCOMP_PYTHON_ORIGINAL names a checkout of it: a copy, with its gate of two
-# free cores opened, or it would take one task on this machine and no other. What cannot be had is left out, and said.
-# DISTCOMP_BIN names the directory of our programs; default: a release build of this checkout, brought up to date first.
+# is installed with apt-get when this runs as root. HyperQueue takes part when HQ names its binary. It runs in a network namespace of its own where
+# possible, because it listens on all addresses. Python DistComp takes part when DISTCOMP_PYTHON_ORIGINAL names a checkout of it. A copy is changed so
+# that it does not require two free cores; otherwise it would run only one task on this machine. The script names each peer that it cannot run.
+# DISTCOMP_BIN names the directory of our programs; default: a release build of this checkout, which is updated first.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
@@ -36,7 +36,7 @@ if [ -z "${DISTCOMP_BIN:-}" ]; then
 fi
 bin=$(realpath "$DISTCOMP_BIN")
 
-# What can be had.
+# The peers that this machine can run.
 systems=(distcomp xargs)
 if ! command -v parallel >/dev/null && [ "$(id -u)" = 0 ]; then
   { apt-get -qq update && apt-get -qq install -y parallel; } >"$run/apt.log" 2>&1 || true
@@ -79,7 +79,7 @@ done
 redis-cli -s "$sock" ping >/dev/null || { say "redis-server does not answer: $(tail -n1 "$run/redis.log")"; exit 1; }
 rcli() { redis-cli -s "$sock" "$@"; }
 
-# The jobs of the Python peers, and of Node.
+# The job definitions of the Python peers and of Node.
 cat >"$run/jobs.py" <<'PY'
 import subprocess
 from celery import Celery
@@ -146,7 +146,7 @@ if (process.argv[2] === 'add') {
     { connection, concurrency: +process.argv[3] });
 }
 JS
-# Steady rate: from the first result seen to the last one.
+# The steady rate: from the first result to the last one.
 cat >"$run/rate.py" <<'PY'
 import os, sys, time
 import socket

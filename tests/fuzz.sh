@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Coverage-guided fuzzing of everything that reads what others wrote:
+# Fuzzes every parser of foreign input, guided by coverage:
 #   tests/fuzz.sh [SECONDS [TARGET...]]     default: 600 seconds for each of the targets under fuzz/fuzz_targets
-# Needs cargo-fuzz (cargo install cargo-fuzz) and a C++ compiler; a nightly toolchain is not needed. What it finds stays in fuzz/artifacts, and the
-# end code is 1; copy it to fuzz/corpus/TARGET, where the normal tests replay it for ever, and fix it.
+# Requires cargo-fuzz (cargo install cargo-fuzz) and a C++ compiler, but no nightly toolchain. If an input crashes a parser, it is stored in
+# fuzz/artifacts and the exit code is 1. Fix the parser, and copy the input to fuzz/corpus/TARGET: the normal tests replay that directory.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/../fuzz"
@@ -12,7 +12,7 @@ seconds=${1:-600}
 export RUSTC_BOOTSTRAP=1
 failed=0
 for target in "$@"; do
-    # New inputs go to a directory of their own; only the best of them are kept, by hand or with `cargo fuzz cmin`.
+    # New inputs go to a separate directory. Move the best of them to the corpus by hand or with `cargo fuzz cmin`.
     mkdir -p "corpus.new/$target"
     printf '\n== %s for %s s\n' "$target" "$seconds"
     cargo fuzz run --sanitizer none "$target" "corpus.new/$target" "corpus/$target" -- \

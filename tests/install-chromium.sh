@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that Chromium and its driver are on this machine, for the tests of the dashboard. Sourced by run.sh and screenshots.sh, after
-# example/install-redis.sh, whose as_root it uses; harmless to repeat.
+# Installs Chromium and its driver, if they are missing, for the tests of the dashboard. run.sh and screenshots.sh source this file after
+# example/install-redis.sh, because it uses as_root from there. It is safe to repeat.
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every check of this project, on a machine that has nothing but Rust:
+# Runs every check of this project on a machine that has only Rust:
 #   tests/run.sh [ARGUMENTS FOR THE TEST RUNNER]
-# Installs redis-server and Chromium where there is none; checks format, lints, documents and licences; runs all tests. The last lines
-# are the test runner's own summary.
+# Installs redis-server and Chromium if they are missing, checks format, lints, documents and licences, and runs all tests. The last lines
+# are the summary of the test runner.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
@@ -22,19 +22,19 @@ command -v cargo >/dev/null 2>&1 || {
 }
 install_redis
 install_chromium
-# Networks of their own, certificates, and a look at system calls.
+# Some tests need network namespaces, certificates, or a trace of system calls.
 if command -v apt-get >/dev/null 2>&1; then
     for need in ip:iproute2 openssl:openssl strace:strace setpriv:util-linux; do
         command -v "${need%%:*}" >/dev/null 2>&1 ||
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need##*:}" >&2 || true
     done
 fi
-# Private servers of the tests are stopped with them; a variable of the tester's shell must not lead a test to a real one.
+# Each test stops its private servers. A variable of the caller's shell must not lead a test to a real server.
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
 
 step cargo fmt --check
 step cargo clippy --locked --all-targets -- -D warnings
-# Numbers that are those of x86-64 alone show only when another processor is compiled for.
+# Constants that are valid only on x86-64 show up only in a build for another processor.
 if [ -d "$(rustc --print target-libdir --target aarch64-unknown-linux-gnu)" ]; then
     # Without TLS, which would need a C compiler for that processor.
     step cargo check --locked --no-default-features --target aarch64-unknown-linux-gnu
@@ -47,19 +47,19 @@ if command -v cargo-deny >/dev/null 2>&1; then
 else
     echo "cargo-deny is not installed: licences and sources are not checked."
 fi
-# Every kind of fault at random for a minute; the seed is printed. Not with arguments: they name some tests.
+# Random faults of every kind for a minute; the seed is printed. Skipped if arguments select tests.
 soaked=0
 if [ $# -eq 0 ]; then
     step tests/soak.sh 1 || soaked=$?
 fi
 if cargo nextest --version >/dev/null 2>&1; then
-    # nextest does not run the examples in the documentation.
+    # nextest does not run the documentation examples.
     step cargo test --locked --doc --quiet
     step cargo nextest run --locked --no-fail-fast "$@"
 else
     step cargo test --locked --no-fail-fast "$@"
 fi
-# Faults at exact steps, in a build that can be held at them.
+# Faults at exact steps, in a build that can stop at them.
 if [ $# -eq 0 ]; then
     step cargo clippy --locked --all-targets --features failpoints -- -D warnings
     step cargo test --locked --quiet --features failpoints --test it -- --test-threads 6 faults::failpoints::

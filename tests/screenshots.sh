@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pictures of the dashboard and of `watch` in the README, from a real run of a minute or two:
+# Creates the pictures of the dashboard and of `watch` for the README from a real run, in one or two minutes:
 #   tests/screenshots.sh [DIRECTORY]
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Thousands of tasks under random faults of every kind, and a verdict with counts:
+# Runs thousands of tasks under random faults of every kind, and prints a verdict with counts:
 #   tests/soak.sh [MINUTES] [SEED]
-# One minute and a random seed unless told otherwise; the seed is printed, and the same seed throws the same dice.
-# DISTCOMP_PYTHON_ORIGINAL names a checkout of 1a1a11a/distComp: its worker takes part then, and faults that it does not survive
-# are left out. SOAK_KEEP names a directory into which everything is copied when a promise was broken.
+# Defaults: one minute and a random seed. The seed is printed; the same seed repeats the same faults.
+# If DISTCOMP_PYTHON_ORIGINAL names a checkout of 1a1a11a/distComp, its worker takes part, and faults that it does not survive are skipped.
+# If SOAK_KEEP names a directory, everything is copied there when a guarantee was broken.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The systemd units under a real systemd, and cgroup v2 with its memory and process controllers: a Debian guest is made, booted, checks
-# what tests/vm/*.sh promise, and is thrown away.
-#   tests/vm.sh [GROUP...]        groups of checks: plain hardened cgroup user suite reboot; all unless told otherwise
-# Needs root, qemu-system-x86, debootstrap, e2fsprogs and a Debian mirror; takes five to fifteen minutes. 0: all held; 1: some did not, or the guest
-# came to no end; 2: it cannot be tried here.
-#   VM_BASE=FILE.tar     keeps the bare Debian there, and takes it from there the next time
-#   VM_KEEP=DIR          keeps the console and the log there
-#   VM_ACCEL=tcg         emulates, also where there is /dev/kvm
-#   VM_SUITE=debian      Debian release: bookworm unless told otherwise     VM_MIRROR=URL   where it comes from
+# Tests the systemd units under a real systemd, and cgroup v2 with its memory and process controllers. The script creates a Debian guest, boots it,
+# runs the checks in tests/vm/*.sh there, and deletes it.
+#   tests/vm.sh [GROUP...]        groups of checks: plain hardened cgroup user suite reboot (default: all)
+# Requires root, qemu-system-x86, debootstrap, e2fsprogs and a Debian mirror, and takes 5 to 15 minutes. Exit codes: 0 all checks passed; 1 a check
+# failed, or the guest did not finish; 2 the checks cannot run here.
+#   VM_BASE=FILE.tar     stores the bare Debian there, and reuses it the next time
+#   VM_KEEP=DIR          stores the console output and the log there
+#   VM_ACCEL=tcg         emulates the processor even if there is /dev/kvm
+#   VM_SUITE=debian      Debian release, default bookworm     VM_MIRROR=URL   its mirror
 #   VM_KERNEL=SUITE      takes the kernel from this suite instead (bookworm-backports)
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
@@ -76,11 +76,11 @@ kernel=$(printf '%s\n' "$root"/boot/vmlinuz-* | sort -V | tail -n 1)
 cp "$kernel" "$work/vmlinuz"
 cp "$root/boot/initrd.img-${kernel##*/vmlinuz-}" "$work/initrd"
 
-# The programs, stripped: with what debuggers want they would be a quarter of a gigabyte.
+# The programs without debug information, which would take a quarter of a gigabyte.
 mkdir -p "$root/opt/distcomp/bin" "$root$target"
 for name in distcomp-worker distcomp-submit distcomp-status distcomp-ctl; do
     strip -o "$root/opt/distcomp/bin/$name" "$target/$name"
-    # Where the tests look for them.
+    # The tests expect the programs here.
     cp "$root/opt/distcomp/bin/$name" "$root$target/$name"
 done
 strip -o "$root/opt/distcomp/it" "$tests"
@@ -98,7 +98,7 @@ mkfs.ext4 -q -d "$root" "$work/disk"
 rm -rf --one-file-system "$root"
 
 echo "== the guest"
-# boot ACCELERATOR...: until it has switched itself off, or too long.
+# boot ACCELERATOR...: runs the guest until it switches itself off, or for too long.
 boot() {
     local end=$((SECONDS + ${VM_SECONDS:-1500})) shown
     : >"$work/checks.log"
@@ -111,7 +111,7 @@ boot() {
     tail -n +1 --pid="$qemu" -F "$work/checks.log" 2>/dev/null &
     shown=$!
     while kill -0 "$qemu" 2>/dev/null && ! grep -q 'KVM internal error' "$work/qemu.log"; do
-        # All its waits are bounded; this is for one that hangs as a whole.
+        # Every wait in the guest is bounded. This bound is for a guest that hangs.
         if [ "$SECONDS" -ge "$end" ]; then
             echo "the guest came to no end" >&2
             break
@@ -124,7 +124,7 @@ boot() {
     wait "$shown" 2>/dev/null || true
     ! grep -q 'KVM internal error' "$work/qemu.log"
 }
-# Some hosts, machines of a cloud, have a KVM that does not know all that a kernel does: emulated it is slower and does the same.
+# The KVM of some cloud machines does not support everything that a kernel uses. Emulation is slower and gives the same results.
 if [ "${VM_ACCEL:-kvm}" != kvm ] || [ ! -w /dev/kvm ] || ! boot -accel kvm -cpu host; then
     echo "without KVM"
     boot -accel tcg,thread=multi -cpu max

@@ -1,4 +1,4 @@
-# Cgroup v2 with the memory and process controllers, as Delegate=yes of the plain unit gives it.
+# Checks cgroup v2 with the memory and process controllers that Delegate=yes of the plain unit provides.
 
 base=/sys/fs/cgroup/system.slice/$unit.service
 slots() { find $base -type d -name 'slot-*' 2>/dev/null; }
@@ -58,7 +58,7 @@ check "cgroup: a tree is held to it as a whole" await 20 counts 0 0 4 3
 submit "shell:0:0:1:python3 escape.py; until pgrep -x -f 'sleep 7101'; do :; done; sleep 1 # limits"
 check "cgroup: with limits too a daemon is killed at the end" eval 'await 15 counts 0 0 5 3 && await 5 runs "^sleep 7101" 0'
 
-# Worker and keepers killed at one moment.
+# The worker and its keepers are killed at the same moment.
 stray="shell:0:0:1:test -e gate && exit 0; python3 escape.py; sleep 7102"
 kill_all() { # the worker, and all that are of its program; tasks stay
     mark_log
@@ -74,7 +74,7 @@ again() {
     check "cgroup: $1: stopped, its cgroup is gone" await 5 not test -e $base
     rm -f $home/gate
 }
-# systemd's own clearing-up switched off, only the worker's sweep is left.
+# With the cleanup of systemd switched off, only the worker sweeps.
 fresh distcomp-worker.service
 mkdir -p /etc/systemd/system/$unit.service.d
 printf '[Service]\nKillMode=process\n' >/etc/systemd/system/$unit.service.d/kill.conf
@@ -84,7 +84,7 @@ await 10 runs '^sleep 710[12]' 2
 kill_all
 check "cgroup: swept: before the first claim" await 15 logged "killed processes that an earlier worker.*in_cgroup=[1-9]"
 again swept "cgroup, keepers"
-# As the unit is. With limits, a worker cannot be started in a cgroup that has any left.
+# The unit as it is. With limits, a worker cannot start in a cgroup that still has processes.
 fresh distcomp-worker.service enforce_memory true
 submit "$stray"
 await 10 runs '^sleep 710[12]' 2

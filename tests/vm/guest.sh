@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs in the guest as root: each group of checks that was asked for, then the verdict, all to the second serial line.
+# Runs in the guest as root: each requested group of checks, then the verdict. All output goes to the second serial line.
 set -u
 here=/opt/distcomp
 stty -F /dev/ttyS1 raw -echo 2>/dev/null
@@ -18,7 +18,7 @@ fi
 while read -r group <&3; do
     grep -qx "$group" /var/lib/distcomp-checks/done 2>/dev/null && continue
     echo "== $group"
-    # A group that ends early, by an error of its own, is not one that holds.
+    # A group that ends early through an error of its own has not passed.
     group_ended=no
     # shellcheck source=/dev/null
     . "$here/vm/$group.sh"

@@ -1,4 +1,4 @@
-# example/systemd/distcomp-worker-hardened.service: it works, and forbids what its comments say.
+# Checks that example/systemd/distcomp-worker-hardened.service works and forbids what its comments say.
 
 fresh distcomp-worker-hardened.service
 check "hardened: it is running" is SubState running
@@ -11,7 +11,7 @@ check "hardened: containment by cgroup" has "cgroup, keepers" as distcomp-status
 systemd-analyze security --no-pager $unit | tail -n 2 | sed 's/^/     /'
 check "hardened: exposure is small" eval 'level=$(systemd-analyze security --no-pager $unit | grep -oE "[0-9]+\.[0-9]" | tail -n 1); echo $level; [ ${level%.*} -lt 3 ]'
 
-# Each is a task of its own: what must fail there, and works in a shell of the same user (or of root).
+# Each check is a task of its own: a command that must fail there, and works in a shell of the same user (or of root).
 echo 'distcomp ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/distcomp
 install -d -o distcomp /home/distcomp-home
 echo secret >/home/distcomp-home/file

@@ -1,4 +1,4 @@
-# example/systemd/distcomp-worker.service, by its own comments and as an operator would use it.
+# Checks example/systemd/distcomp-worker.service by its own comments and as an operator would use it.
 
 fresh distcomp-worker.service
 check "plain: enable --now" systemctl enable --now $unit
@@ -63,7 +63,7 @@ check "plain: the drain time-out ends the stop" test $((SECONDS - before)) -lt 3
 check "plain: ... gives the task back" counts 1 0 0 0
 check "plain: ... and leaves nothing of it" runs '^sleep 7001' 0
 
-# A drain and the stop command last: the worker waits idle and is not started again, and a drain outlives a restart of the unit.
+# A drain and the stop command last: the worker stays idle and is not restarted, and a drain survives a restart of the unit.
 fresh distcomp-worker.service
 name=$(as distcomp-status workers --json | sed 's/.*"name":"\([^"]*\)".*/\1/')
 check "plain: drain" as distcomp-ctl drain "$name" --yes

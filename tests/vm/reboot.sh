@@ -1,4 +1,4 @@
-# An enabled unit comes back with the machine, and takes up what it had. The guest is started anew in the middle of it.
+# Checks that an enabled unit starts with the machine and recovers its tasks. The guest is restarted in the middle of this group.
 
 flag=/var/lib/distcomp-checks/rebooted
 if [ ! -e $flag ]; then
@@ -9,7 +9,7 @@ if [ ! -e $flag ]; then
     touch $flag $home/rebooted
     redis-cli save >/dev/null
     sync
-    # Not a clean end: as by a loss of power.
+    # Not a clean shutdown: like a loss of power.
     echo b >/proc/sysrq-trigger
     sleep 60
 fi

@@ -1,8 +1,8 @@
-# The tests of tests/it about containment and limits, which on most machines meet version 1 or no cgroup at all.
+# Runs the tests about containment and limits from tests/it; most machines have cgroup version 1 or no writable cgroup for them.
 
 systemctl stop $unit 2>/dev/null
 target=$(cat $here/target)
-# Each worker that a test starts gets a cgroup of its own, as systemd would give it.
+# Each worker that a test starts gets a cgroup of its own, as under systemd.
 mkdir -p /sys/fs/cgroup/suite
 echo "+memory +pids" >/sys/fs/cgroup/suite/cgroup.subtree_control
 mkdir -p $here/real
@@ -22,7 +22,7 @@ grep -E '^test .* (ok|FAILED)$|^test result' /tmp/suite.log | sed 's/^/     /'
 check "suite: they pass" test $code -eq 0
 check "suite: with the limits on" not grep -q "no cgroup to limit memory here" /tmp/suite.log
 check "suite: there were some" eval '[ $(grep -cE "^test enforce::.* ok$" /tmp/suite.log) -ge 5 ]'
-# A worker that a test killed leaves its cgroup to the next one; nobody may be in it.
+# A worker that a test killed leaves its cgroup to the next one, which requires an empty cgroup.
 check "suite: nobody is left in any of their cgroups" eval 'cat /sys/fs/cgroup/suite/cgroup.events && grep -q "populated 0" /sys/fs/cgroup/suite/cgroup.events'
 mv $here/real/distcomp-worker "$target/"
 find /sys/fs/cgroup/suite -depth -type d -exec rmdir {} + 2>/dev/null

@@ -1,4 +1,4 @@
-# A worker of a normal user, without any unit: systemd-run --user --scope -p Delegate=yes, as docs/containment.md says.
+# Checks a worker of a normal user without a unit: systemd-run --user --scope -p Delegate=yes, as in docs/containment.md.
 
 systemctl stop $unit 2>/dev/null
 redis-cli flushall >/dev/null
@@ -21,7 +21,7 @@ check "user: one is killed for its memory, one is not" has "^0 todo tasks, 0 in_
 check "user: the reason says so" has 'out of memory \(oom\)' reason "$more"
 check "user: no scope and no cgroup is left" eval 'test -z "$(find /sys/fs/cgroup/user.slice -name "distcomp-*")"'
 
-# Killed with its keepers: what is left is found in the old scope by the next one, in another.
+# The worker and its keepers are killed. The next worker, in another scope, finds the leftover processes in the old one.
 scope() { ann systemd-run -q --user --scope -p Delegate=yes distcomp-worker "$@" >>/tmp/scope 2>&1; }
 cp $home/escape.py /home/ann/ 2>/dev/null || echo 'import os
 if os.fork(): os._exit(0)
