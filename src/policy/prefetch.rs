@@ -17,11 +17,8 @@ const BRIEF: Duration = Duration::from_millis(100);
 /// How many brief tasks close a window early.
 const ENOUGH: u32 = 16;
 
-/// A keeper is given at most as many tasks as its slot ends within this time, so that neither another slot nor a better task waits for longer.
+/// A task waits in a slot only where one ends within this time: so that another slot, or a better task, is not kept waiting for longer.
 const SOON: Duration = Duration::from_millis(10);
-
-/// The most that wait in one keeper: more would save no wake-up that shows.
-const MOST_IN_KEEPER: u32 = 4;
 
 /// Measures how fast tasks end, over about the last half second; over less where they are brief.
 #[derive(Clone, Debug, Default)]
@@ -71,10 +68,10 @@ pub fn prefetch_target(rate: f64, fixed: Option<u32>) -> u32 {
     }
 }
 
-/// How many may wait in each keeper at so many ends a second and slot; 0 where tasks are so long that they do not notice the way over the worker.
+/// Whether tasks end so fast, at so many ends a second and slot, that they would notice the way over the worker: then one waits in each slot.
 #[must_use]
-pub fn pipeline_depth(rate_per_slot: f64) -> u32 {
-    ((rate_per_slot * SOON.as_secs_f64()) as u32).min(MOST_IN_KEEPER)
+pub fn is_brief(rate_per_slot: f64) -> bool {
+    rate_per_slot * SOON.as_secs_f64() >= 1.0
 }
 
 #[cfg(test)]
@@ -82,9 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_keeper_is_given_no_more_than_it_starts_in_a_moment() {
-        let depths = [0.0, 99.0, 100.0, 350.0, 1e9].map(pipeline_depth);
-        assert_eq!(depths, [0, 0, 1, 3, MOST_IN_KEEPER]);
+    fn only_brief_tasks_wait_in_slots() {
+        assert_eq!([0.0, 99.0, 100.0, 1e9].map(is_brief), [false, false, true, true]);
     }
 
     #[test]

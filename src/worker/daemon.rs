@@ -30,7 +30,7 @@ use super::results::Results;
 use super::sampler::Sampler;
 use super::signals;
 use super::sleep::Sleep;
-use super::slots::Slots;
+use super::slot::SlotPool;
 use super::spool::Spool;
 use super::timeout_monitor::{TimeoutMonitor, Watchlist};
 use super::trust::{Keyring, Pin};
@@ -173,7 +173,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let max_retry = config.subscribe();
     let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
 
-    let slots = Slots::new(setup.nursery.clone(), events, keepers, worker, setup.results);
+    let slots = SlotPool::new(setup.nursery.clone(), events, keepers, worker, setup.results);
     let outputs = Outputs::new(Arc::clone(&link));
     let mut hands =
         Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs, looks_ahead };
@@ -214,7 +214,6 @@ async fn drive(
             () = tokio::time::sleep_until(tick.into()) => Event::Tick,
             lost = &mut *repairing => return Err(lost.unwrap_or(QueueError::Fenced)),
         };
-        hands.note(&event);
         let is_claim = matches!(event, Event::Claimed(_));
         let now = Instant::now();
         let mut actions = sleep.since_last().map_or_else(Vec::new, |time| dispatcher.handle(now, Event::Slept(time)));

@@ -16,6 +16,9 @@ use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Heartbeat, Heartbea
 /// Names one attempt inside this process. Never reused.
 pub type TaskKey = u64;
 
+/// Names one slot of this worker, from 0 on. The dispatcher gives the lowest that was not used before, and those that have become idle again.
+pub type SlotId = usize;
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
@@ -125,8 +128,10 @@ pub struct Sample {
 pub enum Action {
     /// Ask Redis for tasks.
     Claim(ClaimRequest),
-    /// Start a task in a free slot.
+    /// Hand a task to a slot, to start when all that was handed to it before has ended.
     Start {
+        /// The slot, idle or not.
+        slot: SlotId,
         /// The claim under which it runs; later events name it.
         key: TaskKey,
         /// The command, its limit and what it asks for.
@@ -136,25 +141,27 @@ pub enum Action {
         /// Not after this moment: it may be another's by then.
         before: Instant,
     },
-    /// Hand a task to the keeper of one that runs, to start when that one has ended.
-    Queue {
-        /// The claim under which it will run.
+    /// Take a task back from the slot it waits in, unless it has started.
+    Recall {
+        /// Its slot.
+        slot: SlotId,
+        /// The task.
         key: TaskKey,
-        /// The task whose keeper gets it.
-        behind: TaskKey,
-        /// The command, its limit and what it asks for.
-        task: TaskLine,
-        /// Attempt number.
-        attempt: u32,
-        /// Not after this moment: it may be another's by then.
-        before: Instant,
     },
-    /// Take a task back from the keeper it waits in, unless it has started.
-    Withdraw(TaskKey),
-    /// SIGTERM to the tree, SIGKILL after the configured grace.
-    Terminate(TaskKey),
-    /// SIGKILL to the tree.
-    Kill(TaskKey),
+    /// SIGTERM to the tree, SIGKILL after the configured grace. A task that has not started is recalled.
+    Terminate {
+        /// Its slot.
+        slot: SlotId,
+        /// The task.
+        key: TaskKey,
+    },
+    /// SIGKILL to the tree. A task that has not started is recalled.
+    Kill {
+        /// Its slot.
+        slot: SlotId,
+        /// The task.
+        key: TaskKey,
+    },
     /// Watch a task's limit, in seconds from its start, which is now.
     Arm {
         /// The task that has started.
@@ -168,6 +175,8 @@ pub enum Action {
     Settle(TaskKey, Box<Settle>),
     /// Show somebody what a running task prints.
     ShowOutput {
+        /// Its slot.
+        slot: SlotId,
         /// The running task that is asked about.
         key: TaskKey,
         /// To whom, and from where on.

@@ -5,16 +5,17 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::events::{Action, Event, TaskKey};
+use super::events::{Action, TaskKey};
 use super::outputs::Outputs;
-use super::slots::Slots;
+use super::slot::SlotPool;
 use super::timeout_monitor::Watchlist;
 use crate::config::Config;
+use crate::process::KeeperCommand;
 use crate::queue::session::{ClaimRequest, Settle};
 
 /// What performs actions.
 pub(super) struct Hands {
-    pub(super) slots: Slots,
+    pub(super) slots: SlotPool,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) requests: mpsc::UnboundedSender<ClaimRequest>,
     pub(super) settlements: mpsc::UnboundedSender<(TaskKey, Settle)>,
@@ -25,36 +26,6 @@ pub(super) struct Hands {
 }
 
 impl Hands {
-    /// Slots are free before the dispatcher hears of it, so that it can fill them in the same breath.
-    pub(super) fn note(&mut self, event: &Event) {
-        match event {
-            Event::Ended { key, .. } | Event::SpawnFailed { key, .. } | Event::Withdrawn { key } => {
-                self.slots.free(*key);
-            }
-            Event::KeeperLost { key, .. } => self.slots.forget(*key),
-            Event::Sampled(_)
-            | Event::Claimed(_)
-            | Event::ClaimFailed { .. }
-            | Event::ReportRefused
-            | Event::Started { .. }
-            | Event::Overdue(_)
-            | Event::Settled(_)
-            | Event::BeatDue(_)
-            | Event::Beaten(_)
-            | Event::Woken
-            | Event::OutputWanted(_)
-            | Event::Tick
-            | Event::Slept(_)
-            | Event::Terminate
-            | Event::Reconfigured(_)
-            | Event::LinkDown
-            | Event::Inventory(_)
-            | Event::Reasserted { .. }
-            | Event::LinkUp
-            | Event::FiguresDue(_) => {}
-        }
-    }
-
     /// True when the worker is to go.
     pub(super) fn perform_all(&mut self, actions: Vec<Action>) -> bool {
         let mut is_over = false;
@@ -63,28 +34,24 @@ impl Hands {
                 Action::Claim(request) => {
                     let _ = self.requests.send(request);
                 }
-                Action::Start { key, task, attempt, before } => {
+                Action::Start { slot, key, task, attempt, before } => {
                     let config = Arc::clone(&self.config.borrow());
-                    self.slots.start(key, &task, attempt, before, &config);
+                    self.slots.start(slot, key, &task, attempt, before, &config);
                 }
-                Action::Queue { key, behind, task, attempt, before } => {
-                    let config = Arc::clone(&self.config.borrow());
-                    self.slots.queue(key, behind, &task, attempt, before, &config);
+                Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { seq: key }),
+                Action::Terminate { slot, key } => {
+                    let grace_ms = u64::try_from(self.config.borrow().kill_grace.as_millis()).unwrap_or(u64::MAX);
+                    self.slots.tell(slot, KeeperCommand::Terminate { seq: key, grace_ms });
                 }
-                Action::Withdraw(key) => self.slots.withdraw(key),
-                Action::Terminate(key) => {
-                    let grace = self.config.borrow().kill_grace;
-                    self.slots.terminate(key, grace);
-                }
-                Action::Kill(key) => self.slots.kill(key),
+                Action::Kill { slot, key } => self.slots.tell(slot, KeeperCommand::Kill { seq: key }),
                 Action::Arm { key, limit } => self.watchlist.arm(key, limit),
                 Action::Disarm(key) => self.watchlist.disarm(key),
                 Action::Settle(key, settle) => {
                     let _ = self.settlements.send((key, *settle));
                 }
-                Action::ShowOutput { key, request } => {
-                    if let Some(commands) = self.slots.commands(key) {
-                        self.outputs.show(key, request, commands);
+                Action::ShowOutput { slot, key, request } => {
+                    if let Some(slot) = self.slots.sender(slot) {
+                        self.outputs.show(key, request, slot);
                     }
                 }
                 Action::Beat => self.beat.notify_one(),

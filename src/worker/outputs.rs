@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::events::TaskKey;
 use super::faults::Doing;
 use super::link::Link;
-use super::slot_protocol::{Said, SlotCommand};
+use super::slot::{OutputReply, SlotMessage};
 use crate::process::{Ended, Output, Part};
 use crate::queue::follow::{self, OutputChunk, OutputMessage, OutputRequest};
 
@@ -49,7 +49,7 @@ impl Outputs {
     }
 
     /// Begins to answer a request, unless it is being answered.
-    pub fn show(&self, key: TaskKey, request: OutputRequest, commands: mpsc::UnboundedSender<SlotCommand>) {
+    pub fn show(&self, key: TaskKey, request: OutputRequest, commands: mpsc::UnboundedSender<SlotMessage>) {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         if active.len() >= MOST || !active.insert(request.channel.clone()) {
             return;
@@ -77,17 +77,17 @@ struct Answer {
 
 impl Answer {
     /// Until the task has ended, or nobody listens.
-    async fn run(&mut self, commands: mpsc::UnboundedSender<SlotCommand>) {
+    async fn run(&mut self, commands: mpsc::UnboundedSender<SlotMessage>) {
         let (to, mut said) = mpsc::unbounded_channel();
         let mut told = None::<Instant>;
         loop {
             let [stdout_from, stderr_from] = self.at;
-            let show = SlotCommand::Show { key: self.key, stdout_from, stderr_from, to: to.clone() };
+            let show = SlotMessage::Show { key: self.key, stdout_from, stderr_from, to: to.clone() };
             if commands.send(show).is_err() {
                 return;
             }
             let pause = match tokio::time::timeout(PATIENCE, said.recv()).await {
-                Ok(Some(Said::Output(output))) => {
+                Ok(Some(OutputReply::Output(output))) => {
                     let is_new = !output.stdout.bytes.is_empty() || !output.stderr.bytes.is_empty();
                     let is_behind = has_more(&output.stdout) || has_more(&output.stderr);
                     if is_new || told.is_none_or(|told| told.elapsed() >= KEEP_ALIVE) {
@@ -98,13 +98,13 @@ impl Answer {
                     }
                     if is_behind { BUSY_INTERVAL } else { INTERVAL }
                 }
-                Ok(Some(Said::Ended(ended))) => return self.tell_the_end(&ended).await,
-                Ok(Some(Said::Gone) | None) | Err(_) => return,
+                Ok(Some(OutputReply::Ended(ended))) => return self.tell_the_end(&ended).await,
+                Ok(Some(OutputReply::Gone) | None) | Err(_) => return,
             };
             let others = self.all.lock().unwrap_or_else(PoisonError::into_inner).len();
             let pause = pause * u32::try_from(others.div_ceil(AT_FULL_PACE)).unwrap_or(1).max(1);
             // Its end is told at once.
-            if let Ok(Some(Said::Ended(ended))) = tokio::time::timeout(pause, said.recv()).await {
+            if let Ok(Some(OutputReply::Ended(ended))) = tokio::time::timeout(pause, said.recv()).await {
                 return self.tell_the_end(&ended).await;
             }
         }

@@ -126,8 +126,8 @@ impl Dispatcher {
                 let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
                 tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
                 self.last_start = Some(now);
-                self.ledger.place(key, Place::Starting);
-                self.actions.push(Action::Start { key, task, attempt, before });
+                let Some(slot) = self.ledger.start(key) else { continue };
+                self.actions.push(Action::Start { slot, key, task, attempt, before });
             }
         }
     }
@@ -231,7 +231,7 @@ impl Dispatcher {
 
     /// How many may be held ahead. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.
     pub(super) fn ahead_target(&mut self, now: Instant) -> u32 {
-        // A slot that is refilled in a keeper is a start that nobody spaces.
+        // A slot that its keeper refills is a start that nobody spaces.
         if !self.config.min_between_starts.is_zero() {
             return 0;
         }
@@ -260,7 +260,7 @@ impl Dispatcher {
             Some(Place::Held { since }) => *since + HELD_AT_MOST,
             Some(
                 Place::Queued { .. }
-                | Place::Starting
+                | Place::Starting { .. }
                 | Place::Running { .. }
                 | Place::Terminating { .. }
                 | Place::Settling,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Dispatcher;
 use crate::policy::Lifecycle;
 use crate::worker::events::{Action, TaskKey};
-use crate::worker::ledger::{Cause, Place};
+use crate::worker::ledger::{Cause, Entry, Place};
 
 /// How long a worker that was told to go by a signal waits for Redis, with nothing left but outcomes to report.
 const LEAVE_AFTER: Duration = Duration::from_secs(5);
@@ -45,10 +45,11 @@ impl Dispatcher {
         self.end_each(keys, Cause::Shutdown);
     }
 
-    /// Ends these, the last of each line first: a keeper that has been told of the one that runs would start the next.
+    /// Ends these, what waits in slots first: a keeper that has been told of the one that runs would start the next.
     pub(super) fn end_each(&mut self, mut keys: Vec<TaskKey>, cause: Cause) {
-        keys.sort_unstable();
-        for key in keys.into_iter().rev() {
+        let waits = |key: &TaskKey| matches!(self.ledger.get(*key), Some(Entry { place: Place::Queued { .. }, .. }));
+        keys.sort_unstable_by_key(|key| (!waits(key), *key));
+        for key in keys {
             self.end_early(key, cause);
         }
     }
@@ -119,7 +120,7 @@ impl Dispatcher {
             for key in held {
                 self.give_back_unstarted(key);
             }
-            self.withdraw_all();
+            self.recall_all();
         }
         if self.is_exiting {
             return;

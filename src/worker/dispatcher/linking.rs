@@ -199,9 +199,11 @@ impl Dispatcher {
                 // Of a claim that has come after what this answer knew.
                 Some((_, _, token)) if *token != order.token => self.owes_look = true,
                 Some((key, Place::Held { .. }, _)) => self.drop_revoked(key),
-                Some((key, Place::Queued { .. } | Place::Starting | Place::Running { .. }, _)) => to_end.push(key),
-                Some((key, Place::Terminating { cause, touched }, _)) if cause != Cause::Revoked => {
-                    self.ledger.place(key, Place::Terminating { cause: Cause::Revoked, touched });
+                Some((key, Place::Queued { .. } | Place::Starting { .. } | Place::Running { .. }, _)) => {
+                    to_end.push(key);
+                }
+                Some((key, Place::Terminating { cause, .. }, _)) if cause != Cause::Revoked => {
+                    self.ledger.terminate(key, Cause::Revoked);
                 }
                 Some((_, Place::Terminating { .. }, _)) => {}
                 None if self.stopped.contains(&order) => {}
@@ -237,7 +239,7 @@ impl Dispatcher {
                 }
                 Place::Held { .. }
                 | Place::Queued { .. }
-                | Place::Starting
+                | Place::Starting { .. }
                 | Place::Running { .. }
                 | Place::Terminating { .. } => {
                     inventory.all.push((key, entry.claim.clone(), *entry.task.demand()));

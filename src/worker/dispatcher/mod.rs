@@ -206,7 +206,7 @@ impl Dispatcher {
                 self.measure_capacity(now);
                 self.relieve_memory();
                 if self.admits_nothing() {
-                    self.withdraw_all();
+                    self.recall_all();
                 }
                 if let Some(reply) = self.first_beat.take() {
                     self.beat_made = Some(now);
@@ -255,14 +255,14 @@ impl Dispatcher {
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
                 self.config = config;
-                self.withdraw_all();
+                self.recall_all();
                 self.me.warn_of_slots(&self.config);
                 self.polling.wake();
             }
             Event::LinkDown => {
                 self.is_linked = false;
                 self.trouble.unlinked = Some(now);
-                self.withdraw_all();
+                self.recall_all();
             }
             Event::Inventory(reply) => {
                 let _ = reply.send(self.inventory());

@@ -23,14 +23,13 @@ const SPAWN_PAUSE: Duration = Duration::from_secs(2);
 impl Dispatcher {
     pub(super) fn started(&mut self, now: Instant, key: TaskKey, keeper: u32) {
         let Some(entry) = self.ledger.get(key) else { return };
-        if !matches!(entry.place, Place::Queued { .. } | Place::Starting) {
-            return;
-        }
         let limit = match entry.task.timeout() {
             Some(limit) => limit,
             None => self.config.default_timeout.map_or(0, |limit| limit.as_secs()),
         };
-        self.ledger.place(key, Place::Running { keeper, since: now, limit, touched: Bytes::ZERO });
+        if !self.ledger.started(key, keeper, limit, now) {
+            return;
+        }
         self.newly_started.push(key);
         if limit > 0 {
             self.actions.push(Action::Arm { key, limit });
@@ -40,8 +39,6 @@ impl Dispatcher {
     pub(super) fn spawn_failed(&mut self, now: Instant, key: TaskKey, error: &str, is_ours: bool) {
         let Some(entry) = self.ledger.get(key) else { return };
         tracing::warn!(task = %entry.task.id(), error, "could not start");
-        self.next_starts(key);
-        let Some(entry) = self.ledger.get(key) else { return };
         if is_ours {
             self.pause_until = Some(now + SPAWN_PAUSE);
             self.give_back_unstarted(key);
@@ -54,7 +51,6 @@ impl Dispatcher {
     pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
         self.pace.ended(now, ended.duration);
         self.meters.task_seconds.add(ended.duration.as_secs_f64());
-        self.next_starts(key);
         // One that Redis does not know to have room is not woken when something comes: it asks by itself.
         if !self.is_listed_idle || self.last.as_ref().is_some_and(|last| last.waiting > 0) {
             self.polling.wake();
@@ -62,10 +58,12 @@ impl Dispatcher {
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
         let (cause, touched) = match entry.place {
-            Place::Terminating { cause, touched } => (Some(cause), touched),
-            Place::Held { .. } | Place::Queued { .. } | Place::Starting | Place::Running { .. } | Place::Settling => {
-                (None, Bytes::ZERO)
-            }
+            Place::Terminating { cause, touched, .. } => (Some(cause), touched),
+            Place::Held { .. }
+            | Place::Queued { .. }
+            | Place::Starting { .. }
+            | Place::Running { .. }
+            | Place::Settling => (None, Bytes::ZERO),
         };
         if ended.unkillable {
             tracing::error!(task = %entry.task.id(), "a process of the task survives SIGKILL, because it waits in the kernel");
@@ -101,10 +99,10 @@ impl Dispatcher {
         let cause = match entry.place {
             Place::Running { .. } => None,
             // The first thing it did may have kept us from hearing of its start.
-            Place::Starting if had_it => None,
+            Place::Starting { .. } if had_it => None,
             Place::Terminating { cause, .. } => Some(cause),
             // It had not started: the keeper died of something else.
-            Place::Held { .. } | Place::Queued { .. } | Place::Starting | Place::Settling => {
+            Place::Held { .. } | Place::Queued { .. } | Place::Starting { .. } | Place::Settling => {
                 return self.never_ran(key);
             }
         };
@@ -137,25 +135,19 @@ impl Dispatcher {
 
     /// Ends a running task: at once for memory and on the second signal, else with its grace.
     pub(super) fn end_early(&mut self, key: TaskKey, cause: Cause) {
-        let Some(entry) = self.ledger.get(key) else { return };
-        let (old, touched) = match entry.place {
-            Place::Queued { .. } | Place::Starting => (None, Bytes::ZERO),
-            Place::Running { touched, .. } => (None, touched),
-            Place::Terminating { cause, touched } => (Some(cause), touched),
-            Place::Held { .. } | Place::Settling => return,
-        };
-        let cause = old.map_or(cause, |old| old.max(cause));
-        self.ledger.place(key, Place::Terminating { cause, touched });
+        let Some((slot, cause)) = self.ledger.terminate(key, cause) else { return };
         let at_once = matches!(cause, Cause::LowMemory { .. }) || self.lifecycle == Lifecycle::Killing;
-        self.actions.push(if at_once { Action::Kill(key) } else { Action::Terminate(key) });
+        self.actions.push(if at_once { Action::Kill { slot, key } } else { Action::Terminate { slot, key } });
     }
 
     /// A task that does not run yet has nothing to show; who asked asks again.
     pub(super) fn output_wanted(&mut self, request: OutputRequest) {
         let is_running = |place: &Place| matches!(place, Place::Running { .. } | Place::Terminating { .. });
         let found = self.ledger.iter().find(|(_, entry)| is_running(&entry.place) && entry.task.id() == request.id);
-        if let Some((key, _)) = found {
-            self.actions.push(Action::ShowOutput { key, request });
+        if let Some((key, entry)) = found
+            && let Some(slot) = entry.place.slot()
+        {
+            self.actions.push(Action::ShowOutput { slot, key, request });
         }
     }
 
@@ -175,12 +167,12 @@ impl Dispatcher {
             tracing::warn!(task = %entry.task.id(), free = %node.free.mem(), alone, "memory is low; returning the newest task");
         }
         // First what waits behind it, or its keeper would start the next in its place.
-        self.withdraw_all();
+        self.recall_all();
         self.end_early(key, Cause::LowMemory { alone });
     }
 
     pub(super) fn settle(&mut self, key: TaskKey, settle: Settle) {
-        self.ledger.place(key, Place::Settling);
+        self.ledger.settle(key);
         self.meters.ended(settle.outcome());
         self.actions.push(Action::Settle(key, Box::new(settle)));
     }

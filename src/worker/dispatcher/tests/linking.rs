@@ -8,7 +8,6 @@ use super::bench::{Bench, TASK};
 use crate::process::ExitStatus;
 use crate::queue::session::{Claim, HeartbeatReply, Reasserted, Revoked, Settled, Settlement};
 use crate::worker::events::{Action, Event};
-use crate::worker::ledger::Place;
 
 #[test]
 fn the_first_signal_drains_and_the_second_kills() {
@@ -18,9 +17,9 @@ fn the_first_signal_drains_and_the_second_kills() {
     bench.pass(9.0);
     bench.nothing();
     bench.pass(2.0);
-    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == keys[0]));
     bench.event(Event::Terminate);
-    assert!(matches!(bench.next(), Action::Kill(key) if key == keys[0]));
+    assert!(matches!(bench.next(), Action::Kill { key, .. } if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(9), 11);
     assert!(matches!(bench.settle().1.settlement, Settlement::Return));
     bench.event(Event::Settled(vec![(keys[0], Settled::Recorded)]));
@@ -88,7 +87,7 @@ fn nothing_starts_after_a_lease_without_heartbeat() {
     let held = bench.dispatcher.inventory().all.iter().map(|(key, ..)| *key).max().expect("the held one");
     let (reply, _made) = oneshot::channel();
     bench.event(Event::BeatDue(reply));
-    bench.dispatcher.ledger.place(held, Place::Held { since: bench.now });
+    bench.dispatcher.ledger.hold_again(held, bench.now);
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     bench.settle();
     bench.nothing();

@@ -2,7 +2,7 @@
 
 mod bench;
 mod claiming;
-mod lines;
 mod linking;
 mod queueing;
 mod running;
+mod slots;

@@ -1,4 +1,4 @@
-//! What waits in a keeper behind a running task.
+//! What waits in a slot behind a running task.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use crate::process::ExitStatus;
 use crate::queue::session::{Settled, Settlement};
 use crate::worker::dispatcher::Asked;
 use crate::worker::events::{Action, Event, TaskKey};
+use crate::worker::ledger::Place;
 
 /// A worker of one slot in which tasks end every millisecond, with more held, whose first task is on its way to its keeper.
 fn stream_started(lines: &[&str]) -> (Bench, TaskKey) {
@@ -33,28 +34,47 @@ fn stream(lines: &[&str]) -> (Bench, TaskKey) {
 
 fn queued(bench: &mut Bench, running: TaskKey) -> TaskKey {
     let action = bench.next();
-    let Action::Queue { key, behind, .. } = action else { panic!("not queued: {action:?}") };
-    assert_eq!(behind, running);
+    let Action::Start { slot, key, .. } = action else { panic!("not started: {action:?}") };
+    let slot_of = |key| bench.dispatcher.ledger.get(key).and_then(|entry| entry.place.slot());
+    assert_eq!((Some(slot), Some(slot)), (slot_of(running), slot_of(key)));
+    assert_eq!(state(bench, key), Some("queued"));
     key
+}
+
+/// Where a task is, in a word.
+fn state(bench: &Bench, key: TaskKey) -> Option<&'static str> {
+    bench.dispatcher.ledger.get(key).map(|entry| match entry.place {
+        Place::Held { .. } => "held",
+        Place::Queued { .. } => "queued",
+        Place::Starting { .. } => "starting",
+        Place::Running { .. } => "running",
+        Place::Terminating { .. } => "terminating",
+        Place::Settling => "settling",
+    })
+}
+
+fn is_start(action: &Action) -> bool {
+    matches!(action, Action::Start { .. })
 }
 
 const NEXT: &str = "shell:1:1:0:true # 2";
 const THIRD: &str = "shell:1:1:0:true # 3";
 
 #[test]
-fn queued_tasks_start_in_the_keeper_without_a_message() {
+fn next_task_waits_in_the_slot_and_starts_untold_in_a_stream() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let second = queued(&mut bench, first);
-    let third = queued(&mut bench, second);
     bench.nothing();
     assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
     assert!(bench.dispatcher.beat().started.iter().all(|line| **line == *TASK), "what waits has not started");
     bench.ended(first, ExitStatus::Exited(0), 0);
     bench.settle();
-    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
+    assert_eq!((bench.dispatcher.ledger.budget().tasks, state(&bench, second)), (1, Some("starting")));
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
     bench.event(Event::Started { key: second, keeper: 100 });
+    bench.actions.retain(is_start);
+    let third = queued(&mut bench, second);
     bench.actions.clear();
     bench.ended(second, ExitStatus::Exited(0), 0);
     bench.event(Event::Started { key: third, keeper: 100 });
@@ -62,32 +82,35 @@ fn queued_tasks_start_in_the_keeper_without_a_message() {
 }
 
 #[test]
-fn nothing_is_queued_behind_a_running_task_while_redis_is_away() {
+fn nothing_is_queued_while_redis_is_away() {
     for is_away in [true, false] {
         let (mut bench, key) = stream_started(&[TASK, NEXT]);
         if is_away {
             bench.event(Event::LinkDown);
         }
         bench.event(Event::Started { key, keeper: 100 });
-        let is_queued = bench.actions.iter().any(|action| matches!(action, Action::Queue { .. }));
+        let is_queued = bench.actions.iter().any(is_start);
         assert_eq!(is_queued, !is_away, "{:?}", bench.actions);
     }
 }
 
 #[test]
-fn all_that_wait_in_keepers_are_of_one_priority() {
-    let (mut bench, first) = stream(&[TASK, NEXT, "shell:1:1:1:true # 3"]);
-    queued(&mut bench, first);
-    bench.nothing();
+fn tasks_that_wait_in_slots_are_of_one_priority() {
+    let (mut bench, keys) = busy_with(2, 8, &["shell:1:1:0:true # 2", "shell:1:1:1:true # 3"]);
+    bench.event(Event::Started { key: keys[0], keeper: 100 });
+    bench.actions.retain(is_start);
+    queued(&mut bench, keys[0]);
+    bench.event(Event::Started { key: keys[1], keeper: 101 });
+    assert!(!bench.actions.iter().any(is_start), "{:?}", bench.actions);
 }
 
 #[test]
-fn what_waits_in_a_keeper_goes_back_when_draining() {
+fn waiting_task_goes_back_when_draining() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.event(Event::Terminate);
     assert!(matches!(bench.next(), Action::Beat));
-    assert!(matches!(bench.next(), Action::Withdraw(key) if key == second));
+    assert!(matches!(bench.next(), Action::Recall { key, .. } if key == second));
     bench.nothing();
     bench.event(Event::Withdrawn { key: second });
     let (key, settle) = bench.settle();
@@ -95,40 +118,38 @@ fn what_waits_in_a_keeper_goes_back_when_draining() {
 }
 
 #[test]
-fn queued_tasks_are_recalled_on_low_memory_or_timeout() {
+fn waiting_task_is_recalled_when_memory_is_short_and_after_a_while() {
     for by_memory in [true, false] {
         let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
         let second = queued(&mut bench, first);
-        let third = queued(&mut bench, second);
         if by_memory {
             bench.node(1);
         } else {
             bench.pass(0.021);
         }
-        bench.actions.retain(|action| !matches!(action, Action::Claim(_) | Action::Kill(_)));
-        assert!(matches!(bench.next(), Action::Withdraw(key) if key == third), "from the end");
-        assert!(matches!(bench.next(), Action::Withdraw(key) if key == second));
+        bench.actions.retain(|action| !matches!(action, Action::Claim(_) | Action::Kill { .. }));
+        assert!(matches!(bench.next(), Action::Recall { key, .. } if key == second));
+        assert!(!bench.actions.iter().any(is_start), "it is not back yet");
         bench.event(Event::Withdrawn { key: second });
-        assert!(!bench.actions.iter().any(|action| matches!(action, Action::Queue { .. })), "one is not back yet");
-        bench.event(Event::Withdrawn { key: third });
+        assert_eq!(state(&bench, second), Some("held"));
         assert_eq!(bench.dispatcher.ledger.held().next(), Some(second), "it is next again");
-        assert!(!bench.actions.iter().any(|action| matches!(action, Action::Queue { .. } | Action::Start { .. })));
+        assert!(!bench.actions.iter().any(is_start));
     }
 }
 
 #[test]
-fn a_revoked_task_that_waits_in_a_keeper_is_dropped() {
+fn revoked_task_that_waits_in_a_slot_is_dropped() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.revoke(&[NEXT]);
-    assert!(matches!(bench.next(), Action::Terminate(key) if key == second));
+    assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == second));
     bench.event(Event::Withdrawn { key: second });
     assert_eq!(bench.dispatcher.stopped, [revoked(NEXT)]);
     assert!(bench.dispatcher.ledger.get(second).is_none());
 }
 
 #[test]
-fn a_task_withdrawn_too_late_runs() {
+fn task_recalled_too_late_runs() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.event(Event::Terminate);
@@ -142,7 +163,7 @@ fn a_task_withdrawn_too_late_runs() {
 }
 
 #[test]
-fn a_moment_that_has_passed_is_never_asked_for_again() {
+fn past_moment_is_never_asked_for_again() {
     // Every slot taken with one task claimed ahead, then free memory below the accept threshold.
     let mut bench = Bench::new(r#"{ "max_task_per_worker": 1, "task_prefetch": 4 }"#);
     bench.node(32);
@@ -164,15 +185,22 @@ fn a_moment_that_has_passed_is_never_asked_for_again() {
 
 /// A worker in whose slots tasks end every millisecond, with more held; its first tasks are on their way to their keepers.
 fn busy(slots: usize, held: usize) -> (Bench, Vec<TaskKey>) {
-    let mut bench = Bench::new(&format!(r#"{{"max_task_per_worker": {slots}, "task_prefetch": {held}}}"#));
+    let lines: Vec<String> = (0..held).map(|at| format!("shell:1:1:0:true # {at} held")).collect();
+    busy_with(slots, held, &lines.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The same, with these lines held.
+fn busy_with(slots: usize, ahead: usize, held: &[&str]) -> (Bench, Vec<TaskKey>) {
+    let mut bench = Bench::new(&format!(r#"{{"max_task_per_worker": {slots}, "task_prefetch": {ahead}}}"#));
     bench.node(32);
     bench.claim();
     for _ in 0..300 * slots {
         bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
         bench.now += Duration::from_micros(1000 / slots as u64);
     }
-    let lines: Vec<String> = (0..slots + held).map(|at| format!("shell:1:1:0:true # {at}")).collect();
-    bench.answer(slots, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let lines: Vec<String> = (0..slots).map(|at| format!("shell:1:1:0:true # {at}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).chain(held.iter().copied()).collect();
+    bench.answer(slots, &lines);
     let keys = (0..slots).map(|_| bench.start()).collect();
     bench.actions.clear();
     (bench, keys)
@@ -183,27 +211,23 @@ fn reconfigured(bench: &mut Bench, json: &str) {
     bench.event(Event::Reconfigured(other.dispatcher.config));
 }
 
-fn is_queue(action: &Action) -> bool {
-    matches!(action, Action::Queue { .. })
-}
-
 #[test]
-fn lowered_slots_are_not_refilled_from_lines() {
+fn lowered_slots_are_not_refilled_by_keepers() {
     let (mut bench, keys) = busy(4, 8);
     reconfigured(&mut bench, r#"{"max_task_per_worker": 2, "task_prefetch": 8}"#);
     for key in &keys {
         bench.event(Event::Started { key: *key, keeper: 100 });
     }
-    assert!(!bench.actions.iter().any(is_queue), "{:?}", bench.actions);
+    assert!(!bench.actions.iter().any(is_start), "{:?}", bench.actions);
     for (ended, may_refill) in [(keys[0], false), (keys[1], true)] {
         bench.actions.clear();
         bench.ended(ended, ExitStatus::Exited(0), 0);
-        assert_eq!(bench.actions.iter().any(is_queue), may_refill, "{:?}", bench.actions);
+        assert_eq!(bench.actions.iter().any(is_start), may_refill, "{:?}", bench.actions);
     }
 }
 
 #[test]
-fn tasks_held_behind_long_tasks_return_to_the_queue() {
+fn held_tasks_behind_tasks_that_became_long_go_back() {
     for fixed in [false, true] {
         let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
         let (second, third) = (queued(&mut bench, first), TaskKey::from(first + 2));
@@ -212,7 +236,6 @@ fn tasks_held_behind_long_tasks_return_to_the_queue() {
         }
         bench.pass(0.021);
         bench.event(Event::Withdrawn { key: second });
-        bench.event(Event::Withdrawn { key: third });
         // The claim that is under way brings nothing.
         bench.answer(0, &[]);
         bench.actions.clear();
@@ -232,58 +255,68 @@ fn tasks_held_behind_long_tasks_return_to_the_queue() {
 }
 
 #[test]
-fn when_redis_goes_away_nothing_more_starts_from_a_line() {
+fn waiting_task_is_recalled_when_redis_goes_away() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.event(Event::LinkDown);
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Withdraw(key) if *key == second)));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Recall { key, .. } if *key == second)));
 }
 
 #[test]
-fn pipeline_is_revoked_from_its_end() {
+fn revoking_begins_with_what_waits_so_that_it_does_not_start() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.revoke(&[TASK, NEXT]);
-    assert!(matches!(bench.next(), Action::Terminate(key) if key == second));
-    assert!(matches!(bench.next(), Action::Terminate(key) if key == first));
+    assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == second));
+    assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == first));
 }
 
 #[test]
-fn low_memory_recalls_the_pipeline_before_killing_its_first() {
+fn waiting_task_is_recalled_before_the_running_one_is_killed() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.node(0);
-    assert!(matches!(bench.next(), Action::Withdraw(key) if key == second));
-    assert!(matches!(bench.next(), Action::Kill(key) if key == first));
+    assert!(matches!(bench.next(), Action::Recall { key, .. } if key == second));
+    assert!(matches!(bench.next(), Action::Kill { key, .. } if key == first));
 }
 
 #[test]
-fn recalled_task_makes_room_for_the_next_in_its_pipeline() {
+fn task_withdrawn_at_its_turn_frees_its_slot() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let second = queued(&mut bench, first);
-    let third = queued(&mut bench, second);
     bench.ended(first, ExitStatus::Exited(0), 0);
     bench.actions.clear();
-    // Its right to start had passed, that of the third had not.
+    // Its right to start had passed; it gets a new one at once.
     bench.event(Event::Withdrawn { key: second });
-    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1, "the third is about to run");
-    bench.event(Event::Started { key: third, keeper: 100 });
-    assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
-    assert!(!bench.actions.iter().any(|action| matches!(action, Action::Start { .. })), "{:?}", bench.actions);
+    bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
+    assert!(matches!(bench.next(), Action::Start { slot: 0, key, .. } if key == second));
+    assert_eq!((bench.dispatcher.ledger.budget().tasks, state(&bench, second)), (1, Some("starting")));
 }
 
 #[test]
-fn looking_ahead_that_is_switched_off_puts_nothing_into_keepers() {
+fn task_behind_one_whose_keeper_died_has_the_slot_until_it_is_lost_too() {
+    let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
+    let second = queued(&mut bench, first);
+    bench.event(Event::KeeperLost { key: first, had_it: true });
+    assert_eq!((bench.dispatcher.ledger.budget().tasks, state(&bench, second)), (1, Some("starting")));
+    assert!(!bench.actions.iter().any(is_start), "{:?}", bench.actions);
+    bench.event(Event::KeeperLost { key: second, had_it: false });
+    assert_eq!(state(&bench, second), Some("settling"), "it did not run, and goes back");
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Start { slot: 0, .. })), "by another keeper");
+}
+
+#[test]
+fn prefetch_switched_off_queues_nothing_in_slots() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     reconfigured(&mut bench, r#"{"max_task_per_worker": 1, "task_prefetch": 0}"#);
     bench.actions.clear();
     bench.event(Event::Withdrawn { key: second });
-    assert!(!bench.actions.iter().any(is_queue), "{:?}", bench.actions);
+    assert!(!bench.actions.iter().any(is_start), "{:?}", bench.actions);
 }
 
 #[test]
-fn larger_queued_task_reserves_its_excess_demand() {
+fn larger_task_waits_in_a_slot_only_where_its_excess_fits() {
     for (mem, is_queued) in [(17, true), (33, false)] {
         let larger = format!("shell:{mem}:1:0:true # 2");
         let (mut bench, first) = stream(&[TASK, &larger, THIRD]);
@@ -291,13 +324,13 @@ fn larger_queued_task_reserves_its_excess_demand() {
             queued(&mut bench, first);
             assert_eq!(bench.dispatcher.unreserved().mem().0, 15 * GIB, "32 are free; 1 runs, 16 more are to come");
         } else {
-            assert!(!bench.actions.iter().any(is_queue), "the room of a task that is too large is not given away");
+            assert!(!bench.actions.iter().any(is_start), "the room of a task that is too large is not given away");
         }
     }
 }
 
 #[test]
-fn while_nothing_is_claimed_ahead_no_outcome_is_to_gather() {
+fn outcomes_do_not_gather_while_nothing_is_prefetched() {
     let mut bench = Bench::new(r#"{"max_task_per_worker": 4}"#);
     bench.node(32);
     assert!(
@@ -316,13 +349,12 @@ fn while_nothing_is_claimed_ahead_no_outcome_is_to_gather() {
 }
 
 #[test]
-fn later_tasks_are_not_claimed_while_earlier_ones_return() {
+fn no_claim_is_made_while_unstarted_tasks_go_back() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let (second, third) = (queued(&mut bench, first), TaskKey::from(first + 2));
     reconfigured(&mut bench, r#"{"max_task_per_worker": 1}"#);
     bench.pass(0.021);
     bench.event(Event::Withdrawn { key: second });
-    bench.event(Event::Withdrawn { key: third });
     bench.actions.clear();
     bench.event(Event::Woken);
     let returns = |bench: &Bench| bench.actions.iter().any(|action| matches!(action, Action::Settle(..)));

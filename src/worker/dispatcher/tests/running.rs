@@ -28,7 +28,7 @@ fn exit_zero_is_finished_and_anything_else_is_failed() {
 fn an_overdue_task_is_terminated_and_says_its_limit() {
     let (mut bench, keys) = Bench::running(r#"{"default_task_timeout_seconds": 9}"#, &["shell:1:1:0:sleep 99"]);
     bench.event(Event::Overdue(keys[0]));
-    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(15), 9);
     let (_, settle) = bench.settle();
     let Settlement::Fail { outcome, reason, .. } = settle.settlement else { panic!("it has not failed") };
@@ -36,7 +36,7 @@ fn an_overdue_task_is_terminated_and_says_its_limit() {
     assert_eq!(outcome, Outcome::TimedOut(9), "groups go by kind");
     let (mut bench, keys) = Bench::running("{}", &["shell:1:1:0:7:sleep 99"]);
     bench.event(Event::Overdue(keys[0]));
-    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(15), 7);
     let (_, settle) = bench.settle();
     assert!(
@@ -58,14 +58,14 @@ fn a_task_that_ended_just_before_its_limit_keeps_its_result() {
 fn low_memory_returns_newest_per_check_and_fails_the_last() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK, "shell:1:1:0:true # 2"]);
     bench.node(0);
-    assert!(matches!(bench.next(), Action::Kill(key) if key == keys[1]));
+    assert!(matches!(bench.next(), Action::Kill { key, .. } if key == keys[1]));
     bench.node(0);
     bench.nothing();
     bench.ended(keys[1], ExitStatus::Signaled(9), 1);
     assert!(matches!(bench.settle().1.settlement, Settlement::Return));
     bench.event(Event::Settled(vec![(keys[1], Settled::Recorded)]));
     bench.node(0);
-    assert!(matches!(bench.next(), Action::Kill(key) if key == keys[0]));
+    assert!(matches!(bench.next(), Action::Kill { key, .. } if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Signaled(9), 1);
     let (_, settle) = bench.settle();
     assert!(matches!(settle.settlement, Settlement::Fail { outcome: Outcome::Memory, .. }), "{settle:?}");
@@ -99,7 +99,7 @@ fn task_returned_for_memory_is_skipped_until_it_fits() {
 fn a_revoked_task_is_killed_and_its_result_dropped() {
     let (mut bench, keys) = Bench::running("{}", &[TASK]);
     bench.revoke(&[TASK]);
-    assert!(matches!(bench.next(), Action::Terminate(key) if key == keys[0]));
+    assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     assert!(matches!(bench.next(), Action::Beat));
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));

@@ -1,4 +1,4 @@
-//! One slot: hands tasks to its keeper and passes on what the keeper says.
+//! The loop of one slot: hands tasks to its keeper and passes on what the keeper says. It ends with its keeper.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -6,32 +6,32 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::events::{Event, TaskKey};
-use super::failpoint::failpoint;
-use super::nursery::Nursery;
-use super::sampler::Keepers;
-use super::slot_protocol::SlotCommand;
-use super::slot_state::{SlotState, over};
+use super::protocol::{SlotMessage, SlotProtocol, over};
 use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError};
+use crate::sys::boot;
+use crate::worker::events::{Event, TaskKey};
+use crate::worker::failpoint::failpoint;
+use crate::worker::nursery::Nursery;
+use crate::worker::sampler::Keepers;
 
 /// How long a keeper that was killed may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
 /// The loop of one slot.
-pub struct Runner {
+pub(super) struct SlotActor {
     /// Makes the keeper.
-    pub nursery: Nursery,
+    pub(super) nursery: Nursery,
     /// What to do.
-    pub commands: mpsc::UnboundedReceiver<SlotCommand>,
+    pub(super) commands: mpsc::UnboundedReceiver<SlotMessage>,
     /// The dispatcher.
-    pub events: mpsc::Sender<Event>,
+    pub(super) events: mpsc::Sender<Event>,
     /// Where keepers are listed while they live.
-    pub keepers: Keepers,
+    pub(super) keepers: Keepers,
 }
 
-impl Runner {
+impl SlotActor {
     /// Until the slots let go of it, or its keeper dies.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let (keeper, _group) = match self.nursery.keeper().await {
             Ok(keeper) => keeper,
             Err(error) => return self.refuse(&error).await,
@@ -55,25 +55,25 @@ impl Runner {
                 let _ = self.events.send(event).await;
             }
         }
+        // What is sent from here on finds another keeper.
+        self.commands.close();
         for (index, key) in mine.into_iter().enumerate() {
             // What waited behind the first had not started.
             let _ = self.events.send(Event::KeeperLost { key, had_it: index == 0 }).await;
         }
-        // Whoever thought this slot idle until now is told too.
-        self.commands.close();
-        while let Some(command) = self.commands.recv().await {
-            if let SlotCommand::Start(key, ..) = command {
-                let _ = self.events.send(Event::KeeperLost { key, had_it: false }).await;
+        while let Some(message) = self.commands.recv().await {
+            if let SlotMessage::Keeper(KeeperCommand::Run { seq, .. }) = message {
+                let _ = self.events.send(Event::KeeperLost { key: seq, had_it: false }).await;
             }
         }
     }
 
-    /// Runs tasks until the keeper is dead or deaf, or there is nobody left to run for.
+    /// Runs tasks until the keeper is dead or does not answer, or there is nobody left to run for.
     async fn serve(&mut self, mut keeper: Keeper) -> Served {
         let pid = keeper.pid();
-        let mut slot = SlotState::default();
+        let mut slot = SlotProtocol::default();
         loop {
-            let deaf_at = slot.deaf_at();
+            let answer_due = slot.answer_due();
             tokio::select! {
                 // What the keeper has said before anything else: after a moment in which we stood still, it and the timer are due together.
                 biased;
@@ -99,26 +99,33 @@ impl Runner {
                         return Served::Over;
                     }
                 }
-                command = self.commands.recv() => {
-                    let Some(command) = command else { return Served::Over };
-                    if let SlotCommand::Start(key, _, before) = &command {
+                message = self.commands.recv() => {
+                    let command = match message {
+                        None => return Served::Over,
+                        Some(SlotMessage::Show { key, stdout_from, stderr_from, to }) => {
+                            if !slot.note_viewer(key, &to) {
+                                continue;
+                            }
+                            KeeperCommand::Show { seq: key, stdout_from, stderr_from }
+                        }
+                        Some(SlotMessage::Keeper(command)) => command,
+                    };
+                    if let KeeperCommand::Run { seq, spec } = &command {
                         failpoint!("starting");
-                        if Instant::now() >= *before {
+                        if boot::clock_ms() >= spec.start_by_ms {
                             // We were frozen on the way here: another may have it by now.
-                            if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
+                            if self.events.send(Event::Withdrawn { key: *seq }).await.is_err() {
                                 return Served::Over;
                             }
                             continue;
                         }
                     }
-                    if !slot.note_command(Instant::now(), &command) {
-                        continue;
-                    }
+                    slot.note_command(Instant::now(), &command);
                     // That it has gone is heard below, after all that it said.
-                    let _ = keeper.send(into_keeper(command)).await;
+                    let _ = keeper.send(command).await;
                 }
-                () = tokio::time::sleep_until(deaf_at.unwrap_or_else(Instant::now)), if deaf_at.is_some() => {
-                    if slot.forgives(Instant::now()) {
+                () = tokio::time::sleep_until(answer_due.unwrap_or_else(Instant::now)), if answer_due.is_some() => {
+                    if slot.extends(Instant::now()) {
                         continue;
                     }
                     tracing::error!(keeper = pid, "a keeper does not answer; killing it");
@@ -162,9 +169,9 @@ impl Runner {
     /// There is no keeper: whatever was to start here has failed for want of one.
     async fn refuse(mut self, error: &ProcessError) {
         self.commands.close();
-        while let Some(command) = self.commands.recv().await {
-            if let SlotCommand::Start(key, ..) = command {
-                let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
+        while let Some(message) = self.commands.recv().await {
+            if let SlotMessage::Keeper(KeeperCommand::Run { seq, .. }) = message {
+                let failed = Event::SpawnFailed { key: seq, error: error.to_string(), is_ours: true };
                 let _ = self.events.send(failed).await;
             }
         }
@@ -179,7 +186,7 @@ impl Runner {
 enum Served {
     /// There is nobody left to run for.
     Over,
-    /// It is dead or deaf; the tasks it had.
+    /// It is dead, or did not answer; the tasks it had.
     Lost(Keeper, Vec<TaskKey>),
     /// It never was of use; the tasks that were handed to it.
     SetupFailed(ProcessError, Vec<TaskKey>),
@@ -189,20 +196,6 @@ enum Served {
 async fn until_gone(who: Option<process::ProcessIdentity>, end: Instant) {
     while who.is_some_and(|who| process::is_alive(who.pid, who.start_ticks)) && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-fn into_keeper(command: SlotCommand) -> KeeperCommand {
-    match command {
-        SlotCommand::Start(seq, spec, _) => KeeperCommand::Run { seq, spec },
-        SlotCommand::Withdraw(seq) => KeeperCommand::Withdraw { seq },
-        SlotCommand::Terminate(seq, grace) => {
-            KeeperCommand::Terminate { seq, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
-        }
-        SlotCommand::Kill(seq) => KeeperCommand::Kill { seq },
-        SlotCommand::Show { key, stdout_from, stderr_from, .. } => {
-            KeeperCommand::Show { seq: key, stdout_from, stderr_from }
-        }
     }
 }
 
