@@ -1,6 +1,7 @@
 //! Wires the loops together, performs what the dispatcher decides, and shuts down in order.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,12 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::aside::Aside;
 use super::auditor::Auditor;
+use super::coalescing;
 use super::dispatcher::{Dispatcher, Identity};
-use super::events::{Event, Sample};
-use super::gathering;
+use super::events::{Event, Moment, Sample};
 use super::hands::Hands;
 use super::heartbeater::Heartbeater;
-use super::indexer::{Gap, Indexer};
+use super::indexer::Indexer;
 use super::link::Link;
 use super::metrics::Metrics;
 use super::neighbours::Neighbours;
@@ -159,13 +160,13 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     if let Some(metrics) = &setup.metrics {
         metrics.attach(events.clone());
     }
-    let looks_ahead = Arc::new(AtomicBool::default());
+    let prefetches = Arc::new(AtomicBool::default());
     let reporter = Reporter {
         link: Arc::clone(&link),
         settlements: outcomes,
         events: events.clone(),
         config: config.subscribe(),
-        looks_ahead: Arc::clone(&looks_ahead),
+        prefetches: Arc::clone(&prefetches),
         outbox: Outbox::new(setup.spool),
         last_batch: Instant::now(),
     };
@@ -175,13 +176,20 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
 
     let slots = SlotPool::new(setup.nursery.clone(), events, keepers, worker, setup.results);
     let outputs = Outputs::new(Arc::clone(&link));
-    let mut hands =
-        Hands { slots, config: config.subscribe(), requests, settlements, watchlist, beat, outputs, looks_ahead };
-    let mut dispatcher = Dispatcher::new(setup.identity, setup.config);
-    hands.perform_all(dispatcher.handle(Instant::now(), Event::Sampled(first)));
-    let ended = drive(&mut dispatcher, &mut hands, inbox, &mut repairing, &gap).await;
-    let given_up = dispatcher.given_up().map(|lasted| link.faults.given_up(lasted));
-    gathering::set(Duration::ZERO);
+    let mut hands = Hands {
+        slots,
+        config: config.subscribe(),
+        requests,
+        settlements,
+        watchlist,
+        beat,
+        outputs,
+        prefetches,
+        index_gap: gap,
+    };
+    let dispatcher = Dispatcher::new(Moment::present(), setup.identity, setup.config, first.node);
+    let ended = drive(dispatcher, Event::Sampled(first), &mut hands, inbox, &mut repairing).await;
+    coalescing::set(Duration::ZERO);
 
     // The way out: first whoever only looks, then everything that makes new work, then what tells Redis, then the processes, then the name.
     drop(setup.metrics);
@@ -195,37 +203,40 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         reporter.abort();
     }
     setup.nursery.shutdown().await;
-    ended.and(given_up.map_or(Ok(()), Err))
+    match ended? {
+        Some(lasted) => Err(link.faults.given_up(lasted)),
+        None => Ok(()),
+    }
 }
 
-/// Hands each event to the dispatcher, and has done what it decides, until it decides to exit or the name is another's.
+/// Hands each event to the dispatcher, and has done what it decides, until it decides to exit or the name is another's. For how long Redis had been of no
+/// use, where that is why it exits.
 async fn drive(
-    dispatcher: &mut Dispatcher,
+    mut dispatcher: Dispatcher,
+    first: Event,
     hands: &mut Hands,
     mut inbox: mpsc::Receiver<Event>,
     repairing: &mut JoinHandle<QueueError>,
-    gap: &watch::Sender<Gap>,
-) -> Result<(), QueueError> {
+) -> Result<Option<Duration>, QueueError> {
     let mut sleep = Sleep::default();
+    let mut event = first;
     loop {
-        let tick = dispatcher.next_tick().unwrap_or_else(|| Instant::now() + IDLE_TICK);
-        let event = tokio::select! {
+        let moment = Moment::present();
+        if let Some(time) = sleep.since_last()
+            && let ControlFlow::Break(given_up) = hands.perform_all(dispatcher.handle(moment, Event::Slept(time)))
+        {
+            return Ok(given_up);
+        }
+        let decision = dispatcher.handle(moment, event);
+        let tick = decision.next_tick.unwrap_or_else(|| moment.now + IDLE_TICK);
+        if let ControlFlow::Break(given_up) = hands.perform_all(decision) {
+            return Ok(given_up);
+        }
+        event = tokio::select! {
             event = inbox.recv() => event.unwrap_or(Event::Tick),
             () = tokio::time::sleep_until(tick.into()) => Event::Tick,
             lost = &mut *repairing => return Err(lost.unwrap_or(QueueError::Fenced)),
         };
-        let is_claim = matches!(event, Event::Claimed(_));
-        let now = Instant::now();
-        let mut actions = sleep.since_last().map_or_else(Vec::new, |time| dispatcher.handle(now, Event::Slept(time)));
-        actions.extend(dispatcher.handle(now, event));
-        gathering::set(dispatcher.gather(now));
-        hands.looks_ahead.store(dispatcher.looks_ahead(now), Ordering::Relaxed);
-        if is_claim {
-            publish(gap, dispatcher.index_gap());
-        }
-        if hands.perform_all(actions) {
-            return Ok(());
-        }
     }
 }
 
@@ -247,12 +258,4 @@ async fn say_farewell(reporter: JoinHandle<Unreported>, link: &Link) {
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         tracing::warn!("stopped while Redis did not answer; unreported outcomes are in the spool");
     }
-}
-
-fn publish(gap: &watch::Sender<Gap>, now: Gap) {
-    gap.send_if_modified(|old| {
-        let is_new = *old != now;
-        *old = now;
-        is_new
-    });
 }

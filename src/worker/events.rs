@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -12,12 +12,32 @@ use crate::model::{Bytes, Demand, NodeSample, TaskLine};
 use crate::process::Ended;
 use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Heartbeat, HeartbeatReply, Reasserted, Settle, Settled};
+use crate::sys::{random, wall_clock};
 
 /// Names one attempt inside this process. Never reused.
 pub type TaskKey = u64;
 
 /// Names one slot of this worker, from 0 on. The dispatcher gives the lowest that was not used before, and those that have become idle again.
 pub type SlotId = usize;
+
+/// What the dispatcher does not look up by itself: it is given it with each event.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// By the clock that intervals are measured with.
+    pub now: Instant,
+    /// By the clock of the wall, milliseconds since the epoch: for records.
+    pub unix_ms: u64,
+    /// A random number from 0 to 1, to spread what many would do at one moment.
+    pub jitter: f64,
+}
+
+impl Moment {
+    /// The present one.
+    #[must_use]
+    pub fn present() -> Self {
+        Self { now: Instant::now(), unix_ms: wall_clock::unix_ms(), jitter: random::fraction() }
+    }
+}
 
 /// Something that happened.
 #[derive(Debug)]
@@ -87,7 +107,7 @@ pub enum Event {
     /// The configuration changed.
     Reconfigured(Arc<Config>),
     /// The machine was asleep for so long, which clocks of [`std::time::Instant`] do not count and leases do.
-    Slept(std::time::Duration),
+    Slept(Duration),
     /// The connection to Redis is gone.
     LinkDown,
     /// The link wants to know what to reassert.
@@ -185,5 +205,8 @@ pub enum Action {
     /// Beat now, not at the next interval.
     Beat,
     /// Nothing is left to do: go.
-    Exit,
+    Exit {
+        /// For how long Redis had been of no use, where that is why it goes.
+        given_up: Option<Duration>,
+    },
 }

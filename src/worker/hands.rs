@@ -1,11 +1,16 @@
 //! Performs what the dispatcher decides. Holds no state of tasks and decides nothing.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::coalescing;
+use super::dispatcher::{Decision, Reply};
 use super::events::{Action, TaskKey};
+use super::indexer::Gap;
 use super::outputs::Outputs;
 use super::slot::SlotPool;
 use super::timeout_monitor::Watchlist;
@@ -22,42 +27,56 @@ pub(super) struct Hands {
     pub(super) watchlist: Arc<Watchlist>,
     pub(super) beat: Arc<Notify>,
     pub(super) outputs: Outputs,
-    pub(super) looks_ahead: Arc<AtomicBool>,
+    /// For the reporter, which lets outcomes coalesce only where this holds.
+    pub(super) prefetches: Arc<AtomicBool>,
+    pub(super) index_gap: watch::Sender<Gap>,
 }
 
 impl Hands {
-    /// True when the worker is to go.
-    pub(super) fn perform_all(&mut self, actions: Vec<Action>) -> bool {
-        let mut is_over = false;
-        for action in actions {
-            match action {
-                Action::Claim(request) => {
-                    let _ = self.requests.send(request);
-                }
-                Action::Start { slot, key, task, attempt, before } => {
-                    let config = Arc::clone(&self.config.borrow());
-                    self.slots.start(slot, key, &task, attempt, before, &config);
-                }
-                Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { seq: key }),
-                Action::Terminate { slot, key } => {
-                    let grace_ms = u64::try_from(self.config.borrow().kill_grace.as_millis()).unwrap_or(u64::MAX);
-                    self.slots.tell(slot, KeeperCommand::Terminate { seq: key, grace_ms });
-                }
-                Action::Kill { slot, key } => self.slots.tell(slot, KeeperCommand::Kill { seq: key }),
-                Action::Arm { key, limit } => self.watchlist.arm(key, limit),
-                Action::Disarm(key) => self.watchlist.disarm(key),
-                Action::Settle(key, settle) => {
-                    let _ = self.settlements.send((key, *settle));
-                }
-                Action::ShowOutput { slot, key, request } => {
-                    if let Some(slot) = self.slots.sender(slot) {
-                        self.outputs.show(key, request, slot);
-                    }
-                }
-                Action::Beat => self.beat.notify_one(),
-                Action::Exit => is_over = true,
-            }
+    /// Has a decision carried out. Broken off when the worker is to go: for how long Redis had been of no use, where that is why.
+    pub(super) fn perform_all(&mut self, decision: Decision) -> ControlFlow<Option<Duration>> {
+        coalescing::set(decision.coalesce);
+        self.prefetches.store(decision.prefetches, Ordering::Relaxed);
+        if let Some(now) = decision.index_gap {
+            self.index_gap.send_if_modified(|old| old.replace(now) != Some(now));
         }
-        is_over
+        decision.replies.into_iter().for_each(Reply::send);
+        for action in decision.actions {
+            if let Action::Exit { given_up } = action {
+                return ControlFlow::Break(given_up);
+            }
+            self.perform(action);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Claim(request) => {
+                let _ = self.requests.send(request);
+            }
+            Action::Start { slot, key, task, attempt, before } => {
+                let config = Arc::clone(&self.config.borrow());
+                self.slots.start(slot, key, &task, attempt, before, &config);
+            }
+            Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { seq: key }),
+            Action::Terminate { slot, key } => {
+                let grace_ms = u64::try_from(self.config.borrow().kill_grace.as_millis()).unwrap_or(u64::MAX);
+                self.slots.tell(slot, KeeperCommand::Terminate { seq: key, grace_ms });
+            }
+            Action::Kill { slot, key } => self.slots.tell(slot, KeeperCommand::Kill { seq: key }),
+            Action::Arm { key, limit } => self.watchlist.arm(key, limit),
+            Action::Disarm(key) => self.watchlist.disarm(key),
+            Action::Settle(key, settle) => {
+                let _ = self.settlements.send((key, *settle));
+            }
+            Action::ShowOutput { slot, key, request } => {
+                if let Some(slot) = self.slots.sender(slot) {
+                    self.outputs.show(key, request, slot);
+                }
+            }
+            Action::Beat => self.beat.notify_one(),
+            Action::Exit { .. } => {}
+        }
     }
 }

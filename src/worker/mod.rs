@@ -4,12 +4,12 @@
 
 pub mod aside;
 pub mod auditor;
+pub mod coalescing;
 pub mod daemon;
 pub mod dispatcher;
 pub mod events;
 mod failpoint;
 pub mod faults;
-pub mod gathering;
 mod hands;
 pub mod heartbeater;
 pub mod indexer;

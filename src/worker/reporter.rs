@@ -36,7 +36,7 @@ pub struct Reporter {
     /// The settings.
     pub config: watch::Receiver<Arc<Config>>,
     /// Whether slots are refilled from what was claimed ahead. Where they are not, the next claim waits for a settlement, and with it the slot.
-    pub looks_ahead: Arc<AtomicBool>,
+    pub prefetches: Arc<AtomicBool>,
     /// What has yet to be told.
     pub outbox: Outbox,
     /// When the last batch went.
@@ -81,7 +81,7 @@ impl Reporter {
 
     /// One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
     async fn gather(&mut self, limit: usize) {
-        let holds_up_slots = !self.looks_ahead.load(Ordering::Relaxed);
+        let holds_up_slots = !self.prefetches.load(Ordering::Relaxed);
         if self.outbox.pending.len() < limit && !holds_up_slots && self.last_batch.elapsed() < GATHER * 3 {
             tokio::time::sleep(GATHER).await;
             while self.outbox.pending.len() < limit

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
     // One thread: the loops hand small things to each other, and waking another thread for each would cost more than the work.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(4)
-        .on_thread_park(worker::gathering::pause)
+        .on_thread_park(worker::coalescing::pause)
         .enable_all()
         .build();
     let runtime = match runtime {

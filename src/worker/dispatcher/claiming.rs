@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Asked, Dispatcher, LastClaim, Skip};
+use super::{Dispatcher, Skip};
 use crate::config::Prefetch;
 use crate::model::{Amounts, Outcome, Room, TaskId, TaskLine};
 use crate::policy::{Wait, admission, prefetch};
@@ -24,44 +24,15 @@ pub(super) const UNREPORTED_AT_MOST: u32 = 512;
 
 impl Dispatcher {
     pub(super) fn claimed(&mut self, now: Instant, reply: ClaimReply) {
-        self.trouble.claims_refused = None;
-        let under_way = self.is_claiming.take();
-        let asked = under_way.map_or(0, |asked| asked.slots + asked.ahead) as usize;
-        let got = reply.claims.len() + reply.unsigned.len();
+        let fixed = (!self.config.auto_sleep).then_some(self.config.poll_interval);
+        let since = self.intake.answered(now, &reply, fixed).map_or(now, |asked| asked.since);
         self.meters.claims += 1;
-        self.meters.claimed += got as u64;
-        let since = under_way.map_or(now, |asked| asked.since);
+        self.meters.claimed += (reply.claims.len() + reply.unsigned.len()) as u64;
         self.meters.claim_seconds.add(now.saturating_duration_since(since).as_secs_f64());
-        let timer = reply.next_timer.map(|wait| now + wait);
-        if got >= asked && got > 0 {
-            self.polling.found_all();
-        } else {
-            let fixed = (!self.config.auto_sleep).then_some(self.config.poll_interval);
-            self.polling.found_less(now, got > 0, fixed, timer);
+        if matches!(reply.state, QueueState::Stopping | QueueState::Draining) && self.departure.is_open() {
+            self.order(reply.state == QueueState::Draining, true);
         }
-        if let Some(asked) = under_way.filter(|asked| asked.slots > 0) {
-            self.is_listed_idle = reply.state == QueueState::Open && reply.now < asked.slots as usize;
-        }
-        if std::mem::take(&mut self.woken_since) {
-            self.polling.wake();
-        }
-        self.last = Some(LastClaim {
-            waiting: reply.waiting,
-            indexed: reply.indexed,
-            has_leftovers: reply.has_leftovers,
-            reserved: reply.reserved,
-            state: reply.state,
-            got,
-        });
-        if matches!(reply.state, QueueState::Stopping | QueueState::Draining) && self.lifecycle.is_open() {
-            self.is_drained = reply.state == QueueState::Draining;
-            self.finish();
-        }
-        let other_order = reply.state == QueueState::OtherOrder;
-        if other_order != self.other_order {
-            self.other_order = other_order;
-            self.say_order();
-        }
+        self.set_other_order(reply.state == QueueState::OtherOrder);
         for claim in reply.claims {
             self.take_in(now, claim);
         }
@@ -79,7 +50,7 @@ impl Dispatcher {
     /// Settles a claim as failed for ever, without its ever having been an entry.
     fn refuse(&mut self, claim: Claim, outcome: Outcome, problem: &str) {
         let key = self.ledger.next_key();
-        self.rejecting += 1;
+        self.outbox.refuse();
         self.meters.ended(outcome);
         let settle = outcome::settle_refused(claim.line, claim.token, outcome, problem);
         self.actions.push(Action::Settle(key, Box::new(settle)));
@@ -110,8 +81,7 @@ impl Dispatcher {
 
     /// Starts what is held and fits, best first.
     pub(super) fn start_held(&mut self, now: Instant) {
-        // While Redis is away nothing new starts: the claim may be another's by the time it is back.
-        if !self.is_linked || !self.has_lease(now) {
+        if !self.may_start(now) {
             return;
         }
         let before = self.lease_end();
@@ -125,8 +95,8 @@ impl Dispatcher {
             if room.holds(entry.task.demand()) {
                 let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
                 tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
-                self.last_start = Some(now);
                 let Some(slot) = self.ledger.start(key) else { continue };
+                self.intake.started(now);
                 self.actions.push(Action::Start { slot, key, task, attempt, before });
             }
         }
@@ -134,18 +104,16 @@ impl Dispatcher {
 
     /// Before when nothing starts, where starts are spaced (`min_seconds_between_starts`).
     pub(super) fn next_start(&self) -> Option<Instant> {
-        let spacing = Some(self.config.min_between_starts).filter(|spacing| !spacing.is_zero())?;
-        self.last_start.map(|last| last + spacing)
+        self.intake.next_start(self.config.min_between_starts)
     }
 
     /// Whether a claim would be made if it were due.
     pub(super) fn wants_claim(&self) -> bool {
-        self.is_linked
-            && self.is_claiming.is_none()
-            && self.lifecycle.is_open()
-            && self.pause_until.is_none()
-            && self.node.is_some()
-            && self.returning.is_empty()
+        self.lease.is_linked()
+            && !self.intake.is_asking()
+            && self.departure.is_open()
+            && self.intake.pause_until().is_none()
+            && !self.outbox.is_returning()
             && self.ledger.settling() < UNREPORTED_AT_MOST
     }
 
@@ -176,20 +144,17 @@ impl Dispatcher {
             slots.min(1)
         };
         let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
-        let is_last_question = self.me.is_burst && !self.has_asked_since && self.ledger.is_empty();
-        if (slots + ahead == 0 && !is_hopeless) || !(self.polling.is_due(now) || is_last_question) {
+        let is_last_question = self.me.is_burst && !self.intake.has_asked_since() && self.ledger.is_empty();
+        if (slots + ahead == 0 && !is_hopeless) || !(self.intake.is_due(now) || is_last_question) {
             return;
         }
         let room = room.unwrap_or_default();
         // What a slot has left when one of those that run has ended.
         let after_one = self.unreserved().plus(&self.ledger.largest_running().amounts);
         let offer = self.capacity.offer(now);
-        self.claims_made += 1;
-        self.is_claiming = Some(Asked { slots, ahead, since: now });
-        self.woken_since = false;
-        self.has_asked_since = true;
+        let number = self.intake.asked(now, slots, ahead);
         self.actions.push(Action::Claim(ClaimRequest {
-            token: format!("{}.{}", self.me.instance, self.claims_made),
+            token: format!("{}.{number}", self.me.instance),
             room: Room { slots, ..room },
             ahead: Room { slots: ahead, amounts: after_one },
             offer,
@@ -208,9 +173,8 @@ impl Dispatcher {
     /// Takes in what the last look at the node says of its capacity, and asks at once for a task that room is kept for when there is enough, or when
     /// there will not be.
     pub(super) fn measure_capacity(&mut self, now: Instant) {
-        let Some(node) = self.node else { return };
-        let reserved = self.last.as_ref().and_then(|last| last.reserved.as_deref());
-        let reserved = reserved.and_then(|line| TaskLine::parse(line, self.me.order).ok());
+        let node = self.node;
+        let reserved = self.intake.reserved().and_then(|line| TaskLine::parse(line, self.me.order).ok());
         let wanted = reserved.as_ref().map(TaskLine::demand);
         let (limits, budget) = (self.limits(), self.ledger.budget());
         let is_given_up = self.capacity.observe(now, &limits, &node, &budget, wanted);
@@ -220,13 +184,13 @@ impl Dispatcher {
             if is_given_up {
                 tracing::warn!(task = %task.id(), needs = %task.demand().mem(), free = %node.free.mem(), "reservation given up: this node cannot run the task");
             }
-            self.polling.wake();
+            self.intake.hurry();
         }
     }
 
     /// What nobody has spoken for, whether there is a slot or not.
     pub(super) fn unreserved(&self) -> Amounts {
-        admission::unreserved(&self.node.unwrap_or_default(), &self.ledger.budget())
+        admission::unreserved(&self.node, &self.ledger.budget())
     }
 
     /// How many may be held ahead. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.
@@ -244,20 +208,20 @@ impl Dispatcher {
 
     pub(super) fn skipped(&self) -> Vec<Arc<str>> {
         let (limits, budget) = (self.limits(), self.ledger.budget());
-        let Some(node) = &self.node else { return Vec::new() };
         self.skip
             .iter()
             .filter(|(_, skip)| match skip {
-                Skip::Memory(peak) => !admission::may_retake(&limits, node, &budget, *peak),
+                Skip::Memory(peak) => !admission::may_retake(&limits, &self.node, &budget, *peak),
                 Skip::Dying => true,
             })
             .map(|(line, _)| Arc::clone(line))
             .collect()
     }
 
-    pub(super) fn held_until(&self, key: TaskKey) -> Instant {
+    /// When a held task goes back; `None` where it is not held.
+    pub(super) fn held_until(&self, key: TaskKey) -> Option<Instant> {
         match self.ledger.get(key).map(|entry| &entry.place) {
-            Some(Place::Held { since }) => *since + HELD_AT_MOST,
+            Some(Place::Held { since }) => Some(*since + HELD_AT_MOST),
             Some(
                 Place::Queued { .. }
                 | Place::Starting { .. }
@@ -265,7 +229,7 @@ impl Dispatcher {
                 | Place::Terminating { .. }
                 | Place::Settling,
             )
-            | None => Instant::now(),
+            | None => None,
         }
     }
 
@@ -273,27 +237,23 @@ impl Dispatcher {
     /// brief tasks were followed by long ones, and others may have slots.
     pub(super) fn return_stuck(&mut self, now: Instant) {
         // What a claim brings now comes after what is held, and would start before it.
-        if self.is_claiming.is_some() {
+        if self.intake.is_asking() {
             return;
         }
         let is_full = matches!(self.headroom(), Err(Wait::Slots));
         let kept = if is_full { self.ahead_target(now) as usize } else { 0 };
-        let stuck: Vec<TaskKey> = self.ledger.held().skip(kept).filter(|key| self.held_until(*key) <= now).collect();
+        let stuck: Vec<TaskKey> = self
+            .ledger
+            .held()
+            .skip(kept)
+            .filter(|key| self.held_until(*key).is_some_and(|until| until <= now))
+            .collect();
         for key in stuck {
             self.give_back_unstarted(key);
         }
     }
 
     pub(super) fn is_burst_over(&self) -> bool {
-        let is_over = |last: &LastClaim| match last.state {
-            QueueState::Open => last.got == 0 && !last.has_leftovers && last.waiting == last.indexed,
-            // A pause keeps nothing back where nothing waits.
-            QueueState::Paused => last.waiting == 0,
-            QueueState::Stopping | QueueState::Draining | QueueState::OtherOrder => false,
-        };
-        self.me.is_burst
-            && self.has_asked_since
-            && self.is_claiming.is_none()
-            && self.last.as_ref().is_some_and(is_over)
+        self.me.is_burst && self.intake.is_exhausted()
     }
 }

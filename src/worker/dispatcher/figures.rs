@@ -5,7 +5,6 @@ use crate::model::meters::WorkerFigures;
 
 impl Dispatcher {
     pub(super) fn figures(&self) -> WorkerFigures {
-        let node = self.node.unwrap_or_default();
         let budget = self.ledger.budget();
         WorkerFigures {
             worker: self.me.worker.to_string(),
@@ -13,10 +12,10 @@ impl Dispatcher {
             running: budget.tasks,
             slots: self.slots(),
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
-            is_linked: self.is_linked,
-            is_open: self.lifecycle.is_open(),
-            waiting: self.last.as_ref().map(|last| last.waiting),
-            usage: node.usage(),
+            is_linked: self.lease.is_linked(),
+            is_open: self.departure.is_open(),
+            waiting: self.intake.waiting(),
+            usage: self.node.usage(),
             reserved: budget.untouched,
         }
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
+use super::departure::Ordered;
 use crate::model::snapshot::{RunningTask, WorkerLoad};
 use crate::model::{Accounting, Amounts, TaskLine};
-use crate::policy::{Lifecycle, Polling};
 use crate::queue::call_size::{self, CALL_BYTES};
 use crate::queue::session::{Claim, Heartbeat, HeartbeatReply, QueueState, Reasserted, Revoked};
 use crate::worker::events::{Action, Inventory, TaskKey};
@@ -22,8 +22,7 @@ const BEAT_BYTES: usize = CALL_BYTES / 4;
 const SHOWN: usize = 200;
 
 impl Dispatcher {
-    pub(super) fn beat(&mut self) -> Heartbeat {
-        let node = self.node.unwrap_or_default();
+    pub(super) fn beat(&mut self, now: Instant) -> Heartbeat {
         let budget = self.ledger.budget();
         let waiting = self.waiting_for();
         let room = self.headroom().ok().filter(|_| waiting.is_none());
@@ -33,46 +32,49 @@ impl Dispatcher {
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
             waiting,
             room: room.map(|room| brief(&room.amounts)),
-            offer: self.capacity.offer(self.seen).map(|offer| offer.amounts),
-            reserved: self.last.as_ref().and_then(|last| last.reserved.clone()),
+            offer: self.capacity.offer(now).map(|offer| offer.amounts),
+            reserved: self.intake.reserved().map(str::to_owned),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
             mean_seconds: self.meters.task_seconds.mean(),
-            tasks: self.running_tasks(),
+            tasks: self.running_tasks(now),
         };
-        let started: Vec<Arc<str>> = self
-            .newly_started
-            .drain(..)
-            .filter_map(|key| self.ledger.get(key))
-            .filter(|entry| entry.place != Place::Settling)
-            .map(|entry| Arc::clone(&entry.claim.line))
-            .collect();
-        let told = call_size::first(&started, usize::MAX, BEAT_BYTES, |line| line.len()).len();
-        // The rest has its turn with the next, which is due at once.
-        let rest: Vec<TaskKey> =
-            started[told..].iter().filter_map(|line| self.ledger.active(line)).map(|(key, _)| key).collect();
-        if !rest.is_empty() {
-            self.newly_started = rest;
-            self.actions.push(Action::Beat);
-        }
-        let stopped = call_size::first(&self.stopped, usize::MAX, BEAT_BYTES, |order| order.line.len()).to_vec();
+        let started = self.take_started();
+        let stopped =
+            call_size::first(self.outbox.stopped(), usize::MAX, BEAT_BYTES, |order| order.line.len()).to_vec();
         Heartbeat {
-            status: node.usage().status(),
+            status: self.node.usage().status(),
             load: serde_json::to_string(&load).unwrap_or_default(),
-            offer: self.capacity.offer(self.seen).filter(|_| self.lifecycle.is_open()),
-            started: started[..told].to_vec(),
+            offer: self.capacity.offer(now).filter(|_| self.departure.is_open()),
+            started,
             stopped,
         }
     }
 
+    /// The lines of what has started and was not told, as far as they fit.
+    fn take_started(&mut self) -> Vec<Arc<str>> {
+        let started = self.outbox.take_started().into_iter().filter_map(|key| self.ledger.get(key));
+        let mut started: Vec<Arc<str>> =
+            started.filter(|entry| entry.place != Place::Settling).map(|entry| Arc::clone(&entry.claim.line)).collect();
+        let told = call_size::first(&started, usize::MAX, BEAT_BYTES, |line| line.len()).len();
+        // The rest has its turn with the next, which is due at once.
+        let rest = started.split_off(told);
+        if !rest.is_empty() {
+            let keys = rest.iter().filter_map(|line| self.ledger.active(line)).map(|(key, _)| key).collect();
+            self.outbox.reannounce(keys);
+            self.actions.push(Action::Beat);
+        }
+        started
+    }
+
     /// What runs and is worth a look: short tasks are over before anybody has read of them, and would cost a busy worker the most.
-    fn running_tasks(&self) -> Vec<RunningTask> {
+    fn running_tasks(&self, now: Instant) -> Vec<RunningTask> {
         let mut tasks: Vec<(Duration, RunningTask)> = self
             .ledger
             .iter()
             .filter_map(|(_, entry)| {
                 let Place::Running { since, limit, touched, .. } = entry.place else { return None };
-                let age = self.seen.saturating_duration_since(since);
+                let age = now.saturating_duration_since(since);
                 (age >= SHOWN_AFTER).then(|| {
                     let task = RunningTask {
                         id: entry.task.id().to_string(),
@@ -92,17 +94,17 @@ impl Dispatcher {
     }
 
     pub(super) fn waiting_for(&self) -> Option<String> {
-        if self.is_waiting_idle {
-            let why = if self.is_drained { WorkerLoad::DRAINED } else { WorkerLoad::STOPPED };
+        if self.departure.is_waiting_idle() {
+            let why = if self.departure.is_drained() { WorkerLoad::DRAINED } else { WorkerLoad::STOPPED };
             return Some(why.to_owned());
         }
-        if self.lifecycle != Lifecycle::Open {
+        if !self.departure.is_open() {
             return Some("draining".to_owned());
         }
-        if self.other_order {
+        if self.intake.has_other_order() {
             return Some(WorkerLoad::OTHER_ORDER.to_owned());
         }
-        match self.last.as_ref().map(|last| last.state) {
+        match self.intake.queue_state() {
             Some(QueueState::Paused) => return Some(WorkerLoad::PAUSED.to_owned()),
             Some(QueueState::Stopping) => return Some(WorkerLoad::STOPPED.to_owned()),
             Some(QueueState::Open | QueueState::Draining | QueueState::OtherOrder) | None => {}
@@ -112,73 +114,66 @@ impl Dispatcher {
 
     /// Until when nobody may have declared this worker dead, as far as it knows.
     pub(super) fn lease_end(&self) -> Instant {
-        self.leased_since + self.config.dead_after.saturating_sub(self.asleep)
+        self.lease.end(self.config.dead_after)
     }
 
-    /// Whether what is claimed is still ours for certain. A worker that was frozen may find its tasks in other hands, and starts none until a heartbeat
-    /// was taken.
-    pub(super) fn has_lease(&self, now: Instant) -> bool {
-        now < self.lease_end()
+    /// Whether what is claimed is still ours for certain, so that it may start.
+    pub(super) fn may_start(&self, now: Instant) -> bool {
+        self.lease.may_start(now, self.config.dead_after)
     }
 
-    /// The lease went on while the machine slept. What was said before counts from before.
     pub(super) fn slept(&mut self, time: Duration) {
         tracing::warn!(seconds = time.as_secs_f64(), "the machine was suspended");
-        self.asleep += time;
-        self.beat_made = None;
+        self.lease.slept(time);
+        self.actions.push(Action::Beat);
+    }
+
+    pub(super) fn linked(&mut self, now: Instant) {
+        self.meters.reconnects += u64::from(self.lease.relink(now));
+        self.intake.relinked();
+        self.say_again_what_runs();
+        // Orders may have come while nobody listened.
         self.actions.push(Action::Beat);
     }
 
     pub(super) fn beaten(&mut self, reply: HeartbeatReply) {
         // What was sent as carried out is no longer listed; what is still listed has yet to be.
-        let reported = self.stopped.len();
-        self.stopped.retain(|order| reply.revoked.contains(order));
-        if self.stopped.len() < reported {
-            if !self.stopped.is_empty() {
+        if self.outbox.confirm_stopped(&reply.revoked) {
+            if !self.outbox.stopped().is_empty() {
                 self.actions.push(Action::Beat);
             }
             // Until now claims passed these lines over; they may have been put back into the queue.
-            self.polling.wake();
+            self.intake.hurry();
         }
-        self.heed(&reply);
-        if let Some(made) = self.beat_made.take() {
-            (self.leased_since, self.asleep) = (made.max(self.leased_since), Duration::ZERO);
-        }
+        self.set_other_order(reply.other_order);
+        self.order(reply.drain, reply.stop);
+        self.lease.heartbeat_taken();
         self.obey(reply.revoked);
     }
 
     /// Takes nothing more while an operator wants it so, and goes on when that is lifted, unless it is on its way out by then.
-    fn heed(&mut self, reply: &HeartbeatReply) {
-        self.is_drained = reply.drain;
-        if reply.other_order != self.other_order {
-            self.other_order = reply.other_order;
-            self.say_order();
-        }
-        if reply.drain || reply.stop {
-            if self.lifecycle.is_open() {
-                self.finish();
+    pub(super) fn order(&mut self, drain: bool, stop: bool) {
+        match self.departure.order(drain, stop) {
+            Ordered::Nothing => {}
+            Ordered::Finish => {
+                let lifted_by = self.departure.lifted_by();
+                tracing::info!(drain, lifted_by, "claiming no more tasks: asked to stop");
+                self.intake.finish();
             }
-        } else if self.lifecycle == Lifecycle::Finishing && !self.is_exiting && self.given_up.is_none() {
-            tracing::info!("claiming tasks again: resumed");
-            (self.lifecycle, self.is_waiting_idle) = (Lifecycle::Open, false);
-            self.last = None;
-            self.polling = Polling::default();
-            self.polling.wake();
-            self.actions.push(Action::Beat);
+            Ordered::Resume => {
+                tracing::info!("claiming tasks again: resumed");
+                self.intake.resume();
+                self.actions.push(Action::Beat);
+            }
         }
-    }
-
-    /// An operator wants it to take nothing more.
-    pub(super) fn finish(&mut self) {
-        let lifted_by = if self.is_drained { "distcomp-ctl resume --worker" } else { "distcomp-ctl resume" };
-        tracing::info!(drain = self.is_drained, lifted_by, "claiming no more tasks: asked to stop");
-        self.lifecycle = Lifecycle::Finishing;
-        self.polling = Polling::default();
     }
 
     /// Loud, since tasks that were read in the wrong order would run with memory and priority exchanged.
-    pub(super) fn say_order(&self) {
-        if self.other_order {
+    pub(super) fn set_other_order(&mut self, other_order: bool) {
+        if !self.intake.set_other_order(other_order) {
+            return;
+        }
+        if other_order {
             tracing::error!(
                 ours = %self.me.order,
                 "the queue has another field order than this worker, which claims nothing. Set task_field_order in conf.json to that of the queue (distcomp:field_order) and restart the worker, or change the queue while no task waits"
@@ -194,10 +189,10 @@ impl Dispatcher {
         for order in revoked {
             match self.ledger.claim_of(&order.line).map(|(key, entry)| (key, entry.place.clone(), &entry.claim.token)) {
                 // The claim that the order is about, or this one's end, is on its way to us or to Redis.
-                None if self.is_claiming.is_some() => self.owes_look = true,
-                Some((_, Place::Settling, _)) => self.owes_look = true,
+                None if self.intake.is_asking() => self.outbox.owe_look(),
+                Some((_, Place::Settling, _)) => self.outbox.owe_look(),
                 // Of a claim that has come after what this answer knew.
-                Some((_, _, token)) if *token != order.token => self.owes_look = true,
+                Some((_, _, token)) if *token != order.token => self.outbox.owe_look(),
                 Some((key, Place::Held { .. }, _)) => self.drop_revoked(key),
                 Some((key, Place::Queued { .. } | Place::Starting { .. } | Place::Running { .. }, _)) => {
                     to_end.push(key);
@@ -206,9 +201,9 @@ impl Dispatcher {
                     self.ledger.terminate(key, Cause::Revoked);
                 }
                 Some((_, Place::Terminating { .. }, _)) => {}
-                None if self.stopped.contains(&order) => {}
+                None if self.outbox.stopped().contains(&order) => {}
                 None => {
-                    self.stopped.push(order);
+                    self.outbox.add_stopped(order);
                     self.actions.push(Action::Beat);
                 }
             }
@@ -218,7 +213,7 @@ impl Dispatcher {
 
     /// Asks for orders again, where one could not be obeyed for what was on its way.
     pub(super) fn look_again(&mut self) {
-        if std::mem::take(&mut self.owes_look) {
+        if self.outbox.take_owed_look() {
             self.actions.push(Action::Beat);
         }
     }
@@ -226,7 +221,8 @@ impl Dispatcher {
     /// The heartbeat that told what had started may be lost with its connection, and a loss of an attempt that nobody knows to have started does not count.
     pub(super) fn say_again_what_runs(&mut self) {
         let runs = |place: &Place| matches!(place, Place::Running { .. } | Place::Terminating { .. });
-        self.newly_started = self.ledger.iter().filter(|(_, entry)| runs(&entry.place)).map(|(key, _)| key).collect();
+        let running = self.ledger.iter().filter(|(_, entry)| runs(&entry.place)).map(|(key, _)| key).collect();
+        self.outbox.reannounce(running);
     }
 
     /// Revoked attempts that still die are left out of `all`: there is nothing to reassert.
@@ -249,7 +245,7 @@ impl Dispatcher {
         inventory
     }
 
-    pub(super) fn reasserted(&mut self, known: Vec<(TaskKey, Reasserted)>, unknown: Vec<Claim>) {
+    pub(super) fn reasserted(&mut self, now: Instant, known: Vec<(TaskKey, Reasserted)>, unknown: Vec<Claim>) {
         let mut to_end = Vec::new();
         for (key, answer) in known {
             if answer != Reasserted::NotOurs {
@@ -265,7 +261,6 @@ impl Dispatcher {
             }
         }
         self.end_each(to_end, Cause::Revoked);
-        let now = Instant::now();
         for claim in unknown {
             if self.ledger.active(&claim.line).is_some() {
                 continue;

@@ -22,10 +22,7 @@ const YOUNG: Duration = Duration::from_millis(10);
 impl Dispatcher {
     /// Whether nothing new may start even in a free slot.
     pub(super) fn admits_nothing(&self) -> bool {
-        match &self.node {
-            Some(node) => admission::headroom(&self.limits(), node, &Budget::default()).is_err(),
-            None => true,
-        }
+        admission::headroom(&self.limits(), &self.node, &Budget::default()).is_err()
     }
 
     /// Gives each slot its next task, or recalls all of them where a slot waits for work or a task has waited too long.
@@ -37,12 +34,11 @@ impl Dispatcher {
         }
         // More run than there are slots after these were lowered: a next task would refill what is to become fewer.
         let is_overfull = self.ledger.budget().tasks > self.slots();
-        if !self.is_linked
-            || !self.has_lease(now)
+        if !self.may_start(now)
             || !is_full
             || is_overfull
             || self.ledger.held().len() == 0
-            || self.pause_until.is_some()
+            || self.intake.pause_until().is_some()
             || self.ahead_target(now) == 0
             || self.admits_nothing()
         {
@@ -76,14 +72,14 @@ impl Dispatcher {
     }
 
     /// Whether tasks end so fast that slots are refilled from what was claimed ahead: then no slot waits for a settlement.
-    pub fn looks_ahead(&mut self, now: Instant) -> bool {
+    pub(super) fn prefetches(&mut self, now: Instant) -> bool {
         self.ahead_target(now) > 0
     }
 
-    /// How long news may gather before they are handed in.
-    pub fn gather(&mut self, now: Instant) -> Duration {
-        // Who has switched looking ahead off wants each end looked at.
-        if !self.looks_ahead(now) || !self.lifecycle.is_open() {
+    /// How long events may coalesce before the next are handed in.
+    pub(super) fn coalesce(&mut self, now: Instant) -> Duration {
+        // Who has switched prefetching off wants each end looked at.
+        if !self.prefetches(now) || !self.departure.is_open() {
             return Duration::ZERO;
         }
         let running = self.ledger.budget().tasks;
@@ -92,7 +88,7 @@ impl Dispatcher {
             running,
             is_full: running >= self.slots(),
             all_are_followed: self.ledger.all_have_a_next(),
-            cores: u32::try_from(self.node.unwrap_or_default().total.cpu().0 / MilliCores::CORE.0).unwrap_or(u32::MAX),
+            cores: u32::try_from(self.node.total.cpu().0 / MilliCores::CORE.0).unwrap_or(u32::MAX),
         })
     }
 

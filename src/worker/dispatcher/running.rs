@@ -1,7 +1,7 @@
 //! What runs: its start, its end, and ending it early.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Dispatcher, Skip};
 use crate::model::Bytes;
@@ -9,16 +9,12 @@ use crate::policy::Lifecycle;
 use crate::process::Ended;
 use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Revoked, Settle, Settled, Settlement};
-use crate::sys::wall_clock;
 use crate::worker::events::{Action, TaskKey};
 use crate::worker::ledger::{Cause, Entry, Place};
 use crate::worker::outcome;
 
 /// The most lines remembered as given back for memory.
 const REMEMBERED: usize = 64;
-
-/// After a fork that failed for want of processes, descriptors or memory: how long nothing new is claimed.
-const SPAWN_PAUSE: Duration = Duration::from_secs(2);
 
 impl Dispatcher {
     pub(super) fn started(&mut self, now: Instant, key: TaskKey, keeper: u32) {
@@ -30,7 +26,7 @@ impl Dispatcher {
         if !self.ledger.started(key, keeper, limit, now) {
             return;
         }
-        self.newly_started.push(key);
+        self.outbox.add_started(key);
         if limit > 0 {
             self.actions.push(Action::Arm { key, limit });
         }
@@ -40,10 +36,10 @@ impl Dispatcher {
         let Some(entry) = self.ledger.get(key) else { return };
         tracing::warn!(task = %entry.task.id(), error, "could not start");
         if is_ours {
-            self.pause_until = Some(now + SPAWN_PAUSE);
+            self.intake.pause(now);
             self.give_back_unstarted(key);
         } else {
-            let settle = outcome::settle_unspawnable(self.context(), entry, error, wall_clock::unix_ms());
+            let settle = outcome::settle_unspawnable(self.context(), entry, error, self.moment.unix_ms);
             self.settle(key, settle);
         }
     }
@@ -51,10 +47,7 @@ impl Dispatcher {
     pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
         self.pace.ended(now, ended.duration);
         self.meters.task_seconds.add(ended.duration.as_secs_f64());
-        // One that Redis does not know to have room is not woken when something comes: it asks by itself.
-        if !self.is_listed_idle || self.last.as_ref().is_some_and(|last| last.waiting > 0) {
-            self.polling.wake();
-        }
+        self.intake.task_ended();
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
         let (cause, touched) = match entry.place {
@@ -110,7 +103,7 @@ impl Dispatcher {
             self.drop_revoked(key);
         } else {
             // A task that kills its keeper must not do so for ever: it counts as an attempt.
-            let settle = outcome::settle_unseen(self.context(), entry, cause, wall_clock::unix_ms());
+            let settle = outcome::settle_unseen(self.context(), entry, cause, self.moment.unix_ms);
             self.settle(key, settle);
         }
     }
@@ -136,7 +129,7 @@ impl Dispatcher {
     /// Ends a running task: at once for memory and on the second signal, else with its grace.
     pub(super) fn end_early(&mut self, key: TaskKey, cause: Cause) {
         let Some((slot, cause)) = self.ledger.terminate(key, cause) else { return };
-        let at_once = matches!(cause, Cause::LowMemory { .. }) || self.lifecycle == Lifecycle::Killing;
+        let at_once = matches!(cause, Cause::LowMemory { .. }) || self.departure.lifecycle() == Lifecycle::Killing;
         self.actions.push(if at_once { Action::Kill { slot, key } } else { Action::Terminate { slot, key } });
     }
 
@@ -153,8 +146,7 @@ impl Dispatcher {
 
     /// One task a check: the newest is killed and given back while free memory is below the trigger.
     pub(super) fn relieve_memory(&mut self) {
-        let Some(node) = self.node else { return };
-        if node.free.mem() >= self.limits().trigger {
+        if self.node.free.mem() >= self.limits().trigger {
             return;
         }
         let is_relieving = |place: &Place| matches!(place, Place::Terminating { cause: Cause::LowMemory { .. }, .. });
@@ -164,7 +156,7 @@ impl Dispatcher {
         let Some(key) = self.ledger.newest_running() else { return };
         let alone = self.ledger.budget().tasks == 1;
         if let Some(entry) = self.ledger.get(key) {
-            tracing::warn!(task = %entry.task.id(), free = %node.free.mem(), alone, "memory is low; returning the newest task");
+            tracing::warn!(task = %entry.task.id(), free = %self.node.free.mem(), alone, "memory is low; returning the newest task");
         }
         // First what waits behind it, or its keeper would start the next in its place.
         self.recall_all();
@@ -180,7 +172,7 @@ impl Dispatcher {
     pub(super) fn give_back_unstarted(&mut self, key: TaskKey) {
         if let Some(entry) = self.ledger.get(key) {
             let settle = outcome::settle_unstarted(entry);
-            self.returning.push(key);
+            self.outbox.give_back(key);
             self.settle(key, settle);
         }
     }
@@ -189,18 +181,17 @@ impl Dispatcher {
     pub(super) fn drop_revoked(&mut self, key: TaskKey) {
         let Some(Entry { claim, .. }) = self.ledger.remove(key) else { return };
         self.skip.remove(&claim.line);
-        self.stopped.push(Revoked { line: claim.line.to_string(), token: claim.token });
+        self.outbox.add_stopped(Revoked { line: claim.line.to_string(), token: claim.token });
         self.actions.push(Action::Beat);
     }
 
     pub(super) fn settled(&mut self, batch: Vec<(TaskKey, Settled)>) {
-        // What was settled may have put something back: a burst asks once more before it is over.
-        self.has_asked_since = false;
-        self.trouble.reports_refused = None;
+        self.intake.settled();
         for (key, settled) in batch {
-            self.returning.retain(|returning| *returning != key);
-            match self.ledger.remove(key) {
-                Some(entry) => match settled {
+            let entry = self.ledger.remove(key);
+            self.outbox.confirm(key, entry.is_some());
+            if let Some(entry) = entry {
+                match settled {
                     Settled::Lost | Settled::Gone => {
                         self.meters.fenced += 1;
                         tracing::warn!(task = %entry.task.id(), ?settled, "late result refused: the claim was no longer ours");
@@ -209,14 +200,13 @@ impl Dispatcher {
                         self.meters.fenced += 1;
                         tracing::info!(task = %entry.task.id(), "outcome refused: the task was requeued, cancelled or purged in the meantime");
                         // Claims passed it over until now.
-                        self.polling.wake();
+                        self.intake.hurry();
                     }
                     Settled::OutOfRetries => tracing::warn!(task = %entry.task.id(), "out of retries"),
                     // This worker may take it again in a while, which only the answer to a claim tells.
-                    Settled::WillRetry => self.polling.wake(),
+                    Settled::WillRetry => self.intake.hurry(),
                     Settled::Recorded | Settled::Duplicate => {}
-                },
-                None => self.rejecting = self.rejecting.saturating_sub(1),
+                }
             }
         }
         self.look_again();

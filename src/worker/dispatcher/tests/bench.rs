@@ -8,14 +8,20 @@ use crate::model::{Amounts, Bytes, FieldOrder, MilliCores, NodeSample};
 use crate::process::{Ended, ExitStatus, Stdout};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, HeartbeatReply, QueueState, Revoked, Settle};
 use crate::worker::dispatcher::{Dispatcher, Identity};
-use crate::worker::events::{Action, Event, Sample, TaskKey};
+use crate::worker::events::{Action, Event, Moment, Sample, TaskKey};
 
 pub(super) const GIB: u64 = 1 << 30;
+
+fn moment(now: Instant) -> Moment {
+    Moment { now, unix_ms: 1, jitter: 0.5 }
+}
 
 /// A dispatcher, a clock, and the actions nobody has looked at yet.
 pub(super) struct Bench {
     pub(super) dispatcher: Dispatcher,
     pub(super) now: Instant,
+    /// What the last decision asked for.
+    pub(super) next_tick: Option<Instant>,
     pub(super) actions: VecDeque<Action>,
 }
 
@@ -35,11 +41,16 @@ impl Bench {
             wants_signatures: false,
             is_supervised: false,
         };
-        Self { dispatcher: Dispatcher::new(me, config), now: Instant::now(), actions: VecDeque::new() }
+        let now = Instant::now();
+        let dispatcher = Dispatcher::new(moment(now), me, config, NodeSample::default());
+        Self { dispatcher, now, next_tick: None, actions: VecDeque::new() }
     }
 
     pub(super) fn event(&mut self, event: Event) {
-        self.actions.extend(self.dispatcher.handle(self.now, event));
+        let decision = self.dispatcher.handle(moment(self.now), event);
+        assert!(decision.next_tick.is_none_or(|at| at > self.now), "a busy loop");
+        self.next_tick = decision.next_tick;
+        self.actions.extend(decision.actions);
         assert!(self.dispatcher.ledger.is_consistent());
     }
 

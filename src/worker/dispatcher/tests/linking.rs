@@ -23,7 +23,7 @@ fn the_first_signal_drains_and_the_second_kills() {
     bench.ended(keys[0], ExitStatus::Signaled(9), 11);
     assert!(matches!(bench.settle().1.settlement, Settlement::Return));
     bench.event(Event::Settled(vec![(keys[0], Settled::Recorded)]));
-    assert!(matches!(bench.next(), Action::Exit));
+    assert!(matches!(bench.next(), Action::Exit { .. }));
     bench.nothing();
 }
 
@@ -132,7 +132,7 @@ fn order_for_a_claim_on_its_way_waits_for_the_claim() {
     // The heartbeat's answer overtakes the claim's.
     bench.revoke(&[TASK]);
     bench.nothing();
-    assert!(bench.dispatcher.stopped.is_empty(), "what is to come is not said to be gone");
+    assert!(bench.dispatcher.outbox.stopped().is_empty(), "what is to come is not said to be gone");
     bench.answer(1, &[TASK]);
     assert!(bench.actions.iter().any(|action| matches!(action, Action::Beat)), "Redis is asked again");
 }
@@ -144,7 +144,7 @@ fn order_for_an_outcome_on_its_way_is_left_to_the_settlement() {
     bench.settle();
     bench.actions.clear();
     bench.revoke(&[TASK]);
-    assert!(bench.dispatcher.stopped.is_empty());
+    assert!(bench.dispatcher.outbox.stopped().is_empty());
     bench.event(Event::Settled(vec![(keys[0], Settled::Ordered)]));
     assert!(bench.actions.iter().any(|action| matches!(action, Action::Beat)));
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::bench::{Bench, GIB, TASK, revoked};
 use crate::process::ExitStatus;
 use crate::queue::session::{Settled, Settlement};
-use crate::worker::dispatcher::Asked;
 use crate::worker::events::{Action, Event, TaskKey};
 use crate::worker::ledger::Place;
 
@@ -66,7 +65,7 @@ fn next_task_waits_in_the_slot_and_starts_untold_in_a_stream() {
     let second = queued(&mut bench, first);
     bench.nothing();
     assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
-    assert!(bench.dispatcher.beat().started.iter().all(|line| **line == *TASK), "what waits has not started");
+    assert!(bench.dispatcher.beat(bench.now).started.iter().all(|line| **line == *TASK), "what waits has not started");
     bench.ended(first, ExitStatus::Exited(0), 0);
     bench.settle();
     assert_eq!((bench.dispatcher.ledger.budget().tasks, state(&bench, second)), (1, Some("starting")));
@@ -144,7 +143,7 @@ fn revoked_task_that_waits_in_a_slot_is_dropped() {
     bench.revoke(&[NEXT]);
     assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == second));
     bench.event(Event::Withdrawn { key: second });
-    assert_eq!(bench.dispatcher.stopped, [revoked(NEXT)]);
+    assert_eq!(bench.dispatcher.outbox.stopped(), [revoked(NEXT)]);
     assert!(bench.dispatcher.ledger.get(second).is_none());
 }
 
@@ -174,13 +173,13 @@ fn past_moment_is_never_asked_for_again() {
     for i in 0..100 {
         bench.pass(0.1);
         bench.node(if i < 50 { 32 } else { 1 });
-        assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+        assert!(bench.next_tick.is_none_or(|at| at > bench.now), "a busy loop");
     }
     // Redis away, told to go, and the task still runs.
     bench.event(Event::LinkDown);
     bench.event(Event::Terminate);
     bench.pass(60.0);
-    assert!(bench.dispatcher.next_tick().is_none_or(|at| at > bench.now), "a busy loop");
+    assert!(bench.next_tick.is_none_or(|at| at > bench.now), "a busy loop");
 }
 
 /// A worker in whose slots tasks end every millisecond, with more held; its first tasks are on their way to their keepers.
@@ -334,18 +333,18 @@ fn outcomes_do_not_gather_while_nothing_is_prefetched() {
     let mut bench = Bench::new(r#"{"max_task_per_worker": 4}"#);
     bench.node(32);
     assert!(
-        !bench.dispatcher.looks_ahead(bench.now),
+        !bench.dispatcher.prefetches(bench.now),
         "the next claim waits for the settlement, and a slot for the claim"
     );
     for _ in 0..300 {
         bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
         bench.now += Duration::from_millis(1);
     }
-    assert!(bench.dispatcher.looks_ahead(bench.now));
+    assert!(bench.dispatcher.prefetches(bench.now));
     bench.now += Duration::from_secs(2);
-    assert!(!bench.dispatcher.looks_ahead(bench.now), "the stream is over");
+    assert!(!bench.dispatcher.prefetches(bench.now), "the stream is over");
     let mut off = Bench::new(r#"{"task_prefetch": 0}"#);
-    assert!(!off.dispatcher.looks_ahead(off.now));
+    assert!(!off.dispatcher.prefetches(off.now));
 }
 
 #[test]
@@ -359,7 +358,7 @@ fn no_claim_is_made_while_unstarted_tasks_go_back() {
     bench.event(Event::Woken);
     let returns = |bench: &Bench| bench.actions.iter().any(|action| matches!(action, Action::Settle(..)));
     let claims = |bench: &Bench| bench.actions.iter().any(|action| matches!(action, Action::Claim(_)));
-    bench.dispatcher.is_claiming = Some(Asked { slots: 0, ahead: 1, since: bench.now });
+    bench.dispatcher.intake.asked(bench.now, 0, 1);
     bench.pass(1.1);
     assert!(!returns(&bench), "a claim is under way, and what it brings would start before what goes back");
     bench.answer(0, &[]);

@@ -86,7 +86,7 @@ fn task_returned_for_memory_is_skipped_until_it_fits() {
     bench.event(Event::Woken);
     let request = bench.claim();
     assert!(request.skip.is_empty(), "its peak was 4096 bytes: it fits");
-    let node = bench.dispatcher.node.expect("node");
+    let node = bench.dispatcher.node;
     assert!(!admission::may_retake(
         &bench.dispatcher.limits(),
         &node,
@@ -104,7 +104,7 @@ fn a_revoked_task_is_killed_and_its_result_dropped() {
     assert!(matches!(bench.next(), Action::Beat));
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
-    assert_eq!(bench.dispatcher.stopped, [revoked(TASK)]);
+    assert_eq!(bench.dispatcher.outbox.stopped(), [revoked(TASK)]);
 }
 
 #[test]
