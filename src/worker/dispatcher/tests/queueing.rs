@@ -117,7 +117,7 @@ fn waiting_task_goes_back_when_draining() {
 }
 
 #[test]
-fn waiting_task_is_recalled_when_memory_is_short_and_after_a_while() {
+fn waiting_task_is_recalled_on_low_memory_and_after_a_while() {
     for by_memory in [true, false] {
         let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
         let second = queued(&mut bench, first);
@@ -293,7 +293,7 @@ fn task_withdrawn_at_its_turn_frees_its_slot() {
 }
 
 #[test]
-fn task_behind_one_whose_keeper_died_has_the_slot_until_it_is_lost_too() {
+fn next_task_has_the_slot_until_its_keeper_is_known_lost() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let second = queued(&mut bench, first);
     bench.event(Event::KeeperLost { key: first, had_it: true });
