@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::aside::Aside;
-use super::auditor::Auditor;
+use super::claim_reconciler::ClaimReconciler;
 use super::coalescing;
 use super::dispatcher::{Dispatcher, Identity};
 use super::events::{Event, Moment, Sample};
@@ -140,7 +140,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     );
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
     loops.spawn(Reconciler { link: Arc::clone(&link) }.run());
-    loops.spawn(Auditor { link: Arc::clone(&link), events: events.clone() }.run());
+    loops.spawn(ClaimReconciler { link: Arc::clone(&link), events: events.clone() }.run());
     loops.spawn(signals::run(events.clone(), setup.hangup_ends));
     loops.spawn(
         Reloader {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
+use super::claim_comparison::compare;
 use super::events::Event;
 use super::failpoint::failpoint;
 use super::faults::{Doing, Faults};
@@ -196,7 +197,10 @@ impl Link {
             }
             self.server.lock().unwrap_or_else(PoisonError::into_inner).owes_reports = false;
         }
-        reassert(&session, events, self.keeps_results()).await.map_err(not_final)?;
+        // While no other call of ours is under way, both sides are final.
+        if let Some(differences) = compare(&session, events, self.keeps_results()).await.map_err(not_final)? {
+            let _ = events.send(differences.into_event()).await;
+        }
         self.session.send_replace(Some(session));
         let _ = events.send(Event::LinkUp).await;
         Ok(())
@@ -210,24 +214,4 @@ fn not_final(error: QueueError) -> QueueError {
     } else {
         error
     }
-}
-
-/// Compares what runs here with what Redis holds in our name. While no other call of ours is under way, both sides are final.
-async fn reassert(session: &Session, events: &mpsc::Sender<Event>, data_lost: bool) -> Result<(), QueueError> {
-    let (reply, inventory) = oneshot::channel();
-    let _ = events.send(Event::Inventory(reply)).await;
-    let Ok(inventory) = inventory.await else { return Ok(()) };
-    let mut known = Vec::with_capacity(inventory.all.len());
-    for batch in call_size::parts(&inventory.all, 100, |(_, claim, _)| claim.line.len()) {
-        let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), *demand)).collect();
-        let answers = session.reassert(&claims, data_lost).await?;
-        known.extend(batch.iter().map(|(key, ..)| *key).zip(answers));
-    }
-    let held = session.held().await?;
-    let is_unknown = |line: &Arc<str>| {
-        !inventory.all.iter().any(|(_, claim, _)| claim.line == *line) && !inventory.settling.contains(line)
-    };
-    let unknown = held.into_iter().filter(|claim| is_unknown(&claim.line)).collect();
-    let _ = events.send(Event::Reasserted { known, unknown }).await;
-    Ok(())
 }

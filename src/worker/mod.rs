@@ -3,7 +3,8 @@
 //! Reading order: [`events`], [`dispatcher`], [`ledger`], [`daemon`].
 
 pub mod aside;
-pub mod auditor;
+mod claim_comparison;
+pub mod claim_reconciler;
 pub mod coalescing;
 pub mod daemon;
 pub mod dispatcher;
