@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::action_executor::ActionExecutor;
 use super::aside::Aside;
 use super::claim_reconciler::ClaimReconciler;
 use super::coalescing;
 use super::dispatcher::{Dispatcher, Identity};
 use super::events::{Event, Moment, Sample};
-use super::hands::Hands;
 use super::heartbeater::Heartbeater;
 use super::indexer::Indexer;
 use super::link::Link;
@@ -176,7 +176,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
 
     let slots = SlotPool::new(setup.nursery.clone(), events, keepers, worker, setup.results);
     let outputs = Outputs::new(Arc::clone(&link));
-    let mut hands = Hands {
+    let mut executor = ActionExecutor {
         slots,
         config: config.subscribe(),
         requests,
@@ -188,14 +188,14 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         index_gap: gap,
     };
     let dispatcher = Dispatcher::new(Moment::present(), setup.identity, setup.config, first.node);
-    let ended = drive(dispatcher, Event::Sampled(first), &mut hands, inbox, &mut repairing).await;
+    let ended = drive(dispatcher, Event::Sampled(first), &mut executor, inbox, &mut repairing).await;
     coalescing::set(Duration::ZERO);
 
     // The way out: first whoever only looks, then everything that makes new work, then what tells Redis, then the processes, then the name.
     drop(setup.metrics);
     loops.shutdown().await;
     repairing.abort();
-    drop(hands);
+    drop(executor);
     if ended.is_ok() {
         say_farewell(reporter, &link).await;
     } else {
@@ -214,7 +214,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
 async fn drive(
     mut dispatcher: Dispatcher,
     first: Event,
-    hands: &mut Hands,
+    executor: &mut ActionExecutor,
     mut inbox: mpsc::Receiver<Event>,
     repairing: &mut JoinHandle<QueueError>,
 ) -> Result<Option<Duration>, QueueError> {
@@ -223,13 +223,13 @@ async fn drive(
     loop {
         let moment = Moment::present();
         if let Some(time) = sleep.since_last()
-            && let ControlFlow::Break(given_up) = hands.perform_all(dispatcher.handle(moment, Event::Slept(time)))
+            && let ControlFlow::Break(given_up) = executor.execute(dispatcher.handle(moment, Event::Slept(time)))
         {
             return Ok(given_up);
         }
         let decision = dispatcher.handle(moment, event);
         let tick = decision.next_tick.unwrap_or_else(|| moment.now + IDLE_TICK);
-        if let ControlFlow::Break(given_up) = hands.perform_all(decision) {
+        if let ControlFlow::Break(given_up) = executor.execute(decision) {
             return Ok(given_up);
         }
         event = tokio::select! {

@@ -2,6 +2,7 @@
 //!
 //! Reading order: [`events`], [`dispatcher`], [`ledger`], [`daemon`].
 
+mod action_executor;
 pub mod aside;
 mod claim_comparison;
 pub mod claim_reconciler;
@@ -11,7 +12,6 @@ pub mod dispatcher;
 pub mod events;
 mod failpoint;
 pub mod faults;
-mod hands;
 pub mod heartbeater;
 pub mod indexer;
 pub mod ledger;

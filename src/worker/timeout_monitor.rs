@@ -9,7 +9,7 @@ use super::events::{Event, TaskKey};
 use crate::config::Config;
 use crate::policy::deadline::{Deadlines, deadline};
 
-/// The deadlines of running tasks, shared with the dispatcher's hands. Most tasks end long before theirs, so setting and forgetting one wakes
+/// The deadlines of running tasks, shared with the action executor. Most tasks end long before theirs, so setting and forgetting one wakes
 /// nobody but for a new earliest.
 #[derive(Debug, Default)]
 pub struct Watchlist {

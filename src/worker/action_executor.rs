@@ -1,4 +1,4 @@
-//! Performs what the dispatcher decides. Holds no state of tasks and decides nothing.
+//! Executes what the dispatcher decides. Holds no state of tasks and decides nothing.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::process::KeeperCommand;
 use crate::queue::session::{ClaimRequest, Settle};
 
-/// What performs actions.
-pub(super) struct Hands {
+/// What executes decisions.
+pub(super) struct ActionExecutor {
     pub(super) slots: SlotPool,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) requests: mpsc::UnboundedSender<ClaimRequest>,
@@ -32,9 +32,9 @@ pub(super) struct Hands {
     pub(super) index_gap: watch::Sender<Gap>,
 }
 
-impl Hands {
-    /// Has a decision carried out. Broken off when the worker is to go: for how long Redis had been of no use, where that is why.
-    pub(super) fn perform_all(&mut self, decision: Decision) -> ControlFlow<Option<Duration>> {
+impl ActionExecutor {
+    /// Executes a decision. Broken off when the worker is to go: for how long Redis had been of no use, where that is why.
+    pub(super) fn execute(&mut self, decision: Decision) -> ControlFlow<Option<Duration>> {
         coalescing::set(decision.coalesce);
         self.prefetches.store(decision.prefetches, Ordering::Relaxed);
         if let Some(now) = decision.index_gap {
@@ -45,12 +45,12 @@ impl Hands {
             if let Action::Exit { given_up } = action {
                 return ControlFlow::Break(given_up);
             }
-            self.perform(action);
+            self.execute_one(action);
         }
         ControlFlow::Continue(())
     }
 
-    fn perform(&mut self, action: Action) {
+    fn execute_one(&mut self, action: Action) {
         match action {
             Action::Claim(request) => {
                 let _ = self.requests.send(request);
