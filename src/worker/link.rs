@@ -11,7 +11,7 @@ use super::claim_comparison::compare;
 use super::events::Event;
 use super::failpoint::failpoint;
 use super::faults::{Doing, Faults};
-use super::recent::Recent;
+use super::replay_buffer::ReplayBuffer;
 use super::trust::Pin;
 use crate::model::{FieldOrder, WorkerName};
 use crate::queue::call_size;
@@ -44,14 +44,14 @@ pub struct Link {
     /// An operator has drained it, as the last heartbeat's answer had it.
     is_drained: AtomicBool,
     /// Reports acknowledged a moment ago.
-    pub recent: Mutex<Recent>,
+    pub replay_buffer: Mutex<ReplayBuffer>,
 }
 
 #[derive(Default)]
 struct Server {
     run_id: String,
     lost_data: Option<Instant>,
-    /// Recent reports have yet to be sent again.
+    /// ReplayBuffer reports have yet to be sent again.
     owes_reports: bool,
 }
 
@@ -78,7 +78,7 @@ impl Link {
             faults: Faults::default(),
             order,
             is_drained: AtomicBool::default(),
-            recent: Mutex::default(),
+            replay_buffer: Mutex::default(),
         })
     }
 
@@ -191,7 +191,7 @@ impl Link {
         session.fence().clone_into(&mut self.last_fence.lock().unwrap_or_else(PoisonError::into_inner));
         failpoint!("attached");
         if owes_reports {
-            let again = self.recent.lock().unwrap_or_else(PoisonError::into_inner).all();
+            let again = self.replay_buffer.lock().unwrap_or_else(PoisonError::into_inner).all();
             for batch in call_size::parts(&again, 64, Settle::size) {
                 session.settle(batch, max_retry, true).await.map_err(not_final)?;
             }

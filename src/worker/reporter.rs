@@ -66,7 +66,7 @@ impl Reporter {
         match self.settle(&session, &batch).await {
             Ok(answers) => {
                 // First of all: whoever reconnects from here on must know of it.
-                self.link.recent.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
+                self.link.replay_buffer.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
                 failpoint!("settled");
                 self.outbox.acknowledged(keys.len());
                 failpoint!("reported");

@@ -16,12 +16,12 @@ const ENTRY_BYTES: usize = 256;
 
 /// A ring of recent reports, bounded in time and size.
 #[derive(Debug, Default)]
-pub struct Recent {
+pub struct ReplayBuffer {
     reports: VecDeque<(Instant, usize, Settle)>,
     bytes: usize,
 }
 
-impl Recent {
+impl ReplayBuffer {
     /// Adds reports that were acknowledged now.
     pub fn add(&mut self, now: Instant, batch: impl IntoIterator<Item = Settle>) {
         for report in batch {
@@ -64,12 +64,12 @@ mod tests {
 
     #[test]
     fn old_and_large_reports_are_dropped() {
-        let mut recent = Recent::default();
+        let mut buffer = ReplayBuffer::default();
         let start = Instant::now();
-        recent.add(start, [report(10)]);
-        recent.add(start + Duration::from_secs(11), [report(20)]);
-        assert_eq!(recent.all().len(), 1);
-        recent.add(start + Duration::from_secs(12), [report(KEEP_BYTES), report(5)]);
-        assert_eq!(recent.all().len(), 1);
+        buffer.add(start, [report(10)]);
+        buffer.add(start + Duration::from_secs(11), [report(20)]);
+        assert_eq!(buffer.all().len(), 1);
+        buffer.add(start + Duration::from_secs(12), [report(KEEP_BYTES), report(5)]);
+        assert_eq!(buffer.all().len(), 1);
     }
 }
