@@ -20,8 +20,8 @@ use super::link::Link;
 use super::metrics::Metrics;
 use super::neighbours::Neighbours;
 use super::nursery::Nursery;
-use super::outbox::{Outbox, Unreported};
 use super::outputs::Outputs;
+use super::pending_outcomes::{PendingOutcomes, Unreported};
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
 use super::reconciler::Reconciler;
@@ -167,7 +167,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         events: events.clone(),
         config: config.subscribe(),
         prefetches: Arc::clone(&prefetches),
-        outbox: Outbox::new(setup.spool),
+        outcomes: PendingOutcomes::new(setup.spool),
         last_batch: Instant::now(),
     };
     let reporter = tokio::spawn(reporter.run());

@@ -11,7 +11,7 @@ use super::events::{Event, TaskKey};
 use super::failpoint::failpoint;
 use super::faults::Doing;
 use super::link::Link;
-use super::outbox::{Outbox, Unreported};
+use super::pending_outcomes::{PendingOutcomes, Unreported};
 use crate::config::Config;
 use crate::queue::Session;
 use crate::queue::session::{Settle, Settled};
@@ -38,7 +38,7 @@ pub struct Reporter {
     /// Whether slots are refilled from what was claimed ahead. Where they are not, the next claim waits for a settlement, and with it the slot.
     pub prefetches: Arc<AtomicBool>,
     /// What has yet to be told.
-    pub outbox: Outbox,
+    pub outcomes: PendingOutcomes,
     /// When the last batch went.
     pub last_batch: Instant,
 }
@@ -50,30 +50,31 @@ impl Reporter {
     /// Until the dispatcher is gone and everything is told, or Redis refuses it.
     pub async fn run(mut self) -> Unreported {
         while self.step().await.is_ok() {}
-        self.outbox.into_unreported()
+        self.outcomes.into_unreported()
     }
 
     async fn step(&mut self) -> Result<(), Over> {
         let limit = if self.config.borrow().pipeline_batching { BATCH } else { 1 };
-        if self.outbox.pending.is_empty() && self.settlements.recv_many(&mut self.outbox.pending, limit).await == 0 {
+        if self.outcomes.pending.is_empty() && self.settlements.recv_many(&mut self.outcomes.pending, limit).await == 0
+        {
             return Err(Over);
         }
         self.gather(limit).await;
-        self.outbox.spool();
+        self.outcomes.spool();
         let session = self.session_or_more().await?;
-        let (keys, batch) = self.outbox.take(limit);
+        let (keys, batch) = self.outcomes.take(limit);
         failpoint!("spooled");
         match self.settle(&session, &batch).await {
             Ok(answers) => {
                 // First of all: whoever reconnects from here on must know of it.
                 self.link.replay_buffer.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), batch);
                 failpoint!("settled");
-                self.outbox.acknowledged(keys.len());
+                self.outcomes.acknowledged(keys.len());
                 failpoint!("reported");
                 self.events.send(Event::Settled(keys.into_iter().zip(answers).collect())).await.map_err(|_| Over)
             }
             Err(is_refused) => {
-                self.outbox.put_back(keys, batch);
+                self.outcomes.put_back(keys, batch);
                 self.after_failure(is_refused).await
             }
         }
@@ -82,12 +83,12 @@ impl Reporter {
     /// One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
     async fn gather(&mut self, limit: usize) {
         let holds_up_slots = !self.prefetches.load(Ordering::Relaxed);
-        if self.outbox.pending.len() < limit && !holds_up_slots && self.last_batch.elapsed() < GATHER * 3 {
+        if self.outcomes.pending.len() < limit && !holds_up_slots && self.last_batch.elapsed() < GATHER * 3 {
             tokio::time::sleep(GATHER).await;
-            while self.outbox.pending.len() < limit
+            while self.outcomes.pending.len() < limit
                 && let Ok(more) = self.settlements.try_recv()
             {
-                self.outbox.pending.push(more);
+                self.outcomes.pending.push(more);
             }
         }
         self.last_batch = Instant::now();
@@ -137,10 +138,10 @@ impl Reporter {
 
     /// Takes in what else has become of claims, and spools it.
     async fn more(&mut self) -> Result<(), Over> {
-        if self.settlements.recv_many(&mut self.outbox.pending, BATCH).await == 0 {
+        if self.settlements.recv_many(&mut self.outcomes.pending, BATCH).await == 0 {
             return Err(Over);
         }
-        self.outbox.spool();
+        self.outcomes.spool();
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::queue::session::Settle;
 const NAMED: usize = 20;
 
 /// See the module.
-pub struct Outbox {
+pub struct PendingOutcomes {
     /// Oldest first.
     pub pending: Vec<(TaskKey, Settle)>,
     /// How many of them, from the oldest on, are on disk.
@@ -23,7 +23,7 @@ pub struct Outbox {
     fails: bool,
 }
 
-impl Outbox {
+impl PendingOutcomes {
     /// Nothing yet.
     #[must_use]
     pub fn new(spool: Option<Spool>) -> Self {
