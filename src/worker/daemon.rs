@@ -24,7 +24,7 @@ use super::outputs::Outputs;
 use super::pending_outcomes::{PendingOutcomes, Unreported};
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
-use super::reconciler::Reconciler;
+use super::record_reconciler::RecordReconciler;
 use super::reloader::Reloader;
 use super::reporter::Reporter;
 use super::results::Results;
@@ -139,7 +139,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         Reclaimer { link: Arc::clone(&link), neighbours: setup.neighbours, config: config.subscribe(), order }.run(),
     );
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
-    loops.spawn(Reconciler { link: Arc::clone(&link) }.run());
+    loops.spawn(RecordReconciler { link: Arc::clone(&link) }.run());
     loops.spawn(ClaimReconciler { link: Arc::clone(&link), events: events.clone() }.run());
     loops.spawn(signals::run(events.clone(), setup.hangup_ends));
     loops.spawn(

@@ -24,7 +24,7 @@ pub mod outputs;
 mod pending_outcomes;
 pub mod poller;
 pub mod reclaimer;
-mod reconciler;
+mod record_reconciler;
 pub mod reloader;
 pub mod replay_buffer;
 pub mod reporter;

@@ -16,12 +16,12 @@ const PERIOD: Duration = Duration::from_secs(5);
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// The loop.
-pub(super) struct Reconciler {
+pub(super) struct RecordReconciler {
     /// The way to Redis.
     pub(super) link: Arc<Link>,
 }
 
-impl Reconciler {
+impl RecordReconciler {
     /// For ever; it is dropped at shutdown.
     pub(super) async fn run(self) {
         loop {
