@@ -2,11 +2,13 @@
 //!
 //! They are in a hash of their own, with their place in the order, until [`restore`] puts them back. Only a queue of `--local` has them.
 
-use super::client::{Args, Connection};
+use super::args::Args;
+use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
+use super::records::{AsideLine, RestoreArgs, RestoredLine};
 use super::scripts;
-use super::session::{AVOID, base_score, millis};
+use super::session::{AVOID, base_score};
 use crate::model::{FieldOrder, TaskLine};
 
 /// How many lines one call moves at most: well under 5 ms of the server's time.
@@ -42,7 +44,7 @@ pub async fn set_aside(conn: &Connection, lines: &[String], order: FieldOrder) -
     let mut args = Args::new();
     for line in lines.iter().take(BATCH) {
         if let Ok(task) = TaskLine::parse(line, order) {
-            args.text(line).shown(task.demand());
+            args.record(AsideLine { line, class: task.demand() });
         }
     }
     conn.script(&scripts::ASIDE, None, &args).await
@@ -56,10 +58,10 @@ pub async fn set_aside(conn: &Connection, lines: &[String], order: FieldOrder) -
 /// Those of any call.
 pub async fn restore(conn: &Connection, lines: &[String], order: FieldOrder) -> Result<u64, QueueError> {
     let mut args = Args::new();
-    args.number(millis(AVOID));
+    args.record(RestoreArgs { avoid: AVOID });
     for line in lines.iter().take(BATCH) {
         if let Ok(task) = TaskLine::parse(line, order) {
-            args.text(line).shown(task.demand()).number(base_score(task.prio()));
+            args.record(RestoredLine { line, class: task.demand(), base_score: base_score(task.prio()) });
         }
     }
     conn.script(&scripts::RESTORE, None, &args).await

@@ -1,8 +1,6 @@
-//! The address of Redis (`Client`), one connection to it (`Connection`), and the encoding of arguments.
+//! The address of Redis (`Client`) and one connection to it (`Connection`).
 
-use std::fmt;
 use std::future::Future;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +8,7 @@ use std::time::Duration;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, ServerErrorKind};
 
+use super::args::Args;
 use super::dialer::Dialer;
 use super::error::QueueError;
 use super::error::classify;
@@ -263,7 +262,7 @@ impl Connection {
                 answer => answer,
             }
         };
-        let answer = self.timed(args.bytes.len(), asked).await?;
+        let answer = self.timed(args.size(), asked).await?;
         match answer.map_err(|error| self.classify(&error, || format!("run the script {}", def.name))) {
             Err(error @ QueueError::WrongType { .. }) => Err(self.name_wrong_type(def).await.unwrap_or(error)),
             answer => answer,
@@ -283,7 +282,7 @@ impl Connection {
 
     fn evalsha(&self, def: &ScriptDef, worker: Option<&WorkerName>, args: &Args) -> Cmd {
         let count = def.keys.len();
-        let mut cmd = Cmd::with_capacity(3 + count + args.ends.len(), 64 + 40 * count + args.bytes.len());
+        let mut cmd = Cmd::with_capacity(3 + count + args.len(), 64 + 40 * count + args.size());
         cmd.arg("EVALSHA").arg(def.script.get_hash()).arg(count);
         let mut name = String::new();
         for key in def.keys {
@@ -291,10 +290,8 @@ impl Connection {
             self.keys.write_for(*key, worker, &mut name);
             cmd.arg(&name);
         }
-        let mut start = 0;
-        for &end in &args.ends {
-            cmd.arg(&args.bytes[start..end]);
-            start = end;
+        for arg in args.iter() {
+            cmd.arg(arg);
         }
         cmd
     }
@@ -357,46 +354,3 @@ fn size(cmd: &Cmd) -> usize {
 
 /// One page of `HSCAN`: the next cursor, then fields and values.
 pub(super) type ScanPage = (u64, Vec<(Vec<u8>, Vec<u8>)>);
-
-/// Arguments of a script: bytes in a row, and where each ends.
-#[derive(Default)]
-pub(super) struct Args {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Args {
-    pub(super) fn new() -> Self {
-        Self::default()
-    }
-
-    pub(super) fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
-        self.bytes.extend_from_slice(text.as_ref());
-        self.ends.push(self.bytes.len());
-        self
-    }
-
-    /// What is displayed, without a string of its own.
-    pub(super) fn shown(&mut self, shown: impl fmt::Display) -> &mut Self {
-        // Writing to memory does not fail.
-        let _ = write!(self.bytes, "{shown}");
-        self.ends.push(self.bytes.len());
-        self
-    }
-
-    /// What is shown, or nothing at all.
-    pub(super) fn maybe(&mut self, shown: Option<impl fmt::Display>) -> &mut Self {
-        match shown {
-            Some(shown) => self.shown(shown),
-            None => self.text(""),
-        }
-    }
-
-    pub(super) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
-        self.shown(number.into())
-    }
-
-    pub(super) fn flag(&mut self, flag: bool) -> &mut Self {
-        self.text(if flag { "1" } else { "0" })
-    }
-}

@@ -2,11 +2,14 @@
 //! result is refused from then on, and it moves when its worker has reported that its process tree is gone, or is dead. A task that no worker
 //! of ours has claimed, such as a Python worker's, moves at once.
 
-use super::client::{Args, Connection, ScanPage};
+use super::args::Args;
+use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::events::{note_queue, note_worker};
 use super::keys::{CLOSE, Key};
 use super::reclaim::{Orphan, orphan};
+use super::records::{ChangedLine, ControlArgs, ControlReply};
+use super::reply::Reply;
 use super::scripts;
 use super::session::base_score;
 use crate::model::snapshot::TaskState;
@@ -57,21 +60,22 @@ pub async fn change(
 ) -> Result<Changed, QueueError> {
     let now_ms = wall_clock::unix_ms();
     let mut args = Args::new();
-    args.text(match change {
+    let op = match change {
         Change::Requeue => "requeue",
         Change::Cancel => "cancel",
         Change::Purge => "purge",
-    });
-    args.text(selected.map_or("", TaskState::as_str));
+    };
+    args.record(ControlArgs { op, selected: selected.map_or("", TaskState::as_str) });
     for line in lines.iter().take(BATCH) {
         let task = TaskLine::parse(line, order).ok();
-        let class = task.as_ref().map(|task| task.demand().to_string()).unwrap_or_default();
-        let base = task.as_ref().map_or(0, |task| base_score(task.prio()));
+        let class = task.as_ref().map(|task| *task.demand());
+        let base_score = task.as_ref().map_or(0, |task| base_score(task.prio()));
         let record = AttemptRecord::bare(0, by.clone(), now_ms, Outcome::Cancelled);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
-        args.text(line).text(TaskId::of(line).to_string()).text(class).number(base).text(record);
+        args.record(ChangedLine { line, id: TaskId::of(line), class, base_score, record });
     }
-    let (changed, stopping, freed): (u64, u64, u64) = conn.script(&scripts::CONTROL, None, &args).await?;
+    let reply = Reply::new(conn.script(&scripts::CONTROL, None, &args).await?)?;
+    let ControlReply { changed, stopping, freed } = reply.head()?;
     Ok(Changed { changed, stopping, freed })
 }
 

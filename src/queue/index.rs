@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
+use super::args::{Args, millis};
 use super::call_size::step_after;
-use super::client::{Args, Connection, ScanPage};
+use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
 use super::lock::try_lock;
 use super::lossy_string;
+use super::records::{FoundLine, IndexArgs, RejectArgs, RejectedLine, SweepArgs, SweepReply};
+use super::reply::Reply;
 use super::scripts;
-use super::session::{AVOID, base_score, millis};
+use super::session::{AVOID, base_score};
 use crate::model::{FieldOrder, Outcome, TaskLine, ascii_json};
 
 /// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
@@ -84,9 +87,9 @@ impl IndexPass {
         self.step = Some(step_after(count, page.iter().map(|(line, _)| line.len()).sum()).min(STEP));
         let mut step = IndexStep::default();
         let mut add = Args::new();
-        add.number(millis(AVOID)).text(order.as_str());
+        add.record(IndexArgs { avoid: AVOID, order: order.as_str() });
         let mut reject = Args::new();
-        reject.text(order.as_str());
+        reject.record(RejectArgs { order: order.as_str() });
         let (mut to_add, mut to_reject) = (false, false);
         for (bytes, _) in page {
             match std::str::from_utf8(&bytes) {
@@ -94,17 +97,20 @@ impl IndexPass {
                 Ok(text) => match TaskLine::parse(text, order) {
                     Ok(task) => {
                         to_add = true;
-                        add.text(text).shown(task.demand()).number(base_score(task.prio()));
+                        let base_score = base_score(task.prio());
+                        add.record(FoundLine { line: text, class: task.demand(), base_score });
                     }
                     Err(error) => {
                         to_reject = true;
                         let reason = ascii_json(&format!("{}: {error}", Outcome::Invalid));
-                        reject.text(text).text("failed").text(reason).text(Outcome::Invalid.group());
+                        let (line, group) = (text.as_bytes(), Outcome::Invalid.group());
+                        reject.record(RejectedLine { line, destination: "failed", reason, group });
                     }
                 },
                 Err(_) => {
                     to_reject = true;
-                    reject.text(&bytes).text("quarantine").text("not UTF-8").text("");
+                    let (reason, group) = ("not UTF-8".to_owned(), String::new());
+                    reject.record(RejectedLine { line: &bytes, destination: "quarantine", reason, group });
                 }
             }
         }
@@ -155,8 +161,9 @@ async fn done(conn: &Connection, order: FieldOrder, count: i64) -> Result<u64, Q
 
 async fn sweep_call(conn: &Connection, class: &str, cursor: &str) -> Result<(String, u64), QueueError> {
     let mut args = Args::new();
-    args.text(class).text(cursor).number(STEP as u64);
-    conn.script(&scripts::SWEEP, None, &args).await
+    args.record(SweepArgs { class, cursor, count: STEP });
+    let SweepReply { cursor, dropped } = Reply::new(conn.script(&scripts::SWEEP, None, &args).await?)?.head()?;
+    Ok((cursor, dropped))
 }
 
 /// Takes the lock under which one worker at a time runs a pass.

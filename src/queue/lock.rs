@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::args::millis;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
-use super::session::millis;
 
 /// A lock that has longer to live than it was ever given, by this and more, is left from before the server's clock was set back.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);

@@ -6,6 +6,7 @@
 //!
 //! This module must never run a command whose cost grows with the queue on a periodic path.
 
+mod args;
 pub mod aside;
 pub mod auth_probe;
 pub mod browse;
@@ -30,6 +31,8 @@ mod python_workers;
 pub mod queue_identity;
 pub mod reclaim;
 pub mod reconcile;
+mod records;
+mod reply;
 mod scripts;
 pub mod select;
 mod sentinel;

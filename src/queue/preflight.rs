@@ -1,8 +1,10 @@
 //! A dry run for `--check`: whether a worker has all the rights that it needs here. It writes and leaves nothing behind.
 
-use super::client::{Args, Client, Connection};
+use super::args::Args;
+use super::client::{Client, Connection};
 use super::error::QueueError;
 use super::keys::Key;
+use super::records::CheckArgs;
 use super::scripts;
 use super::wakeups::Wakeups;
 use crate::model::WorkerName;
@@ -19,7 +21,7 @@ const NAMED: usize = 6;
 pub async fn dry_run(client: &Client, conn: &Connection, worker: &WorkerName, nonce: &str) -> Result<(), QueueError> {
     conn.load_scripts().await?;
     let mut args = Args::new();
-    args.text(nonce);
+    args.record(CheckArgs { nonce });
     let refused: Vec<String> = conn.script(&scripts::CHECK, Some(worker), &args).await?;
     if let Some(said) = refused.get(1) {
         let what: Vec<&str> = refused.iter().step_by(2).map(String::as_str).collect();

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::args::Args;
 use super::call_size::{self, CALL_BYTES, STEPS, step_after};
-use super::client::{Args, Connection, ScanPage};
+use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::Key;
 use super::lock::try_lock;
 use super::lossy_string::{self, LossyString};
+use super::records::{BuryArgs, ReclaimArgs, ReclaimReply, ReclaimedLine};
+use super::reply::Reply;
 use super::scripts;
-use super::session::{AVOID, Registration, Session, base_score, millis};
+use super::session::{AVOID, Registration, Session, base_score};
 use crate::model::{AttemptRecord, Demand, FieldOrder, Outcome, TaskId, TaskLine, WorkerName};
 use crate::sys::wall_clock;
 
@@ -164,25 +167,24 @@ pub async fn reclaim_lines(
 ) -> Result<Reclaimed, QueueError> {
     let (mode, lease, proof) = match authority {
         Authority::Lease(dead_after, beat) => {
-            ("lease", millis(dead_after), beat.map(|beat| beat.to_string()).unwrap_or_default())
+            ("lease", dead_after, beat.map(|beat| beat.to_string()).unwrap_or_default())
         }
-        Authority::Owner(fence) => ("own", 0, fence.to_owned()),
-        Authority::Operator => ("operator", 0, String::new()),
+        Authority::Owner(fence) => ("own", Duration::ZERO, fence.to_owned()),
+        Authority::Operator => ("operator", Duration::ZERO, String::new()),
     };
     let now_ms = wall_clock::unix_ms();
     let mut args = Args::new();
-    args.text(worker.as_str()).text(mode).number(lease).text(proof).number(max_lost).number(millis(AVOID));
+    args.record(ReclaimArgs { worker: worker.as_str(), mode, lease, proof, max_lost, avoid: AVOID });
     for orphan in call_size::first(lines, BATCH, CALL_BYTES, |orphan| orphan.line.len()) {
         let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, Outcome::Lost);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
         // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
-        let (class, base) = orphan
-            .task
-            .map_or_else(|| (Demand::NONE.to_string(), 0), |(demand, prio)| (demand.to_string(), base_score(prio)));
-        args.text(&orphan.line).text(TaskId::of(&orphan.line).to_string()).text(class).number(base).text(record);
+        let (class, base_score) = orphan.task.map_or((Demand::NONE, 0), |(demand, prio)| (demand, base_score(prio)));
+        let (line, id) = (orphan.line.as_str(), TaskId::of(&orphan.line));
+        args.record(ReclaimedLine { line, id, class, base_score, record });
     }
-    let (state, returned, failed, _): (String, u64, u64, u64) =
-        conn.script(&scripts::RECLAIM, Some(worker), &args).await?;
+    let reply = Reply::new(conn.script(&scripts::RECLAIM, Some(worker), &args).await?)?;
+    let ReclaimReply { state, returned, failed } = reply.head()?;
     match state.as_str() {
         "OK" => Ok(Reclaimed { returned, failed, is_alive: false }),
         "ALIVE" => Ok(Reclaimed { is_alive: true, ..Reclaimed::default() }),
@@ -211,7 +213,7 @@ pub fn parts_of(lines: &[Orphan]) -> impl Iterator<Item = &[Orphan]> {
 /// Those of any call.
 pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueError> {
     let mut args = Args::new();
-    args.text(worker.as_str());
+    args.record(BuryArgs { worker: worker.as_str() });
     let gone: u64 = conn.script(&scripts::BURY, Some(worker), &args).await?;
     Ok(gone == 1)
 }

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use super::args::Args;
 use super::call_size;
-use super::client::{Args, Connection};
+use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::lock::try_lock;
 use super::lossy_string;
+use super::records::{ReconcileArgs, ReconcileStep};
 use super::scripts;
 
 /// How many entries one step looks at, about.
@@ -75,7 +77,8 @@ impl ReconcileScan {
     /// Those of any call; the look can go on afterwards.
     pub async fn step(&mut self, conn: &Connection, subject: &DerivedHash) -> Result<bool, QueueError> {
         let mut args = arguments(subject, "look");
-        args.text(if self.cursor.is_empty() { "0" } else { &self.cursor }).number(STEP);
+        let cursor = if self.cursor.is_empty() { "0" } else { &self.cursor };
+        args.record(ReconcileStep { cursor, count: STEP });
         let mut reply: Vec<Vec<u8>> = conn.script(&scripts::RECONCILE, None, &args).await?;
         if reply.is_empty() {
             return Err(QueueError::Protocol("reconcile answered nothing".to_owned()));
@@ -96,9 +99,7 @@ pub async fn mend(conn: &Connection, subject: &DerivedHash, suspects: &[Vec<u8>]
     let mut mended = 0;
     for part in call_size::parts(suspects, usize::try_from(STEP).unwrap_or(1), Vec::len) {
         let mut args = arguments(subject, "mend");
-        for field in part {
-            args.text(field);
-        }
+        args.list(part);
         mended += conn.script::<u64>(&scripts::RECONCILE, None, &args).await?;
     }
     Ok(mended)
@@ -106,7 +107,7 @@ pub async fn mend(conn: &Connection, subject: &DerivedHash, suspects: &[Vec<u8>]
 
 fn arguments(subject: &DerivedHash, mode: &str) -> Args {
     let mut args = Args::new();
-    args.text(subject.kind).text(&subject.worker).text(mode);
+    args.record(ReconcileArgs { kind: subject.kind, worker: &subject.worker, mode });
     args
 }
 

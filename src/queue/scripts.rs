@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use super::keys::Key;
+use super::records;
 
 /// A file of `lua/shared/`: its name and its text.
 type Part = (&'static str, &'static str);
@@ -20,7 +21,7 @@ pub(super) struct ScriptDef {
 }
 
 impl ScriptDef {
-    /// Binds the declared keys to local names and puts the shared files before the body.
+    /// Binds the declared keys to local names, puts the shared files before the body, and the numbers of its records' fields in place of their names.
     fn new(name: &'static str, parts: &[Part], keys: &'static [Key], body: &str) -> Self {
         let names: Vec<&str> = keys.iter().map(|key| key.lua()).collect();
         let bound: Vec<String> = (1..=keys.len()).map(|n| format!("KEYS[{n}]")).collect();
@@ -29,6 +30,7 @@ impl ScriptDef {
             text.push_str(text_of_part);
             text.push('\n');
         }
+        let text = records::numbered(&text, &records::of(name));
         Self { name, keys, script: redis::Script::new(&text), text }
     }
 }

@@ -5,9 +5,12 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::{Args, Connection};
+use super::args::Args;
+use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
+use super::records::{SubmitArgs, SubmitReply, SubmittedLine};
+use super::reply::Reply;
 use super::session::base_score;
 use super::{events, scripts};
 use crate::model::{Demand, FieldOrder, TaskLine};
@@ -105,19 +108,22 @@ pub async fn submit_in(
 ) -> Result<Submitted, QueueError> {
     let mut args = Args::new();
     let tasks = &tasks[..tasks.len().min(BATCH)];
-    let is_signed = tasks.iter().all(|task| task.signature.is_some());
-    args.flag(rerun).flag(is_signed).text(order.map_or("", FieldOrder::as_str));
+    args.record(SubmitArgs { rerun, order: order.map_or("", FieldOrder::as_str) });
     for task in tasks {
-        args.text(&task.line).shown(task.demand).number(base_score(task.prio));
-        if let Some(signature) = task.signature.as_ref().filter(|_| is_signed) {
-            args.text(signature);
-        }
+        args.record(SubmittedLine {
+            line: &task.line,
+            class: task.demand,
+            base_score: base_score(task.prio),
+            signature: task.signature.as_deref().unwrap_or_default(),
+        });
     }
-    match conn.script::<(i64, u64, u64, u64, u64)>(&scripts::SUBMIT, None, &args).await {
-        Ok((-1, ..)) => Err(super::guard::other_order(conn, order.unwrap_or_default()).await),
-        Ok((added, queued, running, finished, failed)) => {
-            Ok(Submitted { added: u64::try_from(added).unwrap_or(0), queued, running, finished, failed })
-        }
+    match conn.script(&scripts::SUBMIT, None, &args).await {
+        Ok(reply) => match Reply::new(reply)?.head()? {
+            SubmitReply { added: -1, .. } => Err(super::guard::other_order(conn, order.unwrap_or_default()).await),
+            SubmitReply { added, queued, running, finished, failed } => {
+                Ok(Submitted { added: u64::try_from(added).unwrap_or(0), queued, running, finished, failed })
+            }
+        },
         Err(QueueError::Denied { .. }) if !rerun => plainly(conn, tasks, order).await,
         Err(QueueError::Denied { at, user, message, .. }) => {
             let hashes = [Key::Finished, Key::Failed].map(|key| conn.name(key)).join(" and ");

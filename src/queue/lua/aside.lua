@@ -1,12 +1,12 @@
 -- Sets waiting lines aside, so that no worker claims them until restore.lua puts them back: the tasks of other command lines in a directory of --local.
 --
--- ARGV: for each line two: line, class "MEM:CPU:".
--- Returns: how many were set aside.
--- Keeps: a line is in ASIDE before it leaves TODO; repeating the call is safe. What is known of its attempts and failures stays.
+-- Returns: how many lines were set aside.
+-- Guarantees: a line is in ASIDE before it leaves TODO; the call is safe to repeat. The records of its attempts and failures stay.
+-- Records: EACH, in queue/records.rs.
 
 local moved = 0
-for i = 1, #ARGV, 2 do
-  local line, class = ARGV[i], ARGV[i + 1]
+for i = 1, #ARGV, EACH.size do
+  local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
   if line ~= STOP_FIELD and redis.call('HEXISTS', TODO, line) == 1 then
     local held = redis.call('HGET', HELD, line)
     local score = redis.call('ZSCORE', READY .. 'c:' .. class, line)

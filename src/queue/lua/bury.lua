@@ -1,9 +1,9 @@
--- Removes what is left of a worker that was declared dead and holds no claim any more.
+-- Removes the remaining data of a worker that was declared dead and holds no claims.
 --
--- ARGV: 1 the worker.
--- Returns: 1 when it is gone, 0 when it lives again or claims are left. A drain stays: it is of the name.
+-- Returns: 1 when the worker is gone, 0 when it lives again or has claims. Its drain stays, because a drain belongs to the name.
+-- Records: ARG, in queue/records.rs.
 
-local dead = ARGV[1]
+local dead = ARGV[ARG.worker]
 local owner = redis.call('HGET', OWNER, dead)
 if owner and string.sub(owner, 1, 6) ~= '!dead:' then return 0 end
 if redis.call('HLEN', CLAIMS) > 0 then return 0 end

@@ -1,9 +1,10 @@
--- A dry run for `--check`: is each key there for us to write, does the server take writes at all, and may this user run what the scripts run?
+-- A dry run for `--check`. It finds out whether every key has the right type, whether the server accepts writes at all, and whether this user may run the
+-- commands that the scripts run.
 --
--- ARGV: a random name.
--- Returns: what is refused, as a list: what, what the server said.
--- Keeps: nothing is left behind. What is written is a hash and a sorted set of the index with that name, which are gone with their last field. From the
--- keys of the queue a field is deleted that is not there.
+-- Returns: the refused commands as a list: the command, the message of the server.
+-- Guarantees: nothing is left behind. It writes a hash and a sorted set of the index under a random name, which disappear with their last field. In the
+-- keys of the queue it only deletes a field that does not exist.
+-- Records: ARG, in queue/records.rs.
 
 local refused = {}
 local function try(what, answer)
@@ -17,7 +18,7 @@ local function try(what, answer)
 end
 
 -- A server that takes no writes refuses this one, and the script ends with what it says.
-local scratch = READY .. 'check:' .. ARGV[1]
+local scratch = READY .. 'check:' .. ARGV[ARG.nonce]
 redis.call('HSET', scratch, 'a', '1')
 try('HINCRBY', redis.pcall('HINCRBY', scratch, 'a', 1))
 redis.call('HDEL', scratch, 'a')
@@ -27,20 +28,20 @@ try('ZREM', redis.pcall('ZREM', scratch .. ':z', 'a'))
 for _, key in ipairs(KEYS) do
   -- That one is a channel.
   if key ~= WAKE then
-    try('HDEL on ' .. key, redis.pcall('HDEL', key, ARGV[1]))
-    try('HGET on ' .. key, redis.pcall('HGET', key, ARGV[1]))
+    try('HDEL on ' .. key, redis.pcall('HDEL', key, ARGV[ARG.nonce]))
+    try('HGET on ' .. key, redis.pcall('HGET', key, ARGV[ARG.nonce]))
   end
 end
 for _, key in ipairs({CLASS_HEADS, DELAYED, RETRY_ELSEWHERE}) do
   try('ZRANGE on ' .. key, redis.pcall('ZRANGE', key, 0, 0))
   try('ZRANGEBYSCORE on ' .. key, redis.pcall('ZRANGEBYSCORE', key, '-inf', '(0', 'LIMIT', 0, 1))
-  try('ZSCORE on ' .. key, redis.pcall('ZSCORE', key, ARGV[1]))
+  try('ZSCORE on ' .. key, redis.pcall('ZSCORE', key, ARGV[ARG.nonce]))
   try('ZCARD on ' .. key, redis.pcall('ZCARD', key))
   try('ZSCAN on ' .. key, redis.pcall('ZSCAN', key, 0, 'COUNT', 1))
 end
 try('HLEN on ' .. TODO, redis.pcall('HLEN', TODO))
-try('HEXISTS on ' .. TODO, redis.pcall('HEXISTS', TODO, ARGV[1]))
-try('HMGET on ' .. STATUS, redis.pcall('HMGET', STATUS, ARGV[1]))
+try('HEXISTS on ' .. TODO, redis.pcall('HEXISTS', TODO, ARGV[ARG.nonce]))
+try('HMGET on ' .. STATUS, redis.pcall('HMGET', STATUS, ARGV[ARG.nonce]))
 try('HSCAN on ' .. TODO, redis.pcall('HSCAN', TODO, 0, 'COUNT', 1))
 try('HGETALL on ' .. CAPACITY, redis.pcall('HGETALL', CAPACITY))
 try('HKEYS on ' .. CAPACITY, redis.pcall('HKEYS', CAPACITY))

@@ -1,35 +1,34 @@
--- Claims a batch: the best waiting tasks, in exact order of priority and then submission, that fit the headroom.
+-- Claims a batch: the best waiting tasks, in exact order of priority and then submission, that fit the room.
 --
--- ARGV: 1 worker, 2 instance:epoch, 3 token, 4 how many to start now, 5 free bytes, 6 free milli-cores, 7 how many to claim ahead,
---       8 and 9 the largest demand of one claimed ahead (the first that is larger ends the looking ahead), 10 and 11 the most this node could give to one task ("" = nothing), 12 ms after which a silent worker is dead,
---       13 ms a task may be passed over before a worker reserves for it, 14 ms a failed worker leaves a retry to others,
---       15 "1" to say whether anything is left that this node could ever run, 16 "1" to have the signatures too, 17 its field order, 18... lines to pass over.
--- Returns: state, lines in todo, lines in the index, 1 if something is left that this node could run, line reserved for or "",
---       ms until the next timer or -1, how many to start now, then line and attempt of each, and where asked its signature or "".
---       state: OK, STOP (the stop command), PAUSED, DRAIN, ORDER (the queue has another field order: nothing is taken), FENCED.
--- Suspects (reclaim.lua) from level 1 on run apart, so that the one that kills workers is found and no other is blamed for it: of those that it could have been, one at a
---       time on a worker. It runs beside nothing but what a heartbeat has told of, at level 2 beside nothing, and nothing starts beside it until it has
---       outlived by a margin what it had lived when its worker was lost. One worker at a time in all makes room for one; the others pass them over.
---       One of level 0 is only never claimed ahead.
--- Keeps: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. Already finished or in progress: dropped
---       from todo_tasks. Bounded: at most (now + ahead) * 2 + 64 candidates are looked at, and each class once; about 256 KiB of lines are answered.
+-- The lines after the arguments are passed over. The state of the reply is OK, STOP (the stop command), PAUSED, DRAIN, ORDER (the queue has another
+-- field order: nothing is taken), or FENCED.
+-- Guarantees: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. A line that is already finished or in progress is
+-- removed from todo_tasks. The cost is bounded: at most (slots + ahead_slots) * 2 + 64 candidates and each class once are examined; the reply holds about
+-- 256 KiB of lines.
+-- The first task that is larger than ahead_mem or ahead_cpu ends the prefetch.
+--
+-- Suspects (reclaim.lua) of level 1 and 2 run apart, so that the task that kills workers is found and no other task is blamed for it: a worker runs one
+-- suspect at a time. A suspect of level 1 runs only beside tasks whose start a heartbeat has reported, one of level 2 beside nothing. Nothing starts beside
+-- a suspect until it has run longer, by a margin, than it had when its worker was lost. Only one worker at a time makes room for a suspect; the others pass
+-- suspects over. A suspect of level 0 is only never claimed ahead.
+-- Records: ARG, REPLY, ROW, in queue/records.rs.
 
-local worker, token = ARGV[1], ARGV[3]
-if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
-local want, mem, cpu = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local ahead, ahead_mem, ahead_cpu = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local cap_mem, cap_cpu = tonumber(ARGV[10]) or -1, tonumber(ARGV[11]) or -1
-local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local worker, token = ARGV[ARG.worker], ARGV[ARG.token]
+if not is_owner(worker, ARGV[ARG.fence]) then return { 'FENCED' } end
+local want, mem, cpu = tonumber(ARGV[ARG.slots]), tonumber(ARGV[ARG.mem]), tonumber(ARGV[ARG.cpu])
+local ahead, ahead_mem, ahead_cpu = tonumber(ARGV[ARG.ahead_slots]), tonumber(ARGV[ARG.ahead_mem]), tonumber(ARGV[ARG.ahead_cpu])
+local cap_mem, cap_cpu = tonumber(ARGV[ARG.offer_mem]) or -1, tonumber(ARGV[ARG.offer_cpu]) or -1
+local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[ARG.dead_after]), tonumber(ARGV[ARG.starve_after]), tonumber(ARGV[ARG.avoid])
 local skip = {}
-for i = 18, #ARGV do skip[ARGV[i]] = true end
--- What this worker has yet to stop is not its own to take again: the order to stop would end the new claim.
+for i = ARG.size + 1, #ARGV do skip[ARGV[i]] = true end
+-- A line that this worker has yet to stop must not be claimed again: the order to stop would end the new claim.
 if redis.call('HLEN', REVOKED) > 0 then
   for _, line in ipairs(redis.call('HKEYS', REVOKED)) do skip[line] = true end
 end
 
 local waiting = redis.call('HLEN', TODO)
 local state = 'OK'
-if not order_agrees(ARGV[17]) then
+if not order_agrees(ARGV[ARG.order]) then
   state = 'ORDER'
 elseif waiting > 0 and redis.call('HEXISTS', TODO, STOP_FIELD) == 1 then
   waiting = waiting - 1
@@ -40,14 +39,22 @@ elseif redis.call('HEXISTS', DRAIN, worker) == 1 then
   state = 'DRAIN'
 end
 local function indexed() return tonumber(redis.call('GET', COUNT) or '0') end
-if state ~= 'OK' then return { state, waiting, indexed(), waiting > 0 and 1 or 0, '', -1, 0 } end
+-- A reply without claims.
+local function nothing(state, next_timer_ms)
+  return {
+    [REPLY.state] = state, [REPLY.waiting] = waiting, [REPLY.indexed] = indexed(), [REPLY.has_leftovers] = waiting > 0 and 1 or 0,
+    [REPLY.reserved] = '', [REPLY.next_timer_ms] = next_timer_ms, [REPLY.started] = 0,
+  }
+end
+if state ~= 'OK' then return nothing(state, -1) end
 
 local now = now_ms()
--- What waits for a time is held: without it there is nothing to ask.
+-- Every line with a timer is in HELD: an empty HELD needs no further call.
 local has_timers = redis.call('HLEN', HELD) > 0
 if has_timers then index_timers(now, avoid_ms) end
 
--- How long a suspect runs apart. What ran for longer than a killer is likely to is not held apart for as long again, until it has been lost so more often.
+-- How long a suspect runs apart: a little longer than before its worker was lost. A suspect that had run for long is an unlikely culprit, so its time is
+-- bounded; the bound grows with each loss.
 local function apart_for(line)
   local ms = tonumber(string.match(redis.call('HGET', APART, line) or '', '^%d|(%d+)$') or '0')
   local most = 20000 * 8 ^ math.min(6, math.max(0, tonumber(redis.call('HGET', LOST, line) or '1') - 1))
@@ -58,7 +65,7 @@ if has_suspects() then
   local by = redis.call('HGET', APART_BY, worker)
   local since, ms, line = string.match(by or '', '^(%d+)|(%d+)|(.*)$')
   if line and redis.call('HEXISTS', CLAIMS, line) == 1 then
-    -- The server's clock was set back.
+    -- The start is in the future: the server's clock was set back.
     if tonumber(since) > now then
       since = int(now)
       redis.call('HSET', APART_BY, worker, since .. '|' .. ms .. '|' .. line)
@@ -66,17 +73,17 @@ if has_suspects() then
     local left = tonumber(since) + tonumber(ms) - now
     if left > 0 then
       redis.call('HDEL', IDLE, worker)
-      return { 'OK', waiting, indexed(), waiting > 0 and 1 or 0, '', left, 0 }
+      return nothing('OK', left)
     end
     redis.call('HDEL', APART, line)
   end
   if by then redis.call('HDEL', APART_BY, worker) end
-  -- What a Python worker or a person has dealt with since is no suspect any more: one is looked at a call.
+  -- A line that a Python worker or a person has dealt with is no longer a suspect. Each call checks one.
   local one = redis.call('HRANDFIELD', APART)
   if one and redis.call('HEXISTS', TODO, one) == 0 and redis.call('HEXISTS', IN_PROGRESS, one) == 0 then redis.call('HDEL', APART, one) end
 end
 
--- Live workers of ours that take tasks, read only when a retry of our own failure is met.
+-- Our live workers that take tasks. They are read only when a retry is found that this worker has failed.
 local live
 local function live_workers()
   if live then return live end
@@ -103,20 +110,20 @@ local function leave_to_others(class)
   return false
 end
 
--- Every parked class asks for more than ABOVE says. A worker that offers more than that moves them back to their scores before it claims anything,
--- MOST_PARKED in each call.
+-- Every parked class asks for more than the amounts in ABOVE. A worker that offers more than those restores the scores of parked classes before it claims
+-- anything, MOST_PARKED in each call.
 local ABOVE = READY .. 'parked'
 local MOST_PARKED = 1024
 local old_mem, old_cpu = string.match(redis.call('GET', ABOVE) or '', '^(%d+):(%d+)$')
 if old_mem and (cap_mem > tonumber(old_mem) or cap_cpu > tonumber(old_cpu)) then
   local parked = redis.call('ZRANGEBYSCORE', CLASS_HEADS, int(PARKED), '+inf', 'LIMIT', 0, MOST_PARKED)
   for _, class in ipairs(parked) do index_head(class) end
-  if #parked == MOST_PARKED then return { 'OK', waiting, indexed(), waiting > 0 and 1 or 0, '', 0, 0 } end
+  if #parked == MOST_PARKED then return nothing('OK', 0) end
   redis.call('DEL', ABOVE)
   old_mem = nil
 end
 
--- Parks classes that no live worker could run, where more than 16 of them come first. The margin of a quarter is for what a node offers, which varies.
+-- Parks classes that no live worker could run, after the first 16 of them. The margin of a quarter allows for the offer of a node, which varies.
 local beyond, to_park, above_mem, above_cpu = 0, {}, nil, nil
 local function pass_beyond(class)
   if class.is_beyond then return end
@@ -180,13 +187,13 @@ if redis.call('HLEN', RESERVED) > 0 then
   local all = redis.call('HGETALL', RESERVED)
   for i = 1, #all, 2 do
     local holder, untl = string.match(all[i + 1], '^(.*)|(%d+)$')
-    -- One of a far future is from before the server's clock was set back.
+    -- A time in the far future is from before the server's clock was set back.
     if tonumber(untl) < now or tonumber(untl) > now + math.max(dead_ms, 15000) + 60000 then
       redis.call('HDEL', RESERVED, all[i])
     elseif holder == worker then
       local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
       local m, c = string.match(all[i], '^(%d+):(%d+):')
-      -- Given up when it turns out that this node could not run it, whatever ended here, and when somebody took it away.
+      -- The reservation is given up if even the empty node could not run the task, or if the task is gone.
       if head[1] and tonumber(m) <= cap_mem and tonumber(c) <= cap_cpu and redis.call('HEXISTS', TODO, head[1]) == 1 then
         reserved = { name = all[i], line = head[1] }
         limit = tonumber(head[2])
@@ -200,7 +207,7 @@ end
 
 local out, picked, stale, touched, blocked = {}, {}, {}, {}, nil
 
--- Whether what runs here cannot be taken for a suspect of this level.
+-- Whether a suspect of this level can start beside what runs here without blaming any of it.
 local settled = {}
 local function is_settled(level)
   if settled[level] == nil then
@@ -213,7 +220,7 @@ local function is_settled(level)
   return settled[level]
 end
 
--- Whether this worker is the one that makes room for suspects, if it wants to. For level 2 it does so for a minute at most, and then not for ten.
+-- Whether this worker makes room for suspects: one worker at a time does. For level 2 it does so for a minute at most, and then not for ten minutes.
 local function makes_room(level)
   local holder, untl, since = string.match(redis.call('HGET', APART_BY, '') or '', '^(.*)|(%d+)|(%d+)$')
   local lease = math.max(dead_ms, 15000)
@@ -225,8 +232,8 @@ local function makes_room(level)
   return true
 end
 
--- What becomes of a suspect that is next: "run" it apart, "wait" with all that comes after it, "pass" it over, or nil: it is taken as any other. None is
--- claimed ahead.
+-- What to do with a suspect that is next: "run" it apart, "wait" with everything behind it, "pass" it over, or nil: claim it like any other task. No
+-- suspect is claimed ahead.
 local function suspect(class, is_now)
   if not is_now then return 'pass' end
   if class.level == '0' then return nil end
@@ -235,10 +242,10 @@ local function suspect(class, is_now)
 end
 local apart, waits
 local budget = (want + ahead) * 2 + 64
--- Bytes of lines in the answer: a slow link must carry it in time.
+-- Bytes of lines in the reply, which a slow link must carry in time.
 local bytes, most_bytes = 0, 262144
 
--- Ahead of free slots nothing is passed over: what is claimed ahead must be what a slot would take next.
+-- The prefetch passes nothing over: a prefetched task must be the one that a slot would take next.
 local function pick(count, free_mem, free_cpu, is_now)
   local open, next_head, barrier = {}, 1, nil
   local function close(class)
@@ -265,9 +272,9 @@ local function pick(count, free_mem, free_cpu, is_now)
     end
     while true do
       local class = head_at(next_head)
-      -- By the head it had: one that the first pick has moved on must not hide those behind it.
+      -- Compare the score that the class had at first: a class that the first pick has advanced must not hide those behind it.
       if not class or (best and class.head > best.score) then break end
-      -- The rest is for the next call, which is made at once.
+      -- The next call, which follows at once, parks the rest.
       if #to_park >= 2 * MOST_PARKED then return count end
       next_head = next_head + 1
       if not class.empty and not leave_to_others(class) then
@@ -330,7 +337,7 @@ local started = 0
 if want > 0 then started = want - pick(want, mem, cpu, true) end
 if ahead > 0 and started == want and not limit and not apart and not waits then pick(ahead, ahead_mem, ahead_cpu, false) end
 
--- Room that nothing was found for is put down, so that whoever adds something wakes this worker.
+-- Record the room that stays free, so that a script that adds tasks wakes this worker.
 if apart then
   redis.call('HDEL', IDLE, worker)
 elseif started < want and bytes < most_bytes then
@@ -341,18 +348,22 @@ elseif want > 0 then
   redis.call('HDEL', IDLE, worker)
 end
 
-local reply = { 'OK', 0, 0, 0, '', -1, started }
+local reply = {
+  [REPLY.state] = 'OK', [REPLY.waiting] = 0, [REPLY.indexed] = 0, [REPLY.has_leftovers] = 0, [REPLY.reserved] = '', [REPLY.next_timer_ms] = -1,
+  [REPLY.started] = started,
+}
 if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
-  local signatures = ARGV[16] == '1' and get_all(SIGNATURES, out)
+  local signatures = ARGV[ARG.wants_signatures] == '1' and get_all(SIGNATURES, out)
   local claims, ms = {}, int(now)
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
-    -- What has a slot starts at once: a worker that dies before its next heartbeat was lost under it all the same.
+    -- A claim with a slot counts as started at once: if the worker dies before its next heartbeat, the task counts as lost.
     claims[i] = claim_text(token, int(attempt), i <= started and '2' or '0', int(picked[i][2]), ms)
-    reply[#reply + 1] = line
-    reply[#reply + 1] = attempt
-    if signatures then reply[#reply + 1] = signatures[i] or '' end
+    local at = REPLY.size + ROW.size * (i - 1) + 1
+    reply[at + ROW.line] = line
+    reply[at + ROW.attempt] = attempt
+    reply[at + ROW.signature] = signatures and signatures[i] or ''
   end
   enter_progress(worker, out, claims)
 end
@@ -369,7 +380,7 @@ for name, class in pairs(touched) do
 end
 index_flush()
 
--- A task that fits this node but not its headroom, passed over for starve_ms: reserve for it.
+-- Reserve for a task that fits this node, but not its room, and has been passed over for starve_ms.
 if reserved and touched[reserved.name] then
   redis.call('HDEL', RESERVED, reserved.name)
   redis.call('HDEL', BLOCKED, reserved.name)
@@ -390,17 +401,16 @@ if blocked and want > 0 then
     redis.call('HSET', BLOCKED, blocked.name, int(now) .. '|' .. line)
   end
 end
-if reserved then reply[5] = reserved.line end
+if reserved then reply[REPLY.reserved] = reserved.line end
 
-reply[2] = waiting - #out - #stale
-reply[3] = indexed()
-if ARGV[15] == '1' then
+reply[REPLY.waiting] = waiting - #out - #stale
+reply[REPLY.indexed] = indexed()
+if ARGV[ARG.wants_leftovers] == '1' then
   local function fits(class)
     local m, c = string.match(class, '^(%d+):(%d+):')
     return m and tonumber(m) <= cap_mem and tonumber(c) <= cap_cpu
   end
-  -- Those that wait for the end of a backoff, 64 at a time; of very many too large for this node, the rest is taken to be for it.
-  -- What was not looked at could be for it.
+  -- Lines in backoff are examined 64 at a time, and classes one by one. What is not examined counts as a line that this node could run.
   local could, from = #to_park >= 2 * MOST_PARKED, 0
   while not could do
     local page = redis.call('ZRANGE', DELAYED, from, from + 63)
@@ -420,23 +430,23 @@ if ARGV[15] == '1' then
       and redis.call('EXISTS', READY .. 'c:' .. class.name) == 1
     i = i + 1
   end
-  reply[4] = could and 1 or 0
+  reply[REPLY.has_leftovers] = could and 1 or 0
 end
 for _, timers in ipairs(has_timers and { DELAYED, RETRY_ELSEWHERE } or {}) do
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
   if first then
     local wait = math.max(0, tonumber(first) - index_now(now))
-    if reply[6] < 0 or wait < reply[6] then reply[6] = wait end
+    if reply[REPLY.next_timer_ms] < 0 or wait < reply[REPLY.next_timer_ms] then reply[REPLY.next_timer_ms] = wait end
   end
 end
-if reply[6] >= 0 then index_keep_time(now) end
--- There is more, and it is asked for at once.
-if bytes >= most_bytes or #to_park >= 2 * MOST_PARKED then reply[6] = 0 end
+if reply[REPLY.next_timer_ms] >= 0 then index_keep_time(now) end
+-- There is more: the worker claims again at once.
+if bytes >= most_bytes or #to_park >= 2 * MOST_PARKED then reply[REPLY.next_timer_ms] = 0 end
 local again = apart_ms or (waits and 1000)
-if again and (reply[6] < 0 or again < reply[6]) then reply[6] = again end
--- Last: parking moves the heads, and the walk above reads them in pages.
+if again and (reply[REPLY.next_timer_ms] < 0 or again < reply[REPLY.next_timer_ms]) then reply[REPLY.next_timer_ms] = again end
+-- Parking comes last: it changes the order of the heads, which are read in pages above.
 if #to_park > 0 then
-  -- The least value since parking began: some classes were parked when workers offered less.
+  -- Keep the least amounts since parking began: some classes were parked when workers offered less.
   if old_mem then above_mem, above_cpu = math.min(above_mem, tonumber(old_mem)), math.min(above_cpu, tonumber(old_cpu)) end
   redis.call('SET', ABOVE, int(above_mem) .. ':' .. int(above_cpu))
   bulk('ZADD', CLASS_HEADS, to_park, 'XX')

@@ -1,17 +1,15 @@
 -- An operator's change to lines, wherever they are.
 --
--- ARGV: 1 "requeue", "cancel" or "purge", 2 the state they were selected in ("todo", "in_progress", "finished", "failed", or "" for any),
---       then for each line five: line, task id, class "MEM:CPU:" ("" when the line is not a task), score without sequence, record of the cancellation.
--- Returns: how many were changed, how many of those are running and being stopped, how many were in progress without a claim and were changed at once.
--- Keeps: a task that one of our workers has claimed is marked and stays in progress; its worker is told through REVOKED_OF .. worker and a message, and
---       the order is carried out when its process is gone; no result of that attempt is recorded. A later order replaces an earlier one, but nothing
---       brings back what is being purged. What nobody has claimed, a Python worker's task among it, is changed at once: added first, removed last.
---       A line that left the state it was selected in is passed over.
+-- Guarantees: a task that one of our workers has claimed is marked and stays in progress. Its worker is told through REVOKED_OF .. worker and a message. The
+-- order is carried out when the process tree of the task is gone, and no result of that attempt is recorded. A later order replaces an earlier one, but
+-- nothing brings back a task that is being purged. A task that no worker of ours has claimed, such as a Python worker's, changes at once: added first,
+-- removed last. A line that has left the state in which it was selected is passed over.
+-- Records: ARG, EACH, REPLY, in queue/records.rs.
 
-local op, selected = ARGV[1], ARGV[2]
+local op, selected = ARGV[ARG.op], ARGV[ARG.selected]
 local changed, stopping, freed = 0, 0, 0
 
--- Many at once are one event with their number, the first and the last; a purge of a million must not push out all the rest.
+-- Many lines at once are one event with their number, the first and the last: a purge of a million must not displace all other events.
 local named, last = {}, nil
 local function changes(line, id, class, worker)
   changed = changed + 1
@@ -19,14 +17,14 @@ local function changes(line, id, class, worker)
   if changed <= 10 then named[changed] = (worker or '') .. '\t' .. id .. '\t' .. class .. '\t' .. last end
 end
 
--- The record of an attempt that is cut short: the operator's, with the worker and the number of the attempt.
+-- The record of an attempt that is cut short: the record of the cancellation with the worker and the number of the attempt.
 local function cut_short(worker, claim, record)
   local _, attempt = claim_parts(claim)
   record = string.gsub(record, '"a":0', '"a":' .. attempt, 1)
   return (string.gsub(record, '"w":"[^"]*"', '"w":"' .. worker .. '"', 1))
 end
 
--- Marks a task that is claimed; false for a purge on a server without the memory for it.
+-- Marks a claimed task. Returns false for a purge on a server without the memory for the mark.
 local function order(line, worker, token, mark)
   local write = op == 'purge' and redis.pcall or redis.call
   for _, entry in ipairs { { MARKS, mark }, { REVOKED_OF .. worker, token } } do
@@ -37,8 +35,8 @@ local function order(line, worker, token, mark)
   return true
 end
 
-for i = 3, #ARGV, 5 do
-  local line, id, class, score, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+for i = ARG.size + 1, #ARGV, EACH.size do
+  local line, id, class, score, record = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score], ARGV[i + EACH.record]
   local worker = redis.call('HGET', IN_PROGRESS, line)
   local is_todo = redis.call('HEXISTS', TODO, line) == 1
   local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
@@ -50,7 +48,7 @@ for i = 3, #ARGV, 5 do
   local token = claim and claim_parts(claim)
   local earlier = token and mark_of(line, worker, token)
   if line == STOP_FIELD or not is_selected then
-    -- not meant
+    -- not selected
   elseif op == 'requeue' and (class == '' or not (worker or is_finished or is_failed)) then
     -- it waits already, or is no task
   elseif op == 'cancel' and not (is_todo or worker) then
@@ -63,7 +61,7 @@ for i = 3, #ARGV, 5 do
     local mark = table.concat({ op, worker or '', token or '', id, class, score, record }, '|')
     if token and order(line, worker, token, mark) then
       stopping = stopping + 1
-      -- A retry that waits as well, put there by others, is not to start now.
+      -- Others have put the line in todo as well: it must not start now.
       if is_todo and op ~= 'requeue' then
         if class ~= '' then index_forget(class, line) end
         redis.call('HDEL', TODO, line)
@@ -82,4 +80,4 @@ if changed > 0 then
   events_flush()
 end
 wake_idle()
-return { changed, stopping, freed }
+return { [REPLY.changed] = changed, [REPLY.stopping] = stopping, [REPLY.freed] = freed }

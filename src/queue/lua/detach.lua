@@ -1,11 +1,11 @@
--- A clean exit frees the name. Claims that were not settled keep it, so that they can be reclaimed.
+-- Frees the name at a clean exit. If unsettled claims are left, the name stays, so that they can be reclaimed.
 --
--- ARGV: 1 worker, 2 instance:epoch.
--- Returns: 1 when the name is free, 0 when claims are left (the heartbeat goes, the owner stays), FENCED.
--- Keeps: nothing runs there any more: what operators have ordered for its tasks is carried out.
+-- Returns: 1 when the name is free, 0 when claims are left (the heartbeat goes, the owner stays), or FENCED.
+-- Nothing runs there any more, so the orders of operators for its tasks are carried out.
+-- Records: ARG, in queue/records.rs.
 
-local worker = ARGV[1]
-if not is_owner(worker, ARGV[2]) then return 'FENCED' end
+local worker = ARGV[ARG.worker]
+if not is_owner(worker, ARGV[ARG.fence]) then return 'FENCED' end
 redis.call('HDEL', STATUS, worker)
 redis.call('HDEL', CAPACITY, worker)
 redis.call('HDEL', LOAD, worker)

@@ -1,22 +1,22 @@
--- Indexes lines found in todo_tasks that a Python manager or a person may have written there.
+-- Indexes lines in todo_tasks that a Python manager or a person may have written there.
 --
--- ARGV: 1 ms a failed worker leaves a retry to others, 2 the field order in which the lines were read, then for each line three: line, class "MEM:CPU:", score without sequence.
--- Returns: how many were not in the index; -1 when the queue has another field order: nothing was done.
+-- Returns: how many were not in the index; -1 when the queue has another field order: then nothing was done.
+-- Records: ARG, EACH, in queue/records.rs.
 
-if not order_agrees(ARGV[2]) then return -1 end
+if not order_agrees(ARGV[ARG.order]) then return -1 end
 local added = 0
 local now = now_ms()
 local heads = {}
 local first, last
-for i = 3, #ARGV, 3 do
-  local line, class = ARGV[i], ARGV[i + 1]
+for i = ARG.size + 1, #ARGV, EACH.size do
+  local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
   if redis.call('HEXISTS', TODO, line) == 1 and redis.call('HEXISTS', HELD, line) == 0 then
     if redis.call('ZSCORE', READY .. 'c:' .. class, line) then
       heads[class] = true
     else
-      local score = int(tonumber(ARGV[i + 2]) + sequence(1))
+      local score = int(tonumber(ARGV[i + EACH.base_score]) + sequence(1))
       local workers = redis.call('HGET', FAILED, line)
-      index_waiting(class, line, score, workers, now, 0, tonumber(ARGV[1]))
+      index_waiting(class, line, score, workers, now, 0, tonumber(ARGV[ARG.avoid]))
       added = added + 1
       want_worker(class .. worker_set(workers or ''))
       first, last = first or line, line

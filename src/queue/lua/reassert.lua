@@ -1,23 +1,24 @@
--- After a reconnect, and in the periodic audit: says which of the lines a worker runs are still its own.
+-- After a reconnect, and in the periodic audit: says which of the lines that a worker runs are still its own.
 --
--- ARGV: 1 worker, 2 instance:epoch, 3 "1" when Redis may have lost data, then for each line four: line, token, attempt, class "MEM:CPU:".
--- Returns: OK or FENCED, then for each line ok (its own), back (it was in todo; taken again) or kill.
--- Keeps: what is not its own any more is not claimed either. Claims and in_progress_tasks are written before a line leaves todo_tasks. What an operator has ordered away stays its own until it has stopped it,
---       which the next heartbeat tells it; what was given up for such an order while it was silent is never taken again.
+-- Returns: OK or FENCED, then for each line ok (its own), back (it was in todo, and is taken again) or kill.
+-- Guarantees: a line that is not the worker's own any more loses its claim too. Claims and in_progress_tasks are written before a line leaves todo_tasks. A
+-- task that an operator has ordered away stays the worker's own until the worker has stopped it, as the next heartbeat asks. A task that was given up for
+-- such an order while its worker was silent is never taken again.
+-- Records: ARG, EACH, in queue/records.rs.
 
-local worker = ARGV[1]
-if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
+local worker = ARGV[ARG.worker]
+if not is_owner(worker, ARGV[ARG.fence]) then return { 'FENCED' } end
 local reply = { 'OK' }
 local now = int(now_ms())
-for i = 4, #ARGV, 4 do
-  local line, token, attempt, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = ARG.size + 1, #ARGV, EACH.size do
+  local line, token, attempt, class = ARGV[i + EACH.line], ARGV[i + EACH.token], ARGV[i + EACH.attempt], ARGV[i + EACH.class]
   local owner = redis.call('HGET', IN_PROGRESS, line)
   local answer = 'kill'
   if owner == worker then
     local held, _, _, score = claim_parts(redis.call('HGET', CLAIMS, line) or '|0|0|0')
     if held ~= token then
       renew_claim(line, claim_text(token, attempt, '1', score == '0' and int(sequence(1)) or score, now))
-      -- The order follows the claim.
+      -- The operator's order moves to the new token.
       local mark = mark_of(line, worker)
       if mark then
         local op, _, _, rest = string.match(mark, '^(%a+)|([^|]*)|([^|]*)|(.*)$')
@@ -33,7 +34,7 @@ for i = 4, #ARGV, 4 do
     index_forget(class, line)
     answer = 'back'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
-  elseif ARGV[3] == '1' and redis.call('HEXISTS', FINISHED, line) == 0 then
+  elseif ARGV[ARG.data_lost] == '1' and redis.call('HEXISTS', FINISHED, line) == 0 then
     enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
     answer = 'ok'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)

@@ -1,27 +1,28 @@
--- Takes over lines that are in progress under one worker's name: a dead worker's, our own from before a restart, or any by an operator's order.
+-- Takes over lines in progress under one worker's name: a dead worker's, our own from before a restart, or any by an operator's order.
 --
--- ARGV: 1 the worker, 2 mode: "lease" (only when its heartbeat is still the one that the caller has judged, and not younger than 3 ms), "own" (4 must own
---       the name), "operator" (no question asked), 3 ms, 4 instance:epoch for "own", the second of the heartbeat or "" for "lease", 5 max_lost_per_task, 6 ms a failed worker leaves a retry to others,
---       then for each line five: line, task id, class "MEM:CPU:", score without sequence, record of the lost attempt.
--- Returns: OK or ALIVE or FENCED, lines back in todo, lines failed, lines that were not its own any more.
--- Keeps: the dead worker is fenced before its first line moves; a line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks.
---       What an operator has ordered for a line meanwhile is done instead; the result of that attempt is refused, should its worker live after all.
---       An attempt that had a slot is a loss. Of several, most are innocent, and one of them may have killed the worker: all are suspects from then on.
---       One whose next loss could be its last runs apart (claim.lua); any other is only not claimed ahead, so that its next loss is counted. The
---       max_lost_per_task-th loss, or a later one, fails the task when it was the only suspect. 0 = at the first.
+-- Guarantees: the dead worker is fenced before its first line moves. A line is added to todo_tasks or failed_tasks before it leaves in_progress_tasks. If an
+-- operator has ordered something for a line meanwhile, that is done instead, and the result of that attempt is refused, should its worker live after all.
+--
+-- An attempt that had a slot is a loss. One of the lost tasks may have killed the worker, so all of them are suspects from then on. A suspect whose next
+-- loss could be its last runs apart (claim.lua). Any other suspect is only not claimed ahead, so that its next loss is counted. The max_lost_per_task-th
+-- loss, or a later one, fails the task if it was the only suspect. 0 means the first loss.
+-- Records: ARG, EACH, REPLY, in queue/records.rs.
 
-local dead, mode = ARGV[1], ARGV[2]
+local dead, mode = ARGV[ARG.worker], ARGV[ARG.mode]
+local function reply(state, returned, failed)
+  return { [REPLY.state] = state, [REPLY.returned] = returned, [REPLY.failed] = failed }
+end
 local now = now_ms()
 local owner = redis.call('HGET', OWNER, dead) or ''
 if mode == 'own' then
-  if owner ~= ARGV[4] then return { 'FENCED', 0, 0, 0 } end
+  if owner ~= ARGV[ARG.proof] then return reply('FENCED', 0, 0) end
 else
   if mode == 'lease' then
     local beat = string.match(redis.call('HGET', STATUS, dead) or '', '^(%d+)') or ''
-    if beat ~= ARGV[4] then return { 'ALIVE', 0, 0, 0 } end
-    -- A heartbeat is of any moment of its second. One of the future is from before the clock was set back.
+    if beat ~= ARGV[ARG.proof] then return reply('ALIVE', 0, 0) end
+    -- A heartbeat is from any moment of its second. One in the future is from before the clock was set back.
     local age = beat ~= '' and now - tonumber(beat) * 1000
-    if age and age > -1000 and age < tonumber(ARGV[3]) + 1000 then return { 'ALIVE', 0, 0, 0 } end
+    if age and age > -1000 and age < tonumber(ARGV[ARG.lease]) + 1000 then return reply('ALIVE', 0, 0) end
   end
   local holder, epoch = string.match(owner, '^(.*):(%d+)$')
   if holder and holder ~= '!dead' then
@@ -31,11 +32,11 @@ else
   redis.call('HDEL', CAPACITY, dead)
   redis.call('HDEL', IDLE, dead)
 end
-local max_lost, avoid_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
-local moved, failed, foreign = 0, 0, 0
+local max_lost, avoid_ms = tonumber(ARGV[ARG.max_lost]), tonumber(ARGV[ARG.avoid])
+local moved, failed = 0, 0
 
--- Who may be guilty is judged once for all that the worker held, however many calls take it over: "1" the only one that had a slot, "+" all that had one,
--- "*" all. One claimed ahead may have started since without Redis having been told, unless every slot was another's.
+-- The suspects are chosen once for all claims of the worker, however many calls take them over: "1" the only one that had a slot, "+" all that had a
+-- slot, "*" all. A prefetched task may have started without Redis knowing, unless every slot was taken by another one.
 local kind, tested
 local function judge()
   local by = redis.call('HGET', APART_BY, dead) or ''
@@ -54,12 +55,12 @@ local function judge()
 end
 if redis.call('HLEN', CLAIMS) > 0 then judge() end
 
--- How long a claim had run at most: until now, or until its worker should have told of itself again.
+-- The latest moment at which the worker can have died: now, or when its next heartbeat was due.
 local died = now
-if mode == 'lease' and ARGV[4] ~= '' then died = math.min(now, tonumber(ARGV[4]) * 1000 + 1000 + tonumber(ARGV[3]) / 2) end
+if mode == 'lease' and ARGV[ARG.proof] ~= '' then died = math.min(now, tonumber(ARGV[ARG.proof]) * 1000 + 1000 + tonumber(ARGV[ARG.lease]) / 2) end
 
--- The level of suspicion. 0: its next loss cannot fail it. Most lost nodes have no guilty task, so what ran there starts again at once. 1: it runs apart.
--- 2, for one that was lost while it ran apart, or alone for the second time: it runs strictly alone the next time, and first.
+-- The level of suspicion. 0: the next loss cannot fail the task. Most nodes are lost without the fault of a task, so it starts again at once. 1: it runs
+-- apart. 2, for a task that was lost while it ran apart, or alone for the second time: it runs strictly alone the next time, and first.
 local function suspect(line, started, at, losses)
   if started == '0' and kind ~= '*' then return nil end
   local level = 1
@@ -74,8 +75,8 @@ local function suspect(line, started, at, losses)
   return level
 end
 local said = #events
-for i = 7, #ARGV, 5 do
-  local line, id, class, base = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = ARG.size + 1, #ARGV, EACH.size do
+  local line, id, class, base = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score]
   local claim = redis.call('HGET', CLAIMS, line)
   local token = claim and claim_parts(claim)
   local mark = redis.call('HGET', IN_PROGRESS, line) == dead and mark_of(line, dead, token)
@@ -86,7 +87,6 @@ for i = 7, #ARGV, 5 do
     moved = moved + 1
   elseif redis.call('HGET', IN_PROGRESS, line) ~= dead then
     drop_claim(line, CLAIMS)
-    foreign = foreign + 1
   else
     local started, score, attempt, at = '0', nil, 1, nil
     if claim then
@@ -96,7 +96,7 @@ for i = 7, #ARGV, 5 do
     local losses = 0
     if started ~= '0' then
       losses = redis.call('HINCRBY', LOST, line, 1)
-      evidence_add(id, ARGV[i + 4])
+      evidence_add(id, ARGV[i + EACH.record])
       redis.call('HSET', ATTEMPTS, line, attempt)
       redis.call('HINCRBY', TALLY, 'lost', 1)
     end
@@ -116,7 +116,7 @@ for i = 7, #ARGV, 5 do
       what = 'failed'
     else
       local level = claim and suspect(line, started, at, losses)
-      -- One that was running may be what killed its worker: it queues behind its equals, so that it does not take down the next at once.
+      -- A task that was running may have killed its worker. It queues behind its equals, so that it does not kill the next worker at once.
       if level == 2 then
         score = int(sequence(1))
       elseif started ~= '0' or not score then
@@ -134,4 +134,4 @@ index_flush()
 if #events > said then events[said + 1] = 'L\t' .. dead .. '\n' .. events[said + 1] end
 events_flush()
 wake_idle()
-return { 'OK', moved, failed, foreign }
+return reply('OK', moved, failed)

@@ -1,12 +1,11 @@
--- Compares what is derived with the six hashes, which anybody may write to, and mends what nobody else would.
+-- Compares derived data with the six hashes, which anybody may write to, and repairs what nothing else would.
 --
--- ARGV: 1 kind, 2 worker for the kinds that are a worker's own, else "", 3 "look" or "mend"; then for "look" a cursor and about how many entries to look
---       at, for "mend" the fields that an earlier look has found wrong.
--- Returns: for "look" the next cursor ("0" at the end), then the fields that seem wrong; for "mend" how many were.
--- Keeps: judged twice, with some time between: a move of a Python manager is two steps, between which its line is nowhere. Judged and mended in one step,
---       so that nothing that our own programs do meanwhile is undone.
+-- Returns: for "look" the next cursor ("0" at the end), then the fields that seem wrong; for "mend" how many were wrong.
+-- Guarantees: each field is judged twice, with some time between, because a move of a Python manager is two steps, and between them its line is nowhere. The
+-- second judgement and the repair are one step, so that nothing that our own programs do meanwhile is undone.
+-- Records: ARG, EACH, in queue/records.rs.
 
-local kind, worker, mode = ARGV[1], ARGV[2], ARGV[3]
+local kind, worker, mode = ARGV[ARG.kind], ARGV[ARG.worker], ARGV[ARG.mode]
 local function is_in(key, field) return redis.call('HEXISTS', key, field) == 1 end
 local function waits_or_runs(line) return is_in(TODO, line) or is_in(IN_PROGRESS, line) or is_in(ASIDE, line) end
 local function remove(key) return function(field) redis.call('HDEL', key, field) end end
@@ -140,7 +139,7 @@ end
 local asked = kinds[kind]
 if mode == 'mend' then
   local mended = 0
-  for i = 4, #ARGV do
+  for i = ARG.size + 1, #ARGV do
     local value = redis.call('HGET', asked.key, ARGV[i])
     if value and asked.is_wrong(ARGV[i], value) then
       asked.mend(ARGV[i], value)
@@ -150,7 +149,7 @@ if mode == 'mend' then
   index_flush()
   return mended
 end
-local page = redis.call('HSCAN', asked.key, ARGV[4], 'COUNT', ARGV[5])
+local page = redis.call('HSCAN', asked.key, ARGV[ARG.size + 1 + EACH.cursor], 'COUNT', ARGV[ARG.size + 1 + EACH.count])
 local reply = { page[1] }
 for i = 1, #page[2], 2 do
   if asked.is_wrong(page[2][i], page[2][i + 1]) then reply[#reply + 1] = page[2][i] end

@@ -1,34 +1,30 @@
 -- Settles a batch of claims.
 --
--- ARGV: 1 worker, 2 instance:epoch, 3 max_retry_per_task, 4 ms a failed worker leaves a retry to others, 5 "1" to keep a result whose line is nowhere
---       (after Redis lost data), then for each claim ten: operation, line, token, task id, value, record, class, backoff ms
---       after a first failure, group, code of the outcome.
---       operation: F finished (value for finished_tasks), X failed (value for task_fail_reason), I refused for ever (the same), R returned.
---       record is the attempt's evidence, "" for one that never started; class is "MEM:CPU:".
--- Returns: for each claim ok, retry, final, late (the line was back in todo and nobody had claimed it), dup (settled before), lost (another's
---       now), gone (nobody's now) or ordered (an operator's order for it is carried out, and nothing of this recorded); or FENCED alone.
--- Keeps: what is added is added before in_progress_tasks lets go. Repeating the call is safe: a settled claim answers dup.
+-- Returns: for each claim ok, retry, final, late (the line was back in todo, unclaimed), dup (settled before), lost (now claimed by another worker), gone (now
+-- claimed by nobody) or ordered (an operator's order for it was carried out, and the outcome not recorded); or FENCED alone.
+-- Guarantees: added first, removed from in_progress_tasks last. The call is safe to repeat: a settled claim returns dup.
+-- Records: ARG, EACH, in queue/records.rs.
 
-local worker = ARGV[1]
-if not is_owner(worker, ARGV[2]) then return { 'FENCED' } end
-local max_retry, avoid_ms, force = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
+local worker = ARGV[ARG.worker]
+if not is_owner(worker, ARGV[ARG.fence]) then return { 'FENCED' } end
+local max_retry, avoid_ms, force = tonumber(ARGV[ARG.max_retry]), tonumber(ARGV[ARG.avoid]), ARGV[ARG.keep_results] == '1'
 local now = now_ms()
 local replies, counts, finals = {}, {}, 0
 local has_failures = redis.call('HLEN', FAILED) > 0
 local finished, values, records = {}, {}, {}
--- As much of a record as tells its attempt, start and end.
+-- The length of a record's beginning that holds its attempt, start and end.
 local head = 52 + #worker
 
--- Owners and claims of all lines in two calls; what is finished is written in few. A line that comes twice in one batch is looked up again.
+-- Owners and claims of all lines are read in two calls, and finished lines are written in few. A line that is in the batch twice is looked up again.
 local lines, known = {}, {}
-for i = 6, #ARGV, 10 do
-  lines[#lines + 1] = ARGV[i + 1]
-  known[ARGV[i + 1]] = known[ARGV[i + 1]] == nil
+for i = ARG.size + 1, #ARGV, EACH.size do
+  lines[#lines + 1] = ARGV[i + EACH.line]
+  known[ARGV[i + EACH.line]] = known[ARGV[i + EACH.line]] == nil
 end
 local owners, claimed = get_all(IN_PROGRESS, lines), get_all(CLAIMS, lines)
 local has_marks = redis.call('HLEN', MARKS) > 0
 
--- RATE is a ring of 16 five-second buckets: field = bucket % 16, value = BUCKET:COUNT; that of tasks out of retries has an "f" before each field.
+-- RATE is a ring of 16 buckets of 5 s: field = bucket % 16, value = BUCKET:COUNT. The fields for tasks out of retries begin with "f".
 local function rate_add(now, n, ring)
   local bucket = math.floor(now / 5000)
   local field = (ring or '') .. int(bucket % 16)
@@ -43,7 +39,7 @@ local function count_commas(text)
   return n
 end
 
--- Writes what is finished so far, and lets go of it.
+-- Writes the finished lines collected so far, and removes them from in_progress_tasks.
 local function flush()
   if #finished == 0 then return end
   bulk('HSET', FINISHED, values)
@@ -53,13 +49,13 @@ local function flush()
   finished, values, records = {}, {}, {}
 end
 
--- Doubled with each failure since the last requeue, which forgets them, up to an hour; there spread by the task, so that not all come back together.
+-- The delay doubles with each failure since the last requeue, up to an hour. At the bound it varies with the task, so that not all come back together.
 local function backoff(first, failures, id)
   local most = 3600000 * (0.75 + (tonumber(string.sub(id, 1, 4), 16) or 0) / 262144)
   return math.floor(math.min(first * 2 ^ math.min(failures - 1, 40), math.max(first, most)))
 end
 
--- The record with the task's place in the order of submission, which its claim's score holds, where it is known.
+-- Adds the task's place in the order of submission to its record, if the score of its claim holds it.
 local function in_order(record, score)
   local seq = record ~= '' and tonumber(score or '0') % 137438953472 or 0
   return seq > 0 and '{"n":' .. int(seq) .. ',' .. string.sub(record, 2) or record
@@ -69,9 +65,9 @@ local function count(what)
   counts[what] = (counts[what] or 0) + 1
 end
 
-for i = 6, #ARGV, 10 do
-  local op, line, token, id, value, record, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
-  local at = (i + 4) / 10
+for i = ARG.size + 1, #ARGV, EACH.size do
+  local op, line, token, id, value, record, class = ARGV[i + EACH.op], ARGV[i + EACH.line], ARGV[i + EACH.token], ARGV[i + EACH.id], ARGV[i + EACH.value], ARGV[i + EACH.record], ARGV[i + EACH.class]
+  local at = (i - ARG.size - 1) / EACH.size + 1
   local owner, claim, answer = owners[at], claimed[at], nil
   if not known[line] then
     flush()
@@ -92,7 +88,7 @@ for i = 6, #ARGV, 10 do
     answer = 'lost'
   else
     local past = redis.call('HGET', EVIDENCE, id)
-    -- As it was taken, it has a date and its place in the order of submission before the rest.
+    -- The stored record begins with its date and its place in the order of submission; the rest must match.
     if record ~= '' and past and string.find(past, string.sub(record, 2), 1, true) then
       answer = 'dup'
     elseif redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
@@ -105,12 +101,12 @@ for i = 6, #ARGV, 10 do
     else
       answer = 'gone'
     end
-    -- Somebody took the line out of in_progress_tasks: the claim goes with its last outcome.
+    -- Somebody has removed the line from in_progress_tasks: the claim ends with its last outcome.
     if claim and claim_parts(claim) == token then drop_claim(line, CLAIMS) end
   end
 
   if answer == nil or answer == 'late' then
-    -- It has outlived what killed its worker, or ended by itself.
+    -- The task has ended by itself, so it did not kill its worker.
     if op ~= 'R' and has_suspects() then redis.call('HDEL', APART, line) end
     if op == 'F' then
       local has_failed = has_failures and redis.call('HEXISTS', FAILED, line) == 1
@@ -154,15 +150,15 @@ for i = 6, #ARGV, 10 do
       local workers = (redis.call('HGET', FAILED, line) or '') .. worker .. ','
       redis.call('HSET', FAILED, line, workers)
       redis.call('HSET', REASON, line, value)
-      group_put(line, ARGV[i + 8])
+      group_put(line, ARGV[i + EACH.group])
       has_failures = true
       if record ~= '' then evidence_add(id, in_order(record, score)) end
       redis.call('HSET', ATTEMPTS, line, attempt)
       count('failed')
-      if ARGV[i + 9] == 'timed_out' then count('timed_out') end
+      if ARGV[i + EACH.outcome] == 'timed_out' then count('timed_out') end
       local failures = count_commas(workers)
       if op == 'X' and failures < max_retry then
-        local delay_ms = backoff(tonumber(ARGV[i + 7]), failures, id)
+        local delay_ms = backoff(tonumber(ARGV[i + EACH.backoff]), failures, id)
         put_back(line, class, score or int(sequence(1)), workers, now, delay_ms, avoid_ms)
         answer = 'retry'
       else
@@ -172,7 +168,7 @@ for i = 6, #ARGV, 10 do
         answer = 'final'
       end
       leave_progress({ line }, CLAIMS)
-      events[#events + 1] = (answer == 'retry' and '\nX\t' or '\nZ\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + 8]
+      events[#events + 1] = (answer == 'retry' and '\nX\t' or '\nZ\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + EACH.group]
     end
   end
   replies[#replies + 1] = answer

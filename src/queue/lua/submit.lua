@@ -1,35 +1,38 @@
 -- Adds a batch of task lines to todo_tasks and to the index.
 --
--- ARGV: 1 "1" to add those already finished or out of retries too, 2 "1" when the lines are signed, 3 the field order in which they were read, then for each line three, or four where they
---       are signed: line, class ("MEM:CPU:"), score without sequence, that is (65535 - priority) * 2^37, signature.
--- Returns: how many were added, already queued, running, finished, failed; -1 first when the queue has another field order: nothing was done.
--- Keeps: what is added is added before anything is removed; repeating the call is safe. A signature is there before its line; a line that waits or
---       runs already gets the new one, so that a line once queued unsigned can still run where signatures are required. One that is being purged, or with
---       rerun cancelled, is added: it waits from the end of the attempt that is being stopped.
+-- If the first value of the reply is -1, the queue has another field order, and nothing was done.
+-- Guarantees: added first, removed last; the call is safe to repeat. A signature is stored before its line. A line that waits or runs already gets the new
+-- signature, so that a line that was queued unsigned can still run where signatures are required. A line that is being purged, or with `rerun` cancelled,
+-- is added: it waits from the end of the attempt that is being stopped.
+-- Records: ARG, EACH, REPLY, in queue/records.rs.
 
-local rerun = ARGV[1] == '1'
--- With no line it is only asked whether this user may: nothing is recorded.
-if #ARGV > 3 and not order_agrees(ARGV[3]) then return { -1, 0, 0, 0, 0 } end
--- Nothing is undone when a script stops half-way: whether this user may take results away is found out first.
+local rerun = ARGV[ARG.rerun] == '1'
+-- Without lines, the call only finds out whether this user may submit: nothing is recorded.
+local function reply(added, queued, running, finished, failed)
+  return {
+    [REPLY.added] = added, [REPLY.queued] = queued, [REPLY.running] = running, [REPLY.finished] = finished, [REPLY.failed] = failed,
+  }
+end
+if #ARGV > ARG.size and not order_agrees(ARGV[ARG.order]) then return reply(-1, 0, 0, 0, 0) end
+-- A script that stops half-way undoes nothing, so first find out whether this user may delete results.
 if rerun then redis.call('HDEL', FINISHED, '') end
 local lines = {}
-local is_signed = ARGV[2] == '1'
-local step = is_signed and 4 or 3
-for i = 4, #ARGV, step do lines[#lines + 1] = ARGV[i] end
+for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
 local seq = sequence(#lines)
 local added, queued, running, finished, failed = 0, 0, 0, 0, 0
--- Few calls for many lines; the values of FINISHED are not small, so it is asked line by line, if it holds any.
+-- Few calls for many lines. The values of FINISHED can be large, so lines are looked up there one by one, if it has any.
 local in_todo, in_progress, in_failed = get_all(TODO, lines), nil, nil
 if redis.call('HLEN', IN_PROGRESS) > 0 then in_progress = get_all(IN_PROGRESS, lines) end
 if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
 local seen, todo, classes, cleared, signatures = {}, {}, {}, {}, {}
--- The arguments of line i begin after this many.
-local function before(i) return step * (i - 1) + 3 end
+-- The position of the first argument of line i.
+local function at(i) return ARG.size + EACH.size * (i - 1) + 1 end
 local function sign(i, line)
-  if not is_signed then return end
+  local signature = ARGV[at(i) + EACH.signature]
+  if signature == '' then return end
   signatures[#signatures + 1] = line
-  signatures[#signatures + 1] = ARGV[before(i) + 4]
+  signatures[#signatures + 1] = signature
 end
 local has_marks = in_progress and redis.call('HLEN', MARKS) > 0
 local function is_added_again(i, line)
@@ -37,7 +40,7 @@ local function is_added_again(i, line)
   if not mark then return false end
   local op, worker, token, id, _, _, record = mark_parts(mark)
   if op ~= 'purge' and not (rerun and op == 'cancel') then return false end
-  redis.call('HSET', MARKS, line, table.concat({ 'requeue', worker, token, id, ARGV[before(i) + 2], ARGV[before(i) + 3], record }, '|'))
+  redis.call('HSET', MARKS, line, table.concat({ 'requeue', worker, token, id, ARGV[at(i) + EACH.class], ARGV[at(i) + EACH.base_score], record }, '|'))
   return true
 end
 for i, line in ipairs(lines) do
@@ -57,7 +60,7 @@ for i, line in ipairs(lines) do
       todo[#todo + 1] = line
       todo[#todo + 1] = ''
       sign(i, line)
-      local name, score = ARGV[before(i) + 2], tonumber(ARGV[before(i) + 3]) + seq
+      local name, score = ARGV[at(i) + EACH.class], tonumber(ARGV[at(i) + EACH.base_score]) + seq
       local class = classes[name]
       if not class then
         class = { pairs = {}, least = score }
@@ -87,4 +90,4 @@ if added > 0 then
   events_flush()
 end
 wake_idle()
-return { added, queued, running, finished, failed }
+return reply(added, queued, running, finished, failed)

@@ -1,10 +1,9 @@
--- Drops from the index what is no longer in todo_tasks: one bounded step over a class, or the closing count.
---
--- ARGV: 1 class, or "" for the lines of retries, or "=" to set COUNT to what the index really holds; 2 cursor, 3 about how many to look at.
--- Returns: the next cursor ("0" at the end), how many were dropped.
+-- Removes from the index what is no longer in todo_tasks: one bounded step over a class, or the final count.
+-- Records: ARG, REPLY, in queue/records.rs.
 
 local dropped = 0
-if ARGV[1] == '=' then
+local function reply(cursor) return { [REPLY.cursor] = cursor, [REPLY.dropped] = dropped } end
+if ARGV[ARG.class] == '=' then
   local count = redis.call('ZCARD', DELAYED)
   for _, class in ipairs(redis.call('ZRANGE', CLASS_HEADS, 0, -1)) do
     local n = redis.call('ZCARD', READY .. 'c:' .. class)
@@ -12,10 +11,10 @@ if ARGV[1] == '=' then
     count = count + n
   end
   redis.call('SET', COUNT, int(count))
-  return { '0', 0 }
+  return reply('0')
 end
-if ARGV[1] == '' then
-  local page = redis.call('HSCAN', HELD, ARGV[2], 'COUNT', ARGV[3])
+if ARGV[ARG.class] == '' then
+  local page = redis.call('HSCAN', HELD, ARGV[ARG.cursor], 'COUNT', ARGV[ARG.count])
   for i = 1, #page[2], 2 do
     local line = page[2][i]
     if redis.call('HEXISTS', TODO, line) == 0 then
@@ -25,10 +24,10 @@ if ARGV[1] == '' then
     end
   end
   index_flush()
-  return { page[1], dropped }
+  return reply(page[1])
 end
-local key = READY .. 'c:' .. ARGV[1]
-local page = redis.call('ZSCAN', key, ARGV[2], 'COUNT', ARGV[3])
+local key = READY .. 'c:' .. ARGV[ARG.class]
+local page = redis.call('ZSCAN', key, ARGV[ARG.cursor], 'COUNT', ARGV[ARG.count])
 for i = 1, #page[2], 2 do
   local line = page[2][i]
   if redis.call('HEXISTS', TODO, line) == 0 then
@@ -37,7 +36,7 @@ for i = 1, #page[2], 2 do
   end
 end
 if dropped > 0 then
-  index_head(ARGV[1])
+  index_head(ARGV[ARG.class])
   index_flush()
 end
-return { page[1], dropped }
+return reply(page[1])

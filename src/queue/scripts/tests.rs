@@ -1,6 +1,7 @@
 //! Tests that each script can use what it names, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -128,6 +129,27 @@ fn the_check_of_names_finds_what_is_missing_or_late() {
         faults("local function index_flush() int(1) end\nlocal function int() end\nindex_flush()"),
         ["int is named after its first use"]
     );
+}
+
+#[test]
+fn scripts_name_the_fields_of_their_records() {
+    let roles = ["ARG.", "EACH.", "REPLY.", "ROW."];
+    for (name, def) in all() {
+        for line in def.text.lines().filter(|line| !line.trim_start().starts_with("--")) {
+            let unknown = roles.iter().find(|role| line.contains(*role));
+            assert!(unknown.is_none(), "{name} names a field that is in no record of records.rs: {line}");
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queue/lua").join(name);
+        let source = std::fs::read_to_string(&path).expect("the source of a script");
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("--")) {
+            let counts = |index: &str| index.starts_with(|c: char| c.is_ascii_digit()) || index.starts_with("i + 1");
+            let is_counted = line.split("ARGV[").skip(1).any(counts);
+            assert!(
+                !is_counted,
+                "{name} counts arguments; valid: ARGV[ARG.field], with the field in records.rs: {line}"
+            );
+        }
+    }
 }
 
 #[test]

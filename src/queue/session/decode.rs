@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-use super::Reply;
 use super::messages::{Claim, ClaimReply, HeartbeatReply, QueueState, Reasserted, Revoked, Settled};
 use crate::queue::QueueError;
+use crate::queue::records::{ClaimHead, ClaimedLine, HeartbeatHead, RevokedClaim};
+use crate::queue::reply::{Reply, ReplyRecord as _};
 
 pub(super) fn heartbeat(reply: Vec<redis::Value>) -> Result<HeartbeatReply, QueueError> {
     let reply = Reply::new(reply)?;
-    Ok(HeartbeatReply {
-        drain: reply.number(1)? == 1,
-        stop: reply.number(2)? == 1,
-        other_order: reply.number(3)? == 1,
-        revoked: (4..reply.len().saturating_sub(1))
-            .step_by(2)
-            .map(|i| Ok(Revoked { line: reply.text(i)?, token: reply.text(i + 1)? }))
-            .collect::<Result<_, QueueError>>()?,
-    })
+    let HeartbeatHead { state, drain, stop, other_order } = reply.head()?;
+    if state != "OK" {
+        return Err(QueueError::Protocol(format!("heartbeat answered {state:?}")));
+    }
+    let revoked = |row: Result<RevokedClaim, _>| row.map(|RevokedClaim { line, token }| Revoked { line, token });
+    let revoked = reply.rows(HeartbeatHead::SIZE).map(revoked).collect::<Result<_, QueueError>>()?;
+    Ok(HeartbeatReply { drain, stop, other_order, revoked })
 }
 
-/// Each claim is a line and an attempt, and a signature where those were asked for.
+/// Signatures are given where they were asked for.
 pub(super) fn claim(reply: Vec<redis::Value>, token: &str, with_signatures: bool) -> Result<ClaimReply, QueueError> {
     let reply = Reply::new(reply)?;
-    let state = match reply.text(0)?.as_str() {
+    let head: ClaimHead = reply.head()?;
+    let state = match head.state.as_str() {
         "OK" => QueueState::Open,
         "STOP" => QueueState::Stopping,
         "PAUSED" => QueueState::Paused,
@@ -30,30 +30,23 @@ pub(super) fn claim(reply: Vec<redis::Value>, token: &str, with_signatures: bool
         "ORDER" => QueueState::OtherOrder,
         other => return Err(QueueError::Protocol(format!("claim answered {other:?}"))),
     };
-    let step = if with_signatures { 3 } else { 2 };
-    let rows = || (7..reply.len().saturating_sub(step - 1)).step_by(step);
-    let claims = rows()
-        .map(|i| {
-            Ok(Claim {
-                line: reply.text(i)?.into(),
-                token: token.to_owned(),
-                attempt: u32::try_from(reply.number(i + 1)?).unwrap_or(u32::MAX),
-            })
-        })
-        .collect::<Result<_, QueueError>>()?;
-    let signatures = if with_signatures {
-        rows().map(|i| reply.bytes(i + 2)).collect::<Result<_, QueueError>>()?
-    } else {
-        Vec::new()
-    };
+    let (mut claims, mut signatures) = (Vec::new(), Vec::new());
+    for row in reply.rows(ClaimHead::SIZE) {
+        let ClaimedLine { line, attempt, signature } = row?;
+        let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+        claims.push(Claim { line: line.into(), token: token.to_owned(), attempt });
+        if with_signatures {
+            signatures.push(signature);
+        }
+    }
     Ok(ClaimReply {
         state,
-        waiting: reply.count(1)?,
-        indexed: reply.count(2)?,
-        has_leftovers: reply.number(3)? == 1,
-        reserved: Some(reply.text(4)?).filter(|line| !line.is_empty()),
-        next_timer: u64::try_from(reply.number(5)?).ok().map(Duration::from_millis),
-        now: usize::try_from(reply.number(6)?).unwrap_or(0),
+        waiting: head.waiting,
+        indexed: head.indexed,
+        has_leftovers: head.has_leftovers,
+        reserved: Some(head.reserved).filter(|line| !line.is_empty()),
+        next_timer: u64::try_from(head.next_timer_ms).ok().map(Duration::from_millis),
+        now: usize::try_from(head.started).unwrap_or(usize::MAX),
         claims,
         signatures,
         unsigned: Vec::new(),

@@ -4,22 +4,26 @@
 
 mod decode;
 mod messages;
-mod reply;
 
 use std::time::Duration;
 
 #[cfg(any(test, fuzzing))]
 pub(super) use decode::fuzz;
 pub use messages::*;
-pub(super) use reply::{Reply, millis};
 
+use super::args::Args;
 use super::call_size::{STEPS, step_after};
-use super::client::{Args, Connection, ScanPage};
+use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::Key;
 use super::layout::{HeldBack, Layout};
+use super::records::{
+    AttachArgs, AttachReply, ClaimArgs, DetachArgs, HeartbeatArgs, ReassertArgs, RunningLine, SettleArgs, SettleEntry,
+    StoppedClaim,
+};
+use super::reply::Reply;
 use super::scripts;
-use crate::model::{Demand, FieldOrder, ResourceKind, WorkerName};
+use crate::model::{Demand, FieldOrder, WorkerName};
 
 /// How long a worker that failed a task leaves it to others that could run it.
 pub const AVOID: Duration = Duration::from_secs(60);
@@ -51,22 +55,24 @@ impl Session {
         worker: WorkerName,
         registration: &Registration,
         previous: Option<&str>,
-        standing: AttachOptions,
+        options: AttachOptions,
     ) -> Result<Self, QueueError> {
         let json = serde_json::to_string(registration).map_err(|error| QueueError::Protocol(error.to_string()))?;
-        let order = standing.order.map_or("", FieldOrder::as_str);
+        let order = options.order.map_or("", FieldOrder::as_str);
         let mut args = Args::new();
-        args.text(worker.as_str())
-            .text(&registration.instance)
-            .text(previous.unwrap_or_default())
-            .text(json)
-            .maybe(standing.offer)
-            .number(registration.layouts.newest())
-            .text(order)
-            .flag(standing.is_drained)
-            .number(registration.layouts.oldest());
-        let (epoch, found, behind, refusal): (i64, String, String, String) =
-            conn.script(&scripts::ATTACH, Some(&worker), &args).await?;
+        args.record(AttachArgs {
+            worker: worker.as_str(),
+            instance: &registration.instance,
+            previous: previous.unwrap_or_default(),
+            registration: json,
+            offer: options.offer,
+            newest: registration.layouts.newest(),
+            order,
+            is_drained: options.is_drained,
+            oldest: registration.layouts.oldest(),
+        });
+        let reply = Reply::new(conn.script(&scripts::ATTACH, Some(&worker), &args).await?)?;
+        let AttachReply { epoch, layout: found, behind, refusal } = reply.head()?;
         if epoch == 0 {
             return Err(QueueError::Fenced);
         }
@@ -114,25 +120,24 @@ impl Session {
         &self.layout
     }
 
-    fn args(&self) -> Args {
-        let mut args = Args::new();
-        args.text(self.worker.as_str()).text(&self.fence);
-        args
-    }
-
     /// Proves the worker alive. One round trip; may be repeated.
     ///
     /// # Errors
     /// [`QueueError::Fenced`] when the name is another's or was declared dead.
     pub async fn heartbeat(&self, beat: &Heartbeat) -> Result<HeartbeatReply, QueueError> {
-        let mut args = self.args();
-        args.text(&beat.status).text(&beat.load).maybe(beat.offer);
-        args.text(self.order).number(beat.started.len() as u64);
-        for line in &beat.started {
-            args.text(line.as_bytes());
-        }
+        let mut args = Args::new();
+        args.record(HeartbeatArgs {
+            worker: self.worker.as_str(),
+            fence: &self.fence,
+            usage: &beat.status,
+            load: &beat.load,
+            offer: beat.offer,
+            order: self.order,
+            started: beat.started.len(),
+        });
+        args.list(beat.started.iter().map(|line| &**line));
         for Revoked { line, token } in &beat.stopped {
-            args.text(line).text(token);
+            args.record(StoppedClaim { line, token });
         }
         decode::heartbeat(self.conn.script(&scripts::HEARTBEAT, Some(&self.worker), &args).await?)
     }
@@ -144,26 +149,28 @@ impl Session {
     /// # Errors
     /// Those of any call, and [`QueueError::Fenced`].
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimReply, QueueError> {
-        let mut args = self.args();
-        args.text(&request.token);
-        for room in [&request.room, &request.ahead] {
-            args.number(room.slots);
-            for kind in ResourceKind::IN_CLASS {
-                args.number(room.amounts.get(kind));
-            }
-        }
-        for kind in ResourceKind::IN_CLASS {
-            args.maybe(request.offer.map(|offer| offer.amounts.get(kind)));
-        }
-        args.number(millis(request.dead_after))
-            .number(millis(request.starve_after))
-            .number(millis(AVOID))
-            .flag(request.wants_leftovers)
-            .flag(request.wants_signatures)
-            .text(self.order);
-        for line in &request.skip {
-            args.text(line.as_bytes());
-        }
+        let mut args = Args::new();
+        let ClaimRequest { room, ahead, offer, .. } = request;
+        args.record(ClaimArgs {
+            worker: self.worker.as_str(),
+            fence: &self.fence,
+            token: &request.token,
+            slots: room.slots,
+            mem: room.amounts.mem().0,
+            cpu: room.amounts.cpu().0,
+            ahead_slots: ahead.slots,
+            ahead_mem: ahead.amounts.mem().0,
+            ahead_cpu: ahead.amounts.cpu().0,
+            offer_mem: offer.map(|offer| offer.amounts.mem().0),
+            offer_cpu: offer.map(|offer| offer.amounts.cpu().0),
+            dead_after: request.dead_after,
+            starve_after: request.starve_after,
+            avoid: AVOID,
+            wants_leftovers: request.wants_leftovers,
+            wants_signatures: request.wants_signatures,
+            order: self.order,
+        });
+        args.list(request.skip.iter().map(|line| &**line));
         let reply = self.conn.script(&scripts::CLAIM, Some(&self.worker), &args).await?;
         decode::claim(reply, &request.token, request.wants_signatures)
     }
@@ -180,8 +187,9 @@ impl Session {
         max_retry: u32,
         keep_results: bool,
     ) -> Result<Vec<Settled>, QueueError> {
-        let mut args = self.args();
-        args.number(max_retry).number(millis(AVOID)).flag(keep_results);
+        let mut args = Args::new();
+        let (worker, fence) = (self.worker.as_str(), self.fence.as_str());
+        args.record(SettleArgs { worker, fence, max_retry, avoid: AVOID, keep_results });
         for entry in batch {
             let record = match &entry.record {
                 Some(record) => {
@@ -189,23 +197,25 @@ impl Session {
                 }
                 None => String::new(),
             };
-            let (op, value, delay, group) = match &entry.settlement {
+            let (op, value, backoff, group) = match &entry.settlement {
                 Settlement::Finish { value } => ("F", value.as_str(), Duration::ZERO, String::new()),
                 Settlement::Fail { outcome, reason, delay, is_final } => {
                     (if *is_final { "I" } else { "X" }, reason.as_str(), *delay, outcome.group())
                 }
                 Settlement::Return => ("R", "", Duration::ZERO, String::new()),
             };
-            args.text(op)
-                .text(entry.line.as_bytes())
-                .text(&entry.token)
-                .shown(entry.id)
-                .text(value)
-                .text(record)
-                .maybe(entry.demand)
-                .number(millis(delay))
-                .text(group)
-                .text(entry.outcome().code());
+            args.record(SettleEntry {
+                op,
+                line: &entry.line,
+                token: &entry.token,
+                id: entry.id,
+                value,
+                record,
+                class: entry.demand,
+                backoff,
+                group,
+                outcome: entry.outcome().code(),
+            });
         }
         decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())
     }
@@ -217,10 +227,10 @@ impl Session {
     /// # Errors
     /// Those of any call, and [`QueueError::Fenced`].
     pub async fn reassert(&self, running: &[(Claim, Demand)], data_lost: bool) -> Result<Vec<Reasserted>, QueueError> {
-        let mut args = self.args();
-        args.flag(data_lost);
-        for (claim, demand) in running {
-            args.text(claim.line.as_bytes()).text(&claim.token).number(claim.attempt).shown(demand);
+        let mut args = Args::new();
+        args.record(ReassertArgs { worker: self.worker.as_str(), fence: &self.fence, data_lost });
+        for (claim, class) in running {
+            args.record(RunningLine { line: &claim.line, token: &claim.token, attempt: claim.attempt, class });
         }
         decode::reasserted(self.conn.script(&scripts::REASSERT, Some(&self.worker), &args).await?, running.len())
     }
@@ -254,7 +264,9 @@ impl Session {
     /// # Errors
     /// Those of any call.
     pub async fn detach(&self) -> Result<(), QueueError> {
-        let answer: redis::Value = self.conn.script(&scripts::DETACH, Some(&self.worker), &self.args()).await?;
+        let mut args = Args::new();
+        args.record(DetachArgs { worker: self.worker.as_str(), fence: &self.fence });
+        let answer: redis::Value = self.conn.script(&scripts::DETACH, Some(&self.worker), &args).await?;
         if matches!(answer, redis::Value::Int(_)) { Ok(()) } else { Err(QueueError::Fenced) }
     }
 }

@@ -2,8 +2,8 @@
 --
 -- A class is a demand and, for retries, the set of workers that failed the task: "MEM:CPU:w1,w2,". Each class has a sorted set READY .. "c:" .. class.
 -- CLASS_HEADS holds the best score of every class that is not empty. Smaller scores run first: (65535 - priority) * 2^37 + sequence, exact in the 53 bits
--- of a double. A class that no live worker could run may be parked: its score in CLASS_HEADS is raised by PARKED, so that it stands behind all others and
--- claims need not pass it by (claim.lua). HELD holds the lines of retries and of suspects, by phase: "D" waits for the end of its backoff outside any
+-- of a double. A class that no live worker could run may be parked: its score in CLASS_HEADS is raised by PARKED, so that it comes after all others and
+-- claims do not have to skip it (claim.lua). HELD holds the lines of retries and of suspects, by phase: "D" waits for the end of its backoff outside any
 -- class until its time in DELAYED (retries.lua), "X" stands in a class that some workers pass over until its time in RETRY_ELSEWHERE (retries.lua), "S" stands
 -- in a class of suspects (suspects.lua). COUNT is the number of lines in the index.
 -- The keys of classes cannot be declared beforehand. They all begin with READY, which is declared.

@@ -9,8 +9,8 @@ local wanted = {}
 -- One more line of this class, "MEM:CPU:" and the workers that leave it to others.
 local function want_worker(class) wanted[class] = (wanted[class] or 0) + 1 end
 
--- Chosen at random, so that none is asked more often than others. One that nobody listens for is dead or not there yet: it is forgotten, and puts
--- itself down again with its next claim. Where those that were looked at do not do, everybody is woken.
+-- Workers are chosen at random, so that none is woken more often than others. A worker without a listener is dead or not ready yet: it is removed, and
+-- adds itself again with its next claim. If the workers that were examined do not suffice, all workers are woken.
 local function wake_idle()
   if not next(wanted) then return end
   local n = redis.call('HLEN', IDLE)

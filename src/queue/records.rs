@@ -1,0 +1,428 @@
+//! The layout of what Rust and the scripts exchange. Each record is declared once, here, and both sides use the names of its fields.
+//!
+//! A script has at most one record of each role:
+//!
+//! | role | written by | in Lua |
+//! | --- | --- | --- |
+//! | `args` | Rust, the first arguments | `ARGV[ARG.worker]` |
+//! | `each` | Rust, repeated to the end | `for i = ARG.size + 1, #ARGV, EACH.size do … ARGV[i + EACH.line]` |
+//! | `reply` | the script, its first values | `{ [REPLY.state] = 'OK', … }` |
+//! | `row` | the script, repeated to the end | `reply[at + ROW.line] = line`, `at` being the position of its first value |
+//!
+//! The loader puts the number in place of each `ROLE.field`, so that a name costs nothing at run time. To add a field, add a line here: the compiler names
+//! the places in Rust that fill it in or ignore it.
+
+use std::time::Duration;
+
+use super::args::{Args, ArgumentRecord};
+use super::error::QueueError;
+use super::reply::{Reply, ReplyRecord, ReplyValue};
+use crate::model::{Demand, Offer, TaskId};
+
+/// The fields of one record of a script.
+pub(super) struct Shape {
+    /// The name of the role in Lua.
+    role: &'static str,
+    /// The number of the first field: Lua counts arguments and values from 1, and the fields of a repeated record from where it begins.
+    first: usize,
+    fields: &'static [&'static str],
+}
+
+impl Shape {
+    const fn new(role: &'static str, first: usize, fields: &'static [&'static str]) -> Self {
+        Self { role, first, fields }
+    }
+
+    fn number(&self, role: &str, field: &str) -> Option<usize> {
+        if role != self.role {
+            return None;
+        }
+        let at = self.fields.iter().position(|name| *name == field).map(|at| at + self.first);
+        at.or_else(|| (field == "size").then_some(self.fields.len()))
+    }
+}
+
+/// Puts the numbers of fields in place of their names. A name that is in no table stays: in Lua it is an unknown global, an error when it is used.
+pub(super) fn numbered(text: &str, shapes: &[Shape]) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_part) {
+        let (before, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+        out.push_str(before);
+        let number =
+            word.split_once('.').and_then(|(role, field)| shapes.iter().find_map(|shape| shape.number(role, field)));
+        match number {
+            Some(number) => out.push_str(&number.to_string()),
+            None => out.push_str(word),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+macro_rules! records {
+    ($($file:literal { $($(#[$doc:meta])* $role:ident $name:ident $(<$life:lifetime>)? { $($field:ident: $type:ty),* $(,)? })* })*) => {
+        $($(
+            $(#[$doc])*
+            pub(super) struct $name $(<$life>)? {
+                $(pub(super) $field: $type),*
+            }
+            records!(@$role $name $(<$life>)?: $($field: $type),*);
+        )*)*
+
+        /// The records of the script in this file.
+        pub(super) fn of(file: &str) -> Vec<Shape> {
+            match file {
+                $($file => vec![$(records!(@shape $role $($field)*)),*],)*
+                _ => Vec::new(),
+            }
+        }
+    };
+    (@args $($record:tt)*) => { records!(@sent $($record)*); };
+    (@each $($record:tt)*) => { records!(@sent $($record)*); };
+    (@reply $($record:tt)*) => { records!(@received $($record)*); };
+    (@row $($record:tt)*) => { records!(@received $($record)*); };
+    (@sent $name:ident $(<$life:lifetime>)?: $($field:ident: $type:ty),*) => {
+        impl $(<$life>)? ArgumentRecord for $name $(<$life>)? {
+            fn write(self, args: &mut Args) {
+                $(args.push(self.$field);)*
+            }
+        }
+    };
+    (@received $name:ident: $($field:ident: $type:ty),*) => {
+        impl ReplyRecord for $name {
+            const SIZE: usize = [$(stringify!($field)),*].len();
+
+            fn read(reply: &Reply, at: usize) -> Result<Self, QueueError> {
+                let mut at = at..;
+                let mut next = || at.next().unwrap_or(usize::MAX);
+                Ok(Self { $($field: <$type as ReplyValue>::read(reply, next())?),* })
+            }
+        }
+    };
+    (@shape args $($field:ident)*) => { Shape::new("ARG", 1, &[$(stringify!($field)),*]) };
+    (@shape each $($field:ident)*) => { Shape::new("EACH", 0, &[$(stringify!($field)),*]) };
+    (@shape reply $($field:ident)*) => { Shape::new("REPLY", 1, &[$(stringify!($field)),*]) };
+    (@shape row $($field:ident)*) => { Shape::new("ROW", 0, &[$(stringify!($field)),*]) };
+}
+
+// Classes are "MEM:CPU:". A base score is without a sequence number: (65535 - priority) * 2^37. A fence is "instance:epoch".
+records! {
+    "attach.lua" {
+        /// `previous` is the owner seen before or our own last fence, `registration` is JSON, `offer` is empty while the worker takes nothing.
+        /// `newest` and `oldest` are the versions of the layout that it supports. `is_drained`: an operator has drained it, as far as it knows.
+        args AttachArgs<'a> {
+            worker: &'a str,
+            instance: &'a str,
+            previous: &'a str,
+            registration: String,
+            offer: Option<Offer>,
+            newest: u32,
+            order: &'a str,
+            is_drained: bool,
+            oldest: u32,
+        }
+        /// `epoch` is 0 when another instance owns the name, and -1 when the layout is not supported. `layout` is the version, or the owner for epoch 0.
+        /// `behind` is a worker that does not support the newest layout, `refusal` why the server did not let it be raised; either may be empty.
+        reply AttachReply {
+            epoch: i64,
+            layout: String,
+            behind: String,
+            refusal: String,
+        }
+    }
+    "heartbeat.lua" {
+        /// `usage` is "USEDCORES:TOTALCORES:USEDGB:TOTALGB", `load` is JSON for people, `offer` is empty while the worker takes nothing. `started` lines
+        /// follow that have started since the last heartbeat.
+        args HeartbeatArgs<'a> {
+            worker: &'a str,
+            fence: &'a str,
+            usage: &'a str,
+            load: &'a str,
+            offer: Option<Offer>,
+            order: &'a str,
+            started: usize,
+        }
+        /// A claim ended by an operator's order, of which nothing runs any more.
+        each StoppedClaim<'a> {
+            line: &'a str,
+            token: &'a str,
+        }
+        /// Whether an operator asked the worker to drain, the stop command is there, the queue has another field order.
+        reply HeartbeatHead {
+            state: String,
+            drain: bool,
+            stop: bool,
+            other_order: bool,
+        }
+        /// A claim that the worker must stop.
+        row RevokedClaim {
+            line: String,
+            token: String,
+        }
+    }
+    "claim.lua" {
+        /// `slots`, `mem` and `cpu` may start now. `ahead_slots` tasks may be claimed before a slot is free, each of at most `ahead_mem` and `ahead_cpu`.
+        /// `offer_mem` and `offer_cpu` are the most that this node could give to one task, empty for none. Lines to pass over follow.
+        args ClaimArgs<'a> {
+            worker: &'a str,
+            fence: &'a str,
+            token: &'a str,
+            slots: u32,
+            mem: u64,
+            cpu: u64,
+            ahead_slots: u32,
+            ahead_mem: u64,
+            ahead_cpu: u64,
+            offer_mem: Option<u64>,
+            offer_cpu: Option<u64>,
+            dead_after: Duration,
+            starve_after: Duration,
+            avoid: Duration,
+            wants_leftovers: bool,
+            wants_signatures: bool,
+            order: &'a str,
+        }
+        /// `state` is OK, STOP, PAUSED, DRAIN or ORDER. `reserved` is the line for which room is kept, or empty. `next_timer_ms` is -1 for none.
+        /// `started` of the claims may start now; the rest is claimed ahead.
+        reply ClaimHead {
+            state: String,
+            waiting: u64,
+            indexed: u64,
+            has_leftovers: bool,
+            reserved: String,
+            next_timer_ms: i64,
+            started: u64,
+        }
+        /// `signature` is empty where none was asked for, or there is none.
+        row ClaimedLine {
+            line: String,
+            attempt: i64,
+            signature: Option<Vec<u8>>,
+        }
+    }
+    "settle.lua" {
+        /// `keep_results`: a result whose line is nowhere is kept, after Redis lost data.
+        args SettleArgs<'a> {
+            worker: &'a str,
+            fence: &'a str,
+            max_retry: u32,
+            avoid: Duration,
+            keep_results: bool,
+        }
+        /// `op` is F finished (`value` for finished_tasks), X failed (`value` for task_fail_reason), I refused for ever (the same), R returned.
+        /// `record` is the attempt's evidence, empty for one that never started. `backoff` is the delay after a first failure,
+        /// `outcome` its code.
+        each SettleEntry<'a> {
+            op: &'a str,
+            line: &'a str,
+            token: &'a str,
+            id: TaskId,
+            value: &'a str,
+            record: String,
+            class: Option<Demand>,
+            backoff: Duration,
+            group: String,
+            outcome: &'a str,
+        }
+    }
+    "reassert.lua" {
+        /// `data_lost`: Redis may have lost data.
+        args ReassertArgs<'a> {
+            worker: &'a str,
+            fence: &'a str,
+            data_lost: bool,
+        }
+        /// A line that the worker runs.
+        each RunningLine<'a> {
+            line: &'a str,
+            token: &'a str,
+            attempt: u32,
+            class: &'a Demand,
+        }
+    }
+    "detach.lua" {
+        /// The worker that leaves.
+        args DetachArgs<'a> {
+            worker: &'a str,
+            fence: &'a str,
+        }
+    }
+    "submit.lua" {
+        /// `rerun`: lines that have finished or are out of retries are added too. `order` is the field order in which the lines were read.
+        args SubmitArgs<'a> {
+            rerun: bool,
+            order: &'a str,
+        }
+        /// `signature` is empty for a line that is not signed.
+        each SubmittedLine<'a> {
+            line: &'a str,
+            class: Demand,
+            base_score: u64,
+            signature: &'a str,
+        }
+        /// `added` is -1 when the queue has another field order. The others are how many lines were there already.
+        reply SubmitReply {
+            added: i64,
+            queued: u64,
+            running: u64,
+            finished: u64,
+            failed: u64,
+        }
+    }
+    "reclaim.lua" {
+        /// `mode` is "lease" (only while its heartbeat is still `proof`, and at least `lease` old), "own" (`proof` is the fence of the name's owner), or
+        /// "operator".
+        args ReclaimArgs<'a> {
+            worker: &'a str,
+            mode: &'a str,
+            lease: Duration,
+            proof: String,
+            max_lost: u32,
+            avoid: Duration,
+        }
+        /// `record` is the evidence of the lost attempt.
+        each ReclaimedLine<'a> {
+            line: &'a str,
+            id: TaskId,
+            class: Demand,
+            base_score: u64,
+            record: String,
+        }
+        /// `state` is OK, ALIVE or FENCED.
+        reply ReclaimReply {
+            state: String,
+            returned: u64,
+            failed: u64,
+        }
+    }
+    "bury.lua" {
+        /// A worker that was declared dead.
+        args BuryArgs<'a> {
+            worker: &'a str,
+        }
+    }
+    "check.lua" {
+        /// A random name.
+        args CheckArgs<'a> {
+            nonce: &'a str,
+        }
+    }
+    "index.lua" {
+        /// `order` is the field order in which the lines were read.
+        args IndexArgs<'a> {
+            avoid: Duration,
+            order: &'a str,
+        }
+        /// A waiting line.
+        each FoundLine<'a> {
+            line: &'a str,
+            class: &'a Demand,
+            base_score: u64,
+        }
+    }
+    "reject.lua" {
+        /// `order` is the field order in which the lines were read.
+        args RejectArgs<'a> {
+            order: &'a str,
+        }
+        /// `destination` is "failed" or "quarantine", `reason` a JSON string.
+        each RejectedLine<'a> {
+            line: &'a [u8],
+            destination: &'a str,
+            reason: String,
+            group: String,
+        }
+    }
+    "sweep.lua" {
+        /// `class` is empty for the lines of retries, and "=" to set COUNT to what the index really holds. About `count` lines are examined.
+        args SweepArgs<'a> {
+            class: &'a str,
+            cursor: &'a str,
+            count: usize,
+        }
+        /// `cursor` is "0" at the end.
+        reply SweepReply {
+            cursor: String,
+            dropped: u64,
+        }
+    }
+    "reconcile.lua" {
+        /// `worker` is empty for the kinds that are not a worker's own. `mode` is "look", with a record, or "mend", with the fields that an earlier look
+        /// has found wrong.
+        args ReconcileArgs<'a> {
+            kind: &'a str,
+            worker: &'a str,
+            mode: &'a str,
+        }
+        /// About `count` entries are examined from `cursor` on.
+        each ReconcileStep<'a> {
+            cursor: &'a str,
+            count: u64,
+        }
+    }
+    "control.lua" {
+        /// `op` is "requeue", "cancel" or "purge". `selected` is the state that the lines were selected in, empty for any.
+        args ControlArgs<'a> {
+            op: &'a str,
+            selected: &'a str,
+        }
+        /// `class` is empty for a line that is not a task. `record` is the evidence of the cancellation.
+        each ChangedLine<'a> {
+            line: &'a str,
+            id: TaskId,
+            class: Option<Demand>,
+            base_score: u64,
+            record: String,
+        }
+        /// Of the `changed` lines, `stopping` are being stopped, and `freed` were in progress without a claim.
+        reply ControlReply {
+            changed: u64,
+            stopping: u64,
+            freed: u64,
+        }
+    }
+    "aside.lua" {
+        /// A waiting line.
+        each AsideLine<'a> {
+            line: &'a str,
+            class: &'a Demand,
+        }
+    }
+    "restore.lua" {
+        /// For how long a worker that failed a task leaves it to others.
+        args RestoreArgs {
+            avoid: Duration,
+        }
+        /// A line that was set aside.
+        each RestoredLine<'a> {
+            line: &'a str,
+            class: &'a Demand,
+            base_score: u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_numbered_and_unknown_names_stay() {
+        let text = "ARGV[ARG.worker], ARGV[i + EACH.token], EACH.size, EACH.tokens, X.ARG.worker, t.size";
+        assert_eq!(numbered(text, &of("heartbeat.lua")), "ARGV[1], ARGV[i + 1], 2, EACH.tokens, X.ARG.worker, t.size");
+    }
+
+    #[test]
+    fn a_reply_that_is_too_short_is_an_error() {
+        let number = |n| redis::Value::Int(n);
+        let reply = Reply::new(vec![number(1), number(2)]).expect("not fenced");
+        assert!(reply.head::<ControlReply>().is_err());
+        let reply = Reply::new([1, 2, -3].map(number).to_vec()).expect("not fenced");
+        let head = reply.head::<ControlReply>().expect("a whole record");
+        assert_eq!((head.changed, head.stopping, head.freed), (1, 2, 0));
+    }
+}
