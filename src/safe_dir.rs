@@ -9,16 +9,19 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
-use rustix::io::Errno;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, mode_t};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 /// As many links as the kernel follows.
 const MOST_LINKS: usize = 40;
 
-const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const STEP: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// The bits of a mode that let others change a directory, and the one that keeps them from what is not theirs.
 const GROUP_WRITES: u32 = 0o020;
@@ -45,8 +48,8 @@ impl SafeDir {
     /// What the system says; for root also [`is_untrusted_path`], where somebody else could have chosen where the path leads.
     pub fn open(path: &Path) -> io::Result<Self> {
         if !is_root() {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            return Ok(Self { fd: fs::openat(CWD, path, flags, Mode::empty())?, is_shared: false });
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            return Ok(Self { fd: openat(AT_FDCWD, path, flags, Mode::empty())?, is_shared: false });
         }
         PathWalk::begin(path)?.run::<()>(None)
     }
@@ -72,7 +75,7 @@ impl SafeDir {
             builder.create(path)?;
             return Self::open(path);
         }
-        PathWalk::begin(path)?.run(Some((Mode::from_raw_mode(mode), rights)))
+        PathWalk::begin(path)?.run(Some((from_bits(mode), rights)))
     }
 
     /// Opens the last directory of a path that is there already; the path itself may lead on.
@@ -101,7 +104,7 @@ impl SafeDir {
     /// # Errors
     /// What the system says.
     pub fn is_writable_by(&self, uid: u32, groups: &[u32]) -> io::Result<bool> {
-        let stat = fs::fstat(&self.fd)?;
+        let stat = fstat(&self.fd)?;
         let shift = if stat.st_uid == uid {
             6
         } else if groups.contains(&stat.st_gid) {
@@ -117,7 +120,7 @@ impl SafeDir {
     /// # Errors
     /// What the system says.
     pub fn identity(&self) -> io::Result<DirId> {
-        let stat = fs::fstat(&self.fd)?;
+        let stat = fstat(&self.fd)?;
         Ok((stat.st_dev as u64, stat.st_ino as u64))
     }
 
@@ -132,8 +135,8 @@ impl SafeDir {
     /// # Errors
     /// What the system says.
     pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<std::fs::File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))?.into())
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(openat(&self.fd, name, flags, from_bits(mode))?.into())
     }
 
     /// Opens a regular file in it, under its only name: no link, no pipe that would keep us waiting; for root, no second
@@ -142,10 +145,10 @@ impl SafeDir {
     /// # Errors
     /// What the system says, and where it is something else.
     pub fn read(&self, name: &OsStr) -> io::Result<std::fs::File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = fs::openat(&self.fd, name, flags, Mode::empty())?;
-        let stat = fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = openat(&self.fd, name, flags, Mode::empty())?;
+        let stat = fstat(&file)?;
+        if file_type(&stat) != SFlag::S_IFREG {
             return Err(io::Error::other("it is not a regular file"));
         }
         if is_root() && stat.st_nlink > 1 {
@@ -159,9 +162,9 @@ impl SafeDir {
     /// # Errors
     /// What the system says.
     pub fn files(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = Dir::new(fs::openat(&self.fd, ".", flags, Mode::empty())?)?;
-        Ok(dir.filter_map(|entry| match entry {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let dir = Dir::from_fd(openat(&self.fd, ".", flags, Mode::empty())?)?;
+        Ok(dir.into_iter().filter_map(|entry| match entry {
             Ok(entry) => {
                 let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
                 self.is_file(&name).then_some(Ok(name))
@@ -173,8 +176,8 @@ impl SafeDir {
     /// Whether a regular file is there under that name.
     #[must_use]
     pub fn is_file(&self, name: &OsStr) -> bool {
-        let stat = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+        let stat = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| file_type(&stat) == SFlag::S_IFREG)
     }
 
     /// Removes a name that is no directory; what a link points to stays.
@@ -182,7 +185,7 @@ impl SafeDir {
     /// # Errors
     /// What the system says.
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
-        Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+        Ok(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
     }
 }
 
@@ -198,7 +201,16 @@ pub fn is_untrusted_path(error: &io::Error) -> bool {
 struct UntrustedPath(PathBuf);
 
 fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    geteuid().is_root()
+}
+
+/// A mode without the bits that no file system has.
+fn from_bits(mode: mode_t) -> Mode {
+    Mode::from_bits_truncate(mode)
+}
+
+fn file_type(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// On the way along a path.
@@ -214,7 +226,7 @@ struct PathWalk {
 impl PathWalk {
     fn begin(path: &Path) -> io::Result<Self> {
         let whole = std::path::absolute(path)?;
-        let at = fs::openat(CWD, "/", STEP, Mode::empty())?;
+        let at = openat(AT_FDCWD, "/", STEP, Mode::empty())?;
         let mut walk = Self { at, name: "/".into(), left: VecDeque::new(), links: 0, is_shared: false };
         walk.lead_on(&whole);
         Ok(walk)
@@ -233,24 +245,24 @@ impl PathWalk {
     }
 
     fn run<G>(mut self, missing: Option<(Mode, Prepare<'_, G>)>) -> io::Result<SafeDir> {
-        let stat = fs::fstat(&self.at)?;
+        let stat = fstat(&self.at)?;
         self.is_shared |= is_open_to_others(&stat);
         while let Some(step) = self.left.pop_front() {
-            let opened = match (fs::openat(&self.at, &step, STEP, Mode::empty()), missing) {
-                (Err(Errno::NOENT), Some((mode, rights))) => {
+            let opened = match (openat(&self.at, step.as_os_str(), STEP, Mode::empty()), missing) {
+                (Err(Errno::ENOENT), Some((mode, rights))) => {
                     self.make(&step, mode, rights)?;
-                    fs::openat(&self.at, &step, STEP, Mode::empty())
+                    openat(&self.at, step.as_os_str(), STEP, Mode::empty())
                 }
                 (opened, _) => opened,
             };
             match opened {
                 Ok(next) => {
-                    let stat = fs::fstat(&next)?;
+                    let stat = fstat(&next)?;
                     self.is_shared |= is_open_to_others(&stat);
                     (self.at, self.name) = (next, self.name.join(&step));
                 }
                 // A link is no directory to those who do not follow it.
-                Err(Errno::NOTDIR | Errno::LOOP) => self.follow(&step)?,
+                Err(Errno::ENOTDIR | Errno::ELOOP) => self.follow(&step)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -259,17 +271,17 @@ impl PathWalk {
 
     fn make<G>(&self, step: &OsStr, mode: Mode, rights: Prepare<'_, G>) -> io::Result<()> {
         let _rights = rights(self.is_shared)?;
-        match fs::mkdirat(&self.at, step, mode) {
+        match mkdirat(&self.at, step, mode) {
             // Somebody else was faster; what it is, the next look says.
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     fn follow(&mut self, step: &OsStr) -> io::Result<()> {
-        let stat = fs::statat(&self.at, step, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            return Err(Errno::NOTDIR.into());
+        let stat = fstatat(&self.at, step, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if file_type(&stat) != SFlag::S_IFLNK {
+            return Err(Errno::ENOTDIR.into());
         }
         let is_of_root = stat.st_uid == 0;
         if self.is_shared || !is_of_root {
@@ -277,11 +289,11 @@ impl PathWalk {
         }
         self.links += 1;
         if self.links > MOST_LINKS {
-            return Err(Errno::LOOP.into());
+            return Err(Errno::ELOOP.into());
         }
-        let target = PathBuf::from(OsString::from_vec(fs::readlinkat(&self.at, step, Vec::new())?.into_bytes()));
+        let target = PathBuf::from(readlinkat(&self.at, step)?);
         if target.is_absolute() {
-            (self.at, self.name) = (fs::openat(CWD, "/", STEP, Mode::empty())?, "/".into());
+            (self.at, self.name) = (openat(AT_FDCWD, "/", STEP, Mode::empty())?, "/".into());
         }
         self.lead_on(&target);
         Ok(())
@@ -290,7 +302,7 @@ impl PathWalk {
 
 /// Whether somebody other than root can put another thing in the place of what is in a directory. In one with the sticky bit each has only what is his:
 /// what is root's there stays, and links are asked for their owner.
-fn is_open_to_others(stat: &Stat) -> bool {
+fn is_open_to_others(stat: &FileStat) -> bool {
     let mode = stat.st_mode;
     let is_writable = mode & OTHERS_WRITE != 0 || (mode & GROUP_WRITES != 0 && stat.st_gid != 0);
     stat.st_uid != 0 || (is_writable && mode & STICKY == 0)
@@ -352,7 +364,7 @@ mod tests {
         assert!(!SafeDir::open(Path::new("/tmp")).unwrap().is_shared(), "it has the sticky bit");
         let writable =
             |name: &str, uid| SafeDir::open(&dir.path().join(name)).unwrap().is_writable_by(uid, &[]).unwrap();
-        let own = rustix::process::geteuid().as_raw();
+        let own = geteuid().as_raw();
         assert!(writable("open", 12_345) && writable("target", own) && !writable("target", 12_345));
     }
 
@@ -383,7 +395,7 @@ mod tests {
         assert!(folder.create("file".as_ref(), 0o644).is_err(), "it is there");
         assert!(folder.read("file".as_ref()).is_ok());
         symlink("file", at("link")).unwrap();
-        rustix::fs::mknodat(CWD, at("pipe"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), from_bits(0o644)).unwrap();
         for name in ["link", "pipe", "."] {
             assert!(folder.read(name.as_ref()).is_err(), "{name}");
             assert!(!folder.is_file(name.as_ref()), "{name}");

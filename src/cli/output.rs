@@ -91,7 +91,7 @@ pub(crate) fn is_terminal() -> bool {
 
 /// Columns to fill: the terminal's, else `COLUMNS`, else 80; where stdout is no terminal there is no reason to cut anything.
 pub(crate) fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    let size = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
     let asked = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     size.filter(|columns| *columns > 0).or_else(asked).filter(|columns| *columns > 0).unwrap_or(80).max(40)
 }

@@ -43,7 +43,7 @@ const LOCAL_FUSE: &[&str] = &[
 
 /// The kind of the network file system on which `path` lies; `None` where it is none, or is not known.
 pub(super) fn network_file_system(path: &Path) -> Option<String> {
-    let magic = rustix::fs::statfs(path).ok()?.f_type;
+    let magic = nix::sys::statfs::statfs(path).ok()?.filesystem_type().0;
     // Of another width and sign on each processor: the low 32 bits are what counts.
     let magic = u32::try_from(magic as i64 & 0xFFFF_FFFF).ok()?;
     match magic {

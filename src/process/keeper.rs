@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
-use rustix::buffer::spare_capacity;
 
 use super::cgroup_meter::{self, CgroupMeter, CgroupUsage};
 use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
@@ -326,10 +325,10 @@ impl Keeper {
     /// Reads what the worker has sent and does what it asks.
     fn receive(&mut self) -> Result<(), WorkerGone> {
         self.inbox.reserve(4096);
-        match rustix::io::read(&self.socket, spare_capacity(&mut self.inbox)) {
+        match syscalls::read_to_spare(&self.socket, &mut self.inbox) {
             Ok(0) => return Err(WorkerGone),
             Ok(_) => {}
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
             Err(_) => return Err(WorkerGone),
         }
         let mut inbox = std::mem::take(&mut self.inbox);

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::libc;
-use rustix::buffer::spare_capacity;
 
 use super::cgroup_meter::CgroupUsage;
 use super::command::{Ended, ExitStatus, MOST_SHOWN, Output, RunSpec};
@@ -12,7 +12,7 @@ use super::confinement::TaskUser;
 use super::output::{StdoutCapture, StdoutLimits, Tail};
 use super::result_file::ResultPlace;
 use super::spawn::Spawned;
-use super::syscalls::WaitResult;
+use super::syscalls::{self, WaitResult};
 use crate::sys::wall_clock;
 
 /// At most so much is read from a pipe after the task has ended. A process that goes on writing must not occupy the slot.
@@ -195,8 +195,8 @@ impl RunningTask {
 fn read(pipe: &OwnedFd, scratch: &mut Vec<u8>) -> bool {
     scratch.clear();
     scratch.reserve(READ_SIZE);
-    match rustix::io::read(pipe, spare_capacity(scratch)) {
+    match syscalls::read_to_spare(pipe, scratch) {
         Ok(count) => count >= READ_SIZE,
-        Err(error) => error == rustix::io::Errno::INTR,
+        Err(errno) => errno == Errno::EINTR,
     }
 }

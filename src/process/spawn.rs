@@ -131,7 +131,7 @@ fn child_limits(confinement: &Confinement) -> ChildLimits {
     });
     let user = confinement.user.as_ref();
     // To lower it takes a privilege as well.
-    let now = rustix::process::getpriority_process(None).unwrap_or(0);
+    let now = syscalls::niceness().unwrap_or(0);
     ChildLimits {
         resources: resources.collect(),
         nice: keys.nice.filter(|nice| *nice > now),

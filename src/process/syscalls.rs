@@ -1,10 +1,11 @@
 //! The only file with unsafe code: system calls for which `nix` has no safe function.
 //!
-//! They are `fork`, a spawn like `vfork`, `wait4`, signal dispositions, descriptors received in a message, and the allocator. Each function
+//! They are `fork`, a spawn like `vfork`, `wait4`, signal dispositions, pidfds, descriptors received in a message, and the allocator. Each function
 //! is safe to call under the conditions that its comment names. Only thin wrappers belong here.
 #![expect(
     unsafe_code,
-    reason = "no safe interface exists for fork, clone, wait4, signal dispositions, received descriptors and mallopt"
+    reason = "nix has no safe function for fork, clone, wait4, signal dispositions, received descriptors, pidfds, getpriority, mallopt, and reading \
+              into memory that is not initialised"
 )]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use nix::unistd::ForkResult;
 
 use super::command::ExitStatus;
@@ -108,6 +110,43 @@ pub(super) fn is_ignored(number: c_int) -> bool {
         let mut now: libc::sigaction = std::mem::zeroed();
         libc::sigaction(number, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
     }
+}
+
+/// Reads once, into the memory that `buffer` has reserved beyond its length. Returns how many bytes were added; 0 at the end of the stream.
+pub(super) fn read_to_spare(fd: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+    let spare = buffer.spare_capacity_mut();
+    // SAFETY: the pointer and the length are those of memory that belongs to `buffer`, and `read` writes no more than the length.
+    let count = unsafe { libc::read(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len()) };
+    let count = usize::try_from(Errno::result(count)?).unwrap_or(0);
+    // SAFETY: `read` has just initialised `count` bytes after the present length, within the capacity.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(count)
+}
+
+/// The niceness of this process; `None` if the kernel does not tell.
+pub(super) fn niceness() -> Option<c_int> {
+    Errno::clear();
+    // SAFETY: reads a number of this process.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS as _, 0) };
+    // -1 is a niceness too.
+    (nice != -1 || Errno::last_raw() == 0).then_some(nice)
+}
+
+/// A descriptor of the process that has this pid now. It stays with that process, even when the pid is given to another one.
+pub(super) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two numbers. The result is a new descriptor (close-on-exec) that nobody else owns.
+    unsafe {
+        let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
+        RawFd::try_from(fd).map(|fd| OwnedFd::from_raw_fd(fd)).map_err(|_| Errno::EBADF)
+    }
+}
+
+/// Sends a signal to the process of a descriptor.
+pub(super) fn pidfd_send_signal(pidfd: &OwnedFd, signal: Signal) -> Result<(), Errno> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is open, and no `siginfo_t` is passed.
+    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal as c_int, no_info, 0) };
+    Errno::result(done).map(drop)
 }
 
 /// Gives freed memory back to the system, so that a keeper that has seen a large output is small again.

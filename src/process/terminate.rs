@@ -6,8 +6,8 @@
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp};
-use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use super::syscalls::{pidfd_open, pidfd_send_signal};
 use super::tree::{self, ProcessIdentity};
 
 /// Who is to be signalled.
@@ -96,24 +96,21 @@ impl Guard {
 /// Opens first and compares then: once open, the descriptor stays with that process, so what was compared is what is hit.
 fn send_to_identity(identity: ProcessIdentity, signal: Signal) -> Result<(), SignalError> {
     let pid = identity.pid;
-    let handle = rustix::process::Pid::from_raw(pid).ok_or(SignalError::NotAProcess(pid))?;
-    let by_number = |errno: Errno| failed(pid, errno);
-    match pidfd_open(handle, PidfdFlags::empty()) {
+    let failed = |errno: Errno| failed(pid, errno);
+    match pidfd_open(pid) {
         Ok(pidfd) => {
             if !tree::is_alive(pid, identity.start_ticks) {
                 return Err(SignalError::Gone(pid));
             }
-            let signal = rustix::process::Signal::from_named_raw(signal as i32)
-                .ok_or(SignalError::Refused(pid, Errno::EINVAL))?;
-            pidfd_send_signal(pidfd, signal).map_err(|error| by_number(Errno::from_raw(error.raw_os_error())))
+            pidfd_send_signal(&pidfd, signal).map_err(failed)
         }
         // Before Linux 5.3 there are no such descriptors, and filters of containers forbid them; comparing just before leaves a gap of microseconds,
         // the best there is.
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if tree::is_alive(pid, identity.start_ticks) => {
-            kill(Pid::from_raw(pid), signal).map_err(by_number)
+        Err(Errno::ENOSYS | Errno::EPERM) if tree::is_alive(pid, identity.start_ticks) => {
+            kill(Pid::from_raw(pid), signal).map_err(failed)
         }
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Err(SignalError::Gone(pid)),
-        Err(error) => Err(by_number(Errno::from_raw(error.raw_os_error()))),
+        Err(Errno::ENOSYS | Errno::EPERM) => Err(SignalError::Gone(pid)),
+        Err(errno) => Err(failed(errno)),
     }
 }
 

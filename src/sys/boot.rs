@@ -12,9 +12,10 @@ pub fn id() -> Option<String> {
 /// Milliseconds since the machine was started, time asleep included: the same for every process of a machine.
 #[must_use]
 pub fn clock_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+    // Every kernel that this runs on has this clock (since Linux 2.6.39), so the call does not fail.
+    let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) else { return 0 };
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    seconds * 1000 + u64::try_from(now.tv_nsec()).unwrap_or(0) / 1_000_000
 }
 
 /// Now, in the clock ticks since boot in which [`Stat::start_ticks`](super::stat::Stat::start_ticks) counts. `None` where the kernel does not tell.

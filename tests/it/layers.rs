@@ -22,9 +22,16 @@ const LAYERS: &[&[&str]] = &[
 const PLACES: &[(&str, &[&str])] = &[
     ("redis::", &["queue"]),
     // Who acts on processes, and who may ask the system for a user, a name, a limit.
-    ("nix::sys::", &["process", "local"]),
-    ("nix::unistd", &["process", "local", "host", "config"]),
-    ("rustix::fs", &["safe_dir", "config"]),
+    ("nix::sys::", &["process", "local", "safe_dir", "config", "cli"]),
+    ("nix::sys::signal", &["process", "local"]),
+    ("nix::sys::wait", &["process"]),
+    ("nix::sys::stat::", &["process", "safe_dir"]),
+    ("nix::sys::statfs::", &["config"]),
+    ("nix::sys::statvfs::", &["local"]),
+    ("nix::sys::termios::", &["cli"]),
+    ("nix::time::", &["sys"]),
+    ("nix::unistd", &["process", "local", "host", "config", "safe_dir"]),
+    ("terminal_size::", &["cli"]),
     ("tokio::process", &["process", "local"]),
     // One owner: whoever subscribes elsewhere would forget what was ignored at the start.
     ("tokio::signal", &["process"]),

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use rustix::termios::{QueueSelector, tcflush};
+use nix::sys::termios::{FlushArg, tcflush};
 
 use super::args::ChangeOptions;
 use crate::cli::exit::CliError;
@@ -18,7 +18,7 @@ pub(super) fn confirm(manner: ChangeOptions) -> Result<(), CliError> {
         ));
     }
     let failed = |error| CliError::io("ask", error);
-    tcflush(io::stdin(), QueueSelector::IFlush).map_err(|error| failed(error.into()))?;
+    tcflush(io::stdin(), FlushArg::TCIFLUSH).map_err(|error| failed(error.into()))?;
     let mut err = io::stderr().lock();
     write!(err, "Continue? [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
     let mut answer = String::new();
