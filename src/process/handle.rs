@@ -16,11 +16,12 @@ use nix::sys::socket::{
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 
-use super::command::{KeeperCommand, KeeperEvent};
+use super::ProcessError;
+use super::codec::{self, Decoded};
 use super::confinement::Confinement;
+use super::protocol::{KeeperCommand, KeeperEvent};
 use super::reply_journal::ReplyJournal;
 use super::zygote::{DISCARD, FORK, HIDDEN_MODE, LONGEST_REPLY, REPLY_LEN, REQUEST_LEN, SETUP_FAILED, ZygoteSettings};
-use super::{ProcessError, frame, message};
 
 /// How long [`Zygote::shutdown`] waits: longer than keepers need for a tree that does not die at once.
 const SHUTDOWN_BOUND: Duration = Duration::from_secs(8);
@@ -309,7 +310,7 @@ impl Keeper {
     /// # Errors
     /// [`ProcessError::KeeperGone`] when the keeper has ended; what it had to say before can still be received.
     pub async fn send(&mut self, command: KeeperCommand) -> Result<(), ProcessError> {
-        message::encode_command(&mut self.outbox, &command)?;
+        codec::encode(&mut self.outbox, &command)?;
         while !self.flush()? {
             self.stream.writable().await.map_err(ProcessError::Socket)?;
         }
@@ -322,17 +323,15 @@ impl Keeper {
     /// [`ProcessError::KeeperGone`] when the keeper has ended and everything it said has been received.
     pub async fn recv(&mut self) -> Result<KeeperEvent, ProcessError> {
         loop {
-            let needed = match frame::decode(&self.inbox)? {
-                Ok(frame) => {
-                    let event = message::decode_event(&frame)?;
-                    let len = frame.len;
+            let needed = match codec::decode(&self.inbox)? {
+                Decoded::Message(event, len) => {
                     self.inbox.drain(..len);
                     if self.inbox.is_empty() && self.inbox.capacity() > LARGE_BUFFER {
                         self.inbox = Vec::new();
                     }
                     return Ok(event);
                 }
-                Err(needed) => needed,
+                Decoded::Needs(needed) => needed,
             };
             self.inbox.reserve(needed.saturating_sub(self.inbox.len()).max(1024));
             if self.outbox.is_empty() {

@@ -13,10 +13,9 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
 
 use super::cgroup_meter::{self, CgroupMeter, CgroupUsage};
-use super::command::{KeeperCommand, KeeperEvent, Output, RunSpec};
-use super::frame;
-use super::message::{decode_command, encode_event};
+use super::codec::{self, Decoded};
 use super::oom_watch::OomWatch;
+use super::protocol::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::reaper::{self, KILL_BOUND, Reaper};
 use super::reply_journal::ReplyJournal;
 use super::running_task::{RunningTask, StartStamp};
@@ -65,7 +64,7 @@ struct Ready {
 /// The keeper cannot keep anything: says why and ends.
 pub(super) fn report_setup_failure(socket: &OwnedFd, error: String) -> ExitCode {
     let mut bytes = Vec::new();
-    if encode_event(&mut bytes, &KeeperEvent::SetupFailed { error }).is_ok() {
+    if codec::encode(&mut bytes, &KeeperEvent::SetupFailed { error }).is_ok() {
         // A fresh socket takes so little at once.
         let _ = send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
     }
@@ -297,7 +296,7 @@ impl Keeper {
     }
 
     fn answer(&mut self, event: &KeeperEvent) -> Result<(), WorkerGone> {
-        encode_event(&mut self.outbox, event).map_err(|_| WorkerGone)
+        codec::encode(&mut self.outbox, event).map_err(|_| WorkerGone)
     }
 
     /// Sends what the socket takes now.
@@ -334,13 +333,12 @@ impl Keeper {
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut taken = 0;
         loop {
-            match frame::decode(&inbox[taken..]).map_err(|_| WorkerGone)? {
-                Ok(frame) => {
-                    taken += frame.len;
-                    let command = decode_command(&frame).map_err(|_| WorkerGone)?;
+            match codec::decode(&inbox[taken..]).map_err(|_| WorkerGone)? {
+                Decoded::Message(command, len) => {
+                    taken += len;
                     self.handle(command)?;
                 }
-                Err(needed) => {
+                Decoded::Needs(needed) => {
                     inbox.drain(..taken);
                     if inbox.is_empty() && inbox.capacity() > OUTBOX_LIMIT {
                         inbox = Vec::new();

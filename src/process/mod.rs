@@ -23,22 +23,21 @@
 //! What this module must never do: signal a process it cannot prove to be below it ([`terminate`]), block a task by a full pipe
 //! ([`output`]), or keep a slot busy for ever over a process that cannot be killed (it reports `unkillable` instead).
 //!
-//! Reading order: [`command`] (what is asked and answered), [`handle`] (the worker's side), `keeper` (the loop), `running_task` (one task),
+//! Reading order: `protocol` (commands and events), [`handle`] (the worker's side), `keeper` (the loop), `running_task` (one task),
 //! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
 
 mod cgroup_meter;
-pub mod command;
+mod codec;
 mod confinement;
 mod error;
-mod frame;
 pub mod handle;
 mod keeper;
 mod kill_tagged;
-mod message;
 mod oom_watch;
 mod orphans;
 pub mod output;
 mod own_process;
+mod protocol;
 mod reaper;
 mod reply_journal;
 mod result_file;
@@ -53,13 +52,13 @@ pub mod tree;
 mod worker_cgroup;
 mod zygote;
 
-pub use command::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
 pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
 pub use handle::{Keeper, KeeperSettings, STALL_TOLERANCE, Zygote};
 pub use kill_tagged::{ProcessTag, kill_tagged};
 pub use orphans::reap_orphans;
 pub use own_process::{OpenFiles, disable_dumps, raise_open_files, return_large_blocks, slots_for};
+pub use protocol::{Ended, ExitStatus, KeeperCommand, KeeperEvent, MAX_SHOWN, Output, Part, RunSpec, Stdout};
 pub use result_file::ResultPlace;
 pub use slot_cgroups::{SlotCgroup, SlotCgroups};
 pub use tag_file::TagFile;
@@ -70,11 +69,24 @@ pub use zygote::keeper_main_if_asked;
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(mut bytes: &[u8]) {
-    while let Ok(Ok(frame)) = frame::decode(bytes) {
-        assert!(frame.len <= bytes.len(), "a frame is part of what came");
-        let len = frame.len;
-        let _ = message::decode_command(&frame);
-        let _ = message::decode_event(&frame);
+    use codec::Decoded;
+
+    fn sent_back<T: serde::Serialize>(message: &T, len: usize) -> Option<usize> {
+        assert!(codec::encode(&mut Vec::new(), message).is_ok(), "what was received can be sent");
+        Some(len)
+    }
+
+    loop {
+        let command = match codec::decode::<KeeperCommand>(bytes) {
+            Ok(Decoded::Message(command, len)) => sent_back(&command, len),
+            Ok(Decoded::Needs(_)) | Err(_) => None,
+        };
+        let event = match codec::decode::<KeeperEvent>(bytes) {
+            Ok(Decoded::Message(event, len)) => sent_back(&event, len),
+            Ok(Decoded::Needs(_)) | Err(_) => None,
+        };
+        let Some(len) = command.or(event) else { break };
+        assert!((1..=bytes.len()).contains(&len), "a message is a part of what was received");
         bytes = &bytes[len..];
     }
 }

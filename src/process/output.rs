@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::command::{Part, Stdout};
+use super::protocol::{Part, Stdout};
 use super::result_file::{ResultFile, ResultPlace};
 use crate::model::TrimmedSpace;
 

@@ -7,9 +7,9 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::cgroup_meter::CgroupUsage;
-use super::command::{Ended, ExitStatus, MOST_SHOWN, Output, RunSpec};
 use super::confinement::TaskUser;
 use super::output::{StdoutCapture, StdoutLimits, Tail};
+use super::protocol::{Ended, ExitStatus, MAX_SHOWN, Output, RunSpec};
 use super::result_file::ResultPlace;
 use super::spawn::Spawned;
 use super::syscalls::{self, WaitResult};
@@ -148,7 +148,7 @@ impl RunningTask {
 
     /// The output so far, from these positions on.
     pub(super) fn output_since(&self, stdout_from: Option<u64>, stderr_from: Option<u64>) -> Output {
-        let (stdout, stderr) = (self.stdout.since(stdout_from, MOST_SHOWN), self.stderr.since(stderr_from, MOST_SHOWN));
+        let (stdout, stderr) = (self.stdout.since(stdout_from, MAX_SHOWN), self.stderr.since(stderr_from, MAX_SHOWN));
         Output { seq: self.seq, stdout, stderr }
     }
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::codec::raw;
 use super::worker_cgroup::{PREFIX, WorkerCgroup, add_process, own_cgroup, remove};
 
 /// Version of the cgroup hierarchy. The versions name their files differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Version {
     /// One hierarchy for each controller.
     V1,
@@ -28,10 +28,10 @@ pub enum Version {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupDirs {
     /// The cgroup that limits memory.
-    #[serde(skip)]
+    #[serde(with = "raw")]
     pub memory: PathBuf,
     /// The cgroup that limits the number of processes; `None`: no limit.
-    #[serde(skip)]
+    #[serde(with = "raw")]
     pub pids: Option<PathBuf>,
     /// Selects the names of the files.
     pub version: Version,

@@ -9,8 +9,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 
-use super::command::RunSpec;
 use super::confinement::{Confinement, TaskUser};
+use super::protocol::RunSpec;
 use super::syscalls::{self, ChildLimits, ChildStack, ChildUser, SpawnStep};
 
 /// What every task of a keeper starts with. Made once in the zygote, shared by its keepers until somebody writes.

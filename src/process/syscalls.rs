@@ -19,7 +19,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::ForkResult;
 
-use super::command::ExitStatus;
+use super::protocol::ExitStatus;
 
 /// A child that has ended and was waited for.
 #[derive(Clone, Copy, Debug)]

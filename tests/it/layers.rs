@@ -32,6 +32,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("nix::time::", &["sys"]),
     ("nix::unistd", &["process", "local", "host", "config", "safe_dir"]),
     ("terminal_size::", &["cli"]),
+    ("postcard::", &["process"]),
+    ("serde_bytes::", &["process"]),
     ("tokio::process", &["process", "local"]),
     // One owner: whoever subscribes elsewhere would forget what was ignored at the start.
     ("tokio::signal", &["process"]),
