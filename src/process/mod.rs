@@ -23,15 +23,15 @@
 //! What this module must never do: signal a process it cannot prove to be below it ([`terminate`]), block a task by a full pipe
 //! ([`output`]), or keep a slot busy for ever over a process that cannot be killed (it reports `unkillable` instead).
 //!
-//! Reading order: `protocol` (commands and events), [`handle`] (the worker's side), `keeper` (the loop), `running_task` (one task),
+//! Reading order: `protocol` (commands and events), `zygote_handle` and `keeper_handle` (the worker's ends), `keeper` (the loop), `running_task` (one task),
 //! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
 
 mod cgroup_meter;
 mod codec;
 mod confinement;
 mod error;
-pub mod handle;
 mod keeper;
+mod keeper_handle;
 mod kill_tagged;
 mod oom_watch;
 mod orphans;
@@ -51,10 +51,12 @@ pub mod terminate;
 pub mod tree;
 mod worker_cgroup;
 mod zygote;
+mod zygote_control;
+mod zygote_handle;
 
 pub use confinement::{ConfineError, Confinement, TaskUser};
 pub use error::ProcessError;
-pub use handle::{Keeper, KeeperSettings, STALL_TOLERANCE, Zygote};
+pub use keeper_handle::Keeper;
 pub use kill_tagged::{ProcessTag, kill_tagged};
 pub use orphans::reap_orphans;
 pub use own_process::{OpenFiles, disable_dumps, raise_open_files, return_large_blocks, slots_for};
@@ -65,6 +67,7 @@ pub use tag_file::TagFile;
 pub use tree::{ProcessIdentity, descends_from, identity, is_alive};
 pub use worker_cgroup::{WorkerCgroup, kill_recorded_cgroups, kill_stale_cgroups};
 pub use zygote::keeper_main_if_asked;
+pub use zygote_handle::{KeeperSettings, STALL_TOLERANCE, Zygote};
 
 /// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.
 #[cfg(any(test, fuzzing))]

@@ -1,8 +1,8 @@
-//! The zygote: a small process of one thread from which keepers are forked, and the second line behind them.
+//! The zygote: a small process with one thread, from which keepers are forked. It kills what they leave behind.
 //!
-//! It exists because forking the worker itself would be neither safe (it has threads) nor cheap (it has memory). When a keeper dies, say by the
-//! hand of its own task, what it kept falls to the zygote, which kills it. When the worker dies, it waits for its keepers to clear up
-//! and kills what is left.
+//! Forking the worker itself would be unsafe, because it has threads, and slow, because it has much memory. When a keeper dies, for example killed by its
+//! own task, its process tree becomes a child of the zygote, which kills it. When the worker dies, the zygote gives its keepers a second
+//! to kill their trees, and then kills the rest.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,9 +21,6 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, close, dup2_stdin, setsid};
 
-use serde::{Deserialize, Serialize};
-
-use super::confinement::Confinement;
 use super::keeper;
 use super::reaper::{KILL_BOUND, Reaper};
 use super::reply_journal::ReplyJournal;
@@ -31,47 +28,26 @@ use super::spawn::Spawner;
 use super::syscalls;
 use super::tag_file;
 use super::terminate::{Guard, Target};
+use super::zygote_control::{HIDDEN_MODE, MAX_MESSAGE, Reply, Request, ZygoteSettings};
 
-/// The first argument of the hidden mode.
-pub(super) const HIDDEN_MODE: &str = "__keeper";
-/// The second, as JSON; the third is the path of the tag file, or empty.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct ZygoteSettings {
-    /// The soft limit of open files that tasks get; `None`: as it is.
-    pub(super) nofile_soft: Option<u64>,
-    pub(super) confinement: Confinement,
-}
-/// Length of a request: kind, id or pid. With a request for a keeper come the keeper's ends of its socket and its last words.
-pub(super) const REQUEST_LEN: usize = 9;
-/// Length of the answer to a request for a keeper: id, pid, error number.
-pub(super) const REPLY_LEN: usize = 16;
-/// In place of an id: the zygote ends, because a call that it cannot do without failed. The name of the call follows.
-pub(super) const SETUP_FAILED: u64 = u64::MAX;
-/// The longest answer: one of a zygote that ends.
-pub(super) const LONGEST_REPLY: usize = 256;
-/// Kind of a request: fork a keeper.
-pub(super) const FORK: u8 = 0;
-/// Kind of a request: kill a keeper that does not answer. It has no reply.
-pub(super) const DISCARD: u8 = 1;
-
-/// How long the keepers have to clear up by themselves when the worker has gone.
+/// How long keepers may take to kill their process trees after the worker has gone.
 const CLEANUP_GRACE: Duration = Duration::from_secs(1);
 
-/// Becomes the zygote, or in time one of its keepers, when this process was started as one: then `Some` is what `main` must return. `None`
-/// for everybody else. To be called first thing in `main`, before any thread exists and before the arguments are looked at.
+/// Runs the zygote, or one of its keepers, if this process was started as a zygote. `Some` is what `main` must return then. Call it first in
+/// `main`, before any thread exists and before arguments are parsed.
 #[must_use]
 pub fn keeper_main_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     if args.next()? != OsStr::new(HIDDEN_MODE) {
         return None;
     }
-    // Without a socket as standard input somebody has typed the hidden mode in: a wrong usage like any other.
+    // Without valid settings a person has typed the hidden mode: `main` reports wrong usage.
     let settings = args.next().and_then(|settings| serde_json::from_str(settings.to_str()?).ok())?;
     let tag_file = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
     Some(run(&settings, tag_file.as_deref()))
 }
 
-/// A call that cannot be done without, and failed.
+/// A system call that zygote or keeper needs has failed.
 struct SetupError {
     call: &'static str,
     errno: Errno,
@@ -87,10 +63,9 @@ impl SetupError {
     }
 }
 
-/// A request, as it came.
-struct Request {
-    kind: u8,
-    number: u64,
+/// A request, with the descriptors that came with it.
+struct Received {
+    request: Request,
     socket: Option<OwnedFd>,
     journal: Option<OwnedFd>,
 }
@@ -102,8 +77,8 @@ fn run(settings: &ZygoteSettings, tag_file: Option<&Path>) -> ExitCode {
     let mut reaper = match begun {
         Ok(reaper) => reaper,
         Err(error) => {
-            // Heard by the worker with its first request.
-            reply(&control, SETUP_FAILED, 0, error.errno as i32, error.call);
+            // The worker reads this with its first request.
+            reply(&control, &Reply::SetupFailed { error: error.text() });
             return ExitCode::from(2);
         }
     };
@@ -114,28 +89,28 @@ fn run(settings: &ZygoteSettings, tag_file: Option<&Path>) -> ExitCode {
         if let Err(errno) = poll(&mut fds, PollTimeout::NONE)
             && !matches!(errno, Errno::EINTR | Errno::EAGAIN | Errno::ENOMEM)
         {
-            reply(&control, SETUP_FAILED, 0, errno as i32, "poll");
+            reply(&control, &Reply::SetupFailed { error: SetupError::of("poll")(errno).text() });
             break;
         }
-        let said = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
-        let (asked, child) = (said(0), said(1));
-        if child {
+        let is_ready = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
+        let (is_asked, child_ended) = (is_ready(0), is_ready(1));
+        if child_ended {
             reaper.acknowledge();
-            // Whatever is ours and not a keeper was left behind by one.
+            // A child that is not a keeper was left behind by one.
             let left = reaper.reap(&mut |reaped| keepers.retain(|&pid| pid != reaped.pid));
             if left && !reaper.remaining(&keepers).is_empty() {
                 let spared = keepers.clone();
                 reaper.kill_all(KILL_BOUND, &spared, &mut |reaped| keepers.retain(|&pid| pid != reaped.pid));
             }
         }
-        if !asked {
+        if !is_asked {
             continue;
         }
         match receive(&control) {
-            Ok(Some(Request { kind: FORK, number, socket: Some(socket), journal })) => {
+            Ok(Some(Received { request: Request::Fork { id }, socket: Some(socket), journal })) => {
                 match syscalls::fork_single_threaded() {
                     Ok(ForkResult::Child) => {
-                        // Everything of the zygote's goes first: an end of the control socket kept here would hide its closing.
+                        // The keeper must not hold the control socket open: the worker would not notice the end of the zygote.
                         drop((control, reaper));
                         let journal = journal.map(ReplyJournal::of);
                         return match set_up_keeper(settings) {
@@ -145,20 +120,20 @@ fn run(settings: &ZygoteSettings, tag_file: Option<&Path>) -> ExitCode {
                     }
                     Ok(ForkResult::Parent { child }) => {
                         keepers.push(child.as_raw());
-                        reply(&control, number, child.as_raw(), 0, "");
+                        reply(&control, &Reply::Forked { id, keeper: child.as_raw().unsigned_abs() });
                     }
-                    Err(errno) => reply(&control, number, 0, errno as i32, ""),
+                    Err(errno) => reply(&control, &Reply::ForkFailed { id, errno: errno as i32 }),
                 }
             }
-            Ok(Some(Request { kind: DISCARD, number, .. })) => {
-                if let Some(&pid) = keepers.iter().find(|&&pid| u64::try_from(pid) == Ok(number)) {
+            Ok(Some(Received { request: Request::Kill { keeper }, .. })) => {
+                if let Some(&pid) = keepers.iter().find(|pid| pid.unsigned_abs() == keeper) {
                     let _ = Guard::current().send(Target::Child(pid), Signal::SIGKILL);
                 }
             }
             Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
             Ok(None) => break,
             Err(errno) => {
-                reply(&control, SETUP_FAILED, 0, errno as i32, "recvmsg");
+                reply(&control, &Reply::SetupFailed { error: SetupError::of("recvmsg")(errno).text() });
                 break;
             }
         }
@@ -168,13 +143,13 @@ fn run(settings: &ZygoteSettings, tag_file: Option<&Path>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The keepers have read the end of their sockets too and are at work: help only where they do not come to an end.
+/// Waits for the keepers, which have noticed the end of the worker too, and kills what is left after [`CLEANUP_GRACE`].
 fn clear_up(reaper: &mut Reaper) {
     let end = Instant::now() + CLEANUP_GRACE;
     while reaper.reap(&mut |_| {}) {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            // Whatever waits in the kernel dies when it leaves it; until then somebody has to be there to wait for it.
+            // A process that waits in the kernel dies later. Until then this process must stay and wait for it.
             while reaper.kill_all(KILL_BOUND, &[], &mut |_| {}) {
                 reaper.wait(Duration::from_secs(1));
             }
@@ -184,9 +159,9 @@ fn clear_up(reaper: &mut Reaper) {
     }
 }
 
-/// Out of the worker's session, deaf to all signals, and as a task shall find the world. The control socket came as standard input.
+/// Leaves the worker's session, blocks all signals, and sets what tasks inherit. The control socket was standard input.
 fn set_up_zygote(settings: &ZygoteSettings, tag_file: Option<&Path>) -> Result<(), SetupError> {
-    // Blocked, not ignored: what is ignored stays so across `exec`, what is blocked is given back with one call a task.
+    // Blocked, not ignored: an ignored signal stays ignored after `exec`, while one call unblocks all of them for a task.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(SetupError::of("rt_sigprocmask"))?;
     syscalls::reset_signal_handlers();
     if let Some(tag_file) = tag_file {
@@ -195,10 +170,10 @@ fn set_up_zygote(settings: &ZygoteSettings, tag_file: Option<&Path>) -> Result<(
     }
     let null = fs::File::open("/dev/null").map_err(errno).map_err(SetupError::of("open of /dev/null"))?;
     dup2_stdin(&null).map_err(SetupError::of("dup2"))?;
-    // Fails for the leader of a group, who has been moved apart by whoever made it one.
+    // It fails for the leader of a process group, which then is in a group of its own already.
     let _ = setsid();
     prctl::set_child_subreaper(true).map_err(SetupError::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
-    // `pkill distcomp-worker` is for the worker.
+    // So that `pkill distcomp-worker` finds the worker alone.
     let _ = prctl::set_name(c"distcomp-zygote");
     let keys = &settings.confinement.keys;
     if let Some(mask) = keys.umask {
@@ -216,7 +191,7 @@ fn set_up_zygote(settings: &ZygoteSettings, tag_file: Option<&Path>) -> Result<(
     Ok(())
 }
 
-/// Whatever the worker was started with, a supervisor's lock or pipe, is not for its tasks, as it is not in Python DistComp.
+/// Closes descriptors that the worker inherited, such as the lock or pipe of a supervisor. Tasks do not get them, as in Python DistComp.
 fn close_inherited(control: RawFd) {
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<RawFd> = open
@@ -225,13 +200,13 @@ fn close_inherited(control: RawFd) {
         .filter(|&fd| fd > 2 && fd != control)
         .collect();
     for fd in open {
-        // Of the directory read just now this fails: it is closed.
+        // It fails for the descriptor of the directory that was just read, which is closed.
         let _ = close(fd);
     }
 }
 
-/// Where memory runs out, the kernel shall take a task and neither the worker nor its Redis. Tasks inherit this; a keeper bears it too, but
-/// is the smallest of all that do. Raising needs no privilege.
+/// Makes the OOM killer choose a task, and neither the worker nor its Redis. Tasks inherit the score. A keeper has it too, but is the smallest of them.
+/// Raising it needs no privilege.
 fn prefer_for_oom(score: i32) {
     let file = "/proc/self/oom_score_adj";
     let now = fs::read_to_string(file).ok().and_then(|score| score.trim().parse::<i32>().ok());
@@ -241,20 +216,20 @@ fn prefer_for_oom(score: i32) {
 }
 
 fn set_up_keeper(settings: &ZygoteSettings) -> Result<Reaper, SetupError> {
-    // Not inherited from the zygote.
+    // It is not inherited from the zygote.
     prctl::set_child_subreaper(true).map_err(SetupError::of("prctl(PR_SET_CHILD_SUBREAPER)"))?;
     let _ = prctl::set_name(c"distcomp-keeper");
     prefer_for_oom(settings.confinement.keys.oom_score_adj);
     if settings.confinement.user.is_some() {
-        // A child shares our memory until it calls `exec`, and is the tasks' user by then: nobody of that user may look into it.
+        // A child shares this memory until `exec`, and runs as the tasks' user by then: other processes of that user must not read it.
         prctl::set_dumpable(false).map_err(SetupError::of("prctl(PR_SET_DUMPABLE)"))?;
     }
     Reaper::new().map_err(SetupError::of("signalfd4"))
 }
 
-/// The next request; `None` when the worker has closed its end.
-fn receive(control: &OwnedFd) -> Result<Option<Request>, Errno> {
-    let mut bytes = [0_u8; REQUEST_LEN];
+/// The next request; `None` when the worker has closed the socket.
+fn receive(control: &OwnedFd) -> Result<Option<Received>, Errno> {
+    let mut bytes = [0_u8; MAX_MESSAGE];
     let mut space = nix::cmsg_space!([RawFd; 2]);
     let mut parts = [IoSliceMut::new(&mut bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -266,21 +241,19 @@ fn receive(control: &OwnedFd) -> Result<Option<Request>, Errno> {
             (socket, journal) = (fds.next(), fds.next());
         }
     }
-    if message.bytes == 0 {
+    let len = message.bytes;
+    if len == 0 {
         return Ok(None);
     }
-    let [kind, number @ ..] = bytes;
-    Ok(Some(Request { kind, number: u64::from_le_bytes(number), socket, journal }))
+    let request = postcard::from_bytes(&bytes[..len]).map_err(|_| Errno::EBADMSG)?;
+    Ok(Some(Received { request, socket, journal }))
 }
 
-fn reply(control: &OwnedFd, id: u64, pid: i32, error: i32, text: &str) {
-    let mut bytes = Vec::with_capacity(REPLY_LEN + text.len());
-    bytes.extend_from_slice(&id.to_le_bytes());
-    bytes.extend_from_slice(&pid.to_le_bytes());
-    bytes.extend_from_slice(&error.to_le_bytes());
-    bytes.extend_from_slice(text.as_bytes());
-    // A worker that is no longer there is noticed by the next read.
-    let _ = send(control.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
+fn reply(control: &OwnedFd, reply: &Reply) {
+    if let Ok(bytes) = postcard::to_stdvec(reply) {
+        // If the worker has gone, the next read notices it.
+        let _ = send(control.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
+    }
 }
 
 fn errno(error: std::io::Error) -> Errno {
