@@ -1,19 +1,16 @@
-//! The keeper's loop: one slot, one task at a time, one thread, one `poll`.
+//! The keeper's loop: runs the tasks of one slot, one after another, with one thread and one `poll`.
 //!
-//! It never waits for anything else than that `poll`, but for the short while in which it kills a tree: so the pipes of a task are always
-//! read, and a request is always heard. When the worker's end of the socket closes, everything below is killed and the keeper ends.
+//! It waits nowhere but in that `poll`, except for the short time in which it kills a process tree. So it always reads the output of a task, and always
+//! notices a command. When the worker closes the socket, the keeper kills everything below it and exits.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::socket::{MsgFlags, send};
 
 use super::cgroup_meter::{self, CgroupMeter, CgroupUsage};
-use super::codec::{self, Decoded};
 use super::oom_watch::OomWatch;
 use super::protocol::{KeeperCommand, KeeperEvent, Output, RunSpec};
 use super::reaper::{self, KILL_BOUND, Reaper};
@@ -21,38 +18,28 @@ use super::reply_journal::ReplyJournal;
 use super::running_task::{RunningTask, StartStamp};
 use super::spawn::{SpawnError, Spawner};
 use super::syscalls;
+use super::worker_link::{WorkerGone, WorkerLink};
 use crate::sys::boot;
 
-/// While the worker has not taken this much, no further task is started: answers must not pile up for a worker that does not listen.
-const OUTBOX_LIMIT: usize = 64 * 1024;
-
 struct Keeper {
-    socket: OwnedFd,
-    inbox: Vec<u8>,
-    outbox: Vec<u8>,
-    /// Bytes of answers sent so far.
-    sent: u64,
-    /// Where what has yet to be sent is safe from the next task; `None` where there is no such place, and it is sent first.
-    journal: Option<ReplyJournal>,
+    link: WorkerLink,
     /// Runs that wait for the one before them.
     queue: VecDeque<(u64, RunSpec)>,
     task: Option<RunningTask>,
-    /// Whether anything of the running task's tree is left, as of the last look.
+    /// Whether a process of the task's tree was left when the keeper last reaped children.
     tree_lives: bool,
     reaper: Reaper,
     spawner: Spawner,
+    /// The buffer for reads of pipes.
     scratch: Vec<u8>,
-    /// Where the slot has a cgroup; an error where it has one that cannot be used.
+    /// `None` without a cgroup; an error if the cgroup of the slot cannot be used.
     meter: Option<Result<CgroupMeter, String>>,
     oom_watch: OomWatch,
-    /// A large output has passed through: give its memory back when it is sent.
+    /// A large output was received; its memory is freed when it has been sent.
     was_large: bool,
 }
 
-/// Nobody is at the other end any more, or nobody who can be understood.
-struct WorkerGone;
-
-/// Which of the descriptors had something to say.
+/// Which descriptors are ready to be read.
 #[derive(Default)]
 struct Ready {
     socket: bool,
@@ -61,24 +48,10 @@ struct Ready {
     stderr: bool,
 }
 
-/// The keeper cannot keep anything: says why and ends.
-pub(super) fn report_setup_failure(socket: &OwnedFd, error: String) -> ExitCode {
-    let mut bytes = Vec::new();
-    if codec::encode(&mut bytes, &KeeperEvent::SetupFailed { error }).is_ok() {
-        // A fresh socket takes so little at once.
-        let _ = send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
-    }
-    ExitCode::from(2)
-}
-
-/// Runs the slot until the worker goes. Called in a process of a single thread with all signals blocked and at their defaults.
+/// Runs the slot until the worker closes the socket. The process must have one thread, and all signals blocked and at their default dispositions.
 pub(super) fn run(socket: OwnedFd, journal: Option<ReplyJournal>, spawner: Spawner, reaper: Reaper) -> ExitCode {
     let mut keeper = Keeper {
-        socket,
-        inbox: Vec::new(),
-        outbox: Vec::new(),
-        sent: 0,
-        journal,
+        link: WorkerLink::new(socket, journal),
         queue: VecDeque::new(),
         task: None,
         tree_lives: false,
@@ -90,7 +63,7 @@ pub(super) fn run(socket: OwnedFd, journal: Option<ReplyJournal>, spawner: Spawn
         was_large: false,
     };
     while keeper.step().is_ok() {}
-    // What will not die now is left to the zygote, which has more patience.
+    // A process that does not die now is left to the zygote, which waits longer.
     keeper.reaper.kill_all(KILL_BOUND, &[], &mut |_| {});
     ExitCode::SUCCESS
 }
@@ -99,15 +72,18 @@ impl Keeper {
     fn step(&mut self) -> Result<(), WorkerGone> {
         self.start_next()?;
         self.flush()?;
-        if self.can_start() && self.outbox.is_empty() {
-            // The answers that stood in the way have just gone.
+        if self.can_start() && !self.link.has_unsent() {
+            // The events that prevented a start have just been sent.
             return Ok(());
         }
         let ready = self.wait();
         if ready.socket {
-            self.receive()?;
+            self.link.receive()?;
+            while let Some(command) = self.link.next_command()? {
+                self.handle(command)?;
+            }
         }
-        // The end of a child before its output: then what the pipes hold afterwards is all that it has said.
+        // Reap before reading: what the pipes hold after the end of a child is the rest of its output.
         if ready.child {
             self.reaper.acknowledge();
             self.reap();
@@ -124,17 +100,17 @@ impl Keeper {
         Ok(())
     }
 
-    /// Starts the next run, if the slot is free. Done before the answers are sent, so that the end of one task and the start of the next
-    /// are one message and one wake-up of the worker.
+    /// Starts the next run if the slot is free. This comes before events are sent, so that the end of one task and the start of the next wake the worker
+    /// once.
     fn start_next(&mut self) -> Result<(), WorkerGone> {
         while self.can_start() {
             let Some((seq, spec)) = self.queue.pop_front() else { break };
             if spec.start_by_ms != 0 && boot::clock_ms() > spec.start_by_ms {
-                // We were frozen, or the machine was asleep: another may have it by now.
-                self.answer(&KeeperEvent::Withdrawn { seq })?;
+                // The keeper was frozen, or the machine was asleep: another worker may have the task by now.
+                self.send(&KeeperEvent::Withdrawn { seq })?;
                 continue;
             }
-            if !self.is_outbox_safe()? {
+            if !self.link.secure_unsent()? {
                 self.queue.push_front((seq, spec));
                 break;
             }
@@ -145,7 +121,7 @@ impl Keeper {
                 }
                 Some(Err(error)) => Err(error.clone()),
             };
-            // A task that was to be limited does not run without its limit.
+            // A task never runs without the limit that was requested.
             let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
             let begun = StartStamp::now();
             let event = match limited.and_then(|()| self.spawner.start(&spec)) {
@@ -158,33 +134,24 @@ impl Keeper {
                 }
                 Err(SpawnError { error, is_transient }) => KeeperEvent::SpawnFailed { seq, error, is_transient },
             };
-            self.answer(&event)?;
+            self.send(&event)?;
         }
         Ok(())
     }
 
-    /// Whether what has yet to be said survives this keeper, should the next task kill it: it is kept elsewhere, or it has been sent.
-    fn is_outbox_safe(&mut self) -> Result<bool, WorkerGone> {
-        if self.outbox.is_empty() || self.journal.as_ref().is_some_and(|file| file.keep(self.sent, &self.outbox)) {
-            return Ok(true);
-        }
-        self.flush()?;
-        Ok(self.outbox.is_empty())
-    }
-
     fn can_start(&self) -> bool {
-        self.task.is_none() && !self.queue.is_empty() && self.outbox.len() < OUTBOX_LIMIT
+        self.task.is_none() && !self.queue.is_empty() && !self.link.is_congested()
     }
 
     fn wait(&mut self) -> Ready {
         let mut flags = PollFlags::POLLIN;
-        if !self.outbox.is_empty() {
+        if self.link.has_unsent() {
             flags |= PollFlags::POLLOUT;
         }
-        let idle = self.socket.as_fd();
+        let idle = self.link.as_fd();
         let [stdout, stderr] = self.task.as_ref().map_or([idle; 2], RunningTask::outputs);
         let mut fds = [
-            PollFd::new(self.socket.as_fd(), flags),
+            PollFd::new(self.link.as_fd(), flags),
             PollFd::new(self.reaper.as_fd(), PollFlags::POLLIN),
             PollFd::new(stdout, PollFlags::POLLIN),
             PollFd::new(stderr, PollFlags::POLLIN),
@@ -202,12 +169,17 @@ impl Keeper {
                 Ready::default()
             }
             Ok(_) => {
-                // An error or hang-up counts as something to read: the read says what it is.
-                let said = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
+                // Read after an error or hang-up too: the read returns the error.
+                let is_ready = |index: usize| fds[index].revents().is_some_and(|revents| !revents.is_empty());
                 let socket = fds[0].revents().is_some_and(|revents| revents.intersects(!PollFlags::POLLOUT));
-                Ready { socket, child: said(1), stdout: count == 4 && said(2), stderr: count == 4 && said(3) }
+                Ready {
+                    socket,
+                    child: is_ready(1),
+                    stdout: count == 4 && is_ready(2),
+                    stderr: count == 4 && is_ready(3),
+                }
             }
-            // Short of memory for a moment, or interrupted: look at everything.
+            // Interrupted, or short of memory for a moment: try all of them.
             Err(_) => Ready { socket: true, child: true, stdout: count == 4, stderr: count == 4 },
         }
     }
@@ -221,7 +193,7 @@ impl Keeper {
         });
     }
 
-    /// Ends the slot when its time has come.
+    /// Ends the task if its main process has ended or its grace is over.
     fn advance(&mut self) -> Result<(), WorkerGone> {
         let Some(task) = &mut self.task else { return Ok(()) };
         let overdue = task.is_overdue(Instant::now());
@@ -229,7 +201,7 @@ impl Keeper {
         if main_ended {
             task.drain(&mut self.scratch);
         }
-        // Within a grace the rest of the tree may go on cleaning up when its root has ended; otherwise the root's end is everybody's.
+        // Within a grace, other processes of the tree may go on after the main process has ended. Otherwise the tree ends with it.
         let over = main_ended && (!self.tree_lives || task.deadline.is_none());
         if !over && !overdue {
             return Ok(());
@@ -238,7 +210,7 @@ impl Keeper {
         if self.tree_lives {
             task.begin_killing();
             unkillable = self.reaper.kill_all(KILL_BOUND, &[], &mut |reaped| task.record_exit(reaped));
-            // What they have written until they were killed.
+            // What they wrote before they were killed.
             task.drain(&mut self.scratch);
             self.tree_lives = false;
         }
@@ -249,7 +221,7 @@ impl Keeper {
             Some(Err(_)) | None => CgroupUsage::default(),
         };
         let is_oom_likely = self.oom_watch.end(Instant::now(), task.was_killed(), cgroup_meter::oom_kills_of_machine);
-        self.answer(&KeeperEvent::Ended(Box::new(task.finish(unkillable, used, is_oom_likely))))
+        self.send(&KeeperEvent::Ended(Box::new(task.finish(unkillable, used, is_oom_likely))))
     }
 
     fn handle(&mut self, command: KeeperCommand) -> Result<(), WorkerGone> {
@@ -266,7 +238,7 @@ impl Keeper {
                 let task = self.task.as_ref().filter(|task| task.seq == seq);
                 let nothing = || Output { seq, ..Output::default() };
                 let output = task.map_or_else(nothing, |task| task.output_since(stdout_from, stderr_from));
-                return self.answer(&KeeperEvent::Output(Box::new(output)));
+                return self.send(&KeeperEvent::Output(Box::new(output)));
             }
         }
         Ok(())
@@ -275,7 +247,7 @@ impl Keeper {
     fn terminate(&mut self, seq: u64, grace: Duration) -> Result<(), WorkerGone> {
         let Some(task) = self.task.as_mut().filter(|task| task.seq == seq) else { return self.withdraw(seq) };
         let first = task.deadline.is_none();
-        // An instant too far to be counted is no deadline, but still a request to end.
+        // Bounded, because the sum with a very long grace would overflow.
         let far = Duration::from_secs(100 * 365 * 24 * 3600);
         let deadline = Instant::now() + grace.min(far);
         task.deadline = Some(task.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
@@ -289,66 +261,25 @@ impl Keeper {
         match self.queue.iter().position(|(waiting, _)| *waiting == seq) {
             Some(index) => {
                 self.queue.remove(index);
-                self.answer(&KeeperEvent::Withdrawn { seq })
+                self.send(&KeeperEvent::Withdrawn { seq })
             }
             None => Ok(()),
         }
     }
 
-    fn answer(&mut self, event: &KeeperEvent) -> Result<(), WorkerGone> {
-        codec::encode(&mut self.outbox, event).map_err(|_| WorkerGone)
+    fn send(&mut self, event: &KeeperEvent) -> Result<(), WorkerGone> {
+        self.link.push(event)
     }
 
-    /// Sends what the socket takes now.
+    /// Sends what the socket takes now, and then frees the memory of a large output.
     fn flush(&mut self) -> Result<(), WorkerGone> {
-        let mut sent = 0;
-        while sent < self.outbox.len() {
-            match send(self.socket.as_raw_fd(), &self.outbox[sent..], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
-                Ok(count) => sent += count,
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => break,
-                Err(_) => return Err(WorkerGone),
-            }
-        }
-        self.outbox.drain(..sent);
-        self.sent += sent as u64;
-        if self.was_large && self.outbox.is_empty() {
+        self.link.flush()?;
+        if self.was_large && !self.link.has_unsent() {
             self.was_large = false;
-            self.outbox = Vec::new();
+            self.link.release_outbox();
             self.scratch = Vec::new();
             syscalls::trim_heap();
         }
         Ok(())
-    }
-
-    /// Reads what the worker has sent and does what it asks.
-    fn receive(&mut self) -> Result<(), WorkerGone> {
-        self.inbox.reserve(4096);
-        match syscalls::read_to_spare(&self.socket, &mut self.inbox) {
-            Ok(0) => return Err(WorkerGone),
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
-            Err(_) => return Err(WorkerGone),
-        }
-        let mut inbox = std::mem::take(&mut self.inbox);
-        let mut taken = 0;
-        loop {
-            match codec::decode(&inbox[taken..]).map_err(|_| WorkerGone)? {
-                Decoded::Message(command, len) => {
-                    taken += len;
-                    self.handle(command)?;
-                }
-                Decoded::Needs(needed) => {
-                    inbox.drain(..taken);
-                    if inbox.is_empty() && inbox.capacity() > OUTBOX_LIMIT {
-                        inbox = Vec::new();
-                    } else {
-                        inbox.reserve(needed.saturating_sub(inbox.len()));
-                    }
-                    self.inbox = inbox;
-                    return Ok(());
-                }
-            }
-        }
     }
 }

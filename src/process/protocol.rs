@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec::raw;
+use super::raw_bytes;
 use super::slot_cgroups::CgroupDirs;
 use crate::safe_dir::DirId;
 
@@ -14,10 +14,10 @@ use crate::safe_dir::DirId;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The program, an absolute path: it is not looked up in `PATH`.
-    #[serde(with = "raw")]
+    #[serde(with = "raw_bytes")]
     pub program: PathBuf,
     /// Its arguments, without the program itself.
-    #[serde(with = "raw")]
+    #[serde(with = "raw_bytes")]
     pub args: Vec<OsString>,
     /// Variables that are added to those of the worker, or replace them.
     pub env: Vec<(String, String)>,
@@ -31,7 +31,7 @@ pub struct RunSpec {
     pub stderr_tail_keep: usize,
     /// The file for a longer stdout, and for the stdout of a successful task that text cannot represent. It is created when needed, and must not
     /// exist before.
-    #[serde(with = "raw")]
+    #[serde(with = "raw_bytes")]
     pub overflow_path: PathBuf,
     /// The directory of that file when the worker started; `None` if it did not exist.
     pub result_dir: Option<DirId>,
@@ -174,7 +174,7 @@ pub enum Stdout {
         /// Length of the whole in bytes.
         total_bytes: u64,
         /// The file that holds the whole, or why there is none.
-        #[serde(with = "raw")]
+        #[serde(with = "raw_bytes")]
         file: Result<PathBuf, String>,
     },
 }
@@ -254,7 +254,7 @@ pub struct Ended {
     /// Its standard output.
     pub stdout: Stdout,
     /// For a successful task whose stdout is here whole but is no plain text: the file that holds it, or why there is none. Otherwise `None`.
-    #[serde(with = "raw")]
+    #[serde(with = "raw_bytes")]
     pub stdout_file: Option<Result<PathBuf, String>>,
     /// The last bytes of its standard error.
     #[serde(with = "serde_bytes")]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::codec::raw;
+use super::raw_bytes;
 use super::worker_cgroup::{PREFIX, WorkerCgroup, add_process, own_cgroup, remove};
 
 /// Version of the cgroup hierarchy. The versions name their files differently.
@@ -28,10 +28,10 @@ pub enum Version {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupDirs {
     /// The cgroup that limits memory.
-    #[serde(with = "raw")]
+    #[serde(with = "raw_bytes")]
     pub memory: PathBuf,
     /// The cgroup that limits the number of processes; `None`: no limit.
-    #[serde(with = "raw")]
+    #[serde(with = "raw_bytes")]
     pub pids: Option<PathBuf>,
     /// Selects the names of the files.
     pub version: Version,

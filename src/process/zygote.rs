@@ -28,6 +28,7 @@ use super::spawn::Spawner;
 use super::syscalls;
 use super::tag_file;
 use super::terminate::{Guard, Target};
+use super::worker_link;
 use super::zygote_control::{HIDDEN_MODE, MAX_MESSAGE, Reply, Request, ZygoteSettings};
 
 /// How long keepers may take to kill their process trees after the worker has gone.
@@ -115,7 +116,10 @@ fn run(settings: &ZygoteSettings, tag_file: Option<&Path>) -> ExitCode {
                         let journal = journal.map(ReplyJournal::of);
                         return match set_up_keeper(settings) {
                             Ok(reaper) => keeper::run(socket, journal, spawner, reaper),
-                            Err(error) => keeper::report_setup_failure(&socket, error.text()),
+                            Err(error) => {
+                                worker_link::send_setup_failure(&socket, error.text());
+                                ExitCode::from(2)
+                            }
                         };
                     }
                     Ok(ForkResult::Parent { child }) => {
