@@ -48,6 +48,7 @@ mod slot_cgroups;
 mod spawn;
 mod syscalls;
 mod tag_file;
+mod tail;
 pub mod terminate;
 pub mod tree;
 mod worker_cgroup;

@@ -1,80 +1,24 @@
-//! Output in bounded memory: stdout whole up to a limit, then a file with head and tail kept; of stderr only the tail.
+//! Captures the stdout of a task in bounded memory. Beyond a limit it goes to a file, and only its head and tail stay in memory.
 //!
-//! Whatever happens to the file, bytes go on being accepted: a task must never stand still, or fail, because its output has no place.
+//! Bytes are accepted even if the file cannot be written: a task must neither stop nor fail because its output has no place.
 
 use std::path::PathBuf;
 
 use super::protocol::{Part, Stdout};
 use super::result_file::{ResultFile, ResultPlace};
+use super::tail::{Tail, part};
 use crate::model::TrimmedSpace;
 
-/// The last bytes of a stream.
-#[derive(Debug)]
-pub struct Tail {
-    keep: usize,
-    bytes: Vec<u8>,
-    total: u64,
-}
-
-impl Tail {
-    /// Keeps the last `keep` bytes; 0 keeps none and only counts.
-    #[must_use]
-    pub fn new(keep: usize) -> Self {
-        Self { keep, bytes: Vec::new(), total: 0 }
-    }
-
-    /// Takes the next bytes of the stream.
-    pub fn push(&mut self, chunk: &[u8]) {
-        self.total += chunk.len() as u64;
-        let chunk = &chunk[chunk.len().saturating_sub(self.keep)..];
-        // Twice the limit before the old half is dropped, so that each byte is moved once and not at every push.
-        if self.bytes.len() + chunk.len() > self.keep.saturating_mul(2) {
-            let surplus = (self.bytes.len() + chunk.len()).saturating_sub(self.keep).min(self.bytes.len());
-            self.bytes.drain(..surplus);
-        }
-        self.bytes.extend_from_slice(chunk);
-    }
-
-    /// Length of the whole stream in bytes.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// What is held from a position on; `None`: the last of it. At most `most` bytes.
-    #[must_use]
-    pub fn since(&self, from: Option<u64>, most: usize) -> Part {
-        part(&self.bytes, self.total, self.total, from, most)
-    }
-
-    /// The last bytes, at most as many as were to be kept.
-    #[must_use]
-    pub fn finish(mut self) -> Vec<u8> {
-        let surplus = self.bytes.len().saturating_sub(self.keep);
-        self.bytes.drain(..surplus);
-        self.bytes
-    }
-}
-
-/// A part of the bytes that end at the position `end` of a stream of `total` bytes so far.
-fn part(held: &[u8], end: u64, total: u64, from: Option<u64>, most: usize) -> Part {
-    let begin = end.saturating_sub(held.len() as u64);
-    let at = from.unwrap_or_else(|| end.saturating_sub(most as u64)).clamp(begin, end);
-    let skipped = usize::try_from(at - begin).unwrap_or(held.len()).min(held.len());
-    let bytes = &held[skipped..];
-    Part { at, bytes: bytes[..bytes.len().min(most)].to_vec(), total }
-}
-
-/// How much of stdout is kept, and where the rest goes.
+/// How much of stdout is kept in memory, and where the whole goes.
 #[derive(Clone, Debug)]
 pub struct StdoutLimits {
-    /// Bytes kept whole in memory.
+    /// A stdout of at most so many bytes stays in memory.
     pub max_inline: usize,
-    /// Bytes of the beginning kept once there are more.
+    /// Bytes kept of the beginning of a longer one.
     pub head_keep: usize,
-    /// Bytes of the end kept once there are more.
+    /// Bytes kept of the end of a longer one.
     pub tail_keep: usize,
-    /// The file for the whole, created at the first byte beyond `max_inline`, or at the end for what no text can hold.
+    /// The file for the whole. It is created at the first byte beyond `max_inline`, or at the end if text cannot represent the output.
     pub place: ResultPlace,
 }
 
@@ -82,7 +26,7 @@ pub struct StdoutLimits {
 #[derive(Debug)]
 pub struct StdoutCapture {
     limits: StdoutLimits,
-    /// All there is up to `max_inline`; the head once there is more.
+    /// The whole, or the head once there are more than `max_inline` bytes.
     memory: Vec<u8>,
     overflow: Option<Overflow>,
 }
@@ -95,13 +39,13 @@ struct Overflow {
 }
 
 impl StdoutCapture {
-    /// Nothing captured yet; takes no memory until there is output.
+    /// An empty capture, which takes no memory until there is output.
     #[must_use]
     pub fn new(limits: StdoutLimits) -> Self {
         Self { limits, memory: Vec::new(), overflow: None }
     }
 
-    /// Takes the next bytes. Never fails: a file that cannot be written is noted and the bytes are counted on.
+    /// Adds the next bytes. It never fails: if the file cannot be written, the error is kept and bytes are still counted.
     pub fn push(&mut self, chunk: &[u8]) {
         let overflow = match &mut self.overflow {
             Some(overflow) => overflow,
@@ -120,26 +64,26 @@ impl StdoutCapture {
         overflow.push(chunk, &mut self.memory, &self.limits);
     }
 
-    /// What is held from a position on; `None`: the last of it. At most `most` bytes; of a stdout that is in its file by now the head and the tail are.
+    /// The bytes held from a position on, at most `most`. `None`: the last ones. Of a stdout that is in a file, only head and tail are held.
     #[must_use]
     pub fn since(&self, from: Option<u64>, most: usize) -> Part {
         let head = self.memory.len() as u64;
         match &self.overflow {
             Some(overflow) if from.is_none_or(|from| from >= head) => {
-                part(&overflow.tail.bytes, overflow.total, overflow.total, from, most)
+                overflow.tail.since_of(overflow.total, from, most)
             }
             Some(overflow) => part(&self.memory, head, overflow.total, from, most),
             None => part(&self.memory, head, head, from, most),
         }
     }
 
-    /// Whether more than a little memory is or was held: the keeper gives it back to the system afterwards.
+    /// Whether it took much memory, which the keeper returns to the system afterwards.
     #[must_use]
     pub fn was_large(&self) -> bool {
         self.overflow.is_some() || self.memory.capacity() > 32 * 1024
     }
 
-    /// What is left of it, and with `is_result` the file of what is held whole but is not to be had from a text of it.
+    /// What was kept. With `is_result`, a stdout that is whole but that text cannot represent is written to the file, which is the second value.
     #[must_use]
     pub fn finish(self, is_result: bool) -> (Stdout, Option<Result<PathBuf, String>>) {
         let place = self.limits.place;
@@ -187,19 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_tail_is_the_end_of_the_stream(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20), keep in 0usize..60) {
-            let mut tail = Tail::new(keep);
-            for chunk in &chunks {
-                tail.push(chunk);
-                prop_assert!(tail.bytes.len() <= 2 * keep);
-            }
-            let whole = chunks.concat();
-            prop_assert_eq!(tail.total(), whole.len() as u64);
-            prop_assert_eq!(tail.finish(), &whole[whole.len().saturating_sub(keep)..]);
-        }
-
-        #[test]
-        fn nothing_of_stdout_is_lost(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),
+        fn no_byte_of_stdout_is_lost(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),
                                      max_inline in 0usize..200, head_keep in 0usize..60, tail_keep in 0usize..60) {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("out");
@@ -227,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_what_was_said_from_there_on() {
+    fn shown_part_equals_the_stream_at_its_position() {
         let dir = tempfile::tempdir().unwrap();
         let limits =
             StdoutLimits { max_inline: 100, head_keep: 10, tail_keep: 20, place: place(dir.path().join("out")) };
@@ -266,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_noted_and_the_output_goes_on() {
+    fn full_disk_is_reported_and_capture_goes_on() {
         let mut capture = capture_to("/proc/nonexistent/out".into());
         capture.push(b"01234");
         capture.push(b"56789");
@@ -281,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_file_or_link_is_never_written_to() {
+    fn existing_file_or_link_is_never_written() {
         let dir = tempfile::tempdir().unwrap();
         let (victim, link) = (dir.path().join("victim"), dir.path().join("link"));
         std::fs::write(&victim, "precious").unwrap();

@@ -8,11 +8,12 @@ use nix::libc;
 
 use super::cgroup_meter::CgroupUsage;
 use super::confinement::TaskUser;
-use super::output::{StdoutCapture, StdoutLimits, Tail};
+use super::output::{StdoutCapture, StdoutLimits};
 use super::protocol::{Ended, ExitStatus, MAX_SHOWN, Output, RunSpec};
 use super::result_file::ResultPlace;
 use super::spawn::Spawned;
 use super::syscalls::{self, WaitResult};
+use super::tail::Tail;
 use crate::sys::wall_clock;
 
 /// At most so much is read from a pipe after the task has ended. A process that goes on writing must not occupy the slot.
