@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::slot_cgroups::{CgroupDirs, Version};
+use super::protocol::{CgroupDirs, Version};
 
 /// What a task used, as the cgroup of its slot counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

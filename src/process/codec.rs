@@ -73,8 +73,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::protocol::{Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout};
-    use super::super::slot_cgroups::{CgroupDirs, Version};
+    use super::super::protocol::{
+        CgroupDirs, Ended, ExitStatus, KeeperCommand, KeeperEvent, Output, Part, RunSpec, Stdout, Version,
+    };
     use super::*;
 
     fn round_trip<T: Serialize + DeserializeOwned>(message: &T) -> T {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::raw_bytes;
-use super::slot_cgroups::CgroupDirs;
 use crate::safe_dir::DirId;
 
 /// One task to run.
@@ -41,6 +40,28 @@ pub struct RunSpec {
     pub process_limit: u64,
     /// Until when the run may start, by [`boot::clock_ms`](crate::sys::boot::clock_ms). Later the keeper answers `Withdrawn`. 0: no limit.
     pub start_by_ms: u64,
+}
+
+/// Version of the cgroup hierarchy. The versions name their files differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// One hierarchy for each controller.
+    V1,
+    /// One hierarchy for all controllers.
+    V2,
+}
+
+/// The cgroup directories of one slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupDirs {
+    /// The cgroup that limits memory.
+    #[serde(with = "raw_bytes")]
+    pub memory: PathBuf,
+    /// The cgroup that limits the number of processes; `None`: no limit.
+    #[serde(with = "raw_bytes")]
+    pub pids: Option<PathBuf>,
+    /// Selects the names of the files.
+    pub version: Version,
 }
 
 /// A request to a keeper. `seq` is the number of a run. The worker numbers its runs and uses no number twice in one keeper.

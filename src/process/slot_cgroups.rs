@@ -10,32 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
 
-use super::raw_bytes;
+use super::protocol::{CgroupDirs, Version};
 use super::worker_cgroup::{PREFIX, WorkerCgroup, add_process, own_cgroup, remove};
-
-/// Version of the cgroup hierarchy. The versions name their files differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Version {
-    /// One hierarchy for each controller.
-    V1,
-    /// One hierarchy for all controllers.
-    V2,
-}
-
-/// The cgroup directories of one slot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CgroupDirs {
-    /// The cgroup that limits memory.
-    #[serde(with = "raw_bytes")]
-    pub memory: PathBuf,
-    /// The cgroup that limits the number of processes; `None`: no limit.
-    #[serde(with = "raw_bytes")]
-    pub pids: Option<PathBuf>,
-    /// Selects the names of the files.
-    pub version: Version,
-}
 
 /// The parent of the cgroups of all slots. On drop it removes the empty cgroups and moves this process back.
 #[derive(Debug)]
