@@ -1,4 +1,4 @@
-//! What tasks are held to, as the zygote is told at its start, and whose rights they have.
+//! The restrictions of tasks (limits, user, `no_new_privs`), which the zygote gets at its start.
 
 use nix::unistd::{Uid, User, geteuid, getgrouplist};
 use serde::{Deserialize, Serialize};
@@ -7,16 +7,16 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use crate::config::Confine;
 
-/// The keys of the configuration, and the user that one of them names.
+/// The restrictions of the configuration, and the user that `run_as_user` names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// The keys.
+    /// The keys of the configuration.
     pub keys: Confine,
-    /// Whose rights tasks have; `None`: the worker's.
+    /// The user of tasks; `None`: the worker's user.
     pub user: Option<TaskUser>,
 }
 
-/// A user other than the worker's, looked up once: a name service that is slow or away must not hold up a task.
+/// A user other than the worker's. It is looked up once, because a slow name service must not delay tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskUser {
     /// Login name.
@@ -31,7 +31,7 @@ pub struct TaskUser {
     pub groups: Vec<u32>,
 }
 
-/// Why tasks cannot be held to what the configuration says. The text fits after "failed to ".
+/// Why tasks cannot be restricted as the configuration says. The text fits after "failed to ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfineError {
     /// There is no such user.
@@ -46,10 +46,10 @@ pub enum ConfineError {
     /// The name service failed.
     #[error("use run_as_user: looking up {0:?}: {1}")]
     Lookup(String, nix::errno::Errno),
-    /// A first task under these settings was not what it should be.
+    /// The trial task did not run with these restrictions.
     #[error("run a task with run_as_user, task_rlimits and the other keys of containment: {0}")]
     Trial(String),
-    /// A first task could not be started, whatever it is held to: this node, or what this worker runs in, does not let it.
+    /// The trial task could not be started, with or without restrictions, because of this node or the container of the worker.
     #[error(
         "start a first task on this node: {0}. Tasks need a system call or a resource that is forbidden or missing here: check the system call filter (seccomp, SystemCallFilter=) and the limits of this worker"
     )]
@@ -57,10 +57,10 @@ pub enum ConfineError {
 }
 
 impl Confinement {
-    /// Looks up the user that the configuration names. A worker that is that user already needs no other.
+    /// Looks up the user that the configuration names. If the worker runs as this user already, `user` is `None`.
     ///
     /// # Errors
-    /// When tasks could not be given the rights of that user and no more.
+    /// When tasks cannot run as this user.
     pub fn of(keys: &Confine) -> Result<Self, ConfineError> {
         let user = match &keys.run_as_user {
             None => None,
@@ -69,7 +69,7 @@ impl Confinement {
         Ok(Self { keys: keys.clone(), user })
     }
 
-    /// Whether tasks are held to anything that could fail to be set.
+    /// Whether no restriction is set that a child could fail to apply.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         let Confine { oom_score_adj: _, enforce_memory: _, umask: _, ref rlimits, nice, no_new_privs, run_as_user: _ } =
@@ -77,7 +77,7 @@ impl Confinement {
         self.user.is_none() && *rlimits == Default::default() && nice.is_none() && !no_new_privs
     }
 
-    /// The layers that are on, for people.
+    /// The restrictions in force, for people.
     #[must_use]
     pub fn layers(&self) -> Vec<String> {
         let mut layers = Vec::new();
@@ -95,7 +95,7 @@ impl Confinement {
 }
 
 impl TaskUser {
-    /// What this user's shell would find in its environment.
+    /// The variables of a login of this user.
     pub(super) fn variables(&self) -> Vec<(&'static str, Vec<u8>)> {
         let name = self.name.as_bytes().to_vec();
         vec![("HOME", self.home.clone()), ("USER", name.clone()), ("LOGNAME", name)]
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_real_user_other_than_root_will_do() {
+    fn only_an_existing_user_other_than_root_is_accepted() {
         assert_eq!(of("no-such-user-here"), Err(ConfineError::NoSuchUser("no-such-user-here".to_owned())));
         assert_eq!(of("0"), Err(ConfineError::Root("0".to_owned())));
         let nobody = of("nobody");

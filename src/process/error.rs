@@ -1,46 +1,46 @@
-//! What can go wrong between the worker and its keepers.
+//! Errors between the worker, its zygote and its keepers.
 
 use std::io;
 
 use nix::errno::Errno;
 
-/// Why a keeper could not be started, asked or heard. The text fits after "failed to run the task: ".
+/// Why a keeper could not be started or used. The text fits after "failed to run the task: ".
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// The zygote could not be started.
     #[error("start the process keeper {exe}: {cause}")]
     Start {
-        /// The program that was to be re-executed.
+        /// The program that was to be executed.
         exe: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },
-    /// The zygote or a keeper ended at its own start: a system call that it cannot do without failed. Another try will end in the same way.
+    /// The zygote or a keeper ended at its start, because a system call that it needs has failed. Another try fails in the same way.
     #[error("start a keeper process: {0}")]
     SetupFailed(String),
-    /// The zygote has ended: no more keepers can be had from it, those it started go on.
+    /// The zygote has ended. Its keepers go on, but it cannot fork others.
     #[error("start a keeper: the process that creates keepers has ended")]
     ZygoteGone,
-    /// The zygote could not fork, for want of processes or memory. Trying again later may help.
+    /// The zygote could not fork, because the node is short of processes or memory. A later try may succeed.
     #[error("fork a keeper: {0}")]
     Fork(#[source] io::Error),
-    /// The cgroup of a slot could not be made, or does not hold the keeper: no task runs there without the limits that were asked for.
+    /// The cgroup of a slot could not be created, or the keeper could not be moved into it. No task runs without the limits that were requested.
     #[error("limit the memory of tasks by a cgroup: {0}")]
     Group(#[source] io::Error),
-    /// The keeper has ended. Its task, if it had one, has been or is being killed by the zygote.
+    /// The keeper has ended. The zygote kills its process tree.
     #[error("reach the keeper: it has ended")]
     KeeperGone,
     /// The socket to the zygote or a keeper failed.
     #[error("talk to a keeper: {0}")]
     Socket(#[source] io::Error),
-    /// The other side sent what this version does not understand.
+    /// A message cannot be decoded.
     #[error("understand a keeper: {0}")]
     Protocol(String),
 }
 
 impl ProcessError {
-    /// Whether the machine is short of processes, memory or descriptors, which passes.
+    /// Whether the node is short of processes, memory or descriptors, so that a later try may succeed.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         let is_short = |error: &io::Error| {

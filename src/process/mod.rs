@@ -1,30 +1,30 @@
-//! Child process trees: started cheaply, captured in bounded memory, and gone without a trace when they end.
+//! Starts the process trees of tasks, captures their output in bounded memory, and kills them completely at the end.
 //!
-//! **Who is who.** The worker starts one *zygote*, this same binary re-executed in a hidden mode ([`keeper_main_if_asked`]). The zygote
-//! forks one *keeper* per slot. A keeper runs its slot's tasks one after another and owns everything below it:
+//! **The processes.** The worker starts one *zygote*: this same binary, executed again in a hidden mode ([`keeper_main_if_asked`]). The zygote
+//! forks one *keeper* for each slot. A keeper runs the tasks of its slot one after another, and everything below it belongs to them:
 //!
 //! ```text
 //! worker ──control──▶ zygote          subreaper: kills what a dead keeper leaves behind
-//!   │                   ├─ keeper 1   subreaper: runs, captures, terminates, confirms that the tree is empty
+//!   │                   ├─ keeper 1   subreaper: runs, captures, terminates, checks that the tree is empty
 //!   └──one socket each──┤    └─ task tree
 //!                       └─ keeper 2 …
 //! ```
 //!
-//! **Why this contains.** A process whose parent dies goes to the nearest subreaper above it, so whatever a task does (daemonise, `setsid`,
-//! clear its environment, ignore signals), it stays below its keeper and is found there. The sockets are lifelines: when the worker dies, even
-//! by SIGKILL, each keeper reads the end of its socket, kills its tree and exits; so does the zygote. No privilege is needed.
+//! **Why no process escapes.** A process whose parent dies becomes a child of the nearest subreaper above it. So whatever a task does (daemonise, `setsid`,
+//! clear its environment, ignore signals), it stays below its keeper. When the worker dies, even by SIGKILL, its sockets close: each keeper notices
+//! it, kills its tree and exits, and so does the zygote. No privilege is needed.
 //!
-//! Where a cgroup of version 2 is writable, all these processes are also in a [`WorkerCgroup`], which the next start kills if worker and keepers have
-//! died at one moment.
+//! If a cgroup v2 is writable, all these processes are also in a [`WorkerCgroup`]. If worker and keepers are killed together, the next start kills what is
+//! left in it.
 //!
-//! **Why it is cheap.** A keeper is a few pages of private memory, so starting a child from it does not depend on the size of the worker, and it
-//! may hold the next command before the last one has ended.
+//! **Why it is fast.** A keeper has a few pages of private memory, so the cost of a start does not depend on the size of the worker. A keeper can also hold
+//! the next commands before the present task has ended.
 //!
-//! What this module must never do: signal a process it cannot prove to be below it ([`terminate`]), block a task by a full pipe
-//! ([`output`]), or keep a slot busy for ever over a process that cannot be killed (it reports `unkillable` instead).
+//! This module must never signal a process that it cannot prove to be its own ([`terminate`]), block a task by a full pipe ([`output`]), or occupy a slot for
+//! ever because a process cannot be killed (it reports `unkillable` instead).
 //!
-//! Reading order: `protocol` (commands and events), `zygote_handle` and `keeper_handle` (the worker's ends), `keeper` (the loop), `running_task` (one task),
-//! `reaper` (emptying the tree), [`terminate`] (the one place that signals).
+//! Reading order: `protocol` (commands and events), `zygote_handle` and `keeper_handle` (the worker's ends), `keeper` (its loop), `running_task` (one task),
+//! `reaper` (kills the tree), [`terminate`] (sends signals).
 
 mod cgroup_meter;
 mod codec;
@@ -72,7 +72,7 @@ pub use worker_cgroup::{WorkerCgroup, kill_recorded_cgroups, kill_stale_cgroups}
 pub use zygote::keeper_main_if_asked;
 pub use zygote_handle::{KeeperSettings, STALL_TOLERANCE, Zygote};
 
-/// Feeds bytes to the decoders of both ends of a keeper's socket: a keeper that a task has taken over may send anything.
+/// Feeds bytes to the decoders of both ends of a keeper's socket. A task that has taken over its keeper can send any bytes.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(mut bytes: &[u8]) {
     use codec::Decoded;

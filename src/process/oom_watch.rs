@@ -1,23 +1,23 @@
-//! Whether a task that was killed was killed by the kernel for want of memory, where no cgroup of its own says so.
+//! Guesses whether the OOM killer has killed a task, if the slot has no cgroup that counts such kills.
 //!
-//! All there is then is the machine's count of such kills. To read it before every task would cost short ones much, so it is read a while
-//! after a task has started, by when the short ones have gone, and again when a task has been killed.
+//! The kernel counts the OOM kills of the whole machine. Reading this count before each task would slow short tasks down. So it is read some time after
+//! the start of a task, when short tasks have ended, and again when a task has been killed.
 
 use std::time::{Duration, Instant};
 
-/// A task that eats much takes longer than this to do so, and one that is shorter is not worth the question.
+/// When the count is read after a start. A task needs longer than this to use much memory.
 const ASK_AFTER: Duration = Duration::from_millis(200);
-/// A process that has been killed takes a while to give its memory back, and is gone only then. What it ate within [`ASK_AFTER`] is given
-/// back sooner than this, also on a busy machine.
+/// How long a killed process may take to release its memory, before which it does not end. This is enough, even on a busy machine, for the memory that it
+/// can take within [`ASK_AFTER`].
 const DYING: Duration = Duration::from_secs(2);
 
-/// The count as it was, and what is to be asked when. Pure: the count and the time are given to it.
+/// The last count, and when it is read next. Count and time are arguments.
 #[derive(Debug)]
 pub(super) struct OomWatch {
-    /// Kills when last asked; `None` where the kernel does not say.
+    /// The last count; `None` where the kernel does not count.
     known: Option<u64>,
     ask_at: Option<Instant>,
-    /// The count had grown when it was asked during the task: the task may have been dying by then.
+    /// When the count was found to have grown during the task: the task may have been dying at that time.
     grown_at: Option<Instant>,
 }
 
@@ -26,18 +26,18 @@ impl OomWatch {
         Self { known, ask_at: None, grown_at: None }
     }
 
-    /// A task has started.
+    /// Call it when a task has started.
     pub(super) fn begin(&mut self, now: Instant) {
         self.ask_at = Some(now + ASK_AFTER);
         self.grown_at = None;
     }
 
-    /// When the count is to be told to [`Self::asked`], if at all.
+    /// When [`Self::asked`] is to be called with the count.
     pub(super) const fn ask_at(&self) -> Option<Instant> {
         self.ask_at
     }
 
-    /// The count while the task seems to run.
+    /// Takes the count while the task runs.
     pub(super) fn asked(&mut self, now: Instant, kills: Option<u64>) {
         self.ask_at = None;
         if self.learn(kills) {
@@ -45,14 +45,14 @@ impl OomWatch {
         }
     }
 
-    /// The task has ended; whether it was probably the kernel that killed it, if anybody did. `kills` is asked for only then.
+    /// Call it when the task has ended. Returns whether the OOM killer probably killed it. `kills` is called only for a task that was killed.
     pub(super) fn end(&mut self, now: Instant, was_killed: bool, kills: impl FnOnce() -> Option<u64>) -> bool {
         self.ask_at = None;
         let was_dying = self.grown_at.take().is_some_and(|grown| now.duration_since(grown) <= DYING);
         was_killed && (self.learn(kills()) || was_dying)
     }
 
-    /// Whether there were more than before.
+    /// Stores the count, and returns whether it has grown.
     fn learn(&mut self, kills: Option<u64>) -> bool {
         let before = std::mem::replace(&mut self.known, kills);
         before.zip(kills).is_some_and(|(before, now)| now > before)
@@ -66,7 +66,7 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     #[test]
-    fn a_kill_that_is_counted_before_its_death_is_seen_is_known() {
+    fn kill_counted_before_the_end_is_recognised() {
         let start = Instant::now();
         let mut watch = OomWatch::new(Some(7));
         watch.begin(start);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_long_after_somebody_elses_is_not_the_kernels() {
+    fn kill_long_after_another_oom_kill_is_not_blamed_on_it() {
         let start = Instant::now();
         let mut watch = OomWatch::new(Some(7));
         watch.begin(start);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_kernel_does_not_say_nothing_is_claimed() {
+    fn nothing_is_claimed_without_a_count() {
         let now = Instant::now();
         let mut watch = OomWatch::new(None);
         watch.begin(now);

@@ -1,4 +1,4 @@
-//! Waiting for children, and killing until there are none: what makes a subreaper's promise true.
+//! Waits for the children of a subreaper, and kills them until none is left.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -14,22 +14,21 @@ use super::terminate::{Guard, Target};
 use super::tree::{self, ProcessIdentity};
 use crate::sys::stat::Stat;
 
-/// How long a tree may take to die of SIGKILL before its slot goes on without it.
+/// How long a process tree may take to die of SIGKILL. After that its slot goes on without it.
 pub(super) const KILL_BOUND: Duration = Duration::from_secs(5);
-/// Longest pause between two rounds of killing when nothing dies: the rest waits in the kernel.
+/// The longest pause between two rounds of SIGKILL. If nothing dies, the rest waits in the kernel.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// The children of this process: those it started, and those that became its own as the nearest subreaper.
+/// The children of this process: those that it started, and orphans, whose nearest subreaper it is.
 pub(super) struct Reaper {
-    /// Readable when a child has ended. One for the life of the process: a pidfd for each task would cost two calls more, and tell
-    /// nothing of orphans.
+    /// Readable when a child has ended. A pidfd for each task instead would cost two more calls, and would not cover orphans.
     child_ended: SignalFd,
-    /// Children that SIGKILL did not end in time. They are killed again each time, and no longer waited for.
+    /// Children that did not die in time. They get SIGKILL again each time, and are no longer waited for.
     stuck: Vec<i32>,
 }
 
 impl Reaper {
-    /// SIGCHLD must be blocked already.
+    /// SIGCHLD must be blocked.
     pub(super) fn new() -> Result<Self, Errno> {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
@@ -37,17 +36,17 @@ impl Reaper {
         Ok(Self { child_ended, stuck: Vec::new() })
     }
 
-    /// To be polled: readable when a child has ended.
+    /// To be polled. Readable when a child has ended.
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.child_ended.as_fd()
     }
 
-    /// Takes note of the ends announced so far. Signals of one kind merge, so one read is all there is.
+    /// Clears the signal. Signals of one kind merge, so one read is enough.
     pub(super) fn acknowledge(&self) {
         let _ = self.child_ended.read_signal();
     }
 
-    /// Waits for every child that has ended, without blocking. Answers whether any are left, the stuck ones aside.
+    /// Waits for every child that has ended, without blocking. Returns whether children other than the stuck ones are left.
     pub(super) fn reap(&mut self, on_reaped: &mut dyn FnMut(WaitResult)) -> bool {
         loop {
             match syscalls::wait_any() {
@@ -72,14 +71,15 @@ impl Reaper {
         children
     }
 
-    /// SIGKILL to everything below this process but the spared children and what is below those, again and again until nothing is left.
-    /// Answers whether something would not die within `bound`.
+    /// Sends SIGKILL to everything below this process, except for the spared children and what is below them, until nothing is left. Returns whether
+    /// a process did not die within `bound`.
     ///
-    /// Once is never enough: a process forks between being listed and being killed, and a killed parent's children turn up as ours only
-    /// then. A chain of processes that each live for microseconds is beaten by looking again at once as long as something dies.
+    /// One round is not enough: a process can fork after it was listed and before it is killed, and orphans become our children only after the
+    /// death of their parent. As long as something dies, the next round begins at once. This also ends a chain of processes that each live for
+    /// microseconds.
     pub(super) fn kill_all(&mut self, bound: Duration, spared: &[i32], on_reaped: &mut dyn FnMut(WaitResult)) -> bool {
         let end = Instant::now() + bound;
-        // Looked up only when there is somebody to kill.
+        // Created only if there is a process to kill.
         let mut guard = None;
         let mut pause = Duration::from_millis(1);
         for round in 0_u32.. {
@@ -95,8 +95,8 @@ impl Reaper {
                 self.stuck.extend(self.remaining(spared));
                 return true;
             }
-            // The whole tree at first, so that it cannot grow faster than one level a round; then the children alone, which is quicker than
-            // a process can fork and is where every orphan arrives; and the whole again now and then.
+            // First the whole tree, so that it grows by at most one level in a round. Then the children alone: this is faster than a process can
+            // fork, and every orphan becomes a child. Every fourth round takes the whole tree again.
             signal_round(guard.get_or_insert_with(Guard::current), spared, round % 4 == 0);
             if progress || round == 0 {
                 pause = Duration::from_millis(1);
@@ -108,7 +108,7 @@ impl Reaper {
         false
     }
 
-    /// Until a child has ended, at most `limit`.
+    /// Waits until a child has ended, at most `limit`.
     pub(super) fn wait(&self, limit: Duration) {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, timeout(Some(limit)));
@@ -125,7 +125,7 @@ fn signal_round(guard: &Guard, spared: &[i32], whole_tree: bool) {
         Vec::new()
     };
     for child in children {
-        // Gone is as good as killed, and a refusal (a set-uid program) shows as a process that would not die.
+        // A child that is gone needs no signal. One that refuses it (a set-uid program) counts as one that does not die.
         let _ = guard.send(Target::Child(child), Signal::SIGKILL);
     }
     for identity in deeper {
@@ -133,8 +133,8 @@ fn signal_round(guard: &Guard, spared: &[i32], whole_tree: bool) {
     }
 }
 
-/// SIGTERM to everything below this process: once to the group of `main`, if it has not been waited for, and once to each process outside that
-/// group, so that nobody is asked twice. Stopped ones are continued, or they could not obey.
+/// Sends SIGTERM to everything below this process: once to the process group of `main`, if it has not been waited for, and once to each process outside
+/// of it, so that no process gets it twice. It also sends SIGCONT, because a stopped process cannot react.
 pub(super) fn ask_to_end(main: Option<i32>) {
     let guard = Guard::current();
     let signal = |target| {
@@ -153,7 +153,7 @@ pub(super) fn ask_to_end(main: Option<i32>) {
     }
 }
 
-/// As `poll` wants it: rounded up, so that a wait never ends just before its time and spins; `None` waits for ever.
+/// A timeout for `poll`, rounded up: a wait that ends just before its time would repeat in a busy loop. `None` waits for ever.
 pub(super) fn timeout(limit: Option<Duration>) -> PollTimeout {
     let Some(limit) = limit else { return PollTimeout::NONE };
     let millis = limit.as_micros().div_ceil(1000);

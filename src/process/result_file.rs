@@ -1,7 +1,7 @@
-//! The file of an output that has no other place, made so that a task cannot have it made elsewhere.
+//! Creates the file of a large output, in a way that a task cannot redirect to another place.
 //!
-//! The keeper has the worker's rights and the task its user's. What that user can change is used with the rights of that user alone: a directory that is
-//! missing is made so, and a file in a directory that is not the one which the worker found at its start. See [`crate::safe_dir`].
+//! The keeper has the rights of the worker, and the task those of its user. In directories that this user can change, the keeper acts with the rights of this
+//! user: it creates missing directories, and files in a directory other than the one that the worker found at its start. See [`crate::safe_dir`].
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,14 +13,14 @@ use nix::unistd::{Gid, Uid, fchown, getgroups, setfsgid, setfsuid, setgroups};
 use super::confinement::TaskUser;
 use crate::safe_dir::{DirId, SafeDir};
 
-/// Where a file goes, should one be needed.
+/// Where the file is created if it is needed.
 #[derive(Clone, Debug, Default)]
 pub struct ResultPlace {
-    /// The file; it must not exist.
+    /// The file, which must not exist.
     pub path: PathBuf,
-    /// Its directory, as the worker found it at its start; `None` where there was none.
+    /// Its directory when the worker started; `None` if it did not exist.
     pub known: Option<DirId>,
-    /// To whom it is to belong; `None`: to us.
+    /// Its owner; `None`: the user of this process.
     pub owner: Option<TaskUser>,
 }
 
@@ -33,12 +33,12 @@ pub(super) struct ResultFile {
 }
 
 impl ResultPlace {
-    /// Makes the file.
+    /// Creates the file.
     pub(super) fn create(&self) -> Result<ResultFile, String> {
         self.try_create().map_err(|error| self.complaint(&error))
     }
 
-    /// What is wrong with it.
+    /// The error as a text that names the file.
     pub(super) fn complaint(&self, error: &io::Error) -> String {
         format!("{}: {error}", self.path.display())
     }
@@ -47,8 +47,8 @@ impl ResultPlace {
         let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let theirs = |is_shared| self.owner.as_ref().filter(|_| is_shared).map(Rights::of).transpose();
-        // Cleared away with the results of last week while the worker ran on, or not needed before.
+        let theirs = |is_shared| self.owner.as_ref().filter(|_| is_shared).map(UserRights::of).transpose();
+        // The directory may be missing: it is created at first use, and a person may have removed it since.
         let folder = SafeDir::make_as(dir, 0o777, &theirs)?;
         let is_known = self.known.is_some() && folder.identity().ok() == self.known;
         let rights = theirs(folder.is_shared() && !is_known)?;
@@ -56,7 +56,7 @@ impl ResultPlace {
         if rights.is_none()
             && let Some(owner) = &self.owner
         {
-            // Some file systems know no owners. A file of root's is less than what was promised, and more than none.
+            // Some file systems have no owners. A file of root is better than no file.
             let _ = fchown(&file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)));
         }
         Ok(ResultFile { folder, name: name.to_owned(), file })
@@ -64,13 +64,12 @@ impl ResultPlace {
 }
 
 impl ResultFile {
-    /// Writes on. A file that cannot take all is removed: a part of the output would be taken for the whole, and on a full disk its room is wanted by
-    /// others.
+    /// Appends. On an error the file is removed: a part of the output would be mistaken for the whole, and would occupy space on a full disk.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).inspect_err(|_| drop(self.folder.remove(OsStr::new(&self.name))))
     }
 
-    /// One that takes nothing.
+    /// A file on a device that is always full.
     #[cfg(test)]
     pub(super) fn full() -> Self {
         let file = File::options().write(true).open("/dev/full").expect("/dev/full");
@@ -78,12 +77,12 @@ impl ResultFile {
     }
 }
 
-/// The rights of a user in file systems, until they are dropped. For a process of one thread.
-struct Rights {
+/// Gives this process the file system rights of a user until it is dropped. Only for a process with one thread.
+struct UserRights {
     groups: Vec<Gid>,
 }
 
-impl Rights {
+impl UserRights {
     fn of(user: &TaskUser) -> io::Result<Self> {
         let own = Self { groups: getgroups()? };
         let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
@@ -91,7 +90,7 @@ impl Rights {
         setgroups(&groups)?;
         setfsgid(gid);
         setfsuid(uid);
-        // These two say who one was before, and nothing else: a second time, whether they have done it.
+        // These calls only return the previous id. The second call shows whether the first one had an effect.
         if setfsgid(gid) != gid || setfsuid(uid) != uid {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -99,11 +98,11 @@ impl Rights {
     }
 }
 
-impl Drop for Rights {
+impl Drop for UserRights {
     fn drop(&mut self) {
         setfsuid(Uid::effective());
         setfsgid(Gid::effective());
-        // As root, which we are again: it cannot fail.
+        // This process is root again, so it cannot fail.
         let _ = setgroups(&self.groups);
     }
 }

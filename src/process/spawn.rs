@@ -1,4 +1,4 @@
-//! Starting a task: its pipes, its environment, its program.
+//! Starts a task: creates its pipes, builds its environment, executes its program.
 
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -13,36 +13,36 @@ use super::confinement::{Confinement, TaskUser};
 use super::protocol::RunSpec;
 use super::syscalls::{self, ChildLimits, ChildStack, ChildUser, SpawnStep};
 
-/// What every task of a keeper starts with. Made once in the zygote, shared by its keepers until somebody writes.
+/// What all tasks have in common. It is built once in the zygote, and keepers share its memory as copy-on-write.
 pub(super) struct Spawner {
-    /// The worker's environment, less its secrets; each `NAME=value`.
+    /// The worker's environment without its secrets, as `NAME=value`.
     base: Vec<CString>,
     user: Option<TaskUser>,
     limits: ChildLimits,
     stack: ChildStack,
 }
 
-/// A task that runs, and our ends of its output.
+/// A running task, and the keeper's ends of its pipes.
 pub(super) struct Spawned {
     pub(super) pid: i32,
     pub(super) stdout: Pipe,
     pub(super) stderr: Pipe,
 }
 
-/// One output of a task.
+/// The pipe for one output stream of a task.
 pub(super) struct Pipe {
-    /// Never blocks us.
+    /// Non-blocking.
     pub(super) read: OwnedFd,
-    /// Held open until the task is over, so that the end of the stream is never announced: the end of the main process is what ends a slot,
-    /// and one wake-up fewer is a third of what is left to save.
+    /// Kept open until the task is over, so that the end of the stream does not wake the keeper. The end of the main process ends the run, and each
+    /// wake-up saved makes short tasks faster.
     write: OwnedFd,
 }
 
 /// Why a task was not started.
 pub(super) struct SpawnError {
-    /// A lower-case fragment that names the program or what was missing.
+    /// A lower-case fragment that names the failed step.
     pub(super) error: String,
-    /// It is the machine's fault, not the task's.
+    /// A fault of the node, not of the task.
     pub(super) is_transient: bool,
 }
 
@@ -52,14 +52,14 @@ impl SpawnError {
         Self { error: format!("{what}: {}", errno.desc()), is_transient }
     }
 
-    /// Of what is prepared for every task.
+    /// A step that does not depend on the task has failed.
     pub(super) fn of_node(what: &str, error: &str) -> Self {
         Self { error: format!("{what}: {error}"), is_transient: true }
     }
 }
 
 impl Spawner {
-    /// Takes the environment of this process as it is now, with what differs for the tasks' user.
+    /// Takes the present environment of this process, and replaces the variables that differ for the tasks' user.
     pub(super) fn new(confinement: &Confinement) -> Self {
         let ours = confinement.user.as_ref().map(TaskUser::variables).unwrap_or_default();
         let entry = |name: &[u8], value: &[u8]| CString::new([name, b"=", value].concat()).ok();
@@ -71,12 +71,12 @@ impl Spawner {
         Self { base, user: confinement.user.clone(), limits: child_limits(confinement), stack: ChildStack::new() }
     }
 
-    /// As whom tasks run; `None`: as the worker.
+    /// The user of tasks; `None`: the worker's user.
     pub(super) fn user(&self) -> Option<&TaskUser> {
         self.user.as_ref()
     }
 
-    /// Starts a program.
+    /// Starts the program of a run.
     pub(super) fn start(&mut self, spec: &RunSpec) -> Result<Spawned, SpawnError> {
         let program = c_string(spec.program.as_os_str().as_bytes(), "the program")?;
         let args = spec.args.iter().map(|arg| c_string(arg.as_bytes(), "an argument"));
@@ -85,7 +85,7 @@ impl Spawner {
         let extra = extra.collect::<Result<Vec<_>, _>>()?;
 
         let argv: Vec<&CStr> = [program.as_c_str()].into_iter().chain(args.iter().map(CString::as_c_str)).collect();
-        // One value a name: of two, some programs see the first and some the last.
+        // One entry for each name: of two, some programs use the first and some the last.
         let replaced = |entry: &CString| {
             let entry = entry.to_bytes();
             let is_of = |name: &[u8]| entry.get(name.len()) == Some(&b'=') && entry.starts_with(name);
@@ -115,7 +115,7 @@ fn c_string(bytes: &[u8], what: &str) -> Result<CString, SpawnError> {
     CString::new(bytes).map_err(refused)
 }
 
-/// What a child sets for itself.
+/// The limits that a child sets for itself.
 fn child_limits(confinement: &Confinement) -> ChildLimits {
     let keys = &confinement.keys;
     let wanted = [
@@ -125,12 +125,12 @@ fn child_limits(confinement: &Confinement) -> ChildLimits {
         (Resource::RLIMIT_NPROC, keys.rlimits.nproc),
     ];
     let resources = wanted.into_iter().filter_map(|(resource, limit)| {
-        // To raise the hard limit takes a privilege, and is not what limits are for.
+        // Raising the hard limit needs a privilege.
         let (_, hard) = getrlimit(resource).ok()?;
         Some((resource, limit?.min(hard)))
     });
     let user = confinement.user.as_ref();
-    // To lower it takes a privilege as well.
+    // Lowering the niceness needs a privilege too.
     let now = syscalls::niceness().unwrap_or(0);
     ChildLimits {
         resources: resources.collect(),
@@ -143,10 +143,10 @@ impl Spawner {
     fn pipe(&self) -> Result<Pipe, SpawnError> {
         let open = || -> Result<Pipe, Errno> {
             let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-            // Of the reading end alone: the other is the task's, which expects to wait.
+            // The reading end only: the task expects blocking writes.
             fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             if let Some(user) = &self.limits.user {
-                // Or `echo > /dev/stderr`, which opens it anew, would be refused.
+                // Otherwise `echo > /dev/stderr`, which opens the pipe again, would be refused.
                 fchown(&write, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
             }
             Ok(Pipe { read, write })

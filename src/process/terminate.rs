@@ -1,7 +1,7 @@
-//! The one place that sends a signal. Everything else asks here, so that no computed number can ever hit what is not ours.
+//! The only code that sends signals. It never signals a process that is not ours.
 //!
-//! A wrong pid is worse than a survivor: `kill(-1, SIGKILL)` from an arithmetic slip takes down a whole login. So each target is checked
-//! against a [`Guard`] first: never 0, 1 or a negative number, never ourselves, our own process group, or a process above us.
+//! A wrong pid is worse than a survivor: `kill(-1, SIGKILL)` kills all processes of the user. So a [`Guard`] checks each target: never 0, 1 or a negative
+//! number, never this process, its own process group, or one of its parents.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -10,38 +10,38 @@ use nix::unistd::{Pid, getpgrp};
 use super::syscalls::{pidfd_open, pidfd_send_signal};
 use super::tree::{self, ProcessIdentity};
 
-/// Who is to be signalled.
+/// What gets a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A child of ours that we have not yet waited for: its pid cannot be given again meanwhile.
+    /// A child that has not been waited for, so its pid cannot be reused.
     Child(i32),
-    /// Any process: signalled through a descriptor, after its start time has been compared.
+    /// Any process. The signal goes through a pidfd, after the start time has been compared.
     Process(ProcessIdentity),
-    /// A process group whose leader is a child of ours that we have not yet waited for.
+    /// A process group whose leader is a child that has not been waited for.
     Group(i32),
 }
 
 /// Why a signal was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {
-    /// The number does not name one process or group: 0, 1 or negative.
+    /// The number is 0, 1 or negative.
     #[error("signal {0}: not the id of a process that we may signal")]
     NotAProcess(i32),
-    /// It is this process, or its own process group.
+    /// The target is this process or its process group.
     #[error("signal {0}: it is this process")]
     Ourselves(i32),
-    /// It is above this process.
+    /// The target is a parent of this process.
     #[error("signal {0}: it is a parent of this process")]
     Ancestor(i32),
-    /// It has ended, or another process has its number now.
+    /// The process has ended, or another process has its pid now.
     #[error("signal {0}: it has ended")]
     Gone(i32),
-    /// The system refused, as it does for a process of another user.
+    /// The system refused, for example because the process belongs to another user.
     #[error("signal {0}: {1}")]
     Refused(i32, Errno),
 }
 
-/// Whom this process must never signal, as of one moment. Take a new one for each round of killing: a parent may change.
+/// The processes that must never be signalled, as of now. Create a new one for each round of signals, because parents change.
 #[derive(Clone, Debug)]
 pub struct Guard {
     own: i32,
@@ -50,7 +50,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Reads who and where we are.
+    /// Reads the pid, process group and parents of this process.
     #[must_use]
     pub fn current() -> Self {
         let own = Pid::this().as_raw();
@@ -72,17 +72,17 @@ impl Guard {
         if number == ours || number == self.own {
             return Err(SignalError::Ourselves(number));
         }
-        // A group bears the pid of its first member, so that the group of an ancestor is caught here as well.
+        // A process group has the pid of its first member, so this also covers the groups of parents.
         if self.ancestors.contains(&number) {
             return Err(SignalError::Ancestor(number));
         }
         Ok(())
     }
 
-    /// Sends a signal, if it may be sent.
+    /// Sends a signal if [`Self::check`] allows it.
     ///
     /// # Errors
-    /// [`SignalError::Gone`] is the usual one and means that there is nothing left to do.
+    /// [`SignalError::Gone`] is common and harmless: the process has ended.
     pub fn send(&self, target: Target, signal: Signal) -> Result<(), SignalError> {
         self.check(target)?;
         match target {
@@ -93,7 +93,7 @@ impl Guard {
     }
 }
 
-/// Opens first and compares then: once open, the descriptor stays with that process, so what was compared is what is hit.
+/// Opens a pidfd first and compares then. The pidfd stays with its process, so the signal goes to the process that was compared.
 fn send_to_identity(identity: ProcessIdentity, signal: Signal) -> Result<(), SignalError> {
     let pid = identity.pid;
     let failed = |errno: Errno| failed(pid, errno);
@@ -104,8 +104,7 @@ fn send_to_identity(identity: ProcessIdentity, signal: Signal) -> Result<(), Sig
             }
             pidfd_send_signal(&pidfd, signal).map_err(failed)
         }
-        // Before Linux 5.3 there are no such descriptors, and filters of containers forbid them; comparing just before leaves a gap of microseconds,
-        // the best there is.
+        // Linux before 5.3 has no pidfds, and containers may forbid them. Comparing just before leaves a gap of microseconds.
         Err(Errno::ENOSYS | Errno::EPERM) if tree::is_alive(pid, identity.start_ticks) => {
             kill(Pid::from_raw(pid), signal).map_err(failed)
         }
@@ -143,14 +142,14 @@ mod tests {
     #[case(-1)]
     #[case(-2)]
     #[case(i32::MIN)]
-    fn a_number_that_means_many_is_refused(#[case] number: i32) {
+    fn number_of_many_processes_is_refused(#[case] number: i32) {
         for target in every_kind(number) {
             assert_eq!(Guard::current().send(target, Signal::SIGKILL), Err(SignalError::NotAProcess(number)));
         }
     }
 
     #[test]
-    fn we_never_hit_ourselves_our_group_or_our_parents() {
+    fn own_process_group_and_parents_are_refused() {
         let guard = Guard::current();
         let own = Pid::this().as_raw();
         for target in every_kind(own) {
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_process_of_the_same_number_is_spared() {
+    fn later_process_with_the_same_pid_is_spared() {
         let mut child = Command::new("/bin/sleep").arg("30").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let known = tree::identity(pid).unwrap();

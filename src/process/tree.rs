@@ -1,13 +1,13 @@
-//! Who descends from whom, and who is who: pure reading of `/proc`.
+//! Reads parents, children and identities of processes from `/proc`.
 //!
-//! A pid alone names nobody: the number is given again. A process is its pid **and** the time it started.
+//! A pid alone does not identify a process, because the kernel reuses pids. The pid **and** the start time do.
 
 use std::collections::HashMap;
 use std::fs;
 
 use crate::sys::stat::Stat;
 
-/// A process, told apart from later ones of the same number.
+/// Identifies a process, even if its pid is reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessIdentity {
     /// Process id.
@@ -16,25 +16,24 @@ pub struct ProcessIdentity {
     pub start_ticks: u64,
 }
 
-/// The identity of a process that runs now; `None` when none of that pid does, or it is hidden from us.
+/// The identity of a running process; `None` if no process with this pid runs, or `/proc` hides it.
 #[must_use]
 pub fn identity(pid: i32) -> Option<ProcessIdentity> {
     let stat = Stat::read(pid)?;
     stat.is_running().then_some(ProcessIdentity { pid, start_ticks: stat.start_ticks })
 }
 
-/// Whether the process of that pid that started at `start_ticks` still runs. A later process of the same number does not count, nor does
-/// a zombie.
+/// Whether the process with this pid and start time still runs. A later process with the same pid, or a zombie, does not count.
 #[must_use]
 pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
     identity(pid).is_some_and(|now| now.start_ticks == start_ticks)
 }
 
-/// Whether a process is one of these or descends from one, as far as its parents still live.
+/// Whether a process is one of `roots` or descends from one, as far as its parents are alive.
 #[must_use]
 pub fn descends_from(pid: i32, roots: &[u32]) -> bool {
     let mut next = Some(pid);
-    // A chain of parents is no longer than this unless somebody means it to be; and pids that are given again could make a ring.
+    // Bounded, because reused pids could form a circle. A longer chain of parents does not occur by accident.
     for _ in 0..4096 {
         let Some(pid) = next.filter(|pid| *pid > 1) else { return false };
         if roots.iter().any(|root| i32::try_from(*root) == Ok(pid)) {
@@ -45,7 +44,7 @@ pub fn descends_from(pid: i32, roots: &[u32]) -> bool {
     true
 }
 
-/// The direct children of a process, zombies included, by any of its threads; empty when it has gone.
+/// The direct children of all threads of a process, including zombies; empty if the process has gone.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {
     match listed_children(pid) {
@@ -54,8 +53,8 @@ pub fn children(pid: i32) -> Vec<i32> {
     }
 }
 
-/// Everything below a process, zombies included, nearest first. A picture of one moment: who forks meanwhile may be missing, so that
-/// whoever wants all of them must look again until nothing is left.
+/// All descendants of a process, including zombies, nearest first. Processes that are forked in the meantime may be missing: a caller that needs all of
+/// them must repeat the call until none is left.
 #[must_use]
 pub fn descendants(pid: i32) -> Vec<i32> {
     let by_scan = if listed_children(pid).is_some() { None } else { Some(parents()) };
@@ -67,7 +66,7 @@ pub fn descendants(pid: i32) -> Vec<i32> {
             None => listed_children(above).unwrap_or_default(),
             Some(parents) => parents.iter().filter(|&(_, &parent)| parent == above).map(|(&child, _)| child).collect(),
         };
-        // A pid given again between two reads could close a circle.
+        // A pid that is reused between two reads could close a circle.
         found.extend(children.into_iter().filter(|child| *child != pid).collect::<Vec<_>>());
         let Some(&following) = found.get(next) else { break };
         if found.len() > 1 << 22 {
@@ -78,13 +77,13 @@ pub fn descendants(pid: i32) -> Vec<i32> {
     found
 }
 
-/// Children as the kernel lists them; `None` where it does not (built without `CONFIG_PROC_CHILDREN`) or the process has gone.
+/// Children from `/proc/PID/task/*/children`; `None` if the kernel has no such files (`CONFIG_PROC_CHILDREN`) or the process has gone.
 fn listed_children(pid: i32) -> Option<Vec<i32>> {
     let mut children = Vec::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
         match fs::read_to_string(thread.path().join("children")) {
             Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(|child| child.parse::<i32>().ok())),
-            // A thread may end between the two reads; a missing file in a living one means that the kernel has no such list.
+            // A thread may end between two reads. If the thread is alive, the kernel has no such file.
             Err(_) if thread.path().exists() => return None,
             Err(_) => {}
         }
@@ -92,18 +91,18 @@ fn listed_children(pid: i32) -> Option<Vec<i32>> {
     Some(children)
 }
 
-/// Child to parent, of every process that is shown to us.
+/// The parent of every process in `/proc`.
 fn parents() -> HashMap<i32, i32> {
     all_pids().filter_map(|pid| Some((pid, Stat::read(pid)?.parent))).collect()
 }
 
-/// Every pid that is shown to us.
+/// Every pid in `/proc`.
 pub(super) fn all_pids() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Parent, grandparent and so on of a process, up to and without 0.
+/// The parent, grandparent and so on of a process, without 0.
 pub(super) fn ancestors(pid: i32) -> Vec<i32> {
     let mut line: Vec<i32> = Vec::new();
     let mut below = pid;
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn we_are_alive_and_a_namesake_is_not() {
+    fn own_process_is_alive_and_same_pid_of_other_start_is_not() {
         let me = identity(own_pid()).unwrap();
         assert!(is_alive(me.pid, me.start_ticks));
         assert!(!is_alive(me.pid, me.start_ticks + 1));
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_below_us_and_a_zombie_is_dead() {
+    fn child_is_found_and_zombie_counts_as_dead() {
         let mut child = Command::new("/bin/sh").args(["-c", "read x"]).stdin(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         assert!(children(own_pid()).contains(&pid) && descendants(own_pid()).contains(&pid));
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn our_line_of_ancestors_begins_with_our_parent() {
+    fn ancestors_begin_with_the_parent() {
         assert_eq!(ancestors(own_pid()).first().copied(), i32::try_from(std::os::unix::process::parent_id()).ok());
     }
 }

@@ -1,15 +1,15 @@
-//! This boot of the machine: its id, and the clocks that count from it, which every process of the machine reads alike.
+//! The id of this boot of the machine, and clocks that count from it. All processes of the machine read the same values.
 
 use std::fs;
 
-/// The id of this boot: pids and start times of another boot mean nothing. `None` where the kernel does not tell.
+/// The id of this boot. Pids and start times are only valid together with it. `None` if the kernel does not tell.
 #[must_use]
 pub fn id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
-/// Milliseconds since the machine was started, time asleep included: the same for every process of a machine.
+/// Milliseconds since boot, including time asleep.
 #[must_use]
 pub fn clock_ms() -> u64 {
     // Every kernel that this runs on has this clock (since Linux 2.6.39), so the call does not fail.
@@ -18,7 +18,7 @@ pub fn clock_ms() -> u64 {
     seconds * 1000 + u64::try_from(now.tv_nsec()).unwrap_or(0) / 1_000_000
 }
 
-/// Now, in the clock ticks since boot in which [`Stat::start_ticks`](super::stat::Stat::start_ticks) counts. `None` where the kernel does not tell.
+/// The present time in clock ticks since boot, the unit of [`Stat::start_ticks`](super::stat::Stat::start_ticks). `None` if the kernel does not tell.
 #[must_use]
 pub fn now_ticks() -> Option<u64> {
     let text = fs::read_to_string("/proc/uptime").ok()?;

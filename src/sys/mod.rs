@@ -1,7 +1,6 @@
-//! What the kernel tells and gives: processes, mounts and cgroups by `/proc`, this boot, the time of day, random numbers. Each is read in one place
-//! and one way; whoever decides by it is elsewhere.
+//! Reads from the kernel: processes, mounts and cgroups from `/proc`, the boot id, clocks, random numbers.
 //!
-//! Nothing here acts on anything.
+//! Each has one parser or source here. This module changes nothing and decides nothing.
 
 pub mod boot;
 pub mod cgroup;

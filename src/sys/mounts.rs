@@ -1,19 +1,19 @@
-//! The table of mounts, `/proc/PID/mountinfo`.
+//! Parses the mount table, `/proc/PID/mountinfo`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-/// One mount, as far as we need it.
+/// The fields of a mount that this program needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Which part of the file system it shows, `/` but in containers and of bind mounts.
+    /// The directory of the file system that is mounted: `/`, except in containers and for bind mounts.
     pub root: PathBuf,
-    /// Where it is.
+    /// The mount point.
     pub point: PathBuf,
-    /// The type of the file system, of FUSE with the program that answers: `fuse.sshfs`.
+    /// The type of the file system; for FUSE with its program: `fuse.sshfs`.
     pub kind: String,
-    /// Options of the file system, with commas between them: of a cgroup of version 1 its controllers are among them.
+    /// Options of the file system, separated by commas. Those of a cgroup v1 contain its controllers.
     pub options: String,
 }
 
@@ -25,14 +25,14 @@ impl Mount {
     }
 }
 
-/// All mounts of a table, in its order: of two on one point the later one lies above. What is no mount is left out.
+/// All mounts in the order of the table: of two on one mount point, the later one hides the other. Invalid lines are skipped.
 #[must_use]
 pub fn parse(mountinfo: &[u8]) -> Vec<Mount> {
-    // Bytes, not text: one mount point in another encoding must not hide all others.
+    // Parsed as bytes, because one mount point that is not UTF-8 must not make all others unreadable.
     mountinfo.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
-/// `36 35 98:0 ROOT POINT rw,noatime master:1 - KIND SOURCE OPTIONS`; before the hyphen there may be any number of fields.
+/// Parses `36 35 98:0 ROOT POINT rw,noatime master:1 - KIND SOURCE OPTIONS`. The number of fields before the hyphen varies.
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let (root, point) = (fields.nth(3)?, fields.next()?);
@@ -44,7 +44,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     Some(Mount { root: path(root), point: path(point), kind: text(unescaped(kind)), options: text(unescaped(options)) })
 }
 
-/// A field, in which blanks, tabs, line ends and back-slashes are written as a back-slash and three octal digits.
+/// A field without its escapes: blanks, tabs, line ends and backslashes are written as a backslash and three octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

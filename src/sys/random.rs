@@ -1,8 +1,8 @@
-//! Random numbers, from the kernel.
+//! Random numbers from the kernel.
 
 use std::fmt;
 
-/// The kernel has no random numbers to give.
+/// The kernel cannot provide random numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct NoRandomness(getrandom::Error);
 
@@ -14,15 +14,15 @@ impl fmt::Display for NoRandomness {
 
 impl std::error::Error for NoRandomness {}
 
-/// Fills a buffer with bytes that nobody can guess.
+/// Fills a buffer with cryptographically secure random bytes.
 ///
 /// # Errors
-/// When the kernel has none to give: what must be secret cannot be made then.
+/// When the kernel cannot provide them. Then no secret can be created.
 pub fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     getrandom::fill(bytes).map_err(NoRandomness)
 }
 
-/// Sixteen hexadecimal digits that no other process comes by. Not a secret: the time and the process stand in where the kernel has no random numbers.
+/// An identifier of sixteen hexadecimal digits that is unique, but not a secret: without random numbers it consists of the time and the pid.
 #[must_use]
 pub fn id() -> String {
     let mut bytes = [0; 8];
@@ -33,7 +33,7 @@ pub fn id() -> String {
     format!("{:016x}", u64::from_ne_bytes(bytes))
 }
 
-/// From 0 to 1, to spread what many would do at one moment. Always 0 where the kernel has no random numbers: then nothing is spread, which does no harm.
+/// A random number from 0 to 1, for jitter. Always 0 if the kernel has no random numbers, which is harmless.
 #[must_use]
 pub fn fraction() -> f64 {
     let mut bytes = [0; 2];

@@ -1,45 +1,45 @@
-//! `/proc/PID/stat`: the state, parent, group and start of a process.
+//! Parses `/proc/PID/stat`: the state, parent, process group and start time of a process.
 
 use std::fs::File;
 use std::io::Read as _;
 
-/// What `/proc/PID/stat` says of one process, as far as we need it.
+/// The fields of `/proc/PID/stat` that this program needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// One letter, see proc(5).
+    /// The state, a letter, see proc(5).
     pub state: u8,
     /// Process id of its parent; 0 for the first process, and for one whose parent is in another namespace.
     pub parent: i32,
     /// Its process group.
     pub group: i32,
-    /// When it started, in clock ticks since boot: with the pid, this tells it from later processes of that number.
+    /// Start time in clock ticks since boot. Together with the pid it identifies the process.
     pub start_ticks: u64,
 }
 
 impl Stat {
-    /// Of a living or zombie process; `None` when there is none of that pid, or it is hidden from us.
+    /// Reads a living or zombie process; `None` if there is none with this pid, or `/proc` hides it.
     #[must_use]
     pub fn read(pid: i32) -> Option<Self> {
-        // One read: the kernel gives the line whole, and it is shorter than this. A tree may hold thousands of processes.
+        // One read returns the whole line, which is shorter than the buffer. A tree may have thousands of processes.
         let mut line = [0; 1024];
         let len = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
         Self::parse(line.get(..len)?)
     }
 
-    /// The second field is the program's name in parentheses, which may be any bytes, blanks and parentheses among them, so fields are counted from
-    /// the last `)`.
+    /// The second field is the name of the program in parentheses. It may contain any bytes, even blanks and parentheses, so fields are counted from the
+    /// last `)`.
     fn parse(text: &[u8]) -> Option<Self> {
         let end = text.iter().rposition(|&byte| byte == b')')?;
         let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        // Fields 3, 4 and 5 are taken; 22 is the seventeenth from here.
+        // Fields 3, 4 and 5 are consumed, so field 22 is the seventeenth from here.
         let start_ticks = fields.nth(16)?.parse().ok()?;
         Some(Self { state, parent, group, start_ticks })
     }
 
-    /// A process that has ended and only waits for its parent to notice counts as dead.
+    /// Whether it runs. A zombie has ended and does not count.
     #[must_use]
     pub fn is_running(&self) -> bool {
         !matches!(self.state, b'Z' | b'X' | b'x')

@@ -1,4 +1,4 @@
-//! The time of day, which somebody may set. What is measured or waited for goes by `Instant`, which nobody can.
+//! The wall clock, which a person or a time service may set. Durations and timeouts use `Instant` instead.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ pub fn unix_ms() -> u64 {
     now().map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Now, in the time zone of this machine, to be shown to people.
+/// The present time in the time zone of this machine, for display.
 #[must_use]
 pub fn local() -> jiff::Zoned {
     jiff::Zoned::now()
