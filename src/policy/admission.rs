@@ -1,8 +1,6 @@
 //! Whether a task may start on this node now. Amounts are integers. Each running task holds a reservation, and the reservations add up to the
 //! budget in use.
 
-use std::fmt;
-
 use crate::model::{Accounting, Amounts, Bytes, Demand, NodeSample, ResourceKind, Room};
 
 /// The thresholds of `conf.json` that decide admission.
@@ -53,20 +51,14 @@ pub enum Wait {
     /// Every slot is taken.
     Slots,
     /// Less of this kind is free than its threshold.
-    Below(ResourceKind),
-}
-
-/// For status: why this worker takes nothing.
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Slots => f.write_str("every slot is taken"),
-            Self::Below(kind) => {
-                let be = if kind.is_counted() { "are" } else { "is" };
-                write!(f, "free {} {be} below {}", kind.noun(), kind.threshold().unwrap_or("what is needed"))
-            }
-        }
-    }
+    Below {
+        /// The kind.
+        kind: ResourceKind,
+        /// How much of it is free.
+        free: u64,
+        /// How much must be free.
+        least: u64,
+    },
 }
 
 /// The room there is now.
@@ -77,9 +69,11 @@ pub fn headroom(limits: &Limits, node: &NodeSample, budget: &Budget) -> Result<R
     if budget.tasks >= limits.slots {
         return Err(Wait::Slots);
     }
-    let is_below = |kind: &ResourceKind| node.free.get(*kind) < limits.accept.get(*kind);
-    if let Some(kind) = ResourceKind::ALL.into_iter().find(is_below) {
-        return Err(Wait::Below(kind));
+    for kind in ResourceKind::ALL {
+        let (free, least) = (node.free.get(kind), limits.accept.get(kind));
+        if free < least {
+            return Err(Wait::Below { kind, free, least });
+        }
     }
     Ok(Room { slots: limits.slots - budget.tasks, amounts: unreserved(node, budget) })
 }
@@ -140,16 +134,12 @@ mod tests {
     fn each_threshold_alone_refuses() {
         let full = Budget { tasks: 4, ..Budget::default() };
         assert_eq!(headroom(&limits(), &node(10), &full), Err(Wait::Slots));
-        assert_eq!(headroom(&limits(), &node(1), &Budget::default()), Err(Wait::Below(ResourceKind::Memory)));
+        let (kind, free, least) = (ResourceKind::Memory, GIB, 2 * GIB);
+        assert_eq!(headroom(&limits(), &node(1), &Budget::default()), Err(Wait::Below { kind, free, least }));
         let picky = Limits { accept: limits().accept.with_cpu(MilliCores(7600)), ..limits() };
-        assert_eq!(headroom(&picky, &node(10), &Budget::default()), Err(Wait::Below(ResourceKind::Cores)));
-    }
-
-    #[test]
-    fn a_wait_names_its_threshold() {
         assert_eq!(
-            ResourceKind::ALL.map(|kind| Wait::Below(kind).to_string()),
-            ["free memory is below min_dram_gb_accept_new_task", "free cores are below min_free_cpu_cores"]
+            headroom(&picky, &node(10), &Budget::default()),
+            Err(Wait::Below { kind: ResourceKind::Cores, free: 7500, least: 7600 })
         );
     }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::model::Usage;
 use crate::model::snapshot::{
-    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WorkerLoad, WorkerProcess, WorkerState, WorkerView,
+    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WaitReason, WorkerLoad, WorkerProcess, WorkerState,
+    WorkerView,
 };
 
 /// A worker without a heartbeat for this long is shown as silent.
@@ -82,8 +83,8 @@ pub(super) fn workers(
             let age = beat.map(|beat| now.saturating_sub(beat as u64));
             let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
             let owner = owners.get(name);
-            let load = loads.get(name).and_then(|json| serde_json::from_str::<WorkerLoad>(json).ok());
-            let is_idle = load.as_ref().is_some_and(|load| load.waiting.as_deref() == Some(WorkerLoad::DRAINED));
+            let load = loads.get(name).and_then(|json| WorkerLoad::parse(json));
+            let is_idle = load.as_ref().is_some_and(|load| load.wait == Some(WaitReason::Drained));
             let state = match owner {
                 // It has gone; the drain is of its name.
                 None if drains.contains_key(name) && !status.contains_key(name) => WorkerState::Drained,

@@ -18,6 +18,7 @@ pub mod style;
 pub mod table;
 pub mod task;
 pub mod text;
+pub mod waits;
 pub mod watch;
 pub mod web;
 pub mod workers;

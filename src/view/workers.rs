@@ -122,8 +122,7 @@ fn version(worker: &WorkerView) -> String {
 }
 
 fn waits(worker: &WorkerView) -> String {
-    let why = worker.load.as_ref().and_then(|load| load.waiting.as_deref());
-    why.map_or_else(String::new, |why| safe(why).into_owned())
+    worker.load.as_ref().and_then(super::waits::waits).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod queue;
 mod task;
+mod wait;
 mod worker;
 
 pub use queue::{Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup};
 pub use task::{AttemptView, TaskState, TaskView};
+pub use wait::WaitReason;
 pub use worker::{PYTHON_DEAD_AFTER_SECONDS, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::wait::WaitReason;
 use crate::model::{Amounts, Demand, Offer, Usage};
 
 /// Whether a worker can be expected to act.
@@ -111,9 +112,12 @@ pub struct WorkerLoad {
     /// Tasks claimed and not started.
     #[serde(default)]
     pub held: u32,
-    /// Why it takes nothing now, where it does not.
+    /// Why it takes nothing now, where it does not, in its own words: for builds that do not know the code of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
+    /// Why it takes nothing now; `None` while it takes tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::wait::lenient")]
+    pub wait: Option<WaitReason>,
     /// What is left there for another task; `None` while it takes nothing, and of a worker that does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<Amounts>,
@@ -141,17 +145,13 @@ impl WorkerLoad {
     /// Running tasks that a heartbeat names at most.
     pub const TASKS: usize = 64;
 
-    /// What a worker waits for while the queue is paused.
-    pub const PAUSED: &str = "the queue is paused";
-
-    /// What a worker waits for that an operator has drained, and that has ended all it ran.
-    pub const DRAINED: &str = "drained: distcomp-ctl resume --worker lifts it";
-
-    /// What a worker waits for while the stop command is there.
-    pub const STOPPED: &str = "the stop command is there";
-
-    /// What a worker waits for that reads lines in another field order than the queue's.
-    pub const OTHER_ORDER: &str = "the queue has another field order than this worker";
+    /// A load as its worker wrote it; `None` for what is none. A code of a later build spoils nothing, and the sentence of an earlier one is kept.
+    #[must_use]
+    pub fn parse(json: &str) -> Option<Self> {
+        let mut load: Self = serde_json::from_str(json).ok()?;
+        load.wait = load.wait.or_else(|| load.waiting.as_deref().map(WaitReason::of_sentence));
+        Some(load)
+    }
 }
 
 /// A task that runs, as its worker saw it at its last heartbeat.
@@ -184,4 +184,39 @@ pub struct WorkerProcess {
     pub since: u64,
     /// Which layers of containment are on.
     pub containment: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> (Option<WaitReason>, Option<String>) {
+        let load = WorkerLoad::parse(json).expect("a load");
+        (load.wait, load.waiting)
+    }
+
+    #[test]
+    fn a_load_is_read_as_it_was_written() {
+        let load =
+            WorkerLoad { wait: Some(WaitReason::Slots), waiting: Some("why".to_owned()), ..WorkerLoad::default() };
+        assert_eq!(WorkerLoad::parse(&serde_json::to_string(&load).expect("JSON")), Some(load));
+    }
+
+    #[test]
+    fn the_sentence_of_an_earlier_build_is_kept() {
+        let of = |sentence: &str| read(&format!(r#"{{"running":1,"slots":4,"waiting":"{sentence}"}}"#));
+        assert_eq!(of("the queue is paused").0, Some(WaitReason::Paused));
+        assert_eq!(of("drained: distcomp-ctl resume --worker lifts it").0, Some(WaitReason::Drained));
+        let other = (Some(WaitReason::Unknown), Some("every slot is taken".to_owned()));
+        assert_eq!(of("every slot is taken"), other);
+        assert_eq!(read(r#"{"running":1,"slots":4}"#), (None, None));
+    }
+
+    #[test]
+    fn a_code_of_a_later_build_spoils_nothing() {
+        for wait in [r#"{"code":"gate","at":5}"#, r#"{"code":"threshold","resource":"gpus","free":0,"least":1}"#, "7"] {
+            let json = format!(r#"{{"running":1,"slots":4,"waiting":"the gate is shut","wait":{wait}}}"#);
+            assert_eq!(read(&json), (Some(WaitReason::Unknown), Some("the gate is shut".to_owned())), "{wait}");
+        }
+    }
 }

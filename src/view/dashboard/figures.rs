@@ -13,6 +13,7 @@ use crate::view::failures::named;
 use crate::view::overview::{health, notices, warnings};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, rate, shorten};
+use crate::view::waits::waits;
 
 /// Characters of a line that lists show.
 pub(super) const LINE: usize = 300;
@@ -163,7 +164,7 @@ impl WorkerRow {
                 .process
                 .as_ref()
                 .map_or_else(String::new, |process| format!("{}, {}", safe(&process.host), safe(&process.version))),
-            waits: load.and_then(|load| load.waiting.as_deref()).map_or_else(String::new, |why| safe(why).into_owned()),
+            waits: load.and_then(waits).unwrap_or_default(),
         }
     }
 }

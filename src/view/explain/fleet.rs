@@ -1,9 +1,10 @@
 //! Obstacles to every task: an operator's order, no worker, busy workers, nodes that are too small.
 
-use crate::model::snapshot::{Overview, WorkerLoad, WorkerState, WorkerView};
+use crate::model::snapshot::{Overview, WaitReason, WorkerLoad, WorkerState, WorkerView};
 use crate::model::{Amounts, Demand, Fit, ResourceKind, Room};
 use crate::view::safe_text::safe;
 use crate::view::text::{counted, joined, resource, resources};
+use crate::view::waits::{waits, waits_in_full};
 
 /// What an operator asked for.
 pub(super) fn halted(overview: &Overview) -> Vec<String> {
@@ -53,17 +54,22 @@ pub(super) fn busy_workers(overview: &Overview) -> Vec<String> {
         .filter_map(|worker| {
             let load = worker.load.as_ref()?;
             let slots = format!("{} of {} in use", load.running, counted(u64::from(load.slots), "slot"));
-            let waiting = waits_for(overview, load);
-            let why = waiting.map_or_else(String::new, |why| format!(": {}", safe(why)));
+            let waiting = Some(load).filter(|load| !is_lifted(overview, load)).and_then(waits_in_full);
+            let why = waiting.as_ref().map_or_else(String::new, |why| format!(": {why}"));
             (waiting.is_some() || load.running >= load.slots).then(|| format!("{}: {slots}{why}", safe(&worker.name)))
         })
         .take(SHOWN)
         .collect()
 }
 
-/// What a worker says it waits for. Of a pause that was lifted it has yet to hear.
-pub(super) fn waits_for<'a>(overview: &Overview, load: &'a WorkerLoad) -> Option<&'a str> {
-    load.waiting.as_deref().filter(|why| overview.paused.is_some() || *why != WorkerLoad::PAUSED)
+/// What a worker says it waits for.
+pub(super) fn waits_for(overview: &Overview, load: &WorkerLoad) -> Option<String> {
+    Some(load).filter(|load| !is_lifted(overview, load)).and_then(waits)
+}
+
+/// Whether it waits for the end of a pause that was lifted: it has yet to hear of that.
+fn is_lifted(overview: &Overview, load: &WorkerLoad) -> bool {
+    overview.paused.is_none() && load.wait == Some(WaitReason::Paused)
 }
 
 /// That no node which could ever run a task has room for it now, and what it is short of; `None` where one has, or does not tell.
@@ -73,7 +79,7 @@ pub(super) fn no_room(overview: &Overview, demand: &Demand) -> Option<String> {
         .iter()
         .filter(|worker| worker.takes_tasks() && worker.could_hold(demand))
         // Those that take nothing at all say why.
-        .filter(|worker| worker.load.as_ref().is_none_or(|load| load.waiting.is_none()))
+        .filter(|worker| worker.load.as_ref().is_none_or(|load| load.wait.is_none()))
         .map(|worker| worker.load.as_ref().and_then(|load| load.room))
         .collect::<Option<_>>()?;
     if rooms.is_empty() || rooms.iter().any(|room| room.holds(&demand.amounts)) {

@@ -151,7 +151,7 @@ fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
 
 /// What most of the workers that could take something wait for.
 fn commonest_wait(overview: &Overview) -> String {
-    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    let mut reasons: Vec<(String, usize)> = Vec::new();
     for worker in overview.workers.iter().filter(|worker| worker.takes_tasks()) {
         let Some(why) = worker.load.as_ref().and_then(|load| waits_for(overview, load)) else { continue };
         match reasons.iter_mut().find(|(known, _)| *known == why) {
@@ -160,7 +160,7 @@ fn commonest_wait(overview: &Overview) -> String {
         }
     }
     let why = reasons.iter().max_by_key(|(_, times)| *times).map_or("their turn", |(why, _)| why);
-    format!("{}{}", safe(why), slots_used(overview))
+    format!("{why}{}", slots_used(overview))
 }
 
 /// How many slots are in use; nothing of Python workers, which do not tell.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::snapshot::{
-    Counts, HoldReasons, Overview, TaskState, TaskView, WaitingGroup, WorkerLoad, WorkerState, WorkerView,
+    Counts, HoldReasons, Overview, TaskState, TaskView, WaitReason, WaitingGroup, WorkerLoad, WorkerState, WorkerView,
 };
 use crate::model::{Amounts, Demand, FieldOrder, ResourceKind, Usage};
 
@@ -141,7 +141,7 @@ fn what_is_kept_apart_and_waits_for_the_same_is_one_row() {
 #[test]
 fn lifted_pause_is_no_reason_before_workers_notice() {
     let mut told = worker("n1", WorkerState::Live, 16.0);
-    told.load = Some(WorkerLoad { slots: 4, waiting: Some(WorkerLoad::PAUSED.to_owned()), ..WorkerLoad::default() });
+    told.load = Some(WorkerLoad { slots: 4, wait: Some(WaitReason::Paused), ..WorkerLoad::default() });
     let overview = queue(vec![told]);
     assert_eq!(top_reason(&overview), Some((1, "their turn (0 of 4 slots in use)".to_owned())));
     assert!(!why(&overview, &waiting("shell:1:1:7:x", &[])).contains("paused"));

@@ -127,8 +127,8 @@ impl Dispatcher {
             Ok(room) => (0, Some(room)),
             Err(Wait::Slots) => (0, None),
             // A burst has to know that nothing is left for a node that admits nothing.
-            Err(Wait::Below(_)) if self.is_hopeless_burst(now) => (0, None),
-            Err(Wait::Below(_)) => return,
+            Err(Wait::Below { .. }) if self.is_hopeless_burst(now) => (0, None),
+            Err(Wait::Below { .. }) => return,
         };
         let is_hopeless = self.is_hopeless_burst(now);
         let target = if is_hopeless { 0 } else { self.ahead_target(now) };

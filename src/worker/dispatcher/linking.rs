@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use super::departure::Ordered;
-use crate::model::snapshot::{RunningTask, WorkerLoad};
+use crate::model::snapshot::{RunningTask, WaitReason, WorkerLoad};
 use crate::model::{Accounting, Amounts, TaskLine};
+use crate::policy::Wait;
 use crate::queue::call_size::{self, CALL_BYTES};
 use crate::queue::session::{Claim, Heartbeat, HeartbeatReply, QueueState, Reasserted, Revoked};
+use crate::view::waits::sentence;
 use crate::worker::events::{Action, Inventory, TaskKey};
 use crate::worker::ledger::{Cause, Place};
 
@@ -24,13 +26,14 @@ const SHOWN: usize = 200;
 impl Dispatcher {
     pub(super) fn beat(&mut self, now: Instant) -> Heartbeat {
         let budget = self.ledger.budget();
-        let waiting = self.waiting_for();
-        let room = self.headroom().ok().filter(|_| waiting.is_none());
+        let wait = self.waiting_for();
+        let room = self.headroom().ok().filter(|_| wait.is_none());
         let load = WorkerLoad {
             running: budget.tasks,
             slots: self.slots(),
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
-            waiting,
+            waiting: wait.as_ref().and_then(sentence),
+            wait,
             room: room.map(|room| brief(&room.amounts)),
             offer: self.capacity.offer(now).map(|offer| offer.amounts),
             reserved: self.intake.reserved().map(str::to_owned),
@@ -93,23 +96,29 @@ impl Dispatcher {
         tasks.into_iter().map(|(_, task)| task).collect()
     }
 
-    pub(super) fn waiting_for(&self) -> Option<String> {
+    /// Why it takes nothing new; `None` while it does.
+    pub(super) fn waiting_for(&self) -> Option<WaitReason> {
         if self.departure.is_waiting_idle() {
-            let why = if self.departure.is_drained() { WorkerLoad::DRAINED } else { WorkerLoad::STOPPED };
-            return Some(why.to_owned());
+            return Some(if self.departure.is_drained() { WaitReason::Drained } else { WaitReason::Stopped });
         }
         if !self.departure.is_open() {
-            return Some("draining".to_owned());
+            return Some(WaitReason::Draining);
         }
         if self.intake.has_other_order() {
-            return Some(WorkerLoad::OTHER_ORDER.to_owned());
+            return Some(WaitReason::OtherOrder);
         }
         match self.intake.queue_state() {
-            Some(QueueState::Paused) => return Some(WorkerLoad::PAUSED.to_owned()),
-            Some(QueueState::Stopping) => return Some(WorkerLoad::STOPPED.to_owned()),
+            Some(QueueState::Paused) => return Some(WaitReason::Paused),
+            Some(QueueState::Stopping) => return Some(WaitReason::Stopped),
             Some(QueueState::Open | QueueState::Draining | QueueState::OtherOrder) | None => {}
         }
-        self.headroom().err().map(|wait| wait.to_string())
+        self.headroom().err().map(|wait| match wait {
+            Wait::Slots => WaitReason::Slots,
+            Wait::Below { kind, free, least } => {
+                let free = kind.shown(kind.rounded_down(free));
+                WaitReason::Threshold { resource: kind, free, least: kind.shown(least) }
+            }
+        })
     }
 
     /// Until when nobody may have declared this worker dead, as far as it knows.
