@@ -149,7 +149,7 @@ async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<WaitingGroup
 pub async fn hold(conn: &Connection, task: &TaskView) -> Result<HoldReasons, QueueError> {
     let mut pipe = redis::pipe();
     pipe.zscore(conn.name(Key::Delayed), &task.line).zscore(conn.name(Key::Avoided), &task.line).cmd("TIME");
-    pipe.get(format!("{}time", conn.name(Key::Ready)));
+    pipe.get(format!("{}time", conn.name(Key::Ready))).hget(conn.name(Key::Kinds), &task.line);
     if let Some(worker) = task.worker.as_deref().and_then(|worker| worker.parse().ok()) {
         pipe.hget(conn.keys().name_for(Key::Claims, &worker), &task.line);
     }
@@ -160,12 +160,14 @@ pub async fn hold(conn: &Connection, task: &TaskView) -> Result<HoldReasons, Que
     let time = replies.text()?;
     let ahead_ms =
         time.and_then(|time| time.split(':').nth(1).and_then(|ahead| ahead.parse::<f64>().ok())).unwrap_or(0.0);
+    let failure_group = replies.text()?;
     let claim = replies.text()?;
     let left = |until_ms: f64| (((until_ms - ahead_ms) / 1000.0).ceil() as u64).saturating_sub(now);
     Ok(HoldReasons {
         backoff_seconds: delayed.map(left),
         left_to_others_seconds: avoided.map(left).filter(|seconds| *seconds > 0),
         has_slot: claim.and_then(|claim| claim.split('|').nth(2).map(|started| started != "0")),
+        failure_group,
     })
 }
 

@@ -121,6 +121,8 @@ pub struct HoldReasons {
     pub left_to_others_seconds: Option<u64>,
     /// Of one in progress: whether it has a slot; `false` for one claimed ahead of one.
     pub has_slot: Option<bool>,
+    /// Of one that has failed: the group of its failure, as [`crate::model::Outcome::group`] names it.
+    pub failure_group: Option<String>,
 }
 
 /// A task that waits for room, and the worker that keeps it free.

@@ -37,7 +37,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
         return why;
     }
     if !has(TaskState::Todo) {
-        return vec![ended(task)];
+        return vec![ended(task, hold)];
     }
     let Ok(line) = TaskLine::parse(&task.line, order) else {
         return vec!["the line is not a valid task: the next worker that finds it moves it to failed_tasks".to_owned()];
@@ -130,12 +130,12 @@ fn on_worker(overview: &Overview, name: &str) -> String {
     }
 }
 
-fn ended(task: &TaskView) -> String {
+fn ended(task: &TaskView, hold: &HoldReasons) -> String {
     let has = |state| task.states.contains(&state);
     let reason = task.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or("no reason is recorded");
     if has(TaskState::Finished) {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
-    } else if has(TaskState::Failed) && reason.starts_with(&Outcome::Unsigned.to_string()) {
+    } else if has(TaskState::Failed) && hold.failure_group == Some(Outcome::Unsigned.group()) {
         format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", safe(reason))
     } else if has(TaskState::Failed) {
         format!("it is out of retries ({}); distcomp-ctl requeue runs it again", safe(reason))

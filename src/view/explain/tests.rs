@@ -2,7 +2,7 @@ use super::*;
 use crate::model::snapshot::{
     Counts, HoldReasons, Overview, TaskState, TaskView, WaitReason, WaitingGroup, WorkerLoad, WorkerState, WorkerView,
 };
-use crate::model::{Amounts, Demand, FieldOrder, ResourceKind, Usage};
+use crate::model::{Amounts, Demand, FieldOrder, Outcome, ResourceKind, Usage};
 
 fn amounts(gb: f64, cores: f64) -> Amounts {
     [(ResourceKind::Memory, gb), (ResourceKind::Cores, cores)]
@@ -76,6 +76,9 @@ fn what_has_ended_says_how() {
     task.states = vec![TaskState::Failed];
     task.reason = Some("exit 3: tail".to_owned());
     assert!(why(&queue(Vec::new()), &task).contains("out of retries (exit 3: tail)"));
+    let hold = HoldReasons { failure_group: Some(Outcome::Unsigned.group()), ..HoldReasons::default() };
+    let refused = explain_held(&queue(Vec::new()), &task, &hold, FieldOrder::MemCpuPrio).join("\n");
+    assert!(refused.contains("was refused (exit 3: tail)"), "by its group, whatever its reason says: {refused}");
     task.states = vec![TaskState::Finished];
     assert!(why(&queue(Vec::new()), &task).contains("has finished"));
     task.states.clear();
@@ -107,7 +110,7 @@ fn explain_separates_impossible_demands_from_waiting_ones() {
 fn a_task_in_its_backoff_or_claimed_ahead_says_so() {
     let overview = queue(vec![worker("n1", WorkerState::Live, 16.0), worker("n2", WorkerState::Live, 16.0)]);
     let task = waiting("shell:1:1:7:x", &["n1"]);
-    let hold = HoldReasons { backoff_seconds: Some(42), left_to_others_seconds: Some(30), has_slot: None };
+    let hold = HoldReasons { backoff_seconds: Some(42), left_to_others_seconds: Some(30), ..HoldReasons::default() };
     let why = explain_held(&overview, &task, &hold, FieldOrder::MemCpuPrio).join("\n");
     assert!(why.contains("42 s more") && why.contains("30 s more"), "{why}");
     let ahead = TaskView { states: vec![TaskState::InProgress], worker: Some("n1".to_owned()), ..task };
