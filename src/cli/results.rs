@@ -1,4 +1,4 @@
-//! Finds the result files that records in `finished_tasks` name, and deletes those of purged tasks on this machine.
+//! Finds the result files that the records of attempts name, and deletes those of purged tasks on this machine.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -16,20 +16,6 @@ pub(crate) struct Remote {
     pub(crate) host: String,
     /// The file there.
     pub(crate) path: String,
-}
-
-/// The file that a record in `finished_tasks` names as `HOST:PATH`; its name begins with the task's id.
-pub(crate) fn remote_of(line: &str, value: &str) -> Option<Remote> {
-    let id = TaskId::of(line).to_string();
-    let at = value.match_indices(&id).map(|(at, _)| at).find(|at| value[..*at].ends_with('/'))?;
-    let is_end = |c: char| c.is_whitespace() || c.is_control() || "\"'\\<>[]()".contains(c);
-    let begin = value[..at].rfind(is_end).map_or(0, |index| index + 1);
-    let end = value[at..].find(is_end).map_or(value.len(), |length| at + length);
-    // In JSON a newline before the name is `\n`: the letter is no part of a host.
-    let begin = if value[..begin].ends_with('\\') { begin + 1 } else { begin };
-    let (host, path) = value.get(begin..end)?.split_once(':')?;
-    let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    (is_host && path.starts_with('/')).then(|| Remote { host: host.to_owned(), path: path.to_owned() })
 }
 
 impl Remote {
@@ -106,26 +92,6 @@ pub(crate) fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_named_in_a_record_is_found() {
-        let line = "shell:1:1:1:./sim";
-        let id = TaskId::of(line);
-        let file = format!("/scratch/{id}.1.node7.out");
-        for value in [
-            format!("node7: \"head\\n[node7:{file}]\\ntail\""),
-            format!("node7: \"head\\nnode7:{file}\\ntail\""),
-            format!("node7: \"head … node7:{file} … tail\""),
-        ] {
-            assert_eq!(
-                remote_of(line, &value),
-                Some(Remote { host: "node7".to_owned(), path: file.clone() }),
-                "{value}"
-            );
-        }
-        assert_eq!(remote_of(line, &format!("node7: \"my id is {id}\"")), None);
-        assert_eq!(remote_of(line, "node7: \"\""), None);
-    }
 
     #[test]
     fn nothing_but_a_result_file_of_the_task_is_read() {

@@ -138,6 +138,16 @@ fn purge_names_the_files_on_other_hosts_that_records_name() {
 }
 
 #[test]
+fn purge_names_no_file_that_a_task_only_printed() {
+    let bed = Bed::new();
+    let line = "shell:0:0:1:echo elsewhere:/results/$DISTCOMP_TASK_ID.1.w.out";
+    bed.add([line]);
+    bed.burst("w");
+    let said = bed.ctl(&["purge", "--yes", line]).expect(0).all();
+    assert!(!said.contains("not deleted"), "{said}");
+}
+
+#[test]
 fn an_output_whose_file_cannot_be_made_is_kept_as_text_and_said() {
     let mut bed = Bed::new();
     let line = r"shell:0:0:1:printf 'a\377b\n'";

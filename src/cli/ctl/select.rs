@@ -7,7 +7,7 @@ use super::args::SelectArgs;
 use crate::cli::duration::parse_duration;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
-use crate::cli::results::{Remote, remote_of};
+use crate::cli::results::Remote;
 use crate::cli::spill_list::SpillList;
 use crate::cli::status::is_of;
 use crate::cli::submit::{Input, are_there};
@@ -192,14 +192,14 @@ impl Selector {
     ) -> Result<(), CliError> {
         // What is purged may have left files, which records name.
         if self.older_than.is_none() && self.change != Change::Purge {
-            return entries.iter().try_for_each(|entry| selected.push(&entry.line, &entry.value, &[]));
+            return entries.iter().try_for_each(|entry| selected.push(&entry.line, &[]));
         }
         let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
         for (entry, attempts) in entries.iter().zip(inspect::attempts(conn, &lines).await?) {
             match (self.older_than, attempts.last().and_then(|last| last.settled)) {
                 (Some(_), None) => selected.undated += 1,
                 (Some(age), Some(settled)) if now - settled < age => {}
-                (Some(_) | None, _) => selected.push(&entry.line, &entry.value, &attempts)?,
+                (Some(_) | None, _) => selected.push(&entry.line, &attempts)?,
             }
         }
         Ok(())
@@ -234,15 +234,12 @@ impl Selected {
         Self { lines: SpillList::new(), examples: Vec::new(), state, undated: 0, elsewhere: 0, remote: Vec::new() }
     }
 
-    fn push(&mut self, line: &str, value: &str, attempts: &[AttemptView]) -> Result<(), CliError> {
+    fn push(&mut self, line: &str, attempts: &[AttemptView]) -> Result<(), CliError> {
         if self.examples.len() < EXAMPLES {
             self.examples.push(line.to_owned());
         }
         let named = attempts.iter().filter_map(|attempt| Remote::parse(attempt.stdout_file.as_deref()?));
-        let before = self.remote.len();
         self.remote.extend(named);
-        // Records of earlier versions name the file in the text alone.
-        self.remote.extend(remote_of(line, value).filter(|file| !self.remote[before..].contains(file)));
         self.lines.push(line).map_err(|error| CliError::io("store the selected lines in a temporary file", error))
     }
 
@@ -257,7 +254,7 @@ impl Selected {
         }
         let mut selected = Self::new(None);
         for task in inspect::tasks(conn, &lines).await? {
-            selected.push(&task.line, task.result.as_deref().unwrap_or_default(), &task.attempts)?;
+            selected.push(&task.line, &task.attempts)?;
         }
         Ok(selected)
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::cli::results::{Remote, remote_of};
+use crate::cli::results::Remote;
 use crate::model::snapshot::{AttemptView, TaskView};
 use crate::view::text::count;
 
@@ -41,9 +41,7 @@ impl ExactStdout {
             }
             (None, last) => last.map(|last| last.stdout_tail.clone()).unwrap_or_default(),
         };
-        // Records of earlier versions name the file in the text alone.
         let named = last.and_then(|last| last.stdout_file.as_deref()).and_then(Remote::parse);
-        let named = named.or_else(|| remote_of(&task.line, task.result.as_deref()?));
         let note = match named {
             Some(file) if file.is_here() => match file.open(&task.id) {
                 Ok(file) => return Self { source: StdoutSource::File(file), is_exact: true, note: None },
