@@ -12,7 +12,7 @@ use clap::{Args, Parser, ValueHint};
 use secrecy::SecretString;
 
 use super::exit::{CliError, Exit};
-use super::output::{complain, stderr, stdout};
+use super::output::{complain, stderr, stdout, tell, warn};
 use super::secrets::{hidden, keep};
 use crate::config::{self, Config, ConfigSource, Overrides, Role};
 use crate::local::{Following, has_queue};
@@ -20,6 +20,7 @@ use crate::model::FieldOrder;
 use crate::process::signals::{self, SignalRequest, Signals};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError};
+use crate::telemetry::journal;
 use crate::view::glyphs;
 
 /// How long one call may take: people's commands are patient with a busy server.
@@ -86,7 +87,7 @@ impl Context {
         let overrides = Overrides::of_process(args.redis_url.clone());
         let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
         for warning in &loaded.warnings {
-            complain(program, &format!("warning: {warning}"));
+            warn(program, warning);
         }
         Ok(Self { config: loaded.config, file: loaded.file, program, is_local: false, following: None })
     }
@@ -113,6 +114,16 @@ impl Context {
     /// A message for the person at the terminal.
     pub(crate) fn say(&self, message: &str) {
         complain(self.program, message);
+    }
+
+    /// A warning for the person at the terminal.
+    pub(crate) fn warn(&self, message: &str) {
+        warn(self.program, message);
+    }
+
+    /// One that says in its text that it is a warning.
+    pub(crate) fn say_warning(&self, message: &str) {
+        tell(self.program, message, journal::WARNING);
     }
 }
 

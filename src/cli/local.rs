@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::common::{CommonArgs, Context, path_parser};
 use super::exit::CliError;
-use super::output::complain;
+use super::output::warn;
 use crate::config::{self, ConfigSource, DEFAULT_FILE, Overrides, Role};
 use crate::local::LocalAccess;
 use crate::model::FieldOrder;
@@ -66,7 +66,7 @@ pub(crate) async fn load(
     overrides.private_server = Some(PathBuf::new());
     let loaded = config::load(&source, &overrides, Role::Client).map_err(CliError::Config)?;
     for warning in &loaded.warnings {
-        complain(program, &format!("warning: {warning}"));
+        warn(program, warning);
     }
     let access = LocalAccess::open(&loaded.config.state_dir, dir, purpose == Purpose::Add).await?;
     overrides.private_server = Some(access.socket());

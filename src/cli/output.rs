@@ -9,13 +9,19 @@ use crate::model::safe_text::without_passwords;
 use crate::telemetry::journal;
 use crate::view::safe_text::safe;
 
-/// A message on stderr under the name of the program, each of its lines made safe; in the journal, with its priority.
+/// A message on stderr under the name of the program, each of its lines made safe; in the journal, as an error.
 pub(crate) fn complain(program: &str, message: &str) {
-    let priority = match journal::has_stderr() {
-        false => "",
-        true if message.starts_with("warning") => journal::WARNING,
-        true => journal::ERROR,
-    };
+    tell(program, message, journal::ERROR);
+}
+
+/// A warning: the same with that word before it.
+pub(crate) fn warn(program: &str, message: &str) {
+    tell(program, &format!("warning: {message}"), journal::WARNING);
+}
+
+/// A message of that or another priority.
+pub(crate) fn tell(program: &str, message: &str, priority: &str) {
+    let priority = if journal::has_stderr() { priority } else { "" };
     let mut err = io::stderr().lock();
     for (index, line) in without_passwords(message).lines().enumerate() {
         let lead = if index == 0 { format!("{program}: ") } else { "  ".to_owned() };

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::output::complain;
+use super::output::warn;
 use crate::config::URL_FROM;
 use crate::model::safe_text::{is_unsafe, safe};
 
@@ -29,10 +29,7 @@ pub(crate) fn keep(program: &str) {
             command.args(rest).env(VARIABLE, url).env(URL_FROM, FLAG).exec()
         });
         let error = error.unwrap_or_else(|error| error);
-        complain(
-            program,
-            &format!("warning: the password in --redis-url is visible to every user of this machine: {error}"),
-        );
+        warn(program, &format!("the password in --redis-url is visible to every user of this machine: {error}"));
     }
     crate::process::disable_dumps();
 }

@@ -58,7 +58,7 @@ async fn follow(session: &mut StatusContext, mut entry: String) -> Result<Exit, 
                     session.conn = conn;
                     continue;
                 }
-                session.context.say(&format!("warning: failed to {error}; retrying"));
+                session.context.warn(&format!("failed to {error}; retrying"));
                 loop {
                     tokio::time::sleep(RECONNECT).await;
                     match session.context.connect(Access::Read).await {

@@ -108,7 +108,7 @@ async fn follow(
                 return Ok(Exit::Done);
             }
             Err(error) if error.is_transient() && to_the_end => {
-                session.context.say(&format!("warning: failed to {error}; retrying"));
+                session.context.warn(&format!("failed to {error}; retrying"));
                 loop {
                     tokio::time::sleep(RECONNECT).await;
                     match follow.reconnect().await {

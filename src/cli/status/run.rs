@@ -38,7 +38,7 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
     let plan = match &args.view {
         Some(View::Serve(args)) => {
             if let Some(warning) = serve::warning(args) {
-                context.say(&format!("warning: {warning}"));
+                context.warn(&warning);
             }
             Some(serve::plan_listening(args)?)
         }

@@ -107,7 +107,7 @@ fn known_keys(session: &StatusContext, config: &Config) -> Vec<(PathBuf, PublicK
     for path in &config.task_public_keys {
         match PublicKey::load(path) {
             Ok(key) => keys.push((path.clone(), key)),
-            Err(error) => session.context.say(&format!("warning: task_public_keys: {} {error}", path.display())),
+            Err(error) => session.context.warn(&format!("task_public_keys: {} {error}", path.display())),
         }
     }
     // A submitter knows its own.

@@ -80,15 +80,12 @@ pub(super) fn check(
     }
     found.sums.close();
     drop(progress);
-    found.misread = doubts.end(|warning| context.say(warning));
+    found.misread = doubts.end(|warning| context.say_warning(warning));
     if found.invalid > MOST_PRINTED {
         context.say(&format!("{} more invalid", counted(found.invalid - MOST_PRINTED, "line")));
     }
     if warned > MOST_WARNED {
-        context.say(&format!(
-            "warning: {} more use syntax of bash; see task_shell",
-            counted(warned - MOST_WARNED, "command")
-        ));
+        context.warn(&format!("{} more use syntax of bash; see task_shell", counted(warned - MOST_WARNED, "command")));
     }
     Ok(found)
 }

@@ -103,7 +103,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
         }
         (configured, Err(CliError::Queue(error))) if error.is_transient() => {
             let order = configured.unwrap_or_default();
-            context.say(&format!("warning: failed to {error}; the lines are read as {order}"));
+            context.warn(&format!("failed to {error}; the lines are read as {order}"));
             order
         }
         (_, Err(error)) => return Err(error),

@@ -35,9 +35,7 @@ impl Signing {
             },
         };
         if key.is_none() && context.config.require_signed_tasks {
-            context.say(
-                "warning: require_signed_tasks is set but task_signing_key is not: no worker will run these tasks",
-            );
+            context.warn("require_signed_tasks is set but task_signing_key is not: no worker will run these tasks");
         }
         Ok(Self { key, seconds })
     }

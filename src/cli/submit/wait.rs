@@ -165,7 +165,7 @@ async fn reconnect(context: &Context, mut error: QueueError) -> Result<Connectio
     if let Some(conn) = connect_again(context).await {
         return Ok(conn);
     }
-    context.say(&format!("warning: failed to {error}; retrying for {} s", PATIENCE.as_secs()));
+    context.warn(&format!("failed to {error}; retrying for {} s", PATIENCE.as_secs()));
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < PATIENCE {
         tokio::time::sleep(RECONNECT).await;

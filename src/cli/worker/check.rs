@@ -11,7 +11,7 @@ use super::prepare::{
 };
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
-use crate::cli::output::{Out, complain};
+use crate::cli::output::{Out, warn};
 use crate::config::{Config, Prefetch, Role};
 use crate::host;
 use crate::model::snapshot::Overview;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (_, loaded) = load(args, None, Role::Check)?;
     // Now: should Redis be away, a misspelt key may be why.
     for warning in &loaded.warnings {
-        complain(PROGRAM, &format!("warning: {warning}"));
+        warn(PROGRAM, warning);
     }
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
@@ -74,7 +74,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let order_guessed = warn_of_order(&config, order);
     let found = loaded.python_notes.iter().chain(&order_guessed).chain(&insecure).chain(&signing).chain(&missing);
     for warning in found.chain(&slots.warning()).chain(&warnings(&overview.redis)) {
-        complain(PROGRAM, &format!("warning: {warning}"));
+        warn(PROGRAM, warning);
     }
     out.line(if node.is_empty() { "this node is ready" } else { "this node is not ready" })?;
     out.finish()?;

@@ -35,7 +35,7 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
     let context =
         Context { config: loaded.config, program: PROGRAM, file: loaded.file, is_local: true, following: None };
     for warning in &loaded.warnings {
-        context.say(&format!("warning: {warning}"));
+        context.warn(warning);
     }
     check_node(&context, args)?;
     let files = open_files(&context, &args.files, context.config.field_order.unwrap_or_default())?;
@@ -65,7 +65,7 @@ fn check_node(context: &Context, args: &WorkerArgs) -> Result<(), CliError> {
     if !fatal.is_empty() {
         return Err(CliError::Usage(fatal.join("\n")));
     }
-    warnings.iter().for_each(|warning| context.say(&format!("warning: {warning}")));
+    warnings.iter().for_each(|warning| context.warn(warning));
     Ok(())
 }
 

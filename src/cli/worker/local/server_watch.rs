@@ -46,8 +46,8 @@ pub(super) async fn watch_server(run: &RunContext<'_>, server: &mut LocalServer,
         }
         if !watch.has_said_removed && !server.has_its_directory() {
             watch.has_said_removed = true;
-            run.context.say(&format!(
-                "warning: {} was removed: the run continues, but its queue is only in memory and is lost when the server ends",
+            run.context.warn(&format!(
+                "{} was removed: the run continues, but its queue is only in memory and is lost when the server ends",
                 server.dir().display()
             ));
         }
@@ -94,7 +94,7 @@ impl ServerWatch {
                 let since = *self.silent.get_or_insert_with(Instant::now);
                 if since.elapsed() >= SILENCE && !self.has_said_silent {
                     self.has_said_silent = true;
-                    run.context.say("warning: the private server is running but does not answer; the run waits for it");
+                    run.context.warn("the private server is running but does not answer; the run waits for it");
                 }
                 None
             }
