@@ -38,6 +38,7 @@ pub mod select;
 mod sentinel;
 pub mod session;
 pub mod submit;
+pub mod take_over;
 pub mod wakeups;
 
 pub use client::{Client, Connection};

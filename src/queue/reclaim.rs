@@ -1,27 +1,15 @@
-//! Says who owns a worker's name, and takes over the tasks of a dead worker.
+//! Who owns a worker's name, and which workers may be dead.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::args::Args;
-use super::call_size::{self, CALL_BYTES, STEPS, step_after};
-use super::client::{Connection, ScanPage};
+use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::lock::try_lock;
 use super::lossy_string::{self, LossyString};
-use super::records::{BuryArgs, ReclaimArgs, ReclaimReply, ReclaimedLine};
-use super::reply::Reply;
-use super::scripts;
-use super::session::{AVOID, Registration, Session, base_score};
-use crate::model::{AttemptRecord, Demand, FieldOrder, Outcome, TaskId, TaskLine, WorkerName};
-use crate::sys::wall_clock;
-
-/// How many lines one call moves at most.
-pub const BATCH: usize = 100;
-
-/// Entries that a step over `in_progress_tasks` looks at: lines may be long.
-const PAGE: usize = 32;
+use super::session::Registration;
+use crate::model::WorkerName;
 
 /// Who holds a name, as far as Redis knows.
 #[derive(Clone, Debug, Default)]
@@ -65,157 +53,6 @@ fn decode_owner((fence, registration, status, (now, _)): OwnerReply) -> Owner {
 pub fn is_silent(now: u64, beat: u64, dead_after: Duration) -> bool {
     // Both are rounded down, so the silence may be a second shorter than their difference.
     Duration::from_secs(now.saturating_sub(beat)) >= dead_after + Duration::from_secs(1)
-}
-
-/// In whose right lines are taken over.
-#[derive(Clone, Copy, Debug)]
-pub enum Authority<'a> {
-    /// Any worker's, once the lease has run out: none but this heartbeat, if any, for so long.
-    Lease(Duration, Option<u64>),
-    /// Our own name's, from before a restart; the fence is ours.
-    Owner(&'a str),
-    /// An operator's order.
-    Operator,
-}
-
-/// A line in progress under a name that will not settle it.
-#[derive(Clone, Debug)]
-pub struct Orphan {
-    /// The line.
-    pub line: String,
-    /// Its demand and priority; `None` for a line that is not a task.
-    pub task: Option<(Demand, u16)>,
-    /// Attempt number, where a claim says it.
-    pub attempt: u32,
-}
-
-/// What a take-over did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reclaimed {
-    /// Back in `todo_tasks`.
-    pub returned: u64,
-    /// Failed for too many losses.
-    pub failed: u64,
-    /// Whether the worker turned out to be alive; nothing was done then.
-    pub is_alive: bool,
-}
-
-/// Lines that Redis holds in progress under a name: first those with a claim of ours, at most [`BATCH`].
-///
-/// # Errors
-/// Those of any call.
-pub async fn orphans(conn: &Connection, worker: &WorkerName, order: FieldOrder) -> Result<Vec<Orphan>, QueueError> {
-    let key = conn.keys().name_for(Key::Claims, worker);
-    let mut cursor = 0_u64;
-    let mut found = Vec::new();
-    let mut step = STEPS[1];
-    loop {
-        let (next, page): (u64, Vec<(String, String)>) =
-            conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
-        step = step_after(step, page.iter().map(|(line, claim)| line.len() + claim.len()).sum());
-        for (line, claim) in page {
-            let attempt = claim.split('|').nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
-            found.push(orphan(line, attempt, order));
-        }
-        if next == 0 || found.len() >= BATCH {
-            found.truncate(BATCH);
-            return Ok(found);
-        }
-        cursor = next;
-    }
-}
-
-/// Lines in `in_progress_tasks` under a name, whoever put them there: one bounded step of a scan.
-///
-/// # Errors
-/// Those of any call.
-pub async fn scan_in_progress(
-    conn: &Connection,
-    cursor: u64,
-    wanted: impl Fn(&str) -> bool,
-    order: FieldOrder,
-) -> Result<(u64, Vec<(String, Orphan)>), QueueError> {
-    let (next, page): ScanPage =
-        conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(PAGE)).await?;
-    let found = page
-        .into_iter()
-        .filter_map(|(line, worker)| {
-            let worker = String::from_utf8(worker).ok().filter(|worker| wanted(worker))?;
-            Some((worker, orphan(String::from_utf8(line).ok()?, 1, order)))
-        })
-        .collect();
-    Ok((next, found))
-}
-
-pub(super) fn orphan(line: String, attempt: u32, order: FieldOrder) -> Orphan {
-    let task = TaskLine::parse(&line, order).ok().map(|task| (*task.demand(), task.prio()));
-    Orphan { line, task, attempt }
-}
-
-/// Takes lines over: back to `todo_tasks` with no failure counted; a started attempt is a loss, and at the `max_lost`-th the task fails.
-///
-/// Atomic for the call; at most [`BATCH`] lines, and of long ones no more than one call carries: see [`parts_of`]. May be repeated.
-///
-/// # Errors
-/// Those of any call; [`QueueError::Fenced`] when the name is no longer ours.
-pub async fn reclaim_lines(
-    conn: &Connection,
-    worker: &WorkerName,
-    authority: Authority<'_>,
-    lines: &[Orphan],
-    max_lost: u32,
-) -> Result<Reclaimed, QueueError> {
-    let (mode, lease, proof) = match authority {
-        Authority::Lease(dead_after, beat) => {
-            ("lease", dead_after, beat.map(|beat| beat.to_string()).unwrap_or_default())
-        }
-        Authority::Owner(fence) => ("own", Duration::ZERO, fence.to_owned()),
-        Authority::Operator => ("operator", Duration::ZERO, String::new()),
-    };
-    let now_ms = wall_clock::unix_ms();
-    let mut args = Args::new();
-    args.record(ReclaimArgs { worker: worker.as_str(), mode, lease, proof, max_lost, avoid: AVOID });
-    for orphan in call_size::first(lines, BATCH, CALL_BYTES, |orphan| orphan.line.len()) {
-        let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, Outcome::Lost);
-        let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
-        // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
-        let (class, base_score) = orphan.task.map_or((Demand::NONE, 0), |(demand, prio)| (demand, base_score(prio)));
-        let (line, id) = (orphan.line.as_str(), TaskId::of(&orphan.line));
-        args.record(ReclaimedLine { line, id, class, base_score, record });
-    }
-    let reply = Reply::new(conn.script(&scripts::RECLAIM, Some(worker), &args).await?)?;
-    let ReclaimReply { state, returned, failed } = reply.head()?;
-    match state.as_str() {
-        "OK" => Ok(Reclaimed { returned, failed, is_alive: false }),
-        "ALIVE" => Ok(Reclaimed { is_alive: true, ..Reclaimed::default() }),
-        _ => Err(QueueError::Fenced),
-    }
-}
-
-impl Session {
-    /// Takes back what an earlier process of this name had in progress. See [`reclaim_lines`] for the semantics of a loss.
-    ///
-    /// # Errors
-    /// Those of any call, and [`QueueError::Fenced`].
-    pub async fn recover(&self, lines: &[Orphan], max_lost: u32) -> Result<Reclaimed, QueueError> {
-        reclaim_lines(self.connection(), self.worker(), Authority::Owner(self.fence()), lines, max_lost).await
-    }
-}
-
-/// Lines in as many parts as it takes calls of [`reclaim_lines`].
-pub fn parts_of(lines: &[Orphan]) -> impl Iterator<Item = &[Orphan]> {
-    call_size::parts(lines, BATCH, |orphan| orphan.line.len())
-}
-
-/// Removes the last traces of a worker that was declared dead and holds nothing.
-///
-/// # Errors
-/// Those of any call.
-pub async fn bury(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueError> {
-    let mut args = Args::new();
-    args.record(BuryArgs { worker: worker.as_str() });
-    let gone: u64 = conn.script(&scripts::BURY, Some(worker), &args).await?;
-    Ok(gone == 1)
 }
 
 /// A worker of ours that may be dead.

@@ -299,9 +299,9 @@ records! {
             failed: u64,
         }
     }
-    "bury.lua" {
+    "deregister.lua" {
         /// A worker that was declared dead.
-        args BuryArgs<'a> {
+        args DeregisterArgs<'a> {
             worker: &'a str,
         }
     }

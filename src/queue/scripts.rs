@@ -83,7 +83,7 @@ scripts! {
         Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed,
         Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy
     ];
-    BURY = "bury.lua" with [events] on [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy];
+    DEREGISTER = "deregister.lua" with [events] on [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy];
     REASSERT = "reassert.lua" with [basics, classes, claims, transition, events, marks] on [
         Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
         Delayed, Avoided, Events,

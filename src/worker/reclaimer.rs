@@ -13,7 +13,8 @@ use super::neighbours::Neighbours;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::policy::failure_detector::{FailureDetector, Observation};
-use crate::queue::reclaim::{self, Authority, Leases, SilentWorker};
+use crate::queue::reclaim::{self, Leases, SilentWorker};
+use crate::queue::take_over::{ReclaimReason, Reclaimed, TakeOver, deregister};
 use crate::queue::{Connection, QueueError, Session};
 use crate::sys::random;
 
@@ -97,7 +98,7 @@ impl Reclaimer {
             let stands_for = |since: Instant| now.saturating_duration_since(since);
             let is_dead = is_old || stands_for(mute.entry(worker.clone()).or_insert((beat, now)).1) >= dead_after;
             if is_dead && worker != *me {
-                self.take_over(conn, &worker, Authority::Lease(dead_after, beat)).await?;
+                self.take_over(conn, &worker, ReclaimReason::LeaseExpired(dead_after, beat)).await?;
             }
         }
         let mute_end = mute.values().map(|(_, since)| dead_after.saturating_sub(now.saturating_duration_since(*since)));
@@ -109,52 +110,20 @@ impl Reclaimer {
         &self,
         conn: &Connection,
         worker: &WorkerName,
-        authority: Authority<'_>,
+        reason: ReclaimReason<'_>,
     ) -> Result<(), QueueError> {
         let max_lost = self.config.borrow().max_lost;
         failpoint!("reclaiming");
         self.neighbours.clear_after(conn, worker).await?;
-        let (mut returned, mut failed) = (0, 0);
-        loop {
-            let lines = reclaim::orphans(conn, worker, self.order).await?;
-            let done = reclaim::reclaim_lines(conn, worker, authority, &lines, max_lost).await?;
-            if done.is_alive {
-                return Ok(());
-            }
-            returned += done.returned;
-            failed += done.failed;
-            if lines.is_empty() {
-                break;
-            }
+        let Reclaimed { returned, failed, is_alive } =
+            TakeOver { conn, worker, reason, max_lost }.all(self.order).await?;
+        if is_alive {
+            return Ok(());
         }
-        returned += self.take_over_unclaimed(conn, worker, authority, max_lost).await?;
         failpoint!("reclaimed");
-        if reclaim::bury(conn, worker).await? {
+        if deregister(conn, worker).await? {
             tracing::warn!(dead = %worker, returned, failed, "took over the tasks of a dead worker");
         }
         Ok(())
-    }
-
-    /// Lines in progress under its name that have no claim: bounded steps over `in_progress_tasks`, which is as large as the fleet, not the queue.
-    async fn take_over_unclaimed(
-        &self,
-        conn: &Connection,
-        worker: &WorkerName,
-        authority: Authority<'_>,
-        max_lost: u32,
-    ) -> Result<u64, QueueError> {
-        let (mut cursor, mut returned) = (0, 0);
-        loop {
-            let (next, found) =
-                reclaim::scan_in_progress(conn, cursor, |name| name == worker.as_str(), self.order).await?;
-            let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
-            for batch in reclaim::parts_of(&lines) {
-                returned += reclaim::reclaim_lines(conn, worker, authority, batch, max_lost).await?.returned;
-            }
-            if next == 0 {
-                return Ok(returned);
-            }
-            cursor = next;
-        }
     }
 }

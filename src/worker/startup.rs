@@ -14,6 +14,7 @@ use crate::queue::call_size;
 use crate::queue::layout::HeldBack;
 use crate::queue::reclaim::{self, Owner};
 use crate::queue::session::{AttachOptions, Registration, Settle};
+use crate::queue::take_over::{ReclaimReason, Reclaimed, TakeOver};
 use crate::queue::{Connection, Key, QueueError, Session};
 
 /// A Python worker measures for two seconds between heartbeats.
@@ -188,29 +189,9 @@ pub async fn recover(
             tracing::warn!(error = %error, "failed to clear the spool");
         }
     }
-    let (mut returned, mut failed) = (0, 0);
-    loop {
-        let lines = reclaim::orphans(session.connection(), session.worker(), order).await?;
-        if lines.is_empty() {
-            break;
-        }
-        let done = session.recover(&lines, config.max_lost).await?;
-        returned += done.returned;
-        failed += done.failed;
-    }
-    let mut cursor = 0;
-    loop {
-        let is_mine = |name: &str| name == session.worker().as_str();
-        let (next, found) = reclaim::scan_in_progress(session.connection(), cursor, is_mine, order).await?;
-        let lines: Vec<_> = found.into_iter().map(|(_, orphan)| orphan).collect();
-        for batch in reclaim::parts_of(&lines) {
-            returned += session.recover(batch, config.max_lost).await?.returned;
-        }
-        if next == 0 {
-            break;
-        }
-        cursor = next;
-    }
+    let reason = ReclaimReason::Restart(session.fence());
+    let before = TakeOver { conn: session.connection(), worker: session.worker(), reason, max_lost: config.max_lost };
+    let Reclaimed { returned, failed, .. } = before.all(order).await?;
     if returned + failed > 0 {
         tracing::info!(returned, failed, "took over the tasks that an earlier process with this name had in progress");
     }

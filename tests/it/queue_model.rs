@@ -7,12 +7,12 @@ use distcomp::config::{Endpoint, Origin, RedisSettings};
 use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, Offer, Outcome, Room, TaskId, TaskLine};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::index::IndexPass;
-use distcomp::queue::reclaim::{self, Authority};
 use distcomp::queue::session::{
     AttachOptions, Claim, ClaimRequest, Heartbeat, QueueState, Reasserted, Registration, Revoked, Settle, Settled,
     Settlement,
 };
 use distcomp::queue::submit::{NewTask, submit};
+use distcomp::queue::take_over::{ReclaimReason, TakeOver, orphans};
 use distcomp::queue::{Client, Connection, Layouts, Session};
 
 use crate::support::{Bed, Redis, ServerOptions, acl_password};
@@ -373,8 +373,9 @@ impl Run {
     async fn die(&mut self, at: &str) {
         let worker = self.random.below(2) as usize;
         let name = self.workers[worker].worker().clone();
-        let lines = reclaim::orphans(&self.conn, &name, ORDER).await.expect("its lines");
-        reclaim::reclaim_lines(&self.conn, &name, Authority::Operator, &lines, MAX_RETRY).await.expect("taken over");
+        let lines = orphans(&self.conn, &name, ORDER).await.expect("its lines");
+        let (reason, max_lost) = (ReclaimReason::Operator, MAX_RETRY);
+        TakeOver { conn: &self.conn, worker: &name, reason, max_lost }.lines(&lines).await.expect("taken over");
         self.workers[worker] = session(&self.conn, name.as_str()).await;
         // What it had are suspects, which wait to run apart: suspects.rs looks at those.
         for key in ["distcomp:apart", "distcomp:apart:by"] {

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use distcomp::model::{AttemptRecord, Offer, Outcome, TaskId, TaskLine};
-use distcomp::queue::reclaim::{Authority, Orphan, orphans, reclaim_lines};
 use distcomp::queue::session::{Claim, Heartbeat, Settle, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
+use distcomp::queue::take_over::{Orphan, ReclaimReason, TakeOver, orphans};
 use distcomp::queue::{Connection, Session};
 use serde_json::json;
 
@@ -99,7 +99,10 @@ async fn reclaim(conn: &Connection, worker: &Session, max_lost: u32) {
         if lines.is_empty() {
             return;
         }
-        reclaim_lines(conn, worker.worker(), Authority::Operator, &lines, max_lost).await.expect("reclaimed");
+        TakeOver { conn, worker: worker.worker(), reason: ReclaimReason::Operator, max_lost }
+            .lines(&lines)
+            .await
+            .expect("reclaimed");
     }
 }
 

@@ -9,7 +9,7 @@ use super::context::CtlContext;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::model::{WorkerName, WorkerNameError};
-use crate::queue::reclaim::{Authority, Orphan, Reclaimed, bury, parts_of, reclaim_lines, scan_in_progress};
+use crate::queue::take_over::{Orphan, ReclaimReason, Reclaimed, TakeOver, deregister, scan_in_progress};
 use crate::queue::{control, inspect};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, duration, tasks};
@@ -69,19 +69,10 @@ pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: b
 /// Moves the lines of one worker, then removes its last traces.
 async fn take_over(session: &CtlContext, name: &str, lines: &[Orphan]) -> Result<Reclaimed, CliError> {
     let worker: WorkerName = name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))?;
-    let mut total = Reclaimed::default();
-    for batch in parts_of(lines) {
-        let max_lost = session.context.config.max_lost;
-        let moved = reclaim_lines(&session.conn, &worker, Authority::Operator, batch, max_lost).await?;
-        total.returned += moved.returned;
-        total.failed += moved.failed;
-    }
-    if lines.is_empty() {
-        // It holds nothing, and is declared dead all the same.
-        reclaim_lines(&session.conn, &worker, Authority::Operator, &[], session.context.config.max_lost).await?;
-    }
-    bury(&session.conn, &worker).await?;
-    Ok(total)
+    let (conn, max_lost) = (&session.conn, session.context.config.max_lost);
+    let moved = TakeOver { conn, worker: &worker, reason: ReclaimReason::Operator, max_lost }.lines(lines).await?;
+    deregister(conn, &worker).await?;
+    Ok(moved)
 }
 
 /// Carries out what was ordered for tasks of workers that are gone, and says for how many: no other worker may be there to do it.

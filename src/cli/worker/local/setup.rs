@@ -10,8 +10,8 @@ use crate::cli::task_set::TaskSet;
 use crate::model::snapshot::TaskState;
 use crate::model::{TaskId, WorkerName};
 use crate::queue::control::{self, Change, change};
-use crate::queue::reclaim::{self, Authority, Orphan, bury, reclaim_lines, scan_in_progress};
 use crate::queue::select::{HashEntry, StateScan};
+use crate::queue::take_over::{Orphan, ReclaimReason, TakeOver, deregister, scan_in_progress};
 use crate::queue::{Connection, aside, inspect};
 
 /// A pause, a stop or a drain that outlives the run for which it was meant would hold this one for ever.
@@ -47,11 +47,9 @@ pub(super) async fn recover_others(run: &RunContext<'_>, conn: &Connection, me: 
     for (name, lines) in others {
         // A name that is none was written by hand.
         let Ok(worker) = name.parse::<WorkerName>() else { continue };
-        reclaim_lines(conn, &worker, Authority::Operator, &[], run.config.max_lost).await?;
-        for batch in reclaim::parts_of(&lines) {
-            reclaim_lines(conn, &worker, Authority::Operator, batch, run.config.max_lost).await?;
-        }
-        bury(conn, &worker).await?;
+        let (reason, max_lost) = (ReclaimReason::Operator, run.config.max_lost);
+        TakeOver { conn, worker: &worker, reason, max_lost }.lines(&lines).await?;
+        deregister(conn, &worker).await?;
     }
     Ok(())
 }
