@@ -100,7 +100,7 @@ impl Context {
     /// Connects, and makes sure that this is a server and a queue we may use.
     pub(crate) async fn connect(&self, access: Access) -> Result<(Connection, FieldOrder), CliError> {
         let conn = self.client()?.connect().await.map_err(|error| hint(error, self))?;
-        let order = guard::admit(&conn, self.config.field_order, access).await?;
+        let order = guard::handshake(&conn, self.config.field_order, access).await?;
         Ok((conn, order))
     }
 

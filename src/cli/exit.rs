@@ -7,6 +7,8 @@ use crate::config::ConfigErrors;
 use crate::local::LocalError;
 use crate::process::signals::SignalRequest;
 use crate::queue::QueueError;
+use crate::worker::startup::StartError;
+use crate::worker::state::StateError;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,23 @@ pub enum CliError {
     /// Whoever read our stdout has gone: a quiet end, as of `| head`.
     #[error("standard output is closed")]
     ClosedPipe,
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Queue(error) => error.into(),
+            StartError::Io { what, error } => Self::Io { what, error },
+            StartError::OpenRedis(_) => Self::Usage(error.to_string()),
+            StartError::NameTaken { .. } | StartError::Confine(_) => Self::Usage(format!("failed to {error}")),
+        }
+    }
+}
+
+impl From<StateError> for CliError {
+    fn from(error: StateError) -> Self {
+        Self::Usage(format!("failed to {error}"))
+    }
 }
 
 impl CliError {

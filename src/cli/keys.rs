@@ -6,7 +6,7 @@ use super::exit::CliError;
 use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Fault};
 use crate::queue::{Connection, queue_identity};
 use crate::signing::{KeyError, PublicKey, QueueName, SecretKey, Signer, public_path};
-use crate::sys::{random, wall_clock};
+use crate::sys::wall_clock;
 
 /// The keys whose signatures count, each with its file; none where no signature is required. `file` is the configuration's own.
 pub(crate) fn public_keys(config: &Config, file: Option<&Path>) -> Result<Vec<(PathBuf, PublicKey)>, CliError> {
@@ -57,21 +57,10 @@ pub(crate) async fn signer(
     key: SecretKey,
     seconds: u64,
 ) -> Result<Signer, CliError> {
-    let id = queue_identity::settle(conn, &new_queue_id()?, None).await?;
+    let fresh = queue_identity::fresh().map_err(|error| CliError::io("get random numbers", error))?;
+    let id = queue_identity::settle(conn, &fresh, None).await?;
     let expires = wall_clock::unix_seconds().saturating_add(seconds);
-    Ok(Signer::new(key, queue_name(config, id), expires))
-}
-
-/// The queue that a configuration leads to.
-pub(crate) fn queue_name(config: &Config, id: String) -> QueueName {
-    QueueName { id, db: config.redis.db, prefix: config.key_prefix.clone() }
-}
-
-/// An identity for a queue that has none: 128 random bits.
-pub(crate) fn new_queue_id() -> Result<String, CliError> {
-    let mut bytes = [0; 16];
-    random::fill(&mut bytes).map_err(|error| CliError::io("get random numbers", std::io::Error::other(error)))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    Ok(Signer::new(key, QueueName::of(config, id), expires))
 }
 
 fn fault(key: &str, path: &Path, error: &KeyError, valid: String) -> Fault {

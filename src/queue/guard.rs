@@ -28,7 +28,7 @@ pub enum Access {
 /// # Errors
 /// [`QueueError::Unsupported`] for an old server; [`QueueError::Mismatch`] when this build does not support the layout, when field orders disagree or
 /// when none can be known.
-pub async fn admit(
+pub async fn handshake(
     conn: &Connection,
     configured: Option<FieldOrder>,
     access: Access,

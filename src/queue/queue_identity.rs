@@ -1,14 +1,26 @@
 //! The identity of a queue: a random text in [`Key::QueueId`] that signatures include, so that a signature for this queue is of no use in
 //! another.
 
+use std::io;
 use std::path::Path;
 
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
+use crate::sys::random;
 
 /// Longer is none of ours.
 const LONGEST: usize = 128;
+
+/// An identity for a queue that has none: 128 random bits.
+///
+/// # Errors
+/// When the kernel has no random numbers to give.
+pub fn fresh() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
 
 /// The recorded identity; where there is none, `ours` is recorded. Where `ours` is kept in a file, nothing else will do.
 ///

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use super::KeyId;
+use crate::config::Config;
 
 /// Separates our signatures from any other use of the key, and this form from later ones.
 const CONTEXT: &[u8] = b"distcomp task signature v1\0";
@@ -28,6 +29,14 @@ pub struct QueueName {
     pub db: u32,
     /// `redis_key_prefix`.
     pub prefix: String,
+}
+
+impl QueueName {
+    /// The queue to which a configuration leads, which has recorded this identity.
+    #[must_use]
+    pub fn of(config: &Config, id: String) -> Self {
+        Self { id, db: config.redis.db, prefix: config.key_prefix.clone() }
+    }
 }
 
 /// What lies beside a signed line: `v1.EXPIRES.KEY.NONCE.SIGNATURE`.

@@ -4,6 +4,7 @@
 
 mod action_executor;
 pub mod aside;
+pub mod boot;
 mod claim_comparison;
 pub mod claim_reconciler;
 pub mod coalescing;
@@ -14,6 +15,7 @@ mod failpoint;
 pub mod faults;
 pub mod heartbeater;
 pub mod indexer;
+pub mod keepers;
 pub mod ledger;
 pub mod link;
 pub mod metrics;
@@ -25,6 +27,7 @@ mod pending_outcomes;
 pub mod poller;
 pub mod reclaimer;
 mod record_reconciler;
+pub mod rehearsal;
 pub mod reloader;
 pub mod replay_buffer;
 pub mod reporter;
@@ -34,12 +37,14 @@ pub mod signals;
 mod sleep;
 pub mod slot;
 pub mod spool;
+pub mod start_checks;
 pub mod startup;
 pub mod state;
 pub mod timeout_monitor;
 pub mod trust;
 pub mod waker;
 
+pub use boot::{BootPlan, boot};
 pub use daemon::{Setup, run};
 pub use dispatcher::Identity;
 pub use metrics::Metrics;

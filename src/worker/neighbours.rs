@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use super::startup;
-use super::state::State;
+use super::state::StateDir;
 use crate::model::WorkerName;
 use crate::process;
 use crate::queue::reclaim;
@@ -22,7 +22,7 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Those of one worker; `queue` names server, database and prefix, as for its own [`State`].
+    /// Those of one worker; `queue` names server, database and prefix, as for its own [`StateDir`].
     #[must_use]
     pub fn new(me: Registration, state_dir: PathBuf, queue: String) -> Self {
         Self { me, state_dir, queue }
@@ -41,7 +41,7 @@ impl Neighbours {
         }
         let (state_dir, queue, worker) = (self.state_dir.clone(), self.queue.clone(), dead.clone());
         // It reads all of /proc, and waits for those it kills.
-        let swept = tokio::task::spawn_blocking(move || State::sweep_dead(&state_dir, &worker, &queue)).await;
+        let swept = tokio::task::spawn_blocking(move || StateDir::sweep_dead(&state_dir, &worker, &queue)).await;
         if let Some(killed) = swept.ok().flatten().filter(|killed| *killed > 0) {
             tracing::warn!(%dead, killed, "killed processes that a dead worker of this machine left behind");
         }

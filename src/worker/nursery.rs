@@ -105,7 +105,7 @@ impl Nursery {
     async fn try_often(&self, shell: &Path, asks_user: bool) -> Result<Ended, Fault> {
         // Where tasks are held to nothing, the shell is not asked: a wrapper may do more than nothing.
         let (program, args): (&Path, Vec<OsString>) = if self.settings.confinement.is_plain() {
-            (Path::new("/proc/self/exe"), vec!["--version".into()])
+            (&self.settings.exe, vec!["--version".into()])
         } else {
             let command = if asks_user { "id -u; test -x . || echo closed" } else { ":" };
             (shell, vec!["-c".into(), command.into()])

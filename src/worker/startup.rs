@@ -1,15 +1,16 @@
 //! From nothing to a worker that may claim: take the name, sweep away what an earlier process of it left running, report what it left unreported, take
 //! back what it had in progress. In this order: nothing is claimed before the node is clean.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::failpoint::failpoint;
 use super::spool::Spool;
-use super::state::State;
+use super::state::StateDir;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
-use crate::process::{self, ProcessTag};
+use crate::process::{self, ConfineError, ProcessTag};
 use crate::queue::call_size;
 use crate::queue::layout::HeldBack;
 use crate::queue::reclaim::{self, Owner};
@@ -31,13 +32,35 @@ pub enum StartError {
         /// Who has it.
         reason: String,
     },
+    /// The configuration asks for what this node, or this user, cannot do.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    /// The server is on the network and asks for no password: the text is a sentence.
+    #[error(
+        "{0}. This worker runs no task. Set a password (`requirepass` or ACL users) and redis_pass_file, or let Redis listen only on 127.0.0.1 or a Unix socket. To run tasks anyway, use --allow-insecure"
+    )]
+    OpenRedis(String),
+    /// This node.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the operating system said.
+        error: io::Error,
+    },
     /// Redis.
     #[error(transparent)]
     Queue(#[from] QueueError),
 }
 
+impl StartError {
+    pub(super) fn io(what: impl Into<String>, error: io::Error) -> Self {
+        Self::Io { what: what.into(), error }
+    }
+}
+
 /// Kills what an earlier process of this worker left running. The lock on the state directory proves that process dead.
-pub fn sweep(state: &State, instance: &str, old_groups: &[PathBuf], zygote: u32, users: &[u32]) {
+pub fn sweep(state: &StateDir, instance: &str, old_groups: &[PathBuf], zygote: u32, users: &[u32]) {
     let in_leaves = process::kill_stale_cgroups(&state.identity, instance, old_groups);
     let marks =
         ProcessTag { environment: &state.marker, tag_file: state.mark.as_ref(), cgroup: None, users, before: None };

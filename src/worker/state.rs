@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::spool::Spool;
+use crate::config::Config;
 use crate::model::{TaskId, WorkerName};
 use crate::process::{self, ProcessTag, SlotCgroups, TagFile, WorkerCgroup};
 use crate::safe_dir::SafeDir;
@@ -60,7 +61,7 @@ pub struct Cgroups {
 
 /// What a worker keeps on local disk: one directory for each server, database, prefix and name.
 #[derive(Debug)]
-pub struct State {
+pub struct StateDir {
     /// For messages, and for processes that this one starts.
     dir: PathBuf,
     /// Everything in it is reached through this, whatever becomes of the path.
@@ -75,7 +76,24 @@ pub struct State {
     _lock: File,
 }
 
-impl State {
+/// Tells the queues of one node's workers apart: server, database and prefix.
+#[must_use]
+pub fn queue_of(config: &Config) -> String {
+    format!("{}\n{}", config.redis, config.key_prefix)
+}
+
+impl StateDir {
+    /// That of a worker, in `state_dir`; `local` is where `--local` keeps it instead, told apart by no server.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_worker(config: &Config, worker: &WorkerName, local: Option<&Path>) -> Result<Self, StateError> {
+        match local {
+            Some(dir) => Self::open(dir, worker, "local"),
+            None => Self::open(&config.state_dir, worker, &queue_of(config)),
+        }
+    }
+
     /// Creates or opens the directory and locks it. `queue` names server, database and prefix.
     ///
     /// # Errors

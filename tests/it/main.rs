@@ -13,6 +13,7 @@ mod containment;
 mod crowd;
 mod ctl;
 mod dashboard;
+mod embedded;
 mod emptied;
 mod ending;
 mod enforce;

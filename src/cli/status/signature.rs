@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
-use crate::cli::keys::{queue_name, signing_key};
+use crate::cli::keys::signing_key;
 use crate::config::Config;
 use crate::queue::{QueueError, queue_identity};
-use crate::signing::{PublicKey, Seal, Verifier, VerifyError};
+use crate::signing::{PublicKey, QueueName, Seal, Verifier, VerifyError};
 use crate::sys::wall_clock;
 use crate::view::text::moment;
 
@@ -90,7 +90,7 @@ pub(super) async fn look(session: &StatusContext, line: &str) -> Result<Option<S
     let now = wall_clock::now().map_or(u64::MAX, |now| now.as_secs());
     let file = keys.iter().find(|(_, key)| key.id() == seal.key).map(|(file, _)| file.clone());
     let verifier =
-        Verifier::new(keys.into_iter().map(|(_, key)| key).collect(), queue_name(config, id.unwrap_or_default()));
+        Verifier::new(keys.into_iter().map(|(_, key)| key).collect(), QueueName::of(config, id.unwrap_or_default()));
     let verdict = match verifier.verify(line, Some(&text), now) {
         Ok(()) => Verdict::Good,
         Err(VerifyError::Expired(_)) => Verdict::Expired,

@@ -1,14 +1,9 @@
 //! `distcomp-worker --check`: is this node ready?
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::args::WorkerArgs;
 use super::load::{PROGRAM, load};
-use super::prepare::{
-    check_strangers, confine_error, keeper_settings, look_at_node, new_probe, queue_of, start_nursery, warn_of_order,
-    warn_of_signing_key, withheld,
-};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::cli::output::{Out, warn};
@@ -16,18 +11,13 @@ use crate::config::{Config, Prefetch, Role};
 use crate::host;
 use crate::model::snapshot::Overview;
 use crate::model::{Accounting, FieldOrder, NodeSample, ResourceKind};
-use crate::process::{self, Confinement, OpenFiles, SlotCgroups, WorkerCgroup};
-use crate::queue::guard::{self, Access};
-use crate::queue::{Client, inspect, preflight};
+use crate::process::{self, OpenFiles};
 use crate::signing::PublicKey;
-use crate::sys::random;
 use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration, tasks};
-use crate::worker::nursery::containment;
-use crate::worker::results;
-use crate::worker::state::State;
-use crate::worker::trust::Pin;
+use crate::worker::rehearsal::{Rehearsal, rehearse};
+use crate::worker::start_checks::{warn_of_order, warn_of_signing_key, withheld};
 
 /// Prints what this node would offer, and says "ready" only where a worker could start, claim and report. Leaves nothing behind, here or in Redis.
 pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
@@ -39,46 +29,35 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     }
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
-    let (containment, missing) = try_containment(&config).await?;
-    let mut probe = new_probe(args.share())?;
-    let (sample, node) = look_at_node(&config, &mut probe);
-    let client = Client::new(&config.redis, &config.key_prefix, Duration::from_secs(4))?;
-    let conn = client.connect().await?;
-    let insecure = check_strangers(&config, args.allow_insecure).await?;
-    let order = guard::admit(&conn, config.field_order, Access::Check).await?;
-    let overview = inspect::overview(&conn).await?;
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
-    preflight::dry_run(&client, &conn, &name, &random::id()).await?;
-    if !keys.is_empty() {
-        let file = State::queue_file(&config.state_dir, &name, &queue_of(&config));
-        let pin = Pin::open(file).map_err(|error| CliError::io("read the stored identity of the queue", error))?;
-        pin.look(&conn).await?;
-    }
+    let Rehearsal { trial, node, obstacles, open_redis, server, order, overview } =
+        rehearse(&config, &name, !keys.is_empty(), args.share(), args.allow_insecure).await?;
     let file = loaded.file.map_or("none: the defaults apply".to_owned(), |path| path.display().to_string());
     let mut rows = vec![("configuration", file), ("worker", name.to_string())];
     let slots = Slots::new(&config, files);
-    rows.extend(offers(&config, &sample, &slots));
+    rows.extend(offers(&config, &node, &slots));
     rows.extend([
-        ("containment", containment),
+        ("containment", trial.layers),
         ("signatures", signatures(&keys)),
         ("withheld", withheld_row(&config)),
         ("results", config.result_dir.display().to_string()),
         ("state", config.state_dir.display().to_string()),
     ]);
-    rows.extend(queue(&client, &overview, order));
+    rows.extend(queue(&server, &overview, order));
     let mut out = Out::new();
     for (what, value) in rows {
         out.line(&format!("{what:<14} {}", safe(&value)))?;
     }
     let signing = warn_of_signing_key(&config);
     let order_guessed = warn_of_order(&config, order);
-    let found = loaded.python_notes.iter().chain(&order_guessed).chain(&insecure).chain(&signing).chain(&missing);
+    let found =
+        loaded.python_notes.iter().chain(&order_guessed).chain(&open_redis).chain(&signing).chain(&trial.missing);
     for warning in found.chain(&slots.warning()).chain(&warnings(&overview.redis)) {
         warn(PROGRAM, warning);
     }
-    out.line(if node.is_empty() { "this node is ready" } else { "this node is not ready" })?;
+    out.line(if obstacles.is_empty() { "this node is ready" } else { "this node is not ready" })?;
     out.finish()?;
-    if let Some(obstacle) = node.first() {
+    if let Some(obstacle) = obstacles.first() {
         return Err(CliError::Usage(format!("this node is not ready: {obstacle}")));
     }
     Ok(Exit::Done)
@@ -143,11 +122,11 @@ fn offered(config: &Config, node: &NodeSample, kind: ResourceKind) -> String {
 }
 
 /// What it reached.
-fn queue(client: &Client, overview: &Overview, order: FieldOrder) -> [(&'static str, String); 2] {
+fn queue(server: &str, overview: &Overview, order: FieldOrder) -> [(&'static str, String); 2] {
     let (redis, counts) = (&overview.redis, &overview.counts);
     let memory = bytes(redis.used_memory);
     [
-        ("Redis", format!("{}, version {}, {memory} in use", client.at(), redis.version)),
+        ("Redis", format!("{}, version {}, {memory} in use", server, redis.version)),
         (
             "queue",
             format!(
@@ -156,28 +135,6 @@ fn queue(client: &Client, overview: &Overview, order: FieldOrder) -> [(&'static 
             ),
         ),
     ]
-}
-
-/// Which layers a worker would have: found out by making the cgroups and processes that it would make, and a task that does nothing. Besides,
-/// what it would have to do without.
-async fn try_containment(config: &Config) -> Result<(String, Vec<String>), CliError> {
-    let confinement = Confinement::of(&config.confine).map_err(confine_error)?;
-    let instance = std::process::id().to_string();
-    let mut leaf = WorkerCgroup::create("check", &instance).ok();
-    let has_leaf = leaf.is_some();
-    let made = config.confine.enforce_memory.then(|| SlotCgroups::create("check", &instance, leaf.as_mut()));
-    let (groups, limits) = match made {
-        None => (None, None),
-        Some(Ok(groups)) => (Some(groups), None),
-        Some(Err(why)) => (None, Some(format!("enforce_memory cannot be done here, tasks run without limits: {why}"))),
-    };
-    let layers = containment(has_leaf, !has_leaf, &confinement, groups.as_ref());
-    let results = results::warning(&config.result_dir, confinement.user.as_ref());
-    let nursery = start_nursery(keeper_settings(confinement, None, None, &config.redis), leaf, groups)?;
-    let tried = nursery.try_out(&config.task_shell).await;
-    nursery.shutdown().await;
-    tried.map_err(confine_error)?;
-    Ok((layers, limits.into_iter().chain(results).collect()))
 }
 
 /// Which variables tasks would not see.

@@ -8,6 +8,7 @@ use super::args::WorkerArgs;
 use crate::cli::exit::CliError;
 use crate::cli::output::complain;
 use crate::config::{LoadedConfig, Overrides, Role, Watcher};
+use crate::worker::start_checks::new_probe;
 
 /// The name of the program, for messages.
 pub(super) const PROGRAM: &str = "distcomp-worker";
@@ -27,7 +28,7 @@ pub(super) fn load(
     overrides.slots = args.slots;
     overrides.no_default_timeout = args.local;
     if args.local || args.memory.is_some() {
-        overrides.node_mem = Some(super::prepare::new_probe(args.share())?.sample().total.mem());
+        overrides.node_mem = Some(new_probe(args.share())?.sample().total.mem());
     }
     // On a file system that does not answer it waits, which is to be seen.
     let (answer, answered) = std::sync::mpsc::channel();

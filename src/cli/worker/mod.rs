@@ -4,7 +4,6 @@ mod args;
 mod check;
 mod load;
 mod local;
-mod prepare;
 mod run;
 
 pub use args::WorkerArgs;

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use super::args::WorkerArgs;
 use super::load::{PROGRAM, load};
-use super::prepare::{Plan, open_state, prepare, warn_of_signing_key};
 use super::{check, local};
 use crate::cli::common::parse;
 use crate::cli::exit::{CliError, Exit};
@@ -14,7 +13,9 @@ use crate::cli::output::complain;
 use crate::config::Role;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::view::glyphs;
-use crate::worker::Metrics;
+use crate::worker::start_checks::{look_at_node, warn_of_order, warn_of_signing_key, withheld};
+use crate::worker::state::StateDir;
+use crate::worker::{BootPlan, Metrics, boot, keepers};
 use crate::{host, process, telemetry, worker};
 
 /// The whole command. As a keeper, which is how it starts itself again for its tasks, it does nothing else.
@@ -88,7 +89,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         tracing::warn!("{warning}");
     }
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
-    let state = open_state(&config, &name, None)?;
+    let state = StateDir::of_worker(&config, &name, None)?;
     let metrics = args.metrics_listen.map(|address| {
         Metrics::listen(address).map_err(|error| CliError::io(format!("serve metrics at {address}"), error))
     });
@@ -96,7 +97,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
     if let Some(metrics) = &metrics {
         tracing::info!(address = %metrics.address(), "serving /metrics and /healthz");
     }
-    let plan = Plan {
+    let plan = BootPlan {
         config,
         watcher,
         worker: name,
@@ -107,23 +108,24 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         waits_for_redis: !args.burst,
         metrics,
         share: args.share(),
+        keeper_program: keepers::THIS_PROGRAM.into(),
     };
     let mut setup = tokio::select! {
-        setup = prepare(plan, &state) => setup?,
+        setup = boot(plan, &state) => setup?,
         () = asked_to_stop() => {
             tracing::info!("stopped before the first claim");
             return Ok(Exit::Done);
         }
     };
-    let (node, warnings) = super::prepare::look_at_node(&setup.config, &mut setup.probe);
+    let (node, warnings) = look_at_node(&setup.config, &mut setup.probe);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     setup.identity.warn_of_slots(&setup.config);
-    if let Some(warning) = super::prepare::warn_of_order(&setup.config, setup.identity.order) {
+    if let Some(warning) = warn_of_order(&setup.config, setup.identity.order) {
         tracing::warn!("{warning}");
     }
-    let withheld = super::prepare::withheld(&setup.config);
+    let withheld = withheld(&setup.config);
     if !withheld.is_empty() {
         tracing::info!(variables = withheld, "variables that contain a secret are withheld from tasks");
     }

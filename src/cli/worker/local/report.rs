@@ -10,7 +10,6 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::{Out, columns};
 use crate::cli::task_set::{TallyTotals, TaskEnd, TaskSet, TaskTally};
-use crate::cli::worker::prepare::{look_at_node, new_probe};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{TaskId, TaskLine};
 use crate::queue::select::{HashEntry, StateScan};
@@ -18,6 +17,7 @@ use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, exact_resource, precise_duration, resources, tasks};
+use crate::worker::start_checks::{look_at_node, new_probe};
 
 /// Tasks whose output is in memory at once.
 const AT_ONCE: usize = 100;

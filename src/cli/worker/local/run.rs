@@ -14,7 +14,6 @@ use crate::cli::submit::{Files, open_files, submit_files};
 use crate::cli::task_set::TaskSet;
 use crate::cli::worker::args::WorkerArgs;
 use crate::cli::worker::load::{PROGRAM, load};
-use crate::cli::worker::prepare::{Plan, look_at_node, new_probe, open_state, prepare};
 use crate::config::{Role, Watcher, node_warnings};
 use crate::host;
 use crate::local::{LocalServer, full_disk};
@@ -22,8 +21,9 @@ use crate::model::WorkerName;
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError, aside, control};
 use crate::view::text::{count, tasks};
-use crate::worker::Setup;
-use crate::worker::state::State;
+use crate::worker::start_checks::{look_at_node, new_probe};
+use crate::worker::state::StateDir;
+use crate::worker::{BootPlan, Setup, boot, keepers};
 
 /// How long one call may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,7 +92,7 @@ async fn run_on(
     let config = loaded.config;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let conn = client.connect().await?;
-    let order = guard::admit(&conn, config.field_order, Access::Write).await?;
+    let order = guard::handshake(&conn, config.field_order, Access::Write).await?;
     if order != context.config.field_order.unwrap_or_default() {
         return Err(CliError::Usage(format!(
             "the queue of this directory reads lines as {order}: set task_field_order to \"{order}\" in conf.json, or start anew with --fresh"
@@ -102,9 +102,9 @@ async fn run_on(
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
     lift_orders(&run, &conn, &name).await?;
     recover_others(&run, &conn, &name).await?;
-    let state = open_state(&run.config, &name, Some(server.dir()))?;
+    let state = StateDir::of_worker(&run.config, &name, Some(server.dir()))?;
     // First what an earlier run had in progress, so that every line is where the rest of this looks for it.
-    let setup = prepare(plan(&run, watcher, &name), &state).await?;
+    let setup = boot(plan(&run, watcher, &name), &state).await?;
     let submitted = submit_files(&run.context, &conn, files, &members, args.rerun).await?;
     let mut before = Before { finished: submitted.finished, failed: submitted.failed };
     if args.rerun_failed {
@@ -157,7 +157,7 @@ async fn run_on(
 async fn drive_to_end(
     run: &RunContext<'_>,
     name: &WorkerName,
-    state: &State,
+    state: &StateDir,
     mut setup: Setup,
     server: &mut LocalServer,
     (files, members): (&Files, &TaskSet),
@@ -183,12 +183,12 @@ async fn drive_to_end(
         }
         run.context.say(&format!("the private server lost {} when it ended; submitted again", tasks(again.added)));
         let (watcher, _) = load(run.args, Some(server.socket()), Role::Worker)?;
-        setup = prepare(plan(run, watcher, name), state).await?;
+        setup = boot(plan(run, watcher, name), state).await?;
     }
 }
 
-fn plan(run: &RunContext<'_>, watcher: Watcher, name: &WorkerName) -> Plan {
-    Plan {
+fn plan(run: &RunContext<'_>, watcher: Watcher, name: &WorkerName) -> BootPlan {
+    BootPlan {
         config: Arc::clone(&run.config),
         watcher,
         worker: name.clone(),
@@ -200,6 +200,7 @@ fn plan(run: &RunContext<'_>, watcher: Watcher, name: &WorkerName) -> Plan {
         waits_for_redis: false,
         metrics: None,
         share: run.args.share(),
+        keeper_program: keepers::THIS_PROGRAM.into(),
     }
 }
 
