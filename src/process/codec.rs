@@ -139,7 +139,7 @@ mod tests {
         let path = PathBuf::from(OsString::from_vec(b"/tmp/\xff.out".to_vec()));
         for event in [
             KeeperEvent::Started { seq: 1, pid: 2, at_ms: 3 },
-            KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned(), is_transient: true },
+            KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned(), is_node_fault: true },
             KeeperEvent::Withdrawn { seq: 4 },
             KeeperEvent::SetupFailed { error: "signalfd4 failed".to_owned() },
             KeeperEvent::Output(Box::new(Output {

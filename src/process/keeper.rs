@@ -132,7 +132,7 @@ impl Keeper {
                     self.oom_watch.begin(task.started);
                     KeeperEvent::Started { seq, pid: task.pid, at_ms: task.start_ms }
                 }
-                Err(SpawnError { error, is_transient }) => KeeperEvent::SpawnFailed { seq, error, is_transient },
+                Err(SpawnError { error, is_node_fault }) => KeeperEvent::SpawnFailed { seq, error, is_node_fault },
             };
             self.send(&event)?;
         }

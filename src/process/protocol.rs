@@ -129,7 +129,7 @@ pub enum KeeperEvent {
         /// The cause, a lower-case fragment.
         error: String,
         /// The node was short of processes, memory or descriptors: not a fault of the task, and a later start may succeed.
-        is_transient: bool,
+        is_node_fault: bool,
     },
     /// The main process has ended and no process of its tree is left, or `unkillable` is set.
     Ended(Box<Ended>),

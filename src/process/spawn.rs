@@ -43,18 +43,18 @@ pub(super) struct SpawnError {
     /// A lower-case fragment that names the failed step.
     pub(super) error: String,
     /// A fault of the node, not of the task.
-    pub(super) is_transient: bool,
+    pub(super) is_node_fault: bool,
 }
 
 impl SpawnError {
     fn new(what: &str, errno: Errno) -> Self {
-        let is_transient = matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE);
-        Self { error: format!("{what}: {}", errno.desc()), is_transient }
+        let is_node_fault = matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE);
+        Self { error: format!("{what}: {}", errno.desc()), is_node_fault }
     }
 
     /// A step that does not depend on the task has failed.
     pub(super) fn of_node(what: &str, error: &str) -> Self {
-        Self { error: format!("{what}: {error}"), is_transient: true }
+        Self { error: format!("{what}: {error}"), is_node_fault: true }
     }
 }
 
@@ -111,7 +111,7 @@ impl Spawner {
 }
 
 fn c_string(bytes: &[u8], what: &str) -> Result<CString, SpawnError> {
-    let refused = |_| SpawnError { error: format!("start the task: {what} contains a NUL byte"), is_transient: false };
+    let refused = |_| SpawnError { error: format!("start the task: {what} contains a NUL byte"), is_node_fault: false };
     CString::new(bytes).map_err(refused)
 }
 

@@ -72,7 +72,7 @@ pub enum Event {
         /// What the operating system said.
         error: String,
         /// Whether the node was out of processes, descriptors or memory, so that it is not the task's fault.
-        is_ours: bool,
+        is_node_fault: bool,
     },
     /// A task's process ended and nothing of its tree is left.
     Ended {

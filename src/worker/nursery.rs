@@ -146,8 +146,8 @@ impl Nursery {
         loop {
             match keeper.recv().await.map_err(Fault::of)? {
                 KeeperEvent::Ended(ended) => return Ok(*ended),
-                KeeperEvent::SpawnFailed { error, is_transient: true, .. } => return Err(Fault::Passing(error)),
-                KeeperEvent::SpawnFailed { error, is_transient: false, .. } => return Err(Fault::Lasting(error)),
+                KeeperEvent::SpawnFailed { error, is_node_fault: true, .. } => return Err(Fault::Passing(error)),
+                KeeperEvent::SpawnFailed { error, is_node_fault: false, .. } => return Err(Fault::Lasting(error)),
                 KeeperEvent::SetupFailed { error } => return Err(Fault::of(ProcessError::SetupFailed(error))),
                 KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
             }

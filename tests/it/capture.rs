@@ -137,8 +137,8 @@ async fn what_cannot_be_started_says_so_and_the_slot_goes_on() {
     {
         start(&mut keeper, seq, spec).await;
         match next(&mut keeper).await {
-            KeeperEvent::SpawnFailed { seq: this, error, is_transient } => {
-                assert_eq!((this, is_transient), (seq, false));
+            KeeperEvent::SpawnFailed { seq: this, error, is_node_fault } => {
+                assert_eq!((this, is_node_fault), (seq, false));
                 assert!(error.contains(expected), "{error}");
             }
             other => panic!("{other:?}"),
@@ -154,7 +154,7 @@ async fn short_of_descriptors_is_a_failed_start_and_not_a_lost_keeper() {
     start(&mut keeper, 1, shell("true")).await;
     let answer = next(&mut keeper).await;
     assert!(
-        matches!(&answer, KeeperEvent::SpawnFailed { error, is_transient: true, .. } if error.contains("Too many open files")),
+        matches!(&answer, KeeperEvent::SpawnFailed { error, is_node_fault: true, .. } if error.contains("Too many open files")),
         "{answer:?}"
     );
     start(&mut keeper, 2, shell("true")).await;

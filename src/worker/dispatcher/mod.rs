@@ -162,7 +162,7 @@ impl Dispatcher {
             Event::ReportRefused => self.outbox.refused(now),
             Event::Started { key, keeper } => self.started(now, key, keeper),
             Event::Withdrawn { key } => self.withdrawn(now, key),
-            Event::SpawnFailed { key, error, is_ours } => self.spawn_failed(now, key, &error, is_ours),
+            Event::SpawnFailed { key, error, is_node_fault } => self.spawn_failed(now, key, &error, is_node_fault),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
             Event::KeeperLost { key, had_it } => self.keeper_lost(key, had_it),
             Event::Overdue(key) => self.overdue(key),

@@ -32,10 +32,10 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn spawn_failed(&mut self, now: Instant, key: TaskKey, error: &str, is_ours: bool) {
+    pub(super) fn spawn_failed(&mut self, now: Instant, key: TaskKey, error: &str, is_node_fault: bool) {
         let Some(entry) = self.ledger.get(key) else { return };
         tracing::warn!(task = %entry.task.id(), error, "could not start");
-        if is_ours {
+        if is_node_fault {
             self.intake.pause(now);
             self.give_back_unstarted(key);
         } else {

@@ -160,7 +160,7 @@ impl SlotActor {
     async fn refuse_all(self, mine: Vec<TaskKey>, error: &ProcessError) {
         tracing::error!(error = %error, "a keeper exited at its start");
         for key in mine {
-            let failed = Event::SpawnFailed { key, error: error.to_string(), is_ours: true };
+            let failed = Event::SpawnFailed { key, error: error.to_string(), is_node_fault: true };
             let _ = self.events.send(failed).await;
         }
         self.refuse(error).await;
@@ -171,7 +171,7 @@ impl SlotActor {
         self.commands.close();
         while let Some(message) = self.commands.recv().await {
             if let SlotMessage::Keeper(KeeperCommand::Run { seq, .. }) = message {
-                let failed = Event::SpawnFailed { key: seq, error: error.to_string(), is_ours: true };
+                let failed = Event::SpawnFailed { key: seq, error: error.to_string(), is_node_fault: true };
                 let _ = self.events.send(failed).await;
             }
         }
@@ -203,9 +203,7 @@ async fn until_gone(who: Option<process::ProcessIdentity>, end: Instant) {
 fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
     Some(match event {
         KeeperEvent::Started { seq, .. } => Event::Started { key: seq, keeper },
-        KeeperEvent::SpawnFailed { seq, error, is_transient } => {
-            Event::SpawnFailed { key: seq, error, is_ours: is_transient }
-        }
+        KeeperEvent::SpawnFailed { seq, error, is_node_fault } => Event::SpawnFailed { key: seq, error, is_node_fault },
         KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
         KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
         KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => return None,

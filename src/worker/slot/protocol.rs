@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn failed(key: TaskKey) -> KeeperEvent {
-        KeeperEvent::SpawnFailed { seq: key, error: String::new(), is_transient: false }
+        KeeperEvent::SpawnFailed { seq: key, error: String::new(), is_node_fault: false }
     }
 
     fn running() -> (SlotProtocol, Instant) {

@@ -140,7 +140,7 @@ fn a_shortage_of_the_node_is_not_the_tasks_fault() {
     bench.answer(1, &[TASK]);
     let key = bench.start();
     bench.actions.clear();
-    bench.event(Event::SpawnFailed { key, error: "no processes".to_owned(), is_ours: true });
+    bench.event(Event::SpawnFailed { key, error: "no processes".to_owned(), is_node_fault: true });
     assert!(matches!(bench.settle().1.settlement, Settlement::Return));
     bench.event(Event::Settled(vec![(key, Settled::Recorded)]));
     bench.nothing();
