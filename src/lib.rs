@@ -1,4 +1,4 @@
-//! DistComp: a Redis-backed distributed task runner. One daemon a node runs shell commands from a queue in Redis; four commands put
+//! DistComp: a Redis-backed distributed task runner. One daemon a node runs shell commands from a queue in Redis; other programs put
 //! them there, show them and change them.
 //!
 //! # Layers
@@ -8,11 +8,11 @@
 //! | | modules | |
 //! | --- | --- | --- |
 //! | 0 | [`model`] | the nouns: task lines, amounts, records. Pure data |
-//! | 1 | [`policy`], [`safe_dir`], [`sys`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument. Also directories opened safely, and what the kernel reports |
+//! | 1 | [`policy`], [`compose`], [`safe_dir`], [`sys`] | the decisions: admission, deadlines, polling. Pure functions, time is an argument. Task lines made of commands, templates and values. Also directories opened safely, and what the kernel reports |
 //! | 2 | [`config`] | `conf.json`, checked whole |
 //! | 3 | [`queue`], [`process`], [`host`], [`local`], [`signing`], [`view`], [`telemetry`] | the edges: Redis, process trees, the node, a private server, keys and signatures, what people see, logs |
 //! | 4 | [`worker`] | the daemon: one file a loop, one dispatcher that decides |
-//! | 5 | [`cli`] | the four commands |
+//! | 5 | [`cli`] | the programs |
 //!
 //! # A claim's journey
 //!
@@ -28,6 +28,7 @@
 //! `queue/lua/claim.lua`, `process/mod.rs`.
 
 pub mod cli;
+pub mod compose;
 pub mod config;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

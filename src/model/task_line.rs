@@ -26,6 +26,27 @@ pub enum TaskKind {
     Demo,
 }
 
+impl TaskKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Shell, Self::Python, Self::Demo];
+
+    /// The kind that a type field names.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// As it stands in a task line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Python => "python",
+            Self::Demo => "demo",
+        }
+    }
+}
+
 /// A valid task line and what it says.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TaskLine {
@@ -45,12 +66,7 @@ impl TaskLine {
     /// Names the first field that is missing or wrong, its value, and what would be valid.
     pub fn parse(line: &str, order: FieldOrder) -> Result<Self, TaskLineError> {
         let (fields, mut cmd_at) = split_four(line, order)?;
-        let kind = match fields[0] {
-            "shell" => TaskKind::Shell,
-            "python" => TaskKind::Python,
-            "demo" => TaskKind::Demo,
-            other => return Err(invalid(Field::Type, other)),
-        };
+        let kind = TaskKind::parse(fields[0]).ok_or_else(|| invalid(Field::Type, fields[0]))?;
         let [mem, cpu, prio] = match order {
             FieldOrder::MemCpuPrio => [fields[1], fields[2], fields[3]],
             FieldOrder::PrioMemCpu => [fields[2], fields[3], fields[1]],

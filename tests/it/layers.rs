@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top; modules of one row never see each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["policy", "safe_dir", "sys"],
+    &["policy", "compose", "safe_dir", "sys"],
     &["config"],
     &["queue", "process", "host", "local", "signing", "view", "telemetry"],
     &["worker"],
@@ -46,6 +46,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("getrandom::", &["sys"]),
     ("serde_ignored::", &["config"]),
     ("tracing_subscriber::", &["telemetry"]),
+    ("regex::", &["compose", "cli"]),
+    ("shlex::", &["compose", "cli"]),
     ("clap::", &["cli"]),
     ("clap_complete::", &["cli"]),
     ("clap_mangen::", &["cli"]),

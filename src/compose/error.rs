@@ -1,0 +1,95 @@
+//! Why no lines can be made of what a command line says.
+
+use std::io;
+
+/// What is wrong with a source, a template, or a flag that makes lines.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A file of values cannot be read.
+    #[error("cannot read {name}: {error}")]
+    Read {
+        /// The file.
+        name: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A value that cannot be one.
+    #[error("{file}:{number}: {what}")]
+    Value {
+        /// The file, or how the source is written on the command line.
+        file: String,
+        /// The line, from 1.
+        number: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Linked sources of different length.
+    #[error("{link} has {}, the source before it {}", values_of(*.values), group(u128::from(*.before)))]
+    Linked {
+        /// How the later one is written.
+        link: String,
+        /// How many values it has.
+        values: u64,
+        /// How many the one before it has.
+        before: u64,
+    },
+    /// More tasks than anybody wants.
+    #[error("these sources make {} tasks; at most {}", group(*.tasks), group(u128::from(*.most)))]
+    TooMany {
+        /// How many they would make.
+        tasks: u128,
+        /// How many they may make.
+        most: u64,
+    },
+    /// A placeholder of a column that no row has.
+    #[error("{place}: {placeholder}: there {}", columns_of(*.columns))]
+    NoColumn {
+        /// `COMMAND`, or the flag.
+        place: String,
+        /// As it was written.
+        placeholder: String,
+        /// How many columns there are.
+        columns: usize,
+    },
+    /// A flag's value is not what it must be.
+    #[error("{flag} is {value:?}; valid: {valid}")]
+    Invalid {
+        /// The flag.
+        flag: &'static str,
+        /// Its value, filled in.
+        value: String,
+        /// What would be right.
+        valid: &'static str,
+    },
+    /// Flags of shell tasks with a task of another type.
+    #[error("--cwd, --env, --stdin, --output and --error are of shell tasks")]
+    NotShell,
+}
+
+impl ComposeError {
+    pub(super) fn read(name: &str, error: io::Error) -> Self {
+        Self::Read { name: name.to_owned(), error }
+    }
+}
+
+fn values_of(count: u64) -> String {
+    format!("{} {}", group(u128::from(count)), if count == 1 { "value" } else { "values" })
+}
+
+fn columns_of(count: usize) -> String {
+    if count == 1 { "is 1 column".to_owned() } else { format!("are {count} columns") }
+}
+
+/// With a comma after each three digits.
+fn group(number: u128) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
