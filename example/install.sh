@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the four programs, their manual pages and shell completions below PREFIX (default /usr/local).
+# Installs the five programs, their manual pages and shell completions below PREFIX (default /usr/local).
 #   example/install.sh [PREFIX]
 # Builds the programs first, unless DISTCOMP_FROM names a directory that contains them.
 set -euo pipefail
@@ -19,7 +19,7 @@ trap 'rm -rf "$generated"' EXIT
 install -d "$prefix/bin" "$prefix/share/man/man1" "$prefix/share/bash-completion/completions" \
     "$prefix/share/zsh/site-functions" "$prefix/share/fish/vendor_completions.d"
 install -m 644 "$generated"/man/man1/*.1 "$prefix/share/man/man1/"
-for name in distcomp-worker distcomp-submit distcomp-status distcomp-ctl; do
+for name in distcomp distcomp-worker distcomp-submit distcomp-status distcomp-ctl; do
     install -m 755 "$from/$name" "$prefix/bin/"
     install -m 644 "$generated/completions/$name.bash" "$prefix/share/bash-completion/completions/$name"
     install -m 644 "$generated/completions/_$name" "$prefix/share/zsh/site-functions/_$name"
@@ -27,7 +27,7 @@ for name in distcomp-worker distcomp-submit distcomp-status distcomp-ctl; do
 done
 echo "installed below $prefix"
 # The newest version of a glibc symbol that any program needs; a static program needs none.
-needs=$(cat "$from"/distcomp-{worker,submit,status,ctl} | grep -aoE 'GLIBC_2\.[0-9]+' | sort -t. -k2 -n -u | tail -n 1) || true
+needs=$(cat "$from"/distcomp{,-worker,-submit,-status,-ctl} | grep -aoE 'GLIBC_2\.[0-9]+' | sort -t. -k2 -n -u | tail -n 1) || true
 if [ -n "$needs" ]; then
     echo "these programs need glibc ${needs#GLIBC_} or newer; \`ldd --version\` prints the version of a node"
 fi

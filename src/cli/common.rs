@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, ValueHint};
 use secrecy::SecretString;
 
 use super::exit::{CliError, Exit};
 use super::output::{complain, stderr, stdout, tell, warn};
 use super::secrets::{hidden, keep};
+use super::words::{self, Meaning};
 use crate::config::{self, Config, ConfigSource, Overrides, Role};
 use crate::local::{Following, has_queue};
 use crate::model::FieldOrder;
@@ -22,6 +24,7 @@ use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError};
 use crate::telemetry::journal;
 use crate::view::glyphs;
+use crate::view::safe_text::safe;
 
 /// How long one call may take: people's commands are patient with a busy server.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -161,6 +164,11 @@ where
 /// The arguments; where they are wrong, or help is asked for, that is said, and this is the exit.
 pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
     A::try_parse().map_err(|error| {
+        let name = A::command().get_name().to_owned();
+        if let Some(answer) = answer_of(&error, &name) {
+            complain(&name, &answer);
+            return Exit::Usage;
+        }
         let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
         match hidden(&error.render().to_string(), std::env::args_os().skip(1)) {
             // A closed pipe under `--help | head` is nobody's mistake.
@@ -169,6 +177,29 @@ pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
             Some(text) => drop(io::stderr().lock().write_all(text.as_bytes())),
         }
         exit
+    })
+}
+
+/// What is right in place of a word that is no command here; clap would name the one that is spelt most alike.
+fn answer_of(error: &clap::Error, program: &str) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let shown = safe(word);
+    Some(match words::meaning(word) {
+        Meaning::Command(found) => {
+            let name = found.program.file();
+            let right = [&[name], found.first].concat().join(" ");
+            if name == program {
+                format!("{shown} is no command of {program}: use {right}")
+            } else {
+                format!("{shown} is a command of {name}: use {right}")
+            }
+        }
+        Meaning::Unclear(answer) => format!("{shown} is no command: {answer}"),
+        Meaning::Near(near) => {
+            let right = [&[near.program.file()], near.first].concat().join(" ");
+            format!("{shown} is no command of {program} (did you mean {right}?); {program} --help lists all")
+        }
+        Meaning::Unknown => format!("{shown} is no command of {program}; {program} --help lists all"),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Generates the manual pages and shell completions of all four commands from the definitions of their flags: `distcomp-ctl generate DIR`, for
+//! Generates the manual pages and shell completions of all programs from the definitions of their flags: `distcomp-ctl generate DIR`, for
 //! packages.
 
 use std::fs;
@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::ctl::CtlArgs;
 use super::exit::CliError;
+use super::front;
 use super::status::StatusArgs;
 use super::submit::SubmitArgs;
 use super::worker::WorkerArgs;
@@ -31,8 +32,8 @@ pub(super) fn generate(dir: &Path) -> Result<usize, CliError> {
     Ok(files)
 }
 
-fn commands() -> [Command; 4] {
-    [WorkerArgs::command(), SubmitArgs::command(), StatusArgs::command(), CtlArgs::command()]
+fn commands() -> [Command; 5] {
+    [front::command(), WorkerArgs::command(), SubmitArgs::command(), StatusArgs::command(), CtlArgs::command()]
 }
 
 /// The page of a command, then those of its subcommands, `distcomp-status-show.1`.

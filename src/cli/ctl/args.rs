@@ -105,7 +105,7 @@ pub enum Command {
         #[arg(long, value_name = "KEY", value_parser = path_parser())]
         out: PathBuf,
     },
-    /// Write manual pages and shell completions of all four commands below a directory
+    /// Write manual pages and shell completions of all programs below a directory
     #[command(hide = true)]
     Generate {
         /// The directory

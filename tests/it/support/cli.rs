@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::wait::wait_until;
 
-/// The path of one of the four binaries.
+/// The path of one of the binaries.
 #[track_caller]
 pub(crate) fn bin(name: &str) -> &'static str {
     match name {
@@ -20,6 +20,7 @@ pub(crate) fn bin(name: &str) -> &'static str {
         "distcomp-submit" => env!("CARGO_BIN_EXE_distcomp-submit"),
         "distcomp-status" => env!("CARGO_BIN_EXE_distcomp-status"),
         "distcomp-ctl" => env!("CARGO_BIN_EXE_distcomp-ctl"),
+        "distcomp" => env!("CARGO_BIN_EXE_distcomp"),
         other => panic!("no binary {other}"),
     }
 }

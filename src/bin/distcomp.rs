@@ -1,0 +1,5 @@
+//! The `distcomp` program, in front of the four others.
+
+fn main() -> std::process::ExitCode {
+    distcomp::cli::front::main()
+}

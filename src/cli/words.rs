@@ -1,0 +1,171 @@
+//! The words behind `distcomp`, and those that people type for them.
+
+/// Which program does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Worker,
+    Submit,
+    Status,
+    Ctl,
+}
+
+impl Program {
+    /// The name of its file.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Worker => "distcomp-worker",
+            Self::Submit => "distcomp-submit",
+            Self::Status => "distcomp-status",
+            Self::Ctl => "distcomp-ctl",
+        }
+    }
+}
+
+/// A word, and the command that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) name: &'static str,
+    pub(crate) program: Program,
+    /// What comes first among its arguments.
+    pub(crate) first: &'static [&'static str],
+    /// Other names of it.
+    pub(crate) aliases: &'static [&'static str],
+}
+
+const fn word(
+    name: &'static str,
+    program: Program,
+    first: &'static [&'static str],
+    aliases: &'static [&'static str],
+) -> Word {
+    Word { name, program, first, aliases }
+}
+
+/// Tasks: run them, add them.
+pub(crate) const RUN: &[Word] = &[
+    word("run", Program::Worker, &["--local"], &[]),
+    word("submit", Program::Submit, &[], &["add", "enqueue"]),
+    word("worker", Program::Worker, &[], &["start"]),
+];
+
+/// What looks.
+pub(crate) const LOOK: &[Word] = &[
+    word("status", Program::Status, &[], &["overview", "queue", "stat", "info"]),
+    word("tasks", Program::Status, &["tasks"], &["ls", "list", "jobs"]),
+    word("workers", Program::Status, &["workers"], &["nodes"]),
+    word("failures", Program::Status, &["failures"], &["errors", "failed"]),
+    word("show", Program::Status, &["show"], &["task", "cat"]),
+    word("logs", Program::Status, &["logs"], &["log", "output"]),
+    word("tail", Program::Status, &["logs", "--follow"], &["follow"]),
+    word("watch", Program::Status, &["watch"], &["top"]),
+    word("explain", Program::Status, &["explain"], &["why"]),
+    word("export", Program::Status, &["export"], &[]),
+    word("events", Program::Status, &["events"], &[]),
+    word("serve", Program::Status, &["serve"], &["dashboard"]),
+];
+
+/// What changes.
+pub(crate) const CHANGE: &[Word] = &[
+    word("requeue", Program::Ctl, &["requeue"], &["retry", "restart"]),
+    word("cancel", Program::Ctl, &["cancel"], &["kill"]),
+    word("purge", Program::Ctl, &["purge"], &[]),
+    word("pause", Program::Ctl, &["pause"], &["hold"]),
+    word("resume", Program::Ctl, &["resume"], &["continue", "unpause"]),
+    word("drain", Program::Ctl, &["drain"], &[]),
+    word("stop", Program::Ctl, &["stop"], &["shutdown"]),
+    word("reclaim", Program::Ctl, &["reclaim"], &[]),
+    word("keygen", Program::Ctl, &["keygen"], &[]),
+    word("ctl", Program::Ctl, &[], &[]),
+];
+
+/// Words with more than one meaning here: what is right depends on what is wanted.
+const UNCLEAR: &[(&str, &str)] = &[
+    ("rm", "cancel stops tasks that wait or run; purge removes the records of tasks that have ended"),
+    ("delete", "cancel stops tasks that wait or run; purge removes the records of tasks that have ended"),
+    ("remove", "cancel stops tasks that wait or run; purge removes the records of tasks that have ended"),
+    ("clean", "purge removes the records of tasks that have ended"),
+    ("clear", "cancel --all stops all tasks; purge --all removes all records"),
+    ("release", "resume lifts a pause; requeue lets failed tasks run again"),
+    ("init", "nothing needs it: run makes its own queue, and worker and submit use the Redis of conf.json"),
+    ("server", "run brings its own Redis; for a cluster, start one, and name it in conf.json"),
+];
+
+/// Every word.
+pub(crate) fn all() -> impl Iterator<Item = &'static Word> {
+    [RUN, LOOK, CHANGE].into_iter().flatten()
+}
+
+/// What a word that somebody typed means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// This command.
+    Command(&'static Word),
+    /// One of several.
+    Unclear(&'static str),
+    /// Nothing, though it is close to this command's name.
+    Near(&'static Word),
+    /// Nothing.
+    Unknown,
+}
+
+/// Words further apart than this are no slips of the finger (Jaro-Winkler).
+const CLOSE: f64 = 0.85;
+
+/// Looks a word up.
+pub(crate) fn meaning(text: &str) -> Meaning {
+    if let Some(word) = all().find(|word| word.name == text || word.aliases.contains(&text)) {
+        return Meaning::Command(word);
+    }
+    if let Some((_, answer)) = UNCLEAR.iter().find(|(unclear, _)| *unclear == text) {
+        return Meaning::Unclear(answer);
+    }
+    let scored = all().map(|word| (strsim::jaro_winkler(text, word.name), word));
+    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((score, word)) if score > CLOSE => Meaning::Near(word),
+        Some(_) | None => Meaning::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_word_means_two_things() {
+        let mut seen = HashSet::new();
+        for word in all() {
+            for name in [word.name].iter().chain(word.aliases) {
+                assert!(seen.insert(*name), "{name}");
+            }
+        }
+        assert!(UNCLEAR.iter().all(|(unclear, _)| seen.insert(unclear)));
+    }
+
+    #[test]
+    fn what_people_type_leads_to_the_right_command() {
+        let named = |text| match meaning(text) {
+            Meaning::Command(word) | Meaning::Near(word) => Some(word.name),
+            Meaning::Unclear(_) | Meaning::Unknown => None,
+        };
+        for (text, expected) in [
+            ("kill", "cancel"),
+            ("retry", "requeue"),
+            ("restart", "requeue"),
+            ("ls", "tasks"),
+            ("list", "tasks"),
+            ("queue", "status"),
+            ("top", "watch"),
+            ("log", "logs"),
+            ("hold", "pause"),
+            ("requeu", "requeue"),
+            ("stats", "status"),
+        ] {
+            assert_eq!(named(text), Some(expected), "{text}");
+        }
+        for text in ["rm", "delete", "release"] {
+            assert!(matches!(meaning(text), Meaning::Unclear(_)), "{text}");
+        }
+        assert_eq!(meaning("xyzzy"), Meaning::Unknown);
+    }
+}
