@@ -34,7 +34,7 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     let (selected, states) = if args.lines.is_empty() {
         let selector = Selector::new(op, args)?;
         (
-            selector.select(&session.conn, session.manner.json || session.manner.quiet).await?,
+            selector.select(&session.conn, session.order, session.manner.json || session.manner.quiet).await?,
             format!("{} ", selector.states()),
         )
     } else {

@@ -10,8 +10,8 @@ use crate::cli::find::find_one;
 use crate::cli::results::Remote;
 use crate::cli::spill_list::SpillList;
 use crate::cli::status::is_of;
-use crate::cli::submit::{Input, are_there};
-use crate::model::TaskId;
+use crate::cli::submit::{Origin, ParseRules, TaskReader, are_there};
+use crate::model::FieldOrder;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::queue::control::Change;
 use crate::queue::select::{HashEntry, StateScan};
@@ -110,14 +110,14 @@ impl Selector {
     }
 
     /// Goes through the queue and keeps what fits.
-    pub(super) async fn select(&self, conn: &Connection, quiet: bool) -> Result<Selected, CliError> {
+    pub(super) async fn select(&self, conn: &Connection, order: FieldOrder, quiet: bool) -> Result<Selected, CliError> {
         let state = (self.states.len() == 1).then(|| self.states[0]);
         let mut selected = Selected::new(state);
         // Ages are by one clock, that of Redis: those of workers, and ours, may be anywhere.
         let now = if self.older_than.is_some() { conn.time().await?.as_secs_f64() } else { 0.0 };
         let mut progress = Progress::new("looked at", 0, !quiet);
         if let Some(file) = &self.file {
-            self.select_of_file(conn, file, now, &mut selected, &mut progress).await?;
+            self.select_of_file(conn, (file, order), now, &mut selected, &mut progress).await?;
             return Ok(selected);
         }
         for state in &self.states {
@@ -140,23 +140,23 @@ impl Selector {
     async fn select_of_file(
         &self,
         conn: &Connection,
-        file: &Path,
+        (file, order): (&Path, FieldOrder),
         now: f64,
         selected: &mut Selected,
         progress: &mut Progress,
     ) -> Result<(), CliError> {
-        let input = Input::open(file)?;
-        let mut lines = input.lines()?;
+        let origin = Origin::of_files(&[file.to_owned()])?;
+        // Whoever shares the queue: what is there already can only be taken away.
+        let mut reader = TaskReader::new(&origin, ParseRules { order, python_workers: false });
         let mut seen = HashSet::new();
         loop {
             let mut chunk = Vec::new();
             while chunk.len() < AT_ONCE {
-                let line = lines.next().map_err(|error| CliError::io(format!("read {}", file.display()), error))?;
-                let Some(line) = line else { break };
-                let place = format!("{}:{}", file.display(), line.number);
-                let text = line.text.map_err(|problem| CliError::Usage(format!("{place}: {problem}")))?;
-                if seen.insert(TaskId::of(text)) {
-                    chunk.push(text.to_owned());
+                let Some(line) = reader.next()? else { break };
+                let place = line.place;
+                let task = line.task.map_err(|problem| CliError::Usage(format!("{place}: {problem}")))?;
+                if seen.insert(task.id()) {
+                    chunk.push(task.as_str().to_owned());
                 }
             }
             if chunk.is_empty() {

@@ -1,8 +1,12 @@
 //! The first pass of a submission: checks every line and reports every fault. Nothing is sent.
 
 use super::bashisms;
-use super::input::{BatchChecksums, Input, TaskReader};
+use super::faults::Faults;
+use super::input::BatchChecksums;
+use super::origin::Origin;
 use super::plausibility::Plausibility;
+use super::profile::Profile;
+use super::reader::TaskReader;
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
@@ -10,10 +14,7 @@ use crate::model::TaskKind;
 use crate::model::Usage;
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
-use crate::view::text::counted;
-
-/// Bad lines that are printed; a file of another kind altogether has millions.
-const MOST_PRINTED: u64 = 1000;
+use crate::view::text::{counted, tasks};
 
 /// Bashisms that are printed: they tend to be the same on every line.
 const MOST_WARNED: u64 = 10;
@@ -29,12 +30,16 @@ pub(super) struct CheckReport {
     pub(super) sums: BatchChecksums,
     /// Why the lines may not be what they seem, where that is reason enough to submit none.
     pub(super) misread: Option<String>,
+    /// Tasks that a job log says have ended.
+    pub(super) left_out: u64,
+    /// What the tasks ask for.
+    pub(super) profile: Profile,
 }
 
 /// Checks every line and prints what is wrong, as `FILE:LINE: what`.
 pub(super) fn check(
     context: &Context,
-    inputs: &[Input],
+    origin: &Origin,
     rules: ParseRules,
     nodes: Vec<Usage>,
     quiet: bool,
@@ -43,14 +48,17 @@ pub(super) fn check(
     let mut found = CheckReport::default();
     let mut warned = 0;
     let mut doubts = Plausibility::new(&context.config, rules, nodes);
-    let mut progress = Progress::new("checked", 0, !quiet);
-    let mut walk = TaskReader::new(inputs, rules);
+    let mut progress = Progress::new("checked", origin.expected(), !quiet);
+    let mut faults = Faults::new(&with_local(context), origin.is_of_task_lines());
+    let mut walk = TaskReader::new(origin, rules);
     while let Some(line) = walk.next()? {
         match line.task {
             Ok(task) => {
                 found.valid += 1;
                 found.sums.add(task.as_str());
-                if let Some(warning) = doubts.look(line.file, line.number, &task) {
+                found.profile.add(&task);
+                faults.good(line.place);
+                if let Some(warning) = doubts.look(line.place, &task) {
                     report(&warning);
                 }
                 if is_plain_shell
@@ -61,17 +69,15 @@ pub(super) fn check(
                     if warned <= MOST_WARNED {
                         let shell = context.config.task_shell.display();
                         report(&format!(
-                            "{}:{}: warning: {what} requires bash, but {shell} runs the command; set task_shell to use another shell",
-                            line.file, line.number
+                            "{}: warning: {what} requires bash, but {shell} runs the command; set task_shell to use another shell",
+                            line.place
                         ));
                     }
                 }
             }
             Err(problem) => {
                 found.invalid += 1;
-                if found.invalid <= MOST_PRINTED {
-                    report(&format!("{}:{}: {problem}", line.file, line.number));
-                }
+                faults.bad(line.place, line.is_meant, &problem);
             }
         }
         if (found.valid + found.invalid).is_multiple_of(4096) {
@@ -79,15 +85,25 @@ pub(super) fn check(
         }
     }
     found.sums.close();
+    found.left_out = walk.left_out();
     drop(progress);
+    faults.end();
     found.misread = doubts.end(|warning| context.say_warning(warning));
-    if found.invalid > MOST_PRINTED {
-        context.say(&format!("{} more invalid", counted(found.invalid - MOST_PRINTED, "line")));
+    if faults.unsaid() > 0 {
+        context.say(&format!("{} more invalid", counted(faults.unsaid(), "line")));
+    }
+    if found.left_out > 0 && !quiet {
+        context.say(&format!("{} left out: the job log says that they have ended with 0", tasks(found.left_out)));
     }
     if warned > MOST_WARNED {
         context.warn(&format!("{} more use syntax of bash; see task_shell", counted(warned - MOST_WARNED, "command")));
     }
     Ok(found)
+}
+
+/// How the command begins that was typed.
+fn with_local(context: &Context) -> String {
+    format!("{}{}", context.program, if context.is_local { " --local" } else { "" })
 }
 
 /// One finding, without the program's name before it, so that editors can jump to it.

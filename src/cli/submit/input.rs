@@ -6,9 +6,9 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::file_kind::{LOOKED_AT, not_text};
-use super::task_file::{ParseRules, TaskFile};
+use super::task_file::TaskFile;
 use crate::cli::exit::CliError;
-use crate::model::TaskLine;
+use crate::compose::source::ValueFile;
 use crate::queue::submit::{BATCH, BATCH_BYTES};
 
 /// One file, opened once, so that replacing it under its name changes nothing.
@@ -57,7 +57,17 @@ impl Input {
         Ok(TaskFile::new(BufReader::with_capacity(128 * 1024, file), self.end))
     }
 
-    fn failed(&self, error: io::Error) -> CliError {
+    /// As it was named.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As a source of values.
+    pub(super) fn into_values(self) -> ValueFile {
+        ValueFile { name: self.name, file: self.file }
+    }
+
+    pub(super) fn failed(&self, error: io::Error) -> CliError {
         CliError::io(format!("read {}", self.name), error)
     }
 }
@@ -90,45 +100,7 @@ fn spool(mut from: impl io::Read) -> io::Result<File> {
     Ok(file)
 }
 
-/// A line of one of the files.
-pub(crate) struct CheckedLine<'a> {
-    /// The file.
-    pub(crate) file: &'a str,
-    /// The line's number, from 1.
-    pub(crate) number: u64,
-    /// The task, or what is wrong.
-    pub(crate) task: Result<TaskLine, String>,
-}
-
-/// Every line of every file, in order, checked. The same each time while the files stay as they are.
-pub(crate) struct TaskReader<'a> {
-    inputs: std::slice::Iter<'a, Input>,
-    current: Option<(&'a Input, TaskFile<BufReader<&'a File>>)>,
-    rules: ParseRules,
-}
-
-impl<'a> TaskReader<'a> {
-    pub(crate) fn new(inputs: &'a [Input], rules: ParseRules) -> Self {
-        Self { inputs: inputs.iter(), current: None, rules }
-    }
-
-    /// The next line; `None` after the last of the last file.
-    pub(crate) fn next(&mut self) -> Result<Option<CheckedLine<'a>>, CliError> {
-        loop {
-            if let Some((input, file)) = &mut self.current {
-                let line = file.next().map_err(|error| input.failed(error))?;
-                if let Some(line) = line {
-                    let task = line.text.and_then(|text| self.rules.check(text));
-                    return Ok(Some(CheckedLine { file: &input.name, number: line.number, task }));
-                }
-            }
-            let Some(input) = self.inputs.next() else { return Ok(None) };
-            self.current = Some((input, input.lines()?));
-        }
-    }
-}
-
-/// BatchChecksums over batches of valid lines: eight bytes for at most [`BATCH`] lines and about [`BATCH_BYTES`] tell whether the second reading is the first. Both
+/// Checksums over batches of valid lines: eight bytes for at most [`BATCH`] lines and about [`BATCH_BYTES`] tell whether the second reading is the first. Both
 /// readings end their batches at the same lines.
 #[derive(Default)]
 pub(crate) struct BatchChecksums {
@@ -192,20 +164,9 @@ fn unreadable(path: &Path, error: io::Error) -> CliError {
     CliError::io(format!("read {}{place}", path.display()), error)
 }
 
-/// Opens every file that is named.
-pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>, CliError> {
-    if paths.iter().filter(|path| *path == Path::new("-")).count() > 1 {
-        return Err(CliError::Usage("- (standard input) can be read only once".to_owned()));
-    }
-    // Before standard input is read to its end.
-    are_there(paths)?;
-    CliError::all(paths.iter().map(|path| Input::open(path)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FieldOrder;
     use std::io::Write;
 
     #[test]
@@ -243,19 +204,5 @@ mod tests {
             }
             assert_eq!(seen, numbers, "{text:?}");
         }
-    }
-
-    #[test]
-    fn lines_carry_their_file_and_number() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(b"# head\nshell:1:1:1:a\nbad\n").unwrap();
-        let inputs = open_all(&[file.path().to_owned(), file.path().to_owned()]).unwrap();
-        let rules = ParseRules { order: FieldOrder::MemCpuPrio, python_workers: false };
-        let mut walk = TaskReader::new(&inputs, rules);
-        let mut seen = Vec::new();
-        while let Some(line) = walk.next().unwrap() {
-            seen.push((line.number, line.task.is_ok()));
-        }
-        assert_eq!(seen, [(2, true), (3, false), (2, true), (3, false)]);
     }
 }

@@ -1,20 +1,31 @@
-//! `distcomp-submit`: adds task files to the queue.
+//! `distcomp-submit`: adds task files, or commands, to the queue.
 //!
 //! Everything is checked (`check`) before the first line goes in (`send`); `wait` follows them to their end.
 
 mod args;
 mod bashisms;
 mod check;
+mod composer;
+mod directive;
+mod faults;
 mod file_kind;
+mod flags;
 mod input;
+mod origin;
 mod plausibility;
+mod profile;
+mod reader;
 mod run;
 mod send;
 mod sign;
-pub(crate) mod task_file;
+mod task_file;
 mod wait;
 
 pub use args::SubmitArgs;
-pub(crate) use input::{Input, are_there};
+pub use flags::{FieldFlags, SourceFlags};
+pub(crate) use input::are_there;
+pub(crate) use origin::{Named, Origin};
+pub(crate) use reader::TaskReader;
 pub use run::main;
 pub(crate) use run::{Files, open_files, submit_files};
+pub(crate) use task_file::ParseRules;

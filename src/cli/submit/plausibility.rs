@@ -1,5 +1,6 @@
 //! Warns about lines that are valid but probably not meant: demands too large for every node, or the field order of Python DistComp.
 
+use super::reader::Place;
 use super::task_file::ParseRules;
 use crate::config::Config;
 use crate::model::{Amounts, FieldOrder, TaskLine, Usage};
@@ -13,6 +14,8 @@ pub(super) struct Plausibility {
     /// Of the workers that live; empty where they are not known.
     nodes: Vec<Usage>,
     too_large: u64,
+    /// Commands that begin with what was meant as a limit.
+    no_limits: u64,
     /// Whether the order was only assumed, with a configuration that was written for Python DistComp.
     is_order_assumed: bool,
     /// The first line that Python DistComp reads otherwise.
@@ -25,27 +28,41 @@ impl Plausibility {
     pub(super) fn new(config: &Config, rules: ParseRules, nodes: Vec<Usage>) -> Self {
         let is_order_assumed =
             config.is_of_python && config.field_order.is_none() && rules.order == FieldOrder::MemCpuPrio;
-        Self { nodes, too_large: 0, is_order_assumed, misread: None, is_ours: false }
+        Self { nodes, too_large: 0, no_limits: 0, is_order_assumed, misread: None, is_ours: false }
     }
 
     /// Looks at a line; what is to be printed at once.
-    pub(super) fn look(&mut self, file: &str, number: u64, task: &TaskLine) -> Option<String> {
+    pub(super) fn look(&mut self, place: Place<'_>, task: &TaskLine) -> Option<String> {
         if self.is_order_assumed && !self.is_ours {
             match python_fields(task.as_str()) {
                 None => self.is_ours = true,
                 Some([first, second, third]) if self.misread.is_none() && (first != second || second != third) => {
                     self.misread = Some(format!(
-                        "{file}:{number} would be read as {first} GB, {second} cores, priority {third}, and Python DistComp reads it as priority {first}, \
+                        "{place} would be read as {first} GB, {second} cores, priority {third}, and Python DistComp reads it as priority {first}, \
                          {second} GB, {third} cores"
                     ));
                 }
                 Some(_) => {}
             }
         }
-        self.look_at_size(file, number, task)
+        self.look_at_limit(place, task).or_else(|| self.look_at_size(place, task))
     }
 
-    fn look_at_size(&mut self, file: &str, number: u64, task: &TaskLine) -> Option<String> {
+    /// A limit as people write it is no limit, but a part of the command.
+    fn look_at_limit(&mut self, place: Place<'_>, task: &TaskLine) -> Option<String> {
+        let (first, _) = task.cmd().split_once(':')?;
+        let digits = first.strip_suffix(['s', 'm', 'h', 'd'])?;
+        let is_limit = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if task.timeout().is_some() || !is_limit {
+            return None;
+        }
+        self.no_limits += 1;
+        (self.no_limits <= PRINTED).then(|| {
+            format!("{place}: warning: the command begins with \"{first}:\", which is no limit; a limit in a task line is a number of seconds")
+        })
+    }
+
+    fn look_at_size(&mut self, place: Place<'_>, task: &TaskLine) -> Option<String> {
         let demand = task.demand();
         if self.nodes.is_empty() || self.nodes.iter().any(|node| node.could_hold(demand)) {
             return None;
@@ -56,7 +73,7 @@ impl Plausibility {
         }
         let most = self.nodes.iter().fold(Amounts::NONE, |most, node| most.max(&node.total));
         Some(format!(
-            "{file}:{number}: warning: it asks for {}, which no live worker has: at most {}; it waits for a larger node",
+            "{place}: warning: it asks for {}, which no live worker has: at most {}; it waits for a larger node",
             resources(&demand.amounts, exact_resource),
             resources(&most, exact_resource)
         ))
@@ -69,6 +86,10 @@ impl Plausibility {
             say(&format!(
                 "warning: {more} more lines ask for more than any live worker has; they wait for a larger node"
             ));
+        }
+        if self.no_limits > PRINTED {
+            let more = count(self.no_limits - PRINTED);
+            say(&format!("warning: {more} more commands begin with what looks like a limit"));
         }
         let misread = self.misread.filter(|_| !self.is_ours)?;
         Some(format!(
@@ -94,14 +115,14 @@ mod tests {
 
     fn doubts(is_order_assumed: bool, nodes: &[(f64, f64)]) -> Plausibility {
         let nodes = nodes.iter().map(|(mem, cores)| Usage::of_status(&format!("0:{cores}:0:{mem}"))).collect();
-        Plausibility { nodes, too_large: 0, is_order_assumed, misread: None, is_ours: false }
+        Plausibility { nodes, too_large: 0, no_limits: 0, is_order_assumed, misread: None, is_ours: false }
     }
 
     fn looked(mut doubts: Plausibility, lines: &[&str]) -> (Vec<String>, Option<String>) {
         let mut said: Vec<String> = Vec::new();
         for (line, number) in lines.iter().zip(1..) {
             let task = TaskLine::parse(line, FieldOrder::MemCpuPrio).expect("a task");
-            said.extend(doubts.look("f", number, &task));
+            said.extend(doubts.look(Place::Line("f", number), &task));
         }
         let rest = std::cell::RefCell::new(said);
         let misread = doubts.end(|text| rest.borrow_mut().push(text.to_owned()));

@@ -1,14 +1,14 @@
 //! The steps of `distcomp-submit`, in order.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::args::SubmitArgs;
 use super::check::{CheckReport, check};
-use super::input::{Input, TaskReader, are_there, open_all};
-use super::send::{Sending, send};
+use super::origin::{Named, Origin};
+use super::reader::TaskReader;
+use super::send::{Kept, Sending, send};
 use super::sign::Signing;
 use super::task_file::ParseRules;
 use super::wait::wait;
@@ -18,11 +18,14 @@ use crate::cli::local::{self, Purpose};
 use crate::cli::output::Out;
 use crate::cli::spill_list::SpillList;
 use crate::cli::task_set::TaskSet;
+use crate::compose::Settings;
 use crate::model::FieldOrder;
 use crate::model::Usage;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
 use crate::queue::{Connection, aside, live_nodes};
+use crate::view::glyphs;
+use crate::view::safe_text::safe;
 use crate::view::text::{amount, count, counted, tasks};
 
 /// The whole command.
@@ -42,15 +45,16 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     if args.dry_run {
         return dry_run(&context, &args).await;
     }
-    are_there(&args.files)?;
+    args.named().check()?;
     // Before they are read: a server that cannot be reached is told at once, not after a million lines.
     let (conn, order) = context.connect(Access::Write).await?;
     let rules = ParseRules { order, python_workers: context.config.python_workers && !context.is_local };
-    let inputs = open_all(&args.files)?;
-    let found = check(&context, &inputs, rules, nodes_of(&conn).await, args.quiet)?;
+    let origin = Origin::open(args.named(), Settings::default())?;
+    let found = check(&context, &origin, rules, nodes_of(&conn).await, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
+        let others = if found.valid > 0 { " (--skip-invalid submits the others)" } else { "" };
         context.say(&format!(
-            "{} of {} invalid: nothing was submitted (--skip-invalid submits the others)",
+            "{} of {} invalid: nothing was submitted{others}",
             count(found.invalid),
             counted(found.valid + found.invalid, "line")
         ));
@@ -60,31 +64,59 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
         return Err(CliError::Usage(misread.clone()));
     }
     let signer = signing.signer(&context, &conn).await?;
-    let mut spool = args.wait.then(SpillList::new);
+    if found.valid + found.left_out == 0 {
+        context.say("warning: there is no task: every line is empty or a comment");
+    }
+    let mut kept = Kept { lines: args.wait.then(SpillList::new), ids: (args.json || args.parsable).then(Vec::new) };
     if context.is_local {
-        take_back(&conn, &inputs, rules).await?;
+        take_back(&conn, &origin, rules).await?;
     }
     let sending =
-        Sending { inputs: &inputs, rules, found: &found, rerun: args.rerun, signer, quiet: args.quiet, once: None };
-    let submitted = send(&context, &conn, &sending, spool.as_mut()).await?;
-    let mut out = Out::new();
+        Sending { origin: &origin, rules, found: &found, rerun: args.rerun, signer, quiet: args.quiet, once: None };
+    let submitted = send(&context, &conn, &sending, &mut kept).await?;
+    let ids: Vec<String> = kept.ids.take().unwrap_or_default().iter().map(ToString::to_string).collect();
+    if !args.json {
+        say_submitted(&args, submitted, &ids)?;
+    }
+    let waited = match kept.lines {
+        Some(lines) => Some(wait(&context, conn, lines, args.quiet).await?),
+        None => None,
+    };
     if args.json {
-        out.json(&json!({
+        let mut answer = json!({
             "added": submitted.added, "already_queued": submitted.queued, "running": submitted.running,
-            "finished": submitted.finished, "failed": submitted.failed, "invalid": found.invalid,
-        }))?;
+            "finished": submitted.finished, "failed": submitted.failed, "invalid": found.invalid, "ids": ids,
+        });
+        if let Some(waited) = &waited {
+            let ends = waited
+                .ends
+                .map(|[finished, failed, gone]| json!({ "finished": finished, "failed": failed, "gone": gone }));
+            answer["outcome"] = json!(ends);
+        }
+        let mut out = Out::new();
+        out.json(&answer)?;
+        out.finish()?;
+    }
+    Ok(waited.map_or(Exit::Done, |waited| waited.exit))
+}
+
+fn say_submitted(args: &SubmitArgs, submitted: Submitted, ids: &[String]) -> Result<(), CliError> {
+    let mut out = Out::new();
+    if args.parsable {
+        ids.iter().try_for_each(|id| out.line(id))?;
     } else if !args.quiet {
-        let (queued, running, finished, failed) =
-            (submitted.queued, submitted.running, submitted.finished, submitted.failed);
+        let Submitted { added, queued, running, finished, failed, .. } = submitted;
         out.line(&format!(
             "added {}; skipped {queued} already queued, {running} running, {finished} finished, {failed} failed",
-            amount(&submitted.added.to_string(), "task")
+            amount(&added.to_string(), "task")
         ))?;
     }
-    out.finish()?;
-    match spool {
-        Some(spool) => wait(&context, conn, spool, args.quiet).await,
-        None => Ok(Exit::Done),
+    out.finish()
+}
+
+impl SubmitArgs {
+    fn named(&self) -> Named<'_> {
+        Named { files: &self.files, fields: &self.fields, sources: &self.sources }
     }
 }
 
@@ -114,14 +146,18 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
         )));
     }
     let rules = ParseRules { order, python_workers: context.config.python_workers };
-    let inputs = open_all(&args.files)?;
-    let bytes: u64 = inputs.iter().map(Input::len).sum();
-    let found = check(context, &inputs, rules, nodes, args.quiet)?;
+    let origin = Origin::open(args.named(), Settings::default())?;
+    let found = check(context, &origin, rules, nodes, args.quiet)?;
     let mut out = Out::new();
     if args.json {
-        out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": bytes }))?;
+        out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": origin.bytes() }))?;
+    } else if args.parsable {
+        let mut reader = TaskReader::new(&origin, rules);
+        while let Some(line) = reader.next()? {
+            line.task.map_or(Ok(()), |task| out.line(task.as_str()))?;
+        }
     } else if !args.quiet {
-        out.line(&format!("{} {} valid", tasks(found.valid), if found.valid == 1 { "is" } else { "are" }))?;
+        say_dry_run(&mut out, context, &found)?;
     }
     out.finish()?;
     if let Some(misread) = &found.misread {
@@ -134,18 +170,39 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     Ok(if args.skip_invalid { Exit::Done } else { Exit::Usage })
 }
 
-/// Task files that were checked and found good.
+/// The first tasks, how many more there are, and how all were read.
+fn say_dry_run(out: &mut Out, context: &Context, found: &CheckReport) -> Result<(), CliError> {
+    let first = &found.profile.first;
+    first.iter().try_for_each(|line| out.line(&safe(line)))?;
+    let more = found.valid - first.len() as u64;
+    if more > 0 {
+        out.line(&format!("{} {} more", glyphs::ellipsis(), count(more)))?;
+    }
+    out.line(&format!("{} {} valid", tasks(found.valid), if found.valid == 1 { "is" } else { "are" }))?;
+    if found.valid > 0 {
+        let default = context.config.default_timeout.map(|limit| limit.as_secs());
+        out.line(&format!("read as {}", found.profile.words(default)))?;
+    }
+    Ok(())
+}
+
+/// Tasks that were checked and found good.
 pub(crate) struct Files {
-    inputs: Vec<Input>,
+    origin: Origin,
     rules: ParseRules,
     found: CheckReport,
 }
 
 /// Opens and checks files for a run without a queue of its own; `None` when lines are bad, which have been reported.
-pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder) -> Result<Option<Files>, CliError> {
+pub(crate) fn open_files(
+    context: &Context,
+    named: Named<'_>,
+    fallback: Settings,
+    order: FieldOrder,
+) -> Result<Option<Files>, CliError> {
     let rules = ParseRules { order, python_workers: false };
-    let inputs = open_all(files)?;
-    let found = check(context, &inputs, rules, Vec::new(), false)?;
+    let origin = Origin::open(named, fallback)?;
+    let found = check(context, &origin, rules, Vec::new(), false)?;
     if found.invalid > 0 {
         let all = counted(found.valid + found.invalid, "line");
         context.say(&format!("{} of {all} invalid: nothing was run", count(found.invalid)));
@@ -154,14 +211,14 @@ pub(crate) fn open_files(context: &Context, files: &[PathBuf], order: FieldOrder
     if let Some(misread) = &found.misread {
         return Err(CliError::Usage(misread.clone()));
     }
-    Ok(Some(Files { inputs, rules, found }))
+    Ok(Some(Files { origin, rules, found }))
 }
 
 impl Files {
     /// Which tasks these are.
     pub(crate) fn members(&self) -> Result<TaskSet, CliError> {
         let mut ids = Vec::with_capacity(usize::try_from(self.found.valid).unwrap_or(0));
-        let mut walk = TaskReader::new(&self.inputs, self.rules);
+        let mut walk = TaskReader::new(&self.origin, self.rules);
         while let Some(line) = walk.next()? {
             if let Ok(task) = line.task {
                 ids.push(task.id());
@@ -179,19 +236,19 @@ pub(crate) async fn submit_files(
     members: &TaskSet,
     rerun: bool,
 ) -> Result<Submitted, CliError> {
-    let Files { inputs, rules, found } = files;
-    take_back(conn, inputs, *rules).await?;
+    let Files { origin, rules, found } = files;
+    take_back(conn, origin, *rules).await?;
     let once = (found.valid > members.len()).then_some(members);
-    let sending = Sending { inputs, rules: *rules, found, rerun, signer: None, quiet: false, once };
-    send(context, conn, &sending, None).await
+    let sending = Sending { origin, rules: *rules, found, rerun, signer: None, quiet: false, once };
+    send(context, conn, &sending, &mut Kept::default()).await
 }
 
 /// Puts those of the lines back to todo that an earlier command has set aside.
-async fn take_back(conn: &Connection, inputs: &[Input], rules: ParseRules) -> Result<(), CliError> {
+async fn take_back(conn: &Connection, origin: &Origin, rules: ParseRules) -> Result<(), CliError> {
     if aside::count(conn).await? == 0 {
         return Ok(());
     }
-    let mut walk = TaskReader::new(inputs, rules);
+    let mut walk = TaskReader::new(origin, rules);
     let mut batch = Vec::with_capacity(aside::BATCH);
     loop {
         let line = walk.next()?;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 
 use super::check::CheckReport;
-use super::input::{BatchChecksums, Input, TaskReader};
+use super::input::BatchChecksums;
+use super::origin::Origin;
+use super::reader::TaskReader;
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
@@ -23,7 +25,7 @@ const IN_FLIGHT: usize = 8;
 
 /// What is sent, and how.
 pub(super) struct Sending<'a> {
-    pub(super) inputs: &'a [Input],
+    pub(super) origin: &'a Origin,
     pub(super) rules: ParseRules,
     /// What the first pass found.
     pub(super) found: &'a CheckReport,
@@ -36,22 +38,31 @@ pub(super) struct Sending<'a> {
     pub(super) once: Option<&'a TaskSet>,
 }
 
-/// Sends what the first pass found to be valid. With `keep`, the lines are kept for waiting on them.
+/// What is kept of the tasks that are sent.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Their lines, for waiting on them.
+    pub(super) lines: Option<SpillList>,
+    /// Their ids, in order.
+    pub(super) ids: Option<Vec<TaskId>>,
+}
+
+/// Sends what the first pass found to be valid.
 pub(super) async fn send(
     context: &Context,
     conn: &Connection,
     sending: &Sending<'_>,
-    mut keep: Option<&mut SpillList>,
+    kept: &mut Kept,
 ) -> Result<Submitted, CliError> {
-    let Sending { inputs, rules, found, rerun, ref signer, quiet, once } = *sending;
+    let Sending { origin, rules, found, rerun, ref signer, quiet, once } = *sending;
     prepare(conn, rerun).await?;
-    let mut batches = Batches::new(inputs, rules, found);
+    let mut batches = Batches::new(origin, rules, found);
     batches.once = once.map(TaskSet::tally);
     let mut total = Submitted::default();
     let mut progress = Progress::new("submitted", found.valid, !quiet);
     let mut failure = None;
     {
-        let source = stream::iter(std::iter::from_fn(|| batches.next(keep.as_deref_mut()).transpose()));
+        let source = stream::iter(std::iter::from_fn(|| batches.next(kept).transpose()));
         let mut replies = source
             .map(|batch| seal(batch, signer.clone()))
             .buffered(IN_FLIGHT)
@@ -120,8 +131,8 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(inputs: &'a [Input], rules: ParseRules, found: &'a CheckReport) -> Self {
-        let walk = TaskReader::new(inputs, rules);
+    fn new(origin: &'a Origin, rules: ParseRules, found: &'a CheckReport) -> Self {
+        let walk = TaskReader::new(origin, rules);
         Self {
             walk,
             expected: &found.sums,
@@ -132,19 +143,19 @@ impl<'a> Batches<'a> {
         }
     }
 
-    fn next(&mut self, keep: Option<&mut SpillList>) -> Result<Option<Vec<NewTask>>, CliError> {
+    fn next(&mut self, kept: &mut Kept) -> Result<Option<Vec<NewTask>>, CliError> {
         if self.is_over {
             return Ok(None);
         }
         let read = self.read();
         self.is_over = !read.as_ref().is_ok_and(|(_, is_full)| *is_full);
         let (batch, _) = read?;
-        if let Some(spool) = keep {
-            for task in &batch {
-                spool
-                    .push(task.line())
-                    .map_err(|error| CliError::io("store the submitted lines in a temporary file", error))?;
-            }
+        if let Some(lines) = &mut kept.lines {
+            let failed = |error| CliError::io("store the submitted lines in a temporary file", error);
+            batch.iter().try_for_each(|task| lines.push(task.line())).map_err(failed)?;
+        }
+        if let Some(ids) = &mut kept.ids {
+            ids.extend(batch.iter().map(|task| TaskId::of(task.line())));
         }
         let is_empty = batch.is_empty();
         let batch = match &mut self.once {
@@ -183,15 +194,14 @@ impl<'a> Batches<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::submit::input::open_all;
     use crate::model::FieldOrder;
     use std::io::{Seek, SeekFrom, Write};
 
     const RULES: ParseRules = ParseRules { order: FieldOrder::MemCpuPrio, python_workers: false };
 
-    fn count(inputs: &[Input]) -> CheckReport {
+    fn count(origin: &Origin) -> CheckReport {
         let mut found = CheckReport::default();
-        let mut walk = TaskReader::new(inputs, RULES);
+        let mut walk = TaskReader::new(origin, RULES);
         while let Some(line) = walk.next().unwrap() {
             match line.task {
                 Ok(task) => {
@@ -205,10 +215,10 @@ mod tests {
         found
     }
 
-    fn drain(inputs: &[Input], found: &CheckReport) -> Result<usize, CliError> {
-        let mut batches = Batches::new(inputs, RULES, found);
+    fn drain(origin: &Origin, found: &CheckReport) -> Result<usize, CliError> {
+        let mut batches = Batches::new(origin, RULES, found);
         let mut lines = 0;
-        while let Some(batch) = batches.next(None)? {
+        while let Some(batch) = batches.next(&mut Kept::default())? {
             lines += batch.len();
         }
         Ok(lines)
@@ -221,9 +231,9 @@ mod tests {
             for n in 0..lines {
                 writeln!(file, "shell:1:1:1:{n}x").unwrap();
             }
-            let inputs = open_all(&[file.path().to_owned()]).unwrap();
-            let found = count(&inputs);
-            assert_eq!(drain(&inputs, &found).unwrap(), lines);
+            let origin = Origin::of_files(&[file.path().to_owned()]).unwrap();
+            let found = count(&origin);
+            assert_eq!(drain(&origin, &found).unwrap(), lines);
         }
     }
 
@@ -234,10 +244,11 @@ mod tests {
         for n in 0..7 {
             writeln!(file, "shell:1:1:1:{n}{long}").unwrap();
         }
-        let inputs = open_all(&[file.path().to_owned()]).unwrap();
-        let found = count(&inputs);
-        let mut batches = Batches::new(&inputs, RULES, &found);
-        let lengths: Vec<usize> = std::iter::from_fn(|| batches.next(None).unwrap()).map(|batch| batch.len()).collect();
+        let origin = Origin::of_files(&[file.path().to_owned()]).unwrap();
+        let found = count(&origin);
+        let mut batches = Batches::new(&origin, RULES, &found);
+        let lengths: Vec<usize> =
+            std::iter::from_fn(|| batches.next(&mut Kept::default()).unwrap()).map(|batch| batch.len()).collect();
         assert_eq!(lengths, [3, 3, 1]);
     }
 
@@ -246,11 +257,11 @@ mod tests {
         for edit in ["shell:1:1:1:b", "bad line here", "# shell:1:1:1"] {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             writeln!(file, "shell:1:1:1:a").unwrap();
-            let inputs = open_all(&[file.path().to_owned()]).unwrap();
-            let found = count(&inputs);
+            let origin = Origin::of_files(&[file.path().to_owned()]).unwrap();
+            let found = count(&origin);
             file.seek(SeekFrom::Start(0)).unwrap();
             file.write_all(edit.as_bytes()).unwrap();
-            assert!(drain(&inputs, &found).is_err(), "{edit}");
+            assert!(drain(&origin, &found).is_err(), "{edit}");
         }
     }
 
@@ -260,9 +271,9 @@ mod tests {
         for n in 0..BATCH {
             writeln!(file, "shell:1:1:1:{n}x").unwrap();
         }
-        let inputs = open_all(&[file.path().to_owned()]).unwrap();
-        let found = count(&inputs);
+        let origin = Origin::of_files(&[file.path().to_owned()]).unwrap();
+        let found = count(&origin);
         writeln!(file, "shell:1:1:1:more").unwrap();
-        assert!(drain(&inputs, &found).is_err());
+        assert!(drain(&origin, &found).is_err());
     }
 }

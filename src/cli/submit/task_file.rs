@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead};
 
+use super::directive::directive_in;
 use crate::model::task_line::MAX_COMMAND_BYTES;
 use crate::model::{FieldOrder, TaskKind, TaskLine};
 
@@ -21,6 +22,8 @@ pub(crate) struct TaskFile<R> {
 pub(crate) struct RawLine<'a> {
     /// From 1.
     pub(crate) number: u64,
+    /// Whether it is a directive: its text is then what stands behind the mark.
+    pub(crate) is_directive: bool,
     /// Its text without the line end, or what is wrong with it as text.
     pub(crate) text: Result<&'a str, String>,
 }
@@ -33,7 +36,7 @@ impl<R: BufRead> TaskFile<R> {
 
     /// The next line that may be a task; `None` at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<RawLine<'_>>> {
-        loop {
+        let is_directive = loop {
             let Some(is_whole) = self.read_line()? else { return Ok(None) };
             self.number += 1;
             if self.number == 1 && self.line.starts_with("\u{feff}".as_bytes()) {
@@ -44,17 +47,21 @@ impl<R: BufRead> TaskFile<R> {
             }
             let first = self.line.iter().find(|byte| !byte.is_ascii_whitespace());
             if first.is_none_or(|first| *first == b'#') && (is_whole || first.is_some()) {
-                continue;
+                match std::str::from_utf8(&self.line).ok().and_then(directive_in) {
+                    Some(_) => break true,
+                    None => continue,
+                }
             }
             if !is_whole {
                 let text = Err(format!("the line is longer than {MAX_LINE_BYTES} bytes"));
-                return Ok(Some(RawLine { number: self.number, text }));
+                return Ok(Some(RawLine { number: self.number, is_directive: false, text }));
             }
-            break;
-        }
+            break false;
+        };
         let text = std::str::from_utf8(&self.line)
-            .map_err(|error| format!("the line is not UTF-8 (byte {})", error.valid_up_to() + 1));
-        Ok(Some(RawLine { number: self.number, text }))
+            .map_err(|error| format!("the line is not UTF-8 (byte {})", error.valid_up_to() + 1))
+            .map(|text| directive_in(text).filter(|_| is_directive).unwrap_or(text));
+        Ok(Some(RawLine { number: self.number, is_directive, text }))
     }
 
     /// Reads one line into `self.line`, at most a little more than [`MAX_LINE_BYTES`] of it; says whether that is all of it.

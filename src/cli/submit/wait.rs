@@ -57,13 +57,20 @@ struct WaitTotals {
     groups: Groups,
 }
 
+/// How a wait ended.
+pub(super) struct Waited {
+    pub(super) exit: Exit,
+    /// Tasks that finished, failed for good, and are gone; `None` after a signal, since the rest goes on.
+    pub(super) ends: Option<[u64; 3]>,
+}
+
 /// Waits until every line has finished, is out of retries, or is gone: nobody knows how the last ended, so they count as failed.
 pub(super) async fn wait(
     context: &Context,
     mut conn: Connection,
     spool: SpillList,
     quiet: bool,
-) -> Result<Exit, CliError> {
+) -> Result<Waited, CliError> {
     context.begin_to_follow();
     let total = spool.len();
     let spooled =
@@ -77,9 +84,10 @@ pub(super) async fn wait(
     };
     if let Some(exit) = exit {
         context.say("stopped waiting; the tasks stay queued and continue (distcomp-ctl cancel stops them)");
-        return Ok(exit);
+        return Ok(Waited { exit, ends: None });
     }
-    report(context, &conn, ends, quiet).await
+    let counts = [ends.finished, ends.failed, ends.gone];
+    Ok(Waited { exit: report(context, &conn, ends, quiet).await?, ends: Some(counts) })
 }
 
 async fn follow(

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueHint};
 
 use crate::cli::common::CommonArgs;
+use crate::cli::submit::{FieldFlags, Named, SourceFlags};
+use crate::compose::Settings;
 use crate::host::Share;
 use crate::model::{Bytes, MilliCores, WorkerName};
 use crate::telemetry::LogFormat;
@@ -18,7 +20,7 @@ use crate::telemetry::LogFormat;
 #[command(name = "distcomp-worker", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "Run --help for details and examples")]
 pub struct WorkerArgs {
     /// Task files for --local; - means standard input
-    #[arg(value_name = "FILE", requires = "local")]
+    #[arg(value_name = "FILE", requires = "local", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Name of this worker [default: the short host name]
     #[arg(long, value_name = "NAME")]
@@ -29,8 +31,8 @@ pub struct WorkerArgs {
     /// Check the configuration, Redis and this node, print what the node offers, and exit
     #[arg(long, conflicts_with = "local")]
     pub check: bool,
-    /// Run the tasks of the files on this machine only, with a private Redis; the same command continues an interrupted run
-    #[arg(long, requires = "files")]
+    /// Run files or commands on this machine, with a private Redis; the same command continues an interrupted run
+    #[arg(long)]
     pub local: bool,
     /// With --local: also run the tasks that earlier commands in this directory left waiting
     #[arg(long, requires = "local", hide_short_help = true)]
@@ -57,17 +59,34 @@ pub struct WorkerArgs {
     #[arg(long, conflicts_with = "local")]
     pub allow_insecure: bool,
     /// Serve Prometheus metrics at /metrics and liveness at /healthz; no task data
-    #[arg(long, value_name = "ADDR", conflicts_with_all = ["check", "local"])]
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["check", "local"], hide_short_help = true)]
     pub metrics_listen: Option<SocketAddr>,
     /// Format of log lines: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true, hide_short_help = true)]
     pub log_format: LogFormat,
+    /// The fields of bare commands
+    #[command(flatten)]
+    pub fields: FieldFlags,
+    /// Where commands come from
+    #[command(flatten)]
+    pub sources: SourceFlags,
     /// What all commands share
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
 impl WorkerArgs {
+    /// What is said about tasks.
+    pub(super) fn named(&self) -> Named<'_> {
+        Named { files: &self.files, fields: &self.fields, sources: &self.sources }
+    }
+
+    /// The fields of commands about which nothing is said: with -j alone, so many run at once, as in GNU parallel; without it, one on each core.
+    pub(super) fn fallback(&self) -> Settings {
+        let cpus = if self.slots.is_some() { "0" } else { "1" };
+        Settings { cpus: Some(cpus.to_owned()), ..Settings::default() }
+    }
+
     /// The part of the node that may be used.
     pub(super) fn share(&self) -> Share {
         let all = Share::default().most;
@@ -91,7 +110,8 @@ Examples:
   distcomp-worker --name node7                 run tasks until stopped
   distcomp-worker --burst                      run the waiting tasks, then exit
   distcomp-worker --local tasks.txt            run a file here, without any set-up
-  distcomp-worker --local -j 4 tasks.txt       the same, four tasks at once
+  distcomp-worker --local -j 4 --commands commands.txt     a file of plain commands, four at once
+  distcomp-worker --local -- ./sim {} ::: *.trace          a command for each file
   RUST_LOG=debug distcomp-worker               log more
 
 Exit codes: 0 success, 1 tasks failed (--local), 2 invalid usage or configuration, or the name is taken, 3 Redis cannot be used";

@@ -38,7 +38,7 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
         context.warn(warning);
     }
     check_node(&context, args)?;
-    let files = open_files(&context, &args.files, context.config.field_order.unwrap_or_default())?;
+    let files = open_files(&context, args.named(), args.fallback(), context.config.field_order.unwrap_or_default())?;
     let Some(files) = files else { return Ok(Exit::Usage) };
     let members = files.members()?;
     if members.len() == 0 && !args.all {

@@ -1,0 +1,113 @@
+//! Directives: lines of a file that begin with `#DC ` and hold flags.
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::args::SubmitArgs;
+use super::flags::FieldFlags;
+
+/// What a directive may hold.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
+pub(super) struct Directive {
+    /// The lines after it are commands
+    #[arg(long, conflicts_with = "jsonl")]
+    pub(super) commands: bool,
+    /// The lines after it are JSON objects
+    #[arg(long)]
+    pub(super) jsonl: bool,
+    #[command(flatten)]
+    pub(super) fields: FieldFlags,
+}
+
+/// The flags of a line, when it is a directive; other comments are comments.
+pub(super) fn directive_in(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("#DC")?;
+    (rest.is_empty() || rest.starts_with([' ', '\t'])).then(|| rest.trim())
+}
+
+impl Directive {
+    /// Reads the flags.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let words = shlex::split(text).ok_or("a quote of this directive is not closed")?;
+        if let Some(word) = words.first().filter(|word| !word.starts_with('-')) {
+            let flag = match word.split_once('=') {
+                Some((name, value)) => format!("--{name} {value}"),
+                None => format!("--{}", words.join(" ")),
+            };
+            return Err(format!("a directive holds flags: #DC {flag}"));
+        }
+        Self::try_parse_from(&words).map_err(|error| explain(&error))
+    }
+}
+
+/// What clap has to say, in one line.
+fn explain(error: &clap::Error) -> String {
+    let context = |kind| {
+        let value = error.get(kind)?;
+        if let ContextValue::String(text) = value {
+            return Some(text.clone());
+        }
+        let ContextValue::Strings(texts) = value else { return None };
+        texts.first().cloned()
+    };
+    let named = context(ContextKind::InvalidArg).unwrap_or_default();
+    if error.kind() != ErrorKind::UnknownArgument {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        return first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    }
+    let meant = context(ContextKind::SuggestedArg).map(|flag| format!(" (did you mean {flag}?)"));
+    if is_of_the_command_line(&named) {
+        format!("{named} is of the command line, not of a directive")
+    } else if named.starts_with('-') {
+        format!("{named} is no flag of distcomp-submit{}", meant.unwrap_or_default())
+    } else {
+        format!("a directive holds flags, and {named} is none")
+    }
+}
+
+fn is_of_the_command_line(flag: &str) -> bool {
+    use clap::CommandFactory as _;
+    let name = flag.trim_start_matches('-');
+    SubmitArgs::command().get_arguments().any(|arg| arg.get_long() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_that_begin_with_the_mark_are_directives() {
+        assert_eq!(directive_in("#DC --mem 8"), Some("--mem 8"));
+        assert_eq!(directive_in("#DC"), Some(""));
+        for line in ["# DC --mem 8", "#DCx", "# a comment", "echo #DC --mem 8"] {
+            assert_eq!(directive_in(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn directives_hold_flags() {
+        let directive = Directive::parse("--commands -m 8 --env 'A=x y' -o 'logs/{#}.out'").unwrap();
+        let settings = directive.fields.settings();
+        assert!(directive.commands);
+        assert_eq!((settings.mem.as_deref(), settings.output.as_deref()), (Some("8"), Some("logs/{#}.out")));
+        assert_eq!(settings.env, ["A=x y"]);
+    }
+
+    #[test]
+    fn what_is_no_flag_is_named_with_what_would_be_right() {
+        for (text, expected) in [
+            ("name=x", "a directive holds flags: #DC --name x"),
+            ("mem 8", "a directive holds flags: #DC --mem 8"),
+            ("--memm 8", "--memm is no flag of distcomp-submit (did you mean --mem?)"),
+            ("--foo", "--foo is no flag of distcomp-submit"),
+            ("--wait", "--wait is of the command line, not of a directive"),
+            ("--array 1-9", "--array is of the command line, not of a directive"),
+            ("--mem 'x", "a quote of this directive is not closed"),
+        ] {
+            let error = Directive::parse(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+}

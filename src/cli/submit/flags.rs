@@ -1,0 +1,92 @@
+//! The flags that make task lines of commands: of `distcomp-submit`, of `distcomp-worker --local`, and, but for the sources, of directives in a file.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::compose::Settings;
+
+const FIELDS: &str = "Fields of commands";
+const SOURCES: &str = "Commands and sources";
+
+/// The fields of a bare command, and where and with what it runs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FieldFlags {
+    /// Memory of each task [default: 0]
+    #[arg(long, short = 'm', value_name = "GB", help_heading = FIELDS)]
+    pub mem: Option<String>,
+    /// Cores of each task [default: 1]
+    #[arg(long, short = 'c', value_name = "N", alias = "cpus-per-task", help_heading = FIELDS)]
+    pub cpus: Option<String>,
+    /// Priority, 0 to 65535; larger runs first [default: 0]
+    #[arg(long, short = 'p', value_name = "N", help_heading = FIELDS, hide_short_help = true)]
+    pub priority: Option<String>,
+    /// Limit of run time: seconds, 90m, 1h30m; 0 is none
+    #[arg(long, short = 't', value_name = "TIME", help_heading = FIELDS)]
+    pub timeout: Option<String>,
+    /// shell, python or demo [default: shell]
+    #[arg(long = "type", value_name = "TYPE", help_heading = FIELDS, hide_short_help = true)]
+    pub kind: Option<String>,
+    /// Run in this directory
+    #[arg(long, short = 'D', value_name = "DIR", alias = "chdir", value_hint = ValueHint::DirPath, help_heading = FIELDS, hide_short_help = true)]
+    pub cwd: Option<String>,
+    /// Set a variable; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", help_heading = FIELDS, hide_short_help = true)]
+    pub env: Vec<String>,
+    /// Read standard input from this file
+    #[arg(long, short = 'i', value_name = "FILE", alias = "input", value_hint = ValueHint::FilePath, help_heading = FIELDS, hide_short_help = true)]
+    pub stdin: Option<String>,
+    /// Write standard output to this file; its directory is made
+    #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = FIELDS, hide_short_help = true)]
+    pub output: Option<String>,
+    /// Write standard error to this file; its directory is made
+    #[arg(long, short = 'e', value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = FIELDS, hide_short_help = true)]
+    pub error: Option<String>,
+}
+
+impl FieldFlags {
+    /// What they say.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let Self { mem, cpus, priority, timeout, kind, cwd, env, stdin, output, error } = self.clone();
+        Settings { kind, mem, cpus, priority, timeout, cwd, env, stdin, output, error }
+    }
+}
+
+/// Where commands, and the values for them, come from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SourceFlags {
+    /// Each line of FILE is a command, not a task line
+    #[arg(long, help_heading = SOURCES, conflicts_with = "jsonl")]
+    pub commands: bool,
+    /// Each line of FILE is a JSON object: {"cmd": "…", "mem": 8}; the keys are the long flags
+    #[arg(long, help_heading = SOURCES, hide_short_help = true)]
+    pub jsonl: bool,
+    /// A source of integers: 1-100, 0-90:10, 1,5,7-9
+    #[arg(long, value_name = "RANGE", help_heading = SOURCES, requires = "command", hide_short_help = true)]
+    pub array: Option<String>,
+    /// A source of lines; - means standard input; may be repeated
+    #[arg(long, short = 'a', value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = SOURCES, requires = "command", hide_short_help = true)]
+    pub arg_file: Vec<PathBuf>,
+    /// A source of rows: comma-separated values, or those between --colsep; may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = SOURCES, requires = "command", hide_short_help = true)]
+    pub csv: Vec<PathBuf>,
+    /// Split each value into columns where this regular expression matches
+    #[arg(long, value_name = "REGEX", help_heading = SOURCES, requires = "command", hide_short_help = true)]
+    pub colsep: Option<String>,
+    /// With ":", the first value of each source names its columns: {name}
+    #[arg(long, value_name = ":", help_heading = SOURCES, requires = "command", hide_short_help = true)]
+    pub header: Option<String>,
+    /// Quote each word of COMMAND for the shell, instead of joining the words with blanks
+    #[arg(long, help_heading = SOURCES, requires = "command", hide_short_help = true)]
+    pub quote: bool,
+    /// Leave out the commands that this job log of GNU parallel says have ended with 0
+    #[arg(long, value_name = "JOBLOG", value_hint = ValueHint::FilePath, help_heading = SOURCES, hide_short_help = true)]
+    pub resume: Option<PathBuf>,
+    /// A command, and values for its {}: `-- ./sim {} ::: a b`
+    ///
+    /// Placeholders: {} {1} {name} {#} {.} {/} {//} {/.}. Sources after the command: ::: VALUE…, :::: FILE…; several are crossed, :::+ and ::::+ are linked to the source before. Without a placeholder, {} is
+    /// appended. Values are quoted for the shell.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}

@@ -1,0 +1,237 @@
+//! Where the tasks of a command line come from: files of task lines, commands or JSON objects, or a command with sources of values.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use super::composer::{Form, Scope};
+use super::flags::{FieldFlags, SourceFlags};
+use super::input::{Input, are_there};
+use crate::cli::exit::CliError;
+use crate::compose::arguments::{self, Arguments, Words};
+use crate::compose::joblog::Done;
+use crate::compose::source::{Source, Splitting};
+use crate::compose::sources::Rows;
+use crate::compose::{ComposeError, Recipe, Settings, Sources, Template, array};
+
+/// See the module.
+pub(crate) struct Origin {
+    what: What,
+    fallback: Settings,
+    /// Commands of `--resume`.
+    done: Done,
+}
+
+/// What makes the tasks.
+pub(super) enum What {
+    /// The lines of these files.
+    Files(Vec<Input>, Scope),
+    /// A command, for each row.
+    Rows(Sources, Recipe),
+    /// A command.
+    One(Recipe),
+}
+
+/// What a command line says about tasks.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) files: &'a [PathBuf],
+    pub(crate) fields: &'a FieldFlags,
+    pub(crate) sources: &'a SourceFlags,
+}
+
+impl From<ComposeError> for CliError {
+    fn from(error: ComposeError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl Named<'_> {
+    /// Checks what needs no file to be read, and whether all files are there.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        let Self { files, sources, .. } = self;
+        if let Some(mark) = files.iter().find_map(|file| arguments::mark(file.to_str()?)) {
+            return Err(CliError::Usage(format!(
+                "{mark} belongs to a command: write -- before it: -- COMMAND {mark} …"
+            )));
+        }
+        if !sources.command.is_empty() && !files.is_empty() {
+            let file = files[0].display();
+            return Err(CliError::Usage(format!(
+                "{file} and a command: give either files of tasks, or a command after --; for values of the command from a file, use :::: {file}"
+            )));
+        }
+        if !sources.command.is_empty() && (sources.commands || sources.jsonl) {
+            let flag = if sources.commands { "--commands" } else { "--jsonl" };
+            return Err(CliError::Usage(format!("{flag} is of files, and there is a command after --")));
+        }
+        let arguments = Arguments::parse(&sources.command).map_err(|error| CliError::Usage(error.to_string()))?;
+        let of_arguments = arguments.sources.iter().filter_map(|given| match &given.words {
+            Words::OfFile(file) => Some(PathBuf::from(file)),
+            Words::Here(_) => None,
+        });
+        let all: Vec<PathBuf> = (files.iter().chain(&sources.arg_file).chain(&sources.csv).chain(&sources.resume))
+            .cloned()
+            .chain(of_arguments)
+            .collect();
+        if all.iter().filter(|path| *path == Path::new("-")).count() > 1 {
+            return Err(CliError::Usage("- (standard input) can be read only once".to_owned()));
+        }
+        are_there(&all)
+    }
+}
+
+impl Origin {
+    /// Opens everything that is named, and measures the sources. `fallback` counts where neither flags nor files say anything.
+    pub(crate) fn open(named: Named<'_>, fallback: Settings) -> Result<Self, CliError> {
+        named.check()?;
+        let done = match &named.sources.resume {
+            Some(path) => read_joblog(path)?,
+            None => Done::default(),
+        };
+        let settings = named.fields.settings();
+        let what = if named.sources.command.is_empty() {
+            let form = match (named.sources.commands, named.sources.jsonl) {
+                (true, _) => Form::Commands,
+                (_, true) => Form::Json,
+                (false, false) => Form::TaskLines,
+            };
+            let inputs = CliError::all(named.files.iter().map(|path| Input::open(path)))?;
+            if form != Form::TaskLines {
+                recipe(Recipe::of_whole_commands(&settings))?;
+            }
+            What::Files(inputs, Scope { form, settings })
+        } else {
+            of_command(named.sources, &settings.over(&fallback))?
+        };
+        Ok(Self { what, fallback, done })
+    }
+
+    /// The lines of task files, with no flags about them.
+    pub(crate) fn of_files(files: &[PathBuf]) -> Result<Self, CliError> {
+        let (fields, sources) = (FieldFlags::default(), SourceFlags::default());
+        Self::open(Named { files, fields: &fields, sources: &sources }, Settings::default())
+    }
+
+    pub(super) fn what(&self) -> &What {
+        &self.what
+    }
+
+    pub(super) fn fallback(&self) -> &Settings {
+        &self.fallback
+    }
+
+    /// The rows of the sources, from the first.
+    pub(super) fn rows(&self) -> Result<Rows<'_>, CliError> {
+        match &self.what {
+            What::Rows(sources, _) => Ok(sources.rows()?),
+            What::Files(..) | What::One(_) => Err(CliError::Usage("there are no sources".to_owned())),
+        }
+    }
+
+    /// Whether a job log says that this command has ended with 0.
+    pub(super) fn is_done(&self, command: &str) -> bool {
+        self.done.contains(command)
+    }
+
+    /// Size of the files in bytes; 0 where tasks are made of a command.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.what {
+            What::Files(inputs, _) => inputs.iter().map(Input::len).sum(),
+            What::Rows(..) | What::One(_) => 0,
+        }
+    }
+
+    /// How many tasks there are, where that is known beforehand; else 0.
+    pub(crate) fn expected(&self) -> u64 {
+        match &self.what {
+            What::Files(..) => 0,
+            What::Rows(sources, _) => sources.tasks(),
+            What::One(_) => 1,
+        }
+    }
+
+    /// Whether the lines of files are read as task lines where no directive says otherwise.
+    pub(super) fn is_of_task_lines(&self) -> bool {
+        matches!(&self.what, What::Files(_, Scope { form: Form::TaskLines, .. }))
+    }
+}
+
+fn recipe(made: Result<Recipe, Vec<ComposeError>>) -> Result<Recipe, CliError> {
+    made.map_err(|faults| CliError::Usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+/// A command, with or without sources. Sources of flags come before those that stand behind the command.
+fn of_command(flags: &SourceFlags, settings: &Settings) -> Result<What, CliError> {
+    let arguments = Arguments::parse(&flags.command).map_err(|error| CliError::Usage(error.to_string()))?;
+    let mut groups = sources_of_flags(flags)?;
+    for given in arguments.sources {
+        let source = match given.words {
+            Words::Here(words) => Source::Words(words),
+            Words::OfFile(path) => Source::Lines(Input::open(Path::new(&path))?.into_values()),
+        };
+        match groups.last_mut().filter(|_| given.is_linked) {
+            Some(group) => group.push(source),
+            None => groups.push(vec![source]),
+        }
+    }
+    let words = &arguments.command;
+    if groups.is_empty() {
+        return Ok(What::One(recipe(Recipe::new(Template::literal(&joined(words, flags.quote)), settings, &[], 0))?));
+    }
+    let sources = Sources::measure(groups, splitting(flags)?)?;
+    let command = Template::of_words(words, sources.names(), flags.quote).with_all_appended();
+    let recipe = recipe(Recipe::new(command, settings, sources.names(), sources.columns()))?;
+    Ok(What::Rows(sources, recipe))
+}
+
+fn joined(words: &[String], quote: bool) -> String {
+    let word = |word: &String| if quote { crate::compose::template::quoted(word).into_owned() } else { word.clone() };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn sources_of_flags(flags: &SourceFlags) -> Result<Vec<Vec<Source>>, CliError> {
+    let mut groups = Vec::new();
+    if let Some(text) = &flags.array {
+        let wrong = |valid: &str| CliError::Usage(format!("--array is {text:?}; {valid}"));
+        let range: array::Array = text.parse().map_err(|error: array::ArrayError| wrong(&error.to_string()))?;
+        if range.at_once.is_some() {
+            return Err(wrong("%N is of a batch: give it a name with --name"));
+        }
+        groups.push(vec![Source::Array(range)]);
+    }
+    for path in &flags.arg_file {
+        groups.push(vec![Source::Lines(Input::open(path)?.into_values())]);
+    }
+    let delimiter = match &flags.colsep {
+        None => b',',
+        Some(_) if flags.csv.is_empty() => b',',
+        Some(text) => match text.as_bytes() {
+            [byte] => *byte,
+            b"\\t" => b'\t',
+            _ => return Err(CliError::Usage(format!("--colsep is {text:?}; valid with --csv: one character, or \\t"))),
+        },
+    };
+    for path in &flags.csv {
+        groups.push(vec![Source::Csv(Input::open(path)?.into_values(), delimiter)]);
+    }
+    Ok(groups)
+}
+
+fn splitting(flags: &SourceFlags) -> Result<Splitting, CliError> {
+    if let Some(header) = flags.header.as_ref().filter(|header| *header != ":") {
+        return Err(CliError::Usage(format!("--header is {header:?}; valid: \":\"")));
+    }
+    let separator = flags.colsep.as_ref().filter(|_| flags.csv.is_empty()).map(|text| {
+        Regex::new(text)
+            .map_err(|error| CliError::Usage(format!("--colsep is {text:?}; valid: a regular expression ({error})")))
+    });
+    Ok(Splitting { separator: separator.transpose()?, has_header: flags.header.is_some() })
+}
+
+fn read_joblog(path: &Path) -> Result<Done, CliError> {
+    let failed = |error| CliError::io(format!("read {}", path.display()), error);
+    Done::read(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)
+}

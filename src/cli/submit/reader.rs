@@ -1,0 +1,180 @@
+//! Goes through the tasks that a command line names, in order, checked; the same each time while its files stay as they are.
+
+use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
+
+use super::composer::Composer;
+use super::input::Input;
+use super::origin::{Origin, What};
+use super::task_file::{ParseRules, TaskFile};
+use crate::cli::exit::CliError;
+use crate::compose::sources::Rows;
+use crate::compose::{Composed, Recipe, Row};
+use crate::model::{TaskKind, TaskLine};
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    /// In this line of a file, from 1.
+    Line(&'a str, u64),
+    /// It is made of a command, and is this one of them, from 1.
+    Made(u64),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(file, number) => write!(f, "{file}:{number}"),
+            Self::Made(number) => write!(f, "task {number}"),
+        }
+    }
+}
+
+/// A task, or what should be one.
+pub(crate) struct CheckedLine<'a> {
+    pub(crate) place: Place<'a>,
+    /// The task, or what is wrong.
+    pub(crate) task: Result<TaskLine, String>,
+    /// Whether it is meant as a task line, since it begins with a type, or can be nothing else.
+    pub(crate) is_meant: bool,
+}
+
+/// Every task, in order.
+pub(crate) struct TaskReader<'a> {
+    origin: &'a Origin,
+    rules: ParseRules,
+    reading: Reading<'a>,
+    /// Tasks that a job log says have ended.
+    left_out: u64,
+}
+
+enum Reading<'a> {
+    Files(Box<FileReading<'a>>),
+    Rows(Option<Rows<'a>>, &'a Recipe, Composed),
+    /// One command without sources.
+    One(Option<&'a Recipe>),
+}
+
+struct FileReading<'a> {
+    inputs: std::slice::Iter<'a, Input>,
+    current: Option<(&'a Input, TaskFile<BufReader<&'a File>>)>,
+    composer: Composer<'a>,
+}
+
+impl<'a> TaskReader<'a> {
+    /// Begins at the first task; files are opened again when their turn comes.
+    pub(crate) fn new(origin: &'a Origin, rules: ParseRules) -> Self {
+        let reading = match origin.what() {
+            What::Files(inputs, scope) => Reading::Files(Box::new(FileReading {
+                inputs: inputs.iter(),
+                current: None,
+                composer: Composer::new(rules, scope, origin.fallback()),
+            })),
+            What::Rows(_, recipe) => Reading::Rows(None, recipe, Composed::default()),
+            What::One(recipe) => Reading::One(Some(recipe)),
+        };
+        Self { origin, rules, reading, left_out: 0 }
+    }
+
+    /// How many tasks were passed over so far that a job log says have ended.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The next task; `None` after the last.
+    pub(crate) fn next(&mut self) -> Result<Option<CheckedLine<'a>>, CliError> {
+        loop {
+            let origin = self.origin;
+            let Some((line, command)) = self.step()? else { return Ok(None) };
+            if line.task.is_ok() && command.is_some_and(|command| origin.is_done(command)) {
+                self.left_out += 1;
+                continue;
+            }
+            return Ok(Some(line));
+        }
+    }
+
+    /// The next task, and its command as it was asked for.
+    fn step(&mut self) -> Result<Option<(CheckedLine<'a>, Option<&str>)>, CliError> {
+        match &mut self.reading {
+            Reading::Files(files) => files.step(),
+            Reading::Rows(rows, recipe, composed) => {
+                let rows = match rows {
+                    Some(rows) => rows,
+                    None => rows.insert(self.origin.rows()?),
+                };
+                let Some(row) = rows.next_row()? else { return Ok(None) };
+                let task = make(recipe, row, self.rules, composed);
+                Ok(Some((
+                    CheckedLine { place: Place::Made(row.number), task, is_meant: true },
+                    Some(&composed.command),
+                )))
+            }
+            Reading::One(recipe) => {
+                let Some(recipe) = recipe.take() else { return Ok(None) };
+                let task = make(recipe, &Row::of(1, Vec::new()), self.rules, &mut Composed::default());
+                Ok(Some((CheckedLine { place: Place::Made(1), task, is_meant: true }, None)))
+            }
+        }
+    }
+}
+
+fn make(recipe: &Recipe, row: &Row, rules: ParseRules, composed: &mut Composed) -> Result<TaskLine, String> {
+    recipe.compose(row, rules.order, composed).map_err(|error| error.to_string())?;
+    rules.check(&composed.line)
+}
+
+impl<'a> FileReading<'a> {
+    fn step(&mut self) -> Result<Option<(CheckedLine<'a>, Option<&str>)>, CliError> {
+        loop {
+            if let Some((input, file)) = &mut self.current {
+                while let Some(line) = file.next().map_err(|error| input.failed(error))? {
+                    let place = Place::Line(input.name(), line.number);
+                    if line.is_directive {
+                        match line.text.and_then(|text| self.composer.direct(text)) {
+                            Ok(()) => continue,
+                            Err(problem) => {
+                                return Ok(Some((CheckedLine { place, task: Err(problem), is_meant: true }, None)));
+                            }
+                        }
+                    }
+                    let is_meant = line
+                        .text
+                        .as_ref()
+                        .is_ok_and(|text| TaskKind::ALL.iter().any(|kind| begins_with(text, kind.as_str())));
+                    let task = line.text.and_then(|text| self.composer.make(text));
+                    return Ok(Some((CheckedLine { place, task, is_meant }, Some(self.composer.command()))));
+                }
+            }
+            let Some(input) = self.inputs.next() else { return Ok(None) };
+            self.composer.begin_file();
+            self.current = Some((input, input.lines()?));
+        }
+    }
+}
+
+fn begins_with(line: &str, kind: &str) -> bool {
+    line.strip_prefix(kind).is_some_and(|rest| rest.starts_with(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FieldOrder;
+    use std::io::Write;
+
+    #[test]
+    fn lines_carry_their_file_and_number() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"# head\nshell:1:1:1:a\nbad\n#DC --memm 1\n").unwrap();
+        let origin = Origin::of_files(&[file.path().to_owned(), file.path().to_owned()]).unwrap();
+        let mut reader = TaskReader::new(&origin, ParseRules { order: FieldOrder::MemCpuPrio, python_workers: false });
+        let mut seen = Vec::new();
+        while let Some(line) = reader.next().unwrap() {
+            let Place::Line(_, number) = line.place else { panic!("a file") };
+            seen.push((number, line.task.is_ok()));
+        }
+        assert_eq!(seen, [(2, true), (3, false), (4, false), (2, true), (3, false), (4, false)]);
+    }
+}
