@@ -192,14 +192,7 @@ impl TakeOver<'_> {
         };
         let now_ms = wall_clock::unix_ms();
         let mut args = Args::new();
-        args.record(ReclaimArgs {
-            worker: worker.as_str(),
-            mode,
-            lease,
-            proof,
-            max_lost: self.max_lost,
-            avoid: AVOID,
-        });
+        args.record(ReclaimArgs { worker: worker.as_str(), mode, lease, proof, max_lost: self.max_lost, avoid: AVOID });
         for orphan in lines {
             let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, Outcome::Lost);
             let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;

@@ -31,7 +31,7 @@ pub enum WaitReason {
         least: f64,
     },
     /// A code of a later build, or the sentence of an earlier one: the sentence of its worker is all that is known.
-    #[serde(skip)]
+    #[serde(other)]
     Unknown,
 }
 
