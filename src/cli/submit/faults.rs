@@ -27,6 +27,8 @@ struct EqualFaults {
     file: Option<String>,
     first: u64,
     last: u64,
+    /// How many lines: between the first and the last there may be comments.
+    lines: u64,
     problem: String,
 }
 
@@ -69,11 +71,15 @@ impl Faults {
             of_file.is_task_file |= is_meant;
         }
         match &mut self.last {
-            Some(last) if last.problem == problem && last.file.as_deref() == file => last.last = number,
+            Some(last) if last.problem == problem && last.file.as_deref() == file => {
+                last.last = number;
+                last.lines += 1;
+            }
             _ => {
                 self.flush();
                 let file = file.map(str::to_owned);
-                self.last = Some(EqualFaults { file, first: number, last: number, problem: problem.to_owned() });
+                self.last =
+                    Some(EqualFaults { file, first: number, last: number, lines: 1, problem: problem.to_owned() });
             }
         }
     }
@@ -126,7 +132,7 @@ impl Faults {
                 if (file.kept.len() as u64) < MOST_PRINTED {
                     file.kept.extend(last);
                 } else if let Some(last) = last {
-                    self.unsaid += last.lines();
+                    self.unsaid += last.lines;
                 }
             }
             Some(file) => {
@@ -140,11 +146,11 @@ impl Faults {
     fn print_all(&mut self, faults: impl IntoIterator<Item = EqualFaults>) {
         for fault in faults {
             if self.printed == MOST_PRINTED {
-                self.unsaid += fault.lines();
+                self.unsaid += fault.lines;
                 continue;
             }
             self.printed += 1;
-            eprintln!("{}", safe(&fault.to_string()));
+            fault.places().iter().for_each(|place| eprintln!("{place}: {}", safe(&fault.problem)));
         }
     }
 }
@@ -154,20 +160,18 @@ fn is_in(place: Place<'_>, file: &str) -> bool {
 }
 
 impl EqualFaults {
-    /// The lines between the first and the last, which may hold comments and tasks made of nothing.
-    fn lines(&self) -> u64 {
-        self.last - self.first + 1
-    }
-}
-
-impl std::fmt::Display for EqualFaults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { file, first, last, problem } = self;
-        match (file, first == last) {
-            (Some(file), true) => write!(f, "{file}:{first}: {problem}"),
-            (Some(file), false) => write!(f, "{file}:{first}-{last}: {problem}"),
-            (None, true) => write!(f, "task {first}: {problem}"),
-            (None, false) => write!(f, "tasks {first}-{last}: {problem}"),
+    /// Where they are: each line by itself, and a range for more than two.
+    fn places(&self) -> Vec<String> {
+        let lead = match &self.file {
+            Some(file) => format!("{}:", safe(file)),
+            None if self.lines > 2 => "tasks ".to_owned(),
+            None => "task ".to_owned(),
+        };
+        let (first, last) = (self.first, self.last);
+        match self.lines {
+            1 => vec![format!("{lead}{first}")],
+            2 => vec![format!("{lead}{first}"), format!("{lead}{last}")],
+            _ => vec![format!("{lead}{first}-{last}")],
         }
     }
 }
@@ -186,15 +190,15 @@ mod tests {
             }
         }
         faults.flush();
-        let kept = faults.file.as_ref().map(|file| file.kept.iter().map(ToString::to_string).collect());
+        let kept = faults.file.as_ref().map(|file| file.kept.iter().map(|fault| fault.places().join(" ")).collect());
         (kept.unwrap_or_default(), faults.printed)
     }
 
     #[test]
-    fn equal_faults_of_neighbours_are_one_message() {
-        let no_type = "type is \"x\"";
-        let (kept, printed) = seen(&[(1, Some(no_type)), (2, Some(no_type)), (4, Some("type is \"y\""))]);
-        assert_eq!((kept, printed), (vec![format!("f:1-2: {no_type}"), "f:4: type is \"y\"".to_owned()], 0));
+    fn equal_faults_of_more_than_two_neighbours_are_one_message() {
+        let (x, y) = (Some("type is \"x\""), Some("type is \"y\""));
+        let (kept, printed) = seen(&[(1, x), (2, x), (4, x), (5, y), (6, y), (7, x)]);
+        assert_eq!((kept, printed), (["f:1-4", "f:5 f:6", "f:7"].map(str::to_owned).to_vec(), 0));
     }
 
     #[test]

@@ -65,7 +65,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     }
     let signer = signing.signer(&context, &conn).await?;
     if found.valid + found.left_out == 0 {
-        context.say("warning: there is no task: every line is empty or a comment");
+        context.warn("there is no task: every line is empty or a comment");
     }
     let mut kept = Kept { lines: args.wait.then(SpillList::new), ids: (args.json || args.parsable).then(Vec::new) };
     if context.is_local {
