@@ -1,11 +1,12 @@
 //! The way out.
 
+use std::cmp::Reverse;
 use std::time::Instant;
 
 use super::Dispatcher;
 use crate::policy::Lifecycle;
 use crate::worker::events::{Action, TaskKey};
-use crate::worker::ledger::{Cause, Entry, Place};
+use crate::worker::ledger::{Cause, Place};
 
 impl Dispatcher {
     pub(super) fn terminate_signal(&mut self, now: Instant) {
@@ -28,10 +29,9 @@ impl Dispatcher {
         self.end_each(keys, Cause::Shutdown);
     }
 
-    /// Ends these, what waits in slots first: a keeper that has been told of the one that runs would start the next.
+    /// Ends these, the last of each slot first: a keeper that has been told of the one that runs would start the next.
     pub(super) fn end_each(&mut self, mut keys: Vec<TaskKey>, cause: Cause) {
-        let waits = |key: &TaskKey| matches!(self.ledger.get(*key), Some(Entry { place: Place::Queued { .. }, .. }));
-        keys.sort_unstable_by_key(|key| (!waits(key), *key));
+        keys.sort_by_cached_key(|key| (Reverse(self.ledger.position(*key)), *key));
         for key in keys {
             self.end_early(key, cause);
         }

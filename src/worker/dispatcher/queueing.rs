@@ -1,4 +1,4 @@
-//! One task waits in each slot for the end of the one that runs there, so that its keeper starts the next without asking the worker.
+//! A few tasks wait in each slot, each for the end of the one before it, so that its keeper starts the next without asking the worker.
 //!
 //! Only while tasks end within milliseconds, and only what slots would take next: the best that is held, in order, of one priority at a time, and
 //! where it needs more memory or cores than what it waits for, these are reserved from then on. It is not started until its keeper says so, and can
@@ -25,7 +25,7 @@ impl Dispatcher {
         admission::headroom(&self.limits(), &self.node, &Budget::default()).is_err()
     }
 
-    /// Gives each slot its next task, or recalls all of them where a slot waits for work or a task has waited too long.
+    /// Gives each slot its next tasks, or recalls all of them where a slot waits for work or a task has waited too long.
     pub(super) fn queue_ahead(&mut self, now: Instant) {
         let is_full = matches!(self.headroom(), Err(Wait::Slots));
         if !is_full && self.ledger.held().len() == 0 || self.queued_until().is_some_and(|until| until <= now) {
@@ -44,31 +44,34 @@ impl Dispatcher {
         {
             return;
         }
-        if !prefetch::is_brief(self.pace.rate(now) / f64::from(self.slots().max(1))) {
-            return;
-        }
-        for (slot, running) in self.ledger.open_slots(now.checked_sub(YOUNG).unwrap_or(now)) {
-            if !self.start_after(now, slot, running) {
-                return;
+        let depth = prefetch::pipeline_depth(self.pace.rate(now) / f64::from(self.slots().max(1)));
+        // Slots that run low. Refilled by half of the depth at least, so that a message to a keeper is worth its wake-up.
+        let mut open = self.ledger.open_slots(now.checked_sub(YOUNG).unwrap_or(now));
+        open.retain(|(_, waiting, _)| *waiting <= depth / 2);
+        // Each gets its next before one gets its next but one.
+        for level in 0..depth {
+            for (slot, waiting, last) in open.iter_mut().filter(|(_, waiting, _)| *waiting == level) {
+                let Some(next) = self.start_after(now, *slot, *last) else { return };
+                (*waiting, *last) = (*waiting + 1, next);
             }
         }
     }
 
-    /// Hands the best that is held to the slot of a task that runs, to start after it; false when it may not go there.
-    fn start_after(&mut self, now: Instant, slot: SlotId, running: TaskKey) -> bool {
-        let Some(key) = self.ledger.held().next() else { return false };
-        let Some(entry) = self.ledger.get(key) else { return false };
+    /// Hands the best that is held to a slot, to start after the last that is in it; `None` when it may not go there.
+    fn start_after(&mut self, now: Instant, slot: SlotId, last: TaskKey) -> Option<TaskKey> {
+        let key = self.ledger.held().next()?;
+        let entry = self.ledger.get(key)?;
         let (task, attempt) = (&entry.task, entry.claim.attempt);
-        let fits = self.unreserved().holds(&self.ledger.excess_over(key, running).amounts);
+        let fits = self.unreserved().holds(&self.ledger.excess_over(key, last).amounts);
         // All that wait in slots are of one priority, so that one speaks for them.
         let is_of_another = self.ledger.queued().next().is_some_and(|queued| queued.task.prio() != task.prio());
         if !fits || is_of_another {
-            return false;
+            return None;
         }
         let task = task.clone();
-        self.ledger.start_after(key, slot, running, now);
+        self.ledger.start_after(key, slot, last, now)?;
         self.actions.push(Action::Start { slot, key, task, attempt, before: self.lease_end() });
-        true
+        Some(key)
     }
 
     /// Whether tasks end so fast that slots are refilled from what was claimed ahead: then no slot waits for a settlement.

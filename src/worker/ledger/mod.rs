@@ -174,7 +174,7 @@ impl Ledger {
         Some(slot)
     }
 
-    /// Lets a held task wait in a slot that [`Self::open_slots`] named, for the end of the task that has it. `None` where it is not held.
+    /// Lets a held task wait in a slot for the end of the last that is in it, which [`Self::open_slots`] names. `None` where it is not held.
     pub fn start_after(&mut self, key: TaskKey, slot: SlotId, before: TaskKey, now: Instant) -> Option<SlotId> {
         self.take_held(key)?;
         self.slots.append(slot, key, self.excess_over(key, before));
@@ -260,7 +260,9 @@ impl Ledger {
 
     /// Recalls everything that waits in a slot: it has the slot together with the one before it until it is back or has started.
     pub fn recall_all(&mut self) -> Vec<(SlotId, TaskKey)> {
-        let waiting: Vec<(SlotId, TaskKey)> = self.slots.waiting().collect();
+        let mut waiting: Vec<(SlotId, TaskKey)> = self.slots.waiting().collect();
+        // The last of each slot first: a keeper whose task ends meanwhile starts the first that is left, and that must be the best.
+        waiting.reverse();
         for (slot, key) in &waiting {
             self.slots.recall(*slot, *key);
             self.set(*key, Place::Starting { slot: *slot });
@@ -279,23 +281,32 @@ impl Ledger {
         self.slots.all_have_a_next()
     }
 
-    /// Slots in which nothing waits behind a task that has run undisturbed since `since` or later, with that task, the longest first.
+    /// Slots whose task has run undisturbed since `since` or later, the longest first; with how many wait there, and the last of these, or that task. None
+    /// in which a task is recalled.
     #[must_use]
-    pub fn open_slots(&self, since: Instant) -> Vec<(SlotId, TaskKey)> {
-        let mut open: Vec<(Instant, SlotId, TaskKey)> = self
+    pub fn open_slots(&self, since: Instant) -> Vec<(SlotId, u32, TaskKey)> {
+        let mut open: Vec<(Instant, TaskKey, SlotId)> = self
             .with_slot()
             .filter_map(|(key, entry)| match entry.place {
-                Place::Running { slot, since, .. } => Some((since, slot, key)),
+                Place::Running { slot, since, .. } => Some((since, key, slot)),
                 Place::Held { .. }
                 | Place::Queued { .. }
                 | Place::Starting { .. }
                 | Place::Terminating { .. }
                 | Place::Settling => None,
             })
-            .filter(|(started, slot, _)| *started >= since && self.slots.has_no_next(*slot))
+            .filter(|(started, ..)| *started >= since)
             .collect();
         open.sort_unstable();
-        open.into_iter().map(|(_, slot, key)| (slot, key)).collect()
+        let pipeline = |slot| self.slots.pipeline(slot).map(|(waiting, last)| (slot, waiting, last));
+        open.into_iter().filter_map(|(.., slot)| pipeline(slot)).collect()
+    }
+
+    /// How many tasks come before this one in its slot.
+    #[must_use]
+    pub fn position(&self, key: TaskKey) -> usize {
+        let slot = self.get(key).and_then(|entry| entry.place.slot());
+        slot.map_or(0, |slot| self.slots.position(slot, key))
     }
 
     /// All entries.
