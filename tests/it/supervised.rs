@@ -88,6 +88,7 @@ fn drained_worker_that_is_killed_is_drained_when_it_is_back() {
     let worker = looped(&bed, "INVOCATION_ID=1");
     let _other = bed.worker("other");
     bed.wait_alive("w");
+    bed.wait_alive("other");
     bed.ctl(&["drain", "w", "other", "--yes"]).expect(0);
     wait_state(&bed, "drained");
     let owner = bed.table("distcomp:workers").remove("w").expect("its registration");
