@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ledger::{Cause, Entry};
+use super::ledger::{Entry, StopReason};
 use crate::model::{
     AttemptRecord, Bytes, Outcome, PeakSource, StdoutRecord, TaskId, TaskLine, TrimmedSpace, WorkerName, ascii_json,
 };
@@ -37,12 +37,14 @@ pub struct Context<'a> {
 
 /// The settlement of an attempt that ran.
 #[must_use]
-pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<Cause>, ended: &Ended) -> Settle {
+pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<StopReason>, ended: &Ended) -> Settle {
     let limit_reached = |limit: u64| ended.duration >= Duration::from_secs(limit);
     let outcome = match (cause, ended.status) {
-        (Some(Cause::TimedOut(limit)), _) if limit_reached(limit) => Outcome::TimedOut(limit),
-        (Some(Cause::LowMemory { alone: true }), _) => Outcome::Memory,
-        (Some(Cause::LowMemory { alone: false } | Cause::Shutdown), status) if status != ExitStatus::Exited(0) => {
+        (Some(StopReason::TimedOut(limit)), _) if limit_reached(limit) => Outcome::TimedOut(limit),
+        (Some(StopReason::LowMemory { alone: true }), _) => Outcome::Memory,
+        (Some(StopReason::LowMemory { alone: false } | StopReason::Shutdown), status)
+            if status != ExitStatus::Exited(0) =>
+        {
             Outcome::Returned
         }
         (_, ExitStatus::Exited(code)) => Outcome::Exit(code),
@@ -106,11 +108,11 @@ pub fn settle_unspawnable(context: Context<'_>, entry: &Entry, error: &str, now_
 
 /// The settlement of an attempt whose keeper was killed, and its tree with it: nobody saw how it ended.
 #[must_use]
-pub fn settle_unseen(context: Context<'_>, entry: &Entry, cause: Option<Cause>, now_ms: u64) -> Settle {
+pub fn settle_unseen(context: Context<'_>, entry: &Entry, cause: Option<StopReason>, now_ms: u64) -> Settle {
     let outcome = match cause {
-        Some(Cause::TimedOut(limit)) => Outcome::TimedOut(limit),
-        Some(Cause::LowMemory { alone: true }) => Outcome::Memory,
-        Some(Cause::LowMemory { alone: false } | Cause::Shutdown | Cause::Revoked) => Outcome::Returned,
+        Some(StopReason::TimedOut(limit)) => Outcome::TimedOut(limit),
+        Some(StopReason::LowMemory { alone: true }) => Outcome::Memory,
+        Some(StopReason::LowMemory { alone: false } | StopReason::Shutdown | StopReason::Revoked) => Outcome::Returned,
         None => Outcome::Signal(SIGKILL),
     };
     let mut record = record(context, entry, outcome);

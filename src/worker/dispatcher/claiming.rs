@@ -9,7 +9,7 @@ use crate::model::{Amounts, Outcome, Room, TaskId, TaskLine};
 use crate::policy::{Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
-use crate::worker::ledger::{Cause, Place};
+use crate::worker::ledger::{ClaimState, StopReason};
 use crate::worker::outcome;
 
 /// A task claimed ahead is given back when there is a slot and it has not fitted for this long.
@@ -34,14 +34,14 @@ impl Dispatcher {
         }
         self.set_other_order(reply.state == QueueState::OtherOrder);
         for claim in reply.claims {
-            self.take_in(now, claim);
+            self.accept_claim(now, claim);
         }
         self.look_again();
         for (claim, problem) in reply.unsigned {
             tracing::warn!(task = %TaskId::of(&claim.line), problem, "not signed: refused");
             if let Some((key, _)) = self.ledger.active(&claim.line) {
                 // It was signed when it started; what is in the queue now is not, and nothing of it counts.
-                self.end_early(key, Cause::Revoked);
+                self.end_early(key, StopReason::Revoked);
             }
             self.refuse(claim, Outcome::Unsigned, &problem);
         }
@@ -56,10 +56,10 @@ impl Dispatcher {
         self.actions.push(Action::Settle(key, Box::new(settle)));
     }
 
-    pub(super) fn take_in(&mut self, now: Instant, claim: Claim) {
+    pub(super) fn accept_claim(&mut self, now: Instant, claim: Claim) {
         self.skip.remove(&claim.line);
         if let Some((key, entry)) = self.ledger.active(&claim.line) {
-            if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
+            if matches!(entry.state, ClaimState::Terminating { cause: StopReason::Revoked, .. }) {
                 // The attempt that was taken from us still dies: give this one back until it has.
                 self.skip.insert(Arc::clone(&claim.line), Skip::Dying);
                 if let Ok(task) = TaskLine::parse(&claim.line, self.me.order) {
@@ -67,7 +67,7 @@ impl Dispatcher {
                     self.give_back_unstarted(key);
                 }
             } else {
-                self.ledger.retoken(key, claim.token);
+                self.ledger.replace_token(key, claim.token);
             }
             return;
         }
@@ -220,14 +220,14 @@ impl Dispatcher {
 
     /// When a held task goes back; `None` where it is not held.
     pub(super) fn held_until(&self, key: TaskKey) -> Option<Instant> {
-        match self.ledger.get(key).map(|entry| &entry.place) {
-            Some(Place::Held { since }) => Some(*since + HELD_AT_MOST),
+        match self.ledger.get(key).map(|entry| &entry.state) {
+            Some(ClaimState::Held { since }) => Some(*since + HELD_AT_MOST),
             Some(
-                Place::Queued { .. }
-                | Place::Starting { .. }
-                | Place::Running { .. }
-                | Place::Terminating { .. }
-                | Place::Settling,
+                ClaimState::Queued { .. }
+                | ClaimState::Starting { .. }
+                | ClaimState::Running { .. }
+                | ClaimState::Terminating { .. }
+                | ClaimState::Settling,
             )
             | None => None,
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Dispatcher;
 use crate::policy::Lifecycle;
 use crate::worker::events::{Action, TaskKey};
-use crate::worker::ledger::{Cause, Place};
+use crate::worker::ledger::{ClaimState, StopReason};
 
 impl Dispatcher {
     pub(super) fn terminate_signal(&mut self, now: Instant) {
@@ -26,11 +26,11 @@ impl Dispatcher {
 
     pub(super) fn end_all(&mut self) {
         let keys = self.ledger.iter().map(|(key, _)| key).collect();
-        self.end_each(keys, Cause::Shutdown);
+        self.end_each(keys, StopReason::Shutdown);
     }
 
     /// Ends these, the last of each slot first: a keeper that has been told of the one that runs would start the next.
-    pub(super) fn end_each(&mut self, mut keys: Vec<TaskKey>, cause: Cause) {
+    pub(super) fn end_each(&mut self, mut keys: Vec<TaskKey>, cause: StopReason) {
         keys.sort_by_cached_key(|key| (Reverse(self.ledger.position(*key)), *key));
         for key in keys {
             self.end_early(key, cause);
@@ -62,7 +62,7 @@ impl Dispatcher {
 
     /// Whether nothing of a task runs, or is about to.
     fn is_idle(&self) -> bool {
-        self.ledger.iter().all(|(_, entry)| matches!(entry.place, Place::Held { .. } | Place::Settling))
+        self.ledger.iter().all(|(_, entry)| matches!(entry.state, ClaimState::Held { .. } | ClaimState::Settling))
     }
 
     /// A worker that ends by itself and can do nothing any more: what it holds goes back, and it ends with an error.
@@ -77,7 +77,7 @@ impl Dispatcher {
     fn may_leave_unreported(&self, now: Instant) -> bool {
         !self.departure.is_open()
             && self.gives_up_at().is_some_and(|at| at <= now)
-            && self.ledger.iter().all(|(_, entry)| entry.place == Place::Settling)
+            && self.ledger.iter().all(|(_, entry)| entry.state == ClaimState::Settling)
     }
 
     /// What the way out asks for: the drain time-out, giving back what is held, and going when nothing is left.

@@ -12,7 +12,7 @@ use crate::queue::call_size::{self, CALL_BYTES};
 use crate::queue::session::{Claim, Heartbeat, HeartbeatReply, QueueState, Reasserted, Revoked};
 use crate::view::waits::sentence;
 use crate::worker::events::{Action, Inventory, TaskKey};
-use crate::worker::ledger::{Cause, Place};
+use crate::worker::ledger::{ClaimState, StopReason};
 
 /// Tasks that have run for less are not named in heartbeats.
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
@@ -57,8 +57,10 @@ impl Dispatcher {
     /// The lines of what has started and was not told, as far as they fit.
     fn take_started(&mut self) -> Vec<Arc<str>> {
         let started = self.outbox.take_started().into_iter().filter_map(|key| self.ledger.get(key));
-        let mut started: Vec<Arc<str>> =
-            started.filter(|entry| entry.place != Place::Settling).map(|entry| Arc::clone(&entry.claim.line)).collect();
+        let mut started: Vec<Arc<str>> = started
+            .filter(|entry| entry.state != ClaimState::Settling)
+            .map(|entry| Arc::clone(&entry.claim.line))
+            .collect();
         let told = call_size::first(&started, usize::MAX, BEAT_BYTES, |line| line.len()).len();
         // The rest has its turn with the next, which is due at once.
         let rest = started.split_off(told);
@@ -76,7 +78,7 @@ impl Dispatcher {
             .ledger
             .iter()
             .filter_map(|(_, entry)| {
-                let Place::Running { since, limit, touched, .. } = entry.place else { return None };
+                let ClaimState::Running { since, limit, touched, .. } = entry.state else { return None };
                 let age = now.saturating_duration_since(since);
                 (age >= SHOWN_AFTER).then(|| {
                     let task = RunningTask {
@@ -140,7 +142,7 @@ impl Dispatcher {
     pub(super) fn linked(&mut self, now: Instant) {
         self.meters.reconnects += u64::from(self.lease.relink(now));
         self.intake.relinked();
-        self.say_again_what_runs();
+        self.reannounce_running();
         // Orders may have come while nobody listened.
         self.actions.push(Action::Beat);
     }
@@ -196,20 +198,24 @@ impl Dispatcher {
     fn obey(&mut self, revoked: Vec<Revoked>) {
         let mut to_end = Vec::new();
         for order in revoked {
-            match self.ledger.claim_of(&order.line).map(|(key, entry)| (key, entry.place.clone(), &entry.claim.token)) {
+            match self.ledger.claim_of(&order.line).map(|(key, entry)| (key, entry.state.clone(), &entry.claim.token)) {
                 // The claim that the order is about, or this one's end, is on its way to us or to Redis.
                 None if self.intake.is_asking() => self.outbox.owe_look(),
-                Some((_, Place::Settling, _)) => self.outbox.owe_look(),
+                Some((_, ClaimState::Settling, _)) => self.outbox.owe_look(),
                 // Of a claim that has come after what this answer knew.
                 Some((_, _, token)) if *token != order.token => self.outbox.owe_look(),
-                Some((key, Place::Held { .. }, _)) => self.drop_revoked(key),
-                Some((key, Place::Queued { .. } | Place::Starting { .. } | Place::Running { .. }, _)) => {
+                Some((key, ClaimState::Held { .. }, _)) => self.finish_revoked(key),
+                Some((
+                    key,
+                    ClaimState::Queued { .. } | ClaimState::Starting { .. } | ClaimState::Running { .. },
+                    _,
+                )) => {
                     to_end.push(key);
                 }
-                Some((key, Place::Terminating { cause, .. }, _)) if cause != Cause::Revoked => {
-                    self.ledger.terminate(key, Cause::Revoked);
+                Some((key, ClaimState::Terminating { cause, .. }, _)) if cause != StopReason::Revoked => {
+                    self.ledger.terminate(key, StopReason::Revoked);
                 }
-                Some((_, Place::Terminating { .. }, _)) => {}
+                Some((_, ClaimState::Terminating { .. }, _)) => {}
                 None if self.outbox.stopped().contains(&order) => {}
                 None => {
                     self.outbox.add_stopped(order);
@@ -217,7 +223,7 @@ impl Dispatcher {
                 }
             }
         }
-        self.end_each(to_end, Cause::Revoked);
+        self.end_each(to_end, StopReason::Revoked);
     }
 
     /// Asks for orders again, where one could not be obeyed for what was on its way.
@@ -228,9 +234,9 @@ impl Dispatcher {
     }
 
     /// The heartbeat that told what had started may be lost with its connection, and a loss of an attempt that nobody knows to have started does not count.
-    pub(super) fn say_again_what_runs(&mut self) {
-        let runs = |place: &Place| matches!(place, Place::Running { .. } | Place::Terminating { .. });
-        let running = self.ledger.iter().filter(|(_, entry)| runs(&entry.place)).map(|(key, _)| key).collect();
+    pub(super) fn reannounce_running(&mut self) {
+        let runs = |state: &ClaimState| matches!(state, ClaimState::Running { .. } | ClaimState::Terminating { .. });
+        let running = self.ledger.iter().filter(|(_, entry)| runs(&entry.state)).map(|(key, _)| key).collect();
         self.outbox.reannounce(running);
     }
 
@@ -238,15 +244,15 @@ impl Dispatcher {
     pub(super) fn inventory(&self) -> Inventory {
         let mut inventory = Inventory::default();
         for (key, entry) in self.ledger.iter() {
-            match entry.place {
-                Place::Settling | Place::Terminating { cause: Cause::Revoked, .. } => {
+            match entry.state {
+                ClaimState::Settling | ClaimState::Terminating { cause: StopReason::Revoked, .. } => {
                     inventory.settling.insert(Arc::clone(&entry.claim.line));
                 }
-                Place::Held { .. }
-                | Place::Queued { .. }
-                | Place::Starting { .. }
-                | Place::Running { .. }
-                | Place::Terminating { .. } => {
+                ClaimState::Held { .. }
+                | ClaimState::Queued { .. }
+                | ClaimState::Starting { .. }
+                | ClaimState::Running { .. }
+                | ClaimState::Terminating { .. } => {
                     inventory.all.push((key, entry.claim.clone(), *entry.task.demand()));
                 }
             }
@@ -263,13 +269,13 @@ impl Dispatcher {
             let Some(entry) = self.ledger.get(key) else { continue };
             tracing::warn!(task = %entry.task.id(), "dropped: the claim is no longer ours");
             self.meters.fenced += 1;
-            if matches!(entry.place, Place::Held { .. }) {
+            if matches!(entry.state, ClaimState::Held { .. }) {
                 self.ledger.remove(key);
             } else {
                 to_end.push(key);
             }
         }
-        self.end_each(to_end, Cause::Revoked);
+        self.end_each(to_end, StopReason::Revoked);
         for claim in unknown {
             if self.ledger.active(&claim.line).is_some() {
                 continue;
@@ -280,7 +286,7 @@ impl Dispatcher {
                     let key = self.ledger.hold(claim, task, now);
                     self.give_back_unstarted(key);
                 }
-                Err(_) => self.take_in(now, claim),
+                Err(_) => self.accept_claim(now, claim),
             }
         }
     }

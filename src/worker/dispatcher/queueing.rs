@@ -11,7 +11,7 @@ use crate::model::MilliCores;
 use crate::policy::coalesce::{self, Load};
 use crate::policy::{Budget, Wait, admission, prefetch};
 use crate::worker::events::{Action, SlotId, TaskKey};
-use crate::worker::ledger::Place;
+use crate::worker::ledger::ClaimState;
 
 /// The longest that one waits in a slot: then another slot may have it.
 const QUEUED_AT_MOST: Duration = Duration::from_millis(20);
@@ -97,13 +97,13 @@ impl Dispatcher {
 
     /// When the one that has waited longest in a slot is recalled.
     pub(super) fn queued_until(&self) -> Option<Instant> {
-        let since = self.ledger.queued().filter_map(|entry| match entry.place {
-            Place::Queued { since, .. } => Some(since),
-            Place::Held { .. }
-            | Place::Starting { .. }
-            | Place::Running { .. }
-            | Place::Terminating { .. }
-            | Place::Settling => None,
+        let since = self.ledger.queued().filter_map(|entry| match entry.state {
+            ClaimState::Queued { since, .. } => Some(since),
+            ClaimState::Held { .. }
+            | ClaimState::Starting { .. }
+            | ClaimState::Running { .. }
+            | ClaimState::Terminating { .. }
+            | ClaimState::Settling => None,
         });
         since.min().map(|since| since + QUEUED_AT_MOST)
     }
@@ -115,10 +115,10 @@ impl Dispatcher {
 
     /// It did not start: held again, where it was, unless it was to end.
     pub(super) fn withdrawn(&mut self, now: Instant, key: TaskKey) {
-        match self.ledger.get(key).map(|entry| &entry.place) {
-            Some(Place::Queued { .. } | Place::Starting { .. }) => self.ledger.hold_again(key, now),
-            Some(Place::Terminating { .. }) => self.never_ran(key),
-            Some(Place::Held { .. } | Place::Running { .. } | Place::Settling) | None => {}
+        match self.ledger.get(key).map(|entry| &entry.state) {
+            Some(ClaimState::Queued { .. } | ClaimState::Starting { .. }) => self.ledger.hold_again(key, now),
+            Some(ClaimState::Terminating { .. }) => self.never_ran(key),
+            Some(ClaimState::Held { .. } | ClaimState::Running { .. } | ClaimState::Settling) | None => {}
         }
     }
 }

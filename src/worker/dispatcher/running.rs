@@ -10,7 +10,7 @@ use crate::process::Ended;
 use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Revoked, Settle, Settled, Settlement};
 use crate::worker::events::{Action, TaskKey};
-use crate::worker::ledger::{Cause, Entry, Place};
+use crate::worker::ledger::{ClaimState, Entry, StopReason};
 use crate::worker::outcome;
 
 /// The most lines remembered as given back for memory.
@@ -50,23 +50,23 @@ impl Dispatcher {
         self.intake.task_ended();
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
-        let (cause, touched) = match entry.place {
-            Place::Terminating { cause, touched, .. } => (Some(cause), touched),
-            Place::Held { .. }
-            | Place::Queued { .. }
-            | Place::Starting { .. }
-            | Place::Running { .. }
-            | Place::Settling => (None, Bytes::ZERO),
+        let (cause, touched) = match entry.state {
+            ClaimState::Terminating { cause, touched, .. } => (Some(cause), touched),
+            ClaimState::Held { .. }
+            | ClaimState::Queued { .. }
+            | ClaimState::Starting { .. }
+            | ClaimState::Running { .. }
+            | ClaimState::Settling => (None, Bytes::ZERO),
         };
         if ended.unkillable {
             tracing::error!(task = %entry.task.id(), "a process of the task survives SIGKILL, because it waits in the kernel");
         }
-        if cause == Some(Cause::Revoked) {
+        if cause == Some(StopReason::Revoked) {
             tracing::info!(task = %entry.task.id(), "killed: the claim is no longer ours");
-            self.drop_revoked(key);
+            self.finish_revoked(key);
             return;
         }
-        if cause == Some(Cause::LowMemory { alone: false }) {
+        if cause == Some(StopReason::LowMemory { alone: false }) {
             let peak = touched.max(Bytes(ended.peak_bytes));
             // Full of lines that others took since: what is known of those is worth least.
             if self.skip.len() >= REMEMBERED {
@@ -89,18 +89,21 @@ impl Dispatcher {
         self.actions.push(Action::Disarm(key));
         let Some(entry) = self.ledger.get(key) else { return };
         tracing::error!(task = %entry.task.id(), "its keeper died; its process tree was killed");
-        let cause = match entry.place {
-            Place::Running { .. } => None,
+        let cause = match entry.state {
+            ClaimState::Running { .. } => None,
             // The first thing it did may have kept us from hearing of its start.
-            Place::Starting { .. } if had_it => None,
-            Place::Terminating { cause, .. } => Some(cause),
+            ClaimState::Starting { .. } if had_it => None,
+            ClaimState::Terminating { cause, .. } => Some(cause),
             // It had not started: the keeper died of something else.
-            Place::Held { .. } | Place::Queued { .. } | Place::Starting { .. } | Place::Settling => {
+            ClaimState::Held { .. }
+            | ClaimState::Queued { .. }
+            | ClaimState::Starting { .. }
+            | ClaimState::Settling => {
                 return self.never_ran(key);
             }
         };
-        if cause == Some(Cause::Revoked) {
-            self.drop_revoked(key);
+        if cause == Some(StopReason::Revoked) {
+            self.finish_revoked(key);
         } else {
             // A task that kills its keeper must not do so for ever: it counts as an attempt.
             let settle = outcome::settle_unseen(self.context(), entry, cause, self.moment.unix_ms);
@@ -111,8 +114,8 @@ impl Dispatcher {
     /// It never ran: dropped when it is not ours any more, else given back.
     pub(super) fn never_ran(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
-        if matches!(entry.place, Place::Terminating { cause: Cause::Revoked, .. }) {
-            self.drop_revoked(key);
+        if matches!(entry.state, ClaimState::Terminating { cause: StopReason::Revoked, .. }) {
+            self.finish_revoked(key);
         } else {
             self.give_back_unstarted(key);
         }
@@ -120,25 +123,26 @@ impl Dispatcher {
 
     pub(super) fn overdue(&mut self, key: TaskKey) {
         let Some(entry) = self.ledger.get(key) else { return };
-        let Place::Running { limit, .. } = entry.place else { return };
+        let ClaimState::Running { limit, .. } = entry.state else { return };
         let limit_of = if entry.task.timeout().is_some() { "the line" } else { "default_task_timeout_seconds" };
         tracing::warn!(task = %entry.task.id(), limit, limit_of, "timed out; terminating its process tree");
-        self.end_early(key, Cause::TimedOut(limit));
+        self.end_early(key, StopReason::TimedOut(limit));
     }
 
     /// Ends a running task: at once for memory and on the second signal, else with its grace.
-    pub(super) fn end_early(&mut self, key: TaskKey, cause: Cause) {
+    pub(super) fn end_early(&mut self, key: TaskKey, cause: StopReason) {
         let Some((slot, cause)) = self.ledger.terminate(key, cause) else { return };
-        let at_once = matches!(cause, Cause::LowMemory { .. }) || self.departure.lifecycle() == Lifecycle::Killing;
+        let at_once = matches!(cause, StopReason::LowMemory { .. }) || self.departure.lifecycle() == Lifecycle::Killing;
         self.actions.push(if at_once { Action::Kill { slot, key } } else { Action::Terminate { slot, key } });
     }
 
     /// A task that does not run yet has nothing to show; who asked asks again.
     pub(super) fn output_wanted(&mut self, request: OutputRequest) {
-        let is_running = |place: &Place| matches!(place, Place::Running { .. } | Place::Terminating { .. });
-        let found = self.ledger.iter().find(|(_, entry)| is_running(&entry.place) && entry.task.id() == request.id);
+        let is_running =
+            |state: &ClaimState| matches!(state, ClaimState::Running { .. } | ClaimState::Terminating { .. });
+        let found = self.ledger.iter().find(|(_, entry)| is_running(&entry.state) && entry.task.id() == request.id);
         if let Some((key, entry)) = found
-            && let Some(slot) = entry.place.slot()
+            && let Some(slot) = entry.state.slot()
         {
             self.actions.push(Action::ShowOutput { slot, key, request });
         }
@@ -149,8 +153,9 @@ impl Dispatcher {
         if self.node.free.mem() >= self.limits().trigger {
             return;
         }
-        let is_relieving = |place: &Place| matches!(place, Place::Terminating { cause: Cause::LowMemory { .. }, .. });
-        if self.ledger.iter().any(|(_, entry)| is_relieving(&entry.place)) {
+        let is_relieving =
+            |state: &ClaimState| matches!(state, ClaimState::Terminating { cause: StopReason::LowMemory { .. }, .. });
+        if self.ledger.iter().any(|(_, entry)| is_relieving(&entry.state)) {
             return;
         }
         let Some(key) = self.ledger.newest_running() else { return };
@@ -160,7 +165,7 @@ impl Dispatcher {
         }
         // First what waits behind it, or its keeper would start the next in its place.
         self.recall_all();
-        self.end_early(key, Cause::LowMemory { alone });
+        self.end_early(key, StopReason::LowMemory { alone });
     }
 
     pub(super) fn settle(&mut self, key: TaskKey, settle: Settle) {
@@ -178,7 +183,7 @@ impl Dispatcher {
     }
 
     /// Nothing of it runs here any more, which is said at once.
-    pub(super) fn drop_revoked(&mut self, key: TaskKey) {
+    pub(super) fn finish_revoked(&mut self, key: TaskKey) {
         let Some(Entry { claim, .. }) = self.ledger.remove(key) else { return };
         self.skip.remove(&claim.line);
         self.outbox.add_stopped(Revoked { line: claim.line.to_string(), token: claim.token });

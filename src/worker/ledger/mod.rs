@@ -15,7 +15,7 @@ use crate::queue::session::Claim;
 
 /// Why a task is being ended before its time. Later ones outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+pub enum StopReason {
     /// It reached its limit of this many seconds.
     TimedOut(u64),
     /// Memory ran low; whether it was the only task.
@@ -31,7 +31,7 @@ pub enum Cause {
 
 /// Where a claim is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Place {
+pub enum ClaimState {
     /// Claimed and not started, since then.
     Held {
         /// Since when.
@@ -67,7 +67,7 @@ pub enum Place {
         /// Its slot.
         slot: SlotId,
         /// What decides how its end is settled.
-        cause: Cause,
+        cause: StopReason,
         /// Memory its tree held when that was decided.
         touched: Bytes,
     },
@@ -75,7 +75,7 @@ pub enum Place {
     Settling,
 }
 
-impl Place {
+impl ClaimState {
     /// The slot that it is in.
     #[must_use]
     pub fn slot(&self) -> Option<SlotId> {
@@ -97,15 +97,15 @@ pub struct Entry {
     /// The task.
     pub task: TaskLine,
     /// Where it is.
-    pub place: Place,
+    pub state: ClaimState,
 }
 
 impl Entry {
     fn reservation(&self) -> Option<Reservation> {
-        let touched = match self.place {
-            Place::Held { .. } | Place::Queued { .. } | Place::Settling => return None,
-            Place::Starting { .. } => Bytes::ZERO,
-            Place::Running { touched, .. } | Place::Terminating { touched, .. } => touched,
+        let touched = match self.state {
+            ClaimState::Held { .. } | ClaimState::Queued { .. } | ClaimState::Settling => return None,
+            ClaimState::Starting { .. } => Bytes::ZERO,
+            ClaimState::Running { touched, .. } | ClaimState::Terminating { touched, .. } => touched,
         };
         Some(Reservation { demand: *self.task.demand(), touched: Amounts::NONE.with_mem(touched) })
     }
@@ -128,7 +128,7 @@ impl Ledger {
         self.last_key += 1;
         let key = self.last_key;
         self.by_line.insert(Arc::clone(&claim.line), key);
-        self.entries.insert(key, Entry { claim, task, place: Place::Held { since: now } });
+        self.entries.insert(key, Entry { claim, task, state: ClaimState::Held { since: now } });
         self.held.push_back(key);
         key
     }
@@ -149,7 +149,7 @@ impl Ledger {
     #[must_use]
     pub fn active(&self, line: &str) -> Option<(TaskKey, &Entry)> {
         let key = *self.by_line.get(line)?;
-        self.entries.get(&key).filter(|entry| entry.place != Place::Settling).map(|entry| (key, entry))
+        self.entries.get(&key).filter(|entry| entry.state != ClaimState::Settling).map(|entry| (key, entry))
     }
 
     /// The entry of a line wherever it is, the latest where there are two.
@@ -160,7 +160,7 @@ impl Ledger {
     }
 
     /// Gives a claim another token: Redis handed out again what we have.
-    pub fn retoken(&mut self, key: TaskKey, token: String) {
+    pub fn replace_token(&mut self, key: TaskKey, token: String) {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.claim.token = token;
         }
@@ -170,7 +170,7 @@ impl Ledger {
     pub fn start(&mut self, key: TaskKey) -> Option<SlotId> {
         self.take_held(key)?;
         let slot = self.slots.occupy(key);
-        self.set(key, Place::Starting { slot });
+        self.set(key, ClaimState::Starting { slot });
         Some(slot)
     }
 
@@ -178,7 +178,7 @@ impl Ledger {
     pub fn start_after(&mut self, key: TaskKey, slot: SlotId, before: TaskKey, now: Instant) -> Option<SlotId> {
         self.take_held(key)?;
         self.slots.append(slot, key, self.excess_over(key, before));
-        self.set(key, Place::Queued { slot, since: now });
+        self.set(key, ClaimState::Queued { slot, since: now });
         Some(slot)
     }
 
@@ -191,35 +191,36 @@ impl Ledger {
 
     /// A task's process runs. False where nobody waits for its start.
     pub fn started(&mut self, key: TaskKey, keeper: u32, limit: u64, now: Instant) -> bool {
-        let Some(Place::Queued { slot, .. } | Place::Starting { slot }) = self.get(key).map(|entry| &entry.place)
+        let Some(ClaimState::Queued { slot, .. } | ClaimState::Starting { slot }) =
+            self.get(key).map(|entry| &entry.state)
         else {
             return false;
         };
         let slot = *slot;
         // Where the end of the one before it has not been heard of, it has the slot together with that one.
         self.slots.recall(slot, key);
-        self.set(key, Place::Running { slot, keeper, since: now, limit, touched: Bytes::ZERO });
+        self.set(key, ClaimState::Running { slot, keeper, since: now, limit, touched: Bytes::ZERO });
         true
     }
 
     /// A task in a slot is being ended, or recalled where it waits: the slot, and the cause, which an earlier one may outrank. `None` where it is in no
     /// slot.
-    pub fn terminate(&mut self, key: TaskKey, cause: Cause) -> Option<(SlotId, Cause)> {
-        let (slot, cause, touched) = match self.get(key)?.place {
-            Place::Queued { slot, .. } | Place::Starting { slot } => (slot, cause, Bytes::ZERO),
-            Place::Running { slot, touched, .. } => (slot, cause, touched),
-            Place::Terminating { slot, cause: old, touched } => (slot, old.max(cause), touched),
-            Place::Held { .. } | Place::Settling => return None,
+    pub fn terminate(&mut self, key: TaskKey, cause: StopReason) -> Option<(SlotId, StopReason)> {
+        let (slot, cause, touched) = match self.get(key)?.state {
+            ClaimState::Queued { slot, .. } | ClaimState::Starting { slot } => (slot, cause, Bytes::ZERO),
+            ClaimState::Running { slot, touched, .. } => (slot, cause, touched),
+            ClaimState::Terminating { slot, cause: old, touched } => (slot, old.max(cause), touched),
+            ClaimState::Held { .. } | ClaimState::Settling => return None,
         };
         self.slots.recall(slot, key);
-        self.set(key, Place::Terminating { slot, cause, touched });
+        self.set(key, ClaimState::Terminating { slot, cause, touched });
         Some((slot, cause))
     }
 
     /// A task that was in a slot, and did not start there, is held again, where it was.
     pub fn hold_again(&mut self, key: TaskKey, now: Instant) {
         self.leave(key);
-        self.set(key, Place::Held { since: now });
+        self.set(key, ClaimState::Held { since: now });
         // Keys are given in the order in which tasks are to run.
         self.held.insert(self.held.partition_point(|held| *held < key), key);
     }
@@ -228,7 +229,7 @@ impl Ledger {
     pub fn settle(&mut self, key: TaskKey) {
         if self.entries.contains_key(&key) {
             self.leave(key);
-            self.set(key, Place::Settling);
+            self.set(key, ClaimState::Settling);
             self.settling += 1;
         }
     }
@@ -237,9 +238,9 @@ impl Ledger {
         self.held.remove(self.held.binary_search(&key).ok()?).map(|_| ())
     }
 
-    fn set(&mut self, key: TaskKey, place: Place) {
+    fn set(&mut self, key: TaskKey, state: ClaimState) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.place = place;
+            entry.state = state;
         }
     }
 
@@ -265,7 +266,7 @@ impl Ledger {
         waiting.reverse();
         for (slot, key) in &waiting {
             self.slots.recall(*slot, *key);
-            self.set(*key, Place::Starting { slot: *slot });
+            self.set(*key, ClaimState::Starting { slot: *slot });
         }
         waiting
     }
@@ -287,13 +288,13 @@ impl Ledger {
     pub fn open_slots(&self, since: Instant) -> Vec<(SlotId, u32, TaskKey)> {
         let mut open: Vec<(Instant, TaskKey, SlotId)> = self
             .with_slot()
-            .filter_map(|(key, entry)| match entry.place {
-                Place::Running { slot, since, .. } => Some((since, key, slot)),
-                Place::Held { .. }
-                | Place::Queued { .. }
-                | Place::Starting { .. }
-                | Place::Terminating { .. }
-                | Place::Settling => None,
+            .filter_map(|(key, entry)| match entry.state {
+                ClaimState::Running { slot, since, .. } => Some((since, key, slot)),
+                ClaimState::Held { .. }
+                | ClaimState::Queued { .. }
+                | ClaimState::Starting { .. }
+                | ClaimState::Terminating { .. }
+                | ClaimState::Settling => None,
             })
             .filter(|(started, ..)| *started >= since)
             .collect();
@@ -305,7 +306,7 @@ impl Ledger {
     /// How many tasks come before this one in its slot.
     #[must_use]
     pub fn position(&self, key: TaskKey) -> usize {
-        let slot = self.get(key).and_then(|entry| entry.place.slot());
+        let slot = self.get(key).and_then(|entry| entry.state.slot());
         slot.map_or(0, |slot| self.slots.position(slot, key))
     }
 
@@ -318,7 +319,7 @@ impl Ledger {
     pub fn sample(&mut self, by_keeper: &HashMap<u32, Bytes>) {
         for key in self.slots.active() {
             if let Some(entry) = self.entries.get_mut(&key)
-                && let Place::Running { keeper, touched, .. } = &mut entry.place
+                && let ClaimState::Running { keeper, touched, .. } = &mut entry.state
                 && let Some(now) = by_keeper.get(keeper)
             {
                 *touched = *now;
@@ -349,13 +350,13 @@ impl Ledger {
     #[must_use]
     pub fn newest_running(&self) -> Option<TaskKey> {
         self.with_slot()
-            .filter_map(|(key, entry)| match entry.place {
-                Place::Running { since, .. } => Some((since, key)),
-                Place::Held { .. }
-                | Place::Queued { .. }
-                | Place::Starting { .. }
-                | Place::Terminating { .. }
-                | Place::Settling => None,
+            .filter_map(|(key, entry)| match entry.state {
+                ClaimState::Running { since, .. } => Some((since, key)),
+                ClaimState::Held { .. }
+                | ClaimState::Queued { .. }
+                | ClaimState::Starting { .. }
+                | ClaimState::Terminating { .. }
+                | ClaimState::Settling => None,
             })
             .max()
             .map(|(_, key)| key)
@@ -369,22 +370,22 @@ impl Ledger {
     /// Takes a key out of the list of the place it is in. The turn of what waited behind it comes.
     fn leave(&mut self, key: TaskKey) {
         let Some(entry) = self.entries.get(&key) else { return };
-        match entry.place {
-            Place::Held { .. } => {
+        match entry.state {
+            ClaimState::Held { .. } => {
                 let _ = self.take_held(key);
             }
-            Place::Queued { slot, .. }
-            | Place::Starting { slot }
-            | Place::Running { slot, .. }
-            | Place::Terminating { slot, .. } => {
+            ClaimState::Queued { slot, .. }
+            | ClaimState::Starting { slot }
+            | ClaimState::Running { slot, .. }
+            | ClaimState::Terminating { slot, .. } => {
                 let promoted = self.slots.leave(slot, key);
                 let is_queued =
-                    |key: &TaskKey| matches!(self.get(*key), Some(Entry { place: Place::Queued { .. }, .. }));
+                    |key: &TaskKey| matches!(self.get(*key), Some(Entry { state: ClaimState::Queued { .. }, .. }));
                 if let Some(next) = promoted.filter(is_queued) {
-                    self.set(next, Place::Starting { slot });
+                    self.set(next, ClaimState::Starting { slot });
                 }
             }
-            Place::Settling => self.settling -= 1,
+            ClaimState::Settling => self.settling -= 1,
         }
     }
 
@@ -398,11 +399,12 @@ impl Ledger {
     /// builds.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        let place = |key: TaskKey| self.entries.get(&key).map(|entry| &entry.place);
-        let count = |is_there: fn(&Place) -> bool| self.entries.values().filter(|entry| is_there(&entry.place)).count();
-        let is_held = |place: &Place| matches!(place, Place::Held { .. });
-        let is_queued = |place: &Place| matches!(place, Place::Queued { .. });
-        let is_active = |place: &Place| place.slot().is_some() && !matches!(place, Place::Queued { .. });
+        let place = |key: TaskKey| self.entries.get(&key).map(|entry| &entry.state);
+        let count =
+            |is_there: fn(&ClaimState) -> bool| self.entries.values().filter(|entry| is_there(&entry.state)).count();
+        let is_held = |state: &ClaimState| matches!(state, ClaimState::Held { .. });
+        let is_queued = |state: &ClaimState| matches!(state, ClaimState::Queued { .. });
+        let is_active = |state: &ClaimState| state.slot().is_some() && !matches!(state, ClaimState::Queued { .. });
         self.held.iter().all(|key| place(*key).is_some_and(is_held))
             && self.held.iter().is_sorted()
             && self.held.len() == count(is_held)
@@ -414,7 +416,7 @@ impl Ledger {
             && self.slots.waiting().count() == count(is_queued)
             && self.slots.active().all(|key| place(key).is_some_and(is_active))
             && self.slots.active().count() == count(is_active)
-            && self.settling as usize == count(|place| *place == Place::Settling)
+            && self.settling as usize == count(|place| *place == ClaimState::Settling)
             && self
                 .by_line
                 .iter()

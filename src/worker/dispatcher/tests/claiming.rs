@@ -41,7 +41,7 @@ fn a_line_handed_out_twice_is_run_once() {
     bench.event(Event::Woken);
     bench.actions.clear();
     let claim = Claim { line: TASK.into(), token: "i.9".to_owned(), attempt: 1 };
-    bench.dispatcher.take_in(bench.now, claim);
+    bench.dispatcher.accept_claim(bench.now, claim);
     bench.event(Event::Tick);
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();

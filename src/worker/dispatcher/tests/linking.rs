@@ -61,7 +61,7 @@ fn what_is_held_does_not_start_while_redis_is_away() {
     // Held: claimed ahead of the one slot.
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1}"#, &[TASK]);
     let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
-    bench.dispatcher.take_in(bench.now, claim);
+    bench.dispatcher.accept_claim(bench.now, claim);
     bench.event(Event::LinkDown);
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     bench.settle();
@@ -81,7 +81,7 @@ fn nothing_starts_after_a_lease_without_heartbeat() {
     let (mut bench, keys) =
         Bench::running(r#"{"max_task_per_worker": 1, "worker_dead_after_seconds": 10, "task_prefetch": 1}"#, &[TASK]);
     let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
-    bench.dispatcher.take_in(bench.now, claim);
+    bench.dispatcher.accept_claim(bench.now, claim);
     // Frozen for longer than the lease: the first thing it hears is that its slot is free.
     bench.now += Duration::from_secs(11);
     let held = bench.dispatcher.inventory().all.iter().map(|(key, ..)| *key).max().expect("the held one");
@@ -105,7 +105,7 @@ fn nothing_starts_after_a_lease_without_heartbeat() {
 fn nothing_starts_after_suspend_until_a_new_heartbeat() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 1}"#, &[TASK]);
     let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
-    bench.dispatcher.take_in(bench.now, claim);
+    bench.dispatcher.accept_claim(bench.now, claim);
     let beat = |bench: &mut Bench| {
         let (reply, _made) = oneshot::channel();
         bench.event(Event::BeatDue(reply));

@@ -6,7 +6,7 @@ use super::bench::{Bench, GIB, TASK, revoked};
 use crate::process::ExitStatus;
 use crate::queue::session::{Settled, Settlement};
 use crate::worker::events::{Action, Event, TaskKey};
-use crate::worker::ledger::Place;
+use crate::worker::ledger::ClaimState;
 
 /// A worker of one slot in which tasks end every millisecond, with more held, whose first task is on its way to its keeper.
 fn stream_started(lines: &[&str]) -> (Bench, TaskKey) {
@@ -35,7 +35,7 @@ fn stream(lines: &[&str]) -> (Bench, TaskKey) {
 fn queued(bench: &mut Bench, before: TaskKey) -> TaskKey {
     let action = bench.next();
     let Action::Start { slot, key, .. } = action else { panic!("not started: {action:?}") };
-    let slot_of = |key| bench.dispatcher.ledger.get(key).and_then(|entry| entry.place.slot());
+    let slot_of = |key| bench.dispatcher.ledger.get(key).and_then(|entry| entry.state.slot());
     assert_eq!((Some(slot), Some(slot)), (slot_of(before), slot_of(key)));
     assert_eq!(state(bench, key), Some("queued"));
     key
@@ -43,13 +43,13 @@ fn queued(bench: &mut Bench, before: TaskKey) -> TaskKey {
 
 /// Where a task is, in a word.
 fn state(bench: &Bench, key: TaskKey) -> Option<&'static str> {
-    bench.dispatcher.ledger.get(key).map(|entry| match entry.place {
-        Place::Held { .. } => "held",
-        Place::Queued { .. } => "queued",
-        Place::Starting { .. } => "starting",
-        Place::Running { .. } => "running",
-        Place::Terminating { .. } => "terminating",
-        Place::Settling => "settling",
+    bench.dispatcher.ledger.get(key).map(|entry| match entry.state {
+        ClaimState::Held { .. } => "held",
+        ClaimState::Queued { .. } => "queued",
+        ClaimState::Starting { .. } => "starting",
+        ClaimState::Running { .. } => "running",
+        ClaimState::Terminating { .. } => "terminating",
+        ClaimState::Settling => "settling",
     })
 }
 
