@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::daemon::Setup;
 use super::dispatcher::Identity;
 use super::faults::{Doing, Faults};
+use super::keeper_factory::KeeperFactory;
 use super::keepers::{self, Keepers};
+use super::local_orphans::LocalOrphans;
 use super::metrics::Metrics;
-use super::neighbours::Neighbours;
-use super::nursery::Nursery;
 use super::results::{self, Results};
 use super::spool::Spool;
 use super::start_checks::{new_probe, refuse_open_redis};
@@ -82,11 +82,11 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
         // Whatever a task starts is in the cgroup: it need not carry a descriptor of ours.
         settings.tag_file = None;
     }
-    let nursery = keepers::start(settings, leaf, groups)?;
-    nursery.try_out(&config.task_shell).await?;
+    let keeper_factory = keepers::start(settings, leaf, groups)?;
+    keeper_factory.try_out(&config.task_shell).await?;
     let probe = new_probe(plan.share)?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
-    let registration = registration(&instance, &nursery.containment());
+    let registration = registration(&instance, &keeper_factory.containment());
     let mut pin = open_pin(state, !plan.keys.is_empty())?;
     let context = BootContext {
         client: &client,
@@ -94,7 +94,7 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
         worker,
         registration: &registration,
         state,
-        nursery: &nursery,
+        keeper_factory: &keeper_factory,
         old_groups: &old_groups,
         users: &users,
         allow_insecure: plan.allow_insecure,
@@ -106,7 +106,7 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
             tracing::warn!("{warning}");
         }
     }
-    let neighbours = Neighbours::new(registration.clone(), config.state_dir.clone(), queue_of(config));
+    let local_orphans = LocalOrphans::new(registration.clone(), config.state_dir.clone(), queue_of(config));
     let identity = Identity {
         worker: worker.clone(),
         host: registration.host.clone(),
@@ -132,8 +132,8 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
         config: plan.config,
         watcher: plan.watcher,
         spool,
-        neighbours,
-        nursery,
+        local_orphans,
+        keeper_factory,
         results,
         probe,
         trust,
@@ -158,7 +158,7 @@ struct BootContext<'a> {
     worker: &'a WorkerName,
     registration: &'a Registration,
     state: &'a StateDir,
-    nursery: &'a Nursery,
+    keeper_factory: &'a KeeperFactory,
     /// Where earlier instances kept their processes.
     old_groups: &'a [PathBuf],
     /// As whom these ran.
@@ -199,7 +199,7 @@ impl BootContext<'_> {
         conn.load_scripts().await?;
         let run_id = conn.run_id().await?;
         let session = take_name(&conn, self.worker, self.registration, self.config, order).await?;
-        let pid = self.nursery.zygote().pid();
+        let pid = self.keeper_factory.zygote().pid();
         sweep(self.state, &self.registration.instance, self.old_groups, pid, self.users);
         let mut spool = self.state.spool();
         recover(&session, spool.as_mut(), self.config, order).await?;

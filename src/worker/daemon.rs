@@ -16,10 +16,10 @@ use super::dispatcher::{Dispatcher, Identity};
 use super::events::{Event, Moment, Sample};
 use super::heartbeater::Heartbeater;
 use super::indexer::Indexer;
+use super::keeper_factory::KeeperFactory;
 use super::link::Link;
+use super::local_orphans::LocalOrphans;
 use super::metrics::Metrics;
-use super::neighbours::Neighbours;
-use super::nursery::Nursery;
 use super::outputs::Outputs;
 use super::pending_outcomes::{PendingOutcomes, Unreported};
 use super::poller::Poller;
@@ -69,9 +69,9 @@ pub struct Setup {
     /// Unreported outcomes.
     pub spool: Option<Spool>,
     /// Clears up after the dead of this machine.
-    pub neighbours: Neighbours,
+    pub local_orphans: LocalOrphans,
     /// Makes keepers.
-    pub nursery: Nursery,
+    pub keeper_factory: KeeperFactory,
     /// Where long outputs go.
     pub results: Results,
     /// Looks at the node.
@@ -136,7 +136,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         .run(),
     );
     loops.spawn(
-        Reclaimer { link: Arc::clone(&link), neighbours: setup.neighbours, config: config.subscribe(), order }.run(),
+        Reclaimer { link: Arc::clone(&link), local_orphans: setup.local_orphans, config: config.subscribe(), order }
+            .run(),
     );
     loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
     loops.spawn(RecordReconciler { link: Arc::clone(&link) }.run());
@@ -174,7 +175,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let max_retry = config.subscribe();
     let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
 
-    let slots = SlotPool::new(setup.nursery.clone(), events, keepers, worker, setup.results);
+    let slots = SlotPool::new(setup.keeper_factory.clone(), events, keepers, worker, setup.results);
     let outputs = Outputs::new(Arc::clone(&link));
     let mut executor = ActionExecutor {
         slots,
@@ -202,7 +203,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         tracing::error!("another worker took this name while Redis was unreachable; killing all running tasks");
         reporter.abort();
     }
-    setup.nursery.shutdown().await;
+    setup.keeper_factory.shutdown().await;
     match ended? {
         Some(lasted) => Err(link.faults.given_up(lasted)),
         None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::nursery::{Nursery, containment};
+use super::keeper_factory::{KeeperFactory, containment};
 use super::results;
 use super::startup::StartError;
 use super::state::{MARKER, StateDir};
@@ -49,8 +49,8 @@ pub fn start(
     settings: KeeperSettings,
     leaf: Option<WorkerCgroup>,
     groups: Option<SlotCgroups>,
-) -> Result<Nursery, StartError> {
-    Nursery::start(settings, leaf, groups)
+) -> Result<KeeperFactory, StartError> {
+    KeeperFactory::start(settings, leaf, groups)
         .map_err(|error| StartError::io("start the process keeper", std::io::Error::other(error)))
 }
 
@@ -80,9 +80,9 @@ pub async fn try_out(config: &Config, program: &Path) -> Result<Trial, StartErro
     let layers = containment(has_leaf, !has_leaf, &confinement, groups.as_ref());
     let results = results::warning(&config.result_dir, confinement.user.as_ref());
     let settings = Keepers { program, confinement, files: None }.settings(None, &config.redis);
-    let nursery = start(settings, leaf, groups)?;
-    let tried = nursery.try_out(&config.task_shell).await;
-    nursery.shutdown().await;
+    let keeper_factory = start(settings, leaf, groups)?;
+    let tried = keeper_factory.try_out(&config.task_shell).await;
+    keeper_factory.shutdown().await;
     tried?;
     Ok(Trial { layers, missing: limits.into_iter().chain(results).collect() })
 }

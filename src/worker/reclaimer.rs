@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::failpoint::failpoint;
 use super::faults::Doing;
 use super::link::Link;
-use super::neighbours::Neighbours;
+use super::local_orphans::LocalOrphans;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
 use crate::policy::failure_detector::{FailureDetector, Observation};
@@ -26,7 +26,7 @@ pub struct Reclaimer {
     /// The way to Redis.
     pub link: Arc<Link>,
     /// The dead of this machine.
-    pub neighbours: Neighbours,
+    pub local_orphans: LocalOrphans,
     /// The settings.
     pub config: watch::Receiver<Arc<Config>>,
     /// The field order of the queue.
@@ -114,7 +114,7 @@ impl Reclaimer {
     ) -> Result<(), QueueError> {
         let max_lost = self.config.borrow().max_lost;
         failpoint!("reclaiming");
-        self.neighbours.clear_after(conn, worker).await?;
+        self.local_orphans.sweep(conn, worker).await?;
         let Reclaimed { returned, failed, is_alive } =
             TakeOver { conn, worker, reason, max_lost }.all(self.order).await?;
         if is_alive {

@@ -135,7 +135,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
         slots = setup.config.max_tasks.min(setup.identity.most_slots),
         memory = %node.total.mem(),
         cores = %node.total.cpu(),
-        containment = setup.nursery.containment(),
+        containment = setup.keeper_factory.containment(),
         signed_by = keys.iter().map(|(_, key)| key.id().to_string()).collect::<Vec<_>>().join(","),
         version = env!("CARGO_PKG_VERSION"),
         "started"

@@ -11,7 +11,7 @@ use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError};
 use crate::sys::boot;
 use crate::worker::events::{Event, TaskKey};
 use crate::worker::failpoint::failpoint;
-use crate::worker::nursery::Nursery;
+use crate::worker::keeper_factory::KeeperFactory;
 use crate::worker::sampler::Keepers;
 
 /// How long a keeper that was killed may take to be gone.
@@ -20,7 +20,7 @@ const GONE: Duration = Duration::from_secs(5);
 /// The loop of one slot.
 pub(super) struct SlotActor {
     /// Makes the keeper.
-    pub(super) nursery: Nursery,
+    pub(super) keeper_factory: KeeperFactory,
     /// What to do.
     pub(super) commands: mpsc::UnboundedReceiver<SlotMessage>,
     /// The dispatcher.
@@ -32,11 +32,11 @@ pub(super) struct SlotActor {
 impl SlotActor {
     /// Until the slots let go of it, or its keeper dies.
     pub(super) async fn run(mut self) {
-        let (keeper, _group) = match self.nursery.keeper().await {
+        let (keeper, _group) = match self.keeper_factory.keeper().await {
             Ok(keeper) => keeper,
             Err(error) => return self.refuse(&error).await,
         };
-        let (pid, maker) = (keeper.pid(), self.nursery.zygote().pid());
+        let (pid, maker) = (keeper.pid(), self.keeper_factory.zygote().pid());
         self.listed(|keepers| keepers.push(pid));
         let lost = self.serve(keeper).await;
         self.listed(|keepers| keepers.retain(|keeper| *keeper != pid));
@@ -45,7 +45,7 @@ impl SlotActor {
             Served::SetupFailed(error, mine) => return self.refuse_all(mine, &error).await,
             Served::Lost(keeper, mine) => (keeper, mine),
         };
-        self.bury(&keeper, maker).await;
+        self.retire(&keeper, maker).await;
         // What it had to say before, should it have been stopped or killed by the task that it had just started.
         while let Ok(Ok(event)) = tokio::time::timeout(GONE, keeper.recv()).await {
             if let Some(over) = over(&event) {
@@ -137,10 +137,10 @@ impl SlotActor {
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.
-    async fn bury(&self, keeper: &Keeper, maker: u32) {
+    async fn retire(&self, keeper: &Keeper, maker: u32) {
         let of = |pid: u32| i32::try_from(pid).ok().and_then(process::identity);
         let (kept, made) = (of(keeper.pid()), of(maker));
-        let zygote = self.nursery.zygote();
+        let zygote = self.keeper_factory.zygote();
         let _ = zygote.discard(keeper).await;
         let end = Instant::now() + GONE;
         until_gone(kept, end).await;
@@ -152,7 +152,7 @@ impl SlotActor {
                 until_gone(made, end).await;
             }
             let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            self.nursery.kill_strays(keepers).await;
+            self.keeper_factory.kill_strays(keepers).await;
         }
     }
 

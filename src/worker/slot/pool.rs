@@ -12,13 +12,13 @@ use crate::config::Config;
 use crate::model::{TaskLine, WorkerName};
 use crate::process::KeeperCommand;
 use crate::worker::events::{Event, SlotId, TaskKey};
-use crate::worker::nursery::Nursery;
+use crate::worker::keeper_factory::KeeperFactory;
 use crate::worker::results::Results;
 use crate::worker::sampler::Keepers;
 
 /// See the module.
 pub struct SlotPool {
-    nursery: Nursery,
+    keeper_factory: KeeperFactory,
     events: mpsc::Sender<Event>,
     keepers: Keepers,
     specs: RunSpecs,
@@ -30,13 +30,13 @@ impl SlotPool {
     /// No slot yet; they are opened when they are needed.
     #[must_use]
     pub fn new(
-        nursery: Nursery,
+        keeper_factory: KeeperFactory,
         events: mpsc::Sender<Event>,
         keepers: Keepers,
         worker: WorkerName,
         results: Results,
     ) -> Self {
-        Self { nursery, events, keepers, specs: RunSpecs::new(worker, results), senders: Vec::new() }
+        Self { keeper_factory, events, keepers, specs: RunSpecs::new(worker, results), senders: Vec::new() }
     }
 
     /// Hands a task to a slot, to start when all that was handed to it before has ended; not after the moment `before`.
@@ -82,7 +82,7 @@ impl SlotPool {
         }
         let (sender, commands) = mpsc::unbounded_channel();
         let actor = SlotActor {
-            nursery: self.nursery.clone(),
+            keeper_factory: self.keeper_factory.clone(),
             commands,
             events: self.events.clone(),
             keepers: Arc::clone(&self.keepers),

@@ -238,5 +238,5 @@ fn nothing_to_do(before: Before) -> String {
 async fn put_down(setup: Setup) {
     // The server is stopped in a moment: a name that was not freed is found dead.
     drop(setup.session.detach().await);
-    setup.nursery.shutdown().await;
+    setup.keeper_factory.shutdown().await;
 }

@@ -1,7 +1,6 @@
-//! The dead of this machine. A worker that died with its keepers leaves its tasks running; whoever takes these over elsewhere cannot help it, but one
-//! that runs beside them kills them first, so that no task runs beside its own orphan.
+//! Kills the process trees that a dead worker of this machine has left running, before its tasks run again here.
 //!
-//! Only workers of the same queue and state directory are known here; what others left is killed when a worker of their name starts again.
+//! It knows only workers of the same queue and state directory. What others left is killed when a worker of their name starts again.
 
 use std::path::PathBuf;
 
@@ -15,13 +14,13 @@ use crate::queue::{Connection, QueueError};
 
 /// What tells a worker of this machine from another.
 #[derive(Clone, Debug)]
-pub struct Neighbours {
+pub struct LocalOrphans {
     me: Registration,
     state_dir: PathBuf,
     queue: String,
 }
 
-impl Neighbours {
+impl LocalOrphans {
     /// Those of one worker; `queue` names server, database and prefix, as for its own [`StateDir`].
     #[must_use]
     pub fn new(me: Registration, state_dir: PathBuf, queue: String) -> Self {
@@ -33,7 +32,7 @@ impl Neighbours {
     ///
     /// # Errors
     /// Those of asking Redis where it ran.
-    pub async fn clear_after(&self, conn: &Connection, dead: &WorkerName) -> Result<(), QueueError> {
+    pub async fn sweep(&self, conn: &Connection, dead: &WorkerName) -> Result<(), QueueError> {
         let Some(other) = reclaim::owner(conn, dead).await?.registration else { return Ok(()) };
         let pid = i32::try_from(other.pid).unwrap_or(0);
         if !startup::is_same_machine(&self.me, &other) || process::is_alive(pid, other.start_ticks) {

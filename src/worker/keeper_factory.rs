@@ -1,4 +1,4 @@
-//! Where keepers come from: the zygote, and another one should a task, or the system for want of memory, have killed it.
+//! Makes keepers, from the zygote. Starts another zygote if a task, or the kernel's out-of-memory killer, has killed it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,9 +27,9 @@ enum Fault {
     Lasting(String),
 }
 
-/// See the module. Clones are the same one.
+/// See the module. Clones share one zygote.
 #[derive(Clone)]
-pub struct Nursery {
+pub struct KeeperFactory {
     zygote: Arc<Mutex<Zygote>>,
     settings: Arc<KeeperSettings>,
     /// Before the leaf: what is in it goes first.
@@ -37,7 +37,7 @@ pub struct Nursery {
     leaf: Option<Arc<WorkerCgroup>>,
 }
 
-impl Nursery {
+impl KeeperFactory {
     /// Starts the first zygote, in the leaf where there is one that takes it. With `groups`, each keeper gets a cgroup with limits.
     ///
     /// # Errors
