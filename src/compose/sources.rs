@@ -134,6 +134,12 @@ struct Member<'a> {
 }
 
 impl Rows<'_> {
+    /// The row that was given last.
+    #[must_use]
+    pub fn row(&self) -> &Row {
+        &self.row
+    }
+
     /// The next row; `None` after the last.
     ///
     /// # Errors

@@ -131,6 +131,18 @@ impl Origin {
         }
     }
 
+    /// The names of the columns from which the tasks are made, empty for those without one; no column where they are made of lines of files.
+    pub(super) fn columns(&self) -> Vec<String> {
+        match &self.what {
+            What::Rows(sources, _) => {
+                let mut names = sources.names().to_vec();
+                names.resize(sources.columns(), String::new());
+                names
+            }
+            What::Files(..) | What::One(_) => Vec::new(),
+        }
+    }
+
     /// Whether a job log says that this command has ended with 0.
     pub(super) fn is_done(&self, command: &str) -> bool {
         self.done.contains(command)

@@ -47,13 +47,15 @@ pub(crate) struct TaskReader<'a> {
     reading: Reading<'a>,
     /// Tasks that a job log says have ended.
     left_out: u64,
+    /// All tasks so far, those included.
+    number: u64,
 }
 
 enum Reading<'a> {
     Files(Box<FileReading<'a>>),
     Rows(Option<Rows<'a>>, &'a Recipe, Composed),
     /// One command without sources.
-    One(Option<&'a Recipe>),
+    One(Option<&'a Recipe>, Composed),
 }
 
 struct FileReading<'a> {
@@ -72,9 +74,9 @@ impl<'a> TaskReader<'a> {
                 composer: Composer::new(rules, scope, origin.fallback()),
             })),
             What::Rows(_, recipe) => Reading::Rows(None, recipe, Composed::default()),
-            What::One(recipe) => Reading::One(Some(recipe)),
+            What::One(recipe) => Reading::One(Some(recipe), Composed::default()),
         };
-        Self { origin, rules, reading, left_out: 0 }
+        Self { origin, rules, reading, left_out: 0, number: 0 }
     }
 
     /// How many tasks were passed over so far that a job log says have ended.
@@ -82,12 +84,33 @@ impl<'a> TaskReader<'a> {
         self.left_out
     }
 
+    /// The place of the task given last among all of the command line, from 1: those that a job log leaves out keep theirs.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The command of the task given last, as it was asked for.
+    pub(crate) fn command(&self) -> &str {
+        match &self.reading {
+            Reading::Files(files) => files.composer.command(),
+            Reading::Rows(_, _, composed) | Reading::One(_, composed) => &composed.command,
+        }
+    }
+
+    /// The values of the task given last, where it is made of sources.
+    pub(crate) fn row(&self) -> Option<&Row> {
+        match &self.reading {
+            Reading::Rows(rows, ..) => rows.as_ref().map(Rows::row),
+            Reading::Files(_) | Reading::One(..) => None,
+        }
+    }
+
     /// The next task; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<CheckedLine<'a>>, CliError> {
         loop {
-            let origin = self.origin;
-            let Some((line, command)) = self.step()? else { return Ok(None) };
-            if line.task.is_ok() && command.is_some_and(|command| origin.is_done(command)) {
+            let Some(line) = self.step()? else { return Ok(None) };
+            self.number += 1;
+            if line.task.is_ok() && self.origin.is_done(self.command()) {
                 self.left_out += 1;
                 continue;
             }
@@ -95,8 +118,7 @@ impl<'a> TaskReader<'a> {
         }
     }
 
-    /// The next task, and its command as it was asked for.
-    fn step(&mut self) -> Result<Option<(CheckedLine<'a>, Option<&str>)>, CliError> {
+    fn step(&mut self) -> Result<Option<CheckedLine<'a>>, CliError> {
         match &mut self.reading {
             Reading::Files(files) => files.step(),
             Reading::Rows(rows, recipe, composed) => {
@@ -106,15 +128,12 @@ impl<'a> TaskReader<'a> {
                 };
                 let Some(row) = rows.next_row()? else { return Ok(None) };
                 let task = make(recipe, row, self.rules, composed);
-                Ok(Some((
-                    CheckedLine { place: Place::Made(row.number), task, is_meant: true },
-                    Some(&composed.command),
-                )))
+                Ok(Some(CheckedLine { place: Place::Made(row.number), task, is_meant: true }))
             }
-            Reading::One(recipe) => {
+            Reading::One(recipe, composed) => {
                 let Some(recipe) = recipe.take() else { return Ok(None) };
-                let task = make(recipe, &Row::of(1, Vec::new()), self.rules, &mut Composed::default());
-                Ok(Some((CheckedLine { place: Place::Made(1), task, is_meant: true }, None)))
+                let task = make(recipe, &Row::of(1, Vec::new()), self.rules, composed);
+                Ok(Some(CheckedLine { place: Place::Made(1), task, is_meant: true }))
             }
         }
     }
@@ -126,7 +145,7 @@ fn make(recipe: &Recipe, row: &Row, rules: ParseRules, composed: &mut Composed) 
 }
 
 impl<'a> FileReading<'a> {
-    fn step(&mut self) -> Result<Option<(CheckedLine<'a>, Option<&str>)>, CliError> {
+    fn step(&mut self) -> Result<Option<CheckedLine<'a>>, CliError> {
         loop {
             if let Some((input, file)) = &mut self.current {
                 while let Some(line) = file.next().map_err(|error| input.failed(error))? {
@@ -135,7 +154,7 @@ impl<'a> FileReading<'a> {
                         match line.text.and_then(|text| self.composer.direct(text)) {
                             Ok(()) => continue,
                             Err(problem) => {
-                                return Ok(Some((CheckedLine { place, task: Err(problem), is_meant: true }, None)));
+                                return Ok(Some(CheckedLine { place, task: Err(problem), is_meant: true }));
                             }
                         }
                     }
@@ -144,7 +163,7 @@ impl<'a> FileReading<'a> {
                         .as_ref()
                         .is_ok_and(|text| TaskKind::ALL.iter().any(|kind| begins_with(text, kind.as_str())));
                     let task = line.text.and_then(|text| self.composer.make(text));
-                    return Ok(Some((CheckedLine { place, task, is_meant }, Some(self.composer.command()))));
+                    return Ok(Some(CheckedLine { place, task, is_meant }));
                 }
             }
             let Some(input) = self.inputs.next() else { return Ok(None) };

@@ -215,10 +215,20 @@ pub(crate) fn open_files(
 }
 
 impl Files {
+    /// Goes through the tasks, from the first.
+    pub(crate) fn walk(&self) -> TaskReader<'_> {
+        TaskReader::new(&self.origin, self.rules)
+    }
+
+    /// The names of the columns from which the tasks are made, empty for those without one.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        self.origin.columns()
+    }
+
     /// Which tasks these are.
     pub(crate) fn members(&self) -> Result<TaskSet, CliError> {
         let mut ids = Vec::with_capacity(usize::try_from(self.found.valid).unwrap_or(0));
-        let mut walk = TaskReader::new(&self.origin, self.rules);
+        let mut walk = self.walk();
         while let Some(line) = walk.next()? {
             if let Ok(task) = line.task {
                 ids.push(task.id());
