@@ -8,6 +8,7 @@ mod find;
 pub mod front;
 mod generate;
 mod groups;
+mod joblog;
 mod keys;
 mod local;
 pub mod output;

@@ -48,7 +48,12 @@ impl TaskSet {
 
     /// A tally of them, all of them nowhere yet.
     pub(crate) fn tally(&self) -> TaskTally<'_> {
-        TaskTally { members: self, ends: vec![TaskEnd::Gone; self.ids.len()] }
+        self.tally_at(TaskEnd::Gone)
+    }
+
+    /// A tally of them, all of them there.
+    pub(crate) fn tally_at(&self, end: TaskEnd) -> TaskTally<'_> {
+        TaskTally { members: self, ends: vec![end; self.ids.len()] }
     }
 }
 
@@ -80,6 +85,12 @@ impl TaskTally<'_> {
         let is_first = *known == TaskEnd::Gone;
         *known = end.max(*known);
         is_first
+    }
+
+    /// Sets where a task stands, whatever it was before, which is answered; `None` for one that is not ours.
+    pub(crate) fn set(&mut self, id: TaskId, end: TaskEnd) -> Option<TaskEnd> {
+        let at = self.members.ids.binary_search(&id).ok()?;
+        self.ends.get_mut(at).map(|known| std::mem::replace(known, end))
     }
 
     /// Where a task was noted to stand; `None` for one that is not ours.

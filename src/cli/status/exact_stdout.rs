@@ -7,7 +7,7 @@ use crate::model::snapshot::{AttemptView, TaskView};
 use crate::view::text::count;
 
 /// The bytes, or where they are.
-pub(super) enum StdoutSource {
+pub(crate) enum StdoutSource {
     /// The bytes themselves.
     Bytes(Vec<u8>),
     /// All that is in this file.
@@ -15,17 +15,17 @@ pub(super) enum StdoutSource {
 }
 
 /// A stdout.
-pub(super) struct ExactStdout {
-    pub(super) source: StdoutSource,
+pub(crate) struct ExactStdout {
+    pub(crate) source: StdoutSource,
     /// It is byte for byte what the task wrote.
-    pub(super) is_exact: bool,
+    pub(crate) is_exact: bool,
     /// What is missing, and where it is.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 impl ExactStdout {
     /// Of a finished task its output; of a failed one the output of its last attempt, or the end of it.
-    pub(super) fn of(task: &TaskView) -> Self {
+    pub(crate) fn of(task: &TaskView) -> Self {
         let last = task.last_attempt();
         if let Some(exact) = task.exact_output() {
             return Self { source: StdoutSource::Bytes(exact.into_bytes()), is_exact: true, note: None };

@@ -3,6 +3,7 @@
 use super::args::{ExportArgs, Format};
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
+use crate::cli::joblog;
 use crate::cli::output::is_terminal;
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{FieldOrder, TaskLine};
@@ -36,8 +37,6 @@ const CSV_HEAD: [&str; 18] = [
     "output_file",
 ];
 
-const JOBLOG_HEAD: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand";
-
 /// Streams every task of the states that are wanted. A task that waits for its retry is there once.
 pub(super) async fn export(session: &mut StatusContext, args: &ExportArgs) -> Result<(), CliError> {
     let states: Vec<TaskState> = match (args.state, args.format) {
@@ -48,7 +47,7 @@ pub(super) async fn export(session: &mut StatusContext, args: &ExportArgs) -> Re
     match args.format {
         Format::Jsonl => {}
         Format::Csv => session.out.text(&csv_line(CSV_HEAD.map(str::to_owned))?)?,
-        Format::Joblog => session.out.line(JOBLOG_HEAD)?,
+        Format::Joblog => session.out.line(joblog::HEAD)?,
     }
     // A bar would be drawn over what is printed.
     let mut progress = Progress::new("exported", 0, !is_terminal());
@@ -104,7 +103,7 @@ fn csv_line(cells: [String; 18]) -> Result<String, CliError> {
 }
 
 /// What a spreadsheet would compute, and perhaps run, gets an apostrophe before it. Numbers stay numbers; JSON lines have every text as it is.
-fn no_formula(cell: String) -> String {
+pub(crate) fn no_formula(cell: String) -> String {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
     if is_formula { format!("'{cell}") } else { cell }
 }
@@ -141,29 +140,11 @@ fn csv_row(task: &TaskView) -> [String; 18] {
     ]
 }
 
-/// GNU parallel's columns. A time-out is exit -1 there; what has no exit code and no signal is exit -1 here too. Newlines in a command are NUL
-/// there, so that a row is a line; tabs stay, since the command is the last column. `number` stands for a place in the order of submission that
-/// is not recorded.
+/// GNU parallel's columns. `number` stands for a place in the order of submission that is not recorded.
 fn joblog_row(task: &TaskView, order: FieldOrder, number: u64) -> Option<String> {
-    let last = task.last_attempt()?;
-    let start = last.start.unwrap_or(last.end);
+    let number = task.last_attempt()?.sequence.unwrap_or(number);
     let command = TaskLine::parse(&task.line, order).map_or_else(|_| task.line.clone(), |line| line.cmd().to_owned());
-    let signal = last.outcome.signal().unwrap_or(0);
-    let exit = last.outcome.exit_code().unwrap_or(if signal == 0 { -1 } else { 0 });
-    // Nothing else that moves a terminal leaves this program, in a pipe neither.
-    let tabbed = |line: &str| line.split('\t').map(|part| safe(part).into_owned()).collect::<Vec<_>>().join("\t");
-    let command = if is_terminal() {
-        safe(&command).into_owned()
-    } else {
-        command.split('\n').map(tabbed).collect::<Vec<_>>().join("\0")
-    };
-    let number = last.sequence.unwrap_or(number);
-    Some(format!(
-        "{number}\t{}\t{start:.3}\t{:10.3}\t0\t0\t{exit}\t{signal}\t{}",
-        safe(&last.worker),
-        (last.end - start).max(0.0),
-        command
-    ))
+    joblog::row(task, &joblog::printed_command(&command), number)
 }
 
 #[cfg(test)]
@@ -231,7 +212,7 @@ mod tests {
     fn a_job_log_has_the_columns_of_gnu_parallel() {
         let row = joblog_row(&task(), FieldOrder::MemCpuPrio, 7).unwrap();
         assert_eq!(row, "3\tn1\t1700000000.500\t     1.500\t0\t0\t0\t0\techo \"a\", b");
-        assert_eq!(row.split('\t').count(), JOBLOG_HEAD.split('\t').count());
+        assert_eq!(row.split('\t').count(), joblog::HEAD.split('\t').count());
     }
 
     #[test]

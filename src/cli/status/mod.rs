@@ -19,5 +19,7 @@ mod signature;
 mod watch;
 
 pub use args::{StateArg, StatusArgs};
+pub(crate) use exact_stdout::{ExactStdout, StdoutSource};
+pub(crate) use export::no_formula;
 pub(crate) use list::is_of;
 pub use run::main;

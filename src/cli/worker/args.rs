@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
 
+use super::local::LocalFlags;
 use crate::cli::common::CommonArgs;
 use crate::cli::submit::{FieldFlags, Named, SourceFlags};
 use crate::compose::Settings;
@@ -46,6 +47,9 @@ pub struct WorkerArgs {
     /// With --local: start anew; move the state and results of earlier runs in this directory to a numbered directory
     #[arg(long, requires = "local", hide_short_help = true)]
     pub fresh: bool,
+    /// What a local run shows and writes down
+    #[command(flatten)]
+    pub run: LocalFlags,
     /// Run at most N tasks at once; overrides max_task_per_worker
     #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub slots: Option<u32>,
@@ -112,6 +116,7 @@ Examples:
   distcomp-worker --local tasks.txt            run a file here, without any set-up
   distcomp-worker --local -j 4 --commands commands.txt     a file of plain commands, four at once
   distcomp-worker --local -- ./sim {} ::: *.trace          a command for each file
+  distcomp-worker --local -k --results r.csv -- ./sim {} ::: 1 2   print the outputs in order, and keep a table
   RUST_LOG=debug distcomp-worker               log more
 
 Exit codes: 0 success, 1 tasks failed (--local), 2 invalid usage or configuration, or the name is taken, 3 Redis cannot be used";

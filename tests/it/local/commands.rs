@@ -117,6 +117,24 @@ fn without_a_terminal_it_says_how_far_it_is_and_what_fails() {
     assert_eq!(output.stderr.matches("first failure: exit 3").count(), 1, "{output}");
 }
 
+#[test]
+fn progress_counts_only_the_tasks_of_the_command_line() {
+    let machine = Machine::new();
+    machine.file("conf.json", r#"{"max_retry_per_task": 1}"#);
+    machine.task_file(&format!("{WAITS}shell:0:0:1:true\n"));
+    let run = machine.command(&[]).env("DISTCOMP_PROGRESS_SECONDS", "0.3").start();
+    wait_began(&machine);
+    cli(&machine, "distcomp-submit", &["-"]).stdin("shell:0:0:0:exit 4\nshell:0:0:0:true 2\n").run().expect(0);
+    wait_until("those of the other terminal to end", SOON, || {
+        let status = cli(&machine, "distcomp-status", &[]).run();
+        holds_for(status.stdout.contains("2 finished tasks, 1 failed tasks"), status)
+    });
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    fs::write(machine.path("gate"), "").expect("the gate");
+    let output = run.finish().expect(0).says(&["1 of 2 done, 1 running, 0 failed"]);
+    assert!(!output.stderr.contains("1 failed") && !output.stderr.contains("2 of 2 done, 0 running, 1"), "{output}");
+}
+
 /// Starts a command whose standard error is a file, and waits until it has said so.
 #[track_caller]
 fn start_saying(machine: &Machine, name: &str, args: &[&str], text: &str) -> Started {

@@ -1,7 +1,9 @@
 //! `distcomp-worker --local`: one machine, nothing to set up, nothing left behind.
 mod basics;
 mod commands;
+mod halt;
 mod ordered;
+mod outputs;
 mod server;
 mod tasks;
 

@@ -5,13 +5,14 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use super::run_context::RunContext;
+use super::run_ends::RunEndCounter;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::task_set::TaskSet;
 use crate::model::TaskId;
 use crate::model::snapshot::Counts;
 use crate::policy::estimate::TaskCounts;
-use crate::queue::{Client, Connection, QueueError, inspect};
+use crate::queue::{Connection, QueueError, inspect};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, shorten};
@@ -21,18 +22,14 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Seconds in place of that; for tests.
 const INTERVAL_VARIABLE: &str = "DISTCOMP_PROGRESS_SECONDS";
 /// How long one look may take: the bar is a courtesy and holds up nothing.
-const ANSWER: Duration = Duration::from_secs(1);
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
 /// Columns of a reason and of a line that are shown.
 const SHOWN: usize = 100;
 
 /// Shows progress, and remembers what it has shown.
 pub(super) struct ProgressDisplay {
     progress: Progress,
-    client: Client,
-    conn: Option<Connection>,
     total: u64,
-    /// Failures here that are not this run's.
-    old_failures: u64,
     /// Where the counters of kinds stood at the beginning.
     old_kinds: HashMap<String, u64>,
     failures_seen: u64,
@@ -44,20 +41,23 @@ pub(super) struct ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    pub(super) async fn new(run: &RunContext<'_>, conn: &Connection, members: &TaskSet) -> Result<Self, CliError> {
+    pub(super) async fn new(
+        run: &RunContext<'_>,
+        conn: &Connection,
+        members: &TaskSet,
+        counter: &RunEndCounter<'_>,
+    ) -> Result<Self, CliError> {
         let counts = inspect::counts(conn).await?;
         let kinds = inspect::failure_groups(conn).await?;
         let asked = std::env::var(INTERVAL_VARIABLE).ok().and_then(|text| text.parse::<f64>().ok());
         let asked = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|time| !time.is_zero());
-        let mut progress = Progress::new("done", members.len(), true);
+        // A bar would be drawn over what tasks have written.
+        let mut progress = Progress::new("done", members.len(), !run.args.run.shows_output());
         // What was done before is not the speed of this run.
-        progress.see(seen(members.len(), &counts));
+        progress.see(seen(members.len(), counter.ended(), &counts));
         Ok(Self {
             progress,
-            client: Client::new(&run.config.redis, &run.config.key_prefix, ANSWER)?,
-            conn: None,
             total: members.len(),
-            old_failures: counts.failed,
             old_kinds: kinds.into_iter().map(|group| (group.kind, group.count)).collect(),
             failures_seen: counts.failed,
             is_pause_said: false,
@@ -67,29 +67,20 @@ impl ProgressDisplay {
         })
     }
 
-    /// Looks at the queue, and shows what there is to show. What fails is tried again at the next look.
-    pub(super) async fn look(&mut self, run: &RunContext<'_>, members: &TaskSet) {
-        // Bounded, and on a connection of its own: a server that does not answer must not keep a signal waiting.
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => match tokio::time::timeout(ANSWER, self.client.connect()).await {
-                Ok(Ok(conn)) => conn,
-                Ok(Err(_)) | Err(_) => return,
-            },
-        };
-        if self.try_look(run, members, &conn).await.is_ok() {
-            self.conn = Some(conn);
-        }
-    }
-
-    async fn try_look(&mut self, run: &RunContext<'_>, members: &TaskSet, conn: &Connection) -> Result<(), QueueError> {
+    /// Looks at the queue, and shows what there is to show.
+    pub(super) async fn look(
+        &mut self,
+        run: &RunContext<'_>,
+        members: &TaskSet,
+        conn: &Connection,
+        counter: &RunEndCounter<'_>,
+    ) -> Result<(), QueueError> {
         let now = inspect::counts(conn).await?;
-        // What others add meanwhile waits and runs like ours: the bar then lags, and never runs ahead.
-        let done = self.total.saturating_sub(now.todo + now.in_progress);
-        let failed = now.failed.saturating_sub(self.old_failures);
-        self.progress.note(&format!("running {} failed {failed}", now.in_progress));
-        self.progress.see(seen(self.total, &now));
-        self.say_line(&run.context, done, failed, &now);
+        let seen = seen(self.total, counter.ended(), &now);
+        let failed = counter.ends().failed;
+        self.progress.note(&format!("running {} failed {failed}", seen.running));
+        self.progress.see(seen);
+        self.say_line(&run.context, seen, failed);
         self.say_pause(&run.context, conn).await?;
         if now.failed > self.failures_seen {
             self.say_kinds(&run.context, members, conn).await?;
@@ -109,16 +100,16 @@ impl ProgressDisplay {
         Ok(())
     }
 
-    fn say_line(&mut self, context: &Context, done: u64, failed: u64, now: &Counts) {
+    fn say_line(&mut self, context: &Context, seen: TaskCounts, failed: u64) {
         if self.interval.is_none_or(|interval| self.last_line.elapsed() < interval) {
             return;
         }
         self.last_line = Instant::now();
         context.say(&format!(
             "{} of {} done, {} running, {} failed, {}",
-            count(done),
+            count(seen.ended),
             count(self.total),
-            count(now.in_progress),
+            count(seen.running),
             count(failed),
             self.progress.pace()
         ));
@@ -152,9 +143,8 @@ impl ProgressDisplay {
     }
 }
 
-/// How far the run's tasks are: of what waits and runs, no more is its own than is left of it.
-fn seen(total: u64, now: &Counts) -> TaskCounts {
-    let ended = total.saturating_sub(now.todo + now.in_progress);
+/// How far the run's tasks are. What others add meanwhile waits and runs like ours: of what runs, no more is its own than is left of it.
+fn seen(total: u64, ended: u64, now: &Counts) -> TaskCounts {
     let running = now.in_progress.min(total - ended);
     TaskCounts { ended, running, waiting: total - ended - running }
 }

@@ -1,6 +1,6 @@
 //! The summary of a local run, on the terminal and in a file.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::results::Results;
 use super::run_context::RunContext;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
-use crate::cli::output::{Out, columns};
+use crate::cli::output::{Out, columns, stderr};
 use crate::cli::task_set::{TallyTotals, TaskEnd, TaskSet, TaskTally};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{TaskId, TaskLine};
@@ -84,9 +84,9 @@ impl Report {
     /// Prints it, and answers how the command ends as far as its tasks are concerned.
     pub(super) fn print(self, run: &RunContext<'_>, before: Before, took: Option<Duration>) -> Result<Exit, CliError> {
         let TallyTotals { gone, failed, finished, open: _ } = self.totals;
-        let mut out = Out::new();
+        let mut lines = Vec::new();
         if !self.groups.is_empty() {
-            out.line(&failures(&self.groups, columns()))?;
+            lines.push(failures(&self.groups, columns()));
         }
         let mut line = format!("{} finished, {} failed", tasks(finished), count(failed));
         if gone > 0 {
@@ -99,22 +99,35 @@ impl Report {
                 line.push_str(&format!(" ({} of them in earlier runs)", count(earlier)));
             }
         }
-        out.line(&line)?;
+        lines.push(line);
         if let Ok((path, kept)) = &self.results {
-            out.line(&format!("output and evidence of each task: {}", safe(&path.display().to_string())))?;
+            lines.push(format!("output and evidence of each task: {}", safe(&path.display().to_string())));
             if let Some(kept) = kept {
-                out.line(&format!(
+                lines.push(format!(
                     "results of tasks that will run again or were purged: {}",
                     safe(&kept.display().to_string())
-                ))?;
+                ));
             }
         }
-        out.finish()?;
+        print(&lines, run.args.run.shows_output())?;
         if failed > 0 && took.is_some() {
             run.context.say("to run the failed ones again, repeat the command with --rerun-failed");
         }
         Ok(if failed + gone > 0 { Exit::TasksFailed } else { Exit::Done })
     }
+}
+
+/// On stdout, unless that has the output of tasks.
+fn print(lines: &[String], is_to_stderr: bool) -> Result<(), CliError> {
+    if is_to_stderr {
+        let mut err = stderr();
+        // Nobody is left to tell when stderr is gone.
+        lines.iter().for_each(|line| drop(writeln!(err, "{line}")));
+        return Ok(());
+    }
+    let mut out = Out::new();
+    lines.iter().try_for_each(|line| out.line(line))?;
+    out.finish()
 }
 
 fn is_failed(tally: &TaskTally<'_>, entry: &HashEntry) -> bool {

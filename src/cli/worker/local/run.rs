@@ -4,8 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ended_writer::{EndedWriter, Wanted};
+use super::joblog_file::JobLogFile;
 use super::report::{Before, Report};
+use super::results_table::ResultsFile;
+use super::roster::RosterWriter;
 use super::run_context::RunContext;
+use super::run_ends::RunEndCounter;
+use super::run_watch::RunWatch;
 use super::run_worker::{Ended, run_worker};
 use super::setup::{leave_aside, lift_orders, recover_others, requeue_failed, take_all};
 use crate::cli::common::Context;
@@ -19,7 +25,7 @@ use crate::host;
 use crate::local::{LocalServer, full_disk};
 use crate::model::WorkerName;
 use crate::queue::guard::{self, Access};
-use crate::queue::{Client, Connection, QueueError, aside, control};
+use crate::queue::{Client, Connection, QueueError, aside, control, events};
 use crate::view::text::{count, tasks};
 use crate::worker::start_checks::{look_at_node, new_probe};
 use crate::worker::state::StateDir;
@@ -41,6 +47,8 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
     let files = open_files(&context, args.named(), args.fallback(), context.config.field_order.unwrap_or_default())?;
     let Some(files) = files else { return Ok(Exit::Usage) };
     let members = files.members()?;
+    let joblog = args.run.joblog.as_deref().map(JobLogFile::open).transpose()?;
+    args.run.results.as_ref().map_or(Ok(()), ResultsFile::check)?;
     if members.len() == 0 && !args.all {
         context.say("nothing to do: the files contain no task");
         return Ok(Exit::Done);
@@ -51,7 +59,7 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
         context.say(&format!("the state and results of earlier runs are now in {}", old.display()));
     }
     let dir = server.dir().to_owned();
-    let ended = run_on(args, context, &files, members, &mut server).await;
+    let ended = run_on(args, context, (&files, joblog), members, &mut server).await;
     let stopped = server.stop().await;
     let exit = ended.map_err(|error| with_disk(error, &dir))?;
     stopped?;
@@ -84,7 +92,7 @@ fn with_disk(error: CliError, dir: &Path) -> CliError {
 async fn run_on(
     args: &WorkerArgs,
     context: Context,
-    files: &Files,
+    (files, joblog): (&Files, Option<JobLogFile>),
     mut members: TaskSet,
     server: &mut LocalServer,
 ) -> Result<Exit, CliError> {
@@ -101,6 +109,8 @@ async fn run_on(
     let run = RunContext { args, context, config, client, order };
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
     lift_orders(&run, &conn, &name).await?;
+    // Whatever ends from here on ends in this run.
+    let begin = events::newest(&conn).await?;
     recover_others(&run, &conn, &name).await?;
     let state = StateDir::of_worker(&run.config, &name, Some(server.dir()))?;
     // First what an earlier run had in progress, so that every line is where the rest of this looks for it.
@@ -110,45 +120,81 @@ async fn run_on(
     if args.rerun_failed {
         before.failed -= requeue_failed(&run, &conn, &members, &name).await?.min(before.failed);
     }
+    let is_passed_on = args.run.shows_output() || joblog.is_some();
+    let mut roster = is_passed_on.then(|| RosterWriter::of_files(files)).transpose()?;
     if args.all {
-        take_all(&run, &conn, &mut members).await?;
+        take_all(&run, &conn, &mut members, roster.as_mut()).await?;
     } else {
         leave_aside(&run, &conn, &members).await?;
     }
     say_set_aside(&run.context, aside::count(&conn).await?);
+    let counter = RunEndCounter::new(&conn, begin, &members, before.finished + before.failed > 0).await?;
+    let wanted = Wanted { shows_output: args.run.shows_output(), keeps_order: args.run.keep_order, joblog };
+    let writer = match roster {
+        Some(roster) => Some(EndedWriter::new(run.client.clone(), roster.finish()?, wanted, &counter).await?),
+        None => None,
+    };
+    let mut watch = RunWatch::new(&run, &conn, (&members, counter), name.clone(), writer).await?;
     let open = members.len().saturating_sub(before.finished + before.failed);
-    if open == 0 {
+    let begun = Instant::now();
+    let ended = if open == 0 {
         put_down(setup).await;
         run.context.say(&nothing_to_do(before));
-        return Report::make(&run, &conn, server.dir(), &members).await?.print(&run, before, None);
-    }
-    if submitted.added < open || before.finished + before.failed > 0 {
-        run.context.say(&format!("continuing an earlier run: {} of {} left", count(open), tasks(members.len())));
-    }
-    let begun = Instant::now();
-    let ended = drive_to_end(&run, &name, &state, setup, server, (files, &members)).await?;
+        None
+    } else {
+        if submitted.added < open || before.finished + before.failed > 0 {
+            run.context.say(&format!("continuing an earlier run: {} of {} left", count(open), tasks(members.len())));
+        }
+        Some(drive_to_end(&run, &name, &state, setup, server, (files, &members), &mut watch).await?)
+    };
     let conn = run.client.connect().await?;
+    let (halted, written) = watch.finish(&conn).await?;
+    let table = match &args.run.results {
+        Some(file) => file.write(&conn, files, &members).await,
+        None => Ok(()),
+    };
     let report = Report::make(&run, &conn, server.dir(), &members).await?;
     let left = report.totals.open;
-    let exit = report.print(&run, before, Some(begun.elapsed()))?;
-    match ended {
-        Ended::Signal(exit) if left > 0 => {
-            run.context.say(&format!("stopped with {} left: the same command continues the run", tasks(left)));
-            Ok(exit)
-        }
-        Ended::Done | Ended::Signal(_) | Ended::Broken if left == 0 => Ok(exit),
-        Ended::Done | Ended::Signal(_) | Ended::Broken => {
-            if let Some(order) = ended_by(&conn, &name).await? {
-                run.context.say(&format!(
-                    "ended by distcomp-ctl {order} with {} left: the same command goes on from here",
-                    tasks(left)
-                ));
-                return Ok(Exit::TasksFailed);
+    let exit = report.print(&run, before, ended.is_some().then(|| begun.elapsed()))?;
+    let exit = match ended {
+        Some(ended) if left > 0 => end_early(&run, &conn, &name, &members, (ended, left, halted)).await?,
+        Some(_) | None => {
+            if halted.is_some() {
+                ended_by(&conn, &name).await?;
             }
-            super::report::explain_rest(&run, &conn, &members, left).await?;
-            Ok(Exit::TasksFailed)
+            exit
         }
+    };
+    written.and(table)?;
+    Ok(exit)
+}
+
+/// Says why tasks are left, and answers how the command ends.
+async fn end_early(
+    run: &RunContext<'_>,
+    conn: &Connection,
+    name: &WorkerName,
+    members: &TaskSet,
+    (ended, left, halted): (Ended, u64, Option<String>),
+) -> Result<Exit, CliError> {
+    let order = ended_by(conn, name).await?;
+    if let Ended::Signal(exit) = ended {
+        run.context.say(&format!("stopped with {} left: the same command continues the run", tasks(left)));
+        return Ok(exit);
     }
+    if let Some(reason) = halted {
+        run.context.say(&format!("ended by {reason}; {} left: the same command continues the run", tasks(left)));
+        return Ok(Exit::TasksFailed);
+    }
+    if let Some(order) = order {
+        run.context.say(&format!(
+            "ended by distcomp-ctl {order} with {} left: the same command goes on from here",
+            tasks(left)
+        ));
+        return Ok(Exit::TasksFailed);
+    }
+    super::report::explain_rest(run, conn, members, left).await?;
+    Ok(Exit::TasksFailed)
 }
 
 /// Drives workers until one ends that has lost nothing with the private server, a signal, or the loss of the server.
@@ -161,10 +207,10 @@ async fn drive_to_end(
     mut setup: Setup,
     server: &mut LocalServer,
     (files, members): (&Files, &TaskSet),
+    watch: &mut RunWatch<'_>,
 ) -> Result<Ended, CliError> {
     loop {
-        let conn = run.client.connect().await?;
-        let ended = run_worker(run, setup, server, &conn, members).await?;
+        let ended = run_worker(run, setup, server, watch).await?;
         if matches!(ended, Ended::Broken) {
             return Err(CliError::Stopped("ended before its tasks: the same command continues the run".to_owned()));
         }

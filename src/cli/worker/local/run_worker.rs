@@ -6,18 +6,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::display::ProgressDisplay;
 use super::run_context::RunContext;
+use super::run_watch::RunWatch;
 use super::server_watch::watch_server;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::task_set::TaskSet;
 use crate::local::LocalServer;
+use crate::policy::halt::HaltWhen;
 use crate::process::signals::{self, SignalRequest};
-use crate::queue::Connection;
 use crate::worker::{self, Setup};
 
-/// Between looks at the counts.
-const LOOK: Duration = Duration::from_millis(200);
 /// How much longer than the grace of its tasks a worker that was told to end at once may take. What it has not reported is in its spool.
 const LEAVE: Duration = Duration::from_secs(5);
 /// The same where the server takes nothing that it could report.
@@ -38,13 +35,11 @@ pub(super) async fn run_worker(
     run: &RunContext<'_>,
     mut setup: Setup,
     server: &mut LocalServer,
-    conn: &Connection,
-    members: &TaskSet,
+    watch: &mut RunWatch<'_>,
 ) -> Result<Ended, CliError> {
     let (orders, inbox) = mpsc::channel(2);
     setup.orders = Some(inbox);
     let signals = Signals::note(run.context.program);
-    let mut show = ProgressDisplay::new(run, conn, members).await?;
     let mut worker = tokio::spawn(worker::run(setup));
     let mut is_broken = false;
     let mut leave_at: Option<Instant> = None;
@@ -58,7 +53,7 @@ pub(super) async fn run_worker(
         tokio::select! {
             ended = &mut worker => break Some(ended),
             why = &mut keeping, if !is_broken => {
-                show.pause_for(|| run.context.say(&why));
+                watch.pause_for(|| run.context.say(&why));
                 is_broken = true;
                 // What runs could not be recorded: at once.
                 for _ in 0..2 {
@@ -66,7 +61,14 @@ pub(super) async fn run_worker(
                 }
                 leave_at = Some(Instant::now() + leave_in());
             }
-            () = tokio::time::sleep(LOOK) => show.look(run, members).await,
+            () = tokio::time::sleep(watch.interval()) => {
+                if watch.look(run).await == Some(HaltWhen::Now) {
+                    for _ in 0..2 {
+                        let _ = orders.try_send(());
+                    }
+                    leave_at = Some(Instant::now() + leave_in());
+                }
+            }
         }
         if leave_at.is_none() && signals.count() >= 2 {
             leave_at = Some(Instant::now() + leave_in());
@@ -77,7 +79,6 @@ pub(super) async fn run_worker(
             break None;
         }
     };
-    drop(show);
     if is_broken {
         return Ok(Ended::Broken);
     }

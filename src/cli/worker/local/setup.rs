@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::roster::RosterWriter;
 use super::run_context::RunContext;
 use crate::cli::exit::CliError;
 use crate::cli::local::restore_all;
 use crate::cli::task_set::TaskSet;
 use crate::model::snapshot::TaskState;
-use crate::model::{TaskId, WorkerName};
+use crate::model::{TaskId, TaskLine, WorkerName};
 use crate::queue::control::{self, Change, change};
 use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::take_over::{Orphan, ReclaimReason, TakeOver, deregister, scan_in_progress};
@@ -69,12 +70,23 @@ pub(super) async fn leave_aside(run: &RunContext<'_>, conn: &Connection, members
 }
 
 /// Puts all back that earlier runs have set aside, and makes whatever waits a part of this run.
-pub(super) async fn take_all(run: &RunContext<'_>, conn: &Connection, members: &mut TaskSet) -> Result<(), CliError> {
+pub(super) async fn take_all(
+    run: &RunContext<'_>,
+    conn: &Connection,
+    members: &mut TaskSet,
+    mut roster: Option<&mut RosterWriter>,
+) -> Result<(), CliError> {
     restore_all(conn, run.order).await?;
     let mut waiting = Vec::new();
     let mut scan = StateScan::new(TaskState::Todo);
     while let Some(page) = scan.next(conn).await? {
-        waiting.extend(lines(page).map(|line| TaskId::of(&line)));
+        for line in lines(page) {
+            waiting.push(TaskId::of(&line));
+            if let Some(roster) = roster.as_mut().filter(|_| !members.contains(&line)) {
+                let task = TaskLine::parse(&line, run.order);
+                roster.add(&line, task.as_ref().map_or(&line, |task| task.cmd()))?;
+            }
+        }
     }
     members.extend(waiting);
     Ok(())
