@@ -16,9 +16,10 @@ generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT
 "$from/distcomp-ctl" generate --quiet "$generated"
 
-install -d "$prefix/bin" "$prefix/share/man/man1" "$prefix/share/bash-completion/completions" \
+install -d "$prefix/bin" "$prefix/share/man/man1" "$prefix/share/man/man5" "$prefix/share/bash-completion/completions" \
     "$prefix/share/zsh/site-functions" "$prefix/share/fish/vendor_completions.d"
 install -m 644 "$generated"/man/man1/*.1 "$prefix/share/man/man1/"
+install -m 644 "$generated"/man/man5/*.5 "$prefix/share/man/man5/"
 for name in distcomp distcomp-worker distcomp-submit distcomp-status distcomp-ctl; do
     install -m 755 "$from/$name" "$prefix/bin/"
     install -m 644 "$generated/completions/$name.bash" "$prefix/share/bash-completion/completions/$name"

@@ -28,6 +28,28 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Done, Self::TasksFailed, Self::Usage, Self::Redis, Self::Interrupted, Self::Terminated];
+
+    /// What it says, for the manual pages.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "Success",
+            Self::TasksFailed => {
+                "The command completed, but tasks failed (distcomp-submit --wait, distcomp-status logs --follow, distcomp-worker --local)"
+            }
+            Self::Usage => {
+                "Invalid usage, configuration or task file; a question that was not confirmed; or a second worker with the same name"
+            }
+            Self::Redis => {
+                "Redis is unreachable, refuses commands, or is too old. (A worker that runs as a daemon waits for an unreachable Redis.)"
+            }
+            Self::Interrupted => "A wait was ended by SIGINT",
+            Self::Terminated => "A wait was ended by SIGTERM",
+        }
+    }
+
     /// The number.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -171,8 +193,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_of_the_contract() {
-        let codes = [Exit::Done, Exit::TasksFailed, Exit::Usage, Exit::Redis, Exit::Interrupted, Exit::Terminated]
-            .map(Exit::code);
+        let codes = Exit::ALL.map(Exit::code);
         assert_eq!(codes, [0, 1, 2, 3, 130, 143]);
     }
 

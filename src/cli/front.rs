@@ -110,18 +110,18 @@ fn behind(word: &Word) -> clap::Command {
     named.unwrap_or(whole)
 }
 
-const ABOUT: &str = "Run shell commands on one machine or on many, and lose none";
+/// What it is for.
+pub(crate) const ABOUT: &str = "Run shell commands on one machine or on many, and lose none";
 
 fn help() -> String {
     let mut text = format!("{ABOUT}\n\nUsage: distcomp COMMAND [ARGUMENTS]\n");
-    for (title, words) in [("Run", words::RUN), ("Look", words::LOOK), ("Change", words::CHANGE)] {
+    for (title, words) in words::GROUPS {
         text.push_str(&format!("\n{title}:\n"));
-        for word in words {
-            text.push_str(&format!("  {:<9} {}\n", word.name, about(word)));
+        for word in *words {
+            text.push_str(&format!("  {:<12} {}\n", word.name, about(word)));
         }
     }
-    text.push_str(TAIL);
-    text
+    format!("{text}\nExamples:\n{EXAMPLES}\n\n{TAIL}")
 }
 
 fn about(word: &Word) -> String {
@@ -137,13 +137,14 @@ fn about(word: &Word) -> String {
     }
 }
 
-const TAIL: &str = "
-Examples:
-  distcomp run -- ./simulate {} ::: *.trace     a command for each file, on this machine
+/// Examples of use.
+pub(crate) const EXAMPLES: &str =
+    "  distcomp run -- ./simulate {} ::: *.trace     a command for each file, on this machine
   distcomp run --commands commands.txt          a file with a command on each line
   distcomp submit --commands commands.txt       the same, for the workers of a cluster
-  distcomp watch                                see it run
+  distcomp watch                                see it run";
 
+const TAIL: &str = "\
 distcomp help COMMAND explains a command. The programs behind it, distcomp-worker, distcomp-submit,
 distcomp-status and distcomp-ctl, can be used directly.
 ";

@@ -99,7 +99,7 @@ pub(crate) async fn connect_again(context: &Context) -> Option<Connection> {
 }
 
 /// The file that counts in another directory is the one that is found there.
-fn source_in(source: ConfigSource, dir: &Path) -> ConfigSource {
+pub(super) fn source_in(source: ConfigSource, dir: &Path) -> ConfigSource {
     let there = dir.join(DEFAULT_FILE);
     if source == ConfigSource::Default && dir != Path::new(".") && there.exists() {
         ConfigSource::Found(there)

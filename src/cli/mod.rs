@@ -1,6 +1,7 @@
 //! The commands: flags, then library calls, then an exit code. The only place that names `clap`.
 
 pub mod common;
+mod completion;
 pub mod ctl;
 mod duration;
 pub mod exit;
@@ -11,6 +12,7 @@ mod groups;
 mod joblog;
 mod keys;
 mod local;
+mod manual;
 pub mod output;
 mod results;
 mod secrets;

@@ -10,6 +10,9 @@ pub(crate) enum Program {
 }
 
 impl Program {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Worker, Self::Submit, Self::Status, Self::Ctl];
+
     /// The name of its file.
     pub(crate) fn file(self) -> &'static str {
         match self {
@@ -42,14 +45,14 @@ const fn word(
 }
 
 /// Tasks: run them, add them.
-pub(crate) const RUN: &[Word] = &[
+const RUN: &[Word] = &[
     word("run", Program::Worker, &["--local"], &[]),
     word("submit", Program::Submit, &[], &["add", "enqueue"]),
     word("worker", Program::Worker, &[], &["start"]),
 ];
 
 /// What looks.
-pub(crate) const LOOK: &[Word] = &[
+const LOOK: &[Word] = &[
     word("status", Program::Status, &[], &["overview", "queue", "stat", "info"]),
     word("tasks", Program::Status, &["tasks"], &["ls", "list", "jobs"]),
     word("workers", Program::Status, &["workers"], &["nodes"]),
@@ -65,7 +68,7 @@ pub(crate) const LOOK: &[Word] = &[
 ];
 
 /// What changes.
-pub(crate) const CHANGE: &[Word] = &[
+const CHANGE: &[Word] = &[
     word("requeue", Program::Ctl, &["requeue"], &["retry", "restart"]),
     word("cancel", Program::Ctl, &["cancel"], &["kill"]),
     word("purge", Program::Ctl, &["purge"], &[]),
@@ -77,6 +80,12 @@ pub(crate) const CHANGE: &[Word] = &[
     word("keygen", Program::Ctl, &["keygen"], &[]),
     word("ctl", Program::Ctl, &[], &[]),
 ];
+
+/// For the shell.
+const SHELL: &[Word] = &[word("completions", Program::Ctl, &["completions"], &["completion"])];
+
+/// All of them, in groups.
+pub(crate) const GROUPS: &[(&str, &[Word])] = &[("Run", RUN), ("Look", LOOK), ("Change", CHANGE), ("Shell", SHELL)];
 
 /// Words with more than one meaning here: what is right depends on what is wanted.
 const UNCLEAR: &[(&str, &str)] = &[
@@ -92,7 +101,7 @@ const UNCLEAR: &[(&str, &str)] = &[
 
 /// Every word.
 pub(crate) fn all() -> impl Iterator<Item = &'static Word> {
-    [RUN, LOOK, CHANGE].into_iter().flatten()
+    GROUPS.iter().flat_map(|(_, words)| *words)
 }
 
 /// What a word that somebody typed means.

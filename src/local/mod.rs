@@ -17,5 +17,5 @@ pub use access::{Following, LocalAccess};
 pub use discover::SERVER_VARIABLE;
 pub use disk::{full_disk, refusal_of_disk};
 pub use error::LocalError;
-pub use place::has_queue;
+pub use place::{has_queue, socket_of};
 pub use server::LocalServer;

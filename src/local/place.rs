@@ -48,6 +48,13 @@ pub fn has_queue(state_dir: &Path, cwd: &Path) -> bool {
     fs::canonicalize(cwd).is_ok_and(|cwd| holds_data(&dir_of(state_dir, &cwd)))
 }
 
+/// Where the server of this working directory listens while one runs; `None` if nothing has run there. Starts and makes nothing.
+#[must_use]
+pub fn socket_of(state_dir: &Path, cwd: &Path) -> Option<PathBuf> {
+    // A place that has a queue is there already.
+    has_queue(state_dir, cwd).then(|| Place::make(state_dir, cwd).ok()).flatten().map(|place| place.socket)
+}
+
 pub(super) fn holds_data(dir: &Path) -> bool {
     dir.join("appendonlydir").exists() || dir.join("appendonly.aof").exists()
 }

@@ -12,13 +12,21 @@ fn flags_of(help: &str) -> Vec<String> {
     words.filter(|word| word.len() > 3 && word.starts_with("--")).map(str::to_owned).collect()
 }
 
+/// Whether the last of these words is one that completion offers.
+fn is_completed(words: &[&str]) -> bool {
+    let line: String = words.iter().map(|word| format!("{word}\0")).collect();
+    let offered = Cli::new(bin("distcomp-ctl")).args(["__complete"]).stdin(line).run().expect(0).stdout;
+    let flag = words.last().copied();
+    offered.lines().any(|line| line.split('\t').next() == flag)
+}
+
 fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
-fn every_flag_is_in_the_manual_and_in_the_completions() {
+fn every_flag_is_in_the_manual_and_is_completed() {
     let bed = Bed::new();
     let dir = bed.out("generated");
     // Redis is not asked.
@@ -40,19 +48,15 @@ fn every_flag_is_in_the_manual_and_in_the_completions() {
                 pages.push((format!("{name}-{command}"), help(&[command])));
             }
         }
-        let [bash, zsh, fish] = [format!("{name}.bash"), format!("_{name}"), format!("{name}.fish")]
-            .map(|file| read(Path::new(&dir).join("completions").join(file)));
         for (page, help) in pages {
             let text = read(Path::new(&dir).join(format!("man/man1/{page}.1"))).replace("\\-", "-");
             let options =
                 help.split("Options:").skip(1).collect::<String>() + help.split("options:").nth(1).unwrap_or_default();
             for flag in flags_of(options.split("Examples:").next().unwrap_or_default()) {
                 assert!(text.contains(&flag), "{page}.1 lacks {flag}");
-                let bare = &flag[2..];
-                assert!(
-                    bash.contains(&flag) && zsh.contains(&flag) && fish.contains(&format!("-l {bare}")),
-                    "{flag} of {page}"
-                );
+                let command = page.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+                let words: Vec<&str> = [name].into_iter().chain(command).chain([flag.as_str()]).collect();
+                assert!(is_completed(&words), "{flag} of {page}");
                 seen += 1;
             }
         }
@@ -60,30 +64,96 @@ fn every_flag_is_in_the_manual_and_in_the_completions() {
     assert!(seen > 60, "only {seen} flags were looked for");
 }
 
+/// The files below `man`, by their path there, with their text.
+fn pages(bed: &Bed) -> Vec<(String, String)> {
+    let dir = bed.out("generated");
+    bed.ctl(&["generate", &dir]).expect(0);
+    let man = Path::new(&dir).join("man");
+    let mut pages = Vec::new();
+    for section in ["man1", "man5"] {
+        for entry in fs::read_dir(man.join(section)).expect("pages") {
+            let path = entry.expect("an entry").path();
+            let name = format!("{section}/{}", path.file_name().expect("a name").to_string_lossy());
+            pages.push((name, read(path)));
+        }
+    }
+    pages
+}
+
 #[test]
 fn the_pages_render_without_a_complaint() {
     let bed = Bed::new();
-    let dir = bed.out("generated");
-    bed.ctl(&["generate", &dir]).expect(0);
-    let mut pages = 0;
-    for entry in fs::read_dir(Path::new(&dir).join("man/man1")).expect("pages") {
-        let path = entry.expect("an entry").path();
-        let text = read(&path);
-        assert!(
-            text.contains(".TH ") && text.contains(".SH NAME") && text.contains(".SH OPTIONS"),
-            "{}",
-            path.display()
-        );
-        pages += 1;
+    let pages = pages(&bed);
+    let man = Path::new(&bed.out("generated")).join("man");
+    assert!(pages.len() >= 30, "{} pages", pages.len());
+    for (name, text) in &pages {
+        if let Some(target) = text.strip_prefix(".so ") {
+            assert!(pages.iter().any(|(name, _)| name == target.trim()), "{name}: {target}");
+        } else {
+            let sections = if name.ends_with(".1") {
+                &["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS", "SEE ALSO"][..]
+            } else {
+                &["NAME", "DESCRIPTION", "EXAMPLES", "SEE ALSO"]
+            };
+            for section in sections {
+                assert!(text.contains(&format!(".SH {section}\n")), "{name} lacks {section}");
+            }
+            assert!(text.contains(".TH "), "{name}");
+        }
         // Where there is a formatter, it has the last word.
-        for formatter in [&["groff", "-k", "-man", "-Tutf8"][..], &["mandoc", "-T", "lint", "-W", "error"]] {
-            if let Ok(output) = Command::new(formatter[0]).args(&formatter[1..]).arg(&path).output() {
+        for formatter in [&["groff", "-ww", "-k", "-man", "-Tutf8"][..], &["mandoc", "-T", "lint", "-W", "error"]] {
+            if let Ok(output) = Command::new(formatter[0]).args(&formatter[1..]).arg(name).current_dir(&man).output() {
                 let said = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success() && said.is_empty(), "{}: {said}", path.display());
+                assert!(output.status.success() && said.is_empty(), "{name}: {said}");
             }
         }
     }
-    assert!(pages >= 20, "{pages} pages");
+}
+
+/// A page as a terminal shows it, without bold and underlined.
+fn shown(bed: &Bed, name: &str) -> String {
+    let path = Path::new(&bed.out("generated")).join("man").join(name);
+    let output = Command::new("man")
+        .args(["--warnings", "--no-hyphenation", "--no-justification", "-l"])
+        .arg(&path)
+        .env("MANWIDTH", "100")
+        .env("MAN_KEEP_FORMATTING", "")
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("man, which tests/run.sh installs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn pages_show_values_and_examples_as_they_are_typed() {
+    let bed = Bed::new();
+    pages(&bed);
+    for (page, expected) in [
+        (
+            "man1/distcomp-submit.1",
+            &["-m|--mem GB", "[-- COMMAND ...]", "\n           distcomp-submit -- sleep 10  "][..],
+        ),
+        (
+            "man1/distcomp-status.1",
+            &["[--local[=DIR]]", "\n           distcomp-status show 3f9a  ", "DISTCOMP_DASHBOARD_TOKEN"],
+        ),
+        ("man1/distcomp-ctl-drain.1", &["distcomp-ctl drain [", "[--all]", "[WORKER ...]", "distcomp-ctl(1)"]),
+        ("man1/distcomp.1", &["distcomp COMMAND [ARGUMENTS]", "The same as distcomp-status tasks", "ls, list, jobs"]),
+        (
+            "man5/distcomp-tasks.5",
+            &["TYPE:MEM:CPU:PRIO:TIMEOUT:CMD", "\n           ./unpack w01\n", "#DC --mem 8 --timeout 2h"],
+        ),
+        (
+            "man5/distcomp-conf.5",
+            &["max_task_per_worker", "Default: 32", "redis_host, redis_port, redis_db, redis_pass"],
+        ),
+    ] {
+        let text = shown(&bed, page);
+        for part in expected {
+            assert!(text.contains(part), "{page} lacks {part:?}: {text}");
+        }
+    }
 }
 
 #[test]
@@ -101,7 +171,12 @@ fn an_installation_has_programs_pages_and_completions() {
         "bin/distcomp-status",
         "share/man/man1/distcomp-submit.1",
         "share/man/man1/distcomp-status-logs.1",
+        "share/man/man1/distcomp.1",
+        "share/man/man1/distcomp-run.1",
+        "share/man/man5/distcomp-tasks.5",
+        "share/man/man5/distcomp-conf.5",
         "share/bash-completion/completions/distcomp-ctl",
+        "share/bash-completion/completions/distcomp",
         "share/zsh/site-functions/_distcomp-ctl",
         "share/fish/vendor_completions.d/distcomp-ctl.fish",
     ] {

@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueHint};
 
 use crate::cli::common::{CommonArgs, path_parser};
+use crate::cli::completion::Shell;
 use crate::cli::local::LocalArgs;
 use crate::cli::status::StateArg;
 
@@ -104,6 +105,12 @@ pub enum Command {
         /// File for the secret key, created with mode 0600
         #[arg(long, value_name = "KEY", value_parser = path_parser())]
         out: PathBuf,
+    },
+    /// Print the completion script of a shell, for all programs: source <(distcomp completions bash)
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: Shell,
     },
     /// Write manual pages and shell completions of all programs below a directory
     #[command(hide = true)]

@@ -6,8 +6,9 @@ use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
 use super::{change, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, run};
+use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::generate::generate;
+use crate::cli::generate::{PROGRAMS, generate};
 use crate::cli::local::{self, Purpose};
 use crate::cli::output::Out;
 use crate::local::LocalAccess;
@@ -18,12 +19,18 @@ use crate::view::safe_text::safe;
 /// The whole command.
 #[must_use]
 pub fn main() -> ExitCode {
-    run("distcomp-ctl", ctl)
+    answer().unwrap_or_else(|| run("distcomp-ctl", ctl))
 }
 
 async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
     if let Command::Keygen { out } = &args.command {
         return keygen::keygen(out, args.manner);
+    }
+    if let Command::Completions { shell } = args.command {
+        let mut out = Out::new();
+        out.text(&script(shell, &PROGRAMS))?;
+        out.finish()?;
+        return Ok(Exit::Done);
     }
     if let Command::Generate { dir } = &args.command {
         let files = generate(dir)?;
@@ -45,6 +52,7 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         | Command::Stop
         | Command::Reclaim { .. }
         | Command::Keygen { .. }
+        | Command::Completions { .. }
         | Command::Generate { .. } => {}
     }
     let (context, access) = local::load("distcomp-ctl", &args.common, &args.local, Purpose::Use).await?;
@@ -79,11 +87,9 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Resume { workers } => switch::undrain(&mut session, &workers).await?,
         Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,
         Command::Stop => switch::stop(&mut session).await?,
-        // Done above: it needs no queue.
-        Command::Keygen { .. } => {}
+        // Done above: they need no queue.
+        Command::Keygen { .. } | Command::Completions { .. } | Command::Generate { .. } => {}
         Command::Reclaim { workers, force } => reclaim::reclaim(&mut session, &workers, force).await?,
-        // Done above, without Redis.
-        Command::Generate { .. } => {}
     }
     session.out.finish()?;
     Ok(Exit::Done)
