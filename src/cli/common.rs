@@ -13,7 +13,7 @@ use clap::{Args, Parser, ValueHint};
 use secrecy::SecretString;
 
 use super::exit::{CliError, Exit};
-use super::output::{complain, stderr, stdout, tell, warn};
+use super::output::{complain, fail, fail_as, is_json, stderr, stdout, tell, warn};
 use super::secrets::{hidden, keep};
 use super::words::{self, Meaning};
 use crate::config::{self, Config, ConfigSource, Overrides, Role};
@@ -146,7 +146,7 @@ where
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(program, &format!("failed to start: {error}"));
+            fail_as(program, "io", &format!("failed to start: {error}"));
             return Exit::Usage.into();
         }
     };
@@ -154,7 +154,7 @@ where
         Ok(exit) => exit.into(),
         Err(error) => {
             if !matches!(error, CliError::ClosedPipe) {
-                complain(program, &error.to_string());
+                fail(program, &error);
             }
             error.exit().into()
         }
@@ -166,11 +166,17 @@ pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
     A::try_parse().map_err(|error| {
         let name = A::command().get_name().to_owned();
         if let Some(answer) = answer_of(&error, &name) {
-            complain(&name, &answer);
+            fail_as(&name, "usage", &answer);
             return Exit::Usage;
         }
         let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-        match hidden(&error.render().to_string(), std::env::args_os().skip(1)) {
+        let hidden = hidden(&error.render().to_string(), std::env::args_os().skip(1));
+        if error.use_stderr() && is_json() {
+            let text = hidden.unwrap_or_else(|| error.render().to_string());
+            fail_as(&name, "usage", text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+            return exit;
+        }
+        match hidden {
             // A closed pipe under `--help | head` is nobody's mistake.
             None if error.use_stderr() => drop(stderr().write_all(error.render().ansi().to_string().as_bytes())),
             None => drop(stdout().write_all(error.render().ansi().to_string().as_bytes())),

@@ -158,6 +158,20 @@ impl CliError {
         }
     }
 
+    /// What went wrong, in a word for programs; the words are those of `docs/json.md`, and stay.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Queue(error) => code_of_queue(error),
+            Self::Config(_) => "config",
+            Self::Local(_) => "local",
+            Self::Stopped(_) => "stopped",
+            Self::Usage(_) => "usage",
+            Self::Io { .. } => "io",
+            Self::ClosedPipe => "closed_pipe",
+        }
+    }
+
     /// How the command ends on it.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -168,6 +182,22 @@ impl CliError {
             Self::Config(_) | Self::Usage(_) | Self::Io { .. } => Exit::Usage,
             Self::ClosedPipe => Exit::Done,
         }
+    }
+}
+
+fn code_of_queue(error: &QueueError) -> &'static str {
+    match error {
+        QueueError::Unavailable { .. } => "redis_unavailable",
+        QueueError::TimedOut(_) => "redis_timed_out",
+        QueueError::Refused { .. } => "redis_refused",
+        QueueError::Denied { .. } => "redis_denied",
+        QueueError::Busy(_) => "redis_busy",
+        QueueError::GivenUp { .. } => "redis_given_up",
+        QueueError::Unsupported(_) => "redis_unsupported",
+        QueueError::WrongType { .. } => "redis_wrong_type",
+        QueueError::Protocol(_) => "redis_protocol",
+        QueueError::Mismatch(_) => "mismatch",
+        QueueError::Fenced => "fenced",
     }
 }
 

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use crate::cli::exit::CliError;
 use crate::model::TaskId;
 use crate::queue::Connection;
-use crate::queue::select::{StateScan, TaskMatch, find};
+use crate::queue::find::{TaskMatch, find};
+use crate::queue::select::StateScan;
 use crate::view::safe_text::safe;
 use crate::view::text::shorten;
 
@@ -37,8 +38,8 @@ pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> R
     }
 }
 
-/// A line that a run of `--local` has set aside.
-async fn find_aside(conn: &Connection, text: &str) -> Result<Option<String>, CliError> {
+/// A line that a run of `--local` has set aside, by itself or by the beginning of its id.
+pub(crate) async fn find_aside(conn: &Connection, text: &str) -> Result<Option<String>, CliError> {
     let mut scan = StateScan::of_aside();
     while let Some(page) = scan.next(conn).await? {
         let is_it = |line: &str| {
@@ -51,7 +52,8 @@ async fn find_aside(conn: &Connection, text: &str) -> Result<Option<String>, Cli
     Ok(None)
 }
 
-fn ambiguous(text: &str, lines: &[String]) -> String {
+/// The message for the beginning of several ids.
+pub(crate) fn ambiguous(text: &str, lines: &[String]) -> String {
     let mut message = format!("{} is ambiguous, it is a prefix of {} ids:", safe(text), lines.len());
     for line in lines.iter().take(LISTED) {
         // Writing to a string cannot fail.

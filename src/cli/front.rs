@@ -10,7 +10,7 @@ use clap::CommandFactory as _;
 
 use super::ctl::CtlArgs;
 use super::exit::{CliError, Exit};
-use super::output::{Out, complain};
+use super::output::{Out, fail};
 use super::status::StatusArgs;
 use super::submit::SubmitArgs;
 use super::words::{self, Meaning, Program, Word, meaning};
@@ -26,7 +26,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             if !matches!(error, CliError::ClosedPipe) {
-                complain(PROGRAM, &error.to_string());
+                fail(PROGRAM, &error);
             }
             error.exit().into()
         }

@@ -62,6 +62,7 @@ const LOOK: &[Word] = &[
     word("tail", Program::Status, &["logs", "--follow"], &["follow"]),
     word("watch", Program::Status, &["watch"], &["top"]),
     word("explain", Program::Status, &["explain"], &["why"]),
+    word("state", Program::Status, &["state"], &[]),
     word("export", Program::Status, &["export"], &[]),
     word("events", Program::Status, &["events"], &[]),
     word("serve", Program::Status, &["serve"], &["dashboard"]),

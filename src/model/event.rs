@@ -58,6 +58,9 @@ pub struct Event {
     /// Of those, the last line; `line` is the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_line: Option<String>,
+    /// The id of that one, where its line is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_id: Option<String>,
     /// Who asked for it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -137,7 +140,10 @@ fn added(parts: &[&str], blank: &impl Fn(&str) -> Event) -> Option<Event> {
     let [_, what, count, first, last] = parts else { return None };
     let count: u64 = count.parse().ok()?;
     let event = with_line(blank(what), first);
-    Some(if count > 1 { Event { count: Some(count), last_line: Some(line_text(last)), ..event } } else { event })
+    if count < 2 {
+        return Some(event);
+    }
+    Some(Event { count: Some(count), last_line: Some(line_text(last)), last_id: id_of(last), ..event })
 }
 
 fn started(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Event) -> Option<Event> {
@@ -215,9 +221,10 @@ fn changed<'a>(
     if count == named.len() as u64 {
         return named;
     }
-    let first = named.into_iter().next().and_then(|event| event.line);
+    let (id, line) = named.into_iter().next().map_or((None, None), |event| (event.id, event.line));
     let running = running.parse().ok().filter(|running| *running > 0);
-    vec![Event { count: Some(count), running, line: first, last_line: Some(line_text(last)), ..blank(what) }]
+    let (last_line, last_id) = (Some(line_text(last)), id_of(last));
+    vec![Event { count: Some(count), running, id, line, last_line, last_id, ..blank(what) }]
 }
 
 /// The name of a class: what the task asks for, and more.
@@ -234,6 +241,11 @@ fn with_line(mut event: Event, text: &str) -> Event {
     }
     event.line = Some(line_text(text));
     event
+}
+
+/// The id of a line that is whole.
+fn id_of(text: &str) -> Option<String> {
+    short_form(text).is_none().then(|| TaskId::of(text).to_string())
 }
 
 fn short_form(text: &str) -> Option<(&str, &str)> {

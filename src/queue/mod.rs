@@ -16,6 +16,7 @@ pub mod control;
 mod dialer;
 pub mod error;
 pub mod events;
+pub mod find;
 pub mod follow;
 pub mod guard;
 pub mod index;

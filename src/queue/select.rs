@@ -1,11 +1,9 @@
-//! Scans the tasks of one state in bounded steps, and finds a task by its line or id. Only for people's commands, because the cost grows with
-//! the queue.
+//! Scans the tasks of one state in bounded steps. Only for people's commands, because the cost grows with the queue.
 
 use super::call_size::{STEPS, step_after};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
-use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
 
 /// One entry of a hash.
@@ -66,51 +64,4 @@ pub(super) fn key_of(state: TaskState) -> Key {
         TaskState::Finished => Key::Finished,
         TaskState::Failed => Key::Failed,
     }
-}
-
-/// Finds the task that `text` names: a whole line, or a prefix of an id.
-///
-/// A line is looked up directly; an id costs a scan of the four hashes.
-///
-/// # Errors
-/// Those of any call.
-pub async fn find(conn: &Connection, text: &str) -> Result<TaskMatch, QueueError> {
-    let mut pipe = redis::pipe();
-    for state in TaskState::ALL {
-        pipe.hexists(conn.name(key_of(state)), text);
-    }
-    let there: Vec<bool> = conn.pipe(&pipe).await?;
-    if text != CLOSE && there.contains(&true) {
-        return Ok(TaskMatch::One(text.to_owned()));
-    }
-    if !TaskId::is_prefix_like(text) {
-        return Ok(TaskMatch::None);
-    }
-    let mut found: Vec<String> = Vec::new();
-    for state in TaskState::ALL {
-        let mut scan = StateScan::new(state);
-        while let Some(page) = scan.next(conn).await? {
-            for entry in page {
-                if TaskId::of(&entry.line).to_string().starts_with(text) && !found.contains(&entry.line) {
-                    found.push(entry.line);
-                }
-            }
-        }
-    }
-    Ok(match found.len() {
-        0 => TaskMatch::None,
-        1 => TaskMatch::One(found.remove(0)),
-        _ => TaskMatch::Many(found),
-    })
-}
-
-/// What [`find`] found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TaskMatch {
-    /// No such task.
-    None,
-    /// This line.
-    One(String),
-    /// An id prefix of several lines.
-    Many(Vec<String>),
 }

@@ -34,6 +34,7 @@ mod harness;
 mod hostile_text;
 mod inherited_signals;
 mod journal;
+mod json;
 mod keepers;
 mod layers;
 mod layouts;

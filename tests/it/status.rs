@@ -1,9 +1,10 @@
 //! `distcomp-status`: read only, readable by scripts, and honest about each attempt.
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bed, task_id};
+use crate::support::{Bed, task_id, wait_until};
 
 /// Run by a real worker: 3 finished, 2 failed alike, 1 failed otherwise, 2 waiting for a node that does not exist.
 fn finished_bed() -> Bed {
@@ -233,4 +234,112 @@ fn a_bar_is_ascii_where_the_locale_is_not_utf8() {
             assert!(is_ascii || !view.is_empty() || output.stdout.contains('█'), "{variables:?}: {output}");
         }
     }
+}
+
+#[test]
+fn state_prints_one_word_for_each_task_in_order() {
+    let bed = finished_bed();
+    let _worker = bed.worker("again");
+    bed.wait_alive("again");
+    let slow = "shell:0:0:1:sleep 3622";
+    bed.add([slow, "shell:1000000:0:1:cancelled"]);
+    bed.ctl(&["cancel", "--yes", "shell:1000000:0:1:cancelled"]).expect(0);
+    bed.wait_running(slow);
+    // Out of retries, with a reason that only looks like a cancellation.
+    bed.add(["shell:0:0:1:echo cancelled >&2; exit 9"]);
+    let failed = "shell:0:0:1:echo cancelled >&2; exit 9";
+    wait_until("it fails for good", Duration::from_secs(20), || {
+        let counts = bed.counts();
+        if bed.table("failed_tasks").contains_key(failed) && counts[..2] == [2, 1] {
+            Ok(())
+        } else {
+            Err(format!("{counts:?}"))
+        }
+    });
+    let expected = [
+        (slow, "running"),
+        ("shell:0:0:1:echo fine 1", "finished"),
+        ("shell:1000000:0:1:large a", "waiting"),
+        ("shell:0:0:1:echo 'no trace 1' >&2; exit 3", "failed"),
+        ("shell:1000000:0:1:cancelled", "cancelled"),
+        (failed, "failed"),
+        ("shell:0:0:1:unheard of", "none"),
+        (slow, "running"),
+    ];
+    let words = expected.map(|(_, word)| word).join("\n") + "\n";
+    let lines: Vec<String> = expected.iter().map(|(line, _)| (*line).to_owned()).collect();
+    let ids: Vec<String> = lines.iter().map(|line| task_id(line)).collect();
+    let prefixes: Vec<String> = ids.iter().map(|id| id[..8].to_owned()).collect();
+    for names in [&lines, &ids, &prefixes] {
+        let args: Vec<&str> = ["state"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        assert_eq!(bed.status(&args).expect(0).stdout, words, "{names:?}");
+    }
+    let args: Vec<&str> = ["state", "--json"].into_iter().chain(ids.iter().map(String::as_str)).collect();
+    for ((row, id), (line, word)) in bed.status(&args).expect(0).json_lines().iter().zip(&ids).zip(expected) {
+        let line = if word == "none" { json!(null) } else { json!(line) };
+        assert_eq!(row, &json!({"id": id, "line": line, "state": word}));
+    }
+    bed.status(&["state"]).expect(2);
+}
+
+#[test]
+fn a_failed_task_that_will_be_retried_is_waiting() {
+    let bed = Bed::with(json!({"max_retry_per_task": 3, "retry_backoff_seconds": 600}));
+    let line = "shell:0:0:1:exit 5";
+    bed.add([line]);
+    let _worker = bed.worker("w");
+    wait_until("its first failure", Duration::from_secs(20), || {
+        if bed.table("failed_tasks").contains_key(line) { Ok(()) } else { Err(format!("{:?}", bed.counts())) }
+    });
+    assert_eq!(bed.status(&["state", &task_id(line)]).expect(0).stdout, "waiting\n");
+}
+
+#[test]
+fn the_states_of_a_thousand_ids_cost_one_pass() {
+    let bed = Bed::new();
+    let lines: Vec<String> = (0..20_000).map(|at| format!("shell:1000000:0:1:t{at}")).collect();
+    bed.hset_all("todo_tasks", &lines);
+    let ids: Vec<String> = lines.iter().step_by(20).map(|line| task_id(line)).collect();
+    let scans = || {
+        let info: String = ::redis::cmd("INFO").arg("commandstats").query(&mut bed.redis.con()).expect("INFO");
+        let calls = info.split("cmdstat_hscan:calls=").nth(1).and_then(|rest| rest.split(',').next());
+        calls.map_or(0, |calls| calls.parse::<u64>().expect("a number"))
+    };
+    let args = |ids: &[String]| ["state".to_owned()].into_iter().chain(ids.iter().cloned()).collect::<Vec<_>>();
+    let run = |ids: &[String]| {
+        let before = scans();
+        let output = bed.cli("distcomp-status").args(args(ids)).run().expect(0);
+        assert_eq!(output.stdout, "waiting\n".repeat(ids.len()));
+        scans() - before
+    };
+    let run_unknown = || {
+        let before = scans();
+        assert_eq!(bed.status(&["state", "0123456789abcdef"]).expect(0).stdout, "none\n");
+        // It searches twice.
+        (scans() - before) / 2
+    };
+    let (unknown, all) = (run_unknown(), run(&ids));
+    assert!(
+        unknown > 0 && all <= unknown,
+        "{unknown} steps of a scan for an id that no task has, {all} for a thousand ids"
+    );
+}
+
+#[test]
+fn tasks_without_a_state_are_those_of_all_states_once_each() {
+    let bed = Bed::with(json!({"max_retry_per_task": 3, "retry_backoff_seconds": 600}));
+    let (slow, retried) = ("shell:0:0:1:sleep 3624", "shell:0:0:1:exit 6");
+    let (done, waits) = ("shell:0:0:1:echo done", "shell:1000000:0:1:large");
+    bed.add([slow, retried, done, waits]);
+    let _worker = bed.worker("w");
+    bed.wait_counts(Duration::from_secs(20), [2, 1, 1, 1]);
+    let rows = bed.status(&["tasks", "--json"]).expect(0).json_lines();
+    let seen: Vec<(&str, &str)> =
+        rows.iter().map(|row| (row["line"].as_str().unwrap_or(""), row["state"].as_str().unwrap_or(""))).collect();
+    assert_eq!(seen, [(slow, "in_progress"), (retried, "failed"), (waits, "todo"), (done, "finished")]);
+    assert_eq!(bed.status(&["tasks"]).expect(0).stdout, [slow, retried, waits, done].join("\n") + "\n");
+    let cut = bed.status(&["tasks", "--limit", "2"]).expect(0).says(&["showing 2 of 4"]);
+    assert_eq!(cut.stdout, [slow, retried].join("\n") + "\n");
+    assert_eq!(bed.status(&["tasks", "--worker", "w"]).expect(0).stdout, [slow, retried, done].join("\n") + "\n");
+    assert_eq!(bed.status(&["tasks", "--state", "todo"]).expect(0).stdout.lines().count(), 2);
 }

@@ -18,14 +18,20 @@ pub(super) fn keygen(path: &Path, manner: ChangeOptions) -> Result<Exit, CliErro
     let (secret_text, public_text) = (whole(path), whole(&public));
     let mut out = Out::new();
     if manner.dry_run {
-        out.line(&format!("would write {} and {}", safe(&secret_text), safe(&public_text)))?;
+        if manner.json {
+            out.json(&json!({ "key": null, "secret": secret_text, "public": public_text, "dry_run": true }))?;
+        } else {
+            out.line(&format!("would write {} and {}", safe(&secret_text), safe(&public_text)))?;
+        }
         out.finish()?;
         return Ok(Exit::Done);
     }
     let key = SecretKey::create(path)
         .map_err(|(at, error)| CliError::Usage(format!("--out {}: {} {error}", secret_text, at.display())))?;
     if manner.json {
-        out.json(&json!({ "key": key.id().to_string(), "secret": secret_text, "public": public_text }))?;
+        out.json(
+            &json!({ "key": key.id().to_string(), "secret": secret_text, "public": public_text, "dry_run": false }),
+        )?;
     } else {
         out.line(&format!("key {}: wrote {} (secret) and {}", key.id(), safe(&secret_text), safe(&public_text)))?;
         complain(

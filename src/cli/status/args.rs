@@ -32,7 +32,7 @@ pub struct StatusArgs {
 /// The views.
 #[derive(Clone, Debug, Subcommand)]
 pub enum View {
-    /// The tasks of one state
+    /// The tasks of all states or of one
     Tasks(TasksArgs),
     /// Every worker
     Workers,
@@ -44,6 +44,15 @@ pub enum View {
         /// Print only its stored output, byte for byte; refused on a terminal, which the output could control
         #[arg(long, conflicts_with = "json")]
         raw: bool,
+    },
+    /// One word for each task: waiting, running, finished, failed, cancelled or none
+    ///
+    /// The words come in the order of the tasks, each on its own line. A failed task that will be retried is waiting. none means that the queue does not have
+    /// the task. Any number of ids costs one pass over the queue.
+    State {
+        /// The tasks: their lines, or prefixes of their ids
+        #[arg(required = true, value_name = "LINE", value_parser = NonEmptyStringValueParser::new())]
+        lines: Vec<String>,
     },
     /// Failed tasks, grouped by kind of failure
     Failures {
@@ -72,9 +81,9 @@ pub enum View {
 /// Which tasks to list.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TasksArgs {
-    /// The state of the tasks
+    /// Only tasks in this state [default: all, those that run and those that failed first]
     #[arg(long, value_enum)]
-    pub state: StateArg,
+    pub state: Option<StateArg>,
     /// Only lines that contain this text
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub include: Option<String>,
@@ -208,6 +217,7 @@ Examples:
   distcomp-status failures                              failures by kind
   distcomp-status show 3f9a                             one task, by a prefix of its id
   distcomp-status explain 3f9a                          why the task is not running
+  distcomp-status state 3f9a 02bc                       one word for each, for scripts
   distcomp-status serve                                 a dashboard at http://127.0.0.1:8080/
   distcomp-status export --state finished --format csv > results.csv
 

@@ -6,6 +6,7 @@ use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::output::{columns, is_terminal};
+use crate::cli::task_ids::with_ids;
 use crate::model::snapshot::{Overview, WaitingGroup};
 use crate::queue::inspect;
 use crate::view::explain::{explain_held, explain_queue, needs, why_need};
@@ -42,7 +43,7 @@ pub(super) async fn explain(session: &mut StatusContext, text: Option<&str>) -> 
             })
             .collect();
         let needs = line.is_none().then_some(needs);
-        return session.out.json(&json!({ "line": line, "why": why, "needs": needs }));
+        return session.out.json(&with_ids(json!({ "line": line, "why": why, "needs": needs })));
     }
     lines(&why).iter().try_for_each(|line| session.out.line(line))
 }

@@ -6,6 +6,7 @@ use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::columns;
+use crate::cli::task_ids::with_ids;
 use crate::model::snapshot::TaskState;
 use crate::queue::inspect;
 use crate::queue::select::StateScan;
@@ -40,5 +41,5 @@ pub(super) async fn failures(session: &mut StatusContext, all: bool) -> Result<(
     if !session.json {
         return session.out.text(&view::failures::failures(&groups, columns()));
     }
-    groups.iter().try_for_each(|group| session.out.json(group))
+    groups.iter().try_for_each(|group| session.out.json(&with_ids(json!(group))))
 }

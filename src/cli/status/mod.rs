@@ -16,6 +16,7 @@ mod run;
 mod serve;
 mod show;
 mod signature;
+mod state;
 mod watch;
 
 pub use args::{StateArg, StatusArgs};

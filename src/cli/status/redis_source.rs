@@ -9,7 +9,7 @@ use super::output_stream::output_stream;
 use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{FailureGroup, TaskView};
-use crate::queue::select::{TaskMatch, find};
+use crate::queue::find::{TaskMatch, find};
 use crate::queue::{Client, Connection, QueueError, browse, inspect};
 use crate::view::dashboard::{LiveState, QueueSource, SourceError, SourceFuture};
 use crate::view::output_event::OutputStream;

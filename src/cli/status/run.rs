@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::args::{StatusArgs, TasksArgs, View};
 use super::context::StatusContext;
-use super::{events, explain, export, failures, list, logs, serve, watch};
+use super::{events, explain, export, failures, list, logs, serve, state, watch};
 use crate::cli::common::{Context, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
 use crate::cli::output::{Out, columns, is_terminal};
+use crate::cli::task_ids::with_ids;
 use crate::queue::guard::Access;
 use crate::queue::{aside, inspect};
 use crate::view;
@@ -52,6 +53,7 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
         Some(View::Workers) => workers(&mut session).await?,
         Some(View::Tasks(args)) => list::tasks(&mut session, &args).await?,
         Some(View::Show { line, raw }) => super::show::show(&mut session, &line, raw).await?,
+        Some(View::State { lines }) => state::state(&mut session, &lines).await?,
         Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
         Some(View::Watch(args)) => exit = watch::watch(&session, &args).await?,
@@ -78,7 +80,7 @@ async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
         if session.context.is_local {
             json["set_aside"] = json!(aside::count(&session.conn).await?);
         }
-        return session.out.json(&json);
+        return session.out.json(&with_ids(json));
     }
     session.out.text(&view::overview::overview(&overview, columns()))?;
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
@@ -91,7 +93,7 @@ async fn workers(session: &mut StatusContext) -> Result<(), CliError> {
         return session.out.text(&view::workers::containment(&overview.workers));
     }
     for worker in &overview.workers {
-        session.out.json(worker)?;
+        session.out.json(&with_ids(json!(worker)))?;
     }
     Ok(())
 }

@@ -10,10 +10,10 @@ use super::reader::TaskReader;
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
+use crate::cli::output::detail;
 use crate::model::TaskKind;
 use crate::model::Usage;
 use crate::view::progress::Progress;
-use crate::view::safe_text::safe;
 use crate::view::text::{counted, tasks};
 
 /// Bashisms that are printed: they tend to be the same on every line.
@@ -59,7 +59,7 @@ pub(super) fn check(
                 found.profile.add(&task);
                 faults.good(line.place);
                 if let Some(warning) = doubts.look(line.place, &task) {
-                    report(&warning);
+                    detail(&warning);
                 }
                 if is_plain_shell
                     && task.kind() == TaskKind::Shell
@@ -68,7 +68,7 @@ pub(super) fn check(
                     warned += 1;
                     if warned <= MOST_WARNED {
                         let shell = context.config.task_shell.display();
-                        report(&format!(
+                        detail(&format!(
                             "{}: warning: {what} requires bash, but {shell} runs the command; set task_shell to use another shell",
                             line.place
                         ));
@@ -104,9 +104,4 @@ pub(super) fn check(
 /// How the command begins that was typed.
 fn with_local(context: &Context) -> String {
     format!("{}{}", context.program, if context.is_local { " --local" } else { "" })
-}
-
-/// One finding, without the program's name before it, so that editors can jump to it.
-fn report(text: &str) {
-    eprintln!("{}", safe(text));
 }

@@ -1,6 +1,7 @@
 //! What is said of lines that are no tasks: equal faults of neighbouring lines in one message, and one message for a file of another kind.
 
 use super::reader::Place;
+use crate::cli::output::detail;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, shorten};
 
@@ -120,8 +121,8 @@ impl Faults {
         let first = shorten(&safe(&first.unwrap_or_default()), SHOWN);
         let name = safe(&file.name).into_owned();
         let end = if name.contains(char::is_whitespace) { "FILE".to_owned() } else { name.clone() };
-        eprintln!("{name}: {which} (TYPE:MEM:CPU:PRIO[:TIMEOUT]:CMD){first}");
-        eprintln!("if each line is a command, use: {} {end}", self.with_commands);
+        detail(&format!("{name}: {which} (TYPE:MEM:CPU:PRIO[:TIMEOUT]:CMD){first}"));
+        detail(&format!("if each line is a command, use: {} {end}", self.with_commands));
     }
 
     /// Hands the last fault on: to the printer, or to the file whose kind is not known yet.
@@ -150,7 +151,7 @@ impl Faults {
                 continue;
             }
             self.printed += 1;
-            fault.places().iter().for_each(|place| eprintln!("{place}: {}", safe(&fault.problem)));
+            fault.places().iter().for_each(|place| detail(&format!("{place}: {}", fault.problem)));
         }
     }
 }

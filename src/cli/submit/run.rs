@@ -17,6 +17,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
 use crate::cli::output::Out;
 use crate::cli::spill_list::SpillList;
+use crate::cli::task_ids::with_ids;
 use crate::cli::task_set::TaskSet;
 use crate::compose::Settings;
 use crate::model::FieldOrder;
@@ -53,12 +54,11 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     let found = check(&context, &origin, rules, nodes_of(&conn).await, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
         let others = if found.valid > 0 { " (--skip-invalid submits the others)" } else { "" };
-        context.say(&format!(
+        return Err(CliError::Usage(format!(
             "{} of {} invalid: nothing was submitted{others}",
             count(found.invalid),
             counted(found.valid + found.invalid, "line")
-        ));
-        return Ok(Exit::Usage);
+        )));
     }
     if let Some(misread) = &found.misread {
         return Err(CliError::Usage(misread.clone()));
@@ -92,6 +92,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
                 .ends
                 .map(|[finished, failed, gone]| json!({ "finished": finished, "failed": failed, "gone": gone }));
             answer["outcome"] = json!(ends);
+            answer["failures"] = with_ids(json!(waited.failures));
         }
         let mut out = Out::new();
         out.json(&answer)?;
@@ -166,8 +167,12 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     if found.invalid == 0 {
         return Ok(Exit::Done);
     }
-    context.say(&format!("{} invalid", counted(found.invalid, "line")));
-    Ok(if args.skip_invalid { Exit::Done } else { Exit::Usage })
+    let invalid = format!("{} invalid", counted(found.invalid, "line"));
+    if !args.skip_invalid {
+        return Err(CliError::Usage(invalid));
+    }
+    context.say(&invalid);
+    Ok(Exit::Done)
 }
 
 /// The first tasks, how many more there are, and how all were read.

@@ -10,9 +10,9 @@ use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
 use crate::cli::local::connect_again;
-use crate::cli::output::stderr;
+use crate::cli::output::{columns, is_json, stderr};
 use crate::cli::spill_list::{SpillList, SpillReader};
-use crate::model::snapshot::{Counts, TaskState};
+use crate::model::snapshot::{Counts, FailureGroup, TaskState};
 use crate::policy::estimate::TaskCounts;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::call_size::CALL_BYTES;
@@ -62,6 +62,8 @@ pub(super) struct Waited {
     pub(super) exit: Exit,
     /// Tasks that finished, failed for good, and are gone; `None` after a signal, since the rest goes on.
     pub(super) ends: Option<[u64; 3]>,
+    /// The failures by kind, largest group first.
+    pub(super) failures: Vec<FailureGroup>,
 }
 
 /// Waits until every line has finished, is out of retries, or is gone: nobody knows how the last ended, so they count as failed.
@@ -84,10 +86,11 @@ pub(super) async fn wait(
     };
     if let Some(exit) = exit {
         context.say("stopped waiting; the tasks stay queued and continue (distcomp-ctl cancel stops them)");
-        return Ok(Waited { exit, ends: None });
+        return Ok(Waited { exit, ends: None, failures: Vec::new() });
     }
     let counts = [ends.finished, ends.failed, ends.gone];
-    Ok(Waited { exit: report(context, &conn, ends, quiet).await?, ends: Some(counts) })
+    let (exit, failures) = report(context, &conn, ends, quiet).await?;
+    Ok(Waited { exit, ends: Some(counts), failures })
 }
 
 async fn follow(
@@ -275,7 +278,12 @@ fn end_of(states: &[TaskState]) -> LineState {
     }
 }
 
-async fn report(context: &Context, conn: &Connection, ends: WaitTotals, quiet: bool) -> Result<Exit, CliError> {
+async fn report(
+    context: &Context,
+    conn: &Connection,
+    ends: WaitTotals,
+    quiet: bool,
+) -> Result<(Exit, Vec<FailureGroup>), CliError> {
     let gone = if ends.gone == 0 {
         String::new()
     } else {
@@ -288,12 +296,14 @@ async fn report(context: &Context, conn: &Connection, ends: WaitTotals, quiet: b
         context.say(&format!("{} finished, {} failed{gone}", tasks(ends.finished), count(ends.failed)));
     }
     if ends.failed == 0 {
-        return Ok(if ends.gone == 0 { Exit::Done } else { Exit::TasksFailed });
+        return Ok((if ends.gone == 0 { Exit::Done } else { Exit::TasksFailed }, Vec::new()));
     }
     let groups = ends.groups.finish(conn).await?;
-    // Nobody is left to tell when stderr is gone.
-    let _ = writeln!(stderr(), "{}", failures(&groups, crate::cli::output::columns()).trim_end());
-    Ok(Exit::TasksFailed)
+    if !is_json() {
+        // Nobody is left to tell when stderr is gone.
+        let _ = writeln!(stderr(), "{}", failures(&groups, columns()).trim_end());
+    }
+    Ok((Exit::TasksFailed, groups))
 }
 
 #[cfg(test)]

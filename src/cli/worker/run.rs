@@ -9,7 +9,7 @@ use super::{check, local};
 use crate::cli::common::parse;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
-use crate::cli::output::complain;
+use crate::cli::output::{fail, fail_as};
 use crate::config::Role;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::view::glyphs;
@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(PROGRAM, &format!("failed to start: {error}"));
+            fail_as(PROGRAM, "io", &format!("failed to start: {error}"));
             return Exit::Usage.into();
         }
     };
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
-            complain(PROGRAM, &error.to_string());
+            fail(PROGRAM, &error);
             error.exit().into()
         }
     }

@@ -6,6 +6,6 @@ mod wait;
 mod worker;
 
 pub use queue::{Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup};
-pub use task::{AttemptView, TaskState, TaskView};
+pub use task::{AttemptView, Standing, TaskState, TaskView};
 pub use wait::WaitReason;
 pub use worker::{PYTHON_DEAD_AFTER_SECONDS, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

@@ -34,6 +34,57 @@ impl TaskState {
     }
 }
 
+/// Where a task stands, in one word for programs; the hashes may hold it in two states at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It waits to be claimed, for the first time or again.
+    Waiting,
+    /// A worker has claimed it.
+    Running,
+    /// It has ended with success.
+    Finished,
+    /// It has failed and is out of retries.
+    Failed,
+    /// An operator has cancelled it.
+    Cancelled,
+    /// The queue does not have it.
+    None,
+}
+
+impl Standing {
+    /// From the states that a task is in, and the group of its failure, if it has one.
+    #[must_use]
+    pub fn of(states: &[TaskState], failure_group: Option<&str>) -> Self {
+        let has = |state| states.contains(&state);
+        if has(TaskState::InProgress) {
+            Self::Running
+        } else if has(TaskState::Todo) {
+            Self::Waiting
+        } else if has(TaskState::Finished) {
+            Self::Finished
+        } else if has(TaskState::Failed) {
+            let is_cancelled = failure_group.is_some_and(|group| group == Outcome::Cancelled.group());
+            if is_cancelled { Self::Cancelled } else { Self::Failed }
+        } else {
+            Self::None
+        }
+    }
+
+    /// `waiting`, `running`, `finished`, `failed`, `cancelled`, `none`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Everything known about one task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskView {
@@ -49,8 +100,8 @@ pub struct TaskView {
     /// What an operator has ordered for it while it runs there, `requeue`, `cancel` or `purge`: it is being stopped, and then goes where the order says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordered: Option<String>,
-    /// `WORKER: JSON` of a finished one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `WORKER: JSON` of a finished one. In JSON also `finished_on`, that worker, and `output`, the text.
+    #[serde(flatten, serialize_with = "with_output")]
     pub result: Option<String>,
     /// The workers it failed on, with repeats.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -139,9 +190,7 @@ impl TaskView {
     /// The text of a finished one's output, as `finished_tasks` has it: without white space at its ends.
     #[must_use]
     pub fn output(&self) -> Option<String> {
-        let json = self.result.as_deref().map(|result| result.split_once(": ").map_or(result, |(_, output)| output))?;
-        // What others have written need be no JSON.
-        Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
+        self.result.as_deref().map(|result| parts_of(result).1)
     }
 
     /// The output of a finished one, byte for byte; `None` where it is not to be had from here.
@@ -151,6 +200,28 @@ impl TaskView {
         let text = self.output()?;
         Some(attempt.stdout_stripped.as_ref().map_or_else(|| text.clone(), |stripped| stripped.around(&text)))
     }
+}
+
+/// The worker and the output in a value of `finished_tasks`.
+fn parts_of(result: &str) -> (Option<&str>, String) {
+    let (worker, json) = result.split_once(": ").map_or((None, result), |(worker, json)| (Some(worker), json));
+    // What others have written need be no JSON.
+    (worker, serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
+}
+
+fn with_output<S: Serializer>(result: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Finished<'a> {
+        result: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        finished_on: Option<&'a str>,
+        output: String,
+    }
+    let finished = result.as_deref().map(|result| {
+        let (finished_on, output) = parts_of(result);
+        Finished { result, finished_on, output }
+    });
+    finished.serialize(serializer)
 }
 
 fn in_words<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
@@ -196,6 +267,30 @@ impl From<AttemptRecord> for AttemptView {
             sequence: record.sequence,
             stdout_tail: record.stdout_tail,
             stderr_tail: record.stderr_tail,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_in_two_states_stands_where_it_goes_on() {
+        use TaskState::{Failed, Finished, InProgress, Todo};
+        for (states, group, expected) in [
+            (&[][..], None, Standing::None),
+            (&[Todo], None, Standing::Waiting),
+            (&[Todo, Failed], Some("exit 3"), Standing::Waiting),
+            (&[InProgress, Failed], Some("exit 3"), Standing::Running),
+            (&[Finished], None, Standing::Finished),
+            (&[Failed], Some("exit 3"), Standing::Failed),
+            (&[Failed], None, Standing::Failed),
+            (&[Failed], Some("cancelled"), Standing::Cancelled),
+        ] {
+            let standing = Standing::of(states, group);
+            assert_eq!(standing, expected, "{states:?} {group:?}");
+            assert_eq!(serde_json::to_value(standing).expect("JSON"), standing.as_str());
         }
     }
 }
