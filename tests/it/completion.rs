@@ -78,6 +78,13 @@ impl Prompt {
     }
 }
 
+impl Drop for Prompt {
+    /// An interactive shell ignores SIGTERM.
+    fn drop(&mut self) {
+        drop(self.0.send("\u{3}exit\n").and_then(|_| self.0.flush()));
+    }
+}
+
 /// What is on the line with a TAB at its end, and what it becomes, in any of the shells.
 fn check_all(prompt: &mut Prompt, bed: &Bed) {
     let place = bed.path().join("place");

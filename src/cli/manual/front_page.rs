@@ -10,9 +10,11 @@ use crate::cli::words::{self, Word};
 pub(super) fn add(pages: &mut Vec<Page>) {
     for word in words::all() {
         let path = format!("man1/distcomp-{}.1", word.name);
+        let behind = format!("man1/{}.1", page_behind(word));
+        let has = |path: &str| pages.iter().any(|page| page.path == path);
         // `distcomp-tasks` is the page of the format.
-        if word.name != "tasks" && pages.iter().all(|page| page.path != path) {
-            pages.push(Page { path, text: format!(".so man1/{}.1\n", page_behind(word)) });
+        if word.name != "tasks" && !has(&path) && has(&behind) {
+            pages.push(Page { path, text: format!(".so {behind}\n") });
         }
     }
     pages.push(Page { path: "man1/distcomp.1".to_owned(), text: text() });
