@@ -1,13 +1,11 @@
 """Snakemake executor plugin for DistComp: each job of a workflow is a task in the queue, run by whichever worker has room for it."""
 
-from __future__ import annotations
-
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
-from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
@@ -22,18 +20,18 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 class ExecutorSettings(ExecutorSettingsBase):
     """The options `--distcomp-…` of Snakemake."""
 
-    config: str | None = field(
+    config: Optional[str] = field(
         default=None, metadata={"help": "Configuration file of DistComp [default: conf.json, if it exists]"}
     )
-    redis_url: str | None = field(
+    redis_url: Optional[str] = field(
         default=None,
         metadata={"help": "Redis server of the queue; overrides the configuration file", "env_var": True},
     )
-    local: str | None = field(
+    local: Optional[str] = field(
         default=None,
         metadata={"help": "Use the queue of `distcomp run` in this directory, instead of a Redis of one's own"},
     )
-    programs: str | None = field(
+    programs: Optional[str] = field(
         default=None, metadata={"help": "Directory of distcomp-submit, distcomp-status, distcomp-ctl [default: PATH]"}
     )
 
@@ -55,23 +53,44 @@ class Executor(RemoteExecutor):
         self.programs = Programs(
             directory=settings.programs, config=settings.config, redis_url=settings.redis_url, local=settings.local
         )
+        # Tasks that may wait or run. Snakemake's own list is empty while it asks for their states, and a Ctrl-C may come just then.
+        self.open_tasks: set[str] = set()
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Submits all jobs that are ready in one call."""
         for job in jobs:
             self.run_job_pre(job)
+        self._submit(jobs)
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        """Submits one job."""
+        self._submit([job])
+
+    def _submit(self, jobs: list[JobExecutorInterface]) -> None:
         try:
-            ids = self.programs.submit([self._task_of(job) for job in jobs])
+            resumed = self._resumable(jobs)
+            new = [job for job in jobs if job not in resumed]
+            ids = self.programs.submit([self._task_of(job) for job in new]) if new else []
         except ProgramError as error:
             for job in jobs:
                 self.report_job_error(SubmittedJobInfo(job), msg=f"cannot submit to DistComp: {error}\n")
             return
-        for job, task_id in zip(jobs, ids, strict=True):
+        for job, task_id in [*resumed.items(), *zip(new, ids, strict=True)]:
+            self.open_tasks.add(task_id)
             self.report_job_submission(SubmittedJobInfo(job, external_jobid=task_id))
 
-    def run_job(self, job: JobExecutorInterface) -> None:
-        """Submits one job."""
-        self.run_jobs([job])
+    def _resumable(self, jobs: list[JobExecutorInterface]) -> dict[JobExecutorInterface, str]:
+        """Jobs whose task of an earlier Snakemake, which was killed, still waits or runs: a second one would write the same files."""
+        known = {job: task_id for job in jobs if (task_id := self.dag.incomplete_external_jobid(job))}
+        states = self.programs.states(list(known.values()))
+        resumed = {
+            job: str(task_id)
+            for (job, task_id), state in zip(known.items(), states, strict=True)
+            if state in ("waiting", "blocked", "running")
+        }
+        for job, task_id in resumed.items():
+            self.logger.info(f"Job {job.jobid} goes on as DistComp task {task_id} of an earlier run.")
+        return resumed
 
     def _task_of(self, job: JobExecutorInterface) -> dict[str, Any]:
         resources = job.resources
@@ -82,9 +101,8 @@ class Executor(RemoteExecutor):
             "cwd": str(self.workflow.workdir_init),
         }
         runtime = resources.get("runtime")
-        if isinstance(runtime, int | float):
-            # Of Snakemake in minutes.
-            task["timeout"] = max(1, round(runtime * 60))
+        # Of Snakemake in minutes. Without one Snakemake knows no limit, and DistComp's default must not end the job.
+        task["timeout"] = max(1, round(runtime * 60)) if isinstance(runtime, int | float) else 0
         priority = resources.get("distcomp_priority")
         if priority is not None:
             task["priority"] = int(priority)
@@ -104,11 +122,14 @@ class Executor(RemoteExecutor):
         for job, state in zip(active_jobs, states, strict=True):
             match state:
                 case "finished":
+                    self.open_tasks.discard(str(job.external_jobid))
                     self.report_job_success(job)
                 case "failed" | "cancelled":
+                    self.open_tasks.discard(str(job.external_jobid))
                     reason = await asyncio.to_thread(self._reason, str(job.external_jobid))
                     self.report_job_error(job, msg=f"DistComp task {job.external_jobid} {state}: {reason}\n")
                 case "none":
+                    self.open_tasks.discard(str(job.external_jobid))
                     self.report_job_error(job, msg=f"DistComp task {job.external_jobid} was purged from the queue\n")
                 case _:
                     yield job
@@ -121,21 +142,22 @@ class Executor(RemoteExecutor):
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Stops the tasks of jobs when the workflow is cancelled."""
-        ids = [str(job.external_jobid) for job in active_jobs if job.external_jobid is not None]
-        if not ids:
-            return
+        ids = self.open_tasks | {str(job.external_jobid) for job in active_jobs if job.external_jobid is not None}
         try:
-            self.programs.cancel(ids)
+            self.programs.cancel(sorted(ids))
         except ProgramError as error:
-            raise WorkflowError(f"the tasks of this workflow may still run, they cannot be cancelled: {error}") from error
+            # Raised, it would keep Snakemake from ending.
+            self.logger.error(f"The tasks of this workflow may still run, they cannot be cancelled: {error}")
 
 
 def _gib(resources: Any) -> str:
-    """The memory of a job in GB of 2^30 bytes, as DistComp counts them; 0 where the job declares none."""
+    """The memory of a job in GB of 2^30 bytes, as DistComp counts them, rounded up; 0 where the job declares none."""
     mebibytes = resources.get("mem_mib")
-    if isinstance(mebibytes, int | float):
-        return f"{mebibytes / 1024:.6f}"
     megabytes = resources.get("mem_mb")
     if isinstance(megabytes, int | float):
-        return f"{megabytes * 1e6 / 2**30:.6f}"
-    return "0"
+        size = megabytes * 1e6 / 2**30
+    elif isinstance(mebibytes, int | float):
+        size = mebibytes / 1024
+    else:
+        size = 0
+    return f"{math.ceil(size * 1000) / 1000:g}"

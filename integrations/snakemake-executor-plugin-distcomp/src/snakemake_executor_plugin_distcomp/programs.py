@@ -55,11 +55,11 @@ class Programs:
     def reason(self, task_id: str) -> str:
         """Why a task failed, and the end of what it wrote to standard error."""
         task = json.loads(self._run("distcomp-status", ["show", "--json", task_id]))
-        attempts = task.get("attempts") or [{}]
-        last = attempts[-1]
-        reason = task.get("fail_reason") or last.get("outcome") or "unknown"
-        stderr = last.get("stderr") or last.get("stderr_tail") or ""
-        return f"{reason}\n{stderr}".strip()
+        last = (task.get("attempts") or [{}])[-1]
+        reason = str(task.get("reason") or last.get("result") or "unknown")
+        stderr = str(last.get("stderr_tail") or "").strip()
+        # The reason of most failures ends with the end of standard error.
+        return reason if stderr in reason else f"{reason}\n{stderr}"
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Stops tasks that wait or run; the others are left as they are."""
@@ -81,7 +81,14 @@ class Programs:
             # Not on the command line, where others could read a password in it.
             environment["DISTCOMP_REDIS_URL"] = self.redis_url
         done = subprocess.run(
-            [*command, *args], input=stdin, env=environment, capture_output=True, text=True, check=False
+            [*command, *args],
+            input=stdin,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            # Ctrl-C is for Snakemake, which then wants to cancel its tasks.
+            start_new_session=True,
         )
         if done.returncode == 0:
             return done.stdout
