@@ -45,7 +45,7 @@ fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
             }
         }
         Value::Array(list) => list.iter().for_each(|value| paths(value, &format!("{at}[]"), found)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -126,7 +126,7 @@ fn plain(value: Value, depth: usize) -> Value {
             })
             .collect(),
         Value::Array(list) => list.into_iter().map(|value| plain(value, depth + 1)).collect(),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -193,28 +192,6 @@ def test_ctrl_c_cancels_what_runs(cluster: Cluster, executor: tuple[str, ...]) -
     assert not (cluster.directory / "slow.txt").exists()
     task = cluster.status("tasks")["id"]
     wait_for(lambda: cluster.status("state", task)["state"] == "cancelled", "the task is not cancelled")
-
-
-def test_a_killed_snakemake_finds_its_task_again(cluster: Cluster) -> None:
-    first = cluster.snakemake("slow.txt")
-    process = running_pid(cluster)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate(timeout=60)
-    assert process.exists(), "a task does not need the Snakemake that submitted it"
-    second = cluster.snakemake("slow.txt", "--nolock")
-    go_on = cluster.directory / "go-on"
-    # If it does not find the task, it must not wait for ever either.
-    last = threading.Timer(120, go_on.touch)
-    last.start()
-    assert second.stdout is not None
-    output = ""
-    for line in second.stdout:
-        output += line
-        if "of an earlier run" in line:
-            go_on.touch()
-    last.cancel()
-    assert second.wait(60) == 0 and "of an earlier run" in output, output
-    assert (cluster.directory / "starts").read_text() == "started\n", "it ran once"
 
 
 def test_programs_that_are_missing_are_named(cluster: Cluster) -> None:

@@ -68,29 +68,14 @@ class Executor(RemoteExecutor):
 
     def _submit(self, jobs: list[JobExecutorInterface]) -> None:
         try:
-            resumed = self._resumable(jobs)
-            new = [job for job in jobs if job not in resumed]
-            ids = self.programs.submit([self._task_of(job) for job in new]) if new else []
+            ids = self.programs.submit([self._task_of(job) for job in jobs])
         except ProgramError as error:
             for job in jobs:
                 self.report_job_error(SubmittedJobInfo(job), msg=f"cannot submit to DistComp: {error}\n")
             return
-        for job, task_id in [*resumed.items(), *zip(new, ids, strict=True)]:
+        for job, task_id in zip(jobs, ids, strict=True):
             self.open_tasks.add(task_id)
             self.report_job_submission(SubmittedJobInfo(job, external_jobid=task_id))
-
-    def _resumable(self, jobs: list[JobExecutorInterface]) -> dict[JobExecutorInterface, str]:
-        """Jobs whose task of an earlier Snakemake, which was killed, still waits or runs: a second one would write the same files."""
-        known = {job: task_id for job in jobs if (task_id := self.dag.incomplete_external_jobid(job))}
-        states = self.programs.states(list(known.values()))
-        resumed = {
-            job: str(task_id)
-            for (job, task_id), state in zip(known.items(), states, strict=True)
-            if state in ("waiting", "blocked", "running")
-        }
-        for job, task_id in resumed.items():
-            self.logger.info(f"Job {job.jobid} goes on as DistComp task {task_id} of an earlier run.")
-        return resumed
 
     def _task_of(self, job: JobExecutorInterface) -> dict[str, Any]:
         resources = job.resources
