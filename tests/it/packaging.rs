@@ -139,7 +139,10 @@ fn pages_show_values_and_examples_as_they_are_typed() {
             &["[--local[=DIR]]", "\n           distcomp-status show 3f9a  ", "DISTCOMP_DASHBOARD_TOKEN"],
         ),
         ("man1/distcomp-ctl-drain.1", &["distcomp-ctl drain [", "[--all]", "[WORKER ...]", "distcomp-ctl(1)"]),
-        ("man1/distcomp.1", &["distcomp COMMAND [ARGUMENTS]", "The same as distcomp-status tasks", "ls, list, jobs"]),
+        (
+            "man1/distcomp.1",
+            &["distcomp COMMAND [ARGUMENTS]", "The same as distcomp-status tasks", "Also: retry, restart."],
+        ),
         (
             "man5/distcomp-tasks.5",
             &["TYPE:MEM:CPU:PRIO:TIMEOUT:CMD", "\n           ./unpack w01\n", "#DC --mem 8 --timeout 2h"],
