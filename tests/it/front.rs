@@ -63,3 +63,31 @@ fn commands_of_another_program_are_named() {
     bed.status(&["requeue"]).expect(2).says(&["distcomp-ctl requeue"]);
     bed.status(&["top"]).expect(2).says(&["distcomp-status watch"]);
 }
+
+/// The commands of a section of the README, as they are typed.
+fn commands_of(section: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let (_, after) = readme.split_once(&format!("\n## {section}\n")).expect("the section");
+    let section = after.split("\n## ").next().expect("its text");
+    section.lines().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn sweep_of_the_readme_runs_as_it_is_shown() {
+    let bed = Bed::new();
+    std::fs::remove_file(bed.conf_path()).expect("no configuration");
+    let dir = std::path::Path::new(bin("distcomp")).parent().expect("a directory").display().to_string();
+    let path = format!("{dir}:{}", std::env::var("PATH").expect("PATH"));
+    let commands = commands_of("A sweep in five commands");
+    let run = |command: &String| {
+        let cli = Cli::new("bash").dir(bed.path()).env("XDG_STATE_HOME", bed.path().join("state-home"));
+        cli.env("PATH", &path).args(["-c", command]).run()
+    };
+    let outputs: Vec<Output> = commands.iter().map(run).collect();
+    let [sweep, failures, export, again, status] = outputs.try_into().map_err(|all: Vec<_>| all.len()).expect("five");
+    sweep.expect(1).prints(&["4 tasks finished, 2 failed"]);
+    failures.expect(0).prints(&["2  exit 1"]);
+    export.expect(0).prints(&["simulated trace2 with fifo"]);
+    again.expect(1).prints(&["2 failed", "4 of them in earlier runs"]);
+    status.expect(0).prints(&["4 finished tasks, 2 failed tasks"]);
+}
