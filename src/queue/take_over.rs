@@ -62,7 +62,7 @@ impl Reclaimed {
     }
 }
 
-/// Lines that Redis holds in progress under a name with a claim of ours, at most [`BATCH`].
+/// Lines that Redis holds in progress under a name with a claim of ours, at most `BATCH`.
 ///
 /// # Errors
 /// Those of any call.

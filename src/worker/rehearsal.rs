@@ -37,7 +37,7 @@ pub struct Rehearsal {
     pub overview: Overview,
 }
 
-/// Tries what [`boot`](super::boot) does. `is_signed`: signatures are required.
+/// Tries what [`boot`](super::boot()) does. `is_signed`: signatures are required.
 ///
 /// # Errors
 /// Those for which a worker would not start.
