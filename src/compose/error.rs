@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::model::units::grouped;
+
 /// What is wrong with a source, a template, or a flag that makes lines.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
@@ -25,7 +27,7 @@ pub enum ComposeError {
         what: String,
     },
     /// Linked sources of different length.
-    #[error("{link} has {}, the source before it {}", values_of(*.values), group(u128::from(*.before)))]
+    #[error("{link} has {}, the source before it {}", values_of(*.values), grouped(u128::from(*.before)))]
     Linked {
         /// How the later one is written.
         link: String,
@@ -35,7 +37,7 @@ pub enum ComposeError {
         before: u64,
     },
     /// More tasks than anybody wants.
-    #[error("these sources make {} tasks; at most {}", group(*.tasks), group(u128::from(*.most)))]
+    #[error("these sources make {} tasks; at most {}", grouped(*.tasks), grouped(u128::from(*.most)))]
     TooMany {
         /// How many they would make.
         tasks: u128,
@@ -74,22 +76,9 @@ impl ComposeError {
 }
 
 fn values_of(count: u64) -> String {
-    format!("{} {}", group(u128::from(count)), if count == 1 { "value" } else { "values" })
+    format!("{} {}", grouped(u128::from(count)), if count == 1 { "value" } else { "values" })
 }
 
 fn columns_of(count: usize) -> String {
     if count == 1 { "is 1 column".to_owned() } else { format!("are {count} columns") }
-}
-
-/// With a comma after each three digits.
-fn group(number: u128) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

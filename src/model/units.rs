@@ -84,6 +84,20 @@ impl MilliCores {
     }
 }
 
+/// A number with a comma between each three digits: `20,124`.
+#[must_use]
+pub fn grouped(number: u128) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Parses `digits[.digits]` into units of `1 / unit`, rounding up.
 fn parse_decimal(text: &str, unit: u64) -> Result<u64, DecimalError> {
     let (whole, fraction) = match text.split_once('.') {

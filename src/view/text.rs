@@ -1,20 +1,13 @@
 //! Formats numbers, times and amounts; shortens text; draws bars.
 
 use super::glyphs;
+use crate::model::units::grouped;
 use crate::model::{Amounts, ResourceKind};
 
 /// `20,124`.
 #[must_use]
 pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(u128::from(number))
 }
 
 /// A number with its noun: `1 task`, `1,204 tasks`.
