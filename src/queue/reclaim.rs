@@ -158,4 +158,11 @@ mod tests {
         assert_eq!(then.silent.iter().filter(|one| one.is_old).count(), 1, "not a moment later");
         assert_eq!(then.next_end, Some(Duration::from_secs(38)));
     }
+
+    #[test]
+    fn heartbeat_of_the_second_before_is_no_silence_of_a_second() {
+        assert!(!is_silent(1, 0, Duration::from_secs(1)), "a moment ago, and the second has changed");
+        assert!(is_silent(2, 0, Duration::from_secs(1)));
+        assert!(!is_silent(2, 0, Duration::from_millis(1500)));
+    }
 }

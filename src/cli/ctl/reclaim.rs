@@ -1,6 +1,7 @@
 //! `reclaim`: returns the tasks of dead workers to todo.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,6 +10,7 @@ use super::context::CtlContext;
 use crate::cli::exit::CliError;
 use crate::model::snapshot::{Overview, WorkerState, WorkerView};
 use crate::model::{WorkerName, WorkerNameError};
+use crate::queue::reclaim::{self, is_silent};
 use crate::queue::take_over::{Orphan, ReclaimReason, Reclaimed, TakeOver, deregister, scan_in_progress};
 use crate::queue::{control, inspect};
 use crate::view::safe_text::safe;
@@ -17,7 +19,7 @@ use crate::view::text::{count, duration, tasks};
 /// Takes over from the workers that are named, or from all that are gone.
 pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: bool) -> Result<(), CliError> {
     let overview = inspect::overview(&session.conn).await?;
-    let dead_after = session.context.config.dead_after.as_secs();
+    let dead_after = session.context.config.dead_after;
     if !force {
         refuse_fresh(&overview, names, dead_after)?;
     }
@@ -54,7 +56,7 @@ pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: b
     confirm(session.manner)?;
     let mut total = Reclaimed::default();
     for (name, lines) in &good {
-        let moved = take_over(session, name, lines).await?;
+        let moved = take_over(session, name, lines, ReclaimReason::Operator).await?;
         total.returned += moved.returned;
         total.failed += moved.failed;
     }
@@ -67,18 +69,27 @@ pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: b
 }
 
 /// Moves the lines of one worker, then removes its last traces.
-async fn take_over(session: &CtlContext, name: &str, lines: &[Orphan]) -> Result<Reclaimed, CliError> {
-    let worker: WorkerName = name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))?;
+async fn take_over(
+    session: &CtlContext,
+    name: &str,
+    lines: &[Orphan],
+    reason: ReclaimReason<'_>,
+) -> Result<Reclaimed, CliError> {
+    let worker = valid(name)?;
     let (conn, max_lost) = (&session.conn, session.context.config.max_lost);
-    let moved = TakeOver { conn, worker: &worker, reason: ReclaimReason::Operator, max_lost }.lines(lines).await?;
+    let moved = TakeOver { conn, worker: &worker, reason, max_lost }.lines(lines).await?;
     deregister(conn, &worker).await?;
     Ok(moved)
+}
+
+fn valid(name: &str) -> Result<WorkerName, CliError> {
+    name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))
 }
 
 /// Carries out what was ordered for tasks of workers that are gone, and says for how many: no other worker may be there to do it.
 pub(super) async fn finish_for_the_gone(session: &CtlContext) -> Result<u64, CliError> {
     let overview = inspect::overview(&session.conn).await?;
-    let dead_after = session.context.config.dead_after.as_secs();
+    let dead_after = session.context.config.dead_after;
     let mut done = 0;
     let mut by_worker: BTreeMap<String, Vec<Orphan>> = BTreeMap::new();
     for (worker, orphan) in control::marked(&session.conn, session.order).await? {
@@ -88,7 +99,10 @@ pub(super) async fn finish_for_the_gone(session: &CtlContext) -> Result<u64, Cli
         }
     }
     for (worker, lines) in by_worker {
-        let moved = take_over(session, &worker, &lines).await?;
+        let beat = reclaim::owner(&session.conn, &valid(&worker)?).await?.beat;
+        // Judged once more in the same step: it may have sent a heartbeat since the overview.
+        let reason = beat.map_or(ReclaimReason::Operator, |beat| ReclaimReason::LeaseExpired(dead_after, Some(beat)));
+        let moved = take_over(session, &worker, &lines, reason).await?;
         done += moved.returned + moved.failed;
     }
     Ok(done)
@@ -99,7 +113,7 @@ async fn collect(
     session: &CtlContext,
     overview: &Overview,
     names: &[String],
-    dead_after: u64,
+    dead_after: Duration,
 ) -> Result<BTreeMap<String, Vec<Orphan>>, CliError> {
     let wanted = |worker: &str| {
         if names.is_empty() {
@@ -123,26 +137,27 @@ async fn collect(
 }
 
 /// Silent for as long as it takes to be dead, whoever's program it is.
-fn is_gone(worker: &WorkerView, dead_after: u64) -> bool {
-    let is_silent = worker.heartbeat_age_seconds.is_none_or(|age| age >= dead_after);
+fn is_gone(worker: &WorkerView, dead_after: Duration) -> bool {
+    let is_old = |age| is_silent(age, 0, dead_after);
+    let is_silent = worker.heartbeat_age_seconds.is_none_or(is_old);
     match worker.state {
         // Nobody has declared it so.
         WorkerState::Dead if worker.is_python => is_silent,
         WorkerState::Dead => true,
         // Of one that has gone, nothing is left to take over.
-        WorkerState::Drained => worker.heartbeat_age_seconds.is_some_and(|age| age >= dead_after),
+        WorkerState::Drained => worker.heartbeat_age_seconds.is_some_and(is_old),
         WorkerState::Live | WorkerState::Draining | WorkerState::Silent | WorkerState::Python => is_silent,
     }
 }
 
-fn refuse_fresh(overview: &Overview, names: &[String], dead_after: u64) -> Result<(), CliError> {
+fn refuse_fresh(overview: &Overview, names: &[String], dead_after: Duration) -> Result<(), CliError> {
     let fresh = overview.workers.iter().find(|worker| names.contains(&worker.name) && !is_gone(worker, dead_after));
     let Some(worker) = fresh else { return Ok(()) };
     let age = worker.heartbeat_age_seconds.map_or_else(String::new, |age| format!(" ({} ago)", duration(age)));
     Err(CliError::Usage(format!(
         "{} has sent a recent heartbeat{age} and counts as dead only after {}; --force reclaims its tasks anyway",
         safe(&worker.name),
-        duration(dead_after)
+        duration(dead_after.as_secs())
     )))
 }
 
