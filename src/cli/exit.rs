@@ -191,7 +191,7 @@ fn code_of_queue(error: &QueueError) -> &'static str {
         QueueError::TimedOut(_) => "redis_timed_out",
         QueueError::Refused { .. } => "redis_refused",
         QueueError::Denied { .. } => "redis_denied",
-        QueueError::Busy(_) => "redis_busy",
+        QueueError::Busy { .. } => "redis_busy",
         QueueError::GivenUp { .. } => "redis_given_up",
         QueueError::Unsupported(_) => "redis_unsupported",
         QueueError::WrongType { .. } => "redis_wrong_type",
@@ -207,7 +207,7 @@ fn of_queue(error: &QueueError) -> Exit {
         | QueueError::TimedOut(_)
         | QueueError::Refused { .. }
         | QueueError::Denied { .. }
-        | QueueError::Busy(_)
+        | QueueError::Busy { .. }
         | QueueError::GivenUp { .. }
         | QueueError::Unsupported(_)
         | QueueError::WrongType { .. }

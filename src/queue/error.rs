@@ -43,8 +43,13 @@ pub enum QueueError {
         message: String,
     },
     /// The server is up but cannot do it now: loading, busy, out of memory, read-only, disk full. Worth another try later.
-    #[error("run a command: Redis is temporarily unavailable: {0}")]
-    Busy(String),
+    #[error("run a command: Redis is temporarily unavailable: {message}")]
+    Busy {
+        /// Whether it still reads its data after a start: that ends by itself, and says nothing of whether it takes writes.
+        is_loading: bool,
+        /// What the server said, or what stands in the way.
+        message: String,
+    },
     /// What has to be done could not be done for so long that it was given up. The text says why.
     #[error("continue: no required call to Redis has succeeded for {} s: {cause}", .lasted.as_secs())]
     GivenUp {
@@ -82,7 +87,7 @@ impl QueueError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::TimedOut(_) | Self::Busy(_) => true,
+            Self::Unavailable { .. } | Self::TimedOut(_) | Self::Busy { .. } => true,
             Self::Refused { .. }
             | Self::Denied { .. }
             | Self::GivenUp { .. }
@@ -94,6 +99,11 @@ impl QueueError {
         }
     }
 
+    /// The server takes calls, but what it was asked cannot be done now, for a reason that we give.
+    pub(crate) fn busy(message: String) -> Self {
+        Self::Busy { is_loading: false, message }
+    }
+
     /// Whether the connection should be thrown away and made anew.
     #[must_use]
     pub fn breaks_connection(&self) -> bool {
@@ -103,7 +113,7 @@ impl QueueError {
     /// The text, without the place within one of our scripts: one fault reads the same whichever script met it.
     #[must_use]
     pub fn without_place(&self) -> String {
-        let text = if let Self::Busy(message) = self { message.clone() } else { self.to_string() };
+        let text = if let Self::Busy { message, .. } = self { message.clone() } else { self.to_string() };
         text.split(" script: ").next().unwrap_or_default().trim_end_matches(['.', ' ']).to_owned()
     }
 
@@ -137,11 +147,12 @@ impl QueueError {
         {
             // The client has words of its own for some of the codes.
             let said = error.detail().map(|detail| detail.trim_end_matches('.'));
-            return Self::Busy(match said {
+            let message = match said {
                 Some(said) if !code.is_empty() && !said.starts_with(code) => format!("{code} {said}"),
                 Some(said) => said.to_owned(),
                 None => message,
-            });
+            };
+            return Self::Busy { is_loading: code == "LOADING", message };
         }
         if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
             return Self::Unavailable { at: at.to_owned(), message };

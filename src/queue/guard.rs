@@ -116,7 +116,7 @@ pub(super) async fn record_order(conn: &Connection, order: FieldOrder) -> Result
 /// Sets a key that is not there; false when another was quicker.
 async fn record(conn: &Connection, key: &str, value: &str, access: Access) -> Result<bool, QueueError> {
     match conn.cmd(redis::cmd("SETNX").arg(key).arg(value)).await {
-        Err(QueueError::Busy(_)) if access == Access::Free => Ok(true),
+        Err(QueueError::Busy { .. }) if access == Access::Free => Ok(true),
         set => set,
     }
 }
@@ -141,7 +141,7 @@ pub(super) async fn other_order(conn: &Connection, ours: FieldOrder) -> QueueErr
         Ok(recorded) => match agree(&key, &recorded.unwrap_or_default(), Some(ours)) {
             Err(error) => error,
             // It has been changed back since.
-            Ok(_) => QueueError::Busy(format!("{key} has just changed")),
+            Ok(_) => QueueError::busy(format!("{key} has just changed")),
         },
         Err(error) => error,
     }

@@ -210,7 +210,7 @@ impl Link {
 /// Only an attach that is refused is hopeless: a fence after it says that we were declared dead meanwhile, and the name may be had again.
 fn not_final(error: QueueError) -> QueueError {
     if matches!(error, QueueError::Fenced) {
-        QueueError::Busy("declared dead while reconnecting".to_owned())
+        QueueError::busy("declared dead while reconnecting".to_owned())
     } else {
         error
     }

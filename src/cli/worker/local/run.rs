@@ -81,7 +81,7 @@ fn check_node(context: &Context, args: &WorkerArgs) -> Result<(), CliError> {
 fn with_disk(error: CliError, dir: &Path) -> CliError {
     match (error, full_disk(dir)) {
         // A script that may not write says that memory is short.
-        (CliError::Queue(QueueError::Busy(_)), Some(full)) => CliError::Stopped(format!(
+        (CliError::Queue(QueueError::Busy { .. }), Some(full)) => CliError::Stopped(format!(
             "the private server refuses writes{full}; afterwards the same command continues the run"
         )),
         (CliError::Queue(error), Some(full)) => CliError::Stopped(format!("failed to {error}{full}")),

@@ -75,7 +75,7 @@ impl ServerWatch {
                 self.silent = None;
                 None
             }
-            Err(QueueError::Busy(message)) if !message.starts_with("LOADING") => {
+            Err(QueueError::Busy { is_loading: false, message }) => {
                 let since = *self.refused.get_or_insert_with(|| {
                     run.context.say(&format!(
                         "the private server refuses writes ({message}){}; no new task starts, and the run ends in {} s unless this changes",
