@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::exit::CliError;
-use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Fault};
+use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Fault, FaultSource};
 use crate::queue::{Connection, queue_identity};
 use crate::signing::{KeyError, PublicKey, QueueName, SecretKey, Signer, public_path};
 use crate::sys::wall_clock;
@@ -64,7 +64,13 @@ pub(crate) async fn signer(
 }
 
 fn fault(key: &str, path: &Path, error: &KeyError, valid: String) -> Fault {
-    Fault { key: key.to_owned(), found: format!("{:?}", path.display().to_string()), problem: error.to_string(), valid }
+    Fault {
+        key: key.to_owned(),
+        source: FaultSource::File,
+        found: format!("{:?}", path.display().to_string()),
+        problem: error.to_string(),
+        valid,
+    }
 }
 
 fn errors(file: Option<&Path>, faults: Vec<Fault>) -> CliError {

@@ -7,11 +7,22 @@ use serde_json::Value;
 
 use crate::model::safe_text::may_hold_password;
 
+/// Where a faulty value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultSource {
+    /// In the file, or in the defaults that stand for it.
+    File,
+    /// In a flag, in a variable of the environment, or in a file that such a variable names: the file is not to blame.
+    Override,
+}
+
 /// One fault of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The key, or empty when the file as a whole is at fault.
+    /// The key, flag or variable; empty when the file as a whole is at fault.
     pub key: String,
+    /// Where the value stands.
+    pub source: FaultSource,
     /// The value, quoted and shortened, safe to print; empty when there is none, `(hidden)` for a secret.
     pub found: String,
     /// What is wrong with it.
@@ -23,17 +34,18 @@ pub struct Fault {
 impl Fault {
     /// A fault of the value of `key`.
     pub(super) fn of(
+        source: FaultSource,
         key: &str,
         found: impl Into<String>,
         problem: impl Into<String>,
         valid: impl Into<String>,
     ) -> Self {
-        Self { key: key.to_owned(), found: found.into(), problem: problem.into(), valid: valid.into() }
+        Self { key: key.to_owned(), source, found: found.into(), problem: problem.into(), valid: valid.into() }
     }
 
     /// A fault of the file as a whole.
     pub(super) fn of_file(problem: impl Into<String>, valid: impl Into<String>) -> Self {
-        Self::of("", "", problem, valid)
+        Self::of(FaultSource::File, "", "", problem, valid)
     }
 }
 
@@ -82,11 +94,9 @@ impl fmt::Display for ConfigErrors {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            // The file is not to blame for what a flag or a variable says.
-            if fault.key.starts_with("--") || fault.key.starts_with("DISTCOMP_") || fault.key.starts_with('$') {
-                write!(f, "{fault}")?;
-            } else {
-                write!(f, "{path}: {fault}")?;
+            match fault.source {
+                FaultSource::File => write!(f, "{path}: {fault}")?,
+                FaultSource::Override => write!(f, "{fault}")?,
             }
         }
         for warning in &self.warnings {

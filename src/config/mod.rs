@@ -29,7 +29,7 @@ mod tests;
 
 pub use confine::{Confine, TaskRlimits};
 pub use expand::expand_path;
-pub use fault::{ConfigErrors, Fault};
+pub use fault::{ConfigErrors, Fault, FaultSource};
 pub use key_docs::{KEY_DOCS, KeyDoc};
 pub use load::{LoadedConfig, load};
 pub use node::node_warnings;

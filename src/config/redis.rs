@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::expand::expand;
-use super::fault::{quote, show};
+use super::fault::{FaultSource, quote, show};
 use super::paths::{check_readable, warning_of_open_secret};
 use super::raw::{RawConfig, unknown_key};
 use super::redis_url::{RedisUrl, VALID};
@@ -32,10 +32,10 @@ pub(super) fn resolve_redis(
     }
     let file_password = read!(reader.secret(raw.redis_pass, "text, or \"\" for none"));
     let (url, source) = match overrides.url() {
-        Some((url, source)) => (parse_url(reader, source, url.expose_secret()), Some(source)),
+        Some((url, source)) => (parse_url(reader, (FaultSource::Override, source), url.expose_secret()), Some(source)),
         None => {
             let text = read!(reader.secret(raw.redis_url, VALID));
-            (text.and_then(|text| parse_url(reader, "redis_url", &text)), None)
+            (text.and_then(|text| parse_url(reader, (FaultSource::File, "redis_url"), &text)), None)
         }
     };
     let is_overridden = source.is_some();
@@ -107,12 +107,15 @@ fn default_settings() -> RedisSettings {
     }
 }
 
-fn parse_url(reader: &mut ValueReader, key: &str, text: &str) -> Option<RedisUrl> {
-    let mut url = RedisUrl::parse(text).map_err(|problem| reader.fault(key, "(hidden)", problem, VALID)).ok()?;
+/// Reads a URL; `from` is what gave it.
+fn parse_url(reader: &mut ValueReader, from: (FaultSource, &str), text: &str) -> Option<RedisUrl> {
+    let (source, key) = from;
+    let mut url =
+        RedisUrl::parse(text).map_err(|problem| reader.fault_of(source, key, "(hidden)", problem, VALID)).ok()?;
     if let Endpoint::Unix { path } = &mut url.endpoint {
         match expand(path.as_os_str(), &reader.environment) {
             Ok(expanded) => *path = expanded,
-            Err((problem, valid)) => reader.fault(key, "(hidden)", problem, valid),
+            Err((problem, valid)) => reader.fault_of(source, key, "(hidden)", problem, valid),
         }
     }
     Some(url)
@@ -224,7 +227,7 @@ fn resolve_password(
     let faults_before = reader.faults.len();
     if let Some(path) = read!(reader.path(raw.redis_pass_file, PASS_FILE_VALID)) {
         warnings.extend(warning_of_open_secret("redis_pass_file", &path));
-        return read_password(reader, "redis_pass_file", &path);
+        return read_password(reader, (FaultSource::File, "redis_pass_file"), &path);
     }
     if reader.faults.len() > faults_before {
         return None;
@@ -233,12 +236,16 @@ fn resolve_password(
         return Some(password.into());
     }
     let credential = overrides.environment.path("CREDENTIALS_DIRECTORY")?.join("redis_pass");
-    if credential.exists() { read_password(reader, "$CREDENTIALS_DIRECTORY/redis_pass", &credential) } else { None }
+    if !credential.exists() {
+        return None;
+    }
+    read_password(reader, (FaultSource::Override, "$CREDENTIALS_DIRECTORY/redis_pass"), &credential)
 }
 
 const PASS_FILE_VALID: &str = "the path of a file that contains only the password";
 
-fn read_password(reader: &mut ValueReader, key: &str, path: &Path) -> Option<SecretString> {
+/// Reads a password from a file; `from` is what named it.
+fn read_password(reader: &mut ValueReader, from: (FaultSource, &str), path: &Path) -> Option<SecretString> {
     let found = quote(&path.to_string_lossy());
     let read = || -> Result<String, String> {
         let length = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
@@ -255,7 +262,7 @@ fn read_password(reader: &mut ValueReader, key: &str, path: &Path) -> Option<Sec
             (!password.is_empty()).then(|| password.into())
         }
         Err(problem) => {
-            reader.fault(key, found, problem, PASS_FILE_VALID);
+            reader.fault_of(from.0, from.1, found, problem, PASS_FILE_VALID);
             None
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::expand::expand;
-use super::fault::{Fault, quote, show};
+use super::fault::{Fault, FaultSource, quote, show};
 use super::source::Environment;
 use crate::model::{Bytes, MilliCores};
 
@@ -31,9 +31,21 @@ pub(super) enum Zero {
 }
 
 impl ValueReader {
-    /// Notes a fault of a value that was read well but breaks a rule.
+    /// Notes a fault of a value of the file that was read well but breaks a rule.
     pub(super) fn fault(&mut self, key: &str, found: impl Into<String>, problem: impl Into<String>, valid: &str) {
-        self.faults.push(Fault::of(key, found, problem, valid));
+        self.fault_of(FaultSource::File, key, found, problem, valid);
+    }
+
+    /// The same of a value that may stand elsewhere.
+    pub(super) fn fault_of(
+        &mut self,
+        source: FaultSource,
+        key: &str,
+        found: impl Into<String>,
+        problem: impl Into<String>,
+        valid: &str,
+    ) {
+        self.faults.push(Fault::of(source, key, found, problem, valid));
     }
 
     /// An integer from `least` to `most`.
