@@ -1,4 +1,4 @@
-//! Writes JSON strings for the hashes shared with Python DistComp: in ASCII only, as `json.dumps` does, so that no byte of a task's output can
+//! Writes and reads the JSON strings of the hashes shared with Python DistComp. They are written in ASCII only, as `json.dumps` does, so that no byte of a task's output can
 //! trouble a reader's terminal, editor or decoder.
 
 use std::fmt::Write as _;
@@ -28,6 +28,12 @@ pub fn ascii_json(text: &str) -> String {
     json
 }
 
+/// The text of one JSON string; anything else as it is, since what others have written need be no JSON.
+#[must_use]
+pub fn text_of_json(json: String) -> String {
+    serde_json::from_str(&json).unwrap_or(json)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -47,7 +53,7 @@ mod tests {
         fn it_is_printable_ascii_and_says_the_same(text in "(?s).*") {
             let json = ascii_json(&text);
             prop_assert!(json.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{json}");
-            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap_or_default(), text);
+            prop_assert_eq!(text_of_json(json), text);
         }
     }
 }

@@ -9,9 +9,9 @@ use super::keys::{CLOSE, Key};
 use super::lossy_string::{self, LossyString};
 use super::overview::top_groups;
 use super::select::key_of;
-use crate::model::TaskId;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
 use crate::model::snapshot::{FailureGroup, TaskState};
+use crate::model::{FinishedValue, TaskId, text_of_json};
 
 /// A page is full from this many rows on. The last step may bring a few more: what a scan has gone past does not come again.
 const ROWS: usize = 100;
@@ -87,7 +87,7 @@ fn workers_of(state: TaskState, value: &[u8]) -> Vec<String> {
     match state {
         TaskState::Todo => Vec::new(),
         TaskState::InProgress => vec![text.into_owned()],
-        TaskState::Finished => text.split_once(": ").map(|(worker, _)| worker.to_owned()).into_iter().collect(),
+        TaskState::Finished => FinishedValue::parse(&text).worker.map(str::to_owned).into_iter().collect(),
         TaskState::Failed => text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
     }
 }
@@ -111,7 +111,7 @@ async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     for (((row, kind), reason), wait) in rows.iter_mut().zip(kinds).zip(reasons).zip(waits) {
         row.kind = kind.map(text);
-        row.reason = reason.map(text).map(|json| serde_json::from_str::<String>(&json).unwrap_or(json));
+        row.reason = reason.map(text).map(text_of_json);
         row.will_retry = wait.is_some();
     }
     rows.retain(|row| filter.kind.is_none() || row.kind == filter.kind);

@@ -14,7 +14,7 @@ use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
     WaitingGroup,
 };
-use crate::model::{AttemptRecord, Demand, TaskId};
+use crate::model::{AttemptRecord, Demand, TaskId, text_of_json};
 use crate::policy::estimate;
 
 /// The whole queue at a glance, in two round trips.
@@ -209,8 +209,7 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     }
     let reasons: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;
     for (group, reason) in all.iter_mut().zip(reasons) {
-        let reason = reason.map(|LossyString(text)| text);
-        group.reason = reason.map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)).unwrap_or_default();
+        group.reason = reason.map(|LossyString(json)| text_of_json(json)).unwrap_or_default();
     }
     Ok(all)
 }
@@ -346,7 +345,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                 failed_on: failed
                     .map(|workers| workers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
                     .unwrap_or_default(),
-                reason: field(4).map(|json| serde_json::from_str::<String>(&json).unwrap_or(json)),
+                reason: field(4).map(text_of_json),
                 lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
                 attempts,
                 suspect: field(8).is_some_and(|level| !level.starts_with('0')),

@@ -6,8 +6,8 @@ use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string::LossyString;
-use crate::model::Usage;
 use crate::model::snapshot::{PYTHON_DEAD_AFTER_SECONDS, WorkerView};
+use crate::model::{FinishedValue, Usage};
 
 /// Entries of `finished_tasks` that are looked at, at most: beyond that the counts are estimates.
 const ENTRIES: u64 = 500;
@@ -35,7 +35,7 @@ pub(super) async fn count_finished(
         for (LossyString(line), LossyString(value)) in page {
             seen += 1;
             bytes += (line.len() + value.len()) as u64;
-            if let Some((worker, _)) = value.split_once(": ") {
+            if let Some(worker) = FinishedValue::parse(&value).worker {
                 *of.entry(worker.to_owned()).or_default() += 1;
             }
         }

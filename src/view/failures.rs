@@ -3,8 +3,8 @@
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, paint};
 use super::text::{count, shorten};
-use crate::model::TaskId;
 use crate::model::snapshot::FailureGroup;
+use crate::model::{TaskId, failure_reason};
 
 /// Workers that are named before the rest is a number.
 const NAMED: usize = 6;
@@ -45,12 +45,8 @@ pub(super) fn named(workers: &[String]) -> String {
 /// The last lines of a reason, unless it says no more than the kind.
 fn reason_lines<'a>(reason: &'a str, kind: &str) -> Vec<&'a str> {
     const LINES: usize = 3;
-    let text = match reason.strip_prefix(kind) {
-        Some("") => "",
-        Some(rest) => rest.strip_prefix(": ").unwrap_or(reason),
-        None => reason,
-    };
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> =
+        failure_reason::beyond_kind(reason, kind).lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].to_vec()
 }
 

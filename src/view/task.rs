@@ -57,10 +57,9 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
                 .to_owned(),
         );
     }
-    if let Some(result) = &task.result {
-        let (worker, _) = result.split_once(": ").unwrap_or(("", result));
-        row("finished", format!("on {}", safe(worker)));
-        row("output", indented(&task.output().unwrap_or_default()));
+    if let Some(finished) = task.finished() {
+        row("finished", format!("on {}", safe(finished.worker_or_empty())));
+        row("output", indented(&finished.output()));
     }
     if let Some(last) = task.last_attempt() {
         let size = last.stdout_bytes.map_or_else(String::new, |size| format!(" ({})", bytes(size)));

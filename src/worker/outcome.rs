@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use super::ledger::{Entry, StopReason};
 use crate::model::{
-    AttemptRecord, Bytes, Outcome, PeakSource, StdoutRecord, TaskId, TaskLine, TrimmedSpace, WorkerName, ascii_json,
+    AttemptRecord, Bytes, FinishedValue, Outcome, PeakSource, StdoutRecord, TaskId, TaskLine, TrimmedSpace, WorkerName,
+    ascii_json, failure_reason,
 };
 use crate::policy::retry;
 use crate::process::{Ended, ExitStatus, Stdout};
 use crate::queue::session::{Settle, Settlement};
-
-/// Characters of a reason, in all.
-const REASON_CHARS: usize = 1024;
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
 
@@ -67,7 +65,7 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<StopReaso
         record.stdout = Some(kept(context.host, ended));
         record.stderr_tail = tail(&String::from_utf8_lossy(&ended.stderr_tail), TAIL_BYTES);
         let text = stdout_text(context.host, &ended.stdout);
-        Settlement::Finish { value: format!("{}: {}", context.worker, ascii_json(&text)) }
+        Settlement::Finish { value: FinishedValue::write(context.worker, &text) }
     } else {
         let stderr = String::from_utf8_lossy(&ended.stderr_tail);
         record.stdout = Some(kept_of_failure(context.host, ended));
@@ -154,7 +152,7 @@ pub fn settle_refused(line: std::sync::Arc<str>, token: String, outcome: Outcome
         demand: None,
         record: None,
         settlement: Settlement::Fail {
-            reason: ascii_json(&reason(&outcome.to_string(), problem)),
+            reason: ascii_json(&failure_reason::write(&outcome.to_string(), problem)),
             outcome,
             delay: Duration::ZERO,
             is_final: true,
@@ -172,23 +170,7 @@ fn fail(context: Context<'_>, entry: &Entry, outcome: Outcome, stderr: &str, is_
     // Nothing in the line tells where such a limit comes from.
     let is_default = matches!(outcome, Outcome::TimedOut(_)) && entry.task.timeout().is_none();
     let head = format!("{outcome}{}", if is_default { " (default_task_timeout_seconds)" } else { "" });
-    Settlement::Fail { reason: ascii_json(&reason(&head, stderr)), outcome, delay, is_final }
-}
-
-/// `exit 3: tail of stderr`, at most 1,024 characters; what does not fit is cut at the front of the tail.
-fn reason(head: &str, stderr: &str) -> String {
-    let stderr = stderr.trim();
-    if stderr.is_empty() {
-        return head.to_owned();
-    }
-    let room = REASON_CHARS.saturating_sub(head.chars().count() + 2);
-    let skipped = stderr.chars().count().saturating_sub(room);
-    let kept: String = if skipped == 0 {
-        stderr.to_owned()
-    } else {
-        std::iter::once('…').chain(stderr.chars().skip(skipped + 1)).collect()
-    };
-    format!("{head}: {kept}")
+    Settlement::Fail { reason: ascii_json(&failure_reason::write(&head, stderr)), outcome, delay, is_final }
 }
 
 /// How the output of a success can be had byte for byte: with what its text leaves out, or from its file.
@@ -256,15 +238,6 @@ fn tail(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_reason_is_the_kind_and_the_tail_of_stderr() {
-        assert_eq!(reason(&Outcome::Exit(3).to_string(), "  no such file\n"), "exit 3: no such file");
-        assert_eq!(reason(&Outcome::TimedOut(2).to_string(), ""), "timed out after 2 s");
-        let long = reason(&Outcome::Exit(3).to_string(), &format!("{}END", "ü".repeat(5000)));
-        assert_eq!(long.chars().count(), REASON_CHARS);
-        assert!(long.starts_with("exit 3: …") && long.ends_with("END"), "{long}");
-    }
 
     #[test]
     fn bytes_that_are_not_utf8_become_replacement_characters() {

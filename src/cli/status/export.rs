@@ -110,7 +110,7 @@ pub(crate) fn no_formula(cell: String) -> String {
 
 fn csv_row(task: &TaskView) -> [String; 18] {
     let last = task.last_attempt();
-    let on = task.result.as_deref().map(|result| result.split_once(": ").map_or("", |(on, _)| on).to_owned());
+    let on = task.finished().map(|value| value.worker_or_empty().to_owned());
     let output = task.output();
     // Only of what is in the row.
     let of_output = last.filter(|_| output.is_some());

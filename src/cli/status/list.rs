@@ -6,8 +6,8 @@ use super::args::TasksArgs;
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
-use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
+use crate::model::{FinishedValue, TaskId};
 use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{aside, inspect};
 use crate::view::safe_text::safe;
@@ -148,7 +148,7 @@ pub(crate) fn is_of(entry: &HashEntry, state: TaskState, worker: &str) -> bool {
     match state {
         TaskState::Todo => false,
         TaskState::InProgress => entry.value == worker,
-        TaskState::Finished => entry.value.strip_prefix(worker).is_some_and(|rest| rest.starts_with(": ")),
+        TaskState::Finished => FinishedValue::parse(&entry.value).worker == Some(worker),
         TaskState::Failed => entry.value.split(',').any(|name| name == worker),
     }
 }
@@ -169,15 +169,11 @@ fn row(entry: &HashEntry, state: TaskState) -> Vec<String> {
     match state {
         TaskState::Todo => {}
         TaskState::InProgress => cells.push(safe(&entry.value).into_owned()),
-        TaskState::Finished => cells.push(safe(worker_of_result(&entry.value)).into_owned()),
+        TaskState::Finished => cells.push(safe(FinishedValue::parse(&entry.value).worker_or_empty()).into_owned()),
         TaskState::Failed => cells.push(safe(entry.value.trim_end_matches(',')).into_owned()),
     }
     cells.push(safe(&entry.line).into_owned());
     cells
-}
-
-fn worker_of_result(value: &str) -> &str {
-    value.split_once(": ").map_or("", |(worker, _)| worker)
 }
 
 fn object(entry: &HashEntry, state: TaskState) -> Value {
@@ -188,7 +184,9 @@ fn object(entry: &HashEntry, state: TaskState) -> Value {
     match state {
         TaskState::Todo => {}
         TaskState::InProgress => drop(object.insert("worker".to_owned(), json!(entry.value))),
-        TaskState::Finished => drop(object.insert("worker".to_owned(), json!(worker_of_result(&entry.value)))),
+        TaskState::Finished => {
+            drop(object.insert("worker".to_owned(), json!(FinishedValue::parse(&entry.value).worker_or_empty())));
+        }
         TaskState::Failed => {
             let workers: Vec<&str> = entry.value.split(',').filter(|name| !name.is_empty()).collect();
             object.insert("failed_on".to_owned(), json!(workers));

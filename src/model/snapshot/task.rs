@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::model::{AttemptRecord, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
+use crate::model::{AttemptRecord, FinishedValue, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
 
 /// The state a task line is in, in the words of the hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -187,10 +187,16 @@ impl TaskView {
         self.attempts.iter().rev().find(|attempt| attempt.attempt > 0)
     }
 
+    /// Its value in `finished_tasks`.
+    #[must_use]
+    pub fn finished(&self) -> Option<FinishedValue<'_>> {
+        self.result.as_deref().map(FinishedValue::parse)
+    }
+
     /// The text of a finished one's output, as `finished_tasks` has it: without white space at its ends.
     #[must_use]
     pub fn output(&self) -> Option<String> {
-        self.result.as_deref().map(|result| parts_of(result).1)
+        Some(self.finished()?.output())
     }
 
     /// The output of a finished one, byte for byte; `None` where it is not to be had from here.
@@ -202,13 +208,6 @@ impl TaskView {
     }
 }
 
-/// The worker and the output in a value of `finished_tasks`.
-fn parts_of(result: &str) -> (Option<&str>, String) {
-    let (worker, json) = result.split_once(": ").map_or((None, result), |(worker, json)| (Some(worker), json));
-    // What others have written need be no JSON.
-    (worker, serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
-}
-
 fn with_output<S: Serializer>(result: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Finished<'a> {
@@ -218,8 +217,8 @@ fn with_output<S: Serializer>(result: &Option<String>, serializer: S) -> Result<
         output: String,
     }
     let finished = result.as_deref().map(|result| {
-        let (finished_on, output) = parts_of(result);
-        Finished { result, finished_on, output }
+        let value = FinishedValue::parse(result);
+        Finished { result, finished_on: value.worker, output: value.output() }
     });
     finished.serialize(serializer)
 }

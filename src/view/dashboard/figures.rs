@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::history::Point;
 use crate::model::snapshot::{FailureGroup, Overview, WorkerState, WorkerView};
-use crate::model::{ResourceKind, TaskId, Usage};
+use crate::model::{ResourceKind, TaskId, Usage, failure_reason};
 use crate::view::explain::explain_queue;
 use crate::view::failures::named;
 use crate::view::overview::{health, notices, warnings};
@@ -173,8 +173,7 @@ impl FailureRow {
     pub(super) fn of(group: &FailureGroup) -> Self {
         /// Lines of a reason that say most: the last.
         const LINES: usize = 6;
-        let reason =
-            group.reason.strip_prefix(&group.kind).map_or(&*group.reason, |rest| rest.trim_start_matches([':', ' ']));
+        let reason = failure_reason::beyond_kind(&group.reason, &group.kind);
         let lines: Vec<&str> = reason.lines().collect();
         let reason: Vec<String> =
             lines[lines.len().saturating_sub(LINES)..].iter().map(|line| shorten(&safe(line), LINE)).collect();

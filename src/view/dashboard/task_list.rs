@@ -6,6 +6,7 @@ use axum::response::Response;
 
 use super::figures::LINE;
 use super::page::{PageBase, html, respond};
+use crate::model::failure_reason;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
 use crate::model::snapshot::TaskState;
 use crate::view::safe_text::safe;
@@ -51,10 +52,7 @@ impl Row {
         let mut workers: Vec<&str> = row.workers.iter().map(String::as_str).collect();
         workers.dedup();
         let reason = row.reason.as_deref().unwrap_or_default();
-        let reason = match row.kind.as_deref() {
-            Some(kind) => reason.strip_prefix(kind).unwrap_or(reason).trim_start_matches([':', ' ']),
-            None => reason,
-        };
+        let reason = row.kind.as_deref().map_or(reason, |kind| failure_reason::beyond_kind(reason, kind));
         Self {
             id: row.id.clone(),
             line: shorten(&safe(&row.line), LINE),

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::page::{PageBase, html, respond};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
-use crate::model::{FieldOrder, Outcome, ResourceKind, TaskLine};
+use crate::model::{FieldOrder, FinishedValue, Outcome, ResourceKind, TaskLine};
 use crate::view::explain::explain_task;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, moment, precise_duration};
@@ -104,18 +104,16 @@ impl TaskDetailPage {
             why,
             live,
             reason: task.reason.as_deref().map(text_block),
-            output: task.result.as_deref().map(Output::of),
+            output: task.finished().map(Output::of),
             attempts: task.attempts.iter().rev().map(Attempt::of).collect(),
         }
     }
 }
 
 impl Output {
-    fn of(result: &str) -> Self {
-        let (worker, json) = result.split_once(": ").unwrap_or(("", result));
-        let output = serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned());
-        let (text, left_out) = head_and_tail(&output);
-        Self { worker: safe(worker).into_owned(), text, left_out }
+    fn of(finished: FinishedValue<'_>) -> Self {
+        let (text, left_out) = head_and_tail(&finished.output());
+        Self { worker: safe(finished.worker_or_empty()).into_owned(), text, left_out }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The rows of the lists: their text, the text that the filter searches, and the task that a row opens.
 
 use super::screen::{Screen, WatchData};
-use crate::model::TaskId;
 use crate::model::snapshot::WorkerView;
+use crate::model::{TaskId, failure_reason};
 use crate::view::safe_text::safe;
 use crate::view::table::{Column, number, table, text};
 use crate::view::text::{bytes, count, duration};
@@ -88,7 +88,7 @@ fn failures(data: &WatchData) -> Vec<Row> {
     data.failures
         .iter()
         .map(|group| {
-            let reason = group.reason.strip_prefix(&format!("{}: ", group.kind)).unwrap_or(&group.reason);
+            let reason = failure_reason::beyond_kind(&group.reason, &group.kind);
             let last = reason.lines().rev().find(|line| !line.trim().is_empty());
             let reason: String = safe(last.unwrap_or_default()).chars().take(60).collect();
             let cells =
