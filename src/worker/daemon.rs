@@ -1,41 +1,30 @@
-//! Wires the loops together, performs what the dispatcher decides, and shuts down in order.
+//! Runs a worker: hands each event to the dispatcher, has its decisions executed, and shuts the loops down in order.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::action_executor::ActionExecutor;
-use super::aside::Aside;
-use super::claim_reconciler::ClaimReconciler;
 use super::coalescing;
 use super::dispatcher::{Dispatcher, Identity};
 use super::events::{Event, Moment, Sample};
-use super::heartbeater::Heartbeater;
-use super::indexer::Indexer;
 use super::keeper_factory::KeeperFactory;
 use super::link::Link;
 use super::local_orphans::LocalOrphans;
+use super::loops::Shared;
 use super::metrics::Metrics;
 use super::outputs::Outputs;
-use super::pending_outcomes::{PendingOutcomes, Unreported};
-use super::poller::Poller;
-use super::reclaimer::Reclaimer;
-use super::record_reconciler::RecordReconciler;
-use super::reloader::Reloader;
-use super::reporter::Reporter;
+use super::pending_outcomes::Unreported;
 use super::results::Results;
-use super::sampler::Sampler;
-use super::signals;
 use super::sleep::Sleep;
 use super::slot::SlotPool;
 use super::spool::Spool;
-use super::timeout_monitor::{TimeoutMonitor, Watchlist};
+use super::timeout_monitor::Watchlist;
 use super::trust::{Keyring, Pin};
-use super::waker::Waker;
 use crate::config::{Config, Watcher};
 use crate::host::Probe;
 use crate::queue::session::Registration;
@@ -92,101 +81,52 @@ pub struct Setup {
 /// [`QueueError::Fenced`] when another worker took the name while Redis was out of reach: everything it ran is killed.
 pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let (events, inbox) = mpsc::channel(EVENTS);
-    let config = watch::Sender::new(Arc::clone(&setup.config));
-    let (keyring, pin) = setup.trust.unzip();
-    let link =
-        Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin, setup.identity.order);
     // Unbounded, since the dispatcher must never wait for a loop that waits for it; both are bounded by what the worker has claimed.
     let (requests, wanted) = mpsc::unbounded_channel();
     let (settlements, outcomes) = mpsc::unbounded_channel();
-    let watchlist = Arc::new(Watchlist::default());
-    let (gap, gaps) = watch::channel(None);
-    let beat = Arc::new(Notify::new());
-    let keepers = Arc::new(Mutex::new(Vec::new()));
-    let order = setup.identity.order;
-    let worker = setup.identity.worker.clone();
-
-    let mut loops = JoinSet::new();
+    let (index_gap, gaps) = watch::channel(None);
+    let prefetches = Arc::new(AtomicBool::default());
+    let (keyring, pin) = setup.trust.unzip();
+    let Identity { worker, order, .. } = setup.identity.clone();
+    let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin, order);
+    let shared = Shared {
+        link: Arc::clone(&link),
+        client: setup.client,
+        worker,
+        order,
+        events,
+        config: watch::Sender::new(Arc::clone(&setup.config)),
+        watchlist: Arc::new(Watchlist::default()),
+        beat: Arc::new(Notify::new()),
+        keepers: Arc::new(Mutex::new(Vec::new())),
+    };
     // The first heartbeat and the first claim already know the node.
     let mut probe = setup.probe;
     let first = Sample { node: probe.sample(), ..Sample::default() };
-    loops.spawn(Sampler { events: events.clone(), keepers: Arc::clone(&keepers), probe }.run());
-    let judge = keyring.clone();
-    loops.spawn(Poller { link: Arc::clone(&link), requests: wanted, events: events.clone(), keyring: judge }.run());
-    loops.spawn(
-        TimeoutMonitor { watchlist: Arc::clone(&watchlist), events: events.clone(), config: config.subscribe() }.run(),
-    );
-    loops.spawn(
-        Heartbeater {
-            link: Arc::clone(&link),
-            events: events.clone(),
-            config: config.subscribe(),
-            now: Arc::clone(&beat),
-        }
-        .run(),
-    );
-    loops.spawn(
-        Waker {
-            client: setup.client.clone(),
-            link: Arc::clone(&link),
-            worker: worker.clone(),
-            events: events.clone(),
-            beat: Arc::clone(&beat),
-        }
-        .run(),
-    );
-    loops.spawn(
-        Reclaimer { link: Arc::clone(&link), local_orphans: setup.local_orphans, config: config.subscribe(), order }
-            .run(),
-    );
-    loops.spawn(Indexer { link: Arc::clone(&link), gap: gaps, order, found: events.clone() }.run());
-    loops.spawn(RecordReconciler { link: Arc::clone(&link) }.run());
-    loops.spawn(ClaimReconciler { link: Arc::clone(&link), events: events.clone() }.run());
-    loops.spawn(signals::run(events.clone(), setup.hangup_ends));
-    loops.spawn(
-        Reloader {
-            watcher: Some(setup.watcher),
-            aside: Aside::new("conf.json and the files and directories that it names"),
-            client: setup.client.clone(),
-            config: config.clone(),
-            events: events.clone(),
-            keyring,
-            on_hangup: !setup.hangup_ends,
-        }
-        .run(),
-    );
-    if let Some(orders) = setup.orders {
-        loops.spawn(signals::obey(orders, events.clone()));
-    }
-    if let Some(metrics) = &setup.metrics {
-        metrics.attach(events.clone());
-    }
-    let prefetches = Arc::new(AtomicBool::default());
-    let reporter = Reporter {
-        link: Arc::clone(&link),
-        settlements: outcomes,
-        events: events.clone(),
-        config: config.subscribe(),
-        prefetches: Arc::clone(&prefetches),
-        outcomes: PendingOutcomes::new(setup.spool),
-        last_batch: Instant::now(),
-    };
-    let reporter = tokio::spawn(reporter.run());
-    let max_retry = config.subscribe();
-    let mut repairing = tokio::spawn(Arc::clone(&link).run(events.clone(), move || max_retry.borrow().max_retry));
 
-    let slots = SlotPool::new(setup.keeper_factory.clone(), events, keepers, worker, setup.results);
-    let outputs = Outputs::new(Arc::clone(&link));
+    let mut loops = JoinSet::new();
+    shared.spawn_node_loops(&mut loops, probe);
+    shared.spawn_queue_loops(&mut loops, wanted, gaps, keyring.clone(), setup.local_orphans);
+    shared.spawn_order_loops(&mut loops, setup.watcher, keyring, setup.hangup_ends, setup.orders);
+    if let Some(metrics) = &setup.metrics {
+        metrics.attach(shared.events.clone());
+    }
+    let reporter = shared.spawn_reporter(outcomes, setup.spool, Arc::clone(&prefetches));
+    let max_retry = shared.config.subscribe();
+    let mut repairing =
+        tokio::spawn(Arc::clone(&link).run(shared.events.clone(), move || max_retry.borrow().max_retry));
+    let slots =
+        SlotPool::new(setup.keeper_factory.clone(), shared.events, shared.keepers, shared.worker, setup.results);
     let mut executor = ActionExecutor {
         slots,
-        config: config.subscribe(),
+        config: shared.config.subscribe(),
         requests,
         settlements,
-        watchlist,
-        beat,
-        outputs,
+        watchlist: shared.watchlist,
+        beat: shared.beat,
+        outputs: Outputs::new(Arc::clone(&link)),
         prefetches,
-        index_gap: gap,
+        index_gap,
     };
     let dispatcher = Dispatcher::new(Moment::present(), setup.identity, setup.config, first.node);
     let ended = drive(dispatcher, Event::Sampled(first), &mut executor, inbox, &mut repairing).await;

@@ -20,6 +20,7 @@ pub mod keepers;
 pub mod ledger;
 pub mod link;
 mod local_orphans;
+mod loops;
 pub mod metrics;
 pub mod outcome;
 pub mod outputs;
