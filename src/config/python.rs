@@ -32,6 +32,10 @@ const MOVING: [&str; 3] = ["task_field_order", "python_workers", "min_seconds_be
 /// What a Python worker does with thresholds that are the wrong way round.
 pub(super) const BETWEEN_THRESHOLDS: &str = " (with free memory between the two, a Python worker starts tasks and kills the newest within seconds: it returns them, or fails a task that runs alone)";
 
+/// What Python workers do beside a queue that requires signatures.
+pub(super) const UNSIGNED_TOO: &str =
+    "require_signed_tasks: Python workers do not check signatures and also run unsigned tasks";
+
 /// Whether a file with these keys was written for Python DistComp.
 pub(super) fn is_of_python(keys: &[&str]) -> bool {
     let is_known = |key: &&str| NEEDED.contains(key) || KNOWN.contains(key) || MOVING.contains(key);

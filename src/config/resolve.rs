@@ -35,13 +35,23 @@ pub(super) fn resolve(
     warnings: &mut Vec<String>,
 ) -> Result<Config, Vec<Fault>> {
     let mut reader = ValueReader { environment: overrides.environment.clone(), ..ValueReader::default() };
-    let r = &mut reader;
+    let config = read_keys(&mut reader, raw, overrides, role, warnings);
+    if reader.faults.is_empty() { Ok(config) } else { Err(reader.faults) }
+}
+
+/// Reads the keys in the order of the manual, so that their faults come in that order. With a fault the configuration is not one to be used.
+fn read_keys(
+    r: &mut ValueReader,
+    raw: &RawConfig,
+    overrides: &Overrides,
+    role: Role,
+    warnings: &mut Vec<String>,
+) -> Config {
     let seconds = Duration::from_secs;
     let (min_dram_accept, min_dram_trigger) = resolve_dram(r, raw, overrides.node_mem);
     let max_tasks = read!(r.integer(raw.max_task_per_worker, 32, 1, MAX_TASKS));
     let max_retry = read!(r.integer(raw.max_retry_per_task, 4, 0, u32::MAX.into()));
-    let unlimited = if overrides.no_default_timeout { 0 } else { 3600 };
-    let default_timeout = read!(r.integer(raw.default_task_timeout_seconds, unlimited, 0, MAX_SECONDS));
+    let default_timeout = resolve_default_timeout(r, raw, overrides);
     let timeout_check_interval = read!(r.seconds(raw.task_timeout_check_interval, seconds(30), Zero::Refused));
     let kill_grace = read!(r.seconds(raw.task_kill_grace_seconds, seconds(5), Zero::Allowed));
     let poll_interval = read!(r.seconds(raw.sleep_sec_between_accepting_task, seconds(2), Zero::Allowed));
@@ -71,21 +81,14 @@ pub(super) fn resolve(
     let python_workers = read!(r.boolean(raw.python_workers, false));
     if python_workers {
         check_python_workers(r, field_order, is_order_sound, &key_prefix);
-        if require_signed_tasks {
-            warnings.push(
-                "require_signed_tasks: Python workers do not check signatures and also run unsigned tasks".to_owned(),
-            );
-        }
+        warnings.extend(require_signed_tasks.then(|| python::UNSIGNED_TOO.to_owned()));
     }
-    if !reader.faults.is_empty() {
-        return Err(reader.faults);
-    }
-    Ok(Config {
+    Config {
         min_dram_accept,
         min_dram_trigger,
         max_tasks: overrides.slots.unwrap_or_else(|| narrow(max_tasks)),
         max_retry: narrow(max_retry),
-        default_timeout: (default_timeout > 0).then(|| seconds(default_timeout)),
+        default_timeout,
         timeout_check_interval,
         kill_grace,
         poll_interval,
@@ -113,7 +116,7 @@ pub(super) fn resolve(
         python_workers,
         // Whoever writes our own order is at home here.
         is_of_python: python::is_of_python(&raw.names()) && field_order != Some(FieldOrder::MemCpuPrio),
-    })
+    }
 }
 
 /// For what was checked to fit.
@@ -146,6 +149,12 @@ fn resolve_dram(r: &mut ValueReader, raw: &RawConfig, node_mem: Option<Bytes>) -
         );
     }
     (accept, trigger)
+}
+
+fn resolve_default_timeout(r: &mut ValueReader, raw: &RawConfig, overrides: &Overrides) -> Option<Duration> {
+    let default = if overrides.no_default_timeout { 0 } else { 3600 };
+    let limit = read!(r.integer(raw.default_task_timeout_seconds, default, 0, MAX_SECONDS));
+    (limit > 0).then(|| Duration::from_secs(limit))
 }
 
 fn resolve_heartbeat(r: &mut ValueReader, raw: &RawConfig) -> (Duration, Duration) {
