@@ -16,10 +16,10 @@ const LISTED: usize = 10;
 /// Columns of a line that are shown there.
 const SHOWN: usize = 100;
 
-/// The line of the one task that `text` names: a whole line, or the beginning of an id. `is_local`: in a queue of `--local`.
-pub(crate) async fn find_one(conn: &Connection, text: &str, is_local: bool) -> Result<String, CliError> {
+/// The line of the one task that `text` names: a whole line, or the beginning of an id.
+pub(crate) async fn find_one(conn: &Connection, text: &str) -> Result<String, CliError> {
     let found = find(conn, text).await?;
-    if is_local
+    if conn.is_local()
         && found == TaskMatch::None
         && let Some(line) = find_aside(conn, text).await?
     {

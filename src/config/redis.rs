@@ -27,7 +27,7 @@ pub(super) fn resolve_redis(
     warnings: &mut Vec<String>,
 ) -> RedisSettings {
     if let Some(path) = &overrides.private_server {
-        let origin = Origin { is_private: true, ..Origin::default() };
+        let origin = Origin { is_local: true, ..Origin::default() };
         return RedisSettings { endpoint: Endpoint::Unix { path: path.clone() }, origin, ..default_settings() };
     }
     let file_password = read!(reader.secret(raw.redis_pass, "text, or \"\" for none"));

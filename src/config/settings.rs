@@ -88,8 +88,8 @@ pub struct Origin {
     pub server: Option<&'static str>,
     /// Of the password; `None` without one.
     pub password: Option<&'static str>,
-    /// The private server of a `--local` directory.
-    pub is_private: bool,
+    /// Whether it is the private server of a `--local` directory.
+    pub is_local: bool,
 }
 
 /// `redis://host:port/db`: which server this is, with no password in it.
@@ -157,7 +157,7 @@ pub struct Config {
     pub task_shell: PathBuf,
     /// Stdout kept in Redis up to this many bytes; zero keeps only head and tail of any.
     pub max_inline_output: usize,
-    /// What tasks are held to.
+    /// The limits of tasks.
     pub confine: Confine,
     /// Order of the numbers in a task line; `None` when the file does not say (the default order, unless Redis
     /// shows that a Python fleet is at work).

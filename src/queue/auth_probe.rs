@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// [`QueueError::Unavailable`] when the name of the host cannot be resolved.
-pub async fn is_local(settings: &RedisSettings) -> Result<bool, QueueError> {
+pub async fn is_on_this_machine(settings: &RedisSettings) -> Result<bool, QueueError> {
     let (host, port) = match &settings.endpoint {
         Endpoint::Unix { .. } => return Ok(true),
         Endpoint::Tcp { host, port } => (host.clone(), *port),

@@ -82,8 +82,8 @@ impl Client {
         let at = Arc::clone(self.dialer.at());
         let (user, follows) = (self.dialer.user().into(), self.dialer.sentinels().is_some());
         let (timeout, under_way) = (self.response_timeout, Arc::default());
-        let is_private = self.dialer.origin().is_private;
-        Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout, is_private, under_way })
+        let is_local = self.dialer.origin().is_local;
+        Ok(Connection { inner, keys: Arc::clone(&self.keys), at, user, follows, timeout, is_local, under_way })
     }
 
     /// A connection of its own for messages on these channels.
@@ -175,7 +175,7 @@ pub struct Connection {
     follows: bool,
     timeout: Duration,
     /// Of the private server of a `--local` directory.
-    is_private: bool,
+    is_local: bool,
     /// Bytes of calls that have not been answered.
     under_way: Arc<AtomicUsize>,
 }
@@ -194,8 +194,8 @@ impl Drop for BytesInFlight<'_> {
 
 impl Connection {
     /// Whether this is the private server of a `--local` directory.
-    pub(crate) fn is_private(&self) -> bool {
-        self.is_private
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// The names of the queue's keys.

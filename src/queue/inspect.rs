@@ -49,7 +49,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
-    overview.is_local = conn.is_private();
+    overview.is_local = conn.is_local();
     python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
     overview.needs = needs(conn, &classes).await?;
     overview.eta_seconds = estimate::of_overview(&overview);

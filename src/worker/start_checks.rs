@@ -11,7 +11,7 @@ use crate::queue::auth_probe;
 /// # Errors
 /// [`StartError::OpenRedis`], and those of asking.
 pub async fn refuse_open_redis(config: &Config, is_allowed: bool) -> Result<Option<String>, StartError> {
-    if auth_probe::is_local(&config.redis).await?
+    if auth_probe::is_on_this_machine(&config.redis).await?
         || !auth_probe::allows_anonymous(&config.redis, &config.key_prefix).await?
     {
         return Ok(None);

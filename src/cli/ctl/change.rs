@@ -38,7 +38,7 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
             format!("{} ", selector.states()),
         )
     } else {
-        (Selected::named(&session.conn, &args.lines, session.context.is_local).await?, String::new())
+        (Selected::named(&session.conn, &args.lines).await?, String::new())
     };
     let number = selected.lines.len();
     if selected.undated > 0 {

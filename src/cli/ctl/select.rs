@@ -244,10 +244,10 @@ impl Selected {
     }
 
     /// Lines that were named.
-    pub(super) async fn named(conn: &Connection, texts: &[String], is_local: bool) -> Result<Self, CliError> {
+    pub(super) async fn named(conn: &Connection, texts: &[String]) -> Result<Self, CliError> {
         let mut lines: Vec<String> = Vec::new();
         for text in texts {
-            let line = find_one(conn, text, is_local).await?;
+            let line = find_one(conn, text).await?;
             if !lines.contains(&line) {
                 lines.push(line);
             }

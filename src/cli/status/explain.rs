@@ -19,7 +19,7 @@ pub(super) async fn explain(session: &mut StatusContext, text: Option<&str>) -> 
         None if !session.json => return queue(session, &overview),
         None => (None, explain_queue(&overview)),
         Some(text) => {
-            let line = find_one(&session.conn, text, session.context.is_local).await?;
+            let line = find_one(&session.conn, text).await?;
             let tasks = inspect::tasks(&session.conn, std::slice::from_ref(&line)).await?;
             let mut why = Vec::new();
             for task in &tasks {

@@ -40,7 +40,7 @@ pub(super) async fn logs(session: &mut StatusContext, args: &LogsArgs) -> Result
             "--raw cannot be used on a terminal: send the bytes to a file or a pipe".to_owned(),
         ));
     }
-    let line = find_one(&session.conn, &args.line, session.context.is_local).await?;
+    let line = find_one(&session.conn, &args.line).await?;
     let mut task = view(session, &line).await?;
     let mut printer = LogPrinter::new(args, session.json);
     let has = |task: &TaskView, state| task.states.contains(&state);

@@ -27,7 +27,7 @@ struct TaskWithSignature<'a> {
 
 /// Prints everything known about the task that `text` names.
 pub(super) async fn show(session: &mut StatusContext, text: &str, raw: bool) -> Result<(), CliError> {
-    let line = find_one(&session.conn, text, session.context.is_local).await?;
+    let line = find_one(&session.conn, text).await?;
     for task in inspect::tasks(&session.conn, &[line]).await? {
         if raw {
             write_raw(session, &task)?;
