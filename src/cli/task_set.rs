@@ -1,6 +1,7 @@
 //! The tasks of a command line and the state of each, at nine bytes a task, so that a million of them take nine megabytes.
 
 use crate::model::TaskId;
+use crate::model::snapshot::TaskState;
 
 /// The tasks, by id.
 pub(crate) struct TaskSet {
@@ -19,6 +20,18 @@ pub(crate) enum TaskEnd {
     Finished,
     /// Waiting or running.
     Open,
+}
+
+impl TaskEnd {
+    /// Where a task stands that is in these hashes.
+    pub(crate) fn of(states: &[TaskState]) -> Self {
+        let end = |state: &TaskState| match state {
+            TaskState::Todo | TaskState::InProgress => Self::Open,
+            TaskState::Finished => Self::Finished,
+            TaskState::Failed => Self::Failed,
+        };
+        states.iter().map(end).max().unwrap_or(Self::Gone)
+    }
 }
 
 impl TaskSet {
@@ -115,6 +128,15 @@ impl TaskTally<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_task_that_waits_for_its_retry_is_open() {
+        assert_eq!(TaskEnd::of(&[TaskState::Todo, TaskState::Failed]), TaskEnd::Open);
+        assert_eq!(TaskEnd::of(&[TaskState::InProgress, TaskState::Failed]), TaskEnd::Open);
+        assert_eq!(TaskEnd::of(&[TaskState::Failed]), TaskEnd::Failed);
+        assert_eq!(TaskEnd::of(&[TaskState::Finished, TaskState::Failed]), TaskEnd::Finished);
+        assert_eq!(TaskEnd::of(&[]), TaskEnd::Gone);
+    }
 
     #[test]
     fn each_task_counts_once_and_where_it_stands_last() {

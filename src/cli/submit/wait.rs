@@ -12,7 +12,8 @@ use crate::cli::groups::{Failure, Groups, kinds_of};
 use crate::cli::local::connect_again;
 use crate::cli::output::{columns, is_json, stderr};
 use crate::cli::spill_list::{SpillList, SpillReader};
-use crate::model::snapshot::{Counts, FailureGroup, TaskState};
+use crate::cli::task_set::TaskEnd;
+use crate::model::snapshot::{Counts, FailureGroup};
 use crate::policy::estimate::TaskCounts;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::call_size::CALL_BYTES;
@@ -114,7 +115,7 @@ async fn follow(
                 return Ok(());
             }
         }
-        let step = match look(conn, &pending, context.is_local).await {
+        let step = match look(conn, &pending).await {
             Ok(step) => step,
             Err(CliError::Queue(error)) if error.is_transient() => {
                 *conn = reconnect(context, error).await?;
@@ -201,16 +202,16 @@ struct WaitRound {
     counts: Counts,
 }
 
-/// Looks where some lines are. Nothing is counted unless the whole look succeeds. `is_local`: a run may have set lines aside, which wait for another one.
-async fn look(conn: &Connection, lines: &[String], is_local: bool) -> Result<WaitRound, CliError> {
+/// Looks where some lines are. Nothing is counted unless the whole look succeeds. In a queue of `--local` a run may have set lines aside, which wait for another one.
+async fn look(conn: &Connection, lines: &[String]) -> Result<WaitRound, CliError> {
     let counts = inspect::counts(conn).await?;
     let mut step = WaitRound { open: Vec::new(), finished: 0, failed: Vec::new(), gone: 0, counts };
     let mut doubtful = Vec::new();
     for (line, states) in lines.iter().zip(inspect::states(conn, lines).await?) {
-        match end_of(&states) {
-            LineState::Open => step.open.push(line.clone()),
-            LineState::Finished => step.finished += 1,
-            LineState::Failed | LineState::Gone => doubtful.push(line.clone()),
+        match TaskEnd::of(&states) {
+            TaskEnd::Open => step.open.push(line.clone()),
+            TaskEnd::Finished => step.finished += 1,
+            TaskEnd::Failed | TaskEnd::Gone => doubtful.push(line.clone()),
         }
     }
     if doubtful.is_empty() {
@@ -220,7 +221,7 @@ async fn look(conn: &Connection, lines: &[String], is_local: bool) -> Result<Wai
     tokio::time::sleep(SECOND_LOOK).await;
     let mut failed = Vec::new();
     let nowhere = sort_out(conn, doubtful, &mut step, &mut failed).await?;
-    let nowhere = if is_local { without_aside(conn, nowhere, &mut step).await? } else { nowhere };
+    let nowhere = if conn.is_local() { without_aside(conn, nowhere, &mut step).await? } else { nowhere };
     if !nowhere.is_empty() {
         tokio::time::sleep(LAST_LOOK).await;
         step.gone = sort_out(conn, nowhere, &mut step, &mut failed).await?.len() as u64;
@@ -247,35 +248,14 @@ async fn sort_out(
     let states = inspect::states(conn, &lines).await?;
     let mut nowhere = Vec::new();
     for (line, states) in lines.into_iter().zip(states) {
-        match end_of(&states) {
-            LineState::Open => step.open.push(line),
-            LineState::Finished => step.finished += 1,
-            LineState::Failed => failed.push(HashEntry { line, value: String::new() }),
-            LineState::Gone => nowhere.push(line),
+        match TaskEnd::of(&states) {
+            TaskEnd::Open => step.open.push(line),
+            TaskEnd::Finished => step.finished += 1,
+            TaskEnd::Failed => failed.push(HashEntry { line, value: String::new() }),
+            TaskEnd::Gone => nowhere.push(line),
         }
     }
     Ok(nowhere)
-}
-
-/// Where a line stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineState {
-    Open,
-    Finished,
-    Failed,
-    Gone,
-}
-
-fn end_of(states: &[TaskState]) -> LineState {
-    if states.contains(&TaskState::Todo) || states.contains(&TaskState::InProgress) {
-        LineState::Open
-    } else if states.contains(&TaskState::Finished) {
-        LineState::Finished
-    } else if states.contains(&TaskState::Failed) {
-        LineState::Failed
-    } else {
-        LineState::Gone
-    }
 }
 
 async fn report(
@@ -304,18 +284,4 @@ async fn report(
         let _ = writeln!(stderr(), "{}", failures(&groups, columns()).trim_end());
     }
     Ok((Exit::TasksFailed, groups))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_task_that_waits_for_its_retry_is_not_done() {
-        assert_eq!(end_of(&[TaskState::Todo, TaskState::Failed]), LineState::Open);
-        assert_eq!(end_of(&[TaskState::InProgress, TaskState::Failed]), LineState::Open);
-        assert_eq!(end_of(&[TaskState::Failed]), LineState::Failed);
-        assert_eq!(end_of(&[TaskState::Finished]), LineState::Finished);
-        assert_eq!(end_of(&[]), LineState::Gone);
-    }
 }

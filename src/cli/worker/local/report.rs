@@ -57,11 +57,11 @@ impl Report {
         }
         let mut results = Results::begin(dir);
         let mut groups = Groups::default();
-        for (state, end) in [(TaskState::Finished, TaskEnd::Finished), (TaskState::Failed, TaskEnd::Failed)] {
+        for state in [TaskState::Finished, TaskState::Failed] {
             let mut scan = StateScan::new(state);
             while let Some(page) = scan.next(conn).await? {
                 for entry in &page {
-                    tally.note(TaskId::of(&entry.line), end);
+                    tally.note(TaskId::of(&entry.line), TaskEnd::of(&[state]));
                 }
                 if state == TaskState::Failed {
                     let ours = page.iter().filter(|entry| is_failed(&tally, entry)).cloned().collect();
