@@ -46,7 +46,7 @@ async fn drive(mut keeper: Keeper, tasks: u64, ahead: u64) -> Result<Keeper, Pro
     let (mut sent, mut done) = (0, 0);
     while sent < tasks.min(1 + ahead) {
         sent += 1;
-        keeper.send(KeeperCommand::Run { seq: sent, spec: spec() }).await?;
+        keeper.send(KeeperCommand::Run { key: sent, spec: spec() }).await?;
     }
     while done < tasks {
         if let KeeperEvent::Ended(ended) = keeper.recv().await? {
@@ -54,7 +54,7 @@ async fn drive(mut keeper: Keeper, tasks: u64, ahead: u64) -> Result<Keeper, Pro
             done += 1;
             if sent < tasks {
                 sent += 1;
-                keeper.send(KeeperCommand::Run { seq: sent, spec: spec() }).await?;
+                keeper.send(KeeperCommand::Run { key: sent, spec: spec() }).await?;
             }
         }
     }

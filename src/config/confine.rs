@@ -12,7 +12,7 @@ use super::values::{ValueReader, kind, read};
 /// Tasks come before the worker, and before the Redis beside it, when the kernel looks for a victim.
 const OOM_SCORE_ADJ: u64 = 500;
 
-/// What every task of a worker is held to. A running worker does not change it.
+/// The limits of every task of a worker. A running worker does not change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confine {
     /// The user whose rights tasks have, a name or a number; `None`: the worker's.
@@ -27,7 +27,7 @@ pub struct Confine {
     pub oom_score_adj: i32,
     /// Permission bits that files made by tasks do not have; `None`: the worker's.
     pub umask: Option<u32>,
-    /// Whether each task is held to the memory that it declares, and to a number of processes, by a cgroup.
+    /// Whether a cgroup limits each task to the memory that it declares, and to a number of processes.
     pub enforce_memory: bool,
 }
 

@@ -61,7 +61,7 @@ impl CompletionRate {
     }
 }
 
-/// How many tasks may be held ahead at this rate; `fixed` is the configured number, 0 = none.
+/// How many tasks may be claimed ahead at this rate; `fixed` is the configured number, 0 = none.
 #[must_use]
 pub fn prefetch_target(rate: f64, fixed: Option<u32>) -> u32 {
     match fixed {

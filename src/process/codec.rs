@@ -130,7 +130,7 @@ mod tests {
             process_limit: 7,
             start_by_ms: 8,
         };
-        KeeperCommand::Run { seq: 1, spec: Box::new(spec) }
+        KeeperCommand::Run { key: 1, spec: Box::new(spec) }
     }
 
     #[test]
@@ -138,12 +138,12 @@ mod tests {
         let overflowed = |file| Stdout::Overflowed { head: vec![0, 1], tail: vec![0xff], total_bytes: 1 << 40, file };
         let path = PathBuf::from(OsString::from_vec(b"/tmp/\xff.out".to_vec()));
         for event in [
-            KeeperEvent::Started { seq: 1, pid: 2, at_ms: 3 },
-            KeeperEvent::SpawnFailed { seq: 1, error: "no such \"file\"".to_owned(), is_node_fault: true },
-            KeeperEvent::Withdrawn { seq: 4 },
+            KeeperEvent::Started { key: 1, pid: 2, at_ms: 3 },
+            KeeperEvent::SpawnFailed { key: 1, error: "no such \"file\"".to_owned(), is_node_fault: true },
+            KeeperEvent::Withdrawn { key: 4 },
             KeeperEvent::SetupFailed { error: "signalfd4 failed".to_owned() },
             KeeperEvent::Output(Box::new(Output {
-                seq: 5,
+                key: 5,
                 stdout: Part { at: 1 << 40, bytes: vec![0xff, 0], total: (1 << 40) + 2 },
                 stderr: Part { at: 7, bytes: Vec::new(), total: 7 },
             })),
@@ -162,10 +162,10 @@ mod tests {
             group(None, Version::V2),
             group(Some("/sys/p".into()), Version::V1),
             run("/bin/sh".into(), vec!["-c".into(), OsString::from_vec(b"echo \xff\n".to_vec()), "".into()]),
-            KeeperCommand::Terminate { seq: 2, grace_ms: 5000 },
-            KeeperCommand::Kill { seq: 3 },
-            KeeperCommand::Withdraw { seq: 4 },
-            KeeperCommand::Show { seq: 5, stdout_from: Some(u64::MAX), stderr_from: None },
+            KeeperCommand::Terminate { key: 2, grace_ms: 5000 },
+            KeeperCommand::Kill { key: 3 },
+            KeeperCommand::Withdraw { key: 4 },
+            KeeperCommand::Show { key: 5, stdout_from: Some(u64::MAX), stderr_from: None },
         ] {
             assert_eq!(round_trip(&command), command);
         }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn bytes_after_the_message_are_refused() {
         let mut wire = Vec::new();
-        encode(&mut wire, &KeeperCommand::Kill { seq: 3 }).unwrap();
+        encode(&mut wire, &KeeperCommand::Kill { key: 3 }).unwrap();
         wire[0] += 1;
         wire.push(0);
         assert!(decode::<KeeperCommand>(&wire).is_err());

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 use super::cgroup_meter::{self, CgroupMeter, CgroupUsage};
 use super::oom_watch::OomWatch;
-use super::protocol::{KeeperCommand, KeeperEvent, Output, RunSpec};
+use super::protocol::{KeeperCommand, KeeperEvent, Output, RunSpec, TaskKey};
 use super::reaper::{self, KILL_BOUND, Reaper};
 use super::reply_journal::ReplyJournal;
 use super::running_task::{RunningTask, StartStamp};
@@ -104,14 +104,14 @@ impl Keeper {
     /// once.
     fn start_next(&mut self) -> Result<(), WorkerGone> {
         while self.can_start() {
-            let Some((seq, spec)) = self.queue.pop_front() else { break };
+            let Some((key, spec)) = self.queue.pop_front() else { break };
             if spec.start_by_ms != 0 && boot::clock_ms() > spec.start_by_ms {
                 // The keeper was frozen, or the machine was asleep: another worker may have the task by now.
-                self.send(&KeeperEvent::Withdrawn { seq })?;
+                self.send(&KeeperEvent::Withdrawn { key })?;
                 continue;
             }
             if !self.link.secure_unsent()? {
-                self.queue.push_front((seq, spec));
+                self.queue.push_front((key, spec));
                 break;
             }
             let limited = match &mut self.meter {
@@ -127,12 +127,12 @@ impl Keeper {
             let event = match limited.and_then(|()| self.spawner.start(&spec)) {
                 Ok(spawned) => {
                     let owner = self.spawner.user().cloned();
-                    let task = self.task.insert(RunningTask::new(seq, spec, spawned, begun, owner));
+                    let task = self.task.insert(RunningTask::new(key, spec, spawned, begun, owner));
                     self.tree_lives = true;
                     self.oom_watch.begin(task.started);
-                    KeeperEvent::Started { seq, pid: task.pid, at_ms: task.start_ms }
+                    KeeperEvent::Started { key, pid: task.pid, at_ms: task.start_ms }
                 }
-                Err(SpawnError { error, is_node_fault }) => KeeperEvent::SpawnFailed { seq, error, is_node_fault },
+                Err(SpawnError { error, is_node_fault }) => KeeperEvent::SpawnFailed { key, error, is_node_fault },
             };
             self.send(&event)?;
         }
@@ -230,13 +230,13 @@ impl Keeper {
                 self.meter =
                     Some(CgroupMeter::open(&dirs).map_err(|error| format!("{}: {error}", dirs.memory.display())));
             }
-            KeeperCommand::Run { seq, spec } => self.queue.push_back((seq, *spec)),
-            KeeperCommand::Terminate { seq, grace_ms } => return self.terminate(seq, Duration::from_millis(grace_ms)),
-            KeeperCommand::Kill { seq } => return self.terminate(seq, Duration::ZERO),
-            KeeperCommand::Withdraw { seq } => return self.withdraw(seq),
-            KeeperCommand::Show { seq, stdout_from, stderr_from } => {
-                let task = self.task.as_ref().filter(|task| task.seq == seq);
-                let nothing = || Output { seq, ..Output::default() };
+            KeeperCommand::Run { key, spec } => self.queue.push_back((key, *spec)),
+            KeeperCommand::Terminate { key, grace_ms } => return self.terminate(key, Duration::from_millis(grace_ms)),
+            KeeperCommand::Kill { key } => return self.terminate(key, Duration::ZERO),
+            KeeperCommand::Withdraw { key } => return self.withdraw(key),
+            KeeperCommand::Show { key, stdout_from, stderr_from } => {
+                let task = self.task.as_ref().filter(|task| task.key == key);
+                let nothing = || Output { key, ..Output::default() };
                 let output = task.map_or_else(nothing, |task| task.output_since(stdout_from, stderr_from));
                 return self.send(&KeeperEvent::Output(Box::new(output)));
             }
@@ -244,8 +244,8 @@ impl Keeper {
         Ok(())
     }
 
-    fn terminate(&mut self, seq: u64, grace: Duration) -> Result<(), WorkerGone> {
-        let Some(task) = self.task.as_mut().filter(|task| task.seq == seq) else { return self.withdraw(seq) };
+    fn terminate(&mut self, key: TaskKey, grace: Duration) -> Result<(), WorkerGone> {
+        let Some(task) = self.task.as_mut().filter(|task| task.key == key) else { return self.withdraw(key) };
         let first = task.deadline.is_none();
         // Bounded, because the sum with a very long grace would overflow.
         let far = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -257,11 +257,11 @@ impl Keeper {
         self.advance()
     }
 
-    fn withdraw(&mut self, seq: u64) -> Result<(), WorkerGone> {
-        match self.queue.iter().position(|(waiting, _)| *waiting == seq) {
+    fn withdraw(&mut self, key: TaskKey) -> Result<(), WorkerGone> {
+        match self.queue.iter().position(|(waiting, _)| *waiting == key) {
             Some(index) => {
                 self.queue.remove(index);
-                self.send(&KeeperEvent::Withdrawn { seq })
+                self.send(&KeeperEvent::Withdrawn { key })
             }
             None => Ok(()),
         }

@@ -161,11 +161,11 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = i32::try_from(holder.id()).unwrap();
-        let held = (0..400).any(|_| {
+        let is_ready = (0..400).any(|_| {
             thread::sleep(Duration::from_millis(5));
             file.is_open_in(pid)
         });
-        assert!(held);
+        assert!(is_ready);
         let tag = ProcessTag { tag_file: Some(&file), ..by_variable("") };
         assert_eq!(kill_tagged(tag, |_| false), 1);
         assert!(!holder.wait().unwrap().success());

@@ -63,7 +63,7 @@ pub use keeper_handle::Keeper;
 pub use kill_tagged::{ProcessTag, kill_tagged};
 pub use orphans::reap_orphans;
 pub use own_process::{OpenFiles, disable_dumps, raise_open_files, return_large_blocks, slots_for};
-pub use protocol::{Ended, ExitStatus, KeeperCommand, KeeperEvent, MAX_SHOWN, Output, Part, RunSpec, Stdout};
+pub use protocol::{Ended, ExitStatus, KeeperCommand, KeeperEvent, MAX_SHOWN, Output, Part, RunSpec, Stdout, TaskKey};
 pub use result_file::ResultPlace;
 pub use slot_cgroups::{SlotCgroup, SlotCgroups};
 pub use tag_file::TagFile;

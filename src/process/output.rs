@@ -64,7 +64,7 @@ impl StdoutCapture {
         overflow.push(chunk, &mut self.memory, &self.limits);
     }
 
-    /// The bytes held from a position on, at most `most`. `None`: the last ones. Of a stdout that is in a file, only head and tail are held.
+    /// The bytes kept from a position on, at most `most`. `None`: the last ones. Of a stdout that is in a file, only head and tail are kept.
     #[must_use]
     pub fn since(&self, from: Option<u64>, most: usize) -> Part {
         let head = self.memory.len() as u64;

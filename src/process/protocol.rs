@@ -64,13 +64,16 @@ pub struct CgroupDirs {
     pub version: Version,
 }
 
-/// A request to a keeper. `seq` is the number of a run. The worker numbers its runs and uses no number twice in one keeper.
+/// Names one run of a task inside a worker. Never reused by that worker.
+pub type TaskKey = u64;
+
+/// A request to a keeper. `key` names a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeeperCommand {
     /// Start this run when the runs before it have ended. Answered by `Started` or `SpawnFailed`, then `Ended`; or by `Withdrawn` alone.
     Run {
-        /// The number of this run.
-        seq: u64,
+        /// The name of this run.
+        key: TaskKey,
         /// What to run.
         spec: Box<RunSpec>,
     },
@@ -81,25 +84,25 @@ pub enum KeeperCommand {
     /// lengthen it. A run that has not started is withdrawn. A run that has ended, or is unknown, is ignored.
     Terminate {
         /// The run.
-        seq: u64,
+        key: TaskKey,
         /// Milliseconds between SIGTERM and SIGKILL.
         grace_ms: u64,
     },
     /// Send SIGKILL to the process tree of the run now, even within a grace. Otherwise as `Terminate`.
     Kill {
         /// The run.
-        seq: u64,
+        key: TaskKey,
     },
     /// Drop the run if it has not started, which is answered by `Withdrawn`. Otherwise ignored.
     Withdraw {
         /// The run.
-        seq: u64,
+        key: TaskKey,
     },
     /// Return the output so far from these positions on, at most [`MAX_SHOWN`] bytes of each stream. Answered by `Output`, which is empty for a run
     /// that is not running.
     Show {
         /// The run.
-        seq: u64,
+        key: TaskKey,
         /// Position in stdout; `None`: its last bytes.
         stdout_from: Option<u64>,
         /// Position in stderr; `None`: its last bytes.
@@ -116,7 +119,7 @@ pub enum KeeperEvent {
     /// The program runs.
     Started {
         /// The run.
-        seq: u64,
+        key: TaskKey,
         /// Process id of its main process.
         pid: i32,
         /// Start time in milliseconds since the epoch.
@@ -125,7 +128,7 @@ pub enum KeeperEvent {
     /// The program could not be started. No other event follows for this run.
     SpawnFailed {
         /// The run.
-        seq: u64,
+        key: TaskKey,
         /// The cause, a lower-case fragment.
         error: String,
         /// The node was short of processes, memory or descriptors: not a fault of the task, and a later start may succeed.
@@ -136,7 +139,7 @@ pub enum KeeperEvent {
     /// The run was withdrawn before it started. No other event follows for it.
     Withdrawn {
         /// The run.
-        seq: u64,
+        key: TaskKey,
     },
     /// The output of a run so far: the answer to `Show`.
     Output(Box<Output>),
@@ -151,7 +154,7 @@ pub enum KeeperEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// The run.
-    pub seq: u64,
+    pub key: TaskKey,
     /// A part of its standard output.
     pub stdout: Part,
     /// A part of its standard error.
@@ -248,7 +251,7 @@ impl Stdout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The run.
-    pub seq: u64,
+    pub seq: TaskKey,
     /// How the main process ended.
     pub status: ExitStatus,
     /// Start time in milliseconds since the epoch.

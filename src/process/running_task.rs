@@ -9,7 +9,7 @@ use nix::libc;
 use super::cgroup_meter::CgroupUsage;
 use super::confinement::TaskUser;
 use super::output::{StdoutCapture, StdoutLimits};
-use super::protocol::{Ended, ExitStatus, MAX_SHOWN, Output, RunSpec};
+use super::protocol::{Ended, ExitStatus, MAX_SHOWN, Output, RunSpec, TaskKey};
 use super::result_file::ResultPlace;
 use super::spawn::Spawned;
 use super::syscalls::{self, WaitResult};
@@ -38,7 +38,7 @@ impl StartStamp {
 
 /// A running task.
 pub(super) struct RunningTask {
-    pub(super) seq: u64,
+    pub(super) key: TaskKey,
     pub(super) pid: i32,
     pub(super) start_ms: u64,
     pub(super) started: Instant,
@@ -59,7 +59,13 @@ pub(super) struct RunningTask {
 }
 
 impl RunningTask {
-    pub(super) fn new(seq: u64, spec: RunSpec, pipes: Spawned, started: StartStamp, owner: Option<TaskUser>) -> Self {
+    pub(super) fn new(
+        key: TaskKey,
+        spec: RunSpec,
+        pipes: Spawned,
+        started: StartStamp,
+        owner: Option<TaskUser>,
+    ) -> Self {
         let limits = StdoutLimits {
             max_inline: spec.max_inline,
             head_keep: spec.head_keep,
@@ -67,7 +73,7 @@ impl RunningTask {
             place: ResultPlace { path: spec.overflow_path, known: spec.result_dir, owner },
         };
         Self {
-            seq,
+            key,
             pid: pipes.pid,
             start_ms: started.unix_ms,
             started: started.instant,
@@ -150,7 +156,7 @@ impl RunningTask {
     /// The output so far, from these positions on.
     pub(super) fn output_since(&self, stdout_from: Option<u64>, stderr_from: Option<u64>) -> Output {
         let (stdout, stderr) = (self.stdout.since(stdout_from, MAX_SHOWN), self.stderr.since(stderr_from, MAX_SHOWN));
-        Output { seq: self.seq, stdout, stderr }
+        Output { key: self.key, stdout, stderr }
     }
 
     /// Whether its output took much memory.
@@ -170,7 +176,7 @@ impl RunningTask {
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
         let (stdout, stdout_file) = self.stdout.finish(status == ExitStatus::Exited(0));
         Ended {
-            seq: self.seq,
+            seq: self.key,
             status,
             start_ms: self.start_ms,
             end_ms,

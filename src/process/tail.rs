@@ -36,7 +36,7 @@ impl Tail {
         self.total
     }
 
-    /// The bytes held from a position on, at most `most`. `None`: the last ones.
+    /// The bytes kept from a position on, at most `most`. `None`: the last ones.
     #[must_use]
     pub(super) fn since(&self, from: Option<u64>, most: usize) -> Part {
         self.since_of(self.total, from, most)
@@ -56,12 +56,12 @@ impl Tail {
     }
 }
 
-/// A part of `held`, which ends at the position `end` of a stream of `total` bytes so far.
-pub(super) fn part(held: &[u8], end: u64, total: u64, from: Option<u64>, most: usize) -> Part {
-    let begin = end.saturating_sub(held.len() as u64);
+/// A part of `kept`, which ends at the position `end` of a stream of `total` bytes so far.
+pub(super) fn part(kept: &[u8], end: u64, total: u64, from: Option<u64>, most: usize) -> Part {
+    let begin = end.saturating_sub(kept.len() as u64);
     let at = from.unwrap_or_else(|| end.saturating_sub(most as u64)).clamp(begin, end);
-    let skipped = usize::try_from(at - begin).unwrap_or(held.len()).min(held.len());
-    let bytes = &held[skipped..];
+    let skipped = usize::try_from(at - begin).unwrap_or(kept.len()).min(kept.len());
+    let bytes = &kept[skipped..];
     Part { at, bytes: bytes[..bytes.len().min(most)].to_vec(), total }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct ActionExecutor {
     pub(super) requests: mpsc::UnboundedSender<ClaimRequest>,
     pub(super) settlements: mpsc::UnboundedSender<(TaskKey, Settle)>,
     pub(super) watchlist: Arc<Watchlist>,
-    pub(super) beat: Arc<Notify>,
+    pub(super) heartbeat: Arc<Notify>,
     pub(super) outputs: Outputs,
     /// For the reporter, which lets outcomes coalesce only where this holds.
     pub(super) prefetches: Arc<AtomicBool>,
@@ -59,12 +59,12 @@ impl ActionExecutor {
                 let config = Arc::clone(&self.config.borrow());
                 self.slots.start(slot, key, &task, attempt, before, &config);
             }
-            Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { seq: key }),
+            Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { key }),
             Action::Terminate { slot, key } => {
                 let grace_ms = u64::try_from(self.config.borrow().kill_grace.as_millis()).unwrap_or(u64::MAX);
-                self.slots.tell(slot, KeeperCommand::Terminate { seq: key, grace_ms });
+                self.slots.tell(slot, KeeperCommand::Terminate { key, grace_ms });
             }
-            Action::Kill { slot, key } => self.slots.tell(slot, KeeperCommand::Kill { seq: key }),
+            Action::Kill { slot, key } => self.slots.tell(slot, KeeperCommand::Kill { key }),
             Action::Arm { key, limit } => self.watchlist.arm(key, limit),
             Action::Disarm(key) => self.watchlist.disarm(key),
             Action::Settle(key, settle) => {
@@ -75,7 +75,7 @@ impl ActionExecutor {
                     self.outputs.show(key, request, slot);
                 }
             }
-            Action::Beat => self.beat.notify_one(),
+            Action::Beat => self.heartbeat.notify_one(),
             Action::Exit { .. } => {}
         }
     }

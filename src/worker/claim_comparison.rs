@@ -39,13 +39,13 @@ pub(super) async fn compare(
     data_lost: bool,
 ) -> Result<Option<Differences>, QueueError> {
     let Some(before) = inventory(events).await else { return Ok(None) };
-    let held = session.held().await?;
+    let in_redis = session.claims().await?;
     let Some(after) = inventory(events).await else { return Ok(None) };
     let knows = |side: &Inventory, line: &Arc<str>| {
         side.settling.contains(line) || side.all.iter().any(|(_, claim, _)| claim.line == *line)
     };
     let is_unknown = |claim: &Claim| !knows(&before, &claim.line) && !knows(&after, &claim.line);
-    let unknown = held.into_iter().filter(is_unknown).collect();
+    let unknown = in_redis.into_iter().filter(is_unknown).collect();
     let mut lost = Vec::new();
     for batch in call_size::parts(&after.all, BATCH, |(_, claim, _)| claim.line.len()) {
         let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), *demand)).collect();

@@ -35,7 +35,7 @@ impl ClaimReconciler {
             let Some(session) = self.link.present() else { continue };
             match compare(&session, &self.events, self.link.keeps_results()).await {
                 Ok(Some(Differences { lost, unknown })) => {
-                    self.link.worked(Doing::Audit);
+                    self.link.worked(Doing::ReconcileClaims);
                     let lines = unknown.iter().map(|claim| Arc::clone(&claim.line)).collect();
                     let unknown = unknown.into_iter().filter(|claim| suspects.contains(&claim.line)).collect();
                     let _ = self.events.send(Differences { lost, unknown }.into_event()).await;
@@ -43,7 +43,7 @@ impl ClaimReconciler {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    self.link.report(&session, Doing::Audit, &error);
+                    self.link.report(&session, Doing::ReconcileClaims, &error);
                 }
             }
         }

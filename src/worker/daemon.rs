@@ -97,7 +97,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         events,
         config: watch::Sender::new(Arc::clone(&setup.config)),
         watchlist: Arc::new(Watchlist::default()),
-        beat: Arc::new(Notify::new()),
+        heartbeat: Arc::new(Notify::new()),
         keepers: Arc::new(Mutex::new(Vec::new())),
     };
     // The first heartbeat and the first claim already know the node.
@@ -123,7 +123,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         requests,
         settlements,
         watchlist: shared.watchlist,
-        beat: shared.beat,
+        heartbeat: shared.heartbeat,
         outputs: Outputs::new(Arc::clone(&link)),
         prefetches,
         index_gap,

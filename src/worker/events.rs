@@ -10,12 +10,10 @@ use crate::config::Config;
 use crate::model::meters::WorkerFigures;
 use crate::model::{Bytes, Demand, NodeSample, TaskLine};
 use crate::process::Ended;
+pub use crate::process::TaskKey;
 use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Heartbeat, HeartbeatReply, Reasserted, Settle, Settled};
 use crate::sys::{random, wall_clock};
-
-/// Names one attempt inside this process. Never reused.
-pub type TaskKey = u64;
 
 /// Names one slot of this worker, from 0 on. The dispatcher gives the lowest that was not used before, and those that have become idle again.
 pub type SlotId = usize;

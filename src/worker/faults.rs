@@ -19,8 +19,8 @@ pub enum Doing {
     Start,
     /// Connect again.
     Reconnect,
-    /// Beat.
-    Beat,
+    /// Send a heartbeat.
+    Heartbeat,
     /// Claim.
     Claim,
     /// Report outcomes.
@@ -30,9 +30,9 @@ pub enum Doing {
     /// Index lines that others have added.
     Index,
     /// Compare what runs with what Redis holds.
-    Audit,
+    ReconcileClaims,
     /// Compare what is derived in Redis with the hashes.
-    Mend,
+    ReconcileRecords,
     /// Listen for wake-ups.
     Listen,
     /// Publish what a task prints.
@@ -44,13 +44,13 @@ impl Doing {
         match self {
             Self::Start => "start",
             Self::Reconnect => "reconnect",
-            Self::Beat => "send heartbeats",
+            Self::Heartbeat => "send heartbeats",
             Self::Claim => "claim tasks",
             Self::Report => "report outcomes",
             Self::Reclaim => "look for dead workers",
             Self::Index => "index tasks",
-            Self::Audit => "audit claims",
-            Self::Mend => "compare what is derived",
+            Self::ReconcileClaims => "audit claims",
+            Self::ReconcileRecords => "compare what is derived",
             Self::Listen => "listen for wake-ups",
             Self::Show => "show output",
         }
@@ -217,11 +217,11 @@ mod tests {
     fn one_fault_that_many_loops_meet_is_one_entry() {
         let (mut open, now) = (Open::default(), Instant::now());
         assert_eq!(open.note(now, Doing::Claim, "OOM").0, Said::First);
-        assert_eq!(open.note(now, Doing::Beat, "OOM").0, Said::Nothing);
+        assert_eq!(open.note(now, Doing::Heartbeat, "OOM").0, Said::Nothing);
         let (said, fault) = open.note(now + Duration::from_secs(11), Doing::Claim, "OOM");
         assert_eq!((said, fault.what().as_str()), (Said::Again, "send heartbeats, claim tasks"));
         assert!(open.end(Doing::Claim).is_empty(), "heartbeats are still refused");
-        assert_eq!(open.end(Doing::Beat).len(), 1);
+        assert_eq!(open.end(Doing::Heartbeat).len(), 1);
         assert!(open.faults.is_empty());
     }
 
@@ -241,10 +241,10 @@ mod tests {
     fn a_loop_that_meets_another_fault_leaves_the_first() {
         let (mut open, now) = (Open::default(), Instant::now());
         open.note(now, Doing::Claim, "OOM");
-        open.note(now, Doing::Beat, "no right");
+        open.note(now, Doing::Heartbeat, "no right");
         assert_eq!(open.note(now, Doing::Claim, "no right").0, Said::Nothing);
         assert_eq!(open.faults.len(), 1);
-        assert!(open.end(Doing::Beat).is_empty());
+        assert!(open.end(Doing::Heartbeat).is_empty());
         assert_eq!(open.end(Doing::Claim).len(), 1);
     }
 }

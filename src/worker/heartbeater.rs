@@ -22,7 +22,7 @@ pub struct Heartbeater {
     pub events: mpsc::Sender<Event>,
     /// The settings.
     pub config: watch::Receiver<Arc<Config>>,
-    /// Somebody wants a beat now.
+    /// Somebody wants a heartbeat now.
     pub now: Arc<Notify>,
 }
 
@@ -30,7 +30,7 @@ impl Heartbeater {
     /// Until the dispatcher is gone.
     pub async fn run(self) {
         loop {
-            if !self.beat().await {
+            if !self.send().await {
                 return;
             }
             let interval = self.config.borrow().heartbeat_interval;
@@ -41,27 +41,27 @@ impl Heartbeater {
         }
     }
 
-    async fn beat(&self) -> bool {
+    async fn send(&self) -> bool {
         let Some(session) = self.link.present() else {
             return !self.events.is_closed();
         };
-        let (reply, beat) = oneshot::channel();
+        let (reply, heartbeat) = oneshot::channel();
         if self.events.send(Event::BeatDue(reply)).await.is_err() {
             return false;
         }
-        let Ok(Ok(beat)) = tokio::time::timeout(PATIENCE, beat).await else {
+        let Ok(Ok(heartbeat)) = tokio::time::timeout(PATIENCE, heartbeat).await else {
             tracing::error!("the dispatcher does not answer; no heartbeat");
             return !self.events.is_closed();
         };
         failpoint!("beating");
-        match session.heartbeat(&beat).await {
+        match session.heartbeat(&heartbeat).await {
             Ok(reply) => {
-                self.link.worked(Doing::Beat);
+                self.link.worked(Doing::Heartbeat);
                 self.link.note_drain(reply.drain);
                 self.events.send(Event::Beaten(reply)).await.is_ok()
             }
             Err(error) => {
-                self.link.report(&session, Doing::Beat, &error);
+                self.link.report(&session, Doing::Heartbeat, &error);
                 true
             }
         }

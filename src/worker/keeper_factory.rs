@@ -103,7 +103,7 @@ impl KeeperFactory {
 
     /// A few times: a keeper that dies without a word may have been killed, but not each time.
     async fn try_often(&self, shell: &Path, asks_user: bool) -> Result<Ended, Fault> {
-        // Where tasks are held to nothing, the shell is not asked: a wrapper may do more than nothing.
+        // Where tasks have no limits, the shell is not asked: a wrapper may do more than nothing.
         let (program, args): (&Path, Vec<OsString>) = if self.settings.confinement.is_plain() {
             (&self.settings.exe, vec!["--version".into()])
         } else {
@@ -142,7 +142,7 @@ impl KeeperFactory {
 
     async fn trial(&self, spec: RunSpec) -> Result<Ended, Fault> {
         let (mut keeper, _group) = self.keeper().await.map_err(Fault::of)?;
-        keeper.send(KeeperCommand::Run { seq: 1, spec: Box::new(spec) }).await.map_err(Fault::of)?;
+        keeper.send(KeeperCommand::Run { key: 1, spec: Box::new(spec) }).await.map_err(Fault::of)?;
         loop {
             match keeper.recv().await.map_err(Fault::of)? {
                 KeeperEvent::Ended(ended) => return Ok(*ended),

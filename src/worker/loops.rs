@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) config: watch::Sender<Arc<Config>>,
     pub(super) watchlist: Arc<Watchlist>,
     /// Asks for a heartbeat at once.
-    pub(super) beat: Arc<Notify>,
+    pub(super) heartbeat: Arc<Notify>,
     /// The process ids of the keepers.
     pub(super) keepers: Arc<Mutex<Vec<u32>>>,
 }
@@ -68,10 +68,10 @@ impl Shared {
         let Self { link, events, order, .. } = self;
         let (link, order) = (|| Arc::clone(link), *order);
         loops.spawn(Poller { link: link(), requests, events: events.clone(), keyring }.run());
-        let now = Arc::clone(&self.beat);
+        let now = Arc::clone(&self.heartbeat);
         loops.spawn(Heartbeater { link: link(), events: events.clone(), config: self.config.subscribe(), now }.run());
-        let (client, worker, beat) = (self.client.clone(), self.worker.clone(), Arc::clone(&self.beat));
-        loops.spawn(Waker { client, link: link(), worker, events: events.clone(), beat }.run());
+        let (client, worker, heartbeat) = (self.client.clone(), self.worker.clone(), Arc::clone(&self.heartbeat));
+        loops.spawn(Waker { client, link: link(), worker, events: events.clone(), heartbeat }.run());
         loops.spawn(Reclaimer { link: link(), local_orphans, config: self.config.subscribe(), order }.run());
         loops.spawn(Indexer { link: link(), gap, order, found: events.clone() }.run());
         loops.spawn(RecordReconciler { link: link() }.run());

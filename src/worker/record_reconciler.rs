@@ -29,13 +29,13 @@ impl RecordReconciler {
             let Some(session) = self.link.present() else { continue };
             match pass(&session).await {
                 Ok(mended) => {
-                    self.link.worked(Doing::Mend);
+                    self.link.worked(Doing::ReconcileRecords);
                     if mended > 0 {
                         tracing::info!(mended, "removed records of lines that other programs moved or deleted");
                     }
                 }
                 Err(error) => {
-                    self.link.report(&session, Doing::Mend, &error);
+                    self.link.report(&session, Doing::ReconcileRecords, &error);
                 }
             }
         }

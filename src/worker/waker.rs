@@ -27,7 +27,7 @@ pub struct Waker {
     /// The dispatcher.
     pub events: mpsc::Sender<Event>,
     /// The heartbeater.
-    pub beat: Arc<Notify>,
+    pub heartbeat: Arc<Notify>,
 }
 
 impl Waker {
@@ -53,7 +53,7 @@ impl Waker {
                                 return;
                             }
                         }
-                        Wakeup::Heartbeat => self.beat.notify_one(),
+                        Wakeup::Heartbeat => self.heartbeat.notify_one(),
                         Wakeup::Output(request) => {
                             if self.events.send(Event::OutputWanted(request)).await.is_err() {
                                 return;

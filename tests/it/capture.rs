@@ -112,8 +112,8 @@ async fn who_holds_the_pipes_does_not_hold_the_slot() {
 #[tokio::test]
 async fn what_was_said_last_is_not_lost() {
     let (_zygote, mut keeper) = keeper().await;
-    for seq in 1..=50 {
-        let end = run(&mut keeper, seq, shell("head -c 65000 /dev/zero; head -c 60000 /dev/zero >&2")).await;
+    for key in 1..=50 {
+        let end = run(&mut keeper, key, shell("head -c 65000 /dev/zero; head -c 60000 /dev/zero >&2")).await;
         assert_eq!((end.stdout.total_bytes(), end.stderr_total), (65_000, 60_000));
     }
 }
@@ -132,13 +132,13 @@ async fn what_cannot_be_started_says_so_and_the_slot_goes_on() {
     let no_program = RunSpec { program: "/nonexistent/program".into(), ..shell("") };
     let nul = RunSpec { args: vec![std::ffi::OsString::from_vec(b"a\0b".to_vec())], ..shell("") };
     let too_long = shell(&"x".repeat(140_000));
-    for (seq, spec, expected) in
+    for (key, spec, expected) in
         [(1, no_program, "No such file"), (2, nul, "NUL"), (3, too_long, "Argument list too long")]
     {
-        start(&mut keeper, seq, spec).await;
+        start(&mut keeper, key, spec).await;
         match next(&mut keeper).await {
-            KeeperEvent::SpawnFailed { seq: this, error, is_node_fault } => {
-                assert_eq!((this, is_node_fault), (seq, false));
+            KeeperEvent::SpawnFailed { key: this, error, is_node_fault } => {
+                assert_eq!((this, is_node_fault), (key, false));
                 assert!(error.contains(expected), "{error}");
             }
             other => panic!("{other:?}"),
@@ -158,7 +158,7 @@ async fn short_of_descriptors_is_a_failed_start_and_not_a_lost_keeper() {
         "{answer:?}"
     );
     start(&mut keeper, 2, shell("true")).await;
-    assert!(matches!(next(&mut keeper).await, KeeperEvent::SpawnFailed { seq: 2, .. }));
+    assert!(matches!(next(&mut keeper).await, KeeperEvent::SpawnFailed { key: 2, .. }));
 }
 
 #[tokio::test]
@@ -166,8 +166,8 @@ async fn many_tasks_leave_no_descriptor_and_no_process_behind() {
     let (_zygote, mut keeper) = keeper().await;
     run(&mut keeper, 0, shell("true")).await;
     let before = open_files(keeper.pid());
-    for seq in 1..=300 {
-        assert_eq!(run(&mut keeper, seq, shell("echo $0")).await.status, ExitStatus::Exited(0));
+    for key in 1..=300 {
+        assert_eq!(run(&mut keeper, key, shell("echo $0")).await.status, ExitStatus::Exited(0));
     }
     assert_eq!(open_files(keeper.pid()), before);
     assert_eq!(distcomp::process::tree::children(keeper.pid() as i32), Vec::<i32>::new());
@@ -182,22 +182,22 @@ async fn commands_wait_their_turn_and_can_be_withdrawn() {
     start(&mut keeper, 4, shell("echo 4")).await;
     started(&mut keeper, 1).await;
     for command in [
-        KeeperCommand::Withdraw { seq: 2 },
-        KeeperCommand::Withdraw { seq: 1 },
-        KeeperCommand::Withdraw { seq: 77 },
-        KeeperCommand::Terminate { seq: 4, grace_ms: 1000 },
+        KeeperCommand::Withdraw { key: 2 },
+        KeeperCommand::Withdraw { key: 1 },
+        KeeperCommand::Withdraw { key: 77 },
+        KeeperCommand::Terminate { key: 4, grace_ms: 1000 },
     ] {
         keeper.send(command).await.unwrap();
     }
-    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { seq: 2 });
-    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { seq: 4 });
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { key: 2 });
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { key: 4 });
     assert_eq!(text(&ended(&mut keeper, 1).await), "1\n", "what has started is not withdrawn");
     started(&mut keeper, 3).await;
     assert_eq!(text(&ended(&mut keeper, 3).await), "3\n");
     // A request for a run that is over hits nobody else.
     start(&mut keeper, 5, shell("sleep 0.3")).await;
     started(&mut keeper, 5).await;
-    keeper.send(KeeperCommand::Kill { seq: 3 }).await.unwrap();
+    keeper.send(KeeperCommand::Kill { key: 3 }).await.unwrap();
     assert_eq!(ended(&mut keeper, 5).await.status, ExitStatus::Exited(0));
 }
 
@@ -210,7 +210,7 @@ async fn what_waited_past_its_right_to_start_comes_back_unstarted() {
     start(&mut keeper, 2, RunSpec { start_by_ms: late, ..shell("echo 2") }).await;
     start(&mut keeper, 3, RunSpec { start_by_ms: late + 3_600_000, ..shell("echo 3") }).await;
     ended(&mut keeper, 1).await;
-    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { seq: 2 });
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { key: 2 });
     started(&mut keeper, 3).await;
     assert_eq!(text(&ended(&mut keeper, 3).await), "3\n");
 }
@@ -218,8 +218,8 @@ async fn what_waited_past_its_right_to_start_comes_back_unstarted() {
 #[tokio::test]
 async fn task_record_spans_its_first_and_last_instruction() {
     let (_zygote, mut keeper) = keeper().await;
-    for seq in 1..=20 {
-        let end = run(&mut keeper, seq, shell("date +%s%3N")).await;
+    for key in 1..=20 {
+        let end = run(&mut keeper, key, shell("date +%s%3N")).await;
         let said: u64 = text(&end).trim().parse().unwrap();
         assert!(
             end.start_ms <= said && said <= end.end_ms,
@@ -233,8 +233,8 @@ async fn task_record_spans_its_first_and_last_instruction() {
 #[tokio::test]
 async fn a_receive_that_was_cancelled_loses_nothing() {
     let (_zygote, mut keeper) = keeper().await;
-    for seq in 1..=20 {
-        start(&mut keeper, seq, shell("head -c 300000 /dev/zero | tr '\\0' x")).await;
+    for key in 1..=20 {
+        start(&mut keeper, key, shell("head -c 300000 /dev/zero | tr '\\0' x")).await;
     }
     let (mut seen, mut cancelled) = (0, 0);
     while seen < 40 {
@@ -297,13 +297,13 @@ async fn a_worker_that_does_not_listen_does_not_stop_its_tasks() {
     let (_zygote, mut keeper) = keeper().await;
     let dir = tempfile::tempdir().unwrap();
     let mark = unique();
-    for seq in 1..=3 {
-        let file = dir.path().join(seq.to_string());
+    for key in 1..=3 {
+        let file = dir.path().join(key.to_string());
         let spec = shell(&format!(
-            "head -c 1000000 /dev/zero; echo x > {}; [ {seq} = 2 ] && exec sleep {mark}",
+            "head -c 1000000 /dev/zero; echo x > {}; [ {key} = 2 ] && exec sleep {mark}",
             file.display()
         ));
-        start(&mut keeper, seq, spec).await;
+        start(&mut keeper, key, spec).await;
     }
     // The answers to the first do not fit into the socket, so the second waits; nothing is lost, and requests are heard meanwhile.
     let is_there = |name: &str| dir.path().join(name).exists();
@@ -313,7 +313,7 @@ async fn a_worker_that_does_not_listen_does_not_stop_its_tasks() {
     assert_eq!(ended(&mut keeper, 1).await.stdout.total_bytes(), 1_000_000);
     started(&mut keeper, 2).await;
     wait_until_there(&mark, 1);
-    keeper.send(KeeperCommand::Kill { seq: 2 }).await.unwrap();
+    keeper.send(KeeperCommand::Kill { key: 2 }).await.unwrap();
     assert!(ended(&mut keeper, 2).await.forced_kill);
     started(&mut keeper, 3).await;
     assert_eq!(ended(&mut keeper, 3).await.stdout.total_bytes(), 1_000_000);

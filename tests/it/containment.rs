@@ -55,8 +55,8 @@ fn wait_until_said(file: &Path) {
     wait_for(Duration::from_secs(20), "the task to say that it is ready", said, |text| text.ends_with('\n'));
 }
 
-async fn terminate(keeper: &mut distcomp::process::Keeper, seq: u64, grace_ms: u64) {
-    keeper.send(KeeperCommand::Terminate { seq, grace_ms }).await.unwrap();
+async fn terminate(keeper: &mut distcomp::process::Keeper, key: u64, grace_ms: u64) {
+    keeper.send(KeeperCommand::Terminate { key, grace_ms }).await.unwrap();
 }
 
 #[tokio::test]
@@ -78,9 +78,9 @@ async fn an_overdue_tree_is_gone_to_the_last_process() {
 #[tokio::test]
 async fn what_a_task_leaves_behind_is_killed_when_it_ends() {
     let (_zygote, mut keeper) = keeper().await;
-    for seq in 1..=5 {
+    for key in 1..=5 {
         let mark = unique();
-        let end = run(&mut keeper, seq, shell(&tree(&mark, false))).await;
+        let end = run(&mut keeper, key, shell(&tree(&mark, false))).await;
         assert_eq!(marked(&mark), Vec::<i32>::new());
         assert_eq!(end.status, ExitStatus::Exited(0));
         assert!(end.leftovers_killed >= 4 && !end.forced_kill && !end.unkillable, "{end:?}");
@@ -90,14 +90,14 @@ async fn what_a_task_leaves_behind_is_killed_when_it_ends() {
 #[tokio::test]
 async fn a_chain_of_processes_that_live_for_microseconds_is_caught() {
     let (_zygote, mut keeper) = keeper().await;
-    for (seq, grace) in [(1, 0), (2, 200), (3, 0)] {
+    for (key, grace) in [(1, 0), (2, 200), (3, 0)] {
         let mark = unique();
-        start(&mut keeper, seq, shell(&chain(&mark))).await;
-        started(&mut keeper, seq).await;
+        start(&mut keeper, key, shell(&chain(&mark))).await;
+        started(&mut keeper, key).await;
         wait_until_there(&format!("{mark}.9"), 1);
         std::thread::sleep(Duration::from_millis(200));
-        terminate(&mut keeper, seq, grace).await;
-        let end = ended(&mut keeper, seq).await;
+        terminate(&mut keeper, key, grace).await;
+        let end = ended(&mut keeper, key).await;
         assert_eq!(marked(&mark), Vec::<i32>::new());
         assert!(!end.unkillable, "{end:?}");
     }
@@ -158,7 +158,7 @@ async fn a_kill_cuts_a_grace_short() {
     terminate(&mut keeper, 1, 3_600_000).await;
     wait_until_said(&asked);
     // The grace is an hour.
-    keeper.send(KeeperCommand::Kill { seq: 1 }).await.unwrap();
+    keeper.send(KeeperCommand::Kill { key: 1 }).await.unwrap();
     let end = ended(&mut keeper, 1).await;
     assert!(end.forced_kill, "{end:?}");
 }
@@ -218,13 +218,13 @@ async fn task_that_kills_its_keeper_keeps_the_previous_result() {
         // The shell does it before it does anything else; the keeper may not have had the processor since it was started.
         start(&mut keeper, 2, shell("kill -KILL $PPID")).await;
         // It may be too late for this one to be told of.
-        let third = KeeperCommand::Run { seq: 3, spec: Box::new(shell("echo never")) };
+        let third = KeeperCommand::Run { key: 3, spec: Box::new(shell("echo never")) };
         assert!(matches!(keeper.send(third).await, Ok(()) | Err(ProcessError::KeeperGone)));
         started(&mut keeper, 1).await;
         assert_eq!(text(&ended(&mut keeper, 1).await), "result\n");
         loop {
             match keeper.recv().await {
-                Ok(distcomp::process::KeeperEvent::Started { seq: 2, .. }) => {}
+                Ok(distcomp::process::KeeperEvent::Started { key: 2, .. }) => {}
                 Err(ProcessError::KeeperGone) => break,
                 other => panic!("after the end of its keeper: {other:?}"),
             }

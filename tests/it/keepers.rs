@@ -53,8 +53,8 @@ pub(crate) fn unique() -> String {
     format!("9{}{:03}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-pub(crate) async fn start(keeper: &mut Keeper, seq: u64, spec: RunSpec) {
-    keeper.send(KeeperCommand::Run { seq, spec: Box::new(spec) }).await.unwrap();
+pub(crate) async fn start(keeper: &mut Keeper, key: u64, spec: RunSpec) {
+    keeper.send(KeeperCommand::Run { key, spec: Box::new(spec) }).await.unwrap();
 }
 
 pub(crate) async fn next(keeper: &mut Keeper) -> KeeperEvent {
@@ -62,25 +62,25 @@ pub(crate) async fn next(keeper: &mut Keeper) -> KeeperEvent {
 }
 
 /// The next answer, which must be that this run has started; its pid.
-pub(crate) async fn started(keeper: &mut Keeper, seq: u64) -> i32 {
+pub(crate) async fn started(keeper: &mut Keeper, key: u64) -> i32 {
     match next(keeper).await {
-        KeeperEvent::Started { seq: this, pid, .. } if this == seq => pid,
-        other => panic!("expected the start of {seq}, got {other:?}"),
+        KeeperEvent::Started { key: this, pid, .. } if this == key => pid,
+        other => panic!("expected the start of {key}, got {other:?}"),
     }
 }
 
 /// The next answer, which must be that this run has ended.
-pub(crate) async fn ended(keeper: &mut Keeper, seq: u64) -> Ended {
+pub(crate) async fn ended(keeper: &mut Keeper, key: u64) -> Ended {
     match next(keeper).await {
-        KeeperEvent::Ended(ended) if ended.seq == seq => *ended,
-        other => panic!("expected the end of {seq}, got {other:?}"),
+        KeeperEvent::Ended(ended) if ended.seq == key => *ended,
+        other => panic!("expected the end of {key}, got {other:?}"),
     }
 }
 
-pub(crate) async fn run(keeper: &mut Keeper, seq: u64, spec: RunSpec) -> Ended {
-    start(keeper, seq, spec).await;
-    started(keeper, seq).await;
-    ended(keeper, seq).await
+pub(crate) async fn run(keeper: &mut Keeper, key: u64, spec: RunSpec) -> Ended {
+    start(keeper, key, spec).await;
+    started(keeper, key).await;
+    ended(keeper, key).await
 }
 
 /// Whole stdout as text.

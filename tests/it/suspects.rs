@@ -210,7 +210,7 @@ async fn one_worker_makes_room_for_suspects_and_the_others_go_on() {
     let (taken, _) = claim(&busy[1], "t2", 8).await;
     assert_eq!(taken.len(), 4, "the other one takes what is no suspect");
     assert!(taken.iter().all(|claim| others.contains(&claim.line.to_string())));
-    let running = busy[0].held().await.expect("read");
+    let running = busy[0].claims().await.expect("read");
     beat(&busy[0], &running).await;
     assert_eq!(claim(&busy[0], "t3", 8).await.0.len(), 1);
 }

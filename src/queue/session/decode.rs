@@ -88,7 +88,7 @@ pub(super) fn reasserted(reply: Vec<redis::Value>, asked: usize) -> Result<Vec<R
 }
 
 /// The hash of this worker's claims. What is not UTF-8 was not put there by us, and is not ours to run.
-pub(super) fn held(all: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Claim> {
+pub(super) fn claims(all: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Claim> {
     all.into_iter()
         .filter_map(|(line, value)| {
             let value = String::from_utf8(value).ok()?;
@@ -115,6 +115,6 @@ pub(in crate::queue) fn fuzz(values: &[redis::Value]) {
         let _ = reasserted(answer(), asked);
     }
     if let Ok(all) = redis::from_redis_value(redis::Value::Array(answer())) {
-        let _ = held(all);
+        let _ = claims(all);
     }
 }

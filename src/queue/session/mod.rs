@@ -144,7 +144,7 @@ impl Session {
 
     /// Claims a batch in one round trip, in exact order of priority.
     ///
-    /// Atomic for the batch. When the answer is lost the claims are found by [`Session::held`]; never call it again blindly.
+    /// Atomic for the batch. When the answer is lost the claims are found by [`Session::claims`]; never call it again blindly.
     ///
     /// # Errors
     /// Those of any call, and [`QueueError::Fenced`].
@@ -239,7 +239,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn held(&self) -> Result<Vec<Claim>, QueueError> {
+    pub async fn claims(&self) -> Result<Vec<Claim>, QueueError> {
         let key = self.conn.keys().name_for(Key::Claims, &self.worker);
         let (mut cursor, mut step, mut claims) = (0, STEPS[1] * 4, Vec::new());
         loop {
@@ -247,7 +247,7 @@ impl Session {
                 self.conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
             step = step_after(step, page.iter().map(|(line, claim)| line.len() + claim.len()).sum());
             // A step may show an entry twice.
-            for claim in decode::held(page) {
+            for claim in decode::claims(page) {
                 if !claims.contains(&claim) {
                     claims.push(claim);
                 }

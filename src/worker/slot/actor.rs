@@ -62,8 +62,8 @@ impl SlotActor {
             let _ = self.events.send(Event::KeeperLost { key, had_it: index == 0 }).await;
         }
         while let Some(message) = self.commands.recv().await {
-            if let SlotMessage::Keeper(KeeperCommand::Run { seq, .. }) = message {
-                let _ = self.events.send(Event::KeeperLost { key: seq, had_it: false }).await;
+            if let SlotMessage::Keeper(KeeperCommand::Run { key, .. }) = message {
+                let _ = self.events.send(Event::KeeperLost { key, had_it: false }).await;
             }
         }
     }
@@ -106,15 +106,15 @@ impl SlotActor {
                             if !slot.note_viewer(key, &to) {
                                 continue;
                             }
-                            KeeperCommand::Show { seq: key, stdout_from, stderr_from }
+                            KeeperCommand::Show { key, stdout_from, stderr_from }
                         }
                         Some(SlotMessage::Keeper(command)) => command,
                     };
-                    if let KeeperCommand::Run { seq, spec } = &command {
+                    if let KeeperCommand::Run { key, spec } = &command {
                         failpoint!("starting");
                         if boot::clock_ms() >= spec.start_by_ms {
                             // We were frozen on the way here: another may have it by now.
-                            if self.events.send(Event::Withdrawn { key: *seq }).await.is_err() {
+                            if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
                                 return Served::Over;
                             }
                             continue;
@@ -170,8 +170,8 @@ impl SlotActor {
     async fn refuse(mut self, error: &ProcessError) {
         self.commands.close();
         while let Some(message) = self.commands.recv().await {
-            if let SlotMessage::Keeper(KeeperCommand::Run { seq, .. }) = message {
-                let failed = Event::SpawnFailed { key: seq, error: error.to_string(), is_node_fault: true };
+            if let SlotMessage::Keeper(KeeperCommand::Run { key, .. }) = message {
+                let failed = Event::SpawnFailed { key, error: error.to_string(), is_node_fault: true };
                 let _ = self.events.send(failed).await;
             }
         }
@@ -202,10 +202,10 @@ async fn until_gone(who: Option<process::ProcessIdentity>, end: Instant) {
 /// What the dispatcher is told of it, if anything.
 fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
     Some(match event {
-        KeeperEvent::Started { seq, .. } => Event::Started { key: seq, keeper },
-        KeeperEvent::SpawnFailed { seq, error, is_node_fault } => Event::SpawnFailed { key: seq, error, is_node_fault },
+        KeeperEvent::Started { key, .. } => Event::Started { key, keeper },
+        KeeperEvent::SpawnFailed { key, error, is_node_fault } => Event::SpawnFailed { key, error, is_node_fault },
         KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
-        KeeperEvent::Withdrawn { seq } => Event::Withdrawn { key: seq },
+        KeeperEvent::Withdrawn { key } => Event::Withdrawn { key },
         KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => return None,
     })
 }

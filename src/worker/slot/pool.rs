@@ -50,7 +50,7 @@ impl SlotPool {
         config: &Config,
     ) {
         let spec = Box::new(self.specs.of(task, attempt, before, config));
-        let command = SlotMessage::Keeper(KeeperCommand::Run { seq: key, spec });
+        let command = SlotMessage::Keeper(KeeperCommand::Run { key, spec });
         let refused = match self.senders.get(slot) {
             Some(sender) => sender.send(command).map_err(|refused| refused.0),
             None => Err(command),

@@ -71,20 +71,20 @@ impl SlotProtocol {
     /// Notes a command that the keeper is about to get.
     pub(super) fn note_command(&mut self, now: Instant, command: &KeeperCommand) {
         match command {
-            KeeperCommand::Run { seq, .. } => {
+            KeeperCommand::Run { key, .. } => {
                 if self.sent.is_empty() {
                     (self.patience, self.is_ending) = (Some(now + PATIENCE), false);
                 }
-                self.sent.push(*seq);
+                self.sent.push(*key);
             }
-            KeeperCommand::Terminate { seq, grace_ms } if self.is_first(*seq) => {
+            KeeperCommand::Terminate { key, grace_ms } if self.is_first(*key) => {
                 self.hurry(now, Duration::from_millis(*grace_ms));
             }
-            KeeperCommand::Kill { seq } if self.is_first(*seq) => self.hurry(now, Duration::ZERO),
+            KeeperCommand::Kill { key } if self.is_first(*key) => self.hurry(now, Duration::ZERO),
             // What waits behind the first is let go of at once.
-            KeeperCommand::Terminate { seq, .. } | KeeperCommand::Kill { seq } | KeeperCommand::Withdraw { seq } => {
-                if self.sent.contains(seq) && self.started != Some(*seq) && !self.recalled.contains(seq) {
-                    self.recalled.push(*seq);
+            KeeperCommand::Terminate { key, .. } | KeeperCommand::Kill { key } | KeeperCommand::Withdraw { key } => {
+                if self.sent.contains(key) && self.started != Some(*key) && !self.recalled.contains(key) {
+                    self.recalled.push(*key);
                     self.returns_by.get_or_insert(now + RETURN_PATIENCE);
                 }
             }
@@ -124,9 +124,9 @@ impl SlotProtocol {
                 !is_over && !to.is_closed()
             });
         }
-        if let KeeperEvent::Started { seq, .. } = &event {
-            self.started = Some(*seq);
-            self.heard_of(*seq);
+        if let KeeperEvent::Started { key, .. } = &event {
+            self.started = Some(*key);
+            self.heard_of(*key);
         }
         let over = over(&event);
         if let Some(key) = over {
@@ -196,7 +196,7 @@ pub(super) fn over(event: &KeeperEvent) -> Option<TaskKey> {
     match event {
         KeeperEvent::Started { .. } | KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => None,
         KeeperEvent::Ended(ended) => Some(ended.seq),
-        KeeperEvent::SpawnFailed { seq, .. } | KeeperEvent::Withdrawn { seq } => Some(*seq),
+        KeeperEvent::SpawnFailed { key, .. } | KeeperEvent::Withdrawn { key } => Some(*key),
     }
 }
 
@@ -222,15 +222,15 @@ mod tests {
             process_limit: 0,
             start_by_ms: 0,
         };
-        KeeperCommand::Run { seq: key, spec: Box::new(spec) }
+        KeeperCommand::Run { key, spec: Box::new(spec) }
     }
 
     fn started(key: TaskKey) -> KeeperEvent {
-        KeeperEvent::Started { seq: key, pid: 1, at_ms: 0 }
+        KeeperEvent::Started { key, pid: 1, at_ms: 0 }
     }
 
     fn failed(key: TaskKey) -> KeeperEvent {
-        KeeperEvent::SpawnFailed { seq: key, error: String::new(), is_node_fault: false }
+        KeeperEvent::SpawnFailed { key, error: String::new(), is_node_fault: false }
     }
 
     fn running() -> (SlotProtocol, Instant) {
@@ -257,12 +257,12 @@ mod tests {
     fn keeper_must_end_its_task_and_a_repeat_gives_no_more_time() {
         let (mut slot, now) = running();
         let grace = Duration::from_secs(5);
-        slot.note_command(now, &KeeperCommand::Terminate { seq: 1, grace_ms: 5000 });
+        slot.note_command(now, &KeeperCommand::Terminate { key: 1, grace_ms: 5000 });
         assert_eq!(slot.answer_due(), Some(now + grace + PATIENCE));
         let later = now + Duration::from_secs(1);
-        slot.note_command(later, &KeeperCommand::Terminate { seq: 1, grace_ms: 5000 });
+        slot.note_command(later, &KeeperCommand::Terminate { key: 1, grace_ms: 5000 });
         assert_eq!(slot.answer_due(), Some(now + grace + PATIENCE), "the first request counts");
-        slot.note_command(later, &KeeperCommand::Kill { seq: 1 });
+        slot.note_command(later, &KeeperCommand::Kill { key: 1 });
         assert_eq!(slot.answer_due(), Some(later + PATIENCE), "a kill leaves it less");
     }
 
@@ -279,15 +279,15 @@ mod tests {
 
     #[test]
     fn keeper_must_return_or_have_started_a_recalled_task() {
-        for answer in [Some(KeeperEvent::Withdrawn { seq: 2 }), Some(failed(1)), None] {
+        for answer in [Some(KeeperEvent::Withdrawn { key: 2 }), Some(failed(1)), None] {
             let (mut slot, now) = running();
             slot.note_command(now, &start(2));
             slot.note_command(now, &start(3));
-            slot.note_command(now, &KeeperCommand::Withdraw { seq: 2 });
+            slot.note_command(now, &KeeperCommand::Withdraw { key: 2 });
             let later = now + Duration::from_secs(1);
-            slot.note_command(later, &KeeperCommand::Terminate { seq: 3, grace_ms: 0 });
+            slot.note_command(later, &KeeperCommand::Terminate { key: 3, grace_ms: 0 });
             assert_eq!(slot.answer_due(), Some(now + RETURN_PATIENCE), "the first request counts");
-            slot.note_event(later, KeeperEvent::Withdrawn { seq: 3 });
+            slot.note_event(later, KeeperEvent::Withdrawn { key: 3 });
             assert_eq!(slot.answer_due(), Some(now + RETURN_PATIENCE), "the other is owed still");
             let starts = matches!(answer, Some(KeeperEvent::SpawnFailed { .. }));
             if let Some(event) = answer {
@@ -307,7 +307,7 @@ mod tests {
         slot.note_event(now, failed(1));
         slot.note_event(now, started(2));
         // Sent before its start was heard of.
-        slot.note_command(now, &KeeperCommand::Withdraw { seq: 2 });
+        slot.note_command(now, &KeeperCommand::Withdraw { key: 2 });
         assert_eq!(slot.answer_due(), None, "the keeper has nothing to say to that");
     }
 

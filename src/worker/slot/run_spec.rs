@@ -81,7 +81,7 @@ fn demanded(demand: &Demand) -> impl Iterator<Item = (String, String)> {
 }
 
 /// What a task may use where its keeper has a cgroup: the memory that it declares and what the keeper needs for itself and the output, and a number of
-/// processes and threads that no sound program of so many cores reaches. A task that declares no memory is held to none.
+/// processes and threads that no sound program of so many cores reaches. A task that declares no memory has no limit of it.
 fn limits(task: &TaskLine, config: &Config) -> (u64, u64) {
     if !config.confine.enforce_memory {
         return (0, 0);
