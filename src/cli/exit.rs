@@ -7,7 +7,7 @@ use crate::config::ConfigErrors;
 use crate::local::LocalError;
 use crate::process::signals::SignalRequest;
 use crate::queue::QueueError;
-use crate::worker::startup::StartError;
+use crate::worker::attach::StartError;
 use crate::worker::state::StateError;
 
 /// How a command ends.

@@ -1,4 +1,4 @@
-//! Who owns a worker's name, and which workers may be dead.
+//! What decides whether a worker's tasks may be reclaimed: who owns its name, and which workers may be dead.
 
 use std::collections::HashMap;
 use std::time::Duration;

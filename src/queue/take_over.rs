@@ -1,4 +1,4 @@
-//! Taking over what a worker has in progress that will not settle it: a dead worker's tasks, our own from before a restart, or any worker's by an
+//! Takes over the tasks that a worker has in progress and will not settle: a dead worker's, our own from before a restart, or any worker's by an
 //! operator's order.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! From a configuration to a worker that may run: processes first, then Redis, then the name, then a clean node.
+//! Starts a worker from a configuration: first its processes, then Redis, then its name, then a clean node.
 //!
 //! A program starts a worker by [`boot`] and [`crate::worker::run`]; the command line does no more.
 
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attach::{StartError, recover, sweep, take_name};
 use super::daemon::Setup;
 use super::dispatcher::Identity;
 use super::faults::{Doing, Faults};
@@ -16,7 +17,6 @@ use super::metrics::Metrics;
 use super::results::{self, Results};
 use super::spool::Spool;
 use super::start_checks::{new_probe, refuse_open_redis};
-use super::startup::{StartError, recover, sweep, take_name};
 use super::state::{Cgroups, StateDir, queue_of};
 use super::trust::{Keyring, Pin};
 use crate::config::{Config, Watcher};

@@ -1,4 +1,4 @@
-//! What runs here against what Redis holds in our name: the one comparison, made after each reconnect and once a minute.
+//! The comparison of what runs here with what Redis holds in our name, made after each reconnect and once a minute.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Once a minute: does Redis hold in our name what runs here, and nothing else? An operator, a Python manager or a lost answer may have moved lines.
+//! Compares, once a minute, what runs here with what Redis holds in our name: an operator, a Python manager or a lost answer may have moved lines.
 
 use std::collections::HashSet;
 use std::sync::Arc;

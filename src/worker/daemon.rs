@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -20,7 +20,6 @@ use super::metrics::Metrics;
 use super::outputs::Outputs;
 use super::pending_outcomes::Unreported;
 use super::results::Results;
-use super::sleep::Sleep;
 use super::slot::SlotPool;
 use super::spool::Spool;
 use super::timeout_monitor::Watchlist;
@@ -29,12 +28,16 @@ use crate::config::{Config, Watcher};
 use crate::host::Probe;
 use crate::queue::session::Registration;
 use crate::queue::{Client, QueueError, Session};
+use crate::sys::boot;
 
 /// Events waiting for the dispatcher, at most; senders wait then.
 const EVENTS: usize = 4096;
 
 /// The longest wait for an event where no time is due.
 const IDLE_TICK: Duration = Duration::from_secs(3600);
+
+/// Less than this is no sleep, but two clocks that were not read at one moment.
+const LEAST_SLEEP: Duration = Duration::from_millis(500);
 
 /// How long the farewell to Redis may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -159,11 +162,11 @@ async fn drive(
     mut inbox: mpsc::Receiver<Event>,
     repairing: &mut JoinHandle<QueueError>,
 ) -> Result<Option<Duration>, QueueError> {
-    let mut sleep = Sleep::default();
+    let mut detector = SuspendDetector::default();
     let mut event = first;
     loop {
         let moment = Moment::present();
-        if let Some(time) = sleep.since_last()
+        if let Some(time) = detector.since_last()
             && let ControlFlow::Break(given_up) = executor.execute(dispatcher.handle(moment, Event::Slept(time)))
         {
             return Ok(given_up);
@@ -198,5 +201,50 @@ async fn say_farewell(reporter: JoinHandle<Unreported>, link: &Link) {
     };
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         tracing::warn!("stopped while Redis did not answer; unreported outcomes are in the spool");
+    }
+}
+
+/// Notices that the machine was asleep (a notebook whose lid was closed, a node that was suspended for the night): compares a clock that stands still
+/// meanwhile with one that does not.
+struct SuspendDetector {
+    /// When both were read last: the one that stands still, and milliseconds of the other.
+    last: (Instant, u64),
+}
+
+impl Default for SuspendDetector {
+    fn default() -> Self {
+        Self { last: (Instant::now(), boot::clock_ms()) }
+    }
+}
+
+impl SuspendDetector {
+    /// How long the machine has slept since this was asked last; `None` when it has not.
+    fn since_last(&mut self) -> Option<Duration> {
+        self.between((Instant::now(), boot::clock_ms()))
+    }
+
+    /// The same, with both clocks as arguments.
+    fn between(&mut self, now: (Instant, u64)) -> Option<Duration> {
+        let last = std::mem::replace(&mut self.last, now);
+        let passed = Duration::from_millis(now.1.saturating_sub(last.1));
+        let slept = passed.saturating_sub(now.0.saturating_duration_since(last.0));
+        (slept >= LEAST_SLEEP).then_some(slept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_night_is_told_once_and_a_long_wait_is_none() {
+        let mut detector = SuspendDetector::default();
+        let (start, ms) = detector.last;
+        let after = |awake: u64, asleep: u64| (start + Duration::from_millis(awake), ms + awake + asleep);
+        assert_eq!(detector.between(after(3_600_000, 1)), None);
+        let night = 8 * 3_600_000;
+        assert_eq!(detector.between(after(3_600_010, night)), Some(Duration::from_millis(night - 1)));
+        assert_eq!(detector.between(after(3_700_000, night)), None);
+        assert_eq!(SuspendDetector::default().since_last(), None);
     }
 }

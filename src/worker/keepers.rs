@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::attach::StartError;
 use super::keeper_factory::{KeeperFactory, containment};
 use super::results;
-use super::startup::StartError;
 use super::state::{MARKER, StateDir};
 use crate::config::{Config, RedisSettings, withheld_variables};
 use crate::process::{Confinement, KeeperSettings, OpenFiles, SlotCgroups, WorkerCgroup};

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::startup;
+use super::attach;
 use super::state::StateDir;
 use crate::model::WorkerName;
 use crate::process;
@@ -35,7 +35,7 @@ impl LocalOrphans {
     pub async fn sweep(&self, conn: &Connection, dead: &WorkerName) -> Result<(), QueueError> {
         let Some(other) = reclaim::owner(conn, dead).await?.registration else { return Ok(()) };
         let pid = i32::try_from(other.pid).unwrap_or(0);
-        if !startup::is_same_machine(&self.me, &other) || process::is_alive(pid, other.start_ticks) {
+        if !attach::is_same_machine(&self.me, &other) || process::is_alive(pid, other.start_ticks) {
             return Ok(());
         }
         let (state_dir, queue, worker) = (self.state_dir.clone(), self.queue.clone(), dead.clone());

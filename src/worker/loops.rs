@@ -7,9 +7,9 @@ use std::time::Instant;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::aside::Aside;
 use super::claim_reconciler::ClaimReconciler;
 use super::events::{Event, TaskKey};
+use super::file_thread::FileThread;
 use super::heartbeater::Heartbeater;
 use super::indexer::Indexer;
 use super::link::Link;
@@ -91,7 +91,7 @@ impl Shared {
         loops.spawn(
             Reloader {
                 watcher: Some(watcher),
-                aside: Aside::new("conf.json and the files and directories that it names"),
+                files: FileThread::new("conf.json and the files and directories that it names"),
                 client: self.client.clone(),
                 config: self.config.clone(),
                 events: self.events.clone(),

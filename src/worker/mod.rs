@@ -3,7 +3,7 @@
 //! Reading order: [`events`], [`dispatcher`], [`ledger`], [`daemon`].
 
 mod action_executor;
-pub mod aside;
+pub mod attach;
 pub mod boot;
 mod claim_comparison;
 pub mod claim_reconciler;
@@ -13,6 +13,7 @@ pub mod dispatcher;
 pub mod events;
 mod failpoint;
 pub mod faults;
+pub mod file_thread;
 pub mod heartbeater;
 pub mod indexer;
 pub mod keeper_factory;
@@ -35,11 +36,9 @@ pub mod reporter;
 pub mod results;
 pub mod sampler;
 pub mod signals;
-mod sleep;
 pub mod slot;
 pub mod spool;
 pub mod start_checks;
-pub mod startup;
 pub mod state;
 pub mod timeout_monitor;
 pub mod trust;

@@ -1,4 +1,4 @@
-//! Asks Redis for tasks when the dispatcher wants some. It never repeats a claim: one whose answer is lost is found by the audit.
+//! Asks Redis for tasks when the dispatcher wants some. It never repeats a claim: one whose answer is lost is found by the claim reconciler.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,11 @@
-//! A start without a worker: everything that one needs is tried, and nothing stays, here or in Redis.
+//! The dry run of a start, for `--check`: tries everything that a worker needs, and leaves nothing behind, here or in Redis.
 
 use std::path::Path;
 use std::time::Duration;
 
+use super::attach::StartError;
 use super::keepers::{self, Trial};
 use super::start_checks::{look_at_node, new_probe, refuse_open_redis};
-use super::startup::StartError;
 use super::state::{StateDir, queue_of};
 use super::trust::Pin;
 use crate::config::Config;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::aside::Aside;
 use super::events::Event;
+use super::file_thread::FileThread;
 use super::trust::Keyring;
 use crate::config::{Config, ConfigErrors, LoadedConfig, Reload, Watcher, carry_over, diff};
 use crate::process::signals::{SignalRequest, Signals};
@@ -26,7 +26,7 @@ pub struct Reloader {
     /// The file; away while a look at it is under way.
     pub watcher: Option<Watcher>,
     /// Looks at it, and at all files and directories that it names.
-    pub aside: Aside<Looked>,
+    pub files: FileThread<Looked>,
     /// Takes up a changed Redis user or password.
     pub client: Client,
     /// The settings in use.
@@ -52,7 +52,7 @@ impl Reloader {
             if let Some(watcher) = self.watcher.take() {
                 self.look(watcher, std::mem::take(&mut is_asked));
             }
-            let Some((watcher, reload)) = self.aside.wait(PATIENCE).await else { continue };
+            let Some((watcher, reload)) = self.files.wait(PATIENCE).await else { continue };
             self.watcher = Some(watcher);
             match reload {
                 Reload::Unchanged => {}
@@ -64,7 +64,7 @@ impl Reloader {
     /// Begins a look at the file. Any of the files may be on a server that does not answer.
     fn look(&mut self, mut watcher: Watcher, is_asked: bool) {
         let keyring = self.keyring.clone();
-        let begun = self.aside.begin(move || {
+        let begun = self.files.begin(move || {
             let reload = if is_asked { Reload::Changed(watcher.reload_now()) } else { watcher.poll() };
             // Where it no longer requires signatures, this worker does until its restart, by the keys that it has.
             if let Reload::Changed(Ok(loaded)) = &reload

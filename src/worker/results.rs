@@ -1,4 +1,4 @@
-//! Where outputs go that Redis does not hold, and which directory that was when the worker started.
+//! The directory of outputs that are too long for Redis, and its identity when the worker started.
 
 use std::path::{Path, PathBuf};
 

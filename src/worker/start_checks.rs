@@ -1,6 +1,6 @@
 //! What a start and `--check` look at alike: this node, the server, and settings that may not mean what they say.
 
-use super::startup::StartError;
+use super::attach::StartError;
 use crate::config::{Config, node_warnings, withheld_variables};
 use crate::host::{Probe, Share};
 use crate::model::{FieldOrder, NodeSample};

@@ -1,4 +1,5 @@
-//! What a worker keeps on local disk beside its spool: the lock on its name, its mark, whom its tasks ran as, where its cgroups are.
+//! The directory in which a worker keeps its state on local disk: the lock on its name, its marker file, the users of its tasks, its cgroups. The spool
+//! is beside it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -7,5 +7,5 @@ mod local;
 mod run;
 
 pub use args::WorkerArgs;
-pub use local::{LocalFlags, ResultsFile};
+pub use local::ResultsFile;
 pub use run::main;

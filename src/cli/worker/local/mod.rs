@@ -5,7 +5,6 @@
 
 mod display;
 mod ended_writer;
-mod flags;
 mod joblog_file;
 mod report;
 mod results;
@@ -22,6 +21,5 @@ mod server_watch;
 mod setup;
 mod task_output;
 
-pub use flags::LocalFlags;
 pub use results_table::ResultsFile;
 pub(super) use run::run;

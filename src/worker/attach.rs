@@ -1,5 +1,5 @@
-//! From nothing to a worker that may claim: take the name, sweep away what an earlier process of it left running, report what it left unreported, take
-//! back what it had in progress. In this order: nothing is claimed before the node is clean.
+//! Takes a worker's name at its start, and what an earlier process of that name has left: ends its processes, reports its outcomes, takes its tasks back.
+//! In this order: nothing is claimed before the node is clean.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! File work beside the loops: on a thread of its own, since a file system that does not answer holds whoever asks it, and the loops' thread beats.
+//! Reads files on a thread of its own, since a file system that does not answer stops the thread that asks it: the loops, and the heartbeats, go on.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use crate::policy::OngoingFault;
 
 /// One kind of file work, one piece of it at a time: while one hangs no other is begun, so that threads do not pile up.
 #[derive(Debug)]
-pub struct Aside<T> {
+pub struct FileThread<T> {
     /// What it works on, for the log.
     what: &'static str,
     answer: Option<oneshot::Receiver<T>>,
     hangs: Option<OngoingFault>,
 }
 
-impl<T: Send + 'static> Aside<T> {
+impl<T: Send + 'static> FileThread<T> {
     /// Nothing under way.
     #[must_use]
     pub fn new(what: &'static str) -> Self {
@@ -81,12 +81,12 @@ mod tests {
     #[tokio::test]
     async fn work_that_hangs_holds_nobody_and_is_answered_later() {
         let (go, gone) = std::sync::mpsc::channel::<()>();
-        let mut aside = Aside::new("a test");
-        aside.begin(move || gone.recv().is_ok()).expect("a thread");
-        assert_eq!(aside.wait(Duration::from_millis(10)).await, None);
-        assert!(aside.is_busy());
+        let mut files = FileThread::new("a test");
+        files.begin(move || gone.recv().is_ok()).expect("a thread");
+        assert_eq!(files.wait(Duration::from_millis(10)).await, None);
+        assert!(files.is_busy());
         go.send(()).expect("it waits");
-        assert_eq!(aside.wait(Duration::from_secs(60)).await, Some(true));
-        assert!(!aside.is_busy());
+        assert_eq!(files.wait(Duration::from_secs(60)).await, Some(true));
+        assert!(!files.is_busy());
     }
 }
