@@ -14,6 +14,7 @@ mod containment;
 mod crowd;
 mod ctl;
 mod dashboard;
+mod docs_commands;
 mod embedded;
 mod emptied;
 mod ending;
