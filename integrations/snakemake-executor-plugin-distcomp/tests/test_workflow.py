@@ -106,9 +106,15 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             try:
                 yield cluster
             finally:
+                # The first signal waits for running tasks, the second ends them.
                 worker.terminate()
-                worker.wait(30)
-                server.terminate()
+                time.sleep(0.5)
+                worker.terminate()
+                try:
+                    worker.wait(30)
+                finally:
+                    worker.kill()
+                    server.terminate()
 
 
 def _answers(port: int) -> bool:
