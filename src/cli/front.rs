@@ -11,6 +11,7 @@ use clap::CommandFactory as _;
 use super::ctl::CtlArgs;
 use super::exit::{CliError, Exit};
 use super::output::{Out, fail};
+use super::run_help::run_help;
 use super::status::StatusArgs;
 use super::submit::SubmitArgs;
 use super::words::{self, Meaning, Program, Word, meaning};
@@ -43,13 +44,23 @@ fn front(args: &[OsString]) -> Result<Exit, CliError> {
         "-V" | "--version" => print(&format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))),
         "help" => match rest.first() {
             None => print(&help()),
-            Some(word) => become_command(find(word)?, &[OsString::from("--help")]),
+            Some(word) => command_or_help(find(word)?, &[OsString::from("--help")]),
         },
         option if option.starts_with('-') => {
             let option = safe(option);
             Err(CliError::Usage(format!("{option} stands before the command: distcomp COMMAND {option} …")))
         }
-        _ => become_command(find(first)?, rest),
+        _ => command_or_help(find(first)?, rest),
+    }
+}
+
+/// Of `run` the help is our own: that of the worker begins with what a cluster needs.
+fn command_or_help(word: &'static Word, rest: &[OsString]) -> Result<Exit, CliError> {
+    let flags = rest.iter().take_while(|arg| *arg != "--");
+    let asked = flags.filter_map(|arg| arg.to_str()).find(|arg| matches!(*arg, "-h" | "--help"));
+    match asked {
+        Some(asked) if word.name == "run" => print(&run_help(asked == "--help")),
+        _ => become_command(word, rest),
     }
 }
 

@@ -15,6 +15,7 @@ mod local;
 mod manual;
 pub mod output;
 mod results;
+mod run_help;
 mod secrets;
 mod spill_list;
 pub mod status;

@@ -7,7 +7,7 @@ use std::process::Command;
 use rexpect::session::spawn_command;
 use serde_json::json;
 
-use crate::support::{Bed, Redis, ServerOptions, task_id};
+use crate::support::{Bed, Cli, Redis, ServerOptions, bin, task_id};
 
 /// A queue as it stands in the middle of a run, written past all our code, so that no figure ever differs.
 fn queue() -> Bed {
@@ -77,7 +77,9 @@ fn queue() -> Bed {
 
 /// What a command prints on a terminal that wide.
 fn on_terminal(bed: &Bed, name: &str, args: &[&str], cols: usize) -> String {
-    let shown = bed.cli(name).args(args).into_command();
+    // The front takes no flag before its command.
+    let cli = if name == "distcomp" { Cli::new(bin(name)) } else { bed.cli(name) };
+    let shown = cli.args(args).into_command();
     let quoted: Vec<String> = std::iter::once(shown.get_program())
         .chain(shown.get_args())
         .map(|arg| format!("'{}'", arg.to_string_lossy().replace('\'', r"'\''")))
@@ -173,6 +175,19 @@ fn the_short_help_of_each_command_fits_on_a_screen() {
             "{long}"
         );
     }
+}
+
+#[test]
+fn the_short_help_of_run_fits_on_a_screen() {
+    let bed = Bed::on(Redis::start(ServerOptions { plain: true, ..Default::default() }), json!({}));
+    looks_as_before(&bed, "run_help", "distcomp", &["run", "-h"]);
+    let text = on_terminal(&bed, "distcomp", &["run", "-h"], 80);
+    assert!(text.lines().count() <= 40, "{} lines\n{text}", text.lines().count());
+    for word in ["--commands", ":::", "-j", "--rerun-failed", "--local"] {
+        assert!(text.contains(word), "{word}\n{text}");
+    }
+    let long = on_terminal(&bed, "distcomp", &["help", "run"], 80);
+    assert!(long.contains("--joblog") && long.contains("Exit codes:"), "{long}");
 }
 
 #[test]

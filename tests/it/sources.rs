@@ -186,6 +186,12 @@ fn what_a_job_log_has_finished_is_left_out() {
     let command = ["--", "test {} != 'b c' && echo {} >> ran", ":::", "a", "b c", "d$e", "f"];
     let output = bed.submit(&[["--resume", "log"].as_slice(), &command].concat(), "").expect(0);
     output.says(&["2 tasks left out"]).prints(&["added 2 tasks"]);
+    // A single command, too, whether a log has its line or not.
+    parallel(bed.path(), &["--joblog", "one", ":::", "echo once"]);
+    let none = bed.submit(&["--resume", "one", "--", "echo", "once"], "").expect(0);
+    none.says(&["1 task left out"]).prints(&["added 0 tasks"]);
+    bed.submit(&["--resume", "one", "--", "echo", "twice"], "").expect(0).prints(&["added 1 task"]);
+    assert!(!bed.table("todo_tasks").keys().any(|line| line.ends_with("once")));
     let no_log = bed.file("nolog", "./a\n");
     bed.submit(&["--resume", &no_log, "--", "x"], "").expect(2).says(&["no job log of GNU parallel"]);
 }
