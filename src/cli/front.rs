@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -81,7 +82,21 @@ fn find(word: &OsStr) -> Result<&'static Word, CliError> {
             safe(&text),
             near.name
         ))),
-        Meaning::Unknown => Err(CliError::Usage(format!("{} is no command; distcomp help lists all", safe(&text)))),
+        Meaning::Unknown => {
+            Err(CliError::Usage(format!("{} is no command{}; distcomp help lists all", safe(&text), to_run(word))))
+        }
+    }
+}
+
+/// How to run a file that was given in place of a command.
+fn to_run(word: &OsStr) -> String {
+    let name = safe(&word.to_string_lossy()).into_owned();
+    match std::fs::metadata(word) {
+        Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => {
+            format!("; to run it: distcomp run -- {name} …")
+        }
+        Ok(file) if file.is_file() => format!("; to run the commands in it: distcomp run --commands {name}"),
+        Ok(_) | Err(_) => String::new(),
     }
 }
 

@@ -20,7 +20,10 @@ pub enum LocalError {
         path: PathBuf,
     },
     /// Another `--local` is at work in this directory.
-    #[error("start a private server: another --local is running in {cwd:?}{}", owner(.pid))]
+    #[error(
+        "start a private server: another --local is running in {cwd:?}{}; wait for its end, or add tasks to it with distcomp-submit --local",
+        owner(.pid)
+    )]
     AlreadyRunning {
         /// The working directory.
         cwd: PathBuf,

@@ -1,5 +1,7 @@
 //! `distcomp`: one word leads to each command, and other words to the right one.
-use crate::support::{Bed, Cli, Output, bin};
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::{Bed, Cli, Output, bin, lines_of};
 
 fn front(bed: &Bed, args: &[&str]) -> Output {
     let conf = bed.conf_path();
@@ -34,6 +36,35 @@ fn commands_run_on_one_machine() {
     run(&["run", "-j", "4", "--commands", "commands.txt"]).expect(0).prints(&["2 tasks finished"]);
     run(&["run", "--", "echo", "{}", ":::", "c", "d"]).expect(0).prints(&["2 tasks finished"]);
     run(&["status", "--local"]).expect(0).prints(&["4 finished tasks"]);
+}
+
+#[test]
+fn commands_in_an_unusual_place_are_run_or_answered() {
+    let bed = Bed::new();
+    std::fs::remove_file(bed.conf_path()).expect("no configuration");
+    bed.file("commands.txt", "echo a >> ran\n");
+    bed.file("script", "#!/bin/sh\n");
+    std::fs::set_permissions(bed.path().join("script"), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let cli = |args: &[&str]| {
+        let cli = Cli::new(bin("distcomp")).dir(bed.path()).env("XDG_STATE_HOME", bed.path().join("state-home"));
+        cli.args(args)
+    };
+    for (args, expected) in [
+        (&["run", "sleep", "1"][..], "write -- before it: -- sleep 1"),
+        (&["run", "./script a"], "write -- before it: -- ./script a"),
+        (&["run"], "there are no tasks: give a command after --"),
+        (&["./script", "{}"], "distcomp run -- ./script"),
+        (&["commands.txt"], "distcomp run --commands commands.txt"),
+        (&["run", "-m", "-1", "--", "x"], "--mem is \"-1\"; valid: a decimal number of GB"),
+    ] {
+        cli(args).run().expect(2).says(&[expected]);
+    }
+    // As GNU parallel does, with commands piped in, and by its names of flags.
+    cli(&["run", "--jobs", "2", "--commands"]).stdin("echo b >> ran\n").run().expect(0).prints(&["1 task finished"]);
+    cli(&["run", "--resume-failed", "--commands"]).stdin("exit 1\n").run().expect(1);
+    assert_eq!(lines_of(bed.path().join("ran")), ["b"]);
+    let directives = bed.file("d", "#DC --commands\n#DC -m x\necho a\n");
+    cli(&["run", &directives]).run().expect(2).says(&[":3: --mem is \"x\""]);
 }
 
 #[test]

@@ -102,6 +102,11 @@ impl<'a> Composer<'a> {
         Scope { form, settings: self.outer.settings.clone().over(&self.head.settings) }
     }
 
+    /// Whether the next line is read as a task line, for all that was said so far.
+    pub(super) fn reads_task_lines(&self) -> bool {
+        self.current.form == Form::TaskLines
+    }
+
     /// The command of the task made last, as it was asked for.
     pub(super) fn command(&self) -> &str {
         &self.composed.command

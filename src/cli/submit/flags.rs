@@ -13,16 +13,16 @@ const SOURCES: &str = "Commands and sources";
 #[derive(Clone, Debug, Default, Args)]
 pub struct FieldFlags {
     /// Memory of each task [default: 0]
-    #[arg(long, short = 'm', value_name = "GB", help_heading = FIELDS)]
+    #[arg(long, short = 'm', value_name = "GB", allow_negative_numbers = true, help_heading = FIELDS)]
     pub mem: Option<String>,
     /// Cores of each task [default: 1]
-    #[arg(long, short = 'c', value_name = "N", alias = "cpus-per-task", help_heading = FIELDS)]
+    #[arg(long, short = 'c', value_name = "N", allow_negative_numbers = true, alias = "cpus-per-task", help_heading = FIELDS)]
     pub cpus: Option<String>,
     /// Priority, 0 to 65535; larger runs first [default: 0]
-    #[arg(long, short = 'p', value_name = "N", help_heading = FIELDS, hide_short_help = true)]
+    #[arg(long, short = 'p', value_name = "N", allow_negative_numbers = true, help_heading = FIELDS, hide_short_help = true)]
     pub priority: Option<String>,
     /// Limit of run time: seconds, 90m, 1h30m; 0 is none
-    #[arg(long, short = 't', value_name = "TIME", help_heading = FIELDS)]
+    #[arg(long, short = 't', value_name = "TIME", allow_negative_numbers = true, help_heading = FIELDS)]
     pub timeout: Option<String>,
     /// shell, python or demo [default: shell]
     #[arg(long = "type", value_name = "TYPE", help_heading = FIELDS, hide_short_help = true)]

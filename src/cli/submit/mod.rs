@@ -24,7 +24,7 @@ mod wait;
 pub use args::SubmitArgs;
 pub use flags::{FieldFlags, SourceFlags};
 pub(crate) use input::are_there;
-pub(crate) use origin::{Named, Origin};
+pub(crate) use origin::{Named, Origin, read_stdin_if_alone};
 pub(crate) use reader::TaskReader;
 pub use run::main;
 pub(crate) use run::{Files, open_files, submit_files};

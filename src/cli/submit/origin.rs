@@ -1,7 +1,7 @@
 //! Where the tasks of a command line come from: files of task lines, commands or JSON objects, or a command with sources of values.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
@@ -79,8 +79,33 @@ impl Named<'_> {
         if all.iter().filter(|path| *path == Path::new("-")).count() > 1 {
             return Err(CliError::Usage("- (standard input) can be read only once".to_owned()));
         }
-        are_there(&all)
+        are_there(&all).map_err(|error| self.with_hint(error))
     }
+
+    /// Words of a command without `--` before them are taken for files.
+    fn with_hint(&self, error: CliError) -> CliError {
+        let has_blank = |path: &PathBuf| path.to_string_lossy().contains(char::is_whitespace);
+        let looks_like_a_command = self.files.len() > 1 || self.files.iter().any(has_blank);
+        if !looks_like_a_command || self.files.iter().skip(1).any(|path| path.exists()) {
+            return error;
+        }
+        let words: Vec<_> = self.files.iter().map(|path| path.to_string_lossy()).collect();
+        CliError::Usage(format!("{error}\nto run a command, write -- before it: -- {}", words.join(" ")))
+    }
+}
+
+/// Commands that are piped in need no `-`, as in GNU parallel.
+pub(crate) fn read_stdin_if_alone(files: &mut Vec<PathBuf>, sources: &SourceFlags) -> Result<(), CliError> {
+    if !files.is_empty() || !sources.command.is_empty() {
+        return Ok(());
+    }
+    if !(sources.commands || sources.jsonl) || std::io::stdin().is_terminal() {
+        return Err(CliError::Usage(
+            "there are no tasks: give a command after -- (-- ./sim {} ::: a b), files of commands after --commands, or task files".to_owned(),
+        ));
+    }
+    files.push(PathBuf::from("-"));
+    Ok(())
 }
 
 impl Origin {

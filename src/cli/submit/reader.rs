@@ -158,10 +158,8 @@ impl<'a> FileReading<'a> {
                             }
                         }
                     }
-                    let is_meant = line
-                        .text
-                        .as_ref()
-                        .is_ok_and(|text| TaskKind::ALL.iter().any(|kind| begins_with(text, kind.as_str())));
+                    let has_kind = |text: &&str| TaskKind::ALL.iter().any(|kind| begins_with(text, kind.as_str()));
+                    let is_meant = !self.composer.reads_task_lines() || line.text.as_ref().is_ok_and(has_kind);
                     let task = line.text.and_then(|text| self.composer.make(text));
                     return Ok(Some(CheckedLine { place, task, is_meant }));
                 }

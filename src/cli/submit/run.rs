@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::SubmitArgs;
 use super::check::{CheckReport, check};
-use super::origin::{Named, Origin};
+use super::origin::{Named, Origin, read_stdin_if_alone};
 use super::reader::TaskReader;
 use super::send::{Kept, Sending, send};
 use super::sign::Signing;
@@ -35,7 +35,8 @@ pub fn main() -> ExitCode {
     run("distcomp-submit", submit)
 }
 
-async fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
+async fn submit(mut args: SubmitArgs) -> Result<Exit, CliError> {
+    read_stdin_if_alone(&mut args.files, &args.sources)?;
     let (context, access) = local::load("distcomp-submit", &args.common, &args.local, Purpose::Add).await?;
     let ended = submit_to(args, context).await;
     local::close(access, ended).await

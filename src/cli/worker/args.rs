@@ -43,7 +43,7 @@ pub struct WorkerArgs {
     #[arg(long, requires = "local", hide_short_help = true)]
     pub all: bool,
     /// With --local: run the failed tasks of these files again
-    #[arg(long, requires = "local", hide_short_help = true)]
+    #[arg(long, requires = "local", alias = "resume-failed", hide_short_help = true)]
     pub rerun_failed: bool,
     /// With --local: run all tasks of these files again
     #[arg(long, requires = "local", hide_short_help = true)]
@@ -55,7 +55,7 @@ pub struct WorkerArgs {
     #[command(flatten)]
     pub run: LocalFlags,
     /// Run at most N tasks at once; overrides max_task_per_worker
-    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, short = 'j', alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub slots: Option<u32>,
     /// Use this many cores of the node
     #[arg(long, value_name = "N", value_parser = some_cores, hide_short_help = true)]

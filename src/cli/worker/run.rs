@@ -24,7 +24,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = process::keeper_main_if_asked() {
         return code;
     }
-    let args: WorkerArgs = match parse() {
+    let mut args: WorkerArgs = match parse() {
         Ok(args) => args,
         Err(exit) => return exit.into(),
     };
@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
         let _ = process::signals::survive_file_size_limit();
         tokio::spawn(process::reap_orphans());
         if args.local {
-            local::run(&args).await
+            local::run(&mut args).await
         } else if args.check {
             check::run(&args).await
         } else {

@@ -87,5 +87,5 @@ fn two_directories_do_not_share_their_state() {
 fn files_without_a_task_say_so() {
     let machine = Machine::new();
     machine.task_file("# nothing yet\n\n");
-    machine.run(&[]).expect(0).says(&["the files contain no task"]);
+    machine.run(&[]).expect(0).says(&["the files or sources contain no task"]);
 }

@@ -16,7 +16,7 @@ use super::run_worker::{Ended, run_worker};
 use super::setup::{leave_aside, lift_orders, recover_others, requeue_failed, take_all};
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::submit::{Files, open_files, submit_files};
+use crate::cli::submit::{Files, open_files, read_stdin_if_alone, submit_files};
 use crate::cli::task_set::TaskSet;
 use crate::cli::worker::args::WorkerArgs;
 use crate::cli::worker::load::{PROGRAM, load};
@@ -35,7 +35,11 @@ use crate::worker::{BootPlan, Setup, boot, keepers};
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the files to their end, or to a signal.
-pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
+pub(in crate::cli::worker) async fn run(args: &mut WorkerArgs) -> Result<Exit, CliError> {
+    if !args.all {
+        read_stdin_if_alone(&mut args.files, &args.sources)?;
+    }
+    let args = &*args;
     // Once for the state directory and the rules; again below, with the private server in place of Redis.
     let (_, loaded) = load(args, None, Role::Worker)?;
     let context =
@@ -50,7 +54,7 @@ pub(in crate::cli::worker) async fn run(args: &WorkerArgs) -> Result<Exit, CliEr
     let joblog = args.run.joblog.as_deref().map(JobLogFile::open).transpose()?;
     args.run.results.as_ref().map_or(Ok(()), ResultsFile::check)?;
     if members.len() == 0 && !args.all {
-        context.say("nothing to do: the files contain no task");
+        context.say("nothing to do: the files or sources contain no task");
         return Ok(Exit::Done);
     }
     let cwd = std::env::current_dir().map_err(|error| CliError::io("find the working directory", error))?;
