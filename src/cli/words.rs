@@ -95,6 +95,13 @@ const UNCLEAR: &[(&str, &str)] = &[
     ("remove", "cancel stops tasks that wait or run; purge removes the records of tasks that have ended"),
     ("clean", "purge removes the records of tasks that have ended"),
     ("clear", "cancel --all stops all tasks; purge --all removes all records"),
+    ("sbatch", "submit -- COMMAND adds a task; submit --array 1-100 -- COMMAND adds an array of them"),
+    ("srun", "submit --wait -- COMMAND waits for a task; run -- COMMAND runs it on this machine"),
+    ("squeue", "status shows the queue, tasks lists its tasks"),
+    ("sinfo", "workers shows each worker and its node"),
+    ("sacct", "export prints results and evidence, failures what failed"),
+    ("scontrol", "show tells all about a task; pause, resume, requeue and drain change what runs"),
+    ("parallel", "run -- COMMAND {} ::: VALUES runs commands on this machine"),
     ("release", "resume lifts a pause; requeue lets failed tasks run again"),
     ("init", "nothing needs it: run makes its own queue, and worker and submit use the Redis of conf.json"),
     ("server", "run brings its own Redis; for a cluster, start one, and name it in conf.json"),
@@ -173,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(named(text), Some(expected), "{text}");
         }
-        for text in ["rm", "delete", "release"] {
+        for text in ["rm", "delete", "release", "sbatch", "squeue", "parallel"] {
             assert!(matches!(meaning(text), Meaning::Unclear(_)), "{text}");
         }
         assert_eq!(meaning("xyzzy"), Meaning::Unknown);

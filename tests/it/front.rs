@@ -43,7 +43,7 @@ fn commands_in_an_unusual_place_are_run_or_answered() {
     let bed = Bed::new();
     std::fs::remove_file(bed.conf_path()).expect("no configuration");
     bed.file("commands.txt", "echo a >> ran\n");
-    bed.file("script", "#!/bin/sh\n");
+    bed.file("script", "#!/bin/sh\necho x\n");
     std::fs::set_permissions(bed.path().join("script"), std::fs::Permissions::from_mode(0o755)).expect("chmod");
     let cli = |args: &[&str]| {
         let cli = Cli::new(bin("distcomp")).dir(bed.path()).env("XDG_STATE_HOME", bed.path().join("state-home"));
@@ -52,6 +52,8 @@ fn commands_in_an_unusual_place_are_run_or_answered() {
     for (args, expected) in [
         (&["run", "sleep", "1"][..], "write -- before it: -- sleep 1"),
         (&["run", "./script a"], "write -- before it: -- ./script a"),
+        (&["run", "script"], "if the script is one task, use: distcomp-worker --local -- ./script"),
+        (&["squeue"], "tasks lists its tasks"),
         (&["run"], "there are no tasks: give a command after --"),
         (&["./script", "{}"], "distcomp run -- ./script"),
         (&["commands.txt"], "distcomp run --commands commands.txt"),

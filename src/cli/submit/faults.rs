@@ -1,5 +1,7 @@
 //! What is said of lines that are no tasks: equal faults of neighbouring lines in one message, and one message for a file of another kind.
 
+use std::io::Read as _;
+
 use super::reader::Place;
 use crate::cli::output::detail;
 use crate::view::safe_text::safe;
@@ -123,6 +125,11 @@ impl Faults {
         let end = if name.contains(char::is_whitespace) { "FILE".to_owned() } else { name.clone() };
         detail(&format!("{name}: {which} (TYPE:MEM:CPU:PRIO[:TIMEOUT]:CMD){first}"));
         detail(&format!("if each line is a command, use: {} {end}", self.with_commands));
+        if is_script(&file.name) {
+            let program = self.with_commands.trim_end_matches(" --commands");
+            let path = if name.contains('/') { end } else { format!("./{end}") };
+            detail(&format!("if the script is one task, use: {program} -- {path}"));
+        }
     }
 
     /// Hands the last fault on: to the printer, or to the file whose kind is not known yet.
@@ -154,6 +161,13 @@ impl Faults {
             fault.places().iter().for_each(|place| detail(&format!("{place}: {}", fault.problem)));
         }
     }
+}
+
+/// Whether a file names the program that runs it.
+fn is_script(name: &str) -> bool {
+    let mut start = [0; 2];
+    let read = std::fs::File::open(name).and_then(|mut file| file.read_exact(&mut start));
+    name != "-" && read.is_ok() && start == *b"#!"
 }
 
 fn is_in(place: Place<'_>, file: &str) -> bool {
