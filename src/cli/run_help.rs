@@ -24,7 +24,7 @@ const SHORT: &[(&str, &str)] = &[
     ("slots", "Run N tasks at once [default: one on each core]"),
     ("commands", "Each line of FILE is a command, not a task line"),
     ("mem", "Memory of each task; it waits until that is free"),
-    ("cpus", "Cores of each task [default: 1; with -j 0]"),
+    ("cpus", "Cores of each task [default: 1]"),
     ("timeout", "Limit of run time: seconds, 90m, 1h30m"),
     ("output", "Write each output to a file: logs/{#}.out"),
     ("show_output", "Print what each task wrote when it ends"),

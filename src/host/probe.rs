@@ -41,18 +41,20 @@ pub struct Probe {
     share: Share,
 }
 
-/// How much of the node may be used, where that is less than the whole.
+/// How much of the node may be used, where that is not the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// This much of each kind, or all of it where that is `u64::MAX`. What is measured is never more than the node has; what is only declared may be,
     /// for tasks that mostly wait.
     pub most: Amounts,
+    /// This much at least of what is only declared, though the node has less; what `most` names outranks it.
+    pub least: Amounts,
 }
 
 /// All of it.
 impl Default for Share {
     fn default() -> Self {
-        Self { most: Amounts::of(|_| u64::MAX) }
+        Self { most: Amounts::of(|_| u64::MAX), least: Amounts::NONE }
     }
 }
 
@@ -60,8 +62,9 @@ impl Share {
     /// The part of the node that counts. Free is what is free of the node, up to the size of the part.
     fn of(self, node: NodeSample) -> NodeSample {
         let total = Amounts::of(|kind| match (kind.accounting(), self.most.get(kind)) {
-            (Accounting::Declared, most) if most < u64::MAX => most,
-            (_, most) => most.min(node.total.get(kind)),
+            (Accounting::Declared, u64::MAX) => node.total.get(kind).max(self.least.get(kind)),
+            (Accounting::Declared, most) => most,
+            (Accounting::Measured, most) => most.min(node.total.get(kind)),
         });
         let used = node.total.minus(&node.free);
         NodeSample { total, free: total.max(&node.total).minus(&used).min(&total) }
@@ -221,12 +224,17 @@ mod tests {
         let amounts = |gib: u64, milli| Amounts::NONE.with_mem(Bytes(gib << 30)).with_cpu(MilliCores(milli));
         let node = NodeSample { total: amounts(64, 8000), free: amounts(40, 3000) };
         assert_eq!(Share::default().of(node), node);
-        let part = Share { most: amounts(8, 2000) }.of(node);
+        let part = Share { most: amounts(8, 2000), ..Share::default() }.of(node);
         assert_eq!(part, NodeSample { total: amounts(8, 2000), free: amounts(8, 2000) }, "3 cores are free");
-        let part = Share { most: amounts(100, 4000) }.of(node);
+        let part = Share { most: amounts(100, 4000), ..Share::default() }.of(node);
         assert_eq!(part, NodeSample { total: amounts(64, 4000), free: amounts(40, 3000) });
-        let more = Share { most: Share::default().most.with_cpu(MilliCores(20_000)) }.of(node);
+        let more = Share { most: Share::default().most.with_cpu(MilliCores(20_000)), ..Share::default() }.of(node);
         assert_eq!(more, NodeSample { total: amounts(64, 20_000), free: amounts(40, 15_000) }, "as it was asked for");
+        let at_least = |milli| Share { least: amounts(0, milli), ..Share::default() };
+        assert_eq!(at_least(4000).of(node), node, "it has more");
+        assert_eq!(at_least(9000).of(node).total, amounts(64, 9000));
+        let both = Share { least: amounts(0, 9000), most: Share::default().most.with_cpu(MilliCores(2000)) };
+        assert_eq!(both.of(node).total.cpu(), MilliCores(2000), "what is named outranks it");
     }
 
     #[test]

@@ -30,8 +30,6 @@ pub(super) struct Composer<'a> {
     rules: ParseRules,
     /// Of the command line.
     outer: &'a Scope,
-    /// What counts where neither the command line nor the file says anything.
-    fallback: &'a Settings,
     /// What the directives before the first task of the file say.
     head: Scope,
     /// What holds now.
@@ -48,11 +46,10 @@ pub(super) struct Composer<'a> {
 }
 
 impl<'a> Composer<'a> {
-    pub(super) fn new(rules: ParseRules, outer: &'a Scope, fallback: &'a Settings) -> Self {
+    pub(super) fn new(rules: ParseRules, outer: &'a Scope) -> Self {
         Self {
             rules,
             outer,
-            fallback,
             head: Scope::default(),
             current: outer.clone(),
             recipe: None,
@@ -128,14 +125,14 @@ impl<'a> Composer<'a> {
             }
             Form::Commands => {
                 if self.recipe.is_none() {
-                    self.recipe = Some(recipe_of(&self.current.settings.clone().over(self.fallback))?);
+                    self.recipe = Some(recipe_of(&self.current.settings)?);
                 }
                 let Some(recipe) = &self.recipe else { return Err(String::new()) };
                 compose(recipe, self.number, text, self.rules, &mut self.composed)
             }
             Form::Json => {
                 let record = Record::parse(text).map_err(|error| error.to_string())?;
-                let recipe = recipe_of(&record.settings.over(&self.current.settings).over(self.fallback))?;
+                let recipe = recipe_of(&record.settings.over(&self.current.settings))?;
                 compose(&recipe, self.number, &record.command, self.rules, &mut self.composed)
             }
         }
@@ -168,8 +165,7 @@ mod tests {
 
     fn lines(outer: &Scope, text: &str) -> Vec<String> {
         let rules = ParseRules { order: FieldOrder::MemCpuPrio, python_workers: false };
-        let fallback = Settings::default();
-        let mut composer = Composer::new(rules, outer, &fallback);
+        let mut composer = Composer::new(rules, outer);
         let mut made = Vec::new();
         for line in text.lines() {
             match directive_in(line) {

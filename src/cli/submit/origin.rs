@@ -19,7 +19,6 @@ use crate::compose::{ComposeError, Recipe, Settings, Sources, Template, array};
 /// See the module.
 pub(crate) struct Origin {
     what: What,
-    fallback: Settings,
     /// Commands of `--resume`.
     done: Done,
 }
@@ -109,8 +108,8 @@ pub(crate) fn read_stdin_if_alone(files: &mut Vec<PathBuf>, sources: &SourceFlag
 }
 
 impl Origin {
-    /// Opens everything that is named, and measures the sources. `fallback` counts where neither flags nor files say anything.
-    pub(crate) fn open(named: Named<'_>, fallback: Settings) -> Result<Self, CliError> {
+    /// Opens everything that is named, and measures the sources.
+    pub(crate) fn open(named: Named<'_>) -> Result<Self, CliError> {
         named.check()?;
         let done = match &named.sources.resume {
             Some(path) => read_joblog(path)?,
@@ -129,23 +128,19 @@ impl Origin {
             }
             What::Files(inputs, Scope { form, settings })
         } else {
-            of_command(named.sources, &settings.over(&fallback))?
+            of_command(named.sources, &settings)?
         };
-        Ok(Self { what, fallback, done })
+        Ok(Self { what, done })
     }
 
     /// The lines of task files, with no flags about them.
     pub(crate) fn of_files(files: &[PathBuf]) -> Result<Self, CliError> {
         let (fields, sources) = (FieldFlags::default(), SourceFlags::default());
-        Self::open(Named { files, fields: &fields, sources: &sources }, Settings::default())
+        Self::open(Named { files, fields: &fields, sources: &sources })
     }
 
     pub(super) fn what(&self) -> &What {
         &self.what
-    }
-
-    pub(super) fn fallback(&self) -> &Settings {
-        &self.fallback
     }
 
     /// The rows of the sources, from the first.

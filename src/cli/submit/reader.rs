@@ -71,7 +71,7 @@ impl<'a> TaskReader<'a> {
             What::Files(inputs, scope) => Reading::Files(Box::new(FileReading {
                 inputs: inputs.iter(),
                 current: None,
-                composer: Composer::new(rules, scope, origin.fallback()),
+                composer: Composer::new(rules, scope),
             })),
             What::Rows(_, recipe) => Reading::Rows(None, recipe, Composed::default()),
             What::One(recipe) => Reading::One(Some(recipe), Composed::default()),

@@ -19,7 +19,6 @@ use crate::cli::output::Out;
 use crate::cli::spill_list::SpillList;
 use crate::cli::task_ids::with_ids;
 use crate::cli::task_set::TaskSet;
-use crate::compose::Settings;
 use crate::model::FieldOrder;
 use crate::model::Usage;
 use crate::queue::guard::Access;
@@ -51,7 +50,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     // Before they are read: a server that cannot be reached is told at once, not after a million lines.
     let (conn, order) = context.connect(Access::Write).await?;
     let rules = ParseRules { order, python_workers: context.config.python_workers && !context.is_local };
-    let origin = Origin::open(args.named(), Settings::default())?;
+    let origin = Origin::open(args.named())?;
     let found = check(&context, &origin, rules, nodes_of(&conn).await, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
         let others = if found.valid > 0 { " (--skip-invalid submits the others)" } else { "" };
@@ -148,7 +147,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
         )));
     }
     let rules = ParseRules { order, python_workers: context.config.python_workers };
-    let origin = Origin::open(args.named(), Settings::default())?;
+    let origin = Origin::open(args.named())?;
     let found = check(context, &origin, rules, nodes, args.quiet)?;
     let mut out = Out::new();
     if args.json {
@@ -203,11 +202,10 @@ pub(crate) struct Files {
 pub(crate) fn open_files(
     context: &Context,
     named: Named<'_>,
-    fallback: Settings,
     order: FieldOrder,
 ) -> Result<Option<Files>, CliError> {
     let rules = ParseRules { order, python_workers: false };
-    let origin = Origin::open(named, fallback)?;
+    let origin = Origin::open(named)?;
     let found = check(context, &origin, rules, Vec::new(), false)?;
     if found.invalid > 0 {
         let all = counted(found.valid + found.invalid, "line");

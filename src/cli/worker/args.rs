@@ -8,7 +8,6 @@ use clap::{Args, Parser, ValueHint};
 use super::local::ResultsFile;
 use crate::cli::common::CommonArgs;
 use crate::cli::submit::{FieldFlags, Named, SourceFlags};
-use crate::compose::Settings;
 use crate::host::Share;
 use crate::model::{Bytes, MilliCores, WorkerName};
 use crate::policy::Halt;
@@ -116,16 +115,20 @@ impl WorkerArgs {
         Named { files: &self.files, fields: &self.fields, sources: &self.sources }
     }
 
-    /// The fields of commands about which nothing is said: with -j alone, so many run at once, as in GNU parallel; without it, one on each core.
-    pub(super) fn fallback(&self) -> Settings {
-        let cpus = if self.slots.is_some() { "0" } else { "1" };
-        Settings { cpus: Some(cpus.to_owned()), ..Settings::default() }
-    }
-
     /// The part of the node that may be used.
     pub(super) fn share(&self) -> Share {
-        let all = Share::default().most;
-        Share { most: all.with_mem(self.memory.unwrap_or(all.mem())).with_cpu(self.cores.unwrap_or(all.cpu())) }
+        let all = Share::default();
+        Share {
+            most: all.most.with_mem(self.memory.unwrap_or(all.most.mem())).with_cpu(self.cores.unwrap_or(all.most.cpu())),
+            least: all.least.with_cpu(self.cores_for_slots()),
+        }
+    }
+
+    /// In a local run, -j alone runs that many at once whatever the machine has, as in GNU parallel. The tasks ask for one core all the same: a task line
+    /// that depended on -j would be another task, and the same command with another -j would run everything again.
+    fn cores_for_slots(&self) -> MilliCores {
+        let slots = self.slots.filter(|_| self.local && self.fields.cpus.is_none()).unwrap_or(0);
+        MilliCores(u64::from(slots) * 1000)
     }
 }
 

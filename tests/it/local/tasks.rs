@@ -176,6 +176,44 @@ fn slots_say_how_many_run_at_once() {
 }
 
 #[test]
+fn another_number_of_slots_continues_the_run() {
+    let machine = Machine::new();
+    let run = |args: &[&str]| {
+        let command = ["--", "echo {} >> ran; exit 0", ":::", "1", "2", "3"];
+        machine.worker(&[args, &command].concat()).run().expect(0)
+    };
+    run(&[]);
+    for args in [&["-j", "2"][..], &["-j", "64"], &["-c", "1", "-j", "1"], &["--cores", "1"]] {
+        run(args).says(&["nothing to do: 3 tasks finished"]);
+    }
+    assert_eq!(lines_of(machine.path("ran")).len(), 3);
+}
+
+/// How many of these commands are at work at once, at most.
+fn most_at_once(machine: &Machine, args: &[&str]) -> usize {
+    let command = ["--rerun", "--", "echo + >> ran; sleep 0.7; echo - >> ran # {}", ":::", "1", "2", "3", "4", "5", "6"];
+    drop(std::fs::remove_file(machine.path("ran")));
+    machine.worker(&[args, &command].concat()).run().expect(0);
+    let mut most = 0;
+    lines_of(machine.path("ran")).iter().fold(0_usize, |running, line| {
+        let running = if line == "+" { running + 1 } else { running.saturating_sub(1) };
+        most = running.max(most);
+        running
+    });
+    most
+}
+
+#[test]
+fn slots_alone_run_so_many_at_once_on_any_machine() {
+    let machine = Machine::new();
+    let cores = std::thread::available_parallelism().expect("a number").get();
+    assert_eq!(most_at_once(&machine, &["-j", "6", "--cores", "2"]), 2, "--cores is stronger");
+    assert_eq!(most_at_once(&machine, &["-j", "6", "-c", &cores.to_string()]), 1, "-c counts");
+    assert_eq!(most_at_once(&machine, &["-j", "6"]), 6, "on {cores} cores");
+    assert_eq!(most_at_once(&machine, &["-j", "3"]), 3);
+}
+
+#[test]
 fn a_run_killed_while_it_sets_tasks_aside_loses_none() {
     const TASKS: u64 = 3000;
     let machine = Machine::new();

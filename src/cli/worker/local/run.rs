@@ -48,7 +48,7 @@ pub(in crate::cli::worker) async fn run(args: &mut WorkerArgs) -> Result<Exit, C
         context.warn(warning);
     }
     check_node(&context, args)?;
-    let files = open_files(&context, args.named(), args.fallback(), context.config.field_order.unwrap_or_default())?;
+    let files = open_files(&context, args.named(), context.config.field_order.unwrap_or_default())?;
     let Some(files) = files else { return Ok(Exit::Usage) };
     let members = files.members()?;
     let joblog = args.run.joblog.as_deref().map(JobLogFile::open).transpose()?;
