@@ -1,7 +1,7 @@
 //! `--resume`: the commands that a job log of GNU parallel says have ended with 0.
 
 use std::collections::HashSet;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use crate::model::TaskId;
 
@@ -25,7 +25,14 @@ impl Done {
         let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let mut done = Self::default();
         let mut line = Vec::new();
-        let mut is_first = true;
+        // A device like /dev/zero has no end, nor a line.
+        file.by_ref().take(HEADER.len() as u64 + 1).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(done);
+        }
+        if line.strip_suffix(b"\n").unwrap_or(&line) != HEADER.as_bytes() {
+            return Err(wrong("it is no job log of GNU parallel (--joblog): the first line is not its header"));
+        }
         loop {
             line.clear();
             if file.read_until(b'\n', &mut line)? == 0 {
@@ -33,12 +40,6 @@ impl Done {
             }
             let text = String::from_utf8_lossy(&line);
             let text = text.trim_end_matches('\n');
-            if std::mem::take(&mut is_first) {
-                if text != HEADER {
-                    return Err(wrong("it is no job log of GNU parallel (--joblog): the first line is not its header"));
-                }
-                continue;
-            }
             let columns: Vec<&str> = text.splitn(COLUMNS, '\t').collect();
             // A line that was cut off by the end of a disk says nothing about its job.
             if let [_, _, _, _, _, _, "0", "0", command] = columns.as_slice() {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::file_kind::{LOOKED_AT, not_text};
@@ -96,7 +96,13 @@ fn first_look(mut file: &File) -> io::Result<(Vec<u8>, u8)> {
 
 fn spool(mut from: impl io::Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
-    io::copy(&mut from, &mut file)?;
+    let mut head = Vec::new();
+    from.by_ref().take(LOOKED_AT as u64).read_to_end(&mut head)?;
+    file.write_all(&head)?;
+    // What is no text is refused by its beginning: a device like /dev/zero has no end.
+    if not_text(&head).is_none() {
+        io::copy(&mut from, &mut file)?;
+    }
     Ok(file)
 }
 
@@ -167,7 +173,6 @@ fn unreadable(path: &Path, error: io::Error) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn a_changed_line_changes_the_sum_of_its_batch() {

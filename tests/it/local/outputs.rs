@@ -5,7 +5,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use super::Machine;
-use crate::support::{SOON, holds_for, lines_of, read, wait_until};
+use crate::support::{SOON, bin, holds_for, lines_of, read, wait_until};
 
 /// What GNU parallel prints for these arguments in the directory of the machine.
 fn parallel(machine: &Machine, args: &[&str]) -> String {
@@ -146,6 +146,33 @@ fn a_job_log_gets_the_rows_that_it_lacks() {
     assert_eq!(lines_of(machine.path("log")).len(), 5, "they have run again");
     machine.worker(&["--joblog", "commands", "--commands", "commands"]).run().expect(2).says(&["is no job log"]);
     assert_eq!(lines_of(machine.path("commands")), ["true 1", "true 2"]);
+}
+
+#[test]
+fn pipes_and_devices_are_written_and_not_read() {
+    let machine = Machine::new();
+    let run = |script: &str| {
+        let script = format!("exec < /dev/null; {script}").replace("RUN", &format!("{} --local", bin("distcomp-worker")));
+        machine.cli_of("bash").args(["-c", &script]).run()
+    };
+    let output = run("RUN --joblog /dev/stdout -- true ::: 1 2 | cat").expect(0);
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert!(lines[0].starts_with("Seq\tHost") && lines[1].ends_with("true 1") || lines[1].ends_with("true 2"), "{output}");
+    assert!(output.stdout.contains("2 tasks finished"), "{output}");
+    // One after the other in one file.
+    run("RUN --rerun --joblog /dev/stdout -- true ::: 1 2 > both").expect(0);
+    let both = read(machine.path("both"));
+    assert!(both.starts_with("Seq\tHost") && both.contains("2 tasks finished"), "{both}");
+    run("RUN --rerun --joblog >(sort > sorted; touch piped) -- true ::: 1 2").expect(0);
+    wait_until("the reader", SOON, || holds_for(machine.path("piped").exists(), read(machine.path("sorted"))));
+    assert_eq!(lines_of(machine.path("sorted")).len(), 3);
+    run("mkfifo p.csv; cat p.csv > piped.csv & RUN --results p.csv -- true ::: 1 2; wait").expect(0);
+    assert_eq!(lines_of(machine.path("piped.csv")).len(), 3);
+    run("ln -s /dev/full full.csv; RUN --results full.csv -- true ::: 1 2").expect(2).says(&["full.csv: No space left"]);
+    run("RUN --joblog /dev/full -- touch never").expect(2).says(&["write the job log /dev/full: No space left"]);
+    run("RUN --resume /dev/zero -- touch never").expect(2).says(&["/dev/zero: it is no job log"]);
+    run("RUN --commands /dev/zero").expect(2).says(&["/dev/zero", "zero bytes"]);
+    assert!(!machine.path("never").exists());
 }
 
 #[test]

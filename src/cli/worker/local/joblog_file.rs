@@ -3,25 +3,35 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::stream_file::open_stream;
 use crate::cli::exit::CliError;
-use crate::cli::joblog::{HEAD, row, start_time};
+use crate::cli::joblog::{HEAD, command_cell, row, start_time};
 use crate::model::snapshot::TaskView;
 
 /// The file, open for more rows.
 pub(super) struct JobLogFile {
     path: PathBuf,
     file: BufWriter<File>,
+    /// On one, commands move nothing.
+    is_terminal: bool,
     /// Attempts that have a row, by their start and command: eight bytes each.
     rows: HashSet<u64>,
 }
 
 impl JobLogFile {
-    /// Opens a file, which may have rows of earlier runs, and makes one with a header where there is none. A row that a crash cut off is removed.
+    /// Opens a file, which may have rows of earlier runs, and makes one with a header where there is none. A row that a crash cut off is removed. A pipe or
+    /// a device is written without being read.
     pub(super) fn open(path: &Path) -> Result<Self, CliError> {
         let failed = |error| CliError::io(format!("write the job log {}", path.display()), error);
+        if let Some(file) = open_stream(path).map_err(failed)? {
+            let is_terminal = file.is_terminal();
+            let mut log = Self { path: path.to_owned(), file: BufWriter::new(file), is_terminal, rows: HashSet::new() };
+            writeln!(log.file, "{HEAD}").and_then(|()| log.file.flush()).map_err(failed)?;
+            return Ok(log);
+        }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let rows = match read(&mut file).map_err(failed)? {
@@ -37,7 +47,7 @@ impl JobLogFile {
             }
         };
         let end = file.seek(SeekFrom::End(0)).map_err(failed)?;
-        let mut log = Self { path: path.to_owned(), file: BufWriter::new(file), rows };
+        let mut log = Self { path: path.to_owned(), file: BufWriter::new(file), is_terminal: false, rows };
         if end == 0 {
             writeln!(log.file, "{HEAD}").and_then(|()| log.file.flush()).map_err(failed)?;
         }
@@ -47,7 +57,7 @@ impl JobLogFile {
     /// Adds the row of a task that has ended, unless its last attempt has one. [`Self::flush`] hands it over.
     pub(super) fn add(&mut self, task: &TaskView, command: &str, number: u64) -> Result<(), CliError> {
         let Some(last) = task.last_attempt() else { return Ok(()) };
-        let cell = command.replace('\n', "\0");
+        let cell = if self.is_terminal { command_cell(command) } else { command.replace('\n', "\0") };
         let Some(row) = row(task, &cell, number) else { return Ok(()) };
         if !self.rows.insert(key(&start_time(last.start.unwrap_or(last.end)), cell.as_bytes())) {
             return Ok(());

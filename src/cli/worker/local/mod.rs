@@ -19,6 +19,7 @@ mod run_worker;
 mod sample_tests;
 mod server_watch;
 mod setup;
+mod stream_file;
 mod task_output;
 
 pub use results_table::ResultsFile;

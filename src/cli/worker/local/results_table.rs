@@ -1,7 +1,7 @@
 //! `--results`: a row for each task of the command line, with its values, its outcome and its output, as CSV or JSON lines.
 
 use std::ffi::OsStr;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use tempfile::NamedTempFile;
 
+use super::stream_file::{is_stream, open_stream};
 use crate::cli::exit::CliError;
 use crate::cli::status::{ExactStdout, StdoutSource, no_formula};
 use crate::cli::submit::Files;
@@ -58,6 +59,30 @@ impl FromStr for ResultsFile {
     }
 }
 
+/// A table in the making.
+enum Begun {
+    /// A pipe or a device.
+    Stream(File),
+    /// The new file, beside the old one.
+    Beside(NamedTempFile),
+}
+
+impl Write for Begun {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(file) => file.write(bytes),
+            Self::Beside(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(file) => file.flush(),
+            Self::Beside(file) => file.flush(),
+        }
+    }
+}
+
 /// A task in the table.
 struct Cells<'a> {
     /// The names of the columns of values.
@@ -73,18 +98,26 @@ impl ResultsFile {
         if self.path.is_dir() {
             return Err(CliError::Usage(format!("--results: {} is a directory", self.path.display())));
         }
-        self.begin().map(drop)
+        // The reader of a pipe that was opened and closed would take that for the end of the table.
+        if is_stream(&self.path) { Ok(()) } else { self.begin_beside().map(drop) }
+    }
+
+    fn begin(&self) -> Result<Begun, CliError> {
+        match open_stream(&self.path).map_err(|error| self.failed(error))? {
+            Some(stream) => Ok(Begun::Stream(stream)),
+            None => Ok(Begun::Beside(self.begin_beside()?)),
+        }
     }
 
     /// The new file, beside the old one. Its mode is that of any new file.
-    fn begin(&self) -> Result<NamedTempFile, CliError> {
+    fn begin_beside(&self) -> Result<NamedTempFile, CliError> {
         let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         let begun = builder.prefix(".results").permissions(Permissions::from_mode(0o666)).tempfile_in(dir);
         begun.map_err(|error| self.failed(error))
     }
 
-    /// Writes the whole file and puts it in its place: there is never a part of one.
+    /// Writes the whole file and puts it in its place: there is never a part of one. A pipe or a device gets the rows as they are.
     pub(super) async fn write(&self, conn: &Connection, files: &Files, members: &TaskSet) -> Result<(), CliError> {
         let names = column_names(&files.columns());
         let mut file = BufWriter::new(self.begin()?);
@@ -113,8 +146,10 @@ impl ResultsFile {
             }
         }
         let file = file.into_inner().map_err(|error| self.failed(error.into_error()))?;
-        file.persist(&self.path).map_err(|error| self.failed(error.error))?;
-        Ok(())
+        match file {
+            Begun::Stream(_) => Ok(()),
+            Begun::Beside(file) => file.persist(&self.path).map(drop).map_err(|error| self.failed(error.error)),
+        }
     }
 
     fn failed(&self, error: io::Error) -> CliError {
