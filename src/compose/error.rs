@@ -17,7 +17,7 @@ pub enum ComposeError {
         error: io::Error,
     },
     /// A value that cannot be one.
-    #[error("{file}:{number}: {what}")]
+    #[error("{}: {what}", place_of(file, *.number))]
     Value {
         /// The file, or how the source is written on the command line.
         file: String,
@@ -54,6 +54,18 @@ pub enum ComposeError {
         /// How many columns there are.
         columns: usize,
     },
+    /// A placeholder with a name that no column has.
+    #[error("{place}: {placeholder}: there is no such column{}", hint_of(near.as_deref(), names))]
+    NoSuchColumn {
+        /// `COMMAND`, or the flag.
+        place: String,
+        /// As it was written.
+        placeholder: String,
+        /// The name that was perhaps meant.
+        near: Option<String>,
+        /// The names that there are.
+        names: Vec<String>,
+    },
     /// A flag's value is not what it must be.
     #[error("{flag} is {value:?}; valid: {valid}")]
     Invalid {
@@ -72,6 +84,23 @@ pub enum ComposeError {
 impl ComposeError {
     pub(super) fn read(name: &str, error: io::Error) -> Self {
         Self::Read { name: name.to_owned(), error }
+    }
+}
+
+/// A line of a file, or a value of those on the command line.
+fn place_of(file: &str, number: u64) -> String {
+    if file == ":::" { format!(":::, value {number}") } else { format!("{file}:{number}") }
+}
+
+fn hint_of(near: Option<&str>, names: &[String]) -> String {
+    const NAMED: usize = 10;
+    match near {
+        Some(near) => format!(" (did you mean {{{near}}}?)"),
+        None => {
+            let shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("{{{name}}}")).collect();
+            let more = if names.len() > NAMED { ", …" } else { "" };
+            format!("; there {}: {}{more}", if names.len() == 1 { "is" } else { "are" }, shown.join(", "))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::error::ComposeError;
 use super::row::Row;
 use super::settings::Settings;
-use super::template::{Quoting, Template, quoted};
+use super::template::{Quoting, Template, near_name, quoted};
 use crate::model::units::{Bytes, MilliCores};
 use crate::model::{FieldOrder, TaskKind};
 
@@ -144,6 +144,15 @@ impl Recipe {
             Some(ComposeError::NoColumn { place: place.to_owned(), placeholder, columns })
         };
         let mut faults: Vec<ComposeError> = recipe.templates().filter_map(beyond).collect();
+        let no_such = |(place, name): (&str, &String)| ComposeError::NoSuchColumn {
+            place: place.to_owned(),
+            placeholder: format!("{{{name}}}"),
+            near: near_name(name, names).map(str::to_owned),
+            names: names.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        };
+        let unknown =
+            recipe.templates().flat_map(|(place, template)| template.unknown().iter().map(move |name| (place, name)));
+        faults.extend(unknown.map(no_such));
         faults.extend(recipe.constant_faults());
         if faults.is_empty() { Ok(recipe) } else { Err(faults) }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 
 use regex::Regex;
 
@@ -53,7 +54,8 @@ impl Source {
 
     /// Begins to read, at the first value after the header.
     pub(super) fn open<'a>(&'a self, splitting: &'a Splitting) -> Result<Cursor<'a>, ComposeError> {
-        let mut cursor = Cursor { source: self, splitting, place: Place::start(self)?, header: Vec::new(), at: 0 };
+        let mut cursor =
+            Cursor { source: self, splitting, place: Place::start(self)?, header: Vec::new(), at: 0, line: 0 };
         cursor.skip_header()?;
         Ok(cursor)
     }
@@ -67,6 +69,8 @@ pub(super) struct Cursor<'a> {
     header: Vec<String>,
     /// Values read, the header included.
     at: u64,
+    /// The line of the file at which the value read last begins; without a file, which value it is. From 1.
+    line: u64,
 }
 
 enum Place<'a> {
@@ -112,16 +116,53 @@ impl Cursor<'_> {
     fn skip_header(&mut self) -> Result<(), ComposeError> {
         if self.splitting.has_header && !matches!(self.source, Source::Array(_)) {
             let mut header = Vec::new();
-            self.next(&mut header)?;
+            self.read(&mut header)?;
+            let mut names: Vec<&String> = header.iter().filter(|name| !name.is_empty()).collect();
+            names.sort();
+            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(self.wrong(format!("two columns are named {:?}", twice[0])));
+            }
             self.header = header;
         }
         Ok(())
     }
 
-    /// Reads the next value into `columns`; false at the end.
+    /// Reads the next value into `columns`; false at the end. Under a header of several columns a value has as many; empty lines at the end are none.
     pub(super) fn next(&mut self, columns: &mut Vec<String>) -> Result<bool, ComposeError> {
+        let is_there = self.read(columns)?;
+        let expected = self.header.len();
+        if !is_there || expected == 0 || columns.len() == expected {
+            return Ok(is_there);
+        }
+        let fields = |count| format!("{count} {}", if count == 1 { "field" } else { "fields" });
+        let wrong = self.wrong(format!("the row has {}, the header {expected}", fields(columns.len())));
+        while columns.iter().all(String::is_empty) && columns.len() == 1 {
+            if !self.read(columns)? {
+                return Ok(false);
+            }
+        }
+        Err(wrong)
+    }
+
+    /// Something is wrong with the value that was read last.
+    fn wrong(&self, what: String) -> ComposeError {
+        let number = self.line + self.skipped_lines();
+        ComposeError::Value { file: self.source.name().to_owned(), number, what }
+    }
+
+    /// Empty lines before the row read last, which a reader of CSV passes over without telling.
+    fn skipped_lines(&self) -> u64 {
+        let (Place::Csv(_, record), Source::Csv(file, _)) = (&self.place, self.source) else { return 0 };
+        let mut bytes = [0; 4096];
+        let read = record.position().map(|at| file.file.read_at(&mut bytes, at.byte()));
+        let there = read.and_then(Result::ok).map_or(&[][..], |length| &bytes[..length]);
+        there.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count() as u64
+    }
+
+    fn read(&mut self, columns: &mut Vec<String>) -> Result<bool, ComposeError> {
         columns.clear();
         self.at += 1;
+        self.line = self.at;
         match &mut self.place {
             Place::Words(words) => {
                 let Some(word) = words.next() else { return Ok(false) };
@@ -157,6 +198,7 @@ impl Cursor<'_> {
                 if !reader.read_record(record).map_err(failed)? {
                     return Ok(false);
                 }
+                self.line = record.position().map_or(line, csv::Position::line);
                 columns.extend(record.iter().map(str::to_owned));
             }
         }

@@ -38,6 +38,10 @@ impl Sources {
                 }
                 before = Some(measured.values);
                 of_group.push(measured.width);
+                if let Some(name) = measured.names.iter().find(|name| !name.is_empty() && names.contains(*name)) {
+                    let what = format!("a source before has a column {name:?}, too; names of columns differ");
+                    return Err(ComposeError::Value { file: source.name().to_owned(), number: 1, what });
+                }
                 names.extend(measured.names);
             }
             tasks = tasks.saturating_mul(u128::from(before.unwrap_or(0)));
@@ -268,6 +272,44 @@ mod tests {
         let sources = Sources::measure(groups, Splitting { has_header: true, ..colsep(",") }).unwrap();
         assert_eq!(sources.names(), ["t", "s", "n"]);
         assert_eq!((all(&sources), sources.columns()), (vec!["1 2 x".to_owned()], 3));
+    }
+
+    #[test]
+    fn a_header_fits_its_rows_and_names_each_column_once() {
+        let error = |groups, splitting| {
+            let splitting = Splitting { has_header: true, ..splitting };
+            Sources::measure(groups, splitting).map(|sources| all(&sources).len()).map_err(|error| error.to_string())
+        };
+        let lines = |text: &str| vec![vec![Source::Lines(file(text))]];
+        let csv = |text: &str| vec![vec![Source::Csv(file(text), b',')]];
+        for (text, expected) in [
+            ("a,b\n1,2\n3\n", Err("f:3: the row has 1 field, the header 2")),
+            ("a,b\n1,2,3\n", Err("f:2: the row has 3 fields, the header 2")),
+            ("a,b,a\n1,2,3\n", Err("f:1: two columns are named \"a\"")),
+            ("a,b\n1,2\n\n", Ok(1)),
+            ("a,b\n1,2\n3,\n\r\n\n", Ok(2)),
+            (",,\n1,2,3\n", Ok(1)),
+        ] {
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(error(lines(text), colsep(",")), expected, "{text:?}");
+            assert_eq!(error(csv(text), Splitting::default()), expected, "CSV {text:?}");
+        }
+        let hole = Err("f:3: the row has 1 field, the header 2".to_owned());
+        assert_eq!(error(lines("a,b\n1,2\n\n3,4\n"), colsep(",")), hole);
+        assert_eq!(
+            error(csv("a,b\n\"1\n\",2\n\n3\n"), Splitting::default()).unwrap_err(),
+            "f:5: the row has 1 field, the header 2"
+        );
+        let carriage = error(csv("a,b\r\n1,2\r\n3\r\n"), Splitting::default());
+        assert_eq!(carriage.unwrap_err(), "f:3: the row has 1 field, the header 2");
+        assert_eq!(error(lines("a\n\n\n"), Splitting::default()), Ok(2), "of one column an empty line is a value");
+        let twice = error(vec![vec![words(&["n", "1"])], vec![words(&["n", "2"])]], Splitting::default());
+        assert_eq!(
+            twice.unwrap_err(),
+            ":::, value 1: a source before has a column \"n\", too; names of columns differ"
+        );
+        let more = error(vec![vec![words(&["a,b", "1,2", "3"])]], colsep(","));
+        assert_eq!(more.unwrap_err(), ":::, value 3: the row has 1 field, the header 2");
     }
 
     #[test]

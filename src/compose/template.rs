@@ -8,6 +8,8 @@ use super::row::Row;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
+    /// What stands in braces as the name of a column does, where columns have names, and is none of them.
+    unknown: Vec<String>,
 }
 
 /// How a value is written into the text.
@@ -59,7 +61,7 @@ impl Template {
     /// Parses a text. What stands in braces and is none of the placeholders, nor one of the `names` of columns, is text: commands are full of braces.
     #[must_use]
     pub fn parse(text: &str, names: &[String]) -> Self {
-        let mut pieces = Vec::new();
+        let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
         let mut rest = text;
         let mut kept = String::new();
         while let Some(open) = rest.find('{') {
@@ -75,6 +77,10 @@ impl Template {
                     rest = &from[close + 1..];
                 }
                 None => {
+                    let inner = from.find('}').map(|close| &from[1..close]);
+                    let is_variable = kept.ends_with('$');
+                    unknown
+                        .extend(inner.filter(|inner| !is_variable && is_like_a_name(inner, names)).map(str::to_owned));
                     kept.push('{');
                     rest = &from[1..];
                 }
@@ -84,7 +90,7 @@ impl Template {
         if !kept.is_empty() {
             pieces.push(Piece::Text(kept));
         }
-        Self { pieces }
+        Self { pieces, unknown }
     }
 
     /// Words with blanks between them. With `is_quoted` what is no placeholder is quoted for the shell, so that each stays one word.
@@ -93,12 +99,13 @@ impl Template {
         if !is_quoted {
             return Self::parse(&words.join(" "), names);
         }
-        let mut pieces = Vec::new();
+        let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
         for word in words {
             if !pieces.is_empty() {
                 pieces.push(Piece::Text(" ".to_owned()));
             }
-            let parsed = Self::parse(word, names).pieces;
+            let Self { pieces: parsed, unknown: found } = Self::parse(word, names);
+            unknown.extend(found);
             if parsed.is_empty() {
                 pieces.push(Piece::Text(quoted("").into_owned()));
             }
@@ -107,13 +114,13 @@ impl Template {
                 piece @ (Piece::Number | Piece::All(_) | Piece::Column(..) | Piece::FromEnd(..)) => piece,
             }));
         }
-        Self { pieces }
+        Self { pieces, unknown }
     }
 
     /// A text in which nothing is a placeholder.
     #[must_use]
     pub fn literal(text: &str) -> Self {
-        Self { pieces: vec![Piece::Text(text.to_owned())] }
+        Self { pieces: vec![Piece::Text(text.to_owned())], unknown: Vec::new() }
     }
 
     /// Appends ` {}` where there is no placeholder, as GNU parallel does.
@@ -139,6 +146,12 @@ impl Template {
             Piece::Column(index, _, text) | Piece::FromEnd(index, _, text) if *index >= columns => Some(text.as_str()),
             Piece::Text(_) | Piece::Number | Piece::All(_) | Piece::Column(..) | Piece::FromEnd(..) => None,
         })
+    }
+
+    /// Names in braces that no column has, where columns have names.
+    #[must_use]
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// Writes the text with the values of `row` in place of the placeholders to the end of `out`.
@@ -174,6 +187,34 @@ impl Template {
         self.fill(row, quoting, &mut out);
         Cow::Owned(out)
     }
+}
+
+/// Names further apart than this are no slips of the finger (Jaro-Winkler).
+const CLOSE: f64 = 0.85;
+
+/// Whether what stands in braces, and is no placeholder, is meant as one: a word, or nearly one of the names. Shells and awk have other things in braces.
+fn is_like_a_name(inner: &str, names: &[String]) -> bool {
+    if names.iter().all(String::is_empty) {
+        return false;
+    }
+    let name = name_in(inner);
+    let is_word = name.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        && name.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.'));
+    is_word || near_name(inner, names).is_some()
+}
+
+/// Without the `/` and the like that stand behind it.
+fn name_in(inner: &str) -> &str {
+    PARTS.iter().find_map(|(suffix, _)| inner.strip_suffix(suffix)).unwrap_or(inner)
+}
+
+/// The name that was perhaps meant.
+pub(super) fn near_name<'a>(inner: &str, names: &'a [String]) -> Option<&'a str> {
+    let typed = name_in(inner).to_lowercase();
+    let scored = names.iter().filter(|name| !name.is_empty());
+    let scored = scored.map(|name| (strsim::jaro_winkler(&typed, &name.to_lowercase()), name));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > CLOSE);
+    best.map(|(_, name)| name.as_str())
 }
 
 /// What the text between two braces means; `None` when it is no placeholder.
@@ -302,6 +343,24 @@ mod tests {
         let names = ["trace".to_owned(), "x.".to_owned()];
         let template = Template::parse("{trace} {trace/.} {x.} {1} {other}", &names);
         assert_eq!(template.filled(&row(&["p/q.r", "2"]), Quoting::None), "p/q.r q 2 p/q.r {other}");
+    }
+
+    #[test]
+    fn names_that_no_column_has_are_told_from_other_braces() {
+        let names = ["name", "trace file", ""].map(str::to_owned);
+        for (text, expected) in [
+            ("{nmae} {name} {Name/.} x{foo_1.}", &["nmae", "Name/.", "foo_1."][..]),
+            ("{trace fiel}", &["trace fiel"]),
+            ("${nmae} {a,b} {1..3} { nmae; } awk '{print $1}' {} {#} {-1} {0} {+}", &[]),
+        ] {
+            assert_eq!(Template::parse(text, &names).unknown(), expected, "{text}");
+            assert!(Template::parse(text, &[]).unknown().is_empty(), "without a header");
+        }
+        assert_eq!(near_name("nmae/.", &names), Some("name"));
+        assert_eq!(near_name("NAME", &names), Some("name"));
+        assert_eq!(near_name("cache", &names), None);
+        let words = ["x".to_owned(), "{nmae}".to_owned()];
+        assert_eq!(Template::of_words(&words, &names, true).unknown(), ["nmae"]);
     }
 
     #[test]

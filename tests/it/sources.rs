@@ -199,6 +199,7 @@ fn what_a_job_log_has_finished_is_left_out() {
 #[test]
 fn what_makes_no_tasks_is_refused() {
     let bed = Bed::new();
+    let (twice, short) = (bed.file("twice.csv", "a,a\n1,2\n"), bed.file("short.csv", "a,b\n1,2\n3\n"));
     bed.file("f", "1\n");
     for (args, expected) in [
         (&["--", "./x", "{4}", ":::", "a", ":::", "b", ":::", "c"][..], "COMMAND: {4}: there are 3 columns"),
@@ -219,6 +220,24 @@ fn what_makes_no_tasks_is_refused() {
         ),
         (&["-m", "8", "f"], "--mem is of bare commands (--commands, --): these lines have their own"),
         (&["--header", "x", "--", "x", ":::", "1"], "--header is \"x\"; valid: \":\""),
+        (
+            &["--header", ":", "--", "x {nmae/} {foo}", ":::", "name", "1"],
+            "COMMAND: {nmae/}: there is no such column (did you mean {name}?)",
+        ),
+        (
+            &["--header", ":", "--", "x {foo}", ":::", "name", "1"],
+            "COMMAND: {foo}: there is no such column; there is: {name}",
+        ),
+        (
+            &["--header", ":", "-o", "{Name}.out", "--env", "A={nam}", "--", "x", ":::", "name", "1"],
+            "--output: {Name}: there is no such column (did you mean {name}?)",
+        ),
+        (
+            &["--header", ":", "--env", "A={nam}", "--", "x", ":::", "name", "1"],
+            "--env: {nam}: there is no such column",
+        ),
+        (&["--header", ":", "--csv", &twice, "--", "x"], "twice.csv:1: two columns are named \"a\""),
+        (&["--header", ":", "--csv", &short, "--", "x"], "short.csv:3: the row has 1 field, the header 2"),
         (&["--colsep", "(", "--", "x", ":::", "1"], "--colsep is \"(\"; valid: a regular expression"),
         (&["f", "--", "x"], "give either files of tasks, or a command after --"),
         (&["--", "x", ":::+", "1"], ":::+ links to the source before it"),
