@@ -7,6 +7,7 @@ use super::origin::Origin;
 use super::plausibility::Plausibility;
 use super::profile::Profile;
 use super::reader::TaskReader;
+use super::repeats::{RepeatCounter, Repeated};
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
@@ -34,6 +35,8 @@ pub(super) struct CheckReport {
     pub(super) left_out: u64,
     /// What the tasks ask for.
     pub(super) profile: Profile,
+    /// Tasks that are given more than once.
+    pub(super) repeated: Repeated,
 }
 
 /// Checks every line and prints what is wrong, as `FILE:LINE: what`.
@@ -50,6 +53,7 @@ pub(super) fn check(
     let mut doubts = Plausibility::new(&context.config, rules, nodes);
     let mut progress = Progress::new("checked", origin.expected(), !quiet);
     let mut faults = Faults::new(&with_local(context), origin.is_of_task_lines());
+    let mut repeats = RepeatCounter::default();
     let mut walk = TaskReader::new(origin, rules);
     while let Some(line) = walk.next()? {
         match line.task {
@@ -57,6 +61,7 @@ pub(super) fn check(
                 found.valid += 1;
                 found.sums.add(task.as_str());
                 found.profile.add(&task);
+                repeats.add(task.as_str());
                 faults.good(line.place);
                 if let Some(warning) = doubts.look(line.place, &task) {
                     detail(&warning);
@@ -86,6 +91,7 @@ pub(super) fn check(
     }
     found.sums.close();
     found.left_out = walk.left_out();
+    found.repeated = repeats.finish();
     drop(progress);
     faults.end();
     found.misread = doubts.end(|warning| context.say_warning(warning));

@@ -15,6 +15,7 @@ mod origin;
 mod plausibility;
 mod profile;
 mod reader;
+mod repeats;
 mod run;
 mod send;
 mod sign;

@@ -78,6 +78,9 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     if !args.json {
         say_submitted(&args, submitted, &ids)?;
     }
+    if let Some(repeated) = found.repeated.words().filter(|_| !args.quiet) {
+        context.say(&repeated);
+    }
     let waited = match kept.lines {
         Some(lines) => Some(wait(&context, conn, lines, args.quiet).await?),
         None => None,
@@ -188,7 +191,7 @@ fn say_dry_run(out: &mut Out, context: &Context, found: &CheckReport) -> Result<
         let default = context.config.default_timeout.map(|limit| limit.as_secs());
         out.line(&format!("read as {}", found.profile.words(default)))?;
     }
-    Ok(())
+    found.repeated.words().map_or(Ok(()), |repeated| out.line(&repeated))
 }
 
 /// Tasks that were checked and found good.
@@ -199,11 +202,7 @@ pub(crate) struct Files {
 }
 
 /// Opens and checks files for a run without a queue of its own; `None` when lines are bad, which have been reported.
-pub(crate) fn open_files(
-    context: &Context,
-    named: Named<'_>,
-    order: FieldOrder,
-) -> Result<Option<Files>, CliError> {
+pub(crate) fn open_files(context: &Context, named: Named<'_>, order: FieldOrder) -> Result<Option<Files>, CliError> {
     let rules = ParseRules { order, python_workers: false };
     let origin = Origin::open(named)?;
     let found = check(context, &origin, rules, Vec::new(), false)?;
@@ -222,6 +221,11 @@ impl Files {
     /// Goes through the tasks, from the first.
     pub(crate) fn walk(&self) -> TaskReader<'_> {
         TaskReader::new(&self.origin, self.rules)
+    }
+
+    /// That tasks are given more than once, where some are.
+    pub(crate) fn repeated(&self) -> Option<String> {
+        self.found.repeated.words()
     }
 
     /// The names of the columns from which the tasks are made, empty for those without one.

@@ -119,7 +119,10 @@ impl WorkerArgs {
     pub(super) fn share(&self) -> Share {
         let all = Share::default();
         Share {
-            most: all.most.with_mem(self.memory.unwrap_or(all.most.mem())).with_cpu(self.cores.unwrap_or(all.most.cpu())),
+            most: all
+                .most
+                .with_mem(self.memory.unwrap_or(all.most.mem()))
+                .with_cpu(self.cores.unwrap_or(all.most.cpu())),
             least: all.least.with_cpu(self.cores_for_slots()),
         }
     }

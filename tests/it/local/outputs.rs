@@ -102,6 +102,17 @@ fn an_interrupted_run_loses_and_doubles_nothing() {
     fs::write(machine.path("gate"), "").expect("the gate");
     let second = machine.worker(&args).run().expect(0);
     assert_eq!(second.stdout, "2\n3\n", "{second}");
+    assert!(second.stderr.contains("the output of 1 task that ended in earlier runs is not printed again"), "{second}");
+    assert!(!first.stderr.contains("not printed again"), "{first}");
+    let again =
+        machine.worker(&args).run().expect(0).says(&["the outputs of 3 tasks that ended in earlier runs are not"]);
+    assert_eq!(again.stdout, "", "{again}");
+    // What it names has them.
+    let all = machine.cli("distcomp").args(["export", "--local"]).run().expect(0);
+    let outputs = all.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let mut outputs: Vec<String> = outputs.map(|task| task["output"].as_str().expect("an output").to_owned()).collect();
+    outputs.sort();
+    assert_eq!(outputs, ["1", "2", "3"], "{all}");
     let log = read(machine.path("log"));
     assert_eq!(log.lines().count(), 4, "{log}");
     let numbers: Vec<String> = rows(&log).into_iter().map(|row| row.0).collect();
@@ -152,12 +163,16 @@ fn a_job_log_gets_the_rows_that_it_lacks() {
 fn pipes_and_devices_are_written_and_not_read() {
     let machine = Machine::new();
     let run = |script: &str| {
-        let script = format!("exec < /dev/null; {script}").replace("RUN", &format!("{} --local", bin("distcomp-worker")));
+        let script =
+            format!("exec < /dev/null; {script}").replace("RUN", &format!("{} --local", bin("distcomp-worker")));
         machine.cli_of("bash").args(["-c", &script]).run()
     };
     let output = run("RUN --joblog /dev/stdout -- true ::: 1 2 | cat").expect(0);
     let lines: Vec<&str> = output.stdout.lines().collect();
-    assert!(lines[0].starts_with("Seq\tHost") && lines[1].ends_with("true 1") || lines[1].ends_with("true 2"), "{output}");
+    assert!(
+        lines[0].starts_with("Seq\tHost") && lines[1].ends_with("true 1") || lines[1].ends_with("true 2"),
+        "{output}"
+    );
     assert!(output.stdout.contains("2 tasks finished"), "{output}");
     // One after the other in one file.
     run("RUN --rerun --joblog /dev/stdout -- true ::: 1 2 > both").expect(0);
@@ -168,7 +183,9 @@ fn pipes_and_devices_are_written_and_not_read() {
     assert_eq!(lines_of(machine.path("sorted")).len(), 3);
     run("mkfifo p.csv; cat p.csv > piped.csv & RUN --results p.csv -- true ::: 1 2; wait").expect(0);
     assert_eq!(lines_of(machine.path("piped.csv")).len(), 3);
-    run("ln -s /dev/full full.csv; RUN --results full.csv -- true ::: 1 2").expect(2).says(&["full.csv: No space left"]);
+    run("ln -s /dev/full full.csv; RUN --results full.csv -- true ::: 1 2")
+        .expect(2)
+        .says(&["full.csv: No space left"]);
     run("RUN --joblog /dev/full -- touch never").expect(2).says(&["write the job log /dev/full: No space left"]);
     run("RUN --resume /dev/zero -- touch never").expect(2).says(&["/dev/zero: it is no job log"]);
     run("RUN --commands /dev/zero").expect(2).says(&["/dev/zero", "zero bytes"]);

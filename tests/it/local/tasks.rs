@@ -189,9 +189,28 @@ fn another_number_of_slots_continues_the_run() {
     assert_eq!(lines_of(machine.path("ran")).len(), 3);
 }
 
+#[test]
+fn tasks_given_twice_are_mentioned() {
+    let machine = Machine::new();
+    let run = |values: &[&str]| machine.worker(&[&["--", "true", ":::"], values].concat()).run().expect(0);
+    let output = run(&["a", "b", "a"]);
+    assert!(
+        output.stdout.contains("2 tasks finished") && output.stdout.contains("1 task given twice is run once"),
+        "{output}"
+    );
+    assert!(!run(&["a", "c"]).all().contains("given"));
+    machine.file("twice", "true 1\ntrue 2\ntrue 1\ntrue 2\n");
+    let submit =
+        |more: &str| machine.cli("distcomp-submit").args(["--local", more, "--commands", "twice"]).run().expect(0);
+    assert!(submit("--dry-run").stdout.contains("2 tasks given twice are run once"));
+    submit("--rerun").says(&["2 tasks given twice are run once"]);
+    assert!(!submit("--quiet").stderr.contains("given twice"));
+}
+
 /// How many of these commands are at work at once, at most.
 fn most_at_once(machine: &Machine, args: &[&str]) -> usize {
-    let command = ["--rerun", "--", "echo + >> ran; sleep 0.7; echo - >> ran # {}", ":::", "1", "2", "3", "4", "5", "6"];
+    let command =
+        ["--rerun", "--", "echo + >> ran; sleep 0.7; echo - >> ran # {}", ":::", "1", "2", "3", "4", "5", "6"];
     drop(std::fs::remove_file(machine.path("ran")));
     machine.worker(&[args, &command].concat()).run().expect(0);
     let mut most = 0;

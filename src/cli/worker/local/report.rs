@@ -81,8 +81,14 @@ impl Report {
         Ok(Self { totals: tally.totals(), groups, results })
     }
 
-    /// Prints it, and answers how the command ends as far as its tasks are concerned.
-    pub(super) fn print(self, run: &RunContext<'_>, before: Before, took: Option<Duration>) -> Result<Exit, CliError> {
+    /// Prints it with what else there is to say about these tasks, and answers how the command ends as far as its tasks are concerned.
+    pub(super) fn print(
+        self,
+        run: &RunContext<'_>,
+        before: Before,
+        took: Option<Duration>,
+        notes: Vec<String>,
+    ) -> Result<Exit, CliError> {
         let TallyTotals { gone, failed, finished, open: _ } = self.totals;
         let mut lines = Vec::new();
         if !self.groups.is_empty() {
@@ -100,6 +106,7 @@ impl Report {
             }
         }
         lines.push(line);
+        lines.extend(notes);
         if let Ok((path, kept)) = &self.results {
             lines.push(format!("output and evidence of each task: {}", safe(&path.display().to_string())));
             if let Some(kept) = kept {

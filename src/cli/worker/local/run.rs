@@ -159,7 +159,8 @@ async fn run_on(
     };
     let report = Report::make(&run, &conn, server.dir(), &members).await?;
     let left = report.totals.open;
-    let exit = report.print(&run, before, ended.is_some().then(|| begun.elapsed()))?;
+    let notes = files.repeated().into_iter().chain(not_printed(args, before)).collect();
+    let exit = report.print(&run, before, ended.is_some().then(|| begun.elapsed()), notes)?;
     let exit = match ended {
         Some(ended) if left > 0 => end_early(&run, &conn, &name, &members, (ended, left, halted)).await?,
         Some(_) | None => {
@@ -282,6 +283,18 @@ fn nothing_to_do(before: Before) -> String {
         )
     };
     format!("nothing to do: {what}; {hint}")
+}
+
+/// Whoever redirects the output of a run that was interrupted has only a part of it in the file.
+fn not_printed(args: &WorkerArgs, before: Before) -> Option<String> {
+    let earlier = before.finished + before.failed;
+    (args.run.shows_output() && earlier > 0).then(|| {
+        let (outputs, are) = if earlier == 1 { ("output", "is") } else { ("outputs", "are") };
+        format!(
+            "the {outputs} of {} that ended in earlier runs {are} not printed again; distcomp export --local prints all outputs, as JSON lines",
+            tasks(earlier)
+        )
+    })
 }
 
 /// A worker that is not needed: its name is freed and its process keeper ends.
