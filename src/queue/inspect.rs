@@ -56,6 +56,25 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     Ok(overview)
 }
 
+/// The same for people and programs that look. In a private queue only a run starts workers, and what an interrupted one has left of its worker is not
+/// there any more: where no worker listens, there is none.
+///
+/// # Errors
+/// Those of [`overview`].
+pub async fn shown_overview(conn: &Connection) -> Result<Overview, QueueError> {
+    let mut overview = overview(conn).await?;
+    if overview.is_local && !overview.workers.is_empty() {
+        let mut pipe = redis::pipe();
+        pipe.cmd("PUBSUB").arg("NUMSUB").arg(conn.name(Key::Wake));
+        let (listeners,): ((String, u64),) = conn.pipe(&pipe).await?;
+        if listeners.1 == 0 {
+            overview.workers.clear();
+            overview.eta_seconds = None;
+        }
+    }
+    Ok(overview)
+}
+
 /// The overview but for its needs, and the classes that these are counted in.
 fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>), QueueError> {
     let mut replies = Replies(replies.into_iter());

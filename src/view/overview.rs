@@ -72,12 +72,14 @@ fn progress(overview: &Overview, width: usize) -> Vec<String> {
     let drawn: String = cells.iter().zip(parts).map(|(cells, (.., style, _))| paint(style, cells)).collect();
     let all = parts.iter().fold(0_u64, |sum, (amount, ..)| sum.saturating_add(*amount));
     let mut ahead: Vec<String> = match overview.rate_per_second {
+        _ if overview.is_at_rest() && counts.todo + counts.in_progress > 0 => vec!["no run is active".to_owned()],
         r if r > 0.0 => vec![rate(r)],
         _ if counts.todo == 0 && counts.in_progress == 0 => vec!["nothing to do".to_owned()],
         _ => vec!["nothing finished in the last minute".to_owned()],
     };
     // Where most fail, the rate of what finishes does not tell when the queue is empty.
-    if overview.failed_per_second > overview.rate_per_second && counts.todo + counts.in_progress > 0 {
+    let is_at_work = counts.todo + counts.in_progress > 0 && !overview.is_at_rest();
+    if overview.failed_per_second > overview.rate_per_second && is_at_work {
         ahead.push(format!("{} failed", rate(overview.failed_per_second)));
     }
     ahead.extend(overview.eta_seconds.map(|eta| format!("{} to go", duration(eta))));

@@ -14,7 +14,7 @@ use crate::view::text::wrap;
 
 /// Prints one reason a line.
 pub(super) async fn explain(session: &mut StatusContext, text: Option<&str>) -> Result<(), CliError> {
-    let overview = inspect::overview(&session.conn).await?;
+    let overview = inspect::shown_overview(&session.conn).await?;
     let (line, why) = match text {
         None if !session.json => return queue(session, &overview),
         None => (None, explain_queue(&overview)),

@@ -42,7 +42,7 @@ pub(super) async fn tasks(session: &mut StatusContext, args: &TasksArgs) -> Resu
 
 /// How many tasks there are in these states.
 async fn total(session: &StatusContext, states: &[TaskState]) -> Result<u64, CliError> {
-    let overview = inspect::overview(&session.conn).await?;
+    let overview = inspect::shown_overview(&session.conn).await?;
     let sum: u64 = states.iter().map(|state| overview.counts.of(*state)).sum();
     // A retry stands in two states.
     let twice = if states.len() > 1 { overview.retries } else { 0 };

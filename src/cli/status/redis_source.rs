@@ -147,7 +147,7 @@ impl RedisSource {
             }
         };
         let reading = async {
-            let overview = inspect::overview(&conn).await?;
+            let overview = inspect::shown_overview(&conn).await?;
             let sequence = browse::sequence(&conn).await?;
             self.clock.lock().unwrap_or_else(PoisonError::into_inner).saw(Instant::now(), sequence);
             Ok(overview)

@@ -71,7 +71,7 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
 }
 
 async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
-    let overview = inspect::overview(&session.conn).await?;
+    let overview = inspect::shown_overview(&session.conn).await?;
     let set_aside = local::set_aside(&session.context, &session.conn).await?;
     if session.json {
         let mut json = serde_json::to_value(&overview).map_err(|error| CliError::stdout(error.into()))?;
@@ -87,7 +87,7 @@ async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
 }
 
 async fn workers(session: &mut StatusContext) -> Result<(), CliError> {
-    let overview = inspect::overview(&session.conn).await?;
+    let overview = inspect::shown_overview(&session.conn).await?;
     if !session.json {
         session.out.text(&view::workers::workers(&overview.workers, columns()))?;
         return session.out.text(&view::workers::containment(&overview.workers));

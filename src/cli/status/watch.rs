@@ -160,7 +160,7 @@ impl WatchReader {
             Some(conn) => conn,
             none => none.insert(self.client.connect().await?),
         };
-        let overview = inspect::overview(conn).await?;
+        let overview = inspect::shown_overview(conn).await?;
         let failures = inspect::failure_groups(conn).await?;
         let now = wall_clock::now().unwrap_or_default().as_secs_f64();
         let clock = moment(now).split(' ').next_back().unwrap_or_default().to_owned();

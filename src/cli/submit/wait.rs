@@ -163,7 +163,7 @@ impl StallNotice {
             return None;
         }
         self.looked = tokio::time::Instant::now();
-        let why = match inspect::overview(conn).await {
+        let why = match inspect::shown_overview(conn).await {
             Ok(overview) => format!("nothing runs: {}", top_reason(&overview)?.1),
             Err(QueueError::Denied { .. }) => "nothing runs; distcomp-status explain says why".to_owned(),
             Err(_) => return None,

@@ -38,7 +38,7 @@ impl Counts {
 /// The whole queue at a glance. Reading it costs the same at any depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
-    /// The private queue of a `--local` directory: its tasks are run by `distcomp-worker --local` alone.
+    /// The private queue of a `--local` directory: its tasks are run by `distcomp run` alone.
     #[serde(skip)]
     pub is_local: bool,
     /// How many tasks are where.
@@ -82,6 +82,12 @@ pub struct Overview {
 }
 
 impl Overview {
+    /// Whether this is a private queue whose run has ended: nothing in it goes on, whatever the hashes say.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.is_local && self.workers.is_empty()
+    }
+
     /// How many kinds of need are looked at: a sweep has one, few queues have more than some.
     pub const NEEDS: usize = 64;
 

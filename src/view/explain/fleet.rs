@@ -29,7 +29,7 @@ pub(super) fn no_worker(overview: &Overview) -> Option<String> {
     let (draining, silent, dead) =
         (number(WorkerState::Draining), number(WorkerState::Silent), number(WorkerState::Dead));
     Some(match overview.workers.len() {
-        0 if overview.is_local => "no run is active here: distcomp-worker --local FILE starts one".to_owned(),
+        0 if overview.is_local => "no run is active here: repeat its command, or use distcomp run --all".to_owned(),
         0 => "no worker is running: start distcomp-worker on a node".to_owned(),
         _ => {
             let names: Vec<_> = overview.workers.iter().filter(|worker| worker.state == WorkerState::Drained).collect();

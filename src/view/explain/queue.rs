@@ -12,7 +12,7 @@ use crate::view::text::{count, counted, resource, resources, trimmed, verb};
 pub fn explain_queue(overview: &Overview) -> Vec<String> {
     let counts = &overview.counts;
     let mut why = halted(overview);
-    if counts.todo == 0 {
+    if counts.todo == 0 && !(overview.is_at_rest() && counts.in_progress > 0) {
         why.push(match counts.in_progress {
             0 => "nothing waits and nothing runs".to_owned(),
             running => format!("nothing waits; {} in progress", count(running)),
@@ -51,7 +51,9 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
 /// The one reason that holds most of the work back, with how much that is; `None` when nothing waits.
 #[must_use]
 pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
-    let todo = overview.counts.todo;
+    // What an interrupted run had in progress waits for the next one.
+    let cut_short = if overview.is_at_rest() { overview.counts.in_progress } else { 0 };
+    let todo = overview.counts.todo.saturating_add(cut_short);
     if todo == 0 {
         return None;
     }

@@ -48,6 +48,33 @@ fn commands_reach_a_local_queue_during_and_after_the_run() {
 }
 
 #[test]
+fn an_interrupted_run_is_not_shown_as_active() {
+    let machine = Machine::new();
+    machine.file("conf.json", r#"{"max_retry_per_task": 1}"#);
+    machine.task_file(&format!("shell:0:0:10:true\n{WAITS}shell:0:0:1:true 1\nshell:0:0:1:true 2\n"));
+    let run = machine.command(&["-j1"]).start();
+    wait_began(&machine);
+    let during = cli(&machine, "distcomp-status", &[]).run().expect(0);
+    assert!(during.stdout.contains("live") && !during.stdout.contains("no run is active"), "{during}");
+    run.signal(Signal::SIGKILL);
+    run.finish();
+    machine.assert_alone();
+    let after = cli(&machine, "distcomp-status", &[]).run().expect(0);
+    assert!(after.stdout.contains("3 wait: no run is active here: repeat its command"), "{after}");
+    for wrong in ["live", "to go", "their turn", "slots"] {
+        assert!(!after.stdout.contains(wrong), "{wrong}: {after}");
+    }
+    let json = cli(&machine, "distcomp-status", &["--json"]).run().expect(0).json();
+    assert_eq!((json["workers"].as_array().map(Vec::len), json["eta_seconds"].is_null()), (Some(0), true), "{json}");
+    cli(&machine, "distcomp-status", &["explain"]).run().expect(0).prints(&["no run is active here"]);
+    fs::write(machine.path("gate"), "").expect("the gate");
+    // As it says, without the command.
+    machine.cli("distcomp").args(["run", "--all"]).run().expect(0);
+    let done = cli(&machine, "distcomp-status", &[]).run().expect(0);
+    assert!(done.stdout.contains("4 finished tasks") && !done.stdout.contains("no run is active"), "{done}");
+}
+
+#[test]
 fn one_more_added_is_not_this_runs_failure() {
     let machine = Machine::new();
     machine.task_file(WAITS);

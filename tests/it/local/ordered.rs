@@ -76,5 +76,5 @@ fn explain_without_a_run_names_the_command_that_starts_one() {
     let machine = Machine::new();
     machine.cli("distcomp-submit").args(["--local", "-"]).stdin("shell:0:0:1:true\n").run().expect(0);
     let why = machine.cli("distcomp-status").args(["--local", "explain", "shell:0:0:1:true"]).run().expect(0);
-    assert!(why.stdout.contains("distcomp-worker --local FILE"), "{why}");
+    assert!(why.stdout.contains("distcomp run --all"), "{why}");
 }
