@@ -63,7 +63,8 @@ fn read_keys(
     let min_free_cores = read!(r.cores(raw.min_free_cpu_cores, MilliCores::ZERO));
     let drain_timeout = read!(r.seconds(raw.drain_timeout_seconds, seconds(300), Zero::Allowed));
     let retry_backoff = read!(r.seconds(raw.retry_backoff_seconds, Duration::ZERO, Zero::Allowed));
-    let result_dir = resolve_result_dir(r, raw.result_dir.as_ref(), role);
+    let lacking = overrides.may_lack_result_dir.then_some(&mut *warnings);
+    let result_dir = resolve_result_dir(r, raw.result_dir.as_ref(), role, lacking);
     let state_dir = resolve_state_dir(r, raw.state_dir.as_ref(), overrides, role, warnings);
     let task_shell = resolve_shell(r, raw.task_shell.as_ref(), role);
     let max_inline_output = read!(r.integer(raw.max_inline_output_bytes, 1 << 20, 0, MAX_INLINE_OUTPUT));
@@ -204,7 +205,12 @@ fn resolve_field_order(r: &mut ValueReader, value: Option<&Value>) -> Option<Fie
     order
 }
 
-fn resolve_result_dir(r: &mut ValueReader, value: Option<&Value>, role: Role) -> PathBuf {
+fn resolve_result_dir(
+    r: &mut ValueReader,
+    value: Option<&Value>,
+    role: Role,
+    warnings: Option<&mut Vec<String>>,
+) -> PathBuf {
     const VALID: &str = "the path of a directory that can be created and written";
     let faults_before = r.faults.len();
     let path = path_or(r, "result_dir", value, "./distcomp-results", VALID);
@@ -212,7 +218,13 @@ fn resolve_result_dir(r: &mut ValueReader, value: Option<&Value>, role: Role) ->
         && r.faults.len() == faults_before
         && let Err(problem) = check_writable_dir(&path)
     {
-        r.fault("result_dir", quote(&path.to_string_lossy()), problem, VALID);
+        match warnings.filter(|_| value.is_none()) {
+            Some(warnings) => warnings.push(format!(
+                "result_dir: {} {problem}: outputs that are too long for the queue are not kept completely; set result_dir in conf.json to a directory that can be written",
+                printable(&path.to_string_lossy())
+            )),
+            None => r.fault("result_dir", quote(&path.to_string_lossy()), problem, VALID),
+        }
     }
     path
 }

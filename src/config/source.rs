@@ -96,6 +96,8 @@ pub struct Overrides {
     pub slots: Option<u32>,
     /// The time limit of tasks that name none, where the file has no `default_task_timeout_seconds`: none with `--local`.
     pub no_default_timeout: bool,
+    /// A default `result_dir` that cannot be used is a warning: a run in a directory that is only read has short outputs as often as not.
+    pub may_lack_result_dir: bool,
     /// The memory that a worker may use, where that was asked for or a whole machine is used: a threshold that the file does not set is no more than a part
     /// of it.
     pub node_mem: Option<Bytes>,

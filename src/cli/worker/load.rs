@@ -27,6 +27,7 @@ pub(super) fn load(
     overrides.private_server = private_server.map(Into::into);
     overrides.slots = args.slots;
     overrides.no_default_timeout = args.local;
+    overrides.may_lack_result_dir = args.local;
     if args.local || args.memory.is_some() {
         overrides.node_mem = Some(new_probe(args.share())?.sample().total.mem());
     }

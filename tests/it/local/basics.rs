@@ -5,6 +5,28 @@ use super::Machine;
 use crate::support::{SOON, holds_for, lines_of, read, unique_sleep, wait_until, with_argv, with_mark};
 
 #[test]
+fn a_run_in_a_directory_that_cannot_be_written_works() {
+    let machine = Machine::new();
+    let run = |args: &[&str]| machine.worker(args).dir("/sys".as_ref()).run();
+    let short = run(&["-k", "--", "echo", ":::", "a"])
+        .expect(0)
+        .says(&["warning: result_dir: ", "set result_dir in conf.json"]);
+    assert_eq!(short.stdout, "a\n", "{short}");
+    run(&["--", "seq 1000000 # {}", ":::", "b"]).expect(0);
+    let shown = machine
+        .cli("distcomp-status")
+        .args(["--local", "show", "shell:0:1:0:seq 1000000 # b"])
+        .dir("/sys".as_ref())
+        .run();
+    assert!(shown.expect(0).stdout.contains("distcomp-results"), "the task says what could not be made");
+    // What is asked for by name must be there.
+    machine.file("conf.json", r#"{"result_dir": "/sys/none"}"#);
+    let config = machine.path("conf.json").display().to_string();
+    run(&["--config", &config, "--", "true"]).expect(2).says(&["result_dir: found \"/sys/none\""]);
+    machine.assert_alone();
+}
+
+#[test]
 fn it_runs_a_file_and_leaves_no_process_behind() {
     let machine = Machine::new();
     machine.task_file("shell:0:0:1:echo one >> ran; (setsid sleep 3611 &)\nshell:0:0:5:30:echo two >> ran\npython:0:0:1:open('ran', 'a').write('three\\n')\n");
