@@ -163,8 +163,11 @@ where
 
 /// The arguments; where they are wrong, or help is asked for, that is said, and this is the exit.
 pub(crate) fn parse<A: Parser>() -> Result<A, Exit> {
-    A::try_parse().map_err(|error| {
-        let name = A::command().get_name().to_owned();
+    let is_run = std::env::args_os().next().is_some_and(|name| name == words::RUN);
+    let command = if is_run { A::command().override_usage(words::RUN_USAGE) } else { A::command() };
+    let parsed = command.try_get_matches().and_then(|mut found| A::from_arg_matches_mut(&mut found));
+    parsed.map_err(|error| {
+        let name = if is_run { words::RUN.to_owned() } else { A::command().get_name().to_owned() };
         if let Some(answer) = answer_of(&error, &name) {
             fail_as(&name, "usage", &answer);
             return Exit::Usage;
@@ -225,7 +228,6 @@ fn hint(error: QueueError, context: &Context) -> QueueError {
     if context.is_local || !has_queue(&context.config.state_dir, Path::new(".")) {
         return QueueError::Unavailable { at, message };
     }
-    let message =
-        format!("{message}; this directory has a queue of distcomp-worker --local: {} --local", context.program);
+    let message = format!("{message}; this directory has a queue of distcomp run: {} --local", context.program);
     QueueError::Unavailable { at, message }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn find_one(conn: &Connection, text: &str) -> Result<String, Cl
         && let Some(line) = find_aside(conn, text).await?
     {
         return Err(CliError::Usage(format!(
-            "{} is set aside: an earlier command in this directory left it waiting; to run it, use distcomp-worker --local with its file, or --all",
+            "{} is set aside: an earlier command in this directory left it waiting; to run it, use distcomp run with its file or command, or --all",
             shorten(&safe(&line), SHOWN)
         )));
     }

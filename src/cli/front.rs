@@ -15,7 +15,7 @@ use super::output::{Out, fail};
 use super::run_help::run_help;
 use super::status::StatusArgs;
 use super::submit::SubmitArgs;
-use super::words::{self, Meaning, Program, Word, meaning};
+use super::words::{self, Meaning, Program, RUN, Word, meaning};
 use super::worker::WorkerArgs;
 use crate::view::safe_text::safe;
 const PROGRAM: &str = "distcomp";
@@ -45,6 +45,7 @@ fn front(args: &[OsString]) -> Result<Exit, CliError> {
         "-V" | "--version" => print(&format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))),
         "help" => match rest.first() {
             None => print(&help()),
+            Some(word) if word == "-h" || word == "--help" => print(&help()),
             Some(word) => command_or_help(find(word)?, &[OsString::from("--help")]),
         },
         option if option.starts_with('-') => {
@@ -103,7 +104,12 @@ fn to_run(word: &OsStr) -> String {
 /// Replaces this process: the command has its terminal, its signals and its exit code.
 fn become_command(word: &Word, rest: &[OsString]) -> Result<Exit, CliError> {
     let name = word.program.file();
-    let error = Command::new(beside(name)).args(word.first).args(rest).exec();
+    let mut command = Command::new(beside(name));
+    if word.name == "run" {
+        // It is how its messages name it.
+        command.arg0(RUN);
+    }
+    let error = command.args(word.first).args(rest).exec();
     Err(CliError::io(format!("start {name}, which must be beside distcomp or in PATH"), error))
 }
 

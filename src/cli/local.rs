@@ -113,7 +113,7 @@ pub(crate) async fn set_aside(context: &Context, conn: &Connection) -> Result<Op
     let number = if context.is_local { aside::count(conn).await? } else { 0 };
     Ok((number > 0).then(|| {
         format!(
-            "{} set aside: earlier commands in this directory left them; distcomp-worker --local --all FILE... runs them too",
+            "{} set aside: earlier commands in this directory left them; distcomp run --all runs them too",
             tasks(number)
         )
     }))

@@ -2,6 +2,7 @@
 
 use clap::{Arg, Command, CommandFactory as _};
 
+use super::words::RUN_USAGE;
 use super::worker::WorkerArgs;
 
 /// Flags of a worker of a cluster.
@@ -35,10 +36,6 @@ const SHORT: &[(&str, &str)] = &[
     ("fresh", "Start anew; earlier results are set aside"),
 ];
 
-const USAGE: &str = "distcomp run [OPTIONS] -- COMMAND [::: VALUES]...
-       distcomp run [OPTIONS] --commands FILE...
-       distcomp run [OPTIONS] TASK_FILE...";
-
 const ABOUT: &str = "Run commands on this machine; the same command continues an interrupted run";
 
 const EXAMPLES: &str = "\
@@ -64,7 +61,7 @@ fn definition() -> Command {
         .name("distcomp run")
         .about(ABOUT)
         .long_about(format!("{ABOUT}.\n\nPlaceholders in COMMAND and in the values of flags: {{}} {{1}} {{name}} {{#}} {{.}} {{/}} {{//}} {{/.}}. Sources after COMMAND: ::: VALUE…, :::: FILE…; several are crossed, :::+ and ::::+ are linked to the source before. Without a placeholder, {{}} is appended. Values are quoted for the shell."))
-        .override_usage(USAGE)
+        .override_usage(RUN_USAGE)
         .mut_args(of_a_run)
         .after_help(format!("{EXAMPLES}\n\ndistcomp help run has all options."))
         .after_long_help(format!("{EXAMPLES}\n\n{EXIT_CODES}"))

@@ -24,6 +24,14 @@ impl Program {
     }
 }
 
+/// The command for one machine, as messages name it, and as which `distcomp-worker --local` is then started.
+pub(crate) const RUN: &str = "distcomp run";
+
+/// How that is used.
+pub(crate) const RUN_USAGE: &str = "distcomp run [OPTIONS] -- COMMAND [::: VALUES]...
+       distcomp run [OPTIONS] --commands FILE...
+       distcomp run [OPTIONS] TASK_FILE...";
+
 /// A word, and the command that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
@@ -45,7 +53,7 @@ const fn word(
 }
 
 /// Tasks: run them, add them.
-const RUN: &[Word] = &[
+const TASKS: &[Word] = &[
     word("run", Program::Worker, &["--local"], &[]),
     word("submit", Program::Submit, &[], &["add", "enqueue"]),
     word("worker", Program::Worker, &[], &["start"]),
@@ -86,7 +94,7 @@ const CHANGE: &[Word] = &[
 const SHELL: &[Word] = &[word("completions", Program::Ctl, &["completions"], &["completion"])];
 
 /// All of them, in groups.
-pub(crate) const GROUPS: &[(&str, &[Word])] = &[("Run", RUN), ("Look", LOOK), ("Change", CHANGE), ("Shell", SHELL)];
+pub(crate) const GROUPS: &[(&str, &[Word])] = &[("Run", TASKS), ("Look", LOOK), ("Change", CHANGE), ("Shell", SHELL)];
 
 /// Words with more than one meaning here: what is right depends on what is wanted.
 const UNCLEAR: &[(&str, &str)] = &[

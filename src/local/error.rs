@@ -21,7 +21,7 @@ pub enum LocalError {
     },
     /// Another `--local` is at work in this directory.
     #[error(
-        "start a private server: another --local is running in {cwd:?}{}; wait for its end, or add tasks to it with distcomp-submit --local",
+        "start a private server: another run is active in {cwd:?}{}; wait for its end, or add tasks to it with distcomp-submit --local",
         owner(.pid)
     )]
     AlreadyRunning {
@@ -88,7 +88,7 @@ pub enum LocalError {
         dir: PathBuf,
     },
     /// No run has left a queue here.
-    #[error("find a queue for {cwd:?}: distcomp-worker --local has not run there, or it used another state_dir")]
+    #[error("find a queue for {cwd:?}: distcomp run has not run there, or it used another state_dir")]
     NoQueue {
         /// The working directory.
         cwd: PathBuf,

@@ -68,7 +68,7 @@ async fn second_start_is_refused_only_in_the_same_directory() {
     let server = LocalServer::start(state.path(), cwd.path(), false).await.expect("it starts");
     let second = LocalServer::start(state.path(), cwd.path(), true).await;
     let text = second.expect_err("it is refused").to_string();
-    assert!(text.contains(&format!("another --local is running in {:?}", cwd.path())), "{text}");
+    assert!(text.contains(&format!("another run is active in {:?}", cwd.path())), "{text}");
     assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
     let (_, elsewhere) = dirs();
     let other = LocalServer::start(state.path(), elsewhere.path(), false).await.expect("it starts");

@@ -32,7 +32,7 @@ fn commands_run_on_one_machine() {
         cli.args(args).run()
     };
     bed.file("commands.txt", "echo a >> ran\necho b >> ran\n");
-    run(&["run", "-j", "4", "commands.txt"]).expect(2).says(&["--local --commands commands.txt"]);
+    run(&["run", "-j", "4", "commands.txt"]).expect(2).says(&["distcomp run --commands commands.txt"]);
     run(&["run", "-j", "4", "--commands", "commands.txt"]).expect(0).prints(&["2 tasks finished"]);
     run(&["run", "--", "echo", "{}", ":::", "c", "d"]).expect(0).prints(&["2 tasks finished"]);
     run(&["status", "--local"]).expect(0).prints(&["4 finished tasks"]);
@@ -52,7 +52,9 @@ fn commands_in_an_unusual_place_are_run_or_answered() {
     for (args, expected) in [
         (&["run", "sleep", "1"][..], "write -- before it: -- sleep 1"),
         (&["run", "./script a"], "write -- before it: -- ./script a"),
-        (&["run", "script"], "if the script is one task, use: distcomp-worker --local -- ./script"),
+        (&["run", "script"], "if the script is one task, use: distcomp run -- ./script"),
+        (&["run", "--foo"], "Usage: distcomp run [OPTIONS] -- COMMAND"),
+        (&["run", "nosuch"], "distcomp run: failed to read nosuch"),
         (&["squeue"], "tasks lists its tasks"),
         (&["run"], "there are no tasks: give a command after --"),
         (&["./script", "{}"], "distcomp run -- ./script"),
@@ -83,6 +85,7 @@ fn words_that_mean_nothing_get_an_answer() {
         front(&bed, args).expect(2).says(&[expected]);
     }
     front(&bed, &["help"]).expect(0).prints(&["run ", "submit", "requeue"]);
+    front(&bed, &["help", "--help"]).expect(0).prints(&["run ", "submit", "requeue"]);
     front(&bed, &["help", "logs"]).expect(0).prints(&["--follow"]);
     front(&bed, &["--version"]).expect(0).prints(&["distcomp "]);
 }

@@ -12,6 +12,7 @@ use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::output::detail;
+use crate::cli::words::RUN;
 use crate::model::TaskKind;
 use crate::model::Usage;
 use crate::view::progress::Progress;
@@ -109,5 +110,6 @@ pub(super) fn check(
 
 /// How the command begins that was typed.
 fn with_local(context: &Context) -> String {
-    format!("{}{}", context.program, if context.is_local { " --local" } else { "" })
+    let is_flag_needed = context.is_local && context.program != RUN;
+    format!("{}{}", context.program, if is_flag_needed { " --local" } else { "" })
 }

@@ -57,14 +57,32 @@ fn explain(error: &clap::Error) -> String {
         let first = text.lines().next().unwrap_or_default();
         return first.strip_prefix("error: ").unwrap_or(first).to_owned();
     }
-    let meant = context(ContextKind::SuggestedArg).map(|flag| format!(" (did you mean {flag}?)"));
     if is_of_the_command_line(&named) {
         format!("{named} is of the command line, not of a directive")
     } else if named.starts_with('-') {
+        let meant = near_flag(&named).map(|flag| format!(" (did you mean {flag}?)"));
         format!("{named} is no flag of distcomp-submit{}", meant.unwrap_or_default())
     } else {
         format!("a directive holds flags, and {named} is none")
     }
+}
+
+/// Flags further apart than this are no slips of the finger (Jaro-Winkler).
+const CLOSE: f64 = 0.8;
+
+/// The flag of a directive that was perhaps meant, by its names there.
+fn near_flag(typed: &str) -> Option<String> {
+    use clap::CommandFactory as _;
+    let typed = typed.trim_start_matches('-').to_lowercase();
+    let command = Directive::command();
+    let names = command.get_arguments().flat_map(|arg| {
+        let long = arg.get_long().unwrap_or_default();
+        let aliases = arg.get_all_aliases().unwrap_or_default();
+        std::iter::once(long).chain(aliases).map(move |name| (name, long))
+    });
+    let scored = names.map(|(name, long)| (strsim::jaro_winkler(&typed, name), long));
+    let best = scored.filter(|(score, _)| *score > CLOSE).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(_, long)| format!("--{long}"))
 }
 
 fn is_of_the_command_line(flag: &str) -> bool {
@@ -101,6 +119,12 @@ mod tests {
             ("name=x", "a directive holds flags: #DC --name x"),
             ("mem 8", "a directive holds flags: #DC --mem 8"),
             ("--memm 8", "--memm is no flag of distcomp-submit (did you mean --mem?)"),
+            ("--memory 8", "--memory is no flag of distcomp-submit (did you mean --mem?)"),
+            ("--cpu 2", "--cpu is no flag of distcomp-submit (did you mean --cpus?)"),
+            ("--CPUS 2", "--CPUS is no flag of distcomp-submit (did you mean --cpus?)"),
+            ("--outptu f", "--outptu is no flag of distcomp-submit (did you mean --output?)"),
+            ("--time-out 1h", "--time-out is no flag of distcomp-submit (did you mean --timeout?)"),
+            ("--cpus-per-tsk 2", "--cpus-per-tsk is no flag of distcomp-submit (did you mean --cpus?)"),
             ("--foo", "--foo is no flag of distcomp-submit"),
             ("--wait", "--wait is of the command line, not of a directive"),
             ("--array 1-9", "--array is of the command line, not of a directive"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::args::WorkerArgs;
-use super::load::{PROGRAM, load};
+use super::load::{load, program};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keys::public_keys;
 use crate::cli::output::{Out, warn};
@@ -25,7 +25,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let (_, loaded) = load(args, None, Role::Check)?;
     // Now: should Redis be away, a misspelt key may be why.
     for warning in &loaded.warnings {
-        warn(PROGRAM, warning);
+        warn(program(), warning);
     }
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
@@ -53,7 +53,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let found =
         loaded.python_notes.iter().chain(&order_guessed).chain(&open_redis).chain(&signing).chain(&trial.missing);
     for warning in found.chain(&slots.warning()).chain(&warnings(&overview.redis)) {
-        warn(PROGRAM, warning);
+        warn(program(), warning);
     }
     out.line(if obstacles.is_empty() { "this node is ready" } else { "this node is not ready" })?;
     out.finish()?;

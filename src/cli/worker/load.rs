@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::args::WorkerArgs;
 use crate::cli::exit::CliError;
 use crate::cli::output::complain;
+use crate::cli::words::RUN;
 use crate::config::{LoadedConfig, Overrides, Role, Watcher};
 use crate::worker::start_checks::new_probe;
 
-/// The name of the program, for messages.
-pub(super) const PROGRAM: &str = "distcomp-worker";
+/// The name of the program, for messages: the one that was typed.
+pub(super) fn program() -> &'static str {
+    if std::env::args_os().next().is_some_and(|name| name == RUN) { RUN } else { "distcomp-worker" }
+}
 
 /// Reading the configuration takes no longer than this but where a file system does not answer.
 const SLOW: Duration = Duration::from_secs(10);
@@ -42,7 +45,7 @@ pub(super) fn load(
             Ok(started) => return started.map_err(CliError::Config),
             Err(RecvTimeoutError::Timeout) => {
                 complain(
-                    PROGRAM,
+                    program(),
                     &format!(
                         "still waiting for {shown}, or for a file or directory that it names: the file system does not answer"
                     ),

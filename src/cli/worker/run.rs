@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::args::WorkerArgs;
-use super::load::{PROGRAM, load};
+use super::load::{load, program};
 use super::{check, local};
 use crate::cli::common::parse;
 use crate::cli::exit::{CliError, Exit};
@@ -29,7 +29,7 @@ pub fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     process::signals::unblock();
-    crate::cli::secrets::keep(PROGRAM);
+    crate::cli::secrets::keep(program());
     glyphs::follow_locale(|name| std::env::var_os(name));
     process::return_large_blocks();
     telemetry::init(
@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            fail_as(PROGRAM, "io", &format!("failed to start: {error}"));
+            fail_as(program(), "io", &format!("failed to start: {error}"));
             return Exit::Usage.into();
         }
     };
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
-            fail(PROGRAM, &error);
+            fail(program(), &error);
             error.exit().into()
         }
     }

@@ -14,7 +14,7 @@ use super::run_ends::RunEndCounter;
 use super::task_output;
 use crate::cli::exit::CliError;
 use crate::cli::output::complain;
-use crate::cli::worker::load::PROGRAM;
+use crate::cli::worker::load::program;
 use crate::model::TaskId;
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::queue::{Client, Connection, inspect};
@@ -187,7 +187,7 @@ impl EndedWriter {
     }
 
     fn fail(&mut self, error: CliError) {
-        complain(PROGRAM, &format!("{error}; the run continues"));
+        complain(program(), &format!("{error}; the run continues"));
         self.failure.get_or_insert(error);
     }
 
@@ -200,7 +200,7 @@ impl EndedWriter {
         let Err(error) = printed.map_err(io::Error::other).and_then(|printed| printed) else { return };
         (self.shows_output, self.next) = (false, None);
         if error.kind() == io::ErrorKind::BrokenPipe {
-            complain(PROGRAM, "standard output is closed: the run continues and shows no more output");
+            complain(program(), "standard output is closed: the run continues and shows no more output");
         } else {
             self.fail(CliError::io("write the output of tasks", error));
         }

@@ -19,7 +19,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::submit::{Files, open_files, read_stdin_if_alone, submit_files};
 use crate::cli::task_set::TaskSet;
 use crate::cli::worker::args::WorkerArgs;
-use crate::cli::worker::load::{PROGRAM, load};
+use crate::cli::worker::load::{load, program};
 use crate::config::{Role, Watcher, node_warnings};
 use crate::host;
 use crate::local::{LocalServer, full_disk};
@@ -43,7 +43,7 @@ pub(in crate::cli::worker) async fn run(args: &mut WorkerArgs) -> Result<Exit, C
     // Once for the state directory and the rules; again below, with the private server in place of Redis.
     let (_, loaded) = load(args, None, Role::Worker)?;
     let context =
-        Context { config: loaded.config, program: PROGRAM, file: loaded.file, is_local: true, following: None };
+        Context { config: loaded.config, program: program(), file: loaded.file, is_local: true, following: None };
     for warning in &loaded.warnings {
         context.warn(warning);
     }

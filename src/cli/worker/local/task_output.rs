@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Read, Write};
 
 use crate::cli::output::complain;
 use crate::cli::status::{ExactStdout, StdoutSource};
-use crate::cli::worker::load::PROGRAM;
+use crate::cli::worker::load::program;
 use crate::model::snapshot::TaskView;
 use crate::view::log_text::LogText;
 
@@ -26,7 +26,7 @@ pub(super) fn print(tasks: &[TaskView]) -> io::Result<()> {
         out.flush()?;
         copy(&mut stderr.as_bytes(), &mut io::stderr().lock(), is_error_shown)?;
         if let Some(note) = stdout.note {
-            complain(PROGRAM, &format!("the output of task {} {note}", task.id));
+            complain(program(), &format!("the output of task {} {note}", task.id));
         }
     }
     out.flush()?;
