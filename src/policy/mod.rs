@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod capacity;
 pub mod coalesce;
+pub mod cores;
 pub mod deadline;
 pub mod estimate;
 pub mod failure_detector;
@@ -10,14 +11,17 @@ pub mod halt;
 pub mod lifecycle;
 pub mod ongoing_fault;
 pub mod polling;
+pub mod pools;
 pub mod prefetch;
 pub mod retry;
 
 pub use admission::{Budget, Limits, Reservation, Wait};
 pub use capacity::Capacity;
+pub use cores::Cores;
 pub use deadline::Deadlines;
 pub use failure_detector::FailureDetector;
 pub use halt::Halt;
 pub use lifecycle::Lifecycle;
 pub use ongoing_fault::OngoingFault;
 pub use polling::Polling;
+pub use pools::Pools;
