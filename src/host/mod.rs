@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod cpu;
+pub mod gpus;
 mod identity;
 mod probe;
 mod processes;
