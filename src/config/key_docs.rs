@@ -105,6 +105,41 @@ pub const KEY_DOCS: &[KeyDoc] = &[
     ),
     key(&["umask"], "the worker's", "Octal, as text: `\"027\"`"),
     key(&["enforce_memory"], "false", "true: enforce each task's declared memory (requires a writable cgroup)"),
+    key(
+        &["resources"],
+        "the GPUs found",
+        "What the node has besides memory and cores: `{\"gpus\": \"auto\", \"fpga\": [\"a\", \"b\"], \"lic\": 3}`. A list names devices, of which a task gets whole ones or a part of one; a number is a sum, with 3 digits after the point at most; `[]` or 0 switches a resource off. `\"auto\"` finds GPUs of NVIDIA and AMD, within `CUDA_VISIBLE_DEVICES` or `ROCR_VISIBLE_DEVICES`",
+    ),
+    key(
+        &["labels"],
+        "`[]`",
+        "What tasks may ask of the node: `[\"ssd\", \"region=eu\"]`. Every worker also has `host=NAME`",
+    ),
+    key(
+        &["hide_gpus"],
+        "false",
+        "true: a task that asks for no GPU sees none (`CUDA_VISIBLE_DEVICES` and `ROCR_VISIBLE_DEVICES` are empty)",
+    ),
+    key(
+        &["pin_cpus"],
+        "false",
+        "true: a task of whole cores has them for itself, as far as tasks of this worker are concerned; the other tasks share the rest. See [containment](docs/containment.md#cores-devices-and-scratch)",
+    ),
+    key(
+        &["scratch_dir"],
+        "none",
+        "A directory in which each attempt gets a directory of its own (`DISTCOMP_SCRATCH` and `TMPDIR`, mode 0700). The worker removes it when the last process of the task has ended. On a local disk",
+    ),
+    key(
+        &["prefer_wait_seconds"],
+        "30",
+        "How long a worker leaves a task alone that prefers a label which the worker lacks. 0 means not at all",
+    ),
+    key(
+        &["time_limit_seconds"],
+        "0",
+        "How long the worker lives, from its start; it returns what cannot end before. 0 means for ever",
+    ),
     key(&["task_field_order"], "`mem:cpu:prio`", "Or `prio:mem:cpu`, the order of Python DistComp"),
     key(
         &["redis_host", "redis_port", "redis_db", "redis_pass"],

@@ -68,8 +68,15 @@ settings! {
     live task_shell = "task_shell";
     live max_inline_output = "max_inline_output_bytes";
     live task_public_keys = "task_public_keys";
+    live resources = "resources";
+    live labels = "labels";
+    live hide_gpus = "hide_gpus";
+    live pin_cpus = "pin_cpus";
+    live scratch_dir = "scratch_dir";
+    live prefer_wait = "prefer_wait_seconds";
     live max_lost = "max_lost_per_task";
     fixed state_dir = "state_dir";
+    fixed time_limit = "time_limit_seconds";
     fixed field_order = "task_field_order";
     fixed key_prefix = "redis_key_prefix";
     fixed require_signed_tasks = "require_signed_tasks";

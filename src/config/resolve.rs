@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::confine::resolve_confine;
 use super::fault::{Fault, printable, quote, show};
 use super::network_fs::network_file_system;
+use super::offering::{resolve_labels, resolve_resources};
 use super::paths::{check_executable, check_private_dir, check_writable_dir, ensure_private_dir};
 use super::python;
 use super::raw::RawConfig;
@@ -69,6 +70,13 @@ fn read_keys(
     let task_shell = resolve_shell(r, raw.task_shell.as_ref(), role);
     let max_inline_output = read!(r.integer(raw.max_inline_output_bytes, 1 << 20, 0, MAX_INLINE_OUTPUT));
     let confine = resolve_confine(r, raw);
+    let resources = resolve_resources(r, raw.resources.as_ref(), &overrides.resources);
+    let labels = resolve_labels(r, raw.labels.as_ref(), &overrides.labels);
+    let hide_gpus = read!(r.boolean(raw.hide_gpus, false));
+    let pin_cpus = read!(r.boolean(raw.pin_cpus, false));
+    let scratch_dir = resolve_scratch_dir(r, raw.scratch_dir.as_ref(), role);
+    let prefer_wait = read!(r.seconds(raw.prefer_wait_seconds, seconds(30), Zero::Allowed));
+    let time_limit = read!(r.seconds(raw.time_limit_seconds, Duration::ZERO, Zero::Allowed));
     let faults_before = r.faults.len();
     let field_order = resolve_field_order(r, raw.task_field_order.as_ref());
     let is_order_sound = r.faults.len() == faults_before;
@@ -107,6 +115,13 @@ fn read_keys(
         task_shell,
         max_inline_output: usize::try_from(max_inline_output).unwrap_or(usize::MAX),
         confine,
+        resources,
+        labels,
+        hide_gpus,
+        pin_cpus,
+        scratch_dir,
+        prefer_wait,
+        time_limit: overrides.time_limit.or_else(|| Some(time_limit).filter(|limit| !limit.is_zero())),
         field_order,
         redis,
         key_prefix,
@@ -227,6 +242,19 @@ fn resolve_result_dir(
         }
     }
     path
+}
+
+/// The directory itself is made by the worker, when it starts.
+fn resolve_scratch_dir(r: &mut ValueReader, value: Option<&Value>, role: Role) -> Option<PathBuf> {
+    const VALID: &str = "the path of a directory that can be created and written";
+    let path = r.path("scratch_dir", value, VALID)?;
+    // Tasks may start in another directory one day, and are told this path.
+    let checked = match std::path::absolute(&path) {
+        Ok(path) if role == Role::Client => Ok(path),
+        Ok(path) => check_writable_dir(&path).map(|()| path),
+        Err(error) => Err(error.to_string()),
+    };
+    checked.map_err(|problem| r.fault("scratch_dir", quote(&path.to_string_lossy()), problem, VALID)).ok()
 }
 
 fn resolve_state_dir(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::confine::Confine;
+use super::resource_def::ResourceDefs;
 use crate::model::{Bytes, FieldOrder, MilliCores};
 
 /// How many tasks a worker claims ahead of free slots.
@@ -159,6 +160,20 @@ pub struct Config {
     pub max_inline_output: usize,
     /// The limits of tasks.
     pub confine: Confine,
+    /// What the node has besides memory and cores.
+    pub resources: ResourceDefs,
+    /// What tasks may ask of the node, sorted: `ssd`, `region=eu`. The worker adds `host=NAME`.
+    pub labels: Vec<String>,
+    /// Whether a task that asks for no GPU sees none.
+    pub hide_gpus: bool,
+    /// Whether a task of whole cores has them for itself.
+    pub pin_cpus: bool,
+    /// Where each attempt gets a directory of its own, an absolute path; `None`: it gets none.
+    pub scratch_dir: Option<PathBuf>,
+    /// How long workers leave alone what prefers a label that they lack; zero: not at all.
+    pub prefer_wait: Duration,
+    /// How long the worker lives, counted from its start; `None` (0 in the file) is for ever.
+    pub time_limit: Option<Duration>,
     /// Order of the numbers in a task line; `None` when the file does not say (the default order, unless Redis
     /// shows that a Python fleet is at work).
     pub field_order: Option<FieldOrder>,

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::resource_def::ResourceDef;
 use crate::model::Bytes;
 
 /// Set where `DISTCOMP_REDIS_URL` stands for the flag, whose password no argument list is to show.
@@ -101,6 +104,12 @@ pub struct Overrides {
     /// The memory that a worker may use, where that was asked for or a whole machine is used: a threshold that the file does not set is no more than a part
     /// of it.
     pub node_mem: Option<Bytes>,
+    /// `--resource`: in place of the same resource of the file.
+    pub resources: Vec<(Arc<str>, ResourceDef)>,
+    /// `--label`: besides those of the file, and in place of one of the same key.
+    pub labels: Vec<String>,
+    /// `--time-limit`: in place of `time_limit_seconds`.
+    pub time_limit: Option<Duration>,
     /// The environment.
     pub environment: Environment,
 }

@@ -173,7 +173,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
 }
 
 /// A number, or a string that is one, as plain decimal digits: no sign, no exponent, finite.
-fn number(value: &Value) -> Result<String, &'static str> {
+pub(super) fn number(value: &Value) -> Result<String, &'static str> {
     let text = match value {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.trim().to_owned(),

@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueHint};
 
 use super::local::ResultsFile;
 use crate::cli::common::CommonArgs;
+use crate::cli::duration::parse_duration;
 use crate::cli::submit::{FieldFlags, Named, SourceFlags};
+use crate::config::{ResourceDef, parse_label_flag, parse_resource_flag};
 use crate::host::Share;
 use crate::model::{Bytes, MilliCores, WorkerName};
 use crate::policy::Halt;
@@ -62,6 +66,15 @@ pub struct WorkerArgs {
     /// Use this much memory of the node
     #[arg(long, value_name = "GB", value_parser = some_gib, hide_short_help = true)]
     pub memory: Option<Bytes>,
+    /// Offer a resource: a number, or device names with commas between; overrides the same one of the configuration
+    #[arg(long = "resource", value_name = "NAME=DEF", value_parser = parse_resource_flag, hide_short_help = true)]
+    pub resources: Vec<(Arc<str>, ResourceDef)>,
+    /// Give this worker a label, such as ssd or region=eu, besides those of the configuration
+    #[arg(long = "label", value_name = "TERM", value_parser = parse_label_flag, hide_short_help = true)]
+    pub labels: Vec<String>,
+    /// Return everything and exit before this time is over, such as 90m; overrides time_limit_seconds
+    #[arg(long, value_name = "DURATION", value_parser = lifetime, hide_short_help = true)]
+    pub time_limit: Option<Duration>,
     /// Run tasks even if Redis is on the network and requires no password: whoever reaches it can run commands here
     #[arg(long, conflicts_with = "local")]
     pub allow_insecure: bool,
@@ -143,6 +156,15 @@ fn some_cores(text: &str) -> Result<MilliCores, String> {
 fn some_gib(text: &str) -> Result<Bytes, String> {
     const VALID: &str = "valid: a decimal number of GB above 0";
     Bytes::parse_gib(text).ok().filter(|mem| *mem > Bytes::ZERO).ok_or_else(|| VALID.to_owned())
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let seconds = match text.parse::<u32>() {
+        Ok(seconds) => Some(f64::from(seconds)),
+        Err(_) => parse_duration("--time-limit", text).ok(),
+    };
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| !time.is_zero()).ok_or_else(|| "valid: 90m, 12h, or seconds, above 0".to_owned())
 }
 
 const EXAMPLES: &str = "\

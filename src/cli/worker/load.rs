@@ -29,6 +29,9 @@ pub(super) fn load(
     let mut overrides = Overrides::of_process(args.common.redis_url.clone());
     overrides.private_server = private_server.map(Into::into);
     overrides.slots = args.slots;
+    overrides.resources.clone_from(&args.resources);
+    overrides.labels.clone_from(&args.labels);
+    overrides.time_limit = args.time_limit;
     overrides.no_default_timeout = args.local;
     overrides.may_lack_result_dir = args.local;
     if args.local || args.memory.is_some() {

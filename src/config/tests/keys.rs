@@ -9,7 +9,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::fixture::{Conf, data};
-use crate::config::{Confine, KEYS, Prefetch};
+use crate::config::{Confine, KEYS, Prefetch, ResourceDef, ResourceDefs};
 use crate::model::{Bytes, FieldOrder, MilliCores};
 
 #[test]
@@ -38,6 +38,12 @@ fn an_empty_file_gives_every_default() {
     assert_eq!(config.task_shell, Path::new("/bin/sh"));
     assert_eq!(config.max_inline_output, 1_048_576);
     assert_eq!(config.confine, Confine { oom_score_adj: 500, ..Confine::default() });
+    assert_eq!(config.resources, ResourceDefs::from([("gpus".into(), ResourceDef::Auto)]));
+    assert!(config.labels.is_empty() && !config.hide_gpus && !config.pin_cpus);
+    assert_eq!(
+        (config.scratch_dir.as_deref(), config.prefer_wait, config.time_limit),
+        (None, Duration::from_secs(30), None)
+    );
     assert_eq!(config.field_order, None);
     assert_eq!(config.redis.to_string(), "redis://localhost:6379/0");
     assert!(config.redis.password.is_none() && config.redis.user.is_none() && config.redis.tls.is_none());
@@ -84,6 +90,14 @@ fn an_empty_file_gives_every_default() {
 #[case("oom_score_adj", json!(1001))]
 #[case("umask", json!(22))]
 #[case("enforce_memory", json!("sometimes"))]
+#[case("resources", json!([]))]
+#[case("labels", json!(["a b"]))]
+#[case("labels", json!(["region=eu", "region=us"]))]
+#[case("hide_gpus", json!(1))]
+#[case("pin_cpus", json!("some"))]
+#[case("scratch_dir", json!(7))]
+#[case("prefer_wait_seconds", json!(-1))]
+#[case("time_limit_seconds", json!("1h"))]
 #[case("task_field_order", json!("cpu:mem:prio"))]
 #[case("task_field_order", json!(1))]
 #[case("redis_host", json!("a b"))]
