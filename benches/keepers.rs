@@ -39,6 +39,7 @@ fn spec() -> Box<RunSpec> {
         memory_limit: 0,
         process_limit: 0,
         start_by_ms: 0,
+        ..RunSpec::default()
     })
 }
 

@@ -112,6 +112,7 @@ mod tests {
             leftovers_killed: 3,
             unkillable: true,
             forced_kill: true,
+            scratch_left: None,
         }))
     }
 
@@ -129,6 +130,7 @@ mod tests {
             memory_limit: 1 << 30,
             process_limit: 7,
             start_by_ms: 8,
+            ..RunSpec::default()
         };
         KeeperCommand::Run { key: 1, spec: Box::new(spec) }
     }

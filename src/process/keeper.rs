@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::cgroup_meter::{self, CgroupMeter, CgroupUsage};
+use super::isolation::{Isolation, Refusal};
 use super::oom_watch::OomWatch;
 use super::protocol::{KeeperCommand, KeeperEvent, Output, RunSpec, TaskKey};
 use super::reaper::{self, KILL_BOUND, Reaper};
@@ -35,6 +36,8 @@ struct Keeper {
     /// `None` without a cgroup; an error if the cgroup of the slot cannot be used.
     meter: Option<Result<CgroupMeter, String>>,
     oom_watch: OomWatch,
+    /// What the task has for itself.
+    isolation: Isolation,
     /// A large output was received; its memory is freed when it has been sent.
     was_large: bool,
 }
@@ -60,11 +63,13 @@ pub(super) fn run(socket: OwnedFd, journal: Option<ReplyJournal>, spawner: Spawn
         scratch: Vec::new(),
         meter: None,
         oom_watch: OomWatch::new(cgroup_meter::oom_kills_of_machine()),
+        isolation: Isolation::default(),
         was_large: false,
     };
     while keeper.step().is_ok() {}
     // A process that does not die now is left to the zygote, which waits longer.
-    keeper.reaper.kill_all(KILL_BOUND, &[], &mut |_| {});
+    let unkillable = keeper.reaper.kill_all(KILL_BOUND, &[], &mut |_| {});
+    let _ = keeper.isolation.end(!unkillable);
     ExitCode::SUCCESS
 }
 
@@ -104,7 +109,7 @@ impl Keeper {
     /// once.
     fn start_next(&mut self) -> Result<(), WorkerGone> {
         while self.can_start() {
-            let Some((key, spec)) = self.queue.pop_front() else { break };
+            let Some((key, mut spec)) = self.queue.pop_front() else { break };
             if spec.start_by_ms != 0 && boot::clock_ms() > spec.start_by_ms {
                 // The keeper was frozen, or the machine was asleep: another worker may have the task by now.
                 self.send(&KeeperEvent::Withdrawn { key })?;
@@ -124,7 +129,11 @@ impl Keeper {
             // A task never runs without the limit that was requested.
             let limited = limited.map_err(|error| SpawnError::of_node("limit the memory of the task", &error));
             let begun = StartStamp::now();
-            let event = match limited.and_then(|()| self.spawner.start(&spec)) {
+            let isolated = limited
+                .map_err(Refusal::Spawn)
+                .and_then(|()| self.isolation.begin(&mut spec, self.spawner.user()))
+                .and_then(|()| self.spawner.start(&spec).map_err(Refusal::Spawn));
+            let event = match isolated {
                 Ok(spawned) => {
                     let owner = self.spawner.user().cloned();
                     let task = self.task.insert(RunningTask::new(key, spec, spawned, begun, owner));
@@ -132,7 +141,10 @@ impl Keeper {
                     self.oom_watch.begin(task.started);
                     KeeperEvent::Started { key, pid: task.pid, at_ms: task.start_ms }
                 }
-                Err(SpawnError { error, is_node_fault }) => KeeperEvent::SpawnFailed { key, error, is_node_fault },
+                Err(refusal) => {
+                    let _ = self.isolation.end(true);
+                    refusal.event(key)
+                }
             };
             self.send(&event)?;
         }
@@ -221,7 +233,8 @@ impl Keeper {
             Some(Err(_)) | None => CgroupUsage::default(),
         };
         let is_oom_likely = self.oom_watch.end(Instant::now(), task.was_killed(), cgroup_meter::oom_kills_of_machine);
-        self.send(&KeeperEvent::Ended(Box::new(task.finish(unkillable, used, is_oom_likely))))
+        let scratch_left = self.isolation.end(!unkillable);
+        self.send(&KeeperEvent::Ended(Box::new(task.finish(unkillable, used, is_oom_likely, scratch_left))))
     }
 
     fn handle(&mut self, command: KeeperCommand) -> Result<(), WorkerGone> {
@@ -234,6 +247,11 @@ impl Keeper {
             KeeperCommand::Terminate { key, grace_ms } => return self.terminate(key, Duration::from_millis(grace_ms)),
             KeeperCommand::Kill { key } => return self.terminate(key, Duration::ZERO),
             KeeperCommand::Withdraw { key } => return self.withdraw(key),
+            KeeperCommand::Cores { key, cores } => match self.queue.iter_mut().find(|(waiting, _)| *waiting == key) {
+                Some((_, spec)) => spec.cores = cores,
+                None if self.task.as_ref().is_some_and(|task| task.key == key) => self.isolation.move_to(cores),
+                None => {}
+            },
             KeeperCommand::Show { key, stdout_from, stderr_from } => {
                 let task = self.task.as_ref().filter(|task| task.key == key);
                 let nothing = || Output { key, ..Output::default() };

@@ -26,10 +26,13 @@
 //! Reading order: `protocol` (commands and events), `zygote_handle` and `keeper_handle` (the worker's ends), `keeper` (its loop), `running_task` (one task),
 //! `reaper` (kills the tree), [`terminate`] (sends signals).
 
+mod affinity;
 mod cgroup_meter;
 mod codec;
 mod confinement;
+mod device_lock;
 mod error;
+mod isolation;
 mod keeper;
 mod keeper_handle;
 mod kill_tagged;
@@ -40,9 +43,11 @@ mod own_process;
 mod protocol;
 mod raw_bytes;
 mod reaper;
+mod remove_tree;
 mod reply_journal;
 mod result_file;
 mod running_task;
+mod scratch;
 pub mod signals;
 mod slot_cgroups;
 mod spawn;
@@ -57,14 +62,19 @@ mod zygote;
 mod zygote_control;
 mod zygote_handle;
 
+pub use affinity::allowed_cores;
 pub use confinement::{ConfineError, Confinement, TaskUser};
+pub use device_lock::DeviceLocks;
 pub use error::ProcessError;
 pub use keeper_handle::Keeper;
 pub use kill_tagged::{ProcessTag, kill_tagged};
 pub use orphans::reap_orphans;
 pub use own_process::{OpenFiles, disable_dumps, raise_open_files, return_large_blocks, slots_for};
-pub use protocol::{Ended, ExitStatus, KeeperCommand, KeeperEvent, MAX_SHOWN, Output, Part, RunSpec, Stdout, TaskKey};
+pub use protocol::{
+    DeviceHold, Ended, ExitStatus, KeeperCommand, KeeperEvent, MAX_SHOWN, Output, Part, RunSpec, Stdout, TaskKey,
+};
 pub use result_file::ResultPlace;
+pub use scratch::{ScratchPlace, ScratchRecord, discard_broken_records, remove_scratch};
 pub use slot_cgroups::{SlotCgroup, SlotCgroups};
 pub use tag_file::TagFile;
 pub use tree::{ProcessIdentity, descends_from, identity, is_alive};

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::raw_bytes;
+use super::scratch::ScratchPlace;
 use crate::safe_dir::DirId;
 
 /// One task to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The program, an absolute path: it is not looked up in `PATH`.
     #[serde(with = "raw_bytes")]
@@ -40,6 +41,26 @@ pub struct RunSpec {
     pub process_limit: u64,
     /// Until when the run may start, by [`boot::clock_ms`](crate::sys::boot::clock_ms). Later the keeper answers `Withdrawn`. 0: no limit.
     pub start_by_ms: u64,
+    /// Devices that the task has until nothing of its tree is left. If somebody else has one of them, the keeper answers `DeviceBusy`.
+    pub devices: Vec<DeviceHold>,
+    /// The cores on which the task runs, by number; empty: all that the keeper may use.
+    pub cores: Vec<usize>,
+    /// Where the task gets a directory of its own, named by `DISTCOMP_SCRATCH` and `TMPDIR`; `None`: it gets none.
+    pub scratch: Option<ScratchPlace>,
+}
+
+/// A device, or a part of it, that a task has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceHold {
+    /// The directory of the locks.
+    #[serde(with = "raw_bytes")]
+    pub dir: PathBuf,
+    /// Name of the resource.
+    pub resource: String,
+    /// Name of the device.
+    pub device: String,
+    /// Thousandths of it, 1 to 1000.
+    pub amount: u64,
 }
 
 /// Version of the cgroup hierarchy. The versions name their files differently.
@@ -70,7 +91,8 @@ pub type TaskKey = u64;
 /// A request to a keeper. `key` names a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeeperCommand {
-    /// Start this run when the runs before it have ended. Answered by `Started` or `SpawnFailed`, then `Ended`; or by `Withdrawn` alone.
+    /// Start this run when the runs before it have ended. Answered by `Started`, then `Ended`; or by `SpawnFailed`, `DeviceBusy` or
+    /// `Withdrawn` alone.
     Run {
         /// The name of this run.
         key: TaskKey,
@@ -108,6 +130,13 @@ pub enum KeeperCommand {
         /// Position in stderr; `None`: its last bytes.
         stderr_from: Option<u64>,
     },
+    /// Move the run to these cores. Not answered; ignored for a run that is over.
+    Cores {
+        /// The run.
+        key: TaskKey,
+        /// The cores by number; never empty.
+        cores: Vec<usize>,
+    },
 }
 
 /// The most bytes of each stream in one answer to `Show`.
@@ -136,6 +165,16 @@ pub enum KeeperEvent {
     },
     /// The main process has ended and no process of its tree is left, or `unkillable` is set.
     Ended(Box<Ended>),
+    /// The run was not started, because somebody else has one of its devices: another worker of this node, or what an earlier one left running. No other
+    /// event follows for it.
+    DeviceBusy {
+        /// The run.
+        key: TaskKey,
+        /// Name of the resource.
+        resource: String,
+        /// Name of the device.
+        device: String,
+    },
     /// The run was withdrawn before it started. No other event follows for it.
     Withdrawn {
         /// The run.
@@ -291,4 +330,6 @@ pub struct Ended {
     pub unkillable: bool,
     /// The keeper's SIGKILL ended the main process: the grace was over, or a `Kill` came.
     pub forced_kill: bool,
+    /// Why the task's scratch directory is still there. The next start of the worker tries to remove it again.
+    pub scratch_left: Option<String>,
 }

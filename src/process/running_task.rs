@@ -171,7 +171,13 @@ impl RunningTask {
     }
 
     /// The record of the run. A main process that could not be killed counts as killed.
-    pub(super) fn finish(self, unkillable: bool, used: CgroupUsage, is_oom_likely: bool) -> Ended {
+    pub(super) fn finish(
+        self,
+        unkillable: bool,
+        used: CgroupUsage,
+        is_oom_likely: bool,
+        scratch_left: Option<String>,
+    ) -> Ended {
         let never = || (ExitStatus::Signaled(libc::SIGKILL), Instant::now(), wall_clock::unix_ms());
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
         let (stdout, stdout_file) = self.stdout.finish(status == ExitStatus::Exited(0));
@@ -194,6 +200,7 @@ impl RunningTask {
             leftovers_killed: self.leftovers_killed,
             unkillable,
             forced_kill: self.forced && status == ExitStatus::Signaled(libc::SIGKILL),
+            scratch_left,
         }
     }
 }

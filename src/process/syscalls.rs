@@ -4,7 +4,7 @@
 //! is safe to call under the conditions that its comment names. Only thin wrappers belong here.
 #![expect(
     unsafe_code,
-    reason = "nix has no safe function for fork, clone, wait4, signal dispositions, received descriptors, pidfds, getpriority, mallopt, and reading \
+    reason = "nix has no safe function for fork, clone, wait4, signal dispositions, received and inherited descriptors, pidfds, getpriority, mallopt, and reading \
               into memory that is not initialised"
 )]
 
@@ -87,6 +87,15 @@ pub(super) fn fork_single_threaded() -> Result<ForkResult, Errno> {
 pub(super) fn own_received_fd(fd: RawFd) -> OwnedFd {
     // SAFETY: the number comes from the control data of one message, read once; nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Duplicates a descriptor for the programs that this process executes, to a number from `least` on.
+pub(super) fn duplicate_for_children(fd: BorrowedFd<'_>, least: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: the descriptor is open. The result is a new one that nobody else owns.
+    unsafe {
+        let fd = Errno::result(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, least))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
 }
 
 /// Every signal back to its default: what was ignored by whoever started us would be ignored by every task. For a process of one thread: the C library

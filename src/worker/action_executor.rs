@@ -55,10 +55,11 @@ impl ActionExecutor {
             Action::Claim(request) => {
                 let _ = self.requests.send(request);
             }
-            Action::Start { slot, key, task, attempt, before } => {
+            Action::Start { slot, key, task, attempt, before, placed } => {
                 let config = Arc::clone(&self.config.borrow());
-                self.slots.start(slot, key, &task, attempt, before, &config);
+                self.slots.start(slot, key, &task, attempt, before, &placed, &config);
             }
+            Action::Move { slot, key, cores } => self.slots.tell(slot, KeeperCommand::Cores { key, cores }),
             Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { key }),
             Action::Terminate { slot, key } => {
                 let grace_ms = u64::try_from(self.config.borrow().kill_grace.as_millis()).unwrap_or(u64::MAX);

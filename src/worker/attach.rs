@@ -10,7 +10,7 @@ use super::spool::Spool;
 use super::state::StateDir;
 use crate::config::Config;
 use crate::model::{FieldOrder, WorkerName};
-use crate::process::{self, ConfineError, ProcessTag};
+use crate::process::{self, ConfineError, ProcessTag, ScratchRecord};
 use crate::queue::call_size;
 use crate::queue::layout::HeldBack;
 use crate::queue::reclaim::{self, Owner};
@@ -71,6 +71,19 @@ pub fn sweep(state: &StateDir, instance: &str, old_groups: &[PathBuf], zygote: u
             in_cgroup = in_leaves,
             "killed processes that an earlier worker of this name left behind"
         );
+    }
+}
+
+/// Removes the directories of attempts that an earlier process of this worker was running. Call it after [`sweep`]: then nobody uses them.
+pub fn sweep_scratch(state: &StateDir) {
+    let records = state.scratch_records();
+    let (removed, failed) = process::remove_scratch(ScratchRecord::all(&records));
+    process::discard_broken_records(&records);
+    if removed > 0 {
+        tracing::info!(removed, "removed scratch directories that an earlier worker of this name left behind");
+    }
+    for (dir, error) in failed {
+        tracing::warn!(dir = %dir.display(), %error, "cannot remove a scratch directory that an earlier worker of this name left behind");
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attach::{StartError, recover, sweep, take_name};
+use super::attach::{StartError, recover, sweep, sweep_scratch, take_name};
 use super::daemon::Setup;
 use super::dispatcher::Identity;
 use super::faults::{Doing, Faults};
@@ -14,6 +14,7 @@ use super::keeper_factory::KeeperFactory;
 use super::keepers::{self, Keepers};
 use super::local_orphans::LocalOrphans;
 use super::metrics::Metrics;
+use super::node_extras::NodeExtras;
 use super::results::{self, Results};
 use super::spool::Spool;
 use super::start_checks::{new_probe, refuse_open_redis};
@@ -85,6 +86,8 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
     let keeper_factory = keepers::start(settings, leaf, groups)?;
     keeper_factory.try_out(&config.task_shell).await?;
     let probe = new_probe(plan.share)?;
+    let extras = NodeExtras::find(state.scratch_records()).await;
+    extras.prepare(config)?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let registration = registration(&instance, &keeper_factory.containment());
     let mut pin = open_pin(state, !plan.keys.is_empty())?;
@@ -136,6 +139,7 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
         keeper_factory,
         results,
         probe,
+        extras,
         trust,
         hangup_ends: plan.hangup_ends,
         metrics: plan.metrics,
@@ -201,6 +205,7 @@ impl BootContext<'_> {
         let session = take_name(&conn, self.worker, self.registration, self.config, order).await?;
         let pid = self.keeper_factory.zygote().pid();
         sweep(self.state, &self.registration.instance, self.old_groups, pid, self.users);
+        sweep_scratch(self.state);
         let mut spool = self.state.spool();
         recover(&session, spool.as_mut(), self.config, order).await?;
         Ok(Attached { session, run_id, order, spool })

@@ -17,8 +17,10 @@ use super::link::Link;
 use super::local_orphans::LocalOrphans;
 use super::loops::Shared;
 use super::metrics::Metrics;
+use super::node_extras::NodeExtras;
 use super::outputs::Outputs;
 use super::pending_outcomes::Unreported;
+use super::placement::Placement;
 use super::results::Results;
 use super::slot::SlotPool;
 use super::spool::Spool;
@@ -68,6 +70,8 @@ pub struct Setup {
     pub results: Results,
     /// Looks at the node.
     pub probe: Probe,
+    /// What the node has besides memory and cores.
+    pub extras: NodeExtras,
     /// Which tasks may run, and the queue they must be signed for; `None` where no signature is required.
     pub trust: Option<(Arc<Keyring>, Pin)>,
     /// Whether SIGHUP ends the worker: on a terminal, and with `--local`.
@@ -105,10 +109,11 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     };
     // The first heartbeat and the first claim already know the node.
     let mut probe = setup.probe;
-    let first = Sample { node: probe.sample(), ..Sample::default() };
+    let devices = setup.extras.held_devices(&setup.config);
+    let first = Sample { node: probe.sample(), devices, ..Sample::default() };
 
     let mut loops = JoinSet::new();
-    shared.spawn_node_loops(&mut loops, probe);
+    shared.spawn_node_loops(&mut loops, probe, setup.extras.clone());
     shared.spawn_queue_loops(&mut loops, wanted, gaps, keyring.clone(), setup.local_orphans);
     shared.spawn_order_loops(&mut loops, setup.watcher, keyring, setup.hangup_ends, setup.orders);
     if let Some(metrics) = &setup.metrics {
@@ -118,8 +123,15 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let max_retry = shared.config.subscribe();
     let mut repairing =
         tokio::spawn(Arc::clone(&link).run(shared.events.clone(), move || max_retry.borrow().max_retry));
-    let slots =
-        SlotPool::new(setup.keeper_factory.clone(), shared.events, shared.keepers, shared.worker, setup.results);
+    let placement = Placement::new(setup.extras.clone(), &setup.config);
+    let slots = SlotPool::new(
+        setup.keeper_factory.clone(),
+        shared.events,
+        shared.keepers,
+        shared.worker,
+        setup.results,
+        setup.extras,
+    );
     let mut executor = ActionExecutor {
         slots,
         config: shared.config.subscribe(),
@@ -131,7 +143,8 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         prefetches,
         index_gap,
     };
-    let dispatcher = Dispatcher::new(Moment::present(), setup.identity, setup.config, first.node);
+    let dispatcher =
+        Dispatcher::new(Moment::present(), setup.identity, setup.config, first.node).with_placement(placement);
     let ended = drive(dispatcher, Event::Sampled(first), &mut executor, inbox, &mut repairing).await;
     coalescing::set(Duration::ZERO);
 

@@ -14,6 +14,7 @@ pub use crate::process::TaskKey;
 use crate::queue::follow::OutputRequest;
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, Heartbeat, HeartbeatReply, Reasserted, Settle, Settled};
 use crate::sys::{random, wall_clock};
+use crate::worker::placed::Placed;
 
 /// Names one slot of this worker, from 0 on. The dispatcher gives the lowest that was not used before, and those that have become idle again.
 pub type SlotId = usize;
@@ -71,6 +72,15 @@ pub enum Event {
         error: String,
         /// Whether the node was out of processes, descriptors or memory, so that it is not the task's fault.
         is_node_fault: bool,
+    },
+    /// A task was not started, because somebody else has one of its devices.
+    DeviceBusy {
+        /// The task, of which nothing runs.
+        key: TaskKey,
+        /// Name of the resource.
+        resource: String,
+        /// Name of the device.
+        device: String,
     },
     /// A task's process ended and nothing of its tree is left.
     Ended {
@@ -139,6 +149,8 @@ pub struct Sample {
     pub node: NodeSample,
     /// Memory of the tree below each keeper.
     pub touched: HashMap<u32, Bytes>,
+    /// How much of each device is held on this node, by resource and device, in thousandths.
+    pub devices: Vec<(Arc<str>, Arc<str>, u64)>,
 }
 
 /// Something to do.
@@ -158,6 +170,17 @@ pub enum Action {
         attempt: u32,
         /// Not after this moment: it may be another's by then.
         before: Instant,
+        /// What it has besides.
+        placed: Placed,
+    },
+    /// Move a task to other cores.
+    Move {
+        /// Its slot.
+        slot: SlotId,
+        /// The task, which may not have started yet.
+        key: TaskKey,
+        /// The cores by number.
+        cores: Vec<usize>,
     },
     /// Take a task back from the slot it waits in, unless it has started.
     Recall {

@@ -125,6 +125,7 @@ impl KeeperFactory {
                 memory_limit: 0,
                 process_limit: 0,
                 start_by_ms: 0,
+                ..RunSpec::default()
             };
             tries += 1;
             let ended = tokio::time::timeout(TRIAL, self.trial(spec)).await;
@@ -149,7 +150,10 @@ impl KeeperFactory {
                 KeeperEvent::SpawnFailed { error, is_node_fault: true, .. } => return Err(Fault::Passing(error)),
                 KeeperEvent::SpawnFailed { error, is_node_fault: false, .. } => return Err(Fault::Lasting(error)),
                 KeeperEvent::SetupFailed { error } => return Err(Fault::of(ProcessError::SetupFailed(error))),
-                KeeperEvent::Started { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
+                KeeperEvent::Started { .. }
+                | KeeperEvent::DeviceBusy { .. }
+                | KeeperEvent::Withdrawn { .. }
+                | KeeperEvent::Output(_) => {}
             }
         }
     }

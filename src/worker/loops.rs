@@ -14,6 +14,7 @@ use super::heartbeater::Heartbeater;
 use super::indexer::Indexer;
 use super::link::Link;
 use super::local_orphans::LocalOrphans;
+use super::node_extras::NodeExtras;
 use super::pending_outcomes::{PendingOutcomes, Unreported};
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
@@ -50,8 +51,9 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Starts the loops that watch this machine: its load, and the time limits of what runs.
-    pub(super) fn spawn_node_loops(&self, loops: &mut JoinSet<()>, probe: Probe) {
-        loops.spawn(Sampler { events: self.events.clone(), keepers: Arc::clone(&self.keepers), probe }.run());
+    pub(super) fn spawn_node_loops(&self, loops: &mut JoinSet<()>, probe: Probe, extras: NodeExtras) {
+        let (keepers, config) = (Arc::clone(&self.keepers), self.config.subscribe());
+        loops.spawn(Sampler { events: self.events.clone(), keepers, probe, extras, config }.run());
         let watchlist = Arc::clone(&self.watchlist);
         loops.spawn(TimeoutMonitor { watchlist, events: self.events.clone(), config: self.config.subscribe() }.run());
     }

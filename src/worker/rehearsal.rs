@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::attach::StartError;
 use super::keepers::{self, Trial};
+use super::node_extras::NodeExtras;
 use super::start_checks::{look_at_node, new_probe, refuse_open_redis};
 use super::state::{StateDir, queue_of};
 use super::trust::Pin;
@@ -25,6 +26,8 @@ pub struct Rehearsal {
     pub trial: Trial,
     /// This node.
     pub node: NodeSample,
+    /// What it has besides memory and cores.
+    pub extras: NodeExtras,
     /// Settings that keep it from ever taking a task.
     pub obstacles: Vec<String>,
     /// A warning of a server that lets in whoever asks, where that is allowed.
@@ -50,6 +53,8 @@ pub async fn rehearse(
 ) -> Result<Rehearsal, StartError> {
     let trial = keepers::try_out(config, Path::new(keepers::THIS_PROGRAM)).await?;
     let (node, obstacles) = look_at_node(config, &mut new_probe(share)?);
+    // Nothing is recorded: no task runs.
+    let extras = NodeExtras::find(std::path::PathBuf::new()).await;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
     let conn = client.connect().await?;
     let open_redis = refuse_open_redis(config, allow_insecure).await?;
@@ -62,5 +67,5 @@ pub async fn rehearse(
         pin.look(&conn).await?;
     }
     let server = client.at().to_owned();
-    Ok(Rehearsal { trial, node, obstacles, open_redis, server, order, overview })
+    Ok(Rehearsal { trial, node, extras, obstacles, open_redis, server, order, overview })
 }

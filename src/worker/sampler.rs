@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::events::{Event, Sample};
+use super::node_extras::NodeExtras;
+use crate::config::Config;
 use crate::host::{Probe, rss_by_root};
 use crate::model::{Amounts, Bytes};
 
@@ -26,6 +28,10 @@ pub struct Sampler {
     pub keepers: Keepers,
     /// The node.
     pub probe: Probe,
+    /// Its devices.
+    pub extras: NodeExtras,
+    /// Which of them count.
+    pub config: watch::Receiver<Arc<Config>>,
 }
 
 impl Sampler {
@@ -42,7 +48,9 @@ impl Sampler {
             }
             // Keepers stay when their tasks have gone: a pass over all processes is for what runs below them.
             let is_idle = touched.values().all(|bytes| *bytes == Bytes::ZERO);
-            if self.events.send(Event::Sampled(Sample { node, touched })).await.is_err() {
+            let config = Arc::clone(&self.config.borrow());
+            let devices = self.extras.held_devices(&config);
+            if self.events.send(Event::Sampled(Sample { node, touched, devices })).await.is_err() {
                 return;
             }
             tokio::time::sleep(if is_idle { IDLE } else { BUSY }).await;

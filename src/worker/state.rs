@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::spool::Spool;
 use crate::config::Config;
 use crate::model::{TaskId, WorkerName};
-use crate::process::{self, ProcessTag, SlotCgroups, TagFile, WorkerCgroup};
+use crate::process::{self, ProcessTag, ScratchRecord, SlotCgroups, TagFile, WorkerCgroup};
 use crate::safe_dir::SafeDir;
 use crate::sys::boot;
 
@@ -24,6 +24,9 @@ const QUEUE_FILE: &str = "queue_id";
 const LOCK: &str = "lock";
 const USERS: &str = "task-users";
 const CGROUPS: &str = "cgroup";
+
+/// In a worker's directory: which scratch directories exist.
+const SCRATCH: &str = "scratch";
 
 /// How long a process that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
@@ -163,6 +166,7 @@ impl StateDir {
         let before = boot::now_ticks()?;
         let (users, groups) = (users_in(&folder.path()), cgroups_in(&folder.path()));
         let mark = TagFile::open(&dir, &identity).ok();
+        let scratch = ScratchRecord::all(&folder.path().join(SCRATCH));
         drop(lock);
         let environment = format!("{MARKER}={identity}:");
         let marks = ProcessTag {
@@ -172,7 +176,11 @@ impl StateDir {
             users: &users,
             before: Some(before),
         };
-        Some(process::kill_recorded_cgroups(&identity, &groups) + process::kill_tagged(marks, |_| false))
+        let killed = process::kill_recorded_cgroups(&identity, &groups) + process::kill_tagged(marks, |_| false);
+        for (dir, error) in process::remove_scratch(scratch).1 {
+            tracing::warn!(dir = %dir.display(), %error, "cannot remove a scratch directory that a dead worker left behind");
+        }
+        Some(killed)
     }
 
     /// Where a worker remembers its queue, whether it does or not.
@@ -186,6 +194,13 @@ impl StateDir {
     pub fn own_queue_file(&self) -> PathBuf {
         // By its name, which people are told: nothing is written there but a number of ours.
         self.dir.join(QUEUE_FILE)
+    }
+
+    /// Where the scratch directories of running attempts are recorded.
+    #[must_use]
+    pub fn scratch_records(&self) -> PathBuf {
+        // For keepers, which have descriptors of their own.
+        std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone()).join(SCRATCH)
     }
 
     /// The spool in it; `None`, with a loud message, where it cannot be used.

@@ -44,6 +44,7 @@ pub(crate) fn shell(command: &str) -> RunSpec {
         memory_limit: 0,
         process_limit: 0,
         start_by_ms: 0,
+        ..RunSpec::default()
     }
 }
 

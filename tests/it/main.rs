@@ -34,6 +34,7 @@ mod hangs;
 mod harness;
 mod hostile_text;
 mod inherited_signals;
+mod isolation;
 mod journal;
 mod json;
 mod keepers;

@@ -11,11 +11,13 @@ use crate::config::{Config, Prefetch, Role};
 use crate::host;
 use crate::model::snapshot::Overview;
 use crate::model::{Accounting, FieldOrder, NodeSample, ResourceKind};
+use crate::policy::cores;
 use crate::process::{self, OpenFiles};
 use crate::signing::PublicKey;
 use crate::view::overview::warnings;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, precise_duration, tasks};
+use crate::worker::node_extras::{NodeExtras, labels};
 use crate::worker::rehearsal::{Rehearsal, rehearse};
 use crate::worker::start_checks::{warn_of_order, warn_of_signing_key, withheld};
 
@@ -30,12 +32,17 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
     let name = args.name.clone().unwrap_or_else(host::default_worker_name);
-    let Rehearsal { trial, node, obstacles, open_redis, server, order, overview } =
+    let Rehearsal { trial, node, extras, obstacles, open_redis, server, order, overview } =
         rehearse(&config, &name, !keys.is_empty(), args.share(), args.allow_insecure).await?;
     let file = loaded.file.map_or("none: the defaults apply".to_owned(), |path| path.display().to_string());
     let mut rows = vec![("configuration", file), ("worker", name.to_string())];
     let slots = Slots::new(&config, files);
     rows.extend(offers(&config, &node, &slots));
+    rows.extend([
+        ("resources", extras.shown(&config)),
+        ("labels", labels(&config, &host::short_host_name()).join(", ")),
+        ("isolation", isolation(&config, &extras)),
+    ]);
     rows.extend([
         ("containment", trial.layers),
         ("signatures", signatures(&keys)),
@@ -119,6 +126,22 @@ fn offered(config: &Config, node: &NodeSample, kind: ResourceKind) -> String {
         Accounting::Measured => format!("{total} in all, {free} free; tasks start above {accept}"),
         Accounting::Declared => format!("{total} in all"),
     }
+}
+
+/// How tasks are kept apart.
+fn isolation(config: &Config, extras: &NodeExtras) -> String {
+    let pins = config.pin_cpus.then(|| {
+        let cores: Vec<usize> = extras.cores.iter().copied().collect();
+        if cores.is_empty() {
+            "pin_cpus cannot be done here: the kernel does not say which cores this worker may use".to_owned()
+        } else {
+            format!("tasks are pinned to cores of {}", cores::list(&cores))
+        }
+    });
+    let hides = config.hide_gpus.then(|| "GPUs are hidden from tasks without any".to_owned());
+    let scratch = config.scratch_dir.as_ref().map(|dir| format!("scratch directories in {}", dir.display()));
+    let rules: Vec<String> = [pins, hides, scratch].into_iter().flatten().collect();
+    if rules.is_empty() { "none (pin_cpus, hide_gpus and scratch_dir are off)".to_owned() } else { rules.join("; ") }
 }
 
 /// What it reached.

@@ -94,10 +94,13 @@ impl Dispatcher {
             let Some(entry) = self.ledger.get(key) else { continue };
             if room.holds(entry.task.demand()) {
                 let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
+                let Some(placed) = self.placement.place(key, &task) else { continue };
                 tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
                 let Some(slot) = self.ledger.start(key) else { continue };
                 self.intake.started(now);
-                self.actions.push(Action::Start { slot, key, task, attempt, before });
+                // First the others leave the cores that are this task's own.
+                self.move_shared();
+                self.actions.push(Action::Start { slot, key, task, attempt, before, placed });
             }
         }
     }

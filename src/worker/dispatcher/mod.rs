@@ -37,6 +37,7 @@ use outbox::Outbox;
 use super::events::{Action, Event, Moment, Sample};
 use super::ledger::Ledger;
 use super::outcome::Context;
+use super::placement::Placement;
 use crate::config::Config;
 use crate::model::meters::Meters;
 use crate::model::{Bytes, FieldOrder, NodeSample, Room, WorkerName};
@@ -99,6 +100,7 @@ pub struct Dispatcher {
     /// What the node could give to one task.
     capacity: Capacity,
     pace: prefetch::CompletionRate,
+    placement: Placement,
     skip: HashMap<Arc<str>, Skip>,
     meters: Meters,
     /// Of the event that is being handled.
@@ -123,12 +125,19 @@ impl Dispatcher {
             node,
             capacity: Capacity::default(),
             pace: prefetch::CompletionRate::default(),
+            placement: Placement::default(),
             skip: HashMap::new(),
             meters: Meters::default(),
             moment,
             actions: Vec::new(),
             replies: Vec::new(),
         }
+    }
+
+    /// With the devices and cores of its node; without them no task is given any.
+    #[must_use]
+    pub fn with_placement(self, placement: Placement) -> Self {
+        Self { placement, ..self }
     }
 
     /// Takes in one event and says what to do about it.
@@ -138,7 +147,7 @@ impl Dispatcher {
         let is_claim = matches!(event, Event::Claimed(_));
         self.take_in_event(now, event);
         self.advance(now);
-        debug_assert!(self.ledger.is_consistent());
+        debug_assert!(self.ledger.is_consistent() && self.placement.is_consistent());
         let coalesce = self.coalesce(now);
         Decision {
             actions: std::mem::take(&mut self.actions),
@@ -163,6 +172,7 @@ impl Dispatcher {
             Event::Started { key, keeper } => self.started(now, key, keeper),
             Event::Withdrawn { key } => self.withdrawn(now, key),
             Event::SpawnFailed { key, error, is_node_fault } => self.spawn_failed(now, key, &error, is_node_fault),
+            Event::DeviceBusy { key, resource, device } => self.device_busy(key, &resource, &device),
             Event::Ended { key, ended } => self.ended(now, key, &ended),
             Event::KeeperLost { key, had_it } => self.keeper_lost(key, had_it),
             Event::Overdue(key) => self.overdue(key),
@@ -186,6 +196,7 @@ impl Dispatcher {
             Event::Terminate => self.terminate_signal(now),
             Event::Reconfigured(config) => {
                 self.config = config;
+                self.placement.reconfigure(&self.config);
                 self.recall_all();
                 self.me.warn_of_slots(&self.config);
                 self.intake.hurry();
@@ -209,6 +220,7 @@ impl Dispatcher {
 
     fn sampled(&mut self, now: Instant, sample: &Sample) {
         self.ledger.sample(&sample.touched);
+        self.placement.observe(&sample.devices);
         self.node = sample.node;
         self.measure_capacity(now);
         self.relieve_memory();
@@ -255,6 +267,8 @@ impl Dispatcher {
     /// What follows from the state, whatever happened.
     fn advance(&mut self, now: Instant) {
         self.intake.end_pause(now);
+        self.placement.release_all_but(|key| self.ledger.get(key).is_some_and(|entry| entry.state.slot().is_some()));
+        self.move_shared();
         if self.departure.is_open() {
             self.start_held(now);
             self.queue_ahead(now);

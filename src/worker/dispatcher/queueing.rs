@@ -12,6 +12,7 @@ use crate::policy::coalesce::{self, Load};
 use crate::policy::{Budget, Wait, admission, prefetch};
 use crate::worker::events::{Action, SlotId, TaskKey};
 use crate::worker::ledger::ClaimState;
+use crate::worker::placed::Placed;
 
 /// The longest that one waits in a slot: then another slot may have it.
 const QUEUED_AT_MOST: Duration = Duration::from_millis(20);
@@ -65,12 +66,19 @@ impl Dispatcher {
         let fits = self.unreserved().holds(&self.ledger.excess_over(key, last).amounts);
         // All that wait in slots are of one priority, so that one speaks for them.
         let is_of_another = self.ledger.queued().next().is_some_and(|queued| queued.task.prio() != task.prio());
-        if !fits || is_of_another {
+        if !fits || is_of_another || !self.placement.may_queue(task) {
             return None;
         }
         let task = task.clone();
         self.ledger.start_after(key, slot, last, now)?;
-        self.actions.push(Action::Start { slot, key, task, attempt, before: self.lease_end() });
+        self.actions.push(Action::Start {
+            slot,
+            key,
+            task,
+            attempt,
+            before: self.lease_end(),
+            placed: Placed::default(),
+        });
         Some(key)
     }
 

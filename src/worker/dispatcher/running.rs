@@ -44,6 +44,25 @@ impl Dispatcher {
         }
     }
 
+    /// Neither the task's fault nor the node's: another worker has the device, or what an earlier one left running.
+    pub(super) fn device_busy(&mut self, key: TaskKey, resource: &str, device: &str) {
+        self.placement.found_busy(resource, device);
+        if let Some(entry) = self.ledger.get(key) {
+            tracing::warn!(task = %entry.task.id(), resource, device, "another process of this node has the device; returning the task");
+            self.never_ran(key);
+        }
+    }
+
+    /// Moves the tasks that share cores, where other tasks have taken some of these for themselves, or given them back.
+    pub(super) fn move_shared(&mut self) {
+        let (keys, cores) = self.placement.moves();
+        for key in keys {
+            if let Some(slot) = self.ledger.get(key).and_then(|entry| entry.state.slot()) {
+                self.actions.push(Action::Move { slot, key, cores: cores.clone() });
+            }
+        }
+    }
+
     pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
         self.pace.ended(now, ended.duration);
         self.meters.task_seconds.add(ended.duration.as_secs_f64());
@@ -58,6 +77,9 @@ impl Dispatcher {
             | ClaimState::Running { .. }
             | ClaimState::Settling => (None, Bytes::ZERO),
         };
+        if let Some(left) = &ended.scratch_left {
+            tracing::warn!(task = %entry.task.id(), left, "cannot remove the scratch directory of the task; the next start of this worker tries again");
+        }
         if ended.unkillable {
             tracing::error!(task = %entry.task.id(), "a process of the task survives SIGKILL, because it waits in the kernel");
         }

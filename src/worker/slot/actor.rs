@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::protocol::{SlotMessage, SlotProtocol, over};
-use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError};
+use crate::process::{self, Keeper, KeeperCommand, KeeperEvent, ProcessError, ScratchPlace};
 use crate::sys::boot;
 use crate::worker::events::{Event, TaskKey};
 use crate::worker::failpoint::failpoint;
@@ -27,6 +27,8 @@ pub(super) struct SlotActor {
     pub(super) events: mpsc::Sender<Event>,
     /// Where keepers are listed while they live.
     pub(super) keepers: Keepers,
+    /// Directories that its keeper makes for the runs it has, and removes after them.
+    pub(super) scratch: Vec<(TaskKey, ScratchPlace)>,
 }
 
 impl SlotActor {
@@ -55,6 +57,7 @@ impl SlotActor {
                 let _ = self.events.send(event).await;
             }
         }
+        self.remove_scratch().await;
         // What is sent from here on finds another keeper.
         self.commands.close();
         for (index, key) in mine.into_iter().enumerate() {
@@ -90,7 +93,13 @@ impl SlotActor {
                             let error = ProcessError::SetupFailed(error.clone());
                             return Served::SetupFailed(error, slot.into_tasks());
                         }
-                        KeeperEvent::SpawnFailed { .. } | KeeperEvent::Withdrawn { .. } | KeeperEvent::Output(_) => {}
+                        KeeperEvent::SpawnFailed { .. }
+                        | KeeperEvent::DeviceBusy { .. }
+                        | KeeperEvent::Withdrawn { .. }
+                        | KeeperEvent::Output(_) => {}
+                    }
+                    if let Some(over) = over(&event) {
+                        self.scratch.retain(|(key, _)| *key != over);
                     }
                     if let Some(event) = slot.note_event(Instant::now(), event)
                         && let Some(event) = from_keeper(event, pid)
@@ -119,6 +128,11 @@ impl SlotActor {
                             }
                             continue;
                         }
+                    }
+                    if let KeeperCommand::Run { key, spec } = &command
+                        && let Some(place) = &spec.scratch
+                    {
+                        self.scratch.push((*key, place.clone()));
                     }
                     slot.note_command(Instant::now(), &command);
                     // That it has gone is heard below, after all that it said.
@@ -153,6 +167,16 @@ impl SlotActor {
             }
             let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone();
             self.keeper_factory.kill_strays(keepers).await;
+        }
+    }
+
+    /// Removes what a dead keeper could not.
+    async fn remove_scratch(&mut self) {
+        for (_, place) in std::mem::take(&mut self.scratch) {
+            let removed = tokio::task::spawn_blocking(move || place.remove_left()).await;
+            if let Ok(Err(error)) = removed {
+                tracing::warn!(%error, "cannot remove the scratch directory of a task; the next start of this worker tries again");
+            }
         }
     }
 
@@ -204,6 +228,7 @@ fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
     Some(match event {
         KeeperEvent::Started { key, .. } => Event::Started { key, keeper },
         KeeperEvent::SpawnFailed { key, error, is_node_fault } => Event::SpawnFailed { key, error, is_node_fault },
+        KeeperEvent::DeviceBusy { key, resource, device } => Event::DeviceBusy { key, resource, device },
         KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
         KeeperEvent::Withdrawn { key } => Event::Withdrawn { key },
         KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => return None,

@@ -4,6 +4,7 @@
 //! `pool` has a sender for each slot, `actor` is the loop of one, `protocol` knows what its keeper owes.
 
 mod actor;
+mod isolation_env;
 mod pool;
 mod protocol;
 mod run_spec;

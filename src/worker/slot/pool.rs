@@ -13,6 +13,8 @@ use crate::model::{TaskLine, WorkerName};
 use crate::process::KeeperCommand;
 use crate::worker::events::{Event, SlotId, TaskKey};
 use crate::worker::keeper_factory::KeeperFactory;
+use crate::worker::node_extras::NodeExtras;
+use crate::worker::placed::Placed;
 use crate::worker::results::Results;
 use crate::worker::sampler::Keepers;
 
@@ -35,11 +37,13 @@ impl SlotPool {
         keepers: Keepers,
         worker: WorkerName,
         results: Results,
+        node: NodeExtras,
     ) -> Self {
-        Self { keeper_factory, events, keepers, specs: RunSpecs::new(worker, results), senders: Vec::new() }
+        Self { keeper_factory, events, keepers, specs: RunSpecs::new(worker, results, node), senders: Vec::new() }
     }
 
     /// Hands a task to a slot, to start when all that was handed to it before has ended; not after the moment `before`.
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one action of the dispatcher")]
     pub fn start(
         &mut self,
         slot: SlotId,
@@ -47,9 +51,10 @@ impl SlotPool {
         task: &TaskLine,
         attempt: u32,
         before: Instant,
+        placed: &Placed,
         config: &Config,
     ) {
-        let spec = Box::new(self.specs.of(task, attempt, before, config));
+        let spec = Box::new(self.specs.of(task, attempt, before, placed, config));
         let command = SlotMessage::Keeper(KeeperCommand::Run { key, spec });
         let refused = match self.senders.get(slot) {
             Some(sender) => sender.send(command).map_err(|refused| refused.0),
@@ -86,6 +91,7 @@ impl SlotPool {
             commands,
             events: self.events.clone(),
             keepers: Arc::clone(&self.keepers),
+            scratch: Vec::new(),
         };
         tokio::spawn(actor.run());
         self.senders[slot] = sender;

@@ -88,7 +88,7 @@ impl SlotProtocol {
                     self.returns_by.get_or_insert(now + RETURN_PATIENCE);
                 }
             }
-            KeeperCommand::Group(_) | KeeperCommand::Show { .. } => {}
+            KeeperCommand::Group(_) | KeeperCommand::Show { .. } | KeeperCommand::Cores { .. } => {}
         }
     }
 
@@ -196,7 +196,9 @@ pub(super) fn over(event: &KeeperEvent) -> Option<TaskKey> {
     match event {
         KeeperEvent::Started { .. } | KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => None,
         KeeperEvent::Ended(ended) => Some(ended.seq),
-        KeeperEvent::SpawnFailed { key, .. } | KeeperEvent::Withdrawn { key } => Some(*key),
+        KeeperEvent::SpawnFailed { key, .. } | KeeperEvent::DeviceBusy { key, .. } | KeeperEvent::Withdrawn { key } => {
+            Some(*key)
+        }
     }
 }
 
@@ -221,6 +223,7 @@ mod tests {
             memory_limit: 0,
             process_limit: 0,
             start_by_ms: 0,
+            ..RunSpec::default()
         };
         KeeperCommand::Run { key, spec: Box::new(spec) }
     }

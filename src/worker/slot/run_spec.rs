@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::isolation_env::{EnvRules, variables};
 use crate::config::Config;
 use crate::model::{Bytes, Demand, MilliCores, ResourceKind, TaskKind, TaskLine, WorkerName};
-use crate::process::RunSpec;
+use crate::process::{RunSpec, ScratchPlace};
 use crate::sys::{boot, wall_clock};
+use crate::worker::node_extras::NodeExtras;
+use crate::worker::placed::Placed;
 use crate::worker::results::Results;
 
 /// Of a stdout too large for Redis, how much of each end is kept there.
@@ -26,16 +29,26 @@ pub(super) struct RunSpecs {
     worker: WorkerName,
     python: Option<PathBuf>,
     results: Results,
+    node: NodeExtras,
+    has_omp_threads: bool,
 }
 
 impl RunSpecs {
     /// Long outputs go to `results`.
-    pub(super) fn new(worker: WorkerName, results: Results) -> Self {
-        Self { worker, python: find_in_path("python3"), results }
+    pub(super) fn new(worker: WorkerName, results: Results, node: NodeExtras) -> Self {
+        let has_omp_threads = std::env::var_os("OMP_NUM_THREADS").is_some();
+        Self { worker, python: find_in_path("python3"), results, node, has_omp_threads }
     }
 
     /// How to run an attempt of a task; not after the moment `before`.
-    pub(super) fn of(&mut self, task: &TaskLine, attempt: u32, before: Instant, config: &Config) -> RunSpec {
+    pub(super) fn of(
+        &mut self,
+        task: &TaskLine,
+        attempt: u32,
+        before: Instant,
+        placed: &Placed,
+        config: &Config,
+    ) -> RunSpec {
         let (program, args) = match task.kind() {
             TaskKind::Shell => (config.task_shell.clone(), vec!["-c".into(), task.cmd().into()]),
             // Where there is none the keeper says so, and the task fails with that reason.
@@ -48,7 +61,24 @@ impl RunSpecs {
         let (memory_limit, process_limit) = limits(task, config);
         let file = format!("{id}.{attempt}.{}.{}.out", self.worker, wall_clock::unix_ms());
         let (overflow_path, result_dir) = self.results.place(&config.result_dir, file);
+        let rules = EnvRules {
+            vendor: self.node.gpus.vendor,
+            hides_gpus: config.hide_gpus,
+            has_omp_threads: self.has_omp_threads,
+        };
+        let locks = &self.node.locks;
+        let devices =
+            placed.grants.devices().map(|(resource, share)| locks.hold(resource, &share.device, share.amount));
+        let scratch = config.scratch_dir.as_ref().map(|parent| ScratchPlace {
+            parent: parent.clone(),
+            name: format!("{id}.{attempt}"),
+            records: self.node.scratch_records.clone(),
+        });
+        let cores = if placed.own_cores.is_empty() { &placed.shared_cores } else { &placed.own_cores };
         RunSpec {
+            devices: devices.collect(),
+            cores: cores.clone(),
+            scratch,
             memory_limit,
             process_limit,
             start_by_ms: boot::clock_ms().saturating_add(millis(before.saturating_duration_since(Instant::now()))),
@@ -61,6 +91,7 @@ impl RunSpecs {
             ]
             .into_iter()
             .chain(demanded(task.demand()))
+            .chain(variables(placed, rules))
             .collect(),
             max_inline: config.max_inline_output,
             head_keep: END_BYTES.min(config.max_inline_output / 2),

@@ -1,6 +1,6 @@
 //! A dispatcher, a clock, and the actions nobody has looked at yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::config::{ConfigSource, Overrides, Role, load};
@@ -62,7 +62,7 @@ impl Bench {
     pub(super) fn node(&mut self, free_gib: u64) {
         let total = Amounts::NONE.with_mem(Bytes(64 * GIB)).with_cpu(MilliCores(16_000));
         let node = NodeSample { total, free: total.with_mem(Bytes(free_gib * GIB)) };
-        self.event(Event::Sampled(Sample { node, touched: HashMap::new() }));
+        self.event(Event::Sampled(Sample { node, ..Sample::default() }));
     }
 
     pub(super) fn next(&mut self) -> Action {
@@ -159,6 +159,7 @@ impl Bench {
             leftovers_killed: 0,
             unkillable: false,
             forced_kill: false,
+            scratch_left: None,
         };
         self.event(Event::Ended { key, ended: Box::new(ended) });
         assert!(matches!(self.next(), Action::Disarm(ended) if ended == key));

@@ -3,6 +3,7 @@
 mod bench;
 mod claiming;
 mod linking;
+mod placing;
 mod queueing;
 mod running;
 mod slots;

@@ -85,6 +85,7 @@ fn ended(key: TaskKey) -> Ended {
         leftovers_killed: 0,
         unkillable: false,
         forced_kill: false,
+        scratch_left: None,
     }
 }
 
@@ -143,7 +144,11 @@ impl World {
                     self.bench.event(Event::Settled(vec![(key, crate::queue::session::Settled::Recorded)]));
                 }
                 Action::Arm { .. } | Action::Disarm(_) | Action::Beat => {}
-                Action::Terminate { .. } | Action::Kill { .. } | Action::ShowOutput { .. } | Action::Exit { .. } => {
+                Action::Move { .. }
+                | Action::Terminate { .. }
+                | Action::Kill { .. }
+                | Action::ShowOutput { .. }
+                | Action::Exit { .. } => {
                     panic!("unexpected: {action:?}")
                 }
             }
