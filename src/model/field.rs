@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::needs::NeedError;
+
 /// The order of the three numbers after the type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FieldOrder {
@@ -103,6 +105,9 @@ pub enum TaskLineError {
         /// The first field that is not there.
         missing: &'static str,
     },
+    /// The needs after the type are wrong.
+    #[error(transparent)]
+    Need(#[from] NeedError),
     /// A field holds what it may not.
     #[error("{} is {value}: valid is {}", .field.name(), .field.valid())]
     Invalid {

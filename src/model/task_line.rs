@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::demand::Demand;
 use super::field::{Field, FieldOrder, TaskLineError, invalid, missing};
+use super::needs::{Class, Needs};
 use super::task::TaskId;
 use super::units::{Bytes, DecimalError, MilliCores};
 
@@ -53,7 +54,7 @@ pub struct TaskLine {
     line: Arc<str>,
     id: TaskId,
     kind: TaskKind,
-    demand: Demand,
+    class: Class,
     prio: u16,
     timeout: Option<u64>,
     cmd_at: usize,
@@ -66,7 +67,9 @@ impl TaskLine {
     /// Names the first field that is missing or wrong, its value, and what would be valid.
     pub fn parse(line: &str, order: FieldOrder) -> Result<Self, TaskLineError> {
         let (fields, mut cmd_at) = split_four(line, order)?;
-        let kind = TaskKind::parse(fields[0]).ok_or_else(|| invalid(Field::Type, fields[0]))?;
+        let (kind, needs) = fields[0].split_once(',').map_or((fields[0], None), |(kind, needs)| (kind, Some(needs)));
+        let kind = TaskKind::parse(kind).ok_or_else(|| invalid(Field::Type, fields[0]))?;
+        let needs = needs.map_or(Ok(Needs::NONE), Needs::parse)?;
         let [mem, cpu, prio] = match order {
             FieldOrder::MemCpuPrio => [fields[1], fields[2], fields[3]],
             FieldOrder::PrioMemCpu => [fields[2], fields[3], fields[1]],
@@ -88,7 +91,8 @@ impl TaskLine {
         if cmd.is_empty() || cmd.len() > MAX_COMMAND_BYTES || cmd.contains('\0') {
             return Err(invalid(Field::Cmd, cmd));
         }
-        Ok(Self { line: line.into(), id: TaskId::of(line), kind, demand, prio, timeout, cmd_at })
+        let class = Class { demand, needs };
+        Ok(Self { line: line.into(), id: TaskId::of(line), kind, class, prio, timeout, cmd_at })
     }
 
     /// The whole line, the identity of the task.
@@ -109,10 +113,22 @@ impl TaskLine {
         self.kind
     }
 
-    /// What the task asks of a node.
+    /// The memory and cores that the task asks of a node.
     #[must_use]
     pub fn demand(&self) -> &Demand {
-        &self.demand
+        &self.class.demand
+    }
+
+    /// What it needs of a node beside them.
+    #[must_use]
+    pub fn needs(&self) -> &Needs {
+        &self.class.needs
+    }
+
+    /// Both, as the index names it.
+    #[must_use]
+    pub fn class(&self) -> &Class {
+        &self.class
     }
 
     /// Larger runs first.

@@ -1,0 +1,410 @@
+//! What a task needs of a node beside memory and cores: the type field of its line after the first comma, `shell,gpus=1,constraint=ssd|nvme`.
+//!
+//! Here alone needs are parsed, and written as the index names them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::labels::{Constraint, Label};
+
+/// The most needs of one line.
+pub const MAX_NEEDS: usize = 64;
+
+/// The most bytes that the needs of one line take.
+pub const MAX_NEEDS_BYTES: usize = 4096;
+
+/// The most bytes of a need's value.
+const MAX_VALUE_BYTES: usize = 128;
+
+/// Keys that are no name of a resource. Those for which [`Reserved::is_known`] is false belong to what this version does not schedule.
+const RESERVED: [Reserved; 8] = [
+    Reserved { key: "after", is_known: false },
+    Reserved { key: "afterany", is_known: false },
+    Reserved { key: "constraint", is_known: true },
+    Reserved { key: "prefer", is_known: true },
+    Reserved { key: "limit", is_known: false },
+    Reserved { key: "begin", is_known: false },
+    Reserved { key: "time", is_known: true },
+    Reserved { key: "learn", is_known: false },
+];
+
+struct Reserved {
+    key: &'static str,
+    is_known: bool,
+}
+
+/// Why the needs of a line were refused: what is wrong and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NeedError {
+    /// No key, or no value.
+    #[error("a need is {0:?}; valid: KEY=VALUE")]
+    Shape(String),
+    /// A key that cannot be one.
+    #[error("the key of a need is {0:?}; valid: a lower-case letter, then at most 31 of a-z 0-9 _ . / -")]
+    Key(String),
+    /// A value that the key cannot have.
+    #[error("{key} is {value:?}; valid: {valid}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The value, shortened.
+        value: String,
+        /// What would be valid.
+        valid: &'static str,
+    },
+    /// Given more than once, where only one makes sense.
+    #[error("{0} is given twice")]
+    Twice(String),
+    /// Belongs to the grammar, and nothing here could honour it.
+    #[error("{0} is reserved and not supported by this version")]
+    Unsupported(String),
+    /// More than a line may have.
+    #[error("the line has {found} needs; valid: at most {MAX_NEEDS}, in at most {MAX_NEEDS_BYTES} bytes")]
+    TooMany {
+        /// How many there are.
+        found: usize,
+    },
+}
+
+/// What a task needs of a node beside memory and cores. Cheap to clone; most tasks need nothing.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Needs(Option<Arc<Parts>>);
+
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+struct Parts {
+    /// Sorted by name; none is zero.
+    resources: Vec<Amount>,
+    constraint: Vec<Constraint>,
+    prefer: Vec<Constraint>,
+    lifetime: Option<u64>,
+    text: String,
+}
+
+/// So much of a named resource, in thousandths.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount {
+    /// The name of the resource, such as `gpus`.
+    pub name: ResourceName,
+    /// How much of it, in thousandths: 1000 is one device, 500 a part of one.
+    pub milli: u64,
+}
+
+/// The name of a resource that nodes have of their own: `gpus`, `scratch_gb`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceName(Arc<str>);
+
+impl ResourceName {
+    /// The resource of graphics processors.
+    pub const GPUS: &'static str = "gpus";
+
+    /// The name, unless it cannot be one or is a reserved key.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_free = !RESERVED.iter().any(|reserved| reserved.key == text);
+        (is_key(text) && is_free).then(|| Self(text.into()))
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a key has the form of one.
+fn is_key(text: &str) -> bool {
+    text.len() <= 32
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_./-".contains(&b))
+}
+
+/// Thousandths of a decimal number with at most three digits after the point.
+#[must_use]
+pub fn parse_milli(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) || fraction.len() > 3 {
+        return None;
+    }
+    let fraction: u64 = format!("{fraction:0<3}").parse().ok()?;
+    // The index reads it as a double, which is exact up to 2^53.
+    whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(fraction).filter(|milli| *milli < 1 << 53)
+}
+
+/// Thousandths as people write them: `0.5`, `2`.
+#[must_use]
+pub fn show_milli(milli: u64) -> String {
+    let text = format!("{}.{:03}", milli / 1000, milli % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+impl Needs {
+    /// None.
+    pub const NONE: Self = Self(None);
+
+    /// Parses what follows the first comma of a type field.
+    ///
+    /// # Errors
+    /// The first need that is wrong.
+    pub fn parse(text: &str) -> Result<Self, NeedError> {
+        let found = text.split(',').count();
+        if found > MAX_NEEDS || text.len() > MAX_NEEDS_BYTES {
+            return Err(NeedError::TooMany { found });
+        }
+        let mut parts = Parts::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for need in text.split(',') {
+            let (key, value) = need.split_once('=').ok_or_else(|| NeedError::Shape(shortened(need)))?;
+            if !is_key(key) {
+                return Err(if key.is_empty() {
+                    NeedError::Shape(shortened(need))
+                } else {
+                    NeedError::Key(shortened(key))
+                });
+            }
+            parts.add(key, value)?;
+            let may_repeat = matches!(key, "constraint" | "prefer");
+            if seen.contains(&key) && !may_repeat {
+                return Err(NeedError::Twice(key.to_owned()));
+            }
+            seen.push(key);
+        }
+        parts.settle();
+        Ok(Self(Some(Arc::new(parts))))
+    }
+
+    /// How much of which resources, sorted by name; none of them is zero.
+    #[must_use]
+    pub fn resources(&self) -> &[Amount] {
+        self.0.as_ref().map_or(&[], |parts| &parts.resources)
+    }
+
+    /// How much of one resource, in thousandths.
+    #[must_use]
+    pub fn amount(&self, name: &str) -> u64 {
+        self.resources().iter().find(|one| one.name.as_str() == name).map_or(0, |one| one.milli)
+    }
+
+    /// What must hold of the labels of a node, all of it.
+    #[must_use]
+    pub fn constraint(&self) -> &[Constraint] {
+        self.0.as_ref().map_or(&[], |parts| &parts.constraint)
+    }
+
+    /// What should hold of the labels of a node, all of it.
+    #[must_use]
+    pub fn prefer(&self) -> &[Constraint] {
+        self.0.as_ref().map_or(&[], |parts| &parts.prefer)
+    }
+
+    /// How long the worker must have to live, in seconds.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<u64> {
+        self.0.as_ref().and_then(|parts| parts.lifetime)
+    }
+
+    /// As the index names it; empty for none.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("", |parts| &parts.text)
+    }
+
+    /// Whether the type field of a task has a comma: such a line waits apart from those that any worker may run.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Needs").field(&self.as_str()).finish()
+    }
+}
+
+impl Parts {
+    fn add(&mut self, key: &str, value: &str) -> Result<(), NeedError> {
+        let wrong = |valid| Err(NeedError::Value { key: key.to_owned(), value: shortened(value), valid });
+        if value.is_empty()
+            || value.len() > MAX_VALUE_BYTES
+            || value.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':')
+        {
+            return wrong("1 to 128 bytes without blanks, colons and control characters");
+        }
+        if RESERVED.iter().any(|reserved| reserved.key == key && !reserved.is_known) {
+            return Err(NeedError::Unsupported(key.to_owned()));
+        }
+        match key {
+            "constraint" | "prefer" => {
+                let Some(constraint) = Constraint::parse(value) else { return wrong(Constraint::VALID) };
+                if key == "prefer" { &mut self.prefer } else { &mut self.constraint }.push(constraint);
+            }
+            "time" => match value.parse() {
+                Ok(seconds) if value.bytes().all(|b| b.is_ascii_digit()) => self.lifetime = Some(seconds),
+                Ok(_) | Err(_) => return wrong("a whole number of seconds"),
+            },
+            _ => {
+                let Some(milli) = parse_milli(value) else {
+                    return wrong("a decimal number, 3 digits after the point at most");
+                };
+                if key == ResourceName::GPUS && milli > 1000 && !milli.is_multiple_of(1000) {
+                    return wrong("a part of one (0.5), or whole ones");
+                }
+                if milli > 0 {
+                    self.resources.push(Amount { name: ResourceName(key.into()), milli });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts what was added, and writes the name that the index gives it: what means the same has one name. A class may hold no "|".
+    fn settle(&mut self) {
+        self.resources.sort();
+        for terms in [&mut self.constraint, &mut self.prefer] {
+            terms.sort();
+            terms.dedup();
+        }
+        let labels = |key: &'static str, terms: &[Constraint]| -> Vec<String> {
+            terms.iter().map(|one| format!("{key}={}", one.to_string().replace('|', ";"))).collect()
+        };
+        let mut needs: Vec<String> = self.resources.iter().map(|one| format!("{}={}", one.name, one.milli)).collect();
+        needs.extend(labels("constraint", &self.constraint));
+        needs.extend(labels("prefer", &self.prefer));
+        needs.extend(self.lifetime.map(|seconds| format!("time={seconds}")));
+        needs.sort();
+        self.text = needs.join(",");
+    }
+}
+
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A whole demand as the index names it: all that decides where and when a task may run, the line itself aside. Shown as `MEM:CPU:NEEDS:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// Memory and cores.
+    pub demand: super::Demand,
+    /// All else.
+    pub needs: Needs,
+}
+
+impl Class {
+    /// Reads the name of a lane of the index: the demand, the needs as the index writes them, and the workers that the lane is kept from. `None` for
+    /// what names none.
+    #[must_use]
+    pub fn of_lane(lane: &str) -> Option<(super::Demand, &str, &str)> {
+        let (demand, rest) = super::Demand::of_class(lane)?;
+        let (needs, failed_on) = rest.split_once(':')?;
+        Some((demand, needs, failed_on))
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}:", self.demand, self.needs)
+    }
+}
+
+/// What the index writes of needs, for people: `gpus=0.5, constraint=ssd|nvme`.
+#[must_use]
+pub fn show_class_needs(text: &str) -> String {
+    let shown = |need: &str| match need.split_once('=') {
+        Some((key @ ("constraint" | "prefer"), value)) => format!("{key}={}", value.replace(';', "|")),
+        Some((key @ "time", value)) => format!("{key}={value}"),
+        Some((key, value)) => format!("{key}={}", value.parse().map_or_else(|_| value.to_owned(), show_milli)),
+        None => need.to_owned(),
+    };
+    text.split(',').filter(|need| !need.is_empty()).map(shown).collect::<Vec<_>>().join(", ")
+}
+
+/// A label whose value is the name of the node: always there.
+#[must_use]
+pub fn host_label(host: &str) -> Option<Label> {
+    Label::parse(&format!("host={host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn needs_that_mean_the_same_have_one_name() {
+        for (needs, name) in [
+            ("gpus=1", "gpus=1000"),
+            ("gpus=0.5,constraint=b|!a", "constraint=!a;b,gpus=500"),
+            ("constraint=!a|b,gpus=0.50", "constraint=!a;b,gpus=500"),
+            ("constraint=b,constraint=a,constraint=b", "constraint=a,constraint=b"),
+            ("time=60,prefer=ssd,scratch_gb=200", "prefer=ssd,scratch_gb=200000,time=60"),
+            ("gpus=0", ""),
+        ] {
+            assert_eq!(Needs::parse(needs).expect(needs).as_str(), name, "{needs}");
+        }
+        assert_eq!(show_class_needs("constraint=!a;b,gpus=500,time=60"), "constraint=!a|b, gpus=0.5, time=60");
+    }
+
+    #[test]
+    fn wrong_needs_say_what_is_right() {
+        for (needs, said) in [
+            ("gpus=x", "gpus is \"x\"; valid: a decimal number, 3 digits after the point at most"),
+            ("gpus=0.1234", "gpus is \"0.1234\"; valid: a decimal number, 3 digits after the point at most"),
+            ("gpus=1.5", "gpus is \"1.5\"; valid: a part of one (0.5), or whole ones"),
+            ("gpus=1,gpus=2", "gpus is given twice"),
+            ("time=1,time=1", "time is given twice"),
+            ("gpus", "a need is \"gpus\"; valid: KEY=VALUE"),
+            ("", "a need is \"\"; valid: KEY=VALUE"),
+            ("=1", "a need is \"=1\"; valid: KEY=VALUE"),
+            ("gpus=1,", "a need is \"\"; valid: KEY=VALUE"),
+            ("GPUS=1", "the key of a need is \"GPUS\"; valid: a lower-case letter, then at most 31 of a-z 0-9 _ . / -"),
+            ("gpus=-1", "gpus is \"-1\"; valid: a decimal number, 3 digits after the point at most"),
+            ("time=1m", "time is \"1m\"; valid: a whole number of seconds"),
+            ("limit=disk", "limit is reserved and not supported by this version"),
+        ] {
+            assert_eq!(Needs::parse(needs).expect_err(needs).to_string(), said);
+        }
+        let many = |count: usize| (0..count).map(|at| format!("r{at}=1")).collect::<Vec<_>>().join(",");
+        assert!(Needs::parse(&many(64)).is_ok());
+        assert_eq!(Needs::parse(&many(65)), Err(NeedError::TooMany { found: 65 }));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_needs_never_panics(text in ".{0,60}") {
+            let _ = Needs::parse(&text);
+        }
+
+        #[test]
+        fn the_name_of_needs_fits_a_class(text in "([a-z]{1,6}=[a-z0-9.|!=-]{1,8}){1}(,(gpus|constraint|prefer|time|lic)=[a-z0-9.|!=-]{1,8}){0,4}") {
+            if let Ok(needs) = Needs::parse(&text) {
+                let class = Class { demand: crate::model::Demand::NONE, needs: needs.clone() };
+                let lane = format!("{class}w1,");
+                prop_assert!(!lane.contains('|'));
+                prop_assert_eq!(Class::of_lane(&lane), Some((crate::model::Demand::NONE, needs.as_str(), "w1,")));
+            }
+        }
+
+        #[test]
+        fn thousandths_read_back(milli in 0..1_u64 << 50) {
+            prop_assert_eq!(parse_milli(&show_milli(milli)), Some(milli));
+        }
+    }
+}
