@@ -50,6 +50,7 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
                 status: "1.00:32.00:4.00:64.00".to_owned(),
                 load: format!(r#"{{"running":{slots},"slots":{slots},"held":0}}"#),
                 offer: Some(OFFER),
+                traits: Default::default(),
                 started: Vec::new(),
                 stopped: Vec::new(),
             };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distcomp::model::{Amounts, AttemptRecord, Bytes, Demand, MilliCores, Offer, Room, TaskId};
+use distcomp::model::{Amounts, AttemptRecord, Bytes, Class, Demand, MilliCores, Offer, Room, Stocks, TaskId};
 use distcomp::queue::session::{AttachOptions, Claim, ClaimRequest, Registration, STARVE, Settle, Settlement};
 use distcomp::queue::{Client, Layouts, QueueError, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -70,6 +70,9 @@ pub(crate) fn request(token: String, slots: u32) -> ClaimRequest {
         room: Room { slots, amounts: OFFER.amounts },
         ahead: Room::default(),
         offer: Some(OFFER),
+        traits: Arc::default(),
+        free: Stocks::default(),
+        prefer_wait: Duration::ZERO,
         dead_after: Duration::from_secs(40),
         starve_after: STARVE,
         wants_leftovers: false,
@@ -94,7 +97,7 @@ fn finished(session: &Session, claim: &Claim) -> Settle {
         line: Arc::clone(&claim.line),
         id: TaskId::of(&claim.line),
         token: claim.token.clone(),
-        demand: Some(Demand::NONE.with_mem(Bytes::GIB).with_cpu(MilliCores::CORE)),
+        class: Some(Class { demand: Demand::NONE.with_mem(Bytes::GIB).with_cpu(MilliCores::CORE), ..Class::default() }),
         record: Some(record),
         settlement: Settlement::Finish { value: format!("{}: \"\"", session.worker()) },
     }

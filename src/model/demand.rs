@@ -108,32 +108,45 @@ impl<'de> Deserialize<'de> for Demand {
     }
 }
 
-/// The form of a demand among the outcomes that a worker keeps on disk until it has reported them: `{"mem":BYTES,"cpu":MILLICORES}`.
+/// The form of a class among the outcomes that a worker keeps on disk until it has reported them: `{"mem":BYTES,"cpu":MILLICORES}`, and `"needs"` as the
+/// index writes them where there are any.
 pub mod on_disk {
+    use super::super::needs::{Class, Needs};
+    use super::{Amounts, Demand, ResourceKind};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::collections::BTreeMap;
 
-    use super::{Amounts, Demand, ResourceKind};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    #[derive(Serialize, Deserialize)]
+    struct Record {
+        #[serde(flatten)]
+        amounts: BTreeMap<String, u64>,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        needs: String,
+    }
 
     /// For `#[serde(with)]`.
     ///
     /// # Errors
     /// Those of the serializer.
-    pub fn serialize<S: Serializer>(demand: &Option<Demand>, serializer: S) -> Result<S::Ok, S::Error> {
-        let by_key = |demand: &Demand| -> BTreeMap<&str, u64> {
-            ResourceKind::ALL.into_iter().map(|kind| (kind.key(), demand.amounts.get(kind))).collect()
+    pub fn serialize<S: Serializer>(class: &Option<Class>, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = |class: &Class| Record {
+            amounts: (ResourceKind::ALL.into_iter())
+                .map(|kind| (kind.key().to_owned(), class.demand.amounts.get(kind)))
+                .collect(),
+            needs: class.needs.to_string(),
         };
-        demand.as_ref().map(by_key).serialize(serializer)
+        class.as_ref().map(record).serialize(serializer)
     }
 
     /// For `#[serde(with)]`. A kind that is not there is not asked for.
     ///
     /// # Errors
-    /// Those of the deserializer.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Demand>, D::Error> {
-        let by_key = Option::<BTreeMap<String, u64>>::deserialize(deserializer)?;
-        let amount = |by_key: &BTreeMap<String, u64>, kind: ResourceKind| by_key.get(kind.key()).copied().unwrap_or(0);
-        Ok(by_key.map(|by_key| Demand { amounts: Amounts::of(|kind| amount(&by_key, kind)) }))
+    /// Those of the deserializer, and needs that are none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Class>, D::Error> {
+        let Some(Record { amounts, needs }) = Option::<Record>::deserialize(deserializer)? else { return Ok(None) };
+        let demand = Demand { amounts: Amounts::of(|kind| amounts.get(kind.key()).copied().unwrap_or(0)) };
+        Ok(Some(Class { demand, needs: Needs::of_class(&needs).map_err(D::Error::custom)? }))
     }
 }
 
@@ -227,6 +240,7 @@ pub struct Shortage {
 
 #[cfg(test)]
 mod tests {
+    use super::super::needs::{Class, Needs};
     use super::*;
     use proptest::prelude::*;
 
@@ -257,10 +271,14 @@ mod tests {
     #[test]
     fn a_demand_on_disk_is_as_earlier_versions_wrote_it() {
         #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct Record(#[serde(with = "on_disk")] Option<Demand>);
-        let some = Record(Some(Demand::NONE.with_mem(Bytes(7)).with_cpu(MilliCores(500))));
+        struct Record(#[serde(with = "on_disk")] Option<Class>);
+        let class = |needs: &str| Class {
+            demand: Demand::NONE.with_mem(Bytes(7)).with_cpu(MilliCores(500)),
+            needs: Needs::of_class(needs).expect("needs"),
+        };
+        let some = Record(Some(class("")));
         assert_eq!(serde_json::from_str::<Record>(r#"{"mem":7,"cpu":500}"#).expect("a demand"), some);
-        for record in [some, Record(None)] {
+        for record in [some, Record(Some(class("constraint=a;b,gpus=500,time=60"))), Record(None)] {
             let json = serde_json::to_string(&record).expect("JSON");
             assert_eq!(serde_json::from_str::<Record>(&json).expect("a demand"), record);
         }

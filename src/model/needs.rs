@@ -179,6 +179,14 @@ impl Needs {
         Ok(Self(Some(Arc::new(parts))))
     }
 
+    /// Reads what [`Self::as_str`] answers.
+    ///
+    /// # Errors
+    /// When it is no such text.
+    pub fn of_class(text: &str) -> Result<Self, NeedError> {
+        if text.is_empty() { Ok(Self::NONE) } else { Self::parse(&show_class_needs(text).replace(", ", ",")) }
+    }
+
     /// How much of which resources, sorted by name; none of them is zero.
     #[must_use]
     pub fn resources(&self) -> &[Amount] {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::model::{Demand, Offer, TaskId};
+use crate::model::{Class, Offer, Stocks, TaskId, Traits};
 
 /// Arguments of a script: bytes in a row, and where each ends.
 #[derive(Default)]
@@ -128,7 +128,7 @@ macro_rules! displayed {
     };
 }
 
-displayed!(u32, u64, usize, TaskId, Demand, Offer);
+displayed!(u32, u64, usize, TaskId, Class, Offer, Stocks, Traits);
 
 fn write_displayed(value: &impl fmt::Display, to: &mut Vec<u8>) {
     // Writing to memory does not fail.

@@ -44,7 +44,7 @@ pub async fn set_aside(conn: &Connection, lines: &[String], order: FieldOrder) -
     let mut args = Args::new();
     for line in lines.iter().take(BATCH) {
         if let Ok(task) = TaskLine::parse(line, order) {
-            args.record(AsideLine { line, class: task.demand() });
+            args.record(AsideLine { line, class: task.class() });
         }
     }
     conn.script(&scripts::ASIDE, None, &args).await
@@ -61,7 +61,7 @@ pub async fn restore(conn: &Connection, lines: &[String], order: FieldOrder) -> 
     args.record(RestoreArgs { avoid: AVOID });
     for line in lines.iter().take(BATCH) {
         if let Ok(task) = TaskLine::parse(line, order) {
-            args.record(RestoredLine { line, class: task.demand(), base_score: base_score(task.prio()) });
+            args.record(RestoredLine { line, class: task.class(), base_score: base_score(task.prio()) });
         }
     }
     conn.script(&scripts::RESTORE, None, &args).await

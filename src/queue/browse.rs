@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
-use super::keys::{CLOSE, Key};
+use super::keys::{CLOSE, Key, home};
+use super::lanes::lanes;
 use super::lossy_string::{self, LossyString};
 use super::overview::top_groups;
-use super::select::key_of;
+use super::select::keys_of;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{FinishedValue, TaskId, text_of_json};
@@ -29,6 +30,9 @@ const READ_AT_MOST: usize = 4 << 20;
 const STEP_LARGE: usize = 4;
 const STEP: usize = 100;
 
+/// Of the cursor of a page that goes on in the second hash of a state. Those of the server are far smaller.
+const IN_SECOND: u64 = 1 << 63;
+
 /// Where nothing matched so far, steps grow to this.
 const STEP_BARREN: usize = 1000;
 
@@ -37,12 +41,20 @@ const STEP_BARREN: usize = 1000;
 /// # Errors
 /// Those of any call.
 pub async fn page(conn: &Connection, filter: &TaskFilter, cursor: u64) -> Result<TaskPage, QueueError> {
-    let key = conn.name(key_of(filter.state));
+    let keys = keys_of(filter.state);
     let smallest = if filter.state == TaskState::Finished { STEP_LARGE } else { STEP };
     let (mut page, mut cursor, mut step, mut read) = (TaskPage::default(), cursor, smallest, 0);
     for _ in 0..STEPS_AT_MOST {
-        let (next, entries): ScanPage =
-            conn.cmd(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(step)).await?;
+        let at = usize::from(cursor & IN_SECOND != 0).min(keys.len() - 1);
+        let (next, entries): ScanPage = conn
+            .cmd(redis::cmd("HSCAN").arg(conn.name(keys[at])).arg(cursor & !IN_SECOND).arg("COUNT").arg(step))
+            .await?;
+        let next = match (next, at) {
+            (0, 0) if keys.len() > 1 => IN_SECOND,
+            (next, 0) => next,
+            (0, _) => 0,
+            (next, _) => next | IN_SECOND,
+        };
         page.looked_at += entries.len() as u64;
         let bytes: usize = entries.iter().map(|(line, value)| line.len() + value.len()).sum();
         read += bytes;
@@ -98,7 +110,7 @@ async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>
         return Ok(rows);
     }
     let mut pipe = redis::pipe();
-    for key in [Key::Kinds, Key::Reason, Key::Todo] {
+    for key in [Key::Kinds, Key::Reason] {
         let mut lookup = redis::cmd("HMGET");
         lookup.arg(conn.name(key));
         for row in &rows {
@@ -106,13 +118,19 @@ async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>
         }
         pipe.add_command(lookup);
     }
+    for row in &rows {
+        pipe.hexists(conn.name(home(&row.line)), &row.line);
+    }
+    let mut replies = conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter();
+    let mut take = || replies.next().unwrap_or(redis::Value::Nil);
     type Values = Vec<Option<Vec<u8>>>;
-    let (kinds, reasons, waits): (Values, Values, Values) = conn.pipe(&pipe).await?;
+    let (kinds, reasons): (Values, Values) = (decode(take())?, decode(take())?);
+    let waits = rows.iter().map(|_| decode(take())).collect::<Result<Vec<bool>, _>>()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     for (((row, kind), reason), wait) in rows.iter_mut().zip(kinds).zip(reasons).zip(waits) {
         row.kind = kind.map(text);
         row.reason = reason.map(text).map(text_of_json);
-        row.will_retry = wait.is_some();
+        row.will_retry = wait;
     }
     rows.retain(|row| filter.kind.is_none() || row.kind == filter.kind);
     Ok(rows)
@@ -174,47 +192,51 @@ pub async fn sequence(conn: &Connection) -> Result<u64, QueueError> {
 
 /// The smallest sequence number that waits: that of the task which has waited longest. `None` when nothing waits.
 ///
-/// Looks at the first task of each priority of each class, at most 64 classes and 16 priorities of each; retries in their backoff
+/// Looks at the first task of each priority of each lane, at most 64 lanes and 16 priorities of each; retries in their backoff
 /// and what is not indexed yet are left out.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn oldest_sequence(conn: &Connection) -> Result<Option<u64>, QueueError> {
-    let heads = conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(CLASSES - 1)).await?;
-    let mut classes: Vec<(String, u64)> = lossy_string::list(heads).into_iter().map(|class| (class, 0)).collect();
+    let mut lanes_left: Vec<(String, u64)> =
+        lanes(conn, LANES).await?.first.into_iter().map(|lane| (lane, 0)).collect();
     let mut oldest = None;
     for _ in 0..PRIORITIES {
-        if classes.is_empty() {
+        if lanes_left.is_empty() {
             break;
         }
         let mut pipe = redis::pipe();
-        for (class, from) in &classes {
-            let key = format!("{}c:{class}", conn.name(Key::Ready));
+        for (lane, from) in &lanes_left {
+            let key = format!("{}c:{lane}", conn.name(Key::Ready));
             pipe.cmd("ZRANGEBYSCORE").arg(key).arg(from).arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
         }
         let firsts: Vec<Vec<(String, f64)>> = conn.pipe(&pipe).await?;
-        let found = classes.into_iter().zip(firsts);
-        // The next priority of each class begins behind all that one can hold.
-        classes = found
-            .filter_map(|((class, _), first)| {
+        let found = lanes_left.into_iter().zip(firsts);
+        // The next priority of each lane begins behind all that one can hold.
+        lanes_left = found
+            .filter_map(|((lane, _), first)| {
                 let score = first.first()?.1 as u64;
                 let sequence = score % BAND;
                 oldest = Some(oldest.map_or(sequence, |old: u64| old.min(sequence)));
-                Some((class, (score / BAND + 1) * BAND))
+                Some((lane, (score / BAND + 1) * BAND))
             })
             .collect();
     }
     Ok(oldest)
 }
 
-/// Classes that [`oldest_sequence`] looks at.
-const CLASSES: isize = 64;
+/// Lanes that [`oldest_sequence`] looks at.
+const LANES: usize = 64;
 
 /// Priorities of each.
 const PRIORITIES: usize = 16;
 
-/// Scores of one priority: see `lua/shared/classes.lua`.
+/// Scores of one priority: see `lua/shared/lanes.lua`.
 const BAND: u64 = 1 << 37;
+
+fn decode<T: redis::FromRedisValue>(value: redis::Value) -> Result<T, QueueError> {
+    redis::from_redis_value(value).map_err(|error| QueueError::Protocol(error.to_string()))
+}
 
 #[cfg(test)]
 mod tests {

@@ -68,7 +68,7 @@ pub async fn change(
     args.record(ControlArgs { op, selected: selected.map_or("", TaskState::as_str) });
     for line in lines.iter().take(BATCH) {
         let task = TaskLine::parse(line, order).ok();
-        let class = task.as_ref().map(|task| *task.demand());
+        let class = task.as_ref().map(TaskLine::class);
         let base_score = task.as_ref().map_or(0, |task| base_score(task.prio()));
         let record = AttemptRecord::bare(0, by.clone(), now_ms, Outcome::Cancelled);
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;

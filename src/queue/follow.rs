@@ -23,7 +23,7 @@ use futures_util::StreamExt;
 
 use super::client::{Client, Connection};
 use super::error::QueueError;
-use super::keys::Key;
+use super::keys::{Key, home};
 use super::lossy_string::LossyString;
 pub use super::output::{OutputChunk, OutputMessage, OutputRequest};
 use crate::model::TaskId;
@@ -222,7 +222,7 @@ impl OutputSubscription {
     /// Who has it?
     async fn look(&mut self) -> Result<(), QueueError> {
         let mut pipe = redis::pipe();
-        pipe.hget(self.conn.name(Key::InProgress), &self.line).hexists(self.conn.name(Key::Todo), &self.line);
+        pipe.hget(self.conn.name(Key::InProgress), &self.line).hexists(self.conn.name(home(&self.line)), &self.line);
         let (worker, is_todo): (Option<LossyString>, bool) = self.conn.pipe(&pipe).await?;
         let worker = worker.map(|LossyString(name)| name);
         self.looked = Some(Instant::now());

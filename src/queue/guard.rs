@@ -151,10 +151,12 @@ pub(super) async fn other_order(conn: &Connection, ours: FieldOrder) -> QueueErr
 async fn is_used(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hlen(conn.name(Key::Todo))
+        .hlen(conn.name(Key::Waiting))
         .hlen(conn.name(Key::InProgress))
         .hlen(conn.name(Key::Finished))
         .hlen(conn.name(Key::Failed))
         .hexists(conn.name(Key::Todo), CLOSE);
-    let (todo, in_progress, finished, failed, stopping): (u64, u64, u64, u64, bool) = conn.pipe(&pipe).await?;
-    Ok(todo + in_progress + finished + failed > u64::from(stopping))
+    let (todo, waiting, in_progress, finished, failed, stopping): (u64, u64, u64, u64, u64, bool) =
+        conn.pipe(&pipe).await?;
+    Ok(todo + waiting + in_progress + finished + failed > u64::from(stopping))
 }

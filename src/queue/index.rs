@@ -1,5 +1,5 @@
-//! Keeps the index true after foreign writes: one bounded step at a time, it adds what is in `todo_tasks` and not in the index, and removes
-//! what is in the index and no longer in `todo_tasks`.
+//! Keeps the index true after foreign writes: one bounded step at a time, it adds what waits and is not in the index, and removes what is in the
+//! index and waits no more.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::call_size::step_after;
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
+use super::lanes::lanes;
 use super::lock::try_lock;
-use super::lossy_string;
 use super::records::{FoundLine, IndexArgs, RejectArgs, RejectedLine, SweepArgs, SweepReply};
 use super::reply::Reply;
 use super::scripts;
@@ -18,6 +18,9 @@ use crate::model::{FieldOrder, Outcome, TaskLine, ascii_json};
 
 /// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
 const STEP: usize = 256;
+
+/// Where lines wait.
+const WAITS_IN: [Key; 2] = [Key::Todo, Key::Waiting];
 
 /// Where a pass over the queue stands. Kept by the worker that runs it; losing it only restarts the pass.
 #[derive(Clone, Debug, Default)]
@@ -29,15 +32,16 @@ pub struct IndexPass {
 
 #[derive(Clone, Debug, Default)]
 enum Stage {
-    /// Looking in `todo_tasks` for lines that are not indexed.
+    /// Looking for waiting lines that are not indexed, in one hash after the other.
     #[default]
     Begin,
     Adding {
+        key: usize,
         cursor: u64,
     },
-    /// Looking in the index for lines that are not in `todo_tasks`; the classes still to do.
+    /// Looking in the index for lines that wait no more; the lanes still to do.
     Sweeping {
-        classes: Vec<String>,
+        lanes: Vec<String>,
         cursor: String,
     },
     Counting,
@@ -69,9 +73,9 @@ impl IndexPass {
     /// Those of any call; the pass can go on afterwards.
     pub async fn step(&mut self, conn: &Connection, order: FieldOrder) -> Result<IndexStep, QueueError> {
         match std::mem::take(&mut self.stage) {
-            Stage::Begin => self.add(conn, order, 0).await,
-            Stage::Adding { cursor } => self.add(conn, order, cursor).await,
-            Stage::Sweeping { classes, cursor } => self.sweep(conn, classes, cursor).await,
+            Stage::Begin => self.add(conn, order, (0, 0)).await,
+            Stage::Adding { key, cursor } => self.add(conn, order, (key, cursor)).await,
+            Stage::Sweeping { lanes, cursor } => self.sweep(conn, lanes, cursor).await,
             Stage::Counting => {
                 let _: (String, u64) = sweep_call(conn, "=", "0").await?;
                 Ok(IndexStep { is_done: true, ..IndexStep::default() })
@@ -79,11 +83,12 @@ impl IndexPass {
         }
     }
 
-    async fn add(&mut self, conn: &Connection, order: FieldOrder, cursor: u64) -> Result<IndexStep, QueueError> {
-        self.stage = Stage::Adding { cursor };
+    async fn add(&mut self, conn: &Connection, order: FieldOrder, at: (usize, u64)) -> Result<IndexStep, QueueError> {
+        let (key, cursor) = at;
+        self.stage = Stage::Adding { key, cursor };
         let count = self.step.unwrap_or(STEP / 8);
         let (next, page): ScanPage =
-            conn.cmd(redis::cmd("HSCAN").arg(conn.name(Key::Todo)).arg(cursor).arg("COUNT").arg(count)).await?;
+            conn.cmd(redis::cmd("HSCAN").arg(conn.name(WAITS_IN[key])).arg(cursor).arg("COUNT").arg(count)).await?;
         self.step = Some(step_after(count, page.iter().map(|(line, _)| line.len()).sum()).min(STEP));
         let mut step = IndexStep::default();
         let mut add = Args::new();
@@ -98,7 +103,7 @@ impl IndexPass {
                     Ok(task) => {
                         to_add = true;
                         let base_score = base_score(task.prio());
-                        add.record(FoundLine { line: text, class: task.demand(), base_score });
+                        add.record(FoundLine { line: text, class: task.class(), base_score });
                     }
                     Err(error) => {
                         to_reject = true;
@@ -121,12 +126,13 @@ impl IndexPass {
             step.rejected = done(conn, order, conn.script(&scripts::REJECT, None, &reject).await?).await?;
         }
         self.stage = if next != 0 {
-            Stage::Adding { cursor: next }
+            Stage::Adding { key, cursor: next }
+        } else if key + 1 < WAITS_IN.len() {
+            Stage::Adding { key: key + 1, cursor: 0 }
         } else {
-            let mut classes =
-                lossy_string::list(conn.cmd(redis::cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(-1)).await?);
-            classes.push(String::new());
-            Stage::Sweeping { classes, cursor: "0".to_owned() }
+            let mut lanes = lanes(conn, usize::MAX).await?.first;
+            lanes.push(String::new());
+            Stage::Sweeping { lanes, cursor: "0".to_owned() }
         };
         Ok(step)
     }
@@ -134,19 +140,19 @@ impl IndexPass {
     async fn sweep(
         &mut self,
         conn: &Connection,
-        mut classes: Vec<String>,
+        mut lanes: Vec<String>,
         cursor: String,
     ) -> Result<IndexStep, QueueError> {
-        let Some(class) = classes.last().cloned() else {
+        let Some(lane) = lanes.last().cloned() else {
             self.stage = Stage::Counting;
             return Ok(IndexStep::default());
         };
-        self.stage = Stage::Sweeping { classes: classes.clone(), cursor: cursor.clone() };
-        let (next, dropped) = sweep_call(conn, &class, &cursor).await?;
+        self.stage = Stage::Sweeping { lanes: lanes.clone(), cursor: cursor.clone() };
+        let (next, dropped) = sweep_call(conn, &lane, &cursor).await?;
         if next == "0" {
-            classes.pop();
+            lanes.pop();
         }
-        self.stage = if classes.is_empty() { Stage::Counting } else { Stage::Sweeping { classes, cursor: next } };
+        self.stage = if lanes.is_empty() { Stage::Counting } else { Stage::Sweeping { lanes, cursor: next } };
         Ok(IndexStep { dropped, ..IndexStep::default() })
     }
 }
@@ -159,9 +165,9 @@ async fn done(conn: &Connection, order: FieldOrder, count: i64) -> Result<u64, Q
     }
 }
 
-async fn sweep_call(conn: &Connection, class: &str, cursor: &str) -> Result<(String, u64), QueueError> {
+async fn sweep_call(conn: &Connection, lane: &str, cursor: &str) -> Result<(String, u64), QueueError> {
     let mut args = Args::new();
-    args.record(SweepArgs { class, cursor, count: STEP });
+    args.record(SweepArgs { lane, cursor, count: STEP });
     let SweepReply { cursor, dropped } = Reply::new(conn.script(&scripts::SWEEP, None, &args).await?)?.head()?;
     Ok((cursor, dropped))
 }
@@ -180,9 +186,12 @@ pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Res
 /// Those of any call.
 pub async fn is_fresh(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
-    pipe.exists(conn.name(Key::Scan)).hlen(conn.name(Key::Todo)).get(conn.name(Key::Count));
-    let (is_fresh, waiting, indexed): (bool, u64, Option<i64>) = conn.pipe(&pipe).await?;
-    Ok(is_fresh || (waiting == 0 && indexed.unwrap_or(0) == 0))
+    pipe.exists(conn.name(Key::Scan))
+        .hlen(conn.name(Key::Todo))
+        .hlen(conn.name(Key::Waiting))
+        .get(conn.name(Key::Count));
+    let (is_fresh, plain, apart, indexed): (bool, u64, u64, Option<i64>) = conn.pipe(&pipe).await?;
+    Ok(is_fresh || (plain + apart == 0 && indexed.unwrap_or(0) == 0))
 }
 
 /// Ends a pass: it counts as fresh for a while, and the lock is given back where it is ours.

@@ -6,7 +6,8 @@ use super::call_size::parts;
 use super::client::{Connection, ScanPage};
 use super::control::PendingOrder;
 use super::error::QueueError;
-use super::keys::{CLOSE, Key};
+use super::keys::{CLOSE, Key, home};
+use super::lanes::{Lanes, lanes};
 use super::lossy_string::{self, LossyString};
 use super::overview::{health, rates_over_last_minute, top_groups, workers};
 use super::python_workers;
@@ -14,16 +15,16 @@ use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
     WaitingGroup,
 };
-use crate::model::{AttemptRecord, Demand, TaskId, text_of_json};
+use crate::model::{AttemptRecord, Class, TaskId, text_of_json};
 use crate::policy::estimate;
 
-/// The whole queue at a glance, in two round trips.
+/// The whole queue at a glance, in four round trips.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     let mut pipe = redis::pipe();
-    for key in [Key::Todo, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
+    for key in [Key::Todo, Key::Waiting, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
         pipe.hlen(conn.name(key));
     }
     pipe.hexists(conn.name(Key::Todo), CLOSE);
@@ -42,16 +43,16 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     for key in hashes.into_iter().chain([Key::Blocked, Key::Drain]) {
         pipe.hgetall(conn.name(key));
     }
-    let last_need = Overview::NEEDS - 1;
-    pipe.cmd("ZRANGE").arg(conn.name(Key::Heads)).arg(0).arg(last_need);
-    pipe.zcard(conn.name(Key::Heads)).zcard(conn.name(Key::Delayed)).hlen(conn.name(Key::Held));
+    pipe.zcard(conn.name(Key::Delayed)).hlen(conn.name(Key::Held));
     pipe.hlen(conn.name(Key::Marks));
     pipe.cmd("INFO");
     pipe.cmd("TIME");
-    let (mut overview, classes) = decode_overview(conn.pipe(&pipe).await?)?;
+    let mut overview = decode_overview(conn.pipe(&pipe).await?)?;
+    let Lanes { first, all } = lanes(conn, Overview::NEEDS).await?;
     overview.is_local = conn.is_local();
     python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
-    overview.needs = needs(conn, &classes).await?;
+    overview.needs_left_out = all.saturating_sub(first.len() as u64);
+    overview.needs = needs(conn, &first).await?;
     overview.eta_seconds = estimate::of_overview(&overview);
     Ok(overview)
 }
@@ -75,18 +76,19 @@ pub async fn shown_overview(conn: &Connection) -> Result<Overview, QueueError> {
     Ok(overview)
 }
 
-/// The overview but for its needs, and the classes that these are counted in.
-fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>), QueueError> {
+/// The overview but for its needs.
+fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let mut replies = Replies(replies.into_iter());
-    let (todo, in_progress, finished): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
+    let (plain, apart): (u64, u64) = (replies.take()?, replies.take()?);
+    let todo = plain + apart;
+    let (in_progress, finished): (u64, u64) = (replies.take()?, replies.take()?);
     let (failed, quarantined): (u64, u64) = (replies.take()?, replies.take()?);
     let stopping: bool = replies.take()?;
     let paused = replies.text()?;
     let (status, owners, loads, processes) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (tally, rate, groups, samples) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
-    let classes = lossy_string::list(replies.take()?);
-    let (all_classes, backing_off, retries): (u64, u64, u64) = (replies.take()?, replies.take()?, replies.take()?);
+    let (backing_off, retries): (u64, u64) = (replies.take()?, replies.take()?);
     let ordered: u64 = replies.take()?;
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
@@ -97,8 +99,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
     let fenced =
         workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
-    let needs_left_out = all_classes.saturating_sub(classes.len() as u64);
-    let overview = Overview {
+    Ok(Overview {
         is_local: false,
         counts,
         rate_per_second,
@@ -118,7 +119,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
             })
             .collect(),
         needs: Vec::new(),
-        needs_left_out,
+        needs_left_out: 0,
         backing_off,
         retries,
         totals: Totals {
@@ -132,31 +133,30 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, Vec<String>)
         },
         redis: health(&info),
         workers,
-    };
-    Ok((overview, classes))
+    })
 }
 
-/// How many wait in each class of the index.
-async fn needs(conn: &Connection, classes: &[String]) -> Result<Vec<WaitingGroup>, QueueError> {
-    if classes.is_empty() {
+/// How many wait in each lane of the index.
+async fn needs(conn: &Connection, lanes: &[String]) -> Result<Vec<WaitingGroup>, QueueError> {
+    if lanes.is_empty() {
         return Ok(Vec::new());
     }
     let ready = conn.name(Key::Ready);
     let mut pipe = redis::pipe();
-    for class in classes {
-        pipe.zcard(format!("{ready}c:{class}"));
+    for lane in lanes {
+        pipe.zcard(format!("{ready}c:{lane}"));
     }
     let counts: Vec<u64> = conn.pipe(&pipe).await?;
-    Ok(classes
+    Ok(lanes
         .iter()
         .zip(counts)
         .filter(|(_, waiting)| *waiting > 0)
-        .filter_map(|(class, waiting)| {
-            let (demand, workers) = Demand::of_class(class)?;
-            // Suspects wait in a class of their own, whose name begins so.
+        .filter_map(|(lane, waiting)| {
+            let (demand, needs, workers) = Class::of_lane(lane)?;
+            // Suspects wait in a lane of their own, whose name begins so.
             let names = workers.split(',').filter(|name| !name.is_empty() && !name.starts_with('!'));
             let failed_on = names.map(str::to_owned).collect();
-            Some(WaitingGroup { demand, failed_on, waiting })
+            Some(WaitingGroup { demand, needs: needs.to_owned(), failed_on, waiting })
         })
         .collect())
 }
@@ -239,12 +239,13 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
 /// Those of any call.
 pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
     let mut pipe = redis::pipe();
-    for key in [Key::Todo, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
+    for key in [Key::Todo, Key::Waiting, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
         pipe.hlen(conn.name(key));
     }
     pipe.hexists(conn.name(Key::Todo), CLOSE);
-    let (todo, in_progress, finished, failed, quarantined, stopping): (u64, u64, u64, u64, u64, bool) =
+    let (plain, apart, in_progress, finished, failed, quarantined, stopping): (u64, u64, u64, u64, u64, u64, bool) =
         conn.pipe(&pipe).await?;
+    let todo = plain + apart;
     Ok(Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined })
 }
 
@@ -258,7 +259,7 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
         let mut pipe = redis::pipe();
         for line in part {
             for state in TaskState::ALL {
-                pipe.hexists(conn.name(super::select::key_of(state)), line);
+                pipe.hexists(conn.name(super::select::key_of(state, line)), line);
             }
         }
         there.extend(conn.pipe::<Vec<bool>>(&pipe).await?);
@@ -283,7 +284,7 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
     for part in parts(lines, usize::MAX, |line| line.len() * ROW) {
         let mut pipe = redis::pipe();
         for line in part {
-            pipe.hexists(conn.name(Key::Todo), line)
+            pipe.hexists(conn.name(home(line)), line)
                 .hget(conn.name(Key::InProgress), line)
                 .hget(conn.name(Key::Finished), line)
                 .hget(conn.name(Key::Failed), line)
@@ -400,5 +401,5 @@ pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String,
 #[cfg(any(test, fuzzing))]
 pub(super) fn fuzz(values: &[redis::Value]) -> (Option<Overview>, Vec<TaskView>) {
     let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(ROW)];
-    (decode_overview(values.to_vec()).ok().map(|(overview, _)| overview), decode_tasks(&lines, values))
+    (decode_overview(values.to_vec()).ok(), decode_tasks(&lines, values))
 }

@@ -10,6 +10,8 @@ pub const CLOSE: &str = "WORKER_COMMAND_CLOSE";
 pub enum Key {
     /// `todo_tasks`: line → `""`.
     Todo,
+    /// Hash line → `""`: lines with needs wait here, where no Python worker looks.
+    Waiting,
     /// `in_progress_tasks`: line → worker.
     InProgress,
     /// `finished_tasks`: line → `WORKER: JSON`.
@@ -32,7 +34,7 @@ pub enum Key {
     Workers,
     /// Hash worker → load at the last heartbeat (JSON).
     Load,
-    /// Hash worker → `MEM:CPU` of live workers that take tasks.
+    /// Hash worker → `MEM:CPU:RESOURCES:LABELS:END` of live workers that take tasks.
     Capacity,
     /// Hash worker → when it was asked to drain.
     Drain,
@@ -83,17 +85,17 @@ pub enum Key {
     Sequence,
     /// String: lines in the index.
     Count,
-    /// Sorted set class → best score in it.
-    Heads,
-    /// Hash line → `PHASE|SCORE|CLASS`, for retries.
+    /// Sorted set cell → best score in it; a cell is lanes of like size.
+    Cells,
+    /// Hash line → `PHASE|SCORE|LANE`, for retries.
     Held,
     /// Sorted set line → end of its backoff, ms.
     Delayed,
     /// Sorted set line → until when failed workers pass it over, ms.
     Avoided,
-    /// Hash class → `SINCE|LINE`: passed over since.
+    /// Hash lane → `SINCE|LINE`: passed over since.
     Blocked,
-    /// Hash class → `WORKER|UNTIL`: reserved by.
+    /// Hash lane → `WORKER|UNTIL`: reserved by.
     Reserved,
     /// String with an expiry, there while the last pass over `todo_tasks` is fresh.
     Scan,
@@ -103,7 +105,7 @@ pub enum Key {
     MendLock,
     /// String with an expiry: who looks for dead workers.
     ReclaimLock,
-    /// Hash worker → `MEM:CPU:SLOTS`, the room of those that found nothing for it.
+    /// Hash worker → `MEM:CPU:SLOTS:RESOURCES`, the room of those that found nothing for it.
     Idle,
     /// Stream: the event log, see [`super::events`].
     Events,
@@ -125,6 +127,7 @@ impl Key {
     pub(super) fn lua(self) -> &'static str {
         match self {
             Self::Todo => "TODO",
+            Self::Waiting => "WAITING",
             Self::InProgress => "IN_PROGRESS",
             Self::Finished => "FINISHED",
             Self::Failed => "FAILED",
@@ -161,7 +164,7 @@ impl Key {
             Self::Ready => "READY",
             Self::Sequence => "SEQ",
             Self::Count => "COUNT",
-            Self::Heads => "CLASS_HEADS",
+            Self::Cells => "CELLS",
             Self::Held => "HELD",
             Self::Delayed => "DELAYED",
             Self::Avoided => "RETRY_ELSEWHERE",
@@ -182,6 +185,7 @@ impl Key {
     fn suffix(self) -> &'static str {
         match self {
             Self::Todo => "todo_tasks",
+            Self::Waiting => "distcomp:waiting",
             Self::InProgress => "in_progress_tasks",
             Self::Finished => "finished_tasks",
             Self::Failed => "failed_tasks",
@@ -216,7 +220,7 @@ impl Key {
             Self::Ready => "distcomp:ready:",
             Self::Sequence => "distcomp:ready:sequence",
             Self::Count => "distcomp:ready:count",
-            Self::Heads => "distcomp:ready:heads",
+            Self::Cells => "distcomp:ready:cells",
             Self::Held => "distcomp:ready:held",
             Self::Delayed => "distcomp:ready:delayed",
             Self::Avoided => "distcomp:ready:avoided",
@@ -233,6 +237,12 @@ impl Key {
             Self::Wake => "distcomp:wake",
         }
     }
+}
+
+/// Where a line waits: with a comma in its type field it has needs. The scripts say the same (`lua/shared/home.lua`).
+pub(super) fn home(line: &str) -> Key {
+    let rest = line.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    if rest.len() < line.len() && rest.starts_with(',') { Key::Waiting } else { Key::Todo }
 }
 
 /// Names of keys under one `redis_key_prefix`.

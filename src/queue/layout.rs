@@ -51,7 +51,7 @@ impl Layouts {
     /// Those of this build.
     #[must_use]
     pub fn of_this_build() -> Self {
-        let ours = Self::default();
+        let ours = Self::new(2, 2);
         // So that a test has a build with the next version, beside this one.
         #[cfg(feature = "failpoints")]
         if std::env::var_os("DISTCOMP_FAILPOINTS_NEXT_LAYOUT").is_some() {
@@ -82,7 +82,9 @@ impl Layouts {
             if oldest == newest { format!("version {newest}") } else { format!("versions {oldest} to {newest}") };
         let advice = match recorded.parse::<u32>() {
             Ok(version) if (oldest..=newest).contains(&version) => return Ok(()),
-            Ok(version) if version < oldest => "upgrade in steps: first run a release that supports both on every node",
+            Ok(version) if version < oldest => {
+                "end the workers of the older release; the first worker of this release then upgrades the queue, if its Redis user may set distcomp:format"
+            }
             Ok(_) => "install the newer release that the other nodes run",
             Err(_) => "this is not a queue of DistComp, or distcomp:format was overwritten",
         };
@@ -107,7 +109,8 @@ mod tests {
     fn one_version_back_is_supported_and_others_are_refused() {
         let two = Layouts::new(2, 3);
         assert!(two.check("2").is_ok() && two.check("3").is_ok());
-        for (recorded, advice) in [("1", "in steps"), ("4", "newer release"), ("x", "overwritten"), ("", "overwritten")]
+        for (recorded, advice) in
+            [("1", "older release"), ("4", "newer release"), ("x", "overwritten"), ("", "overwritten")]
         {
             let error = two.check(recorded).expect_err(recorded).to_string();
             assert!(error.contains("supports versions 2 to 3") && error.contains(advice), "{error}");

@@ -22,6 +22,7 @@ pub mod guard;
 pub mod index;
 pub mod inspect;
 pub mod keys;
+mod lanes;
 pub mod layout;
 mod lock;
 mod lossy_string;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::args::{Args, ArgumentRecord};
 use super::error::QueueError;
 use super::reply::{Reply, ReplyRecord, ReplyValue};
-use crate::model::{Demand, Offer, TaskId};
+use crate::model::{Class, Offer, Stocks, TaskId, Traits};
 
 /// The fields of one record of a script.
 pub(super) struct Shape {
@@ -109,7 +109,7 @@ macro_rules! records {
     (@shape row $($field:ident)*) => { Shape::new("ROW", 0, &[$(stringify!($field)),*]) };
 }
 
-// Classes are "MEM:CPU:". A base score is without a sequence number: (65535 - priority) * 2^37. A fence is "instance:epoch".
+// Classes are "MEM:CPU:NEEDS:". A base score is without a sequence number: (65535 - priority) * 2^37. A fence is "instance:epoch".
 records! {
     "attach.lua" {
         /// `previous` is the owner seen before or our own last fence, `registration` is JSON, `offer` is empty while the worker takes nothing.
@@ -120,6 +120,7 @@ records! {
             previous: &'a str,
             registration: String,
             offer: Option<Offer>,
+            traits: &'a Traits,
             newest: u32,
             order: &'a str,
             is_drained: bool,
@@ -143,6 +144,7 @@ records! {
             usage: &'a str,
             load: &'a str,
             offer: Option<Offer>,
+            traits: &'a Traits,
             order: &'a str,
             started: usize,
         }
@@ -166,7 +168,8 @@ records! {
     }
     "claim.lua" {
         /// `slots`, `mem` and `cpu` may start now. `ahead_slots` tasks may be claimed before a slot is free, each of at most `ahead_mem` and `ahead_cpu`.
-        /// `offer_mem` and `offer_cpu` are the most that this node could give to one task, empty for none. Lines to pass over follow.
+        /// `offer_mem` and `offer_cpu` are the most that this node could give to one task, empty for none; `traits` is what it has beside, and `free` what
+        /// of its named resources may start now. Lines to pass over follow.
         args ClaimArgs<'a> {
             worker: &'a str,
             fence: &'a str,
@@ -179,6 +182,9 @@ records! {
             ahead_cpu: u64,
             offer_mem: Option<u64>,
             offer_cpu: Option<u64>,
+            traits: &'a Traits,
+            free: &'a Stocks,
+            prefer_wait: Duration,
             dead_after: Duration,
             starve_after: Duration,
             avoid: Duration,
@@ -223,7 +229,7 @@ records! {
             id: TaskId,
             value: &'a str,
             record: String,
-            class: Option<Demand>,
+            class: Option<&'a Class>,
             backoff: Duration,
             group: String,
             outcome: &'a str,
@@ -241,7 +247,7 @@ records! {
             line: &'a str,
             token: &'a str,
             attempt: u32,
-            class: &'a Demand,
+            class: &'a Class,
         }
     }
     "detach.lua" {
@@ -260,7 +266,7 @@ records! {
         /// `signature` is empty for a line that is not signed.
         each SubmittedLine<'a> {
             line: &'a str,
-            class: Demand,
+            class: &'a Class,
             base_score: u64,
             signature: &'a str,
         }
@@ -288,7 +294,7 @@ records! {
         each ReclaimedLine<'a> {
             line: &'a str,
             id: TaskId,
-            class: Demand,
+            class: &'a Class,
             base_score: u64,
             record: String,
         }
@@ -320,7 +326,7 @@ records! {
         /// A waiting line.
         each FoundLine<'a> {
             line: &'a str,
-            class: &'a Demand,
+            class: &'a Class,
             base_score: u64,
         }
     }
@@ -338,9 +344,9 @@ records! {
         }
     }
     "sweep.lua" {
-        /// `class` is empty for the lines of retries, and "=" to set COUNT to what the index really holds. About `count` lines are examined.
+        /// `lane` is empty for the lines of retries, and "=" to set COUNT to what the index really holds. About `count` lines are examined.
         args SweepArgs<'a> {
-            class: &'a str,
+            lane: &'a str,
             cursor: &'a str,
             count: usize,
         }
@@ -374,7 +380,7 @@ records! {
         each ChangedLine<'a> {
             line: &'a str,
             id: TaskId,
-            class: Option<Demand>,
+            class: Option<&'a Class>,
             base_score: u64,
             record: String,
         }
@@ -389,7 +395,7 @@ records! {
         /// A waiting line.
         each AsideLine<'a> {
             line: &'a str,
-            class: &'a Demand,
+            class: &'a Class,
         }
     }
     "restore.lua" {
@@ -400,7 +406,7 @@ records! {
         /// A line that was set aside.
         each RestoredLine<'a> {
             line: &'a str,
-            class: &'a Demand,
+            class: &'a Class,
             base_score: u64,
         }
     }

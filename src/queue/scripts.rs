@@ -54,62 +54,57 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ATTACH = "attach.lua" with [basics, field_order, events] on [Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events];
-    HEARTBEAT = "heartbeat.lua" with [basics, field_order, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost,
-        Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided,
-        Idle, Wake, Events, Signatures, FieldOrder, Apart,
+    ATTACH = "attach.lua" with [basics, field_order, events] on [
+        Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events, Ready,
+        Held, Delayed, Avoided, Count, Blocked, Reserved, Idle, Scan, Marks,
     ];
-    DETACH = "detach.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks,
-        Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy,
+    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart,
     ];
-    CLAIM = "claim.lua" with [basics, field_order, classes, suspects, retries, claims, transition] on [
-        Todo, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready,
-        Sequence, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy,
+    DETACH = "detach.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy,
     ];
-    SETTLE = "settle.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence,
-        Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle,
-        Wake, Events, Signatures, Apart
+    CLAIM = "claim.lua" with [basics, field_order, home, lanes, needs, walk, suspects, retries, claims, transition] on [
+        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy,
     ];
-    SUBMIT = "submit.lua" with [basics, field_order, classes, waking, failures, events, marks] on [
-        Todo, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder,
+    SETTLE = "settle.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity,
     ];
-    RECLAIM = "reclaim.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost,
-        Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed,
-        Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy
+    SUBMIT = "submit.lua" with [basics, home, field_order, lanes, needs, waking, failures, events, marks] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity,
     ];
-    DEREGISTER = "deregister.lua" with [events] on [Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy];
-    REASSERT = "reassert.lua" with [basics, classes, claims, transition, events, marks] on [
-        Todo, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Events,
+    RECLAIM = "reclaim.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy,
+    ];
+    DEREGISTER = "deregister.lua" with [events] on [
+        Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy,
+    ];
+    REASSERT = "reassert.lua" with [basics, home, lanes, claims, transition, events, marks] on [
+        Todo, Waiting, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Events,
     ];
     CHECK = "check.lua" with [] on [
-        Todo, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost,
-        Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held,
-        Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy,
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy,
     ];
-    INDEX = "index.lua" with [basics, field_order, classes, suspects, retries, waking, events] on [
-        Todo, Failed, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart,
+    INDEX = "index.lua" with [basics, home, field_order, lanes, suspects, retries, needs, waking, events] on [
+        Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity,
     ];
-    SWEEP = "sweep.lua" with [basics, classes] on [Todo, Ready, Count, Heads, Held, Delayed, Avoided];
-    REJECT = "reject.lua" with [field_order, failures, events] on [Todo, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder];
-    RECONCILE = "reconcile.lua" with [basics, classes, claims, transition, failures, marks] on [
-        Todo, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused,
-        Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Heads, Held, Delayed, Avoided, Blocked, Reserved, Idle,
-        Wake, Signatures, Aside,
+    SWEEP = "sweep.lua" with [basics, home, lanes] on [
+        Todo, Waiting, Ready, Count, Cells, Held, Delayed, Avoided,
     ];
-    CONTROL = "control.lua" with [basics, classes, suspects, retries, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine,
-        Groups, Samples, Kinds, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart
+    REJECT = "reject.lua" with [basics, home, field_order, failures, events] on [
+        Todo, Waiting, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder,
     ];
-    ASIDE = "aside.lua" with [basics, classes] on [Todo, Aside, Ready, Count, Heads, Held, Delayed, Avoided];
-    RESTORE = "restore.lua" with [basics, classes, suspects, retries, waking, transition] on [
-        Todo, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Heads, Held, Delayed, Avoided, Idle, Wake, Apart,
+    RECONCILE = "reconcile.lua" with [basics, home, lanes, claims, transition, failures, marks] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside,
+    ];
+    CONTROL = "control.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity,
+    ];
+    ASIDE = "aside.lua" with [basics, home, lanes] on [
+        Todo, Waiting, Aside, Ready, Count, Cells, Held, Delayed, Avoided,
+    ];
+    RESTORE = "restore.lua" with [basics, home, lanes, suspects, retries, needs, waking, transition] on [
+        Todo, Waiting, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Apart, Capacity,
     ];
 }
 

@@ -3,7 +3,7 @@
 use super::call_size::{STEPS, step_after};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
-use super::keys::{CLOSE, Key};
+use super::keys::{CLOSE, Key, home};
 use crate::model::snapshot::TaskState;
 
 /// One entry of a hash.
@@ -18,8 +18,8 @@ pub struct HashEntry {
 /// A scan over one state. A line that stays throughout is seen at least once, possibly twice.
 #[derive(Debug)]
 pub struct StateScan {
-    key: Key,
-    cursor: Option<u64>,
+    keys: &'static [Key],
+    cursor: u64,
     step: usize,
 }
 
@@ -27,13 +27,13 @@ impl StateScan {
     /// A scan from the beginning.
     #[must_use]
     pub fn new(state: TaskState) -> Self {
-        Self { key: key_of(state), cursor: Some(0), step: STEPS[1] }
+        Self { keys: keys_of(state), cursor: 0, step: STEPS[1] }
     }
 
     /// A scan over what [`super::aside`] has set aside.
     #[must_use]
     pub fn of_aside() -> Self {
-        Self { key: Key::Aside, cursor: Some(0), step: STEPS[1] }
+        Self { keys: &[Key::Aside], cursor: 0, step: STEPS[1] }
     }
 
     /// The next entries; `None` at the end. Lines that are not UTF-8 are passed over.
@@ -41,10 +41,13 @@ impl StateScan {
     /// # Errors
     /// Those of any call; the scan can go on afterwards.
     pub async fn next(&mut self, conn: &Connection) -> Result<Option<Vec<HashEntry>>, QueueError> {
-        let Some(cursor) = self.cursor else { return Ok(None) };
+        let Some((key, rest)) = self.keys.split_first() else { return Ok(None) };
         let (next, page): ScanPage =
-            conn.cmd(redis::cmd("HSCAN").arg(conn.name(self.key)).arg(cursor).arg("COUNT").arg(self.step)).await?;
-        self.cursor = Some(next).filter(|next| *next != 0);
+            conn.cmd(redis::cmd("HSCAN").arg(conn.name(*key)).arg(self.cursor).arg("COUNT").arg(self.step)).await?;
+        self.cursor = next;
+        if next == 0 {
+            self.keys = rest;
+        }
         self.step = step_after(self.step, page.iter().map(|(line, value)| line.len() + value.len()).sum());
         Ok(Some(
             page.into_iter()
@@ -57,9 +60,20 @@ impl StateScan {
     }
 }
 
-pub(super) fn key_of(state: TaskState) -> Key {
+/// The hashes that hold the tasks of a state, one after the other.
+pub(super) fn keys_of(state: TaskState) -> &'static [Key] {
     match state {
-        TaskState::Todo => Key::Todo,
+        TaskState::Todo => &[Key::Todo, Key::Waiting],
+        TaskState::InProgress => &[Key::InProgress],
+        TaskState::Finished => &[Key::Finished],
+        TaskState::Failed => &[Key::Failed],
+    }
+}
+
+/// The hash that holds one line in a state.
+pub(super) fn key_of(state: TaskState, line: &str) -> Key {
+    match state {
+        TaskState::Todo => home(line),
         TaskState::InProgress => Key::InProgress,
         TaskState::Finished => Key::Finished,
         TaskState::Failed => Key::Failed,

@@ -9,11 +9,12 @@ use super::args::Args;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
+use super::lanes::cell_of;
 use super::records::{SubmitArgs, SubmitReply, SubmittedLine};
 use super::reply::Reply;
 use super::session::base_score;
 use super::{events, scripts};
-use crate::model::{Demand, FieldOrder, TaskLine};
+use crate::model::{Class, FieldOrder, TaskLine};
 
 /// How many lines one call adds at most: well under 5 ms of the server's time.
 pub const BATCH: usize = 250;
@@ -50,7 +51,7 @@ impl AddAssign for Submitted {
 #[derive(Clone, Debug)]
 pub struct NewTask {
     line: String,
-    demand: Demand,
+    class: Class,
     prio: u16,
     signature: Option<String>,
 }
@@ -59,7 +60,7 @@ impl NewTask {
     /// What is submitted of a task.
     #[must_use]
     pub fn of(task: &TaskLine) -> Self {
-        Self { line: task.as_str().to_owned(), demand: *task.demand(), prio: task.prio(), signature: None }
+        Self { line: task.as_str().to_owned(), class: task.class().clone(), prio: task.prio(), signature: None }
     }
 
     /// The task line.
@@ -112,7 +113,7 @@ pub async fn submit_in(
     for task in tasks {
         args.record(SubmittedLine {
             line: &task.line,
-            class: task.demand,
+            class: &task.class,
             base_score: base_score(task.prio),
             signature: task.signature.as_deref().unwrap_or_default(),
         });
@@ -145,6 +146,13 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
     }
     if let Some(order) = order {
         super::guard::record_order(conn, order).await?;
+    }
+    if tasks.iter().any(|task| task.class.needs.is_extended()) {
+        return Err(QueueError::Unsupported(
+            "a task with needs (such as shell,gpus=1) takes scripts that the server does not know since its start, and this user may not load: start a worker, \
+             or run distcomp-ctl, once, and submit again"
+                .to_owned(),
+        ));
     }
     let lines: Vec<&str> = tasks.iter().map(NewTask::line).collect();
     let mut pipe = redis::pipe();
@@ -201,13 +209,14 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
     sums.queued += new.len() as u64 - sums.added;
     let mut index = redis::pipe();
     for (task, score) in &new {
-        let class = task.demand.to_string();
-        index.cmd("ZADD").arg(format!("{}c:{class}", conn.name(Key::Ready))).arg("NX").arg(*score).arg(task.line());
-        index.cmd("ZADD").arg(conn.name(Key::Heads)).arg("LT").arg(*score).arg(class);
+        let (ready, lane, cell) = (conn.name(Key::Ready), task.class.to_string(), cell_of(&task.class));
+        index.cmd("ZADD").arg(format!("{ready}c:{lane}")).arg("NX").arg(*score).arg(task.line());
+        index.cmd("ZADD").arg(format!("{ready}h:{cell}")).arg("LT").arg(*score).arg(lane);
+        index.cmd("ZADD").arg(conn.name(Key::Cells)).arg("LT").arg(*score).arg(cell);
     }
     let indexed: Vec<u64> = conn.pipe(&index).await?;
     let mut end = redis::pipe();
-    end.cmd("INCRBY").arg(conn.name(Key::Count)).arg(indexed.iter().step_by(2).sum::<u64>());
+    end.cmd("INCRBY").arg(conn.name(Key::Count)).arg(indexed.iter().step_by(3).sum::<u64>());
     end.cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo");
     conn.pipe::<()>(&end).await?;
     if let (Some((first, _)), Some((last, _))) = (new.first(), new.last()) {

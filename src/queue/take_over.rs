@@ -12,7 +12,7 @@ use super::records::{DeregisterArgs, ReclaimArgs, ReclaimReply, ReclaimedLine};
 use super::reply::Reply;
 use super::scripts;
 use super::session::{AVOID, base_score};
-use crate::model::{AttemptRecord, Demand, FieldOrder, Outcome, TaskId, TaskLine, WorkerName};
+use crate::model::{AttemptRecord, Class, FieldOrder, Outcome, TaskId, TaskLine, WorkerName};
 use crate::sys::wall_clock;
 
 /// How many lines one call moves at most.
@@ -38,7 +38,7 @@ pub struct Orphan {
     /// The line.
     pub line: String,
     /// Its demand and priority; `None` for a line that is not a task.
-    pub task: Option<(Demand, u16)>,
+    pub task: Option<(Class, u16)>,
     /// Attempt number, where a claim says it.
     pub attempt: u32,
 }
@@ -110,7 +110,7 @@ pub async fn scan_in_progress(
 }
 
 pub(super) fn orphan(line: String, attempt: u32, order: FieldOrder) -> Orphan {
-    let task = TaskLine::parse(&line, order).ok().map(|task| (*task.demand(), task.prio()));
+    let task = TaskLine::parse(&line, order).ok().map(|task| (task.class().clone(), task.prio()));
     Orphan { line, task, attempt }
 }
 
@@ -197,8 +197,9 @@ impl TakeOver<'_> {
             let record = AttemptRecord::bare(orphan.attempt, worker.clone(), now_ms, Outcome::Lost);
             let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
             // A line that is not a task still goes back: the next claim's index step rejects it with a reason.
+            let none = Class::default();
             let (class, base_score) =
-                orphan.task.map_or((Demand::NONE, 0), |(demand, prio)| (demand, base_score(prio)));
+                orphan.task.as_ref().map_or((&none, 0), |(class, prio)| (class, base_score(*prio)));
             let (line, id) = (orphan.line.as_str(), TaskId::of(&orphan.line));
             args.record(ReclaimedLine { line, id, class, base_score, record });
         }

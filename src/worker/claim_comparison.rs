@@ -48,7 +48,7 @@ pub(super) async fn compare(
     let unknown = in_redis.into_iter().filter(is_unknown).collect();
     let mut lost = Vec::new();
     for batch in call_size::parts(&after.all, BATCH, |(_, claim, _)| claim.line.len()) {
-        let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), *demand)).collect();
+        let claims: Vec<_> = batch.iter().map(|(_, claim, demand)| (claim.clone(), demand.clone())).collect();
         let answers = session.reassert(&claims, data_lost).await?;
         let keys = batch.iter().map(|(key, ..)| *key).zip(answers);
         lost.extend(keys.filter(|(_, answer)| *answer == Reasserted::NotOurs).map(|(key, _)| key));

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::model::meters::WorkerFigures;
-use crate::model::{Bytes, Demand, NodeSample, TaskLine};
+use crate::model::{Bytes, Class, NodeSample, TaskLine};
 use crate::process::Ended;
 pub use crate::process::TaskKey;
 use crate::queue::follow::OutputRequest;
@@ -137,7 +137,7 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Inventory {
     /// What is held, starting, running or being ended.
-    pub all: Vec<(TaskKey, Claim, Demand)>,
+    pub all: Vec<(TaskKey, Claim, Class)>,
     /// Lines that are being settled.
     pub settling: HashSet<Arc<str>>,
 }

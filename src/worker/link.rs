@@ -186,7 +186,7 @@ impl Link {
         // Our own fence, of whatever epoch, or a name that was declared dead may be taken; another instance may not.
         let last = self.last_fence.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_drained = self.is_drained.load(Ordering::Relaxed);
-        let standing = AttachOptions { offer: None, order: Some(self.order), is_drained };
+        let standing = AttachOptions { order: Some(self.order), is_drained, ..AttachOptions::default() };
         let session = Session::attach(conn, self.worker.clone(), &self.registration, Some(&last), standing).await?;
         session.fence().clone_into(&mut self.last_fence.lock().unwrap_or_else(PoisonError::into_inner));
         failpoint!("attached");

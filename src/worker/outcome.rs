@@ -136,7 +136,7 @@ fn unstarted(entry: &Entry) -> Settle {
         line: entry.claim.line.clone(),
         id: entry.task.id(),
         token: entry.claim.token.clone(),
-        demand: Some(*entry.task.demand()),
+        class: Some(entry.task.class().clone()),
         record: None,
         settlement: Settlement::Return,
     }
@@ -149,7 +149,7 @@ pub fn settle_refused(line: std::sync::Arc<str>, token: String, outcome: Outcome
         id: TaskId::of(&line),
         line,
         token,
-        demand: None,
+        class: None,
         record: None,
         settlement: Settlement::Fail {
             reason: ascii_json(&failure_reason::write(&outcome.to_string(), problem)),

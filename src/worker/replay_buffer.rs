@@ -56,7 +56,7 @@ mod tests {
             line: "shell:0:0:0:true".into(),
             id: TaskId::of("shell:0:0:0:true"),
             token: "t".to_owned(),
-            demand: None,
+            class: None,
             record: None,
             settlement: Settlement::Finish { value: "x".repeat(bytes) },
         }

@@ -124,7 +124,7 @@ mod tests {
             line: line.into(),
             id: TaskId::of(line),
             token: "i.1".to_owned(),
-            demand: None,
+            class: None,
             record: None,
             settlement: Settlement::Return,
         }

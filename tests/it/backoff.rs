@@ -40,7 +40,7 @@ impl Run {
         let record = AttemptRecord::bare(claim.attempt, self.worker.worker().clone(), 1, end);
         let entry = Settle {
             id: TaskId::of(&claim.line),
-            demand: Some(*TaskLine::parse(&claim.line, ORDER).expect("a task line").demand()),
+            class: Some(TaskLine::parse(&claim.line, ORDER).expect("a task line").class().clone()),
             line: claim.line,
             token: claim.token,
             record: Some(record),

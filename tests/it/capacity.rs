@@ -91,7 +91,7 @@ impl Node {
                 line: claim.line.clone(),
                 id: TaskId::of(&claim.line),
                 token: claim.token,
-                demand: Some(*task.demand()),
+                class: Some(task.class().clone()),
                 record: None,
                 settlement: Settlement::Finish { value: "w: \"\"".to_owned() },
             };

@@ -24,7 +24,7 @@ fn field_order_and_layout_are_recorded_again_by_workers() {
         let seen = get(&bed, "distcomp:field_order");
         holds_for(seen.as_deref() == Some("prio:mem:cpu"), format!("{seen:?}"))
     });
-    assert_eq!(get(&bed, "distcomp:format").as_deref(), Some("1"));
+    assert_eq!(get(&bed, "distcomp:format").as_deref(), Some("2"));
     let mut other = Bed::with(json!({}));
     other.configure(json!({"task_field_order": "mem:cpu:prio", "redis_url": bed.redis.url()}));
     other.submit(&["-"], "shell:1:1:1:true\n").expect(2).says(&["prio:mem:cpu", "mem:cpu:prio"]);

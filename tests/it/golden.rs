@@ -24,8 +24,10 @@ fn queue() -> Bed {
     };
     let waiting =
         |at: usize, mem: &str| format!("shell:{mem}:2:5:300:./cachesim --policy lru /data/traces/w{at:03}.bin {at}");
-    for (class, mem, count) in [("8589934592:2000:", "8", 40), ("103079215104:2000:", "96", 3)] {
-        zadd(&mut con, "distcomp:ready:heads", 1, class);
+    for (class, mem, count) in [("8589934592:2000::", "8", 40), ("103079215104:2000::", "96", 3)] {
+        let cell = format!("{mem}/2/:");
+        zadd(&mut con, "distcomp:ready:cells", u64::from(mem == "8"), &cell);
+        zadd(&mut con, &format!("distcomp:ready:h:{cell}"), u64::from(mem == "8"), class);
         for at in 0..count {
             set(&mut con, "todo_tasks", &waiting(at, mem), "");
             zadd(&mut con, &format!("distcomp:ready:c:{class}"), at as u64, &waiting(at, mem));

@@ -67,7 +67,10 @@ async fn build_two_versions_later_is_refused() {
     let conn = client(&bed).connect().await.expect("connected");
     attach(&conn, "old", THIS).await.expect("attached");
     let error = attach(&conn, "later", LATER).await.err().expect("refused").to_string();
-    assert!(error.contains("version 1") && error.contains("versions 2 to 3") && error.contains("in steps"), "{error}");
+    assert!(
+        error.contains("version 1") && error.contains("versions 2 to 3") && error.contains("older release"),
+        "{error}"
+    );
     redis::cmd("FLUSHALL").exec(&mut bed.redis.con()).expect("emptied");
     let later = attach(&conn, "later", LATER).await.expect("attached");
     assert_eq!(later.layout(), &Layout { version: 3, held_back: None });

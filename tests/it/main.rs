@@ -52,7 +52,7 @@ mod order;
 mod orders;
 mod overview;
 mod packaging;
-mod parked;
+
 mod python_habits;
 mod python_interop;
 mod queue_model;
@@ -74,6 +74,7 @@ mod suspects;
 mod task_lines;
 mod time_outs;
 mod tls;
+mod too_large;
 mod wakeups;
 mod watch;
 mod wire_format;

@@ -1,10 +1,11 @@
 //! The queue against a model: random operations of several clients, foreign writers included, compared after each with what must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use distcomp::config::{Endpoint, Origin, RedisSettings};
-use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, Offer, Outcome, Room, TaskId, TaskLine};
+use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, Offer, Outcome, Room, Stocks, TaskId, TaskLine, Traits};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::index::IndexPass;
 use distcomp::queue::session::{
@@ -57,11 +58,18 @@ pub(crate) fn registration(name: &str) -> Registration {
 }
 
 pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
+    session_of(conn, name, "::").await
+}
+
+/// One whose node has these traits.
+async fn session_of(conn: &Connection, name: &str, traits: &str) -> Session {
     let registration = registration(name);
     let name = name.parse().expect("a name");
-    let standing = AttachOptions { offer: Some(Offer { amounts: node() }), ..AttachOptions::default() };
+    let traits = Arc::new(traits.parse().expect("traits"));
+    let offer = Some(Offer { amounts: node() });
+    let standing = AttachOptions { offer, traits: Arc::clone(&traits), ..AttachOptions::default() };
     let session = Session::attach(conn.clone(), name, &registration, None, standing).await.expect("attached");
-    session.heartbeat(&beat(vec![])).await.expect("alive");
+    session.heartbeat(&Heartbeat { traits, ..beat(vec![]) }).await.expect("alive");
     session
 }
 
@@ -70,6 +78,7 @@ fn beat(stopped: Vec<Revoked>) -> Heartbeat {
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: "{}".to_owned(),
         offer: Some(Offer { amounts: node() }),
+        traits: Arc::default(),
         started: vec![],
         stopped,
     }
@@ -85,12 +94,20 @@ pub(crate) fn request(token: String, slots: u32, headroom: Amounts, ahead: u32) 
         room: Room { slots, amounts: headroom },
         ahead: Room { slots: ahead, amounts: node() },
         offer: Some(Offer { amounts: node() }),
+        traits: Arc::default(),
+        free: Stocks::default(),
+        prefer_wait: Duration::ZERO,
         dead_after: Duration::from_secs(3600),
         starve_after: Duration::from_secs(3600),
         wants_leftovers: false,
         wants_signatures: false,
         skip: Vec::new(),
     }
+}
+
+/// Where a line waits.
+fn home(line: &str) -> &'static str {
+    if parse(line).needs().is_extended() { "distcomp:waiting" } else { "todo_tasks" }
 }
 
 fn parse(line: &str) -> TaskLine {
@@ -102,7 +119,7 @@ pub(crate) fn settle(claim: &Claim, settlement: Settlement) -> Settle {
         line: claim.line.clone(),
         id: TaskId::of(&claim.line),
         token: claim.token.clone(),
-        demand: Some(*parse(&claim.line).demand()),
+        class: Some(parse(&claim.line).class().clone()),
         record: None,
         settlement,
     }
@@ -153,9 +170,14 @@ impl Model {
         }
     }
 
-    /// Every line that may be the next to be claimed within `headroom`.
-    fn best(&self, headroom: &Amounts) -> BTreeSet<String> {
-        let fits = |line: &&String| headroom.holds(&parse(line).demand().amounts);
+    /// Every line that may be the next to be claimed within `headroom`, by a node with these traits, of whose resources so much is free.
+    fn best(&self, headroom: &Amounts, traits: &Traits, free: &Stocks) -> BTreeSet<String> {
+        let fits = |line: &&String| {
+            let task = parse(line);
+            headroom.holds(&task.demand().amounts)
+                && traits.suits(task.needs(), 0).is_ok()
+                && free.holds(task.needs().resources())
+        };
         let top = self.todo.keys().filter(fits).map(|line| parse(line).prio()).max();
         let equals: Vec<_> =
             self.todo.iter().filter(|(line, _)| fits(line) && Some(parse(line).prio()) == top).collect();
@@ -176,7 +198,34 @@ fn line(random: &mut Random) -> String {
         1 => format!("0.{:03}", random.below(1000)),
         _ => format!("{}.{}", random.below(4), random.below(10)),
     };
-    format!("shell:{mem}:{cpu}:{}:true # {}", random.below(5), random.below(60))
+    let needs = match random.below(10) {
+        0 => ",gpus=1",
+        1 => ",gpus=0.5",
+        2 => ",gpus=2,constraint=ssd",
+        3 => ",lic=1.5",
+        4 => ",constraint=ssd|nvme",
+        5 => ",constraint=!ssd,prefer=spot",
+        _ => "",
+    };
+    format!("shell{needs}:{mem}:{cpu}:{}:true # {}", random.below(5), random.below(60))
+}
+
+/// What each worker's node has: the first has everything that can be asked for but `spot`.
+const TRAITS: [&str; 2] = ["gpus@1000/1000,lic=3000:host=a,ssd:", "lic=1000:host=b,spot:"];
+
+/// A heartbeat of such a worker.
+fn beat_of(worker: usize, stopped: Vec<Revoked>) -> Heartbeat {
+    Heartbeat { traits: Arc::new(TRAITS[worker].parse().expect("traits")), ..beat(stopped) }
+}
+
+/// What is free of that.
+fn free(random: &mut Random, worker: usize) -> Stocks {
+    let of_a_device = |random: &mut Random| [0, 500, 1000, 1000][random.below(4) as usize];
+    let text = match worker {
+        0 => format!("gpus@{}/{},lic={}", of_a_device(random), of_a_device(random), random.below(4) * 1000),
+        _ => format!("lic={}", random.below(2) * 1000),
+    };
+    text.parse().expect("stocks")
 }
 
 /// Clients of one queue, and the model beside it.
@@ -193,7 +242,7 @@ impl Run {
     async fn new(seed: u64) -> Self {
         let bed = Bed::new();
         let conn = client(&bed).connect().await.expect("connected");
-        let workers = [session(&conn, "a").await, session(&conn, "b").await];
+        let workers = [session_of(&conn, "a", TRAITS[0]).await, session_of(&conn, "b", TRAITS[1]).await];
         Self { random: Random(seed), bed, conn, workers, model: Model::default(), calls: 0 }
     }
 
@@ -227,11 +276,13 @@ impl Run {
             && !self.model.finished.contains(&new)
             && !self.model.failed.contains_key(&new)
         {
+            // A line with needs that a stranger puts among the plain ones moves to its place.
             self.bed.hset("todo_tasks", &new, "");
             self.model.todo.entry(new).or_insert(None);
         }
         let gone = self.model.todo.keys().nth(self.random.below(60) as usize).cloned();
         if let Some(gone) = gone {
+            self.bed.hdel(home(&gone), &gone);
             self.bed.hdel("todo_tasks", &gone);
             self.model.todo.remove(&gone);
             self.model.failed.remove(&gone);
@@ -254,17 +305,19 @@ impl Run {
             .with_mem(Bytes(self.random.below(40) << 26))
             .with_cpu(MilliCores(self.random.below(40) * 100));
         self.calls += 1;
-        let reply =
-            self.workers[worker].claim(&request(format!("t{}", self.calls), 1, headroom, 0)).await.expect("claimed");
+        let (traits, free) = (TRAITS[worker].parse::<Traits>().expect("traits"), free(&mut self.random, worker));
+        let asked = request(format!("t{}", self.calls), 1, headroom, 0);
+        let asked = ClaimRequest { traits: Arc::new(traits.clone()), free: free.clone(), ..asked };
+        let reply = self.workers[worker].claim(&asked).await.expect("claimed");
         assert_eq!(reply.state, QueueState::Open, "{at}");
         // What this worker failed is left to the other for a while.
-        let mut allowed = self.model.best(&headroom);
+        let mut allowed = self.model.best(&headroom, &traits, &free);
         let mut rest = Model { todo: self.model.todo.clone(), ..Model::default() };
         while !allowed.is_empty() && allowed.iter().all(|line| self.model.failed.contains_key(line)) {
             for line in &allowed {
                 rest.todo.remove(line);
             }
-            let more = rest.best(&headroom);
+            let more = rest.best(&headroom, &traits, &free);
             if more.is_empty() {
                 break;
             }
@@ -354,17 +407,17 @@ impl Run {
     /// A worker says that it has stopped what it was told to; what it says of another claim moves nothing.
     async fn obey(&mut self, at: &str) {
         let worker = self.random.below(2) as usize;
-        let told = self.workers[worker].heartbeat(&beat(vec![])).await.expect("answered").revoked;
+        let told = self.workers[worker].heartbeat(&beat_of(worker, vec![])).await.expect("answered").revoked;
         let ordered: BTreeSet<&String> = self.model.ordered.keys().collect();
         let mine: BTreeSet<&String> =
             ordered.into_iter().filter(|line| self.model.running[*line].0 == worker).collect();
         assert_eq!(told.iter().map(|order| &order.line).collect::<BTreeSet<_>>(), mine, "{at}");
         let stale = told.iter().map(|order| Revoked { token: "stale".to_owned(), ..order.clone() }).collect();
-        let still = self.workers[worker].heartbeat(&beat(stale)).await.expect("answered").revoked;
+        let still = self.workers[worker].heartbeat(&beat_of(worker, stale)).await.expect("answered").revoked;
         assert_eq!(still.len(), told.len(), "{at}: what is said of another claim moves nothing");
         let some: Vec<Revoked> = told.into_iter().filter(|_| self.random.below(2) == 0).collect();
         for _ in 0..2 {
-            self.workers[worker].heartbeat(&beat(some.clone())).await.expect("answered");
+            self.workers[worker].heartbeat(&beat_of(worker, some.clone())).await.expect("answered");
         }
         some.iter().for_each(|order| self.model.carry_out(&order.line));
     }
@@ -376,7 +429,7 @@ impl Run {
         let lines = orphans(&self.conn, &name, ORDER).await.expect("its lines");
         let (reason, max_lost) = (ReclaimReason::Operator, MAX_RETRY);
         TakeOver { conn: &self.conn, worker: &name, reason, max_lost }.lines(&lines).await.expect("taken over");
-        self.workers[worker] = session(&self.conn, name.as_str()).await;
+        self.workers[worker] = session_of(&self.conn, name.as_str(), TRAITS[worker]).await;
         // What it had are suspects, which wait to run apart: suspects.rs looks at those.
         for key in ["distcomp:apart", "distcomp:apart:by"] {
             let _: i64 = redis::cmd("DEL").arg(key).query(&mut self.bed.redis.con()).expect("deleted");
@@ -393,7 +446,7 @@ impl Run {
             let late = settle(&claim, Settlement::Finish { value: "a: \"\"".to_owned() });
             let done = self.workers[worker].settle(&[late], MAX_RETRY, false).await.expect("answered");
             assert_eq!(done, [Settled::Gone], "{at}: a late result after {op:?}");
-            let demand = *parse(&claim.line).demand();
+            let demand = parse(&claim.line).class().clone();
             let ours = self.workers[worker].reassert(&[(claim, demand)], false).await.expect("answered");
             assert_eq!(ours, [Reasserted::NotOurs], "{at}: an attempt that was ordered away does not go on");
         }
@@ -423,7 +476,10 @@ async fn run(seed: u64) {
 /// The six hashes are what the model says, and the index counts what waits.
 fn check(bed: &Bed, model: &Model, at: &str) {
     let keys = |name: &str| bed.table(name).into_keys().collect::<BTreeSet<String>>();
-    assert_eq!(keys("todo_tasks"), model.todo.keys().cloned().collect(), "{at}");
+    for key in ["todo_tasks", "distcomp:waiting"] {
+        let mine = model.todo.keys().filter(|line| home(line) == key).cloned().collect();
+        assert_eq!(keys(key), mine, "{at}: {key}");
+    }
     assert_eq!(keys("in_progress_tasks"), model.running.keys().cloned().collect(), "{at}");
     assert_eq!(keys("finished_tasks"), model.finished, "{at}");
     assert_eq!(keys("failed_tasks"), model.failed.keys().cloned().collect(), "{at}");
@@ -435,15 +491,14 @@ fn check(bed: &Bed, model: &Model, at: &str) {
 async fn drain(bed: &Bed, conn: &Connection, workers: &[Session; 2], model: &mut Model, seed: u64) {
     index_all(conn).await;
     for (number, worker) in workers.iter().enumerate() {
-        let reply = worker
-            .claim(&request(
-                format!("end{number}"),
-                100,
-                Amounts::NONE.with_mem(Bytes(u64::MAX >> 11)).with_cpu(MilliCores(1 << 30)),
-                0,
-            ))
-            .await
-            .expect("claimed");
+        let all = Amounts::NONE.with_mem(Bytes(u64::MAX >> 11)).with_cpu(MilliCores(1 << 30));
+        let plenty = "lic=9000000".to_owned()
+            + &format!(",gpus@{}:host=x,{}:", ["1000"; 200].join("/"), ["ssd", "spot"][number]);
+        let traits: Traits = plenty.parse().expect("traits");
+        let asked = request(format!("end{number}"), 100, all, 0);
+        let free = traits.stocks.clone();
+        let asked = ClaimRequest { traits: Arc::new(traits), free, ..asked };
+        let reply = worker.claim(&asked).await.expect("claimed");
         let priorities: Vec<u16> = reply.claims.iter().map(|claim| parse(&claim.line).prio()).collect();
         assert!(priorities.is_sorted_by(|a, b| a >= b), "seed {seed}: {priorities:?}");
         for claim in reply.claims {

@@ -79,6 +79,7 @@ struct Lost {
 
 async fn beat(worker: &Session, started: &[Claim]) {
     let beat = Heartbeat {
+        traits: Default::default(),
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: r#"{"running":0,"slots":64}"#.to_owned(),
         offer: Some(Offer { amounts: node() }),
@@ -117,7 +118,7 @@ async fn finish(worker: &Session, claim: &Claim) {
         line: claim.line.clone(),
         id: TaskId::of(&claim.line),
         token: claim.token.clone(),
-        demand: Some(*TaskLine::parse(&claim.line, ORDER).expect("a task line").demand()),
+        class: Some(TaskLine::parse(&claim.line, ORDER).expect("a task line").class().clone()),
         record: Some(AttemptRecord::bare(claim.attempt, worker.worker().clone(), 1, Outcome::Exit(0))),
         settlement: Settlement::Finish { value: "w: \"\"".to_owned() },
     };

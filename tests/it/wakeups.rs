@@ -115,7 +115,7 @@ async fn what_is_taken_back_or_failed_wakes_another_than_its_worker() {
         line: reply.claims[0].line.clone(),
         id: task.id(),
         token: reply.claims[0].token.clone(),
-        demand: Some(*task.demand()),
+        class: Some(task.class().clone()),
         record: None,
         settlement: distcomp::queue::session::Settlement::Return,
     };

@@ -111,6 +111,9 @@ pub struct WaitingGroup {
     /// What each asks for.
     #[serde(flatten)]
     pub demand: Demand,
+    /// What each needs beside, as the index writes it; empty for nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub needs: String,
     /// Workers that have failed them, and leave them to others for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_on: Vec<String>,

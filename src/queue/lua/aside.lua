@@ -1,19 +1,19 @@
 -- Sets waiting lines aside, so that no worker claims them until restore.lua puts them back: the tasks of other command lines in a directory of --local.
 --
 -- Returns: how many lines were set aside.
--- Guarantees: a line is in ASIDE before it leaves TODO; the call is safe to repeat. The records of its attempts and failures stay.
+-- Guarantees: a line is in ASIDE before it waits no longer; the call is safe to repeat. The records of its attempts and failures stay.
 -- Records: EACH, in queue/records.rs.
 
 local moved = 0
 for i = 1, #ARGV, EACH.size do
   local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
-  if line ~= STOP_FIELD and redis.call('HEXISTS', TODO, line) == 1 then
+  if is_waiting(line) then
     local held = redis.call('HGET', HELD, line)
     local score = redis.call('ZSCORE', READY .. 'c:' .. class, line)
     if held then score = select(2, held_parts(held)) end
     redis.call('HSET', ASIDE, line, score or '')
     index_forget(class, line)
-    redis.call('HDEL', TODO, line)
+    no_longer_wait { line }
     moved = moved + 1
   end
 end

@@ -5,6 +5,8 @@
 -- never used twice. A name that is free or declared dead may be taken. An old heartbeat is renewed: the lease starts now. A drain stays until an operator
 -- lifts it. If somebody has emptied the server, this script restores what only a start would write: the layout, the field order, and the drain, which
 -- no operator can have lifted while the owner is missing too. The layout is raised when every registered worker supports the newer version.
+-- A queue of layout 1 has an index by class alone. The first worker of layout 2 that finds no live one of layout 1 removes that index; the indexer writes it
+-- anew from the hashes.
 -- Records: ARG, REPLY, in queue/records.rs.
 
 local function reply(epoch, layout, behind, refusal)
@@ -14,6 +16,28 @@ local worker, instance = ARGV[ARG.worker], ARGV[ARG.instance]
 local newest, oldest = tonumber(ARGV[ARG.newest]), tonumber(ARGV[ARG.oldest])
 local recorded = redis.call('GET', FORMAT)
 local layout = tonumber(recorded or newest)
+-- Whether a worker that supports no newer layout than this may still be alive.
+local function has_live(version)
+  local workers, now = redis.call('HGETALL', WORKERS), tonumber(redis.call('TIME')[1])
+  for i = 1, #workers, 2 do
+    local supports = tonumber(string.match(workers[i + 1], '"newest":(%d+)') or '1')
+    local beat = tonumber(string.match(redis.call('HGET', STATUS, workers[i]) or '', '^(%d+)'))
+    if workers[i] ~= worker and supports <= version and not (beat and math.abs(now - beat) >= 300) then return true end
+  end
+  return false
+end
+local function forget_index_of_layout_1()
+  local raised = redis.pcall('SET', FORMAT, '2')
+  if raised.err then return false end
+  for _, class in ipairs(redis.call('ZRANGE', READY .. 'heads', 0, -1)) do redis.call('DEL', READY .. 'c:' .. class) end
+  for _, key in ipairs { READY .. 'heads', READY .. 'parked', HELD, DELAYED, RETRY_ELSEWHERE, COUNT, BLOCKED, RESERVED, IDLE, SCAN } do redis.call('DEL', key) end
+  local marks = redis.call('HGETALL', MARKS)
+  for i = 1, #marks, 2 do
+    redis.call('HSET', MARKS, marks[i], (string.gsub(marks[i + 1], '^(%a+|[^|]*|[^|]*|[^|]*|%d+:%d+:)|', '%1:|')))
+  end
+  return true
+end
+if layout == 1 and oldest == 2 and not has_live(1) and forget_index_of_layout_1() then layout = 2 end
 if not layout or layout < oldest or layout > newest then return reply(-1, recorded, '', '') end
 local owner = redis.call('HGET', OWNER, worker) or ''
 local holder, epoch = string.match(owner, '^(.*):(%d+)$')
@@ -24,7 +48,7 @@ redis.call('HSET', OWNER, worker, instance .. ':' .. int(next_epoch))
 redis.call('HSET', WORKERS, worker, ARGV[ARG.registration])
 local figures = string.match(redis.call('HGET', STATUS, worker) or '', '^%d+(:.*)$')
 if figures then redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. figures) end
-if ARGV[ARG.offer] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[ARG.offer]) else redis.call('HDEL', CAPACITY, worker) end
+if ARGV[ARG.offer] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[ARG.offer] .. ':' .. ARGV[ARG.traits]) else redis.call('HDEL', CAPACITY, worker) end
 if not recorded then redis.call('SETNX', FORMAT, ARGV[ARG.newest]) end
 local behind, refusal = '', ''
 if layout < newest then

@@ -32,7 +32,7 @@ for _, key in ipairs(KEYS) do
     try('HGET on ' .. key, redis.pcall('HGET', key, ARGV[ARG.nonce]))
   end
 end
-for _, key in ipairs({CLASS_HEADS, DELAYED, RETRY_ELSEWHERE}) do
+for _, key in ipairs({CELLS, DELAYED, RETRY_ELSEWHERE}) do
   try('ZRANGE on ' .. key, redis.pcall('ZRANGE', key, 0, 0))
   try('ZRANGEBYSCORE on ' .. key, redis.pcall('ZRANGEBYSCORE', key, '-inf', '(0', 'LIMIT', 0, 1))
   try('ZSCORE on ' .. key, redis.pcall('ZSCORE', key, ARGV[ARG.nonce]))

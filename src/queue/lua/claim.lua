@@ -3,9 +3,9 @@
 -- The lines after the arguments are passed over. The state of the reply is OK, STOP (the stop command), PAUSED, DRAIN, ORDER (the queue has another
 -- field order: nothing is taken), or FENCED.
 -- Guarantees: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. A line that is already finished or in progress is
--- removed from todo_tasks. The cost is bounded: at most (slots + ahead_slots) * 2 + 64 candidates and each class once are examined; the reply holds about
--- 256 KiB of lines.
--- The first task that is larger than ahead_mem or ahead_cpu ends the prefetch.
+-- removed from where it waits. The cost is bounded: at most (slots + ahead_slots) * 2 + 64 candidates are examined, each cell once, and lanes only of cells
+-- at the edge of the room and of those that give something; the reply holds about 256 KiB of lines.
+-- The first task that is larger than ahead_mem or ahead_cpu, or asks for a named resource, ends the prefetch.
 --
 -- Suspects (reclaim.lua) of level 1 and 2 run apart, so that the task that kills workers is found and no other task is blamed for it: a worker runs one
 -- suspect at a time. A suspect of level 1 runs only beside tasks whose start a heartbeat has reported, one of level 2 beside nothing. Nothing starts beside
@@ -26,7 +26,7 @@ if redis.call('HLEN', REVOKED) > 0 then
   for _, line in ipairs(redis.call('HKEYS', REVOKED)) do skip[line] = true end
 end
 
-local waiting = redis.call('HLEN', TODO)
+local waiting = waiting_total()
 local state = 'OK'
 if not order_agrees(ARGV[ARG.order]) then
   state = 'ORDER'
@@ -80,10 +80,10 @@ if has_suspects() then
   if by then redis.call('HDEL', APART_BY, worker) end
   -- A line that a Python worker or a person has dealt with is no longer a suspect. Each call checks one.
   local one = redis.call('HRANDFIELD', APART)
-  if one and redis.call('HEXISTS', TODO, one) == 0 and redis.call('HEXISTS', IN_PROGRESS, one) == 0 then redis.call('HDEL', APART, one) end
+  if one and not is_waiting(one) and redis.call('HEXISTS', IN_PROGRESS, one) == 0 then redis.call('HDEL', APART, one) end
 end
 
--- Our live workers that take tasks. They are read only when a retry is found that this worker has failed.
+-- Our live workers that take tasks. They are read only when something is found that this worker leaves to others.
 local live
 local function live_workers()
   if live then return live end
@@ -92,98 +92,96 @@ local function live_workers()
   for i = 1, #capacity, 2 do
     local beat = string.match(redis.call('HGET', STATUS, capacity[i]) or '', '^(%d+)')
     if beat and now - tonumber(beat) * 1000 < dead_ms + 1000 then
-      local m, c = string.match(capacity[i + 1], '^(%d+):(%d+)$')
-      if m then live[#live + 1] = { ',' .. capacity[i] .. ',', tonumber(m), tonumber(c) } end
+      local m, c, traits = capacity_parts(capacity[i + 1])
+      if m then live[#live + 1] = { name = ',' .. capacity[i] .. ',', mem = m, cpu = c, traits = traits_of(traits) } end
     end
   end
   return live
 end
 
--- Whether this worker failed it and another that has not could run it.
-local function leave_to_others(class)
-  if class.workers == '' then return false end
-  local failed = ',' .. class.workers
-  if not string.find(failed, ',' .. worker .. ',', 1, true) then return false end
+-- Whether a live worker could run such a task, of those for which is_one holds.
+local function others_could(lane, is_one)
   for _, other in ipairs(live_workers()) do
-    if class.mem <= other[2] and class.cpu <= other[3] and not string.find(failed, other[1], 1, true) then return true end
+    if lane.mem <= other.mem and lane.cpu <= other.cpu and is_one(other)
+      and (lane.needs == '' or suits(other.traits, needs_of(lane.needs), now)) then
+      return true
+    end
   end
   return false
 end
 
--- Every parked class asks for more than the amounts in ABOVE. A worker that offers more than those restores the scores of parked classes before it claims
--- anything, MOST_PARKED in each call.
-local ABOVE = READY .. 'parked'
-local MOST_PARKED = 1024
-local old_mem, old_cpu = string.match(redis.call('GET', ABOVE) or '', '^(%d+):(%d+)$')
-if old_mem and (cap_mem > tonumber(old_mem) or cap_cpu > tonumber(old_cpu)) then
-  local parked = redis.call('ZRANGEBYSCORE', CLASS_HEADS, int(PARKED), '+inf', 'LIMIT', 0, MOST_PARKED)
-  for _, class in ipairs(parked) do index_head(class) end
-  if #parked == MOST_PARKED then return nothing('OK', 0) end
-  redis.call('DEL', ABOVE)
-  old_mem = nil
+-- Whether this worker failed it and another that has not could run it.
+local function leave_to_others(lane)
+  if lane.workers == '' then return false end
+  local failed = ',' .. lane.workers
+  if not string.find(failed, ',' .. worker .. ',', 1, true) then return false end
+  return others_could(lane, function(other) return not string.find(failed, other.name, 1, true) end)
 end
 
--- Parks classes that no live worker could run, after the first 16 of them. The margin of a quarter allows for the offer of a node, which varies.
-local beyond, to_park, above_mem, above_cpu = 0, {}, nil, nil
-local function pass_beyond(class)
-  if class.is_beyond then return end
-  class.is_beyond = true
-  beyond = beyond + 1
-  if beyond <= 16 then return end
-  if not above_mem then
-    above_mem, above_cpu = cap_mem, cap_cpu
-    for _, capacity in ipairs(redis.call('HVALS', CAPACITY)) do
-      local m, c = string.match(capacity, '^(%d+):(%d+)$')
-      if m then above_mem, above_cpu = math.max(above_mem, tonumber(m)), math.max(above_cpu, tonumber(c)) end
-    end
-    above_mem, above_cpu = math.ceil(math.max(above_mem, 0) * 1.25), math.ceil(math.max(above_cpu, 0) * 1.25)
+-- A lane that prefers labels which this worker lacks is left to those that have them until none of them has taken anything from it for a while.
+-- PREFERRED[lane] is when one did last, or when the lane was first left to them.
+local PREFERRED = READY .. 'preferred'
+local me = traits_of(ARGV[ARG.traits])
+local prefer_ms, prefer_wait = tonumber(ARGV[ARG.prefer_wait]), nil
+local function leave_to_preferred(lane)
+  if lane.needs == '' then return false end
+  local prefer = needs_of(lane.needs).prefer
+  if #prefer == 0 then return false end
+  if labels_hold(me.labels, prefer) then
+    lane.is_preferred = true
+    return false
   end
-  if class.mem > above_mem or class.cpu > above_cpu then
-    to_park[#to_park + 1] = int(class.head + PARKED)
-    to_park[#to_park + 1] = class.name
+  if not others_could(lane, function(other) return labels_hold(other.traits.labels, prefer) end) then return false end
+  local since = tonumber(redis.call('HGET', PREFERRED, lane.name) or '')
+  -- A time in the future is from before the server's clock was set back.
+  if not since or since > now then
+    since = now
+    redis.call('HSET', PREFERRED, lane.name, int(now))
   end
+  local left = since + prefer_ms - now
+  if left <= 0 then return false end
+  if not prefer_wait or left < prefer_wait then prefer_wait = left end
+  return true
 end
 
--- The classes in order of their heads, read 64 at a time. CLASS_HEADS does not change until the end.
-local heads, heads_from, heads_done = {}, 0, false
-local function head_at(i)
-  while i > #heads and not heads_done do
-    local page = redis.call('ZRANGEBYSCORE', CLASS_HEADS, '-inf', '(' .. int(PARKED), 'WITHSCORES', 'LIMIT', heads_from, 64)
-    heads_from = heads_from + 64
-    if #page < 128 then heads_done = true end
-    for k = 1, #page, 2 do
-      local m, c, workers = string.match(page[k], '^(%d+):(%d+):(.*)$')
-      local level = string.match(workers, '^!(%d),$')
-      heads[#heads + 1] = { name = page[k], mem = tonumber(m), cpu = tonumber(c), workers = level and '' or workers, level = level, score = tonumber(page[k + 1]), head = tonumber(page[k + 1]),
-        from = 0, lines = {}, at = 0, taken = {} }
-    end
-  end
-  return heads[i]
+-- What may start now: memory, cores, and what is left of each named resource.
+local free = { mem = mem, cpu = cpu, resources = resources_of(ARGV[ARG.free]) }
+
+-- Whether the node could ever run a lane of these needs, by what it has.
+local verdicts = {}
+local function may_ever(needs)
+  if needs == '' then return true end
+  if verdicts[needs] == nil then verdicts[needs] = suits(me, needs_of(needs), now) end
+  return verdicts[needs]
 end
+local function amounts_of(lane) return lane.needs ~= '' and needs_of(lane.needs).amounts end
+local function is_within_node(lane) return lane.mem <= cap_mem and lane.cpu <= cap_cpu and may_ever(lane.needs) end
 
 local has_finished = redis.call('HLEN', FINISHED) > 0
 
--- Moves a class to its next candidate; false when it has none left. A page of n is looked up in few calls.
-local function advance(class, n)
+-- Moves a lane to its next candidate; false when it has none left. A page of n is looked up in few calls.
+local function advance(lane, n)
   while true do
-    class.at = class.at + 2
-    if class.at > #class.lines then
-      class.lines = redis.call('ZRANGE', READY .. 'c:' .. class.name, class.from, class.from + n - 1, 'WITHSCORES')
-      class.from = class.from + n
-      class.at = 2
-      if #class.lines == 0 then class.empty = true; return false end
+    lane.at = lane.at + 2
+    if lane.at > #lane.lines then
+      lane.lines = redis.call('ZRANGE', READY .. 'c:' .. lane.name, lane.from, lane.from + n - 1, 'WITHSCORES')
+      lane.from = lane.from + n
+      lane.at = 2
+      if #lane.lines == 0 then lane.empty = true; return false end
       local page = {}
-      for i = 1, #class.lines, 2 do page[#page + 1] = class.lines[i] end
-      class.waits, class.runs = get_all(TODO, page), get_all(IN_PROGRESS, page)
+      for i = 1, #lane.lines, 2 do page[#page + 1] = lane.lines[i] end
+      lane.waits, lane.runs = waiting_of(page), get_all(IN_PROGRESS, page)
     end
-    class.line, class.score = class.lines[class.at - 1], tonumber(class.lines[class.at])
-    if not skip[class.line] then return true end
+    lane.line, lane.score = lane.lines[lane.at - 1], tonumber(lane.lines[lane.at])
+    if not skip[lane.line] then return true end
   end
 end
 
--- A reservation of ours forbids backfilling: nothing that comes after the reserved task may start before it.
-local limit, reserved = nil, nil
-if redis.call('HLEN', RESERVED) > 0 then
+-- A reservation of ours forbids backfilling: nothing that comes after the reserved task may start before it. One for a named resource holds back only what
+-- asks for that resource, from the score in guarded on.
+local limit, reserved, guarded = nil, nil, {}
+local has_reservations = redis.call('HLEN', RESERVED) > 0
+if has_reservations then
   local all = redis.call('HGETALL', RESERVED)
   for i = 1, #all, 2 do
     local holder, untl = string.match(all[i + 1], '^(.*)|(%d+)$')
@@ -192,11 +190,16 @@ if redis.call('HLEN', RESERVED) > 0 then
       redis.call('HDEL', RESERVED, all[i])
     elseif holder == worker then
       local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
-      local m, c = string.match(all[i], '^(%d+):(%d+):')
+      local m, c, needs = lane_parts(all[i])
       -- The reservation is given up if even the empty node could not run the task, or if the task is gone.
-      if head[1] and tonumber(m) <= cap_mem and tonumber(c) <= cap_cpu and redis.call('HEXISTS', TODO, head[1]) == 1 then
-        reserved = { name = all[i], line = head[1] }
-        limit = tonumber(head[2])
+      if head[1] and is_within_node { mem = m, cpu = c, needs = needs } and is_waiting(head[1]) then
+        local score, amounts = tonumber(head[2]), needs_of(needs).amounts
+        if m <= free.mem and c <= free.cpu and lacks(free.resources, amounts) then
+          for name in pairs(amounts) do guarded[name] = math.min(guarded[name] or score, score) end
+        elseif not limit or score < limit then
+          reserved = { name = all[i], line = head[1] }
+          limit = score
+        end
       else
         redis.call('HDEL', RESERVED, all[i])
         redis.call('HDEL', BLOCKED, all[i])
@@ -205,7 +208,9 @@ if redis.call('HLEN', RESERVED) > 0 then
   end
 end
 
-local out, picked, stale, touched, blocked = {}, {}, {}, {}, nil
+local out, picked, stale, touched = {}, {}, {}, {}
+-- The best lanes that fit the node and not its room: for lack of memory or cores, and of a named resource.
+local blocked, blocked_resource
 
 -- Whether a suspect of this level can start beside what runs here without blaming any of it.
 local settled = {}
@@ -234,64 +239,99 @@ end
 
 -- What to do with a suspect that is next: "run" it apart, "wait" with everything behind it, "pass" it over, or nil: claim it like any other task. No
 -- suspect is claimed ahead.
-local function suspect(class, is_now)
+local function suspect(lane, is_now)
   if not is_now then return 'pass' end
-  if class.level == '0' then return nil end
-  if #out == 0 and is_settled(class.level) then return 'run' end
-  return makes_room(class.level) and 'wait' or 'pass'
+  if lane.level == '0' then return nil end
+  if #out == 0 and is_settled(lane.level) then return 'run' end
+  return makes_room(lane.level) and 'wait' or 'pass'
 end
 local apart, waits
 local budget = (want + ahead) * 2 + 64
 -- Bytes of lines in the reply, which a slow link must carry in time.
 local bytes, most_bytes = 0, 262144
 
--- The prefetch passes nothing over: a prefetched task must be the one that a slot would take next.
-local function pick(count, free_mem, free_cpu, is_now)
-  local open, next_head, barrier = {}, 1, nil
-  local function close(class)
+-- Whether a lane fits now; if it does not and the node could run it, it is remembered as passed over.
+local function fits(lane)
+  local amounts = amounts_of(lane)
+  local is_room = lane.mem <= free.mem and lane.cpu <= free.cpu
+  local lacking = amounts and lacks(free.resources, amounts)
+  if is_room and not lacking then
+    for name in pairs(amounts or {}) do
+      if guarded[name] and lane.score > guarded[name] then return false end
+    end
+    return true
+  end
+  if lane.mem <= cap_mem and lane.cpu <= cap_cpu then
+    if not is_room and (not blocked or lane.score < blocked.score) then blocked = lane end
+    if is_room and (not blocked_resource or lane.score < blocked_resource.score) then blocked_resource = lane end
+  end
+  return false
+end
+
+-- Whether there can be anything to do with the lanes of a cell. Of one that is too large for the room, and could hold something for the node, only the first
+-- lane within the node is looked at.
+local function enters_now(cell)
+  if not may_ever(cell.needs) or cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
+  if cell.least_mem <= free.mem and cell.least_cpu <= free.cpu then return true end
+  if blocked and blocked.score <= cell.head then return false end
+  local k = 1
+  while true do
+    local lane = lane_at(cell, k)
+    if not lane then return false end
+    if lane.mem <= cap_mem and lane.cpu <= cap_cpu and not lane.empty and not leave_to_others(lane) and not leave_to_preferred(lane) then
+      fits(lane)
+      return false
+    end
+    k = k + 1
+  end
+end
+
+-- Takes up to count tasks, best first. The prefetch (not is_now) passes nothing over: a prefetched task must be the one that a slot would take next. A task
+-- that asks for a named resource is never prefetched.
+local function pick(count, is_now)
+  local open, barrier = {}, nil
+  local function close(lane)
     for i = #open, 1, -1 do
-      if open[i] == class then table.remove(open, i) end
+      if open[i] == lane then table.remove(open, i) end
     end
   end
-  for _, class in pairs(touched) do
-    if class.is_taken then
-      class.is_taken = nil
-      advance(class, math.max(4, math.min(count, 64)))
+  for _, lane in pairs(touched) do
+    if lane.is_taken then
+      lane.is_taken = nil
+      advance(lane, math.max(4, math.min(count, 64)))
     end
   end
+  local function may_take(lane)
+    if is_now then return fits(lane) end
+    if lane.mem <= ahead_mem and lane.cpu <= ahead_cpu and not amounts_of(lane) then return true end
+    if is_within_node(lane) and (not barrier or lane.score < barrier) then barrier = lane.score end
+    return false
+  end
+  local next_lane = walk(is_now and enters_now or function(cell)
+    if not may_ever(cell.needs) or cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
+    return not barrier or cell.head < barrier
+  end)
   while count > 0 and budget > 0 and bytes < most_bytes do
     local best
     for i = #open, 1, -1 do
-      local class = open[i]
-      if class.mem > free_mem or class.cpu > free_cpu then
-        if is_now and (not blocked or class.score < blocked.score) and class.mem <= cap_mem and class.cpu <= cap_cpu then blocked = class end
+      local lane = open[i]
+      if not may_take(lane) then
         table.remove(open, i)
-      elseif not best or class.score < best.score then
-        best = class
+      elseif not best or lane.score < best.score then
+        best = lane
       end
     end
     while true do
-      local class = head_at(next_head)
-      -- Compare the score that the class had at first: a class that the first pick has advanced must not hide those behind it.
-      if not class or (best and class.head > best.score) then break end
-      -- The next call, which follows at once, parks the rest.
-      if #to_park >= 2 * MOST_PARKED then return count end
-      next_head = next_head + 1
-      if not class.empty and not leave_to_others(class) then
-        if class.mem <= free_mem and class.cpu <= free_cpu then
-          if class.at > 0 or advance(class, math.max(4, math.min(count, 64))) then
-            open[#open + 1] = class
-            if not best or class.score < best.score then best = class end
-          end
-        elseif class.mem <= cap_mem and class.cpu <= cap_cpu then
-          if is_now and (not blocked or class.score < blocked.score) then blocked = class end
-          if not barrier or class.score < barrier then barrier = class.score end
-        else
-          pass_beyond(class)
-        end
+      -- By the head that a lane had at first: a lane that the first pick has advanced must not hide those behind it.
+      local lane = next_lane(best and best.score or barrier)
+      if not lane then break end
+      if not lane.empty and not leave_to_others(lane) and not leave_to_preferred(lane) and may_take(lane)
+        and (lane.at > 0 or advance(lane, math.max(4, math.min(count, 64)))) then
+        open[#open + 1] = lane
+        if not best or lane.score < best.score then best = lane end
       end
     end
-    if not best or (limit and best.score > limit) or (not is_now and barrier and best.score > barrier) then return count end
+    if not best or (limit and best.score > limit) or (barrier and best.score > barrier) then return count end
     local verdict = best.level and suspect(best, is_now)
     if verdict == 'wait' then
       waits = true
@@ -312,10 +352,11 @@ local function pick(count, free_mem, free_cpu, is_now)
       else
         out[#out + 1] = line
         bytes = bytes + #line
-        picked[#out] = { best.name, best.score, best.mem, best.cpu }
+        picked[#out] = best.score
         count = count - 1
         if is_now then
-          free_mem, free_cpu = free_mem - best.mem, free_cpu - best.cpu
+          free.mem, free.cpu = free.mem - best.mem, free.cpu - best.cpu
+          take(free.resources, amounts_of(best))
         end
         if verdict == 'run' then
           apart = line
@@ -334,16 +375,15 @@ local function pick(count, free_mem, free_cpu, is_now)
 end
 
 local started = 0
-if want > 0 then started = want - pick(want, mem, cpu, true) end
-if ahead > 0 and started == want and not limit and not apart and not waits then pick(ahead, ahead_mem, ahead_cpu, false) end
+if want > 0 then started = want - pick(want, true) end
+if ahead > 0 and started == want and not limit and not apart and not waits then pick(ahead, false) end
 
 -- Record the room that stays free, so that a script that adds tasks wakes this worker.
 if apart then
   redis.call('HDEL', IDLE, worker)
 elseif started < want and bytes < most_bytes then
-  local used_mem, used_cpu = 0, 0
-  for i = 1, started do used_mem, used_cpu = used_mem + picked[i][3], used_cpu + picked[i][4] end
-  redis.pcall('HSET', IDLE, worker, int(math.max(0, mem - used_mem)) .. ':' .. int(math.max(0, cpu - used_cpu)) .. ':' .. int(want - started))
+  local room = { int(math.max(0, free.mem)), int(math.max(0, free.cpu)), int(want - started), resources_text(free.resources) }
+  redis.pcall('HSET', IDLE, worker, table.concat(room, ':'))
 elseif want > 0 then
   redis.call('HDEL', IDLE, worker)
 end
@@ -359,7 +399,7 @@ if #out > 0 then
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
     -- A claim with a slot counts as started at once: if the worker dies before its next heartbeat, the task counts as lost.
-    claims[i] = claim_text(token, int(attempt), i <= started and '2' or '0', int(picked[i][2]), ms)
+    claims[i] = claim_text(token, int(attempt), i <= started and '2' or '0', int(picked[i]), ms)
     local at = REPLY.size + ROW.size * (i - 1) + 1
     reply[at + ROW.line] = line
     reply[at + ROW.attempt] = attempt
@@ -367,68 +407,67 @@ if #out > 0 then
   end
   enter_progress(worker, out, claims)
 end
-if #stale > 0 then bulk('HDEL', TODO, stale) end
+no_longer_wait(stale)
 local apart_ms = apart and apart_for(apart)
 if apart then redis.call('HSET', APART_BY, worker, int(now) .. '|' .. int(apart_ms) .. '|' .. apart) end
-for name, class in pairs(touched) do
-  index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, class.taken)
-  if class.workers ~= '' or class.level then
-    bulk('HDEL', HELD, class.taken)
-    bulk('ZREM', RETRY_ELSEWHERE, class.taken)
+for name, lane in pairs(touched) do
+  index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, lane.taken)
+  if lane.workers ~= '' or lane.level then
+    bulk('HDEL', HELD, lane.taken)
+    bulk('ZREM', RETRY_ELSEWHERE, lane.taken)
   end
   index_head(name)
+  if lane.is_preferred then
+    if lane_head(name) then redis.call('HSET', PREFERRED, name, int(now)) else redis.call('HDEL', PREFERRED, name) end
+  end
 end
 index_flush()
 
 -- Reserve for a task that fits this node, but not its room, and has been passed over for starve_ms.
-if reserved and touched[reserved.name] then
-  redis.call('HDEL', RESERVED, reserved.name)
-  redis.call('HDEL', BLOCKED, reserved.name)
-  reserved = nil
-end
-if blocked and want > 0 then
-  local line = blocked.line or redis.call('ZRANGE', READY .. 'c:' .. blocked.name, 0, 0)[1]
-  local since, seen = string.match(redis.call('HGET', BLOCKED, blocked.name) or '', '^(%d+)|(.*)$')
+local function reserve(lane)
+  local line = lane.line or redis.call('ZRANGE', READY .. 'c:' .. lane.name, 0, 0)[1]
+  local since, seen = string.match(redis.call('HGET', BLOCKED, lane.name) or '', '^(%d+)|(.*)$')
   if line and seen == line and tonumber(since) <= now then
-    if now - tonumber(since) >= starve_ms then
-      local holder = string.match(redis.call('HGET', RESERVED, blocked.name) or '', '^(.*)|%d+$')
-      if not holder or holder == worker then
-        redis.call('HSET', RESERVED, blocked.name, worker .. '|' .. int(now + math.max(dead_ms, 15000)))
-        reserved = { line = line }
-      end
+    if now - tonumber(since) < starve_ms then return nil end
+    local holder = string.match(redis.call('HGET', RESERVED, lane.name) or '', '^(.*)|%d+$')
+    if not holder or holder == worker then
+      redis.call('HSET', RESERVED, lane.name, worker .. '|' .. int(now + math.max(dead_ms, 15000)))
+      return { line = line }
     end
   elseif line then
-    redis.call('HSET', BLOCKED, blocked.name, int(now) .. '|' .. line)
+    redis.call('HSET', BLOCKED, lane.name, int(now) .. '|' .. line)
   end
+end
+for name in pairs(has_reservations and touched or {}) do
+  if redis.call('HDEL', RESERVED, name) == 1 then redis.call('HDEL', BLOCKED, name) end
+end
+if reserved and touched[reserved.name] then reserved = nil end
+if want > 0 then
+  reserved = blocked and reserve(blocked) or reserved
+  if blocked_resource then reserve(blocked_resource) end
 end
 if reserved then reply[REPLY.reserved] = reserved.line end
 
 reply[REPLY.waiting] = waiting - #out - #stale
 reply[REPLY.indexed] = indexed()
 if ARGV[ARG.wants_leftovers] == '1' then
-  local function fits(class)
-    local m, c = string.match(class, '^(%d+):(%d+):')
-    return m and tonumber(m) <= cap_mem and tonumber(c) <= cap_cpu
-  end
-  -- Lines in backoff are examined 64 at a time, and classes one by one. What is not examined counts as a line that this node could run.
-  local could, from = #to_park >= 2 * MOST_PARKED, 0
+  -- Lines in backoff are examined 64 at a time. What is not examined counts as a line that this node could run.
+  local could, from = false, 0
   while not could do
     local page = redis.call('ZRANGE', DELAYED, from, from + 63)
     if #page == 0 then break end
     for _, held in ipairs(get_all(HELD, page)) do
-      local class = held and select(3, held_parts(held))
-      could = could or (class and fits(class))
+      local m, c, needs = lane_parts(held and select(3, held_parts(held)) or '')
+      could = could or (m ~= nil and is_within_node { mem = m, cpu = c, needs = needs })
     end
     from = from + 64
     could = could or from >= 4096
   end
-  local i = 1
+  local next_lane = walk(function(cell) return may_ever(cell.needs) and cell.least_mem <= cap_mem and cell.least_cpu <= cap_cpu end)
   while not could do
-    local class = head_at(i)
-    if not class then break end
-    could = class.mem <= cap_mem and class.cpu <= cap_cpu
-      and redis.call('EXISTS', READY .. 'c:' .. class.name) == 1
-    i = i + 1
+    local lane = next_lane(nil)
+    if not lane then break end
+    could = lane.mem <= cap_mem and lane.cpu <= cap_cpu and redis.call('EXISTS', READY .. 'c:' .. lane.name) == 1
   end
   reply[REPLY.has_leftovers] = could and 1 or 0
 end
@@ -441,14 +480,8 @@ for _, timers in ipairs(has_timers and { DELAYED, RETRY_ELSEWHERE } or {}) do
 end
 if reply[REPLY.next_timer_ms] >= 0 then index_keep_time(now) end
 -- There is more: the worker claims again at once.
-if bytes >= most_bytes or #to_park >= 2 * MOST_PARKED then reply[REPLY.next_timer_ms] = 0 end
-local again = apart_ms or (waits and 1000)
-if again and (reply[REPLY.next_timer_ms] < 0 or again < reply[REPLY.next_timer_ms]) then reply[REPLY.next_timer_ms] = again end
--- Parking comes last: it changes the order of the heads, which are read in pages above.
-if #to_park > 0 then
-  -- Keep the least amounts since parking began: some classes were parked when workers offered less.
-  if old_mem then above_mem, above_cpu = math.min(above_mem, tonumber(old_mem)), math.min(above_cpu, tonumber(old_cpu)) end
-  redis.call('SET', ABOVE, int(above_mem) .. ':' .. int(above_cpu))
-  bulk('ZADD', CLASS_HEADS, to_park, 'XX')
+if bytes >= most_bytes then reply[REPLY.next_timer_ms] = 0 end
+for _, again in ipairs { apart_ms or (waits and 1000) or prefer_wait or false, prefer_wait or false } do
+  if again and (reply[REPLY.next_timer_ms] < 0 or again < reply[REPLY.next_timer_ms]) then reply[REPLY.next_timer_ms] = again end
 end
 return reply

@@ -38,7 +38,7 @@ end
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, id, class, score, record = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score], ARGV[i + EACH.record]
   local worker = redis.call('HGET', IN_PROGRESS, line)
-  local is_todo = redis.call('HEXISTS', TODO, line) == 1
+  local is_todo = is_waiting(line)
   local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
   local is_failed = redis.call('HEXISTS', FAILED, line) == 1
   local is_selected = selected == ''
@@ -64,7 +64,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       -- Others have put the line in todo as well: it must not start now.
       if is_todo and op ~= 'requeue' then
         if class ~= '' then index_forget(class, line) end
-        redis.call('HDEL', TODO, line)
+        no_longer_wait { line }
       end
     else
       carry_out(line, mark, worker and CLAIMS_OF .. worker)

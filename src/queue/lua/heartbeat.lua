@@ -9,7 +9,7 @@ if not is_owner(worker, ARGV[ARG.fence]) then return { 'FENCED' } end
 redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. ':' .. ARGV[ARG.usage])
 redis.call('HSET', LOAD, worker, ARGV[ARG.load])
 if ARGV[ARG.offer] ~= '' then
-  redis.call('HSET', CAPACITY, worker, ARGV[ARG.offer])
+  redis.call('HSET', CAPACITY, worker, ARGV[ARG.offer] .. ':' .. ARGV[ARG.traits])
 else
   redis.call('HDEL', CAPACITY, worker)
   redis.call('HDEL', IDLE, worker)

@@ -1,4 +1,5 @@
--- Indexes lines in todo_tasks that a Python manager or a person may have written there.
+-- Indexes waiting lines that a Python manager or a person may have written. A line with needs that stands in todo_tasks moves to where such lines wait: added
+-- there first.
 --
 -- Returns: how many were not in the index; -1 when the queue has another field order: then nothing was done.
 -- Records: ARG, EACH, in queue/records.rs.
@@ -10,7 +11,11 @@ local heads = {}
 local first, last
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
-  if redis.call('HEXISTS', TODO, line) == 1 and redis.call('HEXISTS', HELD, line) == 0 then
+  if home(line) == WAITING and redis.call('HEXISTS', TODO, line) == 1 then
+    wait_for(line)
+    redis.call('HDEL', TODO, line)
+  end
+  if is_waiting(line) and redis.call('HEXISTS', HELD, line) == 0 then
     if redis.call('ZSCORE', READY .. 'c:' .. class, line) then
       heads[class] = true
     else
@@ -24,7 +29,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   end
 end
 for class in pairs(heads) do
-  if not redis.call('ZSCORE', CLASS_HEADS, class) then index_head(class) end
+  if not (lane_head(class) and redis.call('ZSCORE', CELLS, cell_of(class))) then index_head(class) end
 end
 index_flush()
 if added > 0 then

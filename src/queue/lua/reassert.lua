@@ -29,7 +29,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     answer = 'ok'
   elseif owner or redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
     answer = 'kill'
-  elseif redis.call('HEXISTS', TODO, line) == 1 then
+  elseif is_waiting(line) then
     enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
     index_forget(class, line)
     answer = 'back'

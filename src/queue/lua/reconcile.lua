@@ -7,7 +7,7 @@
 
 local kind, worker, mode = ARGV[ARG.kind], ARGV[ARG.worker], ARGV[ARG.mode]
 local function is_in(key, field) return redis.call('HEXISTS', key, field) == 1 end
-local function waits_or_runs(line) return is_in(TODO, line) or is_in(IN_PROGRESS, line) or is_in(ASIDE, line) end
+local function waits_or_runs(line) return is_waiting(line) or is_in(IN_PROGRESS, line) or is_in(ASIDE, line) end
 local function remove(key) return function(field) redis.call('HDEL', key, field) end end
 local function token_of(holder, line)
   local claim = redis.call('HGET', CLAIMS_OF .. holder, line)
@@ -74,28 +74,28 @@ kinds.signatures = {
 kinds.held = {
   key = HELD,
   is_wrong = function(line, held)
-    local phase, _, class = held_parts(held)
+    local phase, _, lane = held_parts(held)
     if phase == 'D' then return not redis.call('ZSCORE', DELAYED, line) end
-    if not (phase and redis.call('ZSCORE', READY .. 'c:' .. class, line)) then return true end
+    if not (phase and redis.call('ZSCORE', READY .. 'c:' .. lane, line)) then return true end
     -- A suspect stays in its class until it is claimed.
     return phase ~= 'S' and not redis.call('ZSCORE', RETRY_ELSEWHERE, line)
   end,
   mend = function(line, held)
-    local _, _, class = held_parts(held)
-    local mem, cpu = string.match(class or '', '^(%d+):(%d+):')
-    if mem then index_forget(mem .. ':' .. cpu .. ':', line) else redis.call('HDEL', HELD, line) end
+    local _, _, lane = held_parts(held)
+    local class = class_of(lane or '')
+    if class then index_forget(class, line) else redis.call('HDEL', HELD, line) end
   end,
 }
 
--- Of classes in which nothing waits any more.
-for name, key in pairs { blocked = BLOCKED, reserved = RESERVED } do
-  kinds[name] = { key = key, is_wrong = function(class) return not redis.call('ZSCORE', CLASS_HEADS, class) end, mend = remove(key) }
+-- Of lanes in which nothing waits any more.
+for name, key in pairs { blocked = BLOCKED, reserved = RESERVED, preferred = READY .. 'preferred' } do
+  kinds[name] = { key = key, is_wrong = function(lane) return not (lane_parts(lane) and lane_head(lane)) end, mend = remove(key) }
 end
 
 -- What a worker has claimed is in progress under its name, or was taken away: then it is to stop, if it runs at all. What stands in todo it takes back itself.
 kinds.claims = {
   key = CLAIMS_OF .. worker,
-  is_wrong = function(line) return redis.call('HGET', IN_PROGRESS, line) ~= worker and not is_in(TODO, line) end,
+  is_wrong = function(line) return redis.call('HGET', IN_PROGRESS, line) ~= worker and not is_waiting(line) end,
   mend = function(line, claim)
     if not string.match(redis.call('HGET', OWNER, worker) or '!dead:', '^!dead:') then
       redis.call('HSET', REVOKED_OF .. worker, line, (claim_parts(claim)) or '')

@@ -1,4 +1,4 @@
--- Moves lines that can never run out of todo_tasks.
+-- Moves lines that can never run out of the queue.
 --
 -- Returns: how many were moved; -1 when the queue has another field order: then nothing was done.
 -- Guarantees: added first, removed last. A line that is not UTF-8 goes only to the quarantine, since Python workers crash on it in any hash.
@@ -8,7 +8,7 @@ if not order_agrees(ARGV[ARG.order]) then return -1 end
 local moved = 0
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line = ARGV[i + EACH.line]
-  if redis.call('HEXISTS', TODO, line) == 1 then
+  if is_waiting(line) or redis.call('HEXISTS', TODO, line) == 1 then
     if ARGV[i + EACH.destination] == 'quarantine' then
       redis.call('HSET', QUARANTINE, line, ARGV[i + EACH.reason])
     else
@@ -17,6 +17,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       group_put(line, ARGV[i + EACH.group])
       redis.call('HINCRBY', TALLY, 'invalid', 1)
     end
+    no_longer_wait { line }
     redis.call('HDEL', TODO, line)
     events[#events + 1] = 'V\t' .. ARGV[i + EACH.destination] .. '\t' .. brief(line)
     moved = moved + 1

@@ -93,7 +93,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       answer = 'dup'
     elseif redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
       answer = 'gone'
-    elseif op == 'F' and redis.call('HEXISTS', TODO, line) == 1 then
+    elseif op == 'F' and is_waiting(line) then
       answer = 'late'
       attempt = 2
     elseif op == 'F' and force and redis.call('HEXISTS', FINISHED, line) == 0 then
@@ -125,7 +125,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
           redis.call('HSET', EVIDENCE, id, dated(in_order(record, score), now))
         end
         if answer == 'late' then
-          redis.call('HDEL', TODO, line)
+          no_longer_wait { line }
           index_forget(class, line)
         end
         if has_failed then failure_clear(line) end

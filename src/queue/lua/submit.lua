@@ -1,4 +1,4 @@
--- Adds a batch of task lines to todo_tasks and to the index.
+-- Adds a batch of task lines to where they wait, and to the index.
 --
 -- If the first value of the reply is -1, the queue has another field order, and nothing was done.
 -- Guarantees: added first, removed last; the call is safe to repeat. A signature is stored before its line. A line that waits or runs already gets the new
@@ -21,11 +21,12 @@ for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line
 local seq = sequence(#lines)
 local added, queued, running, finished, failed = 0, 0, 0, 0, 0
 -- Few calls for many lines. The values of FINISHED can be large, so lines are looked up there one by one, if it has any.
-local in_todo, in_progress, in_failed = get_all(TODO, lines), nil, nil
+local in_todo, in_progress, in_failed = waiting_of(lines), nil, nil
 if redis.call('HLEN', IN_PROGRESS) > 0 then in_progress = get_all(IN_PROGRESS, lines) end
 if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
-local seen, todo, classes, cleared, signatures = {}, {}, {}, {}, {}
+local first, last
+local seen, todo, waiting, classes, cleared, signatures = {}, {}, {}, {}, {}, {}
 -- The position of the first argument of line i.
 local function at(i) return ARG.size + EACH.size * (i - 1) + 1 end
 local function sign(i, line)
@@ -57,8 +58,10 @@ for i, line in ipairs(lines) do
       if is_finished then finished = finished + 1 else failed = failed + 1 end
     else
       seen[line] = true
-      todo[#todo + 1] = line
-      todo[#todo + 1] = ''
+      local at_home = home(line) == WAITING and waiting or todo
+      at_home[#at_home + 1] = line
+      at_home[#at_home + 1] = ''
+      first, last = first or line, line
       sign(i, line)
       local name, score = ARGV[at(i) + EACH.class], tonumber(ARGV[at(i) + EACH.base_score]) + seq
       local class = classes[name]
@@ -78,6 +81,7 @@ for i, line in ipairs(lines) do
 end
 bulk('HSET', SIGNATURES, signatures)
 bulk('HSET', TODO, todo)
+bulk('HSET', WAITING, waiting)
 for name, class in pairs(classes) do index_put_all(name, class.pairs, class.least) end
 for _, clear in ipairs(cleared) do
   if clear[2] then redis.call('HDEL', FINISHED, clear[1]) end
@@ -85,7 +89,7 @@ for _, clear in ipairs(cleared) do
 end
 index_flush()
 if added > 0 then
-  local first, last = todo[1] or lines[1], todo[#todo - 1] or lines[#lines]
+  first, last = first or lines[1], last or lines[#lines]
   events[1] = 'A\tsubmitted\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)
   events_flush()
 end

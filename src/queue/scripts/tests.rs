@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::model::Outcome;
+use crate::model::{Bytes, Class, Demand, MilliCores, Needs, Outcome};
+use crate::queue::lanes::cell_of;
 
 /// A piece of Lua at the top level: a function, or a line that runs at once.
 struct Chunk {
@@ -119,12 +120,12 @@ fn every_script_names_what_it_reaches() {
 fn the_check_of_names_finds_what_is_missing_or_late() {
     let named = |parts: &[&str], keys: &'static [Key]| {
         let parts: Vec<Part> = parts.iter().map(|name| part(name)).collect();
-        faults(&ScriptDef::new("test.lua", &parts, keys, "if ARGV[1] then index_put('1:1:', 'a', 7) end").text)
+        faults(&ScriptDef::new("test.lua", &parts, keys, "if ARGV[1] then index_put('1:1::', 'a', 7) end").text)
     };
-    let keys = &[Key::Ready, Key::Heads];
-    assert_eq!(named(&["basics", "classes"], keys), [] as [&str; 0]);
+    let keys = &[Key::Ready, Key::Cells];
+    assert_eq!(named(&["basics", "lanes"], keys), [] as [&str; 0]);
     assert_eq!(named(&["basics"], keys), ["index_put is not named"]);
-    assert_eq!(named(&["basics", "classes"], &[Key::Ready]), [format!("{} is not named", Key::Heads.lua())]);
+    assert_eq!(named(&["basics", "lanes"], &[Key::Ready]), [format!("{} is not named", Key::Cells.lua())]);
     assert_eq!(
         faults("local function index_flush() int(1) end\nlocal function int() end\nindex_flush()"),
         ["int is named after its first use"]
@@ -238,14 +239,45 @@ fn a_function_or_key_that_a_script_does_not_name_fails() {
         }
         call.invoke(&mut connection)
     };
-    let body = "index_put('1:1:', 'a', 7)\nreturn redis.call('ZCARD', READY .. 'c:1:1:')";
-    let keys = &[Key::Ready, Key::Heads, Key::Count];
-    assert_eq!(run(&["basics", "classes"], keys, body), Ok(1));
-    for (parts, keys, unknown) in [
-        (&["basics"][..], &keys[..], "index_put"),
-        (&["basics", "classes"], &[Key::Ready, Key::Count], Key::Heads.lua()),
-    ] {
-        let error = run(parts, keys, body).expect_err("unknown").to_string();
+    let body = "index_put('1:1::', 'a', 7)\nreturn redis.call('ZCARD', READY .. 'c:1:1::')";
+    let keys = &[Key::Ready, Key::Cells, Key::Count];
+    assert_eq!(run(&["basics", "lanes"], keys, body), Ok(1));
+    let body = body.replace("1:1::", "2:1::");
+    for (parts, keys, unknown) in
+        [(&["basics"][..], &keys[..], "index_put"), (&["basics", "lanes"], &[Key::Ready, Key::Count], Key::Cells.lua())]
+    {
+        let error = run(parts, keys, &body).expect_err("unknown").to_string();
         assert!(error.contains("nonexistent global variable") && error.contains(unknown), "{error}");
     }
+}
+
+#[test]
+fn cells_of_lanes_are_the_same_in_rust_and_in_scripts() {
+    let server = Server::start();
+    let mut connection = server.connection();
+    let parts: Vec<Part> = ["basics", "lanes"].map(part).to_vec();
+    let body = "local cells = {}\nfor i, lane in ipairs(ARGV) do cells[i] = cell_of(lane) end\nreturn cells";
+    let def = ScriptDef::new("test.lua", &parts, &[Key::Ready, Key::Cells, Key::Count], body);
+    let edges = (0..53).flat_map(|doubling| {
+        let of = |begin: f64| (begin * 2_f64.powi(doubling)) as u64;
+        [1.0, 1.189_207_115_002_721, std::f64::consts::SQRT_2, 1.681_792_830_507_429].map(of)
+    });
+    let amounts: Vec<u64> = edges.flat_map(|at| [at.saturating_sub(1), at, at + 1]).collect();
+    let classes: Vec<Class> = amounts
+        .iter()
+        .zip(amounts.iter().rev())
+        .map(|(mem, cpu)| Class {
+            demand: Demand::NONE.with_mem(Bytes(*mem)).with_cpu(MilliCores(*cpu)),
+            needs: Needs::parse("gpus=1").expect("needs"),
+        })
+        .collect();
+    let mut call = def.script.prepare_invoke();
+    for key in def.keys {
+        call.key(key.lua());
+    }
+    for class in &classes {
+        call.arg(class.to_string());
+    }
+    let cells: Vec<String> = call.invoke(&mut connection).expect("cells");
+    assert_eq!(cells, classes.iter().map(cell_of).collect::<Vec<_>>());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptRecord, Demand, FieldOrder, Offer, Outcome, Room, TaskId};
+use crate::model::{AttemptRecord, Class, FieldOrder, Offer, Outcome, Room, Stocks, TaskId, Traits};
 use crate::queue::layout::Layouts;
 
 /// What one running process says of itself, so that others can tell whether it lives.
@@ -34,10 +34,12 @@ pub struct Registration {
 }
 
 /// As what a worker takes its name.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AttachOptions {
     /// What it offers; `None` while it takes nothing.
     pub offer: Option<Offer>,
+    /// What it has beside.
+    pub traits: Arc<Traits>,
     /// The field order in which it reads lines; it is recorded where none is. `None` asks nothing and records nothing.
     pub order: Option<FieldOrder>,
     /// An operator has drained it, as far as it knows: that is recorded again where others have emptied the server.
@@ -60,6 +62,12 @@ pub struct ClaimRequest {
     pub ahead: Room,
     /// The most that the node could give to one task; `None` when it could run none.
     pub offer: Option<Offer>,
+    /// What the node has beside memory and cores.
+    pub traits: Arc<Traits>,
+    /// What of its named resources is free.
+    pub free: Stocks,
+    /// For how long tasks that prefer labels which this node lacks are left to others.
+    pub prefer_wait: Duration,
     /// Silence after which a worker counts as dead.
     pub dead_after: Duration,
     /// How long a task may be passed over before a worker reserves for it.
@@ -156,9 +164,9 @@ pub struct Settle {
     pub id: TaskId,
     /// The claim it ran under.
     pub token: String,
-    /// Its demand; `None` for a line that is not a task.
-    #[serde(with = "crate::model::demand::on_disk")]
-    pub demand: Option<Demand>,
+    /// What it asks for; `None` for a line that is not a task.
+    #[serde(rename = "demand", with = "crate::model::demand::on_disk")]
+    pub class: Option<Class>,
     /// The attempt's record; `None` when it never started.
     pub record: Option<AttemptRecord>,
     /// What becomes of it.
@@ -227,6 +235,8 @@ pub struct Heartbeat {
     pub load: String,
     /// The most that the node could give to one task; `None` when it takes nothing.
     pub offer: Option<Offer>,
+    /// What it has beside.
+    pub traits: Arc<Traits>,
     /// Lines that started since the last beat.
     pub started: Vec<Arc<str>>,
     /// Claims ended by an operator's order of which nothing runs here any more.

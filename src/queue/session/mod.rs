@@ -23,7 +23,7 @@ use super::records::{
 };
 use super::reply::Reply;
 use super::scripts;
-use crate::model::{Demand, FieldOrder, WorkerName};
+use crate::model::{Class, FieldOrder, WorkerName};
 
 /// How long a worker that failed a task leaves it to others that could run it.
 pub const AVOID: Duration = Duration::from_secs(60);
@@ -66,6 +66,7 @@ impl Session {
             previous: previous.unwrap_or_default(),
             registration: json,
             offer: options.offer,
+            traits: &options.traits,
             newest: registration.layouts.newest(),
             order,
             is_drained: options.is_drained,
@@ -132,6 +133,7 @@ impl Session {
             usage: &beat.status,
             load: &beat.load,
             offer: beat.offer,
+            traits: &beat.traits,
             order: self.order,
             started: beat.started.len(),
         });
@@ -163,6 +165,9 @@ impl Session {
             ahead_cpu: ahead.amounts.cpu().0,
             offer_mem: offer.map(|offer| offer.amounts.mem().0),
             offer_cpu: offer.map(|offer| offer.amounts.cpu().0),
+            traits: &request.traits,
+            free: &request.free,
+            prefer_wait: request.prefer_wait,
             dead_after: request.dead_after,
             starve_after: request.starve_after,
             avoid: AVOID,
@@ -211,7 +216,7 @@ impl Session {
                 id: entry.id,
                 value,
                 record,
-                class: entry.demand,
+                class: entry.class.as_ref(),
                 backoff,
                 group,
                 outcome: entry.outcome().code(),
@@ -226,7 +231,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any call, and [`QueueError::Fenced`].
-    pub async fn reassert(&self, running: &[(Claim, Demand)], data_lost: bool) -> Result<Vec<Reasserted>, QueueError> {
+    pub async fn reassert(&self, running: &[(Claim, Class)], data_lost: bool) -> Result<Vec<Reasserted>, QueueError> {
         let mut args = Args::new();
         args.record(ReassertArgs { worker: self.worker.as_str(), fence: &self.fence, data_lost });
         for (claim, class) in running {

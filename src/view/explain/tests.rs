@@ -88,6 +88,7 @@ fn what_has_ended_says_how() {
 #[test]
 fn explain_separates_impossible_demands_from_waiting_ones() {
     let need = |mem, waiting, failed_on: &[&str]| WaitingGroup {
+        needs: String::new(),
         demand: Demand { amounts: amounts(mem, 1.0) },
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         waiting,
@@ -127,6 +128,7 @@ fn an_idle_queue_says_so() {
 #[test]
 fn what_is_kept_apart_and_waits_for_the_same_is_one_row() {
     let need = |failed_on: &[&str]| WaitingGroup {
+        needs: String::new(),
         demand: Demand { amounts: amounts(8.0, 1.0) },
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
         waiting: 20,

@@ -60,6 +60,7 @@ fn data() -> WatchData {
         eta_seconds: Some(1622),
         failures: failures.clone(),
         needs: vec![WaitingGroup {
+            needs: String::new(),
             demand: Demand::NONE.with_mem(Bytes(96 << 30)).with_cpu(MilliCores::CORE),
             failed_on: Vec::new(),
             waiting: 8,

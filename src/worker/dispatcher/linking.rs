@@ -49,6 +49,7 @@ impl Dispatcher {
             status: self.node.usage().status(),
             load: serde_json::to_string(&load).unwrap_or_default(),
             offer: self.capacity.offer(now).filter(|_| self.departure.is_open()),
+            traits: Arc::clone(&self.me.traits),
             started,
             stopped,
         }
@@ -253,7 +254,7 @@ impl Dispatcher {
                 | ClaimState::Starting { .. }
                 | ClaimState::Running { .. }
                 | ClaimState::Terminating { .. } => {
-                    inventory.all.push((key, entry.claim.clone(), *entry.task.demand()));
+                    inventory.all.push((key, entry.claim.clone(), entry.task.class().clone()));
                 }
             }
         }

@@ -129,8 +129,8 @@ const SUBMITTER: &[&str] = &[
     "HSET distcomp:ready:reserved x y",
     "SET distcomp:paused me",
     "DEL distcomp:paused",
-    "DEL distcomp:ready:heads",
-    "ZREM distcomp:ready:heads x",
+    "DEL distcomp:ready:cells",
+    "ZREM distcomp:ready:cells x",
     "ZADD todo_tasks 1 x",
 ];
 
@@ -144,7 +144,7 @@ const VIEWER: &[&str] = &[
     "HSET distcomp:drain w 1",
     "SET distcomp:paused me",
     "SETNX distcomp:format 9",
-    "ZADD distcomp:ready:heads 1 x",
+    "ZADD distcomp:ready:cells 1 x",
     "INCRBY distcomp:ready:count 1",
     "PUBLISH distcomp:wake todo",
     // A token lets its bearer settle.

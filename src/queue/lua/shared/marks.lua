@@ -1,6 +1,6 @@
 -- Marks: an operator's order for a task that runs.
 --
--- MARKS[line] = OP|WORKER|TOKEN|ID|CLASS|SCORE|RECORD. OP is requeue, cancel or purge. CLASS is "MEM:CPU:", SCORE is without a sequence, RECORD is the
+-- MARKS[line] = OP|WORKER|TOKEN|ID|CLASS|SCORE|RECORD. OP is requeue, cancel or purge. CLASS is "MEM:CPU:NEEDS:", SCORE is without a sequence, RECORD is the
 -- evidence of the attempt that is cut short, or "". The task stays in IN_PROGRESS, claimed, until its process is known to be dead, so that no second one starts
 -- beside it. Then carry_out (orders.lua) moves it. REVOKED[line] = TOKEN tells its worker.
 

@@ -28,7 +28,7 @@ local function carry_out(line, mark, claims, revoked)
     redis.call('HDEL', ATTEMPTS, line)
     redis.call('HDEL', LOST, line)
     if class ~= '' then index_forget(class, line) end
-    redis.call('HDEL', TODO, line)
+    no_longer_wait { line }
   end
   leave_progress({ line }, claims)
   if revoked then redis.call('HDEL', revoked, line) end

@@ -55,11 +55,10 @@ local function index_timers(now, avoid_ms)
       redis.call('ZREM', timers, line)
       if held then
         redis.call('HDEL', HELD, line)
-        local phase, score, class = held_parts(held)
-        if phase == 'D' then index_delta = index_delta - 1 else index_remove(class, line) end
-        if redis.call('HEXISTS', TODO, line) == 1 then
-          local mem, cpu, workers = string.match(class, '^(%d+):(%d+):(.*)$')
-          local base = mem .. ':' .. cpu .. ':'
+        local phase, score, lane = held_parts(held)
+        if phase == 'D' then index_delta = index_delta - 1 else index_remove(lane, line) end
+        if is_waiting(line) then
+          local base, workers = class_of(lane), select(4, lane_parts(lane))
           if phase == 'D' then index_retry(base, line, score, workers, now, 0, avoid_ms) else index_put(base, line, score) end
         end
       end

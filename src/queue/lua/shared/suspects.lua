@@ -1,6 +1,6 @@
 -- Suspects: lines that had, or may have had, a slot when their worker was lost.
 --
--- APART[line] = LEVEL|MS, how long it had run at most. A suspect waits in a class of its own kind, "MEM:CPU:!LEVEL,". From level 1 on it runs apart
+-- APART[line] = LEVEL|MS, how long it had run at most. A suspect waits in a lane of its own kind, "MEM:CPU:NEEDS:!LEVEL,". From level 1 on it runs apart
 -- (claim.lua). A script in which there is none spends one call on it.
 
 local suspects_known

@@ -3,7 +3,7 @@
 -- Only this file writes IN_PROGRESS and the claims of workers, so that a counter or a limit that must follow a task has one place to hook in. Each move adds
 -- first and removes last: where a script stops half-way, a line stands in two places, never in none.
 
--- Moves lines from todo_tasks into progress: claims[i] is this worker's claim of lines[i]. A line that waits nowhere comes into progress as well
+-- Moves lines from where they wait into progress: claims[i] is this worker's claim of lines[i]. A line that waits nowhere comes into progress as well
 -- (reassert.lua). The caller takes the lines out of the index afterwards.
 local function enter_progress(worker, lines, claims)
   local claim_of, worker_of = {}, {}
@@ -13,7 +13,7 @@ local function enter_progress(worker, lines, claims)
   end
   bulk('HSET', CLAIMS, claim_of)
   bulk('HSET', IN_PROGRESS, worker_of)
-  bulk('HDEL', TODO, lines)
+  no_longer_wait(lines)
 end
 
 -- Replaces the claim of a line that this worker has in progress.
@@ -28,10 +28,10 @@ end
 -- Drops the claim of a line that has left in_progress_tasks without its worker, or stands there under another's name.
 local function drop_claim(line, held) redis.call('HDEL', held, line) end
 
--- Adds a line to todo_tasks and to the index, and asks for a worker: workers are those that have failed it, or nil; then it waits delay_ms and is left to
+-- Adds a line to where it waits and to the index, and asks for a worker: workers are those that have failed it, or nil; then it waits delay_ms and is left to
 -- others for avoid_ms. giver is a worker that gives it back and needs not be woken for it, or nil.
 local function put_back(line, class, score, workers, now, delay_ms, avoid_ms, giver)
-  redis.call('HSET', TODO, line, '')
+  wait_for(line)
   index_waiting(class, line, score, workers, now, delay_ms, avoid_ms)
   want_worker(class .. worker_set((workers or '') .. (giver and giver .. ',' or '')))
 end

@@ -1,0 +1,125 @@
+-- The index of waiting lines: lanes in cells.
+--
+-- A class is all that a task asks for, "MEM:CPU:NEEDS:". A lane is a class and, for retries, the set of workers that failed the task: "MEM:CPU:NEEDS:w1,w2,".
+-- Each lane has a sorted set of lines, READY .. "c:" .. lane. Lanes of like size and the same needs and workers make up a cell, "ROW/COLUMN/NEEDS:w1,w2,",
+-- with a sorted set of its lanes by their best score, READY .. "h:" .. cell. CELLS holds the best score of every cell. A cell that is wholly within a
+-- worker's room has nothing that does not fit, and one wholly beyond it nothing that does, so that a claim walks only along the edge, however many lanes
+-- there are. Smaller scores run first: (65535 - priority) * 2^37 + sequence, exact in the 53 bits of a double. HELD holds the lines of retries and of
+-- suspects, by phase: "D" waits for the end of its backoff outside any lane until its time in DELAYED (retries.lua), "X" stands in a lane that some workers
+-- pass over until its time in RETRY_ELSEWHERE (retries.lua), "S" stands in a lane of suspects (suspects.lua). COUNT is the number of lines in the index.
+-- The keys of lanes and cells cannot be declared beforehand. They all begin with READY, which is declared.
+
+local index_delta = 0
+
+local function index_flush()
+  if index_delta ~= 0 then
+    redis.call('INCRBY', COUNT, int(index_delta))
+    index_delta = 0
+  end
+end
+
+-- The next n sequence numbers; returns the first.
+local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
+
+-- Memory, cores, needs and workers of a lane.
+local function lane_parts(lane)
+  local mem, cpu, needs, workers = string.match(lane, '^(%d+):(%d+):([^:]*):(.*)$')
+  return tonumber(mem), tonumber(cpu), needs, workers
+end
+
+-- The class of a lane.
+local function class_of(lane) return string.match(lane, '^%d+:%d+:[^:]*:') end
+
+-- A row of the grid is a quarter of a doubling of memory in bytes, a column half a doubling of cores in thousandths; "-" is nothing at all. Where a step
+-- begins, as a part of a doubling: comparing with these is exact, so that the Rust side (queue/lanes.rs) comes to the same steps.
+local QUARTERS = { 1, 1.189207115002721, 1.4142135623730951, 1.681792830507429 }
+local HALVES = { 1, 1.4142135623730951 }
+local function step_of(amount, begins)
+  if amount == 0 then return '-' end
+  local part, doubling = math.frexp(amount)
+  local at = 0
+  while begins[at + 1] and begins[at + 1] <= part * 2 do at = at + 1 end
+  return int((doubling - 1) * #begins + at - 1)
+end
+
+-- The cells of lanes that this call has met.
+local cells_of = {}
+local function cell_of(lane)
+  local cell = cells_of[lane]
+  if not cell then
+    local mem, cpu, rest = string.match(lane, '^(%d+):(%d+):(.*)$')
+    cell = step_of(tonumber(mem), QUARTERS) .. '/' .. step_of(tonumber(cpu), HALVES) .. '/' .. rest
+    cells_of[lane] = cell
+  end
+  return cell
+end
+
+-- Of a lane that has a line with this score now.
+local function index_raise(lane, score)
+  local cell = cell_of(lane)
+  local key = READY .. 'h:' .. cell
+  local head = redis.call('ZSCORE', key, lane)
+  if head and tonumber(score) >= tonumber(head) then return end
+  redis.call('ZADD', key, score, lane)
+  local best = redis.call('ZSCORE', CELLS, cell)
+  if not best or tonumber(score) < tonumber(best) then redis.call('ZADD', CELLS, score, cell) end
+end
+
+-- Puts a line into a lane, unless it stands there.
+local function index_put(lane, line, score)
+  if redis.call('ZADD', READY .. 'c:' .. lane, 'NX', score, line) == 1 then index_delta = index_delta + 1 end
+  index_raise(lane, score)
+end
+
+-- Puts lines into a lane at once: scores and lines in turns. The least score is given, so that the head is looked at once.
+local function index_put_all(lane, pairs, least)
+  index_delta = index_delta + bulk('ZADD', READY .. 'c:' .. lane, pairs, 'NX')
+  index_raise(lane, int(least))
+end
+
+-- Makes the cell of a lane true after lines were taken from the lane.
+local function index_head(lane)
+  local cell = cell_of(lane)
+  local key = READY .. 'h:' .. cell
+  local head = redis.call('ZRANGE', READY .. 'c:' .. lane, 0, 0, 'WITHSCORES')
+  if head[1] then redis.call('ZADD', key, head[2], lane) else redis.call('ZREM', key, lane) end
+  local best = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  if best[1] then redis.call('ZADD', CELLS, best[2], cell) else redis.call('ZREM', CELLS, cell) end
+end
+
+-- The best score of a lane as its cell has it; nil for one that is in no cell.
+local function lane_head(lane) return redis.call('ZSCORE', READY .. 'h:' .. cell_of(lane), lane) end
+
+local function index_remove(lane, line)
+  if redis.call('ZREM', READY .. 'c:' .. lane, line) == 1 then
+    index_delta = index_delta - 1
+    index_head(lane)
+  end
+end
+
+-- HELD[line] = PHASE|SCORE|LANE. A lane holds no "|".
+local function held_parts(value) return string.match(value, '^(%a)|([^|]*)|(.*)$') end
+
+-- Takes a line out of the index wherever it stands.
+local function index_forget(class, line)
+  local held = redis.call('HGET', HELD, line)
+  if held then
+    local phase, _, lane = held_parts(held)
+    if phase == 'D' then index_delta = index_delta - 1 else index_remove(lane, line) end
+    redis.call('HDEL', HELD, line)
+    redis.call('ZREM', DELAYED, line)
+    redis.call('ZREM', RETRY_ELSEWHERE, line)
+  end
+  index_remove(class, line)
+end
+
+-- "w1,w2,w1," -> "w1,w2,", sorted, so that equal sets are one lane.
+local function worker_set(workers)
+  local seen, list = {}, {}
+  for name in string.gmatch(workers, '([^,|]+),') do
+    if not seen[name] then seen[name] = true; list[#list + 1] = name end
+  end
+  table.sort(list)
+  if #list == 0 then return '' end
+  return table.concat(list, ',') .. ','
+end

@@ -1,0 +1,75 @@
+-- The lanes of the index in order of their heads, read as far as a claim needs them. The index does not change until the end of a claim.
+
+local cells, cells_read, has_all_cells = {}, 0, false
+
+-- The least amount of a step of the grid.
+local function least_of(step, begins)
+  if step == '-' then return 0 end
+  local doubling = math.floor(tonumber(step) / #begins)
+  return math.ldexp(begins[tonumber(step) - doubling * #begins + 1], doubling)
+end
+
+-- The i-th cell by its head; nil when there are fewer.
+local function cell_at(i)
+  while i > #cells and not has_all_cells do
+    local size = cells_read == 0 and 8 or 64
+    local page = redis.call('ZRANGE', CELLS, cells_read, cells_read + size - 1, 'WITHSCORES')
+    cells_read = cells_read + size
+    if #page < 2 * size then has_all_cells = true end
+    for k = 1, #page, 2 do
+      local row, column, needs, workers = string.match(page[k], '^([^/]*)/([^/]*)/([^:]*):(.*)$')
+      local level = string.match(workers, '^!(%d),$')
+      local cell = { name = page[k], head = tonumber(page[k + 1]), needs = needs, workers = level and '' or workers, level = level, lanes = {}, read = 0 }
+      cell.least_mem, cell.least_cpu = least_of(row, QUARTERS), least_of(column, HALVES)
+      cells[#cells + 1] = cell
+    end
+  end
+  return cells[i]
+end
+
+-- The k-th lane of a cell by its head; nil when there are fewer. One is read first: most claims need no more.
+local function lane_at(cell, k)
+  while k > #cell.lanes and not cell.has_all do
+    local size = cell.read == 0 and 1 or (cell.read == 1 and 15 or 64)
+    local page = redis.call('ZRANGE', READY .. 'h:' .. cell.name, cell.read, cell.read + size - 1, 'WITHSCORES')
+    cell.read = cell.read + size
+    if #page < 2 * size then cell.has_all = true end
+    for i = 1, #page, 2 do
+      local mem, cpu = string.match(page[i], '^(%d+):(%d+):')
+      cell.lanes[#cell.lanes + 1] = {
+        cell = cell, name = page[i], mem = tonumber(mem), cpu = tonumber(cpu), needs = cell.needs, workers = cell.workers, level = cell.level,
+        head = tonumber(page[i + 1]), score = tonumber(page[i + 1]), from = 0, lines = {}, at = 0, taken = {},
+      }
+    end
+  end
+  return cell.lanes[k]
+end
+
+-- A walk over all lanes. enters(cell) says whether the lanes of a cell are to be looked at. The function that is returned gives the next lane by its head,
+-- or nil when the next one's head is beyond `most`; nil for no bound.
+local function walk(enters)
+  local next_cell, open = 1, {}
+  return function(most)
+    while true do
+      local best
+      for i = 1, #open do
+        if not best or open[i].lane.head < open[best].lane.head then best = i end
+      end
+      local cell = cell_at(next_cell)
+      if cell and (not best or cell.head < open[best].lane.head) then
+        if most and cell.head > most then return nil end
+        next_cell = next_cell + 1
+        local first = enters(cell) and lane_at(cell, 1)
+        if first then open[#open + 1] = { lane = first, k = 1 } end
+      else
+        if not best or (most and open[best].lane.head > most) then return nil end
+        local at = open[best]
+        local lane = at.lane
+        at.k = at.k + 1
+        at.lane = lane_at(lane.cell, at.k)
+        if not at.lane then table.remove(open, best) end
+        return lane
+      end
+    end
+  end
+end
