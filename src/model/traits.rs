@@ -35,16 +35,18 @@ impl Traits {
     /// # Errors
     /// The first thing that it lacks.
     pub fn suits(&self, needs: &Needs, now: u64) -> Result<(), Unsuited> {
-        if let Some(amount) = self.stocks.lacking(needs.resources()) {
-            return Err(Unsuited::Resource(amount.clone()));
-        }
-        if let Some(constraint) = needs.constraint().iter().find(|one| !one.holds(&self.labels)) {
-            return Err(Unsuited::Label(constraint.clone()));
-        }
-        match (needs.lifetime(), self.ends_at) {
-            (Some(seconds), Some(end)) if now.saturating_add(seconds) > end => Err(Unsuited::Lifetime(seconds)),
-            (Some(_) | None, Some(_) | None) => Ok(()),
-        }
+        self.lacking(needs, now).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that it lacks.
+    #[must_use]
+    pub fn lacking(&self, needs: &Needs, now: u64) -> Vec<Unsuited> {
+        let has = |amount: &&Amount| self.stocks.holds(std::slice::from_ref(*amount));
+        let resources = needs.resources().iter().filter(|amount| !has(amount)).cloned().map(Unsuited::Resource);
+        let labels = needs.constraint().iter().filter(|one| !one.holds(&self.labels)).cloned().map(Unsuited::Label);
+        let late = |seconds: &u64| self.ends_at.is_some_and(|end| now.saturating_add(*seconds) > end);
+        let lifetime = needs.lifetime().filter(late).map(Unsuited::Lifetime);
+        resources.chain(labels).chain(lifetime).collect()
     }
 }
 
@@ -68,6 +70,33 @@ impl FromStr for Traits {
         let end = part()?;
         let ends_at = if end.is_empty() { None } else { Some(end.parse().map_err(|_| ())?) };
         if parts.next().is_some() { Err(()) } else { Ok(Self { stocks, labels, ends_at }) }
+    }
+}
+
+/// As it is shown; what cannot be read is nothing.
+pub mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
     }
 }
 

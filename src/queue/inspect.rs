@@ -132,6 +132,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
             invalid: total("invalid"),
         },
         redis: health(&info),
+        now,
         workers,
     })
 }

@@ -6,8 +6,9 @@ use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, duration, small_bar, trimmed};
-use crate::model::ResourceKind;
+use crate::model::needs::show_milli;
 use crate::model::snapshot::WorkerView;
+use crate::model::{ResourceKind, ResourceName, Stock};
 
 /// Cells of a small bar.
 const BAR: usize = 4;
@@ -92,6 +93,26 @@ pub fn containment(workers: &[WorkerView]) -> String {
     let is_one = of.len() == 1;
     let whose = |names: &[&str]| if is_one { String::new() } else { format!(" ({})", safe(&names.join(", "))) };
     of.iter().map(|(layers, names)| format!("containment: {}{}\n", safe(layers), whose(names))).collect()
+}
+
+/// Named resources, labels and time to live of the workers that have any: a line each.
+#[must_use]
+pub fn resources(workers: &[WorkerView], now: u64) -> String {
+    let line = |worker: &WorkerView| {
+        let traits = worker.traits()?;
+        let free = worker.load.as_ref().and_then(|load| load.free.as_ref());
+        let stock = |(name, stock): (&ResourceName, &Stock)| {
+            let total = show_milli(stock.total());
+            let used = free.and_then(|free| free.0.get(name)).map(|free| stock.total().saturating_sub(free.total()));
+            used.map_or_else(|| format!("{name} {total}"), |used| format!("{name} {}/{total}", show_milli(used)))
+        };
+        let labels = traits.labels.iter().filter(|label| label.key() != Some("host"));
+        let ends = traits.ends_at.map(|end| format!("ends in {}", duration(end.saturating_sub(now))));
+        let parts: Vec<String> =
+            traits.stocks.0.iter().map(stock).chain(labels.map(ToString::to_string)).chain(ends).collect();
+        (!parts.is_empty()).then(|| format!("{}: {}\n", safe(&worker.name), safe(&parts.join(", "))))
+    };
+    workers.iter().filter_map(line).collect()
 }
 
 fn beat(worker: &WorkerView) -> String {

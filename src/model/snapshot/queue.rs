@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::task::TaskState;
 use super::worker::WorkerView;
-use crate::model::Demand;
+use crate::model::{Demand, Needs};
 
 /// How many lines are in each hash; the stop command is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,9 @@ pub struct Overview {
     pub totals: Totals,
     /// The server.
     pub redis: RedisHealth,
+    /// When it was read, seconds since the epoch by the server's clock.
+    #[serde(skip)]
+    pub now: u64,
 }
 
 impl Overview {
@@ -97,11 +100,16 @@ impl Overview {
         self.rate_per_second + self.failed_per_second
     }
 
+    /// Whether a live worker could run what waits so.
+    #[must_use]
+    pub fn fits_somewhere(&self, need: &WaitingGroup) -> bool {
+        let needs = need.needs();
+        self.workers.iter().any(|worker| worker.takes_tasks() && worker.could_run(&need.demand, &needs, self.now))
+    }
+
     /// What waits for a node that is not there.
-    pub fn too_large(&self) -> impl Iterator<Item = &WaitingGroup> {
-        self.needs
-            .iter()
-            .filter(|need| !self.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(&need.demand)))
+    pub fn fits_nowhere(&self) -> impl Iterator<Item = &WaitingGroup> {
+        self.needs.iter().filter(|need| !self.fits_somewhere(need))
     }
 }
 
@@ -119,6 +127,14 @@ pub struct WaitingGroup {
     pub failed_on: Vec<String>,
     /// How many there are.
     pub waiting: u64,
+}
+
+impl WaitingGroup {
+    /// What each needs beside its demand.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        Needs::of_class(&self.needs).unwrap_or_default()
+    }
 }
 
 /// What holds one task back, as the queue knows it.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::wait::WaitReason;
-use crate::model::{Amounts, Demand, Offer, Usage};
+use crate::model::{Amounts, Demand, Needs, Offer, Stocks, Traits, Usage};
 
 /// Whether a worker can be expected to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,19 @@ impl WorkerView {
         self.offer().map_or_else(|| self.usage.could_hold(demand), |offer| offer.holds(demand))
     }
 
+    /// What its node has beside memory and cores; `None` of one that takes no task with needs, or does not tell.
+    #[must_use]
+    pub fn traits(&self) -> Option<&Traits> {
+        self.load.as_ref()?.traits.as_ref()
+    }
+
+    /// Whether its node could run a task that asks for this, at this second, if it ran nothing else.
+    #[must_use]
+    pub fn could_run(&self, demand: &Demand, needs: &Needs, now: u64) -> bool {
+        let suits = !needs.is_extended() || self.traits().is_some_and(|traits| traits.suits(needs, now).is_ok());
+        suits && self.could_hold(demand)
+    }
+
     fn offer(&self) -> Option<Offer> {
         self.load.as_ref()?.offer.map(|amounts| Offer { amounts })
     }
@@ -124,6 +137,12 @@ pub struct WorkerLoad {
     /// The most that its node could give to one task, other programs and thresholds considered; `None` where it does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Amounts>,
+    /// What its node has beside memory and cores; `None` of a worker that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::model::traits::as_text")]
+    pub traits: Option<Traits>,
+    /// What of its named resources no task has; `None` of a worker that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::model::traits::as_text")]
+    pub free: Option<Stocks>,
     /// The task it keeps room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<String>,

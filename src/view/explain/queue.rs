@@ -1,6 +1,7 @@
 //! Explains why the queue as a whole does not move, and what its tasks wait for.
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for};
+use super::needs::{nothing_free, unsuited};
 use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WaitingGroup, WorkerView};
 use crate::view::safe_text::safe;
@@ -101,7 +102,10 @@ pub fn why_need(overview: &Overview, need: &WaitingGroup) -> String {
         return why;
     }
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
-    if !able.iter().any(|worker| worker.could_hold(&need.demand)) {
+    if let Some(why) = unsuited(overview, &need.needs()) {
+        return why;
+    }
+    if !overview.fits_somewhere(need) {
         return format!("the largest node offers {}", largest(&able));
     }
     if need.failed_on.is_empty() {
@@ -118,16 +122,14 @@ pub fn why_need(overview: &Overview, need: &WaitingGroup) -> String {
 
 /// What the largest group waits for, of those that some node could run.
 fn rest_waits_for(overview: &Overview) -> String {
-    let able = |need: &&WaitingGroup| {
-        overview.workers.iter().any(|worker| worker.takes_tasks() && worker.could_hold(&need.demand))
-    };
+    let able = |need: &&WaitingGroup| overview.fits_somewhere(need);
     let largest = overview.needs.iter().filter(able).max_by_key(|need| need.waiting);
     largest.map_or_else(|| commonest_wait(overview), |need| wait_of(overview, need))
 }
 
 /// Why tasks wait that some node could run: for room of the kind that they need, or for what most wait for.
 fn wait_of(overview: &Overview, need: &WaitingGroup) -> String {
-    match no_room(overview, &need.demand) {
+    match nothing_free(overview, &need.needs()).or_else(|| no_room(overview, &need.demand)) {
         Some(room) => format!("{room}{}", slots_used(overview)),
         None => commonest_wait(overview),
     }
@@ -136,10 +138,17 @@ fn wait_of(overview: &Overview, need: &WaitingGroup) -> String {
 /// How many wait for a node that is not there, and what for.
 fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
-    let large: Vec<&WaitingGroup> = overview.too_large().collect();
+    let large: Vec<&WaitingGroup> = overview.fits_nowhere().collect();
     let sum = large.iter().map(|need| need.waiting).sum();
     let why = large.iter().max_by_key(|need| need.waiting).map(|need| {
         let others = if large.len() > 1 { " or the like" } else { "" };
+        if let Some(why) = unsuited(overview, &need.needs()) {
+            return format!(
+                "{} of such tasks wait{}: {why}",
+                count(sum),
+                if large.len() > 1 { " for this or the like" } else { "" }
+            );
+        }
         format!(
             "{} {} {}{others}; the largest node offers {}",
             count(sum),

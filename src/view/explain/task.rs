@@ -1,6 +1,7 @@
 //! Explains why one task is not running.
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
+use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
 use crate::view::safe_text::safe;
@@ -46,6 +47,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
     why.extend(no_worker(overview));
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     if !able.is_empty() {
+        why.extend(unsuited(overview, line.needs()));
         why.extend(too_large(&able, line.demand()));
     }
     if let Some(seconds) = hold.backoff_seconds {
@@ -75,6 +77,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
             line.prio(),
             count(overview.counts.in_progress)
         ));
+        why.extend(nothing_free(overview, line.needs()));
         why.extend(no_room(overview, line.demand()));
         why.extend(busy_workers(overview));
     }

@@ -10,7 +10,7 @@ fn amounts(gb: f64, cores: f64) -> Amounts {
         .fold(Amounts::NONE, |all, (kind, units)| all.with(kind, kind.amount(units)))
 }
 
-fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
+pub(super) fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
     WorkerView {
         name: name.to_owned(),
         state,

@@ -36,6 +36,8 @@ impl Dispatcher {
             wait,
             room: room.map(|room| brief(&room.amounts)),
             offer: self.capacity.offer(now).map(|offer| offer.amounts),
+            traits: Some((*self.me.traits).clone()),
+            free: Some(self.free_resources()),
             reserved: self.intake.reserved().map(str::to_owned),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
