@@ -76,19 +76,31 @@ pub(crate) async fn depth(depths: &[u64]) -> Outcome<()> {
     Ok(())
 }
 
-/// Claims of one and of 64 small tasks behind demands that no worker can give. The first of each row looks at those demands; the others are what one costs
-/// from then on.
+/// What stands ahead of the tasks that are claimed.
+type Shape = (&'static str, fn(u64) -> String);
+
+/// Demands ahead: by memory, by memory and cores, and, of two thirds of them, what fits.
+const SHAPES: [Shape; 3] = [
+    ("memory", |at| format!("shell:{}:1:30:true # {at}", 2_000_000 + at)),
+    ("both", |at| format!("shell:{}:{}:30:true # {at}", 2_000_000 + at % 71, 2_000_000 + at / 71)),
+    ("two thirds fit", |at| match at % 3 {
+        0 => format!("shell:{}:1:30:true # {at}", 2_000_000 + at),
+        _ => format!("shell:0.{at:05}:1:30:true # {at}"),
+    }),
+];
+
+/// Claims of one and of 64 small tasks behind demands that no worker can give.
 pub(crate) async fn too_large_ahead(demands: &[u64]) -> Outcome<()> {
     const ROUNDS: usize = 100;
     println!(
         "claims behind demands that are too large, server's time of a claim in us; median of {ROUNDS}, the longest"
     );
-    println!("{:>10} {:>10} {:>10} {:>10} {:>10}", "too large", "of 1", "longest", "of 64", "longest");
-    for ahead in demands.iter().copied() {
+    println!("{:>10} {:>14} {:>10} {:>10} {:>10} {:>10}", "ahead", "by", "of 1", "longest", "of 64", "longest");
+    let rows = demands.iter().flat_map(|ahead| SHAPES.map(|shape| (*ahead, shape)));
+    for (ahead, (name, demand)) in rows {
         let Filled { server, sessions } = Filled::start(1, 20_000).await?;
         let (session, mut con) = (&sessions[0], server.con()?);
-        let large = (0..ahead).map(|at| format!("shell:{}:1:30:true", 2_000_000 + at));
-        add(session.connection(), large).await?;
+        add(session.connection(), (0..ahead).map(demand)).await?;
         let mut row = Vec::new();
         for want in [1, 64] {
             let mut times = Vec::new();
@@ -100,7 +112,7 @@ pub(crate) async fn too_large_ahead(demands: &[u64]) -> Outcome<()> {
             }
             row.extend([median(&times), times.iter().copied().fold(0.0, f64::max)]);
         }
-        println!("{ahead:>10} {:>10.0} {:>10.0} {:>10.0} {:>10.0}", row[0], row[1], row[2], row[3]);
+        println!("{ahead:>10} {name:>14} {:>10.0} {:>10.0} {:>10.0} {:>10.0}", row[0], row[1], row[2], row[3]);
     }
     println!();
     Ok(())

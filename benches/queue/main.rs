@@ -38,7 +38,7 @@ fn main() -> Outcome<()> {
         runtime.block_on(depth::depth(if numbers.is_empty() { usual } else { &numbers }))?;
     }
     if parts.wants("ahead") {
-        runtime.block_on(depth::too_large_ahead(parts.size(&[0, 1_000, 10_000], &[100])))?;
+        runtime.block_on(depth::too_large_ahead(parts.size(&[0, 1_000, 5_000], &[100])))?;
     }
     if parts.wants("fleet") {
         runtime.block_on(fleet::fleet(100, parts.size(200_000, 2000)))?;
