@@ -7,6 +7,7 @@ mod acl;
 mod backoff;
 mod capacity;
 mod capture;
+mod choosing;
 mod completion;
 mod config_cli;
 mod confine;

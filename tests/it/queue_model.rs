@@ -62,7 +62,7 @@ pub(crate) async fn session(conn: &Connection, name: &str) -> Session {
 }
 
 /// One whose node has these traits.
-async fn session_of(conn: &Connection, name: &str, traits: &str) -> Session {
+pub(crate) async fn session_of(conn: &Connection, name: &str, traits: &str) -> Session {
     let registration = registration(name);
     let name = name.parse().expect("a name");
     let traits = Arc::new(traits.parse().expect("traits"));
