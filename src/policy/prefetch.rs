@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// Claimed ahead: what ends within this time, so that slots are refilled while a claim is under way.
+/// Claimed ahead: what ends within this time, so that slots are refilled while a claim is under way. Twice the round trip where that is longer.
 const COVER: Duration = Duration::from_millis(60);
 
-/// Below this rate a round trip between tasks costs nothing that shows, and every look-ahead is given up for exact order.
-const LEAST_RATE: f64 = 20.0;
+/// A round trip that is taken for longer than this is an outage, which nothing claimed ahead can cover.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Where fewer tasks than this end within that time, a round trip between two costs nothing that shows, and every look-ahead is given up for exact order.
+const LEAST_ENDS: f64 = 1.2;
 
 /// The most claimed ahead automatically.
 const MOST: u32 = 256;
@@ -61,13 +64,31 @@ impl CompletionRate {
     }
 }
 
+/// How long a claim takes from the question to the answer, smoothed as TCP smooths its round trips (RFC 6298).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundTrip(Option<Duration>);
+
+impl RoundTrip {
+    /// One more claim was answered.
+    pub fn took(&mut self, time: Duration) {
+        let time = time.min(LONGEST);
+        self.0 = Some(self.0.map_or(time, |before| (before * 7 + time) / 8));
+    }
+
+    /// What ends within this time is claimed ahead.
+    fn cover(self) -> Duration {
+        self.0.map_or(COVER, |time| COVER.max(time * 2))
+    }
+}
+
 /// How many tasks may be claimed ahead at this rate; `fixed` is the configured number, 0 = none.
 #[must_use]
-pub fn prefetch_target(rate: f64, fixed: Option<u32>) -> u32 {
+pub fn prefetch_target(rate: f64, round_trip: RoundTrip, fixed: Option<u32>) -> u32 {
+    let ends = rate * round_trip.cover().as_secs_f64();
     match fixed {
         Some(fixed) => fixed,
-        None if rate < LEAST_RATE => 0,
-        None => ((rate * COVER.as_secs_f64()).ceil() as u32).clamp(2, MOST),
+        None if ends < LEAST_ENDS => 0,
+        None => (ends.ceil() as u32).clamp(2, MOST),
     }
 }
 
@@ -89,12 +110,31 @@ mod tests {
 
     #[test]
     fn slow_tasks_are_never_claimed_ahead() {
-        assert_eq!(prefetch_target(0.0, None), 0);
-        assert_eq!(prefetch_target(19.0, None), 0);
-        assert_eq!(prefetch_target(1700.0, None), 102);
-        assert_eq!(prefetch_target(1e9, None), MOST);
-        assert_eq!(prefetch_target(1700.0, Some(0)), 0);
-        assert_eq!(prefetch_target(0.0, Some(7)), 7);
+        let near = |rate, fixed| prefetch_target(rate, RoundTrip::default(), fixed);
+        assert_eq!(near(0.0, None), 0);
+        assert_eq!(near(19.0, None), 0);
+        assert_eq!(near(1700.0, None), 102);
+        assert_eq!(near(1e9, None), MOST);
+        assert_eq!(near(1700.0, Some(0)), 0);
+        assert_eq!(near(0.0, Some(7)), 7);
+    }
+
+    #[test]
+    fn distant_server_has_more_claimed_ahead() {
+        let mut far = RoundTrip::default();
+        far.took(Duration::from_millis(1));
+        assert_eq!(prefetch_target(100.0, far, None), 6, "60 ms");
+        for _ in 0..100 {
+            far.took(Duration::from_millis(100));
+        }
+        assert_eq!(prefetch_target(100.0, far, None), 20, "twice 100 ms");
+        assert_eq!(
+            prefetch_target(8.0, far, None),
+            2,
+            "8 slots with tasks of a second would wait a tenth of their time"
+        );
+        far.took(Duration::from_secs(3600));
+        assert!(prefetch_target(1.0, far, None) == 0, "an outage is no round trip");
     }
 
     #[test]

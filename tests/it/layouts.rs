@@ -9,7 +9,7 @@ use distcomp::queue::session::{AttachOptions, Registration, Settled, Settlement}
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::{Client, Connection, Layouts, QueueError, Session};
 
-use crate::queue_model::{ORDER, client, node, registration, request, settle};
+use crate::queue_model::{ORDER, beat, client, node, registration, request, settle};
 use crate::support::Bed;
 
 const THIS: Layouts = Layouts::new(1, 1);
@@ -101,4 +101,50 @@ async fn a_worker_that_may_not_raise_the_layout_works_in_the_old_one() {
     let held_back = new.layout().held_back.clone();
     assert!(matches!(&held_back, Some(HeldBack::ByServer(_))), "{held_back:?}");
     runs_one(&bound, &new, "shell:0:0:1:true").await;
+}
+
+/// What a build of layout 1 has left: tasks that wait, one in its backoff, and their index by class.
+fn fill_layout_1(bed: &Bed) {
+    let mut con = bed.redis.con();
+    let mut run = |command: &[&str]| redis::cmd(command[0]).arg(&command[1..]).exec(&mut con).expect("done");
+    run(&["SET", "distcomp:format", "1"]);
+    run(&["SET", "distcomp:ready:sequence", "7"]);
+    for line in ["shell:1:1:1:a", "shell:1:1:2:b", "shell:0:0:1:failed"] {
+        run(&["HSET", "todo_tasks", line, ""]);
+    }
+    run(&["ZADD", "distcomp:ready:c:1073741824:1000:", "1", "shell:1:1:1:a", "2", "shell:1:1:2:b"]);
+    run(&["ZADD", "distcomp:ready:heads", "1", "1073741824:1000:"]);
+    run(&["HSET", "failed_tasks", "shell:0:0:1:failed", "w1,"]);
+    run(&["HSET", "distcomp:ready:held", "shell:0:0:1:failed", "D|5|0:0:w1,"]);
+    run(&["ZADD", "distcomp:ready:delayed", "99999999999999", "shell:0:0:1:failed"]);
+    run(&["SET", "distcomp:ready:count", "3"]);
+}
+
+fn has_heads(bed: &Bed) -> bool {
+    bed.keys().iter().any(|key| key == "distcomp:ready:heads")
+}
+
+#[tokio::test]
+async fn first_worker_upgrades_a_queue_of_the_first_layout() {
+    let bed = Bed::new();
+    let conn = client(&bed).connect().await.expect("connected");
+    fill_layout_1(&bed);
+    let this = Layouts::of_this_build();
+    let old = attach(&conn, "old", THIS).await.expect("attached");
+    old.heartbeat(&beat(vec![])).await.expect("alive");
+    let error = attach(&conn, "new", this).await.err().expect("an older worker is alive").to_string();
+    assert!(error.contains("end the workers of the older release"), "{error}");
+    assert_eq!((recorded(&bed).as_deref(), has_heads(&bed)), (Some("1"), true), "nothing was done");
+    old.detach().await.expect("left");
+
+    let new = attach(&conn, "new", this).await.expect("it upgrades");
+    assert_eq!((new.layout().version, recorded(&bed).as_deref()), (2, Some("2")));
+    let mut pass = distcomp::queue::index::IndexPass::new();
+    while !pass.step(&conn, ORDER).await.expect("a step").is_done {}
+    let claims = new.claim(&request("t".to_owned(), 5, node(), 0)).await.expect("claimed").claims;
+    let lines: Vec<&str> = claims.iter().map(|claim| &*claim.line).collect();
+    assert_eq!(lines[0], "shell:1:1:2:b", "{lines:?}");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(!has_heads(&bed));
+    assert!(attach(&conn, "old", THIS).await.is_err(), "an older build is refused from now on");
 }

@@ -73,7 +73,7 @@ pub(crate) async fn session_of(conn: &Connection, name: &str, traits: &str) -> S
     session
 }
 
-fn beat(stopped: Vec<Revoked>) -> Heartbeat {
+pub(crate) fn beat(stopped: Vec<Revoked>) -> Heartbeat {
     Heartbeat {
         status: "0.00:8.00:0.00:8.00".to_owned(),
         load: "{}".to_owned(),

@@ -28,7 +28,9 @@ impl Dispatcher {
         let since = self.intake.answered(now, &reply, fixed).map_or(now, |asked| asked.since);
         self.meters.claims += 1;
         self.meters.claimed += (reply.claims.len() + reply.unsigned.len()) as u64;
-        self.meters.claim_seconds.add(now.saturating_duration_since(since).as_secs_f64());
+        let took = now.saturating_duration_since(since);
+        self.round_trip.took(took);
+        self.meters.claim_seconds.add(took.as_secs_f64());
         if matches!(reply.state, QueueState::Stopping | QueueState::Draining) && self.departure.is_open() {
             self.order(reply.state == QueueState::Draining, true);
         }
@@ -214,7 +216,7 @@ impl Dispatcher {
             Prefetch::Auto => None,
             Prefetch::Fixed(fixed) => Some(fixed),
         };
-        prefetch::prefetch_target(self.pace.rate(now), fixed)
+        prefetch::prefetch_target(self.pace.rate(now), self.round_trip, fixed)
     }
 
     pub(super) fn skipped(&self) -> Vec<Arc<str>> {

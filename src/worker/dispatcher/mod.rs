@@ -103,6 +103,7 @@ pub struct Dispatcher {
     capacity: Capacity,
     pace: prefetch::CompletionRate,
     placement: Placement,
+    round_trip: prefetch::RoundTrip,
     skip: HashMap<Arc<str>, Skip>,
     meters: Meters,
     /// Of the event that is being handled.
@@ -128,6 +129,7 @@ impl Dispatcher {
             capacity: Capacity::default(),
             pace: prefetch::CompletionRate::default(),
             placement: Placement::default(),
+            round_trip: prefetch::RoundTrip::default(),
             skip: HashMap::new(),
             meters: Meters::default(),
             moment,

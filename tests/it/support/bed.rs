@@ -239,10 +239,11 @@ impl Bed {
     /// todo, in progress, finished, failed, at one moment: a task on its way from one to the other is always in one.
     pub(crate) fn counts(&self) -> [usize; 4] {
         let mut pipe = ::redis::pipe();
-        for key in ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks"] {
+        for key in ["todo_tasks", "distcomp:waiting", "in_progress_tasks", "finished_tasks", "failed_tasks"] {
             pipe.cmd("HLEN").arg(key);
         }
-        pipe.atomic().query(&mut self.redis.con()).expect("HLEN")
+        let [plain, apart, rest @ ..]: [usize; 5] = pipe.atomic().query(&mut self.redis.con()).expect("HLEN");
+        [plain + apart, rest[0], rest[1], rest[2]]
     }
 
     /// Waits for these four counts.
