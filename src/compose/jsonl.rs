@@ -14,8 +14,24 @@ pub struct Record {
 }
 
 /// The keys that there are.
-const KEYS: [&str; 11] =
-    ["cmd", "type", "mem", "cpus", "priority", "timeout", "cwd", "env", "stdin", "output", "error"];
+const KEYS: [&str; 16] = [
+    "cmd",
+    "type",
+    "mem",
+    "cpus",
+    "priority",
+    "timeout",
+    "gpus",
+    "resource",
+    "constraint",
+    "prefer",
+    "time-request",
+    "cwd",
+    "env",
+    "stdin",
+    "output",
+    "error",
+];
 
 /// Why a line is no such task; all that is wrong with it, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +67,23 @@ impl Record {
                 return Ok(());
             }
             "env" => {
-                settings.env = variables(value)?;
+                settings.env = pairs(key, value)?;
                 return Ok(());
             }
+            "resource" => {
+                settings.needs.resource = pairs(key, value)?;
+                return Ok(());
+            }
+            "constraint" => {
+                settings.needs.constraint = texts(key, value)?;
+                return Ok(());
+            }
+            "prefer" => {
+                settings.needs.prefer = texts(key, value)?;
+                return Ok(());
+            }
+            "gpus" => &mut settings.needs.gpus,
+            "time-request" => &mut settings.needs.time_request,
             "type" => &mut settings.kind,
             "mem" => &mut settings.mem,
             "cpus" => &mut settings.cpus,
@@ -87,16 +117,29 @@ fn text(key: &str, value: Value) -> Result<String, String> {
     }
 }
 
-fn variables(value: Value) -> Result<Vec<String>, String> {
+/// Names and their values: of `env` and `resource`.
+fn pairs(key: &str, value: Value) -> Result<Vec<String>, String> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::String(text) => Ok(vec![text]),
         Value::Object(map) => {
-            map.into_iter().map(|(name, value)| Ok(format!("{name}={}", text("env", value)?))).collect()
+            map.into_iter().map(|(name, value)| Ok(format!("{name}={}", text(key, value)?))).collect()
         }
-        Value::Array(list) => list.into_iter().map(|value| text("env", value)).collect(),
+        Value::Array(list) => list.into_iter().map(|value| text(key, value)).collect(),
         other @ (Value::Bool(_) | Value::Number(_)) => {
-            Err(format!("env is {other}; valid: {{\"NAME\": \"VALUE\"}} or [\"NAME=VALUE\"]"))
+            Err(format!("{key} is {other}; valid: {{\"NAME\": \"VALUE\"}} or [\"NAME=VALUE\"]"))
+        }
+    }
+}
+
+/// One text, or several.
+fn texts(key: &str, value: Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) => Ok(vec![text]),
+        Value::Array(list) => list.into_iter().map(|value| text(key, value)).collect(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
+            Err(format!("{key} is {other}; valid: a text or a list of texts"))
         }
     }
 }
@@ -115,6 +158,26 @@ mod tests {
             (Some("0.5"), Some("2"), Some("1h"), None)
         );
         assert_eq!(env, ["A=x y", "B=1"]);
+    }
+
+    #[test]
+    fn needs_are_texts_numbers_lists_or_objects() {
+        let line = r#"{"cmd": "x", "gpus": 0.5, "resource": {"lic": 2}, "constraint": ["ssd", "!spot"], "prefer": "a|b", "time-request": "10m"}"#;
+        let needs = Record::parse(line).unwrap().settings.needs;
+        assert_eq!((needs.gpus.as_deref(), needs.time_request.as_deref()), (Some("0.5"), Some("10m")));
+        assert_eq!(
+            (needs.resource.join(" "), needs.constraint.join(" "), needs.prefer.join(" ")),
+            ("lic=2".into(), "ssd !spot".into(), "a|b".into())
+        );
+        let error =
+            Record::parse(r#"{"cmd": "x", "constraint": {"a": 1}, "resource": 5, "gpu": 1}"#).unwrap_err().to_string();
+        for words in [
+            "constraint is {\"a\":1}; valid: a text or a list",
+            "resource is 5; valid: {\"NAME\"",
+            "did you mean \"gpus\"?",
+        ] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::error::ComposeError;
+use super::needs::NeedRecipe;
 use super::row::Row;
+use super::seconds::seconds;
 use super::settings::Settings;
 use super::template::{Quoting, Template, near_name, quoted};
 use crate::model::units::{Bytes, MilliCores};
@@ -77,6 +79,7 @@ pub struct Recipe {
     /// `None`: the command is the first column, and stands as it is.
     command: Option<Template>,
     kind: Option<Template>,
+    needs: NeedRecipe,
     mem: Option<Template>,
     cpus: Option<Template>,
     priority: Option<Template>,
@@ -129,6 +132,7 @@ impl Recipe {
         let recipe = Self {
             command,
             kind: settings.kind.as_ref().map(template),
+            needs: NeedRecipe::parse(&settings.needs, names),
             mem: settings.mem.as_ref().map(template),
             cpus: settings.cpus.as_ref().map(template),
             priority: settings.priority.as_ref().map(template),
@@ -159,7 +163,7 @@ impl Recipe {
 
     fn templates(&self) -> impl Iterator<Item = (&'static str, &Template)> {
         let command = self.command.iter().map(|command| ("COMMAND", command));
-        command.chain(self.flags().map(|(flag, template)| (flag.name(), template)))
+        command.chain(self.flags().map(|(flag, template)| (flag.name(), template))).chain(self.needs.templates())
     }
 
     /// The flags that are given.
@@ -187,6 +191,7 @@ impl Recipe {
         };
         let wrong = |(flag, template): (Flag, &Template)| flag.check(&constant(template)?).err();
         let mut faults: Vec<ComposeError> = self.flags().filter_map(wrong).collect();
+        faults.extend(self.needs.constant_faults());
         let is_of_shell = |flag| matches!(flag, Flag::Cwd | Flag::Env | Flag::Stdin | Flag::Output | Flag::Error);
         let kind = self.kind.as_ref().and_then(constant);
         if kind.is_some_and(|kind| kind != "shell") && self.flags().any(|(flag, _)| is_of_shell(flag)) {
@@ -207,6 +212,7 @@ impl Recipe {
         }
         let kind = filled(&self.kind, row).unwrap_or(Cow::Borrowed("shell"));
         Flag::Type.check(&kind)?;
+        let needs = self.needs.fill(row)?;
         let mem = filled(&self.mem, row).unwrap_or(Cow::Borrowed("0"));
         Flag::Mem.check(&mem)?;
         let cpus = filled(&self.cpus, row).unwrap_or(Cow::Borrowed("1"));
@@ -222,10 +228,16 @@ impl Recipe {
             FieldOrder::PrioMemCpu => [&priority, &mem, &cpus],
         };
         out.line.clear();
-        for field in [&kind].into_iter().chain(numbers) {
-            out.line.push_str(field);
-            out.line.push(':');
+        out.line.push_str(&kind);
+        for need in needs {
+            out.line.push(',');
+            out.line.push_str(&need);
         }
+        for field in numbers {
+            out.line.push(':');
+            out.line.push_str(field);
+        }
+        out.line.push(':');
         if let Some(timeout) = timeout {
             out.line.push_str(&format!("{timeout}:"));
         }
@@ -299,17 +311,6 @@ fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// Whole seconds of `90`, `90m`, `1h30m`: parts of one count as one, since 0 is no limit.
-fn seconds(text: &str) -> Option<u64> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok();
-    }
-    let span: jiff::Span = text.parse().ok()?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
-    let whole = u64::try_from(duration.as_secs()).ok()?;
-    Some(whole + u64::from(duration.subsec_nanos() > 0))
 }
 
 fn begins_as_a_limit(command: &str) -> bool {

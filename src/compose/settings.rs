@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::needs::NeedSettings;
+
 /// The flags that make a task line of a command. Each value may hold placeholders; `None` means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +28,8 @@ pub struct Settings {
     pub output: Option<String>,
     /// `--error`: the file that gets what it writes to standard error.
     pub error: Option<String>,
+    /// What the task needs of its node beside memory and cores; full lines get it too, where they say nothing of it.
+    pub needs: NeedSettings,
 }
 
 impl Settings {
@@ -44,10 +48,18 @@ impl Settings {
             stdin: self.stdin.or(outer.stdin),
             output: self.output.or(outer.output),
             error: self.error.or(outer.error),
+            needs: self.needs.over(&outer.needs),
         }
     }
 
-    /// The flags that are set, as they are written.
+    /// These, given after `earlier` in the same place: the variables and the constraints of both count.
+    #[must_use]
+    pub fn after(self, earlier: &Self) -> Self {
+        let needs = self.needs.clone().after(&earlier.needs);
+        Self { needs, ..self.over(earlier) }
+    }
+
+    /// The flags of bare commands that are set, as they are written.
     #[must_use]
     pub fn flags(&self) -> Vec<&'static str> {
         let values = [

@@ -3,7 +3,7 @@
 use super::directive::Directive;
 use super::task_file::ParseRules;
 use crate::compose::jsonl::Record;
-use crate::compose::{Composed, Recipe, Row, Settings};
+use crate::compose::{ComposeError, Composed, NeedRecipe, NeedSettings, Recipe, Row, Settings};
 use crate::model::TaskLine;
 
 /// What the lines of a file are.
@@ -32,10 +32,14 @@ pub(super) struct Composer<'a> {
     outer: &'a Scope,
     /// What the directives before the first task of the file say.
     head: Scope,
+    /// What the directives since the last task say.
+    block: Scope,
     /// What holds now.
     current: Scope,
-    /// Of the current scope, once it is needed.
+    /// Of the current scope, once it is needed: for commands.
     recipe: Option<Recipe>,
+    /// The same for task lines.
+    needs: Option<NeedRecipe>,
     /// Whether a task of this file has been met.
     has_begun: bool,
     /// Whether the line before was a directive.
@@ -51,8 +55,10 @@ impl<'a> Composer<'a> {
             rules,
             outer,
             head: Scope::default(),
+            block: Scope::default(),
             current: outer.clone(),
             recipe: None,
+            needs: None,
             has_begun: false,
             is_in_block: false,
             number: 0,
@@ -63,8 +69,10 @@ impl<'a> Composer<'a> {
     /// Another file begins.
     pub(super) fn begin_file(&mut self) {
         self.head = Scope::default();
+        self.block = Scope::default();
         self.current = self.outer.clone();
         self.recipe = None;
+        self.needs = None;
         self.has_begun = false;
         self.is_in_block = false;
     }
@@ -80,17 +88,20 @@ impl<'a> Composer<'a> {
         let settings = directive.fields.settings();
         if self.has_begun {
             if !self.is_in_block {
+                self.block = Scope::default();
                 self.current = self.of_file();
             }
-            self.current.settings = settings.over(&self.current.settings);
+            self.block.settings = settings.after(&self.block.settings);
+            self.current.settings = self.block.settings.clone().over(&self.of_file().settings);
             self.current.form = form.unwrap_or(self.current.form);
         } else {
-            self.head.settings = settings.over(&self.head.settings);
+            self.head.settings = settings.after(&self.head.settings);
             self.head.form = form.unwrap_or(self.head.form);
             self.current = self.of_file();
         }
         self.is_in_block = true;
         self.recipe = None;
+        self.needs = None;
         Ok(())
     }
 
@@ -119,7 +130,7 @@ impl<'a> Composer<'a> {
                 if let Some(flag) = self.current.settings.flags().first() {
                     return Err(format!("{flag} is of bare commands (--commands, --): these lines have their own"));
                 }
-                let task = self.rules.check(text)?;
+                let task = self.task_of(text)?;
                 task.cmd().clone_into(&mut self.composed.command);
                 Ok(task)
             }
@@ -139,10 +150,33 @@ impl<'a> Composer<'a> {
     }
 }
 
+impl Composer<'_> {
+    /// The task of a whole line, with the needs of the flags that it lacks.
+    fn task_of(&mut self, text: &str) -> Result<TaskLine, String> {
+        let task = self.rules.check(text)?;
+        if self.current.settings.needs == NeedSettings::default() {
+            return Ok(task);
+        }
+        if self.needs.is_none() {
+            self.needs =
+                Some(NeedRecipe::of_whole_lines(&self.current.settings.needs).map_err(|faults| in_words(&faults))?);
+        }
+        let Some(needs) = &self.needs else { return Err(String::new()) };
+        let row = Row::of(self.number, vec![Some(task.cmd().to_owned())]);
+        match needs.add_to(text, &row).map_err(|error| error.to_string())? {
+            Some(line) => self.rules.check(&line),
+            None => Ok(task),
+        }
+    }
+}
+
 /// For commands that stand as they are: only the flags hold placeholders, of which `{}` is the command.
 fn recipe_of(settings: &Settings) -> Result<Recipe, String> {
-    Recipe::of_whole_commands(settings)
-        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    Recipe::of_whole_commands(settings).map_err(|faults| in_words(&faults))
+}
+
+fn in_words(faults: &[ComposeError]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn compose(
@@ -212,6 +246,28 @@ mod tests {
     fn task_lines_have_their_own_fields() {
         let made = lines(&Scope::default(), "#DC --mem 8\nshell:1:1:1:a");
         assert_eq!(made, ["--mem is of bare commands (--commands, --): these lines have their own"]);
+    }
+
+    #[test]
+    fn task_lines_get_the_needs_that_they_lack() {
+        let text = "#DC -G 1 -C ssd\n#DC -C !spot\nshell:1:1:1:a\nshell,gpus=2:1:1:1:b\n#DC -C hdd --resource 'lic={#}'\nshell:1:1:1:c";
+        let expected = [
+            "shell,constraint=!spot,constraint=ssd,gpus=1:1:1:1:a",
+            "shell,constraint=!spot,constraint=ssd,gpus=2:1:1:1:b",
+            "shell,constraint=hdd,gpus=1,lic=3:1:1:1:c",
+        ];
+        assert_eq!(lines(&Scope::default(), text), expected);
+        let faulty = lines(&Scope::default(), "#DC -G x --prefer 'a b'\nshell:1:1:1:a");
+        assert!(
+            faulty[0].starts_with("--gpus is \"x\"; valid: ") && faulty[0].contains("; --prefer is \"a b\""),
+            "{faulty:?}"
+        );
+    }
+
+    #[test]
+    fn commands_get_their_needs() {
+        let text = "#DC --commands -G 0.5 --time-request 10m\na\n#DC --gpus 0\nb";
+        assert_eq!(lines(&Scope::default(), text), ["shell,gpus=0.5,time=600:0:1:0:a", "shell,time=600:0:1:0:b"]);
     }
 
     #[test]

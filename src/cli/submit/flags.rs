@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use crate::compose::Settings;
+use crate::compose::{NeedSettings, Settings};
 
 const FIELDS: &str = "Fields of commands";
+const NEEDS: &str = "Needs of tasks";
 const SOURCES: &str = "Commands and sources";
 
 /// The fields of a bare command, and where and with what it runs.
@@ -42,14 +43,49 @@ pub struct FieldFlags {
     /// Write standard error to this file; its directory is made
     #[arg(long, short = 'e', value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = FIELDS, hide_short_help = true)]
     pub error: Option<String>,
+    /// What tasks need beside memory and cores
+    #[command(flatten)]
+    pub needs: NeedFlags,
 }
 
 impl FieldFlags {
     /// What they say.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let Self { mem, cpus, priority, timeout, kind, cwd, env, stdin, output, error } = self.clone();
-        Settings { kind, mem, cpus, priority, timeout, cwd, env, stdin, output, error }
+        let Self { mem, cpus, priority, timeout, kind, cwd, env, stdin, output, error, needs } = self.clone();
+        let needs = needs.settings();
+        Settings { kind, mem, cpus, priority, timeout, cwd, env, stdin, output, error, needs }
+    }
+}
+
+/// What a task needs of its node beside memory and cores. Task lines get those that they lack.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NeedFlags {
+    /// GPUs of each task; 0.5 shares one
+    #[arg(long, short = 'G', value_name = "N", alias = "gpus-per-task", help_heading = NEEDS, hide_short_help = true)]
+    pub gpus: Option<String>,
+    /// Amount of another resource that workers offer; may be repeated
+    #[arg(long, value_name = "NAME=N", help_heading = NEEDS, hide_short_help = true)]
+    pub resource: Vec<String>,
+    /// Run only where the labels match: 'ssd&region=eu'
+    ///
+    /// & joins labels that a node must all have, | those of which it must have one, and ! is before a label that it must not have. May be repeated.
+    #[arg(long, short = 'C', value_name = "EXPR", help_heading = NEEDS, hide_short_help = true)]
+    pub constraint: Vec<String>,
+    /// Run preferably where the labels match; may be repeated
+    #[arg(long, value_name = "EXPR", help_heading = NEEDS, hide_short_help = true)]
+    pub prefer: Vec<String>,
+    /// Run only where the worker has this long to live: seconds, 10m, 1h30m
+    #[arg(long, value_name = "TIME", help_heading = NEEDS, hide_short_help = true)]
+    pub time_request: Option<String>,
+}
+
+impl NeedFlags {
+    /// What they say.
+    #[must_use]
+    pub fn settings(self) -> NeedSettings {
+        let Self { gpus, resource, constraint, prefer, time_request } = self;
+        NeedSettings { gpus, resource, constraint, prefer, time_request }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::compose::arguments::{self, Arguments, Words};
 use crate::compose::joblog::Done;
 use crate::compose::source::{Source, Splitting};
 use crate::compose::sources::Rows;
-use crate::compose::{ComposeError, Recipe, Settings, Sources, Template, array};
+use crate::compose::{ComposeError, NeedRecipe, Recipe, Settings, Sources, Template, array};
 
 /// See the module.
 pub(crate) struct Origin {
@@ -123,8 +123,9 @@ impl Origin {
                 (false, false) => Form::TaskLines,
             };
             let inputs = CliError::all(named.files.iter().map(|path| Input::open(path)))?;
-            if form != Form::TaskLines {
-                recipe(Recipe::of_whole_commands(&settings))?;
+            match form {
+                Form::TaskLines => drop(checked(NeedRecipe::of_whole_lines(&settings.needs))?),
+                Form::Commands | Form::Json => drop(checked(Recipe::of_whole_commands(&settings))?),
             }
             What::Files(inputs, Scope { form, settings })
         } else {
@@ -191,7 +192,7 @@ impl Origin {
     }
 }
 
-fn recipe(made: Result<Recipe, Vec<ComposeError>>) -> Result<Recipe, CliError> {
+fn checked<T>(made: Result<T, Vec<ComposeError>>) -> Result<T, CliError> {
     made.map_err(|faults| CliError::Usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
@@ -211,11 +212,11 @@ fn of_command(flags: &SourceFlags, settings: &Settings) -> Result<What, CliError
     }
     let words = &arguments.command;
     if groups.is_empty() {
-        return Ok(What::One(recipe(Recipe::new(Template::literal(&joined(words, flags.quote)), settings, &[], 0))?));
+        return Ok(What::One(checked(Recipe::new(Template::literal(&joined(words, flags.quote)), settings, &[], 0))?));
     }
     let sources = Sources::measure(groups, splitting(flags)?)?;
     let command = Template::of_words(words, sources.names(), flags.quote).with_all_appended();
-    let recipe = recipe(Recipe::new(command, settings, sources.names(), sources.columns()))?;
+    let recipe = checked(Recipe::new(command, settings, sources.names(), sources.columns()))?;
     Ok(What::Rows(sources, recipe))
 }
 

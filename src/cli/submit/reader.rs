@@ -172,7 +172,7 @@ impl<'a> FileReading<'a> {
 }
 
 fn begins_with(line: &str, kind: &str) -> bool {
-    line.strip_prefix(kind).is_some_and(|rest| rest.starts_with(':'))
+    line.strip_prefix(kind).is_some_and(|rest| rest.starts_with([':', ',']))
 }
 
 #[cfg(test)]

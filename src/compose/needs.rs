@@ -1,0 +1,365 @@
+//! The flags of needs (`--gpus`, `--resource`, `--constraint`, `--prefer`, `--time-request`), and what they add to the type field of a line.
+
+use serde::Deserialize;
+
+use super::error::ComposeError;
+use super::row::Row;
+use super::seconds::seconds;
+use super::template::{Quoting, Template};
+use crate::model::Constraint;
+use crate::model::needs::{NeedError, Needs, ResourceName, parse_milli, show_milli};
+
+/// What a task needs of its node beside memory and cores. Each value may hold placeholders.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NeedSettings {
+    /// `--gpus`: devices, or a part of one.
+    pub gpus: Option<String>,
+    /// `--resource`, each `NAME=N`: amounts of other resources.
+    pub resource: Vec<String>,
+    /// `--constraint`: what must hold of the labels of the node.
+    pub constraint: Vec<String>,
+    /// `--prefer`: what should hold of them.
+    pub prefer: Vec<String>,
+    /// `--time-request`: how long the worker must have to live, seconds or a duration.
+    pub time_request: Option<String>,
+}
+
+impl NeedSettings {
+    /// These, and of `outer` what these do not name: a resource by its name, constraints and preferences as a whole.
+    #[must_use]
+    pub fn over(mut self, outer: &Self) -> Self {
+        let named = |text: &str| text.split_once('=').map_or_else(|| text.to_owned(), |(name, _)| name.to_owned());
+        let mut inner: Vec<String> = self.resource.iter().map(|text| named(text)).collect();
+        inner.extend(self.gpus.iter().map(|_| ResourceName::GPUS.to_owned()));
+        if !inner.iter().any(|name| name == ResourceName::GPUS) {
+            self.gpus.clone_from(&outer.gpus);
+        }
+        self.resource.extend(outer.resource.iter().filter(|text| !inner.contains(&named(text))).cloned());
+        for (inner, outer) in [(&mut self.constraint, &outer.constraint), (&mut self.prefer, &outer.prefer)] {
+            if inner.is_empty() {
+                inner.clone_from(outer);
+            }
+        }
+        self.time_request = self.time_request.or_else(|| outer.time_request.clone());
+        self
+    }
+
+    /// These, given after `earlier` in the same place: the constraints of both count.
+    #[must_use]
+    pub fn after(mut self, earlier: &Self) -> Self {
+        for (later, earlier) in [(&mut self.constraint, &earlier.constraint), (&mut self.prefer, &earlier.prefer)] {
+            later.splice(0..0, earlier.iter().cloned());
+        }
+        self.over(earlier)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flag {
+    Gpus,
+    Resource,
+    Constraint,
+    Prefer,
+    TimeRequest,
+}
+
+impl Flag {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gpus => "--gpus",
+            Self::Resource => "--resource",
+            Self::Constraint => "--constraint",
+            Self::Prefer => "--prefer",
+            Self::TimeRequest => "--time-request",
+        }
+    }
+
+    /// Puts the needs that a value stands for, each `KEY=VALUE`, to the end of `out`. An amount of zero is no need.
+    fn read(self, value: &str, out: &mut Vec<String>) -> Result<(), ComposeError> {
+        let wrong = |valid| ComposeError::Invalid { flag: self.name(), value: value.to_owned(), valid };
+        match self {
+            Self::Gpus => {
+                let need = amount(ResourceName::GPUS, value).map_err(wrong)?;
+                out.extend(need);
+            }
+            Self::Resource => {
+                const VALID: &str = "NAME=N, a name like lic or scratch_gb (a-z 0-9 _ . / -, no keyword such as time or constraint) and a decimal number";
+                let parts = value.split_once('=').filter(|(name, _)| ResourceName::parse(name).is_some());
+                let (name, number) = parts.ok_or_else(|| wrong(VALID))?;
+                out.extend(amount(name, number).map_err(wrong)?);
+            }
+            Self::Constraint | Self::Prefer => {
+                let key = if self == Self::Constraint { "constraint" } else { "prefer" };
+                for terms in value.split('&') {
+                    let terms: Vec<&str> = terms.split('|').map(str::trim).collect();
+                    let parsed = Constraint::parse(&terms.join("|"));
+                    let need = format!("{key}={}", parsed.ok_or_else(|| wrong(VALID_EXPRESSION))?);
+                    valid(&need).map_err(wrong)?;
+                    out.push(need);
+                }
+            }
+            Self::TimeRequest => {
+                let time = seconds(value).ok_or_else(|| wrong("seconds, or a duration like 90m or 1h30m"))?;
+                out.extend((time > 0).then(|| format!("time={time}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an expression over labels may be.
+const VALID_EXPRESSION: &str = "labels like ssd, region=eu or !spot, with & between needs that must all hold, and | between those of which one must";
+
+/// The need of so much of a resource; `None` for none of it. What would be valid, if the number is not.
+fn amount(name: &str, number: &str) -> Result<Option<String>, &'static str> {
+    let milli = parse_milli(number).ok_or("a decimal number, 3 digits after the point at most")?;
+    let need = format!("{name}={}", show_milli(milli));
+    valid(&need)?;
+    Ok((milli > 0).then_some(need))
+}
+
+/// Refuses a need that no line may have, with what would be valid.
+fn valid(need: &str) -> Result<(), &'static str> {
+    match Needs::parse(need) {
+        Ok(_) => Ok(()),
+        Err(NeedError::Value { valid, .. }) => Err(valid),
+        Err(_) => Err("KEY=VALUE"),
+    }
+}
+
+/// The flags of needs, checked once, from which each row makes needs.
+#[derive(Debug, Default)]
+pub struct NeedRecipe {
+    given: Vec<(Flag, Template)>,
+}
+
+impl NeedRecipe {
+    /// Parses the templates. `names` are those of the columns.
+    #[must_use]
+    pub(super) fn parse(settings: &NeedSettings, names: &[String]) -> Self {
+        let NeedSettings { gpus, resource, constraint, prefer, time_request } = settings;
+        let one =
+            |flag: Flag, value: &Option<String>| value.iter().map(|text| (flag, text.clone())).collect::<Vec<_>>();
+        let many = |flag: Flag, values: &[String]| values.iter().map(|text| (flag, text.clone())).collect::<Vec<_>>();
+        let given = [
+            one(Flag::Gpus, gpus),
+            many(Flag::Resource, resource),
+            many(Flag::Constraint, constraint),
+            many(Flag::Prefer, prefer),
+            one(Flag::TimeRequest, time_request),
+        ];
+        Self { given: given.concat().into_iter().map(|(flag, text)| (flag, Template::parse(&text, names))).collect() }
+    }
+
+    /// For whole lines: the only column of a row is the command.
+    ///
+    /// # Errors
+    /// Every placeholder of a column that does not exist, and every value that is wrong in whichever row.
+    pub fn of_whole_lines(settings: &NeedSettings) -> Result<Self, Vec<ComposeError>> {
+        let recipe = Self::parse(settings, &[]);
+        let beyond = |(place, template): (&'static str, &Template)| {
+            let placeholder = template.beyond(1)?.to_owned();
+            Some(ComposeError::NoColumn { place: place.to_owned(), placeholder, columns: 1 })
+        };
+        let mut faults: Vec<ComposeError> = recipe.templates().filter_map(beyond).collect();
+        faults.extend(recipe.constant_faults());
+        if faults.is_empty() { Ok(recipe) } else { Err(faults) }
+    }
+
+    pub(super) fn templates(&self) -> impl Iterator<Item = (&'static str, &Template)> {
+        self.given.iter().map(|(flag, template)| (flag.name(), template))
+    }
+
+    /// What is wrong with values that are the same for every row.
+    pub(super) fn constant_faults(&self) -> Vec<ComposeError> {
+        let constant = self.given.iter().filter(|(_, template)| !template.has_placeholder());
+        let read = |(flag, template): &(Flag, Template)| {
+            flag.read(&template.filled(&Row::default(), Quoting::None), &mut Vec::new()).err()
+        };
+        constant.filter_map(read).collect()
+    }
+
+    /// The needs of a row, each `KEY=VALUE`, sorted.
+    ///
+    /// # Errors
+    /// A value is not what its flag must be.
+    pub fn fill(&self, row: &Row) -> Result<Vec<String>, ComposeError> {
+        let mut needs = Vec::new();
+        for (flag, template) in &self.given {
+            flag.read(&template.filled(row, Quoting::None), &mut needs)?;
+        }
+        needs.sort();
+        // The same constraint said twice is one; an amount said twice is a fault, which the line shows.
+        needs.dedup_by(|a, b| a == b && (a.starts_with("constraint=") || a.starts_with("prefer=")));
+        Ok(needs)
+    }
+
+    /// A valid line with the needs whose keys it lacks; `None` when it lacks none.
+    ///
+    /// # Errors
+    /// As of [`Self::fill`].
+    pub fn add_to(&self, line: &str, row: &Row) -> Result<Option<String>, ComposeError> {
+        let added = self.fill(row)?;
+        let (head, rest) = line.split_once(':').unwrap_or((line, ""));
+        let (kind, own) =
+            head.split_once(',').map_or((head, Vec::new()), |(kind, own)| (kind, own.split(',').collect()));
+        let key = |need: &str| need.split_once('=').map_or(String::new(), |(key, _)| key.to_owned());
+        let has = |need: &String| own.iter().any(|one| key(one) == key(need));
+        let lacking: Vec<&str> = added.iter().filter(|need| !has(need)).map(String::as_str).collect();
+        if lacking.is_empty() {
+            return Ok(None);
+        }
+        let mut needs = [own.as_slice(), &lacking].concat();
+        needs.sort_unstable();
+        Ok(Some(format!("{kind},{}:{rest}", needs.join(","))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn list(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn filled(settings: &NeedSettings, values: &[&str]) -> Result<String, String> {
+        let row = Row::of(7, values.iter().map(|value| some(value)).collect());
+        NeedRecipe::parse(settings, &[]).fill(&row).map(|needs| needs.join(",")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_become_sorted_needs() {
+        let settings = NeedSettings {
+            gpus: some("{1}"),
+            resource: list(&["scratch_gb=200.50", "lic={#}"]),
+            constraint: list(&["ssd & region=us|region=eu", "!spot"]),
+            prefer: list(&["host={2}"]),
+            time_request: some("1h30m"),
+        };
+        let needs = "constraint=!spot,constraint=region=eu|region=us,constraint=ssd,gpus=0.5,lic=7,prefer=host=n1,scratch_gb=200.5,time=5400";
+        assert_eq!(filled(&settings, &["0.5", "n1"]).as_deref(), Ok(needs));
+        assert!(Needs::parse(needs).is_ok());
+        let none = NeedSettings {
+            gpus: some("0"),
+            resource: list(&["lic=0.0"]),
+            time_request: some("0"),
+            ..NeedSettings::default()
+        };
+        assert_eq!(filled(&none, &[]).as_deref(), Ok(""), "nothing is needed");
+    }
+
+    #[test]
+    fn wrong_values_name_the_flag_and_what_is_valid() {
+        let gpus = |text: &str| NeedSettings { gpus: some(text), ..NeedSettings::default() };
+        let resource = |text: &str| NeedSettings { resource: list(&[text]), ..NeedSettings::default() };
+        let constraint = |text: &str| NeedSettings { constraint: list(&[text]), ..NeedSettings::default() };
+        for (settings, said) in [
+            (gpus("x"), "--gpus is \"x\"; valid: a decimal number, 3 digits after the point at most"),
+            (gpus("1,lic=2"), "--gpus is \"1,lic=2\"; valid: a decimal number, 3 digits after the point at most"),
+            (gpus("1.5"), "--gpus is \"1.5\"; valid: a part of one (0.5), or whole ones"),
+            (resource("lic"), "--resource is \"lic\"; valid: NAME=N, a name like lic"),
+            (resource("time=5"), "--resource is \"time=5\"; valid: NAME=N, a name like lic"),
+            (resource("Lic=5"), "--resource is \"Lic=5\"; valid: NAME=N, a name like lic"),
+            (resource("gpus=2.5"), "--resource is \"gpus=2.5\"; valid: a part of one (0.5), or whole ones"),
+            (
+                resource("lic=1e3"),
+                "--resource is \"lic=1e3\"; valid: a decimal number, 3 digits after the point at most",
+            ),
+            (constraint(""), "--constraint is \"\"; valid: labels like ssd, region=eu or !spot, with &"),
+            (constraint("ssd&"), "--constraint is \"ssd&\"; valid: labels like ssd"),
+            (constraint("a,b"), "--constraint is \"a,b\"; valid: labels like ssd"),
+            (constraint("a:b"), "--constraint is \"a:b\"; valid: labels like ssd"),
+            (
+                NeedSettings { time_request: some("soon"), ..NeedSettings::default() },
+                "--time-request is \"soon\"; valid: seconds, or a duration like 90m or 1h30m",
+            ),
+        ] {
+            let error = filled(&settings, &[]).expect_err(said);
+            assert!(error.starts_with(said), "{error}");
+            let faults = NeedRecipe::of_whole_lines(&settings).expect_err(said);
+            assert_eq!(faults.len(), 1, "the same value in every row is found before the first");
+        }
+        assert!(NeedRecipe::of_whole_lines(&gpus("{2}")).is_err(), "a whole line has one column");
+    }
+
+    #[test]
+    fn whole_lines_get_only_what_they_lack() {
+        let settings = NeedSettings {
+            gpus: some("1"),
+            constraint: list(&["ssd"]),
+            time_request: some("60"),
+            ..NeedSettings::default()
+        };
+        let recipe = NeedRecipe::of_whole_lines(&settings).expect("valid");
+        for (line, made) in [
+            ("shell:1:1:1:a:b", Some("shell,constraint=ssd,gpus=1,time=60:1:1:1:a:b")),
+            ("shell,gpus=2,fpga=1:1:1:1:a", Some("shell,constraint=ssd,fpga=1,gpus=2,time=60:1:1:1:a")),
+            ("shell,constraint=hdd,time=5,gpus=2:1:1:1:a", None),
+        ] {
+            assert_eq!(recipe.add_to(line, &Row::default()).expect("valid").as_deref(), made, "{line}");
+        }
+    }
+
+    #[test]
+    fn inner_needs_outrank_outer_ones_by_name() {
+        let outer = NeedSettings {
+            gpus: some("1"),
+            resource: list(&["lic=1", "fpga=1"]),
+            constraint: list(&["ssd"]),
+            ..NeedSettings::default()
+        };
+        let inner = NeedSettings {
+            resource: list(&["gpus=2", "lic=3"]),
+            constraint: list(&["hdd"]),
+            ..NeedSettings::default()
+        };
+        assert_eq!(filled(&inner.clone().over(&outer), &[]).as_deref(), Ok("constraint=hdd,fpga=1,gpus=2,lic=3"));
+        assert_eq!(filled(&outer.clone().over(&inner), &[]).as_deref(), Ok("constraint=ssd,fpga=1,gpus=1,lic=1"));
+        assert_eq!(
+            filled(&inner.after(&outer), &[]).as_deref(),
+            Ok("constraint=hdd,constraint=ssd,fpga=1,gpus=2,lic=3")
+        );
+    }
+
+    fn any_terms() -> impl Strategy<Value = Vec<String>> {
+        proptest::collection::vec("!?[a-z]{1,3}(=[a-z0-9.]{1,3})?([|&]!?[a-z]{1,3}){0,2}", 0..3)
+    }
+
+    proptest! {
+        #[test]
+        fn composed_needs_parse_back_to_what_was_said(
+            gpus in prop_oneof![Just(None), (1..1000_u64).prop_map(Some), (1..9_u64).prop_map(|whole| Some(whole * 1000))],
+            amounts in proptest::collection::btree_map("[h-k][a-z_./-]{0,9}", 1..9_999_999_u64, 0..4),
+            (constraint, prefer) in (any_terms(), any_terms()), time in proptest::option::of(1..1_000_000_u64),
+        ) {
+            let settings = NeedSettings {
+                gpus: gpus.map(show_milli),
+                resource: amounts.iter().map(|(name, milli)| format!("{name}={}", show_milli(*milli))).collect(),
+                constraint: constraint.clone(), prefer: prefer.clone(), time_request: time.map(|seconds| seconds.to_string()),
+            };
+            let text = filled(&settings, &[]).expect("all is valid");
+            let needs = if text.is_empty() { Needs::NONE } else { Needs::parse(&text).expect("what is composed is valid") };
+            prop_assert_eq!(needs.amount("gpus"), gpus.unwrap_or(0));
+            prop_assert_eq!(needs.resources().len(), amounts.len() + usize::from(gpus.is_some()));
+            for (name, milli) in &amounts {
+                prop_assert_eq!(needs.amount(name), *milli);
+            }
+            let said = |texts: &[String]| {
+                let mut all: Vec<Constraint> = texts.iter().flat_map(|text| text.split('&')).filter_map(Constraint::parse).collect();
+                all.sort();
+                all.dedup();
+                all
+            };
+            prop_assert_eq!(needs.constraint(), said(&constraint));
+            prop_assert_eq!(needs.prefer(), said(&prefer));
+            prop_assert_eq!(needs.lifetime(), time);
+        }
+    }
+}
