@@ -13,6 +13,7 @@ mod joblog;
 mod keys;
 mod local;
 mod manual;
+mod near;
 pub mod output;
 mod results;
 mod run_help;

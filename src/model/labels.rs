@@ -73,6 +73,11 @@ impl Constraint {
         Some(Self(terms))
     }
 
+    /// The labels that it asks for; those that must not be there are left out.
+    pub fn wanted(&self) -> impl Iterator<Item = &Label> {
+        self.0.iter().filter(|term| term.is_wanted).map(|term| &term.label)
+    }
+
     /// Whether it holds of a node.
     #[must_use]
     pub fn holds(&self, labels: &Labels) -> bool {

@@ -24,6 +24,7 @@ pub mod inspect;
 pub mod keys;
 mod lanes;
 pub mod layout;
+mod live_workers;
 mod lock;
 mod lossy_string;
 mod output;
@@ -47,7 +48,7 @@ pub use client::{Client, Connection};
 pub use error::QueueError;
 pub use keys::{CLOSE, Key, Keys};
 pub use layout::Layouts;
-pub use python_workers::live_nodes;
+pub use live_workers::{LiveWorkers, live_workers};
 pub use session::Session;
 
 /// Feeds bytes, as a server could send them, to every decoder of answers. What they make of it is answered for others to show.

@@ -1,4 +1,4 @@
-//! What is known of Python workers, which report nothing but their `worker_status`: what they have done, and how large their nodes are.
+//! What Python workers have done, of which they keep no count.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,8 @@ use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string::LossyString;
-use crate::model::snapshot::{PYTHON_DEAD_AFTER_SECONDS, WorkerView};
-use crate::model::{FinishedValue, Usage};
+use crate::model::FinishedValue;
+use crate::model::snapshot::WorkerView;
 
 /// Entries of `finished_tasks` that are looked at, at most: beyond that the counts are estimates.
 const ENTRIES: u64 = 500;
@@ -54,37 +54,4 @@ pub(super) async fn count_finished(
             if is_whole { counted } else { (counted as f64 * finished as f64 / seen.max(1) as f64).round() as u64 };
     }
     Ok(())
-}
-
-/// The size of the nodes whose workers have reported within the last minute, ours and Python's.
-///
-/// # Errors
-/// As every question to Redis.
-pub async fn live_nodes(conn: &Connection) -> Result<Vec<Usage>, QueueError> {
-    let mut pipe = redis::pipe();
-    pipe.hgetall(conn.name(Key::Status)).cmd("TIME");
-    let (status, (now, _)): (HashMap<LossyString, LossyString>, (u64, u64)) = conn.pipe(&pipe).await?;
-    Ok(status.values().filter_map(|LossyString(text)| live_node(text, now)).collect())
-}
-
-/// The node of a `worker_status` (`TIME:USEDCORES:CORES:USEDGB:GB`), if it is fresh.
-fn live_node(text: &str, now: u64) -> Option<Usage> {
-    let (beat, figures) = text.split_once(':')?;
-    let beat: f64 = beat.parse().ok()?;
-    let is_fresh = beat >= 0.0 && now.saturating_sub(beat as u64) < PYTHON_DEAD_AFTER_SECONDS;
-    is_fresh.then(|| Usage::of_status(figures))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_fresh_nodes_count() {
-        let node = Usage::of_status("1.00:32.00:2.00:64.50");
-        assert_eq!(live_node("1000:1.00:32.00:2.00:64.50", 1059), Some(node));
-        assert_eq!(live_node("1000:1.00:32.00:2.00:64.50", 1060), None);
-        assert_eq!(live_node("2000:1.00:32.00:2.00:64.50", 1000), Some(node), "a clock ahead of the server's");
-        assert_eq!(live_node("x:1:2", 5), None);
-    }
 }

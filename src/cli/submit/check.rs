@@ -3,6 +3,7 @@
 use super::bashisms;
 use super::faults::Faults;
 use super::input::BatchChecksums;
+use super::offers::Offers;
 use super::origin::Origin;
 use super::plausibility::Plausibility;
 use super::profile::Profile;
@@ -14,7 +15,7 @@ use crate::cli::exit::CliError;
 use crate::cli::output::detail;
 use crate::cli::words::RUN;
 use crate::model::TaskKind;
-use crate::model::Usage;
+use crate::queue::LiveWorkers;
 use crate::view::progress::Progress;
 use crate::view::text::{counted, tasks};
 
@@ -38,6 +39,8 @@ pub(super) struct CheckReport {
     pub(super) profile: Profile,
     /// Tasks that are given more than once.
     pub(super) repeated: Repeated,
+    /// What they ask for and no live worker offers.
+    pub(super) offers: Offers,
 }
 
 /// Checks every line and prints what is wrong, as `FILE:LINE: what`.
@@ -45,13 +48,13 @@ pub(super) fn check(
     context: &Context,
     origin: &Origin,
     rules: ParseRules,
-    nodes: Vec<Usage>,
+    live: LiveWorkers,
     quiet: bool,
 ) -> Result<CheckReport, CliError> {
     let is_plain_shell = bashisms::is_plain_shell(&context.config.task_shell);
-    let mut found = CheckReport::default();
+    let mut found = CheckReport { offers: Offers::new(&live.traits), ..CheckReport::default() };
     let mut warned = 0;
-    let mut doubts = Plausibility::new(&context.config, rules, nodes);
+    let mut doubts = Plausibility::new(&context.config, rules, live.nodes);
     let mut progress = Progress::new("checked", origin.expected(), !quiet);
     let mut faults = Faults::new(&with_local(context), origin.is_of_task_lines());
     let mut repeats = RepeatCounter::default();
@@ -63,6 +66,7 @@ pub(super) fn check(
                 found.sums.add(task.as_str());
                 found.profile.add(&task);
                 repeats.add(task.as_str());
+                found.offers.look(line.place, &task);
                 faults.good(line.place);
                 if let Some(warning) = doubts.look(line.place, &task) {
                     detail(&warning);

@@ -11,6 +11,7 @@ mod faults;
 mod file_kind;
 mod flags;
 mod input;
+mod offers;
 mod origin;
 mod plausibility;
 mod profile;
@@ -23,7 +24,7 @@ mod task_file;
 mod wait;
 
 pub use args::SubmitArgs;
-pub use flags::{FieldFlags, SourceFlags};
+pub use flags::{FieldFlags, NeedFlags, SourceFlags};
 pub(crate) use input::are_there;
 pub(crate) use origin::{Named, Origin, read_stdin_if_alone};
 pub(crate) use reader::TaskReader;

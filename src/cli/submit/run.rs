@@ -20,10 +20,9 @@ use crate::cli::spill_list::SpillList;
 use crate::cli::task_ids::with_ids;
 use crate::cli::task_set::TaskSet;
 use crate::model::FieldOrder;
-use crate::model::Usage;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
-use crate::queue::{Connection, aside, live_nodes};
+use crate::queue::{Connection, LiveWorkers, aside, live_workers};
 use crate::view::glyphs;
 use crate::view::safe_text::safe;
 use crate::view::text::{amount, count, counted, tasks};
@@ -51,7 +50,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     let (conn, order) = context.connect(Access::Write).await?;
     let rules = ParseRules { order, python_workers: context.config.python_workers && !context.is_local };
     let origin = Origin::open(args.named())?;
-    let found = check(&context, &origin, rules, nodes_of(&conn).await, args.quiet)?;
+    let found = check(&context, &origin, rules, live(&conn).await, args.quiet)?;
     if found.invalid > 0 && !args.skip_invalid {
         let others = if found.valid > 0 { " (--skip-invalid submits the others)" } else { "" };
         return Err(CliError::Usage(format!(
@@ -63,6 +62,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     if let Some(misread) = &found.misread {
         return Err(CliError::Usage(misread.clone()));
     }
+    found.offers.warnings().iter().for_each(|warning| context.warn(warning));
     let signer = signing.signer(&context, &conn).await?;
     if found.valid + found.left_out == 0 {
         context.warn("there is no task: every line is empty or a comment");
@@ -124,17 +124,17 @@ impl SubmitArgs {
     }
 }
 
-/// How large the nodes are whose workers live; none where that cannot be known: it is good for a warning only.
-async fn nodes_of(conn: &Connection) -> Vec<Usage> {
-    live_nodes(conn).await.unwrap_or_default()
+/// What the workers have that live; nothing where that cannot be known: it is good for a warning only.
+async fn live(conn: &Connection) -> LiveWorkers {
+    live_workers(conn).await.unwrap_or_default()
 }
 
 /// Checks the files. The queue's field order counts where it can be asked for; without Redis it is the configured one.
 async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError> {
-    let mut nodes = Vec::new();
+    let mut workers = LiveWorkers::default();
     let order = match (context.config.field_order, context.connect(Access::Read).await) {
         (_, Ok((conn, order))) => {
-            nodes = nodes_of(&conn).await;
+            workers = live(&conn).await;
             order
         }
         (configured, Err(CliError::Queue(error))) if error.is_transient() => {
@@ -151,7 +151,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     }
     let rules = ParseRules { order, python_workers: context.config.python_workers };
     let origin = Origin::open(args.named())?;
-    let found = check(context, &origin, rules, nodes, args.quiet)?;
+    let found = check(context, &origin, rules, workers, args.quiet)?;
     let mut out = Out::new();
     if args.json {
         out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": origin.bytes() }))?;
@@ -166,6 +166,9 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     out.finish()?;
     if let Some(misread) = &found.misread {
         return Err(CliError::Usage(misread.clone()));
+    }
+    if found.invalid == 0 || args.skip_invalid {
+        found.offers.warnings().iter().for_each(|warning| context.warn(warning));
     }
     if found.invalid == 0 {
         return Ok(Exit::Done);
@@ -205,7 +208,7 @@ pub(crate) struct Files {
 pub(crate) fn open_files(context: &Context, named: Named<'_>, order: FieldOrder) -> Result<Option<Files>, CliError> {
     let rules = ParseRules { order, python_workers: false };
     let origin = Origin::open(named)?;
-    let found = check(context, &origin, rules, Vec::new(), false)?;
+    let found = check(context, &origin, rules, LiveWorkers::default(), false)?;
     if found.invalid > 0 {
         let all = counted(found.valid + found.invalid, "line");
         context.say(&format!("{} of {all} invalid: nothing was run", count(found.invalid)));
