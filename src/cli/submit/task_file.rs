@@ -115,8 +115,10 @@ impl ParseRules {
 
 /// What of a valid task a Python worker would die of.
 fn deadly_to_python(task: &TaskLine) -> Option<&'static str> {
-    let numbers = &task.as_str()[..task.as_str().len() - task.cmd().len()];
-    if task.kind() == TaskKind::Python {
+    let fields = &task.as_str()[..task.as_str().len() - task.cmd().len()];
+    let (kind, numbers) = fields.split_once(':').unwrap_or((fields, ""));
+    // With needs, no type is one that a Python worker knows.
+    if kind == TaskKind::Python.as_str() {
         return Some("type is python");
     }
     if numbers.contains('.') {
