@@ -5,6 +5,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
 use super::labels::{Constraint, Label};
 
 /// The most needs of one line.
@@ -179,6 +182,19 @@ impl Needs {
         Ok(Self(Some(Arc::new(parts))))
     }
 
+    /// Those of a line, whatever the order of its fields; none where it has none, or is no task.
+    #[must_use]
+    pub fn of_line(line: &str) -> Self {
+        let needs = line.split_once(':').and_then(|(kind, _)| kind.split_once(','));
+        needs.and_then(|(_, needs)| Self::parse(needs).ok()).unwrap_or(Self::NONE)
+    }
+
+    /// Whether they ask for nothing, as of most tasks; also where all amounts are zero.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_str().is_empty()
+    }
+
     /// Reads what [`Self::as_str`] answers.
     ///
     /// # Errors
@@ -239,6 +255,29 @@ impl fmt::Display for Needs {
 impl fmt::Debug for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Needs").field(&self.as_str()).finish()
+    }
+}
+
+/// For programs: `{"constraint":["ssd|nvme"],"gpus":0.5,"time":60}`.
+impl Serialize for Needs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for Amount { name, milli } in self.resources() {
+            if milli.is_multiple_of(1000) {
+                map.serialize_entry(name.as_str(), &(milli / 1000))?;
+            } else {
+                map.serialize_entry(name.as_str(), &(*milli as f64 / 1000.0))?;
+            }
+        }
+        for (key, terms) in [("constraint", self.constraint()), ("prefer", self.prefer())] {
+            if !terms.is_empty() {
+                map.serialize_entry(key, &terms.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            }
+        }
+        if let Some(seconds) = self.lifetime() {
+            map.serialize_entry("time", &seconds)?;
+        }
+        map.end()
     }
 }
 
@@ -368,6 +407,18 @@ mod tests {
             assert_eq!(Needs::parse(needs).expect(needs).as_str(), name, "{needs}");
         }
         assert_eq!(show_class_needs("constraint=!a;b,gpus=500,time=60"), "constraint=!a|b, gpus=0.5, time=60");
+    }
+
+    #[test]
+    fn needs_of_a_line_are_an_object_for_programs() {
+        let json = |line: &str| serde_json::to_string(&Needs::of_line(line)).expect("JSON");
+        assert_eq!(
+            json("shell,gpus=2,lic=0.5,constraint=ssd|nvme,prefer=!spot,time=60:1:1:1:x"),
+            r#"{"gpus":2,"lic":0.5,"constraint":["nvme|ssd"],"prefer":["!spot"],"time":60}"#
+        );
+        for line in ["shell:1:1:1:a,b=1", "shell,gpus=0:1:1:1:x", "shell,gpus=x:1:1:1:x", "no task, at=all", ""] {
+            assert!(Needs::of_line(line).is_empty(), "{line}");
+        }
     }
 
     #[test]

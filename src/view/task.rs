@@ -3,6 +3,7 @@
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, counted, moment, precise_duration};
+use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, ResourceKind, TaskLine};
 
@@ -33,7 +34,9 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
             let amount = kind.exact(parsed.demand().amounts.get(kind));
             if kind.is_counted() { format!("{} {amount}", kind.noun()) } else { amount }
         });
-        row("needs", format!("{}, priority {}, {limit}", amounts.join(", "), parsed.prio()));
+        let more = show_class_needs(parsed.needs().as_str());
+        let more = if more.is_empty() { more } else { format!(", {more}") };
+        row("needs", format!("{}{more}, priority {}, {limit}", amounts.join(", "), parsed.prio()));
     }
     if let Some(signed) = signed {
         row("signed", safe(signed).into_owned());
@@ -136,7 +139,7 @@ mod tests {
     fn a_page_shows_what_the_attempts_left() {
         let view = TaskView {
             id: "0123456789abcdef".to_owned(),
-            line: "shell:8:2:5:300:./sim".to_owned(),
+            line: "shell,gpus=0.5,constraint=ssd|nvme:8:2:5:300:./sim".to_owned(),
             states: vec![TaskState::Failed],
             worker: None,
             ordered: None,
@@ -168,7 +171,7 @@ mod tests {
         let page = anstream::adapter::strip_str(&task(&view, FieldOrder::MemCpuPrio)).to_string();
         for part in [
             "out of retries",
-            "limit 300 s",
+            "constraint=nvme|ssd, gpus=0.5, priority 5, limit 300 s",
             "n1, n2",
             "took 1.50 s",
             "1.0 MiB (largest process)",

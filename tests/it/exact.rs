@@ -70,7 +70,10 @@ fn every_output_is_had_again_byte_for_byte() {
         assert_eq!(row["stdout_exact"], attempt["stdout_exact"], "{line}");
     }
     let csv = bed.status(&["export", "--format", "csv"]).expect(0).stdout;
-    assert!(csv.lines().next().is_some_and(|head| head.ends_with("output_exact,output_stripped,output_file")), "{csv}");
+    assert!(
+        csv.lines().next().is_some_and(|head| head.ends_with("output_exact,output_stripped,output_file,needs")),
+        "{csv}"
+    );
     assert!(csv.contains("true,\"[\"\"\"\",\"\"\\n\"\"]\",") && csv.contains("false,,"), "{csv}");
     let files = || fs::read_dir(bed.out("results")).expect("results").count();
     assert_eq!(files(), 3, "only of what is not had otherwise");

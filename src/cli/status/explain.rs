@@ -7,7 +7,6 @@ use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::output::{columns, is_terminal};
 use crate::cli::task_ids::with_ids;
-use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{Overview, WaitingGroup};
 use crate::queue::inspect;
 use crate::view::explain::{explain_held, explain_queue, needs, why_need};
@@ -39,7 +38,7 @@ pub(super) async fn explain(session: &mut StatusContext, text: Option<&str>) -> 
                 let mut row = json!(demand);
                 row["waiting"] = json!(waiting);
                 if !needs.is_empty() {
-                    row["needs"] = json!(show_class_needs(needs));
+                    row["needs"] = json!(need.needs());
                 }
                 row["failed_on"] = json!(failed_on);
                 row["why"] = json!(why_need(&overview, need));

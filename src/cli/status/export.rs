@@ -5,8 +5,9 @@ use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::joblog;
 use crate::cli::output::is_terminal;
+use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{TaskState, TaskView};
-use crate::model::{FieldOrder, TaskLine};
+use crate::model::{FieldOrder, Needs, TaskLine};
 use crate::queue::inspect;
 use crate::queue::select::StateScan;
 use crate::view::progress::Progress;
@@ -16,7 +17,7 @@ use crate::view::text::tasks;
 /// Tasks whose results are in memory at once.
 const AT_ONCE: usize = 100;
 
-const CSV_HEAD: [&str; 18] = [
+const CSV_HEAD: [&str; 19] = [
     "id",
     "state",
     "worker",
@@ -35,6 +36,7 @@ const CSV_HEAD: [&str; 18] = [
     "output_exact",
     "output_stripped",
     "output_file",
+    "needs",
 ];
 
 /// Streams every task of the states that are wanted. A task that waits for its retry is there once.
@@ -92,7 +94,7 @@ fn write(session: &mut StatusContext, format: Format, task: &TaskView, number: u
     Ok(true)
 }
 
-fn csv_line(cells: [String; 18]) -> Result<String, CliError> {
+fn csv_line(cells: [String; 19]) -> Result<String, CliError> {
     let failed = |error: std::io::Error| CliError::io("write a row", error);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let is_shown = is_terminal();
@@ -108,7 +110,7 @@ pub(crate) fn no_formula(cell: String) -> String {
     if is_formula { format!("'{cell}") } else { cell }
 }
 
-fn csv_row(task: &TaskView) -> [String; 18] {
+fn csv_row(task: &TaskView) -> [String; 19] {
     let last = task.last_attempt();
     let on = task.finished().map(|value| value.worker_or_empty().to_owned());
     let output = task.output();
@@ -137,6 +139,7 @@ fn csv_row(task: &TaskView) -> [String; 18] {
         of_output.and_then(|attempt| attempt.stdout_exact).map_or_else(String::new, |exact| exact.to_string()),
         stripped.map_or_else(String::new, |stripped| serde_json::to_string(stripped).unwrap_or_default()),
         last.and_then(|attempt| attempt.stdout_file.clone()).unwrap_or_default(),
+        show_class_needs(Needs::of_line(&task.line).as_str()),
     ]
 }
 
@@ -156,7 +159,7 @@ mod tests {
     fn task() -> TaskView {
         TaskView {
             id: "0123456789abcdef".to_owned(),
-            line: "shell:1:1:1:60:echo \"a\", b".to_owned(),
+            line: "shell,gpus=1:1:1:1:60:echo \"a\", b".to_owned(),
             states: vec![TaskState::Finished],
             worker: None,
             ordered: None,
@@ -194,8 +197,11 @@ mod tests {
         let record = reader.records().next().unwrap().unwrap();
         assert_eq!(&record[1], "finished");
         assert_eq!(&record[12], "two\nlines");
-        assert_eq!(&record[13], "shell:1:1:1:60:echo \"a\", b");
-        assert_eq!([14, 15, 16, 17].map(|at| &record[at]), ["1700000003.000", "true", r#"["","\n"]"#, ""]);
+        assert_eq!(&record[13], "shell,gpus=1:1:1:1:60:echo \"a\", b");
+        assert_eq!(
+            [14, 15, 16, 17, 18].map(|at| &record[at]),
+            ["1700000003.000", "true", r#"["","\n"]"#, "", "gpus=1"]
+        );
     }
 
     #[test]

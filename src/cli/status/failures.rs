@@ -7,6 +7,7 @@ use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::columns;
 use crate::cli::task_ids::with_ids;
+use crate::model::Needs;
 use crate::model::snapshot::TaskState;
 use crate::queue::inspect;
 use crate::queue::select::StateScan;
@@ -27,10 +28,15 @@ pub(super) async fn failures(session: &mut StatusContext, all: bool) -> Result<(
         }
         let lines: Vec<String> = found.iter().map(|failure| failure.line.clone()).collect();
         for (failure, task) in found.iter().zip(inspect::tasks(&session.conn, &lines).await?) {
-            session.out.json(&json!({
+            let needs = Needs::of_line(&failure.line);
+            let mut object = json!({
                 "id": task.id, "line": failure.line, "kind": failure.kind, "failed_on": failure.workers,
                 "reason": task.reason, "will_retry": task.states.contains(&TaskState::Todo), "attempts": task.attempts,
-            }))?;
+            });
+            if !needs.is_empty() {
+                object["needs"] = json!(needs);
+            }
+            session.out.json(&object)?;
         }
     }
     drop(progress);

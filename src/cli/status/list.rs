@@ -7,7 +7,7 @@ use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
 use crate::model::snapshot::TaskState;
-use crate::model::{FinishedValue, TaskId};
+use crate::model::{FinishedValue, Needs, TaskId};
 use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{aside, inspect};
 use crate::view::safe_text::safe;
@@ -180,6 +180,10 @@ fn object(entry: &HashEntry, state: TaskState) -> Value {
     let mut object = Map::new();
     object.insert("id".to_owned(), json!(TaskId::of(&entry.line).to_string()));
     object.insert("line".to_owned(), json!(entry.line));
+    let needs = Needs::of_line(&entry.line);
+    if !needs.is_empty() {
+        object.insert("needs".to_owned(), json!(needs));
+    }
     object.insert("state".to_owned(), json!(state));
     match state {
         TaskState::Todo => {}

@@ -1,6 +1,6 @@
 //! What the commands show of the whole queue.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::task::TaskState;
 use super::worker::WorkerView;
@@ -119,8 +119,8 @@ pub struct WaitingGroup {
     /// What each asks for.
     #[serde(flatten)]
     pub demand: Demand,
-    /// What each needs beside, as the index writes it; empty for nothing.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// What each needs beside, as the index writes it; empty for nothing. In JSON an object, as of a task.
+    #[serde(skip_serializing_if = "String::is_empty", skip_deserializing, serialize_with = "as_object")]
     pub needs: String,
     /// Workers that have failed them, and leave them to others for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -135,6 +135,10 @@ impl WaitingGroup {
     pub fn needs(&self) -> Needs {
         Needs::of_class(&self.needs).unwrap_or_default()
     }
+}
+
+fn as_object<S: Serializer>(needs: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Needs::of_class(needs).unwrap_or_default().serialize(serializer)
 }
 
 /// What holds one task back, as the queue knows it.

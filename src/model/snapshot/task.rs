@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::model::{AttemptRecord, FinishedValue, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
+use crate::model::{AttemptRecord, FinishedValue, Needs, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
 
 /// The state a task line is in, in the words of the hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,7 +90,8 @@ impl Standing {
 pub struct TaskView {
     /// Its id.
     pub id: String,
-    /// Its line.
+    /// Its line. In JSON also `needs`, where it has any.
+    #[serde(flatten, serialize_with = "with_needs")]
     pub line: String,
     /// Where it is. A task to be tried again is in todo and in failed; an unknown one nowhere.
     pub states: Vec<TaskState>,
@@ -206,6 +207,16 @@ impl TaskView {
         let text = self.output()?;
         Some(attempt.stdout_stripped.as_ref().map_or_else(|| text.clone(), |stripped| stripped.around(&text)))
     }
+}
+
+fn with_needs<S: Serializer>(line: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        line: &'a str,
+        #[serde(skip_serializing_if = "Needs::is_empty")]
+        needs: Needs,
+    }
+    Line { line, needs: Needs::of_line(line) }.serialize(serializer)
 }
 
 fn with_output<S: Serializer>(result: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
