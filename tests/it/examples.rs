@@ -39,6 +39,8 @@ fn every_example_has_a_test() {
     let tested = [
         "cluster.sh",
         "conf.json",
+        // In `needs`.
+        "gpu.tasks",
         "hosts",
         "install-redis.sh",
         // In `packaging`.

@@ -48,6 +48,7 @@ mod logs;
 mod make_secrets;
 mod manuals;
 mod metrics;
+mod needs;
 mod open_redis;
 mod order;
 mod orders;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::gethostname;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Cli, Output, Redis, SOON, ServerOptions, kill_all, result_of, with_mark};
+use crate::support::{Bed, Cli, Output, Redis, SOON, ServerOptions, kill_all, read, result_of, with_mark};
 
 /// The Python worker wants two idle cores on any machine, and heartbeats only each two seconds: tell it that there are many.
 const RUN_WORKER: &str = "
@@ -182,6 +182,27 @@ fn a_python_worker_runs_what_we_submit() {
     assert_eq!((by.as_str(), output.as_str()), (worker.name.as_str(), "from python 3"));
     let shown = bed.status(&["show", "shell:3:0:0:echo from python 3"]).expect(0);
     assert!(shown.stdout.contains("from python 3"), "{shown}");
+}
+
+#[test]
+fn a_python_worker_never_executes_a_line_with_needs() {
+    let Some(mut fleet) = Fleet::new("a_python_worker_never_executes_a_line_with_needs") else { return };
+    fleet.bed.configure(json!({"python_workers": true}));
+    let bed = &fleet.bed;
+    let out = bed.out("ran");
+    let line = |kind: &str, name: &str| format!("{kind}:0:0:0:echo {name} >> {out}");
+    let needs = [line("shell,gpus=1", "gpu"), line("shell,constraint=ssd", "ssd"), line("demo,prefer=ssd", "demo")];
+    // Where a manager that moves failed tasks would put them, and no submission of ours does.
+    bed.hset_all("todo_tasks", &needs);
+    let plain = line("shell", "plain");
+    bed.add([&plain]);
+    let worker = fleet.worker();
+    // Each of them fails once there, and the plain one is run.
+    bed.wait_counts(Duration::from_secs(60), [0, 0, 1, 3]);
+    assert_eq!(read(&out), "plain\n");
+    let (by, _) = result_of(&bed.table("finished_tasks"), &plain);
+    assert_eq!(by, worker.name);
+    assert!(needs.iter().all(|line| bed.table("failed_tasks").contains_key(line)));
 }
 
 #[test]

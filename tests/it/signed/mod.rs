@@ -3,6 +3,7 @@
 mod forged;
 mod kept;
 mod keys;
+mod needs;
 mod queues;
 mod shown;
 
