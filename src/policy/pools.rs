@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::model;
+
 /// One whole device, in thousandths.
 pub const DEVICE: u64 = 1000;
 
@@ -337,19 +339,11 @@ impl Pools {
         }
     }
 
-    /// What is left of each resource, by name.
-    pub fn left(&self) -> impl Iterator<Item = (&Arc<str>, Left)> {
+    /// What is left of each resource, by name; of each device for itself.
+    pub fn free(&self) -> impl Iterator<Item = (&Arc<str>, model::Stock)> {
         self.stocks.iter().map(|(name, stock)| match stock {
-            Stock::Devices(pool) => (name, pool.left()),
-            Stock::Sum(sum) => (name, Left::Sum(sum.left())),
-        })
-    }
-
-    /// How much there is of each resource when nothing is taken, by name, in thousandths.
-    pub fn totals(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        self.stocks.iter().map(|(name, stock)| match stock {
-            Stock::Devices(pool) => (name, pool.total()),
-            Stock::Sum(sum) => (name, sum.total()),
+            Stock::Devices(pool) => (name, model::Stock::Devices(pool.devices.iter().map(Device::left).collect())),
+            Stock::Sum(sum) => (name, model::Stock::Sum(sum.left())),
         })
     }
 
@@ -419,11 +413,11 @@ mod tests {
         let one = vec![(Arc::clone(&resource), 1000)];
         let ours = pools.take(&one).expect("both are free");
         pools.observe(&[(Arc::clone(&resource), "0".into(), 1000), (Arc::clone(&resource), "1".into(), 1000)]);
-        assert_eq!(pools.left().collect::<Vec<_>>(), [(&resource, Left::Devices { whole: 0, part: 0 })]);
+        assert_eq!(pools.free().collect::<Vec<_>>(), [(&resource, model::Stock::Devices(vec![0, 0]))]);
         pools.give(&ours);
         assert!(pools.take(&one).is_some(), "what was ours is not another's");
         pools.observe(&[(Arc::clone(&resource), "1".into(), 250)]);
-        assert_eq!(pools.left().collect::<Vec<_>>(), [(&resource, Left::Devices { whole: 0, part: 750 })]);
+        assert_eq!(pools.free().collect::<Vec<_>>(), [(&resource, model::Stock::Devices(vec![0, 750]))]);
         pools.found_busy("gpus", "1");
         assert!(!pools.holds(&[(Arc::clone(&resource), 1)]));
         pools.observe(&[(resource, "1".into(), 0)]);
@@ -441,7 +435,7 @@ mod tests {
         pools.redefine(&supply(1, 1000));
         assert!(pools.take(&[(Arc::clone(&lic), 1)]).is_none(), "more is in use than there is");
         pools.give(&taken);
-        assert_eq!(pools.totals().map(|(_, total)| total).collect::<Vec<_>>(), [1000, 1000]);
+        assert_eq!(pools.free().map(|(_, free)| free.total()).collect::<Vec<_>>(), [1000, 1000]);
         assert!(!pools.holds(&all) && pools.holds(&[(Arc::clone(&gpus), 1000), (Arc::clone(&lic), 1000)]));
         let taken = pools.take(&[(Arc::clone(&gpus), 500)]).expect("it is free");
         pools.redefine(&[]);

@@ -22,7 +22,7 @@ use super::state::{Cgroups, StateDir, queue_of};
 use super::trust::{Keyring, Pin};
 use crate::config::{Config, Watcher};
 use crate::host::{self, Share};
-use crate::model::{FieldOrder, Traits, WorkerName};
+use crate::model::{FieldOrder, WorkerName};
 use crate::process::{self, Confinement};
 use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
@@ -120,7 +120,6 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
         wants_signatures: !plan.keys.is_empty(),
         // A burst ends with its work, whoever started it.
         is_supervised: !plan.is_burst && host::is_supervised(),
-        traits: Arc::new(Traits::default()),
     };
     let results = Results::open(&config.result_dir);
     let trust = pin.and_then(|pin| {

@@ -95,6 +95,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let prefetches = Arc::new(AtomicBool::default());
     let (keyring, pin) = setup.trust.unzip();
     let Identity { worker, order, .. } = setup.identity.clone();
+    let since = setup.registration.since;
     let link = Link::new(setup.client.clone(), setup.registration, setup.session, setup.run_id, pin, order);
     let shared = Shared {
         link: Arc::clone(&link),
@@ -123,7 +124,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     let max_retry = shared.config.subscribe();
     let mut repairing =
         tokio::spawn(Arc::clone(&link).run(shared.events.clone(), move || max_retry.borrow().max_retry));
-    let placement = Placement::new(setup.extras.clone(), &setup.config);
+    let placement = Placement::new(setup.extras.clone(), &setup.config, &setup.identity.host, since);
     let slots = SlotPool::new(
         setup.keeper_factory.clone(),
         shared.events,

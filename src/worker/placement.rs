@@ -6,17 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::events::TaskKey;
-use super::node_extras::NodeExtras;
+use super::node_extras::{NodeExtras, labels};
 use super::placed::Placed;
 use crate::config::Config;
-use crate::model::{MilliCores, TaskLine};
-use crate::policy::pools::ResourceDemand;
+use crate::model::{Label, MilliCores, ResourceName, Stock, Stocks, TaskLine, Traits};
+use crate::policy::pools::{DEVICE, ResourceDemand, Supply};
 use crate::policy::{Cores, Pools};
 
-/// The resources that a task asks for besides memory and cores. Task lines cannot ask for any yet.
-#[must_use]
-pub fn needs_of(_task: &TaskLine) -> ResourceDemand {
-    ResourceDemand::new()
+/// The resources that a task asks for besides memory and cores.
+fn resources_of(task: &TaskLine) -> ResourceDemand {
+    task.needs().resources().iter().map(|one| (one.name.as_str().into(), one.milli)).collect()
 }
 
 /// See the module.
@@ -27,16 +26,21 @@ pub struct Placement {
     cores: Cores,
     /// Whether tasks are pinned.
     pins: bool,
+    /// The name of the host, for its label.
+    host: String,
+    /// When the worker was started, seconds since the epoch: its life is counted from then.
+    since: u64,
+    traits: Arc<Traits>,
     /// Tasks that have something, or share cores.
     placed: BTreeMap<TaskKey, Placed>,
 }
 
 impl Placement {
-    /// Everything that this node has, free.
+    /// Everything that this node has, free. The worker was started on this host in this second since the epoch.
     #[must_use]
-    pub fn new(node: NodeExtras, config: &Config) -> Self {
+    pub fn new(node: NodeExtras, config: &Config, host: &str, since: u64) -> Self {
         let cores = Cores::new(&node.cores);
-        let mut placement = Self { node: Some(node), cores, ..Self::default() };
+        let mut placement = Self { node: Some(node), cores, host: host.to_owned(), since, ..Self::default() };
         placement.reconfigure(config);
         placement
     }
@@ -47,13 +51,35 @@ impl Placement {
             self.pools.redefine(&node.supplies(config));
             // Where the kernel does not tell which cores there are, none can be chosen.
             self.pins = config.pin_cpus && !node.cores.is_empty();
+            let labels = labels(config, &self.host).iter().filter_map(|label| Label::parse(label)).collect();
+            let ends_at = config.time_limit.map(|limit| self.since.saturating_add(limit.as_secs()));
+            let stocks = stocks(node.supplies(config).into_iter().map(|(name, supply)| {
+                let all = match supply {
+                    Supply::Devices(devices) => Stock::Devices(vec![DEVICE; devices.len()]),
+                    Supply::Sum(total) => Stock::Sum(total),
+                };
+                (name, all)
+            }));
+            self.traits = Arc::new(Traits { stocks, labels, ends_at });
         }
+    }
+
+    /// What the node has, whether in use or not.
+    #[must_use]
+    pub fn traits(&self) -> &Arc<Traits> {
+        &self.traits
+    }
+
+    /// What of the named resources no task has, of this worker or another of this node.
+    #[must_use]
+    pub fn free(&self) -> Stocks {
+        stocks(self.pools.free().map(|(name, stock)| (Arc::clone(name), stock)))
     }
 
     /// Whether a task may wait in a keeper for the end of another: not if it has to be placed, since nobody knows yet what is free then.
     #[must_use]
     pub fn may_queue(&self, task: &TaskLine) -> bool {
-        !self.pins && needs_of(task).is_empty()
+        !self.pins && resources_of(task).is_empty()
     }
 
     /// Whether [`Self::place`] would place a task that asks for this now.
@@ -70,7 +96,7 @@ impl Placement {
 
     /// Gives a task what it asks for; `None`, and nothing changes, where that is not free.
     pub fn place(&mut self, key: TaskKey, task: &TaskLine) -> Option<Placed> {
-        self.place_demand(key, &needs_of(task), task.demand().cpu())
+        self.place_demand(key, &resources_of(task), task.demand().cpu())
     }
 
     fn place_demand(&mut self, key: TaskKey, demand: &ResourceDemand, cpu: MilliCores) -> Option<Placed> {
@@ -143,6 +169,10 @@ impl Placement {
         }
         cores.len() == count && devices.values().all(|amount| *amount <= crate::policy::pools::DEVICE)
     }
+}
+
+fn stocks(by_name: impl Iterator<Item = (Arc<str>, Stock)>) -> Stocks {
+    Stocks(by_name.filter_map(|(name, stock)| Some((ResourceName::parse(&name)?, stock))).collect())
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ mod python_interop;
 mod queue_model;
 mod ready;
 mod reconciled;
+mod resources;
 mod result_files;
 mod retry;
 mod running;

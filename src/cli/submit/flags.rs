@@ -64,7 +64,10 @@ pub struct NeedFlags {
     /// GPUs of each task; 0.5 shares one
     #[arg(long, short = 'G', value_name = "N", alias = "gpus-per-task", help_heading = NEEDS, hide_short_help = true)]
     pub gpus: Option<String>,
-    /// Amount of another resource that workers offer; may be repeated
+    /// Amount of another resource for each task, such as lic=1; may be repeated
+    ///
+    /// Of a worker without --local: a resource that it offers, a number or device names with commas between, such as lic=3 or fpga=a,b. It overrides the
+    /// same one of the configuration.
     #[arg(long, value_name = "NAME=N", help_heading = NEEDS, hide_short_help = true)]
     pub resource: Vec<String>,
     /// Run only where the labels match: 'ssd&region=eu'

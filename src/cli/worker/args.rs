@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueHint};
@@ -11,7 +10,7 @@ use super::local::ResultsFile;
 use crate::cli::common::CommonArgs;
 use crate::cli::duration::parse_duration;
 use crate::cli::submit::{FieldFlags, Named, SourceFlags};
-use crate::config::{ResourceDef, parse_label_flag, parse_resource_flag};
+use crate::config::parse_label_flag;
 use crate::host::Share;
 use crate::model::{Bytes, MilliCores, WorkerName};
 use crate::policy::Halt;
@@ -66,9 +65,6 @@ pub struct WorkerArgs {
     /// Use this much memory of the node
     #[arg(long, value_name = "GB", value_parser = some_gib, hide_short_help = true)]
     pub memory: Option<Bytes>,
-    /// Offer a resource: a number, or device names with commas between; overrides the same one of the configuration
-    #[arg(long = "resource", value_name = "NAME=DEF", value_parser = parse_resource_flag, hide_short_help = true)]
-    pub resources: Vec<(Arc<str>, ResourceDef)>,
     /// Give this worker a label, such as ssd or region=eu, besides those of the configuration
     #[arg(long = "label", value_name = "TERM", value_parser = parse_label_flag, hide_short_help = true)]
     pub labels: Vec<String>,

@@ -8,7 +8,7 @@ use super::args::WorkerArgs;
 use crate::cli::exit::CliError;
 use crate::cli::output::complain;
 use crate::cli::words::RUN;
-use crate::config::{LoadedConfig, Overrides, Role, Watcher};
+use crate::config::{LoadedConfig, Overrides, Role, Watcher, parse_resource_flag};
 use crate::worker::start_checks::new_probe;
 
 /// The name of the program, for messages: the one that was typed.
@@ -29,7 +29,12 @@ pub(super) fn load(
     let mut overrides = Overrides::of_process(args.common.redis_url.clone());
     overrides.private_server = private_server.map(Into::into);
     overrides.slots = args.slots;
-    overrides.resources.clone_from(&args.resources);
+    // Of a local run the flag is of its tasks.
+    let offered = args.fields.needs.resource.iter().filter(|_| !args.local);
+    let parse = |text: &String| {
+        parse_resource_flag(text).map_err(|wrong| CliError::Usage(format!("--resource is {text:?}: {wrong}")))
+    };
+    overrides.resources = offered.map(parse).collect::<Result<_, _>>()?;
     overrides.labels.clone_from(&args.labels);
     overrides.time_limit = args.time_limit;
     overrides.no_default_timeout = args.local;

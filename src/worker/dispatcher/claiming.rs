@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Dispatcher, Skip};
 use crate::config::Prefetch;
-use crate::model::{Amounts, Outcome, Room, Stocks, TaskId, TaskLine};
+use crate::model::{Amounts, Outcome, Room, TaskId, TaskLine};
 use crate::policy::{Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, QueueState, STARVE};
 use crate::worker::events::{Action, TaskKey};
@@ -163,9 +163,9 @@ impl Dispatcher {
             room: Room { slots, ..room },
             ahead: Room { slots: ahead, amounts: after_one },
             offer,
-            traits: Arc::clone(&self.me.traits),
-            free: self.free_resources(),
-            prefer_wait: Duration::from_secs(30),
+            traits: Arc::clone(self.placement.traits()),
+            free: self.placement.free(),
+            prefer_wait: self.config.prefer_wait,
             dead_after: self.config.dead_after,
             starve_after: STARVE,
             wants_leftovers: self.me.is_burst,
@@ -194,11 +194,6 @@ impl Dispatcher {
             }
             self.intake.hurry();
         }
-    }
-
-    /// What of the named resources no task of this worker has.
-    pub(super) fn free_resources(&self) -> Stocks {
-        self.me.traits.stocks.clone()
     }
 
     /// What nobody has spoken for, whether there is a slot or not.

@@ -40,7 +40,7 @@ use super::outcome::Context;
 use super::placement::Placement;
 use crate::config::Config;
 use crate::model::meters::Meters;
-use crate::model::{Bytes, FieldOrder, NodeSample, Room, Traits, WorkerName};
+use crate::model::{Bytes, FieldOrder, NodeSample, Room, WorkerName};
 use crate::policy::{Capacity, Lifecycle, Limits, Wait, admission, prefetch};
 
 /// What does not change while the worker runs.
@@ -62,8 +62,6 @@ pub struct Identity {
     pub wants_signatures: bool,
     /// Something starts it again when it exits: drained or stopped it waits, and does not go.
     pub is_supervised: bool,
-    /// What the node has beside memory and cores.
-    pub traits: Arc<Traits>,
 }
 
 impl Identity {

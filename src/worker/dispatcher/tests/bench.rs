@@ -40,7 +40,6 @@ impl Bench {
             most_slots: u32::MAX,
             wants_signatures: false,
             is_supervised: false,
-            traits: std::sync::Arc::default(),
         };
         let now = Instant::now();
         let dispatcher = Dispatcher::new(moment(now), me, config, NodeSample::default());

@@ -19,7 +19,7 @@ fn pinning() -> Bench {
         locks: DeviceLocks::at("/nonexistent".into()),
         scratch_records: "/nonexistent".into(),
     };
-    bench.dispatcher.placement = Placement::new(extras, &bench.dispatcher.config);
+    bench.dispatcher.placement = Placement::new(extras, &bench.dispatcher.config, "h", 0);
     bench.node(32);
     bench.claim();
     bench
