@@ -1,6 +1,6 @@
 //! The counters of a worker: plain numbers, added to where things happen and read by `/metrics`.
 
-use super::{Amounts, Outcome, Usage};
+use super::{Amounts, Outcome, Stocks, Usage};
 
 /// The codes of the outcomes that a worker counts.
 pub const OUTCOMES: [&str; 10] =
@@ -132,6 +132,10 @@ pub struct WorkerFigures {
     pub usage: Usage,
     /// What running tasks have declared and not yet touched.
     pub reserved: Amounts,
+    /// Named resources of the node, all of each.
+    pub stocks: Stocks,
+    /// What of them is free.
+    pub free: Stocks,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::Usage;
-use crate::model::snapshot::{Counts, RunningTask, WorkerLoad, WorkerState};
+use crate::model::snapshot::{Counts, RunningTask, WorkerExtras, WorkerLoad, WorkerState};
 
 /// How long after the start each task of some slots ends: they take the tasks in order.
 fn ends(slots: usize, took: &[f64]) -> Vec<(f64, f64)> {
@@ -168,6 +168,7 @@ fn an_overview_counts_what_runs_for_what_it_has_run() {
         returned: 0,
         timed_out: 0,
         load: Some(load.clone()),
+        extras: WorkerExtras::default(),
         process: None,
         is_estimate: false,
         is_python: false,

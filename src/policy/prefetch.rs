@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// Claimed ahead: what ends within this time, so that slots are refilled while a claim is under way. Twice the round trip where that is longer.
 const COVER: Duration = Duration::from_millis(60);
 
-/// A round trip that is taken for longer than this is an outage, which nothing claimed ahead can cover.
-const LONGEST: Duration = Duration::from_secs(1);
+/// No distance on earth makes a round trip longer than this: what takes longer is an outage, which nothing claimed ahead can cover.
+const LONGEST: Duration = Duration::from_millis(400);
 
 /// Where fewer tasks than this end within that time, a round trip between two costs nothing that shows, and every look-ahead is given up for exact order.
 const LEAST_ENDS: f64 = 1.2;
@@ -64,20 +64,21 @@ impl CompletionRate {
     }
 }
 
-/// How long a claim takes from the question to the answer, smoothed as TCP smooths its round trips (RFC 6298).
+/// How long a claim takes from the question to the answer, smoothed with the weight that TCP gives one round trip (RFC 6298). It begins with 0: one late
+/// answer is no distance.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RoundTrip(Option<Duration>);
+pub struct RoundTrip(Duration);
 
 impl RoundTrip {
     /// One more claim was answered.
     pub fn took(&mut self, time: Duration) {
         let time = time.min(LONGEST);
-        self.0 = Some(self.0.map_or(time, |before| (before * 7 + time) / 8));
+        self.0 = (self.0 * 7 + time) / 8;
     }
 
     /// What ends within this time is claimed ahead.
     fn cover(self) -> Duration {
-        self.0.map_or(COVER, |time| COVER.max(time * 2))
+        COVER.max(self.0 * 2)
     }
 }
 

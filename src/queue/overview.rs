@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::model::Usage;
 use crate::model::snapshot::{
-    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WaitReason, WorkerLoad, WorkerProcess, WorkerState,
-    WorkerView,
+    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WaitReason, WorkerExtras, WorkerLoad, WorkerProcess,
+    WorkerState, WorkerView,
 };
 
 /// A worker without a heartbeat for this long is shown as silent.
@@ -83,7 +83,9 @@ pub(super) fn workers(
             let age = beat.map(|beat| now.saturating_sub(beat as u64));
             let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
             let owner = owners.get(name);
-            let load = loads.get(name).and_then(|json| WorkerLoad::parse(json));
+            let mut load = loads.get(name).and_then(|json| WorkerLoad::parse(json));
+            let told = load.as_mut().map_or((None, None), |load| (load.traits.take(), load.free.take()));
+            let extras = WorkerExtras::of(told.0, told.1);
             let is_idle = load.as_ref().is_some_and(|load| load.wait == Some(WaitReason::Drained));
             let state = match owner {
                 // It has gone; the drain is of its name.
@@ -108,6 +110,7 @@ pub(super) fn workers(
                 returned: total("returned"),
                 timed_out: total("timed_out"),
                 load,
+                extras,
                 process: processes.get(name).and_then(|json| serde_json::from_str::<WorkerProcess>(json).ok()),
             }
         })

@@ -6,9 +6,8 @@ use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, duration, small_bar, trimmed};
-use crate::model::needs::show_milli;
+use crate::model::ResourceKind;
 use crate::model::snapshot::WorkerView;
-use crate::model::{ResourceKind, ResourceName, Stock};
 
 /// Cells of a small bar.
 const BAR: usize = 4;
@@ -51,6 +50,7 @@ fn all_fields() -> Vec<Field> {
         Field::new(Layout::Bare, number("fail"), |worker| count(worker.failed)),
         Field::new(Layout::Figures, number("late"), |worker| count(worker.timed_out)),
         Field::new(Layout::Figures, number("back"), |worker| count(worker.returned)),
+        Field::new(Layout::Figures, text("resources"), |worker| safe(&worker.extras.resources_in_use()).into_owned()),
         Field::new(Layout::Full, text("host"), host),
         Field::new(Layout::Full, text("version"), version),
         Field::new(Layout::Waits, text("waits for"), waits),
@@ -97,19 +97,12 @@ pub fn containment(workers: &[WorkerView]) -> String {
 
 /// Named resources, labels and time to live of the workers that have any: a line each.
 #[must_use]
-pub fn resources(workers: &[WorkerView], now: u64) -> String {
+pub fn extras(workers: &[WorkerView], now: u64) -> String {
     let line = |worker: &WorkerView| {
-        let traits = worker.traits()?;
-        let free = worker.load.as_ref().and_then(|load| load.free.as_ref());
-        let stock = |(name, stock): (&ResourceName, &Stock)| {
-            let total = show_milli(stock.total());
-            let used = free.and_then(|free| free.0.get(name)).map(|free| stock.total().saturating_sub(free.total()));
-            used.map_or_else(|| format!("{name} {total}"), |used| format!("{name} {}/{total}", show_milli(used)))
-        };
-        let labels = traits.labels.iter().filter(|label| label.key() != Some("host"));
-        let ends = traits.ends_at.map(|end| format!("ends in {}", duration(end.saturating_sub(now))));
-        let parts: Vec<String> =
-            traits.stocks.0.iter().map(stock).chain(labels.map(ToString::to_string)).chain(ends).collect();
+        let labels = worker.extras.labels.iter().filter(|label| !label.starts_with("host=")).cloned();
+        let ends = worker.extras.ends_at.map(|end| format!("ends in {}", duration(end.saturating_sub(now))));
+        let resources = Some(worker.extras.resources_in_use()).filter(|text| !text.is_empty());
+        let parts: Vec<String> = resources.into_iter().chain(labels).chain(ends).collect();
         (!parts.is_empty()).then(|| format!("{}: {}\n", safe(&worker.name), safe(&parts.join(", "))))
     };
     workers.iter().filter_map(line).collect()
@@ -150,7 +143,7 @@ fn waits(worker: &WorkerView) -> String {
 mod tests {
     use super::*;
     use crate::model::Usage;
-    use crate::model::snapshot::{WorkerProcess, WorkerState};
+    use crate::model::snapshot::{WorkerExtras, WorkerProcess, WorkerState};
 
     #[test]
     fn containment_is_named_once_or_per_worker() {
@@ -166,6 +159,7 @@ mod tests {
             returned: 0,
             timed_out: 0,
             load: None,
+            extras: WorkerExtras::default(),
             process: None,
         };
         let worker = |name: &str, containment: &str| WorkerView {

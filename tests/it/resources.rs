@@ -1,10 +1,18 @@
 //! Named resources, labels and lifetimes with real workers: what runs at once, where, and what is said of the rest.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::{Bed, SOON, holds_for, lines_of, stays, wait_until};
+
+/// Names of devices that no other test has: the locks of devices are those of the node.
+fn devices(count: usize) -> Vec<String> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let own = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    (0..count).map(|at| format!("{own}-{at}")).collect()
+}
 
 /// A command that takes a lock named by its device, for a while, and writes down what it saw.
 fn on_device(bed: &Bed, at: usize) -> String {
@@ -38,19 +46,21 @@ fn most_at_once(seen: &[String]) -> usize {
 
 #[test]
 fn each_device_runs_one_task_at_a_time_on_two_workers_of_a_node() {
-    let bed = Bed::with(json!({"max_task_per_worker": 8, "resources": {"gpus": ["a", "b"]}}));
+    let gpus = devices(2);
+    let bed = Bed::with(json!({"max_task_per_worker": 8, "resources": {"gpus": gpus}}));
     let _workers = [bed.worker("w1"), bed.worker("w2")];
     bed.add((0..8).map(|at| format!("shell,gpus=1:0:0:1:{}", on_device(&bed, at))));
     bed.wait_counts(SOON, [0, 0, 8, 0]);
     let seen = lines_of(bed.out("seen"));
     let starts: Vec<&String> = seen.iter().filter(|line| !line.starts_with("end")).collect();
-    assert!(starts.iter().all(|line| line.starts_with("free a 1 ") || line.starts_with("free b 1 ")), "{seen:?}");
+    let is_free = |line: &&String| gpus.iter().any(|gpu| line.starts_with(&format!("free {gpu} 1 ")));
+    assert!(starts.iter().all(is_free), "{seen:?}");
     assert_eq!(most_at_once(&seen), 2, "{seen:?}");
 }
 
 #[test]
 fn halves_share_a_device_and_whole_ones_do_not() {
-    let bed = Bed::with(json!({"max_task_per_worker": 8, "resources": {"gpus": ["a"]}}));
+    let bed = Bed::with(json!({"max_task_per_worker": 8, "resources": {"gpus": devices(1)}}));
     let _worker = bed.worker("w");
     let seen = bed.out("seen");
     let task = |need: &str, at: usize| {
@@ -123,7 +133,8 @@ fn labels_decide_where_a_task_runs() {
 
 #[test]
 fn device_is_free_again_after_its_worker_was_killed_with_it() {
-    let bed = Bed::with(json!({"worker_dead_after_seconds": 2, "max_lost_per_task": 3, "resources": {"gpus": ["a"]}}));
+    let bed =
+        Bed::with(json!({"worker_dead_after_seconds": 2, "max_lost_per_task": 3, "resources": {"gpus": devices(1)}}));
     let mut first = bed.worker("w1");
     let runs = bed.out("runs");
     bed.add([format!("shell,gpus=1:0:0:1:echo run >> {runs}; test $(wc -l < {runs}) -gt 1 || sleep 1000")]);
@@ -135,8 +146,53 @@ fn device_is_free_again_after_its_worker_was_killed_with_it() {
 }
 
 #[test]
+fn device_is_free_again_after_worker_and_keepers_were_killed() {
+    let bed =
+        Bed::with(json!({"worker_dead_after_seconds": 2, "max_lost_per_task": 3, "resources": {"gpus": devices(1)}}));
+    let mut first = bed.worker("w1");
+    let (runs, locks) = (bed.out("runs"), bed.out("lock"));
+    bed.add([format!(
+        "shell,gpus=1:0:0:1:exec 9>{locks}; flock -n 9 || echo TAKEN >> {runs}; echo run >> {runs}; test $(wc -l < {runs}) -gt 1 || sleep 1000"
+    )]);
+    wait_until("the first run", SOON, || holds_for(lines_of(&runs).len() == 1, "it has not started"));
+    first.kill9_with_keepers();
+    // The other worker of this node ends what was left of the tree, and only then is the device free.
+    let _second = bed.worker("w2");
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    assert_eq!(lines_of(&runs), ["run", "run"]);
+}
+
+#[test]
+fn lowered_resource_is_given_out_when_enough_has_come_back() {
+    let bed = Bed::with(json!({"max_task_per_worker": 8, "resources": {"lic": 3}}));
+    let mut worker = bed.worker("w");
+    let (seen, gate) = (bed.out("seen"), bed.out("gate"));
+    let task = |at: usize, then: &str| {
+        format!(
+            "shell,lic=1:0:0:1:echo \"start x x $(date +%s.%N)\" >> {seen}; {then}; echo \"end x x $(date +%s.%N)\" >> {seen} # {at}"
+        )
+    };
+    bed.add((0..3).map(|at| task(at, &format!("while ! test -e {gate}; do sleep 0.05; done"))));
+    wait_until("three of them", SOON, || holds_for(lines_of(&seen).len() == 3, "they have not started"));
+    worker.reconfigure(&json!({"resources": {"lic": 1}}));
+    worker.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_until("the new settings", SOON, || {
+        let shown = bed.status(&["workers"]).expect(0).stdout;
+        holds_for(shown.contains("w: lic ") && shown.contains("/1"), shown)
+    });
+    bed.add((3..9).map(|at| task(at, "sleep 0.1")));
+    stays("nothing starts while more is in use than there is", Duration::from_millis(700), || {
+        let lines = lines_of(&seen);
+        holds_for(lines.len() == 3, format!("{lines:?}"))
+    });
+    bed.file("gate", "");
+    bed.wait_counts(SOON, [0, 0, 9, 0]);
+    assert_eq!(most_at_once(&lines_of(&seen)[6..]), 1, "one at a time from then on");
+}
+
+#[test]
 fn device_of_a_frozen_worker_is_not_given_to_another() {
-    let bed = Bed::with(json!({"worker_dead_after_seconds": 2, "resources": {"gpus": ["a"]}}));
+    let bed = Bed::with(json!({"worker_dead_after_seconds": 2, "resources": {"gpus": devices(1)}}));
     let frozen = bed.worker("w1");
     let (runs, gate) = (bed.out("runs"), bed.out("gate"));
     let holds = format!("shell,gpus=1:0:0:1:echo held >> {runs}; while ! test -e {gate}; do sleep 0.05; done");
@@ -161,7 +217,8 @@ fn example_with_devices_and_labels_runs() {
     let bed = Bed::with(json!({"max_task_per_worker": 8}));
     let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/example/gpu.tasks")).expect("the example");
     // As large as the example's nodes, whatever this one is.
-    let size = ["--cores", "32", "--memory", "64", "--resource", "gpus=a,b", "--resource", "scratch_gb=500"];
+    let gpus = format!("gpus={}", devices(2).join(","));
+    let size = ["--cores", "32", "--memory", "64", "--resource", &gpus, "--resource", "scratch_gb=500"];
     let labels =
         |labels: &'static [&'static str]| size.iter().copied().chain(labels.iter().copied()).collect::<Vec<_>>();
     let _eu = bed.worker_with("eu", json!({}), &labels(&["--label", "ssd", "--label", "region=eu"]));

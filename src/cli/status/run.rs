@@ -90,7 +90,7 @@ async fn workers(session: &mut StatusContext) -> Result<(), CliError> {
     let overview = inspect::shown_overview(&session.conn).await?;
     if !session.json {
         session.out.text(&view::workers::workers(&overview.workers, columns()))?;
-        session.out.text(&view::workers::resources(&overview.workers, overview.now))?;
+        session.out.text(&view::workers::extras(&overview.workers, overview.now))?;
         return session.out.text(&view::workers::containment(&overview.workers));
     }
     for worker in &overview.workers {

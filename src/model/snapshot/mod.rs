@@ -1,10 +1,12 @@
 //! What people and programs are shown: the state of the queue at one moment. The field names are those of `--json`.
 
+mod extras;
 mod queue;
 mod task;
 mod wait;
 mod worker;
 
+pub use extras::{ResourceUse, WorkerExtras};
 pub use queue::{Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup};
 pub use task::{AttemptView, Standing, TaskState, TaskView};
 pub use wait::WaitReason;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::extras::WorkerExtras;
 use super::wait::WaitReason;
 use crate::model::{Amounts, Demand, Needs, Offer, Stocks, Traits, Usage};
 
@@ -67,6 +68,9 @@ pub struct WorkerView {
     /// What it said of itself at its last heartbeat; `None` for a Python worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<WorkerLoad>,
+    /// What it has beside memory and cores.
+    #[serde(flatten)]
+    pub extras: WorkerExtras,
     /// Its host and version; `None` for a Python worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<WorkerProcess>,
@@ -94,7 +98,7 @@ impl WorkerView {
     /// What its node has beside memory and cores; `None` of one that takes no task with needs, or does not tell.
     #[must_use]
     pub fn traits(&self) -> Option<&Traits> {
-        self.load.as_ref()?.traits.as_ref()
+        self.extras.traits.as_ref()
     }
 
     /// Whether its node could run a task that asks for this, at this second, if it ran nothing else.

@@ -160,13 +160,20 @@ impl WorkerRow {
             failed: count(worker.failed),
             timed_out: count(worker.timed_out),
             returned: count(worker.returned),
-            host: worker
-                .process
-                .as_ref()
-                .map_or_else(String::new, |process| format!("{}, {}", safe(&process.host), safe(&process.version))),
+            host: host(worker),
             waits: load.and_then(waits).unwrap_or_default(),
         }
     }
+}
+
+/// Host and version, what is in use of named resources, and labels.
+fn host(worker: &WorkerView) -> String {
+    let process = worker.process.as_ref().map(|process| format!("{}, {}", process.host, process.version));
+    let labels = worker.extras.labels.iter().filter(|label| !label.starts_with("host=")).cloned();
+    let labels = labels.collect::<Vec<_>>().join(", ");
+    let parts = [process.unwrap_or_default(), worker.extras.resources_in_use(), labels];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    safe(&parts.join(" · ")).into_owned()
 }
 
 impl FailureRow {

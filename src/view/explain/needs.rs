@@ -36,7 +36,7 @@ pub(super) fn nothing_free(overview: &Overview, needs: &Needs) -> Option<String>
     let able = overview.workers.iter().filter(|worker| {
         worker.takes_tasks() && worker.traits().is_some_and(|traits| traits.suits(needs, overview.now).is_ok())
     });
-    let free: Vec<_> = able.map(|worker| worker.load.as_ref()?.free.as_ref()).collect::<Option<_>>()?;
+    let free: Vec<_> = able.map(|worker| worker.extras.free.as_ref()).collect::<Option<_>>()?;
     let lacking: Vec<&Amount> = free.iter().map(|free| free.lacking(asked)).collect::<Option<_>>()?;
     let first = lacking.first()?;
     Some(format!(
@@ -64,16 +64,14 @@ fn shown(needs: &Needs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::snapshot::{WorkerLoad, WorkerState};
+    use crate::model::snapshot::{WorkerExtras, WorkerLoad, WorkerState};
 
     fn overview(workers: &[(&str, &str)]) -> Overview {
-        let view = |(traits, free): &(&str, &str)| {
-            let load = WorkerLoad { traits: traits.parse().ok(), free: free.parse().ok(), ..WorkerLoad::default() };
-            WorkerView {
-                name: "n1".to_owned(),
-                load: Some(load),
-                ..crate::view::explain::tests::worker("n", WorkerState::Live, 8.0)
-            }
+        let view = |(traits, free): &(&str, &str)| WorkerView {
+            name: "n1".to_owned(),
+            extras: WorkerExtras::of(traits.parse().ok(), free.parse().ok()),
+            load: Some(WorkerLoad::default()),
+            ..crate::view::explain::tests::worker("n", WorkerState::Live, 8.0)
         };
         Overview { workers: workers.iter().map(view).collect(), now: 100, ..Overview::default() }
     }

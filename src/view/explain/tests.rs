@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::snapshot::{
-    Counts, HoldReasons, Overview, TaskState, TaskView, WaitReason, WaitingGroup, WorkerLoad, WorkerState, WorkerView,
+    Counts, HoldReasons, Overview, TaskState, TaskView, WaitReason, WaitingGroup, WorkerExtras, WorkerLoad,
+    WorkerState, WorkerView,
 };
 use crate::model::{Amounts, Demand, FieldOrder, Outcome, ResourceKind, Usage};
 
@@ -23,6 +24,7 @@ pub(super) fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
         returned: 0,
         timed_out: 0,
         load: None,
+        extras: WorkerExtras::default(),
         process: None,
     }
 }

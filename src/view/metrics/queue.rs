@@ -178,7 +178,7 @@ fn workers(page: &mut MetricsPage, workers: &[WorkerView]) {
 mod tests {
     use super::*;
     use crate::model::Usage;
-    use crate::model::snapshot::Counts;
+    use crate::model::snapshot::{Counts, WorkerExtras};
 
     fn page_of(overview: &Overview) -> String {
         queue(&QueueFigures {
@@ -205,6 +205,7 @@ mod tests {
             returned: 0,
             timed_out: 1,
             load: None,
+            extras: WorkerExtras::default(),
             process: None,
         };
         let page = page_of(&Overview { workers: vec![worker], ..Overview::default() });

@@ -2,7 +2,7 @@
 
 use super::encode::{Labels, MetricsPage};
 use crate::model::meters::{OUTCOMES, WorkerFigures};
-use crate::model::{Accounting, ResourceKind};
+use crate::model::{Accounting, ResourceKind, Stock};
 
 /// The page of a worker that is yet to begin.
 #[must_use]
@@ -84,7 +84,29 @@ pub fn worker(figures: &WorkerFigures) -> String {
             page.gauge(&kind.metric_name("distcomp_node", part), &help, &[(me, value)]);
         }
     }
+    resources(&mut page, figures);
     page.finish()
+}
+
+/// Named resources: what the node has, and what of that tasks have.
+fn resources(page: &mut MetricsPage, figures: &WorkerFigures) {
+    let units = |milli: u64| milli as f64 / 1000.0;
+    let mut rows = Vec::new();
+    for (resource, stock) in &figures.stocks.0 {
+        let total = stock.total();
+        let free = figures.free.0.get(resource).map_or(total, Stock::total);
+        let labels = |what| [("worker", figures.worker.as_str()), ("resource", resource.as_str()), ("what", what)];
+        rows.push((labels("total"), units(total)));
+        rows.push((labels("used"), units(total.saturating_sub(free))));
+    }
+    if !rows.is_empty() {
+        let rows: Vec<(Labels<'_>, f64)> = rows.iter().map(|(labels, value)| (labels.as_slice(), *value)).collect();
+        page.gauge(
+            "distcomp_worker_resource",
+            "Named resources of the node, in all and in use; 1 is one device",
+            &rows,
+        );
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +133,8 @@ mod tests {
             waiting: Some(9),
             usage: Usage::of_status("0.5:2:0.25:1"),
             reserved: Amounts::NONE.with_cpu(MilliCores(1000)),
+            stocks: "gpus@1000/1000".parse().expect("stocks"),
+            free: "gpus@1000/500".parse().expect("stocks"),
         });
         for line in [
             "distcomp_worker_task_duration_seconds_bucket{le=\"0.01\",worker=\"n1\"} 1",
@@ -123,6 +147,8 @@ mod tests {
             "# HELP distcomp_node_cores_used Of which are in use",
             "distcomp_node_cores_used{worker=\"n1\"} 0.5",
             "distcomp_node_cores_reserved{worker=\"n1\"} 1.0",
+            "distcomp_worker_resource{worker=\"n1\",resource=\"gpus\",what=\"total\"} 2.0",
+            "distcomp_worker_resource{worker=\"n1\",resource=\"gpus\",what=\"used\"} 0.5",
         ] {
             assert!(page.lines().any(|one| one == line), "{line} is missing:\n{page}");
         }

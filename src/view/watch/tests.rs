@@ -7,7 +7,8 @@ use ratatui::backend::TestBackend;
 
 use super::*;
 use crate::model::snapshot::{
-    Counts, FailureGroup, Overview, RedisHealth, RunningTask, WaitingGroup, WorkerLoad, WorkerState, WorkerView,
+    Counts, FailureGroup, Overview, RedisHealth, RunningTask, WaitingGroup, WorkerExtras, WorkerLoad, WorkerState,
+    WorkerView,
 };
 use crate::model::{Bytes, Demand, MilliCores, TaskId, Usage};
 
@@ -27,6 +28,7 @@ fn worker(number: u64) -> WorkerView {
         failed: 11 * number,
         returned: 2,
         timed_out: number,
+        extras: WorkerExtras::default(),
         load: Some(WorkerLoad {
             running: 16,
             slots: 16,

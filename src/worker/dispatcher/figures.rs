@@ -17,6 +17,8 @@ impl Dispatcher {
             waiting: self.intake.waiting(),
             usage: self.node.usage(),
             reserved: budget.untouched,
+            stocks: self.placement.traits().stocks.clone(),
+            free: self.placement.free(),
         }
     }
 }

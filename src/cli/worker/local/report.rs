@@ -1,7 +1,7 @@
 //! The summary of a local run, on the terminal and in a file.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::results::Results;
@@ -10,6 +10,8 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::{Out, columns, stderr};
 use crate::cli::task_set::{TallyTotals, TaskEnd, TaskSet, TaskTally};
+use crate::host::short_host_name;
+use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{TaskId, TaskLine};
 use crate::queue::select::{HashEntry, StateScan};
@@ -17,6 +19,7 @@ use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, exact_resource, precise_duration, resources, tasks};
+use crate::worker::node_extras::{NodeExtras, labels};
 use crate::worker::start_checks::{look_at_node, new_probe};
 
 /// Tasks whose output is in memory at once.
@@ -163,30 +166,38 @@ pub(super) async fn explain_rest(
     members: &TaskSet,
     left: u64,
 ) -> Result<(), CliError> {
-    const NAMED: usize = 3;
+    let some = first_left(run, conn, members).await?;
     let (node, _) = look_at_node(&run.config, &mut new_probe(run.args.share())?);
-    run.context.say(&format!(
-        "{} did not run: this machine has only {}",
-        tasks(left),
-        resources(&node.total, |kind, total| {
-            let of = if kind.is_counted() { String::new() } else { format!(" of {}", kind.noun()) };
-            exact_resource(kind, total) + &of
-        })
-    ));
-    let mut scan = StateScan::new(TaskState::Todo);
-    let mut named = 0;
-    while let Some(page) = scan.next(conn).await? {
-        for entry in page.iter().filter(|entry| members.contains(&entry.line)) {
-            if let Ok(task) = TaskLine::parse(&entry.line, run.order) {
-                let line = safe(&entry.line);
-                let needs = resources(&task.demand().amounts, exact_resource);
-                run.context.say(&format!("{} needs {needs}: {line}", task.id()));
-            }
-            named += 1;
-            if named == NAMED {
-                return Ok(());
-            }
-        }
+    let mut has = resources(&node.total, |kind, total| {
+        let of = if kind.is_counted() { String::new() } else { format!(" of {}", kind.noun()) };
+        exact_resource(kind, total) + &of
+    });
+    if some.iter().any(|task| task.needs().is_extended()) {
+        let extras = NodeExtras::find(PathBuf::new()).await;
+        let labels = labels(&run.config, &short_host_name());
+        has = format!("{has}, resources: {}, labels: {}", extras.shown(&run.config), labels.join(", "));
+    }
+    run.context.say(&format!("{} did not run: this machine has only {has}", tasks(left)));
+    for task in some {
+        let demand = resources(&task.demand().amounts, exact_resource);
+        let needs = show_class_needs(task.needs().as_str());
+        let needs = if needs.is_empty() { demand } else { format!("{demand}, {needs}") };
+        run.context.say(&format!("{} needs {needs}: {}", task.id(), safe(task.as_str())));
     }
     Ok(())
+}
+
+async fn first_left(run: &RunContext<'_>, conn: &Connection, members: &TaskSet) -> Result<Vec<TaskLine>, CliError> {
+    const NAMED: usize = 3;
+    let mut scan = StateScan::new(TaskState::Todo);
+    let mut some = Vec::new();
+    while let Some(page) = scan.next(conn).await? {
+        let mine = page.iter().filter(|entry| members.contains(&entry.line));
+        some.extend(mine.filter_map(|entry| TaskLine::parse(&entry.line, run.order).ok()));
+        if some.len() >= NAMED {
+            break;
+        }
+    }
+    some.truncate(NAMED);
+    Ok(some)
 }
