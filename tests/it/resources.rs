@@ -105,8 +105,10 @@ fn sum_bounds_what_runs_at_once_and_larger_needs_wait_aside() {
     assert_eq!(most_at_once(&lines_of(&seen)), 3);
     let why = bed.status(&["explain", &large]).expect(0).stdout;
     assert!(why.contains("it needs lic=4, which no live worker has; the nearest, w, has 3 lic in all"), "{why}");
-    let shown = bed.status(&["workers"]).expect(0).stdout;
-    assert!(shown.contains("w: lic 0/3"), "{shown}");
+    wait_until("what is in use to be told", SOON, || {
+        let shown = bed.status(&["workers"]).expect(0).stdout;
+        holds_for(shown.contains("w: lic 0/3"), shown)
+    });
 }
 
 #[test]
@@ -149,7 +151,9 @@ fn device_is_free_again_after_its_worker_was_killed_with_it() {
 fn device_is_free_again_after_worker_and_keepers_were_killed() {
     let bed =
         Bed::with(json!({"worker_dead_after_seconds": 2, "max_lost_per_task": 3, "resources": {"gpus": devices(1)}}));
-    let mut first = bed.worker("w1");
+    // Workers of one node keep their state in one place, and so know of what another has left.
+    let state = json!({"state_dir": bed.out("state")});
+    let mut first = bed.worker_with("w1", state.clone(), &[]);
     let (runs, locks) = (bed.out("runs"), bed.out("lock"));
     bed.add([format!(
         "shell,gpus=1:0:0:1:exec 9>{locks}; flock -n 9 || echo TAKEN >> {runs}; echo run >> {runs}; test $(wc -l < {runs}) -gt 1 || sleep 1000"
@@ -157,7 +161,7 @@ fn device_is_free_again_after_worker_and_keepers_were_killed() {
     wait_until("the first run", SOON, || holds_for(lines_of(&runs).len() == 1, "it has not started"));
     first.kill9_with_keepers();
     // The other worker of this node ends what was left of the tree, and only then is the device free.
-    let _second = bed.worker("w2");
+    let _second = bed.worker_with("w2", state, &[]);
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     assert_eq!(lines_of(&runs), ["run", "run"]);
 }
