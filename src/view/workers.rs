@@ -50,7 +50,6 @@ fn all_fields() -> Vec<Field> {
         Field::new(Layout::Bare, number("fail"), |worker| count(worker.failed)),
         Field::new(Layout::Figures, number("late"), |worker| count(worker.timed_out)),
         Field::new(Layout::Figures, number("back"), |worker| count(worker.returned)),
-        Field::new(Layout::Figures, text("resources"), |worker| safe(&worker.extras.resources_in_use()).into_owned()),
         Field::new(Layout::Full, text("host"), host),
         Field::new(Layout::Full, text("version"), version),
         Field::new(Layout::Waits, text("waits for"), waits),
