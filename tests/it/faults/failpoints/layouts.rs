@@ -26,20 +26,20 @@ fn a_fleet_is_upgraded_node_by_node() {
     for name in ["a: ", "b: "] {
         assert!(results.iter().any(|result| result.starts_with(name)), "{name} ran some: {results:?}");
     }
-    assert_eq!(recorded(&bed).as_deref(), Some("1"));
+    assert_eq!(recorded(&bed).as_deref(), Some("2"));
     assert!(new.log().contains("keeps its older layout") && new.log().contains("other=a"), "{}", new.log());
 
     old.sigterm();
     assert_eq!(old.wait_exit(SOON), 0, "{}", old.log());
     let upgraded = next_build(&bed, "a");
     bed.wait_alive("a");
-    assert_eq!(recorded(&bed).as_deref(), Some("2"), "{}", upgraded.log());
+    assert_eq!(recorded(&bed).as_deref(), Some("3"), "{}", upgraded.log());
     for (name, args) in [
         ("distcomp-worker", &["--name", "c"][..]),
         ("distcomp-submit", &["-"][..]),
         ("distcomp-status", &[][..]),
         ("distcomp-ctl", &["pause", "--yes"][..]),
     ] {
-        bed.cli(name).args(args).stdin("shell:0:0:1:true\n").run().expect(2).says(&["layout", "version 2", "newer"]);
+        bed.cli(name).args(args).stdin("shell:0:0:1:true\n").run().expect(2).says(&["layout", "version 3", "newer"]);
     }
 }
