@@ -313,9 +313,12 @@ local function pick(count, is_now)
   end)
   while count > 0 and budget > 0 and bytes < most_bytes do
     local best
+    local most_mem, most_cpu = ahead_mem, ahead_cpu
+    if is_now then most_mem, most_cpu = free.mem, free.cpu end
     for i = #open, 1, -1 do
       local lane = open[i]
-      if not may_take(lane) then
+      -- Of most lanes memory and cores decide.
+      if (lane.needs ~= '' or lane.mem > most_mem or lane.cpu > most_cpu) and not may_take(lane) then
         table.remove(open, i)
       elseif not best or lane.score < best.score then
         best = lane

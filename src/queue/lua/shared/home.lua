@@ -4,11 +4,19 @@ local function home(line) return string.find(line, '^%a+,') and WAITING or TODO 
 
 local function is_waiting(line) return redis.call('HEXISTS', home(line), line) == 1 end
 
+-- Whether nothing with needs waits: known once waiting_total was called, and true only in a script that adds none.
+local none_apart
+
 -- How many wait, the stop command included.
-local function waiting_total() return redis.call('HLEN', TODO) + redis.call('HLEN', WAITING) end
+local function waiting_total()
+  local apart = redis.call('HLEN', WAITING)
+  none_apart = apart == 0
+  return redis.call('HLEN', TODO) + apart
+end
 
 -- Of many lines, in order: a value for each that waits, false for each that does not.
 local function waiting_of(lines)
+  if none_apart then return get_all(TODO, lines) end
   local apart, at = {}, {}
   for i, line in ipairs(lines) do
     if home(line) == WAITING then apart[#apart + 1], at[#at + 1] = line, i end
@@ -22,6 +30,10 @@ end
 -- Adds lines, or takes them away, wherever each waits.
 local function wait_for(line) redis.call('HSET', home(line), line, '') end
 local function no_longer_wait(lines)
+  if none_apart then
+    bulk('HDEL', TODO, lines)
+    return
+  end
   local plain, apart = {}, {}
   for _, line in ipairs(lines) do
     local list = home(line) == WAITING and apart or plain

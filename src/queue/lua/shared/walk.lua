@@ -49,7 +49,10 @@ end
 -- or nil when the next one's head is beyond `most`; nil for no bound.
 local function walk(enters)
   local next_cell, open = 1, {}
+  -- The least head of what comes next, where that is known: most questions are answered by it.
+  local least
   return function(most)
+    if most and least and least > most then return nil end
     while true do
       local best
       for i = 1, #open do
@@ -57,12 +60,23 @@ local function walk(enters)
       end
       local cell = cell_at(next_cell)
       if cell and (not best or cell.head < open[best].lane.head) then
-        if most and cell.head > most then return nil end
+        if most and cell.head > most then
+          least = cell.head
+          return nil
+        end
         next_cell = next_cell + 1
         local first = enters(cell) and lane_at(cell, 1)
         if first then open[#open + 1] = { lane = first, k = 1 } end
       else
-        if not best or (most and open[best].lane.head > most) then return nil end
+        if not best then
+          least = math.huge
+          return nil
+        end
+        if most and open[best].lane.head > most then
+          least = open[best].lane.head
+          return nil
+        end
+        least = nil
         local at = open[best]
         local lane = at.lane
         at.k = at.k + 1
