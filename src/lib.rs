@@ -24,7 +24,7 @@
 //!
 //! # Where to start reading
 //!
-//! `model/task_line.rs`, `worker/events.rs`, `worker/dispatcher/`, `policy/admission.rs`, `queue/keys.rs`, `queue/lua/shared/classes.lua`,
+//! `model/task_line.rs`, `worker/events.rs`, `worker/dispatcher/`, `policy/admission.rs`, `queue/keys.rs`, `queue/lua/shared/lanes.lua`,
 //! `queue/lua/claim.lua`, `process/mod.rs`.
 
 pub mod cli;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::labels::{Constraint, Label};
+use super::labels::Constraint;
 
 /// The most needs of one line.
 pub const MAX_NEEDS: usize = 64;
@@ -209,12 +209,6 @@ impl Needs {
         self.0.as_ref().map_or(&[], |parts| &parts.resources)
     }
 
-    /// How much of one resource, in thousandths.
-    #[must_use]
-    pub fn amount(&self, name: &str) -> u64 {
-        self.resources().iter().find(|one| one.name.as_str() == name).map_or(0, |one| one.milli)
-    }
-
     /// What must hold of the labels of a node, all of it.
     #[must_use]
     pub fn constraint(&self) -> &[Constraint] {
@@ -381,12 +375,6 @@ pub fn show_class_needs(text: &str) -> String {
         None => need.to_owned(),
     };
     text.split(',').filter(|need| !need.is_empty()).map(shown).collect::<Vec<_>>().join(", ")
-}
-
-/// A label whose value is the name of the node: always there.
-#[must_use]
-pub fn host_label(host: &str) -> Option<Label> {
-    Label::parse(&format!("host={host}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::attach::StartError;
 use crate::config::{Config, ResourceDef};
 use crate::host::gpus::{self, Gpus, Places};
+use crate::model::needs::show_milli;
 use crate::policy::pools::Supply;
 use crate::process::{self, DeviceLocks};
 use crate::safe_dir::SafeDir;
@@ -88,11 +89,10 @@ impl NodeExtras {
     /// The resources for people, and why there is no GPU where these are looked for: `gpus 2 (0, 1), lic 3`.
     #[must_use]
     pub fn shown(&self, config: &Config) -> String {
-        let amount = |milli: u64| (milli as f64 / 1000.0).to_string();
         let supplies = self.supplies(config);
         let shown = supplies.iter().map(|(name, supply)| match supply {
             Supply::Devices(devices) => format!("{name} {} ({})", devices.len(), devices.join(", ")),
-            Supply::Sum(total) => format!("{name} {}", amount(*total)),
+            Supply::Sum(total) => format!("{name} {}", show_milli(*total)),
         });
         let mut text = shown.collect::<Vec<_>>().join(", ");
         if text.is_empty() {

@@ -82,18 +82,6 @@ impl Placement {
         !self.pins && resources_of(task).is_empty()
     }
 
-    /// Whether [`Self::place`] would place a task that asks for this now.
-    #[must_use]
-    pub fn holds(&self, demand: &ResourceDemand) -> bool {
-        self.pools.holds(demand)
-    }
-
-    /// The resources: what is left, and what there is.
-    #[must_use]
-    pub fn pools(&self) -> &Pools {
-        &self.pools
-    }
-
     /// Gives a task what it asks for; `None`, and nothing changes, where that is not free.
     pub fn place(&mut self, key: TaskKey, task: &TaskLine) -> Option<Placed> {
         self.place_demand(key, &resources_of(task), task.demand().cpu())
@@ -219,12 +207,12 @@ mod tests {
         }
         assert!(placement.place_demand(2, &gpu, MilliCores(0)).is_some());
         assert!(placement.place_demand(3, &gpu, MilliCores(0)).is_none());
-        assert!(!placement.holds(&gpu) && placement.is_consistent());
+        assert!(!placement.pools.holds(&gpu) && placement.is_consistent());
         placement.release_all_but(|_| false);
-        assert!(placement.holds(&vec![("gpus".into(), 2000)]));
+        assert!(placement.pools.holds(&[("gpus".into(), 2000)]));
         placement.found_busy("gpus", "b");
-        assert!(!placement.holds(&vec![("gpus".into(), 2000)]) && placement.holds(&gpu));
+        assert!(!placement.pools.holds(&[("gpus".into(), 2000)]) && placement.pools.holds(&gpu));
         placement.observe(&[("gpus".into(), "b".into(), 0)]);
-        assert!(placement.holds(&vec![("gpus".into(), 2000)]));
+        assert!(placement.pools.holds(&[("gpus".into(), 2000)]));
     }
 }

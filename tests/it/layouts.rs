@@ -135,6 +135,11 @@ async fn first_worker_upgrades_a_queue_of_the_first_layout() {
     let error = attach(&conn, "new", this).await.err().expect("an older worker is alive").to_string();
     assert!(error.contains("end the workers of the older release"), "{error}");
     assert_eq!((recorded(&bed).as_deref(), has_heads(&bed)), (Some("1"), true), "nothing was done");
+    let taken = Registration { instance: "another".to_owned(), layouts: this, ..registration("old") };
+    let error =
+        Session::attach(conn.clone(), "old".parse().expect("a name"), &taken, None, AttachOptions::default()).await;
+    assert!(error.is_err(), "the name of the older worker");
+    assert_eq!((recorded(&bed).as_deref(), has_heads(&bed)), (Some("1"), true), "nothing was done for it either");
     old.detach().await.expect("left");
 
     let new = attach(&conn, "new", this).await.expect("it upgrades");

@@ -37,11 +37,13 @@ local function forget_index_of_layout_1()
   end
   return true
 end
-if layout == 1 and oldest == 2 and not has_live(1) and forget_index_of_layout_1() then layout = 2 end
-if not layout or layout < oldest or layout > newest then return reply(-1, recorded, '', '') end
 local owner = redis.call('HGET', OWNER, worker) or ''
 local holder, epoch = string.match(owner, '^(.*):(%d+)$')
-if owner ~= '' and owner ~= ARGV[ARG.previous] and holder ~= instance and holder ~= '!dead' then return reply(0, owner, '', '') end
+local is_taken = owner ~= '' and owner ~= ARGV[ARG.previous] and holder ~= instance and holder ~= '!dead'
+-- Not for a name that is refused: an older build may work under it.
+if layout == 1 and oldest == 2 and not is_taken and not has_live(1) and forget_index_of_layout_1() then layout = 2 end
+if not layout or layout < oldest or layout > newest then return reply(-1, recorded, '', '') end
+if is_taken then return reply(0, owner, '', '') end
 local seen = string.match(ARGV[ARG.previous], ':(%d+)$')
 local next_epoch = math.max(tonumber(epoch or '0'), tonumber(seen or '0')) + 1
 redis.call('HSET', OWNER, worker, instance .. ':' .. int(next_epoch))

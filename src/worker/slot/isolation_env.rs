@@ -2,6 +2,7 @@
 
 use crate::config::GPUS;
 use crate::host::gpus::Vendor;
+use crate::model::needs::show_milli;
 use crate::policy::cores;
 use crate::policy::pools::Granted;
 use crate::worker::placed::Placed;
@@ -31,7 +32,7 @@ pub(super) fn variables(placed: &Placed, rules: EnvRules) -> Vec<(String, String
                 (grant.shares.iter().map(|share| share.amount).sum(), Some(names.join(",")))
             }
         };
-        set(format!("DISTCOMP_RESOURCE_{name}"), (amount as f64 / 1000.0).to_string());
+        set(format!("DISTCOMP_RESOURCE_{name}"), show_milli(amount));
         if let Some(devices) = devices {
             if &**resource == GPUS {
                 // Devices that the configuration names are taken for NVIDIA's, unless only others were found.

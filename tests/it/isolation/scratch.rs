@@ -112,7 +112,9 @@ fn restart_sweeps_its_own_directories_and_no_others() {
     let mut left = vec!["somebody", theirs.as_str()];
     left.sort_unstable();
     wait_names(&scratch, &left);
-    assert!(again.log().contains("removed scratch directories"), "{}", again.log());
+    wait_until("the log to say so", SOON, || {
+        holds_for(again.log().contains("removed scratch directories"), again.log())
+    });
     assert!(!with_argv(&marks[1]).is_empty(), "the neighbour's task goes on: {}", neighbour.log());
     assert!(scratch.join("somebody/else").exists());
 }
