@@ -51,12 +51,7 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<StopReaso
     let mut record = record(context, entry, outcome);
     record.start_ms = Some(ended.start_ms);
     record.end_ms = ended.end_ms;
-    // The cgroup leaves out the pages of programs and libraries that others have read before; where it has seen much less than that, pages that
-    // earlier tasks had read made room for this one.
-    let (peak, source) = match ended.group_peak_bytes {
-        Some(peak) if peak.saturating_add(SHARED_BYTES) >= ended.peak_bytes => (peak, PeakSource::Cgroup),
-        Some(_) | None => (ended.peak_bytes, PeakSource::LargestProcess),
-    };
+    let (peak, source) = peak(ended.group_peak_bytes, ended.peak_bytes);
     record.peak_bytes = Some(peak).filter(|peak| *peak > 0);
     record.peak_source = record.peak_bytes.map(|_| source);
     let settlement = if outcome == Outcome::Returned {
@@ -78,6 +73,15 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<StopReaso
         fail(context, entry, outcome, &text, false)
     };
     Settle { record: Some(record), settlement, ..unstarted(entry) }
+}
+
+/// The peak memory of an attempt, of the two that were measured. The cgroup leaves out the pages of programs and libraries that others have read before;
+/// where it has seen much less than the largest process, or nothing at all, pages that earlier tasks had read made room for this one.
+fn peak(of_group: Option<u64>, of_process: u64) -> (u64, PeakSource) {
+    match of_group {
+        Some(peak) if peak > 0 && peak.saturating_add(SHARED_BYTES) >= of_process => (peak, PeakSource::Cgroup),
+        Some(_) | None => (of_process, PeakSource::LargestProcess),
+    }
 }
 
 /// What the kernel did to a task that failed, where it ran out of memory.
@@ -238,6 +242,15 @@ fn tail(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn peak_of_a_cgroup_that_saw_nothing_is_that_of_the_largest_process() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(peak(Some(0), 3 * MIB), (3 * MIB, PeakSource::LargestProcess));
+        assert_eq!(peak(Some(MIB), 3 * MIB), (MIB, PeakSource::Cgroup));
+        assert_eq!(peak(Some(MIB), 300 * MIB), (300 * MIB, PeakSource::LargestProcess));
+        assert_eq!(peak(None, 0), (0, PeakSource::LargestProcess));
+    }
 
     #[test]
     fn bytes_that_are_not_utf8_become_replacement_characters() {
