@@ -1,6 +1,6 @@
 //! Negative controls: what the checker is for, it catches. Each of these does on purpose what our scripts never do.
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -63,6 +63,47 @@ fn a_line_in_two_places_and_a_value_that_is_no_text_are_caught() {
     report.add(picture, &BTreeSet::new());
     let rules: Vec<&str> = report.violations.iter().map(|one| &one[..2]).collect();
     assert_eq!(rules, ["I2", "I7"]);
+}
+
+#[test]
+fn a_line_that_waits_and_is_over_is_caught() {
+    let rows = |text: &str| [(b"line".to_vec(), text.as_bytes().to_vec())].into_iter().collect();
+    let submitted = BTreeSet::from([b"line".to_vec()]);
+    let judged = |picture: Snapshot| -> Vec<String> {
+        let mut report = Report::default();
+        report.add(picture, &submitted);
+        report.violations.iter().map(|one| one[..2].to_owned()).collect()
+    };
+    assert!(judged(Snapshot { waiting: rows(""), ..Snapshot::default() }).is_empty());
+    assert_eq!(judged(Snapshot { waiting: rows(""), in_progress: rows("w"), ..Snapshot::default() }), ["I2"]);
+    assert_eq!(judged(Snapshot { waiting: rows(""), finished: rows("w: \"\""), ..Snapshot::default() }), ["I3"]);
+}
+
+/// A process that claims to have been given this much of a device.
+fn holder(device: &str, task: &str, amount: &str) -> Child {
+    let mut command = Command::new("sleep");
+    command.arg("60").env("DISTCOMP_RESOURCE_GPUS", amount).env("DISTCOMP_RESOURCE_VALUES_GPUS", device);
+    command.env("DISTCOMP_TASK_ID", task).env("DISTCOMP_ATTEMPT", "1").spawn().expect("sleep runs")
+}
+
+#[test]
+fn a_device_with_two_tasks_is_caught() {
+    let bed = Bed::new();
+    let device = format!("control-{}", std::process::id());
+    let checker = Checker::start(bed.redis.url(), [""; 0]);
+    checker.watch_devices(&device);
+    // Two processes of one task, then another task, for which there is no room.
+    let mut holders = vec![holder(&device, "a", "0.6"), holder(&device, "a", "0.6"), holder(&device, "b", "0.4")];
+    wait_until("all to be seen", SOON, || holds_for(checker.report().held.1 == 3, checker.report().to_string()));
+    assert!(checker.report().violations.is_empty(), "{}", checker.report());
+    // Also while the hashes are not looked at.
+    checker.pause();
+    holders.push(holder(&device, "c", "0.1"));
+    wait_violation(&checker, "I12");
+    for mut one in holders {
+        one.kill().expect("it runs");
+        one.wait().expect("it ends");
+    }
 }
 
 #[test]

@@ -55,6 +55,7 @@ const HARSH: &[Fault] = &[
     Fault { name: "Redis out of memory", inject: redis_full },
     Fault { name: "Redis read-only", inject: redis_read_only },
     Fault { name: "poison lines", inject: poison },
+    Fault { name: "lines with needs moved to todo_tasks", inject: moved },
     Fault { name: "live worker declared dead", inject: declared_dead },
     Fault { name: "maker of keepers killed", inject: zygote_killed },
 ];
@@ -196,6 +197,17 @@ fn poison(site: &mut Site, _: &mut Load, dice: &mut Dice) {
         format!("shell:1:0:0:nul\0{at}").into_bytes(),
     ];
     site.bed.hset_all("todo_tasks", lines);
+}
+
+/// As another program might, which knows of one hash only; a worker moves them home.
+fn moved(site: &mut Site, _: &mut Load, _: &mut Dice) {
+    let script = "for _, line in ipairs(redis.call('HRANDFIELD', KEYS[1], 5)) do
+        redis.call('HSET', KEYS[2], line, '')
+        redis.call('HDEL', KEYS[1], line)
+    end";
+    let mut command = ::redis::cmd("EVAL");
+    command.arg(script).arg(2).arg("distcomp:waiting").arg("todo_tasks");
+    command.exec(&mut site.bed.redis.con()).expect("EVAL");
 }
 
 fn declared_dead(site: &mut Site, _: &mut Load, dice: &mut Dice) {

@@ -1,9 +1,10 @@
-//! The tasks: each appends its number to one file; some sleep, fail at first, leave daemons, print megabytes, or take what guards them away.
+//! The tasks: each appends its number to one file; some sleep, fail at first, leave daemons, print megabytes, or take what guards them away. Some have needs:
+//! devices and parts of them, sums, labels.
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use super::site::Site;
+use super::site::{Site, WITH_SSD};
 use crate::faults::Dice;
 use crate::support::{SOON, UniqueSleep, holds_for, unique_sleep, wait_until};
 
@@ -17,6 +18,8 @@ pub(super) struct Load {
     pub(super) hopeless: usize,
     pub(super) runs: String,
     pub(super) twice: String,
+    /// Tasks that found their device taken, or were on a worker that lacks what they ask for.
+    pub(super) misplaced: String,
     pub(super) mark: UniqueSleep,
     locks: String,
     /// Runs that a task asks for itself, by failing at first.
@@ -40,6 +43,7 @@ impl Load {
             hopeless: 0,
             runs: site.bed.out("runs"),
             twice: site.bed.out("twice"),
+            misplaced: site.bed.out("misplaced"),
             mark: unique_sleep(),
             locks,
             extra: BTreeMap::new(),
@@ -50,6 +54,40 @@ impl Load {
     }
 
     fn line(&mut self, dice: &mut Dice) -> String {
+        if dice.roll(100) < 20 { self.line_with_needs(dice) } else { self.plain_line(dice) }
+    }
+
+    /// Each looks for itself whether it is where it should be. A lock that is named by its device is held as long as a process of the task lives.
+    fn line_with_needs(&self, dice: &mut Dice) -> String {
+        let at = self.lines.len();
+        let (runs, misplaced, locks, mark) = (&self.runs, &self.misplaced, &self.locks, &self.mark);
+        let count = format!("echo {at} >> {runs}");
+        let taken = format!("echo {at} $DISTCOMP_WORKER $DISTCOMP_RESOURCE_VALUES_GPUS >> {misplaced}");
+        let lock = format!("exec 9>{locks}/$DISTCOMP_RESOURCE_VALUES_GPUS; flock -n");
+        let on = |is_there: bool| {
+            let [there, other] = if is_there { [":", &taken] } else { [taken.as_str(), ":"] };
+            format!("case $DISTCOMP_WORKER in {}) {there};; *) {other};; esac; {count}", WITH_SSD.join("|"))
+        };
+        let nap = format!("sleep 0.{}", 1 + dice.roll(5));
+        let (needs, command) = match dice.roll(20) {
+            0..4 => ("gpus=1", format!("{lock} 9 || {taken}; {count}; {nap}")),
+            // A daemon has the device until it is killed with the tree.
+            4..6 => ("gpus=1", format!("{lock} 9 || {taken}; {count}; (setsid sleep {mark} &); {nap}")),
+            6..8 => ("gpus=0.5", format!("{lock} -s 9 || {taken}; {count}; {nap}")),
+            8..10 => ("gpus=0.25", format!("{lock} -s 9 || {taken}; {count}; {nap}")),
+            10..11 => ("gpus=2", format!("{count}; {nap}")),
+            11..13 => ("lic=1", format!("{count}; {nap}")),
+            13..14 => ("lic=2.5", count),
+            14..16 => ("constraint=ssd", on(true)),
+            16..17 => ("constraint=!ssd", on(false)),
+            17..18 => ("constraint=nowhere|ssd,gpus=0.5,lic=0.5", on(true)),
+            18..19 => ("prefer=ssd", count),
+            _ => ("prefer=nowhere,gpus=1", format!("{lock} 9 || {taken}; {count}")),
+        };
+        format!("shell,{needs}:{}:0:0:{command}", dice.roll(10))
+    }
+
+    fn plain_line(&mut self, dice: &mut Dice) -> String {
         let at = self.lines.len();
         let (runs, twice, locks, mark) = (&self.runs, &self.twice, &self.locks, &self.mark);
         let count = format!("echo {at} >> {runs}");
@@ -109,7 +147,10 @@ impl Load {
     }
 
     pub(super) fn top_up(&mut self, site: &Site, dice: &mut Dice) {
-        if site.bed.try_count("todo_tasks").is_some_and(|waiting| waiting < WAITING) {
+        let waiting = ["todo_tasks", "distcomp:waiting"].map(|key| site.bed.try_count(key));
+        if let [Some(plain), Some(with_needs)] = waiting
+            && plain + with_needs < WAITING
+        {
             self.add(site, dice, WAITING);
         }
     }
@@ -118,8 +159,8 @@ impl Load {
     pub(super) fn wait_over(&self, site: &Site, timeout: Duration) -> bool {
         let end = Instant::now() + timeout;
         while Instant::now() < end {
-            let left = ["todo_tasks", "in_progress_tasks"].map(|key| site.bed.try_count(key));
-            if left == [Some(0), Some(0)] {
+            let left = ["todo_tasks", "distcomp:waiting", "in_progress_tasks"].map(|key| site.bed.try_count(key));
+            if left == [Some(0); 3] {
                 return true;
             }
             thread::sleep(Duration::from_millis(50));

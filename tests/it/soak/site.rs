@@ -14,6 +14,14 @@ pub(super) const ELDER: usize = 3;
 const NAMES: [&str; 4] = ["a", "b", "c", "elder"];
 pub(super) const SLOTS: usize = 4;
 
+/// The workers with the label `ssd`; those that may die are among them and among the others.
+pub(super) const WITH_SSD: [&str; 2] = ["b", "elder"];
+
+/// What the names of the devices begin with: locks of devices are of the whole node, and another run may be under way.
+fn own_devices() -> String {
+    format!("soak-{}-", std::process::id())
+}
+
 pub(super) struct Site {
     pub(super) workers: Vec<Option<Worker>>,
     python: Option<PythonWorker>,
@@ -24,6 +32,7 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new() -> Self {
+        let devices = [0, 1, 2].map(|at| format!("{}{at}", own_devices()));
         let conf = json!({
             "task_field_order": "prio:mem:cpu",
             "worker_dead_after_seconds": 1.5,
@@ -32,6 +41,7 @@ impl Site {
             "max_retry_per_task": 6,
             "drain_timeout_seconds": 2,
             "task_kill_grace_seconds": 0.3,
+            "resources": {"gpus": devices, "lic": 3},
         });
         let server = || Redis::start(ServerOptions { tcp: true, durable: true, ..Default::default() });
         let (bed, python) = match Fleet::on(server(), conf.clone()) {
@@ -43,6 +53,7 @@ impl Site {
         };
         let proxies = (0..2).map(|_| Proxy::start(&bed.redis.socket())).collect();
         let checker = Checker::start(bed.redis.url(), [""; 0]);
+        checker.watch_devices(&own_devices());
         if let Some(python) = &python {
             // A second or so between two of its commands, on a busy machine. What is lost stays lost.
             checker.know_python(python.name(), 25);
@@ -62,7 +73,8 @@ impl Site {
             Some(behind) => json!({"redis_url": self.proxies[behind].url()}),
             None => json!({}),
         };
-        self.bed.worker_through(through, NAMES[at], changes, &[])
+        let labels: &[&str] = if WITH_SSD.contains(&NAMES[at]) { &["--label", "ssd"] } else { &[] };
+        self.bed.worker_through(through, NAMES[at], changes, labels)
     }
 
     pub(super) fn name(at: usize) -> &'static str {

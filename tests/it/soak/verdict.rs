@@ -38,6 +38,7 @@ pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>
     let repeats: usize =
         times.iter().map(|(at, times)| times.saturating_sub(1 + load.extra.get(at).copied().unwrap_or(0))).sum();
     let beside = lines_of(&load.twice);
+    let misplaced = lines_of(&load.misplaced);
     // Who cannot be heard cannot be told to stop: only after these may a task run on while another worker has it.
     let unheard = ["worker frozen", "network silent", "answers lost", "live worker declared dead", "Redis lost data"];
     let may_be_beside: usize = unheard.iter().filter_map(|name| injected.get(name)).sum::<usize>() * SLOTS;
@@ -68,6 +69,12 @@ pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>
     println!("losses: {} ({never_run} never ran)", lost.len());
     println!("doubles: {in_both} recorded twice; {} ran on, unheard, beside their own copy", beside.len());
     println!("pictures taken: {}, violations: {}", report.pictures, report.violations.len());
+    println!(
+        "devices: in use in {} pictures, by {} processes at most; {} tasks found theirs taken or were on the wrong worker",
+        report.held.0,
+        report.held.1,
+        misplaced.len()
+    );
     println!("survivors: {}", survivors.len());
     println!("the worker that was never killed: {} -> {memory} KiB, {} -> {files} descriptors", base.0, base.1);
     println!("all ended {:.1} s after SIGTERM", stopped.as_secs_f64());
@@ -77,6 +84,7 @@ pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>
         ("losses", lost.is_empty() && never_run == 0),
         ("doubles", in_both == 0 && beside.len() <= may_be_beside),
         ("violations", report.violations.is_empty() && report.pictures > 0),
+        ("devices and labels", misplaced.is_empty() && report.held.0 > 0),
         ("survivors", survivors.is_empty()),
         ("memory", memory_back),
         ("descriptors", files_back),
@@ -86,7 +94,7 @@ pub(super) fn judge(mut site: Site, load: Load, injected: &BTreeMap<&str, usize>
     println!("verdict: {}", if broken.is_empty() { "PASS".to_owned() } else { format!("FAIL: {}", broken.join(", ")) });
     if !broken.is_empty() {
         println!(
-            "{left:?}\nlost: {lost:#?}\nbeside: {beside:?}\n{report}\nsurvivors: {survivors:#?}\nelder:\n{elder_log}"
+            "{left:?}\nlost: {lost:#?}\nbeside: {beside:?}\nmisplaced: {misplaced:?}\n{report}\nsurvivors: {survivors:#?}\nelder:\n{elder_log}"
         );
         if let Ok(kept) = std::env::var("SOAK_KEEP") {
             let copied = std::process::Command::new("cp").arg("-r").arg(site.bed.path()).arg(kept).status();

@@ -1,4 +1,4 @@
-//! The promises I1 to I4 and I7 as code: judged on atomic pictures of the hashes, taken all the time while a test runs.
+//! The promises I1 to I4 and I7 as code: judged on atomic pictures of the hashes, taken all the time while a test runs. And I12, see [`held`].
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::held;
 use super::two_steps::TwoSteps;
 
 const PERIOD: Duration = Duration::from_millis(40);
@@ -33,6 +34,7 @@ impl fmt::Display for Violation {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) todo: Rows,
+    pub(crate) waiting: Rows,
     pub(crate) in_progress: Rows,
     pub(crate) finished: Rows,
     pub(crate) failed: Rows,
@@ -44,11 +46,12 @@ impl Snapshot {
     pub(crate) fn take(con: &mut ::redis::Connection) -> ::redis::RedisResult<Self> {
         let mut pipe = ::redis::pipe();
         pipe.atomic();
-        for key in ["todo_tasks", "in_progress_tasks", "finished_tasks", "failed_tasks", "distcomp:quarantine"] {
+        for key in ["todo_tasks", "distcomp:waiting", "in_progress_tasks", "finished_tasks", "failed_tasks"] {
             pipe.cmd("HGETALL").arg(key);
         }
-        let (todo, in_progress, finished, failed, quarantine) = pipe.query(con)?;
-        Ok(Self { todo, in_progress, finished, failed, quarantine })
+        pipe.cmd("HGETALL").arg("distcomp:quarantine");
+        let (todo, waiting, in_progress, finished, failed, quarantine) = pipe.query(con)?;
+        Ok(Self { todo, waiting, in_progress, finished, failed, quarantine })
     }
 
     /// What is wrong with this one picture.
@@ -56,16 +59,16 @@ impl Snapshot {
         let mut wrong = Vec::new();
         let mut say = |rule: &'static str, line: &[u8]| wrong.push(Violation { rule, line: line.to_vec() });
         for line in submitted {
-            let places = [&self.todo, &self.in_progress, &self.finished, &self.failed, &self.quarantine];
+            let places = [&self.todo, &self.waiting, &self.in_progress, &self.finished, &self.failed, &self.quarantine];
             if !places.iter().any(|rows| rows.contains_key(line)) {
                 say("I1 nowhere", line);
             }
         }
-        for line in self.todo.keys().filter(|line| self.in_progress.contains_key(*line)) {
+        for line in self.todo.keys().chain(self.waiting.keys()).filter(|line| self.in_progress.contains_key(*line)) {
             say("I2 in todo and in progress", line);
         }
         for line in self.finished.keys() {
-            if self.todo.contains_key(line) || self.in_progress.contains_key(line) {
+            if [&self.todo, &self.waiting, &self.in_progress].iter().any(|rows| rows.contains_key(line)) {
                 say("I3 finished and not over", line);
             }
         }
@@ -86,6 +89,8 @@ impl Snapshot {
 pub(crate) struct Report {
     pub(crate) pictures: usize,
     pub(crate) violations: Vec<String>,
+    /// How often a device was seen in use, and the most processes that had one at once.
+    pub(crate) held: (usize, usize),
     /// What was seen last.
     last: Snapshot,
     /// A worker among them that moves tasks in two steps.
@@ -118,8 +123,18 @@ impl Report {
             }
         }
         self.last = picture;
+        self.keep(wrong.iter().map(ToString::to_string));
+    }
+
+    /// What of the devices processes hold, and which of them are held twice.
+    pub(crate) fn add_held(&mut self, processes: usize, twice: Vec<String>) {
+        self.held = (self.held.0 + usize::from(processes > 0), self.held.1.max(processes));
+        self.keep(twice.into_iter().map(|device| format!("I12 held twice: {device}")));
+    }
+
+    fn keep(&mut self, wrong: impl Iterator<Item = String>) {
         let room = KEPT.saturating_sub(self.violations.len());
-        self.violations.extend(wrong.iter().take(room).map(ToString::to_string));
+        self.violations.extend(wrong.take(room));
     }
 }
 
@@ -128,6 +143,7 @@ pub(crate) struct Checker {
     is_over: Arc<AtomicBool>,
     is_paused: Arc<AtomicBool>,
     submitted: Arc<Mutex<BTreeSet<Bytes>>>,
+    devices: Arc<Mutex<Option<String>>>,
     report: Arc<Mutex<Report>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -140,6 +156,8 @@ impl Checker {
         let submitted = Arc::new(Mutex::new(submitted));
         let is_paused = Arc::new(AtomicBool::new(false));
         let paused = Arc::clone(&is_paused);
+        let devices = Arc::new(Mutex::new(None));
+        let watched = Arc::clone(&devices);
         let (over, kept, known) = (Arc::clone(&is_over), Arc::clone(&report), Arc::clone(&submitted));
         let thread = thread::spawn(move || {
             let mut con = None;
@@ -147,10 +165,11 @@ impl Checker {
                 if !paused.load(Ordering::Relaxed) {
                     look(&url, &mut con, &known, &kept);
                 }
+                look_at_devices(&watched, &kept);
                 thread::sleep(PERIOD);
             }
         });
-        Self { is_over, is_paused, submitted, report, thread: Some(thread) }
+        Self { is_over, is_paused, submitted, devices, report, thread: Some(thread) }
     }
 
     /// More lines, acknowledged by now.
@@ -162,6 +181,12 @@ impl Checker {
     /// A Python worker of this name takes part, which may stand between two steps of a move for so many pictures in a row.
     pub(crate) fn know_python(&self, worker: &str, patience: usize) {
         self.report.lock().expect("no panic in here").know_python(worker, patience);
+    }
+
+    /// Looks from now on for processes that hold devices whose names begin so, even while it looks away from the hashes: no loss of data excuses a device
+    /// that is held twice.
+    pub(crate) fn watch_devices(&self, own: &str) {
+        *self.devices.lock().expect("no panic in here") = Some(own.to_owned());
     }
 
     /// Looks away while data is lost on purpose.
@@ -202,6 +227,12 @@ impl Drop for Checker {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn look_at_devices(devices: &Mutex<Option<String>>, report: &Mutex<Report>) {
+    let Some(own) = devices.lock().expect("no panic in here").clone() else { return };
+    let (held, twice) = held::look(&own);
+    report.lock().expect("no panic in here").add_held(held.len(), twice);
 }
 
 /// One picture, where the server lets us: it may be dead, frozen or loading.

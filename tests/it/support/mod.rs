@@ -8,6 +8,7 @@ mod clock;
 mod cluster;
 mod dashboard;
 mod disk;
+mod held;
 mod http;
 mod invariants;
 mod proxy;
