@@ -9,7 +9,9 @@ use std::time::Duration;
 use nix::unistd::gethostname;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Cli, Output, Redis, SOON, ServerOptions, kill_all, read, result_of, with_mark};
+use crate::support::{
+    Bed, Cli, Output, Redis, SOON, ServerOptions, holds_for, kill_all, lines_of, read, result_of, wait_until, with_mark,
+};
 
 /// The Python worker wants two idle cores on any machine, and heartbeats only each two seconds: tell it that there are many.
 const RUN_WORKER: &str = "
@@ -203,6 +205,64 @@ fn a_python_worker_never_executes_a_line_with_needs() {
     let (by, _) = result_of(&bed.table("finished_tasks"), &plain);
     assert_eq!(by, worker.name);
     assert!(needs.iter().all(|line| bed.table("failed_tasks").contains_key(line)));
+}
+
+#[test]
+fn lines_with_needs_run_on_ours_alone_whatever_a_manager_moves() {
+    let Some(mut fleet) = Fleet::new("lines_with_needs_run_on_ours_alone_whatever_a_manager_moves") else { return };
+    fleet.bed.configure(json!({"python_workers": true, "resources": {"lic": 3}, "labels": ["ssd"]}));
+    let bed = &fleet.bed;
+    let (ran, fail) = (bed.out("ran"), bed.out("fail"));
+    // Only ours names itself. Whoever runs a line says so.
+    let line = |needs: &str, at: usize| {
+        let kind = ["shell", "demo"][at % 2];
+        format!("{kind}{needs}:0:0:0:echo $DISTCOMP_WORKER{needs} >> {ran}; sleep 1; test ! -e {fail} # {at}")
+    };
+    let needs: Vec<String> =
+        (0..6).map(|at| line([",lic=1", ",constraint=ssd", ",lic=2,prefer=ssd"][at % 3], at)).collect();
+    let plain: Vec<String> = (0..4).map(|at| line("", at)).collect();
+    bed.add(&needs);
+    bed.add(&plain);
+    std::fs::write(&fail, "").expect("a file");
+    let python = fleet.worker();
+    bed.wait_alive(&python.name);
+    // Nobody has what they need: they wait where the other program does not look.
+    wait_until("the plain lines to be over", Duration::from_secs(60), || {
+        let over = ["failed_tasks", "finished_tasks"].map(|key| bed.table(key));
+        let is_over = |line| over.iter().any(|table| table.contains_key(line));
+        holds_for(plain.iter().all(is_over), format!("{over:?}"))
+    });
+    assert_eq!(bed.count("distcomp:waiting"), needs.len());
+    let mut ours = bed.worker("ours");
+    wait_until("one that runs", SOON, || holds_for(bed.count("in_progress_tasks") > 0, format!("{:?}", bed.counts())));
+    let over = |what: &str| {
+        wait_until(what, Duration::from_secs(90), || {
+            let counts = bed.counts();
+            holds_for(counts[..2] == [0, 0], format!("{counts:?}"))
+        });
+    };
+    for task in ["moveInProgressTaskToTodo", "cleanup"] {
+        fleet.manager(task, &[]);
+    }
+    over("all to have ended");
+    // With nobody of ours there, the Python worker takes what is moved, and cannot run it.
+    ours.sigterm();
+    assert_eq!(ours.wait_exit(SOON), 0);
+    fleet.manager("moveFailedTaskToTodo", &[]);
+    over("the Python worker to have tried");
+    let failed = bed.table("failed_tasks");
+    let tried = |line: &&String| failed.get(*line).is_some_and(|by| by.contains(&python.name));
+    assert_eq!(needs.iter().filter(tried).count(), 3, "those of type shell: {failed:?}");
+    // They come home by our own requeue, and run where they can.
+    let _ours = bed.worker("ours");
+    std::fs::remove_file(&fail).expect("it is there");
+    bed.ctl(&["requeue", "--state", "failed", "--all", "--yes"]);
+    bed.wait_counts(Duration::from_secs(90), [0, 0, needs.len() + plain.len(), 0]);
+    for line in lines_of(&ran) {
+        assert!(!line.contains(',') || line.contains("ours,"), "the Python worker ran {line}");
+    }
+    let by: Vec<_> = bed.table("finished_tasks").into_iter().filter(|(line, _)| needs.contains(line)).collect();
+    assert!(by.iter().all(|(_, value)| value.starts_with("ours: ")), "{by:?}");
 }
 
 #[test]
