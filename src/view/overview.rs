@@ -6,7 +6,7 @@ use super::glyphs;
 use super::safe_text::safe;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
-use super::workers::workers;
+use super::workers::workers_in_use;
 use crate::model::snapshot::{Counts, Overview, RedisHealth};
 
 /// Workers shown before the rest is a number.
@@ -42,7 +42,12 @@ pub fn overview(overview: &Overview, width: usize) -> String {
     lines.extend(warnings.map(|line| paint(BAD, &line)));
     lines.push(String::new());
     let shown = &overview.workers[..overview.workers.len().min(MOST_WORKERS)];
-    lines.push(workers(shown, width).trim_end().to_owned());
+    let (table, below) = workers_in_use(shown, width);
+    lines.push(table.trim_end().to_owned());
+    let in_use: Vec<String> = below.into_iter().flatten().collect();
+    if !in_use.is_empty() {
+        lines.extend(wrap(&format!("in use: {}", in_use.join("; ")), width));
+    }
     let rest = overview.workers.len() - shown.len();
     if rest > 0 {
         lines.push(paint(DIM, &format!("and {} more; distcomp-status workers shows all", count(rest as u64))));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
-use super::text::{count, duration, small_bar, trimmed};
+use super::text::{count, duration, shorten, small_bar, trimmed};
 use crate::model::ResourceKind;
 use crate::model::snapshot::WorkerView;
 
@@ -34,7 +34,8 @@ enum Layout {
     Full,
 }
 
-fn all_fields() -> Vec<Field> {
+/// `has_resources`: with the column of named resources.
+fn all_fields(has_resources: bool) -> Vec<Field> {
     let mut fields = vec![
         Field::new(Layout::Bare, text("worker"), |worker| safe(&worker.name).into_owned()),
         Field::new(Layout::Bare, text("state"), |worker| worker.state.as_str().to_owned()),
@@ -45,6 +46,9 @@ fn all_fields() -> Vec<Field> {
         ResourceKind::OF_WORKERS
             .map(|kind| Field::new(Layout::Bare, text(kind.heading()), move |worker| usage(worker, kind))),
     );
+    if has_resources {
+        fields.push(Field::new(Layout::Bare, text("resources"), |worker| resources(worker).unwrap_or_default()));
+    }
     fields.extend([
         Field::new(Layout::Bare, number("done"), done),
         Field::new(Layout::Bare, number("fail"), |worker| count(worker.failed)),
@@ -64,7 +68,28 @@ pub fn workers(workers: &[WorkerView], width: usize) -> String {
     if workers.is_empty() {
         return "no workers\n".to_owned();
     }
-    let all = all_fields();
+    widest(workers, width, &all_fields(false))
+}
+
+/// [`workers`], with what is in use of their named resources: in a column where that fits, otherwise in lines to stand below, one for each worker that has
+/// any.
+#[must_use]
+pub fn workers_in_use(workers: &[WorkerView], width: usize) -> (String, Vec<Option<String>>) {
+    let below: Vec<Option<String>> = workers
+        .iter()
+        .map(|worker| Some(shorten(&format!("{}: {}", safe(&worker.name), resources(worker)?), width)))
+        .collect();
+    if below.iter().any(Option::is_some) {
+        let drawn = widest(workers, width, &all_fields(true));
+        if !drawn.contains(glyphs::cut()) {
+            return (drawn, Vec::new());
+        }
+    }
+    (self::workers(workers, width), below)
+}
+
+/// The table in the widest layout that fits.
+fn widest(workers: &[WorkerView], width: usize, all: &[Field]) -> String {
     let mut drawn = String::new();
     for layout in [Layout::Full, Layout::Waits, Layout::Figures, Layout::Bare] {
         let fields = || all.iter().filter(|field| field.from <= layout);
@@ -100,11 +125,15 @@ pub fn extras(workers: &[WorkerView], now: u64) -> String {
     let line = |worker: &WorkerView| {
         let labels = worker.extras.labels.iter().filter(|label| !label.starts_with("host=")).cloned();
         let ends = worker.extras.ends_at.map(|end| format!("ends in {}", duration(end.saturating_sub(now))));
-        let resources = Some(worker.extras.resources_in_use()).filter(|text| !text.is_empty());
-        let parts: Vec<String> = resources.into_iter().chain(labels).chain(ends).collect();
+        let parts: Vec<String> = resources(worker).into_iter().chain(labels).chain(ends).collect();
         (!parts.is_empty()).then(|| format!("{}: {}\n", safe(&worker.name), safe(&parts.join(", "))))
     };
     workers.iter().filter_map(line).collect()
+}
+
+/// What is in use of the named resources of a worker; `None` where it has none.
+fn resources(worker: &WorkerView) -> Option<String> {
+    Some(safe(&worker.extras.resources_in_use()).into_owned()).filter(|text| !text.is_empty())
 }
 
 fn beat(worker: &WorkerView) -> String {
@@ -142,11 +171,31 @@ fn waits(worker: &WorkerView) -> String {
 mod tests {
     use super::*;
     use crate::model::Usage;
-    use crate::model::snapshot::{WorkerExtras, WorkerProcess, WorkerState};
+    use crate::model::snapshot::{ResourceUse, WorkerExtras, WorkerProcess, WorkerState};
 
     #[test]
-    fn containment_is_named_once_or_per_worker() {
-        let python = |name: &str| WorkerView {
+    fn resources_are_a_column_or_lines_below() {
+        let of = |used, total| ResourceUse { used, total };
+        let worker = |name: &str, resources: &[(&str, ResourceUse)]| WorkerView {
+            extras: WorkerExtras {
+                resources: resources.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect(),
+                ..WorkerExtras::default()
+            },
+            ..python(name)
+        };
+        let all = [worker("a", &[("gpus", of(1.5, 4.0)), ("lic", of(0.0, 3.0))]), worker("b", &[])];
+        let (table, below) = workers_in_use(&all, 120);
+        let row = table.lines().nth(1).unwrap_or_default();
+        assert!(row.contains("gpus 1.5/4, lic 0/3") && below.is_empty(), "{table}");
+        let (table, below) = workers_in_use(&all, 80);
+        assert!(!table.contains("gpus") && !table.contains(glyphs::cut()), "{table}");
+        assert_eq!(below, [Some("a: gpus 1.5/4, lic 0/3".to_owned()), None]);
+        assert_eq!(workers_in_use(&all, 12).1[0].as_deref(), Some("a: gpus 1.5…"));
+        assert_eq!(workers_in_use(&all[1..], 120), (workers(&all[1..], 120), vec![None]), "no column for nobody");
+    }
+
+    fn python(name: &str) -> WorkerView {
+        WorkerView {
             name: name.to_owned(),
             state: WorkerState::Live,
             heartbeat_age_seconds: Some(1),
@@ -160,7 +209,11 @@ mod tests {
             load: None,
             extras: WorkerExtras::default(),
             process: None,
-        };
+        }
+    }
+
+    #[test]
+    fn containment_is_named_once_or_per_worker() {
         let worker = |name: &str, containment: &str| WorkerView {
             process: Some(WorkerProcess { containment: containment.to_owned(), ..WorkerProcess::default() }),
             ..python(name)

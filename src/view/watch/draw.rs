@@ -85,17 +85,29 @@ impl WatchState {
             lines.truncate(height);
             return frame.render_widget(Paragraph::new(lines), area);
         }
-        self.height = height.saturating_sub(1);
         let rows = self.rows();
+        let reserved = usize::from(rows::may_have_more(&rows));
+        self.height = height.saturating_sub(1 + reserved);
         if rows.is_empty() {
             return frame.render_widget(Paragraph::new(self.nothing()), area);
         }
         // The page that holds the chosen row; only that is laid out.
         let first = self.at / self.height.max(1) * self.height.max(1);
         let last = (first + self.height.max(1)).min(rows.len());
-        let mut lines = ansi::lines(&rows::draw(self.screen, &rows[first..last], width));
+        let (drawn, below) = rows::draw(self.screen, &rows[first..last], width);
+        let mut lines = ansi::lines(&drawn);
         if let Some(line) = lines.get_mut(1 + self.at - first) {
             *line = std::mem::take(line).style(Style::new().add_modifier(Modifier::REVERSED));
+        }
+        let of_chosen = below.get(self.at - first).cloned().flatten();
+        let all: Vec<String> = below.into_iter().flatten().collect();
+        if lines.len() + 1 + all.len() <= height && !all.is_empty() {
+            lines.push(Line::default());
+            lines.extend(all.into_iter().map(Line::from));
+        } else if let Some(text) = of_chosen {
+            // There is room for one of them at least.
+            lines.resize(height.saturating_sub(1), Line::default());
+            lines.push(Line::from(text));
         }
         frame.render_widget(Paragraph::new(lines), area);
     }

@@ -34,21 +34,26 @@ pub(super) fn of(screen: Screen, data: &WatchData) -> Vec<Row> {
     }
 }
 
-/// A head line, then a line for each row.
-pub(super) fn draw(screen: Screen, rows: &[Row], width: usize) -> String {
+/// A head line, then a line for each row; and what is to stand below for a row, where it does not fit into its line.
+pub(super) fn draw(screen: Screen, rows: &[Row], width: usize) -> (String, Vec<Option<String>>) {
     const RUNNING: [Column; 7] =
         [text("id"), text("worker"), number("try"), number("age"), number("left"), number("memory"), text("line")];
     const FAILURES: [Column; 4] = [number("tasks"), text("kind"), text("reason"), text("sample")];
     let cells = || rows.iter().map(|row| row.cells.clone()).collect();
     match screen {
-        Screen::Overview => String::new(),
+        Screen::Overview => (String::new(), Vec::new()),
         Screen::Workers => {
             let all: Vec<WorkerView> = rows.iter().filter_map(|row| row.worker.clone()).collect();
-            workers::workers(&all, width)
+            workers::workers_in_use(&all, width)
         }
-        Screen::Running => table(&RUNNING, cells(), width),
-        Screen::Failures => table(&FAILURES, cells(), width),
+        Screen::Running => (table(&RUNNING, cells(), width), Vec::new()),
+        Screen::Failures => (table(&FAILURES, cells(), width), Vec::new()),
     }
+}
+
+/// Whether [`draw`] may have something to stand below.
+pub(super) fn may_have_more(rows: &[Row]) -> bool {
+    rows.iter().filter_map(|row| row.worker.as_ref()).any(|worker| !worker.extras.resources.is_empty())
 }
 
 /// What ran at the workers' last heartbeats, the oldest first.

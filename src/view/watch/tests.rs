@@ -1,4 +1,4 @@
-//! The screens of `watch` at two sizes, and the effect of keys. `DISTCOMP_UPDATE_GOLDEN=1` writes the files under `tests/golden` anew.
+//! The screens of `watch` at four sizes, and the effect of keys. `DISTCOMP_UPDATE_GOLDEN=1` writes the files under `tests/golden` anew.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use ratatui::backend::TestBackend;
 
 use super::*;
 use crate::model::snapshot::{
-    Counts, FailureGroup, Overview, RedisHealth, RunningTask, WaitingGroup, WorkerExtras, WorkerLoad, WorkerState,
-    WorkerView,
+    Counts, FailureGroup, Overview, RedisHealth, ResourceUse, RunningTask, WaitingGroup, WorkerExtras, WorkerLoad,
+    WorkerState, WorkerView,
 };
 use crate::model::{Bytes, Demand, MilliCores, TaskId, Usage};
 
@@ -16,6 +16,12 @@ fn worker(number: u64) -> WorkerView {
     let task = |seconds: u64, limit, mem_bytes, cmd: &str| {
         let line = format!("shell:8:2:5:{limit}:{cmd} {number}");
         RunningTask { id: TaskId::of(&line).to_string(), line, attempt: 1, seconds, limit, mem_bytes }
+    };
+    let of = |used, total| ResourceUse { used, total };
+    let resources = match number {
+        1 => [("gpus".to_owned(), of(1.5, 4.0)), ("scratch_gb".to_owned(), of(200.0, 800.0))].into(),
+        2 => [("lic".to_owned(), of(0.0, 3.0))].into(),
+        _ => std::collections::BTreeMap::new(),
     };
     WorkerView {
         name: format!("node{number}"),
@@ -28,7 +34,7 @@ fn worker(number: u64) -> WorkerView {
         failed: 11 * number,
         returned: 2,
         timed_out: number,
-        extras: WorkerExtras::default(),
+        extras: WorkerExtras { resources, ..WorkerExtras::default() },
         load: Some(WorkerLoad {
             running: 16,
             slots: 16,
@@ -113,8 +119,8 @@ fn watching() -> WatchState {
 }
 
 #[test]
-fn every_screen_at_two_sizes() {
-    for (width, height) in [(80, 24), (160, 50)] {
+fn every_screen_at_four_sizes() {
+    for (width, height) in [(60, 24), (80, 24), (140, 30), (160, 50)] {
         let mut watch = watching();
         for (digit, name) in [('1', "overview"), ('2', "workers"), ('3', "running"), ('4', "failures")] {
             watch.press(Key::Char(digit));
@@ -125,6 +131,20 @@ fn every_screen_at_two_sizes() {
         watch.press(Key::Char('?'));
         golden(&format!("watch_help_{width}.txt"), &drawn(&mut watch, width, height));
     }
+}
+
+#[test]
+fn chosen_workers_resources_show_where_not_all_fit() {
+    let mut watch = watching();
+    watch.press(Key::Char('2'));
+    // The bar above, three workers and their head, one line more, the bar below.
+    let text = drawn(&mut watch, 80, 7);
+    assert!(text.contains("node3") && text.contains("node1: gpus 1.5/4, scratch_gb 200/800\n1 of 3"), "{text}");
+    watch.press(Key::Down);
+    let text = drawn(&mut watch, 80, 7);
+    assert!(text.contains("node2: lic 0/3\n2 of 3") && !text.contains("gpus"), "{text}");
+    watch.press(Key::Down);
+    assert!(!drawn(&mut watch, 80, 7).contains("lic"));
 }
 
 #[test]
