@@ -264,3 +264,35 @@ fn a_dry_run_says_how_lines_were_read() {
         .says(&["-:1: warning: the command begins with \"10m:\"", "-:2: warning: the command begins with \"1h:\""]);
     bed.submit(&["-"], "# nothing\n").expect(0).says(&["there is no task"]);
 }
+
+#[test]
+fn no_task_prints_nothing_and_says_why_beside_it() {
+    let bed = Bed::new();
+    let empty = bed.file("empty", "");
+    let comments = bed.file("comments", "# nothing\n\n");
+    let of_command = ["--", "echo", "{}", "::::", &empty];
+    for (what, why) in [
+        (of_command.as_slice(), "a source has no value"),
+        (&["--commands", &empty], "every line is empty or a comment"),
+        (&[&comments], "every line is empty or a comment"),
+    ] {
+        for flags in [["--parsable"].as_slice(), &["--parsable", "--dry-run"], &["--parsable", "--quiet"]] {
+            let output = bed.submit(&[flags, what].concat(), "").expect(0);
+            let said = format!("distcomp-submit: warning: there is no task: {why}\n");
+            assert_eq!((&*output.stdout, &*output.stderr), ("", &*said), "{flags:?} {what:?}");
+        }
+    }
+    let invalid = bed.file("invalid", "no task\n");
+    let output = bed.submit(&["--parsable", "--skip-invalid", &invalid], "").expect(0);
+    assert!(output.stdout.is_empty() && !output.stderr.contains("every line"), "{output}");
+}
+
+#[test]
+fn byte_order_mark_of_a_table_is_no_part_of_a_name() {
+    let bed = Bed::new();
+    let table = bed.file("table.csv", "\u{feff}name,size\nw01,3\n");
+    for source in [["--csv", &table].as_slice(), &["--colsep", ",", "--arg-file", &table]] {
+        let flags = [&["--dry-run", "--parsable", "--header", ":"], source, &["--", "./sim", "{name}", "{size}"]];
+        assert_eq!(bed.submit(&flags.concat(), "").expect(0).stdout, "shell:0:1:0:./sim w01 3\n", "{source:?}");
+    }
+}

@@ -134,6 +134,14 @@ impl Origin {
         Ok(Self { what, done })
     }
 
+    /// Whether a command is made into tasks, rather than files read.
+    pub(super) fn is_composed(&self) -> bool {
+        match self.what {
+            What::Files(..) => false,
+            What::Rows(..) | What::One(_) => true,
+        }
+    }
+
     /// The lines of task files, with no flags about them.
     pub(crate) fn of_files(files: &[PathBuf]) -> Result<Self, CliError> {
         let (fields, sources) = (FieldFlags::default(), SourceFlags::default());

@@ -64,9 +64,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     }
     found.offers.warnings().iter().for_each(|warning| context.warn(warning));
     let signer = signing.signer(&context, &conn).await?;
-    if found.valid + found.left_out == 0 {
-        context.warn("there is no task: every line is empty or a comment");
-    }
+    warn_of_nothing(&context, &origin, &found);
     let mut kept = Kept { lines: args.wait.then(SpillList::new), ids: (args.json || args.parsable).then(Vec::new) };
     if context.is_local {
         take_back(&conn, &origin, rules).await?;
@@ -102,6 +100,14 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
         out.finish()?;
     }
     Ok(waited.map_or(Exit::Done, |waited| waited.exit))
+}
+
+/// No task at all is no error, as an empty list is none; whoever reads only standard output must not be left to guess.
+fn warn_of_nothing(context: &Context, origin: &Origin, found: &CheckReport) {
+    if found.valid + found.left_out + found.invalid == 0 {
+        let why = if origin.is_composed() { "a source has no value" } else { "every line is empty or a comment" };
+        context.warn(&format!("there is no task: {why}"));
+    }
 }
 
 fn say_submitted(args: &SubmitArgs, submitted: Submitted, ids: &[String]) -> Result<(), CliError> {
@@ -160,6 +166,7 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
         while let Some(line) = reader.next()? {
             line.task.map_or(Ok(()), |task| out.line(task.as_str()))?;
         }
+        warn_of_nothing(context, &origin, &found);
     } else if !args.quiet {
         say_dry_run(&mut out, context, &found)?;
     }
