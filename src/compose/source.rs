@@ -10,6 +10,8 @@ use super::array::Array;
 use super::error::ComposeError;
 use crate::model::task_line::MAX_COMMAND_BYTES;
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// A file of values, opened once, so that replacing it under its name changes nothing.
 #[derive(Debug)]
 pub struct ValueFile {
@@ -180,9 +182,13 @@ impl Cursor<'_> {
                     return Ok(false);
                 };
                 let line = line.map_err(|()| wrong(format!("the value is longer than {MAX_COMMAND_BYTES} bytes")))?;
-                let line = String::from_utf8(line).map_err(|error| {
+                let mut line = String::from_utf8(line).map_err(|error| {
                     wrong(format!("the value is not UTF-8 (byte {})", error.utf8_error().valid_up_to() + 1))
                 })?;
+                // A spreadsheet may have written it; the reader of CSV drops its mark as well.
+                if self.at == 1 && line.starts_with(BYTE_ORDER_MARK) {
+                    line.drain(..BYTE_ORDER_MARK.len_utf8());
+                }
                 self.splitting.split(line, columns);
             }
             Place::Csv(reader, record) => {

@@ -275,6 +275,23 @@ mod tests {
     }
 
     #[test]
+    fn byte_order_mark_is_no_part_of_the_first_value() {
+        let named = Splitting { has_header: true, ..Splitting::default() };
+        for (source, splitting) in [
+            (Source::Lines as fn(ValueFile) -> Source, Splitting { has_header: true, ..colsep(",") }),
+            (|file| Source::Csv(file, b','), named),
+        ] {
+            let table = |text: &str| vec![vec![source(file(text))], vec![words(&["n", "x", "y"])]];
+            let sources = Sources::measure(table("\u{feff}t,s\n1,2\n\u{feff}3,4\n"), splitting.clone()).unwrap();
+            assert_eq!(sources.names(), ["t", "s", "n"]);
+            assert_eq!(all(&sources)[2..], ["\u{feff}3 4 x", "\u{feff}3 4 y"], "elsewhere it is a character");
+            let without = Splitting { has_header: false, ..splitting };
+            let crossed = vec![vec![words(&["x", "y"])], vec![source(file("\u{feff}1,2\n"))]];
+            assert_eq!(rows(crossed, without), ["x 1 2", "y 1 2"], "each time that it is read");
+        }
+    }
+
+    #[test]
     fn a_header_fits_its_rows_and_names_each_column_once() {
         let error = |groups, splitting| {
             let splitting = Splitting { has_header: true, ..splitting };
