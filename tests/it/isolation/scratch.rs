@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::confine::{is_root, open_bed, somebody};
-use crate::support::{Bed, SOON, holds_for, read, reason_of, result_of, task_id, unique_sleep, wait_until, with_argv};
+use crate::support::{
+    Bed, SOON, has_small_disks, holds_for, on_disk_of_few_files, read, reason_of, result_of, seen_by, task_id,
+    unique_sleep, wait_until, with_argv,
+};
 
 /// A bed with a scratch directory, and what is in it.
 fn bed(changes: Value) -> (Bed, PathBuf) {
@@ -138,6 +141,36 @@ fn directory_that_cannot_be_made_is_the_nodes_fault() {
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     assert!(result_of(&bed.table("finished_tasks"), line).1.ends_with(".1"), "the first attempt still");
     wait_names(&scratch, &[]);
+    worker.sigterm();
+    assert_eq!(worker.wait_exit(SOON), 0);
+}
+
+#[test]
+fn disk_without_a_free_inode_is_the_nodes_fault() {
+    if !has_small_disks() {
+        return;
+    }
+    let (bed, scratch) = bed(json!({}));
+    let through = on_disk_of_few_files(&scratch, 5);
+    let through: Vec<&str> = std::iter::once("unshare").chain(through.iter().map(String::as_str)).collect();
+    let mut worker = bed.worker_through(&through, "w", json!({}), &[]);
+    bed.wait_alive("w");
+    let disk = seen_by(worker.pid(), &scratch);
+    let fillers: Vec<PathBuf> = (0..5).map(|n| disk.join(format!("filler-{n}"))).collect();
+    fillers.iter().for_each(|filler| fs::write(filler, "").unwrap());
+    assert!(fs::create_dir(disk.join("more")).is_err(), "it is full: else this shows nothing");
+    let line = "shell:0:0:1:touch $TMPDIR/file && echo $TMPDIR";
+    bed.add([line]);
+    wait_until("the worker to complain", SOON, || {
+        let log = worker.log();
+        holds_for(log.contains("could not start") && log.contains("No space left on device"), log)
+    });
+    bed.wait_counts(SOON, [1, 0, 0, 0]);
+    assert!(bed.table("failed_tasks").is_empty(), "no attempt is counted");
+    fillers.iter().for_each(|filler| fs::remove_file(filler).unwrap());
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    assert!(result_of(&bed.table("finished_tasks"), line).1.ends_with(".1"), "the first attempt still");
+    assert_eq!(names(&disk), [""; 0]);
     worker.sigterm();
     assert_eq!(worker.wait_exit(SOON), 0);
 }

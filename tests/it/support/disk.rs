@@ -5,8 +5,18 @@ use std::process::Command;
 
 /// Arguments of `unshare` that execute a command with a disk of so many MiB at `dir`.
 pub(crate) fn on_small_disk(dir: &Path, mib: u32) -> Vec<String> {
+    on_disk_of(dir, &format!("size={mib}m"))
+}
+
+/// The same with a disk that holds so many files and directories.
+pub(crate) fn on_disk_of_few_files(dir: &Path, count: u32) -> Vec<String> {
+    // One more is the root of the disk.
+    on_disk_of(dir, &format!("size=1m,mode=755,nr_inodes={}", count + 1))
+}
+
+fn on_disk_of(dir: &Path, options: &str) -> Vec<String> {
     fs::create_dir_all(dir).expect("a place for the disk");
-    let mount = format!("mount -t tmpfs -o size={mib}m dc-it {} && exec \"$0\" \"$@\"", dir.display());
+    let mount = format!("mount -t tmpfs -o {options} dc-it {} && exec \"$0\" \"$@\"", dir.display());
     let mut args = vec!["-m".to_owned(), "sh".to_owned(), "-c".to_owned(), mount];
     if !may_mount(&["-m"]) {
         args.insert(0, "-r".to_owned());

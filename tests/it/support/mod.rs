@@ -25,7 +25,7 @@ pub(crate) use cli::{Cli, Output, Started, bin};
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Cluster;
 pub(crate) use dashboard::Dashboard;
-pub(crate) use disk::{fill, has_small_disks, on_small_disk, seen_by};
+pub(crate) use disk::{fill, has_small_disks, on_disk_of_few_files, on_small_disk, seen_by};
 pub(crate) use http::{Answer, read_head, request, send, try_request};
 pub(crate) use invariants::{Checker, Report, Snapshot};
 pub(crate) use proxy::{Mode, Proxy};
