@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::cli::exit::CliError;
 use crate::model::snapshot::FailureGroup;
 use crate::queue::select::HashEntry;
-use crate::queue::{Connection, inspect};
+use crate::queue::{Connection, inspect, kinds};
 
 /// Groups that are told apart. Kinds are few; texts of Python's reasons could be millions.
 const MOST_GROUPS: usize = 1000;
@@ -42,30 +42,12 @@ pub(crate) struct Failure {
 /// Finds the kinds of some entries of `failed_tasks`: the recorded one, else the beginning of the reason, else `unknown`.
 pub(crate) async fn kinds_of(conn: &Connection, entries: Vec<HashEntry>) -> Result<Vec<Failure>, CliError> {
     let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
-    let mut kinds = inspect::failure_kinds(conn, &lines).await?;
-    kinds.resize(lines.len(), None);
-    let unknown: Vec<String> =
-        lines.iter().zip(&kinds).filter(|(_, kind)| kind.is_none()).map(|(line, _)| line.clone()).collect();
-    let mut reasons = inspect::tasks(conn, &unknown).await?.into_iter();
-    Ok(entries
-        .into_iter()
-        .zip(kinds)
-        .map(|(entry, kind)| {
-            let kind = kind.unwrap_or_else(|| kind_of_reason(reasons.next().and_then(|task| task.reason).as_deref()));
-            let workers = entry.value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-            Failure { line: entry.line, kind, workers }
-        })
-        .collect())
-}
-
-/// The kind that a reason written by Python DistComp begins with.
-fn kind_of_reason(reason: Option<&str>) -> String {
-    const SHOWN: usize = 60;
-    let kind = reason.unwrap_or_default().split(':').next().unwrap_or_default().trim();
-    if kind.is_empty() {
-        return "unknown".to_owned();
-    }
-    kind.lines().next().unwrap_or_default().chars().take(SHOWN).collect()
+    let kinds = kinds::of_failures(conn, &lines).await?;
+    let failures = entries.into_iter().zip(kinds).map(|(entry, kind)| {
+        let workers = entry.value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Failure { line: entry.line, kind, workers }
+    });
+    Ok(failures.collect())
 }
 
 impl Groups {
@@ -110,14 +92,6 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reasons_of_python_workers_are_grouped_by_how_they_begin() {
-        assert_eq!(kind_of_reason(Some("exit code 1: no such file")), "exit code 1");
-        assert_eq!(kind_of_reason(Some("killed")), "killed");
-        assert_eq!(kind_of_reason(Some("")), "unknown");
-        assert_eq!(kind_of_reason(None), "unknown");
-    }
 
     #[test]
     fn groups_are_bounded() {

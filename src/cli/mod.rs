@@ -21,6 +21,7 @@ mod secrets;
 mod spill_list;
 pub mod status;
 pub mod submit;
+mod task_group;
 mod task_ids;
 mod task_set;
 mod words;

@@ -14,6 +14,8 @@ pub(crate) struct TaskSet {
 pub(crate) enum TaskEnd {
     /// In no hash: somebody has purged it.
     Gone,
+    /// An operator has cancelled it.
+    Cancelled,
     /// Out of retries.
     Failed,
     /// It has ended with success.
@@ -29,6 +31,7 @@ impl TaskEnd {
             TaskState::Todo | TaskState::InProgress => Self::Open,
             TaskState::Finished => Self::Finished,
             TaskState::Failed => Self::Failed,
+            TaskState::Cancelled => Self::Cancelled,
         };
         states.iter().map(end).max().unwrap_or(Self::Gone)
     }
@@ -81,6 +84,8 @@ pub(crate) struct TaskTally<'a> {
 pub(crate) struct TallyTotals {
     /// Nowhere: somebody purged them.
     pub(crate) gone: u64,
+    /// An operator cancelled them.
+    pub(crate) cancelled: u64,
     /// Out of retries.
     pub(crate) failed: u64,
     /// Finished.
@@ -116,6 +121,7 @@ impl TaskTally<'_> {
         self.ends.iter().fold(TallyTotals::default(), |mut sum, end| {
             match end {
                 TaskEnd::Gone => sum.gone += 1,
+                TaskEnd::Cancelled => sum.cancelled += 1,
                 TaskEnd::Failed => sum.failed += 1,
                 TaskEnd::Finished => sum.finished += 1,
                 TaskEnd::Open => sum.open += 1,
@@ -134,6 +140,7 @@ mod tests {
         assert_eq!(TaskEnd::of(&[TaskState::Todo, TaskState::Failed]), TaskEnd::Open);
         assert_eq!(TaskEnd::of(&[TaskState::InProgress, TaskState::Failed]), TaskEnd::Open);
         assert_eq!(TaskEnd::of(&[TaskState::Failed]), TaskEnd::Failed);
+        assert_eq!(TaskEnd::of(&[TaskState::Cancelled]), TaskEnd::Cancelled);
         assert_eq!(TaskEnd::of(&[TaskState::Finished, TaskState::Failed]), TaskEnd::Finished);
         assert_eq!(TaskEnd::of(&[]), TaskEnd::Gone);
     }
@@ -152,6 +159,6 @@ mod tests {
         assert!(tally.note(id("b"), TaskEnd::Finished));
         assert!(!tally.note(id("x"), TaskEnd::Finished), "none of ours");
         assert_eq!((tally.end_of(id("a")), tally.end_of(id("x"))), (Some(TaskEnd::Open), None));
-        assert_eq!(tally.totals(), TallyTotals { gone: 2, failed: 0, finished: 1, open: 1 });
+        assert_eq!(tally.totals(), TallyTotals { gone: 2, cancelled: 0, failed: 0, finished: 1, open: 1 });
     }
 }

@@ -32,10 +32,29 @@ pub fn beyond_kind<'a>(reason: &'a str, kind: &str) -> &'a str {
     }
 }
 
+/// The group of a failure that recorded none, as those of Python DistComp: what its reason begins with.
+#[must_use]
+pub fn kind_of(reason: Option<&str>) -> String {
+    const SHOWN: usize = 60;
+    let kind = reason.unwrap_or_default().split(':').next().unwrap_or_default().trim();
+    if kind.is_empty() {
+        return "unknown".to_owned();
+    }
+    kind.lines().next().unwrap_or_default().chars().take(SHOWN).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Outcome;
+
+    #[test]
+    fn reasons_of_python_workers_are_grouped_by_how_they_begin() {
+        assert_eq!(kind_of(Some("exit code 1: no such file")), "exit code 1");
+        assert_eq!(kind_of(Some("killed")), "killed");
+        assert_eq!(kind_of(Some("")), "unknown");
+        assert_eq!(kind_of(None), "unknown");
+    }
 
     #[test]
     fn a_reason_is_the_kind_and_the_tail_of_stderr() {

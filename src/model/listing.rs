@@ -15,7 +15,7 @@ pub struct TaskFilter {
     pub exclude: Option<String>,
     /// The worker that runs it, ended it, or that it failed on; compared whole.
     pub worker: Option<String>,
-    /// The group of failures it belongs to; only failed tasks have one.
+    /// The group of failures it belongs to.
     pub kind: Option<String>,
 }
 

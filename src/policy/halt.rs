@@ -34,7 +34,7 @@ pub enum HaltOn {
     Fail,
     /// With success.
     Success,
-    /// Either.
+    /// Either, or cancelled.
     Done,
 }
 
@@ -54,6 +54,8 @@ pub struct RunEnds {
     pub finished: u64,
     /// Out of retries.
     pub failed: u64,
+    /// Cancelled by an operator, which is no failure.
+    pub cancelled: u64,
 }
 
 /// A text that is no such condition.
@@ -69,7 +71,7 @@ impl Halt {
         let count = match on {
             HaltOn::Fail => ends.failed,
             HaltOn::Success => ends.finished,
-            HaltOn::Done => ends.finished.saturating_add(ends.failed),
+            HaltOn::Done => ends.finished.saturating_add(ends.failed).saturating_add(ends.cancelled),
         };
         let is_met = match threshold {
             Threshold::Number(number) => count >= number,
@@ -216,7 +218,7 @@ mod tests {
     #[test]
     fn a_part_is_of_all_tasks() {
         let halt = parse("soon,fail=3%").expect("valid");
-        let failed = |failed, total| halt.decide(RunEnds { finished: 90, failed }, total);
+        let failed = |failed, total| halt.decide(RunEnds { finished: 90, failed, cancelled: 9 }, total);
         assert_eq!((failed(2, 100), failed(3, 100)), (None, Some(HaltWhen::Soon)));
         assert_eq!((failed(0, 3), failed(1, 3)), (None, Some(HaltWhen::Soon)));
         assert_eq!(failed(0, 0), None);
@@ -258,7 +260,7 @@ mod tests {
         #[test]
         fn all_tasks_together_meet_every_part(part in 1..=WHOLE, total in 1..1_000_000_u64) {
             let halt = Halt::At(HaltWhen::Now, HaltOn::Done, Threshold::Part(part));
-            prop_assert_eq!(halt.decide(RunEnds { finished: total, failed: 0 }, total), Some(HaltWhen::Now));
+            prop_assert_eq!(halt.decide(RunEnds { finished: total, failed: 0, cancelled: 0 }, total), Some(HaltWhen::Now));
         }
     }
 }

@@ -5,14 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
+use super::homes::keys_of;
 use super::keys::{CLOSE, Key, home};
 use super::lanes::lanes;
 use super::lossy_string::{self, LossyString};
 use super::overview::top_groups;
-use super::select::keys_of;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
 use crate::model::snapshot::{FailureGroup, TaskState};
-use crate::model::{FinishedValue, TaskId, text_of_json};
+use crate::model::{FinishedValue, Outcome, TaskId, text_of_json};
 
 /// A page is full from this many rows on. The last step may bring a few more: what a scan has gone past does not come again.
 const ROWS: usize = 100;
@@ -59,7 +59,10 @@ pub async fn page(conn: &Connection, filter: &TaskFilter, cursor: u64) -> Result
         let bytes: usize = entries.iter().map(|(line, value)| line.len() + value.len()).sum();
         read += bytes;
         let found: Vec<TaskRow> = entries.iter().filter_map(|(line, value)| row(filter, line, value)).collect();
-        let found = if filter.state == TaskState::Failed { failures(conn, filter, found).await? } else { found };
+        let found = match filter.state {
+            TaskState::Failed | TaskState::Cancelled => failures(conn, filter, found).await?,
+            TaskState::Todo | TaskState::InProgress | TaskState::Finished => found,
+        };
         let is_barren = found.is_empty();
         page.rows.extend(found);
         cursor = next;
@@ -83,11 +86,19 @@ fn row(filter: &TaskFilter, line: &[u8], value: &[u8]) -> Option<TaskRow> {
     if !is_wanted {
         return None;
     }
+    if filter.state == TaskState::Cancelled && value != Outcome::CANCELLED_GROUP.as_bytes() {
+        return None;
+    }
     let workers = workers_of(filter.state, value);
-    if filter.worker.as_ref().is_some_and(|worker| !workers.contains(worker)) {
+    // Those of a cancelled one are looked up.
+    if filter.state != TaskState::Cancelled && !is_of(filter, &workers) {
         return None;
     }
     Some(TaskRow { id: TaskId::of(line).to_string(), line: line.to_owned(), workers, ..TaskRow::default() })
+}
+
+fn is_of(filter: &TaskFilter, workers: &[String]) -> bool {
+    filter.worker.as_ref().is_none_or(|worker| workers.contains(worker))
 }
 
 /// The workers that the value of a hash names.
@@ -97,20 +108,20 @@ fn workers_of(state: TaskState, value: &[u8]) -> Vec<String> {
     let head = &value[..value.len().min(if state == TaskState::Failed { usize::MAX } else { LONGEST })];
     let text = String::from_utf8_lossy(head);
     match state {
-        TaskState::Todo => Vec::new(),
+        TaskState::Todo | TaskState::Cancelled => Vec::new(),
         TaskState::InProgress => vec![text.into_owned()],
         TaskState::Finished => FinishedValue::parse(&text).worker.map(str::to_owned).into_iter().collect(),
         TaskState::Failed => text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
     }
 }
 
-/// Adds why they failed and whether they will be tried again, and drops those of another kind than is asked for.
+/// Adds why they failed, on which workers, and whether they will be tried again, and drops those of another state, kind or worker than is asked for.
 async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>) -> Result<Vec<TaskRow>, QueueError> {
     if rows.is_empty() {
         return Ok(rows);
     }
     let mut pipe = redis::pipe();
-    for key in [Key::Kinds, Key::Reason] {
+    for key in [Key::Kinds, Key::Reason, Key::Failed] {
         let mut lookup = redis::cmd("HMGET");
         lookup.arg(conn.name(key));
         for row in &rows {
@@ -124,15 +135,21 @@ async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>
     let mut replies = conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter();
     let mut take = || replies.next().unwrap_or(redis::Value::Nil);
     type Values = Vec<Option<Vec<u8>>>;
-    let (kinds, reasons): (Values, Values) = (decode(take())?, decode(take())?);
+    let (kinds, reasons, workers): (Values, Values, Values) = (decode(take())?, decode(take())?, decode(take())?);
     let waits = rows.iter().map(|_| decode(take())).collect::<Result<Vec<bool>, _>>()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    for (((row, kind), reason), wait) in rows.iter_mut().zip(kinds).zip(reasons).zip(waits) {
+    let found = rows.iter_mut().zip(kinds).zip(reasons).zip(workers).zip(waits);
+    for ((((row, kind), reason), workers), wait) in found {
         row.kind = kind.map(text);
         row.reason = reason.map(text).map(text_of_json);
+        row.workers = workers.map(|workers| workers_of(TaskState::Failed, &workers)).unwrap_or_default();
         row.will_retry = wait;
     }
-    rows.retain(|row| filter.kind.is_none() || row.kind == filter.kind);
+    rows.retain(|row| {
+        TaskState::of_failure(row.kind.as_deref()) == filter.state
+            && is_of(filter, &row.workers)
+            && (filter.kind.is_none() || row.kind == filter.kind)
+    });
     Ok(rows)
 }
 

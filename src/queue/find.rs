@@ -61,7 +61,7 @@ async fn search(conn: &Connection, texts: &[String], ends_early: bool) -> Result
     }
     let mut missing = ids.places();
     for state in SCANNED {
-        let mut scan = StateScan::new(state);
+        let mut scan = StateScan::of_hash(state);
         while !(ids.is_empty() || ends_early && missing.is_empty()) {
             let Some(page) = scan.next(conn).await? else { break };
             for entry in page {

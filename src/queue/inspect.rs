@@ -6,16 +6,19 @@ use super::call_size::parts;
 use super::client::{Connection, ScanPage};
 use super::control::PendingOrder;
 use super::error::QueueError;
+use super::homes::{STORED, key_of};
 use super::keys::{CLOSE, Key, home};
+use super::kinds;
 use super::lanes::{Lanes, lanes};
 use super::lossy_string::{self, LossyString};
 use super::overview::{health, rates_over_last_minute, top_groups, workers};
 use super::python_workers;
+use crate::model::failure_reason::kind_of;
 use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
     WaitingGroup,
 };
-use crate::model::{AttemptRecord, Class, TaskId, text_of_json};
+use crate::model::{AttemptRecord, Class, Outcome, TaskId, text_of_json};
 use crate::policy::estimate;
 
 /// The whole queue at a glance, in four round trips.
@@ -93,7 +96,9 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
     // The stop command may have come between the two questions.
-    let counts = Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined };
+    let todo = todo.saturating_sub(u64::from(stopping));
+    let cancelled = groups.get(Outcome::CANCELLED_GROUP).and_then(|n| n.parse().ok()).unwrap_or(0).min(failed);
+    let counts = Counts { todo, in_progress, finished, failed, cancelled, quarantined };
     let (rate_per_second, failed_per_second) = rates_over_last_minute(&rate, now);
     let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
     let fenced =
@@ -234,7 +239,7 @@ pub async fn failure_groups(conn: &Connection) -> Result<Vec<FailureGroup>, Queu
     Ok(all)
 }
 
-/// Just the four counts: what a progress bar asks for several times a second.
+/// Just the counts: what a progress bar asks for several times a second.
 ///
 /// # Errors
 /// Those of any call.
@@ -244,37 +249,47 @@ pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
         pipe.hlen(conn.name(key));
     }
     pipe.hexists(conn.name(Key::Todo), CLOSE);
-    let (plain, apart, in_progress, finished, failed, quarantined, stopping): (u64, u64, u64, u64, u64, u64, bool) =
+    pipe.hget(conn.name(Key::Groups), Outcome::CANCELLED_GROUP);
+    type Answers = (u64, u64, u64, u64, u64, u64, bool, Option<LossyString>);
+    let (plain, apart, in_progress, finished, failed, quarantined, stopping, cancelled): Answers =
         conn.pipe(&pipe).await?;
-    let todo = plain + apart;
-    Ok(Counts { todo: todo.saturating_sub(u64::from(stopping)), in_progress, finished, failed, quarantined })
+    let todo = (plain + apart).saturating_sub(u64::from(stopping));
+    let cancelled = cancelled.and_then(|LossyString(n)| n.parse().ok()).unwrap_or(0).min(failed);
+    Ok(Counts { todo, in_progress, finished, failed, cancelled, quarantined })
 }
 
-/// Where each of some lines is: the states it is in, none for one that is nowhere. One round trip, more where they are long.
+/// Where each of some lines is: the states it is in, none for one that is nowhere. One round trip, a second where some have failed, more where they are
+/// long.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskState>>, QueueError> {
-    let mut there: Vec<bool> = Vec::with_capacity(lines.len() * TaskState::ALL.len());
-    for part in parts(lines, usize::MAX, |line| line.len() * TaskState::ALL.len()) {
+    let mut there: Vec<bool> = Vec::with_capacity(lines.len() * STORED.len());
+    for part in parts(lines, usize::MAX, |line| line.len() * STORED.len()) {
         let mut pipe = redis::pipe();
         for line in part {
-            for state in TaskState::ALL {
-                pipe.hexists(conn.name(super::select::key_of(state, line)), line);
+            for state in STORED {
+                pipe.hexists(conn.name(key_of(state, line)), line);
             }
         }
         there.extend(conn.pipe::<Vec<bool>>(&pipe).await?);
     }
-    Ok(there
-        .chunks(TaskState::ALL.len())
-        .map(|flags| {
-            TaskState::ALL.into_iter().zip(flags).filter(|(_, there)| **there).map(|(state, _)| state).collect()
-        })
-        .collect())
+    let mut states: Vec<Vec<TaskState>> = there
+        .chunks(STORED.len())
+        .map(|flags| STORED.into_iter().zip(flags).filter(|(_, there)| **there).map(|(state, _)| state).collect())
+        .collect();
+    let has_failed = |states: &[TaskState]| states.contains(&TaskState::Failed);
+    let failed: Vec<String> =
+        lines.iter().zip(&states).filter(|(_, states)| has_failed(states)).map(|(line, _)| line.clone()).collect();
+    let mut kinds = kinds::recorded(conn, &failed).await?.into_iter();
+    for state in states.iter_mut().flatten().filter(|state| **state == TaskState::Failed) {
+        *state = TaskState::of_failure(kinds.next().flatten().as_deref());
+    }
+    Ok(states)
 }
 
 /// Answers that [`tasks`] takes for each line.
-const ROW: usize = 9;
+const ROW: usize = 10;
 
 /// Everything known about some lines. One round trip, more where they are long.
 ///
@@ -293,7 +308,8 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                 .hget(conn.name(Key::Lost), line)
                 .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
                 .hget(conn.name(Key::Marks), line)
-                .hget(conn.name(Key::Apart), line);
+                .hget(conn.name(Key::Apart), line)
+                .hget(conn.name(Key::Kinds), line);
         }
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
@@ -344,19 +360,18 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
             let is_todo = flag(0);
             let field = |i: usize| row.get(i).and_then(text);
             let (worker, result, failed) = (field(1), field(2), field(3));
-            let there = [is_todo, worker.is_some(), result.is_some(), failed.is_some()];
+            let reason = field(4).map(text_of_json);
+            let kind = failed.is_some().then(|| field(9).unwrap_or_else(|| kind_of(reason.as_deref())));
+            let failure = failed.is_some().then(|| TaskState::of_failure(field(9).as_deref()));
+            let there = [(is_todo, TaskState::Todo), (worker.is_some(), TaskState::InProgress)];
+            let there = there.into_iter().chain([(result.is_some(), TaskState::Finished)]);
             let attempts: Vec<AttemptView> = field(6).map(|records| attempts_in(&records)).unwrap_or_default();
             let last = attempts.iter().rev().find(|attempt| attempt.attempt > 0);
             TaskView {
                 stdout_exact: last.filter(|_| result.is_some()).and_then(|last| last.stdout_exact),
                 id: TaskId::of(line).to_string(),
                 line: line.clone(),
-                states: TaskState::ALL
-                    .into_iter()
-                    .zip(there)
-                    .filter(|(_, there)| *there)
-                    .map(|(state, _)| state)
-                    .collect(),
+                states: there.filter(|(there, _)| *there).map(|(_, state)| state).chain(failure).collect(),
                 ordered: field(7)
                     .and_then(|mark| PendingOrder::parse(mark.as_bytes()))
                     .filter(|mark| worker.as_ref() == Some(&mark.worker))
@@ -366,25 +381,14 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                 failed_on: failed
                     .map(|workers| workers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
                     .unwrap_or_default(),
-                reason: field(4).map(text_of_json),
+                kind,
+                reason,
                 lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
                 attempts,
                 suspect: field(8).is_some_and(|level| !level.starts_with('0')),
             }
         })
         .collect()
-}
-
-/// The groups that lines of `failed_tasks` belong to, for lines that have one.
-///
-/// # Errors
-/// Those of any call.
-pub async fn failure_kinds(conn: &Connection, lines: &[String]) -> Result<Vec<Option<String>>, QueueError> {
-    if lines.is_empty() {
-        return Ok(Vec::new());
-    }
-    let kinds: Vec<Option<LossyString>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Kinds)).arg(lines)).await?;
-    Ok(kinds.into_iter().map(|kind| kind.map(|LossyString(text)| text)).collect())
 }
 
 /// The lines that are not UTF-8, as lossy text, with their reason. Bounded by `limit`.

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use crate::model::Usage;
 use crate::model::snapshot::{
     FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WaitReason, WorkerExtras, WorkerLoad, WorkerProcess,
     WorkerState, WorkerView,
 };
+use crate::model::{Outcome, Usage};
 
 /// A worker without a heartbeat for this long is shown as silent.
 const SILENT_AFTER_SECONDS: u64 = 15;
 
-/// The groups of failures from their counters, largest first. 0 = all.
+/// The groups of failures from their counters, largest first; cancelled tasks are none. 0 = all.
 pub(super) fn top_groups(
     groups: &HashMap<String, String>,
     samples: &HashMap<String, String>,
@@ -19,6 +19,7 @@ pub(super) fn top_groups(
 ) -> Vec<FailureGroup> {
     let mut all: Vec<FailureGroup> = groups
         .iter()
+        .filter(|(kind, _)| *kind != Outcome::CANCELLED_GROUP)
         .filter_map(|(kind, count)| {
             let count = count.parse().ok().filter(|count: &u64| *count > 0)?;
             let sample = samples.get(kind).cloned().unwrap_or_default();

@@ -1,10 +1,15 @@
 //! Scans the tasks of one state in bounded steps. Only for people's commands, because the cost grows with the queue.
 
+use std::collections::HashMap;
+
 use super::call_size::{STEPS, step_after};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
-use super::keys::{CLOSE, Key, home};
-use crate::model::snapshot::TaskState;
+use super::homes::keys_of;
+use super::keys::{CLOSE, Key};
+use super::kinds;
+use crate::model::Outcome;
+use crate::model::snapshot::{TaskState, TaskView};
 
 /// One entry of a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +20,34 @@ pub struct HashEntry {
     pub value: String,
 }
 
+/// What is asked of tasks beside their state. All conditions hold at once; an absent one holds for every task. Whatever else tasks are grouped by is
+/// asked for here, and every scan goes by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskGroup {
+    /// The group of their failure, see [`super::kinds`].
+    pub kind: Option<String>,
+}
+
+impl TaskGroup {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// Whether everything known of a task fits.
+    #[must_use]
+    pub fn has(&self, task: &TaskView) -> bool {
+        self.kind.is_none() || self.kind == task.kind
+    }
+}
+
 /// A scan over one state. A line that stays throughout is seen at least once, possibly twice.
 #[derive(Debug)]
 pub struct StateScan {
     keys: &'static [Key],
+    /// What the entries of the hash have to be; `None` for all that it holds.
+    wanted: Option<(TaskState, TaskGroup)>,
     cursor: u64,
     step: usize,
 }
@@ -27,13 +56,29 @@ impl StateScan {
     /// A scan from the beginning.
     #[must_use]
     pub fn new(state: TaskState) -> Self {
-        Self { keys: keys_of(state), cursor: 0, step: STEPS[1] }
+        Self::of_group(state, TaskGroup::default())
+    }
+
+    /// A scan over the tasks of a state that belong to a group.
+    #[must_use]
+    pub fn of_group(state: TaskState, group: TaskGroup) -> Self {
+        Self { wanted: Some((state, group)), ..Self::over(keys_of(state)) }
+    }
+
+    /// A scan over the hashes of a state. In the one of failed tasks stand the cancelled ones too.
+    #[must_use]
+    pub fn of_hash(state: TaskState) -> Self {
+        Self::over(keys_of(state))
     }
 
     /// A scan over what [`super::aside`] has set aside.
     #[must_use]
     pub fn of_aside() -> Self {
-        Self { keys: &[Key::Aside], cursor: 0, step: STEPS[1] }
+        Self::over(&[Key::Aside])
+    }
+
+    fn over(keys: &'static [Key]) -> Self {
+        Self { keys, wanted: None, cursor: 0, step: STEPS[1] }
     }
 
     /// The next entries; `None` at the end. Lines that are not UTF-8 are passed over.
@@ -49,33 +94,78 @@ impl StateScan {
             self.keys = rest;
         }
         self.step = step_after(self.step, page.iter().map(|(line, value)| line.len() + value.len()).sum());
-        Ok(Some(
-            page.into_iter()
-                .filter_map(|(line, value)| {
-                    let line = String::from_utf8(line).ok().filter(|line| line != CLOSE)?;
-                    Some(HashEntry { line, value: String::from_utf8_lossy(&value).into_owned() })
-                })
-                .collect(),
-        ))
+        let page = page
+            .into_iter()
+            .filter_map(|(line, value)| {
+                let line = String::from_utf8(line).ok().filter(|line| line != CLOSE)?;
+                Some(HashEntry { line, value: String::from_utf8_lossy(&value).into_owned() })
+            })
+            .collect();
+        match &self.wanted {
+            Some((state, group)) => members(conn, *state, group, page).await.map(Some),
+            None => Ok(Some(page)),
+        }
     }
 }
 
-/// The hashes that hold the tasks of a state, one after the other.
-pub(super) fn keys_of(state: TaskState) -> &'static [Key] {
-    match state {
-        TaskState::Todo => &[Key::Todo, Key::Waiting],
-        TaskState::InProgress => &[Key::InProgress],
-        TaskState::Finished => &[Key::Finished],
-        TaskState::Failed => &[Key::Failed],
+/// Those of a page of [`keys_of`] a state that are in that state and belong to a group, with the value that they have in the hash of the state.
+async fn members(
+    conn: &Connection,
+    state: TaskState,
+    group: &TaskGroup,
+    mut page: Vec<HashEntry>,
+) -> Result<Vec<HashEntry>, QueueError> {
+    if state == TaskState::Cancelled {
+        page.retain(|entry| TaskState::of_failure(Some(&entry.value)) == state);
+        page = with_workers(conn, page).await?;
+        page.retain(|_| group.kind.as_deref().is_none_or(|kind| kind == Outcome::CANCELLED_GROUP));
+        return Ok(page);
     }
+    if page.is_empty() || (group.kind.is_none() && state != TaskState::Failed) {
+        return Ok(page);
+    }
+    let lines: Vec<String> = page.iter().map(|entry| entry.line.clone()).collect();
+    let recorded = kinds::recorded(conn, &lines).await?;
+    let has_failed = |recorded: &Option<String>| TaskState::of_failure(recorded.as_deref()) == TaskState::Failed;
+    let found = page.into_iter().zip(recorded).filter(|(_, kind)| state != TaskState::Failed || has_failed(kind));
+    let Some(wanted) = &group.kind else { return Ok(found.map(|(entry, _)| entry).collect()) };
+    let (page, recorded): (Vec<HashEntry>, Vec<Option<String>>) = found.unzip();
+    let lines: Vec<String> = page.iter().map(|entry| entry.line.clone()).collect();
+    let kinds = kinds::of_lines(conn, &lines, recorded, state == TaskState::Failed).await?;
+    Ok(page.into_iter().zip(kinds).filter(|(_, kind)| kind.as_ref() == Some(wanted)).map(|(entry, _)| entry).collect())
 }
 
-/// The hash that holds one line in a state.
-pub(super) fn key_of(state: TaskState, line: &str) -> Key {
-    match state {
-        TaskState::Todo => home(line),
-        TaskState::InProgress => Key::InProgress,
-        TaskState::Finished => Key::Finished,
-        TaskState::Failed => Key::Failed,
+/// Entries of `failed_tasks` in place of those of the table of kinds; one that is not there any more is left out.
+async fn with_workers(conn: &Connection, page: Vec<HashEntry>) -> Result<Vec<HashEntry>, QueueError> {
+    let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
+    let workers = kinds::values(conn, Key::Failed, &lines).await?;
+    let entries = lines.into_iter().zip(workers);
+    Ok(entries.filter_map(|(line, value)| Some(HashEntry { line, value: value? })).collect())
+}
+
+/// The groups of the failures that have none recorded, as those of Python workers, with the number of their tasks. Goes through all failures, unless
+/// every one has a group.
+///
+/// # Errors
+/// Those of any call.
+pub async fn unrecorded_kinds(conn: &Connection) -> Result<Vec<(String, u64)>, QueueError> {
+    /// Groups that are told apart: texts of Python's reasons could be millions.
+    const MOST: usize = 1000;
+    let mut found: HashMap<String, u64> = HashMap::new();
+    if kinds::are_recorded(conn).await? {
+        return Ok(Vec::new());
     }
+    let mut scan = StateScan::of_hash(TaskState::Failed);
+    while let Some(page) = scan.next(conn).await? {
+        let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
+        let recorded = kinds::recorded(conn, &lines).await?;
+        let without = lines.into_iter().zip(recorded).filter(|(_, kind)| kind.is_none());
+        let without: Vec<String> = without.map(|(line, _)| line).collect();
+        for kind in kinds::of_failures(conn, &without).await? {
+            if found.len() < MOST || found.contains_key(&kind) {
+                *found.entry(kind).or_default() += 1;
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
 }

@@ -2,7 +2,7 @@
 
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, paint};
-use super::text::{count, shorten};
+use super::text::{count, shorten, tasks};
 use crate::model::snapshot::FailureGroup;
 use crate::model::{TaskId, failure_reason};
 
@@ -33,6 +33,18 @@ pub fn failures(groups: &[FailureGroup], width: usize) -> String {
         }
     }
     drawn
+}
+
+/// Says that cancelled tasks are not among the failures, where there are some.
+#[must_use]
+pub fn beside_cancelled(cancelled: u64) -> String {
+    match cancelled {
+        0 => String::new(),
+        1 => "1 task was cancelled, which is no failure: distcomp-status tasks --state cancelled\n".to_owned(),
+        many => {
+            format!("{} were cancelled, which is no failure: distcomp-status tasks --state cancelled\n", tasks(many))
+        }
+    }
 }
 
 /// `node1, node2 and 5 more`.

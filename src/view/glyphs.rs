@@ -48,10 +48,10 @@ pub fn ellipsis() -> &'static str {
     choose("…", "...")
 }
 
-/// What is done, runs, has failed and waits, in a bar of such parts.
+/// What is done, runs, has failed, was cancelled and waits, in a bar of such parts.
 #[must_use]
-pub fn parts() -> [char; 4] {
-    choose(['█', '▓', '▒', '░'], ['#', '>', 'x', '.'])
+pub fn parts() -> [char; 5] {
+    choose(['█', '▓', '▒', '▚', '░'], ['#', '>', 'x', '-', '.'])
 }
 
 /// A small bar: a whole cell, and the background.

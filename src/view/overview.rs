@@ -7,7 +7,7 @@ use super::safe_text::safe;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
 use super::workers::workers_in_use;
-use crate::model::snapshot::{Counts, Overview, RedisHealth};
+use crate::model::snapshot::{Counts, Overview, RedisHealth, TaskState};
 
 /// Workers shown before the rest is a number.
 const MOST_WORKERS: usize = 20;
@@ -65,16 +65,21 @@ pub fn overview(overview: &Overview, width: usize) -> String {
 fn progress(overview: &Overview, width: usize) -> Vec<String> {
     let counts = &overview.counts;
     // Those that will be tried again wait as well.
-    let failed = counts.failed.saturating_sub(overview.retries);
-    let [done, runs, fails, waits] = glyphs::parts();
-    let parts = [
+    let failed = counts.of(TaskState::Failed).saturating_sub(overview.retries);
+    let [done, runs, fails, gives_up, waits] = glyphs::parts();
+    let all_parts = [
         (counts.finished, done, GOOD, "done"),
         (counts.in_progress, runs, WARN, "running"),
         (failed, fails, BAD, "failed"),
+        (counts.of(TaskState::Cancelled), gives_up, DIM, "cancelled"),
         (counts.todo, waits, DIM, "waiting"),
     ];
-    let cells = parted_bar(&parts.map(|(amount, fill, ..)| (amount, fill)), width.min(WIDEST_BAR));
-    let drawn: String = cells.iter().zip(parts).map(|(cells, (.., style, _))| paint(style, cells)).collect();
+    // Most queues have none that were cancelled.
+    let parts: Vec<_> =
+        all_parts.into_iter().filter(|(amount, .., name)| *amount > 0 || *name != "cancelled").collect();
+    let amounts: Vec<(u64, char)> = parts.iter().map(|(amount, fill, ..)| (*amount, *fill)).collect();
+    let cells = parted_bar(&amounts, width.min(WIDEST_BAR));
+    let drawn: String = cells.iter().zip(&parts).map(|(cells, (.., style, _))| paint(*style, cells)).collect();
     let all = parts.iter().fold(0_u64, |sum, (amount, ..)| sum.saturating_add(*amount));
     let mut ahead: Vec<String> = match overview.rate_per_second {
         _ if overview.is_at_rest() && counts.todo + counts.in_progress > 0 => vec!["no run is active".to_owned()],
@@ -95,9 +100,15 @@ fn progress(overview: &Overview, width: usize) -> Vec<String> {
     let mut used = 0;
     for (amount, fill, style, name) in parts {
         let figure = if name == "done" { format!("{percent} %") } else { count(amount) };
-        let text = format!(" {name} {figure}  ");
-        used += 1 + text.chars().count();
-        legend.push_str(&format!("{}{text}", paint(style, &fill.to_string())));
+        let text = format!(" {name} {figure}");
+        let length = 1 + text.chars().count();
+        // The rest goes on the next line.
+        if used + length > width && used > 0 {
+            lines.push(std::mem::take(&mut legend).trim_end().to_owned());
+            used = 0;
+        }
+        used += length + 2;
+        legend.push_str(&format!("{}{text}  ", paint(style, &fill.to_string())));
     }
     // Where both do not fit on a line, they have one each.
     if used + ahead.chars().count() <= width {
@@ -119,6 +130,11 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         0 => {}
         1 => notices.push("1 running task is being stopped, as an operator ordered".to_owned()),
         many => notices.push(format!("{} running tasks are being stopped, as an operator ordered", count(many))),
+    }
+    match overview.counts.of(TaskState::Cancelled) {
+        0 => {}
+        1 => notices.push("of the failed, 1 was cancelled".to_owned()),
+        many => notices.push(format!("of the failed, {} were cancelled", count(many))),
     }
     if overview.stopping {
         notices.push("stopping: workers claim nothing more; distcomp-ctl resume cancels the stop".to_owned());
@@ -178,10 +194,23 @@ mod tests {
 
     #[test]
     fn the_first_line_is_that_of_python_distcomp() {
-        let counts = Counts { todo: 20_124, in_progress: 147, finished: 1390, failed: 196, quarantined: 0 };
+        let counts = Counts { todo: 20_124, in_progress: 147, finished: 1390, failed: 196, ..Counts::default() };
         let screen = overview(&Overview { counts, ..Overview::default() }, 80);
         let first = screen.lines().next();
         assert_eq!(first, Some("20124 todo tasks, 147 in_progress tasks, 1390 finished tasks, 196 failed tasks"));
+    }
+
+    #[test]
+    fn cancelled_tasks_are_told_from_failures() {
+        let counts = Counts { finished: 3, failed: 15, cancelled: 12, ..Counts::default() };
+        for width in [40, 60, 140] {
+            let screen = overview(&Overview { counts, ..Overview::default() }, width);
+            let screen = anstream::adapter::strip_str(&screen).to_string();
+            assert_eq!(screen.lines().next(), Some(counts_line(&counts).as_str()));
+            assert!(screen.contains("of the failed, 12 were cancelled"), "{screen}");
+            assert!(screen.contains("failed 3") && screen.contains("cancelled 12"), "{screen}");
+            assert!(screen.lines().skip(1).all(|line| line.chars().count() <= width), "{screen}");
+        }
     }
 
     #[test]

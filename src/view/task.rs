@@ -96,6 +96,8 @@ fn state(task: &TaskView) -> String {
         paint(GOOD, "finished")
     } else if has(TaskState::Failed) {
         paint(BAD, "failed, out of retries")
+    } else if has(TaskState::Cancelled) {
+        paint(WARN, "cancelled")
     } else {
         "unknown".to_owned()
     }
@@ -145,6 +147,7 @@ mod tests {
             ordered: None,
             result: None,
             failed_on: vec!["n1".to_owned(), "n2".to_owned()],
+            kind: Some("exit 3".to_owned()),
             reason: Some("exit 3: no\nfile".to_owned()),
             stdout_exact: None,
             lost: 0,

@@ -209,13 +209,13 @@ fn by_shell(tag: &'static str) -> ArgValueCompleter {
 
 /// The tasks that a command is mostly used for come first.
 fn states_of(command: &str) -> &'static [TaskState] {
-    use TaskState::{Failed, Finished, InProgress, Todo};
+    use TaskState::{Cancelled, Failed, Finished, InProgress, Todo};
     match command {
         "cancel" => &[InProgress, Todo, Failed],
-        "requeue" => &[Failed, Finished],
-        "purge" => &[Failed, Finished, Todo, InProgress],
-        "explain" => &[Todo, InProgress, Failed, Finished],
-        _ => &[InProgress, Failed, Todo, Finished],
+        "requeue" => &[Failed, Cancelled, Finished],
+        "purge" => &[Failed, Cancelled, Finished, Todo, InProgress],
+        "explain" => &[Todo, InProgress, Failed, Cancelled, Finished],
+        _ => &[InProgress, Failed, Todo, Cancelled, Finished],
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::completion::Shell;
 use crate::cli::local::LocalArgs;
 use crate::cli::status::StateArg;
+use crate::cli::task_group::GroupArgs;
 
 /// Change the queue: requeue, cancel or purge tasks; pause, resume, drain, stop; reclaim the tasks of dead workers.
 ///
@@ -50,9 +51,9 @@ pub struct ChangeOptions {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Move tasks back to todo; clear their failures and results, keep their evidence [default: failed tasks]
+    /// Move tasks back to todo; clear their failures and results, keep their evidence [default: failed tasks, not cancelled ones]
     Requeue(SelectArgs),
-    /// Move tasks to failed with the reason "cancelled"; kill running ones [default states: todo and in_progress]
+    /// Cancel tasks: they move to failed with the reason "cancelled"; kill running ones [default states: todo and in_progress]
     Cancel(SelectArgs),
     /// Remove tasks and their result files; kill running ones [default: every state]
     Purge {
@@ -60,7 +61,7 @@ pub enum Command {
         #[command(flatten)]
         select: SelectArgs,
         /// Remove the quarantined lines instead: those that are not UTF-8
-        #[arg(long, conflicts_with_all = ["lines", "state", "include", "worker", "older_than", "file", "all"])]
+        #[arg(long, conflicts_with_all = ["lines", "state", "GroupArgs", "include", "worker", "older_than", "file", "all"])]
         quarantined: bool,
     },
     /// Stop all workers from starting tasks, until resume
@@ -124,13 +125,16 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct SelectArgs {
     /// Tasks: complete lines, or prefixes of ids
-    #[arg(value_name = "LINE", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["state", "include", "worker", "older_than", "file", "all"])]
+    #[arg(value_name = "LINE", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["state", "GroupArgs", "include", "worker", "older_than", "file", "all"])]
     pub lines: Vec<String>,
     /// Tasks in this state
     #[arg(long, value_enum)]
     pub state: Option<StateArg>,
+    /// Tasks of a group
+    #[command(flatten)]
+    pub group: GroupArgs,
     /// Tasks whose line contains this text
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT", value_parser = include)]
     pub include: Option<String>,
     /// Tasks that run, finished or failed on this worker
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
@@ -142,14 +146,23 @@ pub struct SelectArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
     /// All tasks of the selected states
-    #[arg(long, conflicts_with_all = ["include", "worker", "older_than", "file"])]
+    #[arg(long, conflicts_with_all = ["GroupArgs", "include", "worker", "older_than", "file"])]
     pub all: bool,
+}
+
+/// An empty text is in every line. A script whose variable was empty must not change all tasks.
+fn include(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("an empty text is in every line; to select all tasks, use --all".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 const EXAMPLES: &str = "\
 Examples:
   distcomp-ctl requeue                                  retry all failed tasks
-  distcomp-ctl requeue --state failed --include sim     retry some of them
+  distcomp-ctl requeue --kind oom --include sim         retry some of them
+  distcomp-ctl requeue --state cancelled                run the cancelled ones after all
   distcomp-ctl cancel --file sweep.tasks                cancel the tasks of a file
   distcomp-ctl cancel 3f9a                              cancel one task, by a prefix of its id
   distcomp-ctl purge --state finished --older-than 30d  free memory in Redis

@@ -8,10 +8,11 @@ use super::args::SelectArgs;
 use super::confirm::confirm;
 use super::context::CtlContext;
 use super::reclaim::finish_for_the_gone;
-use super::select::{Selected, Selector, verb};
+use super::select::{Selector, verb};
+use super::selected::Selected;
 use crate::cli::exit::CliError;
 use crate::cli::results::{Purged, Remote};
-use crate::model::{WorkerName, WorkerNameError};
+use crate::model::{Outcome, WorkerName, WorkerNameError};
 use crate::queue::call_size::CALL_BYTES;
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::progress::Progress;
@@ -35,7 +36,7 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
         let selector = Selector::new(op, args)?;
         (
             selector.select(&session.conn, session.order, session.manner.json || session.manner.quiet).await?,
-            format!("{} ", selector.states()),
+            Some(selector.states()).filter(|states| !states.is_empty()).map_or_else(String::new, |s| format!("{s} ")),
         )
     } else {
         (Selected::named(&session.conn, &args.lines).await?, String::new())
@@ -49,14 +50,22 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     }
     if let (Some(file), 1..) = (&args.file, selected.elsewhere) {
         session.context.say(&format!(
-            "skipped {} of {}: not {} in this queue, or not selected by the other flags",
+            "skipped {} of {}: not {states}in this queue, or not selected by the other flags",
             tasks(selected.elsewhere),
             file.display(),
-            states.trim_end()
+        ));
+    }
+    if selected.cancelled > 0 {
+        session.context.say(&format!(
+            "left out {}: --state cancelled selects {}",
+            counted(selected.cancelled, "cancelled task"),
+            if selected.cancelled == 1 { "it" } else { "them" }
         ));
     }
     let noun = if number == 1 { "task" } else { "tasks" };
-    let what = format!("{} {} {states}{noun}", verb(op), count(number));
+    let kind = selected.kind.as_ref().filter(|kind| *kind != Outcome::CANCELLED_GROUP);
+    let kind = kind.map_or_else(String::new, |kind| format!(" ({})", safe(kind)));
+    let what = format!("{} {} {states}{noun}{kind}", verb(op), count(number));
     if number == 0 || session.manner.dry_run {
         let text = if number == 0 {
             format!("nothing to {}", verb(op))

@@ -9,6 +9,8 @@ mod quarantine;
 mod reclaim;
 mod run;
 mod select;
+mod select_file;
+mod selected;
 mod switch;
 
 pub use args::CtlArgs;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::local::LocalArgs;
+use crate::cli::task_group::GroupArgs;
 use crate::model::snapshot::TaskState;
 
 /// Show the queue: counts, workers, rate, failures.
@@ -54,11 +55,14 @@ pub enum View {
         #[arg(required = true, value_name = "LINE", value_parser = NonEmptyStringValueParser::new())]
         lines: Vec<String>,
     },
-    /// Failed tasks, grouped by kind of failure
+    /// Failed tasks, grouped by kind of failure; cancelled tasks are not failures
     Failures {
         /// Print every failed task, as JSON lines
         #[arg(long)]
         all: bool,
+        /// Which failures
+        #[command(flatten)]
+        group: GroupArgs,
     },
     /// Results and evidence of tasks, as a stream
     Export(ExportArgs),
@@ -84,11 +88,14 @@ pub struct TasksArgs {
     /// Only tasks in this state [default: all, those that run and those that failed first]
     #[arg(long, value_enum)]
     pub state: Option<StateArg>,
+    /// Only tasks of a group
+    #[command(flatten)]
+    pub group: GroupArgs,
     /// Only lines that contain this text
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT", value_parser = every_line)]
     pub include: Option<String>,
     /// Only lines that do not contain this text
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT", value_parser = every_line)]
     pub exclude: Option<String>,
     /// Only tasks that run, finished or failed on this worker
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
@@ -152,12 +159,23 @@ pub struct EventsArgs {
 /// What to export.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportArgs {
-    /// Only tasks in this state [default: all; joblog: finished and failed]
+    /// Only tasks in this state [default: all; joblog: those that have ended]
     #[arg(long, value_enum)]
     pub state: Option<StateArg>,
+    /// Only tasks of a group
+    #[command(flatten)]
+    pub group: GroupArgs,
     /// jsonl: everything; csv: one row per task; joblog: the columns of GNU parallel's --joblog, for the last attempt of each task
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     pub format: Format,
+}
+
+/// An empty text is in every line: it selects all tasks or none, which nobody means.
+fn every_line(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("an empty text is in every line; leave the flag out for all tasks".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Where to show the dashboard, and to whom.
@@ -186,6 +204,9 @@ pub enum StateArg {
     Finished,
     /// Failed: out of retries, or waiting for a retry
     Failed,
+    /// Cancelled by an operator
+    #[value(alias = "canceled")]
+    Cancelled,
 }
 
 impl From<StateArg> for TaskState {
@@ -195,6 +216,7 @@ impl From<StateArg> for TaskState {
             StateArg::InProgress => Self::InProgress,
             StateArg::Finished => Self::Finished,
             StateArg::Failed => Self::Failed,
+            StateArg::Cancelled => Self::Cancelled,
         }
     }
 }

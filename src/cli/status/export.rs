@@ -41,11 +41,13 @@ const CSV_HEAD: [&str; 19] = [
 
 /// Streams every task of the states that are wanted. A task that waits for its retry is there once.
 pub(super) async fn export(session: &mut StatusContext, args: &ExportArgs) -> Result<(), CliError> {
-    let states: Vec<TaskState> = match (args.state, args.format) {
-        (Some(state), _) => vec![state.into()],
-        (None, Format::Joblog) => vec![TaskState::Finished, TaskState::Failed],
+    let state = args.state.map(TaskState::from);
+    let states = match (args.group.states(state)?, args.format) {
+        (Some(states), _) => states,
+        (None, Format::Joblog) => vec![TaskState::Finished, TaskState::Failed, TaskState::Cancelled],
         (None, Format::Jsonl | Format::Csv) => TaskState::ALL.to_vec(),
     };
+    let group = args.group.resolve(&session.conn).await?;
     match args.format {
         Format::Jsonl => {}
         Format::Csv => session.out.text(&csv_line(CSV_HEAD.map(str::to_owned))?)?,
@@ -56,7 +58,7 @@ pub(super) async fn export(session: &mut StatusContext, args: &ExportArgs) -> Re
     let mut number = 0;
     let mut undated = 0;
     for state in &states {
-        let mut scan = StateScan::new(*state);
+        let mut scan = StateScan::of_group(*state, group.clone());
         while let Some(page) = scan.next(&session.conn).await? {
             let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
             for chunk in lines.chunks(AT_ONCE) {
@@ -165,6 +167,7 @@ mod tests {
             ordered: None,
             result: Some("n1: \"two\\nlines\"".to_owned()),
             failed_on: Vec::new(),
+            kind: None,
             reason: None,
             stdout_exact: None,
             lost: 0,

@@ -6,6 +6,7 @@ use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::columns;
+use crate::cli::task_group::GroupArgs;
 use crate::cli::task_ids::with_ids;
 use crate::model::Needs;
 use crate::model::snapshot::TaskState;
@@ -15,8 +16,12 @@ use crate::view;
 use crate::view::progress::Progress;
 
 /// Groups all failures, or with `all` streams every one as a JSON line.
-pub(super) async fn failures(session: &mut StatusContext, all: bool) -> Result<(), CliError> {
-    let mut scan = StateScan::new(TaskState::Failed);
+pub(super) async fn failures(session: &mut StatusContext, all: bool, group: &GroupArgs) -> Result<(), CliError> {
+    // A group of failures, or that of the cancelled tasks, where they are asked for by name.
+    let state = group.states(None)?.and_then(|states| states.first().copied()).unwrap_or(TaskState::Failed);
+    let wanted = group.resolve(&session.conn).await?;
+    let is_all_kinds = wanted.kind.is_none();
+    let mut scan = StateScan::of_group(state, wanted);
     let mut groups = Groups::default();
     let mut progress = Progress::new("failures", 0, !all);
     while let Some(page) = scan.next(&session.conn).await? {
@@ -45,7 +50,9 @@ pub(super) async fn failures(session: &mut StatusContext, all: bool) -> Result<(
     }
     let groups = groups.finish(&session.conn).await?;
     if !session.json {
-        return session.out.text(&view::failures::failures(&groups, columns()));
+        session.out.text(&view::failures::failures(&groups, columns()))?;
+        let cancelled = if is_all_kinds { inspect::counts(&session.conn).await?.cancelled } else { 0 };
+        return session.out.text(&view::failures::beside_cancelled(cancelled));
     }
     groups.iter().try_for_each(|group| session.out.json(&with_ids(json!(group))))
 }

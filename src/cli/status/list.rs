@@ -8,7 +8,7 @@ use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
 use crate::model::snapshot::TaskState;
 use crate::model::{FinishedValue, Needs, TaskId};
-use crate::queue::select::{HashEntry, StateScan};
+use crate::queue::select::{HashEntry, StateScan, TaskGroup};
 use crate::queue::{aside, inspect};
 use crate::view::safe_text::safe;
 use crate::view::table::{Column, table, text};
@@ -18,12 +18,14 @@ use crate::view::text::count;
 const ROWS_AT_ONCE: usize = 1000;
 
 /// The order in which tasks of all states are listed. A task in two of them is listed under the first.
-const ALL: [TaskState; 4] = [TaskState::InProgress, TaskState::Failed, TaskState::Todo, TaskState::Finished];
+const ALL: [TaskState; 5] =
+    [TaskState::InProgress, TaskState::Failed, TaskState::Todo, TaskState::Cancelled, TaskState::Finished];
 
 /// Lists tasks until the limit is reached.
 pub(super) async fn tasks(session: &mut StatusContext, args: &TasksArgs) -> Result<(), CliError> {
-    let states = args.state.map_or_else(|| ALL.to_vec(), |state| vec![state.into()]);
-    let mut list = List { args, states, shown: 0, rows: Vec::new() };
+    let states = args.group.states(args.state.map(TaskState::from))?.unwrap_or_else(|| ALL.to_vec());
+    let group = args.group.resolve(&session.conn).await?;
+    let mut list = List { args, states, group, shown: 0, rows: Vec::new() };
     let mut is_cut = false;
     for state in list.states.clone() {
         is_cut = !list.of_state(session, state).await?;
@@ -33,7 +35,8 @@ pub(super) async fn tasks(session: &mut StatusContext, args: &TasksArgs) -> Resu
     }
     list.flush(session)?;
     if is_cut {
-        let is_filtered = args.include.is_some() || args.exclude.is_some() || args.worker.is_some();
+        let has_texts = args.include.is_some() || args.exclude.is_some() || args.worker.is_some();
+        let is_filtered = has_texts || !list.group.is_any();
         let of = if is_filtered { "those that match".to_owned() } else { count(total(session, &list.states).await?) };
         session.context.say(&format!("showing {} of {of}; --limit 0 for all", count(list.shown)));
     }
@@ -55,6 +58,7 @@ async fn total(session: &StatusContext, states: &[TaskState]) -> Result<u64, Cli
 struct List<'a> {
     args: &'a TasksArgs,
     states: Vec<TaskState>,
+    group: TaskGroup,
     shown: u64,
     rows: Vec<Vec<String>>,
 }
@@ -62,8 +66,8 @@ struct List<'a> {
 impl List<'_> {
     /// Lists the tasks of one state; false when the limit was reached before their end.
     async fn of_state(&mut self, session: &mut StatusContext, state: TaskState) -> Result<bool, CliError> {
-        let mut scans = vec![StateScan::new(state)];
-        if session.context.is_local && state == TaskState::Todo {
+        let mut scans = vec![StateScan::of_group(state, self.group.clone())];
+        if session.context.is_local && state == TaskState::Todo && self.group.is_any() {
             // It waits too, though not for the run that is at work.
             scans.insert(0, StateScan::of_aside());
         }
@@ -149,7 +153,7 @@ pub(crate) fn is_of(entry: &HashEntry, state: TaskState, worker: &str) -> bool {
         TaskState::Todo => false,
         TaskState::InProgress => entry.value == worker,
         TaskState::Finished => FinishedValue::parse(&entry.value).worker == Some(worker),
-        TaskState::Failed => entry.value.split(',').any(|name| name == worker),
+        TaskState::Failed | TaskState::Cancelled => entry.value.split(',').any(|name| name == worker),
     }
 }
 
@@ -160,7 +164,7 @@ fn heads(state: TaskState) -> &'static [Column] {
     match state {
         TaskState::Todo => &TODO,
         TaskState::InProgress | TaskState::Finished => &WORKER,
-        TaskState::Failed => &FAILED,
+        TaskState::Failed | TaskState::Cancelled => &FAILED,
     }
 }
 
@@ -170,7 +174,7 @@ fn row(entry: &HashEntry, state: TaskState) -> Vec<String> {
         TaskState::Todo => {}
         TaskState::InProgress => cells.push(safe(&entry.value).into_owned()),
         TaskState::Finished => cells.push(safe(FinishedValue::parse(&entry.value).worker_or_empty()).into_owned()),
-        TaskState::Failed => cells.push(safe(entry.value.trim_end_matches(',')).into_owned()),
+        TaskState::Failed | TaskState::Cancelled => cells.push(safe(entry.value.trim_end_matches(',')).into_owned()),
     }
     cells.push(safe(&entry.line).into_owned());
     cells
@@ -191,7 +195,7 @@ fn object(entry: &HashEntry, state: TaskState) -> Value {
         TaskState::Finished => {
             drop(object.insert("worker".to_owned(), json!(FinishedValue::parse(&entry.value).worker_or_empty())));
         }
-        TaskState::Failed => {
+        TaskState::Failed | TaskState::Cancelled => {
             let workers: Vec<&str> = entry.value.split(',').filter(|name| !name.is_empty()).collect();
             object.insert("failed_on".to_owned(), json!(workers));
         }

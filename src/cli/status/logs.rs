@@ -218,6 +218,8 @@ fn outcome(session: &StatusContext, task: &TaskView, has_waited: bool) -> Exit {
         ("finished".to_owned(), Exit::Done)
     } else if has(TaskState::Failed) && has(TaskState::Todo) {
         ("failed, will be retried".to_owned(), Exit::TasksFailed)
+    } else if has(TaskState::Cancelled) {
+        ("cancelled".to_owned(), Exit::TasksFailed)
     } else if has(TaskState::Failed) {
         ("failed, out of retries".to_owned(), Exit::TasksFailed)
     } else if has(TaskState::Todo) {

@@ -54,7 +54,7 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
         Some(View::Tasks(args)) => list::tasks(&mut session, &args).await?,
         Some(View::Show { line, raw }) => super::show::show(&mut session, &line, raw).await?,
         Some(View::State { lines }) => state::state(&mut session, &lines).await?,
-        Some(View::Failures { all }) => failures::failures(&mut session, all).await?,
+        Some(View::Failures { all, group }) => failures::failures(&mut session, all, &group).await?,
         Some(View::Export(args)) => export::export(&mut session, &args).await?,
         Some(View::Watch(args)) => exit = watch::watch(&session, &args).await?,
         Some(View::Logs(args)) => exit = logs::logs(&mut session, &args).await?,

@@ -106,9 +106,8 @@ async fn look(
     wanted.retain(|task| task.line.is_some());
     let lines: Vec<String> = wanted.iter().filter_map(|task| task.line.clone()).collect();
     let states = inspect::states(conn, &lines).await?;
-    let groups = inspect::failure_kinds(conn, &lines).await?;
-    for ((task, states), group) in wanted.into_iter().zip(states).zip(groups) {
-        task.standing = Standing::of(&states, group.as_deref());
+    for (task, states) in wanted.into_iter().zip(states) {
+        task.standing = Standing::of(&states);
     }
     Ok(())
 }

@@ -89,9 +89,9 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
             "finished": submitted.finished, "failed": submitted.failed, "invalid": found.invalid, "ids": ids,
         });
         if let Some(waited) = &waited {
-            let ends = waited
-                .ends
-                .map(|[finished, failed, gone]| json!({ "finished": finished, "failed": failed, "gone": gone }));
+            let ends = waited.ends.map(|[finished, failed, gone, cancelled]| {
+                json!({ "finished": finished, "failed": failed, "gone": gone, "cancelled": cancelled })
+            });
             answer["outcome"] = json!(ends);
             answer["failures"] = with_ids(json!(waited.failures));
         }

@@ -54,6 +54,7 @@ const CHUNK_BYTES: usize = CALL_BYTES / 4;
 struct WaitTotals {
     finished: u64,
     failed: u64,
+    cancelled: u64,
     gone: u64,
     groups: Groups,
 }
@@ -61,8 +62,8 @@ struct WaitTotals {
 /// How a wait ended.
 pub(super) struct Waited {
     pub(super) exit: Exit,
-    /// Tasks that finished, failed for good, and are gone; `None` after a signal, since the rest goes on.
-    pub(super) ends: Option<[u64; 3]>,
+    /// Tasks that finished, failed for good, are gone, and were cancelled; `None` after a signal, since the rest goes on.
+    pub(super) ends: Option<[u64; 4]>,
     /// The failures by kind, largest group first.
     pub(super) failures: Vec<FailureGroup>,
 }
@@ -89,7 +90,7 @@ pub(super) async fn wait(
         context.say("stopped waiting; the tasks stay queued and continue (distcomp-ctl cancel stops them)");
         return Ok(Waited { exit, ends: None, failures: Vec::new() });
     }
-    let counts = [ends.finished, ends.failed, ends.gone];
+    let counts = [ends.finished, ends.failed, ends.gone, ends.cancelled];
     let (exit, failures) = report(context, &conn, ends, quiet).await?;
     Ok(Waited { exit, ends: Some(counts), failures })
 }
@@ -132,9 +133,10 @@ async fn follow(
         ends.finished += step.finished;
         ends.failed += step.failed.len() as u64;
         ends.gone += step.gone;
+        ends.cancelled += step.cancelled;
         step.failed.iter().for_each(|failure| ends.groups.add(failure));
         pending = step.open;
-        if step.counts.in_progress > 0 || step.finished + step.gone > 0 || !step.failed.is_empty() {
+        if step.counts.in_progress > 0 || step.finished + step.gone + step.cancelled > 0 || !step.failed.is_empty() {
             stall = StallNotice { said: stall.said, ..StallNotice::new() };
         } else if !quiet && let Some(why) = stall.why(conn).await {
             progress.pause_for(|| context.say(&why));
@@ -198,6 +200,7 @@ struct WaitRound {
     open: Vec<String>,
     finished: u64,
     failed: Vec<Failure>,
+    cancelled: u64,
     gone: u64,
     counts: Counts,
 }
@@ -205,13 +208,13 @@ struct WaitRound {
 /// Looks where some lines are. Nothing is counted unless the whole look succeeds. In a queue of `--local` a run may have set lines aside, which wait for another one.
 async fn look(conn: &Connection, lines: &[String]) -> Result<WaitRound, CliError> {
     let counts = inspect::counts(conn).await?;
-    let mut step = WaitRound { open: Vec::new(), finished: 0, failed: Vec::new(), gone: 0, counts };
+    let mut step = WaitRound { open: Vec::new(), finished: 0, failed: Vec::new(), cancelled: 0, gone: 0, counts };
     let mut doubtful = Vec::new();
     for (line, states) in lines.iter().zip(inspect::states(conn, lines).await?) {
         match TaskEnd::of(&states) {
             TaskEnd::Open => step.open.push(line.clone()),
             TaskEnd::Finished => step.finished += 1,
-            TaskEnd::Failed | TaskEnd::Gone => doubtful.push(line.clone()),
+            TaskEnd::Failed | TaskEnd::Cancelled | TaskEnd::Gone => doubtful.push(line.clone()),
         }
     }
     if doubtful.is_empty() {
@@ -252,6 +255,7 @@ async fn sort_out(
             TaskEnd::Open => step.open.push(line),
             TaskEnd::Finished => step.finished += 1,
             TaskEnd::Failed => failed.push(HashEntry { line, value: String::new() }),
+            TaskEnd::Cancelled => step.cancelled += 1,
             TaskEnd::Gone => nowhere.push(line),
         }
     }
@@ -272,11 +276,13 @@ async fn report(
             count(ends.gone)
         )
     };
-    if !quiet || ends.failed + ends.gone > 0 {
-        context.say(&format!("{} finished, {} failed{gone}", tasks(ends.finished), count(ends.failed)));
+    let cancelled = if ends.cancelled == 0 { String::new() } else { format!(", {} cancelled", count(ends.cancelled)) };
+    if !quiet || ends.failed + ends.cancelled + ends.gone > 0 {
+        context.say(&format!("{} finished, {} failed{cancelled}{gone}", tasks(ends.finished), count(ends.failed)));
     }
     if ends.failed == 0 {
-        return Ok((if ends.gone == 0 { Exit::Done } else { Exit::TasksFailed }, Vec::new()));
+        let is_done = ends.gone + ends.cancelled == 0;
+        return Ok((if is_done { Exit::Done } else { Exit::TasksFailed }, Vec::new()));
     }
     let groups = ends.groups.finish(conn).await?;
     if !is_json() {

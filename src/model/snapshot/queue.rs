@@ -15,8 +15,11 @@ pub struct Counts {
     pub in_progress: u64,
     /// In `finished_tasks`.
     pub finished: u64,
-    /// In `failed_tasks`, those that will be tried again included, as Python DistComp counts them.
+    /// In `failed_tasks`, those that will be tried again and those that were cancelled included, as Python DistComp counts them.
     pub failed: u64,
+    /// Of those in `failed_tasks`, how many an operator has cancelled.
+    #[serde(default)]
+    pub cancelled: u64,
     /// Lines that are not UTF-8, set aside.
     #[serde(default)]
     pub quarantined: u64,
@@ -30,7 +33,8 @@ impl Counts {
             TaskState::Todo => self.todo,
             TaskState::InProgress => self.in_progress,
             TaskState::Finished => self.finished,
-            TaskState::Failed => self.failed,
+            TaskState::Failed => self.failed.saturating_sub(self.cancelled),
+            TaskState::Cancelled => self.cancelled.min(self.failed),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::{AttemptRecord, FinishedValue, Needs, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
 
-/// The state a task line is in, in the words of the hashes.
+/// The state a task line is in, in the words of the hashes. Cancelled tasks stand in `failed_tasks` too, where the group of their failure tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
@@ -16,13 +16,21 @@ pub enum TaskState {
     Finished,
     /// Has failed; while it is in todo as well, it will be tried again.
     Failed,
+    /// An operator has cancelled it.
+    Cancelled,
 }
 
 impl TaskState {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Todo, Self::InProgress, Self::Finished, Self::Failed];
+    pub const ALL: [Self; 5] = [Self::Todo, Self::InProgress, Self::Finished, Self::Failed, Self::Cancelled];
 
-    /// `todo`, `in_progress`, `finished`, `failed`.
+    /// Of a line in `failed_tasks`, from the group of its failure, if it has one.
+    #[must_use]
+    pub fn of_failure(group: Option<&str>) -> Self {
+        if group == Some(Outcome::CANCELLED_GROUP) { Self::Cancelled } else { Self::Failed }
+    }
+
+    /// `todo`, `in_progress`, `finished`, `failed`, `cancelled`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,6 +38,7 @@ impl TaskState {
             Self::InProgress => "in_progress",
             Self::Finished => "finished",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -53,9 +62,9 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// From the states that a task is in, and the group of its failure, if it has one.
+    /// From the states that a task is in.
     #[must_use]
-    pub fn of(states: &[TaskState], failure_group: Option<&str>) -> Self {
+    pub fn of(states: &[TaskState]) -> Self {
         let has = |state| states.contains(&state);
         if has(TaskState::InProgress) {
             Self::Running
@@ -64,8 +73,9 @@ impl Standing {
         } else if has(TaskState::Finished) {
             Self::Finished
         } else if has(TaskState::Failed) {
-            let is_cancelled = failure_group.is_some_and(|group| group == Outcome::Cancelled.group());
-            if is_cancelled { Self::Cancelled } else { Self::Failed }
+            Self::Failed
+        } else if has(TaskState::Cancelled) {
+            Self::Cancelled
         } else {
             Self::None
         }
@@ -107,6 +117,9 @@ pub struct TaskView {
     /// The workers it failed on, with repeats.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_on: Vec<String>,
+    /// The group of its failure, `exit 3`, `timed out`, …, while it stands in `failed_tasks`; of a cancelled one `cancelled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -287,20 +300,31 @@ mod tests {
 
     #[test]
     fn a_task_in_two_states_stands_where_it_goes_on() {
-        use TaskState::{Failed, Finished, InProgress, Todo};
-        for (states, group, expected) in [
-            (&[][..], None, Standing::None),
-            (&[Todo], None, Standing::Waiting),
-            (&[Todo, Failed], Some("exit 3"), Standing::Waiting),
-            (&[InProgress, Failed], Some("exit 3"), Standing::Running),
-            (&[Finished], None, Standing::Finished),
-            (&[Failed], Some("exit 3"), Standing::Failed),
-            (&[Failed], None, Standing::Failed),
-            (&[Failed], Some("cancelled"), Standing::Cancelled),
+        use TaskState::{Cancelled, Failed, Finished, InProgress, Todo};
+        for (states, expected) in [
+            (&[][..], Standing::None),
+            (&[Todo], Standing::Waiting),
+            (&[Todo, Failed], Standing::Waiting),
+            (&[InProgress, Failed], Standing::Running),
+            (&[Finished], Standing::Finished),
+            (&[Failed], Standing::Failed),
+            (&[Cancelled], Standing::Cancelled),
+            (&[Todo, Cancelled], Standing::Waiting),
         ] {
-            let standing = Standing::of(states, group);
-            assert_eq!(standing, expected, "{states:?} {group:?}");
+            let standing = Standing::of(states);
+            assert_eq!(standing, expected, "{states:?}");
             assert_eq!(serde_json::to_value(standing).expect("JSON"), standing.as_str());
+        }
+    }
+
+    #[test]
+    fn only_the_group_of_cancelled_tasks_is_no_failure() {
+        assert_eq!(TaskState::of_failure(Some(&Outcome::Cancelled.group())), TaskState::Cancelled);
+        for group in [None, Some("exit 3"), Some("timed out"), Some("cancelled: x")] {
+            assert_eq!(TaskState::of_failure(group), TaskState::Failed, "{group:?}");
+        }
+        for state in TaskState::ALL {
+            assert_eq!(serde_json::to_value(state).expect("JSON"), state.as_str());
         }
     }
 }

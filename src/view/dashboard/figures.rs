@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::history::Point;
-use crate::model::snapshot::{FailureGroup, Overview, WorkerState, WorkerView};
+use crate::model::snapshot::{FailureGroup, Overview, TaskState, WorkerState, WorkerView};
 use crate::model::{ResourceKind, TaskId, Usage, failure_reason};
 use crate::view::explain::explain_queue;
 use crate::view::failures::named;
@@ -84,7 +84,8 @@ impl Figures {
             ("todo", count(counts.todo)),
             ("running", count(counts.in_progress)),
             ("finished", count(counts.finished)),
-            ("failed", count(counts.failed)),
+            ("failed", count(counts.of(TaskState::Failed))),
+            ("cancelled", count(counts.of(TaskState::Cancelled))),
             ("slots", if point.slots > 0 { counted(point.slots, "slot") } else { "no slots".to_owned() }),
             ("rate", rate(overview.rate_per_second)),
             ("failed_rate", if point.failed_rate > 0.0 { rate(point.failed_rate) } else { "none now".to_owned() }),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::ResourceKind;
-use crate::model::snapshot::Overview;
+use crate::model::snapshot::{Overview, TaskState};
 use crate::view::safe_text::safe;
 
 /// Points a second apart.
@@ -81,7 +81,7 @@ impl History {
             todo: overview.counts.todo,
             running: overview.counts.in_progress,
             slots,
-            failed: overview.counts.failed,
+            failed: overview.counts.of(TaskState::Failed),
             finished_rate: rounded(rate(finished_total, |base| base.finished_total)),
             failed_rate: rounded(rate(failed_total, |base| base.failed_total)),
             finished_total,

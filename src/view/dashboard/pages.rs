@@ -35,6 +35,8 @@ pub(super) struct FailuresPage {
     page: PageBase,
     groups: Vec<(FailureRow, String)>,
     others: Option<String>,
+    /// Tasks that stand beside them and are none.
+    cancelled: Option<String>,
     /// Failures that were looked at for the workers, where that is not all.
     looked_at: Option<String>,
 }
@@ -42,7 +44,9 @@ pub(super) struct FailuresPage {
 impl FailuresPage {
     pub(super) fn new(page: PageBase, groups: &[FailureGroup]) -> Self {
         let known: u64 = groups.iter().map(|group| group.count).sum();
-        let failed = page.snapshot.overview.counts.failed;
+        let counts = page.snapshot.overview.counts;
+        let failed = counts.of(TaskState::Failed);
+        let cancelled = counts.of(TaskState::Cancelled);
         let others = failed.saturating_sub(known);
         let looked_at = FailureGroup::LOOKED_AT as u64;
         let groups = groups
@@ -57,6 +61,7 @@ impl FailuresPage {
             page,
             groups,
             others: (others > 0).then(|| count(others)),
+            cancelled: (cancelled > 0).then(|| count(cancelled)),
             looked_at: (failed > looked_at).then(|| count(looked_at)),
         }
     }

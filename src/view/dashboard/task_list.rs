@@ -71,6 +71,7 @@ fn name_of(state: TaskState) -> &'static str {
         TaskState::InProgress => "Running",
         TaskState::Finished => "Finished",
         TaskState::Failed => "Failed",
+        TaskState::Cancelled => "Cancelled",
     }
 }
 
@@ -103,6 +104,7 @@ impl TaskListPage {
                     TaskState::InProgress => "running",
                     TaskState::Finished => "finished",
                     TaskState::Failed => "failed",
+                    TaskState::Cancelled => "cancelled",
                 },
                 count: count(counts.of(state)),
                 href: address(&TaskFilter { state, kind: None, ..filter.clone() }, None),

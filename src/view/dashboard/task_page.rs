@@ -66,6 +66,8 @@ impl TaskDetailPage {
             ("waiting", "calm")
         } else if has(TaskState::Finished) {
             ("finished", "good")
+        } else if has(TaskState::Cancelled) {
+            ("cancelled", "warn")
         } else {
             ("failed, out of retries", "bad")
         };
@@ -145,7 +147,7 @@ impl Attempt {
             result: attempt.outcome.to_string(),
             tone: if attempt.outcome == Outcome::Exit(0) {
                 "good"
-            } else if attempt.outcome == Outcome::Returned {
+            } else if matches!(attempt.outcome, Outcome::Returned | Outcome::Cancelled) {
                 "warn"
             } else {
                 "bad"

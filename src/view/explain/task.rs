@@ -2,10 +2,10 @@
 
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use super::needs::{nothing_free, unsuited};
-use crate::model::snapshot::{HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
+use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
 use crate::view::safe_text::safe;
-use crate::view::text::{count, counted, duration, resource, resources};
+use crate::view::text::{count, counted, duration, moment, resource, resources};
 
 /// Why one task is not running, most telling first.
 #[must_use]
@@ -140,9 +140,19 @@ fn ended(task: &TaskView, hold: &HoldReasons) -> String {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
     } else if has(TaskState::Failed) && hold.failure_group == Some(Outcome::Unsigned.group()) {
         format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", safe(reason))
+    } else if has(TaskState::Cancelled) {
+        let record = task.attempts.iter().rev().find(|attempt| attempt.outcome == Outcome::Cancelled);
+        let by = record.map_or_else(String::new, |record| cancelled_by(record));
+        format!("it was cancelled{by}; distcomp-ctl requeue {} runs it after all", task.id)
     } else if has(TaskState::Failed) {
         format!("it is out of retries ({}); distcomp-ctl requeue runs it again", safe(reason))
     } else {
         "no such task is in the queue".to_owned()
     }
+}
+
+/// By whom, where that is known: of one that was running only the moment is recorded.
+fn cancelled_by(record: &AttemptView) -> String {
+    let by = if record.attempt == 0 { format!(" by {}", safe(&record.worker)) } else { String::new() };
+    format!("{by} at {}", moment(record.end))
 }

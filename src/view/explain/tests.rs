@@ -38,6 +38,7 @@ fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
         ordered: None,
         result: None,
         failed_on: failed_on.iter().map(|name| (*name).to_owned()).collect(),
+        kind: None,
         reason: None,
         stdout_exact: None,
         lost: 0,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::encode::{Labels, MetricsPage};
 use crate::model::ResourceKind;
-use crate::model::snapshot::{Overview, WorkerState, WorkerView};
+use crate::model::snapshot::{Overview, TaskState, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
 
 /// Workers with figures of their own: names are labels, and labels must not grow for ever.
@@ -38,12 +38,13 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     let counts = &overview.counts;
     page.gauge(
         "distcomp_queue_tasks",
-        "Tasks by state; a task that will be retried is in todo and in failed",
+        "Tasks by state; a task that will be retried is in todo and in failed; a cancelled task is in cancelled only",
         &[
             (&[("state", "todo")], counts.todo as f64),
             (&[("state", "in_progress")], counts.in_progress as f64),
             (&[("state", "finished")], counts.finished as f64),
-            (&[("state", "failed")], counts.failed as f64),
+            (&[("state", "failed")], counts.of(TaskState::Failed) as f64),
+            (&[("state", "cancelled")], counts.of(TaskState::Cancelled) as f64),
             (&[("state", "quarantined")], counts.quarantined as f64),
         ],
     );
@@ -217,9 +218,12 @@ mod tests {
 
     #[test]
     fn a_page_is_whole() {
-        let counts = Counts { todo: 7, ..Counts::default() };
+        let counts = Counts { todo: 7, failed: 15, cancelled: 12, ..Counts::default() };
         let page = page_of(&Overview { counts, ..Overview::default() });
         assert!(page.contains("distcomp_queue_tasks{state=\"todo\"} 7.0") && page.ends_with("# EOF\n"), "{page}");
+        for state in ["\"failed\"} 3.0", "\"cancelled\"} 12.0"] {
+            assert!(page.contains(&format!("distcomp_queue_tasks{{state={state}")), "{page}");
+        }
         assert!(page.contains("distcomp_queue_attempts_total{outcome=\"lost\"} 0"), "{page}");
         assert!(page.contains("distcomp_queue_oldest_waiting_seconds 12.5"), "{page}");
     }

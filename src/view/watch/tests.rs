@@ -62,7 +62,7 @@ fn data() -> WatchData {
         group("timed out", 9, "timed out after 300 s"),
     ];
     let overview = Overview {
-        counts: Counts { todo: 20_124, in_progress: 147, finished: 13_900, failed: 1196, quarantined: 0 },
+        counts: Counts { todo: 20_124, in_progress: 147, finished: 13_900, failed: 1196, ..Counts::default() },
         workers: (1..=3).map(worker).collect(),
         rate_per_second: 12.5,
         eta_seconds: Some(1622),

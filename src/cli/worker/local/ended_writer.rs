@@ -209,7 +209,7 @@ impl EndedWriter {
 
 /// Whether it waits for nothing more: one that will be tried again is in two places.
 fn has_ended(task: &TaskView) -> bool {
-    matches!(task.states.as_slice(), [TaskState::Finished] | [TaskState::Failed])
+    matches!(task.states.as_slice(), [TaskState::Finished] | [TaskState::Failed] | [TaskState::Cancelled])
 }
 
 /// Tells attempts of one task apart.
@@ -234,6 +234,7 @@ mod tests {
         assert_ne!(attempt_of(&task), attempt_of(&ended_task("a", 1, 2.0)));
         assert!(has_ended(&task));
         assert!(!has_ended(&TaskView { states: vec![TaskState::Todo, TaskState::Failed], ..task.clone() }));
+        assert!(has_ended(&TaskView { states: vec![TaskState::Cancelled], ..task.clone() }));
         assert!(!has_ended(&TaskView { states: Vec::new(), ..task }));
     }
 }

@@ -30,6 +30,14 @@ const AT_ONCE: usize = 100;
 pub(super) struct Before {
     pub(super) finished: u64,
     pub(super) failed: u64,
+    pub(super) cancelled: u64,
+}
+
+impl Before {
+    /// How many had ended.
+    pub(super) fn ended(self) -> u64 {
+        self.finished + self.failed + self.cancelled
+    }
 }
 
 /// How a run went.
@@ -60,7 +68,7 @@ impl Report {
         }
         let mut results = Results::begin(dir);
         let mut groups = Groups::default();
-        for state in [TaskState::Finished, TaskState::Failed] {
+        for state in [TaskState::Finished, TaskState::Failed, TaskState::Cancelled] {
             let mut scan = StateScan::new(state);
             while let Some(page) = scan.next(conn).await? {
                 for entry in &page {
@@ -92,18 +100,21 @@ impl Report {
         took: Option<Duration>,
         notes: Vec<String>,
     ) -> Result<Exit, CliError> {
-        let TallyTotals { gone, failed, finished, open: _ } = self.totals;
+        let TallyTotals { gone, cancelled, failed, finished, open: _ } = self.totals;
         let mut lines = Vec::new();
         if !self.groups.is_empty() {
             lines.push(failures(&self.groups, columns()));
         }
         let mut line = format!("{} finished, {} failed", tasks(finished), count(failed));
+        if cancelled > 0 {
+            line.push_str(&format!(", {} cancelled", count(cancelled)));
+        }
         if gone > 0 {
             line.push_str(&format!(", {} purged during the run", count(gone)));
         }
         if let Some(took) = took {
             line.push_str(&format!(" in {}", precise_duration(took.as_secs_f64())));
-            let earlier = before.finished + before.failed;
+            let earlier = before.ended();
             if earlier > 0 {
                 line.push_str(&format!(" ({} of them in earlier runs)", count(earlier)));
             }
@@ -123,7 +134,12 @@ impl Report {
         if failed > 0 && took.is_some() {
             run.context.say("to run the failed ones again, repeat the command with --rerun-failed");
         }
-        Ok(if failed + gone > 0 { Exit::TasksFailed } else { Exit::Done })
+        if cancelled > 0 && took.is_some() {
+            run.context.say(
+                "to run the cancelled ones after all: distcomp requeue --local --state cancelled, then the same command",
+            );
+        }
+        Ok(if failed + cancelled + gone > 0 { Exit::TasksFailed } else { Exit::Done })
     }
 }
 

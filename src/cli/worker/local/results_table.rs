@@ -18,7 +18,7 @@ use crate::cli::submit::Files;
 use crate::cli::task_set::{TaskEnd, TaskSet};
 use crate::compose::Row;
 use crate::model::Outcome;
-use crate::model::snapshot::{TaskState, TaskView};
+use crate::model::snapshot::{Standing, TaskView};
 use crate::queue::{Connection, inspect};
 
 /// Tasks whose output is in memory at once.
@@ -234,19 +234,7 @@ impl Serialize for Cells<'_> {
 
 /// One word.
 fn state(task: &TaskView) -> &'static str {
-    let is = |state| task.states.contains(&state);
-    if is(TaskState::Finished) {
-        "finished"
-    } else if is(TaskState::InProgress) {
-        "running"
-    } else if is(TaskState::Todo) {
-        "waiting"
-    } else if is(TaskState::Failed) {
-        let is_cancelled = task.attempts.last().is_some_and(|last| last.outcome == Outcome::Cancelled);
-        if is_cancelled { "cancelled" } else { "failed" }
-    } else {
-        "none"
-    }
+    Standing::of(&task.states).as_str()
 }
 
 /// All of it, as far as this machine has it.

@@ -13,7 +13,7 @@ use super::run_context::RunContext;
 use super::run_ends::RunEndCounter;
 use super::run_watch::RunWatch;
 use super::run_worker::{Ended, run_worker};
-use super::setup::{leave_aside, lift_orders, recover_others, requeue_failed, take_all};
+use super::setup::{count_cancelled, leave_aside, lift_orders, recover_others, requeue_failed, take_all};
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::submit::{Files, open_files, read_stdin_if_alone, submit_files};
@@ -26,7 +26,7 @@ use crate::local::{LocalServer, full_disk};
 use crate::model::WorkerName;
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError, aside, control, events};
-use crate::view::text::{count, tasks};
+use crate::view::text::{count, joined, tasks};
 use crate::worker::start_checks::{look_at_node, new_probe};
 use crate::worker::state::StateDir;
 use crate::worker::{BootPlan, Setup, boot, keepers};
@@ -120,7 +120,9 @@ async fn run_on(
     // First what an earlier run had in progress, so that every line is where the rest of this looks for it.
     let setup = boot(plan(&run, watcher, &name), &state).await?;
     let submitted = submit_files(&run.context, &conn, files, &members, args.rerun).await?;
-    let mut before = Before { finished: submitted.finished, failed: submitted.failed };
+    let cancelled =
+        if submitted.failed > 0 { count_cancelled(&conn, &members).await?.min(submitted.failed) } else { 0 };
+    let mut before = Before { finished: submitted.finished, failed: submitted.failed - cancelled, cancelled };
     if args.rerun_failed {
         before.failed -= requeue_failed(&run, &conn, &members, &name).await?.min(before.failed);
     }
@@ -132,21 +134,21 @@ async fn run_on(
         leave_aside(&run, &conn, &members).await?;
     }
     say_set_aside(&run.context, aside::count(&conn).await?);
-    let counter = RunEndCounter::new(&conn, begin, &members, before.finished + before.failed > 0).await?;
+    let counter = RunEndCounter::new(&conn, begin, &members, before.ended() > 0).await?;
     let wanted = Wanted { shows_output: args.run.shows_output(), keeps_order: args.run.keep_order, joblog };
     let writer = match roster {
         Some(roster) => Some(EndedWriter::new(run.client.clone(), roster.finish()?, wanted, &counter).await?),
         None => None,
     };
     let mut watch = RunWatch::new(&run, &conn, (&members, counter), name.clone(), writer).await?;
-    let open = members.len().saturating_sub(before.finished + before.failed);
+    let open = members.len().saturating_sub(before.ended());
     let begun = Instant::now();
     let ended = if open == 0 {
         put_down(setup).await;
         run.context.say(&nothing_to_do(before));
         None
     } else {
-        if submitted.added < open || before.finished + before.failed > 0 {
+        if submitted.added < open || before.ended() > 0 {
             run.context.say(&format!("continuing an earlier run: {} of {} left", count(open), tasks(members.len())));
         }
         Some(drive_to_end(&run, &name, &state, setup, server, (files, &members), &mut watch).await?)
@@ -273,21 +275,23 @@ fn say_set_aside(context: &Context, number: u64) {
 }
 
 fn nothing_to_do(before: Before) -> String {
-    let Before { finished, failed } = before;
-    let (what, hint) = if failed == 0 {
-        (format!("{} finished in earlier runs here", tasks(finished)), "--rerun runs them again")
-    } else {
-        (
-            format!("{} finished and {} failed in earlier runs here", tasks(finished), count(failed)),
-            "--rerun-failed runs the failed ones again, --rerun runs all",
-        )
+    let Before { finished, failed, cancelled } = before;
+    let others = [(failed, "failed"), (cancelled, "were cancelled")];
+    let others = others.into_iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = std::iter::once(format!("{} finished", tasks(finished)))
+        .chain(others.map(|(number, what)| format!("{} {what}", count(number))))
+        .collect();
+    let hint = match (failed, cancelled) {
+        (0, 0) => "--rerun runs them again",
+        (0, _) => "--rerun runs all, distcomp requeue --local --state cancelled only the cancelled ones",
+        (_, _) => "--rerun-failed runs the failed ones again, --rerun runs all",
     };
-    format!("nothing to do: {what}; {hint}")
+    format!("nothing to do: {} in earlier runs here; {hint}", joined(&parts))
 }
 
 /// Whoever redirects the output of a run that was interrupted has only a part of it in the file.
 fn not_printed(args: &WorkerArgs, before: Before) -> Option<String> {
-    let earlier = before.finished + before.failed;
+    let earlier = before.ended();
     (args.run.shows_output() && earlier > 0).then(|| {
         let (outputs, are) = if earlier == 1 { ("output", "is") } else { ("outputs", "are") };
         format!(

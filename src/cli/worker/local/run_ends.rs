@@ -68,14 +68,14 @@ impl<'a> RunEndCounter<'a> {
         let end = match event.event.as_str() {
             "finished" => TaskEnd::Finished,
             "failed" if event.will_retry == Some(false) => TaskEnd::Failed,
-            "cancelled" => TaskEnd::Failed,
+            "cancelled" => TaskEnd::Cancelled,
             "purged" => TaskEnd::Gone,
             "requeued" => TaskEnd::Open,
             _ => return None,
         };
         let id = TaskId::parse(event.id.as_deref()?)?;
         let before = self.tally.set(id, end)?;
-        let is_end = matches!(end, TaskEnd::Finished | TaskEnd::Failed);
+        let is_end = matches!(end, TaskEnd::Finished | TaskEnd::Failed | TaskEnd::Cancelled);
         match (before == TaskEnd::Open, end == TaskEnd::Open) {
             (true, false) => self.ended += 1,
             (false, true) => self.ended = self.ended.saturating_sub(1),
@@ -84,6 +84,7 @@ impl<'a> RunEndCounter<'a> {
         if before == TaskEnd::Open {
             self.ends.finished += u64::from(end == TaskEnd::Finished);
             self.ends.failed += u64::from(end == TaskEnd::Failed);
+            self.ends.cancelled += u64::from(end == TaskEnd::Cancelled);
         }
         is_end.then_some(id)
     }
@@ -123,13 +124,15 @@ mod tests {
         assert_eq!(counter.note(&Event { will_retry: Some(true), ..event("failed", "b") }), None);
         assert_eq!(counter.note(&event("failed", "b")), Some(TaskId::of("b")));
         assert_eq!(counter.note(&event("started", "c")), None);
-        assert_eq!((counter.ends(), counter.ended()), (RunEnds { finished: 1, failed: 1 }, 2));
+        assert_eq!((counter.ends(), counter.ended()), (RunEnds { finished: 1, failed: 1, cancelled: 0 }, 2));
         // Run again after a crash of the server has lost its end.
         assert_eq!(counter.note(&event("finished", "a")), Some(TaskId::of("a")));
-        assert_eq!((counter.ends(), counter.ended()), (RunEnds { finished: 1, failed: 1 }, 2));
+        assert_eq!((counter.ends(), counter.ended()), (RunEnds { finished: 1, failed: 1, cancelled: 0 }, 2));
         assert_eq!(counter.note(&event("requeued", "b")), None);
         assert_eq!(counter.ended(), 1);
         assert_eq!(counter.note(&event("finished", "b")), Some(TaskId::of("b")));
-        assert_eq!((counter.ends(), counter.ended()), (RunEnds { finished: 2, failed: 1 }, 2));
+        assert_eq!((counter.ends(), counter.ended()), (RunEnds { finished: 2, failed: 1, cancelled: 0 }, 2));
+        assert_eq!(counter.note(&event("cancelled", "c")), Some(TaskId::of("c")));
+        assert_eq!((counter.ends(), counter.ended()), (RunEnds { finished: 2, failed: 1, cancelled: 1 }, 3));
     }
 }

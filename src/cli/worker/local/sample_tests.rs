@@ -32,6 +32,7 @@ pub(super) fn ended_task(line: &str, exit: i32, start: f64) -> TaskView {
         ordered: None,
         result: (exit == 0).then(|| "w: \"out\"".to_owned()),
         failed_on: Vec::new(),
+        kind: None,
         reason: None,
         stdout_exact: Some(true),
         lost: 0,

@@ -7,7 +7,7 @@ use super::roster::RosterWriter;
 use super::run_context::RunContext;
 use crate::cli::exit::CliError;
 use crate::cli::local::restore_all;
-use crate::cli::task_set::TaskSet;
+use crate::cli::task_set::{TaskEnd, TaskSet};
 use crate::model::snapshot::TaskState;
 use crate::model::{TaskId, TaskLine, WorkerName};
 use crate::queue::control::{self, Change, change};
@@ -117,6 +117,17 @@ pub(super) async fn requeue_failed(
         }
     }
     Ok(requeued)
+}
+
+/// How many of the command line's tasks an operator has cancelled.
+pub(super) async fn count_cancelled(conn: &Connection, members: &TaskSet) -> Result<u64, CliError> {
+    let mut tally = members.tally();
+    let mut found = 0;
+    let mut scan = StateScan::new(TaskState::Cancelled);
+    while let Some(page) = scan.next(conn).await? {
+        found += lines(page).filter(|line| tally.note(TaskId::of(line), TaskEnd::Cancelled)).count() as u64;
+    }
+    Ok(found)
 }
 
 fn lines(page: Vec<HashEntry>) -> impl Iterator<Item = String> {
