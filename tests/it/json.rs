@@ -252,7 +252,7 @@ fn the_waiters_answer_names_its_failures() {
     let line = "shell:0:0:1:exit 3";
     let output = bed.submit(&["--wait", "--json", "-"], line).expect(1);
     let answer = output.json();
-    assert_eq!(answer["outcome"], json!({"finished": 0, "failed": 1, "gone": 0}));
+    assert_eq!(answer["outcome"], json!({"finished": 0, "failed": 1, "gone": 0, "cancelled": 0}));
     assert_eq!(
         (&answer["failures"][0]["kind"], &answer["failures"][0]["sample_id"]),
         (&json!("exit 3"), &json!(task_id(line)))

@@ -5,6 +5,7 @@ mod support;
 
 mod acl;
 mod backoff;
+mod cancelled;
 mod capacity;
 mod capture;
 mod choosing;

@@ -212,6 +212,8 @@ fn every_change_has_the_rights_it_needs() {
     other.kill9();
     bed.ctl(&["reclaim", "x", "--force", "--yes"]).expect(0);
     bed.ctl(&["purge", "--state", "failed", "--yes"]).expect(0);
+    bed.ctl(&["requeue", "--kind", "cancelled", "--dry-run"]).expect(0);
+    bed.ctl(&["purge", "--state", "cancelled", "--yes"]).expect(0);
     bed.ctl(&["purge", slow, "--yes"]).expect(0);
     bed.ctl(&["stop", "--yes"]).expect(0);
     bed.burst("y");

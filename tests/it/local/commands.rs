@@ -30,13 +30,16 @@ fn commands_reach_a_local_queue_during_and_after_the_run() {
     cli(&machine, "distcomp-ctl", &["--yes", "cancel", "--include", "echo later"]).run().expect(0);
     fs::write(machine.path("gate"), "").expect("the gate");
     let output = run.finish().expect(1);
-    assert!(output.stdout.contains("1 task finished, 1 failed") && !output.stdout.contains("exit 4"), "{output}");
+    assert!(
+        output.stdout.contains("1 task finished, 0 failed, 1 cancelled") && !output.stdout.contains("exit 4"),
+        "{output}"
+    );
     assert!(read(machine.path("ran")).contains("added"), "{output}");
     machine.assert_alone();
 
     let status = cli(&machine, "distcomp-status", &[]).run().expect(0);
     assert!(status.stdout.starts_with("0 todo tasks, 0 in_progress tasks, 1 finished tasks, 2 failed"), "{status}");
-    cli(&machine, "distcomp-ctl", &["--yes", "requeue", "--include", "echo later"]).run().expect(0);
+    cli(&machine, "distcomp-ctl", &["--yes", "requeue", "--state", "cancelled"]).run().expect(0);
     let status = cli(&machine, "distcomp-status", &["tasks", "--state", "todo"]).run().expect(0);
     assert_eq!(status.stdout, "shell:0:0:1:echo later >> ran; exit 3\n");
     machine.assert_alone();

@@ -29,9 +29,16 @@ fn run_that_is_paused_says_so_and_ends_when_nothing_waits() {
     wait_until("it to say so", SOON, || holds_for(told.iter().all(|part| read(&said).contains(part)), read(&said)));
     ctl(&machine, &["cancel", "--include", "echo 2"]);
     fs::write(machine.path("gate"), "").expect("the gate");
-    run.finish().expect(1);
+    let told = run.finish().expect(1);
+    assert!(told.stdout.contains("1 task finished, 0 failed, 1 cancelled"), "{told}");
     assert_eq!(lines_of(machine.path("ran")), ["1"]);
     machine.assert_alone();
+    for again in [&["-j1"][..], &["-j1", "--rerun-failed"]] {
+        machine.command(again).run().expect(1).says(&["nothing to do: 1 task finished and 1 cancelled"]);
+    }
+    ctl(&machine, &["requeue", "--state", "cancelled"]);
+    machine.command(&["-j1"]).run().expect(0).prints(&["2 tasks finished, 0 failed"]);
+    assert_eq!(lines_of(machine.path("ran")), ["1", "2"]);
 }
 
 #[test]

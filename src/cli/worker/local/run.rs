@@ -276,7 +276,7 @@ fn say_set_aside(context: &Context, number: u64) {
 
 fn nothing_to_do(before: Before) -> String {
     let Before { finished, failed, cancelled } = before;
-    let others = [(failed, "failed"), (cancelled, "were cancelled")];
+    let others = [(failed, "failed"), (cancelled, "cancelled")];
     let others = others.into_iter().filter(|(number, _)| *number > 0);
     let parts: Vec<String> = std::iter::once(format!("{} finished", tasks(finished)))
         .chain(others.map(|(number, what)| format!("{} {what}", count(number))))
