@@ -142,7 +142,7 @@ fn ended(task: &TaskView, hold: &HoldReasons) -> String {
         format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", safe(reason))
     } else if has(TaskState::Cancelled) {
         let record = task.attempts.iter().rev().find(|attempt| attempt.outcome == Outcome::Cancelled);
-        let by = record.map_or_else(String::new, |record| cancelled_by(record));
+        let by = record.map_or_else(String::new, cancelled_by);
         format!("it was cancelled{by}; distcomp-ctl requeue {} runs it after all", task.id)
     } else if has(TaskState::Failed) {
         format!("it is out of retries ({}); distcomp-ctl requeue runs it again", safe(reason))
