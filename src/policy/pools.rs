@@ -206,10 +206,48 @@ impl Grants {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Stock {
-    Devices(Pool),
-    Sum(Sum),
+/// One resource. Tasks that started before the configuration changed its kind still have some of the other kind.
+#[derive(Clone, Debug, Default)]
+struct Stock {
+    pool: Pool,
+    sum: Sum,
+    /// Whether the node has devices of it by now.
+    is_indexed: bool,
+}
+
+impl Stock {
+    fn redefine(&mut self, supply: &Supply) {
+        let (names, total) = match supply {
+            Supply::Devices(names) => (names.as_slice(), 0),
+            Supply::Sum(total) => (&[][..], *total),
+        };
+        self.pool.redefine(names);
+        self.sum.total = total;
+        self.is_indexed = matches!(supply, Supply::Devices(_));
+    }
+
+    fn take(&mut self, amount: u64) -> Option<Granted> {
+        if self.is_indexed {
+            return self.pool.take(amount).map(Granted::Devices);
+        }
+        (amount <= self.sum_left() && self.sum.take(amount)).then_some(Granted::Sum(amount))
+    }
+
+    fn give(&mut self, granted: &Granted) {
+        match granted {
+            Granted::Devices(grant) => self.pool.give(grant),
+            Granted::Sum(amount) => self.sum.give(*amount),
+        }
+    }
+
+    /// What is left of the sum: tasks may still have devices that were counted one by one before.
+    fn sum_left(&self) -> u64 {
+        self.sum.left().saturating_sub(self.pool.used().map(|(_, used)| used).sum())
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.sum.used > 0 || self.pool.used().any(|(_, used)| used > 0)
+    }
 }
 
 /// All resources of a node.
@@ -231,11 +269,7 @@ impl Pools {
     pub fn take(&mut self, demand: &[(Arc<str>, u64)]) -> Option<Grants> {
         let mut taken = Grants::default();
         for (name, amount) in demand {
-            let granted = match self.stocks.get_mut(name) {
-                Some(Stock::Devices(pool)) => pool.take(*amount).map(Granted::Devices),
-                Some(Stock::Sum(sum)) => sum.take(*amount).then_some(Granted::Sum(*amount)),
-                None => None,
-            };
+            let granted = self.stocks.get_mut(name).and_then(|stock| stock.take(*amount));
             match granted {
                 Some(granted) => taken.0.push((Arc::clone(name), granted)),
                 None => {
@@ -256,11 +290,8 @@ impl Pools {
     /// Takes back what [`Self::take`] gave. Only when nothing of the task's tree is left.
     pub fn give(&mut self, grants: &Grants) {
         for (name, granted) in &grants.0 {
-            match (self.stocks.get_mut(name), granted) {
-                (Some(Stock::Devices(pool)), Granted::Devices(grant)) => pool.give(grant),
-                (Some(Stock::Sum(sum)), Granted::Sum(amount)) => sum.give(*amount),
-                // The configuration has made something else of this resource in the meantime.
-                (Some(Stock::Devices(_) | Stock::Sum(_)) | None, _) => {}
+            if let Some(stock) = self.stocks.get_mut(name) {
+                stock.give(granted);
             }
         }
     }
@@ -269,28 +300,16 @@ impl Pools {
     pub fn redefine(&mut self, supplies: &[(Arc<str>, Supply)]) {
         let mut before = std::mem::take(&mut self.stocks);
         for (name, supply) in supplies {
-            let stock = match (supply, before.remove(name)) {
-                (Supply::Devices(names), Some(Stock::Devices(mut pool))) => {
-                    pool.redefine(names);
-                    Stock::Devices(pool)
-                }
-                (Supply::Devices(names), Some(Stock::Sum(_)) | None) => Stock::Devices(Pool::new(names)),
-                (Supply::Sum(total), Some(Stock::Sum(sum))) => Stock::Sum(Sum { total: *total, ..sum }),
-                (Supply::Sum(total), Some(Stock::Devices(_)) | None) => Stock::Sum(Sum::new(*total)),
-            };
+            let mut stock = before.remove(name).unwrap_or_default();
+            stock.redefine(supply);
             self.stocks.insert(Arc::clone(name), stock);
         }
         // What is no longer configured and still in use: a resource that comes back must know of it.
-        for (name, stock) in before {
-            let kept = match stock {
-                Stock::Devices(mut pool) => {
-                    pool.redefine(&[]);
-                    (pool.devices.iter().any(|device| device.used > 0)).then_some(Stock::Devices(pool))
-                }
-                Stock::Sum(sum) => (sum.used > 0).then_some(Stock::Sum(Sum { total: 0, ..sum })),
-            };
-            if let Some(kept) = kept {
-                self.stocks.insert(name, kept);
+        for (name, mut stock) in before {
+            let none = if stock.is_indexed { Supply::Devices(Vec::new()) } else { Supply::Sum(0) };
+            stock.redefine(&none);
+            if stock.is_in_use() {
+                self.stocks.insert(name, stock);
             }
         }
     }
@@ -298,37 +317,35 @@ impl Pools {
     /// Sets how much of each device is held on this node in all, by resource and device, in thousandths: what our tasks do not hold is another worker's.
     pub fn observe(&mut self, held: &[(Arc<str>, Arc<str>, u64)]) {
         for (resource, device, amount) in held {
-            if let Some(Stock::Devices(pool)) = self.stocks.get_mut(resource) {
-                let ours = pool.used().find(|(name, _)| *name == device).map_or(0, |(_, used)| used);
-                pool.set_others(device, amount.saturating_sub(ours));
+            if let Some(stock) = self.stocks.get_mut(resource) {
+                let ours = stock.pool.used().find(|(name, _)| *name == device).map_or(0, |(_, used)| used);
+                stock.pool.set_others(device, amount.saturating_sub(ours));
             }
         }
     }
 
     /// A keeper found this device taken by somebody else: none of it is offered until [`Self::observe`] finds it free.
     pub fn found_busy(&mut self, resource: &str, device: &str) {
-        if let Some(Stock::Devices(pool)) = self.stocks.get_mut(resource) {
-            pool.set_others(device, DEVICE);
+        if let Some(stock) = self.stocks.get_mut(resource) {
+            stock.pool.set_others(device, DEVICE);
         }
     }
 
     /// What is left of each resource, by name; of each device for itself.
     pub fn free(&self) -> impl Iterator<Item = (&Arc<str>, model::Stock)> {
-        self.stocks.iter().map(|(name, stock)| match stock {
-            Stock::Devices(pool) => (name, model::Stock::Devices(pool.devices.iter().map(Device::left).collect())),
-            Stock::Sum(sum) => (name, model::Stock::Sum(sum.left())),
+        self.stocks.iter().map(|(name, stock)| {
+            let left = if stock.is_indexed {
+                model::Stock::Devices(stock.pool.devices.iter().map(Device::left).collect())
+            } else {
+                model::Stock::Sum(stock.sum_left())
+            };
+            (name, left)
         })
     }
 
     /// Every device of every indexed resource, with the name of the resource.
     pub fn devices(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        self.stocks.iter().flat_map(|(name, stock)| {
-            let devices = match stock {
-                Stock::Devices(pool) => pool.devices.as_slice(),
-                Stock::Sum(_) => &[],
-            };
-            devices.iter().map(move |device| (name, &device.name))
-        })
+        self.stocks.iter().flat_map(|(name, stock)| stock.pool.devices.iter().map(move |device| (name, &device.name)))
     }
 }
 

@@ -89,12 +89,33 @@ fn what_is_no_longer_configured_is_not_offered_again() {
     assert!(pools.holds(&[(gpus, 1000)]));
 }
 
+#[test]
+fn resource_that_changes_its_kind_remembers_what_tasks_have() {
+    let gpus: Arc<str> = "gpus".into();
+    let devices = [(Arc::clone(&gpus), Supply::Devices(names(2)))];
+    let demand = |amount: u64| vec![(Arc::clone(&gpus), amount)];
+    let mut pools = Pools::new(&devices);
+    let first = pools.take(&demand(1000)).unwrap();
+    pools.redefine(&[(Arc::clone(&gpus), Supply::Sum(2000))]);
+    assert!(!pools.holds(&demand(1001)), "a task has one of them");
+    let part = pools.take(&demand(250)).unwrap();
+    pools.redefine(&devices);
+    assert!(!pools.holds(&demand(2000)), "a task still has the first device");
+    pools.give(&first);
+    pools.give(&part);
+    assert!(pools.holds(&demand(2000)));
+    pools.redefine(&[]);
+    assert!(!pools.holds(&demand(1)));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Take(u64, u64, u64),
     Give(prop::sample::Index),
     Others(usize, u64),
     Redefine(usize, u64),
+    /// The GPUs become a sum of this many.
+    Merge(usize),
 }
 
 fn amount() -> impl Strategy<Value = u64> {
@@ -107,6 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<prop::sample::Index>().prop_map(Step::Give),
         1 => (0..4_usize, 0..1001_u64).prop_map(|(device, amount)| Step::Others(device, amount)),
         1 => (0..5_usize, 0..4000_u64).prop_map(|(count, total)| Step::Redefine(count, total)),
+        1 => (0..4_usize).prop_map(Step::Merge),
     ]
 }
 
@@ -151,6 +173,7 @@ proptest! {
                     pools.observe(&[held]);
                 }
                 Step::Redefine(count, total) => pools.redefine(&supply(count, total)),
+                Step::Merge(count) => pools.redefine(&[(Arc::clone(&resources[1]), Supply::Sum(count as u64 * DEVICE))]),
             }
             // What the running tasks have, from their grants alone.
             let mut by_device: BTreeMap<(&Arc<str>, &Arc<str>), Vec<u64>> = BTreeMap::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bed, SOON, holds_for, lines_of, stays, wait_until};
+use crate::support::{Bed, SOON, holds_for, lines_of, result_of, stays, wait_until};
 
 /// Names of devices that no other test has: the locks of devices are those of the node.
 fn devices(count: usize) -> Vec<String> {
@@ -192,6 +192,32 @@ fn lowered_resource_is_given_out_when_enough_has_come_back() {
     bed.file("gate", "");
     bed.wait_counts(SOON, [0, 0, 9, 0]);
     assert_eq!(most_at_once(&lines_of(&seen)[6..]), 1, "one at a time from then on");
+}
+
+#[test]
+fn resource_that_changes_its_kind_remembers_who_has_it() {
+    let gpus = devices(2);
+    let bed = Bed::with(json!({"max_task_per_worker": 8, "resources": {"gpus": gpus}}));
+    let mut worker = bed.worker("w");
+    let gate = bed.out("gate");
+    let line = format!("shell,gpus=1:0:0:1:while ! test -e {gate}; do sleep 0.05; done; echo $DISTCOMP_RESOURCE_VALUES_GPUS");
+    bed.add([&line]);
+    bed.wait_running(&line);
+    for (resources, shown) in [(json!({"gpus": 2}), "gpus 1/2"), (json!({"gpus": 5}), "gpus 1/5"), (json!({"gpus": gpus}), "gpus 1/2")] {
+        worker.reconfigure(&json!({"resources": resources}));
+        worker.signal(nix::sys::signal::Signal::SIGHUP);
+        wait_until(shown, SOON, || {
+            let now = bed.status(&["workers"]).expect(0).stdout;
+            holds_for(now.contains(shown), now)
+        });
+    }
+    let both = "shell,gpus=2:0:0:1:echo $DISTCOMP_RESOURCE_VALUES_GPUS";
+    bed.add([both]);
+    stays("the first task has one of them", Duration::from_millis(500), || holds_for(bed.counts() == [1, 1, 0, 0], "it ran"));
+    bed.file("gate", "");
+    bed.wait_counts(SOON, [0, 0, 2, 0]);
+    assert_eq!(result_of(&bed.table("finished_tasks"), both).1, gpus.join(","));
+    assert!(!worker.log().contains("another process"), "{}", worker.log());
 }
 
 #[test]
