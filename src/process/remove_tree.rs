@@ -1,4 +1,5 @@
-//! Removes a directory that a task has filled: however deep it is, whatever the modes in it, and never anything that a link points to.
+//! Removes a directory that a task has filled: however deep it is, whatever the modes in it, and never anything that a link points to or that is mounted
+//! there.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -35,7 +36,7 @@ pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &str, id: DirId) -> io::
         return Ok(());
     }
     let top = listable(&dir)?;
-    let mut sweep = Sweep { top: top.as_fd(), moved: 0, failed: None };
+    let mut sweep = Sweep { top: top.as_fd(), mount: Mount::of(&dir)?, moved: 0, failed: None };
     loop {
         let moved = sweep.moved;
         sweep.empty(top.as_fd(), 0)?;
@@ -52,6 +53,8 @@ pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &str, id: DirId) -> io::
 
 struct Sweep<'a> {
     top: BorrowedFd<'a>,
+    /// Where the tree is. A task may have mounted something below it, and ended before it could unmount that.
+    mount: Mount,
     /// How many directories were moved to the top.
     moved: u64,
     failed: Option<io::Error>,
@@ -89,7 +92,11 @@ impl Sweep<'_> {
             Err(Errno::EISDIR | Errno::EPERM) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let below = listable(&open_dir(dir, name)?)?;
+        let below = open_dir(dir, name)?;
+        if Mount::of(&below)? != self.mount {
+            return Err(io::Error::other(format!("a file system is mounted at {}", name.to_string_lossy())));
+        }
+        let below = listable(&below)?;
         if depth < LEVELS {
             self.empty(below.as_fd(), depth + 1)?;
             return Ok(unlinkat(dir, name, UnlinkatFlags::RemoveDir)?);
@@ -102,6 +109,22 @@ impl Sweep<'_> {
                 moved => return Ok(moved?),
             }
         }
+    }
+}
+
+/// What a directory is mounted in. Two mounts of one file system differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mount {
+    Id(u64),
+    /// Without `/proc`, only the file system is known.
+    Device(u64),
+}
+
+impl Mount {
+    fn of(dir: &OwnedFd) -> io::Result<Self> {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.as_raw_fd())).unwrap_or_default();
+        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+        Ok(id.map_or(Self::Device(fstat(dir)?.st_dev as u64), Self::Id))
     }
 }
 

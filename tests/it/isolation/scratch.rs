@@ -2,6 +2,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -206,4 +207,37 @@ fn directory_belongs_to_the_user_of_tasks() {
     assert_eq!(names(&scratch), [""; 0]);
     assert_eq!(fs::metadata(&scratch).unwrap().uid(), 0);
     assert_eq!(fs::metadata(open.join("made")).unwrap().permissions().mode() & 0o777, 0);
+}
+
+#[test]
+fn what_a_task_has_mounted_keeps_its_files() {
+    let (bed, scratch) = bed(json!({"max_retry_per_task": 0}));
+    let kept = bed.path().join("kept");
+    fs::create_dir_all(kept.join("data")).unwrap();
+    fs::write(kept.join("data/file"), "precious").unwrap();
+    let mode = fs::metadata(&kept).unwrap().permissions().mode();
+    let mounts = format!("mkdir $TMPDIR/m $TMPDIR/own && : > $TMPDIR/own/x && mount --bind {} $TMPDIR/m", kept.display());
+    if !is_root() || !can_mount(bed.path()) {
+        eprintln!("skipped: only root may mount");
+        return;
+    }
+    let line = format!("shell:0:0:1:{mounts} && exit 3");
+    bed.add([&line]);
+    let worker = bed.worker("w");
+    bed.wait_counts(SOON, [0, 0, 0, 1]);
+    let dir = scratch.join(format!("{}.1", task_id(&line)));
+    assert_eq!(reason_of(&bed, &line), "exit 3");
+    assert_eq!(read(dir.join("m/data/file")), "precious");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode(), mode);
+    assert!(!dir.join("own").exists(), "the rest is removed");
+    wait_until("the warning", SOON, || holds_for(worker.log().contains("a file system is mounted at m"), worker.log()));
+    assert!(Command::new("umount").arg(dir.join("m")).status().unwrap().success());
+    assert_eq!(read(kept.join("data/file")), "precious");
+}
+
+fn can_mount(dir: &Path) -> bool {
+    let at = dir.join("probe");
+    fs::create_dir(&at).unwrap();
+    let is_done = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    is_done(Command::new("mount").args(["--bind"]).arg(dir).arg(&at)) && is_done(Command::new("umount").arg(&at))
 }
