@@ -6,8 +6,8 @@ use super::call_size::parts;
 use super::client::{Connection, ScanPage};
 use super::control::PendingOrder;
 use super::error::QueueError;
-use super::homes::{STORED, key_of};
-use super::keys::{CLOSE, Key, home};
+use super::homes::{STORED, keys_of};
+use super::keys::{CLOSE, Key};
 use super::kinds;
 use super::lanes::{Lanes, lanes};
 use super::lossy_string::{self, LossyString};
@@ -264,20 +264,26 @@ pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
 /// # Errors
 /// Those of any call.
 pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskState>>, QueueError> {
-    let mut there: Vec<bool> = Vec::with_capacity(lines.len() * STORED.len());
-    for part in parts(lines, usize::MAX, |line| line.len() * STORED.len()) {
+    // A line may wait in either hash: others may have written it where no worker has found it yet.
+    let hashes: Vec<(TaskState, Key)> =
+        STORED.into_iter().flat_map(|state| keys_of(state).iter().map(move |key| (state, *key))).collect();
+    let mut there: Vec<bool> = Vec::with_capacity(lines.len() * hashes.len());
+    for part in parts(lines, usize::MAX, |line| line.len() * hashes.len()) {
         let mut pipe = redis::pipe();
         for line in part {
-            for state in STORED {
-                pipe.hexists(conn.name(key_of(state, line)), line);
+            for (_, key) in &hashes {
+                pipe.hexists(conn.name(*key), line);
             }
         }
         there.extend(conn.pipe::<Vec<bool>>(&pipe).await?);
     }
-    let mut states: Vec<Vec<TaskState>> = there
-        .chunks(STORED.len())
-        .map(|flags| STORED.into_iter().zip(flags).filter(|(_, there)| **there).map(|(state, _)| state).collect())
-        .collect();
+    let states_of = |flags: &[bool]| {
+        let mut states: Vec<TaskState> =
+            hashes.iter().zip(flags).filter(|(_, there)| **there).map(|((state, _), _)| *state).collect();
+        states.dedup();
+        states
+    };
+    let mut states: Vec<Vec<TaskState>> = there.chunks(hashes.len()).map(states_of).collect();
     let has_failed = |states: &[TaskState]| states.contains(&TaskState::Failed);
     let failed: Vec<String> =
         lines.iter().zip(&states).filter(|(_, states)| has_failed(states)).map(|(line, _)| line.clone()).collect();
@@ -289,7 +295,7 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
 }
 
 /// Answers that [`tasks`] takes for each line.
-const ROW: usize = 10;
+const ROW: usize = 11;
 
 /// Everything known about some lines. One round trip, more where they are long.
 ///
@@ -300,7 +306,7 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
     for part in parts(lines, usize::MAX, |line| line.len() * ROW) {
         let mut pipe = redis::pipe();
         for line in part {
-            pipe.hexists(conn.name(home(line)), line)
+            pipe.hexists(conn.name(Key::Todo), line)
                 .hget(conn.name(Key::InProgress), line)
                 .hget(conn.name(Key::Finished), line)
                 .hget(conn.name(Key::Failed), line)
@@ -309,7 +315,8 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                 .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
                 .hget(conn.name(Key::Marks), line)
                 .hget(conn.name(Key::Apart), line)
-                .hget(conn.name(Key::Kinds), line);
+                .hget(conn.name(Key::Kinds), line)
+                .hexists(conn.name(Key::Waiting), line);
         }
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
@@ -357,7 +364,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
         .zip(values.chunks(ROW))
         .map(|(line, row)| {
             let flag = |i: usize| matches!(row.get(i), Some(redis::Value::Int(1) | redis::Value::Boolean(true)));
-            let is_todo = flag(0);
+            let is_todo = flag(0) || flag(10);
             let field = |i: usize| row.get(i).and_then(text);
             let (worker, result, failed) = (field(1), field(2), field(3));
             let reason = field(4).map(text_of_json);

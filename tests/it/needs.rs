@@ -207,6 +207,49 @@ fn foreign_line_with_needs_is_moved_home_and_runs() {
     bed.status(&["explain", stays]).expect(0);
 }
 
+/// What a person or a Python manager wrote where such lines do not wait, and no worker is there to move it.
+fn strays(bed: &Bed) -> [&'static str; 3] {
+    let [apart, plain, both] =
+        ["shell,constraint=ssd:0:0:1:echo apart", "shell:0:0:1:echo plain", "shell,constraint=ssd:0:0:1:echo both"];
+    bed.hset_all("todo_tasks", [apart, both]);
+    bed.hset_all(WAITING, [plain, both]);
+    [apart, plain, both]
+}
+
+#[test]
+fn lines_in_the_wrong_hash_are_shown_cancelled_and_purged() {
+    let bed = Bed::with(json!({"task_field_order": "mem:cpu:prio"}));
+    let lines = strays(&bed);
+    let exported = bed.status(&["export", "--state", "todo"]).expect(0).stdout;
+    for line in lines {
+        assert!(exported.contains(&task_id(line)), "{exported}");
+        let shown = bed.status(&["show", line]).expect(0).stdout;
+        assert!(shown.contains("state     todo"), "{shown}");
+    }
+    // The line that stands in both hashes is selected twice, and cancelled once.
+    let said = bed.ctl(&["cancel", "--state", "todo", "--yes"]).expect(0).stdout;
+    assert!(said.starts_with("cancelled 3 tasks"), "{said}");
+    assert_eq!((bed.count("todo_tasks"), bed.count(WAITING), bed.count("failed_tasks")), (0, 0, 3));
+    bed.ctl(&["purge", "--state", "failed", "--yes"]).expect(0);
+    strays(&bed);
+    bed.ctl(&["cancel", lines[2], "--yes"]).expect(0);
+    assert_eq!((bed.count("todo_tasks"), bed.count(WAITING), bed.count("failed_tasks")), (1, 1, 1));
+    for state in ["todo", "failed"] {
+        bed.ctl(&["purge", "--state", state, "--yes"]).expect(0);
+    }
+    assert_eq!((bed.count("todo_tasks"), bed.count(WAITING), bed.count("failed_tasks")), (0, 0, 0));
+}
+
+#[test]
+fn foreign_line_without_needs_is_moved_home_and_runs() {
+    let bed = Bed::with(json!({"task_field_order": "mem:cpu:prio"}));
+    strays(&bed);
+    bed.hset(WAITING, "shell,gpus=x:0:0:1:echo bad", "");
+    let _worker = bed.worker_with("w", json!({"labels": ["ssd"]}), &[]);
+    bed.wait_counts(SOON, [0, 0, 3, 1]);
+    assert_eq!(bed.count(WAITING), 0);
+}
+
 /// Each command as its own user of `example/redis/users.acl`.
 #[test]
 fn submitter_may_read_what_workers_offer_and_add_needs() {

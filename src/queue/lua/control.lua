@@ -38,6 +38,7 @@ end
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, id, class, score, record = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score], ARGV[i + EACH.record]
   local worker = redis.call('HGET', IN_PROGRESS, line)
+  bring_home(line)
   local is_todo = is_waiting(line)
   local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
   local is_failed = redis.call('HEXISTS', FAILED, line) == 1

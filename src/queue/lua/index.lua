@@ -1,5 +1,4 @@
--- Indexes waiting lines that a Python manager or a person may have written. A line with needs that stands in todo_tasks moves to where such lines wait: added
--- there first.
+-- Indexes waiting lines that a Python manager or a person may have written. One that stands in the other hash than such lines wait in moves home.
 --
 -- Returns: how many were not in the index; -1 when the queue has another field order: then nothing was done.
 -- Records: ARG, EACH, in queue/records.rs.
@@ -11,10 +10,7 @@ local heads = {}
 local first, last
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
-  if home(line) == WAITING and redis.call('HEXISTS', TODO, line) == 1 then
-    wait_for(line)
-    redis.call('HDEL', TODO, line)
-  end
+  bring_home(line)
   if is_waiting(line) and redis.call('HEXISTS', HELD, line) == 0 then
     if redis.call('ZSCORE', READY .. 'c:' .. class, line) then
       heads[class] = true

@@ -8,7 +8,8 @@ if not order_agrees(ARGV[ARG.order]) then return -1 end
 local moved = 0
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line = ARGV[i + EACH.line]
-  if is_waiting(line) or redis.call('HEXISTS', TODO, line) == 1 then
+  bring_home(line)
+  if is_waiting(line) then
     if ARGV[i + EACH.destination] == 'quarantine' then
       redis.call('HSET', QUARANTINE, line, ARGV[i + EACH.reason])
     else
@@ -18,7 +19,6 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       redis.call('HINCRBY', TALLY, 'invalid', 1)
     end
     no_longer_wait { line }
-    redis.call('HDEL', TODO, line)
     events[#events + 1] = 'V\t' .. ARGV[i + EACH.destination] .. '\t' .. brief(line)
     moved = moved + 1
   end

@@ -7,6 +7,14 @@ local function is_waiting(line) return redis.call('HEXISTS', home(line), line) =
 -- Whether nothing with needs waits: known once waiting_total was called, and true only in a script that adds none.
 local none_apart
 
+-- Moves a line that others have written where such lines do not wait to where they do: added there first.
+local function bring_home(line)
+  local elsewhere = home(line) == WAITING and TODO or WAITING
+  if redis.call('HEXISTS', elsewhere, line) == 0 then return end
+  redis.call('HSET', home(line), line, '')
+  redis.call('HDEL', elsewhere, line)
+end
+
 -- How many wait, the stop command included.
 local function waiting_total()
   local apart = redis.call('HLEN', WAITING)
