@@ -15,6 +15,8 @@ pub enum Access {
     /// A worker, submitter or ctl: must agree with the queue's field order. The script that first stores something records it: a submission that is
     /// refused must not decide how lines are read.
     Write,
+    /// A worker: as a writer, but attaching upgrades the layout before this one.
+    Attach,
     /// Who makes room: as a writer, but a server without the memory for those records is no obstacle.
     Free,
     /// Must agree like a writer, and writes nothing: a check.
@@ -40,7 +42,7 @@ pub async fn handshake(
             let recorded: Option<String> = conn.cmd(redis::cmd("GET").arg(conn.name(Key::FieldOrder))).await?;
             Ok(recorded.and_then(|order| order.parse().ok()).or(configured).unwrap_or_default())
         }
-        Access::Write | Access::Free | Access::Check => settle_order(conn, configured).await,
+        Access::Write | Access::Attach | Access::Free | Access::Check => settle_order(conn, configured).await,
     }
 }
 
@@ -76,12 +78,16 @@ async fn check_format(conn: &Connection, access: Access) -> Result<(), QueueErro
     let layouts = Layouts::of_this_build();
     let mut found: Option<String> = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     // Written only where it is missing: a purge must get past a server that takes no writes for want of memory.
-    if found.is_none() && matches!(access, Access::Write | Access::Free) {
+    if found.is_none() && matches!(access, Access::Write | Access::Attach | Access::Free) {
         // SETNX and not SET: a submitter's Redis user must not be able to overwrite it.
         record(conn, &key, &layouts.newest().to_string(), access).await?;
         found = conn.cmd(redis::cmd("GET").arg(&key)).await?;
     }
-    found.map_or(Ok(()), |found| layouts.check(&found))
+    match found {
+        Some(found) if access == Access::Attach && layouts.may_upgrade(&found) => Ok(()),
+        Some(found) => layouts.check(&found),
+        None => Ok(()),
+    }
 }
 
 async fn settle_order(conn: &Connection, configured: Option<FieldOrder>) -> Result<FieldOrder, QueueError> {

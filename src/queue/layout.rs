@@ -72,6 +72,12 @@ impl Layouts {
         self.newest
     }
 
+    /// Whether attaching a worker of this build upgrades a queue of this version (`lua/attach.lua`), where no older worker is alive.
+    #[must_use]
+    pub fn may_upgrade(self, recorded: &str) -> bool {
+        self.oldest == 2 && recorded == "1"
+    }
+
     /// Refuses a queue whose recorded version is not supported.
     ///
     /// # Errors

@@ -195,7 +195,7 @@ impl BootContext<'_> {
         if let Some(warning) = refuse_open_redis(self.config, self.allow_insecure).await? {
             tracing::warn!("{warning}");
         }
-        let order = guard::handshake(&conn, self.config.field_order, Access::Write).await?;
+        let order = guard::handshake(&conn, self.config.field_order, Access::Attach).await?;
         if let Some(pin) = pin {
             let fresh = queue_identity::fresh().map_err(|error| StartError::io("get random numbers", error))?;
             pin.meet(&conn, &fresh).await?;

@@ -120,6 +120,20 @@ fn fill_layout_1(bed: &Bed) {
     run(&["SET", "distcomp:ready:count", "3"]);
 }
 
+#[test]
+fn worker_program_upgrades_a_queue_of_the_first_layout() {
+    let bed = Bed::new();
+    fill_layout_1(&bed);
+    redis::cmd("SET").arg("distcomp:field_order").arg("mem:cpu:prio").exec(&mut bed.redis.con()).expect("set");
+    bed.submit(&["-"], "shell:0:0:1:true").expect(2).says(&["layout of the queue is version 1"]);
+    bed.hdel("todo_tasks", "shell:1:1:1:a");
+    bed.hdel("todo_tasks", "shell:1:1:2:b");
+    bed.burst("w");
+    assert_eq!(recorded(&bed).as_deref(), Some("2"));
+    assert!(!has_heads(&bed));
+    bed.submit(&["-"], "shell:0:0:1:true").expect(0);
+}
+
 fn has_heads(bed: &Bed) -> bool {
     bed.keys().iter().any(|key| key == "distcomp:ready:heads")
 }
