@@ -138,7 +138,7 @@ pub const KEY_DOCS: &[KeyDoc] = &[
     key(
         &["time_limit_seconds"],
         "0",
-        "How long the worker lives, from its start; it returns what cannot end before. 0 means for ever",
+        "How long the worker lives, from its start. Before, it drains for `drain_timeout_seconds` (a quarter of a short life at most), returns what still runs, and exits with 0. 0 means for ever",
     ),
     key(&["task_field_order"], "`mem:cpu:prio`", "Or `prio:mem:cpu`, the order of Python DistComp"),
     key(

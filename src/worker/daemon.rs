@@ -12,6 +12,7 @@ use super::action_executor::ActionExecutor;
 use super::coalescing;
 use super::dispatcher::{Dispatcher, Identity};
 use super::events::{Event, Moment, Sample};
+use super::expiry;
 use super::keeper_factory::KeeperFactory;
 use super::link::Link;
 use super::local_orphans::LocalOrphans;
@@ -117,6 +118,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     shared.spawn_node_loops(&mut loops, probe, setup.extras.clone());
     shared.spawn_queue_loops(&mut loops, wanted, gaps, keyring.clone(), setup.local_orphans);
     shared.spawn_order_loops(&mut loops, setup.watcher, keyring, setup.hangup_ends, setup.orders);
+    if let Some(lifetime) = expiry::lifetime(&setup.config) {
+        loops.spawn(expiry::run(lifetime, since, shared.events.clone()));
+    }
     if let Some(metrics) = &setup.metrics {
         metrics.attach(shared.events.clone());
     }

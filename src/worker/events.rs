@@ -52,6 +52,11 @@ pub enum Event {
     },
     /// Redis is there and refuses to take outcomes.
     ReportRefused,
+    /// The time of the worker is over soon.
+    Expiring {
+        /// How long what runs has until it is terminated.
+        left: Duration,
+    },
     /// A task's process runs.
     Started {
         /// The task whose process runs.

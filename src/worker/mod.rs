@@ -11,6 +11,7 @@ pub mod coalescing;
 pub mod daemon;
 pub mod dispatcher;
 pub mod events;
+mod expiry;
 mod failpoint;
 pub mod faults;
 pub mod file_thread;

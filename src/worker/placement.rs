@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::events::TaskKey;
+use super::expiry;
 use super::node_extras::{NodeExtras, labels};
 use super::placed::Placed;
 use crate::config::Config;
@@ -52,7 +53,8 @@ impl Placement {
             // Where the kernel does not tell which cores there are, none can be chosen.
             self.pins = config.pin_cpus && !node.cores.is_empty();
             let labels = labels(config, &self.host).iter().filter_map(|label| Label::parse(label)).collect();
-            let ends_at = config.time_limit.map(|limit| self.since.saturating_add(limit.as_secs()));
+            let ends_at =
+                expiry::lifetime(config).map(|life| self.since.saturating_add(life.terminates_after.as_secs()));
             let stocks = stocks(node.supplies(config).into_iter().map(|(name, supply)| {
                 let all = match supply {
                     Supply::Devices(devices) => Stock::Devices(vec![DEVICE; devices.len()]),

@@ -1,7 +1,7 @@
 //! Named resources, labels and lifetimes with real workers: what runs at once, where, and what is said of the rest.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -200,10 +200,13 @@ fn resource_that_changes_its_kind_remembers_who_has_it() {
     let bed = Bed::with(json!({"max_task_per_worker": 8, "resources": {"gpus": gpus}}));
     let mut worker = bed.worker("w");
     let gate = bed.out("gate");
-    let line = format!("shell,gpus=1:0:0:1:while ! test -e {gate}; do sleep 0.05; done; echo $DISTCOMP_RESOURCE_VALUES_GPUS");
+    let line =
+        format!("shell,gpus=1:0:0:1:while ! test -e {gate}; do sleep 0.05; done; echo $DISTCOMP_RESOURCE_VALUES_GPUS");
     bed.add([&line]);
     bed.wait_running(&line);
-    for (resources, shown) in [(json!({"gpus": 2}), "gpus 1/2"), (json!({"gpus": 5}), "gpus 1/5"), (json!({"gpus": gpus}), "gpus 1/2")] {
+    for (resources, shown) in
+        [(json!({"gpus": 2}), "gpus 1/2"), (json!({"gpus": 5}), "gpus 1/5"), (json!({"gpus": gpus}), "gpus 1/2")]
+    {
         worker.reconfigure(&json!({"resources": resources}));
         worker.signal(nix::sys::signal::Signal::SIGHUP);
         wait_until(shown, SOON, || {
@@ -213,11 +216,28 @@ fn resource_that_changes_its_kind_remembers_who_has_it() {
     }
     let both = "shell,gpus=2:0:0:1:echo $DISTCOMP_RESOURCE_VALUES_GPUS";
     bed.add([both]);
-    stays("the first task has one of them", Duration::from_millis(500), || holds_for(bed.counts() == [1, 1, 0, 0], "it ran"));
+    stays("the first task has one of them", Duration::from_millis(500), || {
+        holds_for(bed.counts() == [1, 1, 0, 0], "it ran")
+    });
     bed.file("gate", "");
     bed.wait_counts(SOON, [0, 0, 2, 0]);
     assert_eq!(result_of(&bed.table("finished_tasks"), both).1, gpus.join(","));
     assert!(!worker.log().contains("another process"), "{}", worker.log());
+}
+
+#[test]
+fn worker_gives_everything_back_before_its_time_is_over() {
+    let bed = Bed::new();
+    let (short, long) = ("shell:0:0:2:echo short", "shell:0:0:1:sleep 100");
+    bed.add([short, long, "shell,time=60:0:0:1:echo late"]);
+    let start = SystemTime::now();
+    let mut worker = bed.worker_with("w", json!({"time_limit_seconds": 8}), &[]);
+    bed.wait_running(long);
+    assert_eq!(worker.wait_exit(SOON), 0);
+    let lived = start.elapsed().expect("a time");
+    assert!(lived > Duration::from_secs(3) && lived < Duration::from_secs(9), "{lived:?}: {}", worker.log());
+    assert_eq!(bed.counts(), [2, 0, 1, 0], "{}", worker.log());
+    assert!(worker.log().contains("time_limit_seconds is almost over"), "{}", worker.log());
 }
 
 #[test]

@@ -74,6 +74,17 @@ impl Departure {
         kills
     }
 
+    /// Drains for so long at most, as after a first signal; one that came before is no second one.
+    pub(super) fn expire(&mut self, now: Instant, left: Duration) {
+        let until = now + left;
+        if self.lifecycle < Lifecycle::Draining {
+            self.lifecycle = Lifecycle::Draining;
+            self.drain_until = Some(until);
+        } else {
+            self.drain_until = self.drain_until.map(|drain| drain.min(until));
+        }
+    }
+
     /// Whether the drain time-out has just passed: once, and only where running tasks still had time.
     pub(super) fn drain_timed_out(&mut self, now: Instant) -> bool {
         if self.drain_until.is_none_or(|until| until > now) {
@@ -161,6 +172,23 @@ mod tests {
         assert_eq!(departure.lifecycle(), Lifecycle::Returning);
         assert!(departure.signal(now, TIMEOUT));
         assert_eq!((departure.lifecycle(), departure.drain_until()), (Lifecycle::Killing, None));
+    }
+
+    #[test]
+    fn end_of_the_time_drains_and_is_no_second_signal() {
+        let (mut departure, now) = (Departure::default(), Instant::now());
+        departure.order(true, false);
+        departure.expire(now, TIMEOUT);
+        assert_eq!((departure.lifecycle(), departure.drain_until()), (Lifecycle::Draining, Some(now + TIMEOUT)));
+        let mut signalled = Departure::default();
+        signalled.signal(now, TIMEOUT);
+        signalled.expire(now, TIMEOUT * 2);
+        assert_eq!((signalled.lifecycle(), signalled.drain_until()), (Lifecycle::Draining, Some(now + TIMEOUT)));
+        signalled.expire(now, TIMEOUT / 2);
+        assert!(signalled.drain_timed_out(now + TIMEOUT / 2));
+        signalled.signal(now, TIMEOUT);
+        signalled.expire(now, TIMEOUT);
+        assert_eq!((signalled.lifecycle(), signalled.drain_until()), (Lifecycle::Killing, None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The way out.
 
 use std::cmp::Reverse;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use crate::policy::Lifecycle;
@@ -22,6 +22,17 @@ impl Dispatcher {
             );
             self.actions.push(Action::Beat);
         }
+    }
+
+    /// The worker's time is over soon: what runs has so long.
+    pub(super) fn expire(&mut self, now: Instant, left: Duration) {
+        self.departure.expire(now, left);
+        tracing::info!(
+            running = self.ledger.budget().tasks,
+            seconds = left.as_secs_f64(),
+            "draining: time_limit_seconds is almost over; waiting for running tasks to end"
+        );
+        self.actions.push(Action::Beat);
     }
 
     pub(super) fn end_all(&mut self) {
@@ -83,7 +94,7 @@ impl Dispatcher {
     /// What the way out asks for: the drain time-out, giving back what is held, and going when nothing is left.
     pub(super) fn leave(&mut self, now: Instant) {
         if self.departure.drain_timed_out(now) {
-            tracing::warn!("drain_timeout_seconds has passed: terminating running tasks and returning them");
+            tracing::warn!("the time to drain has passed: terminating running tasks and returning them");
             self.end_all();
         }
         self.give_up(now);

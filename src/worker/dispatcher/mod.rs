@@ -196,6 +196,7 @@ impl Dispatcher {
             Event::Tick => {}
             Event::Slept(time) => self.slept(time),
             Event::Terminate => self.terminate_signal(now),
+            Event::Expiring { left } => self.expire(now, left),
             Event::Reconfigured(config) => {
                 self.config = config;
                 self.placement.reconfigure(&self.config);
