@@ -25,7 +25,8 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
         return why;
     }
     let (large, largest) = too_large_in_all(overview);
-    let runnable = counts.todo.saturating_sub(large);
+    let unknown = not_judged(overview);
+    let runnable = counts.todo.saturating_sub(large).saturating_sub(unknown);
     if runnable > 0 {
         let pace = if overview.rate_per_second > 0.0 {
             "it is running"
@@ -37,6 +38,9 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
         why.push(format!("{pace}: {} wait, {} in progress", count(runnable), count(counts.in_progress)));
     }
     why.extend(largest);
+    if unknown > 0 {
+        why.push(format!("{} {} {}", count(unknown), verb(unknown, "wait"), NOT_JUDGED));
+    }
     if overview.backing_off > 0 {
         why.push(format!("{} wait for their retry delay", count(overview.backing_off)));
     }
@@ -62,14 +66,28 @@ pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
         return Some((todo, why));
     }
     let (large, why) = too_large_in_all(overview);
-    let rest = todo.saturating_sub(large).saturating_sub(overview.backing_off);
+    let unknown = not_judged(overview);
+    let rest = todo.saturating_sub(large).saturating_sub(unknown).saturating_sub(overview.backing_off);
     let others = [
         (large, why),
+        (unknown, Some(NOT_JUDGED.to_owned())),
         (overview.backing_off, Some("they have failed and wait for their retry delay".to_owned())),
         (rest, Some(rest_waits_for(overview))),
     ];
     let top = others.into_iter().max_by_key(|(count, _)| *count)?;
     Some((top.0, top.1?))
+}
+
+/// Of tasks whose demands were not read.
+const NOT_JUDGED: &str = "with other demands: distcomp-status explain LINE says why one of them waits";
+
+/// How many wait of which nothing can be said: with demands beyond the first ones, where no node could run any of those.
+fn not_judged(overview: &Overview) -> u64 {
+    if overview.needs_left_out == 0 || overview.needs.iter().any(|need| overview.fits_somewhere(need)) {
+        return 0;
+    }
+    let judged = overview.needs.iter().map(|need| need.waiting).fold(overview.backing_off, u64::saturating_add);
+    overview.counts.todo.saturating_sub(judged)
 }
 
 /// What waits, by what it needs, with what stands in its way.

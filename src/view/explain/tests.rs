@@ -56,6 +56,21 @@ fn why(overview: &Overview, task: &TaskView) -> String {
 }
 
 #[test]
+fn demands_that_were_not_read_are_not_said_to_wait_their_turn() {
+    let mut overview = queue(vec![worker("n1", WorkerState::Live, 16.0)]);
+    overview.counts.todo = 100;
+    overview.needs_left_out = 50;
+    let large = Demand { amounts: amounts(64.0, 1.0) };
+    overview.needs = vec![WaitingGroup { demand: large, waiting: 10, ..WaitingGroup::default() }];
+    let said = explain_queue(&overview).join("\n");
+    assert!(said.contains("90 wait with other demands") && !said.contains("it is running"), "{said}");
+    assert!(top_reason(&overview).is_some_and(|(many, why)| many == 90 && why.starts_with("with other demands")));
+    overview.needs[0].demand.amounts = amounts(1.0, 1.0);
+    let said = explain_queue(&overview).join("\n");
+    assert!(said.contains("100 wait") && !said.contains("other demands"), "{said}");
+}
+
+#[test]
 fn each_obstacle_is_named() {
     let small = queue(vec![worker("n1", WorkerState::Live, 16.0)]);
     let task = waiting("shell:64:1:1:x", &[]);
