@@ -7,7 +7,7 @@ use super::row::Row;
 use super::seconds::seconds;
 use super::template::{Quoting, Template};
 use crate::model::Constraint;
-use crate::model::needs::{NeedError, Needs, ResourceName, parse_milli, show_milli};
+use crate::model::needs::{NeedError, Needs, ResourceName, parse_milli, show_milli, valid_amount};
 
 /// What a task needs of its node beside memory and cores. Each value may hold placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -113,7 +113,7 @@ const VALID_EXPRESSION: &str = "labels like ssd, region=eu or !spot, with & betw
 
 /// The need of so much of a resource; `None` for none of it. What would be valid, if the number is not.
 fn amount(name: &str, number: &str) -> Result<Option<String>, &'static str> {
-    let milli = parse_milli(number).ok_or("a decimal number, 3 digits after the point at most")?;
+    let milli = parse_milli(number).ok_or_else(|| valid_amount(number))?;
     let need = format!("{name}={}", show_milli(milli));
     valid(&need)?;
     Ok((milli > 0).then_some(need))

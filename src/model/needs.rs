@@ -62,10 +62,14 @@ pub enum NeedError {
     #[error("{0} is reserved and not supported by this version")]
     Unsupported(String),
     /// More than a line may have.
-    #[error("the line has {found} needs; valid: at most {MAX_NEEDS}, in at most {MAX_NEEDS_BYTES} bytes")]
+    #[error(
+        "the line has {found} needs in {bytes} bytes; valid: at most {MAX_NEEDS}, in at most {MAX_NEEDS_BYTES} bytes"
+    )]
     TooMany {
         /// How many there are.
         found: usize,
+        /// How long they are.
+        bytes: usize,
     },
 }
 
@@ -140,6 +144,17 @@ pub fn parse_milli(text: &str) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(fraction).filter(|milli| *milli < 1 << 53)
 }
 
+/// What an amount may be that [`parse_milli`] refuses.
+#[must_use]
+pub fn valid_amount(text: &str) -> &'static str {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if is_digits(whole) && is_digits(fraction) && fraction.len() <= 3 {
+        return "a number below 9007199254740";
+    }
+    "a decimal number, 3 digits after the point at most"
+}
+
 /// Thousandths as people write them: `0.5`, `2`.
 #[must_use]
 pub fn show_milli(milli: u64) -> String {
@@ -158,7 +173,7 @@ impl Needs {
     pub fn parse(text: &str) -> Result<Self, NeedError> {
         let found = text.split(',').count();
         if found > MAX_NEEDS || text.len() > MAX_NEEDS_BYTES {
-            return Err(NeedError::TooMany { found });
+            return Err(NeedError::TooMany { found, bytes: text.len() });
         }
         let mut parts = Parts::default();
         let mut seen: Vec<&str> = Vec::new();
@@ -298,7 +313,7 @@ impl Parts {
             },
             _ => {
                 let Some(milli) = parse_milli(value) else {
-                    return wrong("a decimal number, 3 digits after the point at most");
+                    return wrong(valid_amount(value));
                 };
                 if key == ResourceName::GPUS && milli > 1000 && !milli.is_multiple_of(1000) {
                     return wrong("a part of one (0.5), or whole ones");
@@ -413,6 +428,7 @@ mod tests {
     fn wrong_needs_say_what_is_right() {
         for (needs, said) in [
             ("gpus=x", "gpus is \"x\"; valid: a decimal number, 3 digits after the point at most"),
+            ("lic=9007199254741", "lic is \"9007199254741\"; valid: a number below 9007199254740"),
             ("gpus=0.1234", "gpus is \"0.1234\"; valid: a decimal number, 3 digits after the point at most"),
             ("gpus=1.5", "gpus is \"1.5\"; valid: a part of one (0.5), or whole ones"),
             ("gpus=1,gpus=2", "gpus is given twice"),
@@ -430,7 +446,7 @@ mod tests {
         }
         let many = |count: usize| (0..count).map(|at| format!("r{at}=1")).collect::<Vec<_>>().join(",");
         assert!(Needs::parse(&many(64)).is_ok());
-        assert_eq!(Needs::parse(&many(65)), Err(NeedError::TooMany { found: 65 }));
+        assert_eq!(Needs::parse(&many(65)), Err(NeedError::TooMany { found: 65, bytes: many(65).len() }));
     }
 
     proptest! {

@@ -31,7 +31,7 @@ impl RecordReconciler {
                 Ok(mended) => {
                     self.link.worked(Doing::ReconcileRecords);
                     if mended > 0 {
-                        tracing::info!(mended, "removed records of lines that other programs moved or deleted");
+                        tracing::info!(mended, "removed records that were left of earlier tasks");
                     }
                 }
                 Err(error) => {

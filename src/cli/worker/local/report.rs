@@ -191,7 +191,11 @@ pub(super) async fn explain_rest(
     if some.iter().any(|task| task.needs().is_extended()) {
         let extras = NodeExtras::find(PathBuf::new()).await;
         let labels = labels(&run.config, &short_host_name());
-        has = format!("{has}, resources: {}, labels: {}", extras.shown(&run.config), labels.join(", "));
+        has = format!(
+            "{has}, resources: {}, labels: {}; \"resources\" in conf.json and --label offer more",
+            extras.shown(&run.config),
+            labels.join(", ")
+        );
     }
     run.context.say(&format!("{} did not run: this machine has only {has}", tasks(left)));
     for task in some {
