@@ -216,7 +216,8 @@ fn what_a_task_has_mounted_keeps_its_files() {
     fs::create_dir_all(kept.join("data")).unwrap();
     fs::write(kept.join("data/file"), "precious").unwrap();
     let mode = fs::metadata(&kept).unwrap().permissions().mode();
-    let mounts = format!("mkdir $TMPDIR/m $TMPDIR/own && : > $TMPDIR/own/x && mount --bind {} $TMPDIR/m", kept.display());
+    let mounts =
+        format!("mkdir $TMPDIR/m $TMPDIR/own && : > $TMPDIR/own/x && mount --bind {} $TMPDIR/m", kept.display());
     if !is_root() || !can_mount(bed.path()) {
         eprintln!("skipped: only root may mount");
         return;
@@ -237,7 +238,7 @@ fn what_a_task_has_mounted_keeps_its_files() {
 
 fn can_mount(dir: &Path) -> bool {
     let at = dir.join("probe");
-    fs::create_dir(&at).unwrap();
+    fs::create_dir(&at).expect("created");
     let is_done = |command: &mut Command| command.status().is_ok_and(|status| status.success());
     is_done(Command::new("mount").args(["--bind"]).arg(dir).arg(&at)) && is_done(Command::new("umount").arg(&at))
 }
