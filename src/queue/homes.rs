@@ -1,6 +1,6 @@
 //! The hashes that hold the tasks of each state.
 
-use super::keys::{Key, home};
+use super::keys::Key;
 use crate::model::snapshot::TaskState;
 
 /// The states that have hashes of their own.
@@ -19,12 +19,3 @@ pub(super) fn keys_of(state: TaskState) -> &'static [Key] {
     }
 }
 
-/// The hash that holds one line in a state.
-pub(super) fn key_of(state: TaskState, line: &str) -> Key {
-    match state {
-        TaskState::Todo => home(line),
-        TaskState::InProgress => Key::InProgress,
-        TaskState::Finished => Key::Finished,
-        TaskState::Failed | TaskState::Cancelled => Key::Failed,
-    }
-}

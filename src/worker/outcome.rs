@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peak_of_a_cgroup_that_saw_nothing_is_that_of_the_largest_process() {
+    fn peak_is_of_the_largest_process_where_a_cgroup_saw_nothing() {
         const MIB: u64 = 1 << 20;
         assert_eq!(peak(Some(0), 3 * MIB), (3 * MIB, PeakSource::LargestProcess));
         assert_eq!(peak(Some(MIB), 3 * MIB), (MIB, PeakSource::Cgroup));
