@@ -21,6 +21,8 @@ pub enum Exit {
     Usage,
     /// Redis is unreachable, refuses us, or is of an unsupported version.
     Redis,
+    /// A wait took longer than it may.
+    TimedOut,
     /// Ended by SIGINT.
     Interrupted,
     /// Ended by SIGTERM.
@@ -29,15 +31,15 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Done, Self::TasksFailed, Self::Usage, Self::Redis, Self::Interrupted, Self::Terminated];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Done, Self::TasksFailed, Self::Usage, Self::Redis, Self::TimedOut, Self::Interrupted, Self::Terminated];
 
     /// What it says, for the manual pages.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Done => "Success",
             Self::TasksFailed => {
-                "The command completed, but tasks failed (distcomp-submit --wait, distcomp-status logs --follow, distcomp-worker --local)"
+                "The command completed, but tasks failed (distcomp-submit --wait, distcomp-status wait, distcomp-status logs --follow, distcomp-worker --local)"
             }
             Self::Usage => {
                 "Invalid usage, configuration or task file; a question that was not confirmed; or a second worker with the same name"
@@ -45,6 +47,7 @@ impl Exit {
             Self::Redis => {
                 "Redis is unreachable, refuses commands, or is too old. (A worker that runs as a daemon waits for an unreachable Redis.)"
             }
+            Self::TimedOut => "A wait took longer than its --timeout (distcomp-status wait)",
             Self::Interrupted => "A wait was ended by SIGINT",
             Self::Terminated => "A wait was ended by SIGTERM",
         }
@@ -58,6 +61,7 @@ impl Exit {
             Self::TasksFailed => 1,
             Self::Usage => 2,
             Self::Redis => 3,
+            Self::TimedOut => 124,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -198,6 +202,7 @@ fn code_of_queue(error: &QueueError) -> &'static str {
         QueueError::Protocol(_) => "redis_protocol",
         QueueError::Mismatch(_) => "mismatch",
         QueueError::Fenced => "fenced",
+        QueueError::SubmissionClosed => "submission_closed",
     }
 }
 
@@ -213,7 +218,7 @@ fn of_queue(error: &QueueError) -> Exit {
         | QueueError::WrongType { .. }
         | QueueError::Protocol(_) => Exit::Redis,
         // The name is somebody else's: the same as any other disagreement with the queue.
-        QueueError::Mismatch(_) | QueueError::Fenced => Exit::Usage,
+        QueueError::Mismatch(_) | QueueError::Fenced | QueueError::SubmissionClosed => Exit::Usage,
     }
 }
 
@@ -224,7 +229,7 @@ mod tests {
     #[test]
     fn the_codes_are_those_of_the_contract() {
         let codes = Exit::ALL.map(Exit::code);
-        assert_eq!(codes, [0, 1, 2, 3, 130, 143]);
+        assert_eq!(codes, [0, 1, 2, 3, 124, 130, 143]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod generate;
 mod groups;
 mod joblog;
 mod keys;
+mod known_batches;
 mod local;
 mod manual;
 mod near;

@@ -4,9 +4,10 @@
 use clap::builder::NonEmptyStringValueParser;
 
 use crate::cli::exit::CliError;
+use crate::cli::known_batches::{batch_name, known};
 use crate::cli::near::by_nearness;
-use crate::model::Outcome;
 use crate::model::snapshot::TaskState;
+use crate::model::{BatchName, Outcome};
 use crate::queue::select::{TaskGroup, unrecorded_kinds};
 use crate::queue::{Connection, kinds};
 use crate::view::safe_text::safe;
@@ -24,12 +25,18 @@ pub struct GroupArgs {
     /// Tasks that failed in this way, as distcomp-status failures shows it: "exit 3", "signal 9", "timed out", oom, ...
     #[arg(long, value_name = "KIND", value_parser = NonEmptyStringValueParser::new())]
     pub kind: Option<String>,
+    /// Tasks of this batch, or of this step of one
+    #[arg(long, value_name = "NAME", value_parser = batch_name)]
+    pub batch: Option<BatchName>,
+    /// Tasks that were submitted with this tag
+    #[arg(long, value_name = "TAG", value_parser = NonEmptyStringValueParser::new())]
+    pub tag: Option<String>,
 }
 
 impl GroupArgs {
     /// Whether none of them is given.
     pub(crate) fn is_empty(&self) -> bool {
-        self.kind.is_none()
+        self.kind.is_none() && self.batch.is_none() && self.tag.is_none()
     }
 
     /// The states in which such tasks are, given `--state`; `None` where neither says it. Flags that exclude each other are refused.
@@ -58,14 +65,22 @@ impl GroupArgs {
         Err(CliError::Usage(format!("--kind {:?} cannot be used with --state {}: {why}", kind, state.as_str())))
     }
 
-    /// Finds what they name. A kind that no task has is an error, unless it is one that workers give.
+    /// Finds what they name. A kind that no task has is an error, unless it is one that workers give, and so is a batch of which nothing is known.
     pub(crate) async fn resolve(&self, conn: &Connection) -> Result<TaskGroup, CliError> {
-        let Some(asked) = &self.kind else { return Ok(TaskGroup::default()) };
+        if let Some(batch) = &self.batch {
+            known(conn, std::slice::from_ref(batch)).await?;
+        }
+        let kind = self.resolve_kind(conn).await?;
+        Ok(TaskGroup { kind, batch: self.batch.clone(), tag: self.tag.clone() })
+    }
+
+    async fn resolve_kind(&self, conn: &Connection) -> Result<Option<String>, CliError> {
+        let Some(asked) = &self.kind else { return Ok(None) };
         let is_it = |kind: &str| kind.eq_ignore_ascii_case(asked.trim());
         let mut known = kinds::counted(conn).await?;
         let named = known.iter().map(|(kind, _)| kind).find(|kind| is_it(kind)).cloned();
         if let Some(kind) = named.or_else(|| Outcome::group_named(asked)) {
-            return Ok(TaskGroup { kind: Some(kind) });
+            return Ok(Some(kind));
         }
         for (kind, count) in unrecorded_kinds(conn).await? {
             match known.iter_mut().find(|(known, _)| *known == kind) {
@@ -74,7 +89,7 @@ impl GroupArgs {
             }
         }
         match known.iter().map(|(kind, _)| kind).find(|kind| is_it(kind)) {
-            Some(kind) => Ok(TaskGroup { kind: Some(kind.clone()) }),
+            Some(kind) => Ok(Some(kind.clone())),
             None => Err(CliError::Usage(unknown_kind(asked, known))),
         }
     }
@@ -103,7 +118,9 @@ mod tests {
     #[test]
     fn kind_says_the_state_unless_that_is_said() {
         use TaskState::{Cancelled, Failed, Finished, InProgress, Todo};
-        let states = |kind: Option<&str>, state| GroupArgs { kind: kind.map(str::to_owned) }.states(state).ok();
+        let states = |kind: Option<&str>, state| {
+            GroupArgs { kind: kind.map(str::to_owned), ..GroupArgs::default() }.states(state).ok()
+        };
         assert_eq!(states(None, None), Some(None));
         assert_eq!(states(None, Some(Finished)), Some(Some(vec![Finished])));
         assert_eq!(states(Some("oom"), None), Some(Some(vec![Failed])));

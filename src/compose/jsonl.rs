@@ -14,7 +14,7 @@ pub struct Record {
 }
 
 /// The keys that there are.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 21] = [
     "cmd",
     "type",
     "mem",
@@ -31,6 +31,11 @@ const KEYS: [&str; 16] = [
     "stdin",
     "output",
     "error",
+    "name",
+    "tag",
+    "after",
+    "after-any",
+    "begin",
 ];
 
 /// Why a line is no such task; all that is wrong with it, in words.
@@ -82,6 +87,20 @@ impl Record {
                 settings.needs.prefer = texts(key, value)?;
                 return Ok(());
             }
+            "tag" => {
+                settings.tags = texts(key, value)?;
+                return Ok(());
+            }
+            "after" => {
+                settings.needs.after = texts(key, value)?;
+                return Ok(());
+            }
+            "after-any" => {
+                settings.needs.after_any = texts(key, value)?;
+                return Ok(());
+            }
+            "name" => &mut settings.name,
+            "begin" => &mut settings.needs.begin,
             "gpus" => &mut settings.needs.gpus,
             "time-request" => &mut settings.needs.time_request,
             "type" => &mut settings.kind,

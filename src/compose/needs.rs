@@ -1,13 +1,15 @@
-//! The flags of needs (`--gpus`, `--resource`, `--constraint`, `--prefer`, `--time-request`), and what they add to the type field of a line.
+//! The flags of needs (`--gpus`, `--resource`, `--constraint`, `--prefer`, `--time-request`, `--after`, `--after-any`, `--begin`), and what they add to the
+//! type field of a line.
 
 use serde::Deserialize;
 
 use super::error::ComposeError;
+use super::moment;
 use super::row::Row;
 use super::seconds::seconds;
 use super::template::{Quoting, Template};
-use crate::model::Constraint;
 use crate::model::needs::{NeedError, Needs, ResourceName, parse_milli, show_milli, valid_amount};
+use crate::model::{BatchName, Constraint};
 
 /// What a task needs of its node beside memory and cores. Each value may hold placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -23,10 +25,19 @@ pub struct NeedSettings {
     pub prefer: Vec<String>,
     /// `--time-request`: how long the worker must have to live, seconds or a duration.
     pub time_request: Option<String>,
+    /// `--after`: batches and steps that must have finished, each value with commas between names.
+    pub after: Vec<String>,
+    /// `--after-any`: those that must have ended.
+    pub after_any: Vec<String>,
+    /// `--begin`: not before this time.
+    pub begin: Option<String>,
+    /// When the command began, in seconds since the epoch, for what `begin` says of the time from then on.
+    #[serde(skip)]
+    pub now: i64,
 }
 
 impl NeedSettings {
-    /// These, and of `outer` what these do not name: a resource by its name, constraints and preferences as a whole.
+    /// These, and of `outer` what these do not name: a resource by its name, constraints and preferences as a whole. What must come first is of both.
     #[must_use]
     pub fn over(mut self, outer: &Self) -> Self {
         let named = |text: &str| text.split_once('=').map_or_else(|| text.to_owned(), |(name, _)| name.to_owned());
@@ -41,8 +52,23 @@ impl NeedSettings {
                 inner.clone_from(outer);
             }
         }
+        for (inner, outer) in [(&mut self.after, &outer.after), (&mut self.after_any, &outer.after_any)] {
+            let lacking: Vec<String> = outer.iter().filter(|name| !inner.contains(name)).cloned().collect();
+            inner.splice(0..0, lacking);
+        }
         self.time_request = self.time_request.or_else(|| outer.time_request.clone());
+        self.begin = self.begin.or_else(|| outer.begin.clone());
+        self.now = self.now.max(outer.now);
         self
+    }
+
+    /// Whether they ask for anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { gpus, resource, constraint, prefer, time_request, after, after_any, begin, now: _ } = self;
+        let texts = [gpus, time_request, begin];
+        let lists = [resource, constraint, prefer, after, after_any];
+        texts.iter().all(|text| text.is_none()) && lists.iter().all(|list| list.is_empty())
     }
 
     /// These, given after `earlier` in the same place: the constraints of both count.
@@ -62,6 +88,9 @@ enum Flag {
     Constraint,
     Prefer,
     TimeRequest,
+    After,
+    AfterAny,
+    Begin,
 }
 
 impl Flag {
@@ -72,11 +101,14 @@ impl Flag {
             Self::Constraint => "--constraint",
             Self::Prefer => "--prefer",
             Self::TimeRequest => "--time-request",
+            Self::After => "--after",
+            Self::AfterAny => "--after-any",
+            Self::Begin => "--begin",
         }
     }
 
     /// Puts the needs that a value stands for, each `KEY=VALUE`, to the end of `out`. An amount of zero is no need.
-    fn read(self, value: &str, out: &mut Vec<String>) -> Result<(), ComposeError> {
+    fn read(self, value: &str, now: i64, out: &mut Vec<String>) -> Result<(), ComposeError> {
         let wrong = |valid| ComposeError::Invalid { flag: self.name(), value: value.to_owned(), valid };
         match self {
             Self::Gpus => {
@@ -103,10 +135,24 @@ impl Flag {
                 let time = seconds(value).ok_or_else(|| wrong("seconds, or a duration like 90m or 1h30m"))?;
                 out.extend((time > 0).then(|| format!("time={time}")));
             }
+            Self::After | Self::AfterAny => {
+                let key = if self == Self::After { "after" } else { "afterany" };
+                for name in value.split(',').map(str::trim) {
+                    let name: BatchName = name.parse().map_err(|_| wrong(VALID_NAME))?;
+                    out.push(format!("{key}={name}"));
+                }
+            }
+            Self::Begin => {
+                let seconds = moment::begin(value, now).ok_or_else(|| wrong(moment::VALID))?;
+                out.push(format!("begin={seconds}"));
+            }
         }
         Ok(())
     }
 }
+
+/// What a name of a batch or step must be.
+pub(super) const VALID_NAME: &str = "a name like s1 or s1/prep of A-Z a-z 0-9 . _ -";
 
 /// What an expression over labels may be.
 const VALID_EXPRESSION: &str = "labels like ssd, region=eu or !spot, with & between needs that must all hold, and | between those of which one must";
@@ -132,13 +178,14 @@ fn valid(need: &str) -> Result<(), &'static str> {
 #[derive(Debug, Default)]
 pub struct NeedRecipe {
     given: Vec<(Flag, Template)>,
+    now: i64,
 }
 
 impl NeedRecipe {
     /// Parses the templates. `names` are those of the columns.
     #[must_use]
     pub(super) fn parse(settings: &NeedSettings, names: &[String]) -> Self {
-        let NeedSettings { gpus, resource, constraint, prefer, time_request } = settings;
+        let NeedSettings { gpus, resource, constraint, prefer, time_request, after, after_any, begin, now } = settings;
         let one =
             |flag: Flag, value: &Option<String>| value.iter().map(|text| (flag, text.clone())).collect::<Vec<_>>();
         let many = |flag: Flag, values: &[String]| values.iter().map(|text| (flag, text.clone())).collect::<Vec<_>>();
@@ -148,8 +195,12 @@ impl NeedRecipe {
             many(Flag::Constraint, constraint),
             many(Flag::Prefer, prefer),
             one(Flag::TimeRequest, time_request),
+            many(Flag::After, after),
+            many(Flag::AfterAny, after_any),
+            one(Flag::Begin, begin),
         ];
-        Self { given: given.concat().into_iter().map(|(flag, text)| (flag, Template::parse(&text, names))).collect() }
+        let given = given.concat().into_iter().map(|(flag, text)| (flag, Template::parse(&text, names))).collect();
+        Self { given, now: *now }
     }
 
     /// For whole lines: the only column of a row is the command.
@@ -175,7 +226,7 @@ impl NeedRecipe {
     pub(super) fn constant_faults(&self) -> Vec<ComposeError> {
         let constant = self.given.iter().filter(|(_, template)| !template.has_placeholder());
         let read = |(flag, template): &(Flag, Template)| {
-            flag.read(&template.filled(&Row::default(), Quoting::None), &mut Vec::new()).err()
+            flag.read(&template.filled(&Row::default(), Quoting::None), self.now, &mut Vec::new()).err()
         };
         constant.filter_map(read).collect()
     }
@@ -187,15 +238,17 @@ impl NeedRecipe {
     pub fn fill(&self, row: &Row) -> Result<Vec<String>, ComposeError> {
         let mut needs = Vec::new();
         for (flag, template) in &self.given {
-            flag.read(&template.filled(row, Quoting::None), &mut needs)?;
+            flag.read(&template.filled(row, Quoting::None), self.now, &mut needs)?;
         }
         needs.sort();
         // The same constraint said twice is one; an amount said twice is a fault, which the line shows.
-        needs.dedup_by(|a, b| a == b && (a.starts_with("constraint=") || a.starts_with("prefer=")));
+        needs.dedup_by(|a, b| {
+            a == b && ["constraint=", "prefer=", "after=", "afterany="].iter().any(|key| a.starts_with(key))
+        });
         Ok(needs)
     }
 
-    /// A valid line with the needs whose keys it lacks; `None` when it lacks none.
+    /// A valid line with the needs whose keys it lacks, and what it is to wait for and does not yet; `None` when it lacks none.
     ///
     /// # Errors
     /// As of [`Self::fill`].
@@ -205,7 +258,9 @@ impl NeedRecipe {
         let (kind, own) =
             head.split_once(',').map_or((head, Vec::new()), |(kind, own)| (kind, own.split(',').collect()));
         let key = |need: &str| need.split_once('=').map_or(String::new(), |(key, _)| key.to_owned());
-        let has = |need: &String| own.iter().any(|one| key(one) == key(need));
+        // A line that waits for something of its own waits for the rest too: an order that was asked for is never left out.
+        let adds_up = |need: &str| need.starts_with("after=") || need.starts_with("afterany=");
+        let has = |need: &String| own.iter().any(|one| one == need || (key(one) == key(need) && !adds_up(need)));
         let lacking: Vec<&str> = added.iter().filter(|need| !has(need)).map(String::as_str).collect();
         if lacking.is_empty() {
             return Ok(None);
@@ -242,6 +297,7 @@ mod tests {
             constraint: list(&["ssd & region=us|region=eu", "!spot"]),
             prefer: list(&["host={2}"]),
             time_request: some("1h30m"),
+            ..NeedSettings::default()
         };
         let needs = "constraint=!spot,constraint=region=eu|region=us,constraint=ssd,gpus=0.5,lic=7,prefer=host=n1,scratch_gb=200.5,time=5400";
         assert_eq!(filled(&settings, &["0.5", "n1"]).as_deref(), Ok(needs));
@@ -328,6 +384,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_must_come_first_adds_up() {
+        let settings = NeedSettings {
+            after: list(&["a/{#}, b", "b"]),
+            after_any: list(&["c"]),
+            begin: some("@61"),
+            ..NeedSettings::default()
+        };
+        assert_eq!(filled(&settings, &[]).as_deref(), Ok("after=a/7,after=b,afterany=c,begin=120"));
+        let outer = NeedSettings { after: list(&["z"]), begin: some("@1"), ..NeedSettings::default() };
+        let both = "after=a/7,after=b,after=z,afterany=c,begin=120";
+        assert_eq!(filled(&settings.clone().over(&outer), &[]).as_deref(), Ok(both));
+        let recipe = NeedRecipe::of_whole_lines(&settings).expect("valid");
+        let row = Row::of(7, Vec::new());
+        let made = recipe.add_to("shell,after=b,after=own,begin=60:1:1:1:x", &row).expect("valid");
+        assert_eq!(made.as_deref(), Some("shell,after=a/7,after=b,after=own,afterany=c,begin=60:1:1:1:x"));
+        let wrong = NeedSettings { after: list(&["a,,b"]), begin: some("soon"), ..NeedSettings::default() };
+        let faults: Vec<String> =
+            NeedRecipe::of_whole_lines(&wrong).expect_err("two").iter().map(ToString::to_string).collect();
+        assert_eq!(faults[0], "--after is \"a,,b\"; valid: a name like s1 or s1/prep of A-Z a-z 0-9 . _ -");
+        assert!(faults[1].starts_with("--begin is \"soon\"; valid: a time of day like 22:00"), "{}", faults[1]);
+    }
+
     fn any_terms() -> impl Strategy<Value = Vec<String>> {
         proptest::collection::vec("!?[a-z]{1,3}(=[a-z0-9.]{1,3})?([|&]!?[a-z]{1,3}){0,2}", 0..3)
     }
@@ -342,7 +421,7 @@ mod tests {
             let settings = NeedSettings {
                 gpus: gpus.map(show_milli),
                 resource: amounts.iter().map(|(name, milli)| format!("{name}={}", show_milli(*milli))).collect(),
-                constraint: constraint.clone(), prefer: prefer.clone(), time_request: time.map(|seconds| seconds.to_string()),
+                constraint: constraint.clone(), prefer: prefer.clone(), time_request: time.map(|seconds| seconds.to_string()), ..NeedSettings::default()
             };
             let text = filled(&settings, &[]).expect("all is valid");
             let needs = if text.is_empty() { Needs::NONE } else { Needs::parse(&text).expect("what is composed is valid") };

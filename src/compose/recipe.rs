@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::belonging::BelongingRecipe;
 use super::error::ComposeError;
 use super::needs::NeedRecipe;
 use super::row::Row;
@@ -9,7 +10,7 @@ use super::seconds::seconds;
 use super::settings::Settings;
 use super::template::{Quoting, Template, near_name, quoted};
 use crate::model::units::{Bytes, MilliCores};
-use crate::model::{FieldOrder, TaskKind};
+use crate::model::{Belonging, FieldOrder, TaskKind};
 
 /// A flag whose value is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub struct Recipe {
     command: Option<Template>,
     kind: Option<Template>,
     needs: NeedRecipe,
+    belonging: BelongingRecipe,
     mem: Option<Template>,
     cpus: Option<Template>,
     priority: Option<Template>,
@@ -98,6 +100,8 @@ pub struct Composed {
     pub line: String,
     /// The command as it was asked for, without what the flags put before it.
     pub command: String,
+    /// The batch or step that it belongs to.
+    pub belonging: Option<Belonging>,
 }
 
 impl Recipe {
@@ -133,6 +137,7 @@ impl Recipe {
             command,
             kind: settings.kind.as_ref().map(template),
             needs: NeedRecipe::parse(&settings.needs, names),
+            belonging: BelongingRecipe::parse(settings, names),
             mem: settings.mem.as_ref().map(template),
             cpus: settings.cpus.as_ref().map(template),
             priority: settings.priority.as_ref().map(template),
@@ -163,7 +168,8 @@ impl Recipe {
 
     fn templates(&self) -> impl Iterator<Item = (&'static str, &Template)> {
         let command = self.command.iter().map(|command| ("COMMAND", command));
-        command.chain(self.flags().map(|(flag, template)| (flag.name(), template))).chain(self.needs.templates())
+        let flags = self.flags().map(|(flag, template)| (flag.name(), template));
+        command.chain(flags).chain(self.needs.templates()).chain(self.belonging.templates())
     }
 
     /// The flags that are given.
@@ -192,6 +198,7 @@ impl Recipe {
         let wrong = |(flag, template): (Flag, &Template)| flag.check(&constant(template)?).err();
         let mut faults: Vec<ComposeError> = self.flags().filter_map(wrong).collect();
         faults.extend(self.needs.constant_faults());
+        faults.extend(self.belonging.constant_faults());
         let is_of_shell = |flag| matches!(flag, Flag::Cwd | Flag::Env | Flag::Stdin | Flag::Output | Flag::Error);
         let kind = self.kind.as_ref().and_then(constant);
         if kind.is_some_and(|kind| kind != "shell") && self.flags().any(|(flag, _)| is_of_shell(flag)) {
@@ -213,6 +220,7 @@ impl Recipe {
         let kind = filled(&self.kind, row).unwrap_or(Cow::Borrowed("shell"));
         Flag::Type.check(&kind)?;
         let needs = self.needs.fill(row)?;
+        out.belonging = self.belonging.fill(row)?;
         let mem = filled(&self.mem, row).unwrap_or(Cow::Borrowed("0"));
         Flag::Mem.check(&mem)?;
         let cpus = filled(&self.cpus, row).unwrap_or(Cow::Borrowed("1"));

@@ -1,7 +1,7 @@
 //! Times as flags take them.
 
 /// Whole seconds of `90`, `90m`, `1h30m`: parts of one count as one, since 0 is no limit.
-pub(super) fn seconds(text: &str) -> Option<u64> {
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok();
     }

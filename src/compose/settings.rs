@@ -28,12 +28,16 @@ pub struct Settings {
     pub output: Option<String>,
     /// `--error`: the file that gets what it writes to standard error.
     pub error: Option<String>,
+    /// `--name`: the batch or step that the task belongs to; full lines belong to it too.
+    pub name: Option<String>,
+    /// `--tag`: words to select the tasks of the batch by.
+    pub tags: Vec<String>,
     /// What the task needs of its node beside memory and cores; full lines get it too, where they say nothing of it.
     pub needs: NeedSettings,
 }
 
 impl Settings {
-    /// These, and for what they leave open, those of `outer`. Variables of both count, the inner ones last.
+    /// These, and for what they leave open, those of `outer`. Variables and tags of both count, the inner ones last.
     #[must_use]
     pub fn over(self, outer: &Self) -> Self {
         let outer = outer.clone();
@@ -48,6 +52,8 @@ impl Settings {
             stdin: self.stdin.or(outer.stdin),
             output: self.output.or(outer.output),
             error: self.error.or(outer.error),
+            name: self.name.or(outer.name),
+            tags: [outer.tags, self.tags].concat(),
             needs: self.needs.over(&outer.needs),
         }
     }

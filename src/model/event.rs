@@ -17,7 +17,7 @@ pub struct Event {
     /// What happened: `submitted`, `found` (written by others), `started` (told by the next heartbeat, so of tasks that outlive one; the
     /// end of every attempt says when it started), `finished`, `failed`, `returned`, `lost`,
     /// `reclaimed`, `requeued`, `cancelled`, `purged`, `rejected`, `quarantined`; of workers `attached`, `reattached`, `left`, `dead`, `buried`,
-    /// `draining`; of the queue `paused`, `resumed`, `stopping`.
+    /// `draining`; of the queue `paused`, `resumed`, `stopping`; of batches `blocked`, `released`, `batch_done`, `batch_stopped`.
     pub event: String,
     /// The worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +61,12 @@ pub struct Event {
     /// The id of that one, where its line is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_id: Option<String>,
+    /// The batch or step. Of `released`, what the tasks waited for; of the others, the batch itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// Of a batch that has ended or stopped: how many of its tasks failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u64>,
     /// Who asked for it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -111,6 +117,7 @@ pub fn expand(entry: &str, text: &str) -> Vec<Event> {
             }
             "Q" => events
                 .push(Event { by: parts.get(2).map(|who| (*who).to_owned()), ..blank(parts.get(1).unwrap_or(&"")) }),
+            "B" => events.extend(of_batch(&parts, &blank)),
             "A" => events.extend(added(&parts, &blank)),
             "V" => {
                 let what = if parts.get(1) == Some(&"quarantine") { "quarantined" } else { "rejected" };
@@ -194,6 +201,20 @@ fn taken_over(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Even
     event.id = Some((*id).to_owned());
     event.attempt = attempt.parse().ok();
     Some(with_class(event, class))
+}
+
+/// What happened to a batch: `done NAME TASKS FAILED`, `stopped NAME FAILED`, `blocked NAME COUNT`, `released NAME COUNT`.
+fn of_batch(parts: &[&str], blank: &impl Fn(&str) -> Event) -> Option<Event> {
+    let number = |at: usize| parts.get(at).and_then(|number| number.parse().ok());
+    let (what, count, failed) = match *parts.get(1)? {
+        "done" => ("batch_done", number(3), number(4)),
+        "stopped" => ("batch_stopped", None, number(3)),
+        "blocked" => ("blocked", number(3), None),
+        "released" => ("released", number(3), None),
+        _ => return None,
+    };
+    let batch = parts.get(2).filter(|name| !name.is_empty()).map(|name| (*name).to_owned());
+    Some(Event { batch, count, failed, ..blank(what) })
 }
 
 /// A few tasks one by one, or many as one event.
@@ -325,8 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_to_a_batch_names_it() {
+        let events = expand("5-0", "A\tsubmitted\t1\tx\tx\nB\tblocked\ts2\t1");
+        assert_eq!(names(&events), ["submitted", "blocked"]);
+        assert_eq!((events[1].batch.as_deref(), events[1].count), (Some("s2"), Some(1)));
+        let done = expand("5-0", "B\tdone\ts1\t100\t2");
+        assert_eq!((done[0].event.as_str(), done[0].count, done[0].failed), ("batch_done", Some(100), Some(2)));
+        let stopped = expand("5-0", "B\tstopped\ts1\t6");
+        assert_eq!((stopped[0].event.as_str(), stopped[0].failed), ("batch_stopped", Some(6)));
+    }
+
+    #[test]
     fn what_is_not_known_is_passed_over() {
-        for text in ["", "Y\tnew\tthing", "W", "A\tsubmitted", "C", "S\tn\nF", "K\tx", "L\tn1\nlost"] {
+        for text in ["", "B\tnew\tx", "Y\tnew\tthing", "W", "A\tsubmitted", "C", "S\tn\nF", "K\tx", "L\tn1\nlost"] {
             assert!(expand("x", text).iter().all(|event| event.id.is_none()), "{text:?}");
         }
     }

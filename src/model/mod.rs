@@ -3,6 +3,7 @@
 //! Start with [`task_line`], the only parser of the task-line grammar.
 
 pub mod amounts;
+pub mod batch;
 pub mod demand;
 pub mod event;
 pub mod evidence;
@@ -27,6 +28,7 @@ pub mod traits;
 pub mod units;
 
 pub use amounts::Amounts;
+pub use batch::{BatchName, Belonging, Gate, NoBatchName, Upstream, is_tag};
 pub use demand::{Demand, Fit, Offer, Room, Shortage};
 pub use event::Event;
 pub use evidence::{AttemptRecord, PeakSource};
@@ -34,7 +36,7 @@ pub use field::{Field, FieldOrder, TaskLineError};
 pub use finished_value::FinishedValue;
 pub use json_text::{ascii_json, text_of_json};
 pub use labels::{Constraint, Label, Labels};
-pub use needs::{Amount, Class, NeedError, Needs, ResourceName};
+pub use needs::{Amount, Class, Lane, NeedError, Needs, ResourceName};
 pub use node::{NodeSample, Usage};
 pub use outcome::Outcome;
 pub use resource::{Accounting, ResourceKind};

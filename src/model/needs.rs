@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use super::batch::{BatchName, Gate, NoBatchName};
 use super::labels::Constraint;
 
 /// The most needs of one line.
@@ -16,17 +17,20 @@ pub const MAX_NEEDS: usize = 64;
 /// The most bytes that the needs of one line take.
 pub const MAX_NEEDS_BYTES: usize = 4096;
 
+/// How the index says that a task waits for something.
+const GATED: &str = "after";
+
 /// The most bytes of a need's value.
 const MAX_VALUE_BYTES: usize = 128;
 
 /// Keys that are no name of a resource. Those for which [`Reserved::is_known`] is false belong to what this version does not schedule.
 const RESERVED: [Reserved; 8] = [
-    Reserved { key: "after", is_known: false },
-    Reserved { key: "afterany", is_known: false },
+    Reserved { key: "after", is_known: true },
+    Reserved { key: "afterany", is_known: true },
     Reserved { key: "constraint", is_known: true },
     Reserved { key: "prefer", is_known: true },
     Reserved { key: "limit", is_known: false },
-    Reserved { key: "begin", is_known: false },
+    Reserved { key: "begin", is_known: true },
     Reserved { key: "time", is_known: true },
     Reserved { key: "learn", is_known: false },
 ];
@@ -77,13 +81,15 @@ pub enum NeedError {
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Needs(Option<Arc<Parts>>);
 
-#[derive(Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Parts {
     /// Sorted by name; none is zero.
     resources: Vec<Amount>,
     constraint: Vec<Constraint>,
     prefer: Vec<Constraint>,
     lifetime: Option<u64>,
+    /// Sorted, each once.
+    gates: Vec<Gate>,
     text: String,
 }
 
@@ -187,7 +193,7 @@ impl Needs {
                 });
             }
             parts.add(key, value)?;
-            let may_repeat = matches!(key, "constraint" | "prefer");
+            let may_repeat = matches!(key, "constraint" | "prefer" | "after" | "afterany");
             if seen.contains(&key) && !may_repeat {
                 return Err(NeedError::Twice(key.to_owned()));
             }
@@ -215,7 +221,15 @@ impl Needs {
     /// # Errors
     /// When it is no such text.
     pub fn of_class(text: &str) -> Result<Self, NeedError> {
-        if text.is_empty() { Ok(Self::NONE) } else { Self::parse(&show_class_needs(text).replace(", ", ",")) }
+        let shown = show_class_needs(text).replace(", ", ",");
+        let mut needs = if shown.is_empty() { Self::NONE } else { Self::parse(&shown)? };
+        // What it waits for is known from the line alone.
+        if shown.len() < text.len() && text.split(',').any(|need| need == GATED) {
+            let mut parts = needs.0.as_deref().cloned().unwrap_or_default();
+            text.clone_into(&mut parts.text);
+            needs = Self(Some(Arc::new(parts)));
+        }
+        Ok(needs)
     }
 
     /// How much of which resources, sorted by name; none of them is zero.
@@ -242,7 +256,13 @@ impl Needs {
         self.0.as_ref().and_then(|parts| parts.lifetime)
     }
 
-    /// As the index names it; empty for none.
+    /// What the task waits for, all of it.
+    #[must_use]
+    pub fn gates(&self) -> &[Gate] {
+        self.0.as_ref().map_or(&[], |parts| &parts.gates)
+    }
+
+    /// As the index names it; empty for none. Of what it waits for it says only that there is something.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_ref().map_or("", |parts| &parts.text)
@@ -286,6 +306,24 @@ impl Serialize for Needs {
         if let Some(seconds) = self.lifetime() {
             map.serialize_entry("time", &seconds)?;
         }
+        let names = |is_any: bool| -> Vec<&BatchName> {
+            let named = self.gates().iter().filter_map(|gate| match gate {
+                Gate::After(name) => Some((name, false)),
+                Gate::AfterAny(name) => Some((name, true)),
+                Gate::Begin(_) => None,
+            });
+            named.filter(|(_, any)| *any == is_any).map(|(name, _)| name).collect()
+        };
+        for (key, names) in [("after", names(false)), ("afterany", names(true))] {
+            if !names.is_empty() {
+                map.serialize_entry(key, &names)?;
+            }
+        }
+        for gate in self.gates() {
+            if let Gate::Begin(seconds) = gate {
+                map.serialize_entry("begin", seconds)?;
+            }
+        }
         map.end()
     }
 }
@@ -294,8 +332,8 @@ impl Parts {
     fn add(&mut self, key: &str, value: &str) -> Result<(), NeedError> {
         let wrong = |valid| Err(NeedError::Value { key: key.to_owned(), value: shortened(value), valid });
         if value.is_empty()
-            || value.len() > MAX_VALUE_BYTES
-            || value.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':')
+            || (value.len() > MAX_VALUE_BYTES && !key.starts_with("after"))
+            || value.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':') && !key.starts_with("after")
         {
             return wrong("1 to 128 bytes without blanks, colons and control characters");
         }
@@ -310,6 +348,18 @@ impl Parts {
             "time" => match value.parse() {
                 Ok(seconds) if value.bytes().all(|b| b.is_ascii_digit()) => self.lifetime = Some(seconds),
                 Ok(_) | Err(_) => return wrong("a whole number of seconds"),
+            },
+            "after" | "afterany" => match value.parse::<BatchName>() {
+                Ok(name) if key == "after" => self.gates.push(Gate::After(name)),
+                Ok(name) => self.gates.push(Gate::AfterAny(name)),
+                Err(NoBatchName) => return wrong("a name like s1 or s1/prep of A-Z a-z 0-9 . _ -"),
+            },
+            "begin" => match value.parse() {
+                // The index reads it as a double.
+                Ok(seconds) if value.bytes().all(|b| b.is_ascii_digit()) && seconds < 1 << 40 => {
+                    self.gates.push(Gate::Begin(seconds));
+                }
+                Ok(_) | Err(_) => return wrong("a whole number of seconds since the epoch"),
             },
             _ => {
                 let Some(milli) = parse_milli(value) else {
@@ -333,6 +383,8 @@ impl Parts {
             terms.sort();
             terms.dedup();
         }
+        self.gates.sort();
+        self.gates.dedup();
         let labels = |key: &'static str, terms: &[Constraint]| -> Vec<String> {
             terms.iter().map(|one| format!("{key}={}", one.to_string().replace('|', ";"))).collect()
         };
@@ -340,6 +392,9 @@ impl Parts {
         needs.extend(labels("constraint", &self.constraint));
         needs.extend(labels("prefer", &self.prefer));
         needs.extend(self.lifetime.map(|seconds| format!("time={seconds}")));
+        if !self.gates.is_empty() {
+            needs.push(GATED.to_owned());
+        }
         needs.sort();
         self.text = needs.join(",");
     }
@@ -363,14 +418,27 @@ pub struct Class {
     pub needs: Needs,
 }
 
+/// What the name of a lane says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lane<'a> {
+    /// Memory and cores.
+    pub demand: super::Demand,
+    /// The needs as the index writes them.
+    pub needs: &'a str,
+    /// The batch of its tasks; empty for none.
+    pub batch: &'a str,
+    /// The workers that it is kept from.
+    pub failed_on: &'a str,
+}
+
 impl Class {
-    /// Reads the name of a lane of the index: the demand, the needs as the index writes them, and the workers that the lane is kept from. `None` for
-    /// what names none.
+    /// Reads the name of a lane of the index. `None` for what names none.
     #[must_use]
-    pub fn of_lane(lane: &str) -> Option<(super::Demand, &str, &str)> {
+    pub fn of_lane(lane: &str) -> Option<Lane<'_>> {
         let (demand, rest) = super::Demand::of_class(lane)?;
-        let (needs, failed_on) = rest.split_once(':')?;
-        Some((demand, needs, failed_on))
+        let (needs, rest) = rest.split_once(':')?;
+        let (batch, failed_on) = rest.split_once(':')?;
+        Some(Lane { demand, needs, batch, failed_on })
     }
 }
 
@@ -380,7 +448,7 @@ impl fmt::Display for Class {
     }
 }
 
-/// What the index writes of needs, for people: `gpus=0.5, constraint=ssd|nvme`.
+/// What the index writes of needs, for people: `gpus=0.5, constraint=ssd|nvme`. Of what a task waits for the index says only that there is something.
 #[must_use]
 pub fn show_class_needs(text: &str) -> String {
     let shown = |need: &str| match need.split_once('=') {
@@ -389,7 +457,7 @@ pub fn show_class_needs(text: &str) -> String {
         Some((key, value)) => format!("{key}={}", value.parse().map_or_else(|_| value.to_owned(), show_milli)),
         None => need.to_owned(),
     };
-    text.split(',').filter(|need| !need.is_empty()).map(shown).collect::<Vec<_>>().join(", ")
+    text.split(',').filter(|need| !need.is_empty() && *need != GATED).map(shown).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -406,6 +474,7 @@ mod tests {
             ("constraint=b,constraint=a,constraint=b", "constraint=a,constraint=b"),
             ("time=60,prefer=ssd,scratch_gb=200", "prefer=ssd,scratch_gb=200000,time=60"),
             ("gpus=0", ""),
+            ("after=s1/b,gpus=1,after=s1/a,afterany=x,begin=9", "after,gpus=1000"),
         ] {
             assert_eq!(Needs::parse(needs).expect(needs).as_str(), name, "{needs}");
         }
@@ -439,6 +508,9 @@ mod tests {
             ("gpus=1,", "a need is \"\"; valid: KEY=VALUE"),
             ("GPUS=1", "the key of a need is \"GPUS\"; valid: a lower-case letter, then at most 31 of a-z 0-9 _ . / -"),
             ("gpus=-1", "gpus is \"-1\"; valid: a decimal number, 3 digits after the point at most"),
+            ("after=a b", "after is \"a b\"; valid: a name like s1 or s1/prep of A-Z a-z 0-9 . _ -"),
+            ("begin=1,begin=2", "begin is given twice"),
+            ("begin=now", "begin is \"now\"; valid: a whole number of seconds since the epoch"),
             ("time=1m", "time is \"1m\"; valid: a whole number of seconds"),
             ("limit=disk", "limit is reserved and not supported by this version"),
         ] {
@@ -456,12 +528,14 @@ mod tests {
         }
 
         #[test]
-        fn the_name_of_needs_fits_a_class(text in "([a-z]{1,6}=[a-z0-9.|!=-]{1,8}){1}(,(gpus|constraint|prefer|time|lic)=[a-z0-9.|!=-]{1,8}){0,4}") {
+        fn the_name_of_needs_fits_a_class(text in "([a-z]{1,6}=[a-z0-9.|!=-]{1,8}){1}(,(gpus|constraint|prefer|time|lic|after|begin)=[a-z0-9.|!=-]{1,8}){0,4}") {
             if let Ok(needs) = Needs::parse(&text) {
                 let class = Class { demand: crate::model::Demand::NONE, needs: needs.clone() };
-                let lane = format!("{class}w1,");
+                let lane = format!("{class}s1:w1,");
                 prop_assert!(!lane.contains('|'));
-                prop_assert_eq!(Class::of_lane(&lane), Some((crate::model::Demand::NONE, needs.as_str(), "w1,")));
+                let (demand, needs) = (crate::model::Demand::NONE, needs.as_str());
+                prop_assert_eq!(Class::of_lane(&lane), Some(Lane { demand, needs, batch: "s1", failed_on: "w1," }));
+                prop_assert_eq!(Needs::of_class(needs).map(|read| read.as_str().to_owned()), Ok(needs.to_owned()));
             }
         }
 

@@ -86,8 +86,9 @@ pub fn of_overview(overview: &Overview) -> Option<u64> {
     if !is_moving {
         return None;
     }
-    // Of what no worker could run the rate says nothing.
-    let stuck = overview.fits_nowhere().map(|need| need.waiting).fold(0, u64::saturating_add);
+    // Of what no worker could run, or may not now, the rate says nothing.
+    let apart = counts.blocked.saturating_add(counts.held);
+    let stuck = overview.fits_nowhere().map(|need| need.waiting).fold(apart, u64::saturating_add);
     let loads = || overview.workers.iter().filter_map(|worker| Some((worker, worker.load.as_ref()?)));
     let told = loads().map(|(_, load)| u64::from(load.running)).fold(0, u64::saturating_add);
     // Python workers do not tell what runs; what ours have claimed ahead does not run.

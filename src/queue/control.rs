@@ -65,7 +65,7 @@ pub async fn change(
         Change::Cancel => "cancel",
         Change::Purge => "purge",
     };
-    args.record(ControlArgs { op, selected: selected.map_or("", TaskState::as_str) });
+    args.record(ControlArgs { op, selected: selected.map_or("", TaskState::as_str), reason: "", group: "" });
     for line in lines.iter().take(BATCH) {
         let task = TaskLine::parse(line, order).ok();
         let class = task.as_ref().map(TaskLine::class);

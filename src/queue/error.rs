@@ -64,6 +64,9 @@ pub enum QueueError {
     /// The server or the queue's layout is not one that this build supports.
     #[error("use this Redis: {0}")]
     Unsupported(String),
+    /// The submission was closed by others, who took it for one that was cut short. Worth another begin.
+    #[error("go on: this submission was closed meanwhile, by hand or because it had added nothing for 60 s")]
+    SubmissionClosed,
     /// The queue and our configuration disagree.
     #[error("use this queue: {0}")]
     Mismatch(String),
@@ -92,6 +95,7 @@ impl QueueError {
             | Self::Denied { .. }
             | Self::GivenUp { .. }
             | Self::Fenced
+            | Self::SubmissionClosed
             | Self::Unsupported(_)
             | Self::Mismatch(_)
             | Self::WrongType { .. }

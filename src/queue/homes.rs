@@ -18,4 +18,3 @@ pub(super) fn keys_of(state: TaskState) -> &'static [Key] {
         TaskState::Cancelled => &[Key::Kinds],
     }
 }
-

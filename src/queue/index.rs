@@ -8,7 +8,7 @@ use super::call_size::step_after;
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::{CLOSE, Key};
-use super::lanes::lanes;
+use super::lanes::{lanes, parked};
 use super::lock::try_lock;
 use super::records::{FoundLine, IndexArgs, RejectArgs, RejectedLine, SweepArgs, SweepReply};
 use super::reply::Reply;
@@ -18,6 +18,9 @@ use crate::model::{FieldOrder, Outcome, TaskLine, ascii_json};
 
 /// How many lines one step looks at, about: a step stays well under 5 ms of the server's time.
 const STEP: usize = 256;
+
+/// What is swept as if it were a lane: the lines behind gates. No lane has this name.
+const BEHIND_GATES: &str = "*";
 
 /// Where lines wait.
 const WAITS_IN: [Key; 2] = [Key::Todo, Key::Waiting];
@@ -131,7 +134,8 @@ impl IndexPass {
             Stage::Adding { key: key + 1, cursor: 0 }
         } else {
             let mut lanes = lanes(conn, usize::MAX).await?.first;
-            lanes.push(String::new());
+            lanes.extend(parked(conn).await?);
+            lanes.extend([BEHIND_GATES.to_owned(), String::new()]);
             Stage::Sweeping { lanes, cursor: "0".to_owned() }
         };
         Ok(step)

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::batch_views;
+use super::batches::Member;
 use super::call_size::parts;
 use super::client::{Connection, ScanPage};
 use super::control::PendingOrder;
@@ -18,7 +20,7 @@ use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
     WaitingGroup,
 };
-use crate::model::{AttemptRecord, Class, Outcome, TaskId, text_of_json};
+use crate::model::{AttemptRecord, BatchName, Class, Lane, Outcome, TaskId, text_of_json};
 use crate::policy::estimate;
 
 /// The whole queue at a glance, in four round trips.
@@ -50,7 +52,14 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.hlen(conn.name(Key::Marks));
     pipe.cmd("INFO");
     pipe.cmd("TIME");
+    pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
     let mut overview = decode_overview(conn.pipe(&pipe).await?)?;
+    if overview.counts.blocked > 0 {
+        overview.blocked_on = batch_views::blocked_on(conn).await?;
+    }
+    if overview.counts.held > 0 {
+        overview.counts.held = batch_views::held(conn).await?;
+    }
     let Lanes { first, all } = lanes(conn, Overview::NEEDS).await?;
     overview.is_local = conn.is_local();
     python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
@@ -82,8 +91,8 @@ pub async fn shown_overview(conn: &Connection) -> Result<Overview, QueueError> {
 /// The overview but for its needs.
 fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let mut replies = Replies(replies.into_iter());
-    let (plain, apart): (u64, u64) = (replies.take()?, replies.take()?);
-    let todo = plain + apart;
+    let (plain, extended): (u64, u64) = (replies.take()?, replies.take()?);
+    let todo = plain + extended;
     let (in_progress, finished): (u64, u64) = (replies.take()?, replies.take()?);
     let (failed, quarantined): (u64, u64) = (replies.take()?, replies.take()?);
     let stopping: bool = replies.take()?;
@@ -95,10 +104,13 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let ordered: u64 = replies.take()?;
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
+    let apart = replies.hash()?.values().filter_map(|n| n.parse::<u64>().ok()).sum();
+    // For now the number of batches.
+    let held: u64 = replies.take()?;
     // The stop command may have come between the two questions.
     let todo = todo.saturating_sub(u64::from(stopping));
     let cancelled = groups.get(Outcome::CANCELLED_GROUP).and_then(|n| n.parse().ok()).unwrap_or(0).min(failed);
-    let counts = Counts { todo, in_progress, finished, failed, cancelled, quarantined };
+    let counts = Counts { todo, in_progress, finished, failed, cancelled, quarantined, blocked: apart, held };
     let (rate_per_second, failed_per_second) = rates_over_last_minute(&rate, now);
     let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
     let fenced =
@@ -125,6 +137,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
             .collect(),
         needs: Vec::new(),
         needs_left_out: 0,
+        blocked_on: Vec::new(),
         backing_off,
         retries,
         totals: Totals {
@@ -158,7 +171,7 @@ async fn needs(conn: &Connection, lanes: &[String]) -> Result<Vec<WaitingGroup>,
         .zip(counts)
         .filter(|(_, waiting)| *waiting > 0)
         .filter_map(|(lane, waiting)| {
-            let (demand, needs, workers) = Class::of_lane(lane)?;
+            let Lane { demand, needs, failed_on: workers, .. } = Class::of_lane(lane)?;
             // Suspects wait in a lane of their own, whose name begins so.
             let names = workers.split(',').filter(|name| !name.is_empty() && !name.starts_with('!'));
             let failed_on = names.map(str::to_owned).collect();
@@ -178,6 +191,12 @@ pub async fn hold(conn: &Connection, task: &TaskView) -> Result<HoldReasons, Que
     if let Some(worker) = task.worker.as_deref().and_then(|worker| worker.parse().ok()) {
         pipe.hget(conn.keys().name_for(Key::Claims, &worker), &task.line);
     }
+    let batch = task.batches.first().map(BatchName::top);
+    let held = match &batch {
+        Some(batch) => super::batches::held(conn, batch).await?,
+        None => None,
+    };
+    let waits_for = batch_views::gates_of(conn, &task.line).await?;
     let mut replies = Replies(conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter());
     let (delayed, avoided): (Option<f64>, Option<f64>) = (replies.take()?, replies.take()?);
     let (now, _): (u64, u64) = replies.take()?;
@@ -193,6 +212,8 @@ pub async fn hold(conn: &Connection, task: &TaskView) -> Result<HoldReasons, Que
         left_to_others_seconds: avoided.map(left).filter(|seconds| *seconds > 0),
         has_slot: claim.and_then(|claim| claim.split('|').nth(2).map(|started| started != "0")),
         failure_group,
+        waits_for,
+        held,
     })
 }
 
@@ -255,7 +276,7 @@ pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
         conn.pipe(&pipe).await?;
     let todo = (plain + apart).saturating_sub(u64::from(stopping));
     let cancelled = cancelled.and_then(|LossyString(n)| n.parse().ok()).unwrap_or(0).min(failed);
-    Ok(Counts { todo, in_progress, finished, failed, cancelled, quarantined })
+    Ok(Counts { todo, in_progress, finished, failed, cancelled, quarantined, ..Counts::default() })
 }
 
 /// Where each of some lines is: the states it is in, none for one that is nowhere. One round trip, a second where some have failed, more where they are
@@ -295,7 +316,7 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
 }
 
 /// Answers that [`tasks`] takes for each line.
-const ROW: usize = 11;
+const ROW: usize = 12;
 
 /// Everything known about some lines. One round trip, more where they are long.
 ///
@@ -316,7 +337,8 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                 .hget(conn.name(Key::Marks), line)
                 .hget(conn.name(Key::Apart), line)
                 .hget(conn.name(Key::Kinds), line)
-                .hexists(conn.name(Key::Waiting), line);
+                .hexists(conn.name(Key::Waiting), line)
+                .hget(conn.name(Key::Member), line);
         }
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
@@ -374,7 +396,11 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
             let there = there.into_iter().chain([(result.is_some(), TaskState::Finished)]);
             let attempts: Vec<AttemptView> = field(6).map(|records| attempts_in(&records)).unwrap_or_default();
             let last = attempts.iter().rev().find(|attempt| attempt.attempt > 0);
+            let member = field(11).and_then(|value| Member::parse(line.as_bytes(), value.as_bytes()));
+            let (batches, tags) = member.map(|member| (member.names, member.tags)).unwrap_or_default();
             TaskView {
+                batches,
+                tags,
                 stdout_exact: last.filter(|_| result.is_some()).and_then(|last| last.stdout_exact),
                 id: TaskId::of(line).to_string(),
                 line: line.clone(),

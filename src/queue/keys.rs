@@ -65,6 +65,23 @@ pub enum Key {
     Quarantine,
     /// Hash line → its score: waiting lines of other command lines, in a queue of `--local`, see [`super::aside`].
     Aside,
+    /// Hash line → `FLAG NAMES[ TAGS]`: which batches it belongs to, see `lua/shared/members.lua`.
+    Member,
+    /// Hash batch → its record (JSON), see [`super::batches`].
+    Batches,
+    /// Hash of counters of members, by name and suffix.
+    BatchN,
+    /// Hash batch → why it is held: `paused by ann`, `stopped: 101 failed, --max-fails 100`.
+    BatchHeld,
+    /// Hash `BATCH<tab>ID` → `START:LAST` in seconds, of a submission under way; `ended`, or `over` where its batch ended with it,
+    /// until a worker takes it away.
+    BatchSubmits,
+    /// Hash name → by whom: what waits for it need not.
+    BatchWaived,
+    /// Hash batch → how many of its tasks have failed for good by themselves.
+    BatchFails,
+    /// Hash batch → `BUCKET:COUNT,…`, finished tasks of the last buckets of five seconds.
+    BatchRate,
     /// Hash line → its signature, for lines that were submitted signed.
     Signatures,
     /// String: the random identity of the queue that signatures are made for.
@@ -103,6 +120,8 @@ pub enum Key {
     ScanLock,
     /// String with an expiry: who compares what is derived with the truth, or has done so a moment ago.
     MendLock,
+    /// String with an expiry: who does what is to be done about batches.
+    ReleaseLock,
     /// String with an expiry: who looks for dead workers.
     ReclaimLock,
     /// Hash worker → `MEM:CPU:SLOTS:RESOURCES`, the room of those that found nothing for it.
@@ -154,6 +173,14 @@ impl Key {
             Self::Evidence => "EVIDENCE",
             Self::Quarantine => "QUARANTINE",
             Self::Aside => "ASIDE",
+            Self::Member => "MEMBER",
+            Self::Batches => "BATCHES",
+            Self::BatchN => "BATCH_N",
+            Self::BatchHeld => "BATCH_HELD",
+            Self::BatchSubmits => "BATCH_SUBMITS",
+            Self::BatchWaived => "BATCH_WAIVED",
+            Self::BatchFails => "BATCH_FAILS",
+            Self::BatchRate => "BATCH_RATE",
             Self::Signatures => "SIGNATURES",
             Self::QueueId => "QUEUE_ID",
             Self::Tally => "TALLY",
@@ -173,6 +200,7 @@ impl Key {
             Self::Scan => "SCAN",
             Self::ScanLock => "SCAN_LOCK",
             Self::MendLock => "MEND_LOCK",
+            Self::ReleaseLock => "RELEASE_LOCK",
             Self::ReclaimLock => "RECLAIM_LOCK",
             Self::Idle => "IDLE",
             Self::Events => "EVENTS",
@@ -210,6 +238,14 @@ impl Key {
             Self::Evidence => "distcomp:evidence",
             Self::Quarantine => "distcomp:quarantine",
             Self::Aside => "distcomp:aside",
+            Self::Member => "distcomp:member",
+            Self::Batches => "distcomp:batches",
+            Self::BatchN => "distcomp:batch:n",
+            Self::BatchHeld => "distcomp:batch:held",
+            Self::BatchSubmits => "distcomp:batch:submits",
+            Self::BatchWaived => "distcomp:batch:waived",
+            Self::BatchFails => "distcomp:batch:fails",
+            Self::BatchRate => "distcomp:batch:rate",
             Self::Signatures => "distcomp:signatures",
             Self::QueueId => "distcomp:queue_id",
             Self::Tally => "distcomp:tally",
@@ -229,6 +265,7 @@ impl Key {
             Self::Scan => "distcomp:ready:scan",
             Self::ScanLock => "distcomp:ready:scan_lock",
             Self::MendLock => "distcomp:ready:mend_lock",
+            Self::ReleaseLock => "distcomp:ready:release_lock",
             Self::ReclaimLock => "distcomp:reclaim_lock",
             Self::Idle => "distcomp:ready:idle",
             Self::Events => "distcomp:events",

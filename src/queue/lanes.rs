@@ -43,6 +43,20 @@ pub(super) async fn lanes(conn: &Connection, most: usize) -> Result<Lanes, Queue
     Ok(Lanes { first: found.into_iter().map(|(_, lane)| lane).collect(), all })
 }
 
+/// The lanes of batches that are held, which are in no cell.
+///
+/// # Errors
+/// Those of any call.
+pub(super) async fn parked(conn: &Connection) -> Result<Vec<String>, QueueError> {
+    let key = format!("{}parked", conn.name(Key::Ready));
+    Ok(lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(key)).await?))
+}
+
+/// The lane of a class in no batch, of what nobody has failed: as `lua/shared/lanes.lua` names it.
+pub(super) fn lane_of(class: &Class) -> String {
+    format!("{class}:")
+}
+
 /// The cell of the lane of a class that nobody has failed: as `lua/shared/lanes.lua` names it.
 pub(super) fn cell_of(class: &Class) -> String {
     const QUARTERS: [f64; 4] = [1.0, 1.189_207_115_002_721, std::f64::consts::SQRT_2, 1.681_792_830_507_429];

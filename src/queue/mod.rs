@@ -9,6 +9,9 @@
 mod args;
 pub mod aside;
 pub mod auth_probe;
+pub mod batch_names;
+pub mod batch_views;
+pub mod batches;
 pub mod browse;
 pub mod call_size;
 pub mod client;

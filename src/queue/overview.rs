@@ -40,7 +40,7 @@ pub(super) fn rates_over_last_minute(rings: &HashMap<String, String>, now: u64) 
     (rate_over_last_minute(&values(finished), now), rate_over_last_minute(&values(failed), now))
 }
 
-fn rate_over_last_minute(ring: &[String], now: u64) -> f64 {
+pub(super) fn rate_over_last_minute(ring: &[String], now: u64) -> f64 {
     let bucket_now = now / 5;
     // The bucket being filled counts for the part of it that has passed.
     let span = 55.0 + (now % 5) as f64 + 1.0;

@@ -20,7 +20,7 @@ const STEP: u64 = 64;
 const MOST: usize = 10_000;
 
 /// What is compared, by the names of `lua/reconcile.lua`; those that count others come after them.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "attempts",
     "lost",
     "reasons",
@@ -37,6 +37,7 @@ const KINDS: [&str; 16] = [
     "load",
     "workers",
     "idle",
+    "members",
 ];
 
 /// A kind of one worker's own.

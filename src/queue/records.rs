@@ -203,11 +203,14 @@ records! {
             next_timer_ms: i64,
             started: u64,
         }
-        /// `signature` is empty where none was asked for, or there is none.
+        /// `signature` is empty where none was asked for, or there is none. `names` are the batches it belongs to, `upstream` is how what it waited for has
+        /// ended ("finished" or "failed"); both may be empty.
         row ClaimedLine {
             line: String,
             attempt: i64,
             signature: Option<Vec<u8>>,
+            names: String,
+            upstream: String,
         }
     }
     "settle.lua" {
@@ -258,25 +261,32 @@ records! {
         }
     }
     "submit.lua" {
-        /// `rerun`: lines that have finished or are out of retries are added too. `order` is the field order in which the lines were read.
+        /// `rerun`: lines that have finished or are out of retries are added too. `order` is the field order in which the lines were read. `submission` is
+        /// the one that was begun for each batch that they belong to; empty to add without one.
         args SubmitArgs<'a> {
             rerun: bool,
             order: &'a str,
+            submission: &'a str,
         }
-        /// `signature` is empty for a line that is not signed.
+        /// `signature` is empty for a line that is not signed. `belongs` is the batch or step that it belongs to, and after a blank its tags, separated by
+        /// commas; empty for none.
         each SubmittedLine<'a> {
             line: &'a str,
             class: &'a Class,
             base_score: u64,
             signature: &'a str,
+            belongs: &'a str,
         }
-        /// `added` is -1 when the queue has another field order. The others are how many lines were there already.
+        /// `added` is -1 when the queue has another field order, and -2 when the submission is not under way. The next four are how many lines were there
+        /// already. `blocked` of the added ones wait behind a gate. `crowded` belong to as many batches as a line may, and did not join.
         reply SubmitReply {
             added: i64,
             queued: u64,
             running: u64,
             finished: u64,
             failed: u64,
+            blocked: u64,
+            crowded: u64,
         }
     }
     "reclaim.lua" {
@@ -344,7 +354,7 @@ records! {
         }
     }
     "sweep.lua" {
-        /// `lane` is empty for the lines of retries, and "=" to set COUNT to what the index really holds. About `count` lines are examined.
+        /// `lane` is empty for the lines of retries, "*" for those behind gates, and "=" to set COUNT to what the index really holds. About `count` lines are examined.
         args SweepArgs<'a> {
             lane: &'a str,
             cursor: &'a str,
@@ -371,10 +381,13 @@ records! {
         }
     }
     "control.lua" {
-        /// `op` is "requeue", "cancel" or "purge". `selected` is the state that the lines were selected in, empty for any.
+        /// `op` is "requeue", "cancel", "purge" or "give_up": waiting lines only, with this reason and group of failures. `selected` is the state that the
+        /// lines were selected in, empty for any.
         args ControlArgs<'a> {
             op: &'a str,
             selected: &'a str,
+            reason: &'a str,
+            group: &'a str,
         }
         /// `class` is empty for a line that is not a task. `record` is the evidence of the cancellation.
         each ChangedLine<'a> {
@@ -389,6 +402,42 @@ records! {
             changed: u64,
             stopping: u64,
             freed: u64,
+        }
+    }
+    "batch.lua" {
+        /// `op` is "begin" or "end" of `submission`, "step", "close", "open" (more is to come), "waive", "hold" or "go_on"; `value` is by whom, or why.
+        args BatchArgs<'a> {
+            op: &'a str,
+            submission: &'a str,
+            value: &'a str,
+        }
+        /// A batch, or with "step" and "waive" any name. With "begin", `record` replaces the record `expected`.
+        each BatchEntry<'a> {
+            name: &'a str,
+            record: &'a str,
+            expected: &'a str,
+        }
+    }
+    "release.lua" {
+        /// About `most` lines are looked at. `done` is a chore that is over, empty for none.
+        args ReleaseArgs<'a> {
+            most: usize,
+            done: &'a str,
+        }
+        /// Whether there is more to do.
+        reply ReleaseHead {
+            has_more: bool,
+        }
+        /// A batch that has stopped.
+        row StoppedBatch {
+            batch: String,
+        }
+    }
+    "recount.lua" {
+        /// An empty `cursor` begins. About `count` members are examined.
+        args RecountArgs<'a> {
+            cursor: &'a str,
+            count: usize,
         }
     }
     "aside.lua" {

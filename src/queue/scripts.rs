@@ -58,54 +58,61 @@ scripts! {
         Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events, Ready,
         Held, Delayed, Avoided, Count, Blocked, Reserved, Idle, Scan, Marks,
     ];
-    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart,
+    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, lanes, gates, suspects, retries, needs, waking, claims, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld,
     ];
-    DETACH = "detach.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy,
+    DETACH = "detach.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld,
     ];
-    CLAIM = "claim.lua" with [basics, field_order, home, lanes, needs, walk, suspects, retries, claims, transition] on [
-        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy,
+    CLAIM = "claim.lua" with [basics, home, field_order, members, lanes, gates, walk, suspects, retries, needs, waking, claims, transition, turns, releasing] on [
+        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events,
     ];
-    SETTLE = "settle.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity,
+    SETTLE = "settle.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, transition, failures, evidence, events, turns, releasing, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate,
     ];
-    SUBMIT = "submit.lua" with [basics, home, field_order, lanes, needs, waking, failures, events, marks] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity,
+    SUBMIT = "submit.lua" with [basics, home, field_order, members, lanes, gates, needs, waking, failures, events, marks] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity, Member, BatchN, Batches, BatchWaived, BatchSubmits,
     ];
-    RECLAIM = "reclaim.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy,
+    RECLAIM = "reclaim.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld,
     ];
     DEREGISTER = "deregister.lua" with [events] on [
         Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy,
     ];
-    REASSERT = "reassert.lua" with [basics, home, lanes, claims, transition, events, marks] on [
-        Todo, Waiting, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Events,
+    REASSERT = "reassert.lua" with [basics, home, members, lanes, gates, claims, transition, events, marks] on [
+        Todo, Waiting, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Events, Member, BatchN, Batches, BatchWaived,
     ];
     CHECK = "check.lua" with [] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy,
     ];
-    INDEX = "index.lua" with [basics, home, field_order, lanes, suspects, retries, needs, waking, events] on [
-        Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity,
+    INDEX = "index.lua" with [basics, home, field_order, members, lanes, gates, suspects, retries, needs, waking, events] on [
+        Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity, Member, BatchN, Batches, BatchWaived,
     ];
-    SWEEP = "sweep.lua" with [basics, home, lanes] on [
-        Todo, Waiting, Ready, Count, Cells, Held, Delayed, Avoided,
+    SWEEP = "sweep.lua" with [basics, home, members, lanes, gates] on [
+        Todo, Waiting, Ready, Count, Cells, Held, Delayed, Avoided, Member, BatchN, Batches, BatchWaived,
     ];
-    REJECT = "reject.lua" with [basics, home, field_order, failures, events] on [
-        Todo, Waiting, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder,
+    REJECT = "reject.lua" with [basics, home, field_order, members, lanes, gates, failures, events, turns] on [
+        Todo, Waiting, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Ready, Count, Cells, Held, Delayed, Avoided,
     ];
-    RECONCILE = "reconcile.lua" with [basics, home, lanes, claims, transition, failures, marks] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside,
+    RECONCILE = "reconcile.lua" with [basics, home, members, lanes, gates, claims, transition, failures, turns, marks] on [
+        Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events,
     ];
-    CONTROL = "control.lua" with [basics, home, lanes, suspects, retries, needs, waking, claims, transition, failures, evidence, events, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity,
+    CONTROL = "control.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Tally,
     ];
-    ASIDE = "aside.lua" with [basics, home, lanes] on [
-        Todo, Waiting, Aside, Ready, Count, Cells, Held, Delayed, Avoided,
+    ASIDE = "aside.lua" with [basics, home, members, lanes, gates] on [
+        Todo, Waiting, Aside, Ready, Count, Cells, Held, Delayed, Avoided, Member, BatchN, Batches, BatchWaived,
     ];
-    RESTORE = "restore.lua" with [basics, home, lanes, suspects, retries, needs, waking, transition] on [
-        Todo, Waiting, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Apart, Capacity,
+    RESTORE = "restore.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, transition] on [
+        Todo, Waiting, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Apart, Capacity, Member, BatchN, Batches, BatchWaived,
     ];
+    BATCH = "batch.lua" with [basics, members, lanes, gates, turns] on [
+        Member, BatchN, Batches, BatchWaived, BatchHeld, BatchFails, BatchSubmits, Ready, Cells, Count, Held, Delayed, Avoided, Wake, Events, Kinds,
+    ];
+    RELEASE = "release.lua" with [basics, home, members, lanes, gates, suspects, needs, waking, failures, turns, releasing, giving_up] on [
+        Todo, Waiting, Failed, Reason, Attempts, Lost, Apart, Tally, Groups, Samples, Kinds, Member, BatchN, Batches, BatchWaived, BatchHeld, BatchFails, BatchSubmits, Ready, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Capacity,
+    ];
+    RECOUNT = "recount.lua" with [basics, members] on [Member, BatchN, Batches, BatchSubmits, Ready];
 }
 
 #[cfg(test)]

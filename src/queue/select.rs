@@ -8,8 +8,8 @@ use super::error::QueueError;
 use super::homes::keys_of;
 use super::keys::{CLOSE, Key};
 use super::kinds;
-use crate::model::Outcome;
 use crate::model::snapshot::{TaskState, TaskView};
+use crate::model::{BatchName, Outcome};
 
 /// One entry of a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,19 +26,33 @@ pub struct HashEntry {
 pub struct TaskGroup {
     /// The group of their failure, see [`super::kinds`].
     pub kind: Option<String>,
+    /// The batch that they belong to, or the step.
+    pub batch: Option<BatchName>,
+    /// One of their tags.
+    pub tag: Option<String>,
 }
 
 impl TaskGroup {
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        self.kind.is_none()
+        self.kind.is_none() && !self.is_of_members()
+    }
+
+    /// Whether it asks for what only members of batches have.
+    fn is_of_members(&self) -> bool {
+        self.batch.is_some() || self.tag.is_some()
     }
 
     /// Whether everything known of a task fits.
     #[must_use]
     pub fn has(&self, task: &TaskView) -> bool {
-        self.kind.is_none() || self.kind == task.kind
+        (self.kind.is_none() || self.kind == task.kind) && self.has_member(&task.batches, &task.tags)
+    }
+
+    fn has_member(&self, batches: &[BatchName], tags: &[String]) -> bool {
+        self.batch.as_ref().is_none_or(|batch| batches.iter().any(|name| name.is_within(batch)))
+            && self.tag.as_ref().is_none_or(|tag| tags.contains(tag))
     }
 }
 
@@ -102,14 +116,17 @@ impl StateScan {
             })
             .collect();
         match &self.wanted {
-            Some((state, group)) => members(conn, *state, group, page).await.map(Some),
+            Some((state, group)) => {
+                let page = of_state(conn, *state, group, page).await?;
+                of_batch(conn, group, page).await.map(Some)
+            }
             None => Ok(Some(page)),
         }
     }
 }
 
 /// Those of a page of [`keys_of`] a state that are in that state and belong to a group, with the value that they have in the hash of the state.
-async fn members(
+async fn of_state(
     conn: &Connection,
     state: TaskState,
     group: &TaskGroup,
@@ -133,6 +150,19 @@ async fn members(
     let lines: Vec<String> = page.iter().map(|entry| entry.line.clone()).collect();
     let kinds = kinds::of_lines(conn, &lines, recorded, state == TaskState::Failed).await?;
     Ok(page.into_iter().zip(kinds).filter(|(_, kind)| kind.as_ref() == Some(wanted)).map(|(entry, _)| entry).collect())
+}
+
+/// Those of a page that belong to the batch and have the tag that a group asks for.
+async fn of_batch(conn: &Connection, group: &TaskGroup, page: Vec<HashEntry>) -> Result<Vec<HashEntry>, QueueError> {
+    if !group.is_of_members() || page.is_empty() {
+        return Ok(page);
+    }
+    let lines: Vec<String> = page.iter().map(|entry| entry.line.clone()).collect();
+    let members = super::batches::members(conn, &lines).await?;
+    let fits = |member: &Option<super::batches::Member>| {
+        member.as_ref().is_some_and(|member| group.has_member(&member.names, &member.tags))
+    };
+    Ok(page.into_iter().zip(members).filter(|(_, member)| fits(member)).map(|(entry, _)| entry).collect())
 }
 
 /// Entries of `failed_tasks` in place of those of the table of kinds; one that is not there any more is left out.

@@ -9,12 +9,16 @@ use super::args::Args;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
-use super::lanes::cell_of;
+use super::lanes::{cell_of, lane_of};
 use super::records::{SubmitArgs, SubmitReply, SubmittedLine};
 use super::reply::Reply;
 use super::session::base_score;
 use super::{events, scripts};
-use crate::model::{Class, FieldOrder, TaskLine};
+use crate::model::{Belonging, Class, FieldOrder, TaskLine};
+
+/// Why what takes scripts cannot be submitted.
+const UNKNOWN_SCRIPTS: &str = "{} takes scripts that the server does not know since its start, and this user may not load: start a worker, or run \
+                               distcomp-ctl, once, and submit again";
 
 /// How many lines one call adds at most: well under 5 ms of the server's time.
 pub const BATCH: usize = 250;
@@ -35,6 +39,10 @@ pub struct Submitted {
     pub finished: u64,
     /// Out of retries.
     pub failed: u64,
+    /// Of the added ones, how many wait for other batches, or for a time.
+    pub blocked: u64,
+    /// How many belong to as many batches as a task may, and did not join another.
+    pub crowded: u64,
 }
 
 impl AddAssign for Submitted {
@@ -44,6 +52,8 @@ impl AddAssign for Submitted {
         self.running += other.running;
         self.finished += other.finished;
         self.failed += other.failed;
+        self.blocked += other.blocked;
+        self.crowded += other.crowded;
     }
 }
 
@@ -54,13 +64,15 @@ pub struct NewTask {
     class: Class,
     prio: u16,
     signature: Option<String>,
+    belonging: Option<Belonging>,
 }
 
 impl NewTask {
     /// What is submitted of a task.
     #[must_use]
     pub fn of(task: &TaskLine) -> Self {
-        Self { line: task.as_str().to_owned(), class: task.class().clone(), prio: task.prio(), signature: None }
+        let (class, prio) = (task.class().clone(), task.prio());
+        Self { line: task.as_str().to_owned(), class, prio, signature: None, belonging: None }
     }
 
     /// The task line.
@@ -72,6 +84,11 @@ impl NewTask {
     /// Puts a signature beside it.
     pub fn seal(&mut self, signature: String) {
         self.signature = Some(signature);
+    }
+
+    /// Makes it a member of a batch.
+    pub fn join(&mut self, belonging: Option<Belonging>) {
+        self.belonging = belonging;
     }
 }
 
@@ -94,37 +111,50 @@ pub async fn prepare(conn: &Connection, rerun: bool) -> Result<(), QueueError> {
 /// # Errors
 /// Those of any call; what was added before stays. [`QueueError::Denied`] for `rerun` where the user may only add.
 pub async fn submit(conn: &Connection, tasks: &[NewTask], rerun: bool) -> Result<Submitted, QueueError> {
-    submit_in(conn, tasks, rerun, None).await
+    submit_in(conn, tasks, rerun, None, None).await
 }
 
 /// As [`submit`], of lines that were read in this field order: refused when the queue has another by now, which it may have since others emptied it.
+/// `submission` was begun for each batch that they belong to, see [`super::batches::begin`]; without one they are added as if by hand.
 ///
 /// # Errors
-/// As [`submit`]; [`QueueError::Mismatch`] for another order.
+/// As [`submit`]; [`QueueError::Mismatch`] for another order; [`QueueError::SubmissionClosed`] when the submission is not under way: nothing was added.
 pub async fn submit_in(
     conn: &Connection,
     tasks: &[NewTask],
     rerun: bool,
     order: Option<FieldOrder>,
+    submission: Option<&str>,
 ) -> Result<Submitted, QueueError> {
     let mut args = Args::new();
     let tasks = &tasks[..tasks.len().min(BATCH)];
-    args.record(SubmitArgs { rerun, order: order.map_or("", FieldOrder::as_str) });
+    args.record(SubmitArgs {
+        rerun,
+        order: order.map_or("", FieldOrder::as_str),
+        submission: submission.unwrap_or_default(),
+    });
     for task in tasks {
         args.record(SubmittedLine {
             line: &task.line,
             class: &task.class,
             base_score: base_score(task.prio),
             signature: task.signature.as_deref().unwrap_or_default(),
+            belongs: task.belonging.as_ref().map_or("", Belonging::as_str),
         });
     }
+    let has_members = tasks.iter().any(|task| task.belonging.is_some());
     match conn.script(&scripts::SUBMIT, None, &args).await {
         Ok(reply) => match Reply::new(reply)?.head()? {
             SubmitReply { added: -1, .. } => Err(super::guard::other_order(conn, order.unwrap_or_default()).await),
-            SubmitReply { added, queued, running, finished, failed } => {
-                Ok(Submitted { added: u64::try_from(added).unwrap_or(0), queued, running, finished, failed })
+            SubmitReply { added: -2, .. } => Err(QueueError::SubmissionClosed),
+            SubmitReply { added, queued, running, finished, failed, blocked, crowded } => {
+                let added = u64::try_from(added).unwrap_or(0);
+                Ok(Submitted { added, queued, running, finished, failed, blocked, crowded })
             }
         },
+        Err(QueueError::Denied { .. }) if has_members => {
+            Err(QueueError::Unsupported(UNKNOWN_SCRIPTS.replacen("{}", "a batch", 1)))
+        }
         Err(QueueError::Denied { .. }) if !rerun => plainly(conn, tasks, order).await,
         Err(QueueError::Denied { at, user, message, .. }) => {
             let hashes = [Key::Finished, Key::Failed].map(|key| conn.name(key)).join(" and ");
@@ -148,11 +178,8 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
         super::guard::record_order(conn, order).await?;
     }
     if tasks.iter().any(|task| task.class.needs.is_extended()) {
-        return Err(QueueError::Unsupported(
-            "a task with needs (such as shell,gpus=1) takes scripts that the server does not know since its start, and this user may not load: start a worker, \
-             or run distcomp-ctl, once, and submit again"
-                .to_owned(),
-        ));
+        let what = "a task with needs (such as shell,gpus=1)";
+        return Err(QueueError::Unsupported(UNKNOWN_SCRIPTS.replacen("{}", what, 1)));
     }
     let lines: Vec<&str> = tasks.iter().map(NewTask::line).collect();
     let mut pipe = redis::pipe();
@@ -209,7 +236,7 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
     sums.queued += new.len() as u64 - sums.added;
     let mut index = redis::pipe();
     for (task, score) in &new {
-        let (ready, lane, cell) = (conn.name(Key::Ready), task.class.to_string(), cell_of(&task.class));
+        let (ready, lane, cell) = (conn.name(Key::Ready), lane_of(&task.class), cell_of(&task.class));
         index.cmd("ZADD").arg(format!("{ready}c:{lane}")).arg("NX").arg(*score).arg(task.line());
         index.cmd("ZADD").arg(format!("{ready}h:{cell}")).arg("LT").arg(*score).arg(lane);
         index.cmd("ZADD").arg(conn.name(Key::Cells)).arg("LT").arg(*score).arg(cell);

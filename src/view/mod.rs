@@ -4,6 +4,7 @@
 //! Styles are always in the text; whoever prints it drops them where they cannot be shown. Whatever comes from tasks, names or Redis goes
 //! through [`safe_text::safe`].
 
+pub mod batches;
 pub mod dashboard;
 pub mod explain;
 pub mod failures;

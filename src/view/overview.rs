@@ -1,5 +1,6 @@
 //! The text of `distcomp-status` without arguments.
 
+use super::batches::kept_back;
 use super::explain::top_reason;
 use super::failures::failures;
 use super::glyphs;
@@ -126,6 +127,7 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
     if let Some(who) = &overview.paused {
         notices.push(format!("paused by {}; distcomp-ctl resume continues", safe(who)));
     }
+    notices.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
     match overview.ordered {
         0 => {}
         1 => notices.push("1 running task is being stopped, as an operator ordered".to_owned()),

@@ -140,6 +140,8 @@ mod tests {
     #[test]
     fn a_page_shows_what_the_attempts_left() {
         let view = TaskView {
+            batches: Vec::new(),
+            tags: Vec::new(),
             id: "0123456789abcdef".to_owned(),
             line: "shell,gpus=0.5,constraint=ssd|nvme:8:2:5:300:./sim".to_owned(),
             states: vec![TaskState::Failed],

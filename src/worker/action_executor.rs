@@ -57,7 +57,7 @@ impl ActionExecutor {
             }
             Action::Start { slot, key, task, attempt, before, placed } => {
                 let config = Arc::clone(&self.config.borrow());
-                self.slots.start(slot, key, &task, attempt, before, &placed, &config);
+                self.slots.start(slot, key, &task, &attempt, before, &placed, &config);
             }
             Action::Move { slot, key, cores } => self.slots.tell(slot, KeeperCommand::Cores { key, cores }),
             Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { key }),

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::model::meters::WorkerFigures;
-use crate::model::{Bytes, Class, NodeSample, TaskLine};
+use crate::model::{Bytes, Class, NodeSample, TaskLine, Upstream};
 use crate::process::Ended;
 pub use crate::process::TaskKey;
 use crate::queue::follow::OutputRequest;
@@ -158,6 +158,25 @@ pub struct Sample {
     pub devices: Vec<(Arc<str>, Arc<str>, u64)>,
 }
 
+/// What a task is told of its attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// The batch or step of the task.
+    pub batch: Option<Arc<str>>,
+    /// How what it waited for has ended.
+    pub upstream: Option<Upstream>,
+}
+
+impl Attempt {
+    /// Of a claim.
+    #[must_use]
+    pub fn of(claim: &Claim) -> Self {
+        Self { number: claim.attempt, batch: claim.batch.clone(), upstream: claim.upstream }
+    }
+}
+
 /// Something to do.
 #[derive(Debug)]
 pub enum Action {
@@ -171,8 +190,8 @@ pub enum Action {
         key: TaskKey,
         /// The command, its limit and what it asks for.
         task: TaskLine,
-        /// Attempt number.
-        attempt: u32,
+        /// Which attempt it is.
+        attempt: Attempt,
         /// Not after this moment: it may be another's by then.
         before: Instant,
         /// What it has besides.

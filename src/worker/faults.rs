@@ -33,6 +33,8 @@ pub enum Doing {
     ReconcileClaims,
     /// Compare what is derived in Redis with the hashes.
     ReconcileRecords,
+    /// Release what waited for a batch.
+    Release,
     /// Listen for wake-ups.
     Listen,
     /// Publish what a task prints.
@@ -51,6 +53,7 @@ impl Doing {
             Self::Index => "index tasks",
             Self::ReconcileClaims => "audit claims",
             Self::ReconcileRecords => "compare what is derived",
+            Self::Release => "release what waited for a batch",
             Self::Listen => "listen for wake-ups",
             Self::Show => "show output",
         }

@@ -19,6 +19,7 @@ use super::pending_outcomes::{PendingOutcomes, Unreported};
 use super::poller::Poller;
 use super::reclaimer::Reclaimer;
 use super::record_reconciler::RecordReconciler;
+use super::releaser::Releaser;
 use super::reloader::Reloader;
 use super::reporter::Reporter;
 use super::sampler::Sampler;
@@ -77,6 +78,7 @@ impl Shared {
         loops.spawn(Reclaimer { link: link(), local_orphans, config: self.config.subscribe(), order }.run());
         loops.spawn(Indexer { link: link(), gap, order, found: events.clone() }.run());
         loops.spawn(RecordReconciler { link: link() }.run());
+        loops.spawn(Releaser { link: link(), order }.run());
         loops.spawn(ClaimReconciler { link: link(), events: events.clone() }.run());
     }
 

@@ -34,6 +34,7 @@ pub mod poller;
 pub mod reclaimer;
 mod record_reconciler;
 pub mod rehearsal;
+mod releaser;
 pub mod reloader;
 pub mod replay_buffer;
 pub mod reporter;

@@ -212,7 +212,7 @@ fn wait_counts_cancelled_tasks_apart() {
     bed.wait_counts(SOON, [1, 0, 0, 0]);
     bed.ctl(&["cancel", "--all", "--yes"]).expect(0);
     let answer = started.finish().expect(1).json();
-    assert_eq!(answer["outcome"], json!({"finished": 0, "failed": 0, "gone": 0, "cancelled": 1}));
+    assert_eq!(answer["outcome"], json!({"finished": 0, "failed": 0, "gone": 0, "cancelled": 1, "blocked": 0}));
     assert_eq!(answer["failures"], json!([]));
 }
 

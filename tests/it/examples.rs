@@ -58,6 +58,7 @@ fn every_example_has_a_test() {
         "task",
         "task-shell.sh",
         "task_with_timeout",
+        "workflow.tasks",
     ];
     assert_eq!(seen, tested, "add the test of a new example to tests/it/examples.rs");
 }
@@ -84,6 +85,29 @@ fn the_plain_task_file_runs() {
 #[test]
 fn example_with_timeouts_runs_and_one_task_times_out() {
     assert_eq!(run_tasks("task_with_timeout"), (12, 1));
+}
+
+#[test]
+fn the_workflow_runs_in_its_order() {
+    let bed = Bed::new();
+    let file = example("workflow.tasks").display().to_string();
+    let said = "added 7 tasks to s1, 5 of them blocked: s1/prep has 2 open, s1/sim has 4 open";
+    bed.submit(&[&file], "").expect(0).prints(&[said]);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 8, 0], "seven tasks, and the command for the end");
+    assert_eq!(bed.count("distcomp:waiting"), 0);
+    let results = bed.table("finished_tasks");
+    assert!(results.values().any(|result| result.contains("s1 has finished")), "{results:?}");
+    let at = |command: &str| {
+        let shown =
+            bed.status(&["tasks", "--state", "finished", "--include", command, "--json", "--limit", "0"]).expect(0);
+        let tasks = shown.json_lines();
+        let starts = tasks.iter().filter_map(|task| task["start"].as_f64()).fold(f64::MAX, f64::min);
+        let ends = tasks.iter().filter_map(|task| task["end"].as_f64()).fold(0.0, f64::max);
+        (starts, ends)
+    };
+    let [prep, sim, report] = ["unpack", "simulate", "echo report"].map(at);
+    assert!(prep.1 <= sim.0 && sim.1 <= report.0, "{prep:?} {sim:?} {report:?}");
 }
 
 #[test]

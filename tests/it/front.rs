@@ -18,7 +18,7 @@ fn words_lead_to_the_commands_behind_them() {
     front(&bed, &["pause", "--yes"]).expect(0);
     front(&bed, &["resume", "--yes"]).expect(0);
     front(&bed, &["kill", "--yes", "--all"]).expect(0);
-    front(&bed, &["retry", "--yes"]).expect(0);
+    front(&bed, &["retry", "--yes", "--state", "cancelled"]).expect(0);
     front(&bed, &["worker", "--burst", "--name", "w"]).expect(0);
     assert_eq!(bed.counts(), [0, 0, 1, 0]);
 }

@@ -79,6 +79,7 @@ fn printed() -> Vec<(&'static str, Output)> {
     let _worker = bed.worker("node1");
     all.push(("distcomp-submit --wait --json -", submit(&["--wait", "--json", "-"], &[done, broken]).expect(1)));
     bed.add([slow, large]);
+    bed.submit(&["--name", "report", "--after", "sim", "--", "./report"], "").expect(0);
     bed.wait_running(slow);
     wait_until("a heartbeat that names the task", Duration::from_secs(20), || {
         let worker = bed.status(&["workers", "--json"]).expect(0).stdout;
@@ -95,6 +96,7 @@ fn printed() -> Vec<(&'static str, Output)> {
         status("distcomp-status failures --json", &["failures", "--json"]),
         status("distcomp-status failures --all --json", &["failures", "--all", "--json"]),
         status("distcomp-status --json", &["--json"]),
+        status("distcomp-status batches --json", &["batches", "--json"]),
         status("distcomp-status workers --json", &["workers", "--json"]),
         status("distcomp-status explain --json", &["explain", "--json"]),
         status("distcomp-status explain ID --json", &["explain", &ids[3], "--json"]),
@@ -252,7 +254,8 @@ fn the_waiters_answer_names_its_failures() {
     let line = "shell:0:0:1:exit 3";
     let output = bed.submit(&["--wait", "--json", "-"], line).expect(1);
     let answer = output.json();
-    assert_eq!(answer["outcome"], json!({"finished": 0, "failed": 1, "gone": 0, "cancelled": 0}));
+    let outcome = json!({"finished": 0, "failed": 1, "gone": 0, "cancelled": 0, "blocked": 0});
+    assert_eq!(answer["outcome"], outcome);
     assert_eq!(
         (&answer["failures"][0]["kind"], &answer["failures"][0]["sample_id"]),
         (&json!("exit 3"), &json!(task_id(line)))

@@ -5,6 +5,8 @@ mod support;
 
 mod acl;
 mod backoff;
+mod batch_model;
+mod batches;
 mod cancelled;
 mod capacity;
 mod capture;
@@ -82,3 +84,4 @@ mod too_large;
 mod wakeups;
 mod watch;
 mod wire_format;
+mod workflows;

@@ -171,8 +171,8 @@ fn needs_are_shown_wherever_the_task_is() {
     let table = bed.status(&["export", "--format", "csv"]).expect(0).stdout;
     assert!(table.lines().any(|row| row.ends_with(",\"constraint=nvme|ssd, gpus=0.5, time=60\"")), "{table}");
     bed.ctl(&["cancel", "--all", "--yes"]).expect(0);
-    let failures = bed.status(&["failures", "--all", "--json"]).expect(0).json_lines();
-    assert!(failures.iter().any(|one| one["line"] == line && one["needs"] == needs), "{failures:?}");
+    let cancelled = bed.status(&["tasks", "--state", "cancelled", "--json"]).expect(0).json_lines();
+    assert!(cancelled.iter().any(|one| one["line"] == line && one["needs"] == needs), "{cancelled:?}");
 }
 
 #[test]
@@ -230,11 +230,11 @@ fn lines_in_the_wrong_hash_are_shown_cancelled_and_purged() {
     let said = bed.ctl(&["cancel", "--state", "todo", "--yes"]).expect(0).stdout;
     assert!(said.starts_with("cancelled 3 tasks"), "{said}");
     assert_eq!((bed.count("todo_tasks"), bed.count(WAITING), bed.count("failed_tasks")), (0, 0, 3));
-    bed.ctl(&["purge", "--state", "failed", "--yes"]).expect(0);
+    bed.ctl(&["purge", "--state", "cancelled", "--yes"]).expect(0);
     strays(&bed);
     bed.ctl(&["cancel", lines[2], "--yes"]).expect(0);
     assert_eq!((bed.count("todo_tasks"), bed.count(WAITING), bed.count("failed_tasks")), (1, 1, 1));
-    for state in ["todo", "failed"] {
+    for state in ["todo", "cancelled"] {
         bed.ctl(&["purge", "--state", state, "--yes"]).expect(0);
     }
     assert_eq!((bed.count("todo_tasks"), bed.count(WAITING), bed.count("failed_tasks")), (0, 0, 0));

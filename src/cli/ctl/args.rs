@@ -7,11 +7,13 @@ use clap::{Parser, Subcommand, ValueHint};
 
 use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::completion::Shell;
+use crate::cli::known_batches::batch_name;
 use crate::cli::local::LocalArgs;
 use crate::cli::status::StateArg;
 use crate::cli::task_group::GroupArgs;
+use crate::model::BatchName;
 
-/// Change the queue: requeue, cancel or purge tasks; pause, resume, drain, stop; reclaim the tasks of dead workers.
+/// Change the queue: its tasks, batches and workers.
 ///
 /// Each command says what it will change and asks for confirmation. Without a terminal, --yes is required.
 #[derive(Clone, Debug, Parser)]
@@ -64,13 +66,39 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["lines", "state", "GroupArgs", "include", "worker", "older_than", "file", "all"])]
         quarantined: bool,
     },
-    /// Stop all workers from starting tasks, until resume
-    Pause,
-    /// Lift pause and stop; with --worker, lift the drain of a worker
+    /// Start nothing, or nothing of some batches, until resume
+    Pause {
+        /// The batches [default: the whole queue]
+        #[arg(value_name = "BATCH", value_parser = batch_name)]
+        batches: Vec<BatchName>,
+    },
+    /// Lift pause and stop, or of batches; with --worker, the drain
+    ///
+    /// Of a batch that --max-fails has stopped, the tasks that were given up for that wait again, and its failures so far do not count any more.
     Resume {
+        /// The batches [default: the whole queue]
+        #[arg(value_name = "BATCH", value_parser = batch_name, conflicts_with = "workers")]
+        batches: Vec<BatchName>,
         /// Lift the drain of this worker instead; may be repeated
         #[arg(long = "worker", value_name = "NAME")]
         workers: Vec<String>,
+    },
+    /// Count the submissions to batches that were cut short as complete
+    ///
+    /// What waits for a batch does not start while a submission to it is under way. One that was cut short stays so until the same tasks are submitted again, or
+    /// until this.
+    Close {
+        /// The batches
+        #[arg(required = true, value_name = "BATCH", value_parser = batch_name)]
+        batches: Vec<BatchName>,
+    },
+    /// Let what waits for batches go on without them
+    ///
+    /// It need not wait for them any more, now or later.
+    Release {
+        /// The batches, or steps of them
+        #[arg(required = true, value_name = "NAME", value_parser = batch_name)]
+        names: Vec<BatchName>,
     },
     /// Stop workers from claiming; let their running tasks end
     ///
@@ -99,7 +127,7 @@ pub enum Command {
         #[arg(long, requires = "workers")]
         force: bool,
     },
-    /// Create a key that signs tasks: KEY, which is secret, and KEY.pub for the workers
+    /// Create a key that signs tasks: KEY (secret), KEY.pub (for workers)
     ///
     /// Neither file may exist. The command does not contact Redis.
     Keygen {

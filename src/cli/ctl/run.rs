@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
-use super::{change, keygen, quarantine, reclaim, switch};
+use super::{batches, change, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, run};
 use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
@@ -46,7 +46,9 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Cancel(select) => change::check(Change::Cancel, select)?,
         Command::Purge { select, quarantined: false } => change::check(Change::Purge, select)?,
         Command::Purge { .. }
-        | Command::Pause
+        | Command::Pause { .. }
+        | Command::Close { .. }
+        | Command::Release { .. }
         | Command::Resume { .. }
         | Command::Drain { .. }
         | Command::Stop
@@ -82,10 +84,14 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,
         Command::Purge { quarantined: true, .. } => quarantine::empty(&mut session).await?,
         Command::Purge { select, .. } => change::apply(&mut session, Change::Purge, &select).await?,
-        Command::Pause => switch::pause(&mut session).await?,
-        Command::Resume { workers } if workers.is_empty() => switch::resume(&mut session).await?,
-        Command::Resume { workers } => switch::undrain(&mut session, &workers).await?,
+        Command::Pause { batches } if batches.is_empty() => switch::pause(&mut session).await?,
+        Command::Pause { batches } => batches::pause(&mut session, &batches).await?,
+        Command::Resume { batches, .. } if !batches.is_empty() => batches::resume(&mut session, &batches).await?,
+        Command::Resume { workers, .. } if workers.is_empty() => switch::resume(&mut session).await?,
+        Command::Resume { workers, .. } => switch::undrain(&mut session, &workers).await?,
         Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,
+        Command::Close { batches } => batches::close(&mut session, &batches).await?,
+        Command::Release { names } => batches::release(&mut session, &names).await?,
         Command::Stop => switch::stop(&mut session).await?,
         // Done above: they need no queue.
         Command::Keygen { .. } | Command::Completions { .. } | Command::Generate { .. } => {}

@@ -263,11 +263,12 @@ mod tests {
         assert_eq!(Selector::new(Change::Purge, &sim).unwrap().states.len(), 5);
         let old = SelectArgs { older_than: Some("7d".to_owned()), ..args() };
         assert_eq!(Selector::new(Change::Purge, &old).unwrap().states(), "finished, failed or cancelled");
-        let oom = SelectArgs { group: GroupArgs { kind: Some("oom".to_owned()) }, ..args() };
+        let oom = SelectArgs { group: GroupArgs { kind: Some("oom".to_owned()), ..GroupArgs::default() }, ..args() };
         for change in [Change::Requeue, Change::Cancel, Change::Purge] {
             assert_eq!(Selector::new(change, &oom).unwrap().states(), "failed");
         }
-        let gone = SelectArgs { group: GroupArgs { kind: Some("cancelled".to_owned()) }, ..args() };
+        let gone =
+            SelectArgs { group: GroupArgs { kind: Some("cancelled".to_owned()), ..GroupArgs::default() }, ..args() };
         assert_eq!(Selector::new(Change::Requeue, &gone).unwrap().states(), "cancelled");
     }
 

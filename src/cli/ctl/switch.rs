@@ -21,11 +21,15 @@ pub(super) async fn pause(session: &mut CtlContext) -> Result<(), CliError> {
     if !agreed(session, "pause", &plan, Value::Null)? {
         return Ok(());
     }
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    let user = user.unwrap_or_else(|| "somebody".to_owned());
     let now = wall_clock::local().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
-    control::pause(&session.conn, &format!("{user}@{} since {now}", host())).await?;
+    control::pause(&session.conn, &format!("{}@{} since {now}", user(), host())).await?;
     done(session, "pause", "paused; distcomp-ctl resume continues", Value::Null)
+}
+
+/// Who is at the keyboard, as far as the environment says.
+pub(super) fn user() -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    user.unwrap_or_else(|| "somebody".to_owned())
 }
 
 /// Lifts a pause and the stop command.
@@ -139,7 +143,7 @@ fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, C
 }
 
 /// Says the plan and asks; false after a dry run.
-fn agreed(session: &mut CtlContext, command: &str, plan: &str, detail: Value) -> Result<bool, CliError> {
+pub(super) fn agreed(session: &mut CtlContext, command: &str, plan: &str, detail: Value) -> Result<bool, CliError> {
     if session.manner.dry_run {
         done(session, command, &format!("would {plan}"), detail)?;
         return Ok(false);
@@ -149,7 +153,7 @@ fn agreed(session: &mut CtlContext, command: &str, plan: &str, detail: Value) ->
     Ok(true)
 }
 
-fn done(session: &mut CtlContext, command: &str, text: &str, detail: Value) -> Result<(), CliError> {
+pub(super) fn done(session: &mut CtlContext, command: &str, text: &str, detail: Value) -> Result<(), CliError> {
     if session.manner.json {
         return session.out.json(&json!({ "command": command, "dry_run": session.manner.dry_run, "detail": detail }));
     }

@@ -8,8 +8,11 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cli::common::{CommonArgs, path_parser};
+use crate::cli::known_batches::batch_name;
 use crate::cli::local::LocalArgs;
 use crate::cli::task_group::GroupArgs;
+use crate::compose::seconds::seconds;
+use crate::model::BatchName;
 use crate::model::snapshot::TaskState;
 
 /// Show the queue: counts, workers, rate, failures.
@@ -37,6 +40,16 @@ pub enum View {
     Tasks(TasksArgs),
     /// Every worker
     Workers,
+    /// Every batch: how far it is, what it waits for, why it is held
+    Batches,
+    /// One batch with its steps
+    Batch {
+        /// The batch, or one of its steps
+        #[arg(value_parser = batch_name)]
+        name: BatchName,
+    },
+    /// Wait until batches have ended
+    Wait(WaitArgs),
     /// Everything known about one task
     Show {
         /// The task: its line, or a prefix of its id
@@ -143,6 +156,28 @@ fn interval(text: &str) -> Result<Duration, String> {
     } else {
         Err("valid: 0.1 to 3600".to_owned())
     }
+}
+
+/// What to wait for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WaitArgs {
+    /// The batches, or steps of them
+    #[arg(required = true, value_name = "NAME", value_parser = batch_name)]
+    pub names: Vec<BatchName>,
+    /// Until one of them has ended: exit 0 if one has finished
+    #[arg(long)]
+    pub any: bool,
+    /// Exit with 1 as soon as one of them has failed, or cannot go on
+    #[arg(long, conflicts_with = "any")]
+    pub fail_fast: bool,
+    /// Exit with 124 after so long, such as 90s, 30m or 2h
+    #[arg(long, value_name = "TIME", value_parser = time_limit)]
+    pub timeout: Option<Duration>,
+}
+
+fn time_limit(text: &str) -> Result<Duration, String> {
+    let found = seconds(text).ok_or("valid: seconds, or a duration like 90m or 1h30m")?;
+    Ok(Duration::from_secs(found))
 }
 
 /// Which events to print.

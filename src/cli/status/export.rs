@@ -163,6 +163,8 @@ mod tests {
             id: "0123456789abcdef".to_owned(),
             line: "shell,gpus=1:1:1:1:60:echo \"a\", b".to_owned(),
             states: vec![TaskState::Finished],
+            batches: Vec::new(),
+            tags: Vec::new(),
             worker: None,
             ordered: None,
             result: Some("n1: \"two\\nlines\"".to_owned()),

@@ -1,6 +1,7 @@
 //! `distcomp-status`: shows the queue and changes nothing.
 
 mod args;
+mod batches;
 mod context;
 mod events;
 mod exact_stdout;
@@ -17,6 +18,7 @@ mod serve;
 mod show;
 mod signature;
 mod state;
+mod wait;
 mod watch;
 
 pub use args::{StateArg, StatusArgs};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
 
+use super::batch_flags::BatchFlags;
 use super::flags::{FieldFlags, SourceFlags};
 use crate::cli::common::CommonArgs;
 use crate::cli::local::LocalArgs;
@@ -39,12 +40,18 @@ pub struct SubmitArgs {
     /// Print JSON: counts and ids, and with --wait how the tasks ended
     #[arg(long)]
     pub json: bool,
-    /// Print only the ids of the tasks, one on each line
+    /// Print only the name of the batch, or the ids of the tasks, one on each line
     #[arg(long, conflicts_with = "json", hide_short_help = true)]
     pub parsable: bool,
     /// Print only errors
     #[arg(long, short)]
     pub quiet: bool,
+    /// Add the tasks to this batch or step: s1, s1/prep
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub name: Option<String>,
+    /// The batch
+    #[command(flatten)]
+    pub batch: BatchFlags,
     /// The fields of bare commands
     #[command(flatten)]
     pub fields: FieldFlags,
@@ -66,6 +73,8 @@ Examples:
   distcomp-submit -- sleep 10                  add one command
   distcomp-submit -m 4 -c 2 -t 2h -- ./sim {1} {2} ::: *.trace ::: lru fifo
   distcomp-submit --array 1-100 -o 'logs/{}.out' -- ./train --seed {}
+  distcomp-submit -n s1 --commands sweep.txt   name the batch, so that others can wait for it
+  distcomp-submit -n report --after s1 -- ./report        run when all of s1 has finished
   distcomp-submit --dry-run tasks.txt          check every line
   distcomp-submit --wait tasks.txt && echo all done
   distcomp-submit --rerun tasks.txt            run all of them again

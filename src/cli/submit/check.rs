@@ -1,6 +1,7 @@
 //! The first pass of a submission: checks every line and reports every fault. Nothing is sent.
 
 use super::bashisms;
+use super::batches::BatchPlan;
 use super::faults::Faults;
 use super::input::BatchChecksums;
 use super::offers::Offers;
@@ -41,6 +42,10 @@ pub(super) struct CheckReport {
     pub(super) repeated: Repeated,
     /// What they ask for and no live worker offers.
     pub(super) offers: Offers,
+    /// Commands for the ends of batches.
+    pub(super) hooks: u64,
+    /// The batches that they belong to.
+    pub(super) plan: BatchPlan,
 }
 
 /// Checks every line and prints what is wrong, as `FILE:LINE: what`.
@@ -52,7 +57,8 @@ pub(super) fn check(
     quiet: bool,
 ) -> Result<CheckReport, CliError> {
     let is_plain_shell = bashisms::is_plain_shell(&context.config.task_shell);
-    let mut found = CheckReport { offers: Offers::new(&live.traits), ..CheckReport::default() };
+    let mut found =
+        CheckReport { offers: Offers::new(&live.traits), plan: BatchPlan::of(origin), ..CheckReport::default() };
     let mut warned = 0;
     let mut doubts = Plausibility::new(&context.config, rules, live.nodes);
     let mut progress = Progress::new("checked", origin.expected(), !quiet);
@@ -60,15 +66,18 @@ pub(super) fn check(
     let mut repeats = RepeatCounter::default();
     let mut walk = TaskReader::new(origin, rules);
     while let Some(line) = walk.next()? {
-        match line.task {
+        match &line.task {
+            // It is sent beside the tasks that were asked for, and counted among none of them.
+            Ok(_) if line.is_hook() => found.hooks += 1,
             Ok(task) => {
                 found.valid += 1;
-                found.sums.add(task.as_str());
-                found.profile.add(&task);
+                found.sums.add(task.as_str(), line.belonging.as_ref());
+                found.plan.look(&line, task);
+                found.profile.add(task);
                 repeats.add(task.as_str());
-                found.offers.look(line.place, &task);
+                found.offers.look(line.place, task);
                 faults.good(line.place);
-                if let Some(warning) = doubts.look(line.place, &task) {
+                if let Some(warning) = doubts.look(line.place, task) {
                     detail(&warning);
                 }
                 if is_plain_shell
@@ -87,7 +96,7 @@ pub(super) fn check(
             }
             Err(problem) => {
                 found.invalid += 1;
-                faults.bad(line.place, line.is_meant, &problem);
+                faults.bad(line.place, line.is_meant, problem);
             }
         }
         if (found.valid + found.invalid).is_multiple_of(4096) {
@@ -95,6 +104,7 @@ pub(super) fn check(
         }
     }
     found.sums.close();
+    found.plan.close();
     found.left_out = walk.left_out();
     found.repeated = repeats.finish();
     drop(progress);
@@ -109,7 +119,10 @@ pub(super) fn check(
     if warned > MOST_WARNED {
         context.warn(&format!("{} more use syntax of bash; see task_shell", counted(warned - MOST_WARNED, "command")));
     }
-    Ok(found)
+    match found.plan.disorder() {
+        Some(disorder) => Err(CliError::Usage(disorder)),
+        None => Ok(found),
+    }
 }
 
 /// How the command begins that was typed.

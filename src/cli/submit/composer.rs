@@ -1,113 +1,65 @@
 //! Makes tasks of the lines of a file: task lines as they are, bare commands and JSON objects by the flags of the command line and the directives above them.
 
-use super::directive::Directive;
+use super::blocks::{Blocks, Form, Scope};
 use super::task_file::ParseRules;
 use crate::compose::jsonl::Record;
-use crate::compose::{ComposeError, Composed, NeedRecipe, NeedSettings, Recipe, Row, Settings};
-use crate::model::TaskLine;
-
-/// What the lines of a file are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// `TYPE:MEM:CPU:PRIO[:TIMEOUT]:CMD`
-    #[default]
-    TaskLines,
-    /// A command each.
-    Commands,
-    /// A JSON object each.
-    Json,
-}
-
-/// What holds for the lines that follow.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scope {
-    pub(crate) form: Form,
-    pub(crate) settings: Settings,
-}
+use crate::compose::{BelongingRecipe, ComposeError, Composed, NeedRecipe, Recipe, Row, Settings};
+use crate::model::{Belonging, TaskLine};
 
 /// See the module.
 pub(super) struct Composer<'a> {
     rules: ParseRules,
-    /// Of the command line.
-    outer: &'a Scope,
-    /// What the directives before the first task of the file say.
-    head: Scope,
-    /// What the directives since the last task say.
-    block: Scope,
+    blocks: &'a Blocks,
     /// What holds now.
-    current: Scope,
+    current: &'a Scope,
     /// Of the current scope, once it is needed: for commands.
     recipe: Option<Recipe>,
     /// The same for task lines.
-    needs: Option<NeedRecipe>,
-    /// Whether a task of this file has been met.
-    has_begun: bool,
-    /// Whether the line before was a directive.
-    is_in_block: bool,
+    of_lines: Option<(NeedRecipe, BelongingRecipe)>,
     /// Of the tasks of all files: `{#}`.
     number: u64,
     composed: Composed,
 }
 
 impl<'a> Composer<'a> {
-    pub(super) fn new(rules: ParseRules, outer: &'a Scope) -> Self {
-        Self {
-            rules,
-            outer,
-            head: Scope::default(),
-            block: Scope::default(),
-            current: outer.clone(),
-            recipe: None,
-            needs: None,
-            has_begun: false,
-            is_in_block: false,
-            number: 0,
-            composed: Composed::default(),
-        }
+    /// For the first file, see [`Self::begin_file`].
+    pub(super) fn new(rules: ParseRules, blocks: &'a Blocks) -> Self {
+        let current = blocks.first();
+        Self { rules, blocks, current, recipe: None, of_lines: None, number: 0, composed: Composed::default() }
     }
 
     /// Another file begins.
-    pub(super) fn begin_file(&mut self) {
-        self.head = Scope::default();
-        self.block = Scope::default();
-        self.current = self.outer.clone();
-        self.recipe = None;
-        self.needs = None;
-        self.has_begun = false;
-        self.is_in_block = false;
+    pub(super) fn begin_file(&mut self, blocks: &'a Blocks) {
+        self.blocks = blocks;
+        self.hold(blocks.first());
     }
 
-    /// A directive. Those before the first task are of the whole file, and the command line outranks them; a later block starts anew from these.
-    pub(super) fn direct(&mut self, text: &str) -> Result<(), String> {
-        let directive = Directive::parse(text)?;
-        let form = match (directive.commands, directive.jsonl) {
-            (true, _) => Some(Form::Commands),
-            (_, true) => Some(Form::Json),
-            (false, false) => None,
-        };
-        let settings = directive.fields.settings();
-        if self.has_begun {
-            if !self.is_in_block {
-                self.block = Scope::default();
-                self.current = self.of_file();
+    /// A directive stands in this line of the file.
+    pub(super) fn direct(&mut self, number: u64) -> Result<(), String> {
+        match self.blocks.at(number) {
+            Some(Ok(scope)) => {
+                self.hold(scope);
+                Ok(())
             }
-            self.block.settings = settings.after(&self.block.settings);
-            self.current.settings = self.block.settings.clone().over(&self.of_file().settings);
-            self.current.form = form.unwrap_or(self.current.form);
-        } else {
-            self.head.settings = settings.after(&self.head.settings);
-            self.head.form = form.unwrap_or(self.head.form);
-            self.current = self.of_file();
+            Some(Err(problem)) => Err(problem.clone()),
+            None => Err("the file has changed since it was opened".to_owned()),
         }
-        self.is_in_block = true;
-        self.recipe = None;
-        self.needs = None;
-        Ok(())
     }
 
-    fn of_file(&self) -> Scope {
-        let form = if self.outer.form == Form::TaskLines { self.head.form } else { self.outer.form };
-        Scope { form, settings: self.outer.settings.clone().over(&self.head.settings) }
+    fn hold(&mut self, scope: &'a Scope) {
+        self.current = scope;
+        self.recipe = None;
+        self.of_lines = None;
+    }
+
+    /// What holds for the task made last.
+    pub(super) fn scope(&self) -> &'a Scope {
+        self.current
+    }
+
+    /// What the task made last belongs to.
+    pub(super) fn belonging(&self) -> Option<&Belonging> {
+        self.composed.belonging.as_ref()
     }
 
     /// Whether the next line is read as a task line, for all that was said so far.
@@ -122,8 +74,6 @@ impl<'a> Composer<'a> {
 
     /// A line that is neither blank nor a comment.
     pub(super) fn make(&mut self, text: &str) -> Result<TaskLine, String> {
-        self.has_begun = true;
-        self.is_in_block = false;
         self.number += 1;
         match self.current.form {
             Form::TaskLines => {
@@ -142,7 +92,8 @@ impl<'a> Composer<'a> {
                 compose(recipe, self.number, text, self.rules, &mut self.composed)
             }
             Form::Json => {
-                let record = Record::parse(text).map_err(|error| error.to_string())?;
+                let mut record = Record::parse(text).map_err(|error| error.to_string())?;
+                self.blocks.steps.place_record(&mut record.settings);
                 let recipe = recipe_of(&record.settings.over(&self.current.settings))?;
                 compose(&recipe, self.number, &record.command, self.rules, &mut self.composed)
             }
@@ -154,15 +105,19 @@ impl Composer<'_> {
     /// The task of a whole line, with the needs of the flags that it lacks.
     fn task_of(&mut self, text: &str) -> Result<TaskLine, String> {
         let task = self.rules.check(text)?;
-        if self.current.settings.needs == NeedSettings::default() {
+        let settings = &self.current.settings;
+        self.composed.belonging = None;
+        if settings.needs.is_empty() && settings.name.is_none() && settings.tags.is_empty() {
             return Ok(task);
         }
-        if self.needs.is_none() {
-            self.needs =
-                Some(NeedRecipe::of_whole_lines(&self.current.settings.needs).map_err(|faults| in_words(&faults))?);
+        if self.of_lines.is_none() {
+            let needs = NeedRecipe::of_whole_lines(&settings.needs).map_err(|faults| in_words(&faults))?;
+            let belonging = BelongingRecipe::of_whole_lines(settings).map_err(|faults| in_words(&faults))?;
+            self.of_lines = Some((needs, belonging));
         }
-        let Some(needs) = &self.needs else { return Err(String::new()) };
+        let Some((needs, belonging)) = &self.of_lines else { return Err(String::new()) };
         let row = Row::of(self.number, vec![Some(task.cmd().to_owned())]);
+        self.composed.belonging = belonging.fill(&row).map_err(|error| error.to_string())?;
         match needs.add_to(text, &row).map_err(|error| error.to_string())? {
             Some(line) => self.rules.check(&line),
             None => Ok(task),
@@ -195,23 +150,33 @@ fn compose(
 mod tests {
     use super::*;
     use crate::cli::submit::directive::directive_in;
+    use crate::cli::submit::task_file::TaskFile;
     use crate::model::FieldOrder;
 
     fn lines(outer: &Scope, text: &str) -> Vec<String> {
         let rules = ParseRules { order: FieldOrder::MemCpuPrio, python_workers: false };
-        let mut composer = Composer::new(rules, outer);
-        let mut made = Vec::new();
-        for line in text.lines() {
+        let blocks = Blocks::read(&mut TaskFile::new(text.as_bytes(), b'\n'), outer).unwrap();
+        let mut composer = Composer::new(rules, &blocks);
+        let mut made: Vec<String> = blocks.faults.iter().map(|(line, fault)| format!("{line}: {fault}")).collect();
+        for (line, number) in text.lines().zip(1..) {
             match directive_in(line) {
-                Some(flags) => made.extend(composer.direct(flags).err()),
-                None => made.push(composer.make(line).map_or_else(|error| error, |task| task.as_str().to_owned())),
+                Some(_) => made.extend(composer.direct(number).err()),
+                None if line.starts_with('#') => {}
+                None => made.push(composer.make(line).map_or_else(
+                    |error| error,
+                    |task| match composer.belonging() {
+                        Some(belonging) => format!("{} {}", belonging.as_str(), task.as_str()),
+                        None => task.as_str().to_owned(),
+                    },
+                )),
             }
         }
         made
     }
 
     fn scope(form: Form, mem: Option<&str>) -> Scope {
-        Scope { form, settings: Settings { mem: mem.map(str::to_owned), ..Settings::default() } }
+        let settings = Settings { mem: mem.map(str::to_owned), ..Settings::default() };
+        Scope { form, settings, ..Scope::default() }
     }
 
     #[test]
@@ -278,5 +243,65 @@ mod tests {
         );
         assert_eq!(made[..2], ["shell:2:1:0:a {}", "shell:8:1:0:60:b"]);
         assert!(made[2].contains("no JSON object"), "{}", made[2]);
+    }
+
+    #[test]
+    fn steps_are_named_and_wait_as_the_directives_say() {
+        let text = "#DC --name s1 --commands --cpus 2\n# a comment\n#DC --name prep --mem 1\n./unpack w01\n#DC --name sim --after prep,old --mem 8 --gpus 1\n./sim w01\n#DC --barrier --name report\n./report";
+        let expected = [
+            "s1/prep shell:1:2:0:./unpack w01",
+            "s1/sim shell,after=old,after=s1/prep,gpus=1:8:2:0:./sim w01",
+            "s1/report shell,after=s1/prep,after=s1/sim:0:2:0:./report",
+        ];
+        assert_eq!(lines(&Scope::default(), text), expected);
+        let outer = Settings { name: Some("s2".to_owned()), ..Settings::default() };
+        let renamed = lines(&Scope { settings: outer, ..Scope::default() }, text);
+        assert_eq!(renamed[2], "s2/report shell,after=s2/prep,after=s2/sim:0:2:0:./report");
+    }
+
+    #[test]
+    fn steps_may_stand_below_and_have_placeholders() {
+        let text = "#DC --commands --name s\n#DC --name 'b/{#}' --after 'a/{#},a/9' --after-any c\nx\n#DC --name 'a/{#}' --begin @60\ny\n#DC --barrier --name c\nz";
+        let expected = [
+            "s/b/1 shell,after=s/a/1,after=s/a/9,afterany=s/c:0:1:0:x",
+            "s/a/2 shell,begin=60:0:1:0:y",
+            "s/c shell,after=s/a,after=s/b:0:1:0:z",
+        ];
+        assert_eq!(lines(&Scope::default(), text), expected);
+    }
+
+    #[test]
+    fn barriers_number_the_steps_without_names() {
+        let text = "#DC --name d --commands\none\n#DC --barrier\na\nb\n#DC --barrier\nlast";
+        let expected = [
+            "d/step1 shell:0:1:0:one",
+            "d/step2 shell,after=d/step1:0:1:0:a",
+            "d/step2 shell,after=d/step1:0:1:0:b",
+            "d/step3 shell,after=d/step1,after=d/step2:0:1:0:last",
+        ];
+        assert_eq!(lines(&Scope::default(), text), expected);
+        let nameless = lines(&Scope::default(), "#DC --commands\none\n#DC --barrier\na");
+        assert_eq!(nameless[0], "3: --barrier: the batch needs a name: --name NAME");
+    }
+
+    #[test]
+    fn task_lines_join_and_wait_too() {
+        let text = "#DC --name s --tag big\nshell:1:1:1:a\n#DC --name b --after s2 --max-fails 5\n#DC --after s3\nshell,after=x:1:1:1:b";
+        let expected = [
+            "s big shell:1:1:1:a",
+            "--max-fails is of the whole batch: give it before the first task and step",
+            "s/b big shell,after=s3,after=x:1:1:1:b",
+        ];
+        assert_eq!(lines(&Scope::default(), text), expected);
+    }
+
+    #[test]
+    fn json_objects_name_steps_too() {
+        let text = "{\"cmd\": \"b\", \"name\": \"b\", \"after\": [\"a\", \"old\"]}\n{\"cmd\": \"a\", \"name\": \"a\", \"tag\": \"t\"}";
+        let outer = Settings { name: Some("s".to_owned()), ..Settings::default() };
+        let scope = Scope { form: Form::Json, settings: outer, ..Scope::default() };
+        assert_eq!(lines(&scope, text), ["s/b shell,after=old,after=s/a:0:1:0:b", "s/a t shell:0:1:0:a"]);
+        let alone = lines(&Scope { form: Form::Json, ..Scope::default() }, text);
+        assert_eq!(alone, ["b shell,after=a,after=old:0:1:0:b", "a t shell:0:1:0:a"]);
     }
 }

@@ -4,7 +4,9 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::SubmitArgs;
+use super::batch_flags::BatchFlags;
 use super::flags::FieldFlags;
+use crate::compose::Settings;
 
 /// What a directive may hold.
 #[derive(Clone, Debug, Default, Parser)]
@@ -16,6 +18,14 @@ pub(super) struct Directive {
     /// The lines after it are JSON objects
     #[arg(long)]
     pub(super) jsonl: bool,
+    /// The batch, and further down a step of it
+    #[arg(long, short = 'n')]
+    pub(super) name: Option<String>,
+    /// The step begins after all steps above
+    #[arg(long)]
+    pub(super) barrier: bool,
+    #[command(flatten)]
+    pub(super) batch: BatchFlags,
     #[command(flatten)]
     pub(super) fields: FieldFlags,
 }
@@ -27,6 +37,11 @@ pub(super) fn directive_in(line: &str) -> Option<&str> {
 }
 
 impl Directive {
+    /// What it says about the lines that follow.
+    pub(super) fn settings(&self) -> Settings {
+        Settings { name: self.name.clone(), tags: self.batch.tag.clone(), ..self.fields.settings() }
+    }
+
     /// Reads the flags.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let words = shlex::split(text).ok_or("a quote of this directive is not closed")?;

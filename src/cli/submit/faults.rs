@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use super::reader::Place;
+use super::checked_line::Place;
 use crate::cli::output::detail;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, shorten};
@@ -68,6 +68,7 @@ impl Faults {
         let (file, number) = match place {
             Place::Line(file, number) => (Some(file), number),
             Place::Made(number) => (None, number),
+            Place::Hook(_) => return detail(&format!("{place}: {problem}")),
         };
         if let Some(of_file) = &mut self.file {
             of_file.lines += 1;

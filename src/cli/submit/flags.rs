@@ -1,13 +1,16 @@
 //! The flags that make task lines of commands: of `distcomp-submit`, of `distcomp-worker --local`, and, but for the sources, of directives in a file.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::{Args, ValueHint};
 
 use crate::compose::{NeedSettings, Settings};
+use crate::sys::wall_clock;
 
 const FIELDS: &str = "Fields of commands";
 const NEEDS: &str = "Needs of tasks";
+const ORDER: &str = "Order of tasks";
 const SOURCES: &str = "Commands and sources";
 
 /// The fields of a bare command, and where and with what it runs.
@@ -53,8 +56,8 @@ impl FieldFlags {
     #[must_use]
     pub fn settings(&self) -> Settings {
         let Self { mem, cpus, priority, timeout, kind, cwd, env, stdin, output, error, needs } = self.clone();
-        let needs = needs.settings();
-        Settings { kind, mem, cpus, priority, timeout, cwd, env, stdin, output, error, needs }
+        let (needs, name, tags) = (needs.settings(), None, Vec::new());
+        Settings { kind, mem, cpus, priority, timeout, cwd, env, stdin, output, error, name, tags, needs }
     }
 }
 
@@ -81,15 +84,31 @@ pub struct NeedFlags {
     /// Run only where the worker has this long to live: seconds, 10m, 1h30m
     #[arg(long, value_name = "TIME", help_heading = NEEDS, hide_short_help = true)]
     pub time_request: Option<String>,
+    /// Start when these batches or steps have finished; commas between names; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = ORDER, hide_short_help = true)]
+    pub after: Vec<String>,
+    /// Start when these batches or steps have ended, finished or failed
+    #[arg(long, value_name = "NAME", help_heading = ORDER, hide_short_help = true)]
+    pub after_any: Vec<String>,
+    /// Do not start before this time: 22:00, +2h, 2030-01-31T22:00; rounded up to the minute
+    #[arg(long, short = 'b', value_name = "TIME", help_heading = ORDER, hide_short_help = true)]
+    pub begin: Option<String>,
 }
 
 impl NeedFlags {
     /// What they say.
     #[must_use]
     pub fn settings(self) -> NeedSettings {
-        let Self { gpus, resource, constraint, prefer, time_request } = self;
-        NeedSettings { gpus, resource, constraint, prefer, time_request }
+        let Self { gpus, resource, constraint, prefer, time_request, after, after_any, begin } = self;
+        let now = began();
+        NeedSettings { gpus, resource, constraint, prefer, time_request, after, after_any, begin, now }
     }
+}
+
+/// When this command began, in seconds since the epoch: the same for all that is made of it, however often.
+fn began() -> i64 {
+    static BEGAN: OnceLock<i64> = OnceLock::new();
+    *BEGAN.get_or_init(|| wall_clock::local().timestamp().as_second())
 }
 
 /// Where commands, and the values for them, come from.

@@ -9,6 +9,7 @@ use super::file_kind::{LOOKED_AT, not_text};
 use super::task_file::TaskFile;
 use crate::cli::exit::CliError;
 use crate::compose::source::ValueFile;
+use crate::model::Belonging;
 use crate::queue::submit::{BATCH, BATCH_BYTES};
 
 /// One file, opened once, so that replacing it under its name changes nothing.
@@ -117,9 +118,10 @@ pub(crate) struct BatchChecksums {
 }
 
 impl BatchChecksums {
-    /// One more valid line; says whether it ends its batch.
-    pub(crate) fn add(&mut self, line: &str) -> bool {
+    /// One more valid line, and what it belongs to; says whether it ends its batch.
+    pub(crate) fn add(&mut self, line: &str, belonging: Option<&Belonging>) -> bool {
         line.hash(&mut self.hasher);
+        belonging.map(Belonging::as_str).hash(&mut self.hasher);
         self.lines += 1;
         self.bytes += line.len();
         let is_full = self.lines == BATCH || self.bytes >= BATCH_BYTES;
@@ -179,7 +181,7 @@ mod tests {
         let sum = |lines: &[&str]| {
             let mut sums = BatchChecksums::default();
             for line in lines {
-                sums.add(line);
+                sums.add(line, None);
             }
             sums.close();
             (sums.len(), sums.get(0))

@@ -4,12 +4,19 @@
 
 mod args;
 mod bashisms;
+mod batch_flags;
+mod batches;
+mod blocks;
 mod check;
+mod checked_line;
+mod circles;
 mod composer;
 mod directive;
 mod faults;
 mod file_kind;
 mod flags;
+mod hooks;
+mod in_queue;
 mod input;
 mod offers;
 mod origin;
@@ -20,10 +27,13 @@ mod repeats;
 mod run;
 mod send;
 mod sign;
+mod submission;
 mod task_file;
 mod wait;
+mod wait_blocked;
 
 pub use args::SubmitArgs;
+pub use batch_flags::BatchFlags;
 pub use flags::{FieldFlags, NeedFlags, SourceFlags};
 pub(crate) use input::are_there;
 pub(crate) use origin::{Named, Origin, read_stdin_if_alone};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::Place;
+use super::checked_line::Place;
 use crate::cli::near::nearest;
 use crate::model::{Constraint, Label, TaskLine, Traits};
 use crate::view::text::count;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use super::composer::{Form, Scope};
+use super::batch_flags::{BatchFlags, BatchSettings, check_name};
+use super::blocks::{Blocks, Form, Scope};
 use super::flags::{FieldFlags, SourceFlags};
 use super::input::{Input, are_there};
 use crate::cli::exit::CliError;
@@ -14,23 +15,37 @@ use crate::compose::arguments::{self, Arguments, Words};
 use crate::compose::joblog::Done;
 use crate::compose::source::{Source, Splitting};
 use crate::compose::sources::Rows;
-use crate::compose::{ComposeError, NeedRecipe, Recipe, Settings, Sources, Template, array};
+use crate::compose::{BelongingRecipe, ComposeError, NeedRecipe, Recipe, Settings, Sources, Template, array};
 
 /// See the module.
 pub(crate) struct Origin {
     what: What,
     /// Commands of `--resume`.
     done: Done,
+    /// What the command line says about the batch, where tasks are made of a command.
+    scope: Scope,
+    /// What the directives say where there is no file.
+    no_blocks: Blocks,
 }
 
 /// What makes the tasks.
 pub(super) enum What {
     /// The lines of these files.
-    Files(Vec<Input>, Scope),
+    Files(Vec<(Input, Blocks)>, Scope),
     /// A command, for each row.
     Rows(Sources, Recipe),
     /// A command.
     One(Recipe),
+}
+
+impl What {
+    /// The files, and what their directives say.
+    pub(super) fn files(&self) -> &[(Input, Blocks)] {
+        match self {
+            Self::Files(files, _) => files,
+            Self::Rows(..) | Self::One(_) => &[],
+        }
+    }
 }
 
 /// What a command line says about tasks.
@@ -39,6 +54,9 @@ pub(crate) struct Named<'a> {
     pub(crate) files: &'a [PathBuf],
     pub(crate) fields: &'a FieldFlags,
     pub(crate) sources: &'a SourceFlags,
+    /// `--name`.
+    pub(crate) name: Option<&'a str>,
+    pub(crate) batch: &'a BatchFlags,
 }
 
 impl From<ComposeError> for CliError {
@@ -81,6 +99,14 @@ impl Named<'_> {
         are_there(&all).map_err(|error| self.with_hint(error))
     }
 
+    /// What the flags say about every task.
+    fn scope(&self) -> Result<Scope, CliError> {
+        let batch: BatchSettings = self.batch.settings().map_err(CliError::Usage)?;
+        let (name, tags) = (self.name.map(str::to_owned), self.batch.tag.clone());
+        let settings = Settings { name: name.clone(), tags, ..self.fields.settings() };
+        Ok(Scope { settings, batch, base: name, ..Scope::default() })
+    }
+
     /// Words of a command without `--` before them are taken for files.
     fn with_hint(&self, error: CliError) -> CliError {
         let has_blank = |path: &PathBuf| path.to_string_lossy().contains(char::is_whitespace);
@@ -115,7 +141,8 @@ impl Origin {
             Some(path) => read_joblog(path)?,
             None => Done::default(),
         };
-        let settings = named.fields.settings();
+        let scope = named.scope()?;
+        let settings = scope.settings.clone();
         let what = if named.sources.command.is_empty() {
             let form = match (named.sources.commands, named.sources.jsonl) {
                 (true, _) => Form::Commands,
@@ -124,14 +151,25 @@ impl Origin {
             };
             let inputs = CliError::all(named.files.iter().map(|path| Input::open(path)))?;
             match form {
-                Form::TaskLines => drop(checked(NeedRecipe::of_whole_lines(&settings.needs))?),
+                Form::TaskLines => {
+                    checked(NeedRecipe::of_whole_lines(&settings.needs))?;
+                    checked(BelongingRecipe::of_whole_lines(&settings))?;
+                }
                 Form::Commands | Form::Json => drop(checked(Recipe::of_whole_commands(&settings))?),
             }
-            What::Files(inputs, Scope { form, settings })
+            let scope = Scope { form, ..scope.clone() };
+            let read = |input: Input| {
+                let blocks = Blocks::read(&mut input.lines()?, &scope).map_err(|error| input.failed(error))?;
+                Ok((input, blocks))
+            };
+            let files = inputs.into_iter().map(read).collect::<Result<Vec<_>, CliError>>()?;
+            faults_of(&files)?;
+            What::Files(files, scope)
         } else {
+            check_name(named.batch, named.name.is_some())?;
             of_command(named.sources, &settings)?
         };
-        Ok(Self { what, done })
+        Ok(Self { what, done, scope, no_blocks: Blocks::default() })
     }
 
     /// Whether a command is made into tasks, rather than files read.
@@ -145,11 +183,22 @@ impl Origin {
     /// The lines of task files, with no flags about them.
     pub(crate) fn of_files(files: &[PathBuf]) -> Result<Self, CliError> {
         let (fields, sources) = (FieldFlags::default(), SourceFlags::default());
-        Self::open(Named { files, fields: &fields, sources: &sources })
+        let batch = BatchFlags::default();
+        Self::open(Named { files, fields: &fields, sources: &sources, name: None, batch: &batch })
     }
 
     pub(super) fn what(&self) -> &What {
         &self.what
+    }
+
+    /// What the directives of no file say.
+    pub(super) fn no_blocks(&self) -> &Blocks {
+        &self.no_blocks
+    }
+
+    /// What the command line says about the batch.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The rows of the sources, from the first.
@@ -180,7 +229,7 @@ impl Origin {
     /// Size of the files in bytes; 0 where tasks are made of a command.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.what {
-            What::Files(inputs, _) => inputs.iter().map(Input::len).sum(),
+            What::Files(files, _) => files.iter().map(|(input, _)| input.len()).sum(),
             What::Rows(..) | What::One(_) => 0,
         }
     }
@@ -202,6 +251,20 @@ impl Origin {
 
 fn checked<T>(made: Result<T, Vec<ComposeError>>) -> Result<T, CliError> {
     made.map_err(|faults| CliError::Usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+/// What makes files useless as a whole: their directives name no batch, or cannot be honoured.
+fn faults_of(files: &[(Input, Blocks)]) -> Result<(), CliError> {
+    let of_file = |(input, blocks): &(Input, Blocks)| {
+        let said = |(line, fault): &(u64, String)| match line {
+            0 => fault.clone(),
+            line => format!("{}:{line}: {fault}", input.name()),
+        };
+        blocks.faults.iter().map(said).collect::<Vec<_>>()
+    };
+    let mut faults: Vec<String> = files.iter().flat_map(of_file).collect();
+    faults.dedup();
+    if faults.is_empty() { Ok(()) } else { Err(CliError::Usage(faults.join("\n"))) }
 }
 
 /// A command, with or without sources. Sources of flags come before those that stand behind the command.

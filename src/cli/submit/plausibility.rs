@@ -1,6 +1,6 @@
 //! Warns about lines that are valid but probably not meant: demands too large for every node, or the field order of Python DistComp.
 
-use super::reader::Place;
+use super::checked_line::Place;
 use super::task_file::ParseRules;
 use crate::config::Config;
 use crate::model::{Amounts, FieldOrder, TaskLine, Usage};

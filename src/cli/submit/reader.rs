@@ -1,10 +1,12 @@
 //! Goes through the tasks that a command line names, in order, checked; the same each time while its files stay as they are.
 
-use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
 
+use super::blocks::Blocks;
+use super::checked_line::{CheckedLine, Place};
 use super::composer::Composer;
+use super::hooks::Hooks;
 use super::input::Input;
 use super::origin::{Origin, What};
 use super::task_file::{ParseRules, TaskFile};
@@ -12,33 +14,6 @@ use crate::cli::exit::CliError;
 use crate::compose::sources::Rows;
 use crate::compose::{Composed, Recipe, Row};
 use crate::model::{TaskKind, TaskLine};
-
-/// Where a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
-    /// In this line of a file, from 1.
-    Line(&'a str, u64),
-    /// It is made of a command, and is this one of them, from 1.
-    Made(u64),
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(file, number) => write!(f, "{file}:{number}"),
-            Self::Made(number) => write!(f, "task {number}"),
-        }
-    }
-}
-
-/// A task, or what should be one.
-pub(crate) struct CheckedLine<'a> {
-    pub(crate) place: Place<'a>,
-    /// The task, or what is wrong.
-    pub(crate) task: Result<TaskLine, String>,
-    /// Whether it is meant as a task line, since it begins with a type, or can be nothing else.
-    pub(crate) is_meant: bool,
-}
 
 /// Every task, in order.
 pub(crate) struct TaskReader<'a> {
@@ -49,6 +24,8 @@ pub(crate) struct TaskReader<'a> {
     left_out: u64,
     /// All tasks so far, those included.
     number: u64,
+    /// The commands for the ends of the batches that were met.
+    hooks: Hooks<'a>,
 }
 
 enum Reading<'a> {
@@ -59,7 +36,7 @@ enum Reading<'a> {
 }
 
 struct FileReading<'a> {
-    inputs: std::slice::Iter<'a, Input>,
+    inputs: std::slice::Iter<'a, (Input, Blocks)>,
     current: Option<(&'a Input, TaskFile<BufReader<&'a File>>)>,
     composer: Composer<'a>,
 }
@@ -68,15 +45,15 @@ impl<'a> TaskReader<'a> {
     /// Begins at the first task; files are opened again when their turn comes.
     pub(crate) fn new(origin: &'a Origin, rules: ParseRules) -> Self {
         let reading = match origin.what() {
-            What::Files(inputs, scope) => Reading::Files(Box::new(FileReading {
+            What::Files(inputs, _) => Reading::Files(Box::new(FileReading {
                 inputs: inputs.iter(),
                 current: None,
-                composer: Composer::new(rules, scope),
+                composer: Composer::new(rules, inputs.first().map_or(origin.no_blocks(), |(_, blocks)| blocks)),
             })),
             What::Rows(_, recipe) => Reading::Rows(None, recipe, Composed::default()),
             What::One(recipe) => Reading::One(Some(recipe), Composed::default()),
         };
-        Self { origin, rules, reading, left_out: 0, number: 0 }
+        Self { origin, rules, reading, left_out: 0, number: 0, hooks: Hooks::default() }
     }
 
     /// How many tasks were passed over so far that a job log says have ended.
@@ -108,8 +85,11 @@ impl<'a> TaskReader<'a> {
     /// The next task; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<CheckedLine<'a>>, CliError> {
         loop {
-            let Some(line) = self.step()? else { return Ok(None) };
+            let Some(line) = self.step()? else { return Ok(self.hooks.next(self.rules)) };
             self.number += 1;
+            if line.task.is_ok() {
+                self.hooks.meet(line.scope, line.belonging.as_ref());
+            }
             if line.task.is_ok() && self.origin.is_done(self.command()) {
                 self.left_out += 1;
                 continue;
@@ -128,15 +108,21 @@ impl<'a> TaskReader<'a> {
                 };
                 let Some(row) = rows.next_row()? else { return Ok(None) };
                 let task = make(recipe, row, self.rules, composed);
-                Ok(Some(CheckedLine { place: Place::Made(row.number), task, is_meant: true }))
+                Ok(Some(made(row.number, task, composed, self.origin)))
             }
             Reading::One(recipe, composed) => {
                 let Some(recipe) = recipe.take() else { return Ok(None) };
                 let task = make(recipe, &Row::of(1, Vec::new()), self.rules, composed);
-                Ok(Some(CheckedLine { place: Place::Made(1), task, is_meant: true }))
+                Ok(Some(made(1, task, composed, self.origin)))
             }
         }
     }
+}
+
+/// A task that is made of a command.
+fn made<'a>(number: u64, task: Result<TaskLine, String>, composed: &Composed, origin: &'a Origin) -> CheckedLine<'a> {
+    let belonging = composed.belonging.clone();
+    CheckedLine { place: Place::Made(number), task, is_meant: true, belonging, scope: origin.scope() }
 }
 
 fn make(recipe: &Recipe, row: &Row, rules: ParseRules, composed: &mut Composed) -> Result<TaskLine, String> {
@@ -151,21 +137,20 @@ impl<'a> FileReading<'a> {
                 while let Some(line) = file.next().map_err(|error| input.failed(error))? {
                     let place = Place::Line(input.name(), line.number);
                     if line.is_directive {
-                        match line.text.and_then(|text| self.composer.direct(text)) {
-                            Ok(()) => continue,
-                            Err(problem) => {
-                                return Ok(Some(CheckedLine { place, task: Err(problem), is_meant: true }));
-                            }
-                        }
+                        let Err(problem) = self.composer.direct(line.number) else { continue };
+                        let scope = self.composer.scope();
+                        let task = Err(problem);
+                        return Ok(Some(CheckedLine { place, task, is_meant: true, belonging: None, scope }));
                     }
                     let has_kind = |text: &&str| TaskKind::ALL.iter().any(|kind| begins_with(text, kind.as_str()));
                     let is_meant = !self.composer.reads_task_lines() || line.text.as_ref().is_ok_and(has_kind);
                     let task = line.text.and_then(|text| self.composer.make(text));
-                    return Ok(Some(CheckedLine { place, task, is_meant }));
+                    let (belonging, scope) = (self.composer.belonging().cloned(), self.composer.scope());
+                    return Ok(Some(CheckedLine { place, task, is_meant, belonging, scope }));
                 }
             }
-            let Some(input) = self.inputs.next() else { return Ok(None) };
-            self.composer.begin_file();
+            let Some((input, blocks)) = self.inputs.next() else { return Ok(None) };
+            self.composer.begin_file(blocks);
             self.current = Some((input, input.lines()?));
         }
     }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::SubmitArgs;
+use super::batches::BatchPlan;
 use super::check::{CheckReport, check};
+use super::in_queue;
 use super::origin::{Named, Origin, read_stdin_if_alone};
 use super::reader::TaskReader;
-use super::send::{Kept, Sending, send};
+use super::send::{Kept, Sending, Sent, send};
 use super::sign::Signing;
 use super::task_file::ParseRules;
 use super::wait::wait;
@@ -63,6 +65,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
         return Err(CliError::Usage(misread.clone()));
     }
     found.offers.warnings().iter().for_each(|warning| context.warn(warning));
+    in_queue::compare(&context, &conn, &found.plan).await?;
     let signer = signing.signer(&context, &conn).await?;
     warn_of_nothing(&context, &origin, &found);
     let mut kept = Kept { lines: args.wait.then(SpillList::new), ids: (args.json || args.parsable).then(Vec::new) };
@@ -71,26 +74,30 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     }
     let sending =
         Sending { origin: &origin, rules, found: &found, rerun: args.rerun, signer, quiet: args.quiet, once: None };
-    let submitted = send(&context, &conn, &sending, &mut kept).await?;
+    let Sent { tasks: submitted, hooks } = send(&context, &conn, &sending, &mut kept).await?;
+    warn_of_members(&context, submitted, hooks);
     let ids: Vec<String> = kept.ids.take().unwrap_or_default().iter().map(ToString::to_string).collect();
+    let blocked = if submitted.blocked > 0 { in_queue::open(&conn, &found.plan).await? } else { None };
     if !args.json {
-        say_submitted(&args, submitted, &ids)?;
+        say_submitted(&args, submitted, &found.plan, blocked.as_deref(), &ids)?;
     }
     if let Some(repeated) = found.repeated.words().filter(|_| !args.quiet) {
         context.say(&repeated);
     }
+    let batches = found.plan.name().map_or_else(|| found.plan.tops(), |name| vec![name]);
     let waited = match kept.lines {
-        Some(lines) => Some(wait(&context, conn, lines, args.quiet).await?),
+        Some(lines) => Some(wait(&context, conn, lines, &batches, args.quiet).await?),
         None => None,
     };
     if args.json {
         let mut answer = json!({
             "added": submitted.added, "already_queued": submitted.queued, "running": submitted.running,
             "finished": submitted.finished, "failed": submitted.failed, "invalid": found.invalid, "ids": ids,
+            "batch": found.plan.name(), "batches": found.plan.tops(), "blocked": submitted.blocked,
         });
         if let Some(waited) = &waited {
-            let ends = waited.ends.map(|[finished, failed, gone, cancelled]| {
-                json!({ "finished": finished, "failed": failed, "gone": gone, "cancelled": cancelled })
+            let ends = waited.ends.map(|[finished, failed, gone, cancelled, blocked]| {
+                json!({ "finished": finished, "failed": failed, "gone": gone, "cancelled": cancelled, "blocked": blocked })
             });
             answer["outcome"] = json!(ends);
             answer["failures"] = with_ids(json!(waited.failures));
@@ -110,23 +117,59 @@ fn warn_of_nothing(context: &Context, origin: &Origin, found: &CheckReport) {
     }
 }
 
-fn say_submitted(args: &SubmitArgs, submitted: Submitted, ids: &[String]) -> Result<(), CliError> {
+fn say_submitted(
+    args: &SubmitArgs,
+    submitted: Submitted,
+    plan: &BatchPlan,
+    blocked_by: Option<&str>,
+    ids: &[String],
+) -> Result<(), CliError> {
     let mut out = Out::new();
-    if args.parsable {
+    if args.parsable && !plan.is_empty() {
+        let names = plan.name().map_or_else(|| plan.tops(), |name| vec![name]);
+        names.iter().try_for_each(|name| out.line(name.as_str()))?;
+    } else if args.parsable {
         ids.iter().try_for_each(|id| out.line(id))?;
     } else if !args.quiet {
-        let Submitted { added, queued, running, finished, failed, .. } = submitted;
-        out.line(&format!(
-            "added {}; skipped {queued} already queued, {running} running, {finished} finished, {failed} failed",
-            amount(&added.to_string(), "task")
-        ))?;
+        out.line(&submitted_in_words(submitted, plan.words(), blocked_by))?;
     }
     out.finish()
 }
 
+/// `added 1 task to report, blocked: s1 has 1,000 open; skipped …`
+fn submitted_in_words(submitted: Submitted, batch: Option<String>, blocked_by: Option<&str>) -> String {
+    let Submitted { added, queued, running, finished, failed, blocked, .. } = submitted;
+    let (number, to) = match &batch {
+        // For scripts the line is as it was before there were batches.
+        None => (added.to_string(), String::new()),
+        Some(batch) => (count(added), format!(" to {batch}")),
+    };
+    let why = blocked_by.map_or_else(String::new, |why| format!(": {why}"));
+    let blocked = match blocked {
+        // What it waited for was this submission itself, which is complete by now.
+        _ if blocked_by.is_none() => String::new(),
+        0 => String::new(),
+        all if all == added => format!(", blocked{why}"),
+        some => format!(", {} of them blocked{why}", count(some)),
+    };
+    format!(
+        "added {}{to}{blocked}; skipped {queued} already queued, {running} running, {finished} finished, {failed} failed",
+        amount(&number, "task")
+    )
+}
+
+/// What is to be heard about members of batches beside the numbers.
+fn warn_of_members(context: &Context, submitted: Submitted, hooks: Submitted) {
+    let over = hooks.finished + hooks.failed;
+    if over > 0 && submitted.added > 0 {
+        context.warn("a command for the end of the batch has run before; this user may not let it run again");
+    }
+}
+
 impl SubmitArgs {
     fn named(&self) -> Named<'_> {
-        Named { files: &self.files, fields: &self.fields, sources: &self.sources }
+        let Self { files, fields, sources, name, batch, .. } = self;
+        Named { files, fields, sources, name: name.as_deref(), batch }
     }
 }
 
@@ -160,7 +203,9 @@ async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError>
     let found = check(context, &origin, rules, workers, args.quiet)?;
     let mut out = Out::new();
     if args.json {
-        out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": origin.bytes() }))?;
+        let steps: Vec<_> =
+            found.plan.tasks.iter().map(|(name, tasks)| json!({ "name": name, "tasks": tasks })).collect();
+        out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": origin.bytes(), "batch": found.plan.name(), "steps": steps }))?;
     } else if args.parsable {
         let mut reader = TaskReader::new(&origin, rules);
         while let Some(line) = reader.next()? {
@@ -201,6 +246,7 @@ fn say_dry_run(out: &mut Out, context: &Context, found: &CheckReport) -> Result<
         let default = context.config.default_timeout.map(|limit| limit.as_secs());
         out.line(&format!("read as {}", found.profile.words(default)))?;
     }
+    found.plan.shown().iter().try_for_each(|step| out.line(&format!("in {step}")))?;
     found.repeated.words().map_or(Ok(()), |repeated| out.line(&repeated))
 }
 
@@ -266,9 +312,13 @@ pub(crate) async fn submit_files(
 ) -> Result<Submitted, CliError> {
     let Files { origin, rules, found } = files;
     take_back(conn, origin, *rules).await?;
-    let once = (found.valid > members.len()).then_some(members);
+    let once = (found.valid + found.hooks > members.len()).then_some(members);
     let sending = Sending { origin, rules: *rules, found, rerun, signer: None, quiet: false, once };
-    send(context, conn, &sending, &mut Kept::default()).await
+    in_queue::compare(context, conn, &found.plan).await?;
+    let Sent { mut tasks, hooks } = send(context, conn, &sending, &mut Kept::default()).await?;
+    warn_of_members(context, tasks, hooks);
+    tasks += hooks;
+    Ok(tasks)
 }
 
 /// Puts those of the lines back to todo that an earlier command has set aside.

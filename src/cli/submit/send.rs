@@ -8,14 +8,15 @@ use super::check::CheckReport;
 use super::input::BatchChecksums;
 use super::origin::Origin;
 use super::reader::TaskReader;
+use super::submission::Submission;
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::spill_list::SpillList;
 use crate::cli::task_set::{TaskEnd, TaskSet, TaskTally};
 use crate::model::TaskId;
-use crate::queue::Connection;
 use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit_in};
+use crate::queue::{Connection, QueueError};
 use crate::signing::{SignError, Signer};
 use crate::view::progress::Progress;
 use crate::view::text::{count, tasks};
@@ -47,61 +48,118 @@ pub(super) struct Kept {
     pub(super) ids: Option<Vec<TaskId>>,
 }
 
+/// What became of the tasks, and of the commands for the ends of their batches.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent {
+    pub(super) tasks: Submitted,
+    pub(super) hooks: Submitted,
+}
+
 /// Sends what the first pass found to be valid.
+///
+/// The submission to each batch begins before the first line and ends after the last: while it is under way, nothing starts that waits for one of them. One
+/// that is cut short stays so, until the same is submitted again or somebody closes the batch.
 pub(super) async fn send(
     context: &Context,
     conn: &Connection,
     sending: &Sending<'_>,
     kept: &mut Kept,
-) -> Result<Submitted, CliError> {
-    let Sending { origin, rules, found, rerun, ref signer, quiet, once } = *sending;
+) -> Result<Sent, CliError> {
+    let Sending { found, rerun, ref signer, quiet, .. } = *sending;
     prepare(conn, rerun).await?;
-    let mut batches = Batches::new(origin, rules, found);
-    batches.once = once.map(TaskSet::tally);
+    let submission = match found.plan.is_empty() {
+        true => None,
+        false => Some(Submission::begin(conn, &found.plan).await?),
+    };
     let mut total = Submitted::default();
     let mut progress = Progress::new("submitted", found.valid, !quiet);
-    let mut failure = None;
-    {
-        let source = stream::iter(std::iter::from_fn(|| batches.next(kept).transpose()));
-        let mut replies = source
-            .map(|batch| seal(batch, signer.clone()))
-            .buffered(IN_FLIGHT)
-            .map(|batch| {
-                // Unconstrained: a future is written when it is first polled, so batches keep their order.
-                tokio::task::unconstrained(async move {
-                    let batch = batch?;
-                    Ok::<_, CliError>((batch.len(), submit_in(conn, &batch, rerun, Some(rules.order)).await?))
-                })
-            })
-            .buffered(IN_FLIGHT);
-        while let Some(reply) = replies.next().await {
-            match reply {
-                Ok((lines, submitted)) => {
-                    total += submitted;
-                    progress.advance(lines as u64);
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
-        }
-    }
+    let mut batches = Batches::new(sending.origin, sending.rules, found);
+    batches.once = sending.once.map(TaskSet::tally);
+    let ended = send_all(conn, sending, &submission, (&mut batches, kept), |lines, submitted| {
+        total += submitted;
+        progress.advance(lines);
+    })
+    .await;
     drop(progress);
-    match failure {
-        Some(error) => {
-            // Batches may have gone in whose answer did not come.
-            let seen = total.added + total.queued + total.running + total.finished + total.failed;
-            let open = found.valid.saturating_sub(seen).min((IN_FLIGHT * BATCH) as u64);
-            context.say(&format!(
-                "stopped: {} were added, perhaps the next {} too; submitting the same files again is safe",
-                tasks(total.added),
-                count(open)
-            ));
-            Err(error)
-        }
-        None => Ok(total),
+    if let Err(error) = ended {
+        // Batches may have gone in whose answer did not come.
+        let seen = total.added + total.queued + total.running + total.finished + total.failed;
+        let open = found.valid.saturating_sub(seen).min((IN_FLIGHT * BATCH) as u64);
+        let blocks = submission.as_ref().map_or("", |_| ", and what waits for this batch stays blocked until then");
+        context.say(&format!(
+            "stopped: {} were added, perhaps the next {} too; submitting the same files again is safe{blocks}",
+            tasks(total.added),
+            count(open)
+        ));
+        return Err(error);
     }
+    let hooks = seal(Ok(std::mem::take(&mut batches.hooks)), signer.clone()).await?;
+    let hooks = send_hooks(conn, &hooks, sending, total.added > 0).await?;
+    if total.crowded > 0 {
+        // The submission stays under way, so that no gate on a batch opens that lacks what it was to have.
+        return Err(CliError::Usage(format!(
+            "{} to 8 batches already, as many as a task may, and did not join this one: what waits for it does not start; distcomp-ctl close BATCH says that \
+             it is complete as it is",
+            if total.crowded == 1 { "1 task belongs".to_owned() } else { format!("{} belong", tasks(total.crowded)) }
+        )));
+    }
+    if let Some(submission) = submission {
+        submission.end().await?;
+    }
+    Ok(Sent { tasks: total, hooks })
+}
+
+/// Sends the lines, with several batches on their way at once.
+async fn send_all(
+    conn: &Connection,
+    sending: &Sending<'_>,
+    submission: &Option<Submission<'_>>,
+    (batches, kept): (&mut Batches<'_>, &mut Kept),
+    mut done: impl FnMut(u64, Submitted),
+) -> Result<(), CliError> {
+    let Sending { rules, rerun, ref signer, .. } = *sending;
+    let source = stream::iter(std::iter::from_fn(|| batches.next(kept).transpose()));
+    let mut replies = source
+        .map(|batch| seal(batch, signer.clone()))
+        .buffered(IN_FLIGHT)
+        .map(|batch| {
+            // Unconstrained: a future is written when it is first polled, so batches keep their order.
+            tokio::task::unconstrained(async move {
+                let batch = batch?;
+                loop {
+                    let id = submission.as_ref().map(Submission::id);
+                    match (submit_in(conn, &batch, rerun, Some(rules.order), id).await, submission) {
+                        // Somebody has closed the batch, or a later submission took this one for dead: it goes on.
+                        (Err(QueueError::SubmissionClosed), Some(submission)) => submission.begin_again().await?,
+                        (submitted, _) => return Ok::<_, CliError>((batch.len() as u64, submitted?)),
+                    }
+                }
+            })
+        })
+        .buffered(IN_FLIGHT);
+    while let Some(reply) = replies.next().await {
+        let (lines, submitted) = reply?;
+        done(lines, submitted);
+    }
+    Ok(())
+}
+
+/// Sends the commands for the ends of the batches. Those that have run run again if the batch has new tasks; a user that may only add leaves it at that.
+async fn send_hooks(
+    conn: &Connection,
+    hooks: &[NewTask],
+    sending: &Sending<'_>,
+    is_new_round: bool,
+) -> Result<Submitted, CliError> {
+    let mut total = Submitted::default();
+    let order = Some(sending.rules.order);
+    for part in hooks.chunks(BATCH) {
+        total += match submit_in(conn, part, is_new_round || sending.rerun, order, None).await {
+            Err(QueueError::Denied { .. }) if !sending.rerun => submit_in(conn, part, false, order, None).await?,
+            submitted => submitted?,
+        };
+    }
+    Ok(total)
 }
 
 /// Signs a batch, where lines are signed: on another thread, since each takes tens of microseconds.
@@ -128,6 +186,8 @@ struct Batches<'a> {
     is_over: bool,
     /// What has been sent, where each line is sent once.
     once: Option<TaskTally<'a>>,
+    /// The commands for the ends of batches, which come last.
+    hooks: Vec<NewTask>,
 }
 
 impl<'a> Batches<'a> {
@@ -140,6 +200,7 @@ impl<'a> Batches<'a> {
             seen: BatchChecksums::default(),
             is_over: false,
             once: None,
+            hooks: Vec::new(),
         }
     }
 
@@ -172,10 +233,14 @@ impl<'a> Batches<'a> {
         let mut is_full = false;
         while !is_full {
             let Some(line) = self.walk.next()? else { break };
+            let is_hook = line.is_hook();
             match line.task {
+                Ok(task) if is_hook => self.hooks.push(NewTask::of(&task)),
                 Ok(task) => {
-                    is_full = self.seen.add(task.as_str());
-                    batch.push(NewTask::of(&task));
+                    is_full = self.seen.add(task.as_str(), line.belonging.as_ref());
+                    let mut new = NewTask::of(&task);
+                    new.join(line.belonging);
+                    batch.push(new);
                 }
                 // Bad lines that the first pass counted are skipped; another one is a change.
                 Err(_) => self.invalid = self.invalid.checked_sub(1).ok_or_else(changed)?,
@@ -206,7 +271,7 @@ mod tests {
             match line.task {
                 Ok(task) => {
                     found.valid += 1;
-                    found.sums.add(task.as_str());
+                    found.sums.add(task.as_str(), line.belonging.as_ref());
                 }
                 Err(_) => found.invalid += 1,
             }

@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use super::wait_blocked::{Blocked, awaited};
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
@@ -13,13 +14,14 @@ use crate::cli::local::connect_again;
 use crate::cli::output::{columns, is_json, stderr};
 use crate::cli::spill_list::{SpillList, SpillReader};
 use crate::cli::task_set::TaskEnd;
-use crate::model::snapshot::{Counts, FailureGroup};
+use crate::model::BatchName;
+use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::policy::estimate::TaskCounts;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::call_size::CALL_BYTES;
 use crate::queue::guard::Access;
 use crate::queue::select::HashEntry;
-use crate::queue::{Connection, QueueError, aside, inspect};
+use crate::queue::{Connection, QueueError, aside, batch_names, inspect};
 use crate::view::explain::top_reason;
 use crate::view::failures::failures;
 use crate::view::progress::Progress;
@@ -56,23 +58,27 @@ struct WaitTotals {
     failed: u64,
     cancelled: u64,
     gone: u64,
+    /// They wait for what has failed.
+    blocked: u64,
     groups: Groups,
 }
 
 /// How a wait ended.
 pub(super) struct Waited {
     pub(super) exit: Exit,
-    /// Tasks that finished, failed for good, are gone, and were cancelled; `None` after a signal, since the rest goes on.
-    pub(super) ends: Option<[u64; 4]>,
+    /// Tasks that finished, failed for good, are gone, were cancelled, and cannot start; `None` after a signal, since the rest goes on.
+    pub(super) ends: Option<[u64; 5]>,
     /// The failures by kind, largest group first.
     pub(super) failures: Vec<FailureGroup>,
 }
 
-/// Waits until every line has finished, is out of retries, or is gone: nobody knows how the last ended, so they count as failed.
+/// Waits until every line has finished, is out of retries, or is gone: nobody knows how the last ended, so they count as failed. Lines that cannot start
+/// since what they wait for has failed end the wait too. `batches` are those of the lines: others that share the queue do not count.
 pub(super) async fn wait(
     context: &Context,
     mut conn: Connection,
     spool: SpillList,
+    batches: &[BatchName],
     quiet: bool,
 ) -> Result<Waited, CliError> {
     context.begin_to_follow();
@@ -83,14 +89,14 @@ pub(super) async fn wait(
         .map_err(|error| CliError::io("listen for signals", error))?;
     let mut ends = WaitTotals::default();
     let exit = tokio::select! {
-        result = follow(context, &mut conn, spooled, total, &mut ends, quiet) => result.map(|()| None)?,
+        result = follow(context, &mut conn, (spooled, total), batches, &mut ends, quiet) => result.map(|()| None)?,
         asked = signals.next() => Some(asked.into()),
     };
     if let Some(exit) = exit {
         context.say("stopped waiting; the tasks stay queued and continue (distcomp-ctl cancel stops them)");
         return Ok(Waited { exit, ends: None, failures: Vec::new() });
     }
-    let counts = [ends.finished, ends.failed, ends.gone, ends.cancelled];
+    let counts = [ends.finished, ends.failed, ends.gone, ends.cancelled, ends.blocked];
     let (exit, failures) = report(context, &conn, ends, quiet).await?;
     Ok(Waited { exit, ends: Some(counts), failures })
 }
@@ -98,8 +104,8 @@ pub(super) async fn wait(
 async fn follow(
     context: &Context,
     conn: &mut Connection,
-    mut lines: SpillReader,
-    total: u64,
+    (mut lines, total): (SpillReader, u64),
+    batches: &[BatchName],
     ends: &mut WaitTotals,
     quiet: bool,
 ) -> Result<(), CliError> {
@@ -107,16 +113,21 @@ async fn follow(
     let mut done = 0;
     let mut stall = StallNotice::new();
     let mut pending: Vec<String> = Vec::new();
+    let mut blocked = Blocked::default();
     loop {
         if pending.is_empty() {
             pending = lines
                 .take(CHUNK, CHUNK_BYTES)
                 .map_err(|error| CliError::io("read the submitted lines from a temporary file", error))?;
             if pending.is_empty() {
+                pending = blocked.look_again(CHUNK);
+            }
+            if pending.is_empty() {
+                ends.blocked = blocked.end(context);
                 return Ok(());
             }
         }
-        let step = match look(conn, &pending).await {
+        let step = match look(conn, &pending, batches).await {
             Ok(step) => step,
             Err(CliError::Queue(error)) if error.is_transient() => {
                 *conn = reconnect(context, error).await?;
@@ -126,9 +137,9 @@ async fn follow(
         };
         done += (pending.len() - step.open.len()) as u64;
         // Those further down that are done already show in the counts, unless others fill the queue too.
-        let ended = done.max(total.saturating_sub(step.counts.todo + step.counts.in_progress)).min(total);
-        let running = step.counts.in_progress.min(total - ended);
-        progress.note(&format!("{} running", step.counts.in_progress));
+        let ended = done.max(total.saturating_sub(step.open_in_all)).min(total);
+        let running = step.running.min(total - ended);
+        progress.note(&format!("{running} running"));
         progress.see(TaskCounts { ended, running, waiting: total - ended - running });
         ends.finished += step.finished;
         ends.failed += step.failed.len() as u64;
@@ -136,10 +147,16 @@ async fn follow(
         ends.cancelled += step.cancelled;
         step.failed.iter().for_each(|failure| ends.groups.add(failure));
         pending = step.open;
-        if step.counts.in_progress > 0 || step.finished + step.gone + step.cancelled > 0 || !step.failed.is_empty() {
+        if step.running > 0 || step.finished + step.gone + step.cancelled > 0 || !step.failed.is_empty() {
             stall = StallNotice { said: stall.said, ..StallNotice::new() };
-        } else if !quiet && let Some(why) = stall.why(conn).await {
-            progress.pause_for(|| context.say(&why));
+            blocked.forget();
+        } else if stall.is_due() {
+            if blocked.take(conn, &mut pending).await? {
+                continue;
+            }
+            if let Some(why) = stall.why(conn, batches, &pending).await.filter(|_| !quiet) {
+                progress.pause_for(|| context.say(&why));
+            }
         }
         if !pending.is_empty() {
             tokio::time::sleep(POLL).await;
@@ -158,13 +175,23 @@ impl StallNotice {
         Self { looked: tokio::time::Instant::now(), said: None }
     }
 
+    /// Whether nothing has moved for long enough.
+    fn is_due(&self) -> bool {
+        self.looked.elapsed() >= STILL
+    }
+
     /// What there is to say now: the reason that nothing runs, once for each reason. A user that may not read it, and a question that fails, are
     /// no reason to stop waiting.
-    async fn why(&mut self, conn: &Connection) -> Option<String> {
-        if self.looked.elapsed() < STILL {
+    async fn why(&mut self, conn: &Connection, batches: &[BatchName], pending: &[String]) -> Option<String> {
+        self.looked = tokio::time::Instant::now();
+        if let Some(names) = awaited(conn, pending).await.ok().flatten() {
+            let why = format!("nothing of it runs yet: it waits for {}", names.join(", "));
+            return (self.said.as_ref() != Some(&why)).then(|| self.said.insert(why).clone());
+        }
+        // Others run, and what they run comes first.
+        if !batches.is_empty() && inspect::counts(conn).await.ok()?.in_progress > 0 {
             return None;
         }
-        self.looked = tokio::time::Instant::now();
         let why = match inspect::shown_overview(conn).await {
             Ok(overview) => format!("nothing runs: {}", top_reason(&overview)?.1),
             Err(QueueError::Denied { .. }) => "nothing runs; distcomp-status explain says why".to_owned(),
@@ -202,15 +229,25 @@ struct WaitRound {
     failed: Vec<Failure>,
     cancelled: u64,
     gone: u64,
-    counts: Counts,
+    /// How many run: of the batches among these lines, without a batch of the whole queue.
+    running: u64,
+    /// How many wait or run of all that is looked at: of the batches, or of the queue.
+    open_in_all: u64,
 }
 
 /// Looks where some lines are. Nothing is counted unless the whole look succeeds. In a queue of `--local` a run may have set lines aside, which wait for another one.
-async fn look(conn: &Connection, lines: &[String]) -> Result<WaitRound, CliError> {
-    let counts = inspect::counts(conn).await?;
-    let mut step = WaitRound { open: Vec::new(), finished: 0, failed: Vec::new(), cancelled: 0, gone: 0, counts };
+async fn look(conn: &Connection, lines: &[String], batches: &[BatchName]) -> Result<WaitRound, CliError> {
+    let (running, open_in_all) = if batches.is_empty() {
+        let counts = inspect::counts(conn).await?;
+        (counts.in_progress, counts.todo + counts.in_progress)
+    } else {
+        (0, batch_names::states(conn, batches).await?.iter().map(|state| state.open).sum())
+    };
+    let (open, failed) = (Vec::new(), Vec::new());
+    let mut step = WaitRound { open, finished: 0, failed, cancelled: 0, gone: 0, running, open_in_all };
     let mut doubtful = Vec::new();
     for (line, states) in lines.iter().zip(inspect::states(conn, lines).await?) {
+        step.running += u64::from(!batches.is_empty() && states.contains(&TaskState::InProgress));
         match TaskEnd::of(&states) {
             TaskEnd::Open => step.open.push(line.clone()),
             TaskEnd::Finished => step.finished += 1,
@@ -277,11 +314,13 @@ async fn report(
         )
     };
     let cancelled = if ends.cancelled == 0 { String::new() } else { format!(", {} cancelled", count(ends.cancelled)) };
-    if !quiet || ends.failed + ends.cancelled + ends.gone > 0 {
-        context.say(&format!("{} finished, {} failed{cancelled}{gone}", tasks(ends.finished), count(ends.failed)));
+    let blocked = if ends.blocked > 0 { format!(", {} blocked", count(ends.blocked)) } else { String::new() };
+    if !quiet || ends.failed + ends.cancelled + ends.gone + ends.blocked > 0 {
+        let finished = tasks(ends.finished);
+        context.say(&format!("{finished} finished, {} failed{cancelled}{blocked}{gone}", count(ends.failed)));
     }
     if ends.failed == 0 {
-        let is_done = ends.gone + ends.cancelled == 0;
+        let is_done = ends.gone + ends.cancelled + ends.blocked == 0;
         return Ok((if is_done { Exit::Done } else { Exit::TasksFailed }, Vec::new()));
     }
     let groups = ends.groups.finish(conn).await?;

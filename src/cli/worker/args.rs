@@ -9,9 +9,10 @@ use clap::{Args, Parser, ValueHint};
 use super::local::ResultsFile;
 use crate::cli::common::CommonArgs;
 use crate::cli::duration::parse_duration;
-use crate::cli::submit::{FieldFlags, Named, SourceFlags};
+use crate::cli::exit::CliError;
+use crate::cli::submit::{BatchFlags, FieldFlags, Named, SourceFlags};
 use crate::config::parse_label_flag;
-use crate::host::Share;
+use crate::host::{self, Share};
 use crate::model::{Bytes, MilliCores, WorkerName};
 use crate::policy::Halt;
 use crate::telemetry::LogFormat;
@@ -30,8 +31,10 @@ pub struct WorkerArgs {
     #[arg(value_name = "FILE", requires = "local", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Name of this worker [default: the short host name]
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<WorkerName>,
+    ///
+    /// Of a local run: the batch to which the tasks are added, or a step of one: s1, s1/prep.
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub name: Option<String>,
     /// Exit when no task is left that this worker could run
     #[arg(long, conflicts_with_all = ["check", "local"])]
     pub burst: bool,
@@ -80,6 +83,9 @@ pub struct WorkerArgs {
     /// Format of log lines: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_default_value = true, hide_short_help = true)]
     pub log_format: LogFormat,
+    /// The batch
+    #[command(flatten)]
+    pub batch: BatchFlags,
     /// The fields of bare commands
     #[command(flatten)]
     pub fields: FieldFlags,
@@ -121,7 +127,14 @@ impl LocalFlags {
 impl WorkerArgs {
     /// What is said about tasks.
     pub(super) fn named(&self) -> Named<'_> {
-        Named { files: &self.files, fields: &self.fields, sources: &self.sources }
+        let Self { files, fields, sources, batch, name, .. } = self;
+        Named { files, fields, sources, name: name.as_deref(), batch }
+    }
+
+    /// The name of the worker: that of the node, unless another is given. One of a local run has that of the node.
+    pub(super) fn worker_name(&self) -> Result<WorkerName, CliError> {
+        let Some(name) = self.name.as_ref().filter(|_| !self.local) else { return Ok(host::default_worker_name()) };
+        name.parse().map_err(|error| CliError::Usage(format!("--name is {name:?}: {error}")))
     }
 
     /// The part of the node that may be used.

@@ -31,7 +31,7 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<Exit, CliError> {
     }
     let config = loaded.config;
     let keys = public_keys(&config, loaded.file.as_deref())?;
-    let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    let name = args.worker_name()?;
     let Rehearsal { trial, node, extras, obstacles, open_redis, server, order, overview } =
         rehearse(&config, &name, !keys.is_empty(), args.share(), args.allow_insecure).await?;
     let file = loaded.file.map_or("none: the defaults apply".to_owned(), |path| path.display().to_string());

@@ -16,7 +16,7 @@ use crate::view::glyphs;
 use crate::worker::start_checks::{look_at_node, warn_of_order, warn_of_signing_key, withheld};
 use crate::worker::state::StateDir;
 use crate::worker::{BootPlan, Metrics, boot, keepers};
-use crate::{host, process, telemetry, worker};
+use crate::{process, telemetry, worker};
 
 /// The whole command. As a keeper, which is how it starts itself again for its tasks, it does nothing else.
 #[must_use]
@@ -88,7 +88,7 @@ async fn daemon(args: &WorkerArgs) -> Result<Exit, CliError> {
     if let Some(warning) = warn_of_signing_key(&config) {
         tracing::warn!("{warning}");
     }
-    let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    let name = args.worker_name()?;
     let state = StateDir::of_worker(&config, &name, None)?;
     let metrics = args.metrics_listen.map(|address| {
         Metrics::listen(address).map_err(|error| CliError::io(format!("serve metrics at {address}"), error))

@@ -1,13 +1,17 @@
 //! What people and programs are shown: the state of the queue at one moment. The field names are those of `--json`.
 
+mod batch;
 mod extras;
 mod queue;
 mod task;
 mod wait;
 mod worker;
 
+pub use batch::{Awaited, BatchState, BatchView};
 pub use extras::{ResourceUse, WorkerExtras};
-pub use queue::{Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup};
+pub use queue::{
+    BlockedOn, Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup,
+};
 pub use task::{AttemptView, Standing, TaskState, TaskView};
 pub use wait::WaitReason;
 pub use worker::{PYTHON_DEAD_AFTER_SECONDS, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

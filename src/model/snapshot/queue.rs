@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::batch::Awaited;
 use super::task::TaskState;
 use super::worker::WorkerView;
 use crate::model::{Demand, Needs};
@@ -23,6 +24,12 @@ pub struct Counts {
     /// Lines that are not UTF-8, set aside.
     #[serde(default)]
     pub quarantined: u64,
+    /// Of those in todo, how many wait for batches or for a time. Only of an overview.
+    #[serde(default)]
+    pub blocked: u64,
+    /// Of those in todo, how many are of batches that are held. Only of an overview.
+    #[serde(default)]
+    pub held: u64,
 }
 
 impl Counts {
@@ -79,6 +86,9 @@ pub struct Overview {
     /// Tasks in todo that have failed and will be tried again; those whose time to be passed over has run out are not counted.
     #[serde(default)]
     pub retries: u64,
+    /// What most of the blocked tasks wait for, the most first.
+    #[serde(default)]
+    pub blocked_on: Vec<BlockedOn>,
     /// Totals since the queue began.
     pub totals: Totals,
     /// The server.
@@ -156,6 +166,21 @@ pub struct HoldReasons {
     pub has_slot: Option<bool>,
     /// Of one that has failed: the group of its failure, as [`crate::model::Outcome::group`] names it.
     pub failure_group: Option<String>,
+    /// The gates that keep it from starting.
+    pub waits_for: Vec<BlockedOn>,
+    /// Why its batch is held.
+    pub held: Option<String>,
+}
+
+/// What blocked tasks wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedOn {
+    /// How many tasks wait behind this gate.
+    pub waiting: u64,
+    /// The batch or step and how it stands; `None` of a time.
+    pub batch: Option<Awaited>,
+    /// The time, in seconds since the epoch.
+    pub begin: Option<u64>,
 }
 
 /// A task that waits for room, and the worker that keeps it free.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::model::{AttemptRecord, FinishedValue, Needs, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
+use crate::model::{AttemptRecord, BatchName, FinishedValue, Needs, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
 
 /// The state a task line is in, in the words of the hashes. Cancelled tasks stand in `failed_tasks` too, where the group of their failure tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,6 +103,12 @@ pub struct TaskView {
     /// Its line. In JSON also `needs`, where it has any.
     #[serde(flatten, serialize_with = "with_needs")]
     pub line: String,
+    /// The batches and steps that it belongs to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<BatchName>,
+    /// The words that it was submitted with, to select it by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Where it is. A task to be tried again is in todo and in failed; an unknown one nowhere.
     pub states: Vec<TaskState>,
     /// The worker that has it in progress.

@@ -9,7 +9,8 @@ for i = 1, #ARGV, EACH.size do
   local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
   if is_waiting(line) then
     local held = redis.call('HGET', HELD, line)
-    local score = redis.call('ZSCORE', READY .. 'c:' .. class, line)
+    local score = gates.find(class, line)
+    for _, lane in ipairs(gates.lanes_of(class, line)) do score = score or redis.call('ZSCORE', READY .. 'c:' .. lane, line) end
     if held then score = select(2, held_parts(held)) end
     redis.call('HSET', ASIDE, line, score or '')
     index_forget(class, line)

@@ -52,6 +52,15 @@ local now = now_ms()
 -- Every line with a timer is in HELD: an empty HELD needs no further call.
 local has_timers = redis.call('HLEN', HELD) > 0
 if has_timers then index_timers(now, avoid_ms) end
+-- Gates that have opened are emptied first, so that the order is exact among all that may run.
+local has_gates = redis.call('EXISTS', READY .. 'gates') == 1
+if has_gates then
+  gates.open_by_time(now)
+  gates.release((want + ahead) * 2)
+end
+if members.exist() and redis.call('HLEN', BATCH_HELD) > 0 then
+  for _, batch in ipairs(redis.call('HKEYS', BATCH_HELD)) do held_batches[batch] = true end
+end
 
 -- How long a suspect runs apart: a little longer than before its worker was lost. A suspect that had run for long is an unlikely culprit, so its time is
 -- bounded; the bound grows with each loss.
@@ -190,9 +199,9 @@ if has_reservations then
       redis.call('HDEL', RESERVED, all[i])
     elseif holder == worker then
       local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
-      local m, c, needs = lane_parts(all[i])
+      local m, c, needs, batch = lane_parts(all[i])
       -- The reservation is given up if even the empty node could not run the task, or if the task is gone.
-      if head[1] and is_within_node { mem = m, cpu = c, needs = needs } and is_waiting(head[1]) then
+      if head[1] and not held_batches[batch] and is_within_node { mem = m, cpu = c, needs = needs } and is_waiting(head[1]) then
         local score, amounts = tonumber(head[2]), needs_of(needs).amounts
         if m <= free.mem and c <= free.cpu and lacks(free.resources, amounts) then
           for name in pairs(amounts) do guarded[name] = math.min(guarded[name] or score, score) end
@@ -208,7 +217,7 @@ if has_reservations then
   end
 end
 
-local out, picked, stale, touched = {}, {}, {}, {}
+local out, picked, stale, touched, closed = {}, {}, {}, {}, {}
 -- The best lanes that fit the node and not its room: for lack of memory or cores, and of a named resource.
 local blocked, blocked_resource
 
@@ -352,6 +361,9 @@ local function pick(count, is_now)
         -- stale: somebody removed it behind our back
       elseif best.runs[at] or (has_finished and redis.call('HEXISTS', FINISHED, line) == 1) then
         stale[#stale + 1] = line
+      elseif best.needs ~= '' and gates.has(best.name) and gates.closed(line) then
+        -- A gate has closed since: it goes back behind it.
+        closed[#closed + 1] = { lane = best.name, line = line, score = best.score }
       else
         out[#out + 1] = line
         bytes = bytes + #line
@@ -399,6 +411,7 @@ if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
   local signatures = ARGV[ARG.wants_signatures] == '1' and get_all(SIGNATURES, out)
   local claims, ms = {}, int(now)
+  members.read(out)
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
     -- A claim with a slot counts as started at once: if the worker dies before its next heartbeat, the task counts as lost.
@@ -407,10 +420,15 @@ if #out > 0 then
     reply[at + ROW.line] = line
     reply[at + ROW.attempt] = attempt
     reply[at + ROW.signature] = signatures and signatures[i] or ''
+    reply[at + ROW.names] = string.match(members.of(line) or '', '^%a ([^ ]*)') or ''
+    reply[at + ROW.upstream] = gates.upstream(line)
   end
   enter_progress(worker, out, claims)
 end
 no_longer_wait(stale)
+for _, one in ipairs(closed) do
+  gates.file(gates.closed(one.line), members.batch_of(one.line), { int(one.score), lane_of(class_of(one.lane), one.line) .. '\t' .. one.line })
+end
 local apart_ms = apart and apart_for(apart)
 if apart then redis.call('HSET', APART_BY, worker, int(now) .. '|' .. int(apart_ms) .. '|' .. apart) end
 for name, lane in pairs(touched) do
@@ -424,6 +442,7 @@ for name, lane in pairs(touched) do
     if lane_head(name) then redis.call('HSET', PREFERRED, name, int(now)) else redis.call('HDEL', PREFERRED, name) end
   end
 end
+for _, lane in ipairs(to_park) do index_park(lane) end
 index_flush()
 
 -- Reserve for a task that fits this node, but not its room, and has been passed over for starve_ms.
@@ -453,7 +472,8 @@ if reserved then reply[REPLY.reserved] = reserved.line end
 
 reply[REPLY.waiting] = waiting - #out - #stale
 reply[REPLY.indexed] = indexed()
-if ARGV[ARG.wants_leftovers] == '1' then
+-- Whether this node could ever run something that waits. A function, since Lua allows 200 local variables in one.
+local function has_leftovers()
   -- Lines in backoff are examined 64 at a time. What is not examined counts as a line that this node could run.
   local could, from = false, 0
   while not could do
@@ -472,8 +492,13 @@ if ARGV[ARG.wants_leftovers] == '1' then
     if not lane then break end
     could = lane.mem <= cap_mem and lane.cpu <= cap_cpu and redis.call('EXISTS', READY .. 'c:' .. lane.name) == 1
   end
-  reply[REPLY.has_leftovers] = could and 1 or 0
+  -- What is behind gates may come free while anything runs that they wait for.
+  if not could and has_gates then
+    could = redis.call('HLEN', IN_PROGRESS) > 0 or redis.call('EXISTS', READY .. 'opening', READY .. 'times') > 0
+  end
+  return could
 end
+if ARGV[ARG.wants_leftovers] == '1' then reply[REPLY.has_leftovers] = has_leftovers() and 1 or 0 end
 for _, timers in ipairs(has_timers and { DELAYED, RETRY_ELSEWHERE } or {}) do
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
   if first then
@@ -483,8 +508,10 @@ for _, timers in ipairs(has_timers and { DELAYED, RETRY_ELSEWHERE } or {}) do
 end
 if reply[REPLY.next_timer_ms] >= 0 then index_keep_time(now) end
 -- There is more: the worker claims again at once.
-if bytes >= most_bytes then reply[REPLY.next_timer_ms] = 0 end
-for _, again in ipairs { apart_ms or (waits and 1000) or prefer_wait or false, prefer_wait or false } do
+if bytes >= most_bytes or (started < want and has_gates and redis.call('EXISTS', READY .. 'opening') == 1) then reply[REPLY.next_timer_ms] = 0 end
+local opens = has_gates and tonumber(redis.call('ZRANGE', READY .. 'times', 0, 0, 'WITHSCORES')[2])
+for _, again in ipairs { apart_ms or (waits and 1000) or prefer_wait or false, prefer_wait or false, opens and math.max(0, opens * 1000 - now) or false } do
   if again and (reply[REPLY.next_timer_ms] < 0 or again < reply[REPLY.next_timer_ms]) then reply[REPLY.next_timer_ms] = again end
 end
+wake_idle()
 return reply

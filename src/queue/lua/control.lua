@@ -35,6 +35,9 @@ local function order(line, worker, token, mark)
   return true
 end
 
+local lines = {}
+for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
+members.read(lines)
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, id, class, score, record = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score], ARGV[i + EACH.record]
   local worker = redis.call('HGET', IN_PROGRESS, line)
@@ -50,7 +53,12 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   local claim = worker and redis.call('HGET', CLAIMS_OF .. worker, line)
   local token = claim and claim_parts(claim)
   local earlier = token and mark_of(line, worker, token)
-  if line == STOP_FIELD or not is_selected then
+  if op == 'give_up' then
+    if is_todo and not worker and class ~= '' then
+      give_up(line, class, ARGV[ARG.reason], ARGV[ARG.group])
+      changes(line, id, class)
+    end
+  elseif line == STOP_FIELD or not is_selected then
     -- not selected
   elseif op == 'requeue' and (class == '' or not (worker or is_finished or is_failed)) then
     -- it waits already, or is no task
@@ -76,6 +84,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     changes(line, id, class, worker)
   end
 end
+members.flush(turns.at_zero)
 index_flush()
 if changed > 0 then
   events[1] = 'K\t' .. op .. '\t' .. int(changed) .. '\t' .. int(stopping + freed) .. '\t' .. last

@@ -16,6 +16,7 @@ for i = 1, #revoked, 2 do
   local mark = redis.call('HGET', IN_PROGRESS, revoked[i]) == worker and mark_of(revoked[i], worker, revoked[i + 1])
   if mark then carry_out(revoked[i], mark, CLAIMS) end
 end
+members.flush(turns.at_zero)
 index_flush()
 redis.call('DEL', REVOKED)
 events[1] = 'W\tleft\t' .. worker

@@ -31,6 +31,7 @@ for i = ARG.size + 1 + started, #ARGV, EACH.size do
     redis.call('HDEL', REVOKED, line)
   end
 end
+members.flush(turns.at_zero)
 index_flush()
 if #events > 0 then
   events[1] = 'C\t' .. worker .. '\n' .. events[1]

@@ -8,25 +8,35 @@ local added = 0
 local now = now_ms()
 local heads = {}
 local first, last
+local lines = {}
+for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
+members.read(lines)
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
   bring_home(line)
   if is_waiting(line) and redis.call('HEXISTS', HELD, line) == 0 then
-    if redis.call('ZSCORE', READY .. 'c:' .. class, line) then
-      heads[class] = true
-    else
+    local lane
+    for _, one in ipairs(gates.lanes_of(class, line)) do
+      if redis.call('ZSCORE', READY .. 'c:' .. one, line) then lane = one end
+    end
+    if lane then
+      heads[lane] = true
+    elseif not gates.find(class, line) then
       local score = int(tonumber(ARGV[i + EACH.base_score]) + sequence(1))
+      members.flip(line, 'o')
       local workers = redis.call('HGET', FAILED, line)
       index_waiting(class, line, score, workers, now, 0, tonumber(ARGV[ARG.avoid]))
       added = added + 1
-      want_worker(class .. worker_set(workers or ''))
+      want_worker(lane_of(class, line, worker_set(workers or '')))
       first, last = first or line, line
     end
   end
 end
-for class in pairs(heads) do
-  if not (lane_head(class) and redis.call('ZSCORE', CELLS, cell_of(class))) then index_head(class) end
+for lane in pairs(heads) do
+  local is_parked = redis.call('HEXISTS', READY .. 'parked', lane) == 1
+  if not is_parked and not (lane_head(lane) and redis.call('ZSCORE', CELLS, cell_of(lane))) then index_head(lane) end
 end
+members.flush()
 index_flush()
 if added > 0 then
   events[1] = 'A\tfound\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)

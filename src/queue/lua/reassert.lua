@@ -31,17 +31,20 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     answer = 'kill'
   elseif is_waiting(line) then
     enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
+    members.flip(line, 'o')
     index_forget(class, line)
     answer = 'back'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   elseif ARGV[ARG.data_lost] == '1' and redis.call('HEXISTS', FINISHED, line) == 0 then
     enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
+    members.flip(line, 'o')
     answer = 'ok'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   end
   if answer == 'kill' then drop_claim(line, CLAIMS) end
   reply[#reply + 1] = answer
 end
+members.flush()
 index_flush()
 if #events > 0 then
   events[1] = 'C\t' .. worker .. '\n' .. events[1]

@@ -75,6 +75,9 @@ local function suspect(line, started, at, losses)
   return level
 end
 local said = #events
+local lines = {}
+for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
+members.read(lines)
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, id, class, base = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score]
   local claim = redis.call('HGET', CLAIMS, line)
@@ -112,6 +115,8 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       redis.call('HDEL', LOST, line)
       redis.call('HDEL', APART, line)
       redis.call('HINCRBY', TALLY, 'failed', 1)
+      members.flip(line, 'x')
+      turns.failed(line)
       failed = failed + 1
       what = 'failed'
     else
@@ -130,6 +135,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   end
 end
 if redis.call('HLEN', CLAIMS) == 0 then redis.call('HDEL', APART_BY, dead) end
+members.flush(turns.at_zero)
 index_flush()
 if #events > said then events[said + 1] = 'L\t' .. dead .. '\n' .. events[said + 1] end
 events_flush()

@@ -136,6 +136,24 @@ for name, key in pairs { capacity = CAPACITY, load = LOAD, workers = WORKERS, id
   kinds[name] = { key = key, is_wrong = function(other) return not is_in(OWNER, other) end, mend = remove(key) }
 end
 
+-- Flags of members whose lines others have moved, ended or deleted. What finished elsewhere is done, what waits or runs is open, what is nowhere is gone.
+local function flag_of(line, value)
+  local flag = string.sub(value, 1, 1)
+  if waits_or_runs(line) then return 'o' end
+  if is_in(FINISHED, line) then return 'd' end
+  if is_in(FAILED, line) or is_in(QUARANTINE, line) then return 'x' end
+  -- The result of a member that was done may have been purged: nothing is missed.
+  return flag == 'o' and 'g' or flag
+end
+kinds.members = {
+  key = MEMBER,
+  is_wrong = function(line, value) return flag_of(line, value) ~= string.sub(value, 1, 1) end,
+  mend = function(line, value)
+    members.flip(line, flag_of(line, value))
+    members.flush(turns.at_zero)
+  end,
+}
+
 local asked = kinds[kind]
 if mode == 'mend' then
   local mended = 0

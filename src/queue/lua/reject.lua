@@ -18,10 +18,12 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       group_put(line, ARGV[i + EACH.group])
       redis.call('HINCRBY', TALLY, 'invalid', 1)
     end
+    members.flip(line, 'x')
     no_longer_wait { line }
     events[#events + 1] = 'V\t' .. ARGV[i + EACH.destination] .. '\t' .. brief(line)
     moved = moved + 1
   end
 end
+members.flush(turns.at_zero)
 events_flush()
 return moved

@@ -22,6 +22,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   known[ARGV[i + EACH.line]] = known[ARGV[i + EACH.line]] == nil
 end
 local owners, claimed = get_all(IN_PROGRESS, lines), get_all(CLAIMS, lines)
+members.read(lines)
 local has_marks = redis.call('HLEN', MARKS) > 0
 
 -- RATE is a ring of 16 buckets of 5 s: field = bucket % 16, value = BUCKET:COUNT. The fields for tasks out of retries begin with "f".
@@ -59,6 +60,25 @@ end
 local function in_order(record, score)
   local seq = record ~= '' and tonumber(score or '0') % 137438953472 or 0
   return seq > 0 and '{"n":' .. int(seq) .. ',' .. string.sub(record, 2) or record
+end
+
+-- Finished tasks by batch. BATCH_RATE[batch] = "BUCKET:COUNT,…", the last twelve buckets of 5 s.
+local batches = {}
+local function of_batch(line)
+  local batch = members.batch_of(line)
+  if batch ~= '' then batches[batch] = (batches[batch] or 0) + 1 end
+end
+local function batch_rates()
+  local bucket = math.floor(now / 5000)
+  for batch, n in pairs(batches) do
+    local kept = {}
+    for at, count in string.gmatch(redis.call('HGET', BATCH_RATE, batch) or '', '(%d+):(%d+)') do
+      if tonumber(at) == bucket then n = n + tonumber(count)
+      elseif tonumber(at) > bucket - 12 and tonumber(at) < bucket then kept[#kept + 1] = at .. ':' .. count end
+    end
+    kept[#kept + 1] = int(bucket) .. ':' .. int(n)
+    redis.call('HSET', BATCH_RATE, batch, table.concat(kept, ','))
+  end
 end
 
 local function count(what)
@@ -131,6 +151,8 @@ for i = ARG.size + 1, #ARGV, EACH.size do
         if has_failed then failure_clear(line) end
       end
       finished[#finished + 1] = line
+      members.flip(line, 'd')
+      of_batch(line)
       local n = #events
       events[n + 1], events[n + 2], events[n + 3], events[n + 4] = '\nF', id, class, string.sub(record, 1, head)
       count('finished')
@@ -165,6 +187,8 @@ for i = ARG.size + 1, #ARGV, EACH.size do
         redis.call('HDEL', ATTEMPTS, line)
         redis.call('HDEL', LOST, line)
         finals = finals + 1
+        members.flip(line, 'x')
+        turns.failed(line)
         answer = 'final'
       end
       leave_progress({ line }, CLAIMS)
@@ -180,6 +204,9 @@ for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what, n)
   redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)
 end
+members.flush(turns.at_zero)
+batch_rates()
+if members.exist() then gates.release(200) end
 index_flush()
 if #events > 0 then
   events[1] = 'S\t' .. worker .. events[1]

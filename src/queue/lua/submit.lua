@@ -1,19 +1,50 @@
--- Adds a batch of task lines to where they wait, and to the index.
+-- Adds task lines to where they wait, and to the index or behind their gates; those with a name become members of that batch.
 --
 -- If the first value of the reply is -1, the queue has another field order, and nothing was done.
 -- Guarantees: added first, removed last; the call is safe to repeat. A signature is stored before its line. A line that waits or runs already gets the new
 -- signature, so that a line that was queued unsigned can still run where signatures are required. A line that is being purged, or with `rerun` cancelled,
--- is added: it waits from the end of the attempt that is being stopped.
+-- is added: it waits from the end of the attempt that is being stopped. Membership and its counters are written before the lines. A line that is there
+-- already joins the batch as what it is: one that waits or runs is open, one that has finished is done, one out of retries is given up.
 -- Records: ARG, EACH, REPLY, in queue/records.rs.
 
 local rerun = ARGV[ARG.rerun] == '1'
 -- Without lines, the call only finds out whether this user may submit: nothing is recorded.
+local blocked, crowded = 0, 0
 local function reply(added, queued, running, finished, failed)
   return {
     [REPLY.added] = added, [REPLY.queued] = queued, [REPLY.running] = running, [REPLY.finished] = finished, [REPLY.failed] = failed,
+    [REPLY.blocked] = blocked, [REPLY.crowded] = crowded,
   }
 end
 if #ARGV > ARG.size and not order_agrees(ARGV[ARG.order]) then return reply(-1, 0, 0, 0, 0) end
+-- The batch of line i and its tags, once for all lines that belong to the same.
+local names_of = {}
+local function belonging(i)
+  local text = ARGV[ARG.size + EACH.size * (i - 1) + 1 + EACH.belongs]
+  if text == '' then return nil end
+  local known = names_of[text]
+  if not known then
+    local name, tags = string.match(text, '^([^ ]*) ?(.*)$')
+    known = { name = name, tags = tags }
+    names_of[text] = known
+  end
+  return known
+end
+for i = 1, (#ARGV - ARG.size) / EACH.size do belonging(i) end
+local submission = ARGV[ARG.submission]
+if next(names_of) and not members.exist() then redis.call('SET', READY .. 'counts', '1') end
+-- The submission was closed by somebody, or never begun: what it adds would be of a batch that counts as complete.
+if submission ~= '' then
+  local fields = {}
+  for _, one in pairs(names_of) do fields[members.top(one.name) .. '\t' .. submission] = true end
+  for field in pairs(fields) do
+    local started = string.match(redis.call('HGET', BATCH_SUBMITS, field) or '', '^(%d+):')
+    if not started then return reply(-2, 0, 0, 0, 0) end
+    fields[field] = { started, string.match(redis.call('HGET', BATCH_SUBMITS, field), ':s$') or '' }
+  end
+  local now = int(math.floor(now_ms() / 1000))
+  for field, was in pairs(fields) do redis.call('HSET', BATCH_SUBMITS, field, was[1] .. ':' .. now .. was[2]) end
+end
 -- A script that stops half-way undoes nothing, so first find out whether this user may delete results.
 if rerun then redis.call('HDEL', FINISHED, '') end
 local lines = {}
@@ -25,8 +56,38 @@ local in_todo, in_progress, in_failed = waiting_of(lines), nil, nil
 if redis.call('HLEN', IN_PROGRESS) > 0 then in_progress = get_all(IN_PROGRESS, lines) end
 if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
+members.read(lines)
+-- A line that belongs to nothing yet is written as a member with few words for each: a submission has many of them, of one batch. What they add to the
+-- counters is summed here, and handed to members.flush at the end.
+local function joins_first(to, line, flag)
+  local value = flag .. ' ' .. to.name .. (to.tags ~= '' and ' ' .. to.tags or '')
+  members.known[line], members.any = value, true
+  local at = #members.written
+  members.written[at + 1], members.written[at + 2] = line, value
+  to[flag] = (to[flag] or 0) + 1
+end
+local function count_first()
+  local function add(field, by) members.flips[field] = (members.flips[field] or 0) + by end
+  for _, to in pairs(names_of) do
+    local open, done, bad = to.o or 0, to.d or 0, to.x or 0
+    if open + done + bad > 0 then
+      for _, level in ipairs(members.levels(to.name)) do
+        add(level, open)
+        add(level .. '!', bad)
+        add(level .. '=', open + done + bad)
+      end
+    end
+  end
+end
+local function joins(i, line, flag)
+  local to = belonging(i)
+  if not to then return end
+  if members.are_whole() and not members.of(line) then return joins_first(to, line, flag) end
+  if not members.join(line, flag, to.name, to.tags) then crowded = crowded + 1 end
+  members.flip(line, flag)
+end
 local first, last
-local seen, todo, waiting, classes, cleared, signatures = {}, {}, {}, {}, {}, {}
+local seen, todo, waiting, cleared, signatures, new = {}, {}, {}, {}, {}, {}
 -- The position of the first argument of line i.
 local function at(i) return ARG.size + EACH.size * (i - 1) + 1 end
 local function sign(i, line)
@@ -48,14 +109,19 @@ for i, line in ipairs(lines) do
   if in_progress and in_progress[i] then
     if is_added_again(i, line) then added = added + 1 else running = running + 1 end
     sign(i, line)
+    joins(i, line, 'o')
   elseif in_todo[i] or seen[line] then
     queued = queued + 1
     sign(i, line)
+    -- One that joins its first batch is to change its lane, which takes rights that a submitter need not have: release.lua does it.
+    if belonging(i) and not seen[line] and not members.of(line) then redis.call('ZADD', READY .. 'moves', 0, ARGV[at(i) + EACH.class] .. '\t' .. line) end
+    joins(i, line, 'o')
   else
     local is_finished = has_finished and redis.call('HEXISTS', FINISHED, line) == 1
     local is_failed = in_failed and in_failed[i]
     if not rerun and (is_finished or is_failed) then
       if is_finished then finished = finished + 1 else failed = failed + 1 end
+      joins(i, line, is_finished and 'd' or 'x')
     else
       seen[line] = true
       local at_home = home(line) == WAITING and waiting or todo
@@ -63,26 +129,53 @@ for i, line in ipairs(lines) do
       at_home[#at_home + 1] = ''
       first, last = first or line, line
       sign(i, line)
-      local name, score = ARGV[at(i) + EACH.class], tonumber(ARGV[at(i) + EACH.base_score]) + seq
-      local class = classes[name]
-      if not class then
-        class = { pairs = {}, least = score }
-        classes[name] = class
-      end
-      if score < class.least then class.least = score end
-      class.pairs[#class.pairs + 1] = int(score)
-      class.pairs[#class.pairs + 1] = line
-      want_worker(name)
+      members.flip(line, 'o')
+      joins(i, line, 'o')
+      new[#new + 1] = { line, ARGV[at(i) + EACH.class], tonumber(ARGV[at(i) + EACH.base_score]) + seq }
       added = added + 1
       if is_finished or is_failed then cleared[#cleared + 1] = { line, is_finished, is_failed } end
     end
   end
   seq = seq + 1
 end
+count_first()
+-- A gate may open on what ended before it was a member; a worker looks, since that takes rights that a submitter need not have.
+members.flush(function(ended)
+  redis.call('SADD', READY .. 'due:' .. members.top(ended), ended)
+  redis.call('ZADD', READY .. 'opening', 0, 'd:' .. members.top(ended))
+end)
 bulk('HSET', SIGNATURES, signatures)
 bulk('HSET', TODO, todo)
 bulk('HSET', WAITING, waiting)
-for name, class in pairs(classes) do index_put_all(name, class.pairs, class.least) end
+local lanes, gated, blocked_of = {}, {}, {}
+for _, one in ipairs(new) do
+  local line, class, score = one[1], one[2], one[3]
+  local lane = lane_of(class, line)
+  local gate = gates.has(class) and gates.closed(line)
+  if gate then
+    gated[gate] = gated[gate] or {}
+    local of_batch = gated[gate][members.batch_of(line)] or {}
+    gated[gate][members.batch_of(line)] = of_batch
+    of_batch[#of_batch + 1] = int(score)
+    of_batch[#of_batch + 1] = lane .. '\t' .. line
+    blocked = blocked + 1
+    blocked_of[members.batch_of(line)] = (blocked_of[members.batch_of(line)] or 0) + 1
+  else
+    local at_once = lanes[lane]
+    if not at_once then
+      at_once = { pairs = {}, least = score }
+      lanes[lane] = at_once
+    end
+    if score < at_once.least then at_once.least = score end
+    at_once.pairs[#at_once.pairs + 1] = int(score)
+    at_once.pairs[#at_once.pairs + 1] = line
+    want_worker(lane)
+  end
+end
+for lane, at_once in pairs(lanes) do index_put_all(lane, at_once.pairs, at_once.least) end
+for gate, of_batch in pairs(gated) do
+  for batch, list in pairs(of_batch) do gates.file(gate, batch, list) end
+end
 for _, clear in ipairs(cleared) do
   if clear[2] then redis.call('HDEL', FINISHED, clear[1]) end
   if clear[3] then failure_clear(clear[1]) end
@@ -91,6 +184,7 @@ index_flush()
 if added > 0 then
   first, last = first or lines[1], last or lines[#lines]
   events[1] = 'A\tsubmitted\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)
+  for batch, number in pairs(blocked_of) do events[#events + 1] = 'B\tblocked\t' .. batch .. '\t' .. int(number) end
   events_flush()
 end
 wake_idle()

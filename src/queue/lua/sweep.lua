@@ -3,6 +3,28 @@
 
 local dropped = 0
 local function reply(cursor) return { [REPLY.cursor] = cursor, [REPLY.dropped] = dropped } end
+
+-- How many lines are behind gates: by the counts of batches, which are made anew where they cannot be right.
+local function behind_gates()
+  local counted, all = 0, redis.call('HVALS', READY .. 'gated')
+  for _, n in ipairs(all) do counted = counted + tonumber(n) end
+  if redis.call('SCARD', READY .. 'gates') > 1000 then return counted end
+  local held, of_batch = 0, {}
+  for _, gate in ipairs(redis.call('SMEMBERS', READY .. 'gates')) do
+    local n = redis.call('ZCARD', READY .. gate)
+    if n == 0 then
+      redis.call('SREM', READY .. 'gates', gate)
+    else
+      held = held + n
+      local batch = select(4, lane_parts(string.match(redis.call('ZRANGE', READY .. gate, 0, 0)[1], '^[^\t]*'))) or ''
+      of_batch[batch] = (of_batch[batch] or 0) + n
+    end
+  end
+  if held == counted then return counted end
+  redis.call('DEL', READY .. 'gated')
+  for batch, n in pairs(of_batch) do redis.call('HSET', READY .. 'gated', batch, n) end
+  return held
+end
 if ARGV[ARG.lane] == '=' then
   local count = redis.call('ZCARD', DELAYED)
   for _, cell in ipairs(redis.call('ZRANGE', CELLS, 0, -1)) do
@@ -14,6 +36,12 @@ if ARGV[ARG.lane] == '=' then
       count = count + n
     end
   end
+  for _, lane in ipairs(redis.call('HKEYS', READY .. 'parked')) do
+    local n = redis.call('ZCARD', READY .. 'c:' .. lane)
+    if n == 0 then redis.call('HDEL', READY .. 'parked', lane) end
+    if not lane_head(lane) then count = count + n end
+  end
+  count = count + behind_gates()
   redis.call('SET', COUNT, int(count))
   return reply('0')
 end
@@ -28,6 +56,23 @@ if ARGV[ARG.lane] == '' then
   end
   index_flush()
   return reply(page[1])
+end
+-- A step over the gates: of each some entries are looked at, chosen at random, so that a gate of any size is swept in the end.
+if ARGV[ARG.lane] == '*' then
+  local gates_page = redis.call('SSCAN', READY .. 'gates', ARGV[ARG.cursor], 'COUNT', 16)
+  for _, gate in ipairs(gates_page[2]) do
+    for _, member in ipairs(redis.call('ZRANDMEMBER', READY .. gate, 64)) do
+      local lane, line = string.match(member, '^([^\t]*)\t(.*)$')
+      if not (line and is_waiting(line)) then
+        redis.call('ZREM', READY .. gate, member)
+        redis.call('HINCRBY', READY .. 'gated', select(4, lane_parts(lane or '')) or '', -1)
+        index_delta = index_delta - 1
+        dropped = dropped + 1
+      end
+    end
+  end
+  index_flush()
+  return reply(gates_page[1])
 end
 local key = READY .. 'c:' .. ARGV[ARG.lane]
 local page = redis.call('ZSCAN', key, ARGV[ARG.cursor], 'COUNT', ARGV[ARG.count])

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{Bytes, Class, Demand, MilliCores, Needs, Outcome};
-use crate::queue::lanes::cell_of;
+use crate::queue::lanes::{cell_of, lane_of};
 
 /// A piece of Lua at the top level: a function, or a line that runs at once.
 struct Chunk {
@@ -16,9 +16,10 @@ struct Chunk {
     is_function: bool,
 }
 
-/// The words of code that name a variable: no strings, no fields.
+/// The words of code that name a variable: no strings, and fields only with what they are of, as "gates.turn".
 fn words(code: &str) -> BTreeSet<String> {
     let (mut found, mut word, mut quote, mut before, mut is_field) = (BTreeSet::new(), String::new(), None, ' ', false);
+    let mut owner = String::new();
     for c in code.chars().chain([' ']) {
         if let Some(open) = quote {
             quote = Some(open).filter(|open| *open != c || before == '\\');
@@ -28,8 +29,9 @@ fn words(code: &str) -> BTreeSet<String> {
             }
             word.push(c);
         } else {
-            if !word.is_empty() && !is_field {
-                found.insert(word.clone());
+            if !word.is_empty() {
+                found.insert(if is_field { format!("{owner}.{word}") } else { word.clone() });
+                owner.clone_from(&word);
             }
             word.clear();
             quote = Some(c).filter(|c| matches!(c, '\'' | '"'));
@@ -53,10 +55,10 @@ fn chunks(text: &str) -> Vec<Chunk> {
             continue;
         }
         let local = line.strip_prefix("local ");
-        let function = local.and_then(|rest| rest.strip_prefix("function "));
+        let function = local.unwrap_or(line).strip_prefix("function ");
         is_inside = function.is_some() && !line.ends_with(" end");
         let defines = match (function, local) {
-            (Some(rest), _) => words(rest.split('(').next().unwrap_or_default()),
+            (Some(rest), _) => BTreeSet::from([rest.split('(').next().unwrap_or_default().to_owned()]),
             (None, Some(rest)) => words(rest.split('=').next().unwrap_or_default()),
             (None, None) => BTreeSet::new(),
         };
@@ -120,7 +122,7 @@ fn every_script_names_what_it_reaches() {
 fn the_check_of_names_finds_what_is_missing_or_late() {
     let named = |parts: &[&str], keys: &'static [Key]| {
         let parts: Vec<Part> = parts.iter().map(|name| part(name)).collect();
-        faults(&ScriptDef::new("test.lua", &parts, keys, "if ARGV[1] then index_put('1:1::', 'a', 7) end").text)
+        faults(&ScriptDef::new("test.lua", &parts, keys, "if ARGV[1] then index_put('1:1:::', 'a', 7) end").text)
     };
     let keys = &[Key::Ready, Key::Cells];
     assert_eq!(named(&["basics", "lanes"], keys), [] as [&str; 0]);
@@ -239,15 +241,26 @@ fn a_function_or_key_that_a_script_does_not_name_fails() {
         }
         call.invoke(&mut connection)
     };
-    let body = "index_put('1:1::', 'a', 7)\nreturn redis.call('ZCARD', READY .. 'c:1:1::')";
+    let body = "index_put('1:1:::', 'a', 7)\nreturn redis.call('ZCARD', READY .. 'c:1:1:::')";
     let keys = &[Key::Ready, Key::Cells, Key::Count];
     assert_eq!(run(&["basics", "lanes"], keys, body), Ok(1));
-    let body = body.replace("1:1::", "2:1::");
+    let body = body.replace("1:1:::", "2:1:::");
     for (parts, keys, unknown) in
         [(&["basics"][..], &keys[..], "index_put"), (&["basics", "lanes"], &[Key::Ready, Key::Count], Key::Cells.lua())]
     {
         let error = run(parts, keys, &body).expect_err("unknown").to_string();
         assert!(error.contains("nonexistent global variable") && error.contains(unknown), "{error}");
+    }
+}
+
+#[test]
+fn server_compiles_every_script() {
+    let server = Server::start();
+    let mut connection = server.connection();
+    for (name, def) in all() {
+        let loaded: redis::RedisResult<String> = redis::cmd("SCRIPT").arg("LOAD").arg(&def.text).query(&mut connection);
+        // Lua takes at most 200 local variables at the top: functions of one subject go into one table.
+        assert!(loaded.is_ok(), "{name}: {loaded:?}");
     }
 }
 
@@ -276,7 +289,7 @@ fn cells_of_lanes_are_the_same_in_rust_and_in_scripts() {
         call.key(key.lua());
     }
     for class in &classes {
-        call.arg(class.to_string());
+        call.arg(lane_of(class));
     }
     let cells: Vec<String> = call.invoke(&mut connection).expect("cells");
     assert_eq!(cells, classes.iter().map(cell_of).collect::<Vec<_>>());

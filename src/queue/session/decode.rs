@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::messages::{Claim, ClaimReply, HeartbeatReply, QueueState, Reasserted, Revoked, Settled};
+use crate::model::Upstream;
 use crate::queue::QueueError;
 use crate::queue::records::{ClaimHead, ClaimedLine, HeartbeatHead, RevokedClaim};
 use crate::queue::reply::{Reply, ReplyRecord as _};
@@ -32,9 +33,11 @@ pub(super) fn claim(reply: Vec<redis::Value>, token: &str, with_signatures: bool
     };
     let (mut claims, mut signatures) = (Vec::new(), Vec::new());
     for row in reply.rows(ClaimHead::SIZE) {
-        let ClaimedLine { line, attempt, signature } = row?;
+        let ClaimedLine { line, attempt, signature, names, upstream } = row?;
         let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-        claims.push(Claim { line: line.into(), token: token.to_owned(), attempt });
+        let batch = names.split(',').next().filter(|name| !name.is_empty()).map(Into::into);
+        let upstream = Upstream::parse(&upstream);
+        claims.push(Claim { batch, upstream, ..Claim::new(line.into(), token.to_owned(), attempt) });
         if with_signatures {
             signatures.push(signature);
         }
@@ -95,7 +98,7 @@ pub(super) fn claims(all: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Claim> {
             let mut parts = value.split('|');
             let token = parts.next().unwrap_or_default().to_owned();
             let attempt = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
-            Some(Claim { line: String::from_utf8(line).ok()?.into(), token, attempt })
+            Some(Claim::new(String::from_utf8(line).ok()?.into(), token, attempt))
         })
         .collect()
 }

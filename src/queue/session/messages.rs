@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptRecord, Class, FieldOrder, Offer, Outcome, Room, Stocks, TaskId, Traits};
+use crate::model::{AttemptRecord, Class, FieldOrder, Offer, Outcome, Room, Stocks, TaskId, Traits, Upstream};
 use crate::queue::layout::Layouts;
 
 /// What one running process says of itself, so that others can tell whether it lives.
@@ -104,6 +104,18 @@ pub struct Claim {
     pub token: String,
     /// Attempt number, from 1.
     pub attempt: u32,
+    /// The batch or step that it belongs to, the first of several; `None` for none, or where that was not asked.
+    pub batch: Option<Arc<str>>,
+    /// How what it waited for has ended; `None` where it waited for nothing, or where that was not asked.
+    pub upstream: Option<Upstream>,
+}
+
+impl Claim {
+    /// One of which nothing more is known.
+    #[must_use]
+    pub fn new(line: Arc<str>, token: String, attempt: u32) -> Self {
+        Self { line, token, attempt, batch: None, upstream: None }
+    }
 }
 
 /// The answer to a claim.

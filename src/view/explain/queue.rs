@@ -4,6 +4,7 @@ use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for}
 use super::needs::{nothing_free, unsuited};
 use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WaitingGroup, WorkerView};
+use crate::view::batches::kept_back;
 use crate::view::safe_text::safe;
 use crate::view::table::{number, table, text};
 use crate::view::text::{count, counted, resource, resources, trimmed, verb};
@@ -26,7 +27,8 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
     }
     let (large, largest) = too_large_in_all(overview);
     let unknown = not_judged(overview);
-    let runnable = counts.todo.saturating_sub(large).saturating_sub(unknown);
+    let apart = counts.blocked.saturating_add(counts.held);
+    let runnable = counts.todo.saturating_sub(large).saturating_sub(unknown).saturating_sub(apart);
     if runnable > 0 {
         let pace = if overview.rate_per_second > 0.0 {
             "it is running"
@@ -37,6 +39,7 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
         };
         why.push(format!("{pace}: {} wait, {} in progress", count(runnable), count(counts.in_progress)));
     }
+    why.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
     why.extend(largest);
     if unknown > 0 {
         why.push(format!("{} {} {}", count(unknown), verb(unknown, "wait"), NOT_JUDGED));
@@ -67,12 +70,15 @@ pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
     }
     let (large, why) = too_large_in_all(overview);
     let unknown = not_judged(overview);
-    let rest = todo.saturating_sub(large).saturating_sub(unknown).saturating_sub(overview.backing_off);
+    let apart = overview.counts.blocked.saturating_add(overview.counts.held);
+    let rest =
+        todo.saturating_sub(large).saturating_sub(unknown).saturating_sub(overview.backing_off).saturating_sub(apart);
     let others = [
         (large, why),
         (unknown, Some(NOT_JUDGED.to_owned())),
         (overview.backing_off, Some("they have failed and wait for their retry delay".to_owned())),
         (rest, Some(rest_waits_for(overview))),
+        (apart, kept_back(overview)),
     ];
     let top = others.into_iter().max_by_key(|(count, _)| *count)?;
     Some((top.0, top.1?))
@@ -86,7 +92,9 @@ fn not_judged(overview: &Overview) -> u64 {
     if overview.needs_left_out == 0 || overview.needs.iter().any(|need| overview.fits_somewhere(need)) {
         return 0;
     }
+    let apart = overview.counts.blocked.saturating_add(overview.counts.held);
     let judged = overview.needs.iter().map(|need| need.waiting).fold(overview.backing_off, u64::saturating_add);
+    let judged = judged.saturating_add(apart);
     overview.counts.todo.saturating_sub(judged)
 }
 

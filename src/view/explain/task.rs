@@ -4,6 +4,7 @@ use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
+use crate::view::batches::blocked;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, moment, resource, resources};
 
@@ -44,6 +45,11 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
         return vec!["the line is not a valid task: the next worker that finds it moves it to failed_tasks".to_owned()];
     };
     let mut why = halted(overview);
+    why.extend(hold.waits_for.iter().map(|gate| format!("it {}", blocked(gate))));
+    if let Some(held) = &hold.held {
+        let batch = task.batches.first().map(|name| name.top().to_string()).unwrap_or_default();
+        why.push(format!("its batch {batch} is held: {}; distcomp-ctl resume {batch} goes on", safe(held)));
+    }
     why.extend(no_worker(overview));
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     if !able.is_empty() {

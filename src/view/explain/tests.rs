@@ -31,6 +31,8 @@ pub(super) fn worker(name: &str, state: WorkerState, mem: f64) -> WorkerView {
 
 fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
     TaskView {
+        batches: Vec::new(),
+        tags: Vec::new(),
         id: String::new(),
         line: line.to_owned(),
         states: vec![TaskState::Todo],

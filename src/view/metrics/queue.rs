@@ -49,6 +49,16 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
         ],
     );
     page.gauge(
+        "distcomp_queue_blocked_tasks",
+        "Of the tasks in todo, those that wait for a batch or for a time",
+        &[(&[], counts.blocked as f64)],
+    );
+    page.gauge(
+        "distcomp_queue_held_tasks",
+        "Of the tasks in todo, those of batches that are paused or have stopped",
+        &[(&[], counts.held as f64)],
+    );
+    page.gauge(
         "distcomp_queue_oldest_waiting_seconds",
         "Age of the task that has waited longest, at most since this process started; 0 if none waits",
         &[(&[], figures.oldest_waiting_seconds.unwrap_or(0.0))],

@@ -8,7 +8,7 @@ use crate::config::Prefetch;
 use crate::model::{Amounts, Outcome, Room, TaskId, TaskLine};
 use crate::policy::{Wait, admission, prefetch};
 use crate::queue::session::{Claim, ClaimReply, ClaimRequest, QueueState, STARVE};
-use crate::worker::events::{Action, TaskKey};
+use crate::worker::events::{Action, Attempt, TaskKey};
 use crate::worker::ledger::{ClaimState, StopReason};
 use crate::worker::outcome;
 
@@ -95,9 +95,9 @@ impl Dispatcher {
             }
             let Some(entry) = self.ledger.get(key) else { continue };
             if room.holds(entry.task.demand()) {
-                let (task, attempt) = (entry.task.clone(), entry.claim.attempt);
+                let (task, attempt) = (entry.task.clone(), Attempt::of(&entry.claim));
                 let Some(placed) = self.placement.place(key, &task) else { continue };
-                tracing::debug!(task = %task.id(), attempt, line = task.as_str(), "starting");
+                tracing::debug!(task = %task.id(), attempt = attempt.number, line = task.as_str(), "starting");
                 let Some(slot) = self.ledger.start(key) else { continue };
                 self.intake.started(now);
                 // First the others leave the cores that are this task's own.

@@ -10,7 +10,7 @@ use super::Dispatcher;
 use crate::model::MilliCores;
 use crate::policy::coalesce::{self, Load};
 use crate::policy::{Budget, Wait, admission, prefetch};
-use crate::worker::events::{Action, SlotId, TaskKey};
+use crate::worker::events::{Action, Attempt, SlotId, TaskKey};
 use crate::worker::ledger::ClaimState;
 use crate::worker::placed::Placed;
 
@@ -62,7 +62,7 @@ impl Dispatcher {
     fn start_after(&mut self, now: Instant, slot: SlotId, last: TaskKey) -> Option<TaskKey> {
         let key = self.ledger.held().next()?;
         let entry = self.ledger.get(key)?;
-        let (task, attempt) = (&entry.task, entry.claim.attempt);
+        let (task, attempt) = (&entry.task, Attempt::of(&entry.claim));
         let fits = self.unreserved().holds(&self.ledger.excess_over(key, last).amounts);
         // All that wait in slots are of one priority, so that one speaks for them.
         let is_of_another = self.ledger.queued().next().is_some_and(|queued| queued.task.prio() != task.prio());

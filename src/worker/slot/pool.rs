@@ -11,7 +11,7 @@ use super::run_spec::RunSpecs;
 use crate::config::Config;
 use crate::model::{TaskLine, WorkerName};
 use crate::process::KeeperCommand;
-use crate::worker::events::{Event, SlotId, TaskKey};
+use crate::worker::events::{Attempt, Event, SlotId, TaskKey};
 use crate::worker::keeper_factory::KeeperFactory;
 use crate::worker::node_extras::NodeExtras;
 use crate::worker::placed::Placed;
@@ -49,7 +49,7 @@ impl SlotPool {
         slot: SlotId,
         key: TaskKey,
         task: &TaskLine,
-        attempt: u32,
+        attempt: &Attempt,
         before: Instant,
         placed: &Placed,
         config: &Config,

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::model::{Bytes, Demand, MilliCores, ResourceKind, TaskKind, TaskLine, WorkerName};
 use crate::process::{RunSpec, ScratchPlace};
 use crate::sys::{boot, wall_clock};
+use crate::worker::events::Attempt;
 use crate::worker::node_extras::NodeExtras;
 use crate::worker::placed::Placed;
 use crate::worker::results::Results;
@@ -44,7 +45,7 @@ impl RunSpecs {
     pub(super) fn of(
         &mut self,
         task: &TaskLine,
-        attempt: u32,
+        attempt: &Attempt,
         before: Instant,
         placed: &Placed,
         config: &Config,
@@ -59,7 +60,7 @@ impl RunSpecs {
         };
         let id = task.id();
         let (memory_limit, process_limit) = limits(task, config);
-        let file = format!("{id}.{attempt}.{}.{}.out", self.worker, wall_clock::unix_ms());
+        let file = format!("{id}.{}.{}.{}.out", attempt.number, self.worker, wall_clock::unix_ms());
         let (overflow_path, result_dir) = self.results.place(&config.result_dir, file);
         let rules = EnvRules {
             vendor: self.node.gpus.vendor,
@@ -71,7 +72,7 @@ impl RunSpecs {
             placed.grants.devices().map(|(resource, share)| locks.hold(resource, &share.device, share.amount));
         let scratch = config.scratch_dir.as_ref().map(|parent| ScratchPlace {
             parent: parent.clone(),
-            name: format!("{id}.{attempt}"),
+            name: format!("{id}.{}", attempt.number),
             records: self.node.scratch_records.clone(),
         });
         let cores = if placed.own_cores.is_empty() { &placed.shared_cores } else { &placed.own_cores };
@@ -86,10 +87,12 @@ impl RunSpecs {
             args,
             env: [
                 ("DISTCOMP_TASK_ID".to_owned(), id.to_string()),
-                ("DISTCOMP_ATTEMPT".to_owned(), attempt.to_string()),
+                ("DISTCOMP_ATTEMPT".to_owned(), attempt.number.to_string()),
                 ("DISTCOMP_WORKER".to_owned(), self.worker.to_string()),
             ]
             .into_iter()
+            .chain(attempt.batch.iter().map(|batch| ("DISTCOMP_BATCH".to_owned(), batch.to_string())))
+            .chain(attempt.upstream.map(|ended| ("DISTCOMP_UPSTREAM".to_owned(), ended.as_str().to_owned())))
             .chain(demanded(task.demand()))
             .chain(variables(placed, rules))
             .collect(),

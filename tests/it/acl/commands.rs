@@ -44,6 +44,41 @@ fn every_command_has_the_rights_it_needs() {
     assert_eq!(bed.redis.refusals(), []);
 }
 
+/// Batches, what waits for them, and what operators do about them.
+#[test]
+fn every_command_of_batches_has_the_rights_it_needs() {
+    let bed = Bed::on(guarded(), json!({"max_retry_per_task": 1}));
+    let submit = |args: &[&str]| bed.submit(args, "").expect(0);
+    // A worker brings the scripts along, which a submitter may not.
+    let worker = bed.worker("w");
+    bed.wait_alive("w");
+    submit(&["-n", "late", "--after", "a", "--kill-on-invalid-dep", "--", "echo late"]);
+    submit(&["-n", "b", "--after", "a", "--after-any", "a/x", "--max-fails", "50%", "--tag", "t", "--", "echo b"]);
+    submit(&["-n", "a/x", "--", "[ {} != 2 ]", ":::", "1", "2"]);
+    submit(&["-n", "open", "--open", "--", "true"]);
+    let states = || bed.status(&["batches", "--json"]).expect(0).json_lines();
+    let is = |name: &str, state: &str| states().iter().any(|batch| batch["name"] == name && batch["state"] == state);
+    wait_until("what waits for it to be given up", SOON, || {
+        holds_for(is("late", "failed"), format!("{:?}", bed.redis.refusals()))
+    });
+    bed.ctl(&["pause", "a", "--yes"]).expect(0);
+    bed.ctl(&["requeue", "--batch", "a", "--yes"]).expect(0);
+    submit(&["-n", "a", "--", "[ {} != 2 ]", ":::", "1", "2"]);
+    bed.ctl(&["resume", "a", "--yes"]).expect(0);
+    bed.ctl(&["release", "a", "--yes"]).expect(0);
+    bed.ctl(&["close", "open", "--yes"]).expect(0);
+    bed.status(&["wait", "b", "open", "--timeout", "30s"]).expect(0);
+    for args in [&["batch", "a"][..], &["tasks", "--batch", "b"], &["tasks", "--tag", "t"], &["explain"], &[]] {
+        bed.status(args).expect(0);
+    }
+    let _: i64 = redis::cmd("DEL").arg("distcomp:batch:n").query(&mut bed.redis.con()).expect("deleted");
+    let _: i64 = redis::cmd("DEL").arg("distcomp:ready:counts").query(&mut bed.redis.con()).expect("deleted");
+    wait_until("the members to be counted anew", SOON, || holds_for(is("b", "finished"), format!("{:?}", states())));
+    bed.ctl(&["purge", "--batch", "a", "--yes", "--all"]);
+    assert!(worker.log().contains("started"));
+    assert_eq!(bed.redis.refusals(), []);
+}
+
 /// Redis 7.0 reads the transactions of its append-only file, and so what scripts wrote, as the default user: one that is off and has no rights
 /// either would lose them at the next start.
 #[test]

@@ -26,6 +26,7 @@ shell:0.1:0.5:9:1:echo "starting a long simulation"; sleep 600
 END
 worker node1; worker node2; settled"#,
     ),
+    ("docs/batches.md", ""),
     ("docs/cluster.md", "worker node1; worker node2"),
     (
         "docs/commands.md",

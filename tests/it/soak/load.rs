@@ -1,5 +1,5 @@
 //! The tasks: each appends its number to one file; some sleep, fail at first, leave daemons, print megabytes, or take what guards them away. Some have needs:
-//! devices and parts of them, sums, labels.
+//! devices and parts of them, sums, labels. Some are diamonds: a batch of steps that wait for each other.
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -21,6 +21,8 @@ pub(super) struct Load {
     /// Tasks that found their device taken, or were on a worker that lacks what they ask for.
     pub(super) misplaced: String,
     pub(super) mark: UniqueSleep,
+    /// The number of the last task of each diamond, and its file.
+    diamonds: Vec<(usize, String)>,
     locks: String,
     /// Runs that a task asks for itself, by failing at first.
     pub(super) extra: BTreeMap<String, usize>,
@@ -45,6 +47,7 @@ impl Load {
             twice: site.bed.out("twice"),
             misplaced: site.bed.out("misplaced"),
             mark: unique_sleep(),
+            diamonds: Vec::new(),
             locks,
             extra: BTreeMap::new(),
             refused: 0,
@@ -124,6 +127,35 @@ impl Load {
         format!("shell:{priority}:0:0:{command}")
     }
 
+    /// One task, three and two that wait for it, and one that waits for all: each says whether what it waited for has run. The first may be Python's.
+    fn add_diamond(&mut self, dice: &mut Dice) {
+        let first = self.lines.len();
+        let (runs, misplaced, name) = (self.runs.clone(), self.misplaced.clone(), format!("d{first}"));
+        let priority = dice.roll(10);
+        let mut text = format!("#DC --name {name}\n");
+        let mut step = |step: &str, needs: &str, count: usize, after: std::ops::Range<usize>| {
+            text.push_str(&format!("#DC --name {step}\n"));
+            for _ in 0..count {
+                let at = self.lines.len();
+                let checks: String = after
+                    .clone()
+                    .map(|upstream| format!("grep -qx {upstream} {runs} || echo {at} early >> {misplaced}; "))
+                    .collect();
+                let line = format!("shell{needs}:{priority}:0:0:{checks}echo {at} >> {runs}");
+                text.push_str(&line);
+                text.push('\n');
+                self.lines.push(line);
+            }
+        };
+        step("root", "", 1, 0..0);
+        let after = format!(",afterany={name}/root");
+        step("left", &after, 3, first..first + 1);
+        step("right", &after, 2, first..first + 1);
+        let after = format!(",afterany={name}/left,afterany={name}/right");
+        step("join", &after, 1, first + 1..first + 6);
+        self.diamonds.push((self.lines.len() - 1, text));
+    }
+
     /// Submits so many by the submitter itself, until it says that they are in.
     pub(super) fn add(&mut self, site: &Site, dice: &mut Dice, count: usize) {
         let first = self.lines.len();
@@ -131,15 +163,33 @@ impl Load {
             let line = self.line(dice);
             self.lines.push(line);
         }
-        self.submit(site, first);
+        let plain = self.lines.len();
+        for _ in 0..1 + count / 100 {
+            self.add_diamond(dice);
+        }
+        self.submit_lines(site, &(self.lines[first..plain].join("\n") + "\n"));
+        self.submit_diamonds(site, first);
         site.checker.expect(&self.lines[first..]);
     }
 
     /// From this number on, again and again until it is acknowledged; twice does no harm.
     pub(super) fn submit(&mut self, site: &Site, first: usize) {
-        let text = self.lines[first..].join("\n") + "\n";
+        let of_diamonds: Vec<usize> = self.diamonds.iter().flat_map(|(last, _)| last - 6..=*last).collect();
+        let plain = (first..self.lines.len()).filter(|at| !of_diamonds.contains(at));
+        let text: String = plain.map(|at| self.lines[at].clone() + "\n").collect();
+        self.submit_lines(site, &text);
+        self.submit_diamonds(site, first);
+    }
+
+    fn submit_diamonds(&mut self, site: &Site, first: usize) {
+        let texts: Vec<String> =
+            self.diamonds.iter().filter(|(last, _)| *last >= first).map(|(_, text)| text.clone()).collect();
+        texts.iter().for_each(|text| self.submit_lines(site, text));
+    }
+
+    fn submit_lines(&mut self, site: &Site, text: &str) {
         let end = Instant::now() + Duration::from_secs(60);
-        while !site.bed.submit(&["-"], &text).is(0) {
+        while !site.bed.submit(&["-"], text).is(0) {
             self.refused += 1;
             assert!(Instant::now() < end, "submission is refused for ever");
             thread::sleep(Duration::from_millis(100));

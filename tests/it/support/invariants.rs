@@ -1,4 +1,5 @@
-//! The promises I1 to I4 and I7 as code: judged on atomic pictures of the hashes, taken all the time while a test runs. And I12, see [`held`].
+//! The promises I1 to I4 and I7 as code: judged on atomic pictures of the hashes, taken all the time while a test runs. And I9 and I10, see [`gates`],
+//! and I12, see [`held`].
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::gates::Batches;
 use super::held;
 use super::two_steps::TwoSteps;
 
@@ -39,6 +41,7 @@ pub(crate) struct Snapshot {
     pub(crate) finished: Rows,
     pub(crate) failed: Rows,
     pub(crate) quarantine: Rows,
+    pub(crate) batches: Batches,
 }
 
 impl Snapshot {
@@ -50,8 +53,14 @@ impl Snapshot {
             pipe.cmd("HGETALL").arg(key);
         }
         pipe.cmd("HGETALL").arg("distcomp:quarantine");
-        let (todo, waiting, in_progress, finished, failed, quarantine) = pipe.query(con)?;
-        Ok(Self { todo, waiting, in_progress, finished, failed, quarantine })
+        for key in Batches::KEYS {
+            pipe.cmd("HGETALL").arg(key);
+        }
+        pipe.cmd("GET").arg("distcomp:ready:counts");
+        let (todo, waiting, in_progress, finished, failed, quarantine, members, counters, waived, counts) =
+            pipe.query(con)?;
+        let batches = Batches::new(members, counters, waived, counts);
+        Ok(Self { todo, waiting, in_progress, finished, failed, quarantine, batches })
     }
 
     /// What is wrong with this one picture.
@@ -71,6 +80,9 @@ impl Snapshot {
             if [&self.todo, &self.waiting, &self.in_progress].iter().any(|rows| rows.contains_key(line)) {
                 say("I3 finished and not over", line);
             }
+        }
+        for name in self.batches.miscounted() {
+            say("I10 counters and members differ", name.as_bytes());
         }
         // What stands in todo may be anybody's.
         for rows in [&self.in_progress, &self.finished, &self.failed] {
@@ -116,6 +128,12 @@ impl Report {
             Some(two_steps) => two_steps.not_its_own(seen, &self.last, &picture),
             None => seen,
         };
+        // What a gate kept from starting in both pictures, and started in between.
+        for line in picture.in_progress.keys().filter(|line| self.last.waiting.contains_key(*line)) {
+            if self.last.batches.keep(line) && picture.batches.keep(line) {
+                wrong.push(Violation { rule: "I9 started before its gate", line: line.clone() });
+            }
+        }
         for (line, value) in &self.last.finished {
             // A result, once recorded, is nobody's to write again.
             if picture.finished.get(line).is_some_and(|now| now != value) {

@@ -8,6 +8,7 @@ mod clock;
 mod cluster;
 mod dashboard;
 mod disk;
+mod gates;
 mod held;
 mod http;
 mod invariants;

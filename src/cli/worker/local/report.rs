@@ -1,5 +1,6 @@
 //! The summary of a local run, on the terminal and in a file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::cli::task_set::{TallyTotals, TaskEnd, TaskSet, TaskTally};
 use crate::host::short_host_name;
 use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{FailureGroup, TaskState};
-use crate::model::{TaskId, TaskLine};
+use crate::model::{BatchName, Gate, TaskId, TaskLine};
+use crate::queue::batch_names::{self, NameState};
 use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
@@ -175,20 +177,34 @@ async fn write(conn: &Connection, page: Vec<HashEntry>, results: &mut io::Result
     Ok(())
 }
 
-/// Tasks of this command line that this machine could not run at all, the first few by name.
+/// Says why tasks of this command line did not run: they wait for what did not finish, or this machine is too small.
 pub(super) async fn explain_rest(
     run: &RunContext<'_>,
     conn: &Connection,
     members: &TaskSet,
     left: u64,
 ) -> Result<(), CliError> {
-    let some = first_left(run, conn, members).await?;
+    let rest = Rest::find(run, conn, members).await?;
+    if rest.blocked > 0 {
+        let why: Vec<String> = rest.gates.iter().take(NAMED).map(|(name, state)| state.told(name)).collect();
+        let more = rest.gates.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(", and {more} more have not finished") } else { String::new() };
+        let hint = if rest.gates.values().any(NameState::has_failed) {
+            "; --rerun-failed runs the failed ones again, and then these"
+        } else {
+            ""
+        };
+        run.context.say(&format!("{} did not run, blocked: {}{more}{hint}", tasks(rest.blocked), why.join(", ")));
+    }
+    if left <= rest.blocked {
+        return Ok(());
+    }
     let (node, _) = look_at_node(&run.config, &mut new_probe(run.args.share())?);
     let mut has = resources(&node.total, |kind, total| {
         let of = if kind.is_counted() { String::new() } else { format!(" of {}", kind.noun()) };
         exact_resource(kind, total) + &of
     });
-    if some.iter().any(|task| task.needs().is_extended()) {
+    if rest.some.iter().any(|task| task.needs().is_extended()) {
         let extras = NodeExtras::find(PathBuf::new()).await;
         let labels = labels(&run.config, &short_host_name());
         has = format!(
@@ -197,8 +213,8 @@ pub(super) async fn explain_rest(
             labels.join(", ")
         );
     }
-    run.context.say(&format!("{} did not run: this machine has only {has}", tasks(left)));
-    for task in some {
+    run.context.say(&format!("{} did not run: this machine has only {has}", tasks(left - rest.blocked)));
+    for task in rest.some {
         let demand = resources(&task.demand().amounts, exact_resource);
         let needs = show_class_needs(task.needs().as_str());
         let needs = if needs.is_empty() { demand } else { format!("{demand}, {needs}") };
@@ -207,17 +223,47 @@ pub(super) async fn explain_rest(
     Ok(())
 }
 
-async fn first_left(run: &RunContext<'_>, conn: &Connection, members: &TaskSet) -> Result<Vec<TaskLine>, CliError> {
-    const NAMED: usize = 3;
-    let mut scan = StateScan::new(TaskState::Todo);
-    let mut some = Vec::new();
-    while let Some(page) = scan.next(conn).await? {
-        let mine = page.iter().filter(|entry| members.contains(&entry.line));
-        some.extend(mine.filter_map(|entry| TaskLine::parse(&entry.line, run.order).ok()));
-        if some.len() >= NAMED {
-            break;
+/// Names and tasks that are shown.
+const NAMED: usize = 3;
+
+/// What is left of a command line.
+#[derive(Default)]
+struct Rest {
+    /// Tasks that wait for others.
+    blocked: u64,
+    /// What has not finished of that for which they wait, or has failed.
+    gates: BTreeMap<BatchName, NameState>,
+    /// The first of the other tasks.
+    some: Vec<TaskLine>,
+}
+
+impl Rest {
+    async fn find(run: &RunContext<'_>, conn: &Connection, members: &TaskSet) -> Result<Self, CliError> {
+        let mut rest = Self::default();
+        let mut known: BTreeMap<BatchName, NameState> = BTreeMap::new();
+        let mut scan = StateScan::new(TaskState::Todo);
+        while let Some(page) = scan.next(conn).await? {
+            let mine = page.iter().filter(|entry| members.contains(&entry.line));
+            let mine: Vec<TaskLine> = mine.filter_map(|entry| TaskLine::parse(&entry.line, run.order).ok()).collect();
+            let gates = mine.iter().flat_map(|task| task.needs().gates()).filter_map(Gate::name);
+            let new: BTreeSet<&BatchName> = gates.filter(|name| !known.contains_key(name)).collect();
+            let new: Vec<BatchName> = new.into_iter().cloned().collect();
+            known.extend(new.iter().cloned().zip(batch_names::states(conn, &new).await?));
+            for task in mine {
+                let closed =
+                    |gate: &&Gate| gate.name().and_then(|name| known.get(name)).is_some_and(|at| !at.opens(gate));
+                let closed: Vec<&BatchName> =
+                    task.needs().gates().iter().filter(closed).filter_map(Gate::name).collect();
+                if closed.is_empty() {
+                    rest.some.push(task);
+                    rest.some.truncate(NAMED);
+                    continue;
+                }
+                rest.blocked += 1;
+                let states = closed.into_iter().filter_map(|name| Some((name.clone(), *known.get(name)?)));
+                rest.gates.extend(states);
+            }
         }
+        Ok(rest)
     }
-    some.truncate(NAMED);
-    Ok(some)
 }

@@ -21,7 +21,6 @@ use crate::cli::task_set::TaskSet;
 use crate::cli::worker::args::WorkerArgs;
 use crate::cli::worker::load::{load, program};
 use crate::config::{Role, Watcher, node_warnings};
-use crate::host;
 use crate::local::{LocalServer, full_disk};
 use crate::model::WorkerName;
 use crate::queue::guard::{self, Access};
@@ -111,7 +110,7 @@ async fn run_on(
         )));
     }
     let run = RunContext { args, context, config, client, order };
-    let name = args.name.clone().unwrap_or_else(host::default_worker_name);
+    let name = args.worker_name()?;
     lift_orders(&run, &conn, &name).await?;
     // Whatever ends from here on ends in this run.
     let begin = events::newest(&conn).await?;

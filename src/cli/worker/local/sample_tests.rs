@@ -28,6 +28,8 @@ pub(super) fn ended_task(line: &str, exit: i32, start: f64) -> TaskView {
         id: TaskId::of(line).to_string(),
         line: line.to_owned(),
         states: vec![state],
+        batches: Vec::new(),
+        tags: Vec::new(),
         worker: None,
         ordered: None,
         result: (exit == 0).then(|| "w: \"out\"".to_owned()),

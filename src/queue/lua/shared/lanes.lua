@@ -1,8 +1,9 @@
 -- The index of waiting lines: lanes in cells.
 --
--- A class is all that a task asks for, "MEM:CPU:NEEDS:". A lane is a class and, for retries, the set of workers that failed the task: "MEM:CPU:NEEDS:w1,w2,".
--- Each lane has a sorted set of lines, READY .. "c:" .. lane. Lanes of like size and the same needs and workers make up a cell, "ROW/COLUMN/NEEDS:w1,w2,",
--- with a sorted set of its lanes by their best score, READY .. "h:" .. cell. CELLS holds the best score of every cell. A cell that is wholly within a
+-- A class is all that a task asks for, "MEM:CPU:NEEDS:". A lane is a class, the batch of the task and, for retries, the set of workers that failed it:
+-- "MEM:CPU:NEEDS:BATCH:w1,w2,". Each lane has a sorted set of lines, READY .. "c:" .. lane. Lanes of like size and the same needs and workers, of whatever
+-- batch, make up a cell, "ROW/COLUMN/NEEDS:w1,w2,", with a sorted set of its lanes by their best score, READY .. "h:" .. cell. A lane of a batch that is held
+-- is parked: in no cell, but in READY .. "parked". CELLS holds the best score of every cell. A cell that is wholly within a
 -- worker's room has nothing that does not fit, and one wholly beyond it nothing that does, so that a claim walks only along the edge, however many lanes
 -- there are. Smaller scores run first: (65535 - priority) * 2^37 + sequence, exact in the 53 bits of a double. HELD holds the lines of retries and of
 -- suspects, by phase: "D" waits for the end of its backoff outside any lane until its time in DELAYED (retries.lua), "X" stands in a lane that some workers
@@ -21,11 +22,14 @@ end
 -- The next n sequence numbers; returns the first.
 local function sequence(n) return redis.call('INCRBY', SEQ, n) - n + 1 end
 
--- Memory, cores, needs and workers of a lane.
+-- Memory, cores, needs, batch and workers of a lane.
 local function lane_parts(lane)
-  local mem, cpu, needs, workers = string.match(lane, '^(%d+):(%d+):([^:]*):(.*)$')
-  return tonumber(mem), tonumber(cpu), needs, workers
+  local mem, cpu, needs, batch, workers = string.match(lane, '^(%d+):(%d+):([^:]*):([^:]*):(.*)$')
+  return tonumber(mem), tonumber(cpu), needs, batch, workers
 end
+
+-- The lane of a line of this class: workers are those that have failed it, as worker_set writes them, or "!LEVEL," for a suspect.
+local function lane_of(class, line, workers) return class .. members.batch_of(line) .. ':' .. (workers or '') end
 
 -- The class of a lane.
 local function class_of(lane) return string.match(lane, '^%d+:%d+:[^:]*:') end
@@ -47,8 +51,8 @@ local cells_of = {}
 local function cell_of(lane)
   local cell = cells_of[lane]
   if not cell then
-    local mem, cpu, rest = string.match(lane, '^(%d+):(%d+):(.*)$')
-    cell = step_of(tonumber(mem), QUARTERS) .. '/' .. step_of(tonumber(cpu), HALVES) .. '/' .. rest
+    local mem, cpu, needs, _, workers = lane_parts(lane)
+    cell = step_of(mem, QUARTERS) .. '/' .. step_of(cpu, HALVES) .. '/' .. needs .. ':' .. workers
     cells_of[lane] = cell
   end
   return cell
@@ -90,6 +94,15 @@ end
 -- The best score of a lane as its cell has it; nil for one that is in no cell.
 local function lane_head(lane) return redis.call('ZSCORE', READY .. 'h:' .. cell_of(lane), lane) end
 
+-- Takes a lane out of its cell, so that no claim looks at it, while its batch is held.
+local function index_park(lane)
+  local cell = cell_of(lane)
+  redis.call('HSET', READY .. 'parked', lane, (select(4, lane_parts(lane))))
+  redis.call('ZREM', READY .. 'h:' .. cell, lane)
+  local best = redis.call('ZRANGE', READY .. 'h:' .. cell, 0, 0, 'WITHSCORES')
+  if best[1] then redis.call('ZADD', CELLS, best[2], cell) else redis.call('ZREM', CELLS, cell) end
+end
+
 local function index_remove(lane, line)
   if redis.call('ZREM', READY .. 'c:' .. lane, line) == 1 then
     index_delta = index_delta - 1
@@ -99,19 +112,6 @@ end
 
 -- HELD[line] = PHASE|SCORE|LANE. A lane holds no "|".
 local function held_parts(value) return string.match(value, '^(%a)|([^|]*)|(.*)$') end
-
--- Takes a line out of the index wherever it stands.
-local function index_forget(class, line)
-  local held = redis.call('HGET', HELD, line)
-  if held then
-    local phase, _, lane = held_parts(held)
-    if phase == 'D' then index_delta = index_delta - 1 else index_remove(lane, line) end
-    redis.call('HDEL', HELD, line)
-    redis.call('ZREM', DELAYED, line)
-    redis.call('ZREM', RETRY_ELSEWHERE, line)
-  end
-  index_remove(class, line)
-end
 
 -- "w1,w2,w1," -> "w1,w2,", sorted, so that equal sets are one lane.
 local function worker_set(workers)

@@ -5,6 +5,9 @@ local function carry_out(line, mark, claims, revoked)
   local op, _, _, id, class, score, record = mark_parts(mark)
   if has_suspects() then redis.call('HDEL', APART, line) end
   if op == 'requeue' then
+    turns.forgive(line)
+    members.flip(line, 'o')
+    members.flush(turns.at_zero)
     -- Its failures are forgotten: it leaves the class that some workers pass over.
     index_forget(class, line)
     put_back(line, class, int(tonumber(score) + sequence(1)))
@@ -19,8 +22,11 @@ local function carry_out(line, mark, claims, revoked)
       redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
       redis.call('HSET', REASON, line, '"cancelled"')
       group_put(line, 'cancelled')
+      members.flip(line, 'x')
       if record ~= '' then evidence_add(id, record) end
     else
+      -- What had finished is not missed; what had not must never open a gate.
+      if string.sub(members.of(line) or '', 1, 1) == 'd' then members.forget(line) else members.flip(line, 'g') end
       group_drop(line)
       for _, key in ipairs { FINISHED, FAILED, REASON, QUARANTINE, SIGNATURES } do redis.call('HDEL', key, line) end
       redis.call('HDEL', EVIDENCE, id)

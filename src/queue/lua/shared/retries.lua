@@ -27,18 +27,19 @@ end
 local function index_retry(base, line, score, workers, now, delay_ms, avoid_ms)
   if redis.call('HEXISTS', HELD, line) == 1 then return end
   if has_suspects() and redis.call('HEXISTS', APART, line) == 1 then return index_add(base, line, score) end
-  local class = base .. worker_set(workers)
-  if class ~= base or delay_ms > 0 then index_keep_time(now) end
+  local set = worker_set(workers)
+  local lane = lane_of(base, line, set)
+  if set ~= '' or delay_ms > 0 then index_keep_time(now) end
   if delay_ms > 0 then
-    redis.call('HSET', HELD, line, 'D|' .. score .. '|' .. class)
+    redis.call('HSET', HELD, line, 'D|' .. score .. '|' .. lane)
     redis.call('ZADD', DELAYED, int(index_now(now) + delay_ms), line)
     index_delta = index_delta + 1
-  elseif class == base then
-    index_put(base, line, score)
+  elseif set == '' or (gates.has(base) and gates.closed(line)) then
+    gates.place(base, line, score)
   else
-    redis.call('HSET', HELD, line, 'X|' .. score .. '|' .. class)
+    redis.call('HSET', HELD, line, 'X|' .. score .. '|' .. lane)
     redis.call('ZADD', RETRY_ELSEWHERE, int(index_now(now) + avoid_ms), line)
-    index_put(class, line, score)
+    index_put(lane, line, score)
   end
 end
 
@@ -58,8 +59,8 @@ local function index_timers(now, avoid_ms)
         local phase, score, lane = held_parts(held)
         if phase == 'D' then index_delta = index_delta - 1 else index_remove(lane, line) end
         if is_waiting(line) then
-          local base, workers = class_of(lane), select(4, lane_parts(lane))
-          if phase == 'D' then index_retry(base, line, score, workers, now, 0, avoid_ms) else index_put(base, line, score) end
+          local base, workers = class_of(lane), select(5, lane_parts(lane))
+          if phase == 'D' then index_retry(base, line, score, workers, now, 0, avoid_ms) else gates.place(base, line, score) end
         end
       end
     end

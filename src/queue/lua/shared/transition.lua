@@ -33,5 +33,5 @@ local function drop_claim(line, held) redis.call('HDEL', held, line) end
 local function put_back(line, class, score, workers, now, delay_ms, avoid_ms, giver)
   wait_for(line)
   index_waiting(class, line, score, workers, now, delay_ms, avoid_ms)
-  want_worker(class .. worker_set((workers or '') .. (giver and giver .. ',' or '')))
+  want_worker(lane_of(class, line, worker_set((workers or '') .. (giver and giver .. ',' or ''))))
 end

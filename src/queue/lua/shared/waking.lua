@@ -55,7 +55,7 @@ local function wake_idle()
   end
   local unmet = false
   for lane, count in pairs(wanted) do
-    local mem, cpu, needs_text, failed = lane_parts(lane)
+    local mem, cpu, needs_text, _, failed = lane_parts(lane)
     failed = ',' .. failed
     local needs = needs_of(needs_text)
     local function has_room(other)

@@ -2,6 +2,9 @@
 
 local cells, cells_read, has_all_cells = {}, 0, false
 
+-- Batches that are held, and the lanes of theirs that were met.
+local held_batches, to_park = {}, {}
+
 -- The least amount of a step of the grid.
 local function least_of(step, begins)
   if step == '-' then return 0 end
@@ -35,11 +38,15 @@ local function lane_at(cell, k)
     cell.read = cell.read + size
     if #page < 2 * size then cell.has_all = true end
     for i = 1, #page, 2 do
-      local mem, cpu = string.match(page[i], '^(%d+):(%d+):')
-      cell.lanes[#cell.lanes + 1] = {
-        cell = cell, name = page[i], mem = tonumber(mem), cpu = tonumber(cpu), needs = cell.needs, workers = cell.workers, level = cell.level,
-        head = tonumber(page[i + 1]), score = tonumber(page[i + 1]), from = 0, lines = {}, at = 0, taken = {},
-      }
+      local mem, cpu, batch = string.match(page[i], '^(%d+):(%d+):[^:]*:([^:]*):')
+      if held_batches[batch] then
+        to_park[#to_park + 1] = page[i]
+      else
+        cell.lanes[#cell.lanes + 1] = {
+          cell = cell, name = page[i], mem = tonumber(mem), cpu = tonumber(cpu), needs = cell.needs, workers = cell.workers, level = cell.level,
+          head = tonumber(page[i + 1]), score = tonumber(page[i + 1]), from = 0, lines = {}, at = 0, taken = {},
+        }
+      end
     end
   end
   return cell.lanes[k]

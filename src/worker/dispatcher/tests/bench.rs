@@ -101,8 +101,7 @@ impl Bench {
     }
 
     fn reply(&mut self, now: usize, lines: &[&str], reserved: Option<String>) {
-        let claims =
-            lines.iter().map(|line| Claim { line: (*line).into(), token: "i.1".to_owned(), attempt: 1 }).collect();
+        let claims = lines.iter().map(|line| Claim::new((*line).into(), "i.1".to_owned(), 1)).collect();
         self.event(Event::Claimed(ClaimReply {
             state: QueueState::Open,
             waiting: 0,

@@ -40,7 +40,7 @@ fn a_line_handed_out_twice_is_run_once() {
     let (mut bench, keys) = Bench::running("{}", &[TASK]);
     bench.event(Event::Woken);
     bench.actions.clear();
-    let claim = Claim { line: TASK.into(), token: "i.9".to_owned(), attempt: 1 };
+    let claim = Claim::new(TASK.into(), "i.9".to_owned(), 1);
     bench.dispatcher.accept_claim(bench.now, claim);
     bench.event(Event::Tick);
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
@@ -55,7 +55,7 @@ fn claims_whose_answer_was_lost_go_back() {
     bench.node(32);
     bench.claim();
     bench.event(Event::LinkDown);
-    let unknown = vec![Claim { line: TASK.into(), token: "i.1".to_owned(), attempt: 1 }];
+    let unknown = vec![Claim::new(TASK.into(), "i.1".to_owned(), 1)];
     bench.event(Event::Reasserted { known: vec![], unknown });
     assert!(matches!(bench.settle().1.settlement, Settlement::Return));
     bench.nothing();

@@ -60,7 +60,7 @@ fn running_tasks_continue_without_claims_while_redis_is_away() {
 fn what_is_held_does_not_start_while_redis_is_away() {
     // Held: claimed ahead of the one slot.
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1}"#, &[TASK]);
-    let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
+    let claim = Claim::new("shell:1:1:5:true # held".into(), "i.2".to_owned(), 1);
     bench.dispatcher.accept_claim(bench.now, claim);
     bench.event(Event::LinkDown);
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
@@ -80,7 +80,7 @@ fn what_is_held_does_not_start_while_redis_is_away() {
 fn nothing_starts_after_a_lease_without_heartbeat() {
     let (mut bench, keys) =
         Bench::running(r#"{"max_task_per_worker": 1, "worker_dead_after_seconds": 10, "task_prefetch": 1}"#, &[TASK]);
-    let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
+    let claim = Claim::new("shell:1:1:5:true # held".into(), "i.2".to_owned(), 1);
     bench.dispatcher.accept_claim(bench.now, claim);
     // Frozen for longer than the lease: the first thing it hears is that its slot is free.
     bench.now += Duration::from_secs(11);
@@ -104,7 +104,7 @@ fn nothing_starts_after_a_lease_without_heartbeat() {
 #[test]
 fn nothing_starts_after_suspend_until_a_new_heartbeat() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 1}"#, &[TASK]);
-    let claim = Claim { line: "shell:1:1:5:true # held".into(), token: "i.2".to_owned(), attempt: 1 };
+    let claim = Claim::new("shell:1:1:5:true # held".into(), "i.2".to_owned(), 1);
     bench.dispatcher.accept_claim(bench.now, claim);
     let beat = |bench: &mut Bench| {
         let (reply, _made) = oneshot::channel();

@@ -1,5 +1,6 @@
 //! A worker that is held at a step, so that a fault hits it there and nowhere else. Only with the cargo feature `failpoints`:
 //! `cargo nextest run --features failpoints -E 'test(/^faults::failpoints::/)'`, as `tests/run.sh` does.
+mod gates;
 mod heartbeats;
 mod layouts;
 mod server_gone;

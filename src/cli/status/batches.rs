@@ -1,0 +1,36 @@
+//! `distcomp-status batches` and `batch`.
+
+use serde_json::json;
+
+use super::context::StatusContext;
+use crate::cli::exit::CliError;
+use crate::cli::known_batches::known;
+use crate::cli::output::columns;
+use crate::model::BatchName;
+use crate::queue::batch_views;
+use crate::view;
+
+/// Steps that the text shows.
+const SHOWN: usize = 200;
+
+/// Every batch, a line each.
+pub(super) async fn batches(session: &mut StatusContext) -> Result<(), CliError> {
+    let batches = batch_views::all(&session.conn).await?;
+    if session.json {
+        return batches.iter().try_for_each(|batch| session.out.json(&json!(batch)));
+    }
+    session.out.text(&view::batches::batches(&batches, columns()))
+}
+
+/// One batch, or one step, with its steps.
+pub(super) async fn batch(session: &mut StatusContext, name: &BatchName) -> Result<(), CliError> {
+    let batch = known(&session.conn, std::slice::from_ref(name)).await?.remove(0);
+    let most = if session.json { usize::MAX } else { SHOWN };
+    let (steps, has_more) = batch_views::steps(&session.conn, name, most).await?;
+    if session.json {
+        let mut json = json!(batch);
+        json["steps"] = json!(steps);
+        return session.out.json(&json);
+    }
+    session.out.text(&view::batches::batch(&batch, &steps, has_more, columns()))
+}

@@ -1,0 +1,158 @@
+//! `distcomp-status wait`: waits for batches to end.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::args::WaitArgs;
+use super::context::StatusContext;
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::known_batches::known;
+use crate::model::BatchName;
+use crate::model::snapshot::{BatchState, BatchView};
+use crate::process::signals::{SignalRequest, Signals};
+use crate::queue::{Connection, QueueError, batch_views};
+use crate::view::batches::{note, waits_for};
+use crate::view::text::{count, tasks};
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(500);
+
+/// For how long a server that went away is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How deep what a batch waits for is looked at, to say that it cannot go on: deeper chains end later, by their own failures.
+const DEPTH: usize = 16;
+
+/// How waiting for one batch stands.
+enum Standing {
+    Going,
+    Finished,
+    /// It failed, or cannot go on, and why.
+    Failed(String),
+}
+
+/// Waits for all of the batches, or for any.
+pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result<Exit, CliError> {
+    let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
+        .map_err(|error| CliError::io("listen for signals", error))?;
+    let started = Instant::now();
+    let mut batches = known(&session.conn, &args.names).await?;
+    let mut answered = Instant::now();
+    loop {
+        let mut standings = Vec::with_capacity(batches.len());
+        for batch in &batches {
+            standings.push(standing(&session.conn, batch).await?);
+        }
+        if let Some(exit) = judge(args, &standings) {
+            report(session, &batches, &standings)?;
+            return Ok(exit);
+        }
+        if args.timeout.is_some_and(|limit| started.elapsed() >= limit) {
+            report(session, &batches, &standings)?;
+            return Ok(Exit::TimedOut);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            signal = signals.next() => return Ok(signal.into()),
+        }
+        match batch_views::some(&session.conn, &args.names).await {
+            Ok(found) => {
+                batches = found;
+                answered = Instant::now();
+            }
+            Err(error) if error.is_transient() && answered.elapsed() < PATIENCE => {
+                session.context.warn(&format!("failed to {error}; trying again"));
+                tokio::time::sleep(POLL * 4).await;
+                if let Ok((conn, _)) = session.context.connect(crate::queue::guard::Access::Read).await {
+                    session.conn = conn;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `None` while there is something to wait for.
+fn judge(args: &WaitArgs, standings: &[Standing]) -> Option<Exit> {
+    let is_over = |standing: &&Standing| !matches!(standing, Standing::Going);
+    let is_failed = |standing: &Standing| matches!(standing, Standing::Failed(_));
+    let ended = standings.iter().filter(is_over).count();
+    let exit = |failed: bool| if failed { Exit::TasksFailed } else { Exit::Done };
+    if args.any {
+        // What finished counts, whatever else has failed.
+        let has_finished = standings.iter().any(|standing| matches!(standing, Standing::Finished));
+        return (ended > 0).then(|| exit(!has_finished));
+    }
+    if args.fail_fast && standings.iter().any(is_failed) {
+        return Some(Exit::TasksFailed);
+    }
+    (ended == standings.len()).then(|| exit(standings.iter().any(is_failed)))
+}
+
+async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, QueueError> {
+    if batch.state == BatchState::Stopped {
+        return Ok(Standing::Failed(format!("{}: {}", batch.name, note(batch))));
+    }
+    if batch.has_ended() {
+        let said = format!("{}: {} of {} failed", batch.name, count(batch.failed), count(batch.tasks));
+        return Ok(if batch.failed == 0 { Standing::Finished } else { Standing::Failed(said) });
+    }
+    let stuck = stuck_on(conn, batch).await?;
+    Ok(stuck.map_or(Standing::Going, |why| Standing::Failed(format!("{} {why}", batch.name))))
+}
+
+/// Why a batch cannot go on by itself: all that is left of it waits for what has failed, or for what cannot go on either.
+async fn stuck_on(conn: &Connection, batch: &BatchView) -> Result<Option<String>, QueueError> {
+    let mut seen: HashMap<BatchName, ()> = HashMap::new();
+    let mut chain = vec![batch.clone()];
+    for _ in 0..DEPTH {
+        let mut next = Vec::new();
+        for batch in &chain {
+            if batch.running > 0 || batch.waiting > 0 || batch.submissions > 0 || batch.blocked == 0 {
+                continue;
+            }
+            if let Some(failed) = batch.after.iter().find(|awaited| awaited.has_failed()) {
+                return Ok(Some(waits_for(failed)));
+            }
+            for awaited in batch.after.iter().filter(|awaited| awaited.open > 0) {
+                if seen.insert(awaited.name.top(), ()).is_none() {
+                    next.push(awaited.name.top());
+                }
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        chain = batch_views::some(conn, &next).await?;
+    }
+    Ok(None)
+}
+
+fn report(session: &mut StatusContext, batches: &[BatchView], standings: &[Standing]) -> Result<(), CliError> {
+    if session.json {
+        for (batch, standing) in batches.iter().zip(standings) {
+            let (word, why) = match standing {
+                Standing::Going => ("going", None),
+                Standing::Finished => ("finished", None),
+                Standing::Failed(why) => ("failed", Some(why)),
+            };
+            let mut json = json!(batch);
+            json["outcome"] = json!(word);
+            json["why"] = json!(why);
+            session.out.json(&json)?;
+        }
+        return Ok(());
+    }
+    for (batch, standing) in batches.iter().zip(standings) {
+        match standing {
+            Standing::Going => {
+                session.out.line(&format!("{}: {} of {} open", batch.name, count(batch.open), count(batch.tasks)))?;
+            }
+            Standing::Finished => session.out.line(&format!("{}: finished, {}", batch.name, tasks(batch.tasks)))?,
+            Standing::Failed(why) => session.out.line(why)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,354 @@
+//! How batches stand. Cost grows with the number of batches asked for and with the tasks in progress, not with the queue.
+
+use std::collections::HashMap;
+
+use super::batches::{BatchRecord, Member};
+use super::client::{Connection, ScanPage};
+use super::error::QueueError;
+use super::keys::Key;
+use super::lossy_string::{self, LossyString};
+use super::overview::rate_over_last_minute;
+use crate::model::snapshot::{Awaited, BatchState, BatchView, BlockedOn};
+use crate::model::{BatchName, Gate, Needs};
+
+/// Names in one call.
+const PART: usize = 250;
+
+/// The names of all batches that were ever made.
+///
+/// # Errors
+/// Those of any call.
+pub async fn names(conn: &Connection) -> Result<Vec<String>, QueueError> {
+    Ok(lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::Batches))).await?))
+}
+
+/// All batches that were ever made, by name.
+///
+/// # Errors
+/// Those of any call.
+pub async fn all(conn: &Connection) -> Result<Vec<BatchView>, QueueError> {
+    let mut names: Vec<BatchName> = names(conn).await?.iter().filter_map(|name| name.parse().ok()).collect();
+    names.sort();
+    some(conn, &names).await
+}
+
+/// The steps of a batch, at most `most` of them, by name; and whether there are more.
+///
+/// # Errors
+/// Those of any call.
+pub async fn steps(conn: &Connection, batch: &BatchName, most: usize) -> Result<(Vec<BatchView>, bool), QueueError> {
+    let (mut cursor, mut names) = (0, Vec::new());
+    loop {
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(conn.name(Key::BatchN)).arg(cursor).arg("MATCH").arg(format!("{batch}/*=")).arg("COUNT").arg(1000);
+        let (next, page): ScanPage = conn.cmd(&scan).await?;
+        names
+            .extend(page.iter().filter_map(|(field, _)| {
+                std::str::from_utf8(field).ok()?.strip_suffix('=')?.parse::<BatchName>().ok()
+            }));
+        if next == 0 || names.len() > most {
+            break;
+        }
+        cursor = next;
+    }
+    names.sort();
+    names.dedup();
+    let has_more = names.len() > most;
+    names.truncate(most);
+    Ok((some(conn, &names).await?, has_more))
+}
+
+/// Whether anything is known of some names.
+///
+/// # Errors
+/// Those of any call.
+pub async fn are_known(conn: &Connection, names: &[BatchName]) -> Result<Vec<bool>, QueueError> {
+    let records = super::batches::records(conn, &names.iter().map(BatchName::top).collect::<Vec<_>>()).await?;
+    let counts = counters(conn, names).await?;
+    // A step is known by its counters alone; while these are counted anew, its batch speaks for it.
+    let is_known = |((counts, record), name): ((&Counters, Option<BatchRecord>), &BatchName)| {
+        counts.open.is_some() || (record.is_some() && (name.is_top() || !counts.is_whole))
+    };
+    Ok(counts.iter().zip(records).zip(names).map(is_known).collect())
+}
+
+/// These batches and steps, in this order; those of which nothing is known are empty.
+///
+/// # Errors
+/// Those of any call.
+pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchView>, QueueError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let counts = counters(conn, names).await?;
+    let records = super::batches::records(conn, names).await?;
+    let running = running(conn, names).await?;
+    let mut pipe = redis::pipe();
+    pipe.hgetall(conn.name(Key::BatchHeld)).hgetall(format!("{}gated", conn.name(Key::Ready))).cmd("TIME");
+    let (held, gated, (now, _)): (_, _, (u64, u64)) = conn.pipe(&pipe).await?;
+    let (held, gated) = (lossy_string::hash(held), lossy_string::hash(gated));
+    let rates = fields(conn, Key::BatchRate, names).await?;
+    let mut awaited: Vec<BatchName> =
+        records.iter().flatten().flat_map(|record| record.after.iter().cloned()).collect();
+    awaited.sort();
+    awaited.dedup();
+    let awaited = self::awaited(conn, &awaited).await?;
+    let mut views = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        let record = records[at].clone();
+        let of_batch = gated.get(name.as_str()).and_then(|n| n.parse().ok()).unwrap_or(0);
+        let rate = rates[at]
+            .as_deref()
+            .map_or(0.0, |ring| rate_over_last_minute(&ring.split(',').map(str::to_owned).collect::<Vec<_>>(), now));
+        let (held, running) = (held.get(name.top().as_str()).cloned(), running.get(name).copied().unwrap_or(0));
+        views.push(view(name, &counts[at], record, &Now { running, gated: of_batch, rate, held }, &awaited));
+    }
+    Ok(views)
+}
+
+/// What is true of a batch at this moment, beside its counters.
+struct Now {
+    running: u64,
+    gated: u64,
+    rate: f64,
+    held: Option<String>,
+}
+
+fn view(
+    name: &BatchName,
+    counts: &Counters,
+    record: Option<BatchRecord>,
+    now: &Now,
+    awaited: &HashMap<BatchName, Awaited>,
+) -> BatchView {
+    let record = record.unwrap_or_default();
+    let open = counts.open.unwrap_or(0);
+    let running = now.running.min(open);
+    let blocked = now.gated.min(open - running);
+    let waiting = open - running - blocked;
+    let held = now.held.clone();
+    let state = match &held {
+        Some(_) | None if !counts.is_whole => BatchState::Counting,
+        Some(reason) if reason.starts_with("stopped") => BatchState::Stopped,
+        Some(_) if open > 0 => BatchState::Paused,
+        Some(_) | None if running > 0 => BatchState::Running,
+        Some(_) | None if waiting > 0 => BatchState::Waiting,
+        Some(_) | None if blocked > 0 => BatchState::Blocked,
+        Some(_) | None if counts.submissions > 0 => BatchState::Adding,
+        Some(_) | None if counts.failed > 0 => BatchState::Failed,
+        Some(_) | None if counts.tasks > 0 => BatchState::Finished,
+        Some(_) | None => BatchState::Empty,
+    };
+    let is_going = matches!(state, BatchState::Running | BatchState::Waiting) && blocked == 0 && now.rate > 0.0;
+    BatchView {
+        name: name.clone(),
+        state,
+        tasks: counts.tasks,
+        open,
+        finished: counts.tasks.saturating_sub(open + counts.failed),
+        failed: counts.failed,
+        running,
+        waiting,
+        blocked,
+        submissions: counts.submissions,
+        rate_per_second: now.rate,
+        eta_seconds: is_going.then(|| (open as f64 / now.rate).ceil() as u64),
+        held,
+        by: record.by,
+        created: record.created,
+        max_fails: record.max_fails,
+        kill_on_invalid_dep: record.kill_on_invalid_dep,
+        after: record.after.iter().filter_map(|name| awaited.get(name).cloned()).collect(),
+    }
+}
+
+/// How some names stand that others wait for.
+///
+/// # Errors
+/// Those of any call.
+pub async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, Awaited>, QueueError> {
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let waived = lossy_string::hash(conn.cmd(redis::cmd("HGETALL").arg(conn.name(Key::BatchWaived))).await?);
+    let found = names.iter().zip(counters(conn, names).await?).map(|(name, counts)| {
+        let awaited = Awaited {
+            name: name.clone(),
+            open: counts.open.unwrap_or(0),
+            failed: counts.failed,
+            tasks: counts.tasks,
+            submissions: counts.submissions,
+            is_known: counts.open.is_some(),
+            is_waived: name.levels().any(|level| waived.contains_key(level.as_str())),
+        };
+        (name.clone(), awaited)
+    });
+    Ok(found.collect())
+}
+
+/// Gates that are looked at to say what most of the blocked tasks wait for.
+const GATES: usize = 100;
+
+/// What most of the blocked tasks wait for, the most first: of some of the gates, where there are many.
+///
+/// # Errors
+/// Those of any call.
+pub async fn blocked_on(conn: &Connection) -> Result<Vec<BlockedOn>, QueueError> {
+    let ready = conn.name(Key::Ready);
+    let mut scan = redis::cmd("SSCAN");
+    scan.arg(format!("{ready}gates")).arg(0).arg("COUNT").arg(GATES);
+    let (_, gates): (u64, Vec<LossyString>) = conn.cmd(&scan).await?;
+    let gates = lossy_string::list(gates);
+    if gates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipe = redis::pipe();
+    for gate in &gates {
+        pipe.zcard(format!("{ready}{gate}"));
+    }
+    let counts: Vec<u64> = conn.pipe(&pipe).await?;
+    let found = gates.iter().zip(counts).filter(|(_, waiting)| *waiting > 0);
+    let mut found: Vec<(GateOf, u64)> =
+        found.filter_map(|(gate, waiting)| Some((GateOf::parse(gate.get(2..)?)?, waiting))).collect();
+    found.sort_by_key(|(_, waiting)| std::cmp::Reverse(*waiting));
+    found.truncate(SHOWN);
+    with_awaited(conn, found).await
+}
+
+/// Gates that an overview names.
+const SHOWN: usize = 3;
+
+/// What a gate waits for.
+enum GateOf {
+    Batch(BatchName),
+    Time(u64),
+}
+
+impl GateOf {
+    /// `NAME` or `@SECONDS`.
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix('@') {
+            Some(seconds) => seconds.parse().ok().map(Self::Time),
+            None => text.parse().ok().map(Self::Batch),
+        }
+    }
+}
+
+async fn with_awaited(conn: &Connection, found: Vec<(GateOf, u64)>) -> Result<Vec<BlockedOn>, QueueError> {
+    let names: Vec<BatchName> = found
+        .iter()
+        .filter_map(|(gate, _)| if let GateOf::Batch(name) = gate { Some(name.clone()) } else { None })
+        .collect();
+    let awaited = awaited(conn, &names).await?;
+    Ok(found
+        .into_iter()
+        .map(|(gate, waiting)| match gate {
+            GateOf::Batch(name) => BlockedOn { waiting, batch: awaited.get(&name).cloned(), begin: None },
+            GateOf::Time(seconds) => BlockedOn { waiting, batch: None, begin: Some(seconds) },
+        })
+        .collect())
+}
+
+/// The gates of one line that are closed, in its order.
+///
+/// # Errors
+/// Those of any call.
+pub async fn gates_of(conn: &Connection, line: &str) -> Result<Vec<BlockedOn>, QueueError> {
+    let needs = Needs::of_line(line);
+    if needs.gates().is_empty() {
+        return Ok(Vec::new());
+    }
+    let of = |gate: &Gate| match gate {
+        Gate::After(name) | Gate::AfterAny(name) => (GateOf::Batch(name.clone()), 1),
+        Gate::Begin(seconds) => (GateOf::Time(*seconds), 1),
+    };
+    let found = with_awaited(conn, needs.gates().iter().map(of).collect()).await?;
+    let (now, _): (u64, u64) = conn.cmd(&redis::cmd("TIME")).await?;
+    let is_any = |name: &BatchName| needs.gates().contains(&Gate::AfterAny(name.clone()));
+    let is_closed = |gate: &BlockedOn| match (&gate.batch, gate.begin) {
+        (Some(batch), _) => !(batch.is_over() || (is_any(&batch.name) && batch.has_failed())),
+        (None, Some(begin)) => begin > now,
+        (None, None) => false,
+    };
+    Ok(found.into_iter().filter(is_closed).collect())
+}
+
+/// How many tasks wait that are of batches that are held.
+///
+/// # Errors
+/// Those of any call.
+pub async fn held(conn: &Connection) -> Result<u64, QueueError> {
+    let names = lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::BatchHeld))).await?);
+    let names: Vec<BatchName> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    Ok(some(conn, &names).await?.iter().map(|batch| batch.waiting).sum())
+}
+
+/// The counters of one name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    open: Option<u64>,
+    failed: u64,
+    tasks: u64,
+    submissions: u64,
+    /// Whether they can be trusted: not while they are counted anew.
+    is_whole: bool,
+}
+
+async fn counters(conn: &Connection, names: &[BatchName]) -> Result<Vec<Counters>, QueueError> {
+    let mut found = Vec::with_capacity(names.len());
+    let mut pipe = redis::pipe();
+    pipe.get(format!("{}counts", conn.name(Key::Ready))).hlen(conn.name(Key::Member));
+    let (state, members): (Option<String>, u64) = conn.pipe(&pipe).await?;
+    let is_whole = state.as_deref() == Some("1") || members == 0;
+    for part in names.chunks(PART) {
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(conn.name(Key::BatchN));
+        for name in part {
+            cmd.arg(name.as_str()).arg(format!("{name}!")).arg(format!("{name}=")).arg(format!("{}+", name.top()));
+        }
+        let values: Vec<Option<i64>> = conn.cmd(&cmd).await?;
+        found.extend(values.chunks(4).map(|row| {
+            // Others may have written to them.
+            let count = |at: usize| row.get(at).copied().flatten().map(|n| u64::try_from(n).unwrap_or(0));
+            let of = |at| count(at).unwrap_or(0);
+            Counters { open: count(0), failed: of(1), tasks: of(2), submissions: of(3), is_whole }
+        }));
+    }
+    Ok(found)
+}
+
+async fn fields(conn: &Connection, key: Key, names: &[BatchName]) -> Result<Vec<Option<String>>, QueueError> {
+    let mut found = Vec::with_capacity(names.len());
+    for part in names.chunks(PART) {
+        let names: Vec<&str> = part.iter().map(BatchName::as_str).collect();
+        let values: Vec<Option<LossyString>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(key)).arg(names)).await?;
+        found.extend(values.into_iter().map(|value| value.map(|LossyString(text)| text)));
+    }
+    Ok(found)
+}
+
+/// How many tasks of each of these names run: looks at all that is in progress.
+async fn running(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, u64>, QueueError> {
+    let mut counts: HashMap<BatchName, u64> = names.iter().map(|name| (name.clone(), 0)).collect();
+    let mut cursor = 0;
+    loop {
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(PART);
+        let (next, page): ScanPage = conn.cmd(&scan).await?;
+        let lines: Vec<String> = page.into_iter().filter_map(|(line, _)| String::from_utf8(line).ok()).collect();
+        for Member { names, .. } in super::batches::members(conn, &lines).await?.into_iter().flatten() {
+            let mut levels: Vec<BatchName> = names.iter().flat_map(BatchName::levels).collect();
+            levels.sort();
+            levels.dedup();
+            for level in levels {
+                if let Some(count) = counts.get_mut(&level) {
+                    *count += 1;
+                }
+            }
+        }
+        if next == 0 {
+            return Ok(counts);
+        }
+        cursor = next;
+    }
+}

@@ -1,0 +1,87 @@
+-- Begins and ends submissions to batches, and changes what is known of a batch.
+--
+-- Returns: how many batches it changed.
+-- Guarantees: the call is safe to repeat. A submission counts as under way from its begin to its end, so that no gate on its batch opens in between. The
+-- end also closes submissions of the same batches that were cut short: those that have added nothing for 60 s.
+-- Records: ARG, EACH, in queue/records.rs.
+
+local op, id, by = ARGV[ARG.op], ARGV[ARG.submission], ARGV[ARG.value]
+local now = math.floor(now_ms() / 1000)
+local changed = 0
+
+-- A submission that has ended stays in BATCH_SUBMITS as "ended" until a worker takes it away: a submitter may take nothing away. It is "over" if nothing of
+-- the batch is left, so that with it the batch has ended.
+local function ends(batch, field)
+  if not string.match(redis.call('HGET', BATCH_SUBMITS, field) or '', '^%d') then return end
+  redis.call('HSET', BATCH_SUBMITS, field, redis.call('HGET', BATCH_N, batch) == '0' and 'over' or 'ended')
+  if redis.call('HINCRBY', BATCH_N, batch .. '+', -1) < 0 then redis.call('HINCRBY', BATCH_N, batch .. '+', 1) end
+  redis.call('ZADD', READY .. 'opening', 0, 'd:' .. batch)
+  changed = changed + 1
+end
+
+local function submissions_of(batch)
+  local found, all = {}, redis.call('HGETALL', BATCH_SUBMITS)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, #batch + 1) == batch .. '\t' then found[all[i]] = all[i + 1] end
+  end
+  return found
+end
+
+for i = ARG.size + 1, #ARGV, EACH.size do
+  local batch, record, expected = ARGV[i + EACH.name], ARGV[i + EACH.record], ARGV[i + EACH.expected]
+  local field = batch .. '\t' .. id
+  if op == 'begin' then
+    if not members.exist() and redis.call('GET', READY .. 'counts') ~= '1' then redis.call('SET', READY .. 'counts', '1') end
+    if not string.match(redis.call('HGET', BATCH_SUBMITS, field) or '', '^%d') then
+      redis.call('HSET', BATCH_SUBMITS, field, int(now) .. ':' .. int(now))
+      redis.call('HINCRBY', BATCH_N, batch .. '+', 1)
+    end
+    -- It is known from now on; if nothing is added to it, its gates open with the end of the submission.
+    redis.call('HSETNX', BATCH_N, batch, 0)
+    redis.call('SADD', READY .. 'due:' .. batch, batch)
+    -- Somebody else has changed the record since it was read: the caller reads it again.
+    if (redis.call('HGET', BATCHES, batch) or '') == expected then
+      if record ~= expected then redis.call('HSET', BATCHES, batch, record) end
+      changed = changed + 1
+    end
+  elseif op == 'step' then
+    for _, level in ipairs(members.levels(batch)) do
+      if redis.call('HSETNX', BATCH_N, level, 0) == 1 then redis.call('SADD', READY .. 'due:' .. members.top(batch), level) end
+    end
+    changed = changed + 1
+  elseif op == 'end' then
+    ends(batch, field)
+    for other, times in pairs(submissions_of(batch)) do
+      local last = tonumber(string.match(times, '^%d+:(%d+)'))
+      -- What is complete says that the others add nothing more: each counts as cut short when it has been silent for long enough (release.lua).
+      if last and now - last >= 60 then ends(batch, other)
+      elseif last and other ~= field then redis.call('HSET', BATCH_SUBMITS, other, string.gsub(times, ':s$', '') .. ':s') end
+    end
+  elseif op == 'close' then
+    for other in pairs(submissions_of(batch)) do ends(batch, other) end
+  elseif op == 'open' then
+    -- More is to come, however long it takes.
+    if redis.call('HSETNX', BATCH_SUBMITS, batch .. '\topen', int(now) .. ':') == 1 then redis.call('HINCRBY', BATCH_N, batch .. '+', 1) end
+    changed = changed + 1
+  elseif op == 'waive' then
+    changed = changed + redis.call('HSET', BATCH_WAIVED, batch, by)
+    turns.turn(batch)
+    -- Gates on its steps are waived with it.
+    redis.call('ZADD', READY .. 'chores', 0, 'g:')
+  elseif op == 'hold' then
+    changed = changed + redis.call('HSETNX', BATCH_HELD, batch, by)
+  elseif op == 'go_on' then
+    changed = changed + redis.call('HDEL', BATCH_HELD, batch)
+    redis.call('HDEL', BATCH_FAILS, batch)
+    redis.call('ZREM', READY .. 'chores', 'x:' .. batch)
+    local parked = redis.call('HGETALL', READY .. 'parked')
+    for k = 1, #parked, 2 do
+      if parked[k + 1] == batch then
+        index_head(parked[k])
+        redis.call('HDEL', READY .. 'parked', parked[k])
+      end
+    end
+  end
+end
+if changed > 0 and (op == 'end' or op == 'close' or op == 'waive' or op == 'go_on') then redis.call('PUBLISH', WAKE, 'todo') end
+return changed

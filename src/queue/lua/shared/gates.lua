@@ -1,0 +1,161 @@
+-- Gates: a line with after=NAME or afterany=NAME waits behind a gate while NAME is not done, and one with begin=SECONDS until then.
+--
+-- A gate is judged by level, not by edge: it is open exactly while NAME has no open member, no submission under way and, for after, nothing given up or
+-- gone; or while NAME is waived. What is not known is closed, so that no gate ever opens because something vanished. A blocked line is filed under one closed
+-- gate at a time: READY .. GATE is a sorted set of LANE .. "\t" .. LINE with the score that the line has in its lane. GATE is "b:NAME" for after, "k:NAME"
+-- for after where the batch of the line is given up with NAME, "a:NAME" for afterany, and "b:@SECONDS" for begin. READY .. "gates" are the gates that hold
+-- something, READY .. "gated" how many lines of each batch they hold. A gate that opens is added to READY .. "opening", and emptied in bounded steps.
+
+local gates = { states = {}, of_killed = {} }
+
+-- Whether a class or a lane has gates: its needs have the word "after".
+function gates.has(class)
+  local needs = string.match(class, '^%d+:%d+:([^:]*):')
+  return needs == 'after' or string.find(',' .. (needs or '') .. ',', ',after,', 1, true) ~= nil
+end
+
+function gates.is_waived(name)
+  if gates.any_waived == nil then gates.any_waived = redis.call('HLEN', BATCH_WAIVED) > 0 end
+  if not gates.any_waived then return false end
+  for _, level in ipairs(members.levels(name)) do
+    if redis.call('HEXISTS', BATCH_WAIVED, level) == 1 then return true end
+  end
+  return false
+end
+
+-- What is known of a name: "done", "failed" (ended, and something was given up), "adding" (ended but for a submission under way), "open", or "unknown".
+function gates.state(name)
+  local state = gates.states[name]
+  if state then return state end
+  if gates.is_waived(name) then
+    state = 'done'
+  elseif not members.are_whole() then
+    state = 'unknown'
+  else
+    local n = redis.call('HMGET', BATCH_N, name, name .. '!', members.top(name) .. '+')
+    if not n[1] then state = 'unknown'
+    elseif n[1] ~= '0' then state = 'open'
+    elseif tonumber(n[3] or '0') > 0 then state = 'adding'
+    elseif tonumber(n[2] or '0') > 0 then state = 'failed'
+    else state = 'done' end
+  end
+  gates.states[name] = state
+  return state
+end
+
+-- Whether a gate is open.
+function gates.is_open(gate)
+  local kind, name = string.match(gate, '^(%a):(.*)$')
+  local seconds = string.match(name, '^@(%d+)$')
+  if seconds then return now_ms() >= tonumber(seconds) * 1000 end
+  local state = gates.state(name)
+  return state == 'done' or (state == 'failed' and kind == 'a')
+end
+
+-- Whether the tasks of a batch are given up when what they wait for fails.
+function gates.kills(batch)
+  if batch == '' then return false end
+  if gates.of_killed[batch] == nil then
+    local record = redis.call('HGET', BATCHES, batch)
+    gates.of_killed[batch] = record and string.find(record, '"kill_on_invalid_dep":true', 1, true) ~= nil
+  end
+  return gates.of_killed[batch]
+end
+
+-- All gates of a line.
+function gates.of(line)
+  local all = {}
+  local after = gates.kills(members.batch_of(line)) and 'k:' or 'b:'
+  for key, value in string.gmatch(string.match(line, '^%a+,([^:]*):') or '', '([^,=]+)=([^,]*)') do
+    if key == 'after' then all[#all + 1] = after .. value
+    elseif key == 'afterany' then all[#all + 1] = 'a:' .. value
+    elseif key == 'begin' then all[#all + 1] = 'b:@' .. value end
+  end
+  return all
+end
+
+-- The first gate of a line that is closed; nil when it may run.
+function gates.closed(line)
+  for _, gate in ipairs(gates.of(line)) do
+    if not gates.is_open(gate) then return gate end
+  end
+end
+
+-- Files lines of one batch under a gate that is closed: scores and LANE .. "\t" .. LINE in turns.
+function gates.file(gate, batch, pairs)
+  local added = bulk('ZADD', READY .. gate, pairs, 'NX')
+  index_delta = index_delta + added
+  if added > 0 then redis.call('HINCRBY', READY .. 'gated', batch, int(added)) end
+  redis.call('SADD', READY .. 'gates', gate)
+  local kind, name = string.match(gate, '^(%a):(.*)$')
+  local seconds = string.match(name, '^@(%d+)$')
+  if seconds then
+    redis.call('ZADD', READY .. 'times', seconds, gate)
+  elseif gates.states[name] == 'adding' then
+    redis.call('SADD', READY .. 'due:' .. members.top(name), name)
+  elseif kind == 'k' and gates.states[name] == 'failed' then
+    redis.call('ZADD', READY .. 'chores', 0, gate)
+  end
+end
+
+-- Puts a line into its lane, or behind a gate of its own that is closed.
+function gates.place(class, line, score)
+  local lane = lane_of(class, line)
+  local gate = gates.has(class) and gates.closed(line)
+  if gate then gates.file(gate, members.batch_of(line), { score, lane .. '\t' .. line }) else index_put(lane, line, score) end
+end
+
+-- The lanes that a line may stand in: one that joined its first batch while it waited stands in that of no batch until it is moved (release.lua).
+function gates.lanes_of(class, line)
+  local lane, plain = lane_of(class, line), class .. ':'
+  return lane == plain and { plain } or { lane, plain }
+end
+
+-- The score of a line behind one of its gates, the gate and its lane; nil for a line that is behind none.
+function gates.find(class, line)
+  if not gates.has(class) then return nil end
+  for _, gate in ipairs(gates.of(line)) do
+    -- It may have been filed before its batch was asked to be given up, or after that was taken back.
+    local other = string.gsub(gate, '^[bk]:', { ['b:'] = 'k:', ['k:'] = 'b:' })
+    for _, at in ipairs(other == gate and { gate } or { gate, other }) do
+      for _, lane in ipairs(gates.lanes_of(class, line)) do
+        local score = redis.call('ZSCORE', READY .. at, lane .. '\t' .. line)
+        if score then return score, at, lane end
+      end
+    end
+  end
+end
+
+-- Takes a line from behind its gate.
+function gates.leave(class, line)
+  local score, gate, lane = gates.find(class, line)
+  if not score then return end
+  redis.call('ZREM', READY .. gate, lane .. '\t' .. line)
+  redis.call('HINCRBY', READY .. 'gated', (select(4, lane_parts(lane))), -1)
+  index_delta = index_delta - 1
+  if redis.call('EXISTS', READY .. gate) == 0 then redis.call('SREM', READY .. 'gates', gate) end
+end
+
+-- Takes a line out of the index wherever it stands.
+local function index_forget(class, line)
+  local held = redis.call('HGET', HELD, line)
+  if held then
+    local phase, _, lane = held_parts(held)
+    if phase == 'D' then index_delta = index_delta - 1 else index_remove(lane, line) end
+    redis.call('HDEL', HELD, line)
+    redis.call('ZREM', DELAYED, line)
+    redis.call('ZREM', RETRY_ELSEWHERE, line)
+  end
+  for _, lane in ipairs(gates.lanes_of(class, line)) do index_remove(lane, line) end
+  gates.leave(class, line)
+end
+
+-- How what a line waited for has ended: "" where it waited for nothing.
+function gates.upstream(line)
+  local ended = ''
+  for _, gate in ipairs(home(line) == WAITING and gates.of(line) or {}) do
+    local kind, name = string.match(gate, '^(%a):([^@].*)$')
+    if name and ended ~= 'failed' then ended = kind == 'a' and gates.state(name) == 'failed' and 'failed' or 'finished' end
+  end
+  return ended
+end

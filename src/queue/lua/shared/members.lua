@@ -1,0 +1,168 @@
+-- Membership: which lines belong to which batches, and how many of each are open.
+--
+-- MEMBER[line] = "FLAG NAMES[ TAGS]". FLAG is o open, d done, x given up or cancelled, g gone unfinished. NAMES are names of batches or of their steps
+-- ("s1,s2/prep"), the first of which decides the lane of the line. BATCH_N counts, for each level of each name: NAME open members, NAME .. "!" those given
+-- up or gone, NAME .. "=" all there ever were, NAME .. "+" submissions under way (top level only). A flag and its counters change in one script, guarded
+-- by the flag, so that a repeated call never counts twice. Counters are whole while READY .. "counts" is "1". While it is "2" they are counted anew
+-- (recount.lua), and only lines in the set READY .. "counted" are in them; without it nothing is. Nothing that needs a counter trusts one that is not whole.
+
+local members = { known = {}, flips = {}, written = {} }
+
+-- Whether any line belongs to a batch.
+function members.exist()
+  if members.any == nil then members.any = redis.call('HLEN', MEMBER) > 0 end
+  return members.any
+end
+
+-- Looks up many lines in few calls.
+function members.read(lines)
+  if not members.exist() then return end
+  local unknown = {}
+  for _, line in ipairs(lines) do
+    if members.known[line] == nil then unknown[#unknown + 1] = line end
+  end
+  for i, value in ipairs(get_all(MEMBER, unknown)) do members.known[unknown[i]] = value end
+end
+
+-- What MEMBER has of a line; false for nothing.
+function members.of(line)
+  if not members.exist() then return false end
+  local value = members.known[line]
+  if value == nil then
+    value = redis.call('HGET', MEMBER, line)
+    members.known[line] = value
+  end
+  return value
+end
+
+-- The batch that decides the lane of a line; "" for none.
+function members.batch_of(line)
+  local value = members.of(line)
+  return value and string.match(value, '^%a ([^ ,/]*)') or ''
+end
+
+function members.top(name) return (string.match(name, '^[^/]*')) end
+
+-- Whether the counters can be trusted.
+function members.are_whole()
+  members.counts = members.counts or redis.call('GET', READY .. 'counts') or '0'
+  return members.counts == '1'
+end
+
+-- Whether what happens to a line belongs into the counters now.
+function members.is_counted(line)
+  if members.are_whole() then return true end
+  return members.counts == '2' and redis.call('SISMEMBER', READY .. 'counted', line) == 1
+end
+
+-- Every level of every name, each once: "s1/a,s1/b" is s1, s1/a and s1/b.
+function members.levels(names)
+  local levels, seen = {}, {}
+  for name in string.gmatch(names, '[^,]+') do
+    local at = 0
+    while at do
+      at = string.find(name, '/', at + 1, true)
+      local level = at and string.sub(name, 1, at - 1) or name
+      if not seen[level] then
+        seen[level] = true
+        levels[#levels + 1] = level
+      end
+    end
+  end
+  return levels
+end
+
+function members.add(field, by) members.flips[field] = (members.flips[field] or 0) + by end
+
+function members.is_bad(flag) return (flag == 'x' or flag == 'g') and 1 or 0 end
+function members.is_open(flag) return flag == 'o' and 1 or 0 end
+
+-- Notes the new value of a line, and what its counters lose and gain: before and after are flags with names, or nil for none.
+function members.note(line, old, value)
+  members.known[line], members.any = value, true
+  members.written[#members.written + 1] = line
+  members.written[#members.written + 1] = value
+  local flag, names = string.match(value, '^(%a) ([^ ]*)')
+  local old_flag, old_names = string.match(old or '', '^(%a) ([^ ]*)')
+  if not members.is_counted(line) then
+    if members.counts ~= '2' or old then return end
+    redis.call('SADD', READY .. 'counted', line)
+  end
+  for _, level in ipairs(members.levels(old_names or '')) do
+    members.add(level, -members.is_open(old_flag))
+    members.add(level .. '!', -members.is_bad(old_flag))
+    members.add(level .. '=', -1)
+  end
+  for _, level in ipairs(members.levels(names)) do
+    members.add(level, members.is_open(flag))
+    members.add(level .. '!', members.is_bad(flag))
+    members.add(level .. '=', 1)
+  end
+end
+
+-- Sets the flag of a line that belongs to a batch. members.flush makes it so.
+function members.flip(line, flag)
+  local old = members.of(line)
+  if old and string.sub(old, 1, 1) ~= flag then members.note(line, old, flag .. string.sub(old, 2)) end
+end
+
+-- Makes a line a member of a batch too, with this flag where it is none of any. Tags are added. False if it belongs to as many as a line may.
+function members.join(line, flag, name, tags)
+  local old = members.of(line)
+  if not old then
+    members.note(line, nil, flag .. ' ' .. name .. (tags ~= '' and ' ' .. tags or ''))
+    return true
+  end
+  local old_flag, names, old_tags = string.match(old, '^(%a) ([^ ]*) ?(.*)$')
+  local function with(list, more)
+    for one in string.gmatch(more, '[^,]+') do
+      if not string.find(',' .. list .. ',', ',' .. one .. ',', 1, true) then list = list == '' and one or list .. ',' .. one end
+    end
+    return list
+  end
+  names, tags = with(names, name), with(old_tags, tags)
+  if select(2, string.gsub(names, ',', ',')) >= 8 then return false end
+  local value = old_flag .. ' ' .. names .. (tags ~= '' and ' ' .. tags or '')
+  if value ~= old then members.note(line, old, value) end
+  return true
+end
+
+-- Forgets a line that has finished: its batch had it, and lacks nothing.
+function members.forget(line)
+  if members.of(line) then
+    redis.call('HDEL', MEMBER, line)
+    members.known[line] = false
+  end
+end
+
+-- Writes what was noted. Counters that grow come before the flags, and those that shrink after them, so that a script that stops half-way leaves gates
+-- closed. at_zero(name) is called for each name with no open member left, after all is written.
+function members.flush(at_zero)
+  if #members.written == 0 then return end
+  local shrink, zeros = {}, {}
+  for field, by in pairs(members.flips) do
+    local is_open_count = not string.find(field, '[!=]$')
+    if by > 0 then
+      redis.call('HINCRBY', BATCH_N, field, int(by))
+    elseif by < 0 then
+      shrink[#shrink + 1] = field
+    elseif is_open_count and redis.call('HINCRBY', BATCH_N, field, 0) == 0 then
+      -- A name whose first member has ended already, which makes it known.
+      zeros[#zeros + 1] = field
+    end
+  end
+  bulk('HSET', MEMBER, members.written)
+  for _, field in ipairs(shrink) do
+    local left = redis.call('HINCRBY', BATCH_N, field, int(members.flips[field]))
+    if left == 0 and not string.find(field, '[!=]$') then zeros[#zeros + 1] = field end
+    -- Others have written to the counters: they are counted anew.
+    if left < 0 and members.are_whole() then
+      redis.call('DEL', READY .. 'counts')
+      members.counts = nil
+    end
+  end
+  members.flips, members.written = {}, {}
+  if at_zero then
+    for _, name in ipairs(zeros) do at_zero(name) end
+  end
+end
