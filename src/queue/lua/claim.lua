@@ -420,8 +420,9 @@ if #out > 0 then
     reply[at + ROW.line] = line
     reply[at + ROW.attempt] = attempt
     reply[at + ROW.signature] = signatures and signatures[i] or ''
-    reply[at + ROW.names] = string.match(members.of(line) or '', '^%a ([^ ]*)') or ''
-    reply[at + ROW.upstream] = gates.upstream(line)
+    reply[at + ROW.names] = members.any and string.match(members.of(line) or '', '^%a ([^ ]*)') or ''
+    -- Only what waits apart can have waited for something.
+    reply[at + ROW.upstream] = none_apart and '' or gates.upstream(line)
   end
   enter_progress(worker, out, claims)
 end
