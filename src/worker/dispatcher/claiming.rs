@@ -250,12 +250,9 @@ impl Dispatcher {
         }
         let is_full = matches!(self.headroom(), Err(Wait::Slots));
         let kept = if is_full { self.ahead_target(now) as usize } else { 0 };
-        let stuck: Vec<TaskKey> = self
-            .ledger
-            .held()
-            .skip(kept)
-            .filter(|key| self.held_until(*key).is_some_and(|until| until <= now))
-            .collect();
+        // All behind the first of them too: what was claimed later would start before it comes back.
+        let is_due = |key: &TaskKey| self.held_until(*key).is_some_and(|until| until <= now);
+        let stuck: Vec<TaskKey> = self.ledger.held().skip(kept).skip_while(|key| !is_due(key)).collect();
         for key in stuck {
             self.give_back_unstarted(key);
         }
