@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Demand {
 /// The form of a class among the outcomes that a worker keeps on disk until it has reported them: `{"mem":BYTES,"cpu":MILLICORES}`, and `"needs"` as the
 /// index writes them where there are any.
 pub mod on_disk {
-    use super::super::needs::{Class, Needs};
+    use super::super::{Class, Needs};
     use super::{Amounts, Demand, ResourceKind};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -240,7 +240,7 @@ pub struct Shortage {
 
 #[cfg(test)]
 mod tests {
-    use super::super::needs::{Class, Needs};
+    use super::super::{Class, Needs};
     use super::*;
     use proptest::prelude::*;
 

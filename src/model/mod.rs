@@ -4,6 +4,7 @@
 
 pub mod amounts;
 pub mod batch;
+pub mod class;
 pub mod demand;
 pub mod event;
 pub mod evidence;
@@ -29,6 +30,7 @@ pub mod units;
 
 pub use amounts::Amounts;
 pub use batch::{BatchName, Belonging, Gate, NoBatchName, Upstream, is_tag};
+pub use class::{Class, Lane};
 pub use demand::{Demand, Fit, Offer, Room, Shortage};
 pub use event::Event;
 pub use evidence::{AttemptRecord, PeakSource};
@@ -36,7 +38,7 @@ pub use field::{Field, FieldOrder, TaskLineError};
 pub use finished_value::FinishedValue;
 pub use json_text::{ascii_json, text_of_json};
 pub use labels::{Constraint, Label, Labels};
-pub use needs::{Amount, Class, Lane, NeedError, Needs, ResourceName};
+pub use needs::{Amount, NeedError, Needs, ResourceName};
 pub use node::{NodeSample, Usage};
 pub use outcome::Outcome;
 pub use resource::{Accounting, ResourceKind};

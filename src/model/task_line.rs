@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::class::Class;
 use super::demand::Demand;
 use super::field::{Field, FieldOrder, TaskLineError, invalid, missing};
-use super::needs::{Class, Needs};
+use super::needs::Needs;
 use super::task::TaskId;
 use super::units::{Bytes, DecimalError, MilliCores};
 
