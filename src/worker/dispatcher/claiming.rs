@@ -13,7 +13,7 @@ use crate::worker::ledger::{ClaimState, StopReason};
 use crate::worker::outcome;
 
 /// A task claimed ahead is given back when there is a slot and it has not fitted for this long.
-const HELD_AT_MOST: Duration = Duration::from_secs(1);
+pub(super) const HELD_AT_MOST: Duration = Duration::from_secs(1);
 
 /// The most tasks one claim starts.
 const CLAIM_AT_MOST: u32 = 256;

@@ -1,10 +1,12 @@
 //! What is asked for, and what becomes of the answer.
 
+use std::time::Duration;
+
 use super::bench::{Bench, GIB, TASK};
 use crate::model::Bytes;
 use crate::process::ExitStatus;
 use crate::queue::session::{Claim, Settled, Settlement};
-use crate::worker::dispatcher::claiming::UNREPORTED_AT_MOST;
+use crate::worker::dispatcher::claiming::{HELD_AT_MOST, UNREPORTED_AT_MOST};
 use crate::worker::events::{Action, Event};
 
 #[test]
@@ -47,6 +49,23 @@ fn a_line_handed_out_twice_is_run_once() {
     bench.nothing();
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     assert_eq!(bench.settle().1.token, "i.9");
+}
+
+#[test]
+fn what_comes_after_a_task_that_goes_back_goes_back_too() {
+    let (mut bench, _) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 0}"#, &[TASK]);
+    for number in 1..=2 {
+        let claim = Claim::new(format!("shell:1:1:1:{number}").into(), format!("i.{number}"), 1);
+        bench.dispatcher.accept_claim(bench.now, claim);
+        bench.now += HELD_AT_MOST / 2 + Duration::from_millis(1);
+    }
+    // The first was held for too long, the second not yet.
+    bench.event(Event::Tick);
+    let back = bench.actions.iter().filter_map(|action| match action {
+        Action::Settle(_, settle) if matches!(settle.settlement, Settlement::Return) => Some(settle.line.to_string()),
+        _ => None,
+    });
+    assert_eq!(back.collect::<Vec<_>>(), ["shell:1:1:1:1", "shell:1:1:1:2"]);
 }
 
 #[test]
