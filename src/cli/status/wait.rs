@@ -1,6 +1,6 @@
 //! `distcomp-status wait`: waits for batches to end.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::cli::known_batches::known;
 use crate::model::BatchName;
 use crate::model::snapshot::{BatchState, BatchView};
 use crate::process::signals::{SignalRequest, Signals};
-use crate::queue::{Connection, QueueError, batch_views};
+use crate::queue::{Connection, QueueError, batch_names, batch_views};
 use crate::view::batches::{note, waits_for};
 use crate::view::text::{count, tasks};
 
@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// For how long a server that went away is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How deep what a batch waits for is looked at, to say that it cannot go on: deeper chains end later, by their own failures.
+/// How deep what a batch waits for is looked at, to name the failure that keeps it from going on.
 const DEPTH: usize = 16;
 
 /// How waiting for one batch stands.
@@ -103,31 +103,23 @@ async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, Queu
     Ok(stuck.map_or(Standing::Going, |why| Standing::Failed(format!("{} {why}", batch.name))))
 }
 
-/// Why a batch cannot go on by itself: all that is left of it waits for what has failed, or for what cannot go on either.
+/// Why a batch cannot go on by itself; `None` while it can: see [`batch_names::are_stuck`].
 async fn stuck_on(conn: &Connection, batch: &BatchView) -> Result<Option<String>, QueueError> {
-    let mut seen: HashMap<BatchName, ()> = HashMap::new();
-    let mut chain = vec![batch.clone()];
+    let is_stuck = batch_names::are_stuck(conn, std::slice::from_ref(&batch.name)).await?;
+    if is_stuck != [true] {
+        return Ok(None);
+    }
+    // The failure that it all goes back to, over the batches between.
+    let (mut seen, mut chain) = (BTreeSet::new(), vec![batch.clone()]);
     for _ in 0..DEPTH {
-        let mut next = Vec::new();
-        for batch in &chain {
-            if batch.running > 0 || batch.waiting > 0 || batch.submissions > 0 || batch.blocked == 0 {
-                continue;
-            }
-            if let Some(failed) = batch.after.iter().find(|awaited| awaited.has_failed()) {
-                return Ok(Some(waits_for(failed)));
-            }
-            for awaited in batch.after.iter().filter(|awaited| awaited.open > 0) {
-                if seen.insert(awaited.name.top(), ()).is_none() {
-                    next.push(awaited.name.top());
-                }
-            }
+        if let Some(failed) = chain.iter().flat_map(|batch| &batch.after).find(|awaited| awaited.has_failed()) {
+            return Ok(Some(waits_for(failed)));
         }
-        if next.is_empty() {
-            break;
-        }
+        let next = chain.iter().flat_map(|batch| &batch.after).map(|awaited| awaited.name.top());
+        let next: Vec<BatchName> = next.filter(|top| seen.insert(top.clone())).collect();
         chain = batch_views::some(conn, &next).await?;
     }
-    Ok(None)
+    Ok(Some("waits for batches that wait for each other, or cannot go on".to_owned()))
 }
 
 fn report(session: &mut StatusContext, batches: &[BatchView], standings: &[Standing]) -> Result<(), CliError> {
