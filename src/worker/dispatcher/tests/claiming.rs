@@ -61,9 +61,9 @@ fn what_comes_after_a_task_that_goes_back_goes_back_too() {
     }
     // The first was held for too long, the second not yet.
     bench.event(Event::Tick);
-    let back = bench.actions.iter().filter_map(|action| match action {
-        Action::Settle(_, settle) if matches!(settle.settlement, Settlement::Return) => Some(settle.line.to_string()),
-        _ => None,
+    let back = bench.actions.iter().filter_map(|action| {
+        let Action::Settle(_, settle) = action else { return None };
+        matches!(settle.settlement, Settlement::Return).then(|| settle.line.to_string())
     });
     assert_eq!(back.collect::<Vec<_>>(), ["shell:1:1:1:1", "shell:1:1:1:2"]);
 }
