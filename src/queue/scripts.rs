@@ -64,7 +64,7 @@ scripts! {
     DETACH = "detach.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, transition, failures, evidence, events, turns, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld,
     ];
-    CLAIM = "claim.lua" with [basics, home, field_order, members, lanes, gates, walk, suspects, retries, needs, waking, claims, transition, turns, releasing] on [
+    CLAIM = "claim.lua" with [basics, home, field_order, members, lanes, gates, walk, suspects, retries, needs, waking, claims, transition, turns, releasing, isolation, others, reservations] on [
         Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events,
     ];
     SETTLE = "settle.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, transition, failures, evidence, events, turns, releasing, marks, orders] on [

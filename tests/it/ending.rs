@@ -41,6 +41,8 @@ fn workers_at_work(bed: &Bed) -> Vec<Worker> {
     bed.add(lines);
     let ways = [("term", None), ("twice", None), ("asked", None), ("burst", Some("--burst"))];
     let workers = ways.map(|(name, flag)| bed.worker_with(name, json!({}), flag.as_slice()));
+    // A shell between fork and exec looks like another of its kind, so that processes alone could be four tasks too early.
+    bed.wait_counts(BOUND, [0, 4, 0, 0]);
     wait_until("four tasks to run", BOUND, || {
         let seen = with_argv(&go).len();
         holds_for(seen >= 4, format!("{seen}"))

@@ -7,10 +7,6 @@
 -- at the edge of the room and of those that give something; the reply holds about 256 KiB of lines.
 -- The first task that is larger than ahead_mem or ahead_cpu, or asks for a named resource, ends the prefetch.
 --
--- Suspects (reclaim.lua) of level 1 and 2 run apart, so that the task that kills workers is found and no other task is blamed for it: a worker runs one
--- suspect at a time. A suspect of level 1 runs only beside tasks whose start a heartbeat has reported, one of level 2 beside nothing. Nothing starts beside
--- a suspect until it has run longer, by a margin, than it had when its worker was lost. Only one worker at a time makes room for a suspect; the others pass
--- suspects over. A suspect of level 0 is only never claimed ahead.
 -- Records: ARG, REPLY, ROW, in queue/records.rs.
 
 local worker, token = ARGV[ARG.worker], ARGV[ARG.token]
@@ -62,96 +58,18 @@ if members.exist() and redis.call('HLEN', BATCH_HELD) > 0 then
   for _, batch in ipairs(redis.call('HKEYS', BATCH_HELD)) do held_batches[batch] = true end
 end
 
--- How long a suspect runs apart: a little longer than before its worker was lost. A suspect that had run for long is an unlikely culprit, so its time is
--- bounded; the bound grows with each loss.
-local function apart_for(line)
-  local ms = tonumber(string.match(redis.call('HGET', APART, line) or '', '^%d|(%d+)$') or '0')
-  local most = 20000 * 8 ^ math.min(6, math.max(0, tonumber(redis.call('HGET', LOST, line) or '1') - 1))
-  return math.floor(ms <= most and ms * 1.25 + 500 or most / 2)
-end
-
+isolation.by, isolation.now, isolation.lease = worker, now, math.max(dead_ms, 15000)
 if has_suspects() then
-  local by = redis.call('HGET', APART_BY, worker)
-  local since, ms, line = string.match(by or '', '^(%d+)|(%d+)|(.*)$')
-  if line and redis.call('HEXISTS', CLAIMS, line) == 1 then
-    -- The start is in the future: the server's clock was set back.
-    if tonumber(since) > now then
-      since = int(now)
-      redis.call('HSET', APART_BY, worker, since .. '|' .. ms .. '|' .. line)
-    end
-    local left = tonumber(since) + tonumber(ms) - now
-    if left > 0 then
-      redis.call('HDEL', IDLE, worker)
-      return nothing('OK', left)
-    end
-    redis.call('HDEL', APART, line)
+  local left = isolation.goes_on()
+  if left then
+    redis.call('HDEL', IDLE, worker)
+    return nothing('OK', left)
   end
-  if by then redis.call('HDEL', APART_BY, worker) end
-  -- A line that a Python worker or a person has dealt with is no longer a suspect. Each call checks one.
-  local one = redis.call('HRANDFIELD', APART)
-  if one and not is_waiting(one) and redis.call('HEXISTS', IN_PROGRESS, one) == 0 then redis.call('HDEL', APART, one) end
+  isolation.check_one()
 end
 
--- Our live workers that take tasks. They are read only when something is found that this worker leaves to others.
-local live
-local function live_workers()
-  if live then return live end
-  live = {}
-  local capacity = redis.call('HGETALL', CAPACITY)
-  for i = 1, #capacity, 2 do
-    local beat = string.match(redis.call('HGET', STATUS, capacity[i]) or '', '^(%d+)')
-    if beat and now - tonumber(beat) * 1000 < dead_ms + 1000 then
-      local m, c, traits = capacity_parts(capacity[i + 1])
-      if m then live[#live + 1] = { name = ',' .. capacity[i] .. ',', mem = m, cpu = c, traits = traits_of(traits) } end
-    end
-  end
-  return live
-end
-
--- Whether a live worker could run such a task, of those for which is_one holds.
-local function others_could(lane, is_one)
-  for _, other in ipairs(live_workers()) do
-    if lane.mem <= other.mem and lane.cpu <= other.cpu and is_one(other)
-      and (lane.needs == '' or suits(other.traits, needs_of(lane.needs), now)) then
-      return true
-    end
-  end
-  return false
-end
-
--- Whether this worker failed it and another that has not could run it.
-local function leave_to_others(lane)
-  if lane.workers == '' then return false end
-  local failed = ',' .. lane.workers
-  if not string.find(failed, ',' .. worker .. ',', 1, true) then return false end
-  return others_could(lane, function(other) return not string.find(failed, other.name, 1, true) end)
-end
-
--- A lane that prefers labels which this worker lacks is left to those that have them until none of them has taken anything from it for a while.
--- PREFERRED[lane] is when one did last, or when the lane was first left to them.
-local PREFERRED = READY .. 'preferred'
-local me = traits_of(ARGV[ARG.traits])
-local prefer_ms, prefer_wait = tonumber(ARGV[ARG.prefer_wait]), nil
-local function leave_to_preferred(lane)
-  if lane.needs == '' then return false end
-  local prefer = needs_of(lane.needs).prefer
-  if #prefer == 0 then return false end
-  if labels_hold(me.labels, prefer) then
-    lane.is_preferred = true
-    return false
-  end
-  if not others_could(lane, function(other) return labels_hold(other.traits.labels, prefer) end) then return false end
-  local since = tonumber(redis.call('HGET', PREFERRED, lane.name) or '')
-  -- A time in the future is from before the server's clock was set back.
-  if not since or since > now then
-    since = now
-    redis.call('HSET', PREFERRED, lane.name, int(now))
-  end
-  local left = since + prefer_ms - now
-  if left <= 0 then return false end
-  if not prefer_wait or left < prefer_wait then prefer_wait = left end
-  return true
-end
+others.worker, others.me, others.now, others.dead_ms = worker, traits_of(ARGV[ARG.traits]), now, dead_ms
+others.prefer_ms = tonumber(ARGV[ARG.prefer_wait])
 
 -- What may start now: memory, cores, and what is left of each named resource.
 local free = { mem = mem, cpu = cpu, resources = resources_of(ARGV[ARG.free]) }
@@ -160,7 +78,7 @@ local free = { mem = mem, cpu = cpu, resources = resources_of(ARGV[ARG.free]) }
 local verdicts = {}
 local function may_ever(needs)
   if needs == '' then return true end
-  if verdicts[needs] == nil then verdicts[needs] = suits(me, needs_of(needs), now) end
+  if verdicts[needs] == nil then verdicts[needs] = suits(others.me, needs_of(needs), now) end
   return verdicts[needs]
 end
 local function amounts_of(lane) return lane.needs ~= '' and needs_of(lane.needs).amounts end
@@ -186,75 +104,14 @@ local function advance(lane, n)
   end
 end
 
--- A reservation of ours forbids backfilling: nothing that comes after the reserved task may start before it. One for a named resource holds back only what
--- asks for that resource, from the score in guarded on.
-local limit, reserved, guarded = nil, nil, {}
-local has_reservations = redis.call('HLEN', RESERVED) > 0
-if has_reservations then
-  local all = redis.call('HGETALL', RESERVED)
-  for i = 1, #all, 2 do
-    local holder, untl = string.match(all[i + 1], '^(.*)|(%d+)$')
-    -- A time in the far future is from before the server's clock was set back.
-    if tonumber(untl) < now or tonumber(untl) > now + math.max(dead_ms, 15000) + 60000 then
-      redis.call('HDEL', RESERVED, all[i])
-    elseif holder == worker then
-      local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
-      local m, c, needs, batch = lane_parts(all[i])
-      -- The reservation is given up if even the empty node could not run the task, or if the task is gone.
-      if head[1] and not held_batches[batch] and is_within_node { mem = m, cpu = c, needs = needs } and is_waiting(head[1]) then
-        local score, amounts = tonumber(head[2]), needs_of(needs).amounts
-        if m <= free.mem and c <= free.cpu and lacks(free.resources, amounts) then
-          for name in pairs(amounts) do guarded[name] = math.min(guarded[name] or score, score) end
-        elseif not limit or score < limit then
-          reserved = { name = all[i], line = head[1] }
-          limit = score
-        end
-      else
-        redis.call('HDEL', RESERVED, all[i])
-        redis.call('HDEL', BLOCKED, all[i])
-      end
-    end
-  end
-end
+reservations.worker, reservations.now, reservations.lease, reservations.starve_ms = worker, now, math.max(dead_ms, 15000), starve_ms
+reservations.read(is_within_node, free)
 
 local out, picked, stale, touched, closed = {}, {}, {}, {}, {}
 -- The best lanes that fit the node and not its room: for lack of memory or cores, and of a named resource.
 local blocked, blocked_resource
 
--- Whether a suspect of this level can start beside what runs here without blaming any of it.
-local settled = {}
-local function is_settled(level)
-  if settled[level] == nil then
-    local claims = redis.call('HVALS', CLAIMS)
-    settled[level] = #claims == 0 or level == '1'
-    for _, claim in ipairs(claims) do
-      if select(3, claim_parts(claim)) ~= '1' then settled[level] = false end
-    end
-  end
-  return settled[level]
-end
-
--- Whether this worker makes room for suspects: one worker at a time does. For level 2 it does so for a minute at most, and then not for ten minutes.
-local function makes_room(level)
-  local holder, untl, since = string.match(redis.call('HGET', APART_BY, '') or '', '^(.*)|(%d+)|(%d+)$')
-  local lease = math.max(dead_ms, 15000)
-  local is_valid = holder and tonumber(untl) >= now and tonumber(untl) <= now + lease
-  if is_valid and holder ~= worker then return false end
-  if holder ~= worker or tonumber(since) > now or now - tonumber(since) > 660000 then since = int(now) end
-  if level == '2' and now - tonumber(since) > 60000 then return false end
-  redis.call('HSET', APART_BY, '', worker .. '|' .. int(now + lease) .. '|' .. since)
-  return true
-end
-
--- What to do with a suspect that is next: "run" it apart, "wait" with everything behind it, "pass" it over, or nil: claim it like any other task. No
--- suspect is claimed ahead.
-local function suspect(lane, is_now)
-  if not is_now then return 'pass' end
-  if lane.level == '0' then return nil end
-  if #out == 0 and is_settled(lane.level) then return 'run' end
-  return makes_room(lane.level) and 'wait' or 'pass'
-end
-local apart, waits
+local run_apart, waits
 local budget = (want + ahead) * 2 + 64
 -- Bytes of lines in the reply, which a slow link must carry in time.
 local bytes, most_bytes = 0, 262144
@@ -266,7 +123,7 @@ local function fits(lane)
   local lacking = amounts and lacks(free.resources, amounts)
   if is_room and not lacking then
     for name in pairs(amounts or {}) do
-      if guarded[name] and lane.score > guarded[name] then return false end
+      if reservations.guarded[name] and lane.score > reservations.guarded[name] then return false end
     end
     return true
   end
@@ -287,7 +144,7 @@ local function enters_now(cell)
   while true do
     local lane = lane_at(cell, k)
     if not lane then return false end
-    if lane.mem <= cap_mem and lane.cpu <= cap_cpu and not lane.empty and not leave_to_others(lane) and not leave_to_preferred(lane) then
+    if lane.mem <= cap_mem and lane.cpu <= cap_cpu and not lane.empty and not others.first(lane) then
       fits(lane)
       return false
     end
@@ -337,14 +194,14 @@ local function pick(count, is_now)
       -- By the head that a lane had at first: a lane that the first pick has advanced must not hide those behind it.
       local lane = next_lane(best and best.score or barrier)
       if not lane then break end
-      if not lane.empty and not leave_to_others(lane) and not leave_to_preferred(lane) and may_take(lane)
+      if not lane.empty and not others.first(lane) and may_take(lane)
         and (lane.at > 0 or advance(lane, math.max(4, math.min(count, 64)))) then
         open[#open + 1] = lane
         if not best or lane.score < best.score then best = lane end
       end
     end
-    if not best or (limit and best.score > limit) or (barrier and best.score > barrier) then return count end
-    local verdict = best.level and suspect(best, is_now)
+    if not best or (reservations.limit and best.score > reservations.limit) or (barrier and best.score > barrier) then return count end
+    local verdict = best.level and isolation.verdict(best, is_now, #out)
     if verdict == 'wait' then
       waits = true
       return count
@@ -374,7 +231,7 @@ local function pick(count, is_now)
           take(free.resources, amounts_of(best))
         end
         if verdict == 'run' then
-          apart = line
+          run_apart = line
           best.is_taken = true
           return count
         end
@@ -391,10 +248,10 @@ end
 
 local started = 0
 if want > 0 then started = want - pick(want, true) end
-if ahead > 0 and started == want and not limit and not apart and not waits then pick(ahead, false) end
+if ahead > 0 and started == want and not reservations.limit and not run_apart and not waits then pick(ahead, false) end
 
 -- Record the room that stays free, so that a script that adds tasks wakes this worker.
-if apart then
+if run_apart then
   redis.call('HDEL', IDLE, worker)
 elseif started < want and bytes < most_bytes then
   local room = { int(math.max(0, free.mem)), int(math.max(0, free.cpu)), int(want - started), resources_text(free.resources) }
@@ -430,8 +287,7 @@ no_longer_wait(stale)
 for _, one in ipairs(closed) do
   gates.file(gates.closed(one.line), members.batch_of(one.line), { int(one.score), lane_of(class_of(one.lane), one.line) .. '\t' .. one.line })
 end
-local apart_ms = apart and apart_for(apart)
-if apart then redis.call('HSET', APART_BY, worker, int(now) .. '|' .. int(apart_ms) .. '|' .. apart) end
+local apart_ms = run_apart and isolation.start(run_apart)
 for name, lane in pairs(touched) do
   index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, lane.taken)
   if lane.workers ~= '' or lane.level then
@@ -439,35 +295,16 @@ for name, lane in pairs(touched) do
     bulk('ZREM', RETRY_ELSEWHERE, lane.taken)
   end
   index_head(name)
-  if lane.is_preferred then
-    if lane_head(name) then redis.call('HSET', PREFERRED, name, int(now)) else redis.call('HDEL', PREFERRED, name) end
-  end
+  if lane.is_preferred then others.took_preferred(name) end
 end
 for _, lane in ipairs(to_park) do index_park(lane) end
 index_flush()
 
--- Reserve for a task that fits this node, but not its room, and has been passed over for starve_ms.
-local function reserve(lane)
-  local line = lane.line or redis.call('ZRANGE', READY .. 'c:' .. lane.name, 0, 0)[1]
-  local since, seen = string.match(redis.call('HGET', BLOCKED, lane.name) or '', '^(%d+)|(.*)$')
-  if line and seen == line and tonumber(since) <= now then
-    if now - tonumber(since) < starve_ms then return nil end
-    local holder = string.match(redis.call('HGET', RESERVED, lane.name) or '', '^(.*)|%d+$')
-    if not holder or holder == worker then
-      redis.call('HSET', RESERVED, lane.name, worker .. '|' .. int(now + math.max(dead_ms, 15000)))
-      return { line = line }
-    end
-  elseif line then
-    redis.call('HSET', BLOCKED, lane.name, int(now) .. '|' .. line)
-  end
-end
-for name in pairs(has_reservations and touched or {}) do
-  if redis.call('HDEL', RESERVED, name) == 1 then redis.call('HDEL', BLOCKED, name) end
-end
-if reserved and touched[reserved.name] then reserved = nil end
+reservations.fulfil(touched)
+local reserved = reservations.mine
 if want > 0 then
-  reserved = blocked and reserve(blocked) or reserved
-  if blocked_resource then reserve(blocked_resource) end
+  reserved = blocked and reservations.reserve(blocked) or reserved
+  if blocked_resource then reservations.reserve(blocked_resource) end
 end
 if reserved then reply[REPLY.reserved] = reserved.line end
 
@@ -511,7 +348,7 @@ if reply[REPLY.next_timer_ms] >= 0 then index_keep_time(now) end
 -- There is more: the worker claims again at once.
 if bytes >= most_bytes or (started < want and has_gates and redis.call('EXISTS', READY .. 'opening') == 1) then reply[REPLY.next_timer_ms] = 0 end
 local opens = has_gates and tonumber(redis.call('ZRANGE', READY .. 'times', 0, 0, 'WITHSCORES')[2])
-for _, again in ipairs { apart_ms or (waits and 1000) or prefer_wait or false, prefer_wait or false, opens and math.max(0, opens * 1000 - now) or false } do
+for _, again in ipairs { apart_ms or (waits and 1000) or false, others.wait_ms or false, opens and math.max(0, opens * 1000 - now) or false } do
   if again and (reply[REPLY.next_timer_ms] < 0 or again < reply[REPLY.next_timer_ms]) then reply[REPLY.next_timer_ms] = again end
 end
 wake_idle()
