@@ -7,91 +7,89 @@ use super::call_size;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
-use crate::model::units::grouped;
-use crate::model::{BatchName, Gate};
+use super::lossy_string::LossyString;
+use crate::model::BatchName;
+use crate::model::snapshot::Awaited;
 
-/// What the counters say of one name, each level of a batch has its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NameState {
-    /// Whether anything is known of it.
-    pub is_known: bool,
-    /// Tasks that wait or run.
-    pub open: u64,
-    /// Tasks that were given up or are gone.
-    pub failed: u64,
-    /// Whether a submission to its batch is under way.
-    pub is_adding: bool,
-    /// Whether others need not wait for it.
-    pub is_waived: bool,
-}
-
-impl NameState {
-    /// Whether what comes after it may start.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.is_waived || (self.is_known && self.open == 0 && self.failed == 0 && !self.is_adding)
-    }
-
-    /// Whether a gate on it is open.
-    #[must_use]
-    pub fn opens(&self, gate: &Gate) -> bool {
-        match gate {
-            Gate::After(_) => self.is_done(),
-            Gate::AfterAny(_) => self.is_done() || self.has_failed(),
-            Gate::Begin(_) => false,
-        }
-    }
-
-    /// How it stands while it is not done, in words: `s1 has 40 open`.
-    #[must_use]
-    pub fn told(&self, name: &BatchName) -> String {
-        let count = |number: u64| grouped(u128::from(number));
-        match self {
-            Self { is_known: false, .. } => format!("nothing is known of {name}"),
-            Self { open: 0, is_adding: true, .. } => format!("{name} is being submitted"),
-            Self { open: 0, failed, .. } => format!("{name} has {} failed", count(*failed)),
-            Self { open, failed: 0, .. } => format!("{name} has {} open", count(*open)),
-            Self { open, failed, .. } => format!("{name} has {} open, {} failed", count(*open), count(*failed)),
-        }
-    }
-
-    /// Whether all of it has ended, and some of it failed.
-    #[must_use]
-    pub fn has_failed(&self) -> bool {
-        !self.is_waived && self.open == 0 && self.failed > 0 && !self.is_adding
-    }
-}
-
-/// The states of some names, in their order. Not one instant for more than a few hundred.
+/// How some names stand, in their order. Not one instant for more than a few hundred.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<NameState>, QueueError> {
+pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaited>, QueueError> {
     let mut states = Vec::with_capacity(names.len());
-    for part in call_size::parts(names, 250, |name| name.as_str().len() * 8) {
+    for part in call_size::parts(names, PART, |name| name.as_str().len() * 8) {
         let mut pipe = redis::pipe();
-        for name in part {
-            let fields = [name.to_string(), format!("{name}!"), format!("{}+", name.top())];
-            pipe.cmd("HMGET").arg(conn.name(Key::BatchN)).arg(&fields);
-            let levels: Vec<String> = name.levels().map(String::from).collect();
-            pipe.cmd("HMGET").arg(conn.name(Key::BatchWaived)).arg(&levels);
-        }
-        let replies: Vec<Vec<Option<String>>> = conn.pipe(&pipe).await?;
-        for pair in replies.chunks(2) {
-            let number = |at: usize| {
-                let text = pair.first().and_then(|fields| fields.get(at)).and_then(Option::as_deref);
-                text.and_then(|text| text.parse::<i64>().ok()).map(|number| u64::try_from(number).unwrap_or(0))
-            };
-            states.push(NameState {
-                is_known: number(0).is_some(),
-                open: number(0).unwrap_or(0),
-                failed: number(1).unwrap_or(0),
-                is_adding: number(2).unwrap_or(0) > 0,
-                is_waived: pair.get(1).is_some_and(|waived| waived.iter().any(Option::is_some)),
+        pipe.cmd("HMGET").arg(conn.name(Key::BatchN)).arg(&fields(part));
+        // A batch that is waived is so with all its steps.
+        let levels: Vec<String> = part.iter().flat_map(BatchName::levels).map(String::from).collect();
+        pipe.cmd("HMGET").arg(conn.name(Key::BatchWaived)).arg(&levels);
+        let (counts, waived): (Vec<Option<LossyString>>, Vec<Option<LossyString>>) = conn.pipe(&pipe).await?;
+        let mut waived = waived.into_iter();
+        for (name, counts) in part.iter().zip(read(&counts)) {
+            let is_waived = waived.by_ref().take(name.levels().count()).filter(Option::is_some).count() > 0;
+            states.push(Awaited {
+                name: name.clone(),
+                open: counts.open.unwrap_or(0),
+                failed: counts.failed,
+                tasks: counts.tasks,
+                submissions: counts.submissions,
+                is_known: counts.open.is_some(),
+                is_waived,
             });
         }
     }
     Ok(states)
+}
+
+/// The counters of one name. Each level of a batch has its own, except for submissions, which are of the whole batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    /// Tasks that wait or run; `None` where nothing is known of the name.
+    pub(super) open: Option<u64>,
+    /// Tasks that were given up or are gone.
+    pub(super) failed: u64,
+    /// All tasks that it ever had.
+    pub(super) tasks: u64,
+    /// Submissions that are under way, or were cut short.
+    pub(super) submissions: u64,
+}
+
+/// The counters of some names, in their order.
+///
+/// # Errors
+/// Those of any call.
+pub(super) async fn counters(conn: &Connection, names: &[BatchName]) -> Result<Vec<Counters>, QueueError> {
+    let mut found = Vec::with_capacity(names.len());
+    for part in call_size::parts(names, PART, |name| name.as_str().len() * 4) {
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(conn.name(Key::BatchN)).arg(&fields(part));
+        let values: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;
+        found.extend(read(&values));
+    }
+    Ok(found)
+}
+
+/// Names in one call.
+const PART: usize = 250;
+
+/// The fields that hold the counters of some names: four of each.
+fn fields(names: &[BatchName]) -> Vec<String> {
+    let of = |name: &BatchName| [name.to_string(), format!("{name}!"), format!("{name}="), format!("{}+", name.top())];
+    names.iter().flat_map(of).collect()
+}
+
+/// What stands in these fields. Others may have written to them: what is no number is not there, and none is below zero.
+fn read(values: &[Option<LossyString>]) -> impl Iterator<Item = Counters> {
+    let number = |value: &Option<LossyString>| {
+        let number = value.as_ref()?.0.parse::<i64>().ok()?;
+        Some(u64::try_from(number).unwrap_or(0))
+    };
+    values.as_chunks().0.iter().map(move |[open, failed, tasks, submissions]| Counters {
+        open: number(open),
+        failed: number(failed).unwrap_or(0),
+        tasks: number(tasks).unwrap_or(0),
+        submissions: number(submissions).unwrap_or(0),
+    })
 }
 
 /// The names of the batches that are known, unless there are more than `most`.
@@ -139,7 +137,7 @@ pub async fn are_stuck(conn: &Connection, names: &[BatchName]) -> Result<Vec<boo
     if times > 0 || opening.iter().any(|gate| !gate.starts_with("d:")) {
         return Ok(vec![false; names.len()]);
     }
-    let mut known: BTreeMap<BatchName, NameState> = BTreeMap::new();
+    let mut known: BTreeMap<BatchName, Awaited> = BTreeMap::new();
     // Of each batch that only waits: the names that it waits for.
     let mut waiting: BTreeMap<BatchName, BTreeSet<BatchName>> = BTreeMap::new();
     let mut tops: BTreeSet<BatchName> = BTreeSet::new();
@@ -165,17 +163,18 @@ pub async fn are_stuck(conn: &Connection, names: &[BatchName]) -> Result<Vec<boo
 /// in a circle too.
 fn stuck_of(
     names: &[BatchName],
-    known: &BTreeMap<BatchName, NameState>,
+    known: &BTreeMap<BatchName, Awaited>,
     mut waiting: BTreeMap<BatchName, BTreeSet<BatchName>>,
 ) -> Vec<bool> {
     let is_stuck = |name: &BatchName, waiting: &BTreeMap<BatchName, BTreeSet<BatchName>>| {
-        let state = known.get(name).copied().unwrap_or_default();
-        state.has_failed()
-            || (state.open > 0 && !state.is_waived && !state.is_adding && waiting.contains_key(&name.top()))
+        known.get(name).is_some_and(|state| {
+            let is_going = state.open > 0 && !state.is_done() && state.submissions == 0;
+            state.has_failed() || (is_going && waiting.contains_key(&name.top()))
+        })
     };
     loop {
         let has_a_way_on = |after: &BTreeSet<BatchName>| {
-            let mut closed = after.iter().filter(|name| !known.get(*name).is_some_and(NameState::is_done)).peekable();
+            let mut closed = after.iter().filter(|name| !known.get(*name).is_some_and(Awaited::is_done)).peekable();
             closed.peek().is_none() || closed.any(|name| !is_stuck(name, &waiting))
         };
         let freed: Vec<BatchName> =
@@ -196,8 +195,11 @@ mod tests {
     }
 
     fn stuck(states: &[(&str, u64, u64)], waiting: &[(&str, &[&str])], names: &[&str]) -> Vec<bool> {
-        let state = |open, failed| NameState { is_known: true, open, failed, ..NameState::default() };
-        let known = states.iter().map(|(text, open, failed)| (name(text), state(*open, *failed))).collect();
+        let of_counts = |&(text, open, failed): &(&str, u64, u64)| {
+            let name = name(text);
+            (name.clone(), Awaited { name, open, failed, tasks: 9, submissions: 0, is_known: true, is_waived: false })
+        };
+        let known = states.iter().map(of_counts).collect();
         let of = |(top, after): &(&str, &[&str])| (name(top), after.iter().map(|after| name(after)).collect());
         let names: Vec<BatchName> = names.iter().map(|text| name(text)).collect();
         stuck_of(&names, &known, waiting.iter().map(of).collect())

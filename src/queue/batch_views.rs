@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::batch_names::{Counters, counters, states};
 use super::batches::{BatchRecord, Member};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
@@ -64,10 +65,11 @@ pub async fn steps(conn: &Connection, batch: &BatchName, most: usize) -> Result<
 /// Those of any call.
 pub async fn are_known(conn: &Connection, names: &[BatchName]) -> Result<Vec<bool>, QueueError> {
     let records = super::batches::records(conn, &names.iter().map(BatchName::top).collect::<Vec<_>>()).await?;
+    let is_whole = are_whole(conn).await?;
     let counts = counters(conn, names).await?;
     // A step is known by its counters alone; while these are counted anew, its batch speaks for it.
     let is_known = |((counts, record), name): ((&Counters, Option<BatchRecord>), &BatchName)| {
-        counts.open.is_some() || (record.is_some() && (name.is_top() || !counts.is_whole))
+        counts.open.is_some() || (record.is_some() && (name.is_top() || !is_whole))
     };
     Ok(counts.iter().zip(records).zip(names).map(is_known).collect())
 }
@@ -80,6 +82,7 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     if names.is_empty() {
         return Ok(Vec::new());
     }
+    let is_whole = are_whole(conn).await?;
     let counts = counters(conn, names).await?;
     let records = super::batches::records(conn, names).await?;
     let running = running(conn, names).await?;
@@ -101,7 +104,7 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
             .as_deref()
             .map_or(0.0, |ring| rate_over_last_minute(&ring.split(',').map(str::to_owned).collect::<Vec<_>>(), now));
         let (held, running) = (held.get(name.top().as_str()).cloned(), running.get(name).copied().unwrap_or(0));
-        views.push(view(name, &counts[at], record, &Now { running, gated: of_batch, rate, held }, &awaited));
+        views.push(view(name, &counts[at], record, &Now { running, gated: of_batch, rate, held, is_whole }, &awaited));
     }
     Ok(views)
 }
@@ -112,6 +115,8 @@ struct Now {
     gated: u64,
     rate: f64,
     held: Option<String>,
+    /// Whether the counters can be trusted.
+    is_whole: bool,
 }
 
 fn view(
@@ -128,7 +133,7 @@ fn view(
     let waiting = open - running - blocked;
     let held = now.held.clone();
     let state = match &held {
-        Some(_) | None if !counts.is_whole => BatchState::Counting,
+        Some(_) | None if !now.is_whole => BatchState::Counting,
         Some(reason) if reason.starts_with("stopped") => BatchState::Stopped,
         Some(_) if open > 0 => BatchState::Paused,
         Some(_) | None if running > 0 => BatchState::Running,
@@ -163,27 +168,8 @@ fn view(
 }
 
 /// How some names stand that others wait for.
-///
-/// # Errors
-/// Those of any call.
-pub async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, Awaited>, QueueError> {
-    if names.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let waived = lossy_string::hash(conn.cmd(redis::cmd("HGETALL").arg(conn.name(Key::BatchWaived))).await?);
-    let found = names.iter().zip(counters(conn, names).await?).map(|(name, counts)| {
-        let awaited = Awaited {
-            name: name.clone(),
-            open: counts.open.unwrap_or(0),
-            failed: counts.failed,
-            tasks: counts.tasks,
-            submissions: counts.submissions,
-            is_known: counts.open.is_some(),
-            is_waived: name.levels().any(|level| waived.contains_key(level.as_str())),
-        };
-        (name.clone(), awaited)
-    });
-    Ok(found.collect())
+async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, Awaited>, QueueError> {
+    Ok(states(conn, names).await?.into_iter().map(|awaited| (awaited.name.clone(), awaited)).collect())
 }
 
 /// Gates that are looked at to say what most of the blocked tasks wait for.
@@ -266,7 +252,7 @@ pub async fn gates_of(conn: &Connection, line: &str) -> Result<Vec<BlockedOn>, Q
     let (now, _): (u64, u64) = conn.cmd(&redis::cmd("TIME")).await?;
     let is_any = |name: &BatchName| needs.gates().contains(&Gate::AfterAny(name.clone()));
     let is_closed = |gate: &BlockedOn| match (&gate.batch, gate.begin) {
-        (Some(batch), _) => !(batch.is_over() || (is_any(&batch.name) && batch.has_failed())),
+        (Some(batch), _) => !(batch.is_done() || (is_any(&batch.name) && batch.has_failed())),
         (None, Some(begin)) => begin > now,
         (None, None) => false,
     };
@@ -283,38 +269,12 @@ pub async fn held(conn: &Connection) -> Result<u64, QueueError> {
     Ok(some(conn, &names).await?.iter().map(|batch| batch.waiting).sum())
 }
 
-/// The counters of one name.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counters {
-    open: Option<u64>,
-    failed: u64,
-    tasks: u64,
-    submissions: u64,
-    /// Whether they can be trusted: not while they are counted anew.
-    is_whole: bool,
-}
-
-async fn counters(conn: &Connection, names: &[BatchName]) -> Result<Vec<Counters>, QueueError> {
-    let mut found = Vec::with_capacity(names.len());
+/// Whether the counters can be trusted: not while they are counted anew.
+async fn are_whole(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
     pipe.get(format!("{}counts", conn.name(Key::Ready))).hlen(conn.name(Key::Member));
     let (state, members): (Option<String>, u64) = conn.pipe(&pipe).await?;
-    let is_whole = state.as_deref() == Some("1") || members == 0;
-    for part in names.chunks(PART) {
-        let mut cmd = redis::cmd("HMGET");
-        cmd.arg(conn.name(Key::BatchN));
-        for name in part {
-            cmd.arg(name.as_str()).arg(format!("{name}!")).arg(format!("{name}=")).arg(format!("{}+", name.top()));
-        }
-        let values: Vec<Option<i64>> = conn.cmd(&cmd).await?;
-        found.extend(values.chunks(4).map(|row| {
-            // Others may have written to them.
-            let count = |at: usize| row.get(at).copied().flatten().map(|n| u64::try_from(n).unwrap_or(0));
-            let of = |at| count(at).unwrap_or(0);
-            Counters { open: count(0), failed: of(1), tasks: of(2), submissions: of(3), is_whole }
-        }));
-    }
-    Ok(found)
+    Ok(state.as_deref() == Some("1") || members == 0)
 }
 
 async fn fields(conn: &Connection, key: Key, names: &[BatchName]) -> Result<Vec<Option<String>>, QueueError> {

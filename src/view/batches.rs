@@ -83,7 +83,7 @@ pub fn note(batch: &BatchView) -> String {
     }
     let mut notes: Vec<String> = Vec::new();
     if batch.blocked > 0 || (batch.state == BatchState::Blocked) {
-        notes.extend(batch.after.iter().filter(|awaited| !awaited.is_over()).map(waits_for));
+        notes.extend(batch.after.iter().filter(|awaited| !awaited.is_done()).map(waits_for));
     }
     if batch.submissions > 0 {
         notes.push(format!(
@@ -168,7 +168,7 @@ pub fn batch(batch: &BatchView, steps: &[BatchView], has_more: bool, width: usiz
     }
     out.push('\n');
     out.push_str(&rows("batch", std::slice::from_ref(batch), width));
-    for awaited in batch.after.iter().filter(|awaited| !awaited.is_over()) {
+    for awaited in batch.after.iter().filter(|awaited| !awaited.is_done()) {
         out.push_str(&format!("it {}\n", waits_for(awaited)));
     }
     if !steps.is_empty() {

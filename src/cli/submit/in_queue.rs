@@ -7,6 +7,7 @@ use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::near::nearest;
 use crate::model::BatchName;
+use crate::model::snapshot::Awaited;
 use crate::queue::batch_names;
 use crate::queue::{Connection, QueueError, batches};
 use crate::sys::wall_clock;
@@ -128,8 +129,8 @@ async fn warn_of_unknown(context: &Context, conn: &Connection, plan: &BatchPlan)
 pub(super) async fn open(conn: &Connection, plan: &BatchPlan) -> Result<Option<String>, CliError> {
     let names: Vec<BatchName> = plan.awaited.keys().cloned().collect();
     let states = batch_names::states(conn, &names).await?;
-    let closed: Vec<_> = names.iter().zip(states).filter(|(_, state)| !state.is_done()).collect();
-    let mut said: Vec<String> = closed.iter().take(SAID).map(|(name, state)| state.told(name)).collect();
+    let closed: Vec<_> = states.into_iter().filter(|state| !state.is_done()).collect();
+    let mut said: Vec<String> = closed.iter().take(SAID).map(Awaited::told).collect();
     if closed.len() > SAID {
         said.push(format!("{} more are not done", closed.len() - SAID));
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::model::needs::Needs;
+use crate::model::snapshot::Awaited;
 use crate::model::{BatchName, Gate};
 use crate::queue::{Connection, QueueError, batch_names};
 use crate::view::text::tasks;
@@ -46,8 +47,7 @@ impl Blocked {
                 is_closed && stuck.get(name).is_some_and(|stuck| *stuck)
             };
             let Some(name) = needs.gates().iter().find(is_for_good).and_then(Gate::name) else { return Ok(false) };
-            why.entry(name.clone())
-                .or_insert_with(|| states.get(name).map_or_else(String::new, |state| state.told(name)));
+            why.entry(name.clone()).or_insert_with(|| states.get(name).map_or_else(String::new, Awaited::told));
         }
         self.lines.append(pending);
         self.why.append(&mut why);

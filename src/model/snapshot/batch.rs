@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::BatchName;
+use crate::model::units::grouped;
+use crate::model::{BatchName, Gate};
 
 /// What goes on in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,17 +69,66 @@ pub struct Awaited {
     pub is_waived: bool,
 }
 
+/// How a batch or a step stands to what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwaitedState {
+    /// All of it has finished, or nobody needs to wait for it.
+    Done,
+    /// It has ended, and not all of it finished: what waits for all of it to finish is stuck until somebody requeues or releases it.
+    Failed,
+    /// Something of it is left, or is to come, or nothing is known of it.
+    Open,
+}
+
 impl Awaited {
-    /// Whether it has ended, and not all of it finished: what waits for all of it to finish is stuck until somebody requeues or releases it.
+    /// How it stands. Every judgement in this program goes by this one.
+    #[must_use]
+    pub fn state(&self) -> AwaitedState {
+        match self {
+            Self { is_waived: true, .. } => AwaitedState::Done,
+            Self { is_known: true, open: 0, submissions: 0, failed: 0, .. } => AwaitedState::Done,
+            Self { is_known: true, open: 0, submissions: 0, .. } => AwaitedState::Failed,
+            Self { .. } => AwaitedState::Open,
+        }
+    }
+
+    /// Whether it has ended, and not all of it finished.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.is_known && !self.is_waived && self.open == 0 && self.submissions == 0 && self.failed > 0
+        self.state() == AwaitedState::Failed
     }
 
     /// Whether all of it has finished, or it need not.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.is_waived || (self.is_known && self.open == 0 && self.submissions == 0 && self.failed == 0)
+    pub fn is_done(&self) -> bool {
+        self.state() == AwaitedState::Done
+    }
+
+    /// Whether a gate on it is open.
+    #[must_use]
+    pub fn opens(&self, gate: &Gate) -> bool {
+        match (gate, self.state()) {
+            (Gate::After(_), AwaitedState::Done) | (Gate::AfterAny(_), AwaitedState::Done | AwaitedState::Failed) => {
+                true
+            }
+            (Gate::After(_), AwaitedState::Failed | AwaitedState::Open)
+            | (Gate::AfterAny(_), AwaitedState::Open)
+            | (Gate::Begin(_), _) => false,
+        }
+    }
+
+    /// How it stands while it is not done, in words: `s1 has 40 open`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let count = |number: u64| grouped(u128::from(number));
+        let name = &self.name;
+        match self {
+            Self { is_known: false, .. } => format!("nothing is known of {name}"),
+            Self { open: 0, submissions: 1.., .. } => format!("{name} is being submitted"),
+            Self { open: 0, failed, .. } => format!("{name} has {} failed", count(*failed)),
+            Self { open, failed: 0, .. } => format!("{name} has {} open", count(*open)),
+            Self { open, failed, .. } => format!("{name} has {} open, {} failed", count(*open), count(*failed)),
+        }
     }
 }
 
@@ -134,5 +184,52 @@ impl BatchView {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.open == 0 && self.submissions == 0 && self.state != BatchState::Counting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_ended_well_or_is_waived_is_done() {
+        let name: BatchName = "s1".parse().expect("a name");
+        let of = |open, failed, submissions, is_known, is_waived| Awaited {
+            name: name.clone(),
+            open,
+            failed,
+            tasks: 9,
+            submissions,
+            is_known,
+            is_waived,
+        };
+        let gates = [Gate::After(name.clone()), Gate::AfterAny(name.clone()), Gate::Begin(1)];
+        for (awaited, state, opens) in [
+            (of(0, 0, 0, true, false), AwaitedState::Done, [true, true, false]),
+            (of(0, 2, 0, true, false), AwaitedState::Failed, [false, true, false]),
+            (of(1, 2, 0, true, false), AwaitedState::Open, [false; 3]),
+            (of(0, 0, 1, true, false), AwaitedState::Open, [false; 3]),
+            (of(0, 2, 1, true, false), AwaitedState::Open, [false; 3]),
+            // Counters that vanished open nothing.
+            (of(0, 0, 0, false, false), AwaitedState::Open, [false; 3]),
+            (of(0, 2, 0, false, false), AwaitedState::Open, [false; 3]),
+            (of(5, 2, 1, false, true), AwaitedState::Done, [true, true, false]),
+        ] {
+            assert_eq!(awaited.state(), state, "{awaited:?}");
+            assert_eq!(gates.each_ref().map(|gate| awaited.opens(gate)), opens, "{awaited:?}");
+        }
+    }
+
+    #[test]
+    fn words_for_what_is_waited_for_say_what_is_left() {
+        let of = |open, failed, submissions, is_known| {
+            let name = "s1".parse().expect("a name");
+            Awaited { name, open, failed, tasks: 5000, submissions, is_known, is_waived: false }.told()
+        };
+        assert_eq!(of(0, 0, 0, false), "nothing is known of s1");
+        assert_eq!(of(0, 1, 2, true), "s1 is being submitted");
+        assert_eq!(of(0, 1, 0, true), "s1 has 1 failed");
+        assert_eq!(of(1000, 0, 1, true), "s1 has 1,000 open");
+        assert_eq!(of(1000, 3, 0, true), "s1 has 1,000 open, 3 failed");
     }
 }

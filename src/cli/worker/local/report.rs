@@ -13,9 +13,9 @@ use crate::cli::output::{Out, columns, stderr};
 use crate::cli::task_set::{TallyTotals, TaskEnd, TaskSet, TaskTally};
 use crate::host::short_host_name;
 use crate::model::needs::show_class_needs;
-use crate::model::snapshot::{FailureGroup, TaskState};
+use crate::model::snapshot::{Awaited, FailureGroup, TaskState};
 use crate::model::{BatchName, Gate, TaskId, TaskLine};
-use crate::queue::batch_names::{self, NameState};
+use crate::queue::batch_names;
 use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, inspect};
 use crate::view::failures::failures;
@@ -186,10 +186,10 @@ pub(super) async fn explain_rest(
 ) -> Result<(), CliError> {
     let rest = Rest::find(run, conn, members).await?;
     if rest.blocked > 0 {
-        let why: Vec<String> = rest.gates.iter().take(NAMED).map(|(name, state)| state.told(name)).collect();
+        let why: Vec<String> = rest.gates.values().take(NAMED).map(Awaited::told).collect();
         let more = rest.gates.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(", and {more} more have not finished") } else { String::new() };
-        let hint = if rest.gates.values().any(NameState::has_failed) {
+        let hint = if rest.gates.values().any(Awaited::has_failed) {
             "; --rerun-failed runs the failed ones again, and then these"
         } else {
             ""
@@ -232,7 +232,7 @@ struct Rest {
     /// Tasks that wait for others.
     blocked: u64,
     /// What has not finished of that for which they wait, or has failed.
-    gates: BTreeMap<BatchName, NameState>,
+    gates: BTreeMap<BatchName, Awaited>,
     /// The first of the other tasks.
     some: Vec<TaskLine>,
 }
@@ -240,7 +240,7 @@ struct Rest {
 impl Rest {
     async fn find(run: &RunContext<'_>, conn: &Connection, members: &TaskSet) -> Result<Self, CliError> {
         let mut rest = Self::default();
-        let mut known: BTreeMap<BatchName, NameState> = BTreeMap::new();
+        let mut known: BTreeMap<BatchName, Awaited> = BTreeMap::new();
         let mut scan = StateScan::new(TaskState::Todo);
         while let Some(page) = scan.next(conn).await? {
             let mine = page.iter().filter(|entry| members.contains(&entry.line));
@@ -260,7 +260,7 @@ impl Rest {
                     continue;
                 }
                 rest.blocked += 1;
-                let states = closed.into_iter().filter_map(|name| Some((name.clone(), *known.get(name)?)));
+                let states = closed.into_iter().filter_map(|name| Some((name.clone(), known.get(name)?.clone())));
                 rest.gates.extend(states);
             }
         }
