@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::cli::exit::CliError;
-use crate::model::snapshot::FailureGroup;
-use crate::queue::select::HashEntry;
-use crate::queue::{Connection, inspect, kinds};
+use crate::model::BatchName;
+use crate::model::snapshot::{FailureGroup, TaskState};
+use crate::queue::select::{HashEntry, StateScan, TaskGroup};
+use crate::queue::{Connection, QueueError, inspect, kinds};
 
 /// Groups that are told apart. Kinds are few; texts of Python's reasons could be millions.
 const MOST_GROUPS: usize = 1000;
@@ -40,7 +40,7 @@ pub(crate) struct Failure {
 }
 
 /// Finds the kinds of some entries of `failed_tasks`: the recorded one, else the beginning of the reason, else `unknown`.
-pub(crate) async fn kinds_of(conn: &Connection, entries: Vec<HashEntry>) -> Result<Vec<Failure>, CliError> {
+pub(crate) async fn kinds_of(conn: &Connection, entries: Vec<HashEntry>) -> Result<Vec<Failure>, QueueError> {
     let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
     let kinds = kinds::of_failures(conn, &lines).await?;
     let failures = entries.into_iter().zip(kinds).map(|(entry, kind)| {
@@ -68,7 +68,7 @@ impl Groups {
     }
 
     /// The groups, largest first, each with the reason of its sample.
-    pub(crate) async fn finish(self, conn: &Connection) -> Result<Vec<FailureGroup>, CliError> {
+    pub(crate) async fn finish(self, conn: &Connection) -> Result<Vec<FailureGroup>, QueueError> {
         let mut groups: Vec<FailureGroup> = self
             .groups
             .into_iter()
@@ -87,6 +87,24 @@ impl Groups {
         }
         Ok(groups)
     }
+}
+
+/// Steps in which failures are gone through in search of those of one batch: some 25,000 of them.
+const LOOKS: usize = 60;
+
+/// The failures of a batch by kind, of a bounded part of all failures; and whether that is all of them.
+pub(crate) async fn groups_of_batch(
+    conn: &Connection,
+    batch: &BatchName,
+) -> Result<(Vec<FailureGroup>, bool), QueueError> {
+    let group = TaskGroup { batch: Some(batch.clone()), ..TaskGroup::default() };
+    let mut scan = StateScan::of_group(TaskState::Failed, group);
+    let mut groups = Groups::default();
+    for _ in 0..LOOKS {
+        let Some(page) = scan.next(conn).await? else { return Ok((groups.finish(conn).await?, true)) };
+        kinds_of(conn, page).await?.iter().for_each(|failure| groups.add(failure));
+    }
+    Ok((groups.finish(conn).await?, false))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::BatchName;
 use super::snapshot::TaskState;
 
 /// Which tasks are wanted. All conditions hold at once; an absent one holds for every task.
@@ -17,19 +18,33 @@ pub struct TaskFilter {
     pub worker: Option<String>,
     /// The group of failures it belongs to.
     pub kind: Option<String>,
+    /// The batch or the step that it belongs to.
+    pub batch: Option<BatchName>,
+    /// One of its tags.
+    pub tag: Option<String>,
 }
 
 impl TaskFilter {
     /// All tasks of a state.
     #[must_use]
     pub fn all(state: TaskState) -> Self {
-        Self { state, include: None, exclude: None, worker: None, kind: None }
+        Self { state, include: None, exclude: None, worker: None, kind: None, batch: None, tag: None }
     }
 
     /// Whether anything but the state is asked for.
     #[must_use]
     pub fn is_narrow(&self) -> bool {
-        self.include.is_some() || self.exclude.is_some() || self.worker.is_some() || self.kind.is_some()
+        self.include.is_some()
+            || self.exclude.is_some()
+            || self.worker.is_some()
+            || self.kind.is_some()
+            || self.is_of_members()
+    }
+
+    /// Whether it asks for what only members of batches have.
+    #[must_use]
+    pub fn is_of_members(&self) -> bool {
+        self.batch.is_some() || self.tag.is_some()
     }
 }
 

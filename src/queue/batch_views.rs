@@ -9,8 +9,8 @@ use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string::{self, LossyString};
 use super::overview::rate_over_last_minute;
-use crate::model::snapshot::{Awaited, BatchState, BatchView, BlockedOn};
-use crate::model::{BatchName, Gate, Needs};
+use crate::model::BatchName;
+use crate::model::snapshot::{Awaited, BatchList, BatchState, BatchView};
 
 /// Names in one call.
 const PART: usize = 250;
@@ -33,30 +33,39 @@ pub async fn all(conn: &Connection) -> Result<Vec<BatchView>, QueueError> {
     some(conn, &names).await
 }
 
-/// The steps of a batch, at most `most` of them, by name; and whether there are more.
+/// Names that are looked at where not all batches are wanted.
+const LOOKED_AT: usize = 10_000;
+
+/// Some of all batches: those that have not ended, then others, each by name. At most `most`, of at most [`LOOKED_AT`] that are looked at.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn steps(conn: &Connection, batch: &BatchName, most: usize) -> Result<(Vec<BatchView>, bool), QueueError> {
+pub async fn first(conn: &Connection, most: usize) -> Result<BatchList, QueueError> {
+    let batches = conn.name(Key::Batches);
+    let known: u64 = conn.cmd(redis::cmd("HLEN").arg(&batches)).await?;
     let (mut cursor, mut names) = (0, Vec::new());
     loop {
         let mut scan = redis::cmd("HSCAN");
-        scan.arg(conn.name(Key::BatchN)).arg(cursor).arg("MATCH").arg(format!("{batch}/*=")).arg("COUNT").arg(1000);
+        scan.arg(&batches).arg(cursor).arg("COUNT").arg(1000);
         let (next, page): ScanPage = conn.cmd(&scan).await?;
-        names
-            .extend(page.iter().filter_map(|(field, _)| {
-                std::str::from_utf8(field).ok()?.strip_suffix('=')?.parse::<BatchName>().ok()
-            }));
-        if next == 0 || names.len() > most {
+        let read = |(name, _): &(Vec<u8>, Vec<u8>)| std::str::from_utf8(name).ok()?.parse::<BatchName>().ok();
+        names.extend(page.iter().filter_map(read));
+        if next == 0 || names.len() >= LOOKED_AT {
             break;
         }
         cursor = next;
     }
     names.sort();
     names.dedup();
-    let has_more = names.len() > most;
-    names.truncate(most);
-    Ok((some(conn, &names).await?, has_more))
+    if names.len() > most {
+        let counts = counters(conn, &names).await?;
+        let mut found: Vec<(BatchName, Counters)> = names.into_iter().zip(counts).collect();
+        found.sort_by_key(|(_, counts)| counts.open.unwrap_or(0) == 0 && counts.submissions == 0);
+        names = found.into_iter().take(most).map(|(name, _)| name).collect();
+    }
+    let mut batches = some(conn, &names).await?;
+    batches.sort_by_key(BatchView::has_ended);
+    Ok(BatchList { batches, known })
 }
 
 /// Whether anything is known of some names.
@@ -168,95 +177,11 @@ fn view(
 }
 
 /// How some names stand that others wait for.
-async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, Awaited>, QueueError> {
+///
+/// # Errors
+/// Those of any call.
+pub(super) async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, Awaited>, QueueError> {
     Ok(states(conn, names).await?.into_iter().map(|awaited| (awaited.name.clone(), awaited)).collect())
-}
-
-/// Gates that are looked at to say what most of the blocked tasks wait for.
-const GATES: usize = 100;
-
-/// What most of the blocked tasks wait for, the most first: of some of the gates, where there are many.
-///
-/// # Errors
-/// Those of any call.
-pub async fn blocked_on(conn: &Connection) -> Result<Vec<BlockedOn>, QueueError> {
-    let ready = conn.name(Key::Ready);
-    let mut scan = redis::cmd("SSCAN");
-    scan.arg(format!("{ready}gates")).arg(0).arg("COUNT").arg(GATES);
-    let (_, gates): (u64, Vec<LossyString>) = conn.cmd(&scan).await?;
-    let gates = lossy_string::list(gates);
-    if gates.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut pipe = redis::pipe();
-    for gate in &gates {
-        pipe.zcard(format!("{ready}{gate}"));
-    }
-    let counts: Vec<u64> = conn.pipe(&pipe).await?;
-    let found = gates.iter().zip(counts).filter(|(_, waiting)| *waiting > 0);
-    let mut found: Vec<(GateOf, u64)> =
-        found.filter_map(|(gate, waiting)| Some((GateOf::parse(gate.get(2..)?)?, waiting))).collect();
-    found.sort_by_key(|(_, waiting)| std::cmp::Reverse(*waiting));
-    found.truncate(SHOWN);
-    with_awaited(conn, found).await
-}
-
-/// Gates that an overview names.
-const SHOWN: usize = 3;
-
-/// What a gate waits for.
-enum GateOf {
-    Batch(BatchName),
-    Time(u64),
-}
-
-impl GateOf {
-    /// `NAME` or `@SECONDS`.
-    fn parse(text: &str) -> Option<Self> {
-        match text.strip_prefix('@') {
-            Some(seconds) => seconds.parse().ok().map(Self::Time),
-            None => text.parse().ok().map(Self::Batch),
-        }
-    }
-}
-
-async fn with_awaited(conn: &Connection, found: Vec<(GateOf, u64)>) -> Result<Vec<BlockedOn>, QueueError> {
-    let names: Vec<BatchName> = found
-        .iter()
-        .filter_map(|(gate, _)| if let GateOf::Batch(name) = gate { Some(name.clone()) } else { None })
-        .collect();
-    let awaited = awaited(conn, &names).await?;
-    Ok(found
-        .into_iter()
-        .map(|(gate, waiting)| match gate {
-            GateOf::Batch(name) => BlockedOn { waiting, batch: awaited.get(&name).cloned(), begin: None },
-            GateOf::Time(seconds) => BlockedOn { waiting, batch: None, begin: Some(seconds) },
-        })
-        .collect())
-}
-
-/// The gates of one line that are closed, in its order.
-///
-/// # Errors
-/// Those of any call.
-pub async fn gates_of(conn: &Connection, line: &str) -> Result<Vec<BlockedOn>, QueueError> {
-    let needs = Needs::of_line(line);
-    if needs.gates().is_empty() {
-        return Ok(Vec::new());
-    }
-    let of = |gate: &Gate| match gate {
-        Gate::After(name) | Gate::AfterAny(name) => (GateOf::Batch(name.clone()), 1),
-        Gate::Begin(seconds) => (GateOf::Time(*seconds), 1),
-    };
-    let found = with_awaited(conn, needs.gates().iter().map(of).collect()).await?;
-    let (now, _): (u64, u64) = conn.cmd(&redis::cmd("TIME")).await?;
-    let is_any = |name: &BatchName| needs.gates().contains(&Gate::AfterAny(name.clone()));
-    let is_closed = |gate: &BlockedOn| match (&gate.batch, gate.begin) {
-        (Some(batch), _) => !(batch.is_done() || (is_any(&batch.name) && batch.has_failed())),
-        (None, Some(begin)) => begin > now,
-        (None, None) => false,
-    };
-    Ok(found.into_iter().filter(is_closed).collect())
 }
 
 /// How many tasks wait that are of batches that are held.

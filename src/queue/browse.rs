@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::batches;
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::homes::keys_of;
@@ -10,6 +11,7 @@ use super::keys::{CLOSE, Key, home};
 use super::lanes::lanes;
 use super::lossy_string::{self, LossyString};
 use super::overview::top_groups;
+use super::select::TaskGroup;
 use crate::model::listing::{TaskFilter, TaskPage, TaskRow};
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::model::{FinishedValue, Outcome, TaskId, text_of_json};
@@ -63,6 +65,7 @@ pub async fn page(conn: &Connection, filter: &TaskFilter, cursor: u64) -> Result
             TaskState::Failed | TaskState::Cancelled => failures(conn, filter, found).await?,
             TaskState::Todo | TaskState::InProgress | TaskState::Finished => found,
         };
+        let found = of_members(conn, filter, found).await?;
         let is_barren = found.is_empty();
         page.rows.extend(found);
         cursor = next;
@@ -150,6 +153,22 @@ async fn failures(conn: &Connection, filter: &TaskFilter, mut rows: Vec<TaskRow>
             && is_of(filter, &row.workers)
             && (filter.kind.is_none() || row.kind == filter.kind)
     });
+    Ok(rows)
+}
+
+/// Drops those that are not of the batch, or do not have the tag, that is asked for.
+async fn of_members(
+    conn: &Connection,
+    filter: &TaskFilter,
+    mut rows: Vec<TaskRow>,
+) -> Result<Vec<TaskRow>, QueueError> {
+    if rows.is_empty() || !filter.is_of_members() {
+        return Ok(rows);
+    }
+    let group = TaskGroup { kind: None, batch: filter.batch.clone(), tag: filter.tag.clone() };
+    let lines: Vec<String> = rows.iter().map(|row| row.line.clone()).collect();
+    let mut members = batches::members(conn, &lines).await?.into_iter();
+    rows.retain(|_| members.next().flatten().is_some_and(|member| group.has_member(&member.names, &member.tags)));
     Ok(rows)
 }
 

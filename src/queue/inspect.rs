@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::batch_gates;
 use super::batch_views;
 use super::batches::Member;
 use super::call_size::parts;
@@ -15,6 +16,7 @@ use super::lanes::{Lanes, lanes};
 use super::lossy_string::{self, LossyString};
 use super::overview::{health, rates_over_last_minute, top_groups, workers};
 use super::python_workers;
+
 use crate::model::failure_reason::kind_of;
 use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
@@ -55,7 +57,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
     let mut overview = decode_overview(conn.pipe(&pipe).await?)?;
     if overview.counts.blocked > 0 {
-        overview.blocked_on = batch_views::blocked_on(conn).await?;
+        overview.blocked_on = batch_gates::blocked_on(conn).await?;
     }
     if overview.counts.held > 0 {
         overview.counts.held = batch_views::held(conn).await?;
@@ -196,7 +198,7 @@ pub async fn hold(conn: &Connection, task: &TaskView) -> Result<HoldReasons, Que
         Some(batch) => super::batches::held(conn, batch).await?,
         None => None,
     };
-    let waits_for = batch_views::gates_of(conn, &task.line).await?;
+    let waits_for = batch_gates::gates_of(conn, &task.line).await?;
     let mut replies = Replies(conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter());
     let (delayed, avoided): (Option<f64>, Option<f64>) = (replies.take()?, replies.take()?);
     let (now, _): (u64, u64) = replies.take()?;

@@ -9,7 +9,9 @@
 mod args;
 pub mod aside;
 pub mod auth_probe;
+mod batch_gates;
 pub mod batch_names;
+pub mod batch_steps;
 pub mod batch_views;
 pub mod batches;
 pub mod browse;

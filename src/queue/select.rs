@@ -50,7 +50,7 @@ impl TaskGroup {
         (self.kind.is_none() || self.kind == task.kind) && self.has_member(&task.batches, &task.tags)
     }
 
-    fn has_member(&self, batches: &[BatchName], tags: &[String]) -> bool {
+    pub(super) fn has_member(&self, batches: &[BatchName], tags: &[String]) -> bool {
         self.batch.as_ref().is_none_or(|batch| batches.iter().any(|name| name.is_within(batch)))
             && self.tag.as_ref().is_none_or(|tag| tags.contains(tag))
     }

@@ -4,7 +4,7 @@ use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, counted, duration, moment, rate, wrap};
-use crate::model::snapshot::{Awaited, BatchState, BatchView, BlockedOn, Overview};
+use crate::model::snapshot::{Awaited, BatchDetail, BatchState, BatchView, BlockedOn, Overview};
 
 /// The table of batches.
 #[must_use]
@@ -15,64 +15,110 @@ pub fn batches(batches: &[BatchView], width: usize) -> String {
     rows("batch", batches, width)
 }
 
+/// What stands in the row of a batch, ready to be shown. The same in every view.
+#[derive(Clone, Debug, Default)]
+pub struct BatchCells {
+    pub(super) name: String,
+    pub(super) state: &'static str,
+    pub(super) tasks: String,
+    pub(super) done: String,
+    pub(super) running: String,
+    pub(super) waiting: String,
+    pub(super) blocked: String,
+    pub(super) failed: String,
+    pub(super) rate: String,
+    pub(super) to_go: String,
+    pub(super) note: String,
+}
+
+impl BatchCells {
+    /// The row of a batch, or of a step.
+    #[must_use]
+    pub fn of(batch: &BatchView) -> Self {
+        Self {
+            name: safe(batch.name.as_str()).into_owned(),
+            state: batch.state.as_str(),
+            tasks: count(batch.tasks),
+            // It is never 100 % while something is left.
+            done: format!("{:.0} %", (batch.progress() * 100.0).floor()),
+            running: count(batch.running),
+            waiting: count(batch.waiting),
+            blocked: count(batch.blocked),
+            failed: count(batch.failed),
+            rate: if batch.rate_per_second > 0.0 { rate(batch.rate_per_second) } else { String::new() },
+            to_go: batch.eta_seconds.map(duration).unwrap_or_default(),
+            note: note(batch),
+        }
+    }
+}
+
 /// One column: its heading, and what stands in it.
-type Field = (Column, fn(&BatchView) -> String);
+type Field = (Column, fn(&BatchCells) -> &str);
 
 /// What is left out where there is no room, the first first.
 const SPARE: [&str; 4] = ["rate", "to go", "running", "waiting"];
 
 fn rows(head: &'static str, batches: &[BatchView], width: usize) -> String {
-    let mut fields: Vec<Field> = vec![
-        (text(head), |batch| safe(batch.name.as_str()).into_owned()),
-        (text("state"), |batch| batch.state.as_str().to_owned()),
-        (number("tasks"), |batch| count(batch.tasks)),
-        (number("done"), percent),
-        (number("running"), |batch| count(batch.running)),
-        (number("waiting"), |batch| count(batch.waiting)),
-        (number("blocked"), |batch| count(batch.blocked)),
-        (number("failed"), |batch| count(batch.failed)),
-        (number("rate"), |batch| if batch.rate_per_second > 0.0 { rate(batch.rate_per_second) } else { String::new() }),
-        (number("to go"), |batch| batch.eta_seconds.map(duration).unwrap_or_default()),
-    ];
-    // What none of them has says nothing.
-    fields.retain(|(column, cell)| {
-        !SPARE[..2].contains(&column.head) || batches.iter().any(|batch| !cell(batch).is_empty())
-    });
-    let notes: Vec<String> = batches.iter().map(note).collect();
-    let draw = |fields: &[Field], with_notes: bool| {
-        let columns: Vec<Column> =
-            fields.iter().map(|(column, _)| *column).chain(with_notes.then(|| text("note"))).collect();
-        let row = |(batch, note): (&BatchView, &String)| {
-            fields.iter().map(|(_, cell)| cell(batch)).chain(with_notes.then(|| note.clone())).collect()
-        };
-        table(&columns, batches.iter().zip(&notes).map(row).collect(), width)
-    };
-    let has_notes = notes.iter().any(|note| !note.is_empty());
-    let mut drawn = draw(&fields, has_notes);
-    if !drawn.contains(glyphs::cut()) {
-        return drawn;
-    }
-    // Notes that do not fit stand below.
-    for spare in [None, Some(SPARE[0]), Some(SPARE[1]), Some(SPARE[2]), Some(SPARE[3])] {
-        fields.retain(|(column, _)| Some(column.head) != spare);
-        drawn = draw(&fields, false);
-        if !drawn.contains(glyphs::cut()) {
-            break;
-        }
-    }
-    for (batch, note) in batches.iter().zip(&notes).filter(|(_, note)| !note.is_empty()) {
-        for line in wrap(&format!("{} {note}", safe(batch.name.as_str())), width) {
-            drawn.push_str(&line);
-            drawn.push('\n');
-        }
+    let cells: Vec<BatchCells> = batches.iter().map(BatchCells::of).collect();
+    let (mut drawn, below) = list(head, &cells, width);
+    for line in below.into_iter().flatten().flat_map(|note| wrap(&note, width)) {
+        drawn.push_str(&line);
+        drawn.push('\n');
     }
     drawn
 }
 
-/// The part that has ended. It is never 100 % while something is left.
-fn percent(batch: &BatchView) -> String {
-    format!("{:.0} %", (batch.progress() * 100.0).floor())
+/// The columns of these rows: what none of them has says nothing.
+fn fields(head: &'static str, rows: &[BatchCells]) -> Vec<Field> {
+    let mut fields: Vec<Field> = vec![
+        (text(head), |cells| &cells.name),
+        (text("state"), |cells| cells.state),
+        (number("tasks"), |cells| &cells.tasks),
+        (number("done"), |cells| &cells.done),
+        (number("running"), |cells| &cells.running),
+        (number("waiting"), |cells| &cells.waiting),
+        (number("blocked"), |cells| &cells.blocked),
+        (number("failed"), |cells| &cells.failed),
+        (number("rate"), |cells| &cells.rate),
+        (number("to go"), |cells| &cells.to_go),
+    ];
+    fields.retain(|(column, cell)| {
+        !SPARE[..2].contains(&column.head) || rows.iter().any(|cells| !cell(cells).is_empty())
+    });
+    fields
 }
+
+fn draw(fields: &[Field], rows: &[BatchCells], with_notes: bool, width: usize) -> String {
+    let columns: Vec<Column> =
+        fields.iter().map(|(column, _)| *column).chain(with_notes.then(|| text("note"))).collect();
+    let row = |cells: &BatchCells| {
+        let texts = fields.iter().map(|(_, cell)| cell(cells)).chain(with_notes.then_some(cells.note.as_str()));
+        texts.map(str::to_owned).collect()
+    };
+    table(&columns, rows.iter().map(row).collect(), width)
+}
+
+/// A table of these rows; and for each what is to stand below, where notes do not fit into the lines.
+pub(super) fn list(head: &'static str, rows: &[BatchCells], width: usize) -> (String, Vec<Option<String>>) {
+    let mut fields = fields(head, rows);
+    let has_notes = rows.iter().any(|cells| !cells.note.is_empty());
+    let mut drawn = draw(&fields, rows, has_notes, width);
+    if !drawn.contains(glyphs::cut()) {
+        return (drawn, Vec::new());
+    }
+    for spare in [None, Some(SPARE[0]), Some(SPARE[1]), Some(SPARE[2]), Some(SPARE[3])] {
+        fields.retain(|(column, _)| Some(column.head) != spare);
+        drawn = draw(&fields, rows, false, width);
+        if !drawn.contains(glyphs::cut()) {
+            break;
+        }
+    }
+    let below = |cells: &BatchCells| (!cells.note.is_empty()).then(|| format!("{} {}", cells.name, cells.note));
+    (drawn, rows.iter().map(below).collect())
+}
+
+/// Names in a note before the rest is a number.
+const NAMED: usize = 3;
 
 /// Why it is as it is, and what to do about it.
 #[must_use]
@@ -83,7 +129,9 @@ pub fn note(batch: &BatchView) -> String {
     }
     let mut notes: Vec<String> = Vec::new();
     if batch.blocked > 0 || (batch.state == BatchState::Blocked) {
-        notes.extend(batch.after.iter().filter(|awaited| !awaited.is_done()).map(waits_for));
+        let closed = closed(batch);
+        notes.extend(closed.iter().take(NAMED).map(|awaited| waits_for(awaited)));
+        notes.extend(and_more(closed.len(), NAMED));
     }
     if batch.submissions > 0 {
         notes.push(format!(
@@ -94,6 +142,12 @@ pub fn note(batch: &BatchView) -> String {
         ));
     }
     notes.join("; ")
+}
+
+/// `and 5 more`, where only some are named.
+fn and_more(all: usize, named: usize) -> Option<String> {
+    let more = all.saturating_sub(named) as u64;
+    (more > 0).then(|| format!("and {} more", count(more)))
 }
 
 /// `waits for s1/prep: 40 of 100 open, 1 failed`.
@@ -153,29 +207,54 @@ pub fn kept_back(overview: &Overview) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// Who made a batch, and the rules that it goes by: `by ann, at most 5 may fail`; empty where nothing is known.
+#[must_use]
+pub fn about(batch: &BatchView) -> String {
+    let by = (!batch.by.is_empty()).then(|| format!("by {}", safe(&batch.by)));
+    let most = batch.max_fails.as_ref().map(|most| format!("at most {} may fail", safe(most)));
+    let kill = batch.kill_on_invalid_dep.then(|| "given up when what it waits for fails".to_owned());
+    by.into_iter().chain(most).chain(kill).collect::<Vec<_>>().join(", ")
+}
+
+/// Names in the page of a batch before the rest is a number.
+const LISTED: usize = 20;
+
+/// What a batch or a step waits for, `s1/prep: 40 of 100 open` of each; and `and 5 more`, where it is more than some.
+#[must_use]
+pub fn waits(batch: &BatchView) -> (Vec<String>, Option<String>) {
+    let closed = closed(batch);
+    let named = closed.iter().take(LISTED).map(|awaited| waits_for(awaited).replacen("waits for ", "", 1));
+    (named.collect(), and_more(closed.len(), LISTED))
+}
+
+/// What has not finished of that which a batch waits for; what needs somebody's help first.
+fn closed(batch: &BatchView) -> Vec<&Awaited> {
+    let mut closed: Vec<&Awaited> = batch.after.iter().filter(|awaited| !awaited.is_done()).collect();
+    closed.sort_by_key(|awaited| !awaited.has_failed());
+    closed
+}
+
 /// One batch with its steps.
 #[must_use]
-pub fn batch(batch: &BatchView, steps: &[BatchView], has_more: bool, width: usize) -> String {
+pub fn batch(detail: &BatchDetail, width: usize) -> String {
+    let BatchDetail { batch, steps, has_more } = detail;
     let mut out = format!("{}: {}, {}", safe(batch.name.as_str()), batch.state.as_str(), counted(batch.tasks, "task"));
-    if !batch.by.is_empty() {
-        out.push_str(&format!(", by {}", safe(&batch.by)));
-    }
-    if let Some(most) = &batch.max_fails {
-        out.push_str(&format!(", at most {most} may fail"));
-    }
-    if batch.kill_on_invalid_dep {
-        out.push_str(", given up when what it waits for fails");
+    let about = about(batch);
+    if !about.is_empty() {
+        out.push_str(&format!(", {about}"));
     }
     out.push('\n');
     out.push_str(&rows("batch", std::slice::from_ref(batch), width));
-    for awaited in batch.after.iter().filter(|awaited| !awaited.is_done()) {
-        out.push_str(&format!("it {}\n", waits_for(awaited)));
+    let (named, more) = waits(batch);
+    // The row has said it of a few.
+    if named.len() > NAMED || !note(batch).contains("waits for") {
+        out.extend(named.iter().map(|named| format!("it waits for {named}\n")).chain(more.map(|more| more + "\n")));
     }
     if !steps.is_empty() {
         out.push('\n');
         out.push_str(&rows("step", steps, width));
     }
-    if has_more {
+    if *has_more {
         out.push_str("… and more steps; --json has them all\n");
     }
     out

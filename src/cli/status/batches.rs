@@ -7,7 +7,7 @@ use crate::cli::exit::CliError;
 use crate::cli::known_batches::known;
 use crate::cli::output::columns;
 use crate::model::BatchName;
-use crate::queue::batch_views;
+use crate::queue::{batch_steps, batch_views};
 use crate::view;
 
 /// Steps that the text shows.
@@ -24,13 +24,13 @@ pub(super) async fn batches(session: &mut StatusContext) -> Result<(), CliError>
 
 /// One batch, or one step, with its steps.
 pub(super) async fn batch(session: &mut StatusContext, name: &BatchName) -> Result<(), CliError> {
-    let batch = known(&session.conn, std::slice::from_ref(name)).await?.remove(0);
+    known(&session.conn, std::slice::from_ref(name)).await?;
     let most = if session.json { usize::MAX } else { SHOWN };
-    let (steps, has_more) = batch_views::steps(&session.conn, name, most).await?;
+    let detail = batch_steps::with_steps(&session.conn, name, most).await?;
     if session.json {
-        let mut json = json!(batch);
-        json["steps"] = json!(steps);
+        let mut json = json!(detail.batch);
+        json["steps"] = json!(detail.steps);
         return session.out.json(&json);
     }
-    session.out.text(&view::batches::batch(&batch, &steps, has_more, columns()))
+    session.out.text(&view::batches::batch(&detail, columns()))
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::output_stream::output_stream;
-use crate::model::TaskId;
+use crate::cli::groups::groups_of_batch;
 use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{FailureGroup, TaskView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, TaskView};
+use crate::model::{BatchName, TaskId};
 use crate::queue::find::{TaskMatch, find};
-use crate::queue::{Client, Connection, QueueError, browse, inspect};
-use crate::view::dashboard::{LiveState, QueueSource, SourceError, SourceFuture};
+use crate::queue::{Client, Connection, QueueError, batch_steps, batch_views, browse, inspect};
+use crate::view::dashboard::{BATCHES, LiveState, QueueSource, SourceError, SourceFuture};
 use crate::view::output_event::OutputStream;
 
 /// How long one look may take before Redis counts as away.
@@ -19,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long looking for an id through the whole queue may take.
 const SEARCH: Duration = Duration::from_secs(15);
+
+/// Steps of a batch that its page shows.
+const STEPS: usize = 200;
 
 /// Bytes of lines that are remembered by their ids.
 const REMEMBERED: usize = 8 << 20;
@@ -210,6 +214,30 @@ impl QueueSource for RedisSource {
             }
             Ok(groups)
         })
+    }
+
+    fn failures_of<'a>(&'a self, batch: &'a BatchName) -> SourceFuture<'a, (Vec<FailureGroup>, bool)> {
+        Box::pin(async move {
+            let found = self.ask(PATIENCE, async |conn| groups_of_batch(conn, batch).await).await?;
+            for group in &found.0 {
+                self.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
+            }
+            Ok(found)
+        })
+    }
+
+    fn batches(&self) -> SourceFuture<'_, BatchList> {
+        Box::pin(async move { self.ask(PATIENCE, async |conn| batch_views::first(conn, BATCHES).await).await })
+    }
+
+    fn batch<'a>(&'a self, name: &'a BatchName) -> SourceFuture<'a, Option<BatchDetail>> {
+        let read = async |conn: &Connection| {
+            if batch_views::are_known(conn, std::slice::from_ref(name)).await? != [true] {
+                return Ok(None);
+            }
+            batch_steps::with_steps(conn, name, STEPS).await.map(Some)
+        };
+        Box::pin(async move { self.ask(PATIENCE, read).await })
     }
 
     fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>> {

@@ -151,7 +151,7 @@ pub struct BatchView {
     pub running: u64,
     /// Tasks that wait and may run.
     pub waiting: u64,
-    /// Tasks that wait for other batches, or for a time. Of a step it is not known, and these count as waiting.
+    /// Tasks that wait for other batches, or for a time. Of a step they count as waiting, unless it was looked up.
     pub blocked: u64,
     /// Submissions to it that are under way, or were cut short.
     pub submissions: u64,
@@ -169,8 +169,28 @@ pub struct BatchView {
     pub max_fails: Option<String>,
     /// Whether its tasks are given up when what they wait for fails.
     pub kill_on_invalid_dep: bool,
-    /// What its tasks wait for.
+    /// What its tasks wait for; of a step, only where it was looked up.
     pub after: Vec<Awaited>,
+}
+
+/// Some of all batches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchList {
+    /// Those that are shown: those that have not ended first.
+    pub batches: Vec<BatchView>,
+    /// How many there are.
+    pub known: u64,
+}
+
+/// A batch or a step, with what belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchDetail {
+    /// The batch.
+    pub batch: BatchView,
+    /// Its steps, the first by name.
+    pub steps: Vec<BatchView>,
+    /// Whether there are more steps.
+    pub has_more: bool,
 }
 
 impl BatchView {

@@ -7,7 +7,7 @@ mod task;
 mod wait;
 mod worker;
 
-pub use batch::{Awaited, AwaitedState, BatchState, BatchView};
+pub use batch::{Awaited, AwaitedState, BatchDetail, BatchList, BatchState, BatchView};
 pub use extras::{ResourceUse, WorkerExtras};
 pub use queue::{
     BlockedOn, Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup,

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::history::Point;
-use crate::model::snapshot::{FailureGroup, Overview, TaskState, WorkerState, WorkerView};
+use crate::model::snapshot::{Counts, FailureGroup, Overview, TaskState, WorkerState, WorkerView};
 use crate::model::{ResourceKind, TaskId, Usage, failure_reason};
 use crate::view::explain::explain_queue;
 use crate::view::failures::named;
@@ -90,6 +90,7 @@ impl Figures {
             ("rate", rate(overview.rate_per_second)),
             ("failed_rate", if point.failed_rate > 0.0 { rate(point.failed_rate) } else { "none now".to_owned() }),
             ("ahead", ahead),
+            ("apart", apart(counts)),
             ("percent", format!("{percent:.1} %")),
             ("done", format!("{} of {} finished", count(counts.finished), count(all))),
             ("workers", count(overview.workers.len() as u64)),
@@ -116,6 +117,13 @@ impl Figures {
     pub(super) fn get(&self, name: &str) -> &str {
         self.text.get(name).map_or("", String::as_str)
     }
+}
+
+/// How many of those that wait may not run: `6,800 blocked, 20 held`.
+fn apart(counts: &Counts) -> String {
+    let parts = [(counts.blocked, "blocked"), (counts.held, "held")];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    parts.map(|(number, word)| format!("{} {word}", count(number))).collect::<Vec<_>>().join(", ")
 }
 
 /// How much of one kind of resource a node uses.

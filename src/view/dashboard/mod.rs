@@ -7,6 +7,7 @@
 
 mod app_state;
 mod assets;
+mod batch_pages;
 mod cache;
 mod figures;
 mod history;
@@ -24,4 +25,4 @@ mod task_page;
 pub use app_state::AppState;
 pub use live_state::{LiveState, Snapshot};
 pub use routes::router;
-pub use source::{QueueSource, SourceError, SourceFuture};
+pub use source::{BATCHES, QueueSource, SourceError, SourceFuture};

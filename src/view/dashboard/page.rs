@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::assets;
 use super::live_state::Snapshot;
-use crate::model::ResourceKind;
+use crate::model::{BatchName, ResourceKind};
 
 /// What every page has.
 pub(super) struct PageBase {
@@ -54,6 +54,11 @@ impl PageBase {
             }
         })
     }
+}
+
+/// The address of the page of a batch or a step. No character of a name has a meaning in it.
+pub(super) fn batch_address(name: &BatchName) -> String {
+    format!("/batch/{name}")
 }
 
 pub(super) fn html(status: StatusCode, rendered: Result<String, askama::Error>) -> Response {

@@ -5,8 +5,10 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 
 use super::figures::FailureRow;
-use super::page::{PageBase, html, respond};
+use super::page::{PageBase, batch_address, html, respond};
+use super::source::SourceError;
 use super::task_list::address;
+use crate::model::BatchName;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::view::safe_text::safe;
@@ -39,6 +41,20 @@ pub(super) struct FailuresPage {
     cancelled: Option<String>,
     /// Failures that were looked at for the workers, where that is not all.
     looked_at: Option<String>,
+    /// The batch whose failures these are, and its page.
+    batch: Option<(String, String)>,
+    /// Whether only some of the failures of the batch were looked at.
+    is_cut: bool,
+}
+
+/// Groups of failures, each with the address of its tasks.
+pub(super) fn linked(groups: &[FailureGroup], batch: Option<&BatchName>) -> Vec<(FailureRow, String)> {
+    let link = |row: FailureRow| {
+        let kind = Some(row.raw_kind.clone());
+        let filter = TaskFilter { kind, batch: batch.cloned(), ..TaskFilter::all(TaskState::Failed) };
+        (row, address(&filter, None))
+    };
+    groups.iter().map(FailureRow::of).map(link).collect()
 }
 
 impl FailuresPage {
@@ -49,20 +65,27 @@ impl FailuresPage {
         let cancelled = counts.of(TaskState::Cancelled);
         let others = failed.saturating_sub(known);
         let looked_at = FailureGroup::LOOKED_AT as u64;
-        let groups = groups
-            .iter()
-            .map(FailureRow::of)
-            .map(|row| {
-                let filter = TaskFilter { kind: Some(row.raw_kind.clone()), ..TaskFilter::all(TaskState::Failed) };
-                (row, address(&filter, None))
-            })
-            .collect();
         Self {
             page,
-            groups,
+            groups: linked(groups, None),
             others: (others > 0).then(|| count(others)),
             cancelled: (cancelled > 0).then(|| count(cancelled)),
             looked_at: (failed > looked_at).then(|| count(looked_at)),
+            batch: None,
+            is_cut: false,
+        }
+    }
+
+    /// Those of one batch or step.
+    pub(super) fn of_batch(page: PageBase, batch: &BatchName, groups: &[FailureGroup], are_all: bool) -> Self {
+        Self {
+            page,
+            groups: linked(groups, Some(batch)),
+            others: None,
+            cancelled: None,
+            looked_at: None,
+            batch: Some((batch.to_string(), batch_address(batch))),
+            is_cut: !are_all,
         }
     }
 }
@@ -101,4 +124,9 @@ impl MessagePage {
         }
         response
     }
+}
+
+/// The page that says why there is no other one now.
+pub(super) fn failed(page: PageBase, error: &SourceError) -> Response {
+    MessagePage::new(page, "Not now", &error.to_string()).respond(StatusCode::SERVICE_UNAVAILABLE)
 }

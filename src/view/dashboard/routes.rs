@@ -15,11 +15,12 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::app_state::AppState;
 use super::page::PageBase;
-use super::pages::{FailuresPage, MessagePage, OverviewPage, WorkersPage};
-use super::source::{SourceError, is_id};
+use super::pages::{FailuresPage, MessagePage, OverviewPage, WorkersPage, failed};
+use super::source::is_id;
 use super::task_list::TaskListPage;
 use super::task_page::TaskDetailPage;
-use super::{assets, login, stream};
+use super::{assets, batch_pages, login, stream};
+use crate::model::BatchName;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::TaskState;
 use crate::view::metrics;
@@ -44,6 +45,10 @@ pub fn router(site: AppState, guard: HostGuard) -> Router {
         .route("/task/{id}", get(task))
         .route("/task/{id}/output", get(stream::output))
         .route("/failures", get(failures))
+        .route("/batches", get(batch_pages::batches))
+        .route("/batch/{*name}", get(batch_pages::batch))
+        .route("/api/batches", get(batch_pages::live_batches))
+        .route("/api/batch/{*name}", get(batch_pages::live_batch))
         .route("/live", get(stream::live))
         .route("/api/history", get(history))
         .route("/metrics", get(scrape))
@@ -83,21 +88,31 @@ pub(super) struct TasksQuery {
     #[serde(default)]
     kind: String,
     #[serde(default)]
+    batch: String,
+    #[serde(default)]
+    tag: String,
+    #[serde(default)]
     cursor: u64,
 }
 
 impl TasksQuery {
     fn filter(&self) -> Option<TaskFilter> {
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        if [&self.include, &self.exclude, &self.worker, &self.kind].iter().any(|text| text.len() > FILTER) {
+        if [&self.include, &self.exclude, &self.worker, &self.kind, &self.tag].iter().any(|text| text.len() > FILTER) {
             return None;
         }
         let state = match self.state.as_str() {
             "" => TaskState::InProgress,
             name => TaskState::ALL.into_iter().find(|state| state.as_str() == name)?,
         };
+        let batch = match self.batch.trim() {
+            "" => None,
+            name => Some(name.parse().ok()?),
+        };
         Some(TaskFilter {
             state,
+            batch,
+            tag: some(&self.tag),
             include: some(&self.include),
             exclude: some(&self.exclude),
             worker: some(&self.worker),
@@ -112,7 +127,7 @@ async fn tasks(State(site): State<Arc<AppState>>, asked: Result<Query<TasksQuery
         .map(|Query(asked)| asked)
         .unwrap_or_else(|_| TasksQuery { state: "?".to_owned(), ..TasksQuery::default() });
     let Some(filter) = asked.filter() else {
-        return MessagePage::new(page, "No such list", "The URL contains an unknown state or a text that is too long.")
+        return MessagePage::new(page, "No such list", "The URL contains an unknown state, a text that is too long, or a batch that is no name like s1 or s1/prep.")
             .respond(StatusCode::BAD_REQUEST);
     };
     let key = (filter.clone(), asked.cursor);
@@ -151,15 +166,35 @@ async fn task(State(site): State<Arc<AppState>>, Path(id): Path<String>) -> Resp
     }
 }
 
-/// Whether this can be the id of a task.
-async fn failures(State(site): State<Arc<AppState>>) -> Response {
+/// The query of `/failures`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct FailuresQuery {
+    #[serde(default)]
+    batch: String,
+}
+
+async fn failures(State(site): State<Arc<AppState>>, Query(asked): Query<FailuresQuery>) -> Response {
     let page = site.page("Failures").await;
+    if !asked.batch.is_empty() {
+        return failures_of(&site, page, &asked.batch).await;
+    }
     let groups = site.failures.get((), || {
         let source = Arc::clone(&site.source);
         Box::pin(async move { source.failures().await.map(Arc::new) })
     });
     match groups.await {
         Ok(groups) => FailuresPage::new(page, &groups).respond(),
+        Err(error) => failed(page, &error),
+    }
+}
+
+async fn failures_of(site: &AppState, page: PageBase, batch: &str) -> Response {
+    let Ok(batch) = batch.parse::<BatchName>() else {
+        return MessagePage::new(page, "No such list", "This is no name of a batch, like s1 or s1/prep.")
+            .respond(StatusCode::BAD_REQUEST);
+    };
+    match site.failures_of(&batch).await {
+        Ok(found) => FailuresPage::of_batch(page, &batch, &found.0, found.1).respond(),
         Err(error) => failed(page, &error),
     }
 }
@@ -204,8 +239,4 @@ async fn nothing(State(site): State<Arc<AppState>>, headers: axum::http::HeaderM
     }
     MessagePage::new(site.page("Not found").await, "No such page", "This page does not exist.")
         .respond(StatusCode::NOT_FOUND)
-}
-
-fn failed(page: PageBase, error: &SourceError) -> Response {
-    MessagePage::new(page, "Not now", &error.to_string()).respond(StatusCode::SERVICE_UNAVAILABLE)
 }

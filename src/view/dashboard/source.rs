@@ -4,8 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::model::BatchName;
 use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{FailureGroup, TaskView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, TaskView};
 use crate::view::output_event::OutputStream;
 
 /// An answer that is on its way.
@@ -28,9 +29,21 @@ pub trait QueueSource: Send + Sync + 'static {
     /// Every group of failures, largest first.
     fn failures(&self) -> SourceFuture<'_, Vec<FailureGroup>>;
 
+    /// The failures of a batch or a step, largest group first, of a bounded part of all failures; and whether that is all of them.
+    fn failures_of<'a>(&'a self, batch: &'a BatchName) -> SourceFuture<'a, (Vec<FailureGroup>, bool)>;
+
+    /// Batches, those that have not ended first: at most [`BATCHES`].
+    fn batches(&self) -> SourceFuture<'_, BatchList>;
+
+    /// A batch or a step with the first of its steps; `None` when nothing is known of it.
+    fn batch<'a>(&'a self, name: &'a BatchName) -> SourceFuture<'a, Option<BatchDetail>>;
+
     /// Seconds for which the longest-waiting task has waited, counted from the start of this process at the earliest; `None` when nothing waits.
     fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>>;
 }
+
+/// Batches that are shown.
+pub const BATCHES: usize = 500;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

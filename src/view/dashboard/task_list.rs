@@ -79,9 +79,15 @@ fn name_of(state: TaskState) -> &'static str {
 pub(super) fn address(filter: &TaskFilter, cursor: Option<u64>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("state", filter.state.as_str());
-    for (name, value) in
-        [("include", &filter.include), ("exclude", &filter.exclude), ("worker", &filter.worker), ("kind", &filter.kind)]
-    {
+    let batch = filter.batch.as_ref().map(ToString::to_string);
+    for (name, value) in [
+        ("include", &filter.include),
+        ("exclude", &filter.exclude),
+        ("worker", &filter.worker),
+        ("kind", &filter.kind),
+        ("batch", &batch),
+        ("tag", &filter.tag),
+    ] {
         if let Some(value) = value {
             query.append_pair(name, value);
         }

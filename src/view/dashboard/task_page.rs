@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::page::{PageBase, html, respond};
+use super::page::{PageBase, batch_address, html, respond};
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, FinishedValue, Outcome, ResourceKind, TaskLine};
 use crate::view::explain::explain_task;
@@ -26,6 +26,8 @@ pub(super) struct TaskDetailPage {
     state: &'static str,
     tone: &'static str,
     facts: Vec<(&'static str, String)>,
+    /// The batches and steps that it belongs to, and their pages.
+    batches: Vec<(String, String)>,
     why: Vec<String>,
     reason: Option<String>,
     /// What it prints is shown live: `waits` or `runs`.
@@ -91,6 +93,9 @@ impl TaskDetailPage {
         if task.lost > 0 {
             facts.push(("Workers lost while running it", count(task.lost)));
         }
+        if !task.tags.is_empty() {
+            facts.push(("Tags", safe(&task.tags.join(", ")).into_owned()));
+        }
         if let Some(file) = task.last_attempt().and_then(|last| last.stdout_file.as_deref()) {
             facts.push(("Whole output", safe(file).into_owned()));
         }
@@ -103,6 +108,7 @@ impl TaskDetailPage {
             state,
             tone,
             facts,
+            batches: task.batches.iter().map(|name| (name.to_string(), batch_address(name))).collect(),
             why,
             live,
             reason: task.reason.as_deref().map(text_block),

@@ -120,6 +120,52 @@ function showWorkers(workers) {
   if (empty) empty.hidden = workers.length > 0;
 }
 
+// Batches
+
+const badge = {
+  make: (cell) => cell.append(element("span")),
+  set: (cell, row) => { cell.firstChild.className = `badge ${row.tone}`; setText(cell.firstChild, row.state); },
+};
+const BATCH = [badge, plain("tasks", "n"), meter("good")("done"), plain("running", "n"), plain("waiting", "n"), plain("blocked", "n"),
+  plain("failed", "n"), plain("rate", "n"), plain("to_go", "n"), plain("note", "note")];
+
+function makeBatch(batch) {
+  const row = element("tr");
+  row.dataset.name = batch.name;
+  const head = element("th");
+  head.scope = "row";
+  const link = element("a", "", batch.name);
+  link.href = batch.href;
+  head.append(link);
+  row.append(head);
+  for (const column of BATCH) {
+    const cell = element("td");
+    row.append(cell);
+    column.make(cell);
+  }
+  return row;
+}
+
+async function showBatches() {
+  const table = document.querySelector("[data-batches]");
+  if (!table || document.hidden) return;
+  const answer = await fetch(table.dataset.batches, { headers: { accept: "application/json" } });
+  if (!answer.ok) return;
+  const found = await answer.json();
+  const body = table.tBodies[0];
+  const rows = new Map([...body.rows].map((row) => [row.dataset.name, row]));
+  found.rows.forEach((batch, at) => {
+    const row = rows.get(batch.name) ?? makeBatch(batch);
+    rows.delete(batch.name);
+    if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
+    BATCH.forEach((column, index) => column.set(row.cells[index + 1], batch));
+  });
+  for (const row of rows.values()) row.remove();
+  setText(document.querySelector("[data-told]"), found.told);
+  const empty = document.querySelector('[data-empty="batches"]');
+  if (empty) empty.hidden = found.rows.length > 0;
+}
+
 function showFailures(failures) {
   const body = document.querySelector("[data-failures]");
   if (!body) return;
@@ -368,6 +414,8 @@ function close() {
   source?.close();
   source = null;
 }
+
+setInterval(() => showBatches().catch(() => {}), 2000);
 
 setInterval(() => {
   const silent = Math.round((performance.now() - heard) / 1000);

@@ -1,0 +1,239 @@
+//! The pages of batches: all of them, and one with its steps.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::app_state::AppState;
+use super::figures::FailureRow;
+use super::page::{PageBase, batch_address, html, respond};
+use super::pages::{MessagePage, failed, linked};
+use super::source::SourceError;
+use super::task_list::address;
+use crate::model::BatchName;
+use crate::model::listing::TaskFilter;
+use crate::model::snapshot::{BatchDetail, BatchList, BatchState, BatchView, FailureGroup, TaskState};
+use crate::view::batches::{BatchCells, about, waits};
+use crate::view::text::count;
+use crate::view::web::refuse;
+
+respond!(BatchesPage, BatchPage);
+
+/// A batch or a step in a table.
+#[derive(Serialize)]
+pub(super) struct BatchRow {
+    name: String,
+    /// Its page.
+    href: String,
+    state: &'static str,
+    tone: &'static str,
+    tasks: String,
+    done: String,
+    done_percent: f64,
+    running: String,
+    waiting: String,
+    blocked: String,
+    failed: String,
+    rate: String,
+    to_go: String,
+    note: String,
+}
+
+impl BatchRow {
+    fn of(batch: &BatchView) -> Self {
+        let BatchCells { name, state, tasks, done, running, waiting, blocked, failed, rate, to_go, note } =
+            BatchCells::of(batch);
+        let (href, tone) = (batch_address(&batch.name), tone(batch.state));
+        let done_percent = (batch.progress() * 1000.0).floor() / 10.0;
+        Self {
+            name,
+            href,
+            state,
+            tone,
+            tasks,
+            done,
+            done_percent,
+            running,
+            waiting,
+            blocked,
+            failed,
+            rate,
+            to_go,
+            note,
+        }
+    }
+}
+
+/// The rows of a batch and of its steps. What the page lists below, the row of the batch need not say.
+fn rows_of(detail: &BatchDetail) -> (BatchRow, Vec<BatchRow>) {
+    let batch = &detail.batch;
+    let mut row = BatchRow::of(batch);
+    if batch.held.is_none() && batch.submissions == 0 && !waits(batch).0.is_empty() {
+        row.note.clear();
+    }
+    (row, detail.steps.iter().map(BatchRow::of).collect())
+}
+
+/// How much attention a state asks for.
+fn tone(state: BatchState) -> &'static str {
+    match state {
+        BatchState::Running => "busy",
+        BatchState::Finished => "good",
+        BatchState::Failed | BatchState::Stopped => "bad",
+        BatchState::Paused | BatchState::Counting => "warn",
+        BatchState::Empty | BatchState::Adding | BatchState::Waiting | BatchState::Blocked => "calm",
+    }
+}
+
+/// What the script asks for, again and again: the rows, and what stands beside them.
+#[derive(Serialize)]
+struct LiveBatches {
+    rows: Vec<BatchRow>,
+    told: String,
+}
+
+/// How many of all are shown, where that is not all.
+fn told(list: &BatchList) -> String {
+    let shown = list.batches.len() as u64;
+    if list.known <= shown {
+        return count(shown);
+    }
+    format!(
+        "{} of {}, those that have not ended first; distcomp-status batches has all",
+        count(shown),
+        count(list.known)
+    )
+}
+
+/// `/batches`.
+#[derive(Template)]
+#[template(path = "batches.html")]
+struct BatchesPage {
+    page: PageBase,
+    rows: Vec<BatchRow>,
+    told: String,
+}
+
+/// `GET /batches`.
+pub(super) async fn batches(State(site): State<Arc<AppState>>) -> Response {
+    let page = site.page("Batches").await;
+    match site.batches().await {
+        Ok(list) => {
+            BatchesPage { page, rows: list.batches.iter().map(BatchRow::of).collect(), told: told(&list) }.respond()
+        }
+        Err(error) => failed(page, &error),
+    }
+}
+
+/// `GET /api/batches`.
+pub(super) async fn live_batches(State(site): State<Arc<AppState>>) -> Response {
+    match site.batches().await {
+        Ok(list) => Json(LiveBatches { rows: list.batches.iter().map(BatchRow::of).collect(), told: told(&list) })
+            .into_response(),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+/// Where the tasks of a batch in one state are listed.
+struct TasksLink {
+    name: &'static str,
+    count: String,
+    href: String,
+}
+
+/// `/batch/NAME`.
+#[derive(Template)]
+#[template(path = "batch.html")]
+struct BatchPage {
+    page: PageBase,
+    name: String,
+    /// The batch that this is a step of, and its page.
+    parent: Option<(String, String)>,
+    /// What is known of it beside its row.
+    about: String,
+    row: BatchRow,
+    waits: Vec<String>,
+    links: Vec<TasksLink>,
+    steps: Vec<BatchRow>,
+    has_more: bool,
+    failures: Vec<(FailureRow, String)>,
+    /// Where its failures stand, if not all of them were looked at.
+    more_failures: Option<String>,
+}
+
+impl BatchPage {
+    fn new(page: PageBase, detail: &BatchDetail, (groups, are_all): &(Vec<FailureGroup>, bool)) -> Self {
+        let batch = &detail.batch;
+        let list = |state| TaskFilter { batch: Some(batch.name.clone()), ..TaskFilter::all(state) };
+        let link = |name, number, state| TasksLink { name, count: number, href: address(&list(state), None) };
+        let open = batch.waiting + batch.blocked;
+        let (row, steps) = rows_of(detail);
+        let (named, more) = waits(batch);
+        let up = batch.name.as_str().rsplit_once('/').and_then(|(up, _)| up.parse::<BatchName>().ok());
+        Self {
+            page,
+            name: batch.name.to_string(),
+            parent: up.map(|up| (up.to_string(), batch_address(&up))),
+            about: about(batch),
+            row,
+            waits: named.into_iter().chain(more).collect(),
+            links: vec![
+                link("Waiting", count(open), TaskState::Todo),
+                link("Running", count(batch.running), TaskState::InProgress),
+                link("Finished", count(batch.finished), TaskState::Finished),
+                link("Failed", count(batch.failed), TaskState::Failed),
+                link("Cancelled", String::new(), TaskState::Cancelled),
+            ],
+            steps,
+            has_more: detail.has_more,
+            failures: linked(groups, Some(&batch.name)),
+            more_failures: (!are_all).then(|| address(&list(TaskState::Failed), None)),
+        }
+    }
+}
+
+async fn find(site: &AppState, name: &str) -> Result<Option<Arc<BatchDetail>>, SourceError> {
+    match name.parse::<BatchName>() {
+        Ok(name) => site.batch(&name).await,
+        Err(_) => Ok(None),
+    }
+}
+
+/// `GET /batch/NAME`.
+pub(super) async fn batch(State(site): State<Arc<AppState>>, Path(name): Path<String>) -> Response {
+    let page = site.page("Batch").await;
+    let detail = match find(&site, &name).await {
+        Ok(Some(detail)) => detail,
+        Ok(None) => {
+            return MessagePage::new(page, "No such batch", "Nothing is known of a batch with this name.")
+                .respond(StatusCode::NOT_FOUND);
+        }
+        Err(error) => return failed(page, &error),
+    };
+    let failures = match detail.batch.failed {
+        0 => Ok(Arc::new((Vec::new(), true))),
+        1.. => site.failures_of(&detail.batch.name).await,
+    };
+    match failures {
+        Ok(failures) => BatchPage::new(page, &detail, &failures).respond(),
+        Err(error) => failed(page, &error),
+    }
+}
+
+/// `GET /api/batch/NAME`: the row of the batch, then those of its steps.
+pub(super) async fn live_batch(State(site): State<Arc<AppState>>, Path(name): Path<String>) -> Response {
+    match find(&site, &name).await {
+        Ok(Some(detail)) => {
+            let (row, mut rows) = rows_of(&detail);
+            rows.insert(0, row);
+            Json(LiveBatches { rows, told: String::new() }).into_response()
+        }
+        Ok(None) => refuse(StatusCode::NOT_FOUND, "no such batch"),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
