@@ -86,6 +86,29 @@ fn keys_show_the_screens_and_a_task() {
 }
 
 #[test]
+fn watch_lists_batches_and_opens_one() {
+    let bed = Bed::new();
+    let submit = |args: &[&str]| drop(bed.cli("distcomp-submit").args(args).run().expect(0));
+    submit(&["-n", "s1/prep", "-c", "0", "--", "sleep 3626"]);
+    submit(&["-n", "s1/sim", "--after", "s1/prep", "-c", "0", "--", "./sim"]);
+    let _worker = bed.worker("node-a");
+    bed.wait_running("shell:0:0:0:sleep 3626");
+    for (rows, cols) in [(24, 60), (24, 80), (50, 160)] {
+        let mut watching = start(&bed, rows, cols);
+        watching.sees("help");
+        watching.press("5");
+        watching.sees("batch");
+        watching.press("\r");
+        watching.sees("s1/sim");
+        watching.sees("3626");
+        watching.press("\u{1b}");
+        watching.sees("filter");
+        watching.press("q");
+        watching.is_clean(0);
+    }
+}
+
+#[test]
 fn watch_page_of_a_running_task_shows_its_output() {
     let bed = Bed::new();
     let go = bed.out("go");

@@ -11,21 +11,30 @@ use super::args::WatchArgs;
 use super::context::StatusContext;
 use super::output_stream::output_stream;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::output::is_terminal;
-use crate::model::snapshot::{TaskState, TaskView};
-use crate::model::{FieldOrder, TaskId};
+use crate::cli::groups::groups_of_batch;
+use crate::cli::output::{columns, is_terminal};
+use crate::model::listing::TaskFilter;
+use crate::model::snapshot::{Overview, TaskState, TaskView};
+use crate::model::{BatchName, FieldOrder, TaskId};
 use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::select::StateScan;
-use crate::queue::{Client, Connection, QueueError, inspect};
+use crate::queue::{Client, Connection, QueueError, batch_steps, batch_views, browse, inspect};
 use crate::sys::wall_clock;
 use crate::view;
 use crate::view::output_event::{OutputEvent, OutputStream};
+use crate::view::safe_text::safe;
+use crate::view::table::{table, text as column};
 use crate::view::text::{duration, moment};
 use crate::view::watch::terminal::{Input, Terminal};
-use crate::view::watch::{KeyAction, WatchData, WatchState};
+use crate::view::watch::{KeyAction, Looked, Wanted, WatchData, WatchState};
 
 /// One look at Redis may take this long; then it counts as away.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Batches in the list, and steps and running tasks on the page of one.
+const BATCHES: usize = 500;
+const STEPS: usize = 200;
+const RUNNING: usize = 20;
 
 /// Until it is left.
 pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<Exit, CliError> {
@@ -35,10 +44,10 @@ pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<E
     let failed = |error| CliError::io("use the terminal", error);
     let mut signals =
         Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate, SignalRequest::Hangup]).map_err(failed)?;
-    let (wanted, opened) = watch::channel(None);
+    let (looked, looks) = watch::channel(Looked::default());
     let (news, mut heard) = mpsc::channel(4);
     let client = session.context.client()?;
-    let reader = WatchReader { client: client.clone(), order: session.order, interval: args.interval, opened, news };
+    let reader = WatchReader { client: client.clone(), order: session.order, interval: args.interval, looks, news };
     session.context.begin_to_follow();
     let reading = tokio::spawn(reader.run(session.conn.clone()));
     let (keys, mut pressed) = mpsc::unbounded_channel();
@@ -49,17 +58,20 @@ pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<E
     let mut live = None::<OutputStream>;
     let exit = loop {
         terminal.draw(&mut state).map_err(failed)?;
+        looked.send_if_modified(|last| {
+            let now = state.looked();
+            let is_new = *last != now;
+            *last = now;
+            is_new
+        });
         tokio::select! {
             input = pressed.recv() => match input {
                 Some(Input::Key(key)) => match state.press(key) {
                     KeyAction::Nothing => {}
                     KeyAction::Quit => break Exit::Done,
                     KeyAction::Interrupt => break Exit::Interrupted,
-                    KeyAction::Open(line) => drop(wanted.send_replace(Some(line))),
-                    KeyAction::Close => {
-                        live = None;
-                        wanted.send_replace(None);
-                    }
+                    KeyAction::Open(_) => {}
+                    KeyAction::Close => live = None,
                 },
                 Some(Input::Resized) => {}
                 Some(Input::Gone) | None => break Exit::Terminated,
@@ -100,10 +112,10 @@ async fn next_of(live: &mut Option<OutputStream>) -> Option<OutputEvent> {
 enum WatchUpdate {
     /// The figures.
     Data(Box<WatchData>),
-    /// The task that was opened.
+    /// The task or the batch that was opened.
     Page {
         /// As it was asked for.
-        wanted: String,
+        wanted: Wanted,
         /// What is known of it.
         text: String,
         /// Its line, while it waits or runs.
@@ -118,7 +130,7 @@ struct WatchReader {
     client: Client,
     order: FieldOrder,
     interval: Duration,
-    opened: watch::Receiver<Option<String>>,
+    looks: watch::Receiver<Looked>,
     news: mpsc::Sender<WatchUpdate>,
 }
 
@@ -151,7 +163,7 @@ impl WatchReader {
                 }
             }
             // Whatever ends the wait is a reason to look.
-            let _ = tokio::time::timeout(self.interval, self.opened.changed()).await;
+            let _ = tokio::time::timeout(self.interval, self.looks.changed()).await;
         }
     }
 
@@ -164,27 +176,36 @@ impl WatchReader {
         let failures = inspect::failure_groups(conn).await?;
         let now = wall_clock::now().unwrap_or_default().as_secs_f64();
         let clock = moment(now).split(' ').next_back().unwrap_or_default().to_owned();
-        let wanted = self.opened.borrow_and_update().clone();
+        let Looked { opened, has_batches } = self.looks.borrow_and_update().clone();
         let mut news = Vec::new();
-        if let Some(wanted) = wanted {
-            let (text, open) = match self.task(conn, &wanted).await? {
-                Some(task) => {
-                    let hold = inspect::hold(conn, &task).await?;
-                    let why = view::explain::explain_held(&overview, &task, &hold, self.order).join("\n");
-                    let text = format!("{}\n{why}\n", view::task::task(&task, self.order));
-                    let is_open =
-                        task.states.iter().any(|state| matches!(state, TaskState::Todo | TaskState::InProgress));
-                    (text, is_open.then_some(task.line))
-                }
-                None => (
-                    "the task is no longer in progress; its line was too long to be shown completely\n".to_owned(),
-                    None,
-                ),
+        if let Some(wanted) = opened {
+            let (text, open) = match &wanted {
+                Wanted::Task(task) => self.task_page(conn, &overview, task).await?,
+                Wanted::Batch(name) => (batch_page(conn, name).await?, None),
             };
             news.push(WatchUpdate::Page { wanted, text, open });
         }
-        news.push(WatchUpdate::Data(Box::new(WatchData { overview, failures, clock })));
+        let batches = if has_batches { Some(batch_views::first(conn, BATCHES).await?) } else { None };
+        news.push(WatchUpdate::Data(Box::new(WatchData { overview, failures, batches, clock })));
         Ok(news)
+    }
+
+    /// What is known of a task, and its line while it waits or runs.
+    async fn task_page(
+        &self,
+        conn: &Connection,
+        overview: &Overview,
+        wanted: &str,
+    ) -> Result<(String, Option<String>), QueueError> {
+        let Some(task) = self.task(conn, wanted).await? else {
+            let gone = "the task is no longer in progress; its line was too long to be shown completely\n";
+            return Ok((gone.to_owned(), None));
+        };
+        let hold = inspect::hold(conn, &task).await?;
+        let why = view::explain::explain_held(overview, &task, &hold, self.order).join("\n");
+        let text = format!("{}\n{why}\n", view::task::task(&task, self.order));
+        let is_open = task.states.iter().any(|state| matches!(state, TaskState::Todo | TaskState::InProgress));
+        Ok((text, is_open.then_some(task.line)))
     }
 
     /// The task by its line, or by the id of one in progress: those are few.
@@ -206,4 +227,32 @@ impl WatchReader {
         }
         Ok(inspect::tasks(conn, &[line]).await?.into_iter().next())
     }
+}
+
+/// A batch with its steps, its failures, and what runs of it. Of each a bounded part.
+async fn batch_page(conn: &Connection, name: &BatchName) -> Result<String, QueueError> {
+    let detail = batch_steps::with_steps(conn, name, STEPS).await?;
+    let mut text = view::batches::batch(&detail, columns());
+    if detail.batch.running > 0 {
+        let filter = TaskFilter { batch: Some(name.clone()), ..TaskFilter::all(TaskState::InProgress) };
+        let page = browse::page(conn, &filter, 0).await?;
+        let rows =
+            page.rows.iter().take(RUNNING).map(|row| {
+                vec![row.id.clone(), safe(&row.workers.join(", ")).into_owned(), safe(&row.line).into_owned()]
+            });
+        text.push_str(&format!(
+            "\n{}",
+            table(&[column("running"), column("worker"), column("line")], rows.collect(), columns())
+        ));
+    }
+    if detail.batch.failed > 0 {
+        let (groups, are_all) = groups_of_batch(conn, name).await?;
+        if !groups.is_empty() {
+            text.push_str(&format!("\n{}", view::failures::failures(&groups, columns())));
+        }
+        if !are_all {
+            text.push_str(&format!("not all failures were looked at: distcomp-status failures --batch {name}\n"));
+        }
+    }
+    Ok(text)
 }

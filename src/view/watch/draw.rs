@@ -14,16 +14,16 @@ use super::state::WatchState;
 use crate::view::glyphs;
 use crate::view::overview;
 use crate::view::safe_text::safe;
-use crate::view::text::{count, shorten};
+use crate::view::text::{count, shorten, wrap};
 
 const HELP: [(&str, &str); 9] = [
-    ("1 2 3 4, Tab", "overview, workers, running, failures"),
+    ("1 to 5, Tab", "overview, workers, running, failures, batches"),
     ("k j, arrows", "up, down"),
     ("PgUp PgDn", "page up, page down"),
     ("g G or Home End", "first, last"),
     ("/", "show only rows that contain a text; Esc clears it"),
-    ("Enter", "open the task, or the sample of the failures"),
-    ("Esc, Backspace", "close the task"),
+    ("Enter", "open the task, the sample of the failures, the batch"),
+    ("Esc, Backspace", "close it"),
     ("q, Esc, Ctrl-C", "leave; this stops no task"),
     ("?", "this page"),
 ];
@@ -59,9 +59,13 @@ impl WatchState {
                 if screen == self.screen { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
             spans.push(Span::styled(format!(" {} {} ", index + 1, screen.name()), style));
         }
-        frame.render_widget(Line::from(spans), area);
-        let clock = self.data.as_ref().map_or("", |data| data.clock.as_str());
-        frame.render_widget(Line::from(format!("{clock} ")).right_aligned(), area);
+        let names = Line::from(spans);
+        let clock = Line::from(format!("{} ", self.data.as_ref().map_or("", |data| data.clock.as_str())));
+        let has_room = names.width() + clock.width() <= usize::from(area.width);
+        frame.render_widget(names, area);
+        if has_room {
+            frame.render_widget(clock.right_aligned(), area);
+        }
     }
 
     fn draw_body(&mut self, frame: &mut Frame<'_>, area: Rect) {
@@ -85,8 +89,13 @@ impl WatchState {
             lines.truncate(height);
             return frame.render_widget(Paragraph::new(lines), area);
         }
+        self.draw_list(frame, area);
+    }
+
+    fn draw_list(&mut self, frame: &mut Frame<'_>, area: Rect) {
+        let (width, height) = (usize::from(area.width), usize::from(area.height));
         let rows = self.rows();
-        let reserved = usize::from(rows::may_have_more(&rows));
+        let reserved = rows::reserved(&rows, height);
         self.height = height.saturating_sub(1 + reserved);
         if rows.is_empty() {
             return frame.render_widget(Paragraph::new(self.nothing()), area);
@@ -100,27 +109,42 @@ impl WatchState {
             *line = std::mem::take(line).style(Style::new().add_modifier(Modifier::REVERSED));
         }
         let of_chosen = below.get(self.at - first).cloned().flatten();
-        let all: Vec<String> = below.into_iter().flatten().collect();
+        let all: Vec<String> = below.into_iter().flatten().flat_map(|text| wrap(&text, width)).collect();
         if lines.len() + 1 + all.len() <= height && !all.is_empty() {
             lines.push(Line::default());
             lines.extend(all.into_iter().map(Line::from));
-        } else if let Some(text) = of_chosen {
-            // There is room for one of them at least.
-            lines.resize(height.saturating_sub(1), Line::default());
-            lines.push(Line::from(text));
+        } else if let Some(text) = of_chosen.filter(|_| reserved > 0) {
+            // There is room for that of one of them at least.
+            let mut told = wrap(&text, width);
+            if told.len() > reserved {
+                let rest = told.split_off(reserved - 1).join(" ");
+                told.push(shorten(&rest, width));
+            }
+            lines.resize(height.saturating_sub(told.len()), Line::default());
+            lines.extend(told.into_iter().map(Line::from));
         }
         frame.render_widget(Paragraph::new(lines), area);
     }
 
     /// Why a list is empty.
-    fn nothing(&self) -> &'static str {
+    fn nothing(&self) -> String {
+        let is_read = self.data.as_ref().is_some_and(|data| data.batches.is_some());
         match self.screen {
-            _ if !self.filter.is_empty() => "no row contains that text",
-            Screen::Overview => "",
-            Screen::Workers => "no workers",
-            Screen::Running => "no task has been running for half a second or longer",
-            Screen::Failures => "no failures",
+            _ if !self.filter.is_empty() => "no row contains that text".to_owned(),
+            Screen::Overview => String::new(),
+            Screen::Workers => "no workers".to_owned(),
+            Screen::Running => "no task has been running for half a second or longer".to_owned(),
+            Screen::Failures => "no failures".to_owned(),
+            Screen::Batches if is_read => "no batches: distcomp-submit --name NAME makes one".to_owned(),
+            Screen::Batches => format!("reading {}", glyphs::ellipsis()),
         }
+    }
+
+    /// How many batches there are, where not all of them are listed.
+    fn known(&self) -> String {
+        let list = self.data.as_ref().and_then(|data| data.batches.as_ref()).filter(|_| self.screen == Screen::Batches);
+        let known = list.filter(|list| list.known > list.batches.len() as u64).map(|list| list.known);
+        known.map_or_else(String::new, |known| format!(", {} in all", count(known)))
     }
 
     fn draw_bottom(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -132,7 +156,7 @@ impl WatchState {
             let place = if self.page.is_some() || rows == 0 {
                 String::new()
             } else {
-                format!("{} of {}  ", count(self.at as u64 + 1), count(rows as u64))
+                format!("{} of {}{}  ", count(self.at as u64 + 1), count(rows as u64), self.known())
             };
             let keys = if self.page.is_some() { "Esc back" } else { "/ filter  Enter open" };
             format!("{filter}{place}? help  q quit  {keys}")

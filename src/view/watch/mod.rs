@@ -12,6 +12,6 @@ pub mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use screen::{Screen, WatchData};
+pub use screen::{Looked, Screen, Wanted, WatchData};
 pub use state::{Key, KeyAction, WatchState};
 pub use task_screen::TaskScreen;

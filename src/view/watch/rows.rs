@@ -1,8 +1,9 @@
-//! The rows of the lists: their text, the text that the filter searches, and the task that a row opens.
+//! The rows of the lists: their text, the text that the filter searches, and what a row opens.
 
-use super::screen::{Screen, WatchData};
-use crate::model::snapshot::WorkerView;
+use super::screen::{Screen, Wanted, WatchData};
+use crate::model::snapshot::{BatchView, WorkerView};
 use crate::model::{TaskId, failure_reason};
+use crate::view::batches::{self, BatchCells};
 use crate::view::safe_text::safe;
 use crate::view::table::{Column, number, table, text};
 use crate::view::text::{bytes, count, duration};
@@ -13,10 +14,11 @@ use crate::view::workers;
 pub(super) struct Row {
     /// What the filter looks at.
     pub(super) searched: String,
-    /// The task that Enter opens.
-    pub(super) opens: Option<String>,
+    /// What Enter opens.
+    pub(super) opens: Option<Wanted>,
     cells: Vec<String>,
     worker: Option<WorkerView>,
+    batch: Option<BatchCells>,
 }
 
 /// All rows of a screen, unfiltered.
@@ -31,6 +33,7 @@ pub(super) fn of(screen: Screen, data: &WatchData) -> Vec<Row> {
             .collect(),
         Screen::Running => running(data),
         Screen::Failures => failures(data),
+        Screen::Batches => data.batches.iter().flat_map(|list| &list.batches).map(batch).collect(),
     }
 }
 
@@ -48,12 +51,28 @@ pub(super) fn draw(screen: Screen, rows: &[Row], width: usize) -> (String, Vec<O
         }
         Screen::Running => (table(&RUNNING, cells(), width), Vec::new()),
         Screen::Failures => (table(&FAILURES, cells(), width), Vec::new()),
+        Screen::Batches => {
+            let all: Vec<BatchCells> = rows.iter().filter_map(|row| row.batch.clone()).collect();
+            batches::list("batch", &all, width)
+        }
     }
 }
 
-/// Whether [`draw`] may have something to stand below.
-pub(super) fn may_have_more(rows: &[Row]) -> bool {
-    rows.iter().filter_map(|row| row.worker.as_ref()).any(|worker| !worker.extras.resources.is_empty())
+/// Lines that are kept for what [`draw`] may have to stand below, on a screen of this height.
+pub(super) fn reserved(rows: &[Row], height: usize) -> usize {
+    const OF_NOTE: usize = 3;
+    let has_resources = |row: &Row| row.worker.as_ref().is_some_and(|worker| !worker.extras.resources.is_empty());
+    let has_note = |row: &Row| row.batch.as_ref().is_some_and(|batch| !batch.note.is_empty());
+    match rows {
+        rows if rows.iter().any(has_note) => OF_NOTE.min(height / 4),
+        rows => usize::from(rows.iter().any(has_resources)),
+    }
+}
+
+fn batch(view: &BatchView) -> Row {
+    let cells = BatchCells::of(view);
+    let searched = format!("{} {} {}", cells.name, cells.state, cells.note);
+    Row { searched, opens: Some(Wanted::Batch(view.name.clone())), batch: Some(cells), ..Row::default() }
 }
 
 /// What ran at the workers' last heartbeats, the oldest first.
@@ -81,8 +100,8 @@ fn running(data: &WatchData) -> Vec<Row> {
             let searched = format!("{} {} {}", task.id, worker.name, task.line);
             // The line is looked up at once; of a long one only the beginning is there.
             let is_whole = TaskId::of(&task.line).to_string() == task.id;
-            let opens = Some(if is_whole { task.line.clone() } else { task.id.clone() });
-            rows.push((age, Row { searched, opens, cells, worker: None }));
+            let opens = Some(Wanted::Task(if is_whole { task.line.clone() } else { task.id.clone() }));
+            rows.push((age, Row { searched, opens, cells, ..Row::default() }));
         }
     }
     rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.searched.cmp(&b.1.searched)));
@@ -99,16 +118,18 @@ fn failures(data: &WatchData) -> Vec<Row> {
             let cells =
                 vec![count(group.count), safe(&group.kind).into_owned(), reason, safe(&group.sample).into_owned()];
             let searched = format!("{} {} {}", group.kind, group.reason, group.sample);
-            let opens = (!group.sample.is_empty()).then(|| group.sample.clone());
-            Row { searched, opens, cells, worker: None }
+            let opens = (!group.sample.is_empty()).then(|| Wanted::Task(group.sample.clone()));
+            Row { searched, opens, cells, ..Row::default() }
         })
         .collect()
 }
 
-/// What stands above the page of a task.
+/// What stands above the page of a task or a batch.
 #[must_use]
-pub(super) fn title(wanted: &str) -> String {
-    let looks_like_id = TaskId::is_prefix_like(wanted);
-    let id = if looks_like_id { wanted.to_owned() } else { TaskId::of(wanted).to_string() };
-    format!("Task {id}")
+pub(super) fn title(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Task(text) if TaskId::is_prefix_like(text) => format!("Task {text}"),
+        Wanted::Task(line) => format!("Task {}", TaskId::of(line)),
+        Wanted::Batch(name) => format!("Batch {name}"),
+    }
 }

@@ -1,7 +1,7 @@
 //! The state of `watch`, and how a key changes it.
 
 use super::rows::{self, Row};
-use super::screen::{Screen, WatchData};
+use super::screen::{Looked, Screen, Wanted, WatchData};
 use super::task_screen::TaskScreen;
 use crate::view::output_event::OutputEvent;
 
@@ -45,9 +45,9 @@ pub enum KeyAction {
     Quit,
     /// Leave, as on SIGINT.
     Interrupt,
-    /// Read this task: its line or its id, again and again until it is closed.
-    Open(String),
-    /// The task is closed.
+    /// Read this, again and again until it is closed.
+    Open(Wanted),
+    /// The task or the batch is closed.
     Close,
 }
 
@@ -84,7 +84,9 @@ impl Default for WatchState {
 
 impl WatchState {
     /// Something was read.
-    pub fn update(&mut self, data: WatchData) {
+    pub fn update(&mut self, mut data: WatchData) {
+        // Of a list that nobody sees the last one stays.
+        data.batches = data.batches.or_else(|| self.data.take()?.batches);
         self.data = Some(data);
         self.trouble = None;
         self.stay_inside();
@@ -95,9 +97,9 @@ impl WatchState {
         self.trouble = Some(text);
     }
 
-    /// The task that is open was read.
-    pub fn show(&mut self, wanted: &str, text: String) {
-        if let Some(page) = self.page.as_mut().filter(|page| page.wanted == wanted) {
+    /// What is open was read.
+    pub fn show(&mut self, wanted: &Wanted, text: String) {
+        if let Some(page) = self.page.as_mut().filter(|page| page.wanted == *wanted) {
             page.text = text;
         }
     }
@@ -115,10 +117,16 @@ impl WatchState {
         self.at = 0;
     }
 
-    /// The task that is open.
+    /// The task or the batch that is open.
     #[must_use]
-    pub fn opened(&self) -> Option<&str> {
-        self.page.as_ref().map(|page| page.wanted.as_str())
+    pub fn opened(&self) -> Option<&Wanted> {
+        self.page.as_ref().map(|page| &page.wanted)
+    }
+
+    /// What is to be read beside what is read always.
+    #[must_use]
+    pub fn looked(&self) -> Looked {
+        Looked { opened: self.opened().cloned(), has_batches: self.screen == Screen::Batches && self.page.is_none() }
     }
 
     /// A key was pressed.
@@ -141,7 +149,7 @@ impl WatchState {
             Key::Esc if !self.filter.is_empty() => self.filter.clear(),
             Key::Esc => return KeyAction::Quit,
             Key::Backspace if self.page.is_some() => return self.close(),
-            Key::Char(digit @ '1'..='4') => {
+            Key::Char(digit @ '1'..='5') => {
                 let act = if self.page.is_some() { self.close() } else { KeyAction::Nothing };
                 self.go(Screen::ALL[digit as usize - '1' as usize]);
                 return act;
@@ -195,7 +203,7 @@ impl WatchState {
         if self.page.is_some() {
             return KeyAction::Nothing;
         }
-        self.page = Some(TaskScreen::of(&wanted));
+        self.page = Some(TaskScreen::of(wanted.clone()));
         KeyAction::Open(wanted)
     }
 

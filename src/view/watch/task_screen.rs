@@ -1,9 +1,10 @@
-//! The screen of one task: what is known of it, and below that its output while it runs.
+//! The screen of one task: what is known of it, and below that its output while it runs. And that of one batch.
 
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 
 use super::ansi;
+use super::screen::Wanted;
 use crate::view::glyphs;
 use crate::view::log_text::LogText;
 use crate::view::output_event::OutputEvent;
@@ -14,11 +15,11 @@ use crate::view::text::{counted, fold, shorten};
 /// Bytes of output that are kept: the last.
 const KEPT: usize = 64 << 10;
 
-/// A task that was opened.
-#[derive(Debug, Default)]
+/// A task or a batch that was opened.
+#[derive(Debug)]
 pub struct TaskScreen {
-    /// Its line or id, as it was asked for.
-    pub wanted: String,
+    /// What was asked for.
+    pub wanted: Wanted,
     /// What is known of it, styled; empty until it was read.
     pub text: String,
     live: Option<LiveOutput>,
@@ -36,8 +37,8 @@ struct LiveOutput {
 }
 
 impl TaskScreen {
-    pub(super) fn of(wanted: &str) -> Self {
-        Self { wanted: wanted.to_owned(), ..Self::default() }
+    pub(super) fn of(wanted: Wanted) -> Self {
+        Self { wanted, text: String::new(), live: None, first: None, lines: 0 }
     }
 
     /// It has printed something, or `None`: its attempt has ended.
@@ -142,7 +143,7 @@ mod tests {
     }
 
     fn page() -> TaskScreen {
-        let mut page = TaskScreen::of("a");
+        let mut page = TaskScreen::of(Wanted::Task("a".to_owned()));
         page.text = (1..=6).map(|n| format!("fact {n}\n")).collect();
         page.add(Some(OutputEvent::RunsOn("w".to_owned())));
         page

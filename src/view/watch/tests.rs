@@ -7,8 +7,8 @@ use ratatui::backend::TestBackend;
 
 use super::*;
 use crate::model::snapshot::{
-    Counts, FailureGroup, Overview, RedisHealth, ResourceUse, RunningTask, WaitingGroup, WorkerExtras, WorkerLoad,
-    WorkerState, WorkerView,
+    Awaited, BatchList, BatchState, BatchView, Counts, FailureGroup, Overview, RedisHealth, ResourceUse, RunningTask,
+    WaitingGroup, WorkerExtras, WorkerLoad, WorkerState, WorkerView,
 };
 use crate::model::{Bytes, Demand, MilliCores, TaskId, Usage};
 
@@ -49,6 +49,44 @@ fn worker(number: u64) -> WorkerView {
     }
 }
 
+fn batches() -> BatchList {
+    let view = |name: &str, state, [tasks, open, running, blocked, failed]: [u64; 5]| BatchView {
+        name: name.parse().unwrap(),
+        state,
+        tasks,
+        open,
+        finished: tasks - open - failed,
+        failed,
+        running,
+        waiting: open - running - blocked,
+        blocked,
+        submissions: 0,
+        rate_per_second: if running > 0 { 9.1 } else { 0.0 },
+        eta_seconds: (running > 0).then_some(960),
+        held: None,
+        by: "ann".to_owned(),
+        created: 0,
+        max_fails: None,
+        kill_on_invalid_dep: false,
+        after: Vec::new(),
+    };
+    let mut s2 = view("s2", BatchState::Stopped, [5000, 4700, 0, 0, 101]);
+    s2.held = Some("stopped: 101 failed, --max-fails 100 \u{1b}[2J".to_owned());
+    let mut report = view("report", BatchState::Blocked, [1, 1, 0, 1, 0]);
+    let awaited = |name: String| Awaited {
+        name: name.parse().unwrap(),
+        open: 1,
+        failed: 0,
+        tasks: 10_101,
+        submissions: 0,
+        is_known: true,
+        is_waived: false,
+    };
+    report.after = (1..=1000).map(|n| awaited(format!("s1/{n}"))).collect();
+    let s1 = view("s1", BatchState::Running, [10_101, 8864, 64, 6800, 3]);
+    BatchList { batches: vec![report, s1, s2, view("s3", BatchState::Finished, [7, 0, 0, 0, 0])], known: 700 }
+}
+
 fn data() -> WatchData {
     let group = |kind: &str, count, reason: &str| FailureGroup {
         kind: kind.to_owned(),
@@ -84,7 +122,7 @@ fn data() -> WatchData {
         },
         ..Overview::default()
     };
-    WatchData { overview, failures, clock: "12:00:05".to_owned() }
+    WatchData { overview, failures, batches: Some(batches()), clock: "12:00:05".to_owned() }
 }
 
 /// The screen as text, without blanks at the ends of lines.
@@ -122,7 +160,9 @@ fn watching() -> WatchState {
 fn every_screen_at_four_sizes() {
     for (width, height) in [(60, 24), (80, 24), (140, 30), (160, 50)] {
         let mut watch = watching();
-        for (digit, name) in [('1', "overview"), ('2', "workers"), ('3', "running"), ('4', "failures")] {
+        for (digit, name) in
+            [('1', "overview"), ('2', "workers"), ('3', "running"), ('4', "failures"), ('5', "batches")]
+        {
             watch.press(Key::Char(digit));
             let text = drawn(&mut watch, width, height);
             golden(&format!("watch_{name}_{width}.txt"), &text);
@@ -171,11 +211,11 @@ fn keys_choose_filter_open_and_leave() {
     watch.press(Key::Down);
     watch.press(Key::Down);
     assert_eq!(watch.at, 1, "the last is the last");
-    let KeyAction::Open(line) = watch.press(Key::Enter) else { panic!("it opens") };
-    assert!(line.ends_with("input 2"), "{line}");
+    let KeyAction::Open(wanted) = watch.press(Key::Enter) else { panic!("it opens") };
+    assert!(matches!(&wanted, Wanted::Task(line) if line.ends_with("input 2")), "{wanted:?}");
     assert!(drawn(&mut watch, 80, 24).contains("reading …"));
-    watch.show("another", "wrong".to_owned());
-    watch.show(&line, (0..100).map(|n| format!("line {n}\n")).collect());
+    watch.show(&Wanted::Task("another".to_owned()), "wrong".to_owned());
+    watch.show(&wanted, (0..100).map(|n| format!("line {n}\n")).collect());
     watch.press(Key::End);
     let text = drawn(&mut watch, 80, 24);
     assert!(text.contains("line 99") && !text.contains("wrong"), "{text}");
@@ -187,13 +227,46 @@ fn keys_choose_filter_open_and_leave() {
 }
 
 #[test]
+fn batches_are_listed_found_opened_and_closed() {
+    let mut watch = WatchState::default();
+    watch.update(WatchData { batches: None, ..data() });
+    assert_eq!(watch.looked(), Looked::default());
+    watch.press(Key::Char('5'));
+    assert!(watch.looked().has_batches && drawn(&mut watch, 80, 24).contains("reading …"));
+    watch.update(data());
+    let text = drawn(&mut watch, 80, 24);
+    assert!(text.contains("and 997 more") && text.contains("1 of 4, 700 in all"), "{text}");
+    // On a low screen the note of the chosen one is there.
+    watch.press(Key::Down);
+    watch.press(Key::Down);
+    let text = drawn(&mut watch, 60, 11);
+    assert!(text.contains("s2 stopped: 101 failed") && !text.contains("997"), "{text}");
+    watch.press(Key::Char('/'));
+    "report".chars().for_each(|c| drop(watch.press(Key::Char(c))));
+    watch.press(Key::Enter);
+    let KeyAction::Open(wanted) = watch.press(Key::Enter) else { panic!("it opens") };
+    assert_eq!(wanted, Wanted::Batch("report".parse().unwrap()));
+    assert_eq!(watch.looked(), Looked { opened: Some(wanted.clone()), has_batches: false });
+    watch.show(&wanted, "what is known\n".to_owned());
+    let text = drawn(&mut watch, 80, 24);
+    assert!(text.contains("Batch report") && text.contains("what is known") && text.contains("Esc back"), "{text}");
+    assert_eq!(watch.press(Key::Esc), KeyAction::Close);
+    // What was read before stays until it is read anew.
+    watch.update(WatchData { batches: None, ..data() });
+    assert_eq!(watch.rows().len(), 1);
+    watch.update(WatchData { batches: Some(BatchList::default()), ..data() });
+    watch.press(Key::Esc);
+    assert!(drawn(&mut watch, 80, 24).contains("distcomp-submit --name NAME makes one"));
+}
+
+#[test]
 fn any_size_and_any_state_can_be_drawn() {
     for (width, height) in [(1, 1), (3, 2), (20, 3), (40, 10), (300, 100)] {
         let mut watch = WatchState::default();
         drawn(&mut watch, width, height);
         watch.update(data());
         watch.fail("away".to_owned());
-        for key in ['1', '2', '3', '4', '?'] {
+        for key in ['1', '2', '3', '4', '5', '?'] {
             watch.press(Key::Char(key));
             drawn(&mut watch, width, height);
             watch.press(Key::PageDown);
