@@ -168,7 +168,11 @@ fn every_metric_that_the_examples_name_is_there() {
     let (_worker, at) = measured(&bed, "n1");
     bed.add(["shell:0.01:0.01:1:echo a"]);
     bed.wait_counts(SOON, [0, 0, 1, 0]);
+    // A batch that stays.
+    bed.cli("distcomp-submit").args(["-n", "b1", "--after", "b0", "--", "echo b"]).run().expect(0);
     let site = Dashboard::start(&bed);
+    let page = site.get("/metrics", &[]).body;
+    assert_eq!(value(&page, "distcomp_queue_batch_tasks{batch=\"b1\",state=\"blocked\"}"), 1.0);
     let mut there = names(&get(&at, "/metrics").body);
     wait_until("the dashboard has read of the worker", SOON, || {
         let page = site.get("/metrics", &[]).body;

@@ -222,8 +222,11 @@ async fn scrape(State(site): State<Arc<AppState>>, asked: axum::http::HeaderMap)
         let source = Arc::clone(&site.source);
         Box::pin(async move { source.oldest_waiting().await })
     });
+    // Without them, where Redis does not answer.
+    let batches = site.batches().await.unwrap_or_default();
     let shown = metrics::QueueFigures {
         overview: &snapshot.overview,
+        batches: &batches.batches,
         is_redis_up: snapshot.outage.is_none(),
         age_seconds: snapshot.read_at.elapsed().as_secs_f64(),
         oldest_waiting_seconds: oldest.await.unwrap_or_default(),

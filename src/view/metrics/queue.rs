@@ -4,17 +4,22 @@ use std::collections::HashSet;
 
 use super::encode::{Labels, MetricsPage};
 use crate::model::ResourceKind;
-use crate::model::snapshot::{Overview, TaskState, WorkerState, WorkerView};
+use crate::model::snapshot::{BatchView, Overview, RedisHealth, TaskState, Totals, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
 
 /// Workers with figures of their own: names are labels, and labels must not grow for ever.
 const WORKERS: usize = 1000;
+
+/// Batches with figures of their own.
+const BATCHES: usize = 100;
 
 /// What a page about the queue is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueFigures<'a> {
     /// The queue when it was last read.
     pub overview: &'a Overview,
+    /// Batches, those that have not ended first.
+    pub batches: &'a [BatchView],
     /// Whether the last attempt to read it succeeded.
     pub is_redis_up: bool,
     /// Seconds since it was read.
@@ -32,10 +37,39 @@ pub struct QueueFigures<'a> {
 pub fn queue(figures: &QueueFigures<'_>) -> String {
     let overview = figures.overview;
     let mut page = MetricsPage::new();
-    let flag = |is: bool| if is { 1.0 } else { 0.0 };
     page.gauge("distcomp_redis_up", "1 while Redis answers", &[(&[], flag(figures.is_redis_up))]);
     page.gauge("distcomp_queue_read_age_seconds", "Age of these figures", &[(&[], figures.age_seconds)]);
-    let counts = &overview.counts;
+    tasks(&mut page, figures);
+    batches(&mut page, figures.batches);
+    page.gauge("distcomp_queue_paused", "1 while the queue is paused", &[(&[], flag(overview.paused.is_some()))]);
+    page.gauge(
+        "distcomp_queue_stopping",
+        "1 while the stop command is in the queue",
+        &[(&[], flag(overview.stopping))],
+    );
+    page.gauge(
+        "distcomp_queue_reservations",
+        "Large tasks for which a worker reserves room",
+        &[(&[], overview.reservations.len() as f64)],
+    );
+    attempts(&mut page, &overview.totals);
+    workers(&mut page, &overview.workers);
+    redis(&mut page, &overview.redis);
+    page.gauge("distcomp_dashboard_viewers", "Open pages of the dashboard", &[(&[], figures.viewers as f64)]);
+    page.gauge(
+        "distcomp_dashboard_followed_tasks",
+        "Tasks whose output is followed on open pages of the dashboard",
+        &[(&[], figures.followed as f64)],
+    );
+    page.finish()
+}
+
+fn flag(is: bool) -> f64 {
+    if is { 1.0 } else { 0.0 }
+}
+
+fn tasks(page: &mut MetricsPage, figures: &QueueFigures<'_>) {
+    let counts = &figures.overview.counts;
     page.gauge(
         "distcomp_queue_tasks",
         "Tasks by state; a task that will be retried is in todo and in failed; a cancelled task is in cancelled only",
@@ -63,18 +97,32 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
         "Age of the task that has waited longest, at most since this process started; 0 if none waits",
         &[(&[], figures.oldest_waiting_seconds.unwrap_or(0.0))],
     );
-    page.gauge("distcomp_queue_paused", "1 while the queue is paused", &[(&[], flag(overview.paused.is_some()))]);
+}
+
+fn batches(page: &mut MetricsPage, batches: &[BatchView]) {
+    type Counted = (&'static str, fn(&BatchView) -> u64);
+    let states: [Counted; 5] = [
+        ("waiting", |batch| batch.waiting),
+        ("blocked", |batch| batch.blocked),
+        ("running", |batch| batch.running),
+        ("finished", |batch| batch.finished),
+        ("failed", |batch| batch.failed),
+    ];
+    let live: Vec<&BatchView> = batches.iter().filter(|batch| !batch.has_ended()).take(BATCHES).collect();
+    let labels: Vec<[(&'static str, &str); 2]> = live
+        .iter()
+        .flat_map(|batch| states.map(|(state, _)| [("batch", batch.name.as_str()), ("state", state)]))
+        .collect();
+    let numbers = live.iter().flat_map(|batch| states.map(|(_, number)| number(batch) as f64));
+    let values: Vec<(Labels<'_>, f64)> = labels.iter().map(<[_; 2]>::as_slice).zip(numbers).collect();
     page.gauge(
-        "distcomp_queue_stopping",
-        "1 while the stop command is in the queue",
-        &[(&[], flag(overview.stopping))],
+        "distcomp_queue_batch_tasks",
+        "Tasks of a batch that has not ended, by state; of 100 batches at most",
+        &values,
     );
-    page.gauge(
-        "distcomp_queue_reservations",
-        "Large tasks for which a worker reserves room",
-        &[(&[], overview.reservations.len() as f64)],
-    );
-    let totals = &overview.totals;
+}
+
+fn attempts(page: &mut MetricsPage, totals: &Totals) {
     page.counter(
         "distcomp_queue_attempts",
         "Attempts of all workers since the queue was created, by outcome",
@@ -87,8 +135,9 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
             (&[("outcome", "invalid")], totals.invalid),
         ],
     );
-    workers(&mut page, &overview.workers);
-    let redis = &overview.redis;
+}
+
+fn redis(page: &mut MetricsPage, redis: &RedisHealth) {
     page.gauge("distcomp_redis_memory_used_bytes", "Memory that Redis uses", &[(&[], redis.used_memory as f64)]);
     page.gauge(
         "distcomp_redis_memory_limit_bytes",
@@ -102,13 +151,6 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
         "1 if Redis would evict tasks at its memory limit",
         &[(&[], flag(is_evicting))],
     );
-    page.gauge("distcomp_dashboard_viewers", "Open pages of the dashboard", &[(&[], figures.viewers as f64)]);
-    page.gauge(
-        "distcomp_dashboard_followed_tasks",
-        "Tasks whose output is followed on open pages of the dashboard",
-        &[(&[], figures.followed as f64)],
-    );
-    page.finish()
 }
 
 fn workers(page: &mut MetricsPage, workers: &[WorkerView]) {
@@ -128,7 +170,11 @@ fn workers(page: &mut MetricsPage, workers: &[WorkerView]) {
     let values: Vec<(Labels<'_>, f64)> =
         labelled.iter().zip(&by_state).map(|(labels, (_, number))| (labels.as_slice(), *number)).collect();
     page.gauge("distcomp_queue_workers", "Workers by state", &values);
+    each_worker(page, workers);
+}
 
+/// The figures of each worker.
+fn each_worker(page: &mut MetricsPage, workers: &[WorkerView]) {
     // Names that strangers wrote may be shown alike; a line that is there twice would cost Prometheus the whole page.
     let mut seen = HashSet::new();
     let (names, shown): (Vec<String>, Vec<&WorkerView>) = workers
@@ -192,8 +238,13 @@ mod tests {
     use crate::model::snapshot::{Counts, WorkerExtras};
 
     fn page_of(overview: &Overview) -> String {
+        page_with(overview, &[])
+    }
+
+    fn page_with(overview: &Overview, batches: &[BatchView]) -> String {
         queue(&QueueFigures {
             overview,
+            batches,
             is_redis_up: true,
             age_seconds: 0.5,
             oldest_waiting_seconds: Some(12.5),
@@ -224,6 +275,37 @@ mod tests {
         assert_eq!(line, r#"distcomp_queue_worker_cores{worker="a\"b\\\\n\\x1bc"} 2.0"#);
         assert!(page.contains(r#"outcome="failed"} 1"#) && page.contains(r#"outcome="timed_out"} 1"#), "{page}");
         assert!(page.contains("distcomp_queue_workers{state=\"python\"} 1.0"), "{page}");
+    }
+
+    #[test]
+    fn figures_of_batches_are_of_a_hundred_that_have_not_ended() {
+        let batch = |at: u64, open| BatchView {
+            name: format!("b{at}").parse().expect("a name"),
+            state: crate::model::snapshot::BatchState::Running,
+            tasks: 20,
+            open,
+            finished: 15 - open,
+            failed: 5,
+            running: open / 4,
+            waiting: open / 2,
+            blocked: open / 4,
+            submissions: 0,
+            rate_per_second: 0.0,
+            eta_seconds: None,
+            held: None,
+            by: String::new(),
+            created: 0,
+            max_fails: None,
+            kill_on_invalid_dep: false,
+            after: Vec::new(),
+        };
+        let all: Vec<BatchView> = (0..200).map(|at| batch(at, if at == 1 { 0 } else { 8 })).collect();
+        let page = page_with(&Overview::default(), &all);
+        for (state, number) in [("waiting", 4), ("blocked", 2), ("running", 2), ("finished", 7), ("failed", 5)] {
+            let line = format!("distcomp_queue_batch_tasks{{batch=\"b100\",state=\"{state}\"}} {number}.0");
+            assert!(page.contains(&line), "{line} is not in {page}");
+        }
+        assert!(!page.contains("batch=\"b1\"") && !page.contains("batch=\"b101\""), "{page}");
     }
 
     #[test]
