@@ -1,6 +1,7 @@
 //! `distcomp-status`: shows the queue and changes nothing.
 
 mod args;
+mod batch_page;
 mod batches;
 mod context;
 mod events;

@@ -8,22 +8,19 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
 use super::args::WatchArgs;
+use super::batch_page::batch_page;
 use super::context::StatusContext;
 use super::output_stream::output_stream;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::groups::groups_of_batch;
-use crate::cli::output::{columns, is_terminal};
-use crate::model::listing::TaskFilter;
+use crate::cli::output::is_terminal;
 use crate::model::snapshot::{Overview, TaskState, TaskView};
-use crate::model::{BatchName, FieldOrder, TaskId};
+use crate::model::{FieldOrder, TaskId};
 use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::select::StateScan;
-use crate::queue::{Client, Connection, QueueError, batch_steps, batch_views, browse, inspect};
+use crate::queue::{Client, Connection, QueueError, batch_views, inspect};
 use crate::sys::wall_clock;
 use crate::view;
 use crate::view::output_event::{OutputEvent, OutputStream};
-use crate::view::safe_text::safe;
-use crate::view::table::{table, text as column};
 use crate::view::text::{duration, moment};
 use crate::view::watch::terminal::{Input, Terminal};
 use crate::view::watch::{KeyAction, Looked, Wanted, WatchData, WatchState};
@@ -31,10 +28,8 @@ use crate::view::watch::{KeyAction, Looked, Wanted, WatchData, WatchState};
 /// One look at Redis may take this long; then it counts as away.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Batches in the list, and steps and running tasks on the page of one.
+/// Batches in the list.
 const BATCHES: usize = 500;
-const STEPS: usize = 200;
-const RUNNING: usize = 20;
 
 /// Until it is left.
 pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<Exit, CliError> {
@@ -227,32 +222,4 @@ impl WatchReader {
         }
         Ok(inspect::tasks(conn, &[line]).await?.into_iter().next())
     }
-}
-
-/// A batch with its steps, its failures, and what runs of it. Of each a bounded part.
-async fn batch_page(conn: &Connection, name: &BatchName) -> Result<String, QueueError> {
-    let detail = batch_steps::with_steps(conn, name, STEPS).await?;
-    let mut text = view::batches::batch(&detail, columns());
-    if detail.batch.running > 0 {
-        let filter = TaskFilter { batch: Some(name.clone()), ..TaskFilter::all(TaskState::InProgress) };
-        let page = browse::page(conn, &filter, 0).await?;
-        let rows =
-            page.rows.iter().take(RUNNING).map(|row| {
-                vec![row.id.clone(), safe(&row.workers.join(", ")).into_owned(), safe(&row.line).into_owned()]
-            });
-        text.push_str(&format!(
-            "\n{}",
-            table(&[column("running"), column("worker"), column("line")], rows.collect(), columns())
-        ));
-    }
-    if detail.batch.failed > 0 {
-        let (groups, are_all) = groups_of_batch(conn, name).await?;
-        if !groups.is_empty() {
-            text.push_str(&format!("\n{}", view::failures::failures(&groups, columns())));
-        }
-        if !are_all {
-            text.push_str(&format!("not all failures were looked at: distcomp-status failures --batch {name}\n"));
-        }
-    }
-    Ok(text)
 }
