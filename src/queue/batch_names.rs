@@ -19,7 +19,7 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
     let mut states = Vec::with_capacity(names.len());
     for part in call_size::parts(names, PART, |name| name.as_str().len() * 8) {
         let mut pipe = redis::pipe();
-        pipe.cmd("HMGET").arg(conn.name(Key::BatchN)).arg(&fields(part));
+        pipe.cmd("HMGET").arg(conn.name(Key::BatchN)).arg(fields(part));
         // A batch that is waived is so with all its steps.
         let levels: Vec<String> = part.iter().flat_map(BatchName::levels).map(String::from).collect();
         pipe.cmd("HMGET").arg(conn.name(Key::BatchWaived)).arg(&levels);
@@ -62,7 +62,7 @@ pub(super) async fn counters(conn: &Connection, names: &[BatchName]) -> Result<V
     let mut found = Vec::with_capacity(names.len());
     for part in call_size::parts(names, PART, |name| name.as_str().len() * 4) {
         let mut cmd = redis::cmd("HMGET");
-        cmd.arg(conn.name(Key::BatchN)).arg(&fields(part));
+        cmd.arg(conn.name(Key::BatchN)).arg(fields(part));
         let values: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;
         found.extend(read(&values));
     }

@@ -16,7 +16,7 @@ use crate::model::{BatchName, Gate, Needs};
 const SCANS: usize = 200;
 
 /// Gates that are looked at.
-const GATES: usize = 100;
+const GATES: usize = 300;
 
 /// Blocked lines that are looked at, and their bytes, about.
 const LINES: usize = 5000;
@@ -82,7 +82,8 @@ async fn find_blocked(conn: &Connection, top: &BatchView, steps: &mut [BatchView
     let awaited = states(conn, &awaited.into_iter().collect::<Vec<_>>()).await?;
     for step in steps {
         let found = seen.steps.get(&step.name);
-        let blocked = match (top.waiting, seen.are_all) {
+        // Whether all of them were seen.
+        let blocked = match (top.waiting, seen.blocked >= top.blocked) {
             // All that waits of the batch is blocked.
             (0, _) => step.waiting,
             (1.., true) => found.map_or(0, |found| found.blocked),
@@ -107,8 +108,8 @@ async fn find_blocked(conn: &Connection, top: &BatchView, steps: &mut [BatchView
 #[derive(Default)]
 struct BlockedLines {
     steps: HashMap<BatchName, BlockedStep>,
-    /// Whether all of them were seen.
-    are_all: bool,
+    /// How many were seen.
+    blocked: u64,
 }
 
 #[derive(Default)]
@@ -119,13 +120,12 @@ struct BlockedStep {
 
 impl BlockedLines {
     async fn look(conn: &Connection, batch: &BatchView) -> Result<Self, QueueError> {
-        let mut seen = Self { are_all: true, ..Self::default() };
+        let mut seen = Self::default();
         let (mut lines, mut bytes) = (0, 0);
         for gate in gates_of(conn, batch).await? {
             let mut from = 0;
             loop {
                 if lines >= LINES || bytes >= BYTES {
-                    seen.are_all = false;
                     return Ok(seen);
                 }
                 let mut range = redis::cmd("ZRANGE");
@@ -150,9 +150,10 @@ impl BlockedLines {
             entries.iter().filter_map(|entry| entry.split_once('\t')).map(|(_, line)| line.to_owned()).collect();
         for member in batches::members(conn, &lines).await?.into_iter().flatten() {
             let names = member.names.iter().filter(|name| name.is_within(&batch.name));
-            let levels: BTreeSet<BatchName> = names.flat_map(BatchName::levels).filter(|name| !name.is_top()).collect();
+            let levels: BTreeSet<BatchName> = names.flat_map(BatchName::levels).collect();
+            self.blocked += u64::from(!levels.is_empty());
             let needs = Needs::of_line(&member.line);
-            for level in levels {
+            for level in levels.into_iter().filter(|level| !level.is_top()) {
                 let step = self.steps.entry(level).or_default();
                 step.blocked += 1;
                 step.after.extend(needs.gates().iter().filter_map(Gate::name).cloned());
@@ -162,7 +163,7 @@ impl BlockedLines {
     }
 }
 
-/// The keys of the gates that lines of a batch may wait behind: of the names that it waits for, and of times.
+/// The keys of some of the gates that lines of a batch may wait behind, those that hold something: of the names that it waits for, and of times.
 async fn gates_of(conn: &Connection, batch: &BatchView) -> Result<Vec<String>, QueueError> {
     let ready = conn.name(Key::Ready);
     let mut times = redis::cmd("ZRANGE");
@@ -170,5 +171,11 @@ async fn gates_of(conn: &Connection, batch: &BatchView) -> Result<Vec<String>, Q
     let times = lossy_string::list(conn.cmd(&times).await?);
     let names = batch.after.iter().take(GATES);
     let of_names = names.flat_map(|awaited| ["b", "k", "a"].map(|kind| format!("{kind}:{}", awaited.name)));
-    Ok(of_names.chain(times).map(|gate| format!("{ready}{gate}")).collect())
+    let gates: Vec<String> = of_names.chain(times).map(|gate| format!("{ready}{gate}")).collect();
+    let mut pipe = redis::pipe();
+    for gate in &gates {
+        pipe.zcard(gate);
+    }
+    let held: Vec<u64> = if gates.is_empty() { Vec::new() } else { conn.pipe(&pipe).await? };
+    Ok(gates.into_iter().zip(held).filter(|(_, held)| *held > 0).map(|(gate, _)| gate).collect())
 }

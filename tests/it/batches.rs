@@ -224,3 +224,47 @@ fn wait_ends_with_the_codes_that_scripts_rely_on() {
     bed.status(&["wait", "long", "bad", "--fail-fast", "--timeout", "30s"]).expect(1);
     bed.status(&["wait", "goood"]).expect(2).says(&["no batch goood (did you mean good?)"]);
 }
+
+#[test]
+fn steps_tell_blocked_tasks_from_those_that_may_run() {
+    let bed = Bed::new();
+    submit(&bed, &["-n", "s/prep", "--", "true {}", ":::", "1", "2"]);
+    submit(&bed, &["-n", "s/sim", "--after", "s/prep", "--", "./sim {}", ":::", "1", "2", "3"]);
+    submit(&bed, &["-n", "s/late", "--begin", "+2h", "--", "./late"]);
+    let seen = batch(&bed, "s");
+    assert_eq!((&seen["waiting"], &seen["blocked"]), (&json!(2), &json!(4)));
+    let names = |after: &Value| -> Vec<Value> {
+        after.as_array().expect("a list").iter().map(|awaited| awaited["name"].clone()).collect()
+    };
+    let of = |step: &Value| {
+        (
+            step["name"].clone(),
+            step["waiting"].clone(),
+            step["blocked"].clone(),
+            step["state"].clone(),
+            names(&step["after"]),
+        )
+    };
+    let steps: Vec<_> = seen["steps"].as_array().expect("steps").iter().map(of).collect();
+    let wanted = |name: &str, waiting: u64, blocked: u64, state: &str, after: &[&str]| {
+        let after = after.iter().map(|name| json!(name)).collect::<Vec<_>>();
+        (json!(name), json!(waiting), json!(blocked), json!(state), after)
+    };
+    assert_eq!(
+        steps,
+        [
+            wanted("s/late", 0, 1, "blocked", &[]),
+            wanted("s/prep", 2, 0, "waiting", &[]),
+            wanted("s/sim", 0, 3, "blocked", &["s/prep"]),
+        ]
+    );
+    assert_eq!(of(&batch(&bed, "s/sim")), wanted("s/sim", 0, 3, "blocked", &["s/prep"]));
+    let told = bed.status(&["batch", "s"]).expect(0).stdout;
+    assert!(told.contains("s/sim waits for s/prep: 2 of 2 open"), "{told}");
+    // Many one-to-one pairs are not all named.
+    for at in 1..=5 {
+        submit(&bed, &["-n", &format!("b/{at}"), "--after", &format!("a/{at}"), "--", "echo", &at.to_string()]);
+    }
+    let told = bed.status(&["batches"]).expect(0).stdout;
+    assert!(told.contains("and 2 more") && !told.contains("a/4"), "{told}");
+}
