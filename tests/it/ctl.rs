@@ -31,6 +31,22 @@ fn requeue_moves_failed_tasks_back_and_forgets_their_failures() {
 }
 
 #[test]
+fn quiet_says_nothing_where_nothing_is_asked() {
+    let bed = seeded();
+    for command in [["requeue", "--state", "failed"], ["purge", "--state", "failed"]] {
+        let with = |flags: &[&str], code| {
+            bed.hset("failed_tasks", "shell:0:0:1:bad c", "old,");
+            bed.ctl(&[&command[..], flags].concat()).expect(code)
+        };
+        assert!(with(&["--yes"], 0).stderr.contains("will "), "{command:?}");
+        let quiet = with(&["--yes", "-q"], 0);
+        assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""), "{command:?}");
+        // Where a question is asked, a person must know of what.
+        assert!(with(&["-q"], 2).stderr.contains("will "), "{command:?}");
+    }
+}
+
+#[test]
 fn requeue_takes_a_line_an_id_or_what_a_line_includes() {
     let bed = seeded();
     bed.ctl(&["requeue", "shell:0:0:1:bad a", "--yes"]).expect(0);

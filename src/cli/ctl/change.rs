@@ -74,7 +74,7 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
         };
         return finish(session, op, number, Changed::default(), None, &text);
     }
-    session.context.say(&format!("will {what}{}", examples(&selected)));
+    session.announce(&format!("{what}{}", examples(&selected)));
     confirm(session.manner)?;
     let remote = selected.remote.clone();
     let (changed, purged) = run(session, op, selected).await?;

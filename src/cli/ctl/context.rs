@@ -26,4 +26,11 @@ impl CtlContext {
     pub(super) fn tell(&mut self, text: &str) -> Result<(), CliError> {
         if self.manner.quiet { Ok(()) } else { self.out.line(text) }
     }
+
+    /// What is about to be done. It belongs to the question, so that it is said without `--quiet`, or where the question is asked.
+    pub(super) fn announce(&self, plan: &str) {
+        if !(self.manner.quiet && self.manner.yes) {
+            self.context.say(&format!("will {plan}"));
+        }
+    }
 }

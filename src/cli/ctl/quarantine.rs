@@ -35,7 +35,7 @@ pub(super) async fn empty(session: &mut CtlContext) -> Result<(), CliError> {
         };
         return finish(session, there, 0, &text);
     }
-    session.context.say(&format!("will purge {} {}, such as:{examples}", count(there), noun(there)));
+    session.announce(&format!("purge {} {}, such as:{examples}", count(there), noun(there)));
     confirm(session.manner)?;
     let mut progress = Progress::new("purge", there, !session.manner.json && !session.manner.quiet);
     let mut purged = 0;

@@ -52,7 +52,7 @@ pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: b
     if session.manner.dry_run {
         return finish(session, &names, Reclaimed::default(), &format!("would {plan}"));
     }
-    session.context.say(&format!("will {plan}"));
+    session.announce(&plan);
     confirm(session.manner)?;
     let mut total = Reclaimed::default();
     for (name, lines) in &good {

@@ -148,7 +148,7 @@ pub(super) fn agreed(session: &mut CtlContext, command: &str, plan: &str, detail
         done(session, command, &format!("would {plan}"), detail)?;
         return Ok(false);
     }
-    session.context.say(&format!("will {plan}"));
+    session.announce(plan);
     confirm(session.manner)?;
     Ok(true)
 }
