@@ -36,7 +36,7 @@ pub async fn all(conn: &Connection) -> Result<Vec<BatchView>, QueueError> {
 /// Names that are looked at where not all batches are wanted.
 const LOOKED_AT: usize = 10_000;
 
-/// Some of all batches: those that have not ended, then others, each by name. At most `most`, of at most [`LOOKED_AT`] that are looked at.
+/// Some of all batches: those that have not ended, then others, each by name. At most `most`, of 10,000 that are looked at.
 ///
 /// # Errors
 /// Those of any call.
