@@ -15,7 +15,7 @@ use super::kinds;
 use super::lanes::{Lanes, lanes};
 use super::lossy_string::{self, LossyString};
 use super::overview::{health, rates_over_last_minute, top_groups, workers};
-use super::python_workers;
+use super::{python_workers, share};
 
 use crate::model::failure_reason::kind_of;
 use crate::model::snapshot::{
@@ -55,7 +55,11 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
-    let mut overview = decode_overview(conn.pipe(&pipe).await?)?;
+    pipe.hlen(conn.name(Key::Policy));
+    let (mut overview, has_policy) = decode_overview(conn.pipe(&pipe).await?)?;
+    if has_policy {
+        overview.fair_share = share::view(conn).await?;
+    }
     if overview.counts.blocked > 0 {
         overview.blocked_on = batch_gates::blocked_on(conn).await?;
     }
@@ -90,8 +94,8 @@ pub async fn shown_overview(conn: &Connection) -> Result<Overview, QueueError> {
     Ok(overview)
 }
 
-/// The overview but for its needs.
-fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
+/// The overview but for its needs, and whether there is any policy.
+fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), QueueError> {
     let mut replies = Replies(replies.into_iter());
     let (plain, extended): (u64, u64) = (replies.take()?, replies.take()?);
     let todo = plain + extended;
@@ -109,6 +113,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let apart = replies.hash()?.values().filter_map(|n| n.parse::<u64>().ok()).sum();
     // For now the number of batches.
     let held: u64 = replies.take()?;
+    let policies: u64 = replies.take()?;
     // The stop command may have come between the two questions.
     let todo = todo.saturating_sub(u64::from(stopping));
     let cancelled = groups.get(Outcome::CANCELLED_GROUP).and_then(|n| n.parse().ok()).unwrap_or(0).min(failed);
@@ -118,7 +123,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
     let fenced =
         workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
-    Ok(Overview {
+    let overview = Overview {
         is_local: false,
         counts,
         rate_per_second,
@@ -142,6 +147,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
         blocked_on: Vec::new(),
         backing_off,
         retries,
+        fair_share: None,
         totals: Totals {
             finished: total("finished"),
             failed: total("failed"),
@@ -154,7 +160,8 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<Overview, QueueError> {
         redis: health(&info),
         now,
         workers,
-    })
+    };
+    Ok((overview, policies > 0))
 }
 
 /// How many wait in each lane of the index.
@@ -441,5 +448,5 @@ pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String,
 #[cfg(any(test, fuzzing))]
 pub(super) fn fuzz(values: &[redis::Value]) -> (Option<Overview>, Vec<TaskView>) {
     let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(ROW)];
-    (decode_overview(values.to_vec()).ok(), decode_tasks(&lines, values))
+    (decode_overview(values.to_vec()).ok().map(|(overview, _)| overview), decode_tasks(&lines, values))
 }

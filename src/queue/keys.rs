@@ -82,6 +82,8 @@ pub enum Key {
     BatchFails,
     /// Hash batch → `BUCKET:COUNT,…`, finished tasks of the last buckets of five seconds.
     BatchRate,
+    /// Hash of what an operator has decided for the queue: `fair_share`, `weight:OWNER`, see [`super::share`].
+    Policy,
     /// Hash line → its signature, for lines that were submitted signed.
     Signatures,
     /// String: the random identity of the queue that signatures are made for.
@@ -181,6 +183,7 @@ impl Key {
             Self::BatchWaived => "BATCH_WAIVED",
             Self::BatchFails => "BATCH_FAILS",
             Self::BatchRate => "BATCH_RATE",
+            Self::Policy => "POLICY",
             Self::Signatures => "SIGNATURES",
             Self::QueueId => "QUEUE_ID",
             Self::Tally => "TALLY",
@@ -246,6 +249,7 @@ impl Key {
             Self::BatchWaived => "distcomp:batch:waived",
             Self::BatchFails => "distcomp:batch:fails",
             Self::BatchRate => "distcomp:batch:rate",
+            Self::Policy => "distcomp:policy",
             Self::Signatures => "distcomp:signatures",
             Self::QueueId => "distcomp:queue_id",
             Self::Tally => "distcomp:tally",

@@ -47,6 +47,7 @@ mod scripts;
 pub mod select;
 mod sentinel;
 pub mod session;
+pub mod share;
 pub mod submit;
 pub mod take_over;
 pub mod wakeups;

@@ -440,6 +440,16 @@ records! {
             count: usize,
         }
     }
+    "share.lua" {
+        /// `op` is "add", with lines in progress, or "sum".
+        args ShareArgs<'a> {
+            op: &'a str,
+        }
+        each ShareLine<'a> {
+            line: &'a str,
+            class: &'a Class,
+        }
+    }
     "aside.lua" {
         /// A waiting line.
         each AsideLine<'a> {

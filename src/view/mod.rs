@@ -15,6 +15,7 @@ pub mod output_event;
 pub mod overview;
 pub mod progress;
 pub mod safe_json;
+pub mod shares;
 pub mod style;
 pub mod table;
 pub mod task;

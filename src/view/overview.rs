@@ -5,6 +5,7 @@ use super::explain::top_reason;
 use super::failures::failures;
 use super::glyphs;
 use super::safe_text::safe;
+use super::shares::shares;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
 use super::workers::workers_in_use;
@@ -128,6 +129,7 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         notices.push(format!("paused by {}; distcomp-ctl resume continues", safe(who)));
     }
     notices.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
+    notices.extend(overview.fair_share.as_ref().map(shares));
     match overview.ordered {
         0 => {}
         1 => notices.push("1 running task is being stopped, as an operator ordered".to_owned()),

@@ -77,7 +77,7 @@ impl Shared {
         loops.spawn(Waker { client, link: link(), worker, events: events.clone(), heartbeat }.run());
         loops.spawn(Reclaimer { link: link(), local_orphans, config: self.config.subscribe(), order }.run());
         loops.spawn(Indexer { link: link(), gap, order, found: events.clone() }.run());
-        loops.spawn(RecordReconciler { link: link() }.run());
+        loops.spawn(RecordReconciler { link: link(), order }.run());
         loops.spawn(Releaser { link: link(), order }.run());
         loops.spawn(ClaimReconciler { link: link(), events: events.clone() }.run());
     }

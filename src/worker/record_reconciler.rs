@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::faults::Doing;
 use super::link::Link;
+use crate::model::FieldOrder;
 use crate::queue::reconcile::{self, DerivedHash, ReconcileScan};
-use crate::queue::{QueueError, Session};
+use crate::queue::{QueueError, Session, share};
 use crate::sys::random;
 
 /// Between passes of the fleet.
@@ -19,6 +20,8 @@ const DOUBT: Duration = Duration::from_secs(1);
 pub(super) struct RecordReconciler {
     /// The way to Redis.
     pub(super) link: Arc<Link>,
+    /// The fields of task lines.
+    pub(super) order: FieldOrder,
 }
 
 impl RecordReconciler {
@@ -27,7 +30,7 @@ impl RecordReconciler {
         loop {
             tokio::time::sleep(PERIOD.mul_f64(0.75 + random::fraction() / 2.0)).await;
             let Some(session) = self.link.present() else { continue };
-            match pass(&session).await {
+            match pass(&session, self.order).await {
                 Ok(mended) => {
                     self.link.worked(Doing::ReconcileRecords);
                     if mended > 0 {
@@ -43,7 +46,7 @@ impl RecordReconciler {
 }
 
 /// A whole pass; answers how many entries were mended, 0 when another worker is at it.
-async fn pass(session: &Session) -> Result<u64, QueueError> {
+async fn pass(session: &Session, order: FieldOrder) -> Result<u64, QueueError> {
     let conn = session.connection();
     let mut locked: Option<Instant> = None;
     let mut mended = 0;
@@ -65,6 +68,7 @@ async fn pass(session: &Session) -> Result<u64, QueueError> {
         }
         mended += judge_again(session, &subject, look).await?;
     }
+    mended += share::count(conn, order).await?;
     Ok(mended)
 }
 

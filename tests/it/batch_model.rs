@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distcomp::model::{BatchName, Belonging, Outcome, TaskLine};
+use distcomp::model::{BatchName, Belonging, FairShare, Outcome, TaskLine};
 use distcomp::queue::batches::{self, BatchChange, Recount};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::index::IndexPass;
@@ -12,7 +12,7 @@ use distcomp::queue::reconcile::{ReconcileScan, mend, subjects};
 use distcomp::queue::session::{Claim, Revoked, Settled, Settlement};
 use distcomp::queue::submit::{NewTask, submit_in};
 use distcomp::queue::take_over::{ReclaimReason, TakeOver, orphans};
-use distcomp::queue::{Connection, Session};
+use distcomp::queue::{Connection, Session, share};
 
 use crate::queue_model::{ORDER, Random, beat, client, node, request, session, settle};
 use crate::support::Bed;
@@ -75,6 +75,10 @@ struct Model {
     submissions: BTreeSet<(String, &'static str)>,
     waived: BTreeSet<String>,
     held: BTreeSet<String>,
+    /// Whether the cores are shared among batches.
+    is_shared: bool,
+    /// Line in progress that is counted → the batch that it was counted for.
+    used: BTreeMap<String, String>,
 }
 
 impl Model {
@@ -122,6 +126,19 @@ impl Model {
 
     fn is_held(&self, line: &str) -> bool {
         self.members.get(line).is_some_and(|member| self.held.contains(name(&member.names[0]).top().as_str()))
+    }
+
+    /// The batch that decides the place of a line among its equals; empty for none.
+    fn batch_of(&self, line: &str) -> String {
+        self.members.get(line).map(|member| name(&member.names[0]).top().to_string()).unwrap_or_default()
+    }
+
+    /// How much of its share the owner of a line uses: a task of no cores counts as a thousandth, and `a` may use twice as much as others.
+    fn standing(&self, line: &str) -> f64 {
+        let batch = self.batch_of(line);
+        let used =
+            self.used.iter().filter(|(running, of)| self.running.contains_key(*running) && **of == batch).count();
+        used as f64 / if batch == "a" { 2.0 } else { 1.0 }
     }
 
     fn requeued(&mut self, line: &str) {
@@ -248,6 +265,10 @@ impl Run {
     }
 
     async fn claim(&mut self, most: u32) -> usize {
+        if self.model.is_shared {
+            // What may run stands in its lane: gates are emptied in the order of submission.
+            self.release().await;
+        }
         self.calls += 1;
         let asked = request(format!("t{}", self.calls), most, node(), 0);
         let reply = self.worker.claim(&asked).await.expect("claimed");
@@ -279,9 +300,45 @@ impl Run {
         for claim in reply.claims.iter().cloned() {
             let line = claim.line.to_string();
             self.model.waiting.remove(&line);
+            if self.model.is_shared {
+                self.check_share(&line);
+                self.model.used.insert(line.clone(), self.model.batch_of(&line));
+            }
             self.model.running.insert(line, claim);
         }
         reply.claims.len()
+    }
+
+    /// Of its equals that may run, none has an owner that uses less. What failed before may be left to others for a while.
+    fn check_share(&self, line: &str) {
+        let model = &self.model;
+        if model.failed.contains_key(line) {
+            return;
+        }
+        let standing = model.standing(line);
+        for other in model.waiting.iter().filter(|other| parse(other).prio() == parse(line).prio()) {
+            let is_ready = model.may_run(other) && !model.is_held(other) && !model.failed.contains_key(other);
+            let (at, dump) = (&self.at, || self.dump());
+            assert!(!is_ready || model.standing(other) >= standing, "{at}: {line} came before {other}: {}", dump());
+        }
+    }
+
+    async fn share(&mut self) {
+        let is_on = !self.model.is_shared;
+        share::set(&self.conn, is_on.then_some(FairShare::Batch), ORDER, "ann").await.expect("set");
+        share::set_weight(&self.conn, "a", "2".parse().expect("a weight"), "ann").await.expect("set");
+        self.model.is_shared = is_on;
+        self.count_used();
+    }
+
+    /// All that is in progress is counted anew.
+    fn count_used(&mut self) {
+        let model = &mut self.model;
+        model.used = if model.is_shared {
+            model.running.keys().map(|line| (line.clone(), model.batch_of(line))).collect()
+        } else {
+            BTreeMap::new()
+        };
     }
 
     /// What is in the index and the counters, for whoever looks at a failure.
@@ -440,6 +497,10 @@ impl Run {
         self.index_all().await;
         self.release().await;
         self.audit().await;
+        share::count(&self.conn, ORDER).await.expect("counted");
+        if is_all {
+            self.count_used();
+        }
     }
 
     /// A step without members is forgotten with its counter; a batch is known by its record.
@@ -505,7 +566,7 @@ impl Run {
     }
 
     async fn step(&mut self) {
-        match self.random.below(24) {
+        match self.random.below(25) {
             0..5 => self.submit().await,
             5 => self.begin().await,
             6..8 => self.end().await,
@@ -527,6 +588,7 @@ impl Run {
                 // Gates on its steps are looked at by whoever releases.
                 self.release().await;
             }
+            24 if self.random.below(4) == 0 => self.share().await,
             _ => self.release().await,
         }
     }
@@ -566,6 +628,15 @@ impl Run {
             .expect("read")
             .unwrap_or(0);
         assert_eq!(counted, self.model.waiting.len() as i64, "{at}: the index counts what waits, blocked or not");
+        let mut used: BTreeMap<String, String> = BTreeMap::new();
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for (line, batch) in self.model.used.iter().filter(|(line, _)| self.model.running.contains_key(*line)) {
+            used.insert(line.clone(), format!("{batch}|1"));
+            *sums.entry(batch.clone()).or_default() += 1;
+        }
+        assert_eq!(self.bed.table("distcomp:ready:using:of"), used, "{at}: what a share counts");
+        let sums = sums.into_iter().map(|(batch, sum)| (batch, sum.to_string())).collect();
+        assert_eq!(self.bed.table("distcomp:ready:using"), sums, "{at}: what a share adds up");
     }
 
     /// All that may run is claimed in the end, and what is left may not.

@@ -68,6 +68,7 @@ mod result_files;
 mod retry;
 mod running;
 mod sentinel;
+mod share;
 mod signed;
 mod slow_link;
 mod soak;

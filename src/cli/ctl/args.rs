@@ -11,7 +11,7 @@ use crate::cli::known_batches::batch_name;
 use crate::cli::local::LocalArgs;
 use crate::cli::status::StateArg;
 use crate::cli::task_group::GroupArgs;
-use crate::model::BatchName;
+use crate::model::{BatchName, NoWeight, Weight};
 
 /// Change the queue: its tasks, batches and workers.
 ///
@@ -53,11 +53,17 @@ pub struct ChangeOptions {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Move tasks back to todo; clear their failures and results, keep their evidence [default: failed tasks, not cancelled ones]
+    /// Move failed tasks, or those of --state, back to todo
+    ///
+    /// Their failures and results are cleared, their evidence is kept. Cancelled tasks only with --state cancelled.
     Requeue(SelectArgs),
-    /// Cancel tasks: they move to failed with the reason "cancelled"; kill running ones [default states: todo and in_progress]
+    /// Cancel tasks that wait or run; running ones are killed
+    ///
+    /// They move to failed with the reason "cancelled".
     Cancel(SelectArgs),
-    /// Remove tasks and their result files; kill running ones [default: every state]
+    /// Remove tasks and their result files; running ones are killed
+    ///
+    /// Of every state, unless --state says otherwise.
     Purge {
         /// The tasks to remove
         #[command(flatten)]
@@ -99,6 +105,18 @@ pub enum Command {
         /// The batches, or steps of them
         #[arg(required = true, value_name = "NAME", value_parser = batch_name)]
         names: Vec<BatchName>,
+    },
+    /// Say whose tasks come first among those of equal priority
+    ///
+    /// "user": those of the user with the least cores in use, by who made the batch of a task; tasks outside batches have one owner together. "batch": those of
+    /// the batch with the least cores in use. "off": the order of submission alone, as it is by default. Without a word it says what is on, and what each uses.
+    Share {
+        /// user, batch or off
+        #[arg(value_enum)]
+        share: Option<ShareArg>,
+        /// An owner and how many times the cores of others it may use: ann=3; 1 takes it back; may be repeated
+        #[arg(long = "weight", value_name = "OWNER=N", value_parser = weight)]
+        weights: Vec<(String, Weight)>,
     },
     /// Stop workers from claiming; let their running tasks end
     ///
@@ -178,6 +196,23 @@ pub struct SelectArgs {
     pub all: bool,
 }
 
+/// Whose tasks are weighed against each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShareArg {
+    /// Users
+    User,
+    /// Batches
+    Batch,
+    /// Nobody's: the order of submission
+    Off,
+}
+
+fn weight(text: &str) -> Result<(String, Weight), String> {
+    let (owner, weight) =
+        text.rsplit_once('=').filter(|(owner, _)| !owner.is_empty()).ok_or("valid: OWNER=N, as ann=3")?;
+    Ok((owner.to_owned(), weight.parse().map_err(|error: NoWeight| error.to_string())?))
+}
+
 /// An empty text is in every line. A script whose variable was empty must not change all tasks.
 fn include(text: &str) -> Result<String, String> {
     if text.is_empty() {
@@ -195,6 +230,7 @@ Examples:
   distcomp-ctl cancel 3f9a                              cancel one task, by a prefix of its id
   distcomp-ctl purge --state finished --older-than 30d  free memory in Redis
   distcomp-ctl pause; distcomp-ctl resume
+  distcomp-ctl share user --weight ann=3                share the cores among users
   distcomp-ctl drain node7                              before maintenance of a node
   distcomp-ctl resume --worker node7                    after it
   distcomp-ctl reclaim                                  take over the tasks of dead workers

@@ -12,6 +12,7 @@ mod run;
 mod select;
 mod select_file;
 mod selected;
+mod share;
 mod switch;
 
 pub use args::CtlArgs;

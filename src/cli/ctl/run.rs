@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
-use super::{batches, change, keygen, quarantine, reclaim, switch};
+use super::{batches, change, keygen, quarantine, reclaim, share, switch};
 use crate::cli::common::{Context, run};
 use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
@@ -50,6 +50,7 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         | Command::Close { .. }
         | Command::Release { .. }
         | Command::Resume { .. }
+        | Command::Share { .. }
         | Command::Drain { .. }
         | Command::Stop
         | Command::Reclaim { .. }
@@ -66,7 +67,8 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
 /// `is_alone`: the queue is that of `--local` in a directory where no run is at work.
 async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result<Exit, CliError> {
     // A dry run leaves no trace, not even the record of the field order.
-    let access = if args.manner.dry_run {
+    let only_asks = matches!(&args.command, Command::Share { share: None, weights } if weights.is_empty());
+    let access = if args.manner.dry_run || only_asks {
         Access::Read
     } else if matches!(args.command, Command::Purge { .. }) {
         Access::Free
@@ -90,6 +92,7 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Resume { workers, .. } if workers.is_empty() => switch::resume(&mut session).await?,
         Command::Resume { workers, .. } => switch::undrain(&mut session, &workers).await?,
         Command::Drain { workers, all: _ } => switch::drain(&mut session, &workers).await?,
+        Command::Share { share, weights } => share::share(&mut session, share, &weights).await?,
         Command::Close { batches } => batches::close(&mut session, &batches).await?,
         Command::Release { names } => batches::release(&mut session, &names).await?,
         Command::Stop => switch::stop(&mut session).await?,

@@ -3,6 +3,7 @@
 mod batch;
 mod extras;
 mod queue;
+mod share;
 mod task;
 mod wait;
 mod worker;
@@ -12,6 +13,7 @@ pub use extras::{ResourceUse, WorkerExtras};
 pub use queue::{
     BlockedOn, Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup,
 };
+pub use share::{OwnerUse, ShareView};
 pub use task::{AttemptView, Standing, TaskState, TaskView};
 pub use wait::WaitReason;
 pub use worker::{PYTHON_DEAD_AFTER_SECONDS, RunningTask, WorkerLoad, WorkerProcess, WorkerState, WorkerView};

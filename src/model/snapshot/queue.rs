@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::batch::Awaited;
+use super::share::ShareView;
 use super::task::TaskState;
 use super::worker::WorkerView;
 use crate::model::{Demand, Needs};
@@ -89,6 +90,9 @@ pub struct Overview {
     /// What most of the blocked tasks wait for, the most first.
     #[serde(default)]
     pub blocked_on: Vec<BlockedOn>,
+    /// Whose tasks come first among those of equal priority, where that is not the order of submission.
+    #[serde(default)]
+    pub fair_share: Option<ShareView>,
     /// Totals since the queue began.
     pub totals: Totals,
     /// The server.

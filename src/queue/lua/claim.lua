@@ -85,6 +85,12 @@ local function amounts_of(lane) return lane.needs ~= '' and needs_of(lane.needs)
 local function is_within_node(lane) return lane.mem <= cap_mem and lane.cpu <= cap_cpu and may_ever(lane.needs) end
 
 local has_finished = redis.call('HLEN', FINISHED) > 0
+if shares.mode() then shares.read() end
+-- How many lanes of one priority a share looks at: some milliseconds.
+local most_equals = 1024
+
+-- How many lines of a lane are read at once to take so many.
+local function page_of(count) return math.max(4, math.min(count, 64)) end
 
 -- Moves a lane to its next candidate; false when it has none left. A page of n is looked up in few calls.
 local function advance(lane, n)
@@ -155,7 +161,13 @@ end
 -- Takes up to count tasks, best first. The prefetch (not is_now) passes nothing over: a prefetched task must be the one that a slot would take next. A task
 -- that asks for a named resource is never prefetched.
 local function pick(count, is_now)
-  local open, barrier = {}, nil
+  local open, opened, barrier = {}, 0, nil
+  -- Behind a task that reserves, order is that of submission alone: or it might wait for ever.
+  local is_fair = shares.used and not reservations.limit
+  local function is_before(lane, other)
+    if is_fair then return shares.before(lane, other) end
+    return lane.score < other.score
+  end
   local function close(lane)
     for i = #open, 1, -1 do
       if open[i] == lane then table.remove(open, i) end
@@ -164,7 +176,7 @@ local function pick(count, is_now)
   for _, lane in pairs(touched) do
     if lane.is_taken then
       lane.is_taken = nil
-      advance(lane, math.max(4, math.min(count, 64)))
+      advance(lane, page_of(count))
     end
   end
   local function may_take(lane)
@@ -186,27 +198,32 @@ local function pick(count, is_now)
       -- Of most lanes memory and cores decide.
       if (lane.needs ~= '' or lane.mem > most_mem or lane.cpu > most_cpu) and not may_take(lane) then
         table.remove(open, i)
-      elseif not best or lane.score < best.score then
+      elseif not best or is_before(lane, best) then
         best = lane
       end
     end
     while true do
       -- By the head that a lane had at first: a lane that the first pick has advanced must not hide those behind it.
-      local lane = next_lane(best and best.score or barrier)
+      local most = best and best.score or barrier
+      if best and is_fair and opened < most_equals then most = shares.last_equal(best.score) end
+      local lane = next_lane(most)
       if not lane then break end
-      if not lane.empty and not others.first(lane) and may_take(lane)
-        and (lane.at > 0 or advance(lane, math.max(4, math.min(count, 64)))) then
+      -- With a share there may be many lanes that are looked at and not taken from: their lines are read when it is their turn.
+      if not lane.empty and not others.first(lane) and may_take(lane) and (lane.at > 0 or is_fair or advance(lane, page_of(count))) then
         open[#open + 1] = lane
-        if not best or lane.score < best.score then best = lane end
+        opened = opened + 1
+        if not best or is_before(lane, best) then best = lane end
       end
     end
     if not best or (reservations.limit and best.score > reservations.limit) or (barrier and best.score > barrier) then return count end
-    local verdict = best.level and isolation.verdict(best, is_now, #out)
+    local verdict = best.at > 0 and best.level and isolation.verdict(best, is_now, #out)
     if verdict == 'wait' then
       waits = true
       return count
     end
-    if verdict == 'pass' then
+    if best.at == 0 then
+      if not advance(best, page_of(count)) then close(best) end
+    elseif verdict == 'pass' then
       best.empty = true
       close(best)
     else
@@ -225,6 +242,10 @@ local function pick(count, is_now)
         out[#out + 1] = line
         bytes = bytes + #line
         picked[#out] = best.score
+        if shares.used then
+          shares.use(best)
+          shares.note(line, best.name)
+        end
         count = count - 1
         if is_now then
           free.mem, free.cpu = free.mem - best.mem, free.cpu - best.cpu
@@ -238,7 +259,7 @@ local function pick(count, is_now)
       end
       if count == 0 then
         best.is_taken = true
-      elseif not advance(best, math.max(4, math.min(count, 64))) then
+      elseif not advance(best, page_of(count)) then
         close(best)
       end
     end

@@ -13,6 +13,7 @@ local now = int(now_ms())
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, token, attempt, class = ARGV[i + EACH.line], ARGV[i + EACH.token], ARGV[i + EACH.attempt], ARGV[i + EACH.class]
   local owner = redis.call('HGET', IN_PROGRESS, line)
+  shares.note(line, class)
   local answer = 'kill'
   if owner == worker then
     local held, _, _, score = claim_parts(redis.call('HGET', CLAIMS, line) or '|0|0|0')

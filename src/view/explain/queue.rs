@@ -6,6 +6,7 @@ use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WaitingGroup, WorkerView};
 use crate::view::batches::kept_back;
 use crate::view::safe_text::safe;
+use crate::view::shares::shares;
 use crate::view::table::{number, table, text};
 use crate::view::text::{count, counted, resource, resources, trimmed, verb};
 
@@ -40,6 +41,7 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
         why.push(format!("{pace}: {} wait, {} in progress", count(runnable), count(counts.in_progress)));
     }
     why.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
+    why.extend(overview.fair_share.as_ref().map(shares));
     why.extend(largest);
     if unknown > 0 {
         why.push(format!("{} {} {}", count(unknown), verb(unknown, "wait"), NOT_JUDGED));

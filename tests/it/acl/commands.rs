@@ -61,6 +61,7 @@ fn every_command_of_batches_has_the_rights_it_needs() {
     wait_until("what waits for it to be given up", SOON, || {
         holds_for(is("late", "failed"), format!("{:?}", bed.redis.refusals()))
     });
+    bed.ctl(&["share", "user", "--weight", "ann=2", "--yes"]).expect(0);
     bed.ctl(&["pause", "a", "--yes"]).expect(0);
     bed.ctl(&["requeue", "--batch", "a", "--yes"]).expect(0);
     submit(&["-n", "a", "--", "[ {} != 2 ]", ":::", "1", "2"]);
@@ -68,6 +69,7 @@ fn every_command_of_batches_has_the_rights_it_needs() {
     bed.ctl(&["release", "a", "--yes"]).expect(0);
     bed.ctl(&["close", "open", "--yes"]).expect(0);
     bed.status(&["wait", "b", "open", "--timeout", "30s"]).expect(0);
+    bed.ctl(&["share", "off", "--yes"]).expect(0);
     for args in [&["batch", "a"][..], &["tasks", "--batch", "b"], &["tasks", "--tag", "t"], &["explain"], &[]] {
         bed.status(args).expect(0);
     }

@@ -28,6 +28,7 @@ worker node1; worker node2; settled"#,
     ),
     ("docs/batches.md", ""),
     ("docs/cluster.md", "worker node1; worker node2"),
+    ("docs/policy.md", ""),
     (
         "docs/commands.md",
         r#"distcomp submit --quiet -- 'echo simulated; echo "ValueError: block 17 of trace w2 is cut short"; exit 3'

@@ -13,6 +13,7 @@ local function enter_progress(worker, lines, claims)
   end
   bulk('HSET', CLAIMS, claim_of)
   bulk('HSET', IN_PROGRESS, worker_of)
+  shares.enter(lines)
   no_longer_wait(lines)
 end
 
@@ -22,6 +23,7 @@ local function renew_claim(line, claim) redis.call('HSET', CLAIMS, line, claim) 
 -- Lets go of lines in progress, after they were added wherever they go. held is the key of their worker's claims, nil where nobody had claimed them.
 local function leave_progress(lines, held)
   bulk('HDEL', IN_PROGRESS, lines)
+  shares.leave(lines)
   if held then bulk('HDEL', held, lines) end
 end
 
