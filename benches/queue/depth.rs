@@ -6,7 +6,7 @@ use crate::simulated::{Filled, line, request, settle};
 use crate::stats::median;
 
 /// Microseconds that the server has spent in scripts.
-fn script_us(con: &mut redis::Connection) -> Outcome<f64> {
+pub(crate) fn script_us(con: &mut redis::Connection) -> Outcome<f64> {
     let info: String = redis::cmd("INFO").arg("commandstats").query(con)?;
     let stat = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:")?.split("usec=").nth(1));
     Ok(stat.and_then(|usec| usec.split(',').next()?.parse().ok()).unwrap_or(0.0))
@@ -79,14 +79,15 @@ pub(crate) async fn depth(depths: &[u64]) -> Outcome<()> {
 /// What stands ahead of the tasks that are claimed.
 type Shape = (&'static str, fn(u64) -> String);
 
-/// Demands ahead: by memory, by memory and cores, and, of two thirds of them, what fits.
-const SHAPES: [Shape; 3] = [
+/// Demands ahead: by memory, by memory and cores, of two thirds of them what fits, and each for a host of its own that is another.
+const SHAPES: [Shape; 4] = [
     ("memory", |at| format!("shell:{}:1:30:true # {at}", 2_000_000 + at)),
     ("both", |at| format!("shell:{}:{}:30:true # {at}", 2_000_000 + at % 71, 2_000_000 + at / 71)),
     ("two thirds fit", |at| match at % 3 {
         0 => format!("shell:{}:1:30:true # {at}", 2_000_000 + at),
         _ => format!("shell:0.{at:05}:1:30:true # {at}"),
     }),
+    ("other hosts", |at| format!("shell,constraint=host=n{at}:0:1:30:true # {at}")),
 ];
 
 /// Claims of one and of 64 small tasks behind demands that no worker can give.

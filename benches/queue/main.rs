@@ -1,7 +1,8 @@
 //! The queue alone, by the real client code and no task run: what a claim costs at which depth, how much one Redis carries, submission, memory.
 //!
-//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `ahead`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
+//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `ahead`, `batches [LINES]`, `owners`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
 
+mod batches;
 #[path = "../support/client.rs"]
 mod client;
 #[path = "../support/cpu.rs"]
@@ -39,6 +40,12 @@ fn main() -> Outcome<()> {
     }
     if parts.wants("ahead") {
         runtime.block_on(depth::too_large_ahead(parts.size(&[0, 1_000, 5_000], &[100])))?;
+    }
+    if parts.wants("batches") {
+        runtime.block_on(batches::batches(numbers.first().copied().unwrap_or(parts.size(200_000, 2000))))?;
+    }
+    if parts.wants("owners") {
+        runtime.block_on(batches::owners(64))?;
     }
     if parts.wants("fleet") {
         runtime.block_on(fleet::fleet(100, parts.size(200_000, 2000)))?;

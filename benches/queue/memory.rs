@@ -5,7 +5,7 @@ use crate::client::{add, client, connect};
 use crate::redis_server::Server;
 use crate::simulated::line;
 
-fn used_memory(con: &mut redis::Connection) -> Outcome<f64> {
+pub(crate) fn used_memory(con: &mut redis::Connection) -> Outcome<f64> {
     let info: String = redis::cmd("INFO").arg("memory").query(con)?;
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
     Ok(used.ok_or("INFO memory has no used_memory")?.trim().parse()?)

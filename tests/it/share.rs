@@ -75,12 +75,7 @@ fn a_weight_and_batches_as_owners() {
         let of = |batch: &str| table.get(batch).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
         (of("big"), of("small"))
     };
-    wait_until("six of one and two of the other", SOON, || {
-        holds_for(
-            using() == (600, 200),
-            format!("{:?} {:?}", bed.table("distcomp:ready:using"), bed.table("in_progress_tasks")),
-        )
-    });
+    wait_until("six of one and two of the other", SOON, || holds_for(using() == (600, 200), format!("{:?}", using())));
     for (word, expected) in [("ann", "OWNER=N"), ("ann=0", "above 0"), ("ann=x", "valid")] {
         let refused = bed.ctl(&["share", "--weight", word, "--yes"]).expect(2);
         assert!(refused.stderr.contains(expected), "{}", refused.stderr);

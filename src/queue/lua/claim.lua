@@ -78,19 +78,27 @@ local free = { mem = mem, cpu = cpu, resources = resources_of(ARGV[ARG.free]) }
 local verdicts = {}
 local function may_ever(needs)
   if needs == '' then return true end
-  if verdicts[needs] == nil then verdicts[needs] = suits(others.me, needs_of(needs), now) end
+  if verdicts[needs] == nil then
+    -- There may be thousands that name one label, as that of a host: they are not taken apart.
+    local label = string.match(needs, '^constraint=([^,;!]+)$')
+    if label then verdicts[needs] = others.me.labels[label] ~= nil else verdicts[needs] = suits(others.me, needs_of(needs), now) end
+  end
   return verdicts[needs]
 end
+walks.judge = may_ever
 local function amounts_of(lane) return lane.needs ~= '' and needs_of(lane.needs).amounts end
 local function is_within_node(lane) return lane.mem <= cap_mem and lane.cpu <= cap_cpu and may_ever(lane.needs) end
 
 local has_finished = redis.call('HLEN', FINISHED) > 0
-if shares.mode() then shares.read() end
+if shares.mode() then
+  shares.read()
+  walks.meet = shares.meet
+end
 -- How many lanes of one priority a share looks at: some milliseconds.
 local most_equals = 1024
 
--- How many lines of a lane are read at once to take so many.
-local function page_of(count) return math.max(4, math.min(count, 64)) end
+-- How many lines of a lane are read at once to take so many, from so many lanes.
+local function page_of(count, lanes) return math.max(4, math.min(math.ceil(count / lanes), 64)) end
 
 -- Moves a lane to its next candidate; false when it has none left. A page of n is looked up in few calls.
 local function advance(lane, n)
@@ -143,7 +151,7 @@ end
 -- Whether there can be anything to do with the lanes of a cell. Of one that is too large for the room, and could hold something for the node, only the first
 -- lane within the node is looked at.
 local function enters_now(cell)
-  if not may_ever(cell.needs) or cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
+  if cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
   if cell.least_mem <= free.mem and cell.least_cpu <= free.cpu then return true end
   if blocked and blocked.score <= cell.head then return false end
   local k = 1
@@ -176,7 +184,7 @@ local function pick(count, is_now)
   for _, lane in pairs(touched) do
     if lane.is_taken then
       lane.is_taken = nil
-      advance(lane, page_of(count))
+      advance(lane, page_of(count, 1))
     end
   end
   local function may_take(lane)
@@ -186,7 +194,7 @@ local function pick(count, is_now)
     return false
   end
   local next_lane = walk(is_now and enters_now or function(cell)
-    if not may_ever(cell.needs) or cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
+    if cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
     return not barrier or cell.head < barrier
   end)
   while count > 0 and budget > 0 and bytes < most_bytes do
@@ -209,7 +217,7 @@ local function pick(count, is_now)
       local lane = next_lane(most)
       if not lane then break end
       -- With a share there may be many lanes that are looked at and not taken from: their lines are read when it is their turn.
-      if not lane.empty and not others.first(lane) and may_take(lane) and (lane.at > 0 or is_fair or advance(lane, page_of(count))) then
+      if not lane.empty and not others.first(lane) and may_take(lane) and (lane.at > 0 or is_fair or advance(lane, page_of(count, #open + 1))) then
         open[#open + 1] = lane
         opened = opened + 1
         if not best or is_before(lane, best) then best = lane end
@@ -222,7 +230,7 @@ local function pick(count, is_now)
       return count
     end
     if best.at == 0 then
-      if not advance(best, page_of(count)) then close(best) end
+      if not advance(best, page_of(count, #open)) then close(best) end
     elseif verdict == 'pass' then
       best.empty = true
       close(best)
@@ -259,7 +267,7 @@ local function pick(count, is_now)
       end
       if count == 0 then
         best.is_taken = true
-      elseif not advance(best, page_of(count)) then
+      elseif not advance(best, page_of(count, #open)) then
         close(best)
       end
     end
@@ -345,7 +353,7 @@ local function has_leftovers()
     from = from + 64
     could = could or from >= 4096
   end
-  local next_lane = walk(function(cell) return may_ever(cell.needs) and cell.least_mem <= cap_mem and cell.least_cpu <= cap_cpu end)
+  local next_lane = walk(function(cell) return cell.least_mem <= cap_mem and cell.least_cpu <= cap_cpu end)
   while not could do
     local lane = next_lane(nil)
     if not lane then break end

@@ -6,7 +6,7 @@
 -- for after where the batch of the line is given up with NAME, "a:NAME" for afterany, and "b:@SECONDS" for begin. READY .. "gates" are the gates that hold
 -- something, READY .. "gated" how many lines of each batch they hold. A gate that opens is added to READY .. "opening", and emptied in bounded steps.
 
-local gates = { states = {}, of_killed = {} }
+local gates = { states = {}, of_killed = {}, of_lines = {} }
 
 -- Whether a class or a lane has gates: its needs have the word "after".
 function gates.has(class)
@@ -64,13 +64,16 @@ end
 
 -- All gates of a line.
 function gates.of(line)
-  local all = {}
+  local all = gates.of_lines[line]
+  if all then return all end
+  all = {}
   local after = gates.kills(members.batch_of(line)) and 'k:' or 'b:'
   for key, value in string.gmatch(string.match(line, '^%a+,([^:]*):') or '', '([^,=]+)=([^,]*)') do
     if key == 'after' then all[#all + 1] = after .. value
     elseif key == 'afterany' then all[#all + 1] = 'a:' .. value
     elseif key == 'begin' then all[#all + 1] = 'b:@' .. value end
   end
+  gates.of_lines[line] = all
   return all
 end
 

@@ -26,14 +26,19 @@ function gates.release(most)
         -- The score of the gate in `opening` was not its best any more.
         if #page == 0 then page = redis.call('ZRANGE', READY .. gate, 0, 0, 'WITHSCORES') end
       end
-      local moved, of_batch, lanes, placed_before = {}, {}, {}, placed
+      local moved, lines, in_lane, of_batch, lanes, placed_before = {}, {}, {}, {}, {}, placed
       for i = 1, #page, 2 do
-        local lane, line = string.match(page[i], '^([^\t]*)\t(.*)$')
+        in_lane[#in_lane + 1], lines[#lines + 1] = string.match(page[i], '^([^\t]*)\t(.*)$')
         moved[#moved + 1] = page[i]
-        local batch = select(4, lane_parts(lane or ''))
+      end
+      local batch_of, waits = {}, waiting_of(lines)
+      for k, line in ipairs(lines) do
+        local lane, i = in_lane[k], 2 * k - 1
+        local batch = batch_of[lane] or select(4, lane_parts(lane))
         if batch then
+          batch_of[lane] = batch
           of_batch[batch] = (of_batch[batch] or 0) + 1
-          if is_waiting(line) then
+          if waits[k] then
             local closed = gates.closed(line)
             if closed then
               gates.file(closed, batch, { page[i + 1], page[i] })

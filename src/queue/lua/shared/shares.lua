@@ -41,15 +41,23 @@ function shares.leave(lines)
   end
 end
 
+-- Looks up the owners of many batches in one call.
+function shares.meet(batches)
+  if shares.mode() == 'batch' then return end
+  local unknown, is_listed = {}, {}
+  for _, batch in ipairs(batches) do
+    if batch ~= '' and not shares.owners[batch] and not is_listed[batch] then
+      unknown[#unknown + 1], is_listed[batch] = batch, true
+    end
+  end
+  for i, record in ipairs(get_all(BATCHES, unknown)) do shares.owners[unknown[i]] = string.match(record or '', '"by":"([^"]*)"') or '' end
+end
+
 -- The owner of a batch.
 function shares.owner(batch)
   if batch == '' or shares.mode() == 'batch' then return batch end
-  local owner = shares.owners[batch]
-  if not owner then
-    owner = string.match(redis.call('HGET', BATCHES, batch) or '', '"by":"([^"]*)"') or ''
-    shares.owners[batch] = owner
-  end
-  return owner
+  if not shares.owners[batch] then shares.meet { batch } end
+  return shares.owners[batch]
 end
 
 -- Reads what is in use, once a claim.
@@ -70,7 +78,7 @@ end
 
 -- What the owner of a lane uses, over its weight.
 function shares.standing(lane)
-  lane.owner = lane.owner or shares.owner((select(4, lane_parts(lane.name))))
+  lane.owner = lane.owner or shares.owner(lane.batch)
   return (shares.used[lane.owner] or 0) / (shares.weights[lane.owner] or 1)
 end
 

@@ -2,6 +2,10 @@
 
 local cells, cells_read, has_all_cells = {}, 0, false
 
+-- judge(NEEDS) says whether a lane of these needs may be for this worker at all: no other is looked at. meet(BATCHES), if there is one, is told of which
+-- batches the lanes are that were read. The claim sets them.
+local walks = {}
+
 -- Batches that are held, and the lanes of theirs that were met.
 local held_batches, to_park = {}, {}
 
@@ -21,9 +25,12 @@ local function cell_at(i)
     if #page < 2 * size then has_all_cells = true end
     for k = 1, #page, 2 do
       local row, column, needs, workers = string.match(page[k], '^([^/]*)/([^/]*)/([^:]*):(.*)$')
-      local level = string.match(workers, '^!(%d),$')
-      local cell = { name = page[k], head = tonumber(page[k + 1]), needs = needs, workers = level and '' or workers, level = level, lanes = {}, read = 0 }
-      cell.least_mem, cell.least_cpu = least_of(row, QUARTERS), least_of(column, HALVES)
+      local cell = { head = tonumber(page[k + 1]), is_for_others = not walks.judge(needs) }
+      if not cell.is_for_others then
+        local level = string.match(workers, '^!(%d),$')
+        cell.name, cell.needs, cell.workers, cell.level, cell.lanes, cell.read = page[k], needs, level and '' or workers, level, {}, 0
+        cell.least_mem, cell.least_cpu = least_of(row, QUARTERS), least_of(column, HALVES)
+      end
       cells[#cells + 1] = cell
     end
   end
@@ -37,22 +44,25 @@ local function lane_at(cell, k)
     local page = redis.call('ZRANGE', READY .. 'h:' .. cell.name, cell.read, cell.read + size - 1, 'WITHSCORES')
     cell.read = cell.read + size
     if #page < 2 * size then cell.has_all = true end
+    local met = {}
     for i = 1, #page, 2 do
       local mem, cpu, batch = string.match(page[i], '^(%d+):(%d+):[^:]*:([^:]*):')
       if held_batches[batch] then
         to_park[#to_park + 1] = page[i]
       else
         cell.lanes[#cell.lanes + 1] = {
-          cell = cell, name = page[i], mem = tonumber(mem), cpu = tonumber(cpu), needs = cell.needs, workers = cell.workers, level = cell.level,
+          cell = cell, name = page[i], batch = batch, mem = tonumber(mem), cpu = tonumber(cpu), needs = cell.needs, workers = cell.workers, level = cell.level,
           head = tonumber(page[i + 1]), score = tonumber(page[i + 1]), from = 0, lines = {}, at = 0, taken = {},
         }
+        met[#met + 1] = batch
       end
     end
+    if walks.meet then walks.meet(met) end
   end
   return cell.lanes[k]
 end
 
--- A walk over all lanes. enters(cell) says whether the lanes of a cell are to be looked at. The function that is returned gives the next lane by its head,
+-- A walk over all lanes that may be for this worker. enters(cell) says whether the lanes of a cell are to be looked at. The function that is returned gives the next lane by its head,
 -- or nil when the next one's head is beyond `most`; nil for no bound.
 local function walk(enters)
   local next_cell, open = 1, {}
@@ -72,7 +82,7 @@ local function walk(enters)
           return nil
         end
         next_cell = next_cell + 1
-        local first = enters(cell) and lane_at(cell, 1)
+        local first = not cell.is_for_others and enters(cell) and lane_at(cell, 1)
         if first then open[#open + 1] = { lane = first, k = 1 } end
       else
         if not best then
