@@ -564,3 +564,26 @@ fn many_retries_keep_their_delay_when_server_clock_goes_back() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(very_many_retries());
 }
+
+async fn a_repeated_settlement_after_a_requeue() {
+    let bed = Bed::new();
+    let conn = client(&bed).connect().await.expect("connected");
+    let worker = session(&conn, "a").await;
+    let line = "shell:0:0:1:true";
+    submit(&conn, &[NewTask::of(&parse(line))], false).await.expect("submitted");
+    let reply = worker.claim(&request("t".to_owned(), 1, node(), 0)).await.expect("claimed");
+    let by = "operator".parse().expect("a name");
+    change(&conn, Change::Requeue, None, &[line.to_owned()], ORDER, &by).await.expect("ordered");
+    let entry = settle(&reply.claims[0], Settlement::Finish { value: "a: \"\"".to_owned() });
+    for expected in [Settled::Ordered, Settled::Gone] {
+        let done = worker.settle(std::slice::from_ref(&entry), MAX_RETRY, false).await.expect("answered");
+        assert_eq!(done, [expected]);
+        assert_eq!(bed.counts(), [1, 0, 0, 0], "it runs again");
+    }
+}
+
+#[test]
+fn settlement_repeated_after_a_requeue_records_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(a_repeated_settlement_after_a_requeue());
+}

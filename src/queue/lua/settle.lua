@@ -101,6 +101,8 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     end
     local mark = has_marks and not answer and mark_of(line, worker, claim and token)
     if mark then
+      -- It waits again: should this call be repeated, the result of this attempt is not that of the next.
+      if string.sub(mark, 1, 8) == 'requeue|' then redis.call('HSET', REFUSED, token .. '|' .. line, int(now / 1000)) end
       carry_out(line, mark, CLAIMS, REVOKED)
       answer = 'ordered'
     end
