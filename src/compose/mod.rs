@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod array;
 pub mod belonging;
+pub mod edit;
 pub mod error;
 pub mod joblog;
 pub mod jsonl;
@@ -22,6 +23,7 @@ pub mod template;
 pub use arguments::Arguments;
 pub use array::Array;
 pub use belonging::BelongingRecipe;
+pub use edit::{EditError, LineEdit};
 pub use error::ComposeError;
 pub use needs::{NeedRecipe, NeedSettings};
 pub use recipe::{Composed, Recipe};

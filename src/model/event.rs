@@ -16,7 +16,7 @@ pub struct Event {
     pub entry: String,
     /// What happened: `submitted`, `found` (written by others), `started` (told by the next heartbeat, so of tasks that outlive one; the
     /// end of every attempt says when it started), `finished`, `failed`, `returned`, `lost`,
-    /// `reclaimed`, `requeued`, `cancelled`, `purged`, `rejected`, `quarantined`; of workers `attached`, `reattached`, `left`, `dead`, `buried`,
+    /// `reclaimed`, `requeued`, `cancelled`, `purged`, `edited`, `rejected`, `quarantined`; of workers `attached`, `reattached`, `left`, `dead`, `buried`,
     /// `draining`; of the queue `paused`, `resumed`, `stopping`; of batches `blocked`, `released`, `batch_done`, `batch_stopped`.
     pub event: String,
     /// The worker.
@@ -25,6 +25,9 @@ pub struct Event {
     /// The task's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Of `edited`: the id that the task had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_id: Option<String>,
     /// The task's line, where the log has it; of a long one only the beginning, and then `line_sha1` is there and `id` may not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
@@ -136,6 +139,7 @@ pub fn expand(entry: &str, text: &str) -> Vec<Event> {
                 let worker = worker();
                 events.extend(lines.by_ref().filter_map(|line| taken_over(line, &worker, &blank)));
             }
+            "E" => events.extend(edited(&parts, &mut lines, &blank)),
             "K" => events.extend(changed(&parts, &mut lines, &blank)),
             _ => {}
         }
@@ -248,6 +252,28 @@ fn changed<'a>(
     vec![Event { count: Some(count), running, id, line, last_line, last_id, ..blank(what) }]
 }
 
+/// Lines that became others: a few one by one, or many as one event.
+fn edited<'a>(parts: &[&str], lines: &mut impl Iterator<Item = &'a str>, blank: &impl Fn(&str) -> Event) -> Vec<Event> {
+    let [_, count, last] = parts else { return Vec::new() };
+    let one = |line: &str| {
+        let mut parts = line.splitn(4, '\t');
+        let (old, id, class, line) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let event = with_line(with_class(blank("edited"), class), line);
+        Some(Event { id: Some(id.to_owned()), old_id: Some(old.to_owned()), ..event })
+    };
+    let mut named: Vec<Event> = lines.by_ref().filter_map(one).collect();
+    let count: u64 = count.parse().unwrap_or(0);
+    if count != named.len() as u64 {
+        named.truncate(1);
+        for event in &mut named {
+            event.count = Some(count);
+            event.last_line = Some(line_text(last));
+            event.last_id = id_of(last);
+        }
+    }
+    named
+}
+
 /// The name of a class: what the task asks for, and more.
 fn with_class(mut event: Event, class: &str) -> Event {
     event.demand = Demand::of_class(class).map(|(demand, _)| demand);
@@ -332,6 +358,16 @@ mod tests {
         );
         let one = expand("5-0", "K\tcancel\t1\t1\tx\nn1\tid1\t0:0:\tx");
         assert_eq!((one[0].worker.as_deref(), one[0].id.as_deref(), one[0].count), (Some("n1"), Some("id1"), None));
+    }
+
+    #[test]
+    fn an_edited_line_is_told_with_the_id_of_the_old_one() {
+        let one = expand("5-0", "E\t1\tshell:0:0:9:a\nid1\tid2\t0:0::\tshell:0:0:9:a");
+        assert_eq!(names(&one), ["edited"]);
+        assert_eq!((one[0].old_id.as_deref(), one[0].id.as_deref(), one[0].count), (Some("id1"), Some("id2"), None));
+        let many = expand("5-0", "E\t50\tshell:0:0:9:z\nid1\tid2\t0:0::\tshell:0:0:9:a");
+        assert_eq!((many.len(), many[0].count, many[0].last_line.as_deref()), (1, Some(50), Some("shell:0:0:9:z")));
+        assert!(expand("5-0", "E\t50").is_empty());
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub enum Key {
     Policy,
     /// Hash line → its signature, for lines that were submitted signed.
     Signatures,
+    /// Hash line → `ID,…`: the ids that a task had before an operator edited its line, the last first; `+ID,…` while that is done.
+    Edited,
     /// String: the random identity of the queue that signatures are made for.
     QueueId,
     /// Hash of counters: `finished`, `failed:WORKER`, ….
@@ -185,6 +187,7 @@ impl Key {
             Self::BatchRate => "BATCH_RATE",
             Self::Policy => "POLICY",
             Self::Signatures => "SIGNATURES",
+            Self::Edited => "EDITED",
             Self::QueueId => "QUEUE_ID",
             Self::Tally => "TALLY",
             Self::Rate => "RATE",
@@ -251,6 +254,7 @@ impl Key {
             Self::BatchRate => "distcomp:batch:rate",
             Self::Policy => "distcomp:policy",
             Self::Signatures => "distcomp:signatures",
+            Self::Edited => "distcomp:edited",
             Self::QueueId => "distcomp:queue_id",
             Self::Tally => "distcomp:tally",
             Self::Rate => "distcomp:rate",

@@ -19,6 +19,7 @@ pub mod call_size;
 pub mod client;
 pub mod control;
 mod dialer;
+pub mod edit;
 pub mod error;
 pub mod events;
 pub mod find;

@@ -65,3 +65,14 @@ pub async fn signature_of(conn: &Connection, line: &str) -> Result<(Option<Vec<u
     let found: Option<Vec<u8>> = conn.cmd(redis::cmd("HGET").arg(conn.name(Key::Signatures)).arg(line)).await?;
     Ok((found, recorded(conn).await?))
 }
+
+/// What lies beside each of some lines in place of a signature, if anything.
+///
+/// # Errors
+/// Those of any call.
+pub async fn signatures_of(conn: &Connection, lines: &[String]) -> Result<Vec<Option<Vec<u8>>>, QueueError> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Signatures)).arg(lines)).await
+}

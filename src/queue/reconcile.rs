@@ -20,7 +20,7 @@ const STEP: u64 = 64;
 const MOST: usize = 10_000;
 
 /// What is compared, by the names of `lua/reconcile.lua`; those that count others come after them.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "attempts",
     "lost",
     "reasons",
@@ -38,6 +38,7 @@ const KINDS: [&str; 17] = [
     "workers",
     "idle",
     "members",
+    "edited",
 ];
 
 /// A kind of one worker's own.

@@ -404,6 +404,23 @@ records! {
             freed: u64,
         }
     }
+    "edit.lua" {
+        /// For how long a worker that failed a task leaves it to others.
+        args EditArgs {
+            avoid: Duration,
+        }
+        /// A waiting line and the one that it becomes. `signature` is empty for one that is not signed.
+        each EditedLine<'a> {
+            old: &'a str,
+            old_id: TaskId,
+            old_class: &'a Class,
+            new: &'a str,
+            id: TaskId,
+            class: &'a Class,
+            base_score: u64,
+            signature: &'a str,
+        }
+    }
     "batch.lua" {
         /// `op` is "begin" or "end" of `submission`, "step", "close", "open" (more is to come), "waive", "hold" or "go_on"; `value` is by whom, or why.
         args BatchArgs<'a> {

@@ -94,10 +94,13 @@ scripts! {
         Todo, Waiting, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Ready, Count, Cells, Held, Delayed, Avoided,
     ];
     RECONCILE = "reconcile.lua" with [basics, home, members, lanes, gates, claims, shares, transition, failures, turns, marks] on [
-        Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy,
+        Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy, Edited,
     ];
     CONTROL = "control.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Tally, Policy,
+    ];
+    EDIT = "edit.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, failures, events] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Lost, Attempts, Evidence, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Edited,
     ];
     ASIDE = "aside.lua" with [basics, home, members, lanes, gates] on [
         Todo, Waiting, Aside, Ready, Count, Cells, Held, Delayed, Avoided, Member, BatchN, Batches, BatchWaived,

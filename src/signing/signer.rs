@@ -31,9 +31,17 @@ impl Signer {
     /// # Errors
     /// [`SignError`].
     pub fn sign(&self, line: &str) -> Result<Seal, SignError> {
+        self.sign_until(line, self.expires)
+    }
+
+    /// Signs a line until another second since the epoch.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn sign_until(&self, line: &str, expires: u64) -> Result<Seal, SignError> {
         let mut nonce = [0; NONCE];
         random::fill(&mut nonce).map_err(|_| SignError)?;
-        let signature = self.key.key.sign(&message(&self.queue, self.expires, &nonce, line)).to_bytes();
-        Ok(Seal { expires: self.expires, key: self.key.id(), nonce, signature })
+        let signature = self.key.key.sign(&message(&self.queue, expires, &nonce, line)).to_bytes();
+        Ok(Seal { expires, key: self.key.id(), nonce, signature })
     }
 }

@@ -13,12 +13,12 @@ const MOST_KEPT: usize = 32;
 /// The page of one task.
 #[must_use]
 pub fn task(task: &TaskView, order: FieldOrder) -> String {
-    signed_task(task, order, None)
+    full_task(task, order, None, &[])
 }
 
-/// The same with what is known of its signature: the page of `distcomp-status show`.
+/// The same with what is known of its signature, and the ids that it had before its line was edited: the page of `distcomp-status show`.
 #[must_use]
-pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> String {
+pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earlier_ids: &[String]) -> String {
     let mut lines = Vec::new();
     let mut row = |name: &str, value: String| lines.push(format!("{} {value}", paint(BOLD, &format!("{name:<9}"))));
     row("task", task.id.clone());
@@ -40,6 +40,9 @@ pub fn signed_task(task: &TaskView, order: FieldOrder, signed: Option<&str>) -> 
     }
     if let Some(signed) = signed {
         row("signed", safe(signed).into_owned());
+    }
+    if !earlier_ids.is_empty() {
+        row("edited", format!("was {}", safe(&earlier_ids.join(", before that "))));
     }
     if let Some(worker) = &task.worker {
         row("on", safe(worker).into_owned());

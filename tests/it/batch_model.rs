@@ -7,6 +7,7 @@ use std::time::Duration;
 use distcomp::model::{BatchName, Belonging, FairShare, Outcome, TaskLine};
 use distcomp::queue::batches::{self, BatchChange, Recount};
 use distcomp::queue::control::{Change, change};
+use distcomp::queue::edit::{Edited, Replacement, edit};
 use distcomp::queue::index::IndexPass;
 use distcomp::queue::reconcile::{ReconcileScan, mend, subjects};
 use distcomp::queue::session::{Claim, Revoked, Settled, Settlement};
@@ -417,6 +418,43 @@ impl Run {
         }
     }
 
+    /// A waiting line becomes another one, which belongs to the same batches.
+    async fn edit(&mut self) {
+        let waiting = self.model.waiting.clone();
+        let Some(old) = self.pick(waiting.into_iter()) else { return };
+        let new = line(&mut self.random);
+        if new == old {
+            return;
+        }
+        let model = &self.model;
+        let is_there = model.waiting.contains(&new)
+            || model.running.contains_key(&new)
+            || model.finished.contains(&new)
+            || model.failed.contains_key(&new);
+        let expected = if is_there { Edited::Taken } else { Edited::Done };
+        let replacement = Replacement { old: parse(&old), new: parse(&new), signature: None };
+        for _ in 0..=self.random.below(2) {
+            let done = edit(&self.conn, std::slice::from_ref(&replacement)).await.expect("edited");
+            assert_eq!(done, [expected], "{}: {old} to {new}", self.at);
+        }
+        if is_there {
+            return;
+        }
+        let model = &mut self.model;
+        model.waiting.remove(&old);
+        model.waiting.insert(new.clone());
+        if let Some(failures) = model.failed.remove(&old) {
+            model.failed.insert(new.clone(), failures);
+        }
+        // What the new line belonged to before it was purged comes last.
+        let past = model.members.remove(&new).map_or_else(Vec::new, |member| member.names);
+        let old = model.members.remove(&old).map_or_else(Vec::new, |member| member.names);
+        let names: Vec<String> = old.iter().chain(past.iter().filter(|name| !old.contains(name))).cloned().collect();
+        if !names.is_empty() {
+            model.members.insert(new, Membership { flag: 'o', names });
+        }
+    }
+
     /// What was ordered for tasks that run is carried out.
     async fn obey(&mut self) {
         let told = self.worker.heartbeat(&beat(vec![])).await.expect("answered").revoked;
@@ -566,7 +604,7 @@ impl Run {
     }
 
     async fn step(&mut self) {
-        match self.random.below(25) {
+        match self.random.below(27) {
             0..5 => self.submit().await,
             5 => self.begin().await,
             6..8 => self.end().await,
@@ -588,7 +626,8 @@ impl Run {
                 // Gates on its steps are looked at by whoever releases.
                 self.release().await;
             }
-            24 if self.random.below(4) == 0 => self.share().await,
+            26 if self.random.below(4) == 0 => self.share().await,
+            24..26 => self.edit().await,
             _ => self.release().await,
         }
     }

@@ -102,9 +102,15 @@ fn printed() -> Vec<(&'static str, Output)> {
         status("distcomp-status explain ID --json", &["explain", &ids[3], "--json"]),
         status("distcomp-status events --json", &["events", "--json"]),
     ]);
+    // Too large for any node: it waits.
+    bed.add(["shell:0:9999:0:true"]);
     let ctl = |heading, args: &[&str]| (heading, bed.ctl(args).expect(0));
     all.extend([
         ctl("distcomp-ctl cancel ID --yes --json", &["cancel", &ids[3], "--yes", "--json"]),
+        ctl(
+            "distcomp-ctl edit ID --set priority=9 --yes --json",
+            &["edit", "--state", "todo", "--all", "--set", "priority=9", "--yes", "--json"],
+        ),
         ctl("distcomp-ctl pause --yes --json", &["pause", "--yes", "--json"]),
         ctl("distcomp-ctl resume --yes --json", &["resume", "--yes", "--json"]),
         ctl("distcomp-ctl reclaim --yes --json", &["reclaim", "--yes", "--json"]),

@@ -19,6 +19,7 @@ mod crowd;
 mod ctl;
 mod dashboard;
 mod docs_commands;
+mod edit;
 mod embedded;
 mod emptied;
 mod ending;

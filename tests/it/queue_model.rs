@@ -7,6 +7,7 @@ use std::time::Duration;
 use distcomp::config::{Endpoint, Origin, RedisSettings};
 use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, Offer, Outcome, Room, Stocks, TaskId, TaskLine, Traits};
 use distcomp::queue::control::{Change, change};
+use distcomp::queue::edit::{Edited, Replacement, edit};
 use distcomp::queue::index::IndexPass;
 use distcomp::queue::session::{
     AttachOptions, Claim, ClaimRequest, Heartbeat, QueueState, Reasserted, Registration, Revoked, Settle, Settled,
@@ -389,6 +390,48 @@ impl Run {
 
 /// Orders and what becomes of them.
 impl Run {
+    /// A line becomes another one: it waits in its place, or stays as it is. Told twice, it is done once.
+    async fn edit(&mut self, at: &str) {
+        let all: Vec<String> = self.model.todo.keys().chain(self.model.running.keys()).cloned().collect();
+        let Some(old) = all.get(self.random.below(all.len().max(1) as u64) as usize).cloned() else { return };
+        let new = match self.random.below(3) {
+            0 => line(&mut self.random),
+            _ => {
+                // The same at another priority.
+                let fields: Vec<&str> = old.splitn(5, ':').collect();
+                let prio = self.random.below(5).to_string();
+                [fields[0], fields[1], fields[2], &prio, fields[4]].join(":")
+            }
+        };
+        if new == old {
+            return;
+        }
+        let is_there = |line: &String| {
+            let model = &self.model;
+            model.todo.contains_key(line)
+                || model.running.contains_key(line)
+                || model.finished.contains(line)
+                || model.failed.contains_key(line)
+        };
+        let expected = match (self.model.todo.contains_key(&old), is_there(&new)) {
+            (false, _) => Edited::Gone,
+            (true, true) => Edited::Taken,
+            (true, false) => Edited::Done,
+        };
+        let replacement = Replacement { old: parse(&old), new: parse(&new), signature: None };
+        for _ in 0..=self.random.below(2) {
+            let done = edit(&self.conn, std::slice::from_ref(&replacement)).await.expect("edited");
+            assert_eq!(done, [expected], "{at}: {old} to {new}");
+        }
+        if expected == Edited::Done {
+            let rank = self.model.todo.remove(&old).expect("it waits");
+            self.model.todo.insert(new.clone(), rank);
+            if let Some(failures) = self.model.failed.remove(&old) {
+                self.model.failed.insert(new, failures);
+            }
+        }
+    }
+
     /// A running task is ordered away, or the order changed: it stays in progress.
     async fn order(&mut self, at: &str) {
         let Some(line) = self.model.running.keys().nth(self.random.below(8) as usize).cloned() else { return };
@@ -457,7 +500,7 @@ async fn run(seed: u64) {
     let mut run = Run::new(seed).await;
     for step in 0..150 {
         let at = format!("seed {seed}, step {step}");
-        match run.random.below(16) {
+        match run.random.below(18) {
             0..3 => run.submit(&at).await,
             3 => run.write_behind().await,
             4 if run.random.below(4) == 0 => run.rebuild_index().await,
@@ -466,6 +509,7 @@ async fn run(seed: u64) {
             11..13 => run.order(&at).await,
             13..15 => run.obey(&at).await,
             15 if run.random.below(4) == 0 => run.die(&at).await,
+            16.. => run.edit(&at).await,
             _ => {}
         }
         check(&run.bed, &run.model, &at);

@@ -178,6 +178,10 @@ fn with_value(command: &str, arg: Arg, line: &Arc<Line>) -> Arg {
         "line" | "lines" => arg.add(of_queue(Wanted::Tasks(states_of(command)), line)),
         "worker" | "workers" => arg.add(of_queue(Wanted::Workers, line)),
         "log_format" => arg.add(fixed(&["text", "json"])),
+        "set" => {
+            let keys = &["mem=", "cpus=", "priority=", "timeout=", "type=", "gpus=", "constraint=", "after=", "begin="];
+            arg.add(fixed(keys))
+        }
         "kind" => arg.add(fixed(&["shell", "python", "demo"])),
         _ if matches!(arg.get_value_hint(), ValueHint::FilePath | ValueHint::AnyPath) => arg.add(by_shell(FILES)),
         _ if arg.get_value_hint() == ValueHint::DirPath => arg.add(by_shell(DIRS)),
@@ -211,6 +215,7 @@ fn by_shell(tag: &'static str) -> ArgValueCompleter {
 fn states_of(command: &str) -> &'static [TaskState] {
     use TaskState::{Cancelled, Failed, Finished, InProgress, Todo};
     match command {
+        "edit" => &[Todo],
         "cancel" => &[InProgress, Todo, Failed],
         "requeue" => &[Failed, Cancelled, Finished],
         "purge" => &[Failed, Cancelled, Finished, Todo, InProgress],
@@ -245,6 +250,7 @@ mod tests {
             ("distcomp-status --json tasks --inc", &["--include"]),
             ("distcomp-status --local expla", &["explain"]),
             ("distcomp-ctl requeue --older", &["--older-than"]),
+            ("distcomp-ctl edit --all --set pri", &["priority="]),
             ("distcomp run --type py", &["python"]),
             ("distcomp worker --log-format j", &["json"]),
         ] {

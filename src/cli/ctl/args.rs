@@ -72,6 +72,21 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["lines", "state", "GroupArgs", "include", "worker", "older_than", "file", "all"])]
         quarantined: bool,
     },
+    /// Change tasks that wait: memory, priority, needs, command, ...
+    ///
+    /// Running tasks stay as they are. Each line becomes another line, in one step, with its place among its equals, its attempts and its batches. The task gets another id: submitting the
+    /// old line again adds a new task. All new lines are checked before the first is changed. A signed line is signed again with task_signing_key.
+    Edit {
+        /// The tasks to change
+        #[command(flatten)]
+        select: SelectArgs,
+        /// Set a field (mem, cpus, priority, timeout, type) or a need (gpus=1, constraint=ssd); an empty value or "none" removes a need; may be repeated
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Replace a text in the command, wherever it is there; may be repeated
+        #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], allow_hyphen_values = true)]
+        replace: Vec<String>,
+    },
     /// Start nothing, or nothing of some batches, until resume
     Pause {
         /// The batches [default: the whole queue]
@@ -130,7 +145,9 @@ pub enum Command {
         #[arg(long, conflicts_with = "workers")]
         all: bool,
     },
-    /// Stop all workers, including Python workers, when their running tasks have ended (writes WORKER_COMMAND_CLOSE)
+    /// Stop all workers when their running tasks have ended
+    ///
+    /// Python workers stop too: it writes WORKER_COMMAND_CLOSE into todo_tasks, until resume.
     Stop,
     /// Move the tasks of dead workers back to todo; no failure is counted
     ///
@@ -229,6 +246,8 @@ Examples:
   distcomp-ctl cancel --file sweep.tasks                cancel the tasks of a file
   distcomp-ctl cancel 3f9a                              cancel one task, by a prefix of its id
   distcomp-ctl purge --state finished --older-than 30d  free memory in Redis
+  distcomp-ctl edit --batch s1 --set priority=9         let what waits of a batch go first
+  distcomp-ctl edit --include sim --replace ./v1 ./v2   run another program in its place
   distcomp-ctl pause; distcomp-ctl resume
   distcomp-ctl share user --weight ann=3                share the cores among users
   distcomp-ctl drain node7                              before maintenance of a node

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
 use super::{batches, change, keygen, quarantine, reclaim, share, switch};
+use super::{batches, change, edit, keygen, quarantine, reclaim, switch};
 use crate::cli::common::{Context, run};
 use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
@@ -45,6 +46,7 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Requeue(select) => change::check(Change::Requeue, select)?,
         Command::Cancel(select) => change::check(Change::Cancel, select)?,
         Command::Purge { select, quarantined: false } => change::check(Change::Purge, select)?,
+        Command::Edit { select, set, replace } => edit::check(select, set, replace)?,
         Command::Purge { .. }
         | Command::Pause { .. }
         | Command::Close { .. }
@@ -86,6 +88,7 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,
         Command::Purge { quarantined: true, .. } => quarantine::empty(&mut session).await?,
         Command::Purge { select, .. } => change::apply(&mut session, Change::Purge, &select).await?,
+        Command::Edit { select, set, replace } => edit::apply(&mut session, &select, &set, &replace).await?,
         Command::Pause { batches } if batches.is_empty() => switch::pause(&mut session).await?,
         Command::Pause { batches } => batches::pause(&mut session, &batches).await?,
         Command::Resume { batches, .. } if !batches.is_empty() => batches::resume(&mut session, &batches).await?,

@@ -19,10 +19,29 @@ use crate::view::progress::Progress;
 /// Tasks whose evidence is in memory at once.
 pub(super) const AT_ONCE: usize = 100;
 
+/// What is to be done with the tasks that are selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Requeue,
+    Cancel,
+    Purge,
+    Edit,
+}
+
+impl From<Change> for Verb {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Requeue => Self::Requeue,
+            Change::Cancel => Self::Cancel,
+            Change::Purge => Self::Purge,
+        }
+    }
+}
+
 /// A selection that has been checked.
 #[derive(Debug)]
 pub(super) struct Selector {
-    pub(super) change: Change,
+    pub(super) verb: Verb,
     pub(super) states: Vec<TaskState>,
     group: GroupArgs,
     include: Option<String>,
@@ -34,7 +53,8 @@ pub(super) struct Selector {
 
 impl Selector {
     /// Checks flags that stand in place of lines.
-    pub(super) fn new(change: Change, args: &SelectArgs) -> Result<Self, CliError> {
+    pub(super) fn new(verb: impl Into<Verb>, args: &SelectArgs) -> Result<Self, CliError> {
+        let verb = verb.into();
         let state = args.state.map(TaskState::from);
         let is_bare = state.is_none()
             && args.group.is_empty()
@@ -43,13 +63,16 @@ impl Selector {
             && args.older_than.is_none()
             && args.file.is_none();
         // All failed tasks are what one wants to try again; what is cancelled or purged is gone.
-        if is_bare && !args.all && change != Change::Requeue {
+        if is_bare && !args.all && verb != Verb::Requeue {
             return Err(CliError::Usage(format!(
                 "no tasks selected to {}: use --state, --kind, --include, --worker, --older-than, --file, lines, or --all",
-                verb(change)
+                verb.as_str()
             )));
         }
-        if change == Change::Cancel && state == Some(TaskState::Finished) {
+        if verb == Verb::Edit {
+            only_waiting(args)?;
+        }
+        if verb == Verb::Cancel && state == Some(TaskState::Finished) {
             return Err(CliError::Usage("finished tasks cannot be cancelled; purge removes them".to_owned()));
         }
         if args.worker.is_some() && state == Some(TaskState::Todo) {
@@ -63,13 +86,16 @@ impl Selector {
                     .to_owned(),
             ));
         }
-        let mut states = match (args.group.states(state)?, change) {
+        let among = if verb == Verb::Edit { Some(TaskState::Todo) } else { state };
+        let mut states = match (args.group.states(among)?, verb) {
+            // Those that run are counted.
+            (_, Verb::Edit) => vec![TaskState::Todo, TaskState::InProgress],
             (Some(states), _) => states,
-            (None, Change::Requeue) => vec![TaskState::Failed],
-            (None, Change::Cancel) => vec![TaskState::Todo, TaskState::InProgress],
-            (None, Change::Purge) => TaskState::ALL.to_vec(),
+            (None, Verb::Requeue) => vec![TaskState::Failed],
+            (None, Verb::Cancel) => vec![TaskState::Todo, TaskState::InProgress],
+            (None, Verb::Purge) => TaskState::ALL.to_vec(),
         };
-        if change == Change::Cancel && states == [TaskState::Cancelled] {
+        if verb == Verb::Cancel && states == [TaskState::Cancelled] {
             return Err(CliError::Usage("these tasks are cancelled already; purge removes them".to_owned()));
         }
         if args.older_than.is_some() {
@@ -85,7 +111,7 @@ impl Selector {
         if let Some(file) = &file {
             are_there(std::slice::from_ref(file))?;
         }
-        Ok(Self { change, states, group: args.group.clone(), include, worker, older_than, file })
+        Ok(Self { verb, states, group: args.group.clone(), include, worker, older_than, file })
     }
 
     /// The states in words, `failed`, `todo or in_progress`.
@@ -152,7 +178,7 @@ impl Selector {
 
     /// Whether somebody may expect cancelled tasks among those that are selected.
     pub(super) fn leaves_cancelled(&self) -> bool {
-        self.change == Change::Requeue && self.states == [TaskState::Failed] && self.group.is_empty()
+        self.verb == Verb::Requeue && self.states == [TaskState::Failed] && self.group.is_empty()
     }
 
     /// A retry is in todo and in failed: it is selected where it waits. What has failed for good cannot be cancelled.
@@ -163,7 +189,7 @@ impl Selector {
         page: Vec<HashEntry>,
     ) -> Result<Vec<HashEntry>, CliError> {
         let wants_open = match state {
-            TaskState::Failed if self.change == Change::Cancel => true,
+            TaskState::Failed if self.verb == Verb::Cancel => true,
             TaskState::Failed | TaskState::Cancelled if self.states.contains(&TaskState::Todo) => false,
             TaskState::Todo
             | TaskState::InProgress
@@ -193,7 +219,7 @@ impl Selector {
         selected: &mut Selected,
     ) -> Result<(), CliError> {
         // What is purged may have left files, which records name.
-        if self.older_than.is_none() && self.change != Change::Purge {
+        if self.older_than.is_none() && self.verb != Verb::Purge {
             return entries.iter().try_for_each(|entry| selected.push(&entry.line, &[]));
         }
         let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
@@ -219,12 +245,33 @@ fn has_ended(state: &TaskState) -> bool {
     }
 }
 
+impl Verb {
+    /// `requeue`, `cancel`, `purge`, `edit`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Requeue => "requeue",
+            Self::Cancel => "cancel",
+            Self::Purge => "purge",
+            Self::Edit => "edit",
+        }
+    }
+}
+
 /// `requeue`, `cancel`, `purge`.
 pub(super) fn verb(change: Change) -> &'static str {
-    match change {
-        Change::Requeue => "requeue",
-        Change::Cancel => "cancel",
-        Change::Purge => "purge",
+    Verb::from(change).as_str()
+}
+
+/// Refuses what selects tasks that do not wait.
+fn only_waiting(args: &SelectArgs) -> Result<(), CliError> {
+    let refused = [
+        (args.state.is_some_and(|state| TaskState::from(state) != TaskState::Todo), "--state can only be todo"),
+        (args.worker.is_some(), "--worker cannot be used with edit"),
+        (args.older_than.is_some(), "--older-than cannot be used with edit"),
+    ];
+    match refused.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, what)) => Err(CliError::Usage(format!("{what}: edit changes only tasks that wait"))),
+        None => Ok(()),
     }
 }
 
@@ -270,6 +317,24 @@ mod tests {
         let gone =
             SelectArgs { group: GroupArgs { kind: Some("cancelled".to_owned()), ..GroupArgs::default() }, ..args() };
         assert_eq!(Selector::new(Change::Requeue, &gone).unwrap().states(), "cancelled");
+    }
+
+    #[test]
+    fn only_what_waits_is_edited() {
+        let sim = SelectArgs { include: Some("sim".to_owned()), ..args() };
+        assert!(Selector::new(Verb::Edit, &sim).is_ok());
+        assert!(Selector::new(Verb::Edit, &SelectArgs { state: Some(StateArg::Todo), ..sim.clone() }).is_ok());
+        let kind = |kind: &str| GroupArgs { kind: Some(kind.to_owned()), ..GroupArgs::default() };
+        assert!(Selector::new(Verb::Edit, &SelectArgs { group: kind("exit 3"), ..args() }).is_ok(), "a retry");
+        for wrong in [
+            args(),
+            SelectArgs { state: Some(StateArg::Failed), ..args() },
+            SelectArgs { worker: Some("n1".to_owned()), ..sim.clone() },
+            SelectArgs { older_than: Some("1h".to_owned()), ..sim },
+            SelectArgs { group: kind("cancelled"), ..args() },
+        ] {
+            assert!(Selector::new(Verb::Edit, &wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::select::{AT_ONCE, Selector, is_open};
+use super::select::{AT_ONCE, Selector, Verb, is_open};
 use super::selected::Selected;
 use crate::cli::exit::CliError;
 use crate::cli::submit::{Origin, ParseRules, TaskReader};
 use crate::model::FieldOrder;
 use crate::model::snapshot::{TaskState, TaskView};
-use crate::queue::control::Change;
 use crate::queue::select::{HashEntry, TaskGroup};
 use crate::queue::{Connection, inspect};
 use crate::view::progress::Progress;
@@ -65,7 +64,7 @@ impl Selector {
             }
             // A retry is in todo and in failed: it is selected where it waits.
             let state = states.iter().find(|state| self.states.contains(state)).copied();
-            let wants_open = self.change == Change::Cancel;
+            let wants_open = self.verb == Verb::Cancel;
             let is_here = state != Some(TaskState::Failed) || is_open(&states) == wants_open;
             here.extend(state.filter(|_| is_here).map(|state| (line, state)));
         }

@@ -11,18 +11,22 @@ use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::output::{columns, is_terminal};
 use crate::model::snapshot::TaskView;
-use crate::queue::inspect;
+use crate::queue::edit::earlier_ids;
+use crate::queue::{QueueError, inspect};
 use crate::view;
 use crate::view::safe_text::safe;
 use crate::view::text::fold;
 
-/// The task, and who signed it.
+/// The task, who signed it, and what it was before.
 #[derive(Serialize)]
-struct TaskWithSignature<'a> {
+struct FullTask<'a> {
     #[serde(flatten)]
     task: &'a TaskView,
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<Signature>,
+    /// The ids that it had before its line was edited, the last one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    edited_from: Vec<String>,
 }
 
 /// Prints everything known about the task that `text` names.
@@ -34,11 +38,16 @@ pub(super) async fn show(session: &mut StatusContext, text: &str, raw: bool) -> 
             continue;
         }
         let signature = look(session, &task.line).await?;
+        let edited_from = match earlier_ids(&session.conn, &task.line).await {
+            // A user of before there were edits: the rest can be told.
+            Err(QueueError::Denied { .. }) => Vec::new(),
+            found => found?,
+        };
         if session.json {
-            session.out.json(&TaskWithSignature { task: &task, signature })?;
+            session.out.json(&FullTask { task: &task, signature, edited_from })?;
         } else {
             let signed = signature.as_ref().map(ToString::to_string);
-            let page = view::task::signed_task(&task, session.order, signed.as_deref());
+            let page = view::task::full_task(&task, session.order, signed.as_deref(), &edited_from);
             // Nothing is cut; into a file or a pipe nothing is broken either.
             session.out.text(&if is_terminal() { fold(&page, columns(), 10) } else { page })?;
         }

@@ -34,8 +34,10 @@ mod wait_blocked;
 
 pub use args::SubmitArgs;
 pub use batch_flags::BatchFlags;
+pub(crate) use checked_line::Place;
 pub use flags::{FieldFlags, NeedFlags, SourceFlags};
 pub(crate) use input::are_there;
+pub(crate) use offers::Offers;
 pub(crate) use origin::{Named, Origin, read_stdin_if_alone};
 pub(crate) use reader::TaskReader;
 pub use run::main;

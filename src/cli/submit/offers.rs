@@ -15,7 +15,7 @@ const KEPT: usize = 1000;
 
 /// What is noticed while the lines are checked.
 #[derive(Default)]
-pub(super) struct Offers {
+pub(crate) struct Offers {
     /// Whether any worker lives whose offers are known.
     is_known: bool,
     resources: Vec<String>,
@@ -31,14 +31,14 @@ enum Missing {
 }
 
 impl Offers {
-    pub(super) fn new(traits: &[Traits]) -> Self {
+    pub(crate) fn new(traits: &[Traits]) -> Self {
         let resources = traits.iter().flat_map(|one| one.stocks.0.keys().map(ToString::to_string)).collect();
         let labels = traits.iter().flat_map(|one| one.labels.iter().map(ToString::to_string)).collect();
         Self { is_known: !traits.is_empty(), resources, labels, missing: BTreeMap::new() }
     }
 
     /// Looks at a task.
-    pub(super) fn look(&mut self, place: Place<'_>, task: &TaskLine) {
+    pub(crate) fn look(&mut self, place: Place<'_>, task: &TaskLine) {
         if !self.is_known || !task.needs().is_extended() {
             return;
         }
@@ -58,7 +58,7 @@ impl Offers {
     }
 
     /// What is to be said of it.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let mut said: Vec<String> =
             self.missing.iter().take(PRINTED).map(|(missing, place)| self.warning(missing, place)).collect();
         if self.missing.len() > PRINTED {

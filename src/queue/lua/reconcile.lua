@@ -64,11 +64,14 @@ kinds.samples = {
   end,
 }
 
-kinds.signatures = {
-  key = SIGNATURES,
-  is_wrong = function(line) return not (waits_or_runs(line) or is_in(FINISHED, line) or is_in(FAILED, line)) end,
-  mend = remove(SIGNATURES),
-}
+-- Who signed a task, and what its line was before, is of tasks that are somewhere.
+for name, key in pairs { signatures = SIGNATURES, edited = EDITED } do
+  kinds[name] = {
+    key = key,
+    is_wrong = function(line) return not (waits_or_runs(line) or is_in(FINISHED, line) or is_in(FAILED, line)) end,
+    mend = remove(key),
+  }
+end
 
 -- A retry outside the index, or in a class that some pass over, whose time or place there is gone would wait for ever: it is forgotten, and found again.
 kinds.held = {

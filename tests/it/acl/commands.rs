@@ -53,6 +53,9 @@ fn every_command_of_batches_has_the_rights_it_needs() {
     let worker = bed.worker("w");
     bed.wait_alive("w");
     submit(&["-n", "late", "--after", "a", "--kill-on-invalid-dep", "--", "echo late"]);
+    bed.ctl(&["edit", "--batch", "late", "--set", "mem=0.01", "--set", "priority=3", "--yes"])
+        .expect(0)
+        .prints_line("edited 1 task");
     submit(&["-n", "b", "--after", "a", "--after-any", "a/x", "--max-fails", "50%", "--tag", "t", "--", "echo b"]);
     submit(&["-n", "a/x", "--", "[ {} != 2 ]", ":::", "1", "2"]);
     submit(&["-n", "open", "--open", "--", "true"]);

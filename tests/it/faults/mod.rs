@@ -3,6 +3,7 @@ mod cgroup;
 mod clock;
 mod controls;
 mod disk;
+mod edits;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod keepers;

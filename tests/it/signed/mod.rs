@@ -1,5 +1,6 @@
 //! Signed tasks: with `require_signed_tasks` nothing runs but what the holder of a key has signed, for this queue, until it expires. Each attack here is
 //! one that somebody who can write to Redis, and read all of it, can make.
+mod edited;
 mod forged;
 mod kept;
 mod keys;
