@@ -53,6 +53,7 @@ async fn thousand(workers: usize, slots: u32, task: Duration, length: Duration) 
                 traits: Default::default(),
                 started: Vec::new(),
                 stopped: Vec::new(),
+                suspect_after: 5,
             };
             while Instant::now() < end {
                 beats.heartbeat(&beat).await?;

@@ -111,12 +111,8 @@ impl LineEdit {
         {
             values.push(format!("{key}={}", if LISTS.contains(&key.as_str()) { "x" } else { "1" }));
         }
-        tried.text(&sample()?, FieldOrder::default()).and_then(|text| read(&text, FieldOrder::default())).map_err(
-            |error| match error {
-                EditError::Line(error) => EditError::Value(set.to_owned(), error),
-                other => other,
-            },
-        )?;
+        let text = tried.text(&sample()?, FieldOrder::default());
+        TaskLine::parse(&text, FieldOrder::default()).map_err(|error| EditError::Value(set.to_owned(), error))?;
         self.fields.append(&mut one.fields);
         for (key, values) in one.needs {
             match self.needs.iter_mut().find(|(known, _)| *known == key) {
@@ -143,8 +139,7 @@ impl LineEdit {
     /// # Errors
     /// What is wrong with the line that it would be.
     pub fn apply(&self, task: &TaskLine, order: FieldOrder) -> Result<TaskLine, EditError> {
-        let text = self.text(task, order)?;
-        let made = read(&text, order)?;
+        let made = TaskLine::parse(&self.text(task, order), order)?;
         let cmd = self.command(task);
         if made.cmd() != cmd { Err(EditError::LikeTimeout) } else { Ok(made) }
     }
@@ -157,7 +152,7 @@ impl LineEdit {
         self.fields.iter().find(|(set, _)| *set == field).map_or(old, |(_, value)| value)
     }
 
-    fn text(&self, task: &TaskLine, order: FieldOrder) -> Result<String, EditError> {
+    fn text(&self, task: &TaskLine, order: FieldOrder) -> String {
         let line = task.as_str();
         let head = &line[..line.len() - task.cmd().len()];
         let mut parts = head.split(':');
@@ -186,7 +181,7 @@ impl LineEdit {
         }
         out.push(':');
         out.push_str(&self.command(task));
-        Ok(out)
+        out
     }
 
     /// The needs after the edit: sorted, as programs write them, unless none changes.
@@ -205,10 +200,6 @@ impl LineEdit {
 
 fn sample() -> Result<TaskLine, EditError> {
     Ok(TaskLine::parse(SAMPLE, FieldOrder::default())?)
-}
-
-fn read(text: &str, order: FieldOrder) -> Result<TaskLine, EditError> {
-    Ok(TaskLine::parse(text, order)?)
 }
 
 fn is_none(value: &str) -> bool {

@@ -162,6 +162,11 @@ pub const KEY_DOCS: &[KeyDoc] = &[
         "3",
         "Lost workers after which a task fails. Only a loss in which the task was the only suspect can fail it",
     ),
+    key(
+        &["suspect_after"],
+        "5",
+        "Tasks that failed on the worker and then finished on another one, with nothing finished here in between, after which the worker pauses itself. 0: never. See [Policy](docs/policy.md#bad-nodes)",
+    ),
     key(&["python_workers"], "false", "true: Python workers share the queue; see below"),
 ];
 

@@ -81,6 +81,7 @@ raw_config! {
     task_public_keys,
     task_signing_key,
     max_lost_per_task,
+    suspect_after,
     python_workers,
 }
 

@@ -75,6 +75,7 @@ settings! {
     live scratch_dir = "scratch_dir";
     live prefer_wait = "prefer_wait_seconds";
     live max_lost = "max_lost_per_task";
+    live suspect_after = "suspect_after";
     fixed state_dir = "state_dir";
     fixed time_limit = "time_limit_seconds";
     fixed field_order = "task_field_order";

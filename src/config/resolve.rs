@@ -87,6 +87,7 @@ fn read_keys(
     // Files of keys are read by who uses them: one configuration may serve nodes that have them and nodes that have not.
     let task_signing_key = read!(r.path(raw.task_signing_key, "the path of a signing key file"));
     let max_lost = read!(r.integer(raw.max_lost_per_task, 3, 0, u32::MAX.into()));
+    let suspect_after = read!(r.integer(raw.suspect_after, 5, 0, u32::MAX.into()));
     let python_workers = read!(r.boolean(raw.python_workers, false));
     if python_workers {
         check_python_workers(r, field_order, is_order_sound, &key_prefix);
@@ -129,6 +130,7 @@ fn read_keys(
         task_public_keys,
         task_signing_key,
         max_lost: narrow(max_lost),
+        suspect_after: narrow(suspect_after),
         python_workers,
         // Whoever writes our own order is at home here.
         is_of_python: python::is_of_python(&raw.names()) && field_order != Some(FieldOrder::MemCpuPrio),

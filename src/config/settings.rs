@@ -189,6 +189,8 @@ pub struct Config {
     pub task_signing_key: Option<PathBuf>,
     /// Workers lost under a task until it fails. Zero: it fails at the first, as with one.
     pub max_lost: u32,
+    /// Tasks that fail here and then finish elsewhere, with nothing finished here in between, after which the worker pauses itself. Zero: never.
+    pub suspect_after: u32,
     /// Whether Python workers share the queue.
     pub python_workers: bool,
     /// Whether the file has the keys of Python DistComp and none of ours: nobody has looked yet at what differs.

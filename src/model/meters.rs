@@ -126,6 +126,8 @@ pub struct WorkerFigures {
     pub is_linked: bool,
     /// Whether it takes new tasks.
     pub is_open: bool,
+    /// Whether it takes none because of what speaks against it.
+    pub is_suspect: bool,
     /// Waiting tasks, as the last claim saw them; `None` before the first.
     pub waiting: Option<u64>,
     /// How much of the node is in use.

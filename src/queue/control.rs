@@ -182,12 +182,15 @@ pub async fn stop(conn: &Connection) -> Result<(), QueueError> {
     Ok(())
 }
 
-/// Lifts the drain of a worker's name; says whether there was one.
+/// Lifts the drain of a worker's name, and what speaks against it as a suspect; says whether there was anything.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn undrain(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueError> {
-    let there: u64 = conn.cmd(redis::cmd("HDEL").arg(conn.name(Key::Drain)).arg(worker.as_str())).await?;
+    let mut pipe = redis::pipe();
+    pipe.hdel(conn.name(Key::Drain), worker.as_str()).hdel(conn.name(Key::Blamed), worker.as_str());
+    let (drain, blame): (u64, u64) = conn.pipe(&pipe).await?;
+    let there = drain + blame;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg(format!("beat:{worker}"))).await?;
     if there > 0 {
         note_worker(conn, "resumed", worker).await;

@@ -14,7 +14,7 @@ use super::keys::{CLOSE, Key};
 use super::kinds;
 use super::lanes::{Lanes, lanes};
 use super::lossy_string::{self, LossyString};
-use super::overview::{health, rates_over_last_minute, top_groups, workers};
+use super::overview::{health, note_suspects, rates_over_last_minute, top_groups, workers};
 use super::{python_workers, share};
 
 use crate::model::failure_reason::kind_of;
@@ -55,7 +55,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
-    pipe.hlen(conn.name(Key::Policy));
+    pipe.hlen(conn.name(Key::Policy)).hgetall(conn.name(Key::Blamed));
     let (mut overview, has_policy) = decode_overview(conn.pipe(&pipe).await?)?;
     if has_policy {
         overview.fair_share = share::view(conn).await?;
@@ -114,12 +114,14 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
     // For now the number of batches.
     let held: u64 = replies.take()?;
     let policies: u64 = replies.take()?;
+    let blamed = replies.hash()?;
     // The stop command may have come between the two questions.
     let todo = todo.saturating_sub(u64::from(stopping));
     let cancelled = groups.get(Outcome::CANCELLED_GROUP).and_then(|n| n.parse().ok()).unwrap_or(0).min(failed);
     let counts = Counts { todo, in_progress, finished, failed, cancelled, quarantined, blocked: apart, held };
     let (rate_per_second, failed_per_second) = rates_over_last_minute(&rate, now);
-    let workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
+    let mut workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
+    note_suspects(&mut workers, &blamed);
     let fenced =
         workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
     let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);

@@ -88,6 +88,8 @@ pub enum Key {
     Signatures,
     /// Hash line → `ID,…`: the ids that a task had before an operator edited its line, the last first; `+ID,…` while that is done.
     Edited,
+    /// Hash worker → JSON, tasks that failed there and then finished elsewhere; see `lua/shared/blame.lua`.
+    Blamed,
     /// String: the random identity of the queue that signatures are made for.
     QueueId,
     /// Hash of counters: `finished`, `failed:WORKER`, ….
@@ -188,6 +190,7 @@ impl Key {
             Self::Policy => "POLICY",
             Self::Signatures => "SIGNATURES",
             Self::Edited => "EDITED",
+            Self::Blamed => "BLAMED",
             Self::QueueId => "QUEUE_ID",
             Self::Tally => "TALLY",
             Self::Rate => "RATE",
@@ -255,6 +258,7 @@ impl Key {
             Self::Policy => "distcomp:policy",
             Self::Signatures => "distcomp:signatures",
             Self::Edited => "distcomp:edited",
+            Self::Blamed => "distcomp:suspects",
             Self::QueueId => "distcomp:queue_id",
             Self::Tally => "distcomp:tally",
             Self::Rate => "distcomp:rate",

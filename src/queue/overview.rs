@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::model::snapshot::{
-    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, WaitReason, WorkerExtras, WorkerLoad, WorkerProcess,
-    WorkerState, WorkerView,
+    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, SuspectEvidence, WaitReason, WorkerExtras, WorkerLoad,
+    WorkerProcess, WorkerState, WorkerView,
 };
 use crate::model::{Outcome, Usage};
 
@@ -116,6 +116,17 @@ pub(super) fn workers(
             }
         })
         .collect()
+}
+
+/// Notes what speaks against each. One that would take tasks but for that is a suspect.
+pub(super) fn note_suspects(workers: &mut [WorkerView], blamed: &HashMap<String, String>) {
+    for worker in workers {
+        let evidence = blamed.get(&worker.name).and_then(|json| serde_json::from_str::<SuspectEvidence>(json).ok());
+        if worker.state == WorkerState::Live && evidence.as_ref().is_some_and(|evidence| evidence.paused) {
+            worker.state = WorkerState::Suspect;
+        }
+        worker.extras.suspect = evidence;
+    }
 }
 
 pub(super) fn health(info: &str) -> RedisHealth {

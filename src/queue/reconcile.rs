@@ -20,7 +20,7 @@ const STEP: u64 = 64;
 const MOST: usize = 10_000;
 
 /// What is compared, by the names of `lua/reconcile.lua`; those that count others come after them.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "attempts",
     "lost",
     "reasons",
@@ -39,6 +39,7 @@ const KINDS: [&str; 18] = [
     "idle",
     "members",
     "edited",
+    "blamed",
 ];
 
 /// A kind of one worker's own.

@@ -136,7 +136,7 @@ records! {
         }
     }
     "heartbeat.lua" {
-        /// `usage` is "USEDCORES:TOTALCORES:USEDGB:TOTALGB", `load` is JSON for people, `offer` is empty while the worker takes nothing. `started` lines
+        /// `suspect_after` is how many tasks may speak against the worker before it pauses, 0 for any number. `usage` is "USEDCORES:TOTALCORES:USEDGB:TOTALGB", `load` is JSON for people, `offer` is empty while the worker takes nothing. `started` lines
         /// follow that have started since the last heartbeat.
         args HeartbeatArgs<'a> {
             worker: &'a str,
@@ -147,18 +147,22 @@ records! {
             traits: &'a Traits,
             order: &'a str,
             started: usize,
+            suspect_after: u32,
         }
         /// A claim ended by an operator's order, of which nothing runs any more.
         each StoppedClaim<'a> {
             line: &'a str,
             token: &'a str,
         }
-        /// Whether an operator asked the worker to drain, the stop command is there, the queue has another field order.
+        /// Whether an operator asked the worker to drain, the stop command is there, the queue has another field order. `suspect` is how many tasks speak
+        /// against it, 0 while it may take tasks; `may_try`: it may take one all the same.
         reply HeartbeatHead {
             state: String,
             drain: bool,
             stop: bool,
             other_order: bool,
+            suspect: u64,
+            may_try: bool,
         }
         /// A claim that the worker must stop.
         row RevokedClaim {

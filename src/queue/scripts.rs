@@ -57,8 +57,8 @@ scripts! {
     ATTACH = "attach.lua" with [basics, field_order, events] on [
         Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events, Ready, Held, Delayed, Avoided, Count, Blocked, Reserved, Idle, Scan, Marks,
     ];
-    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy,
+    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, blame, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Blamed,
     ];
     DETACH = "detach.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy,
@@ -66,8 +66,8 @@ scripts! {
     CLAIM = "claim.lua" with [basics, home, field_order, members, lanes, gates, walk, suspects, retries, needs, waking, claims, shares, transition, turns, releasing, isolation, others, reservations] on [
         Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events, Policy,
     ];
-    SETTLE = "settle.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, releasing, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy,
+    SETTLE = "settle.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, blame, releasing, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy, Blamed,
     ];
     SUBMIT = "submit.lua" with [basics, home, field_order, members, lanes, gates, needs, waking, failures, events, marks] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity, Member, BatchN, Batches, BatchWaived, BatchSubmits,
@@ -94,7 +94,7 @@ scripts! {
         Todo, Waiting, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Ready, Count, Cells, Held, Delayed, Avoided,
     ];
     RECONCILE = "reconcile.lua" with [basics, home, members, lanes, gates, claims, shares, transition, failures, turns, marks] on [
-        Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy, Edited,
+        Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy, Edited, Blamed,
     ];
     CONTROL = "control.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Tally, Policy,

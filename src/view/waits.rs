@@ -1,7 +1,7 @@
 //! Why a worker takes no new task, in words.
 
 use super::safe_text::safe;
-use super::text::resource;
+use super::text::{resource, tasks};
 use crate::model::ResourceKind;
 use crate::model::snapshot::{WaitReason, WorkerLoad};
 
@@ -13,6 +13,7 @@ pub fn sentence(reason: &WaitReason) -> Option<String> {
         WaitReason::Stopped => "the stop command is there".to_owned(),
         WaitReason::Draining => "draining".to_owned(),
         WaitReason::Drained => "drained: distcomp-ctl resume --worker lifts it".to_owned(),
+        WaitReason::Suspect { .. } => "suspect: distcomp-ctl resume --worker lifts it".to_owned(),
         WaitReason::OtherOrder => "the queue has another field order than this worker".to_owned(),
         WaitReason::Slots => "every slot is taken".to_owned(),
         WaitReason::Threshold { resource, .. } => {
@@ -38,6 +39,7 @@ pub fn waits_in_full(load: &WorkerLoad) -> Option<String> {
         Some(WaitReason::Threshold { resource, free, least }) => {
             format!(" ({} of {})", amount(resource, free), amount(resource, least))
         }
+        Some(WaitReason::Suspect { lines }) => format!(" ({} failed here and finished elsewhere)", tasks(lines)),
         Some(
             WaitReason::Paused
             | WaitReason::Stopped

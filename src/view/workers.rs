@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
-use super::text::{count, duration, shorten, small_bar, trimmed};
+use super::text::{count, duration, shorten, small_bar, tasks, trimmed};
 use crate::model::ResourceKind;
 use crate::model::snapshot::WorkerView;
+
+/// Columns of a kind of failure that are shown.
+const KIND: usize = 20;
 
 /// Cells of a small bar.
 const BAR: usize = 4;
@@ -127,6 +130,26 @@ pub fn extras(workers: &[WorkerView], now: u64) -> String {
         let ends = worker.extras.ends_at.map(|end| format!("ends in {}", duration(end.saturating_sub(now))));
         let parts: Vec<String> = resources(worker).into_iter().chain(labels).chain(ends).collect();
         (!parts.is_empty()).then(|| format!("{}: {}\n", safe(&worker.name), safe(&parts.join(", "))))
+    };
+    workers.iter().filter_map(line).collect()
+}
+
+/// Why workers are suspects: a line for each.
+#[must_use]
+pub fn suspects(workers: &[WorkerView], now: u64) -> String {
+    let line = |worker: &WorkerView| {
+        let evidence = worker.extras.suspect.as_ref().filter(|evidence| evidence.paused)?;
+        let name = safe(&worker.name);
+        let last = evidence.tasks.last().map_or_else(String::new, |task| {
+            let kind =
+                if task.kind.is_empty() { String::new() } else { format!(", {}", shorten(&safe(&task.kind), KIND)) };
+            format!(", the last {}{kind}", safe(&task.id))
+        });
+        let age = duration(now.saturating_sub(evidence.since.max(0.0) as u64));
+        Some(format!(
+            "{name}: suspect: {} failed there and finished elsewhere in the last {age}{last}\n  distcomp-ctl resume --worker {name} lifts it\n",
+            tasks(evidence.lines)
+        ))
     };
     workers.iter().filter_map(line).collect()
 }

@@ -148,8 +148,9 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
         prefetches,
         index_gap,
     };
-    let dispatcher =
-        Dispatcher::new(Moment::present(), setup.identity, setup.config, first.node).with_placement(placement);
+    let dispatcher = Dispatcher::new(Moment::present(), setup.identity, setup.config, first.node)
+        .with_placement(placement)
+        .awaiting_judgement();
     let ended = drive(dispatcher, Event::Sampled(first), &mut executor, inbox, &mut repairing).await;
     coalescing::set(Duration::ZERO);
 

@@ -5,6 +5,7 @@ mod support;
 
 mod acl;
 mod backoff;
+mod bad_nodes;
 mod batch_model;
 mod batches;
 mod cancelled;

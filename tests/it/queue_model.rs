@@ -82,6 +82,7 @@ pub(crate) fn beat(stopped: Vec<Revoked>) -> Heartbeat {
         traits: Arc::default(),
         started: vec![],
         stopped,
+        suspect_after: 5,
     }
 }
 

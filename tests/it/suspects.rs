@@ -85,6 +85,7 @@ async fn beat(worker: &Session, started: &[Claim]) {
         offer: Some(Offer { amounts: node() }),
         started: started.iter().map(|claim| claim.line.clone()).collect(),
         stopped: vec![],
+        suspect_after: 5,
     };
     worker.heartbeat(&beat).await.expect("alive");
 }

@@ -93,14 +93,14 @@ pub enum Command {
         #[arg(value_name = "BATCH", value_parser = batch_name)]
         batches: Vec<BatchName>,
     },
-    /// Lift pause and stop, or of batches; with --worker, the drain
+    /// Lift pause and stop, of batches, or of workers (--worker)
     ///
     /// Of a batch that --max-fails has stopped, the tasks that were given up for that wait again, and its failures so far do not count any more.
     Resume {
         /// The batches [default: the whole queue]
         #[arg(value_name = "BATCH", value_parser = batch_name, conflicts_with = "workers")]
         batches: Vec<BatchName>,
-        /// Lift the drain of this worker instead; may be repeated
+        /// Let this worker claim tasks again, which was drained or is suspect; may be repeated
         #[arg(long = "worker", value_name = "NAME")]
         workers: Vec<String>,
     },

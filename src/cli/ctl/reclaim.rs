@@ -146,7 +146,11 @@ fn is_gone(worker: &WorkerView, dead_after: Duration) -> bool {
         WorkerState::Dead => true,
         // Of one that has gone, nothing is left to take over.
         WorkerState::Drained => worker.heartbeat_age_seconds.is_some_and(is_old),
-        WorkerState::Live | WorkerState::Draining | WorkerState::Silent | WorkerState::Python => is_silent,
+        WorkerState::Live
+        | WorkerState::Suspect
+        | WorkerState::Draining
+        | WorkerState::Silent
+        | WorkerState::Python => is_silent,
     }
 }
 

@@ -93,11 +93,11 @@ pub(super) async fn drain(session: &mut CtlContext, names: &[String]) -> Result<
     done(session, "drain", &format!("draining {}", shown.join(", ")), json!(shown))
 }
 
-/// Lifts the drain of workers.
+/// Lifts the drain of workers, and what speaks against them as suspects.
 pub(super) async fn undrain(session: &mut CtlContext, names: &[String]) -> Result<(), CliError> {
     let workers = CliError::all(names.iter().map(|name| parse(name)))?;
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
-    let plan = format!("lift the drain of {}", shown.join(", "));
+    let plan = format!("let {} claim tasks again", shown.join(", "));
     if !agreed(session, "resume", &plan, json!(shown))? {
         return Ok(());
     }
@@ -109,7 +109,7 @@ pub(super) async fn undrain(session: &mut CtlContext, names: &[String]) -> Resul
     let mut text =
         if lifted.is_empty() { "resumed nothing".to_owned() } else { format!("resumed {}", lifted.join(", ")) };
     if !others.is_empty() {
-        text = format!("{text}; not drained: {}", others.join(", "));
+        text = format!("{text}; neither drained nor suspect: {}", others.join(", "));
     }
     done(session, "resume", &text, json!(lifted))
 }
@@ -131,7 +131,11 @@ fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, C
             CliError::Usage(format!("no worker has the name {}; workers: {known}", safe(name)))
         })?;
         match worker.state {
-            WorkerState::Live | WorkerState::Draining | WorkerState::Drained | WorkerState::Silent => parse(name),
+            WorkerState::Live
+            | WorkerState::Suspect
+            | WorkerState::Draining
+            | WorkerState::Drained
+            | WorkerState::Silent => parse(name),
             WorkerState::Python => Err(CliError::Usage(format!(
                 "{name} is a Python worker, which cannot be drained; distcomp-ctl stop stops all workers"
             ))),

@@ -86,6 +86,7 @@ async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
         return session.out.json(&with_ids(json));
     }
     session.out.text(&view::overview::overview(&overview, columns()))?;
+    session.out.text(&view::workers::suspects(&overview.workers, overview.now))?;
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
 }
 
@@ -94,6 +95,7 @@ async fn workers(session: &mut StatusContext) -> Result<(), CliError> {
     if !session.json {
         session.out.text(&view::workers::workers(&overview.workers, columns()))?;
         session.out.text(&view::workers::extras(&overview.workers, overview.now))?;
+        session.out.text(&view::workers::suspects(&overview.workers, overview.now))?;
         return session.out.text(&view::workers::containment(&overview.workers));
     }
     for worker in &overview.workers {

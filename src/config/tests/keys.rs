@@ -114,6 +114,7 @@ fn an_empty_file_gives_every_default() {
 #[case("task_public_keys", json!(true))]
 #[case("task_signing_key", json!([1]))]
 #[case("max_lost_per_task", json!(1.5))]
+#[case("suspect_after", json!(-1))]
 #[case("python_workers", json!(null))]
 fn a_bad_value_is_reported_with_its_key_and_what_is_valid(#[case] key: &str, #[case] value: Value) {
     let conf = Conf::new();

@@ -15,6 +15,32 @@ pub struct ResourceUse {
     pub total: f64,
 }
 
+/// What speaks against a worker: tasks that failed there and then finished elsewhere, with nothing finished there in between.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SuspectEvidence {
+    /// How many tasks.
+    pub lines: u64,
+    /// When the first of them finished elsewhere, seconds since the epoch by the clock of Redis.
+    pub since: f64,
+    /// When the last did, or when something failed on the worker after that.
+    pub at: f64,
+    /// Whether the worker takes nothing because of it.
+    #[serde(default)]
+    pub paused: bool,
+    /// The last of them.
+    pub tasks: Vec<SuspectTask>,
+}
+
+/// A task that speaks against a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspectTask {
+    /// Its id.
+    pub id: String,
+    /// The kind of its last failure.
+    #[serde(default)]
+    pub kind: String,
+}
+
 /// Named resources, labels and time to live of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerExtras {
@@ -33,6 +59,9 @@ pub struct WorkerExtras {
     /// When it ends by itself, seconds since the epoch; `None` when it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<u64>,
+    /// What speaks against it; `None` for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<SuspectEvidence>,
 }
 
 impl WorkerExtras {
@@ -52,6 +81,7 @@ impl WorkerExtras {
             ends_at: of.ends_at,
             traits,
             free,
+            suspect: None,
         }
     }
 

@@ -9,7 +9,7 @@ mod wait;
 mod worker;
 
 pub use batch::{Awaited, AwaitedState, BatchDetail, BatchList, BatchState, BatchView};
-pub use extras::{ResourceUse, WorkerExtras};
+pub use extras::{ResourceUse, SuspectEvidence, SuspectTask, WorkerExtras};
 pub use queue::{
     BlockedOn, Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup,
 };

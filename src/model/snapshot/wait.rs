@@ -16,6 +16,11 @@ pub enum WaitReason {
     Draining,
     /// An operator drained it, and all that it ran has ended.
     Drained,
+    /// Tasks that failed there have finished elsewhere.
+    Suspect {
+        /// How many.
+        lines: u64,
+    },
     /// It reads lines in another field order than the queue's.
     OtherOrder,
     /// Every slot is taken.

@@ -12,6 +12,8 @@ use crate::model::{Amounts, Demand, Needs, Offer, Stocks, Traits, Usage};
 pub enum WorkerState {
     /// Beats and takes tasks.
     Live,
+    /// Beats and takes nothing new: tasks that failed there have finished elsewhere.
+    Suspect,
     /// Beats and takes nothing new.
     Draining,
     /// Was drained: what it ran has ended, and it takes nothing until it is resumed, or no worker of that name runs.
@@ -30,6 +32,7 @@ impl WorkerState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Suspect => "suspect",
             Self::Draining => "draining",
             Self::Drained => "drained",
             Self::Silent => "silent",
@@ -85,7 +88,11 @@ impl WorkerView {
     pub fn takes_tasks(&self) -> bool {
         match self.state {
             WorkerState::Live | WorkerState::Python => true,
-            WorkerState::Draining | WorkerState::Drained | WorkerState::Silent | WorkerState::Dead => false,
+            WorkerState::Suspect
+            | WorkerState::Draining
+            | WorkerState::Drained
+            | WorkerState::Silent
+            | WorkerState::Dead => false,
         }
     }
 

@@ -38,8 +38,9 @@ if #events > 0 then
   events_flush()
 end
 wake_idle()
+local suspect, may_try = blame.judge(worker, tonumber(ARGV[ARG.suspect_after]), now_ms())
 local reply = {
-  [REPLY.state] = 'OK', [REPLY.drain] = redis.call('HEXISTS', DRAIN, worker), [REPLY.stop] = redis.call('HEXISTS', TODO, STOP_FIELD),
+  [REPLY.suspect] = suspect, [REPLY.may_try] = may_try, [REPLY.state] = 'OK', [REPLY.drain] = redis.call('HEXISTS', DRAIN, worker), [REPLY.stop] = redis.call('HEXISTS', TODO, STOP_FIELD),
   [REPLY.other_order] = order_agrees(ARGV[ARG.order]) and 0 or 1,
 }
 if redis.call('HLEN', REVOKED) > 0 then

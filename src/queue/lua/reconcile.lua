@@ -139,6 +139,16 @@ for name, key in pairs { capacity = CAPACITY, load = LOAD, workers = WORKERS, id
   kinds[name] = { key = key, is_wrong = function(other) return not is_in(OWNER, other) end, mend = remove(key) }
 end
 
+-- What speaks against a worker lasts over its restarts, and is forgotten when no worker has had the name for a day.
+kinds.blamed = {
+  key = BLAMED,
+  is_wrong = function(other, said)
+    local at = tonumber(string.match(said, '"at":(%d+)') or '0')
+    return not is_in(OWNER, other) and math.abs(now_ms() / 1000 - at) > 86400
+  end,
+  mend = remove(BLAMED),
+}
+
 -- Flags of members whose lines others have moved, ended or deleted. What finished elsewhere is done, what waits or runs is open, what is nowhere is gone.
 local function flag_of(line, value)
   local flag = string.sub(value, 1, 1)

@@ -150,7 +150,10 @@ for i = ARG.size + 1, #ARGV, EACH.size do
           no_longer_wait { line }
           index_forget(class, line)
         end
-        if has_failed then failure_clear(line) end
+        if has_failed then
+          blame.finished_elsewhere(redis.call('HGET', FAILED, line), worker, id, redis.call('HGET', KINDS, line) or '', now)
+          failure_clear(line)
+        end
       end
       finished[#finished + 1] = line
       members.flip(line, 'd')
@@ -179,6 +182,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       if record ~= '' then evidence_add(id, in_order(record, score)) end
       redis.call('HSET', ATTEMPTS, line, attempt)
       count('failed')
+      blame.failed_here(worker, now)
       if ARGV[i + EACH.outcome] == 'timed_out' then count('timed_out') end
       local failures = count_commas(workers)
       if op == 'X' and failures < max_retry then
@@ -201,6 +205,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
 end
 
 flush()
+if counts.finished then blame.clear(worker) end
 if finals > 0 then rate_add(now, finals, 'f') end
 for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what, n)

@@ -10,13 +10,13 @@ use crate::queue::reply::{Reply, ReplyRecord as _};
 
 pub(super) fn heartbeat(reply: Vec<redis::Value>) -> Result<HeartbeatReply, QueueError> {
     let reply = Reply::new(reply)?;
-    let HeartbeatHead { state, drain, stop, other_order } = reply.head()?;
+    let HeartbeatHead { state, drain, stop, other_order, suspect, may_try } = reply.head()?;
     if state != "OK" {
         return Err(QueueError::Protocol(format!("heartbeat answered {state:?}")));
     }
     let revoked = |row: Result<RevokedClaim, _>| row.map(|RevokedClaim { line, token }| Revoked { line, token });
     let revoked = reply.rows(HeartbeatHead::SIZE).map(revoked).collect::<Result<_, QueueError>>()?;
-    Ok(HeartbeatReply { drain, stop, other_order, revoked })
+    Ok(HeartbeatReply { drain, stop, other_order, suspect, may_try, revoked })
 }
 
 /// Signatures are given where they were asked for.

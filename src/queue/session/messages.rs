@@ -253,6 +253,8 @@ pub struct Heartbeat {
     pub started: Vec<Arc<str>>,
     /// Claims ended by an operator's order of which nothing runs here any more.
     pub stopped: Vec<Revoked>,
+    /// How many tasks may speak against this worker before it is to pause itself; 0 for any number.
+    pub suspect_after: u32,
 }
 
 /// What a heartbeat brings back.
@@ -264,6 +266,10 @@ pub struct HeartbeatReply {
     pub stop: bool,
     /// The lines of the queue are read in another field order than this worker's.
     pub other_order: bool,
+    /// How many tasks speak against this worker, which is to pause itself; 0 while it is trusted.
+    pub suspect: u64,
+    /// It may try one task all the same.
+    pub may_try: bool,
     /// What to stop running, and then to say so.
     pub revoked: Vec<Revoked>,
 }

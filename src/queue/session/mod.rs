@@ -136,6 +136,7 @@ impl Session {
             traits: &beat.traits,
             order: self.order,
             started: beat.started.len(),
+            suspect_after: beat.suspect_after,
         });
         args.list(beat.started.iter().map(|line| &**line));
         for Revoked { line, token } in &beat.stopped {

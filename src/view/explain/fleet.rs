@@ -32,14 +32,16 @@ pub(super) fn no_worker(overview: &Overview) -> Option<String> {
         0 if overview.is_local => "no run is active here: repeat its command, or use distcomp run --all".to_owned(),
         0 => "no worker is running: start distcomp-worker on a node".to_owned(),
         _ => {
-            let names: Vec<_> = overview.workers.iter().filter(|worker| worker.state == WorkerState::Drained).collect();
-            let drained = match names.first() {
-                None => String::new(),
-                Some(first) => {
-                    format!(", {} drained (distcomp-ctl resume --worker {} lifts that)", names.len(), safe(&first.name))
-                }
+            let lifted = |state: WorkerState| {
+                let mut workers = overview.workers.iter().filter(|worker| worker.state == state);
+                let first = workers.next().map(|first| safe(&first.name));
+                first.map_or_else(String::new, |first| {
+                    let number = 1 + workers.count();
+                    format!(", {number} {} (distcomp-ctl resume --worker {first} lifts that)", state.as_str())
+                })
             };
-            format!("no worker can claim it: {draining} draining{drained}, {silent} silent, {dead} dead")
+            let (drained, suspect) = (lifted(WorkerState::Drained), lifted(WorkerState::Suspect));
+            format!("no worker can claim it: {draining} draining{drained}{suspect}, {silent} silent, {dead} dead")
         }
     })
 }

@@ -116,7 +116,7 @@ fn on_worker(overview: &Overview, name: &str) -> String {
     let worker = overview.workers.iter().find(|worker| worker.name == name);
     let name = safe(name);
     match worker.map(|worker| (worker.state, worker.heartbeat_age_seconds.unwrap_or_default())) {
-        Some((WorkerState::Live | WorkerState::Draining | WorkerState::Drained, _)) => {
+        Some((WorkerState::Live | WorkerState::Suspect | WorkerState::Draining | WorkerState::Drained, _)) => {
             format!("it is in progress on {name}")
         }
         Some((WorkerState::Python, age)) => {

@@ -156,6 +156,7 @@ fn redis(page: &mut MetricsPage, redis: &RedisHealth) {
 fn workers(page: &mut MetricsPage, workers: &[WorkerView]) {
     let states = [
         WorkerState::Live,
+        WorkerState::Suspect,
         WorkerState::Draining,
         WorkerState::Drained,
         WorkerState::Silent,

@@ -27,6 +27,11 @@ pub fn worker(figures: &WorkerFigures) -> String {
         "1 while the worker claims new tasks, 0 while it drains",
         &[(me, flag(figures.is_open))],
     );
+    page.gauge(
+        "distcomp_worker_suspect",
+        "1 while the worker claims nothing because tasks that failed on it finished elsewhere",
+        &[(me, flag(figures.is_suspect))],
+    );
     page.gauge("distcomp_worker_running_tasks", "Tasks running", &[(me, f64::from(figures.running))]);
     page.gauge(
         "distcomp_worker_held_tasks",
@@ -130,6 +135,7 @@ mod tests {
             held: 0,
             is_linked: true,
             is_open: true,
+            is_suspect: false,
             waiting: Some(9),
             usage: Usage::of_status("0.5:2:0.25:1"),
             reserved: Amounts::NONE.with_cpu(MilliCores(1000)),

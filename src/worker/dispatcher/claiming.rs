@@ -116,6 +116,7 @@ impl Dispatcher {
     pub(super) fn wants_claim(&self) -> bool {
         self.lease.is_linked()
             && !self.intake.is_asking()
+            && self.intake.is_trusted(self.ledger.is_empty())
             && self.departure.is_open()
             && self.intake.pause_until().is_none()
             && !self.outbox.is_returning()
@@ -149,6 +150,7 @@ impl Dispatcher {
             slots.min(1)
         };
         let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
+        let (slots, ahead) = if self.intake.is_suspect() { (slots.min(1), 0) } else { (slots, ahead) };
         let is_last_question = self.me.is_burst && !self.intake.has_asked_since() && self.ledger.is_empty();
         if (slots + ahead == 0 && !is_hopeless) || !(self.intake.is_due(now) || is_last_question) {
             return;
@@ -158,6 +160,7 @@ impl Dispatcher {
         let after_one = self.unreserved().plus(&self.ledger.largest_running().amounts);
         let offer = self.capacity.offer(now);
         let number = self.intake.asked(now, slots, ahead);
+        self.intake.tried();
         self.actions.push(Action::Claim(ClaimRequest {
             token: format!("{}.{number}", self.me.instance),
             room: Room { slots, ..room },

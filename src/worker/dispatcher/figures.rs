@@ -13,6 +13,7 @@ impl Dispatcher {
             slots: self.slots(),
             held: u32::try_from(self.ledger.held().len()).unwrap_or(u32::MAX),
             is_linked: self.lease.is_linked(),
+            is_suspect: self.intake.is_suspect(),
             is_open: self.departure.is_open(),
             waiting: self.intake.waiting(),
             usage: self.node.usage(),

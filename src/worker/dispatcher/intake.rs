@@ -23,6 +23,12 @@ pub(super) struct Intake {
     last: Option<LastClaim>,
     /// The queue has another field order: its lines are not this worker's to read.
     other_order: bool,
+    /// How many tasks speak against this worker, which pauses itself; 0 while it is trusted.
+    suspect: u64,
+    /// As a suspect it may claim one task now.
+    may_try: bool,
+    /// Nothing is claimed before a heartbeat has told whether this worker is trusted.
+    is_unjudged: bool,
     /// Since when Redis refuses claims.
     refused_since: Option<Instant>,
     pause_until: Option<Instant>,
@@ -199,6 +205,38 @@ impl Intake {
     /// Whether the queue has another field order than this worker.
     pub(super) fn has_other_order(&self) -> bool {
         self.other_order
+    }
+
+    /// Nothing is claimed until [`Self::judged`].
+    pub(super) fn await_judgement(&mut self) {
+        self.is_unjudged = true;
+    }
+
+    /// Takes in how many tasks speak against this worker, 0 for none that count; whether that has changed whether it is trusted.
+    pub(super) fn judged(&mut self, suspect: u64, may_try: bool) -> bool {
+        let was_suspect = self.is_suspect();
+        (self.suspect, self.may_try, self.is_unjudged) = (suspect, may_try, false);
+        was_suspect != self.is_suspect()
+    }
+
+    /// Whether this worker takes nothing because of what speaks against it.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect > 0
+    }
+
+    /// How many tasks speak against this worker; 0 while it is trusted.
+    pub(super) fn suspect(&self) -> u64 {
+        self.suspect
+    }
+
+    /// Whether it may claim, as far as it is trusted: a suspect tries one task, beside nothing else.
+    pub(super) fn is_trusted(&self, is_empty: bool) -> bool {
+        !self.is_unjudged && (self.suspect == 0 || (self.may_try && is_empty))
+    }
+
+    /// A suspect has asked for the task that it may try: whether it may try another is for a later heartbeat to say.
+    pub(super) fn tried(&mut self) {
+        self.may_try = false;
     }
 
     /// The state of the queue, as the last claim found it.

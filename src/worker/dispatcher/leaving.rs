@@ -91,6 +91,11 @@ impl Dispatcher {
             && self.ledger.iter().all(|(_, entry)| entry.state == ClaimState::Settling)
     }
 
+    /// A worker that ends by itself does not wait for an hour to try a task.
+    fn is_suspect_burst(&self) -> bool {
+        self.me.is_burst && self.intake.is_suspect()
+    }
+
     /// What the way out asks for: the drain time-out, giving back what is held, and going when nothing is left.
     pub(super) fn leave(&mut self, now: Instant) {
         if self.departure.drain_timed_out(now) {
@@ -112,7 +117,7 @@ impl Dispatcher {
         let is_done = self.ledger.is_empty() && !self.outbox.is_refusing() && !self.intake.is_asking();
         if is_done && self.departure.lifecycle() == Lifecycle::Finishing && self.me.is_supervised {
             self.wait_idle();
-        } else if is_done && (!self.departure.is_open() || self.is_burst_over()) {
+        } else if is_done && (!self.departure.is_open() || self.is_burst_over() || self.is_suspect_burst()) {
             self.departure.exit();
             let left = self.intake.waiting().unwrap_or(0);
             if self.departure.is_open() && left > 0 {

@@ -50,10 +50,11 @@ impl Dispatcher {
         Heartbeat {
             status: self.node.usage().status(),
             load: serde_json::to_string(&load).unwrap_or_default(),
-            offer: self.capacity.offer(now).filter(|_| self.departure.is_open()),
+            offer: self.capacity.offer(now).filter(|_| self.departure.is_open() && !self.intake.is_suspect()),
             traits: Arc::clone(self.placement.traits()),
             started,
             stopped,
+            suspect_after: self.config.suspect_after,
         }
     }
 
@@ -112,6 +113,9 @@ impl Dispatcher {
         if self.intake.has_other_order() {
             return Some(WaitReason::OtherOrder);
         }
+        if self.intake.is_suspect() {
+            return Some(WaitReason::Suspect { lines: self.intake.suspect() });
+        }
         match self.intake.queue_state() {
             Some(QueueState::Paused) => return Some(WaitReason::Paused),
             Some(QueueState::Stopping) => return Some(WaitReason::Stopped),
@@ -161,6 +165,7 @@ impl Dispatcher {
         }
         self.set_other_order(reply.other_order);
         self.order(reply.drain, reply.stop);
+        self.judge(reply.suspect, reply.may_try);
         self.lease.heartbeat_taken();
         self.obey(reply.revoked);
     }
@@ -180,6 +185,29 @@ impl Dispatcher {
                 self.actions.push(Action::Beat);
             }
         }
+    }
+
+    /// Pauses itself while too much speaks against this worker, but for a task that it may try, and goes on when it is trusted again.
+    fn judge(&mut self, suspect: u64, may_try: bool) {
+        // While one is tried, what this answer knew is from before its end.
+        if !self.intake.judged(suspect, may_try && self.ledger.is_empty()) {
+            return;
+        }
+        if suspect > 0 {
+            tracing::warn!(
+                tasks = suspect,
+                "suspect: tasks that failed here finished on other workers; claiming no more tasks until distcomp-ctl resume --worker, or until one finishes here"
+            );
+            let held: Vec<TaskKey> = self.ledger.held().collect();
+            for key in held {
+                self.give_back_unstarted(key);
+            }
+            self.recall_all();
+        } else {
+            tracing::info!("trusted again: claiming tasks");
+            self.intake.resume();
+        }
+        self.actions.push(Action::Beat);
     }
 
     /// Loud, since tasks that were read in the wrong order would run with memory and priority exchanged.

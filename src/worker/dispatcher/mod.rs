@@ -142,6 +142,13 @@ impl Dispatcher {
         Self { placement, ..self }
     }
 
+    /// Claims nothing before the first heartbeat is answered: a worker that is started again may be a suspect.
+    #[must_use]
+    pub fn awaiting_judgement(mut self) -> Self {
+        self.intake.await_judgement();
+        self
+    }
+
     /// Takes in one event and says what to do about it.
     pub fn handle(&mut self, moment: Moment, event: Event) -> Decision {
         let now = moment.now;

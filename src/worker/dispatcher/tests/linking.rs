@@ -42,6 +42,68 @@ fn what_is_held_goes_back_when_draining() {
     assert!(matches!(bench.settle().1.settlement, Settlement::Finish { .. }));
 }
 
+fn judged(bench: &mut Bench, suspect: u64, may_try: bool) {
+    bench.event(Event::Beaten(HeartbeatReply { suspect, may_try, ..HeartbeatReply::default() }));
+}
+
+#[test]
+fn suspect_gives_back_what_is_held_and_claims_nothing() {
+    let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 2}"#, &[TASK]);
+    bench.event(Event::Woken);
+    bench.actions.clear();
+    bench.answer(0, &["shell:1:1:0:true # 2"]);
+    bench.nothing();
+    judged(&mut bench, 5, false);
+    let (key, settle) = bench.settle();
+    assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
+    assert!(matches!(bench.next(), Action::Beat));
+    bench.event(Event::Settled(vec![(key, Settled::Recorded)]));
+    judged(&mut bench, 5, true);
+    bench.event(Event::Woken);
+    bench.nothing();
+    bench.ended(keys[0], ExitStatus::Exited(1), 1);
+    let (key, _) = bench.settle();
+    bench.event(Event::Settled(vec![(key, Settled::WillRetry)]));
+    bench.nothing();
+    judged(&mut bench, 0, false);
+    assert!(matches!(bench.next(), Action::Beat), "it is trusted again");
+    bench.claim();
+}
+
+#[test]
+fn suspect_tries_one_task_beside_nothing_else() {
+    let mut bench = Bench::new(r#"{"max_task_per_worker": 4}"#);
+    judged(&mut bench, 5, false);
+    assert!(matches!(bench.next(), Action::Beat));
+    bench.node(32);
+    bench.nothing();
+    judged(&mut bench, 6, true);
+    let request = bench.claim();
+    assert_eq!((request.room.slots, request.ahead.slots), (1, 0));
+    bench.answer(1, &[TASK]);
+    let key = bench.start();
+    bench.event(Event::Started { key, keeper: 100 });
+    bench.actions.retain(|action| !matches!(action, Action::Arm { .. }));
+    judged(&mut bench, 6, true);
+    bench.event(Event::Woken);
+    bench.nothing();
+    bench.ended(key, ExitStatus::Exited(1), 1);
+    let (key, _) = bench.settle();
+    bench.event(Event::Settled(vec![(key, Settled::WillRetry)]));
+    bench.event(Event::Woken);
+    bench.nothing();
+}
+
+#[test]
+fn nothing_is_claimed_before_the_first_heartbeat_is_answered() {
+    let mut bench = Bench::new("{}");
+    bench.dispatcher = bench.dispatcher.awaiting_judgement();
+    bench.node(32);
+    bench.nothing();
+    judged(&mut bench, 0, false);
+    bench.claim();
+}
+
 #[test]
 fn running_tasks_continue_without_claims_while_redis_is_away() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 2}"#, &[TASK]);
