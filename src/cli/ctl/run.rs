@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
-use super::{batches, change, keygen, quarantine, reclaim, share, switch};
-use super::{batches, change, edit, keygen, quarantine, reclaim, switch};
+use super::{batches, change, edit, keygen, quarantine, reclaim, share, switch};
 use crate::cli::common::{Context, run};
 use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
