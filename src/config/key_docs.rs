@@ -67,6 +67,12 @@ pub const KEY_DOCS: &[KeyDoc] = &[
         "Delay before a retry. It doubles with each failure since the last requeue, up to one hour, and is jittered",
     ),
     key(
+        &["retry_memory_factor"],
+        "2",
+        "After an attempt that was killed for want of memory, the next one declares this many times as much. 1 switches this off. See [memory](docs/policy.md#memory)",
+    ),
+    key(&["retry_memory_max_gb"], "the largest live node", "The most memory, in GB, that such a retry declares"),
+    key(
         &["result_dir"],
         "`./distcomp-results`",
         "Directory for outputs that Redis does not hold completely. Created when the first such output is written, also with `--local`. Its files belong to the user of the task",

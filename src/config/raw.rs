@@ -49,6 +49,8 @@ raw_config! {
     min_free_cpu_cores,
     drain_timeout_seconds,
     retry_backoff_seconds,
+    retry_memory_factor,
+    retry_memory_max_gb,
     result_dir,
     state_dir,
     task_shell,

@@ -64,6 +64,8 @@ settings! {
     live min_free_cores = "min_free_cpu_cores";
     live drain_timeout = "drain_timeout_seconds";
     live retry_backoff = "retry_backoff_seconds";
+    live retry_memory_factor = "retry_memory_factor";
+    live retry_memory_max = "retry_memory_max_gb";
     live result_dir = "result_dir";
     live task_shell = "task_shell";
     live max_inline_output = "max_inline_output_bytes";

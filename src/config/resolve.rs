@@ -64,6 +64,8 @@ fn read_keys(
     let min_free_cores = read!(r.cores(raw.min_free_cpu_cores, MilliCores::ZERO));
     let drain_timeout = read!(r.seconds(raw.drain_timeout_seconds, seconds(300), Zero::Allowed));
     let retry_backoff = read!(r.seconds(raw.retry_backoff_seconds, Duration::ZERO, Zero::Allowed));
+    let retry_memory_factor = read!(r.factor(raw.retry_memory_factor, 2000));
+    let retry_memory_max = read!(r.gib(raw.retry_memory_max_gb, Bytes::ZERO));
     let lacking = overrides.may_lack_result_dir.then_some(&mut *warnings);
     let result_dir = resolve_result_dir(r, raw.result_dir.as_ref(), role, lacking);
     let state_dir = resolve_state_dir(r, raw.state_dir.as_ref(), overrides, role, warnings);
@@ -111,6 +113,8 @@ fn read_keys(
         min_free_cores,
         drain_timeout,
         retry_backoff,
+        retry_memory_factor,
+        retry_memory_max: Some(retry_memory_max).filter(|most| *most > Bytes::ZERO),
         result_dir,
         state_dir,
         task_shell,

@@ -150,6 +150,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Delay before the first retry of a task, growing with each; zero retries at once.
     pub retry_backoff: Duration,
+    /// What a retry declares after a kill for want of memory, in thousandths of what the attempt had; 1000 is as much.
+    pub retry_memory_factor: u64,
+    /// The most memory that such a retry declares; `None` is what the largest live node has.
+    pub retry_memory_max: Option<Bytes>,
     /// Where output too long for Redis goes; for a worker it exists and can be written.
     pub result_dir: PathBuf,
     /// Where spool and records are kept, on a local disk; for a worker it exists with mode 0700.

@@ -76,6 +76,20 @@ impl ValueReader {
         default
     }
 
+    /// A factor from 1 to 1000, in thousandths.
+    pub(super) fn factor(&mut self, key: &str, value: Option<&Value>, default: u64) -> u64 {
+        let Some(value) = value else { return default };
+        let valid = "a number from 1 to 1000, such as 2 or 1.5";
+        // Thousandths, as those of a core.
+        match number(value).and_then(|n| MilliCores::parse_cores(&n).map_err(|_| "too large")) {
+            Ok(MilliCores(milli)) if milli < 1000 => self.fault(key, show(value), "too small", valid),
+            Ok(MilliCores(milli)) if milli > 1_000_000 => self.fault(key, show(value), "too large", valid),
+            Ok(MilliCores(milli)) => return milli,
+            Err(problem) => self.fault(key, show(value), problem, valid),
+        }
+        default
+    }
+
     /// A number of cores, 0 or more.
     pub(super) fn cores(&mut self, key: &str, value: Option<&Value>, default: MilliCores) -> MilliCores {
         let Some(value) = value else { return default };

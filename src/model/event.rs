@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Demand, Outcome, TaskId};
+use super::{Bytes, Demand, Outcome, TaskId};
 
 /// One change of state. Fields that do not concern it are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Event {
     /// Of a failure: whether it will be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub will_retry: Option<bool>,
+    /// Of a failure: the memory in GB that the next attempt declares, where it is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_mem_gb: Option<f64>,
     /// Of many tasks changed by one call: how many; 1 is not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -188,6 +191,7 @@ fn settled(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Event) 
         _ => {
             event.kind = parts.get(4).map(|kind| (*kind).to_owned());
             event.will_retry = Some(*how == "X");
+            event.next_mem_gb = parts.get(5).and_then(|bytes| bytes.parse().ok()).map(|bytes| Bytes(bytes).as_gib());
         }
     }
     Some(with_class(event, class))

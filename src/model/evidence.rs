@@ -41,6 +41,9 @@ pub struct AttemptRecord {
     /// Where the peak was read.
     #[serde(rename = "ms", default, skip_serializing_if = "Option::is_none")]
     pub peak_source: Option<PeakSource>,
+    /// The memory in bytes that it declared, where that was not what its line says.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub declared_bytes: Option<u64>,
     /// How its stdout can be had byte for byte, from the text in `finished_tasks` or, of a failure, from the tail; `None` where that is not known.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<StdoutRecord>,
@@ -74,6 +77,7 @@ impl AttemptRecord {
             outcome,
             peak_bytes: None,
             peak_source: None,
+            declared_bytes: None,
             stdout: None,
             sequence: None,
             stdout_tail: String::new(),

@@ -84,6 +84,8 @@ pub struct Meters {
     pub fenced: u64,
     /// Times that Redis was found again.
     pub reconnects: u64,
+    /// Retries that declare more memory than the attempt before them.
+    pub memory_retries: u64,
 }
 
 impl Default for Meters {
@@ -97,6 +99,7 @@ impl Default for Meters {
             outcomes: [0; OUTCOMES.len()],
             fenced: 0,
             reconnects: 0,
+            memory_retries: 0,
         }
     }
 }

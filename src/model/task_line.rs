@@ -56,6 +56,8 @@ pub struct TaskLine {
     id: TaskId,
     kind: TaskKind,
     class: Class,
+    /// What it declares now.
+    demand: Demand,
     prio: u16,
     timeout: Option<u64>,
     cmd_at: usize,
@@ -93,7 +95,15 @@ impl TaskLine {
             return Err(invalid(Field::Cmd, cmd));
         }
         let class = Class { demand, needs };
-        Ok(Self { line: line.into(), id: TaskId::of(line), kind, class, prio, timeout, cmd_at })
+        Ok(Self { line: line.into(), id: TaskId::of(line), kind, class, demand, prio, timeout, cmd_at })
+    }
+
+    /// The same, declaring this much memory now, whatever the line says: after it was killed for want of memory, or where that is learnt. `None` changes
+    /// nothing.
+    #[must_use]
+    pub fn declaring(self, mem: Option<Bytes>) -> Self {
+        let demand = mem.map_or(self.demand, |mem| self.demand.with_mem(mem));
+        Self { demand, ..self }
     }
 
     /// The whole line, the identity of the task.
@@ -114,10 +124,16 @@ impl TaskLine {
         self.kind
     }
 
-    /// The memory and cores that the task asks of a node.
+    /// The memory and cores that the task asks of a node now.
     #[must_use]
     pub fn demand(&self) -> &Demand {
-        &self.class.demand
+        &self.demand
+    }
+
+    /// The memory that it declares now, where that is not what its line says.
+    #[must_use]
+    pub fn declared_instead(&self) -> Option<Bytes> {
+        Some(self.demand.mem()).filter(|mem| *mem != self.class.demand.mem())
     }
 
     /// What it needs of a node beside them.
@@ -126,7 +142,7 @@ impl TaskLine {
         &self.class.needs
     }
 
-    /// Both, as the index names it.
+    /// Both as its line has them, which is how scripts know it.
     #[must_use]
     pub fn class(&self) -> &Class {
         &self.class

@@ -327,7 +327,7 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
 }
 
 /// Answers that [`tasks`] takes for each line.
-const ROW: usize = 12;
+const ROW: usize = 13;
 
 /// Everything known about some lines. One round trip, more where they are long.
 ///
@@ -349,7 +349,8 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                 .hget(conn.name(Key::Apart), line)
                 .hget(conn.name(Key::Kinds), line)
                 .hexists(conn.name(Key::Waiting), line)
-                .hget(conn.name(Key::Member), line);
+                .hget(conn.name(Key::Member), line)
+                .hget(conn.name(Key::Grown), line);
         }
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
@@ -429,6 +430,7 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                 reason,
                 lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
                 attempts,
+                declares_memory_bytes: field(12).and_then(|bytes| bytes.parse().ok()),
                 suspect: field(8).is_some_and(|level| !level.starts_with('0')),
             }
         })

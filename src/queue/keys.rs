@@ -59,6 +59,8 @@ pub enum Key {
     ApartBy,
     /// Hash line → attempts so far, for lines with more than none.
     Attempts,
+    /// Hash line → bytes that its next attempt declares, after attempts that were killed for memory.
+    Grown,
     /// Hash task id → attempts' records, one JSON object a line.
     Evidence,
     /// Hash line → reason, for lines that are not UTF-8.
@@ -176,6 +178,7 @@ impl Key {
             Self::Apart => "APART",
             Self::ApartBy => "APART_BY",
             Self::Attempts => "ATTEMPTS",
+            Self::Grown => "GROWN",
             Self::Evidence => "EVIDENCE",
             Self::Quarantine => "QUARANTINE",
             Self::Aside => "ASIDE",
@@ -244,6 +247,7 @@ impl Key {
             Self::Apart => "distcomp:apart",
             Self::ApartBy => "distcomp:apart:by",
             Self::Attempts => "distcomp:attempts",
+            Self::Grown => "distcomp:grown",
             Self::Evidence => "distcomp:evidence",
             Self::Quarantine => "distcomp:quarantine",
             Self::Aside => "distcomp:aside",

@@ -20,9 +20,10 @@ const STEP: u64 = 64;
 const MOST: usize = 10_000;
 
 /// What is compared, by the names of `lua/reconcile.lua`; those that count others come after them.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
     "attempts",
     "lost",
+    "grown",
     "reasons",
     "kinds",
     "groups",

@@ -196,7 +196,7 @@ records! {
             wants_signatures: bool,
             order: &'a str,
         }
-        /// `state` is OK, STOP, PAUSED, DRAIN or ORDER. `reserved` is the line for which room is kept, or empty. `next_timer_ms` is -1 for none.
+        /// `state` is OK, STOP, PAUSED, DRAIN or ORDER. `reserved` is the line for which room is kept, or empty, and `reserved_mem` the memory that it declares now. `next_timer_ms` is -1 for none.
         /// `started` of the claims may start now; the rest is claimed ahead.
         reply ClaimHead {
             state: String,
@@ -206,15 +206,17 @@ records! {
             reserved: String,
             next_timer_ms: i64,
             started: u64,
+            reserved_mem: u64,
         }
         /// `signature` is empty where none was asked for, or there is none. `names` are the batches it belongs to, `upstream` is how what it waited for has
-        /// ended ("finished" or "failed"); both may be empty.
+        /// ended ("finished" or "failed"); both may be empty. `mem` is the memory that it declares now.
         row ClaimedLine {
             line: String,
             attempt: i64,
             signature: Option<Vec<u8>>,
             names: String,
             upstream: String,
+            mem: u64,
         }
     }
     "settle.lua" {
@@ -228,7 +230,8 @@ records! {
         }
         /// `op` is F finished (`value` for finished_tasks), X failed (`value` for task_fail_reason), I refused for ever (the same), R returned.
         /// `record` is the attempt's evidence, empty for one that never started. `backoff` is the delay after a first failure,
-        /// `outcome` its code.
+        /// `outcome` its code. `more_mem` is how much memory the next attempt should declare, empty for as much as this one; where that is bounded by the
+        /// nodes that live, `node_mem` is what the node of this attempt has.
         each SettleEntry<'a> {
             op: &'a str,
             line: &'a str,
@@ -240,6 +243,8 @@ records! {
             backoff: Duration,
             group: String,
             outcome: &'a str,
+            more_mem: Option<u64>,
+            node_mem: Option<u64>,
         }
     }
     "reassert.lua" {

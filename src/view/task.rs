@@ -5,7 +5,7 @@ use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, counted, moment, precise_duration};
 use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
-use crate::model::{FieldOrder, ResourceKind, TaskLine};
+use crate::model::{Bytes, FieldOrder, ResourceKind, TaskLine};
 
 /// As in `lua/shared/evidence.lua`: older records give way.
 const MOST_KEPT: usize = 32;
@@ -20,6 +20,7 @@ pub fn task(task: &TaskView, order: FieldOrder) -> String {
 #[must_use]
 pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earlier_ids: &[String]) -> String {
     let mut lines = Vec::new();
+    let mut line_mem = None;
     let mut row = |name: &str, value: String| lines.push(format!("{} {value}", paint(BOLD, &format!("{name:<9}"))));
     row("task", task.id.clone());
     row("line", safe(&task.line).into_owned());
@@ -37,6 +38,10 @@ pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earli
         let more = show_class_needs(parsed.needs().as_str());
         let more = if more.is_empty() { more } else { format!(", {more}") };
         row("needs", format!("{}{more}, priority {}, {limit}", amounts.join(", "), parsed.prio()));
+        line_mem = Some(parsed.demand().mem());
+        if let Some(now) = task.memory_now(parsed.demand().mem()) {
+            row("memory", now);
+        }
     }
     if let Some(signed) = signed {
         row("signed", safe(signed).into_owned());
@@ -78,8 +83,10 @@ pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earli
     if task.attempts.len() >= MOST_KEPT {
         lines.push(paint(DIM, &format!("attempts before the last {MOST_KEPT} are not kept")));
     }
+    let varies = task.attempts.iter().any(|attempt| attempt.declared_memory_bytes.is_some());
     for attempt in &task.attempts {
-        lines.extend(attempt_lines(attempt));
+        let own = attempt.declared_memory_bytes.map(Bytes).or(line_mem);
+        lines.extend(attempt_lines(attempt, own.filter(|_| varies && attempt.attempt > 0)));
     }
     lines.join("\n") + "\n"
 }
@@ -106,16 +113,17 @@ fn state(task: &TaskView) -> String {
     }
 }
 
-fn attempt_lines(attempt: &AttemptView) -> Vec<String> {
+fn attempt_lines(attempt: &AttemptView, declared: Option<Bytes>) -> Vec<String> {
     let took =
         attempt.start.map_or_else(String::new, |start| format!(", took {}", precise_duration(attempt.end - start)));
     let peak = attempt.peak_memory_bytes.map_or_else(String::new, |peak| {
         let source = attempt.peak_memory_source.as_deref().unwrap_or("").replace('_', " ");
         format!(", peak {} ({})", bytes(peak), safe(&source))
     });
+    let declared = declared.map_or_else(String::new, |mem| format!(", declared {mem}"));
     let name = if attempt.attempt == 0 { "operator".to_owned() } else { format!("attempt {}", attempt.attempt) };
     let mut lines = vec![format!(
-        "{} {} on {}, ended {}{took}{peak}",
+        "{} {} on {}, ended {}{took}{peak}{declared}",
         paint(BOLD, &name),
         attempt.outcome,
         safe(&attempt.worker),
@@ -157,6 +165,7 @@ mod tests {
             stdout_exact: None,
             lost: 0,
             suspect: false,
+            declares_memory_bytes: None,
             attempts: vec![AttemptView {
                 attempt: 1,
                 worker: "n1".to_owned(),
@@ -172,6 +181,7 @@ mod tests {
                 peak_memory_bytes: Some(1 << 20),
                 sequence: None,
                 peak_memory_source: Some("largest_process".to_owned()),
+                declared_memory_bytes: None,
                 stdout_tail: String::new(),
                 stderr_tail: "no\u{7}\nfile\n".to_owned(),
             }],

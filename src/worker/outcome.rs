@@ -8,9 +8,9 @@ use crate::model::{
     AttemptRecord, Bytes, FinishedValue, Outcome, PeakSource, StdoutRecord, TaskId, TaskLine, TrimmedSpace, WorkerName,
     ascii_json, failure_reason,
 };
-use crate::policy::retry;
+use crate::policy::{MemoryEnd, MemoryRetry, retry};
 use crate::process::{Ended, ExitStatus, Stdout};
-use crate::queue::session::{Settle, Settlement};
+use crate::queue::session::{MoreMemory, Settle, Settlement};
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
 
@@ -31,6 +31,12 @@ pub struct Context<'a> {
     pub backoff: Duration,
     /// A random number from 0 to 1.
     pub jitter: f64,
+    /// Whether tasks are held to the memory that they declare.
+    pub enforces_memory: bool,
+    /// How much more memory is declared after a kill for want of it.
+    pub memory_retry: MemoryRetry,
+    /// The most memory that this node could give to one task.
+    pub node_mem: Bytes,
 }
 
 /// The settlement of an attempt that ran.
@@ -66,11 +72,10 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<StopReaso
         record.stdout = Some(kept_of_failure(context.host, ended));
         record.stdout_tail = tail(&stdout_tail(&ended.stdout), TAIL_BYTES);
         record.stderr_tail = tail(&stderr, TAIL_BYTES);
-        let text = match out_of_memory(&entry.task, outcome, ended) {
-            Some(note) => format!("{note}: {}", stderr.trim()).trim_end_matches([':', ' ']).to_owned(),
-            None => stderr.into_owned(),
-        };
-        fail(context, entry, outcome, &text, false)
+        let note = out_of_memory(&entry.task, outcome, ended);
+        let end = memory_end(context, entry, outcome, ended);
+        let more = end.and_then(|end| more_memory(context, entry, Bytes(peak), end));
+        fail(context, entry, Failure { outcome, note, more }, &stderr)
     };
     Settle { record: Some(record), settlement, ..unstarted(entry) }
 }
@@ -98,13 +103,32 @@ fn out_of_memory(task: &TaskLine, failure: Outcome, ended: &Ended) -> Option<Str
     })
 }
 
+/// How want of memory ended a task that failed; `None` where something else did.
+fn memory_end(context: Context<'_>, entry: &Entry, failure: Outcome, ended: &Ended) -> Option<MemoryEnd> {
+    if failure == Outcome::Memory {
+        return Some(MemoryEnd::Alone);
+    }
+    let has_limit = context.enforces_memory && entry.task.demand().mem() > Bytes::ZERO;
+    match out_of_memory(&entry.task, failure, ended) {
+        Some(_) if has_limit && ended.oom_kills > 0 => Some(MemoryEnd::AtLimit),
+        Some(_) => Some(MemoryEnd::NodeRanOut),
+        None => None,
+    }
+}
+
+fn more_memory(context: Context<'_>, entry: &Entry, peak: Bytes, end: MemoryEnd) -> Option<MoreMemory> {
+    let wanted = context.memory_retry.next(entry.task.demand().mem(), peak, end)?;
+    let node = context.memory_retry.most.is_none().then_some(context.node_mem);
+    Some(MoreMemory { wanted, node })
+}
+
 /// The settlement of an attempt that could not be started, through no fault of this node.
 #[must_use]
 pub fn settle_unspawnable(context: Context<'_>, entry: &Entry, error: &str, now_ms: u64) -> Settle {
     let mut record = record(context, entry, Outcome::Spawn);
     record.end_ms = now_ms;
     record.stderr_tail = tail(error, TAIL_BYTES);
-    let settlement = fail(context, entry, Outcome::Spawn, error, false);
+    let settlement = fail(context, entry, Failure::of(Outcome::Spawn), error);
     Settle { record: Some(record), settlement, ..unstarted(entry) }
 }
 
@@ -124,7 +148,9 @@ pub fn settle_unseen(context: Context<'_>, entry: &Entry, cause: Option<StopReas
     } else {
         let text = "its keeper was killed or stopped";
         record.stderr_tail = text.to_owned();
-        fail(context, entry, outcome, text, false)
+        let end = (outcome == Outcome::Memory).then_some(MemoryEnd::Alone);
+        let more = end.and_then(|end| more_memory(context, entry, Bytes::ZERO, end));
+        fail(context, entry, Failure { more, ..Failure::of(outcome) }, text)
     };
     Settle { record: Some(record), settlement, ..unstarted(entry) }
 }
@@ -160,21 +186,53 @@ pub fn settle_refused(line: std::sync::Arc<str>, token: String, outcome: Outcome
             outcome,
             delay: Duration::ZERO,
             is_final: true,
+            more_memory: None,
         },
     }
 }
 
 fn record(context: Context<'_>, entry: &Entry, outcome: Outcome) -> AttemptRecord {
     let token = entry.claim.token.clone();
-    AttemptRecord { token, ..AttemptRecord::bare(entry.claim.attempt, context.worker.clone(), 0, outcome) }
+    let declared_bytes = entry.task.declared_instead().map(|mem| mem.0);
+    AttemptRecord {
+        token,
+        declared_bytes,
+        ..AttemptRecord::bare(entry.claim.attempt, context.worker.clone(), 0, outcome)
+    }
 }
 
-fn fail(context: Context<'_>, entry: &Entry, outcome: Outcome, stderr: &str, is_final: bool) -> Settlement {
+/// How an attempt failed.
+struct Failure {
+    outcome: Outcome,
+    /// What is known of it beside.
+    note: Option<String>,
+    /// What the next attempt declares.
+    more: Option<MoreMemory>,
+}
+
+impl Failure {
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, note: None, more: None }
+    }
+}
+
+fn fail(context: Context<'_>, entry: &Entry, failure: Failure, stderr: &str) -> Settlement {
+    let Failure { outcome, note, more: more_memory } = failure;
     let delay = retry::backoff(context.backoff, context.jitter);
+    let mut head = outcome.to_string();
     // Nothing in the line tells where such a limit comes from.
-    let is_default = matches!(outcome, Outcome::TimedOut(_)) && entry.task.timeout().is_none();
-    let head = format!("{outcome}{}", if is_default { " (default_task_timeout_seconds)" } else { "" });
-    Settlement::Fail { reason: ascii_json(&failure_reason::write(&head, stderr)), outcome, delay, is_final }
+    if matches!(outcome, Outcome::TimedOut(_)) && entry.task.timeout().is_none() {
+        head.push_str(" (default_task_timeout_seconds)");
+    }
+    if let Some(note) = note {
+        head.push_str(": ");
+        head.push_str(&note);
+    }
+    if more_memory.is_some() {
+        head.push(MoreMemory::MARK);
+    }
+    let reason = ascii_json(&failure_reason::write(&head, stderr));
+    Settlement::Fail { reason, outcome, delay, is_final: false, more_memory }
 }
 
 /// How the output of a success can be had byte for byte: with what its text leaves out, or from its file.

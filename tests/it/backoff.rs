@@ -58,6 +58,7 @@ impl Run {
             reason: "\"exit 1\"".to_owned(),
             delay: BASE,
             is_final: false,
+            more_memory: None,
         };
         self.settle(claim, settlement).await;
         self.calls += 1;

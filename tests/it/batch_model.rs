@@ -364,6 +364,7 @@ impl Run {
                 reason: "\"exit 1\"".to_owned(),
                 delay: Duration::ZERO,
                 is_final: kind == 4,
+                more_memory: None,
             },
         };
         let entry = settle(&claim, settlement.clone());

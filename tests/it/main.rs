@@ -52,6 +52,7 @@ mod local;
 mod logs;
 mod make_secrets;
 mod manuals;
+mod memory;
 mod metrics;
 mod needs;
 mod open_redis;

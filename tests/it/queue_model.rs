@@ -10,8 +10,8 @@ use distcomp::queue::control::{Change, change};
 use distcomp::queue::edit::{Edited, Replacement, edit};
 use distcomp::queue::index::IndexPass;
 use distcomp::queue::session::{
-    AttachOptions, Claim, ClaimRequest, Heartbeat, QueueState, Reasserted, Registration, Revoked, Settle, Settled,
-    Settlement,
+    AttachOptions, Claim, ClaimRequest, Heartbeat, MoreMemory, QueueState, Reasserted, Registration, Revoked, Settle,
+    Settled, Settlement,
 };
 use distcomp::queue::submit::{NewTask, submit};
 use distcomp::queue::take_over::{ReclaimReason, TakeOver, orphans};
@@ -154,13 +154,21 @@ struct Model {
     failed: BTreeMap<String, u32>,
     /// What was ordered for a line that runs, and has yet to be carried out.
     ordered: BTreeMap<String, Change>,
+    /// What lines declare after kills for memory, in bytes. One that a stranger removes keeps its entry until the audit.
+    grown: BTreeMap<String, u64>,
     next: u64,
 }
 
 impl Model {
+    /// A line with what it declares now.
+    fn task(&self, line: &str) -> TaskLine {
+        parse(line).declaring(self.grown.get(line).copied().map(Bytes))
+    }
+
     /// An order is carried out: what ran is gone.
     fn carry_out(&mut self, line: &str) {
         self.running.remove(line);
+        self.grown.remove(line);
         match self.ordered.remove(line) {
             Some(Change::Requeue) => {
                 self.failed.remove(line);
@@ -175,7 +183,7 @@ impl Model {
     /// Every line that may be the next to be claimed within `headroom`, by a node with these traits, of whose resources so much is free.
     fn best(&self, headroom: &Amounts, traits: &Traits, free: &Stocks) -> BTreeSet<String> {
         let fits = |line: &&String| {
-            let task = parse(line);
+            let task = self.task(line);
             headroom.holds(&task.demand().amounts)
                 && traits.suits(task.needs(), 0).is_ok()
                 && free.holds(task.needs().resources())
@@ -301,6 +309,13 @@ impl Run {
         }
     }
 
+    /// What lines declare after kills for memory is lost: they declare what they say.
+    async fn lose_grown(&mut self) {
+        let _: i64 = redis::cmd("DEL").arg("distcomp:grown").query(&mut self.bed.redis.con()).expect("deleted");
+        self.model.grown.clear();
+        self.rebuild_index().await;
+    }
+
     async fn claim(&mut self, at: &str) {
         let worker = self.random.below(2) as usize;
         let headroom = Amounts::NONE
@@ -314,7 +329,8 @@ impl Run {
         assert_eq!(reply.state, QueueState::Open, "{at}");
         // What this worker failed is left to the other for a while.
         let mut allowed = self.model.best(&headroom, &traits, &free);
-        let mut rest = Model { todo: self.model.todo.clone(), ..Model::default() };
+        let (todo, grown) = (self.model.todo.clone(), self.model.grown.clone());
+        let mut rest = Model { todo, grown, ..Model::default() };
         while !allowed.is_empty() && allowed.iter().all(|line| self.model.failed.contains_key(line)) {
             for line in &allowed {
                 rest.todo.remove(line);
@@ -329,6 +345,7 @@ impl Run {
             Some(claim) => {
                 let line = claim.line.to_string();
                 assert!(allowed.contains(&line), "{at}: {line} was claimed, allowed were {allowed:?}");
+                assert_eq!(claim.mem, Some(self.model.task(&line).demand().mem()), "{at}: what {line} declares");
                 self.model.todo.remove(&line);
                 self.model.running.insert(line, (worker, claim.clone()));
             }
@@ -343,6 +360,9 @@ impl Run {
     async fn settle(&mut self, at: &str) {
         let Some(line) = self.model.running.keys().nth(self.random.below(8) as usize).cloned() else { return };
         let (worker, claim) = self.model.running[&line].clone();
+        let declared = self.model.task(&line).demand().mem();
+        let wanted = Bytes(declared.0 * 2);
+        let more_memory = (self.random.below(2) == 0).then_some(MoreMemory { wanted, node: None });
         let settlement = match self.random.below(3) {
             0 => Settlement::Finish { value: "a: \"\"".to_owned() },
             1 => Settlement::Return,
@@ -351,6 +371,7 @@ impl Run {
                 reason: "\"exit 1\"".to_owned(),
                 delay: Duration::ZERO,
                 is_final: false,
+                more_memory,
             },
         };
         let entry = settle(&claim, settlement.clone());
@@ -370,6 +391,7 @@ impl Run {
             Settlement::Finish { .. } => {
                 assert_eq!(done, [Settled::Recorded], "{at}");
                 self.model.failed.remove(&line);
+                self.model.grown.remove(&line);
                 self.model.finished.insert(line);
             }
             Settlement::Return => {
@@ -379,10 +401,16 @@ impl Run {
                 let failures = self.model.failed.entry(line.clone()).or_insert(0);
                 *failures += 1;
                 if *failures < MAX_RETRY {
-                    assert_eq!(done, [Settled::WillRetry], "{at}");
+                    if more_memory.is_some() && wanted > declared {
+                        assert_eq!(done, [Settled::WillRetryLarger], "{at}");
+                        self.model.grown.insert(line.clone(), wanted.0);
+                    } else {
+                        assert_eq!(done, [Settled::WillRetry], "{at}");
+                    }
                     self.model.todo.insert(line, None);
                 } else {
                     assert_eq!(done, [Settled::OutOfRetries], "{at}");
+                    self.model.grown.remove(&line);
                 }
             }
         }
@@ -505,6 +533,7 @@ async fn run(seed: u64) {
             0..3 => run.submit(&at).await,
             3 => run.write_behind().await,
             4 if run.random.below(4) == 0 => run.rebuild_index().await,
+            5 if run.random.below(4) == 0 => run.lose_grown().await,
             4..8 => run.claim(&at).await,
             8..11 => run.settle(&at).await,
             11..13 => run.order(&at).await,
@@ -528,6 +557,8 @@ fn check(bed: &Bed, model: &Model, at: &str) {
     assert_eq!(keys("in_progress_tasks"), model.running.keys().cloned().collect(), "{at}");
     assert_eq!(keys("finished_tasks"), model.finished, "{at}");
     assert_eq!(keys("failed_tasks"), model.failed.keys().cloned().collect(), "{at}");
+    let grown = model.grown.iter().map(|(line, bytes)| (line.clone(), bytes.to_string())).collect();
+    assert_eq!(bed.table("distcomp:grown"), grown, "{at}: what lines declare");
     assert_eq!(keys("distcomp:marks"), model.ordered.keys().cloned().collect(), "{at}");
     assert_eq!(number(bed, "distcomp:ready:count"), model.todo.len() as i64, "{at}: the index counts what waits");
 }
@@ -594,7 +625,10 @@ async fn very_many_retries() {
     }
     let fail = |claim: &Claim| {
         let (outcome, reason) = (Outcome::Exit(1), "\"exit 1\"".to_owned());
-        Some(settle(claim, Settlement::Fail { outcome, reason, delay: Duration::from_secs(50), is_final: false }))
+        Some(settle(
+            claim,
+            Settlement::Fail { outcome, reason, delay: Duration::from_secs(50), is_final: false, more_memory: None },
+        ))
     };
     assert_eq!(claim_all(&worker, fail).await, MANY, "each failed once, and waits for its time");
     bed.redis.clock().set(-HOUR);

@@ -35,6 +35,9 @@ fn each_derived_hash_keeps_what_is_true_and_loses_the_rest() {
             bed.hset(key, line, "1");
         }
     }
+    for line in [WAITS, DONE, GONE] {
+        bed.hset("distcomp:grown", line, "1000000000000000");
+    }
     for line in [BAD, DONE, GONE] {
         bed.hset("task_fail_reason", line, "\"exit 1\"");
         bed.hset("distcomp:failures:kinds", line, "exit 1");
@@ -56,7 +59,7 @@ fn each_derived_hash_keeps_what_is_true_and_loses_the_rest() {
     }
     bed.hset("distcomp:drain", "resting", "1");
     let worker = bed.worker("w");
-    for key in ["distcomp:attempts", "distcomp:lost"] {
+    for key in ["distcomp:attempts", "distcomp:lost", "distcomp:grown"] {
         wait_fields(&bed, key, &[WAITS]);
     }
     wait_fields(&bed, "task_fail_reason", &[BAD]);

@@ -174,6 +174,7 @@ mod tests {
             stdout_exact: None,
             lost: 0,
             suspect: false,
+            declares_memory_bytes: None,
             attempts: vec![AttemptView {
                 attempt: 1,
                 worker: "n1".to_owned(),
@@ -188,6 +189,7 @@ mod tests {
                 stdout_file_error: None,
                 peak_memory_bytes: None,
                 peak_memory_source: None,
+                declared_memory_bytes: None,
                 sequence: Some(3),
                 stdout_tail: String::new(),
                 stderr_tail: String::new(),

@@ -33,6 +33,7 @@ fn an_empty_file_gives_every_default() {
     assert_eq!(config.min_free_cores, MilliCores::ZERO);
     assert_eq!(config.drain_timeout, Duration::from_secs(300));
     assert_eq!(config.retry_backoff, Duration::ZERO);
+    assert_eq!((config.retry_memory_factor, config.retry_memory_max), (2000, None));
     assert_eq!(config.result_dir, Path::new("./distcomp-results"));
     assert_eq!(config.state_dir, conf.dir.path().join(".local/state/distcomp"));
     assert_eq!(config.task_shell, Path::new("/bin/sh"));
@@ -78,6 +79,8 @@ fn an_empty_file_gives_every_default() {
 #[case("min_free_cpu_cores", json!(-0.1))]
 #[case("drain_timeout_seconds", json!(4e9))]
 #[case("retry_backoff_seconds", json!({}))]
+#[case("retry_memory_factor", json!(0.5))]
+#[case("retry_memory_max_gb", json!(0))]
 #[case("result_dir", json!(""))]
 #[case("result_dir", json!(7))]
 #[case("state_dir", json!("a\0b"))]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::model::{AttemptRecord, BatchName, FinishedValue, Needs, Outcome, PeakSource, StdoutRecord, TrimmedSpace};
+use crate::model::{
+    AttemptRecord, BatchName, Bytes, FinishedValue, Needs, Outcome, PeakSource, StdoutRecord, TrimmedSpace,
+};
 
 /// The state a task line is in, in the words of the hashes. Cancelled tasks stand in `failed_tasks` too, where the group of their failure tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -137,6 +139,9 @@ pub struct TaskView {
     /// Whether it may be what its worker was lost to: it runs apart from other such tasks until it has outlived that time.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
+    /// The memory in bytes that it declares now, where that is more than its line says: attempts were killed for want of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declares_memory_bytes: Option<u64>,
     /// Every attempt kept, oldest first.
     pub attempts: Vec<AttemptView>,
 }
@@ -162,6 +167,9 @@ pub struct AttemptView {
     pub peak_memory_bytes: Option<u64>,
     /// Where that was read: `cgroup` or `largest_process`.
     pub peak_memory_source: Option<String>,
+    /// The memory in bytes that it declared, where that was not what its line says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declared_memory_bytes: Option<u64>,
     /// Whether its stdout can be had from here byte for byte: with `stdout_stripped` around it, the text of `result`, or of a failure `stdout_tail`, is
     /// what the task wrote. `None` where that is not known, in records of earlier versions.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,6 +207,23 @@ impl TaskView {
             "purge" => Some("being purged"),
             _ => Some("being stopped"),
         }
+    }
+
+    /// `declares 0.40 GB after 2 kills for memory (its line says 0.10 GB)`, where it declares more than its line, which says `line`.
+    #[must_use]
+    pub fn memory_now(&self, line: Bytes) -> Option<String> {
+        let now = self.declares_memory_bytes?;
+        let mut declared: Vec<u64> = (self.attempts.iter().filter(|attempt| attempt.attempt > 0))
+            .map(|attempt| attempt.declared_memory_bytes.unwrap_or(line.0))
+            .collect();
+        declared.push(now);
+        let kills = declared.windows(2).filter(|pair| pair[1] > pair[0]).count();
+        let kills = match kills {
+            0 => "kills for memory".to_owned(),
+            1 => "a kill for memory".to_owned(),
+            more => format!("{more} kills for memory"),
+        };
+        Some(format!("declares {} after {kills} (its line says {line})", Bytes(now)))
     }
 
     /// The last attempt that a worker made; the record of a cancellation is none.
@@ -293,6 +318,7 @@ impl From<AttemptRecord> for AttemptView {
             stdout_bytes: bytes,
             stdout_file: file,
             stdout_file_error: error,
+            declared_memory_bytes: record.declared_bytes,
             sequence: record.sequence,
             stdout_tail: record.stdout_tail,
             stderr_tail: record.stderr_tail,

@@ -39,7 +39,7 @@ local function indexed() return tonumber(redis.call('GET', COUNT) or '0') end
 local function nothing(state, next_timer_ms)
   return {
     [REPLY.state] = state, [REPLY.waiting] = waiting, [REPLY.indexed] = indexed(), [REPLY.has_leftovers] = waiting > 0 and 1 or 0,
-    [REPLY.reserved] = '', [REPLY.next_timer_ms] = next_timer_ms, [REPLY.started] = 0,
+    [REPLY.reserved] = '', [REPLY.next_timer_ms] = next_timer_ms, [REPLY.started] = 0, [REPLY.reserved_mem] = 0,
   }
 end
 if state ~= 'OK' then return nothing(state, -1) end
@@ -121,7 +121,7 @@ end
 reservations.worker, reservations.now, reservations.lease, reservations.starve_ms = worker, now, math.max(dead_ms, 15000), starve_ms
 reservations.read(is_within_node, free)
 
-local out, picked, stale, touched, closed = {}, {}, {}, {}, {}
+local out, picked, stale, touched, closed = {}, { mem = {} }, {}, {}, {}
 -- The best lanes that fit the node and not its room: for lack of memory or cores, and of a named resource.
 local blocked, blocked_resource
 
@@ -239,8 +239,8 @@ local function pick(count, is_now)
       local line, at = best.line, best.at / 2
       touched[best.name] = best
       best.taken[#best.taken + 1] = line
-      if not best.waits[at] then
-        -- stale: somebody removed it behind our back
+      if not best.waits[at] or skip[line] then
+        -- stale: somebody removed it behind our back, or it stood in two lanes and was taken from the other
       elseif best.runs[at] or (has_finished and redis.call('HEXISTS', FINISHED, line) == 1) then
         stale[#stale + 1] = line
       elseif best.needs ~= '' and gates.has(best.name) and gates.closed(line) then
@@ -249,7 +249,8 @@ local function pick(count, is_now)
       else
         out[#out + 1] = line
         bytes = bytes + #line
-        picked[#out] = best.score
+        picked[#out], picked.mem[#out] = best.score, best.mem
+        skip[line] = true
         if shares.used then
           shares.use(best)
           shares.note(line, best.name)
@@ -291,7 +292,7 @@ end
 
 local reply = {
   [REPLY.state] = 'OK', [REPLY.waiting] = 0, [REPLY.indexed] = 0, [REPLY.has_leftovers] = 0, [REPLY.reserved] = '', [REPLY.next_timer_ms] = -1,
-  [REPLY.started] = started,
+  [REPLY.started] = started, [REPLY.reserved_mem] = 0,
 }
 if #out > 0 then
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
@@ -309,6 +310,7 @@ if #out > 0 then
     reply[at + ROW.names] = members.any and string.match(members.of(line) or '', '^%a ([^ ]*)') or ''
     -- Only what waits apart can have waited for something.
     reply[at + ROW.upstream] = none_apart and '' or gates.upstream(line)
+    reply[at + ROW.mem] = picked.mem[i]
   end
   enter_progress(worker, out, claims)
 end
@@ -335,7 +337,7 @@ if want > 0 then
   reserved = blocked and reservations.reserve(blocked) or reserved
   if blocked_resource then reservations.reserve(blocked_resource) end
 end
-if reserved then reply[REPLY.reserved] = reserved.line end
+if reserved then reply[REPLY.reserved], reply[REPLY.reserved_mem] = reserved.line, reserved.mem end
 
 reply[REPLY.waiting] = waiting - #out - #stale
 reply[REPLY.indexed] = indexed()

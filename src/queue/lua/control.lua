@@ -38,6 +38,7 @@ end
 local lines = {}
 for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
 members.read(lines)
+grown.read(lines)
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, id, class, score, record = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score], ARGV[i + EACH.record]
   local worker = redis.call('HGET', IN_PROGRESS, line)

@@ -11,6 +11,7 @@ local first, last
 local lines = {}
 for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
 members.read(lines)
+grown.read(lines)
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, class = ARGV[i + EACH.line], ARGV[i + EACH.class]
   bring_home(line)

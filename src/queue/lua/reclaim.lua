@@ -78,6 +78,7 @@ local said = #events
 local lines = {}
 for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
 members.read(lines)
+grown.read(lines)
 for i = ARG.size + 1, #ARGV, EACH.size do
   local line, id, class, base = ARGV[i + EACH.line], ARGV[i + EACH.id], ARGV[i + EACH.class], ARGV[i + EACH.base_score]
   local claim = redis.call('HGET', CLAIMS, line)
@@ -99,7 +100,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     local losses = 0
     if started ~= '0' then
       losses = redis.call('HINCRBY', LOST, line, 1)
-      evidence_add(id, ARGV[i + EACH.record])
+      evidence_add(id, grown.record(line, ARGV[i + EACH.record]))
       redis.call('HSET', ATTEMPTS, line, attempt)
       redis.call('HINCRBY', TALLY, 'lost', 1)
     end
@@ -114,6 +115,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       redis.call('HDEL', ATTEMPTS, line)
       redis.call('HDEL', LOST, line)
       redis.call('HDEL', APART, line)
+      grown.drop(line)
       redis.call('HINCRBY', TALLY, 'failed', 1)
       members.flip(line, 'x')
       turns.failed(line)

@@ -17,7 +17,7 @@ end
 local kinds = {}
 
 -- What is counted of a task while it waits and runs.
-for name, key in pairs { attempts = ATTEMPTS, lost = LOST } do
+for name, key in pairs { attempts = ATTEMPTS, lost = LOST, grown = GROWN } do
   kinds[name] = { key = key, is_wrong = function(line) return not waits_or_runs(line) end, mend = remove(key) }
 end
 

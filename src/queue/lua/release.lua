@@ -61,8 +61,8 @@ local function move(class, line)
     end
     return
   end
-  local plain = class .. ':'
-  local score = redis.call('ZSCORE', READY .. 'c:' .. plain, line) or (gates.find(class, line))
+  local score = gates.find(class, line)
+  for _, lane in ipairs(gates.lanes_of(class, line)) do score = score or redis.call('ZSCORE', READY .. 'c:' .. lane, line) end
   if not score then return end
   index_forget(class, line)
   gates.place(class, line, score)

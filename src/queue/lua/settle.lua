@@ -1,6 +1,6 @@
 -- Settles a batch of claims.
 --
--- Returns: for each claim ok, retry, final, late (the line was back in todo, unclaimed), dup (settled before), lost (now claimed by another worker), gone (now
+-- Returns: for each claim ok, retry, more (a retry that declares more memory), final, late (the line was back in todo, unclaimed), dup (settled before), lost (now claimed by another worker), gone (now
 -- claimed by nobody) or ordered (an operator's order for it was carried out, and the outcome not recorded); or FENCED alone.
 -- Guarantees: added first, removed from in_progress_tasks last. The call is safe to repeat: a settled claim returns dup.
 -- Records: ARG, EACH, in queue/records.rs.
@@ -23,6 +23,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
 end
 local owners, claimed = get_all(IN_PROGRESS, lines), get_all(CLAIMS, lines)
 members.read(lines)
+grown.read(lines)
 local has_marks = redis.call('HLEN', MARKS) > 0
 
 -- RATE is a ring of 16 buckets of 5 s: field = bucket % 16, value = BUCKET:COUNT. The fields for tasks out of retries begin with "f".
@@ -156,6 +157,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
         end
       end
       finished[#finished + 1] = line
+      grown.drop(line)
       members.flip(line, 'd')
       of_batch(line)
       local n = #events
@@ -175,6 +177,14 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       answer = 'ok'
     else
       local workers = (redis.call('HGET', FAILED, line) or '') .. worker .. ','
+      local failures = count_commas(workers)
+      local is_retried = op == 'X' and failures < max_retry
+      local more = ''
+      if ARGV[i + EACH.more_mem] ~= '' then
+        more = is_retried and grown.raise(line, class, tonumber(ARGV[i + EACH.more_mem]), tonumber(ARGV[i + EACH.node_mem])) or ''
+        -- The worker has marked where the reason says so.
+        value = string.gsub(value, '\\u0001', more ~= '' and '; the next attempt declares ' .. gb_text(more) .. ' GB' or '', 1)
+      end
       redis.call('HSET', FAILED, line, workers)
       redis.call('HSET', REASON, line, value)
       group_put(line, ARGV[i + EACH.group])
@@ -184,12 +194,12 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       count('failed')
       blame.failed_here(worker, now)
       if ARGV[i + EACH.outcome] == 'timed_out' then count('timed_out') end
-      local failures = count_commas(workers)
-      if op == 'X' and failures < max_retry then
+      if is_retried then
         local delay_ms = backoff(tonumber(ARGV[i + EACH.backoff]), failures, id)
         put_back(line, class, score or int(sequence(1)), workers, now, delay_ms, avoid_ms)
-        answer = 'retry'
+        answer = more ~= '' and 'more' or 'retry'
       else
+        grown.drop(line)
         redis.call('HDEL', ATTEMPTS, line)
         redis.call('HDEL', LOST, line)
         finals = finals + 1
@@ -198,7 +208,8 @@ for i = ARG.size + 1, #ARGV, EACH.size do
         answer = 'final'
       end
       leave_progress({ line }, CLAIMS)
-      events[#events + 1] = (answer == 'retry' and '\nX\t' or '\nZ\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + EACH.group]
+      events[#events + 1] = (is_retried and '\nX\t' or '\nZ\t') .. id .. '\t' .. class .. '\t' .. string.sub(record, 1, head) .. '\t' .. ARGV[i + EACH.group]
+        .. (more ~= '' and '\t' .. int(more) or '')
     end
   end
   replies[#replies + 1] = answer

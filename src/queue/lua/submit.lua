@@ -57,6 +57,7 @@ if redis.call('HLEN', IN_PROGRESS) > 0 then in_progress = get_all(IN_PROGRESS, l
 if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
 members.read(lines)
+grown.read(lines)
 -- A line that belongs to nothing yet is written as a member with few words for each: a submission has many of them, of one batch. What they add to the
 -- counters is summed here, and handed to members.flush at the end.
 local function joins_first(to, line, flag)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::messages::{Claim, ClaimReply, HeartbeatReply, QueueState, Reasserted, Revoked, Settled};
-use crate::model::Upstream;
+use crate::model::{Bytes, Upstream};
 use crate::queue::QueueError;
 use crate::queue::records::{ClaimHead, ClaimedLine, HeartbeatHead, RevokedClaim};
 use crate::queue::reply::{Reply, ReplyRecord as _};
@@ -33,11 +33,12 @@ pub(super) fn claim(reply: Vec<redis::Value>, token: &str, with_signatures: bool
     };
     let (mut claims, mut signatures) = (Vec::new(), Vec::new());
     for row in reply.rows(ClaimHead::SIZE) {
-        let ClaimedLine { line, attempt, signature, names, upstream } = row?;
+        let ClaimedLine { line, attempt, signature, names, upstream, mem } = row?;
         let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
         let batch = names.split(',').next().filter(|name| !name.is_empty()).map(Into::into);
         let upstream = Upstream::parse(&upstream);
-        claims.push(Claim { batch, upstream, ..Claim::new(line.into(), token.to_owned(), attempt) });
+        let mem = Some(Bytes(mem));
+        claims.push(Claim { batch, upstream, mem, ..Claim::new(line.into(), token.to_owned(), attempt) });
         if with_signatures {
             signatures.push(signature);
         }
@@ -48,6 +49,7 @@ pub(super) fn claim(reply: Vec<redis::Value>, token: &str, with_signatures: bool
         indexed: head.indexed,
         has_leftovers: head.has_leftovers,
         reserved: Some(head.reserved).filter(|line| !line.is_empty()),
+        reserved_mem: Some(Bytes(head.reserved_mem)),
         next_timer: u64::try_from(head.next_timer_ms).ok().map(Duration::from_millis),
         now: usize::try_from(head.started).unwrap_or(usize::MAX),
         claims,
@@ -65,6 +67,7 @@ pub(super) fn settled(reply: Vec<redis::Value>, asked: usize) -> Result<Vec<Sett
         .map(|i| match reply.text(i)?.as_str() {
             "ok" | "late" => Ok(Settled::Recorded),
             "retry" => Ok(Settled::WillRetry),
+            "more" => Ok(Settled::WillRetryLarger),
             "final" => Ok(Settled::OutOfRetries),
             "dup" => Ok(Settled::Duplicate),
             "lost" => Ok(Settled::Lost),

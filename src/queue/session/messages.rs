@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptRecord, Class, FieldOrder, Offer, Outcome, Room, Stocks, TaskId, Traits, Upstream};
+use crate::model::{AttemptRecord, Bytes, Class, FieldOrder, Offer, Outcome, Room, Stocks, TaskId, Traits, Upstream};
 use crate::queue::layout::Layouts;
 
 /// What one running process says of itself, so that others can tell whether it lives.
@@ -108,13 +108,15 @@ pub struct Claim {
     pub batch: Option<Arc<str>>,
     /// How what it waited for has ended; `None` where it waited for nothing, or where that was not asked.
     pub upstream: Option<Upstream>,
+    /// The memory that it declares now; `None` where that was not asked.
+    pub mem: Option<Bytes>,
 }
 
 impl Claim {
     /// One of which nothing more is known.
     #[must_use]
     pub fn new(line: Arc<str>, token: String, attempt: u32) -> Self {
-        Self { line, token, attempt, batch: None, upstream: None }
+        Self { line, token, attempt, batch: None, upstream: None, mem: None }
     }
 }
 
@@ -131,6 +133,8 @@ pub struct ClaimReply {
     pub has_leftovers: bool,
     /// The task this worker keeps room for.
     pub reserved: Option<String>,
+    /// The memory that it declares now; `None` for what its line says.
+    pub reserved_mem: Option<Bytes>,
     /// When a retry's waiting time ends.
     pub next_timer: Option<Duration>,
     /// How many of the claims may start now; the rest is claimed ahead.
@@ -162,9 +166,27 @@ pub enum Settlement {
         delay: Duration,
         /// Never to be tried again.
         is_final: bool,
+        /// How much memory the next attempt is to declare; `None`: as much.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        more_memory: Option<MoreMemory>,
     },
     /// Given back.
     Return,
+}
+
+/// How much memory the next attempt is to declare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoreMemory {
+    /// So much.
+    pub wanted: Bytes,
+    /// The memory of the node that it ran on, where the largest live node is the bound; `None` where `wanted` is within a bound already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Bytes>,
+}
+
+impl MoreMemory {
+    /// Where in a reason the script says what the next attempt declares, which it alone knows.
+    pub const MARK: char = '\u{1}';
 }
 
 /// One entry of a batch of settlements.
@@ -197,6 +219,15 @@ impl Settle {
         }
     }
 
+    /// How much memory the next attempt is to declare; `None`: as much.
+    #[must_use]
+    pub fn more_memory(&self) -> Option<MoreMemory> {
+        match &self.settlement {
+            Settlement::Fail { more_memory, .. } => *more_memory,
+            Settlement::Finish { .. } | Settlement::Return => None,
+        }
+    }
+
     /// Bytes of it in a call, about.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -217,6 +248,8 @@ pub enum Settled {
     Recorded,
     /// Recorded as a failure; it will be tried again.
     WillRetry,
+    /// The same, and the next attempt declares more memory.
+    WillRetryLarger,
     /// Recorded as a failure; it is out of retries.
     OutOfRetries,
     /// Recorded before; the first answer was lost.

@@ -203,9 +203,10 @@ impl Session {
                 }
                 None => String::new(),
             };
+            let more_memory = entry.more_memory();
             let (op, value, backoff, group) = match &entry.settlement {
                 Settlement::Finish { value } => ("F", value.as_str(), Duration::ZERO, String::new()),
-                Settlement::Fail { outcome, reason, delay, is_final } => {
+                Settlement::Fail { outcome, reason, delay, is_final, more_memory: _ } => {
                     (if *is_final { "I" } else { "X" }, reason.as_str(), *delay, outcome.group())
                 }
                 Settlement::Return => ("R", "", Duration::ZERO, String::new()),
@@ -221,6 +222,8 @@ impl Session {
                 backoff,
                 group,
                 outcome: entry.outcome().code(),
+                more_mem: more_memory.map(|more| more.wanted.0),
+                node_mem: more_memory.and_then(|more| more.node).map(|mem| mem.0),
             });
         }
         decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())

@@ -3,7 +3,7 @@
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
-use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
+use crate::model::{Bytes, Demand, FieldOrder, Outcome, TaskLine};
 use crate::view::batches::blocked;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, moment, resource, resources};
@@ -36,6 +36,8 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
                 safe(worker)
             ));
         }
+        let said = TaskLine::parse(&task.line, order).ok().and_then(|line| task.memory_now(line.demand().mem()));
+        why.extend(said.map(|said| format!("it {said}")));
         return why;
     }
     if !has(TaskState::Todo) {
@@ -44,6 +46,8 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
     let Ok(line) = TaskLine::parse(&task.line, order) else {
         return vec!["the line is not a valid task: the next worker that finds it moves it to failed_tasks".to_owned()];
     };
+    let memory = task.memory_now(line.demand().mem());
+    let line = line.declaring(task.declares_memory_bytes.map(Bytes));
     let mut why = halted(overview);
     why.extend(hold.waits_for.iter().map(|gate| format!("it {}", blocked(gate))));
     if let Some(held) = &hold.held {
@@ -87,6 +91,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
         why.extend(no_room(overview, line.demand()));
         why.extend(busy_workers(overview));
     }
+    why.extend(memory.map(|said| format!("it {said}")));
     why
 }
 

@@ -45,6 +45,7 @@ fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
         stdout_exact: None,
         lost: 0,
         suspect: false,
+        declares_memory_bytes: None,
         attempts: Vec::new(),
     }
 }
@@ -188,4 +189,35 @@ fn explain_names_the_shortage_of_the_roomiest_node() {
     assert!(
         !explain_task(&silent, &waiting("shell:32:1:7:x", &[]), FieldOrder::MemCpuPrio).join("").contains("no room")
     );
+}
+
+#[test]
+fn explain_says_what_a_task_declares_after_kills_for_memory() {
+    let mut task = waiting("shell:0.1:1:7:x", &[]);
+    assert!(!why(&queue(vec![worker("n1", WorkerState::Live, 16.0)]), &task).contains("declares"));
+    let attempt = |attempt, declared: Option<&str>| crate::model::snapshot::AttemptView {
+        attempt,
+        worker: "n1".to_owned(),
+        outcome: crate::model::Outcome::Signal(9),
+        start: None,
+        end: 2.0,
+        settled: None,
+        stdout_exact: None,
+        stdout_stripped: None,
+        stdout_bytes: None,
+        stdout_file: None,
+        stdout_file_error: None,
+        peak_memory_bytes: None,
+        peak_memory_source: None,
+        declared_memory_bytes: declared.map(|gb| crate::model::Bytes::parse_gib(gb).expect("a number").0),
+        sequence: None,
+        stdout_tail: String::new(),
+        stderr_tail: String::new(),
+    };
+    task.declares_memory_bytes = Some(crate::model::Bytes::parse_gib("0.4").expect("a number").0);
+    task.attempts = vec![attempt(1, None), attempt(2, Some("0.2"))];
+    let small = queue(vec![worker("n1", WorkerState::Live, 0.3)]);
+    let text = why(&small, &task);
+    assert!(text.contains("it declares 0.40 GB after 2 kills for memory (its line says 0.10 GB)"), "{text}");
+    assert!(text.contains("no live worker can give"), "what it declares now decides: {text}");
 }

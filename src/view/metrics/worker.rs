@@ -71,6 +71,11 @@ pub fn worker(figures: &WorkerFigures) -> String {
         &[(me, meters.fenced)],
     );
     page.counter("distcomp_worker_reconnects", "Reconnections to Redis", &[(me, meters.reconnects)]);
+    page.counter(
+        "distcomp_worker_memory_retries",
+        "Attempts killed for want of memory whose retry declares more",
+        &[(me, meters.memory_retries)],
+    );
     let usage = &figures.usage;
     for kind in ResourceKind::ALL {
         let noun = kind.title();

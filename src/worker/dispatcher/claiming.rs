@@ -75,6 +75,7 @@ impl Dispatcher {
         }
         match TaskLine::parse(&claim.line, self.me.order) {
             Ok(task) => {
+                let task = task.declaring(claim.mem);
                 self.ledger.hold(claim, task, now);
             }
             Err(problem) => self.refuse(claim, Outcome::Invalid, &problem.to_string()),
@@ -185,7 +186,10 @@ impl Dispatcher {
     /// there will not be.
     pub(super) fn measure_capacity(&mut self, now: Instant) {
         let node = self.node;
-        let reserved = self.intake.reserved().and_then(|line| TaskLine::parse(line, self.me.order).ok());
+        let reserved = self
+            .intake
+            .reserved()
+            .and_then(|(line, mem)| Some(TaskLine::parse(line, self.me.order).ok()?.declaring(mem)));
         let wanted = reserved.as_ref().map(TaskLine::demand);
         let (limits, budget) = (self.limits(), self.ledger.budget());
         let is_given_up = self.capacity.observe(now, &limits, &node, &budget, wanted);

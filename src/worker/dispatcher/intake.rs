@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::Bytes;
 use crate::policy::Polling;
 use crate::queue::session::{ClaimReply, QueueState};
 
@@ -53,7 +54,7 @@ struct LastClaim {
     waiting: u64,
     indexed: u64,
     has_leftovers: bool,
-    reserved: Option<String>,
+    reserved: Option<(String, Option<Bytes>)>,
     state: QueueState,
     got: usize,
 }
@@ -132,7 +133,7 @@ impl Intake {
             waiting: reply.waiting,
             indexed: reply.indexed,
             has_leftovers: reply.has_leftovers,
-            reserved: reply.reserved.clone(),
+            reserved: reply.reserved.clone().map(|line| (line, reply.reserved_mem)),
             state: reply.state,
             got,
         });
@@ -249,9 +250,9 @@ impl Intake {
         self.last.as_ref().map(|last| last.waiting)
     }
 
-    /// The line that room is kept for, as the last claim found it.
-    pub(super) fn reserved(&self) -> Option<&str> {
-        self.last.as_ref().and_then(|last| last.reserved.as_deref())
+    /// The line that room is kept for, and the memory that it declares, as the last claim found them.
+    pub(super) fn reserved(&self) -> Option<(&str, Option<Bytes>)> {
+        self.last.as_ref().and_then(|last| last.reserved.as_ref()).map(|(line, mem)| (line.as_str(), *mem))
     }
 
     /// Waiting and indexed lines, as the last claim found them.
@@ -283,6 +284,7 @@ mod tests {
             indexed: waiting,
             has_leftovers: false,
             reserved: None,
+            reserved_mem: None,
             next_timer: None,
             now,
             claims: Vec::new(),

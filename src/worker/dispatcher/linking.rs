@@ -38,7 +38,7 @@ impl Dispatcher {
             offer: self.capacity.offer(now).map(|offer| offer.amounts),
             traits: Some((**self.placement.traits()).clone()),
             free: Some(self.placement.free()),
-            reserved: self.intake.reserved().map(str::to_owned),
+            reserved: self.intake.reserved().map(|(line, _)| line.to_owned()),
             fenced: self.meters.fenced,
             reconnects: self.meters.reconnects,
             mean_seconds: self.meters.task_seconds.mean(),

@@ -41,7 +41,7 @@ use super::placement::Placement;
 use crate::config::Config;
 use crate::model::meters::Meters;
 use crate::model::{Bytes, FieldOrder, NodeSample, Room, WorkerName};
-use crate::policy::{Capacity, Lifecycle, Limits, Wait, admission, prefetch};
+use crate::policy::{Capacity, Lifecycle, Limits, MemoryRetry, Wait, admission, prefetch};
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -259,6 +259,12 @@ impl Dispatcher {
             host: &self.me.host,
             backoff: self.config.retry_backoff,
             jitter: self.moment.jitter,
+            enforces_memory: self.config.confine.enforce_memory,
+            memory_retry: MemoryRetry {
+                factor_milli: self.config.retry_memory_factor,
+                most: self.config.retry_memory_max,
+            },
+            node_mem: self.capacity.offer(self.moment.now).map_or(self.node.total, |offer| offer.amounts).mem(),
         }
     }
 

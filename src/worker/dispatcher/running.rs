@@ -232,6 +232,10 @@ impl Dispatcher {
                     Settled::OutOfRetries => tracing::warn!(task = %entry.task.id(), "out of retries"),
                     // This worker may take it again in a while, which only the answer to a claim tells.
                     Settled::WillRetry => self.intake.hurry(),
+                    Settled::WillRetryLarger => {
+                        self.meters.memory_retries += 1;
+                        self.intake.hurry();
+                    }
                     Settled::Recorded | Settled::Duplicate => {}
                 }
             }

@@ -20,6 +20,7 @@ pub(super) fn ended_task(line: &str, exit: i32, start: f64) -> TaskView {
         stdout_file_error: None,
         peak_memory_bytes: None,
         peak_memory_source: None,
+        declared_memory_bytes: None,
         sequence: Some(1),
         stdout_tail: String::new(),
         stderr_tail: String::new(),
@@ -39,6 +40,7 @@ pub(super) fn ended_task(line: &str, exit: i32, start: f64) -> TaskView {
         stdout_exact: Some(true),
         lost: 0,
         suspect: false,
+        declares_memory_bytes: None,
         attempts: vec![attempt],
     }
 }

@@ -108,10 +108,16 @@ function gates.place(class, line, score)
   if gate then gates.file(gate, members.batch_of(line), { score, lane .. '\t' .. line }) else index_put(lane, line, score) end
 end
 
--- The lanes that a line may stand in: one that joined its first batch while it waited stands in that of no batch until it is moved (release.lua).
+-- The lanes that a line may stand in: one that joined its first batch while it waited stands in that of no batch until it is moved (release.lua). One that
+-- declares more memory than it says may stand where its own figure puts it, if others have indexed it.
 function gates.lanes_of(class, line)
-  local lane, plain = lane_of(class, line), class .. ':'
-  return lane == plain and { plain } or { lane, plain }
+  local lane, plain = lane_of(class, line), grown.class(class, line) .. ':'
+  local lanes = lane == plain and { plain } or { lane, plain }
+  if grown.of(line) then
+    lanes[#lanes + 1] = class .. members.batch_of(line) .. ':'
+    if lane ~= plain then lanes[#lanes + 1] = class .. ':' end
+  end
+  return lanes
 end
 
 -- The score of a line behind one of its gates, the gate and its lane; nil for a line that is behind none.

@@ -10,6 +10,7 @@ local function give_up(line, class, reason, group)
   if has_suspects() then redis.call('HDEL', APART, line) end
   members.flip(line, 'x')
   index_forget(class, line)
+  grown.drop(line)
   no_longer_wait { line }
   redis.call('HINCRBY', TALLY, 'given_up', 1)
 end

@@ -28,8 +28,9 @@ local function lane_parts(lane)
   return tonumber(mem), tonumber(cpu), needs, batch, workers
 end
 
--- The lane of a line of this class: workers are those that have failed it, as worker_set writes them, or "!LEVEL," for a suspect.
-local function lane_of(class, line, workers) return class .. members.batch_of(line) .. ':' .. (workers or '') end
+-- The lane of a line of this class: workers are those that have failed it, as worker_set writes them, or "!LEVEL," for a suspect. The class is what the line
+-- says; MEM of the lane is what it declares now (grown.lua).
+local function lane_of(class, line, workers) return grown.class(class, line) .. members.batch_of(line) .. ':' .. (workers or '') end
 
 -- The class of a lane.
 local function class_of(lane) return string.match(lane, '^%d+:%d+:[^:]*:') end

@@ -10,6 +10,7 @@ local function carry_out(line, mark, claims, revoked)
     members.flush(turns.at_zero)
     -- Its failures are forgotten: it leaves the class that some workers pass over.
     index_forget(class, line)
+    grown.drop(line)
     put_back(line, class, int(tonumber(score) + sequence(1)))
     if record ~= '' then evidence_add(id, record) end
     local past = redis.call('HGET', EVIDENCE, id)
@@ -34,6 +35,7 @@ local function carry_out(line, mark, claims, revoked)
     redis.call('HDEL', ATTEMPTS, line)
     redis.call('HDEL', LOST, line)
     if class ~= '' then index_forget(class, line) end
+    grown.drop(line)
     no_longer_wait { line }
   end
   leave_progress({ line }, claims)

@@ -26,7 +26,7 @@ function reservations.read(is_within_node, free)
         if m <= free.mem and c <= free.cpu and lacks(free.resources, amounts) then
           for name in pairs(amounts) do guarded[name] = math.min(guarded[name] or score, score) end
         elseif not reservations.limit or score < reservations.limit then
-          reservations.mine, reservations.limit = { name = all[i], line = head[1] }, score
+          reservations.mine, reservations.limit = { name = all[i], line = head[1], mem = m }, score
         end
       else
         redis.call('HDEL', RESERVED, all[i])
@@ -54,7 +54,7 @@ function reservations.reserve(lane)
     local holder = string.match(redis.call('HGET', RESERVED, lane.name) or '', '^(.*)|%d+$')
     if not holder or holder == reservations.worker then
       redis.call('HSET', RESERVED, lane.name, reservations.worker .. '|' .. int(now + reservations.lease))
-      return { line = line }
+      return { line = line, mem = lane.mem }
     end
   elseif line then
     redis.call('HSET', BLOCKED, lane.name, int(now) .. '|' .. line)

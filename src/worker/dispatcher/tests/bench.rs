@@ -108,6 +108,7 @@ impl Bench {
             indexed: 0,
             has_leftovers: false,
             reserved,
+            reserved_mem: None,
             next_timer: None,
             now,
             claims,

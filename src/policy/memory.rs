@@ -1,0 +1,115 @@
+//! How much memory a task declares after an attempt that was killed for want of it.
+
+use crate::model::Bytes;
+
+/// What decides it, from `conf.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRetry {
+    /// What the next attempt declares, in thousandths of what this one had; 1000 is as much, which switches it off.
+    pub factor_milli: u64,
+    /// The most that it declares; `None`: what the largest live node has, which only the queue knows.
+    pub most: Option<Bytes>,
+}
+
+/// How want of memory ended an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryEnd {
+    /// The kernel killed it at the limit that its declaration has set.
+    AtLimit,
+    /// The kernel killed it because the node, or what limits the node, ran out.
+    NodeRanOut,
+    /// The worker killed it because memory ran low, while nothing else ran.
+    Alone,
+}
+
+/// How much a measured amount, or a part that has no exact number of bytes, may be beyond a round one.
+const SLACK: u64 = 1024;
+
+impl MemoryRetry {
+    /// What the next attempt declares, rounded up; `None` where that is no more than `declared`. `peak` is the most that this attempt was seen to use, zero
+    /// where that is not known.
+    ///
+    /// A task that stayed within what it declares does not grow where the node ran out: others used more than they declare.
+    #[must_use]
+    pub fn next(&self, declared: Bytes, peak: Bytes, end: MemoryEnd) -> Option<Bytes> {
+        let base = match end {
+            MemoryEnd::AtLimit => declared,
+            MemoryEnd::NodeRanOut if peak <= declared => return None,
+            MemoryEnd::NodeRanOut => peak,
+            MemoryEnd::Alone => peak.max(declared),
+        };
+        if self.factor_milli <= 1000 {
+            return None;
+        }
+        let wanted = u128::from(base.0) * u128::from(self.factor_milli) / 1000;
+        let wanted = round_up(Bytes(u64::try_from(wanted).unwrap_or(u64::MAX)));
+        Some(self.most.map_or(wanted, |most| wanted.min(most))).filter(|next| *next > declared)
+    }
+}
+
+/// Rounded up to two digits in GB, and to hundredths at least: amounts that are measured make few different demands, and read well.
+#[must_use]
+pub fn round_up(amount: Bytes) -> Bytes {
+    let gib = u128::from(Bytes::GIB.0);
+    let hundredths = (u128::from(amount.0.saturating_sub(SLACK)) * 100).div_ceil(gib);
+    let mut unit = 1;
+    while hundredths / unit >= 100 {
+        unit *= 10;
+    }
+    let bytes = (hundredths.div_ceil(unit) * unit * gib).div_ceil(100);
+    Bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn gb(text: &str) -> Bytes {
+        Bytes::parse_gib(text).expect("a number")
+    }
+
+    const TWICE: MemoryRetry = MemoryRetry { factor_milli: 2000, most: None };
+
+    #[test]
+    fn each_kill_doubles_what_is_declared() {
+        let next = |declared| TWICE.next(gb(declared), gb(declared), MemoryEnd::AtLimit);
+        assert_eq!(next("0.1"), Some(gb("0.2")));
+        assert_eq!(next("0.2"), Some(gb("0.4")));
+        assert_eq!(next("1.27"), Some(gb("2.6")));
+        assert_eq!(next("100"), Some(gb("200")));
+        assert_eq!(next("0.001"), Some(gb("0.01")));
+    }
+
+    #[test]
+    fn what_declares_nothing_grows_from_its_peak() {
+        assert_eq!(TWICE.next(Bytes::ZERO, gb("3.1"), MemoryEnd::NodeRanOut), Some(gb("6.2")));
+        assert_eq!(TWICE.next(Bytes::ZERO, Bytes::ZERO, MemoryEnd::Alone), None);
+    }
+
+    #[test]
+    fn what_kept_within_its_declaration_is_not_to_blame() {
+        assert_eq!(TWICE.next(gb("8"), gb("2"), MemoryEnd::NodeRanOut), None);
+        assert_eq!(TWICE.next(gb("8"), gb("10"), MemoryEnd::NodeRanOut), Some(gb("20")));
+        assert_eq!(TWICE.next(gb("8"), gb("2"), MemoryEnd::Alone), Some(gb("16")));
+    }
+
+    #[test]
+    fn the_bound_and_a_factor_of_one_hold() {
+        let bound = MemoryRetry { most: Some(gb("12")), ..TWICE };
+        assert_eq!(bound.next(gb("8"), gb("8"), MemoryEnd::AtLimit), Some(gb("12")));
+        assert_eq!(bound.next(gb("12"), gb("12"), MemoryEnd::AtLimit), None);
+        let off = MemoryRetry { factor_milli: 1000, most: None };
+        assert_eq!(off.next(gb("8"), gb("80"), MemoryEnd::Alone), None);
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_loses_nothing_and_adds_little(bytes in SLACK..1_u64 << 50) {
+            let rounded = round_up(Bytes(bytes)).0;
+            prop_assert!(rounded + SLACK >= bytes);
+            prop_assert!(rounded <= bytes + bytes / 10 + Bytes::GIB.0 / 100 + 1);
+            prop_assert_eq!(round_up(Bytes(rounded)).0, rounded);
+        }
+    }
+}
