@@ -10,7 +10,7 @@ use super::seconds::seconds;
 use super::settings::Settings;
 use super::template::{Quoting, Template, near_name, quoted};
 use crate::model::units::{Bytes, MilliCores};
-use crate::model::{Belonging, FieldOrder, TaskKind};
+use crate::model::{Belonging, FieldOrder, TaskKind, family};
 
 /// A flag whose value is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,9 @@ impl Flag {
     fn valid(self) -> &'static str {
         match self {
             Self::Type => "shell, python, demo",
-            Self::Mem => "a decimal number of GB",
+            Self::Mem => {
+                "a decimal number of GB, auto, or auto:FAMILY with a FAMILY of at most 64 of A-Z a-z 0-9 . _ -"
+            }
             Self::Cpus => "a decimal number of cores",
             Self::Priority => "an integer from 0 to 65535",
             Self::Timeout => "seconds, or a duration like 90m or 1h30m; 0 is no limit",
@@ -59,7 +61,10 @@ impl Flag {
     fn check(self, value: &str) -> Result<(), ComposeError> {
         let is_valid = match self {
             Self::Type => TaskKind::parse(value).is_some(),
-            Self::Mem => Bytes::parse_gib(value).is_ok(),
+            Self::Mem => match learnt_family(value) {
+                Some(family) => family.is_none_or(family::is_family),
+                None => Bytes::parse_gib(value).is_ok(),
+            },
             Self::Cpus => MilliCores::parse_cores(value).is_ok(),
             Self::Priority => value.bytes().all(|byte| byte.is_ascii_digit()) && value.parse::<u16>().is_ok(),
             Self::Timeout => seconds(value).is_some(),
@@ -219,10 +224,21 @@ impl Recipe {
         }
         let kind = filled(&self.kind, row).unwrap_or(Cow::Borrowed("shell"));
         Flag::Type.check(&kind)?;
-        let needs = self.needs.fill(row)?;
+        let mut needs = self.needs.fill(row)?;
         out.belonging = self.belonging.fill(row)?;
-        let mem = filled(&self.mem, row).unwrap_or(Cow::Borrowed("0"));
+        let mut mem = filled(&self.mem, row).unwrap_or(Cow::Borrowed("0"));
         Flag::Mem.check(&mem)?;
+        if let Some(family) = learnt_family(&mem) {
+            let family = match (family, &out.belonging) {
+                (Some(family), _) => family.to_owned(),
+                (None, Some(belonging)) => belonging.name().top().to_string(),
+                (None, None) if kind != "shell" => kind.to_string(),
+                (None, None) => family::of_command(&out.command),
+            };
+            needs.push(format!("learn={family}"));
+            needs.sort();
+            mem = Cow::Borrowed("0");
+        }
         let cpus = filled(&self.cpus, row).unwrap_or(Cow::Borrowed("1"));
         Flag::Cpus.check(&cpus)?;
         let priority = filled(&self.priority, row).unwrap_or(Cow::Borrowed("0"));
@@ -304,6 +320,14 @@ impl Recipe {
     }
 }
 
+/// Of `auto` and `auto:FAMILY` the family, where it is named; `None` for an amount.
+fn learnt_family(mem: &str) -> Option<Option<&str>> {
+    match mem.split_once(':') {
+        None => (mem == "auto").then_some(None),
+        Some((auto, family)) => (auto == "auto").then_some(Some(family)),
+    }
+}
+
 fn filled<'a>(template: &'a Option<Template>, row: &Row) -> Option<Cow<'a, str>> {
     template.as_ref().map(|template| template.filled(row, Quoting::None))
 }
@@ -361,6 +385,11 @@ mod tests {
         };
         assert_eq!(compose("./sim {1}", &settings, &["a b", "0.5"]).unwrap(), "shell:0.5:2:5:5400:./sim 'a b'");
         assert_eq!(compose("./sim", &Settings::default(), &[]).unwrap(), "shell:0:1:0:./sim");
+        let learns = |mem: &str| Settings { mem: some(mem), ..Settings::default() };
+        assert_eq!(compose("./sim x", &learns("auto"), &[]).unwrap(), "shell,learn=sim:0:1:0:./sim x");
+        assert_eq!(compose("./sim {1}", &learns("auto:f-{1}"), &["7"]).unwrap(), "shell,learn=f-7:0:1:0:./sim 7");
+        let named = Settings { name: some("s1/prep"), ..learns("auto") };
+        assert_eq!(compose("./sim", &named, &[]).unwrap(), "shell,learn=s1:0:1:0:./sim");
         let python = Settings { kind: some("python"), timeout: some("0"), ..Settings::default() };
         assert_eq!(compose("print(1)", &python, &[]).unwrap(), "python:0:1:0:0:print(1)");
     }
@@ -369,6 +398,10 @@ mod tests {
     fn bad_values_are_named_with_what_is_valid() {
         for (settings, expected) in [
             (Settings { mem: some("4G"), ..Settings::default() }, "--mem is \"4G\"; valid: a decimal number of GB"),
+            (
+                Settings { mem: some("auto:a b"), ..Settings::default() },
+                "--mem is \"auto:a b\"; valid: a decimal number of GB",
+            ),
             (
                 Settings { cpus: some("{1}"), ..Settings::default() },
                 "--cpus is \"v\"; valid: a decimal number of cores",

@@ -9,6 +9,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use super::batch::{BatchName, Gate, NoBatchName};
+use super::family;
 use super::labels::Constraint;
 
 /// The most needs of one line.
@@ -32,7 +33,7 @@ const RESERVED: [Reserved; 8] = [
     Reserved { key: "limit", is_known: false },
     Reserved { key: "begin", is_known: true },
     Reserved { key: "time", is_known: true },
-    Reserved { key: "learn", is_known: false },
+    Reserved { key: "learn", is_known: true },
 ];
 
 struct Reserved {
@@ -88,6 +89,7 @@ struct Parts {
     constraint: Vec<Constraint>,
     prefer: Vec<Constraint>,
     lifetime: Option<u64>,
+    learn: Option<String>,
     /// Sorted, each once.
     gates: Vec<Gate>,
     text: String,
@@ -256,6 +258,12 @@ impl Needs {
         self.0.as_ref().and_then(|parts| parts.lifetime)
     }
 
+    /// The family by which its memory is learnt.
+    #[must_use]
+    pub fn learn(&self) -> Option<&str> {
+        self.0.as_ref().and_then(|parts| parts.learn.as_deref())
+    }
+
     /// What the task waits for, all of it.
     #[must_use]
     pub fn gates(&self) -> &[Gate] {
@@ -306,6 +314,9 @@ impl Serialize for Needs {
         if let Some(seconds) = self.lifetime() {
             map.serialize_entry("time", &seconds)?;
         }
+        if let Some(family) = self.learn() {
+            map.serialize_entry("learn", family)?;
+        }
         let names = |is_any: bool| -> Vec<&BatchName> {
             let named = self.gates().iter().filter_map(|gate| match gate {
                 Gate::After(name) => Some((name, false)),
@@ -349,6 +360,8 @@ impl Parts {
                 Ok(seconds) if value.bytes().all(|b| b.is_ascii_digit()) => self.lifetime = Some(seconds),
                 Ok(_) | Err(_) => return wrong("a whole number of seconds"),
             },
+            "learn" if family::is_family(value) => self.learn = Some(value.to_owned()),
+            "learn" => return wrong(family::VALID),
             "after" | "afterany" => match value.parse::<BatchName>() {
                 Ok(name) if key == "after" => self.gates.push(Gate::After(name)),
                 Ok(name) => self.gates.push(Gate::AfterAny(name)),
@@ -392,6 +405,7 @@ impl Parts {
         needs.extend(labels("constraint", &self.constraint));
         needs.extend(labels("prefer", &self.prefer));
         needs.extend(self.lifetime.map(|seconds| format!("time={seconds}")));
+        needs.extend(self.learn.iter().map(|family| format!("learn={family}")));
         if !self.gates.is_empty() {
             needs.push(GATED.to_owned());
         }
@@ -414,7 +428,7 @@ fn shortened(text: &str) -> String {
 pub fn show_class_needs(text: &str) -> String {
     let shown = |need: &str| match need.split_once('=') {
         Some((key @ ("constraint" | "prefer"), value)) => format!("{key}={}", value.replace(';', "|")),
-        Some((key @ "time", value)) => format!("{key}={value}"),
+        Some((key @ ("time" | "learn"), value)) => format!("{key}={value}"),
         Some((key, value)) => format!("{key}={}", value.parse().map_or_else(|_| value.to_owned(), show_milli)),
         None => need.to_owned(),
     };
@@ -435,6 +449,7 @@ mod tests {
             ("constraint=b,constraint=a,constraint=b", "constraint=a,constraint=b"),
             ("time=60,prefer=ssd,scratch_gb=200", "prefer=ssd,scratch_gb=200000,time=60"),
             ("gpus=0", ""),
+            ("learn=sim,gpus=1", "gpus=1000,learn=sim"),
             ("after=s1/b,gpus=1,after=s1/a,afterany=x,begin=9", "after,gpus=1000"),
         ] {
             assert_eq!(Needs::parse(needs).expect(needs).as_str(), name, "{needs}");
@@ -473,6 +488,7 @@ mod tests {
             ("begin=1,begin=2", "begin is given twice"),
             ("begin=now", "begin is \"now\"; valid: a whole number of seconds since the epoch"),
             ("time=1m", "time is \"1m\"; valid: a whole number of seconds"),
+            ("learn=a/b", "learn is \"a/b\"; valid: a name of at most 64 of A-Z a-z 0-9 . _ -"),
             ("limit=disk", "limit is reserved and not supported by this version"),
         ] {
             assert_eq!(Needs::parse(needs).expect_err(needs).to_string(), said);

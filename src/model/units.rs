@@ -50,6 +50,20 @@ impl Bytes {
         (self.0 as f64 / Self::GIB.0 as f64 * 1e8).round() / 1e8
     }
 
+    /// Rounded up to two digits in GB, and to hundredths at least: amounts that are measured make few different demands, and read well. What is beyond a
+    /// round amount by a KiB at most, as for want of an exact number of bytes, is that amount.
+    #[must_use]
+    pub fn rounded_up(self) -> Self {
+        let gib = u128::from(Self::GIB.0);
+        let hundredths = (u128::from(self.0.saturating_sub(1024)) * 100).div_ceil(gib);
+        let mut unit = 1;
+        while hundredths / unit >= 100 {
+            unit *= 10;
+        }
+        let bytes = (hundredths.div_ceil(unit) * unit * gib).div_ceil(100);
+        Self(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+
     /// `self - other`, or zero.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
@@ -184,6 +198,18 @@ impl fmt::Display for MilliCores {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounding_up_leaves_two_digits() {
+        for (gb, rounded) in
+            [("0.001", "0.01"), ("0.2", "0.2"), ("0.201", "0.21"), ("1.27", "1.3"), ("61.2", "62"), ("101", "110")]
+        {
+            let [gb, rounded] = [gb, rounded].map(|text| Bytes::parse_gib(text).expect("a number"));
+            assert_eq!(gb.rounded_up(), rounded, "{gb}");
+            assert_eq!(rounded.rounded_up(), rounded);
+        }
+        assert!(Bytes(u64::MAX).rounded_up() == Bytes(u64::MAX));
+    }
 
     #[test]
     fn decimals_become_exact_integers() {

@@ -22,9 +22,6 @@ pub enum MemoryEnd {
     Alone,
 }
 
-/// How much a measured amount, or a part that has no exact number of bytes, may be beyond a round one.
-const SLACK: u64 = 1024;
-
 impl MemoryRetry {
     /// What the next attempt declares, rounded up; `None` where that is no more than `declared`. `peak` is the most that this attempt was seen to use, zero
     /// where that is not known.
@@ -42,28 +39,14 @@ impl MemoryRetry {
             return None;
         }
         let wanted = u128::from(base.0) * u128::from(self.factor_milli) / 1000;
-        let wanted = round_up(Bytes(u64::try_from(wanted).unwrap_or(u64::MAX)));
+        let wanted = Bytes(u64::try_from(wanted).unwrap_or(u64::MAX)).rounded_up();
         Some(self.most.map_or(wanted, |most| wanted.min(most))).filter(|next| *next > declared)
     }
-}
-
-/// Rounded up to two digits in GB, and to hundredths at least: amounts that are measured make few different demands, and read well.
-#[must_use]
-pub fn round_up(amount: Bytes) -> Bytes {
-    let gib = u128::from(Bytes::GIB.0);
-    let hundredths = (u128::from(amount.0.saturating_sub(SLACK)) * 100).div_ceil(gib);
-    let mut unit = 1;
-    while hundredths / unit >= 100 {
-        unit *= 10;
-    }
-    let bytes = (hundredths.div_ceil(unit) * unit * gib).div_ceil(100);
-    Bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn gb(text: &str) -> Bytes {
         Bytes::parse_gib(text).expect("a number")
@@ -101,15 +84,5 @@ mod tests {
         assert_eq!(bound.next(gb("12"), gb("12"), MemoryEnd::AtLimit), None);
         let off = MemoryRetry { factor_milli: 1000, most: None };
         assert_eq!(off.next(gb("8"), gb("80"), MemoryEnd::Alone), None);
-    }
-
-    proptest! {
-        #[test]
-        fn rounding_loses_nothing_and_adds_little(bytes in SLACK..1_u64 << 50) {
-            let rounded = round_up(Bytes(bytes)).0;
-            prop_assert!(rounded + SLACK >= bytes);
-            prop_assert!(rounded <= bytes + bytes / 10 + Bytes::GIB.0 / 100 + 1);
-            prop_assert_eq!(round_up(Bytes(rounded)).0, rounded);
-        }
     }
 }

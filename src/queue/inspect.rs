@@ -18,11 +18,12 @@ use super::overview::{health, note_suspects, rates_over_last_minute, top_groups,
 use super::{python_workers, share};
 
 use crate::model::failure_reason::kind_of;
+use crate::model::learnt::{Family, Peaks};
 use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
     WaitingGroup,
 };
-use crate::model::{AttemptRecord, BatchName, Class, Lane, Outcome, TaskId, text_of_json};
+use crate::model::{AttemptRecord, BatchName, Class, Lane, Needs, Outcome, TaskId, text_of_json};
 use crate::policy::estimate;
 
 /// The whole queue at a glance, in four round trips.
@@ -327,7 +328,7 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
 }
 
 /// Answers that [`tasks`] takes for each line.
-const ROW: usize = 13;
+const ROW: usize = 14;
 
 /// Everything known about some lines. One round trip, more where they are long.
 ///
@@ -350,7 +351,8 @@ pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>,
                 .hget(conn.name(Key::Kinds), line)
                 .hexists(conn.name(Key::Waiting), line)
                 .hget(conn.name(Key::Member), line)
-                .hget(conn.name(Key::Grown), line);
+                .hget(conn.name(Key::Grown), line)
+                .hget(conn.name(Key::Learnt), Needs::of_line(line).learn().unwrap_or_default());
         }
         found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
     }
@@ -431,6 +433,9 @@ fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
                 lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
                 attempts,
                 declares_memory_bytes: field(12).and_then(|bytes| bytes.parse().ok()),
+                learnt: field(13).and_then(|text| {
+                    Some(Family { name: Needs::of_line(line).learn()?.to_owned(), peaks: Peaks::parse(&text)? })
+                }),
                 suspect: field(8).is_some_and(|level| !level.starts_with('0')),
             }
         })

@@ -61,6 +61,8 @@ pub enum Key {
     Attempts,
     /// Hash line → bytes that its next attempt declares, after attempts that were killed for memory.
     Grown,
+    /// Hash family → what its tasks have been seen to need, see `lua/shared/learnt.lua`.
+    Learnt,
     /// Hash task id → attempts' records, one JSON object a line.
     Evidence,
     /// Hash line → reason, for lines that are not UTF-8.
@@ -179,6 +181,7 @@ impl Key {
             Self::ApartBy => "APART_BY",
             Self::Attempts => "ATTEMPTS",
             Self::Grown => "GROWN",
+            Self::Learnt => "LEARNT",
             Self::Evidence => "EVIDENCE",
             Self::Quarantine => "QUARANTINE",
             Self::Aside => "ASIDE",
@@ -248,6 +251,7 @@ impl Key {
             Self::ApartBy => "distcomp:apart:by",
             Self::Attempts => "distcomp:attempts",
             Self::Grown => "distcomp:grown",
+            Self::Learnt => "distcomp:learnt",
             Self::Evidence => "distcomp:evidence",
             Self::Quarantine => "distcomp:quarantine",
             Self::Aside => "distcomp:aside",

@@ -32,6 +32,7 @@ pub mod keys;
 pub mod kinds;
 mod lanes;
 pub mod layout;
+pub mod learnt;
 mod live_workers;
 mod lock;
 mod lossy_string;

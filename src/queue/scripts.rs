@@ -57,23 +57,23 @@ scripts! {
     ATTACH = "attach.lua" with [basics, field_order, events] on [
         Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events, Ready, Held, Delayed, Avoided, Count, Blocked, Reserved, Idle, Scan, Marks,
     ];
-    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, blame, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Blamed, Grown,
+    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, blame, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Blamed, Grown, Learnt,
     ];
-    DETACH = "detach.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown,
+    DETACH = "detach.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt,
     ];
-    CLAIM = "claim.lua" with [basics, home, field_order, members, grown, lanes, gates, walk, suspects, retries, needs, waking, claims, shares, transition, turns, releasing, isolation, others, reservations] on [
-        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events, Policy, Grown,
+    CLAIM = "claim.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, walk, suspects, retries, waking, claims, shares, transition, turns, releasing, isolation, others, reservations] on [
+        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events, Policy, Grown, Learnt,
     ];
-    SETTLE = "settle.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, blame, releasing, marks, orders, growing] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy, Blamed, Grown,
+    SETTLE = "settle.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, blame, releasing, marks, orders, growing, learning] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy, Blamed, Grown, Learnt,
     ];
-    SUBMIT = "submit.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, waking, failures, events, marks] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity, Member, BatchN, Batches, BatchWaived, BatchSubmits, Grown,
+    SUBMIT = "submit.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, waking, failures, events, marks] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity, Member, BatchN, Batches, BatchWaived, BatchSubmits, Grown, Learnt,
     ];
-    RECLAIM = "reclaim.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown,
+    RECLAIM = "reclaim.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt,
     ];
     DEREGISTER = "deregister.lua" with [events] on [
         Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy,
@@ -84,8 +84,8 @@ scripts! {
     CHECK = "check.lua" with [] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy,
     ];
-    INDEX = "index.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, waking, events] on [
-        Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Grown,
+    INDEX = "index.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, events] on [
+        Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Grown, Learnt,
     ];
     SWEEP = "sweep.lua" with [basics, home, members, grown, lanes, gates] on [
         Todo, Waiting, Ready, Count, Cells, Held, Delayed, Avoided, Member, BatchN, Batches, BatchWaived, Grown,
@@ -96,25 +96,25 @@ scripts! {
     RECONCILE = "reconcile.lua" with [basics, home, members, grown, lanes, gates, claims, shares, transition, failures, turns, marks] on [
         Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy, Edited, Blamed, Grown,
     ];
-    CONTROL = "control.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, waking, claims, shares, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
+    CONTROL = "control.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Tally, Policy,
     ];
-    EDIT = "edit.lua" with [basics, home, members, lanes, gates, suspects, retries, needs, waking, failures, events] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Lost, Attempts, Evidence, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Edited, Grown,
+    EDIT = "edit.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, failures, events] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Lost, Attempts, Evidence, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Edited, Grown, Learnt, Grown, Learnt,
     ];
     ASIDE = "aside.lua" with [basics, home, members, grown, lanes, gates] on [
         Todo, Waiting, Aside, Ready, Count, Cells, Held, Delayed, Avoided, Member, BatchN, Batches, BatchWaived, Grown,
     ];
-    RESTORE = "restore.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, waking, shares, transition] on [
-        Todo, Waiting, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Policy, Grown,
+    RESTORE = "restore.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, shares, transition] on [
+        Todo, Waiting, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Policy, Grown, Learnt,
     ];
     BATCH = "batch.lua" with [basics, members, grown, lanes, gates, turns] on [
         Member, BatchN, Batches, BatchWaived, BatchHeld, BatchFails, BatchSubmits, Ready, Cells, Count, Held, Delayed, Avoided, Wake, Events, Kinds, Grown,
     ];
-    RELEASE = "release.lua" with [basics, home, members, grown, lanes, gates, suspects, needs, waking, failures, turns, releasing, giving_up] on [
-        Todo, Waiting, Failed, Reason, Attempts, Lost, Apart, Tally, Groups, Samples, Kinds, Member, BatchN, Batches, BatchWaived, BatchHeld, BatchFails, BatchSubmits, Ready, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Capacity, Grown,
+    RELEASE = "release.lua" with [basics, home, members, grown, lanes, gates, suspects, needs, learnt, waking, failures, turns, releasing, giving_up] on [
+        Todo, Waiting, Failed, Reason, Attempts, Lost, Apart, Tally, Groups, Samples, Kinds, Member, BatchN, Batches, BatchWaived, BatchHeld, BatchFails, BatchSubmits, Ready, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Capacity, Grown, Learnt,
     ];
-    SHARE = "share.lua" with [basics, members, lanes, shares] on [InProgress, Member, Batches, Policy, Ready, Count, Cells];
+    SHARE = "share.lua" with [basics, members, shares] on [InProgress, Member, Batches, Policy, Ready];
     RECOUNT = "recount.lua" with [basics, members] on [
         Member, BatchN, Batches, BatchSubmits, Ready,
     ];

@@ -9,6 +9,7 @@ pub mod dashboard;
 pub mod explain;
 pub mod failures;
 pub mod glyphs;
+pub mod learnt;
 pub mod log_text;
 pub mod metrics;
 pub mod output_event;

@@ -166,6 +166,7 @@ mod tests {
             lost: 0,
             suspect: false,
             declares_memory_bytes: None,
+            learnt: None,
             attempts: vec![AttemptView {
                 attempt: 1,
                 worker: "n1".to_owned(),

@@ -190,7 +190,7 @@ fn a_removed_task_is_not_brought_back() {
 }
 
 /// Hashes that anybody who may write results, or a Python worker with an odd host name, can put bytes into.
-const HASHES: [&str; 22] = [
+const HASHES: [&str; 24] = [
     "worker_status",
     "in_progress_tasks",
     "finished_tasks",
@@ -206,6 +206,8 @@ const HASHES: [&str; 22] = [
     "distcomp:apart:by",
     "distcomp:attempts",
     "distcomp:evidence",
+    "distcomp:grown",
+    "distcomp:learnt",
     "distcomp:tally",
     "distcomp:rate",
     "distcomp:failures:groups",
@@ -228,7 +230,16 @@ fn bytes_that_are_no_text_anywhere_blind_no_view() {
         bed.hset(key, "odd", b"\xc3(:1.0");
     }
     let site = Dashboard::start(&bed);
-    for args in [&[][..], &["--json"], &["workers"], &["explain"], &["failures"], &["failures", "--all"], &["export"]] {
+    for args in [
+        &[][..],
+        &["--json"],
+        &["workers"],
+        &["learnt"],
+        &["explain"],
+        &["failures"],
+        &["failures", "--all"],
+        &["export"],
+    ] {
         bed.status(args).expect(0);
     }
     let overview = bed.status(&["--json"]).expect(0).json();

@@ -97,6 +97,7 @@ fn printed() -> Vec<(&'static str, Output)> {
         status("distcomp-status failures --all --json", &["failures", "--all", "--json"]),
         status("distcomp-status --json", &["--json"]),
         status("distcomp-status batches --json", &["batches", "--json"]),
+        status("distcomp-status learnt --json", &["learnt", "--json"]),
         status("distcomp-status workers --json", &["workers", "--json"]),
         status("distcomp-status explain --json", &["explain", "--json"]),
         status("distcomp-status explain ID --json", &["explain", &ids[3], "--json"]),

@@ -1,14 +1,15 @@
 //! More memory after a kill for want of it: what the next attempt declares, where that counts, and when it is forgotten.
 
-use distcomp::model::{Amounts, Bytes, MilliCores, Outcome, WorkerName};
+use distcomp::model::learnt::Peaks;
+use distcomp::model::{Amounts, AttemptRecord, Bytes, MilliCores, Outcome, WorkerName};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::index::IndexPass;
 use distcomp::queue::session::{Claim, ClaimRequest, MoreMemory, Settle, Settled, Settlement};
 use distcomp::queue::submit::{NewTask, submit};
-use distcomp::queue::{Connection, Session};
+use distcomp::queue::{Connection, Session, learnt};
 use serde_json::{Value, json};
 
-use crate::queue_model::{ORDER, client, request, session, session_of, settle};
+use crate::queue_model::{ORDER, Random, client, request, session, session_of, settle};
 use crate::support::{Bed, SOON, free_port, holds_for, reason_of, try_request, wait_until};
 
 const GROWN: &str = "distcomp:grown";
@@ -113,6 +114,24 @@ impl Queue {
         let room = Amounts::NONE.with_mem(room).with_cpu(MilliCores(8000));
         let asked: ClaimRequest = request(format!("t{}", self.calls), 1, room, 0);
         self.worker.claim(&asked).await.expect("claimed").claims.pop()
+    }
+
+    /// Claims up to so many for room of 8 GB, and so many ahead.
+    async fn claims(&mut self, slots: u32, ahead: u32) -> Vec<Claim> {
+        self.calls += 1;
+        let room = Amounts::NONE.with_mem(gb("8")).with_cpu(MilliCores(8000));
+        self.worker.claim(&request(format!("t{}", self.calls), slots, room, ahead)).await.expect("claimed").claims
+    }
+
+    /// A task finishes with this peak.
+    async fn finish(&self, claim: &Claim, peak: Bytes) -> Settle {
+        let bare = AttemptRecord::bare(claim.attempt, "a".parse().expect("a name"), 1, Outcome::Exit(0));
+        let record = AttemptRecord { peak_bytes: Some(peak.0), token: claim.token.clone(), ..bare };
+        let entry =
+            Settle { record: Some(record), ..settle(claim, Settlement::Finish { value: "a: \"\"".to_owned() }) };
+        let done = self.worker.settle(std::slice::from_ref(&entry), 9, false).await.expect("settled");
+        assert_eq!(done, [Settled::Recorded]);
+        entry
     }
 
     async fn fail(&self, claim: &Claim, more_memory: Option<MoreMemory>) -> (Settle, Settled) {
@@ -269,4 +288,108 @@ fn reclaimed_task_declares_what_it_did() {
     });
     assert_eq!(bed.table(GROWN).get(line), Some(&gb("0.3").0.to_string()));
     assert_eq!(declared(&bed, line), [Some(gb("0.3").0)], "the lost attempt declared it");
+}
+
+const LEARNT: &str = "distcomp:learnt";
+
+#[test]
+fn unknown_family_runs_one_at_a_time_until_five_finished() {
+    block_on(async {
+        let mut queue = Queue::new().await;
+        let other = session(&queue.conn, "b").await;
+        for number in 0..20 {
+            queue.submit(&format!("shell,learn=sim:0:0:3:./sim {number}")).await;
+        }
+        for peak in ["1.0", "1.1", "1.2", "1.3"] {
+            let claims = queue.claims(4, 4).await;
+            assert_eq!((claims.len(), claims[0].mem), (1, Some(Bytes::ZERO)));
+            assert!(queue.claims(4, 4).await.is_empty(), "one at a time, and none ahead");
+            queue.finish(&claims[0], gb(peak)).await;
+        }
+        let room = Amounts::NONE.with_mem(gb("8")).with_cpu(MilliCores(8000));
+        let theirs = other.claim(&request("b1".to_owned(), 4, room, 4)).await.expect("claimed").claims;
+        let ours = queue.claims(4, 4).await;
+        assert_eq!((theirs.len(), ours.len()), (1, 1), "one on each node");
+        let entry = queue.finish(&ours[0], gb("1.0")).await;
+        let again = queue.worker.settle(&[entry], 9, false).await.expect("answered");
+        assert_eq!(again, [Settled::Duplicate]);
+        let families = learnt::families(&queue.conn).await.expect("read");
+        assert_eq!((families[0].name.as_str(), families[0].peaks.tasks), ("sim", 5), "a repeated call adds nothing");
+        let known = families[0].peaks.suggested().expect("five have finished");
+        assert_eq!(known, gb("1.6"), "1.3 and a fifth more");
+        let claims = queue.claims(8, 0).await;
+        assert_eq!(claims.len(), 4, "as many as 8 GB hold: five are some bytes more");
+        assert!(claims.iter().all(|claim| claim.mem == Some(known)));
+        // A kill for memory outranks what is learnt.
+        queue.fail(&claims[0], to("5")).await;
+        for claim in &claims[1..] {
+            queue.finish(claim, gb("1")).await;
+        }
+        queue.forget(LEARNT);
+        let claim = queue.claim(gb("4")).await.expect("another, of which nothing is known");
+        assert_eq!(claim.mem, Some(Bytes::ZERO));
+        let theirs = other.claim(&request("b2".to_owned(), 4, room, 4)).await.expect("claimed").claims;
+        let grown: Vec<_> = theirs.iter().map(|claim| (claim.attempt, claim.mem)).collect();
+        assert_eq!(grown, [(2, Some(gb("5")))], "one of the family runs there, and this one is known");
+    });
+}
+
+#[test]
+fn claims_and_the_table_come_to_the_same_figure() {
+    block_on(async {
+        let mut queue = Queue::new().await;
+        let mut random = Random(7);
+        for family in 0..12 {
+            for number in 0..30 {
+                queue.submit(&format!("shell:0:0:3:./f{family} {number}")).await;
+            }
+            for claim in queue.claims(30, 0).await {
+                queue
+                    .finish(&claim, Bytes(1 << 18 << random.below(12 + family)).max(Bytes(random.below(1 << 31))))
+                    .await;
+            }
+            queue.submit(&format!("shell,learn=f{family}:0:0:9:./f{family}")).await;
+            let claim = queue.claims(1, 0).await.pop();
+            let text = queue.bed.table(LEARNT)[&format!("f{family}")].clone();
+            let suggested = Peaks::parse(&text).as_ref().and_then(Peaks::suggested);
+            let fits = suggested.is_some_and(|mem| mem <= gb("8"));
+            assert_eq!(claim.as_ref().and_then(|claim| claim.mem), suggested.filter(|_| fits), "{text}");
+            let waits = queue.bed.table("distcomp:waiting").into_keys();
+            for line in waits {
+                queue.bed.hdel("distcomp:waiting", &line);
+            }
+        }
+    });
+}
+
+#[test]
+fn families_are_bounded_and_the_batch_is_the_family() {
+    block_on(async {
+        let mut queue = Queue::new().await;
+        for number in 0..1000 {
+            queue.bed.hset(LEARNT, format!("old{number}"), "7 1 1 0:7");
+        }
+        queue.submit("shell:2:0:3:./new a").await;
+        let claim = queue.claim(gb("8")).await.expect("it fits");
+        queue.finish(&claim, gb("1")).await;
+        let table = queue.bed.table(LEARNT);
+        assert_eq!(table.len(), 1000);
+        assert_eq!(table["new"], format!("1 {} {} 30:1", 1 << 30, 2_u64 << 30));
+    });
+    let bed = Bed::new();
+    bed.submit(&["--name", "s1/prep", "-m", "auto", "--", "true", "{}", ":::", "1", "2"], "").expect(0);
+    bed.submit(&["-m", "auto:mine", "--", "true", "3"], "").expect(0);
+    let own = "shell,learn=mine:0:1:0:true 3";
+    assert!(bed.table("distcomp:waiting").contains_key("shell,learn=s1:0:1:0:true 1"));
+    let said = bed.status(&["explain", own]).expect(0).all();
+    assert!(said.contains("learns how much memory tasks of mine use: 0 of 5 have finished"), "{said}");
+    bed.add(["shell:0.5:0:1:true 4"]);
+    let _worker = bed.worker("w");
+    bed.wait_counts(SOON, [0, 0, 4, 0]);
+    let shown = bed.status(&["learnt"]).expect(0).all();
+    for family in ["s1", "mine", "true"] {
+        assert!(shown.lines().any(|line| line.split_whitespace().next() == Some(family)), "{family}:\n{shown}");
+    }
+    let json = bed.status(&["learnt", "--json"]).expect(0).all();
+    assert!(json.contains("\"family\":\"s1\"") && json.contains("\"tasks\":2"), "{json}");
 }

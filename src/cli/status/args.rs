@@ -40,6 +40,8 @@ pub enum View {
     Tasks(TasksArgs),
     /// Every worker
     Workers,
+    /// How much memory the tasks of each batch or program have used
+    Learnt,
     /// Every batch: how far it is, what it waits for, why it is held
     Batches,
     /// One batch with its steps

@@ -9,6 +9,7 @@ mod exact_stdout;
 mod explain;
 mod export;
 mod failures;
+mod learnt;
 mod list;
 mod logs;
 mod output_stream;

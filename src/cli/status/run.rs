@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::{StatusArgs, TasksArgs, View};
 use super::context::StatusContext;
-use super::{batches, events, explain, export, failures, list, logs, serve, state, wait, watch};
+use super::{batches, events, explain, export, failures, learnt, list, logs, serve, state, wait, watch};
 use crate::cli::common::{Context, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
@@ -53,6 +53,7 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
         Some(View::Batches) => batches::batches(&mut session).await?,
         Some(View::Batch { name }) => batches::batch(&mut session, &name).await?,
         Some(View::Wait(args)) => exit = wait::wait(&mut session, &args).await?,
+        Some(View::Learnt) => learnt::learnt(&mut session).await?,
         Some(View::Workers) => workers(&mut session).await?,
         Some(View::Tasks(args)) => list::tasks(&mut session, &args).await?,
         Some(View::Show { line, raw }) => super::show::show(&mut session, &line, raw).await?,

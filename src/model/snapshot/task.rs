@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::model::learnt::{FEW, Family, Peaks};
 use crate::model::{
     AttemptRecord, BatchName, Bytes, FinishedValue, Needs, Outcome, PeakSource, StdoutRecord, TrimmedSpace,
 };
@@ -142,6 +143,9 @@ pub struct TaskView {
     /// The memory in bytes that it declares now, where that is more than its line says: attempts were killed for want of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declares_memory_bytes: Option<u64>,
+    /// Of one whose memory is learnt: what is known of its family, if anything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learnt: Option<Family>,
     /// Every attempt kept, oldest first.
     pub attempts: Vec<AttemptView>,
 }
@@ -209,10 +213,18 @@ impl TaskView {
         }
     }
 
-    /// `declares 0.40 GB after 2 kills for memory (its line says 0.10 GB)`, where it declares more than its line, which says `line`.
+    /// The memory that it declares now, where that is not what its line says.
+    #[must_use]
+    pub fn declares(&self) -> Option<Bytes> {
+        let learnt = || self.learnt.as_ref().and_then(|family| family.peaks.suggested());
+        self.declares_memory_bytes.map(Bytes).or_else(learnt)
+    }
+
+    /// `declares 0.40 GB after 2 kills for memory (its line says 0.10 GB)`, where it declares more than its line, which says `line`; and what is known of a
+    /// task whose memory is learnt.
     #[must_use]
     pub fn memory_now(&self, line: Bytes) -> Option<String> {
-        let now = self.declares_memory_bytes?;
+        let Some(now) = self.declares_memory_bytes else { return self.learns() };
         let mut declared: Vec<u64> = (self.attempts.iter().filter(|attempt| attempt.attempt > 0))
             .map(|attempt| attempt.declared_memory_bytes.unwrap_or(line.0))
             .collect();
@@ -224,6 +236,19 @@ impl TaskView {
             more => format!("{more} kills for memory"),
         };
         Some(format!("declares {} after {kills} (its line says {line})", Bytes(now)))
+    }
+
+    fn learns(&self) -> Option<String> {
+        let needs = Needs::of_line(&self.line);
+        let family = needs.learn()?;
+        let peaks = self.learnt.as_ref().map(|family| &family.peaks);
+        Some(match peaks.and_then(Peaks::suggested) {
+            Some(mem) => format!("declares {mem}: 99 of 100 tasks of {family} used no more, and a fifth was added"),
+            None => format!(
+                "learns how much memory tasks of {family} use: {} of {FEW} have finished, and until then one runs at a time on a node",
+                peaks.map_or(0, |peaks| peaks.tasks)
+            ),
+        })
     }
 
     /// The last attempt that a worker made; the record of a cancellation is none.

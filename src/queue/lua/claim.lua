@@ -5,7 +5,8 @@
 -- Guarantees: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. A line that is already finished or in progress is
 -- removed from where it waits. The cost is bounded: at most (slots + ahead_slots) * 2 + 64 candidates are examined, each cell once, and lanes only of cells
 -- at the edge of the room and of those that give something; the reply holds about 256 KiB of lines.
--- The first task that is larger than ahead_mem or ahead_cpu, or asks for a named resource, ends the prefetch.
+-- The first task that is larger than ahead_mem or ahead_cpu, or asks for a named resource, ends the prefetch. Of a family whose memory is not known yet
+-- (learnt.lua) one task at a time is claimed.
 --
 -- Records: ARG, REPLY, ROW, in queue/records.rs.
 
@@ -188,6 +189,12 @@ local function pick(count, is_now)
     end
   end
   local function may_take(lane)
+    -- What nobody knows the memory of is never prefetched, and no slot takes it while one of its family runs here.
+    if lane.unknown and not learnt.may_start(lane.unknown) then return false end
+    if lane.unknown and not is_now then
+      if not barrier or lane.score < barrier then barrier = lane.score end
+      return false
+    end
     if is_now then return fits(lane) end
     if lane.mem <= ahead_mem and lane.cpu <= ahead_cpu and not amounts_of(lane) then return true end
     if is_within_node(lane) and (not barrier or lane.score < barrier) then barrier = lane.score end
@@ -259,6 +266,7 @@ local function pick(count, is_now)
         if is_now then
           free.mem, free.cpu = free.mem - best.mem, free.cpu - best.cpu
           take(free.resources, amounts_of(best))
+          if best.unknown then learnt.starts(best.unknown) end
         end
         if verdict == 'run' then
           run_apart = line
@@ -350,7 +358,7 @@ local function has_leftovers()
     if #page == 0 then break end
     for _, held in ipairs(get_all(HELD, page)) do
       local m, c, needs = lane_parts(held and select(3, held_parts(held)) or '')
-      could = could or (m ~= nil and is_within_node { mem = m, cpu = c, needs = needs })
+      could = could or (m ~= nil and is_within_node { mem = (learnt.mem(needs, m)), cpu = c, needs = needs })
     end
     from = from + 64
     could = could or from >= 4096

@@ -152,9 +152,13 @@ for i = ARG.size + 1, #ARGV, EACH.size do
         group_put(new, group)
         if redis.call('HGET', SAMPLES, group) == old then redis.call('HSET', SAMPLES, group, new) end
       end
+      -- What it declares after a kill for memory stands while the edit does not say otherwise.
+      local more = grown.of(old)
+      if more and string.match(old_class, '^%d+') == string.match(class, '^%d+') then grown.set(new, more) end
       wait_for(new)
       index_as(old, old_class, new, class, ARGV[i + EACH.base_score])
       index_forget(old_class, old)
+      grown.drop(old)
       members.known[old] = false
       no_longer_wait { old }
       failure_clear(old)

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptRecord, Bytes, Class, FieldOrder, Offer, Outcome, Room, Stocks, TaskId, Traits, Upstream};
+use crate::model::{
+    AttemptRecord, Bytes, Class, FieldOrder, Offer, Outcome, Room, Stocks, TaskId, Traits, Upstream, family,
+};
 use crate::queue::layout::Layouts;
 
 /// What one running process says of itself, so that others can tell whether it lives.
@@ -225,6 +227,14 @@ impl Settle {
         match &self.settlement {
             Settlement::Fail { more_memory, .. } => *more_memory,
             Settlement::Finish { .. } | Settlement::Return => None,
+        }
+    }
+
+    /// The family of its task, should that belong to no batch; after `=` where its line names it.
+    pub(super) fn family(&self) -> String {
+        match self.class.as_ref().and_then(|class| class.needs.learn()) {
+            Some(family) => format!("={family}"),
+            None => family::of_line(&self.line),
         }
     }
 

@@ -224,6 +224,7 @@ impl Session {
                 outcome: entry.outcome().code(),
                 more_mem: more_memory.map(|more| more.wanted.0),
                 node_mem: more_memory.and_then(|more| more.node).map(|mem| mem.0),
+                family: if op == "F" { entry.family() } else { String::new() },
             });
         }
         decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())

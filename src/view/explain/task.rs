@@ -3,7 +3,7 @@
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
-use crate::model::{Bytes, Demand, FieldOrder, Outcome, TaskLine};
+use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
 use crate::view::batches::blocked;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, moment, resource, resources};
@@ -47,7 +47,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
         return vec!["the line is not a valid task: the next worker that finds it moves it to failed_tasks".to_owned()];
     };
     let memory = task.memory_now(line.demand().mem());
-    let line = line.declaring(task.declares_memory_bytes.map(Bytes));
+    let line = line.declaring(task.declares());
     let mut why = halted(overview);
     why.extend(hold.waits_for.iter().map(|gate| format!("it {}", blocked(gate))));
     if let Some(held) = &hold.held {

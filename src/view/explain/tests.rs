@@ -46,6 +46,7 @@ fn waiting(line: &str, failed_on: &[&str]) -> TaskView {
         lost: 0,
         suspect: false,
         declares_memory_bytes: None,
+        learnt: None,
         attempts: Vec::new(),
     }
 }

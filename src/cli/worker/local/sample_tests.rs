@@ -41,6 +41,7 @@ pub(super) fn ended_task(line: &str, exit: i32, start: f64) -> TaskView {
         lost: 0,
         suspect: false,
         declares_memory_bytes: None,
+        learnt: None,
         attempts: vec![attempt],
     }
 }

@@ -5,7 +5,7 @@
 
 local known_needs = {}
 
--- The parts of NEEDS: amounts by resource (nil for none), constraints, preferences, seconds to live (nil for none).
+-- The parts of NEEDS: amounts by resource (nil for none), constraints, preferences, seconds to live and the family by which memory is learnt (nil for none).
 local function needs_of(text)
   local needs = known_needs[text]
   if needs then return needs end
@@ -14,6 +14,8 @@ local function needs_of(text)
     local list = key ~= 'time' and needs[key]
     if key == 'time' then
       needs.time = tonumber(value)
+    elseif key == 'learn' then
+      needs.learn = value
     elseif list then
       list[#list + 1] = value
     else

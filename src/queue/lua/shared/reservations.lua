@@ -21,6 +21,7 @@ function reservations.read(is_within_node, free)
     elseif holder == reservations.worker then
       local head = redis.call('ZRANGE', READY .. 'c:' .. all[i], 0, 0, 'WITHSCORES')
       local m, c, needs, batch = lane_parts(all[i])
+      if m then m = learnt.mem(needs, m) end
       if head[1] and not held_batches[batch] and is_within_node { mem = m, cpu = c, needs = needs } and is_waiting(head[1]) then
         local score, amounts = tonumber(head[2]), needs_of(needs).amounts
         if m <= free.mem and c <= free.cpu and lacks(free.resources, amounts) then

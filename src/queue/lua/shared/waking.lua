@@ -9,9 +9,9 @@ local wanted = {}
 -- One more line of this lane: its workers are those that leave it to others.
 local function want_worker(lane) wanted[lane] = (wanted[lane] or 0) + 1 end
 
--- How many of count lines such a worker has room for; takes the room.
-local function room_for(other, mem, cpu, needs, count)
-  local fits = math.min(count, other.slots)
+-- How many of count lines such a worker has room for; takes the room. Of a family of which nothing is known yet, one.
+local function room_for(other, mem, cpu, needs, count, is_unknown)
+  local fits = math.min(is_unknown and 1 or count, other.slots)
   if mem > 0 then fits = math.min(fits, math.floor(other.mem / mem)) end
   if cpu > 0 then fits = math.min(fits, math.floor(other.cpu / cpu)) end
   if needs.amounts then
@@ -57,7 +57,8 @@ local function wake_idle()
   for lane, count in pairs(wanted) do
     local mem, cpu, needs_text, _, failed = lane_parts(lane)
     failed = ',' .. failed
-    local needs = needs_of(needs_text)
+    local needs, unknown = needs_of(needs_text), nil
+    mem, unknown = learnt.mem(needs_text, mem)
     local function has_room(other)
       return not other.is_gone and other.slots > 0 and other.mem >= mem and other.cpu >= cpu
         and not string.find(failed, ',' .. other.name .. ',', 1, true)
@@ -74,7 +75,7 @@ local function wake_idle()
           if not is_preferred(other) then
             unpreferred[#unpreferred + 1] = other
           elseif other.is_awake or wake(other) then
-            count = count - room_for(other, mem, cpu, needs, count)
+            count = count - room_for(other, mem, cpu, needs, count, unknown)
           end
         end
       end

@@ -30,6 +30,7 @@ local function cell_at(i)
         local level = string.match(workers, '^!(%d),$')
         cell.name, cell.needs, cell.workers, cell.level, cell.lanes, cell.read = page[k], needs, level and '' or workers, level, {}, 0
         cell.least_mem, cell.least_cpu = least_of(row, QUARTERS), least_of(column, HALVES)
+        if row == '-' and needs ~= '' then cell.least_mem, cell.unknown = learnt.mem(needs, 0) end
       end
       cells[#cells + 1] = cell
     end
@@ -51,7 +52,8 @@ local function lane_at(cell, k)
         to_park[#to_park + 1] = page[i]
       else
         cell.lanes[#cell.lanes + 1] = {
-          cell = cell, name = page[i], batch = batch, mem = tonumber(mem), cpu = tonumber(cpu), needs = cell.needs, workers = cell.workers, level = cell.level,
+          cell = cell, name = page[i], batch = batch, mem = mem == '0' and cell.least_mem or tonumber(mem), unknown = cell.unknown, cpu = tonumber(cpu),
+          needs = cell.needs, workers = cell.workers, level = cell.level,
           head = tonumber(page[i + 1]), score = tonumber(page[i + 1]), from = 0, lines = {}, at = 0, taken = {},
         }
         met[#met + 1] = batch
