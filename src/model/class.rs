@@ -50,7 +50,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_name_of_needs_fits_a_class(text in "([a-z]{1,6}=[a-z0-9.|!=-]{1,8}){1}(,(gpus|constraint|prefer|time|lic|after|begin|learn)=[a-z0-9.|!=-]{1,8}){0,4}") {
+        fn the_name_of_needs_fits_a_class(text in "([a-z]{1,6}=[a-z0-9.|!=-]{1,8}){1}(,(gpus|constraint|prefer|time|lic|limit|after|begin|learn)=[a-z0-9.|!=-]{1,8}){0,4}") {
             if let Ok(needs) = Needs::parse(&text) {
                 let class = Class { demand: Demand::NONE, needs: needs.clone() };
                 let lane = format!("{class}s1:w1,");

@@ -17,7 +17,7 @@ pub struct Event {
     /// What happened: `submitted`, `found` (written by others), `started` (told by the next heartbeat, so of tasks that outlive one; the
     /// end of every attempt says when it started), `finished`, `failed`, `returned`, `lost`,
     /// `reclaimed`, `requeued`, `cancelled`, `purged`, `edited`, `rejected`, `quarantined`; of workers `attached`, `reattached`, `left`, `dead`, `buried`,
-    /// `draining`, `suspect`, `cleared`; of the queue `paused`, `resumed`, `stopping`; of batches `blocked`, `released`, `batch_done`, `batch_stopped`.
+    /// `draining`, `suspect`, `cleared`; of the queue `paused`, `resumed`, `stopping`, `limited`; of batches `blocked`, `released`, `batch_done`, `batch_stopped`.
     pub event: String,
     /// The worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +73,12 @@ pub struct Event {
     /// Of a batch that has ended or stopped: how many of its tasks failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<u64>,
+    /// Of `limited`: the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// Of `limited`: what it is from then on: `20`, `20/2`, or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<String>,
     /// Who asked for it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -121,8 +127,11 @@ pub fn expand(entry: &str, text: &str) -> Vec<Event> {
                     ..blank(parts.get(1).unwrap_or(&""))
                 });
             }
-            "Q" => events
-                .push(Event { by: parts.get(2).map(|who| (*who).to_owned()), ..blank(parts.get(1).unwrap_or(&"")) }),
+            "Q" => {
+                let part = |at: usize| parts.get(at).map(|part| (*part).to_owned());
+                let (by, limit, most) = (part(2), part(3), part(4));
+                events.push(Event { by, limit, most, ..blank(parts.get(1).unwrap_or(&"")) });
+            }
             "B" => events.extend(of_batch(&parts, &blank)),
             "A" => events.extend(added(&parts, &blank)),
             "V" => {

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use super::batch::{BatchName, Gate, NoBatchName};
 use super::family;
 use super::labels::Constraint;
+use super::limit::{LimitName, NoLimitName, is_key};
 
 /// The most needs of one line.
 pub const MAX_NEEDS: usize = 64;
@@ -30,7 +31,7 @@ const RESERVED: [Reserved; 8] = [
     Reserved { key: "afterany", is_known: true },
     Reserved { key: "constraint", is_known: true },
     Reserved { key: "prefer", is_known: true },
-    Reserved { key: "limit", is_known: false },
+    Reserved { key: "limit", is_known: true },
     Reserved { key: "begin", is_known: true },
     Reserved { key: "time", is_known: true },
     Reserved { key: "learn", is_known: true },
@@ -91,6 +92,8 @@ struct Parts {
     lifetime: Option<u64>,
     learn: Option<String>,
     /// Sorted, each once.
+    limits: Vec<LimitName>,
+    /// Sorted, each once.
     gates: Vec<Gate>,
     text: String,
 }
@@ -130,13 +133,6 @@ impl fmt::Display for ResourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Whether a key has the form of one.
-fn is_key(text: &str) -> bool {
-    text.len() <= 32
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_./-".contains(&b))
 }
 
 /// Thousandths of a decimal number with at most three digits after the point.
@@ -195,7 +191,7 @@ impl Needs {
                 });
             }
             parts.add(key, value)?;
-            let may_repeat = matches!(key, "constraint" | "prefer" | "after" | "afterany");
+            let may_repeat = matches!(key, "constraint" | "prefer" | "limit" | "after" | "afterany");
             if seen.contains(&key) && !may_repeat {
                 return Err(NeedError::Twice(key.to_owned()));
             }
@@ -264,6 +260,12 @@ impl Needs {
         self.0.as_ref().and_then(|parts| parts.learn.as_deref())
     }
 
+    /// The limits that the task counts against, while it is in progress.
+    #[must_use]
+    pub fn limits(&self) -> &[LimitName] {
+        self.0.as_ref().map_or(&[], |parts| &parts.limits)
+    }
+
     /// What the task waits for, all of it.
     #[must_use]
     pub fn gates(&self) -> &[Gate] {
@@ -317,6 +319,9 @@ impl Serialize for Needs {
         if let Some(family) = self.learn() {
             map.serialize_entry("learn", family)?;
         }
+        if !self.limits().is_empty() {
+            map.serialize_entry("limit", self.limits())?;
+        }
         let names = |is_any: bool| -> Vec<&BatchName> {
             let named = self.gates().iter().filter_map(|gate| match gate {
                 Gate::After(name) => Some((name, false)),
@@ -362,6 +367,10 @@ impl Parts {
             },
             "learn" if family::is_family(value) => self.learn = Some(value.to_owned()),
             "learn" => return wrong(family::VALID),
+            "limit" => match value.parse() {
+                Ok(name) => self.limits.push(name),
+                Err(NoLimitName) => return wrong(LimitName::VALID),
+            },
             "after" | "afterany" => match value.parse::<BatchName>() {
                 Ok(name) if key == "after" => self.gates.push(Gate::After(name)),
                 Ok(name) => self.gates.push(Gate::AfterAny(name)),
@@ -396,6 +405,8 @@ impl Parts {
             terms.sort();
             terms.dedup();
         }
+        self.limits.sort();
+        self.limits.dedup();
         self.gates.sort();
         self.gates.dedup();
         let labels = |key: &'static str, terms: &[Constraint]| -> Vec<String> {
@@ -404,6 +415,7 @@ impl Parts {
         let mut needs: Vec<String> = self.resources.iter().map(|one| format!("{}={}", one.name, one.milli)).collect();
         needs.extend(labels("constraint", &self.constraint));
         needs.extend(labels("prefer", &self.prefer));
+        needs.extend(self.limits.iter().map(|name| format!("limit={name}")));
         needs.extend(self.lifetime.map(|seconds| format!("time={seconds}")));
         needs.extend(self.learn.iter().map(|family| format!("learn={family}")));
         if !self.gates.is_empty() {
@@ -428,7 +440,7 @@ fn shortened(text: &str) -> String {
 pub fn show_class_needs(text: &str) -> String {
     let shown = |need: &str| match need.split_once('=') {
         Some((key @ ("constraint" | "prefer"), value)) => format!("{key}={}", value.replace(';', "|")),
-        Some((key @ ("time" | "learn"), value)) => format!("{key}={value}"),
+        Some((key @ ("time" | "limit" | "learn"), value)) => format!("{key}={value}"),
         Some((key, value)) => format!("{key}={}", value.parse().map_or_else(|_| value.to_owned(), show_milli)),
         None => need.to_owned(),
     };
@@ -450,6 +462,7 @@ mod tests {
             ("time=60,prefer=ssd,scratch_gb=200", "prefer=ssd,scratch_gb=200000,time=60"),
             ("gpus=0", ""),
             ("learn=sim,gpus=1", "gpus=1000,learn=sim"),
+            ("limit=net,mem=1,limit=disk,limit=net", "limit=disk,limit=net,mem=1000"),
             ("after=s1/b,gpus=1,after=s1/a,afterany=x,begin=9", "after,gpus=1000"),
         ] {
             assert_eq!(Needs::parse(needs).expect(needs).as_str(), name, "{needs}");
@@ -464,6 +477,7 @@ mod tests {
             json("shell,gpus=2,lic=0.5,constraint=ssd|nvme,prefer=!spot,time=60:1:1:1:x"),
             r#"{"gpus":2,"lic":0.5,"constraint":["nvme|ssd"],"prefer":["!spot"],"time":60}"#
         );
+        assert_eq!(json("shell,limit=net,limit=disk:1:1:0:x"), r#"{"limit":["disk","net"]}"#);
         for line in ["shell:1:1:1:a,b=1", "shell,gpus=0:1:1:1:x", "shell,gpus=x:1:1:1:x", "no task, at=all", ""] {
             assert!(Needs::of_line(line).is_empty(), "{line}");
         }
@@ -489,7 +503,10 @@ mod tests {
             ("begin=now", "begin is \"now\"; valid: a whole number of seconds since the epoch"),
             ("time=1m", "time is \"1m\"; valid: a whole number of seconds"),
             ("learn=a/b", "learn is \"a/b\"; valid: a name of at most 64 of A-Z a-z 0-9 . _ -"),
-            ("limit=disk", "limit is reserved and not supported by this version"),
+            (
+                "limit=Disk",
+                "limit is \"Disk\"; valid: a name like disk: a lower-case letter, then at most 31 of a-z 0-9 _ . / -",
+            ),
         ] {
             assert_eq!(Needs::parse(needs).expect_err(needs).to_string(), said);
         }

@@ -149,6 +149,12 @@ pub(super) async fn note_queue(conn: &Connection, what: &str, by: &str) {
     note(conn, &format!("Q\t{what}\t{by}")).await;
 }
 
+/// As [`note_queue`], of a limit that was set.
+pub(super) async fn note_limit(conn: &Connection, by: &str, limit: &str, most: &str) {
+    let by: String = by.chars().filter(|c| !c.is_control()).take(200).collect();
+    note(conn, &format!("Q\tlimited\t{by}\t{limit}\t{most}")).await;
+}
+
 /// As [`note_queue`], of a worker.
 pub(super) async fn note_worker(conn: &Connection, what: &str, worker: &WorkerName) {
     note(conn, &format!("W\t{what}\t{worker}")).await;

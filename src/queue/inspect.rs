@@ -13,6 +13,7 @@ use super::homes::{STORED, keys_of};
 use super::keys::{CLOSE, Key};
 use super::kinds;
 use super::lanes::{Lanes, lanes};
+use super::limits;
 use super::lossy_string::{self, LossyString};
 use super::overview::{health, note_suspects, rates_over_last_minute, top_groups, workers};
 use super::{python_workers, share};
@@ -67,6 +68,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     if overview.counts.held > 0 {
         overview.counts.held = batch_views::held(conn).await?;
     }
+    overview.limits = limits::views(conn).await?;
     let Lanes { first, all } = lanes(conn, Overview::NEEDS).await?;
     overview.is_local = conn.is_local();
     python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
@@ -148,6 +150,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
         needs: Vec::new(),
         needs_left_out: 0,
         blocked_on: Vec::new(),
+        limits: Vec::new(),
         backing_off,
         retries,
         fair_share: None,

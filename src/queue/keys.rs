@@ -88,6 +88,12 @@ pub enum Key {
     BatchRate,
     /// Hash of what an operator has decided for the queue: `fair_share`, `weight:OWNER`, see [`super::share`].
     Policy,
+    /// Hash limit → `MAX` or `MAX/PER_NODE`.
+    Limits,
+    /// Prefix of sets by limit: the lines that count against it now, see `lua/shared/limits.lua`.
+    LimitsIn,
+    /// Hash line → `HOST<tab>WORKER`: where a line counts that is in one of those sets.
+    LimitsAt,
     /// Hash line → its signature, for lines that were submitted signed.
     Signatures,
     /// Hash line → `ID,…`: the ids that a task had before an operator edited its line, the last first; `+ID,…` while that is done.
@@ -194,6 +200,9 @@ impl Key {
             Self::BatchFails => "BATCH_FAILS",
             Self::BatchRate => "BATCH_RATE",
             Self::Policy => "POLICY",
+            Self::Limits => "LIMITS",
+            Self::LimitsIn => "LIMITS_IN",
+            Self::LimitsAt => "LIMITS_AT",
             Self::Signatures => "SIGNATURES",
             Self::Edited => "EDITED",
             Self::Blamed => "BLAMED",
@@ -264,6 +273,9 @@ impl Key {
             Self::BatchFails => "distcomp:batch:fails",
             Self::BatchRate => "distcomp:batch:rate",
             Self::Policy => "distcomp:policy",
+            Self::Limits => "distcomp:limits",
+            Self::LimitsIn => "distcomp:limits:in:",
+            Self::LimitsAt => "distcomp:limits:at",
             Self::Signatures => "distcomp:signatures",
             Self::Edited => "distcomp:edited",
             Self::Blamed => "distcomp:suspects",

@@ -33,6 +33,7 @@ pub mod kinds;
 mod lanes;
 pub mod layout;
 pub mod learnt;
+pub mod limits;
 mod live_workers;
 mod lock;
 mod lossy_string;

@@ -20,7 +20,7 @@ const STEP: u64 = 64;
 const MOST: usize = 10_000;
 
 /// What is compared, by the names of `lua/reconcile.lua`; those that count others come after them.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 21] = [
     "attempts",
     "lost",
     "grown",
@@ -41,29 +41,43 @@ const KINDS: [&str; 20] = [
     "members",
     "edited",
     "blamed",
+    "limits",
 ];
 
 /// A kind of one worker's own.
 const CLAIMS: &str = "claims";
+
+/// A kind of one limit's own.
+const LIMITED: &str = "limited";
 
 /// One hash to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DerivedHash {
     /// What it holds.
     pub kind: &'static str,
-    /// Whose it is; empty for the fleet's.
-    pub worker: String,
+    /// The worker or the limit that it is of; empty for the fleet's.
+    pub of: String,
 }
 
-/// Everything that is to be compared now: cost grows with the number of workers.
+/// Everything that is to be compared now: cost grows with the number of workers and of limits.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn subjects(conn: &Connection) -> Result<Vec<DerivedHash>, QueueError> {
-    let owners = lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::Owner))).await?);
-    let shared = KINDS.into_iter().map(|kind| DerivedHash { kind, worker: String::new() });
-    let own = owners.into_iter().map(|worker| DerivedHash { kind: CLAIMS, worker });
-    Ok(own.chain(shared).collect())
+    let mut pipe = redis::pipe();
+    pipe.hkeys(conn.name(Key::Owner)).hkeys(conn.name(Key::Limits));
+    let (owners, limits) = conn.pipe(&pipe).await?;
+    let shared = KINDS.into_iter().map(|kind| DerivedHash { kind, of: String::new() });
+    let own = lossy_string::list(owners).into_iter().map(|of| DerivedHash { kind: CLAIMS, of });
+    let limits = lossy_string::list(limits);
+    let mut pipe = redis::pipe();
+    for name in &limits {
+        pipe.scard(format!("{}{name}", conn.name(Key::LimitsIn)));
+    }
+    let used: Vec<u64> = if limits.is_empty() { Vec::new() } else { conn.pipe(&pipe).await? };
+    let in_use = limits.into_iter().zip(used).filter(|(_, used)| *used > 0).map(|(of, _)| of);
+    let limited = in_use.map(|of| DerivedHash { kind: LIMITED, of });
+    Ok(own.chain(shared).chain(limited).collect())
 }
 
 /// Where looking at one subject stands.
@@ -111,7 +125,7 @@ pub async fn mend(conn: &Connection, subject: &DerivedHash, suspects: &[Vec<u8>]
 
 fn arguments(subject: &DerivedHash, mode: &str) -> Args {
     let mut args = Args::new();
-    args.record(ReconcileArgs { kind: subject.kind, worker: &subject.worker, mode });
+    args.record(ReconcileArgs { kind: subject.kind, worker: &subject.of, mode });
     args
 }
 

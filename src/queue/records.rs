@@ -378,7 +378,7 @@ records! {
         }
     }
     "reconcile.lua" {
-        /// `worker` is empty for the kinds that are not a worker's own. `mode` is "look", with a record, or "mend", with the fields that an earlier look
+        /// `worker` is empty for the kinds that are not a worker's own, and the name of a limit for those of one. `mode` is "look", with a record, or "mend", with the fields that an earlier look
         /// has found wrong.
         args ReconcileArgs<'a> {
             kind: &'a str,

@@ -57,32 +57,32 @@ scripts! {
     ATTACH = "attach.lua" with [basics, field_order, events] on [
         Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events, Ready, Held, Delayed, Avoided, Count, Blocked, Reserved, Idle, Scan, Marks,
     ];
-    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, blame, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Blamed, Grown, Learnt,
+    HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, blame, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Blamed, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
-    DETACH = "detach.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt,
+    DETACH = "detach.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
-    CLAIM = "claim.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, walk, suspects, retries, waking, claims, shares, transition, turns, releasing, isolation, others, reservations] on [
-        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events, Policy, Grown, Learnt,
+    CLAIM = "claim.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, walk, suspects, retries, waking, limits, claims, shares, transition, turns, releasing, isolation, others, reservations] on [
+        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
-    SETTLE = "settle.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, blame, releasing, marks, orders, growing, learning] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy, Blamed, Grown, Learnt,
+    SETTLE = "settle.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, blame, releasing, marks, orders, growing, learning] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy, Blamed, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
     SUBMIT = "submit.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, waking, failures, events, marks] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity, Member, BatchN, Batches, BatchWaived, BatchSubmits, Grown, Learnt,
     ];
-    RECLAIM = "reclaim.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt,
+    RECLAIM = "reclaim.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
     DEREGISTER = "deregister.lua" with [events] on [
         Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy,
     ];
-    REASSERT = "reassert.lua" with [basics, home, members, grown, lanes, gates, claims, shares, transition, events, marks] on [
-        Todo, Waiting, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Events, Member, BatchN, Batches, BatchWaived, Policy, Grown,
+    REASSERT = "reassert.lua" with [basics, home, members, grown, lanes, gates, limits, claims, shares, transition, events, marks] on [
+        Todo, Waiting, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Events, Member, BatchN, Batches, BatchWaived, Policy, Grown, Limits, LimitsIn, LimitsAt,
     ];
     CHECK = "check.lua" with [] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy,
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy, Limits, LimitsAt,
     ];
     INDEX = "index.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, events] on [
         Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Grown, Learnt,
@@ -93,20 +93,20 @@ scripts! {
     REJECT = "reject.lua" with [basics, home, field_order, members, grown, lanes, gates, failures, events, turns] on [
         Todo, Waiting, Failed, Reason, Quarantine, Tally, Groups, Samples, Kinds, Events, FieldOrder, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Ready, Count, Cells, Held, Delayed, Avoided, Grown,
     ];
-    RECONCILE = "reconcile.lua" with [basics, home, members, grown, lanes, gates, claims, shares, transition, failures, turns, marks] on [
-        Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy, Edited, Blamed, Grown,
+    RECONCILE = "reconcile.lua" with [basics, home, members, grown, lanes, gates, limits, claims, shares, transition, failures, turns, marks] on [
+        Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy, Edited, Blamed, Grown, Limits, LimitsIn, LimitsAt,
     ];
-    CONTROL = "control.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, claims, shares, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
+    CONTROL = "control.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Tally, Policy,
     ];
     EDIT = "edit.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, failures, events] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Lost, Attempts, Evidence, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Edited, Grown, Learnt, Grown, Learnt,
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Lost, Attempts, Evidence, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Edited, Grown, Learnt, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
     ASIDE = "aside.lua" with [basics, home, members, grown, lanes, gates] on [
         Todo, Waiting, Aside, Ready, Count, Cells, Held, Delayed, Avoided, Member, BatchN, Batches, BatchWaived, Grown,
     ];
-    RESTORE = "restore.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, shares, transition] on [
-        Todo, Waiting, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Policy, Grown, Learnt,
+    RESTORE = "restore.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, shares, limits, transition] on [
+        Todo, Waiting, InProgress, Finished, Failed, Aside, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
     BATCH = "batch.lua" with [basics, members, grown, lanes, gates, turns] on [
         Member, BatchN, Batches, BatchWaived, BatchHeld, BatchFails, BatchSubmits, Ready, Cells, Count, Held, Delayed, Avoided, Wake, Events, Kinds, Grown,

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distcomp::config::{Endpoint, Origin, RedisSettings};
-use distcomp::model::{Amounts, Bytes, FieldOrder, MilliCores, Offer, Outcome, Room, Stocks, TaskId, TaskLine, Traits};
+use distcomp::model::{
+    Amounts, Bytes, FieldOrder, Limit, MilliCores, Offer, Outcome, Room, Stocks, TaskId, TaskLine, Traits,
+};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::edit::{Edited, Replacement, edit};
 use distcomp::queue::index::IndexPass;
+use distcomp::queue::limits;
 use distcomp::queue::session::{
     AttachOptions, Claim, ClaimRequest, Heartbeat, MoreMemory, QueueState, Reasserted, Registration, Revoked, Settle,
     Settled, Settlement,
@@ -156,6 +159,7 @@ struct Model {
     ordered: BTreeMap<String, Change>,
     /// What lines declare after kills for memory, in bytes. One that a stranger removes keeps its entry until the audit.
     grown: BTreeMap<String, u64>,
+    limits: BTreeMap<&'static str, Limit>,
     next: u64,
 }
 
@@ -180,13 +184,33 @@ impl Model {
         }
     }
 
-    /// Every line that may be the next to be claimed within `headroom`, by a node with these traits, of whose resources so much is free.
-    fn best(&self, headroom: &Amounts, traits: &Traits, free: &Stocks) -> BTreeSet<String> {
+    /// The lines in progress that count against a limit, each with its worker.
+    fn counted(&self, limit: &str) -> BTreeMap<String, usize> {
+        let counts = |line: &&String| parse(line).needs().limits().iter().any(|name| name.as_str() == limit);
+        self.running
+            .iter()
+            .filter(|(line, _)| counts(line))
+            .map(|(line, (worker, _))| (line.clone(), *worker))
+            .collect()
+    }
+
+    /// Whether one more line of a limit may start on the node of a worker.
+    fn has_unit(&self, limit: &str, worker: usize) -> bool {
+        let Some(Limit { max, per_node }) = self.limits.get(limit) else { return true };
+        let counted = self.counted(limit);
+        let here = counted.values().filter(|at| **at == worker).count();
+        counted.len() < *max as usize && per_node.is_none_or(|most| here < most as usize)
+    }
+
+    /// Every line that may be the next to be claimed within `headroom`, by this worker, of whose resources so much is free.
+    fn best(&self, headroom: &Amounts, worker: usize, free: &Stocks) -> BTreeSet<String> {
+        let traits: Traits = TRAITS[worker].parse().expect("traits");
         let fits = |line: &&String| {
             let task = self.task(line);
             headroom.holds(&task.demand().amounts)
                 && traits.suits(task.needs(), 0).is_ok()
                 && free.holds(task.needs().resources())
+                && task.needs().limits().iter().all(|limit| self.has_unit(limit.as_str(), worker))
         };
         let top = self.todo.keys().filter(fits).map(|line| parse(line).prio()).max();
         let equals: Vec<_> =
@@ -208,13 +232,16 @@ fn line(random: &mut Random) -> String {
         1 => format!("0.{:03}", random.below(1000)),
         _ => format!("{}.{}", random.below(4), random.below(10)),
     };
-    let needs = match random.below(10) {
+    let needs = match random.below(14) {
         0 => ",gpus=1",
         1 => ",gpus=0.5",
         2 => ",gpus=2,constraint=ssd",
         3 => ",lic=1.5",
         4 => ",constraint=ssd|nvme",
         5 => ",constraint=!ssd,prefer=spot",
+        6..9 => ",limit=disk",
+        9 => ",limit=disk,limit=net",
+        10 => ",gpus=0.5,limit=net",
         _ => "",
     };
     format!("shell{needs}:{mem}:{cpu}:{}:true # {}", random.below(5), random.below(60))
@@ -328,14 +355,15 @@ impl Run {
         let reply = self.workers[worker].claim(&asked).await.expect("claimed");
         assert_eq!(reply.state, QueueState::Open, "{at}");
         // What this worker failed is left to the other for a while.
-        let mut allowed = self.model.best(&headroom, &traits, &free);
+        let mut allowed = self.model.best(&headroom, worker, &free);
+        let (running, limits) = (self.model.running.clone(), self.model.limits.clone());
         let (todo, grown) = (self.model.todo.clone(), self.model.grown.clone());
-        let mut rest = Model { todo, grown, ..Model::default() };
+        let mut rest = Model { todo, grown, running, limits, ..Model::default() };
         while !allowed.is_empty() && allowed.iter().all(|line| self.model.failed.contains_key(line)) {
             for line in &allowed {
                 rest.todo.remove(line);
             }
-            let more = rest.best(&headroom, &traits, &free);
+            let more = rest.best(&headroom, worker, &free);
             if more.is_empty() {
                 break;
             }
@@ -461,6 +489,18 @@ impl Run {
         }
     }
 
+    /// An operator sets a limit, or lifts it.
+    async fn limit(&mut self) {
+        let name = ["disk", "net"][self.random.below(2) as usize];
+        let text = ["0", "1", "3", "2/1", "none"][self.random.below(5) as usize];
+        let limit = text.parse().ok();
+        limits::set(&self.conn, &name.parse().expect("a name"), limit, "ann").await.expect("set");
+        match limit {
+            Some(limit) => drop(self.model.limits.insert(name, limit)),
+            None => drop(self.model.limits.remove(name)),
+        }
+    }
+
     /// A running task is ordered away, or the order changed: it stays in progress.
     async fn order(&mut self, at: &str) {
         let Some(line) = self.model.running.keys().nth(self.random.below(8) as usize).cloned() else { return };
@@ -518,9 +558,12 @@ impl Run {
             let late = settle(&claim, Settlement::Finish { value: "a: \"\"".to_owned() });
             let done = self.workers[worker].settle(&[late], MAX_RETRY, false).await.expect("answered");
             assert_eq!(done, [Settled::Gone], "{at}: a late result after {op:?}");
-            let demand = parse(&claim.line).class().clone();
+            let (demand, claim_token) = (parse(&claim.line).class().clone(), claim.token.clone());
             let ours = self.workers[worker].reassert(&[(claim, demand)], false).await.expect("answered");
             assert_eq!(ours, [Reasserted::NotOurs], "{at}: an attempt that was ordered away does not go on");
+            // What counts against a limit is to be stopped first.
+            let stopped = Revoked { line: orphan.line, token: claim_token };
+            self.workers[worker].heartbeat(&beat_of(worker, vec![stopped])).await.expect("answered");
         }
     }
 }
@@ -529,7 +572,7 @@ async fn run(seed: u64) {
     let mut run = Run::new(seed).await;
     for step in 0..150 {
         let at = format!("seed {seed}, step {step}");
-        match run.random.below(18) {
+        match run.random.below(20) {
             0..3 => run.submit(&at).await,
             3 => run.write_behind().await,
             4 if run.random.below(4) == 0 => run.rebuild_index().await,
@@ -539,7 +582,8 @@ async fn run(seed: u64) {
             11..13 => run.order(&at).await,
             13..15 => run.obey(&at).await,
             15 if run.random.below(4) == 0 => run.die(&at).await,
-            16.. => run.edit(&at).await,
+            16 => run.limit().await,
+            17.. => run.edit(&at).await,
             _ => {}
         }
         check(&run.bed, &run.model, &at);
@@ -560,16 +604,34 @@ fn check(bed: &Bed, model: &Model, at: &str) {
     let grown = model.grown.iter().map(|(line, bytes)| (line.clone(), bytes.to_string())).collect();
     assert_eq!(bed.table("distcomp:grown"), grown, "{at}: what lines declare");
     assert_eq!(keys("distcomp:marks"), model.ordered.keys().cloned().collect(), "{at}");
+    let mut places = BTreeMap::new();
+    for name in ["disk", "net"] {
+        let counted = model.counted(name);
+        let set: BTreeSet<String> = redis::cmd("SMEMBERS")
+            .arg(format!("distcomp:limits:in:{name}"))
+            .query(&mut bed.redis.con())
+            .expect("a set");
+        assert_eq!(set, counted.keys().cloned().collect(), "{at}: what counts against {name}");
+        places.extend(counted.into_iter().map(|(line, worker)| (line, ["a\ta", "b\tb"][worker].to_owned())));
+    }
+    assert_eq!(
+        bed.table("distcomp:limits:at").into_iter().collect::<BTreeMap<_, _>>(),
+        places,
+        "{at}: where it counts"
+    );
     assert_eq!(number(bed, "distcomp:ready:count"), model.todo.len() as i64, "{at}: the index counts what waits");
 }
 
 /// Nothing starves: with room for everything, all that waits is claimed, best first.
 async fn drain(bed: &Bed, conn: &Connection, workers: &[Session; 2], model: &mut Model, seed: u64) {
     index_all(conn).await;
+    for name in std::mem::take(&mut model.limits).into_keys() {
+        limits::set(conn, &name.parse().expect("a name"), None, "ann").await.expect("lifted");
+    }
     for (number, worker) in workers.iter().enumerate() {
         let all = Amounts::NONE.with_mem(Bytes(u64::MAX >> 11)).with_cpu(MilliCores(1 << 30));
         let plenty = "lic=9000000".to_owned()
-            + &format!(",gpus@{}:host=x,{}:", ["1000"; 200].join("/"), ["ssd", "spot"][number]);
+            + &format!(",gpus@{}:host={},{}:", ["1000"; 200].join("/"), ["a", "b"][number], ["ssd", "spot"][number]);
         let traits: Traits = plenty.parse().expect("traits");
         let asked = request(format!("end{number}"), 100, all, 0);
         let free = traits.stocks.clone();

@@ -2,6 +2,7 @@
 
 mod batch;
 mod extras;
+mod limit;
 mod queue;
 mod share;
 mod task;
@@ -10,6 +11,7 @@ mod worker;
 
 pub use batch::{Awaited, AwaitedState, BatchDetail, BatchList, BatchState, BatchView};
 pub use extras::{ResourceUse, SuspectEvidence, SuspectTask, WorkerExtras};
+pub use limit::LimitView;
 pub use queue::{
     BlockedOn, Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup,
 };

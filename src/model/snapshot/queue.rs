@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::batch::Awaited;
+use super::limit::LimitView;
 use super::share::ShareView;
 use super::task::TaskState;
 use super::worker::WorkerView;
@@ -93,6 +94,9 @@ pub struct Overview {
     /// Whose tasks come first among those of equal priority, where that is not the order of submission.
     #[serde(default)]
     pub fair_share: Option<ShareView>,
+    /// The limits that are set, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
     /// Totals since the queue began.
     pub totals: Totals,
     /// The server.

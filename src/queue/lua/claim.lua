@@ -5,8 +5,8 @@
 -- Guarantees: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. A line that is already finished or in progress is
 -- removed from where it waits. The cost is bounded: at most (slots + ahead_slots) * 2 + 64 candidates are examined, each cell once, and lanes only of cells
 -- at the edge of the room and of those that give something; the reply holds about 256 KiB of lines.
--- The first task that is larger than ahead_mem or ahead_cpu, or asks for a named resource, ends the prefetch. Of a family whose memory is not known yet
--- (learnt.lua) one task at a time is claimed.
+-- The first task that is larger than ahead_mem or ahead_cpu, asks for a named resource, or counts against a limit that is not full, ends the prefetch. Of
+-- a family whose memory is not known yet (learnt.lua) one task at a time is claimed.
 --
 -- Records: ARG, REPLY, ROW, in queue/records.rs.
 
@@ -69,7 +69,8 @@ if has_suspects() then
   isolation.check_one()
 end
 
-others.worker, others.me, others.now, others.dead_ms = worker, traits_of(ARGV[ARG.traits]), now, dead_ms
+limits.me = traits_of(ARGV[ARG.traits])
+others.worker, others.me, others.now, others.dead_ms = worker, limits.me, now, dead_ms
 others.prefer_ms = tonumber(ARGV[ARG.prefer_wait])
 
 -- What may start now: memory, cores, and what is left of each named resource.
@@ -120,7 +121,7 @@ local function advance(lane, n)
 end
 
 reservations.worker, reservations.now, reservations.lease, reservations.starve_ms = worker, now, math.max(dead_ms, 15000), starve_ms
-reservations.read(is_within_node, free)
+reservations.read(function(lane) return is_within_node(lane) and not limits.is_full(lane.needs) end, free)
 
 local out, picked, stale, touched, closed = {}, { mem = {} }, {}, {}, {}
 -- The best lanes that fit the node and not its room: for lack of memory or cores, and of a named resource.
@@ -131,8 +132,9 @@ local budget = (want + ahead) * 2 + 64
 -- Bytes of lines in the reply, which a slow link must carry in time.
 local bytes, most_bytes = 0, 262144
 
--- Whether a lane fits now; if it does not and the node could run it, it is remembered as passed over.
+-- Whether a lane fits now; if it does not and the node could run it, it is remembered as passed over. Nothing is kept for one whose limit is full.
 local function fits(lane)
+  if limits.is_full(lane.needs) then return false end
   local amounts = amounts_of(lane)
   local is_room = lane.mem <= free.mem and lane.cpu <= free.cpu
   local lacking = amounts and lacks(free.resources, amounts)
@@ -152,7 +154,7 @@ end
 -- Whether there can be anything to do with the lanes of a cell. Of one that is too large for the room, and could hold something for the node, only the first
 -- lane within the node is looked at.
 local function enters_now(cell)
-  if cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
+  if cell.least_mem > cap_mem or cell.least_cpu > cap_cpu or limits.is_full(cell.needs) then return false end
   if cell.least_mem <= free.mem and cell.least_cpu <= free.cpu then return true end
   if blocked and blocked.score <= cell.head then return false end
   local k = 1
@@ -168,7 +170,7 @@ local function enters_now(cell)
 end
 
 -- Takes up to count tasks, best first. The prefetch (not is_now) passes nothing over: a prefetched task must be the one that a slot would take next. A task
--- that asks for a named resource is never prefetched.
+-- that asks for a named resource, or counts against a limit, is never prefetched.
 local function pick(count, is_now)
   local open, opened, barrier = {}, 0, nil
   -- Behind a task that reserves, order is that of submission alone: or it might wait for ever.
@@ -196,7 +198,9 @@ local function pick(count, is_now)
       return false
     end
     if is_now then return fits(lane) end
-    if lane.mem <= ahead_mem and lane.cpu <= ahead_cpu and not amounts_of(lane) then return true end
+    if limits.is_full(lane.needs) then return false end
+    local is_plain = lane.needs == '' or (not amounts_of(lane) and #needs_of(lane.needs).limit == 0)
+    if is_plain and lane.mem <= ahead_mem and lane.cpu <= ahead_cpu then return true end
     if is_within_node(lane) and (not barrier or lane.score < barrier) then barrier = lane.score end
     return false
   end
@@ -263,6 +267,7 @@ local function pick(count, is_now)
           shares.note(line, best.name)
         end
         count = count - 1
+        limits.take(best.needs)
         if is_now then
           free.mem, free.cpu = free.mem - best.mem, free.cpu - best.cpu
           take(free.resources, amounts_of(best))

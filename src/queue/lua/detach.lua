@@ -14,7 +14,7 @@ redis.call('HDEL', APART_BY, worker)
 local revoked = redis.call('HGETALL', REVOKED)
 for i = 1, #revoked, 2 do
   local mark = redis.call('HGET', IN_PROGRESS, revoked[i]) == worker and mark_of(revoked[i], worker, revoked[i + 1])
-  if mark then carry_out(revoked[i], mark, CLAIMS) end
+  if mark then carry_out(revoked[i], mark, CLAIMS) else limits.let_go(revoked[i]) end
 end
 members.flush(turns.at_zero)
 index_flush()

@@ -14,6 +14,8 @@ else
   redis.call('HDEL', CAPACITY, worker)
   redis.call('HDEL', IDLE, worker)
 end
+limits.me = traits_of(ARGV[ARG.traits])
+limits.recount(worker, { CLAIMS, REVOKED })
 local started = tonumber(ARGV[ARG.started])
 for i = ARG.size + 1, ARG.size + started do
   local claim = redis.call('HGET', CLAIMS, ARGV[i])
@@ -25,11 +27,13 @@ for i = ARG.size + 1, ARG.size + started do
 end
 for i = ARG.size + 1 + started, #ARGV, EACH.size do
   local line, token = ARGV[i + EACH.line], ARGV[i + EACH.token]
-  if redis.call('HGET', REVOKED, line) == token then
+  local revoked = redis.call('HGET', REVOKED, line)
+  if revoked == token then
     local mark = redis.call('HGET', IN_PROGRESS, line) == worker and mark_of(line, worker, token)
     if mark then carry_out(line, mark, CLAIMS) end
     redis.call('HDEL', REVOKED, line)
   end
+  if not revoked or revoked == token then limits.let_go(line) end
 end
 members.flush(turns.at_zero)
 index_flush()

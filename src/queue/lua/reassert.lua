@@ -3,7 +3,7 @@
 -- Returns: OK or FENCED, then for each line ok (its own), back (it was in todo, and is taken again) or kill.
 -- Guarantees: a line that is not the worker's own any more loses its claim too. Claims and in_progress_tasks are written before a line leaves todo_tasks. A
 -- task that an operator has ordered away stays the worker's own until the worker has stopped it, as the next heartbeat asks. A task that was given up for
--- such an order while its worker was silent is never taken again.
+-- such an order while its worker was silent is never taken again. Nor is one whose limit others have used up meanwhile: it is stopped, and waits.
 -- Records: ARG, EACH, in queue/records.rs.
 
 local worker = ARGV[ARG.worker]
@@ -27,22 +27,27 @@ for i = ARG.size + 1, #ARGV, EACH.size do
         redis.call('HSET', REVOKED, line, token)
       end
     end
+    limits.enter(worker, { line })
     answer = 'ok'
   elseif owner or redis.call('HEXISTS', REFUSED, token .. '|' .. line) == 1 then
     answer = 'kill'
-  elseif is_waiting(line) then
+  elseif is_waiting(line) and limits.may_return(line) then
     enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
     members.flip(line, 'o')
     index_forget(class, line)
     answer = 'back'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
-  elseif ARGV[ARG.data_lost] == '1' and redis.call('HEXISTS', FINISHED, line) == 0 then
+  elseif ARGV[ARG.data_lost] == '1' and not is_waiting(line) and redis.call('HEXISTS', FINISHED, line) == 0 then
     enter_progress(worker, { line }, { claim_text(token, attempt, '1', int(sequence(1)), now) })
     members.flip(line, 'o')
     answer = 'ok'
     events[#events + 1] = 's\t' .. attempt .. '\t' .. class .. '\t' .. brief(line)
   end
-  if answer == 'kill' then drop_claim(line, CLAIMS) end
+  if answer == 'kill' then
+    -- It counts against its limits until the worker has said that nothing of it runs.
+    if not owner and limits.of(line) then redis.call('HSET', REVOKED, line, token) end
+    drop_claim(line, CLAIMS)
+  end
   reply[#reply + 1] = answer
 end
 members.flush()

@@ -91,6 +91,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     moved = moved + 1
   elseif redis.call('HGET', IN_PROGRESS, line) ~= dead then
     drop_claim(line, CLAIMS)
+    limits.let_go(line)
   else
     local started, score, attempt, at = '0', nil, 1, nil
     if claim then

@@ -167,11 +167,50 @@ kinds.members = {
   end,
 }
 
+-- A line that counts is in progress, or claimed or to be stopped by the worker where it counts; then it is in the sets of all limits that it names.
+kinds.limits = {
+  key = LIMITS_AT,
+  is_wrong = function(line, place)
+    local names, holder = limits.of(line), string.match(place, '\t(.*)$')
+    if not (names and holder) then return true end
+    for _, name in ipairs(names) do
+      if redis.call('SISMEMBER', LIMITS_IN .. name, line) == 0 then return true end
+    end
+    return not (is_in(IN_PROGRESS, line) or is_in(CLAIMS_OF .. holder, line) or is_in(REVOKED_OF .. holder, line))
+  end,
+  mend = function(line, place)
+    local holder = string.match(place, '\t(.*)$') or ''
+    if limits.of(line) and (is_in(IN_PROGRESS, line) or is_in(CLAIMS_OF .. holder, line) or is_in(REVOKED_OF .. holder, line)) then
+      for _, name in ipairs(limits.of(line)) do redis.call('SADD', LIMITS_IN .. name, line) end
+    else
+      limits.forget { line }
+      redis.call('HDEL', LIMITS_AT, line)
+      redis.call('PUBLISH', WAKE, 'todo')
+    end
+  end,
+}
+
+-- What is in the set of a limit counts somewhere, and names it.
+kinds.limited = {
+  key = LIMITS_IN .. worker,
+  is_set = true,
+  is_wrong = function(line)
+    local names = limits.of(line)
+    if not (names and string.find(',' .. table.concat(names, ',') .. ',', ',' .. worker .. ',', 1, true)) then return true end
+    return not (is_in(LIMITS_AT, line) or is_in(IN_PROGRESS, line))
+  end,
+  mend = function(line)
+    redis.call('SREM', LIMITS_IN .. worker, line)
+    redis.call('PUBLISH', WAKE, 'todo')
+  end,
+}
+
 local asked = kinds[kind]
 if mode == 'mend' then
   local mended = 0
   for i = ARG.size + 1, #ARGV do
-    local value = redis.call('HGET', asked.key, ARGV[i])
+    local value
+    if asked.is_set then value = redis.call('SISMEMBER', asked.key, ARGV[i]) == 1 else value = redis.call('HGET', asked.key, ARGV[i]) end
     if value and asked.is_wrong(ARGV[i], value) then
       asked.mend(ARGV[i], value)
       mended = mended + 1
@@ -180,9 +219,9 @@ if mode == 'mend' then
   index_flush()
   return mended
 end
-local page = redis.call('HSCAN', asked.key, ARGV[ARG.size + 1 + EACH.cursor], 'COUNT', ARGV[ARG.size + 1 + EACH.count])
+local page = redis.call(asked.is_set and 'SSCAN' or 'HSCAN', asked.key, ARGV[ARG.size + 1 + EACH.cursor], 'COUNT', ARGV[ARG.size + 1 + EACH.count])
 local reply = { page[1] }
-for i = 1, #page[2], 2 do
+for i = 1, #page[2], asked.is_set and 1 or 2 do
   if asked.is_wrong(page[2][i], page[2][i + 1]) then reply[#reply + 1] = page[2][i] end
 end
 return reply

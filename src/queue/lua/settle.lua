@@ -135,7 +135,10 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       answer = 'gone'
     end
     -- Somebody has removed the line from in_progress_tasks: the claim ends with its last outcome.
-    if claim and claim_parts(claim) == token then drop_claim(line, CLAIMS) end
+    if claim and claim_parts(claim) == token then
+      drop_claim(line, CLAIMS)
+      limits.let_go(line)
+    end
   end
 
   if answer == nil or answer == 'late' then

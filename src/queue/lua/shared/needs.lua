@@ -1,17 +1,18 @@
 -- What a lane needs beside memory and cores, and whether a worker has it. The Rust side writes and judges the same: model/needs.rs, model/traits.rs.
 --
--- NEEDS is "constraint=a;!b,gpus=500,prefer=ssd,time=60": sorted, amounts of resources in thousandths. A worker's traits are "RESOURCES:LABELS:END",
+-- NEEDS is "constraint=a;!b,gpus=500,limit=disk,prefer=ssd,time=60": sorted, amounts of resources in thousandths. A worker's traits are "RESOURCES:LABELS:END",
 -- RESOURCES being "gpus@1000/500,lic=3000": what is left of each device, or of a sum.
 
 local known_needs = {}
 
--- The parts of NEEDS: amounts by resource (nil for none), constraints, preferences, seconds to live and the family by which memory is learnt (nil for none).
+-- The parts of NEEDS: amounts by resource (nil for none), constraints, preferences, limits, seconds to live and the family by which memory is learnt (nil
+-- for none).
 local function needs_of(text)
   local needs = known_needs[text]
   if needs then return needs end
-  needs = { constraint = {}, prefer = {} }
+  needs = { constraint = {}, prefer = {}, limit = {} }
   for key, value in string.gmatch(text, '([^,=]+)=([^,]*)') do
-    local list = key ~= 'time' and needs[key]
+    local list = key ~= 'time' and key ~= 'amounts' and needs[key]
     if key == 'time' then
       needs.time = tonumber(value)
     elseif key == 'learn' then
