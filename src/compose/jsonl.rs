@@ -14,7 +14,7 @@ pub struct Record {
 }
 
 /// The keys that there are.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "cmd",
     "type",
     "mem",
@@ -25,6 +25,7 @@ const KEYS: [&str; 21] = [
     "resource",
     "constraint",
     "prefer",
+    "limit",
     "time-request",
     "cwd",
     "env",
@@ -85,6 +86,10 @@ impl Record {
             }
             "prefer" => {
                 settings.needs.prefer = texts(key, value)?;
+                return Ok(());
+            }
+            "limit" => {
+                settings.needs.limit = limits(value)?;
                 return Ok(());
             }
             "tag" => {
@@ -151,6 +156,11 @@ fn pairs(key: &str, value: Value) -> Result<Vec<String>, String> {
     }
 }
 
+/// Names of limits: `"disk"`, `["disk", "net=3"]` or `{"disk": 20}`.
+fn limits(value: Value) -> Result<Vec<String>, String> {
+    if value.is_object() { pairs("limit", value) } else { texts("limit", value) }
+}
+
 /// One text, or several.
 fn texts(key: &str, value: Value) -> Result<Vec<String>, String> {
     match value {
@@ -181,8 +191,9 @@ mod tests {
 
     #[test]
     fn needs_are_texts_numbers_lists_or_objects() {
-        let line = r#"{"cmd": "x", "gpus": 0.5, "resource": {"lic": 2}, "constraint": ["ssd", "!spot"], "prefer": "a|b", "time-request": "10m"}"#;
+        let line = r#"{"cmd": "x", "gpus": 0.5, "resource": {"lic": 2}, "constraint": ["ssd", "!spot"], "prefer": "a|b", "time-request": "10m", "limit": {"disk": 3}}"#;
         let needs = Record::parse(line).unwrap().settings.needs;
+        assert_eq!(needs.limit, ["disk=3"]);
         assert_eq!((needs.gpus.as_deref(), needs.time_request.as_deref()), (Some("0.5"), Some("10m")));
         assert_eq!(
             (needs.resource.join(" "), needs.constraint.join(" "), needs.prefer.join(" ")),

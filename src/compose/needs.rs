@@ -1,5 +1,5 @@
-//! The flags of needs (`--gpus`, `--resource`, `--constraint`, `--prefer`, `--time-request`, `--after`, `--after-any`, `--begin`), and what they add to the
-//! type field of a line.
+//! The flags of needs (`--gpus`, `--resource`, `--constraint`, `--prefer`, `--limit`, `--time-request`, `--after`, `--after-any`, `--begin`), and what they
+//! add to the type field of a line.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use super::row::Row;
 use super::seconds::seconds;
 use super::template::{Quoting, Template};
 use crate::model::needs::{NeedError, Needs, ResourceName, parse_milli, show_milli, valid_amount};
-use crate::model::{BatchName, Constraint};
+use crate::model::{BatchName, Constraint, Limit, LimitName};
 
 /// What a task needs of its node beside memory and cores. Each value may hold placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +23,8 @@ pub struct NeedSettings {
     pub constraint: Vec<String>,
     /// `--prefer`: what should hold of them.
     pub prefer: Vec<String>,
+    /// `--limit`, each `NAME` or `NAME=N`: the limits that the task counts against.
+    pub limit: Vec<String>,
     /// `--time-request`: how long the worker must have to live, seconds or a duration.
     pub time_request: Option<String>,
     /// `--after`: batches and steps that must have finished, each value with commas between names.
@@ -37,7 +39,7 @@ pub struct NeedSettings {
 }
 
 impl NeedSettings {
-    /// These, and of `outer` what these do not name: a resource by its name, constraints and preferences as a whole. What must come first is of both.
+    /// These, and of `outer` what these do not name: a resource by its name, constraints, preferences and limits as a whole. What must come first is of both.
     #[must_use]
     pub fn over(mut self, outer: &Self) -> Self {
         let named = |text: &str| text.split_once('=').map_or_else(|| text.to_owned(), |(name, _)| name.to_owned());
@@ -47,7 +49,12 @@ impl NeedSettings {
             self.gpus.clone_from(&outer.gpus);
         }
         self.resource.extend(outer.resource.iter().filter(|text| !inner.contains(&named(text))).cloned());
-        for (inner, outer) in [(&mut self.constraint, &outer.constraint), (&mut self.prefer, &outer.prefer)] {
+        let wholes = [
+            (&mut self.constraint, &outer.constraint),
+            (&mut self.prefer, &outer.prefer),
+            (&mut self.limit, &outer.limit),
+        ];
+        for (inner, outer) in wholes {
             if inner.is_empty() {
                 inner.clone_from(outer);
             }
@@ -65,16 +72,21 @@ impl NeedSettings {
     /// Whether they ask for anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { gpus, resource, constraint, prefer, time_request, after, after_any, begin, now: _ } = self;
+        let Self { gpus, resource, constraint, prefer, limit, time_request, after, after_any, begin, now: _ } = self;
         let texts = [gpus, time_request, begin];
-        let lists = [resource, constraint, prefer, after, after_any];
+        let lists = [resource, constraint, prefer, limit, after, after_any];
         texts.iter().all(|text| text.is_none()) && lists.iter().all(|list| list.is_empty())
     }
 
-    /// These, given after `earlier` in the same place: the constraints of both count.
+    /// These, given after `earlier` in the same place: the constraints and the limits of both count.
     #[must_use]
     pub fn after(mut self, earlier: &Self) -> Self {
-        for (later, earlier) in [(&mut self.constraint, &earlier.constraint), (&mut self.prefer, &earlier.prefer)] {
+        let both = [
+            (&mut self.constraint, &earlier.constraint),
+            (&mut self.prefer, &earlier.prefer),
+            (&mut self.limit, &earlier.limit),
+        ];
+        for (later, earlier) in both {
             later.splice(0..0, earlier.iter().cloned());
         }
         self.over(earlier)
@@ -87,6 +99,7 @@ enum Flag {
     Resource,
     Constraint,
     Prefer,
+    Limit,
     TimeRequest,
     After,
     AfterAny,
@@ -100,6 +113,7 @@ impl Flag {
             Self::Resource => "--resource",
             Self::Constraint => "--constraint",
             Self::Prefer => "--prefer",
+            Self::Limit => "--limit",
             Self::TimeRequest => "--time-request",
             Self::After => "--after",
             Self::AfterAny => "--after-any",
@@ -131,6 +145,10 @@ impl Flag {
                     out.push(need);
                 }
             }
+            Self::Limit => {
+                let (name, _) = limit(value).ok_or_else(|| wrong(VALID_LIMIT))?;
+                out.push(format!("limit={name}"));
+            }
             Self::TimeRequest => {
                 let time = seconds(value).ok_or_else(|| wrong("seconds, or a duration like 90m or 1h30m"))?;
                 out.extend((time > 0).then(|| format!("time={time}")));
@@ -153,6 +171,19 @@ impl Flag {
 
 /// What a name of a batch or step must be.
 pub(super) const VALID_NAME: &str = "a name like s1 or s1/prep of A-Z a-z 0-9 . _ -";
+
+/// What a limit may be.
+const VALID_LIMIT: &str =
+    "NAME, NAME=N or NAME=N/PER_NODE, a name like disk: a lower-case letter, then at most 31 of a-z 0-9 _ . / -";
+
+/// The name of a limit, and what it is to be where none is set.
+fn limit(value: &str) -> Option<(LimitName, Option<Limit>)> {
+    let (name, most) = match value.split_once('=') {
+        Some((name, most)) => (name, Some(most.parse().ok()?)),
+        None => (value, None),
+    };
+    Some((name.parse().ok()?, most))
+}
 
 /// What an expression over labels may be.
 const VALID_EXPRESSION: &str = "labels like ssd, region=eu or !spot, with & between needs that must all hold, and | between those of which one must";
@@ -185,7 +216,8 @@ impl NeedRecipe {
     /// Parses the templates. `names` are those of the columns.
     #[must_use]
     pub(super) fn parse(settings: &NeedSettings, names: &[String]) -> Self {
-        let NeedSettings { gpus, resource, constraint, prefer, time_request, after, after_any, begin, now } = settings;
+        let NeedSettings { gpus, resource, constraint, prefer, limit, time_request, after, after_any, begin, now } =
+            settings;
         let one =
             |flag: Flag, value: &Option<String>| value.iter().map(|text| (flag, text.clone())).collect::<Vec<_>>();
         let many = |flag: Flag, values: &[String]| values.iter().map(|text| (flag, text.clone())).collect::<Vec<_>>();
@@ -194,6 +226,7 @@ impl NeedRecipe {
             many(Flag::Resource, resource),
             many(Flag::Constraint, constraint),
             many(Flag::Prefer, prefer),
+            many(Flag::Limit, limit),
             one(Flag::TimeRequest, time_request),
             many(Flag::After, after),
             many(Flag::AfterAny, after_any),
@@ -243,9 +276,20 @@ impl NeedRecipe {
         needs.sort();
         // The same constraint said twice is one; an amount said twice is a fault, which the line shows.
         needs.dedup_by(|a, b| {
-            a == b && ["constraint=", "prefer=", "after=", "afterany="].iter().any(|key| a.starts_with(key))
+            a == b && ["constraint=", "prefer=", "limit=", "after=", "afterany="].iter().any(|key| a.starts_with(key))
         });
         Ok(needs)
+    }
+
+    /// The limits of a row that are to be set where none is set, as [`Self::fill`] found them valid.
+    #[must_use]
+    pub fn limits(&self, row: &Row) -> Vec<(LimitName, Limit)> {
+        let of_limits = self.given.iter().filter(|(flag, _)| *flag == Flag::Limit);
+        let set = |(_, template): &(Flag, Template)| match limit(&template.filled(row, Quoting::None)) {
+            Some((name, Some(most))) => Some((name, most)),
+            Some((_, None)) | None => None,
+        };
+        of_limits.filter_map(set).collect()
     }
 
     /// A valid line with the needs whose keys it lacks, and what it is to wait for and does not yet; `None` when it lacks none.
@@ -258,8 +302,8 @@ impl NeedRecipe {
         let (kind, own) =
             head.split_once(',').map_or((head, Vec::new()), |(kind, own)| (kind, own.split(',').collect()));
         let key = |need: &str| need.split_once('=').map_or(String::new(), |(key, _)| key.to_owned());
-        // A line that waits for something of its own waits for the rest too: an order that was asked for is never left out.
-        let adds_up = |need: &str| need.starts_with("after=") || need.starts_with("afterany=");
+        // A line that waits for something of its own, or has a limit, has the rest too: an order that was asked for is never left out.
+        let adds_up = |need: &str| ["after=", "afterany=", "limit="].iter().any(|key| need.starts_with(key));
         let has = |need: &String| own.iter().any(|one| one == need || (key(one) == key(need) && !adds_up(need)));
         let lacking: Vec<&str> = added.iter().filter(|need| !has(need)).map(String::as_str).collect();
         if lacking.is_empty() {
@@ -312,6 +356,18 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_needs_and_may_say_how_many() {
+        let settings = NeedSettings { limit: list(&["net", "disk{1}=3/1", "net"]), ..NeedSettings::default() };
+        assert_eq!(filled(&settings, &["2"]).as_deref(), Ok("limit=disk2,limit=net"));
+        let row = Row::of(1, vec![some("2")]);
+        let set = NeedRecipe::parse(&settings, &[]).limits(&row);
+        assert_eq!(set, [("disk2".parse().expect("a name"), "3/1".parse().expect("a limit"))]);
+        let recipe = NeedRecipe::parse(&NeedSettings { limit: list(&["net=1"]), ..NeedSettings::default() }, &[]);
+        let line = recipe.add_to("shell,limit=disk:1:1:0:x", &Row::default()).expect("valid");
+        assert_eq!(line.as_deref(), Some("shell,limit=disk,limit=net:1:1:0:x"), "a limit of its own is no reason");
+    }
+
+    #[test]
     fn wrong_values_name_the_flag_and_what_is_valid() {
         let gpus = |text: &str| NeedSettings { gpus: some(text), ..NeedSettings::default() };
         let resource = |text: &str| NeedSettings { resource: list(&[text]), ..NeedSettings::default() };
@@ -332,6 +388,10 @@ mod tests {
             (constraint("ssd&"), "--constraint is \"ssd&\"; valid: labels like ssd"),
             (constraint("a,b"), "--constraint is \"a,b\"; valid: labels like ssd"),
             (constraint("a:b"), "--constraint is \"a:b\"; valid: labels like ssd"),
+            (
+                NeedSettings { limit: list(&["disk=-1"]), ..NeedSettings::default() },
+                "--limit is \"disk=-1\"; valid: NAME, NAME=N or NAME=N/PER_NODE, a name like disk",
+            ),
             (
                 NeedSettings { time_request: some("soon"), ..NeedSettings::default() },
                 "--time-request is \"soon\"; valid: seconds, or a duration like 90m or 1h30m",

@@ -10,7 +10,7 @@ use super::seconds::seconds;
 use super::settings::Settings;
 use super::template::{Quoting, Template, near_name, quoted};
 use crate::model::units::{Bytes, MilliCores};
-use crate::model::{Belonging, FieldOrder, TaskKind, family};
+use crate::model::{Belonging, FieldOrder, Limit, LimitName, TaskKind, family};
 
 /// A flag whose value is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,8 @@ pub struct Composed {
     pub command: String,
     /// The batch or step that it belongs to.
     pub belonging: Option<Belonging>,
+    /// Limits that are to be set where none is set.
+    pub limits: Vec<(LimitName, Limit)>,
 }
 
 impl Recipe {
@@ -225,6 +227,7 @@ impl Recipe {
         let kind = filled(&self.kind, row).unwrap_or(Cow::Borrowed("shell"));
         Flag::Type.check(&kind)?;
         let mut needs = self.needs.fill(row)?;
+        out.limits = self.needs.limits(row);
         out.belonging = self.belonging.fill(row)?;
         let mut mem = filled(&self.mem, row).unwrap_or(Cow::Borrowed("0"));
         Flag::Mem.check(&mem)?;

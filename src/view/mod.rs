@@ -10,6 +10,7 @@ pub mod explain;
 pub mod failures;
 pub mod glyphs;
 pub mod learnt;
+pub mod limits;
 pub mod log_text;
 pub mod metrics;
 pub mod output_event;

@@ -4,6 +4,7 @@ use super::batches::kept_back;
 use super::explain::top_reason;
 use super::failures::failures;
 use super::glyphs;
+use super::limits;
 use super::safe_text::safe;
 use super::shares::shares;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
@@ -36,7 +37,8 @@ pub fn overview(overview: &Overview, width: usize) -> String {
     lines.extend(progress(overview, width));
     lines
         .extend(notices(overview).into_iter().map(|notice| shorten(&notice, width)).map(|notice| paint(WARN, &notice)));
-    if let Some((waiting, why)) = top_reason(overview) {
+    // A full limit is among the notices.
+    if let Some((waiting, why)) = top_reason(overview).filter(|(_, why)| !why.starts_with("limit ")) {
         lines.push(shorten(&format!("{} {}: {why}", count(waiting), verb(waiting, "wait")), width));
     }
     let warnings =
@@ -130,6 +132,7 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
     }
     notices.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
     notices.extend(overview.fair_share.as_ref().map(shares));
+    notices.extend(limits::notices(overview));
     match overview.ordered {
         0 => {}
         1 => notices.push("1 running task is being stopped, as an operator ordered".to_owned()),

@@ -114,9 +114,11 @@ fn printed() -> Vec<(&'static str, Output)> {
         ),
         ctl("distcomp-ctl pause --yes --json", &["pause", "--yes", "--json"]),
         ctl("distcomp-ctl resume --yes --json", &["resume", "--yes", "--json"]),
+        ctl("distcomp-ctl limit disk 20/2 --yes --json", &["limit", "disk", "20/2", "--yes", "--json"]),
         ctl("distcomp-ctl reclaim --yes --json", &["reclaim", "--yes", "--json"]),
         ctl("distcomp-ctl keygen --out KEY --json", &["keygen", "--out", &bed.out("task.key"), "--json"]),
     ]);
+    all.push(("distcomp-status limits --json", bed.status(&["limits", "--json"]).expect(0)));
     all
 }
 

@@ -11,7 +11,7 @@ use crate::cli::known_batches::batch_name;
 use crate::cli::local::LocalArgs;
 use crate::cli::status::StateArg;
 use crate::cli::task_group::GroupArgs;
-use crate::model::{BatchName, NoWeight, Weight};
+use crate::model::{BatchName, Limit, LimitName, NoLimit, NoLimitName, NoWeight, Weight};
 
 /// Change the queue: its tasks, batches and workers.
 ///
@@ -133,6 +133,17 @@ pub enum Command {
         #[arg(long = "weight", value_name = "OWNER=N", value_parser = weight)]
         weights: Vec<(String, Weight)>,
     },
+    /// Print, set or lift a limit: how many of its tasks run at once
+    ///
+    /// At most MAX tasks that were submitted with --limit NAME are in progress at once, PER_NODE of them on one node. 0 lets none start. Nothing that runs is ended: a lower limit holds as tasks end.
+    Limit {
+        /// The limit
+        #[arg(value_parser = limit_name)]
+        name: LimitName,
+        /// What it is to be [default: print it]
+        #[arg(value_name = "MAX[/PER_NODE]|none", value_parser = limit, allow_negative_numbers = true)]
+        to: Option<LimitTo>,
+    },
     /// Stop workers from claiming; let their running tasks end
     ///
     /// The drain belongs to the name of the worker and survives restarts, until resume --worker. A drained worker under a supervisor (systemd, a container) waits idle; another
@@ -182,6 +193,26 @@ pub enum Command {
         /// The directory
         dir: PathBuf,
     },
+}
+
+/// What a limit is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitTo {
+    /// So many.
+    Limit(Limit),
+    /// Lifted.
+    None,
+}
+
+fn limit(text: &str) -> Result<LimitTo, String> {
+    if text == "none" {
+        return Ok(LimitTo::None);
+    }
+    text.parse().map(LimitTo::Limit).map_err(|_: NoLimit| "valid: a number, N/PER_NODE, or none".to_owned())
+}
+
+fn limit_name(text: &str) -> Result<LimitName, String> {
+    text.parse().map_err(|error: NoLimitName| error.to_string())
 }
 
 /// Which tasks: lines, or all tasks that match every given flag.
@@ -250,6 +281,7 @@ Examples:
   distcomp-ctl edit --include sim --replace ./v1 ./v2   run another program in its place
   distcomp-ctl pause; distcomp-ctl resume
   distcomp-ctl share user --weight ann=3                share the cores among users
+  distcomp-ctl limit disk 20/2                          at most 20 tasks of --limit disk, 2 on one node
   distcomp-ctl drain node7                              before maintenance of a node
   distcomp-ctl resume --worker node7                    after it
   distcomp-ctl reclaim                                  take over the tasks of dead workers

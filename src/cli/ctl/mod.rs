@@ -8,6 +8,7 @@ mod context;
 mod edit;
 mod edit_plan;
 mod keygen;
+mod limit;
 mod quarantine;
 mod reclaim;
 mod resign;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
-use super::{batches, change, edit, keygen, quarantine, reclaim, share, switch};
+use super::{batches, change, edit, keygen, limit, quarantine, reclaim, share, switch};
 use crate::cli::common::{Context, run};
 use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
@@ -52,6 +52,7 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         | Command::Release { .. }
         | Command::Resume { .. }
         | Command::Share { .. }
+        | Command::Limit { .. }
         | Command::Drain { .. }
         | Command::Stop
         | Command::Reclaim { .. }
@@ -68,7 +69,8 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
 /// `is_alone`: the queue is that of `--local` in a directory where no run is at work.
 async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result<Exit, CliError> {
     // A dry run leaves no trace, not even the record of the field order.
-    let only_asks = matches!(&args.command, Command::Share { share: None, weights } if weights.is_empty());
+    let only_asks = matches!(&args.command, Command::Limit { to: None, .. })
+        || matches!(&args.command, Command::Share { share: None, weights } if weights.is_empty());
     let access = if args.manner.dry_run || only_asks {
         Access::Read
     } else if matches!(args.command, Command::Purge { .. }) {
@@ -97,6 +99,8 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Share { share, weights } => share::share(&mut session, share, &weights).await?,
         Command::Close { batches } => batches::close(&mut session, &batches).await?,
         Command::Release { names } => batches::release(&mut session, &names).await?,
+        Command::Limit { name, to: None } => limit::show(&mut session, &name).await?,
+        Command::Limit { name, to: Some(to) } => limit::set(&mut session, &name, to).await?,
         Command::Stop => switch::stop(&mut session).await?,
         // Done above: they need no queue.
         Command::Keygen { .. } | Command::Completions { .. } | Command::Generate { .. } => {}

@@ -50,6 +50,8 @@ pub enum View {
         #[arg(value_parser = batch_name)]
         name: BatchName,
     },
+    /// Every limit: how many tasks may be in progress, are, and wait
+    Limits,
     /// Wait until batches have ended
     Wait(WaitArgs),
     /// Everything known about one task

@@ -14,7 +14,7 @@ use crate::cli::output::{Out, columns, is_terminal};
 use crate::cli::task_ids::with_ids;
 use crate::queue::guard::Access;
 use crate::queue::{aside, inspect};
-use crate::view;
+use crate::{queue, view};
 
 /// The whole command.
 #[must_use]
@@ -52,6 +52,7 @@ async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
         None => overview(&mut session).await?,
         Some(View::Batches) => batches::batches(&mut session).await?,
         Some(View::Batch { name }) => batches::batch(&mut session, &name).await?,
+        Some(View::Limits) => limits(&mut session).await?,
         Some(View::Wait(args)) => exit = wait::wait(&mut session, &args).await?,
         Some(View::Learnt) => learnt::learnt(&mut session).await?,
         Some(View::Workers) => workers(&mut session).await?,
@@ -89,6 +90,14 @@ async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
     session.out.text(&view::overview::overview(&overview, columns()))?;
     session.out.text(&view::workers::suspects(&overview.workers, overview.now))?;
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
+}
+
+async fn limits(session: &mut StatusContext) -> Result<(), CliError> {
+    let limits = queue::limits::all_views(&session.conn).await?;
+    if session.json {
+        return limits.iter().try_for_each(|limit| session.out.json(&json!(limit)));
+    }
+    session.out.text(&view::limits::limits(&limits, columns()))
 }
 
 async fn workers(session: &mut StatusContext) -> Result<(), CliError> {

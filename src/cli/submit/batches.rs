@@ -7,7 +7,7 @@ use super::batch_flags::BatchSettings;
 use super::checked_line::{CheckedLine, Place};
 use super::circles::{Disorder, Order};
 use super::origin::Origin;
-use crate::model::{BatchName, Belonging, Gate, TaskLine};
+use crate::model::{BatchName, Belonging, Gate, Limit, LimitName, TaskLine};
 use crate::queue::batches::BatchRecord;
 use crate::view::text::tasks;
 
@@ -38,6 +38,12 @@ pub(super) struct BatchPlan {
     pub(super) declared: BTreeSet<BatchName>,
     /// How many tasks each name has, in the order of names.
     pub(super) tasks: BTreeMap<BatchName, u64>,
+    /// Limits that tasks name, the first ones.
+    pub(super) named_limits: BTreeSet<LimitName>,
+    /// Limits that are to be set where none is set.
+    pub(super) limits: BTreeMap<LimitName, Limit>,
+    /// A limit that is said to be both.
+    conflict: Option<(LimitName, Limit, Limit)>,
     /// How many tasks wait for a name.
     pub(super) awaited: BTreeMap<BatchName, u64>,
     /// Hashes of all names and their levels.
@@ -86,6 +92,17 @@ impl BatchPlan {
 
     /// A task, and what it belongs to and waits for.
     pub(super) fn look(&mut self, line: &CheckedLine<'_>, task: &TaskLine) {
+        for (name, limit) in &line.limits {
+            let known = *self.limits.entry(name.clone()).or_insert(*limit);
+            if known != *limit && self.conflict.is_none() {
+                self.conflict = Some((name.clone(), known, *limit));
+            }
+        }
+        for name in task.needs().limits() {
+            if self.named_limits.len() < MOST_KEPT && !self.named_limits.contains(name) {
+                self.named_limits.insert(name.clone());
+            }
+        }
         let gates = task.needs().gates();
         if line.belonging.is_none() && gates.is_empty() {
             return;
@@ -149,8 +166,11 @@ impl BatchPlan {
         self.own.contains(&hash(name))
     }
 
-    /// What is wrong with the order of the tasks, in words.
+    /// What is wrong with the tasks as a whole, in words: with their order, or with what they say of a limit.
     pub(super) fn disorder(&self) -> Option<String> {
+        if let Some((name, one, other)) = &self.conflict {
+            return Some(format!("--limit {name} is {one} and {other}; valid: one number for a name"));
+        }
         self.order
             .disorder()
             .map(|Disorder { place, what }| if place.is_empty() { what } else { format!("{place}: {what}") })

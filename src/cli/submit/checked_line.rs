@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::blocks::Scope;
-use crate::model::{Belonging, TaskLine};
+use crate::model::{Belonging, Limit, LimitName, TaskLine};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct CheckedLine<'a> {
     pub(crate) is_meant: bool,
     /// The batch or step that it belongs to.
     pub(crate) belonging: Option<Belonging>,
+    /// Limits that are to be set where none is set.
+    pub(crate) limits: Vec<(LimitName, Limit)>,
     /// What holds there.
     pub(crate) scope: &'a Scope,
 }

@@ -4,7 +4,7 @@ use super::blocks::{Blocks, Form, Scope};
 use super::task_file::ParseRules;
 use crate::compose::jsonl::Record;
 use crate::compose::{BelongingRecipe, ComposeError, Composed, NeedRecipe, Recipe, Row, Settings};
-use crate::model::{Belonging, TaskLine};
+use crate::model::{Belonging, Limit, LimitName, TaskLine};
 
 /// See the module.
 pub(super) struct Composer<'a> {
@@ -62,6 +62,11 @@ impl<'a> Composer<'a> {
         self.composed.belonging.as_ref()
     }
 
+    /// The limits that the task made last sets where none is set.
+    pub(super) fn limits(&self) -> &[(LimitName, Limit)] {
+        &self.composed.limits
+    }
+
     /// Whether the next line is read as a task line, for all that was said so far.
     pub(super) fn reads_task_lines(&self) -> bool {
         self.current.form == Form::TaskLines
@@ -107,6 +112,7 @@ impl Composer<'_> {
         let task = self.rules.check(text)?;
         let settings = &self.current.settings;
         self.composed.belonging = None;
+        self.composed.limits.clear();
         if settings.needs.is_empty() && settings.name.is_none() && settings.tags.is_empty() {
             return Ok(task);
         }
@@ -118,6 +124,7 @@ impl Composer<'_> {
         let Some((needs, belonging)) = &self.of_lines else { return Err(String::new()) };
         let row = Row::of(self.number, vec![Some(task.cmd().to_owned())]);
         self.composed.belonging = belonging.fill(&row).map_err(|error| error.to_string())?;
+        self.composed.limits = needs.limits(&row);
         match needs.add_to(text, &row).map_err(|error| error.to_string())? {
             Some(line) => self.rules.check(&line),
             None => Ok(task),

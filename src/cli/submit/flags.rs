@@ -81,6 +81,11 @@ pub struct NeedFlags {
     /// Run preferably where the labels match; may be repeated
     #[arg(long, value_name = "EXPR", help_heading = NEEDS, hide_short_help = true)]
     pub prefer: Vec<String>,
+    /// Count against a limit of the whole fleet; N sets it where none is set; may be repeated
+    ///
+    /// NAME=N/PER_NODE also sets how many run on one node. distcomp-ctl limit changes it later.
+    #[arg(long, short = 'L', value_name = "NAME[=N]", help_heading = NEEDS, hide_short_help = true)]
+    pub limit: Vec<String>,
     /// Run only where the worker has this long to live: seconds, 10m, 1h30m
     #[arg(long, value_name = "TIME", help_heading = NEEDS, hide_short_help = true)]
     pub time_request: Option<String>,
@@ -99,9 +104,9 @@ impl NeedFlags {
     /// What they say.
     #[must_use]
     pub fn settings(self) -> NeedSettings {
-        let Self { gpus, resource, constraint, prefer, time_request, after, after_any, begin } = self;
+        let Self { gpus, resource, constraint, prefer, limit, time_request, after, after_any, begin } = self;
         let now = began();
-        NeedSettings { gpus, resource, constraint, prefer, time_request, after, after_any, begin, now }
+        NeedSettings { gpus, resource, constraint, prefer, limit, time_request, after, after_any, begin, now }
     }
 }
 
@@ -120,7 +125,9 @@ pub struct SourceFlags {
     /// Each line of FILE is a JSON object: {"cmd": "…", "mem": 8}; the keys are the long flags
     #[arg(long, help_heading = SOURCES, hide_short_help = true)]
     pub jsonl: bool,
-    /// A source of integers: 1-100, 0-90:10, 1,5,7-9
+    /// A source of integers: 1-100, 0-90:10, 1,5,7-9; with %N at most N of them run at once
+    ///
+    /// %N needs --name: it is a limit with the name of the batch, as --limit NAME=N.
     #[arg(long, value_name = "RANGE", help_heading = SOURCES, requires = "command", hide_short_help = true)]
     pub array: Option<String>,
     /// A source of lines; - means standard input; may be repeated

@@ -40,6 +40,13 @@ impl<'a> Hooks<'a> {
         let (name, kind, scope, command) = rest.next()?;
         // It asks for a slot, no more; three zeros are the same in every order of fields.
         let task = rules.check(&format!("shell,afterany={name}:0:0:0:{}", kind.command(&command)));
-        Some(CheckedLine { place: Place::Hook(kind.flag()), task, is_meant: true, belonging: None, scope })
+        Some(CheckedLine {
+            place: Place::Hook(kind.flag()),
+            task,
+            is_meant: true,
+            belonging: None,
+            limits: Vec::new(),
+            scope,
+        })
     }
 }

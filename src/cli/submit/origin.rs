@@ -16,6 +16,7 @@ use crate::compose::joblog::Done;
 use crate::compose::source::{Source, Splitting};
 use crate::compose::sources::Rows;
 use crate::compose::{BelongingRecipe, ComposeError, NeedRecipe, Recipe, Settings, Sources, Template, array};
+use crate::model::{LimitName, NoLimitName};
 
 /// See the module.
 pub(crate) struct Origin {
@@ -167,7 +168,7 @@ impl Origin {
             What::Files(files, scope)
         } else {
             check_name(named.batch, named.name.is_some())?;
-            of_command(named.sources, &settings)?
+            of_command(named.sources, settings)?
         };
         Ok(Self { what, done, scope, no_blocks: Blocks::default() })
     }
@@ -268,8 +269,9 @@ fn faults_of(files: &[(Input, Blocks)]) -> Result<(), CliError> {
 }
 
 /// A command, with or without sources. Sources of flags come before those that stand behind the command.
-fn of_command(flags: &SourceFlags, settings: &Settings) -> Result<What, CliError> {
+fn of_command(flags: &SourceFlags, mut settings: Settings) -> Result<What, CliError> {
     let arguments = Arguments::parse(&flags.command).map_err(|error| CliError::Usage(error.to_string()))?;
+    settings.needs.limit.extend(limit_of_array(flags, settings.name.as_deref())?);
     let mut groups = sources_of_flags(flags)?;
     for given in arguments.sources {
         let source = match given.words {
@@ -283,11 +285,11 @@ fn of_command(flags: &SourceFlags, settings: &Settings) -> Result<What, CliError
     }
     let words = &arguments.command;
     if groups.is_empty() {
-        return Ok(What::One(checked(Recipe::new(Template::literal(&joined(words, flags.quote)), settings, &[], 0))?));
+        return Ok(What::One(checked(Recipe::new(Template::literal(&joined(words, flags.quote)), &settings, &[], 0))?));
     }
     let sources = Sources::measure(groups, splitting(flags)?)?;
     let command = Template::of_words(words, sources.names(), flags.quote).with_all_appended();
-    let recipe = checked(Recipe::new(command, settings, sources.names(), sources.columns()))?;
+    let recipe = checked(Recipe::new(command, &settings, sources.names(), sources.columns()))?;
     Ok(What::Rows(sources, recipe))
 }
 
@@ -296,15 +298,29 @@ fn joined(words: &[String], quote: bool) -> String {
     words.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
+fn array_of(text: &str) -> Result<array::Array, CliError> {
+    text.parse().map_err(|error: array::ArrayError| CliError::Usage(format!("--array is {text:?}; {error}")))
+}
+
+/// `%N`: a limit of N with the name of the batch, as `--limit` has it.
+fn limit_of_array(flags: &SourceFlags, batch: Option<&str>) -> Result<Option<String>, CliError> {
+    let Some(text) = &flags.array else { return Ok(None) };
+    let Some(most) = array_of(text)?.at_once else { return Ok(None) };
+    let wrong = |what: String| CliError::Usage(format!("--array is {text:?}; {what}"));
+    let batch = batch.ok_or_else(|| wrong("%N is of a batch: give it a name with --name".to_owned()))?;
+    match batch.parse::<LimitName>() {
+        Ok(name) => Ok(Some(format!("{name}={most}"))),
+        Err(NoLimitName) => Err(wrong(format!(
+            "%{most} makes a limit with the name of the batch, and {batch:?} cannot be one ({}): leave %{most} out and give --limit NAME={most}, or another --name",
+            LimitName::VALID
+        ))),
+    }
+}
+
 fn sources_of_flags(flags: &SourceFlags) -> Result<Vec<Vec<Source>>, CliError> {
     let mut groups = Vec::new();
     if let Some(text) = &flags.array {
-        let wrong = |valid: &str| CliError::Usage(format!("--array is {text:?}; {valid}"));
-        let range: array::Array = text.parse().map_err(|error: array::ArrayError| wrong(&error.to_string()))?;
-        if range.at_once.is_some() {
-            return Err(wrong("%N is of a batch: give it a name with --name"));
-        }
-        groups.push(vec![Source::Array(range)]);
+        groups.push(vec![Source::Array(array_of(text)?)]);
     }
     for path in &flags.arg_file {
         groups.push(vec![Source::Lines(Input::open(path)?.into_values())]);

@@ -121,8 +121,8 @@ impl<'a> TaskReader<'a> {
 
 /// A task that is made of a command.
 fn made<'a>(number: u64, task: Result<TaskLine, String>, composed: &Composed, origin: &'a Origin) -> CheckedLine<'a> {
-    let belonging = composed.belonging.clone();
-    CheckedLine { place: Place::Made(number), task, is_meant: true, belonging, scope: origin.scope() }
+    let (belonging, limits) = (composed.belonging.clone(), composed.limits.clone());
+    CheckedLine { place: Place::Made(number), task, is_meant: true, belonging, limits, scope: origin.scope() }
 }
 
 fn make(recipe: &Recipe, row: &Row, rules: ParseRules, composed: &mut Composed) -> Result<TaskLine, String> {
@@ -140,13 +140,15 @@ impl<'a> FileReading<'a> {
                         let Err(problem) = self.composer.direct(line.number) else { continue };
                         let scope = self.composer.scope();
                         let task = Err(problem);
-                        return Ok(Some(CheckedLine { place, task, is_meant: true, belonging: None, scope }));
+                        let (belonging, limits) = (None, Vec::new());
+                        return Ok(Some(CheckedLine { place, task, is_meant: true, belonging, limits, scope }));
                     }
                     let has_kind = |text: &&str| TaskKind::ALL.iter().any(|kind| begins_with(text, kind.as_str()));
                     let is_meant = !self.composer.reads_task_lines() || line.text.as_ref().is_ok_and(has_kind);
                     let task = line.text.and_then(|text| self.composer.make(text));
                     let (belonging, scope) = (self.composer.belonging().cloned(), self.composer.scope());
-                    return Ok(Some(CheckedLine { place, task, is_meant, belonging, scope }));
+                    let limits = self.composer.limits().to_vec();
+                    return Ok(Some(CheckedLine { place, task, is_meant, belonging, limits, scope }));
                 }
             }
             let Some((input, blocks)) = self.inputs.next() else { return Ok(None) };

@@ -12,9 +12,11 @@ use super::submission::Submission;
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
+use crate::cli::near::nearest;
 use crate::cli::spill_list::SpillList;
 use crate::cli::task_set::{TaskEnd, TaskSet, TaskTally};
 use crate::model::TaskId;
+use crate::queue::limits;
 use crate::queue::submit::{BATCH, NewTask, Submitted, prepare, submit_in};
 use crate::queue::{Connection, QueueError};
 use crate::signing::{SignError, Signer};
@@ -67,6 +69,7 @@ pub(super) async fn send(
 ) -> Result<Sent, CliError> {
     let Sending { found, rerun, ref signer, quiet, .. } = *sending;
     prepare(conn, rerun).await?;
+    set_limits(context, conn, found, quiet).await?;
     let submission = match found.plan.is_empty() {
         true => None,
         false => Some(Submission::begin(conn, &found.plan).await?),
@@ -107,6 +110,28 @@ pub(super) async fn send(
         submission.end().await?;
     }
     Ok(Sent { tasks: total, hooks })
+}
+
+/// Sets the limits that the flags give a number and that nobody has set; says which of those that tasks name limit nothing.
+async fn set_limits(context: &Context, conn: &Connection, found: &CheckReport, quiet: bool) -> Result<(), QueueError> {
+    let set = limits::set_where_none(conn, &found.plan.limits).await?;
+    for (name, limit) in &found.plan.limits {
+        if set.contains(name) {
+            if !quiet {
+                context.say(&format!("set limit {name} to {limit}"));
+            }
+        } else if let Some(known) = limits::get(conn, name).await?.filter(|known| known != limit) {
+            context.warn(&format!(
+                "limit {name} is {known} already and stays so; distcomp-ctl limit {name} {limit} changes it"
+            ));
+        }
+    }
+    let known = if found.plan.named_limits.is_empty() { Vec::new() } else { limits::names(conn).await? };
+    for name in found.plan.named_limits.iter().filter(|name| !known.iter().any(|known| known == name.as_str())) {
+        let near = nearest(name.as_str(), &known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        context.warn(&format!("limit {name} is not set{near}: distcomp-ctl limit {name} N sets it"));
+    }
+    Ok(())
 }
 
 /// Sends the lines, with several batches on their way at once.

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::history::Point;
-use crate::model::snapshot::{Counts, FailureGroup, Overview, TaskState, WorkerState, WorkerView};
+use crate::model::snapshot::{Counts, FailureGroup, LimitView, Overview, TaskState, WorkerState, WorkerView};
 use crate::model::{ResourceKind, TaskId, Usage, failure_reason};
 use crate::view::explain::explain_queue;
 use crate::view::failures::named;
@@ -21,6 +21,9 @@ pub(super) const LINE: usize = 300;
 /// Workers in one snapshot; more are on no page at once.
 const WORKERS: usize = 500;
 
+/// Limits on the page.
+const LIMITS: usize = 50;
+
 /// The texts of one snapshot, by the names that pages and the stream use.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figures {
@@ -32,8 +35,32 @@ pub(super) struct Figures {
     pub(super) notices: Vec<String>,
     /// Why what waits does not run; empty while tasks finish.
     pub(super) why: Vec<String>,
+    pub(super) limits: Vec<LimitRow>,
     pub(super) workers: Vec<WorkerRow>,
     pub(super) failures: Vec<FailureRow>,
+}
+
+/// A limit in a table.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LimitRow {
+    pub(super) name: String,
+    pub(super) most: String,
+    pub(super) per_node: String,
+    pub(super) in_use: String,
+    pub(super) waiting: String,
+}
+
+impl LimitRow {
+    fn of(limit: &LimitView) -> Self {
+        let most = |most: Option<u32>| most.map_or_else(|| "-".to_owned(), |most| count(u64::from(most)));
+        Self {
+            name: safe(&limit.limit).into_owned(),
+            most: most(limit.max),
+            per_node: most(limit.per_node),
+            in_use: count(limit.in_use),
+            waiting: count(limit.waiting),
+        }
+    }
 }
 
 /// A worker in a table.
@@ -108,6 +135,7 @@ impl Figures {
             percent,
             notices: told,
             why: if counts.todo > 0 && overview.eta_seconds.is_none() { explain_queue(overview) } else { Vec::new() },
+            limits: overview.limits.iter().take(LIMITS).map(LimitRow::of).collect(),
             workers: overview.workers.iter().take(WORKERS).map(WorkerRow::of).collect(),
             failures: overview.failures.iter().map(FailureRow::of).collect(),
         }

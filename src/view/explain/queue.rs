@@ -5,6 +5,7 @@ use super::needs::{nothing_free, unsuited};
 use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WaitingGroup, WorkerView};
 use crate::view::batches::kept_back;
+use crate::view::limits;
 use crate::view::safe_text::safe;
 use crate::view::shares::shares;
 use crate::view::table::{number, table, text};
@@ -42,6 +43,7 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
     }
     why.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
     why.extend(overview.fair_share.as_ref().map(shares));
+    why.extend(limits::notices(overview));
     why.extend(largest);
     if unknown > 0 {
         why.push(format!("{} {} {}", count(unknown), verb(unknown, "wait"), NOT_JUDGED));
@@ -136,6 +138,9 @@ pub fn why_need(overview: &Overview, need: &WaitingGroup) -> String {
     if !overview.fits_somewhere(need) {
         return format!("the largest node offers {}", largest(&able));
     }
+    if let Some(why) = limits::first(overview, &need.needs()) {
+        return why;
+    }
     if need.failed_on.is_empty() {
         return wait_of(overview, need);
     }
@@ -157,6 +162,9 @@ fn rest_waits_for(overview: &Overview) -> String {
 
 /// Why tasks wait that some node could run: for room of the kind that they need, or for what most wait for.
 fn wait_of(overview: &Overview, need: &WaitingGroup) -> String {
+    if let Some(why) = limits::first(overview, &need.needs()) {
+        return why;
+    }
     match nothing_free(overview, &need.needs()).or_else(|| no_room(overview, &need.demand)) {
         Some(room) => format!("{room}{}", slots_used(overview)),
         None => commonest_wait(overview),

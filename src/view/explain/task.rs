@@ -5,6 +5,7 @@ use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
 use crate::view::batches::blocked;
+use crate::view::limits;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, moment, resource, resources};
 
@@ -54,6 +55,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
         let batch = task.batches.first().map(|name| name.top().to_string()).unwrap_or_default();
         why.push(format!("its batch {batch} is held: {}; distcomp-ctl resume {batch} goes on", safe(held)));
     }
+    why.extend(limits::why(overview, line.needs()));
     why.extend(no_worker(overview));
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     if !able.is_empty() {

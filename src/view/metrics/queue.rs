@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use super::encode::{Labels, MetricsPage};
 use crate::model::ResourceKind;
-use crate::model::snapshot::{BatchView, Overview, RedisHealth, TaskState, Totals, WorkerState, WorkerView};
+use crate::model::snapshot::{
+    BatchView, LimitView, Overview, RedisHealth, TaskState, Totals, WorkerState, WorkerView,
+};
 use crate::view::safe_text::safe;
 
 /// Workers with figures of their own: names are labels, and labels must not grow for ever.
@@ -12,6 +14,9 @@ const WORKERS: usize = 1000;
 
 /// Batches with figures of their own.
 const BATCHES: usize = 100;
+
+/// Limits with figures of their own.
+const LIMITS: usize = 100;
 
 /// What a page about the queue is made from.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +97,7 @@ fn tasks(page: &mut MetricsPage, figures: &QueueFigures<'_>) {
         "Of the tasks in todo, those of batches that are paused or have stopped",
         &[(&[], counts.held as f64)],
     );
+    limits(&mut page, &overview.limits);
     page.gauge(
         "distcomp_queue_oldest_waiting_seconds",
         "Age of the task that has waited longest, at most since this process started; 0 if none waits",
@@ -150,6 +156,27 @@ fn redis(page: &mut MetricsPage, redis: &RedisHealth) {
         "distcomp_redis_evicts",
         "1 if Redis would evict tasks at its memory limit",
         &[(&[], flag(is_evicting))],
+    );
+}
+
+/// Of each limit, by name, the first ones: names are labels.
+fn limits(page: &mut MetricsPage, limits: &[LimitView]) {
+    let of = |limit: &LimitView| {
+        [("max", f64::from(limit.max.unwrap_or(0))), ("used", limit.in_use as f64), ("waiting", limit.waiting as f64)]
+    };
+    let rows: Vec<(String, &str, f64)> = limits
+        .iter()
+        .take(LIMITS)
+        .flat_map(|limit| of(limit).map(|(what, value)| (safe(&limit.limit).into_owned(), what, value)))
+        .collect();
+    let labels: Vec<[(&'static str, &str); 2]> =
+        rows.iter().map(|(name, what, _)| [("limit", name.as_str()), ("what", *what)]).collect();
+    let values: Vec<(Labels<'_>, f64)> =
+        labels.iter().zip(&rows).map(|(labels, (_, _, value))| (labels.as_slice(), *value)).collect();
+    page.gauge(
+        "distcomp_queue_limit",
+        "Limits that are set: how many tasks may be in progress, are, and wait",
+        &values,
     );
 }
 

@@ -184,6 +184,22 @@ function showFailures(failures) {
   }));
 }
 
+function showLimits(limits) {
+  const body = document.querySelector("[data-limits]");
+  if (!body) return;
+  body.closest("section").hidden = limits.length === 0;
+  const signature = JSON.stringify(limits);
+  if (body.dataset.seen === signature) return;
+  body.dataset.seen = signature;
+  body.replaceChildren(...limits.map((limit) => {
+    const row = element("tr");
+    const name = element("th", "", limit.name);
+    name.scope = "row";
+    row.append(name, ...[limit.most, limit.per_node, limit.in_use, limit.waiting].map((text) => element("td", "n", text)));
+    return row;
+  }));
+}
+
 function showList(name, items) {
   const list = document.querySelector(`[data-list="${name}"]`);
   if (!list) return;
@@ -386,6 +402,7 @@ function show(frame) {
   setBar(document.querySelector('[data-bar="percent"]'), figures.percent);
   showList("notices", figures.notices);
   showList("why", figures.why);
+  showLimits(figures.limits);
   showWorkers(figures.workers);
   showFailures(figures.failures);
   addPoint(frame.point);
