@@ -33,6 +33,7 @@ mod external_writers;
 mod faults;
 mod filters;
 mod first_process;
+mod fleet_limits;
 mod found_conf;
 mod front;
 mod golden;

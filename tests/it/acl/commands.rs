@@ -44,6 +44,35 @@ fn every_command_has_the_rights_it_needs() {
     assert_eq!(bed.redis.refusals(), []);
 }
 
+/// Limits: said by a submitter, honoured and mended by workers, changed by an operator, seen by a viewer.
+#[test]
+fn every_command_of_limits_has_the_rights_it_needs() {
+    let bed = Bed::on(guarded(), json!({"max_retry_per_task": 1}));
+    let _worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.submit(&["-L", "disk=1/1", "-c", "0", "--", "sleep 0.2; echo {}", ":::", "1", "2", "3"], "").expect(0);
+    bed.submit(&["-L", "disk=2", "-c", "0", "--", "sleep 60"], "").expect(0).says(&["limit disk is 1/1 already"]);
+    bed.ctl(&["limit", "disk", "2/2", "--yes"]).expect(0);
+    bed.ctl(&["limit", "disk"]).expect(0);
+    for args in [&["limits"][..], &["explain"], &["--json"]] {
+        bed.status(args).expect(0);
+    }
+    bed.wait_counts(SOON, [0, 1, 3, 0]);
+    bed.ctl(&["cancel", "shell,limit=disk:0:0:0:sleep 60", "--yes"]).expect(0);
+    bed.wait_counts(SOON, [0, 0, 3, 1]);
+    // Of nobody's task: workers take it away.
+    let foreign = "shell,limit=disk:0:0:1:nobody";
+    bed.hset("distcomp:limits:at", foreign, "h\tw");
+    ::redis::cmd("SADD").arg("distcomp:limits:in:disk").arg(foreign).exec(&mut bed.redis.con()).expect("SADD");
+    wait_until("it to be taken away", Duration::from_secs(60), || {
+        let left: usize =
+            ::redis::cmd("SCARD").arg("distcomp:limits:in:disk").query(&mut bed.redis.con()).expect("SCARD");
+        holds_for(left == 0 && bed.table("distcomp:limits:at").is_empty(), format!("{left} left"))
+    });
+    bed.ctl(&["limit", "disk", "none", "--yes"]).expect(0);
+    assert_eq!(bed.redis.refusals(), []);
+}
+
 /// Batches, what waits for them, and what operators do about them.
 #[test]
 fn every_command_of_batches_has_the_rights_it_needs() {

@@ -1,5 +1,5 @@
 //! The tasks: each appends its number to one file; some sleep, fail at first, leave daemons, print megabytes, or take what guards them away. Some have needs:
-//! devices and parts of them, sums, labels. Some are diamonds: a batch of steps that wait for each other.
+//! devices and parts of them, sums, labels, a limit of the fleet. Some are diamonds: a batch of steps that wait for each other.
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -72,7 +72,7 @@ impl Load {
             format!("case $DISTCOMP_WORKER in {}) {there};; *) {other};; esac; {count}", WITH_SSD.join("|"))
         };
         let nap = format!("sleep 0.{}", 1 + dice.roll(5));
-        let (needs, command) = match dice.roll(20) {
+        let (needs, command) = match dice.roll(25) {
             0..4 => ("gpus=1", format!("{lock} 9 || {taken}; {count}; {nap}")),
             // A daemon has the device until it is killed with the tree.
             4..6 => ("gpus=1", format!("{lock} 9 || {taken}; {count}; (setsid sleep {mark} &); {nap}")),
@@ -85,7 +85,9 @@ impl Load {
             16..17 => ("constraint=!ssd", on(false)),
             17..18 => ("constraint=nowhere|ssd,gpus=0.5,lic=0.5", on(true)),
             18..19 => ("prefer=ssd", count),
-            _ => ("prefer=nowhere,gpus=1", format!("{lock} 9 || {taken}; {count}")),
+            19..20 => ("prefer=nowhere,gpus=1", format!("{lock} 9 || {taken}; {count}")),
+            20..24 => ("limit=disk", format!("{count}; {nap}")),
+            _ => ("gpus=0.25,limit=disk", format!("{lock} -s 9 || {taken}; {count}; {nap}")),
         };
         format!("shell,{needs}:{}:0:0:{command}", dice.roll(10))
     }

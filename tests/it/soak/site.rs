@@ -14,6 +14,9 @@ pub(super) const ELDER: usize = 3;
 const NAMES: [&str; 4] = ["a", "b", "c", "elder"];
 pub(super) const SLOTS: usize = 4;
 
+/// How many tasks of the limit `disk` may be in progress.
+const SOAK_LIMIT: &str = "3";
+
 /// The workers with the label `ssd`; those that may die are among them and among the others.
 pub(super) const WITH_SSD: [&str; 2] = ["b", "elder"];
 
@@ -51,6 +54,7 @@ impl Site {
             }
             None => (Bed::on(server(), conf), None),
         };
+        bed.hset("distcomp:limits", "disk", SOAK_LIMIT);
         let proxies = (0..2).map(|_| Proxy::start(&bed.redis.socket())).collect();
         let checker = Checker::start(bed.redis.url(), [""; 0]);
         checker.watch_devices(&own_devices());

@@ -1,5 +1,5 @@
 //! The promises I1 to I4 and I7 as code: judged on atomic pictures of the hashes, taken all the time while a test runs. And I9 and I10, see [`gates`],
-//! and I12, see [`held`].
+//! I11, see [`limits`], and I12, see [`held`].
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::gates::Batches;
 use super::held;
+use super::limits::Limits;
 use super::two_steps::TwoSteps;
 
 const PERIOD: Duration = Duration::from_millis(40);
@@ -42,6 +43,7 @@ pub(crate) struct Snapshot {
     pub(crate) failed: Rows,
     pub(crate) quarantine: Rows,
     pub(crate) batches: Batches,
+    pub(crate) limits: Limits,
 }
 
 impl Snapshot {
@@ -56,11 +58,12 @@ impl Snapshot {
         for key in Batches::KEYS {
             pipe.cmd("HGETALL").arg(key);
         }
-        pipe.cmd("GET").arg("distcomp:ready:counts");
-        let (todo, waiting, in_progress, finished, failed, quarantine, members, counters, waived, counts) =
+        pipe.cmd("GET").arg("distcomp:ready:counts").cmd("HGETALL").arg(Limits::KEY);
+        let (todo, waiting, in_progress, finished, failed, quarantine, members, counters, waived, counts, limits) =
             pipe.query(con)?;
         let batches = Batches::new(members, counters, waived, counts);
-        Ok(Self { todo, waiting, in_progress, finished, failed, quarantine, batches })
+        let limits = Limits::new(limits);
+        Ok(Self { todo, waiting, in_progress, finished, failed, quarantine, batches, limits })
     }
 
     /// What is wrong with this one picture.
@@ -133,6 +136,10 @@ impl Report {
             if self.last.batches.keep(line) && picture.batches.keep(line) {
                 wrong.push(Violation { rule: "I9 started before its gate", line: line.clone() });
             }
+        }
+        let limits = &picture.limits;
+        for line in limits.exceeded(&picture.in_progress, &self.last.limits, &self.last.in_progress) {
+            wrong.push(Violation { rule: "I11 started beyond its limit", line });
         }
         for (line, value) in &self.last.finished {
             // A result, once recorded, is nobody's to write again.

@@ -12,6 +12,7 @@ mod gates;
 mod held;
 mod http;
 mod invariants;
+mod limits;
 mod proxy;
 mod redis;
 mod stopwatch;
