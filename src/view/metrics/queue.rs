@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use super::encode::{Labels, MetricsPage};
 use crate::model::ResourceKind;
-use crate::model::snapshot::{
-    BatchView, LimitView, Overview, RedisHealth, TaskState, Totals, WorkerState, WorkerView,
-};
+use crate::model::snapshot::{BatchView, LimitView, Overview, RedisHealth, TaskState, Totals, WorkerState, WorkerView};
 use crate::view::safe_text::safe;
 
 /// Workers with figures of their own: names are labels, and labels must not grow for ever.
@@ -46,6 +44,7 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
     page.gauge("distcomp_queue_read_age_seconds", "Age of these figures", &[(&[], figures.age_seconds)]);
     tasks(&mut page, figures);
     batches(&mut page, figures.batches);
+    limits(&mut page, &overview.limits);
     page.gauge("distcomp_queue_paused", "1 while the queue is paused", &[(&[], flag(overview.paused.is_some()))]);
     page.gauge(
         "distcomp_queue_stopping",
@@ -97,7 +96,6 @@ fn tasks(page: &mut MetricsPage, figures: &QueueFigures<'_>) {
         "Of the tasks in todo, those of batches that are paused or have stopped",
         &[(&[], counts.held as f64)],
     );
-    limits(&mut page, &overview.limits);
     page.gauge(
         "distcomp_queue_oldest_waiting_seconds",
         "Age of the task that has waited longest, at most since this process started; 0 if none waits",
