@@ -232,7 +232,7 @@ records! {
         /// `record` is the attempt's evidence, empty for one that never started. `backoff` is the delay after a first failure,
         /// `outcome` its code. `more_mem` is how much memory the next attempt should declare, empty for as much as this one; where that is bounded by the
         /// nodes that live, `node_mem` is what the node of this attempt has.
-        /// `family` is under which a finished task without a batch adds its peak, after "=" where its line names it.
+        /// `family` is under which a finished task without a batch adds its `peak`, after "=" where its line names it; empty where none is known.
         each SettleEntry<'a> {
             op: &'a str,
             line: &'a str,
@@ -247,6 +247,7 @@ records! {
             more_mem: Option<u64>,
             node_mem: Option<u64>,
             family: String,
+            peak: Option<u64>,
         }
     }
     "reassert.lua" {

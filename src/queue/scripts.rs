@@ -97,10 +97,10 @@ scripts! {
         Quarantine, Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Workers, Load, Capacity, ClaimsOf, RevokedOf, Marks, Refused, Lost, Attempts, Groups, Samples, Kinds, Ready, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Signatures, Aside, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Events, Policy, Edited, Blamed, Grown, Limits, LimitsIn, LimitsAt,
     ];
     CONTROL = "control.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, giving_up, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Tally, Policy,
+        Todo, Waiting, InProgress, Finished, Failed, Reason, ClaimsOf, RevokedOf, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Tally, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
     EDIT = "edit.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, failures, events] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Lost, Attempts, Evidence, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Edited, Grown, Learnt, Grown, Learnt, Limits, LimitsIn, LimitsAt,
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Lost, Attempts, Evidence, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Edited, Grown, Learnt,
     ];
     ASIDE = "aside.lua" with [basics, home, members, grown, lanes, gates] on [
         Todo, Waiting, Aside, Ready, Count, Cells, Held, Delayed, Avoided, Member, BatchN, Batches, BatchWaived, Grown,

@@ -39,7 +39,8 @@ pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earli
         let more = if more.is_empty() { more } else { format!(", {more}") };
         row("needs", format!("{}{more}, priority {}, {limit}", amounts.join(", "), parsed.prio()));
         line_mem = Some(parsed.demand().mem());
-        if let Some(now) = task.memory_now(parsed.demand().mem()) {
+        let may_run = task.states.iter().any(|state| matches!(state, TaskState::Todo | TaskState::InProgress));
+        if let Some(now) = task.memory_now(parsed.demand().mem()).filter(|_| may_run) {
             row("memory", now);
         }
     }

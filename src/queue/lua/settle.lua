@@ -83,13 +83,11 @@ local function batch_rates()
 end
 
 -- Adds the peak of a finished task to what is known of its family: the one that it names, or its batch, or its command.
-local function learn(line, class, family, record)
-  local peak = string.match(record, '"m":(%d+)')
-  if not peak or family == '' then return end
+local function learn(line, class, family, peak)
   local is_named = string.byte(family) == 61
   local batch = not is_named and members.batch_of(line) or ''
   if is_named then family = string.sub(family, 2) elseif batch ~= '' then family = batch end
-  learning.note(family, tonumber(peak), is_named and 'auto' or string.match(class, '^%d+') or '0')
+  learning.note(family, peak, is_named, class)
 end
 
 local function count(what)
@@ -173,7 +171,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       grown.drop(line)
       members.flip(line, 'd')
       of_batch(line)
-      learn(line, class, ARGV[i + EACH.family], record)
+      if ARGV[i + EACH.peak] ~= '' then learn(line, class, ARGV[i + EACH.family], tonumber(ARGV[i + EACH.peak])) end
       local n = #events
       events[n + 1], events[n + 2], events[n + 3], events[n + 4] = '\nF', id, class, string.sub(record, 1, head)
       count('finished')

@@ -230,6 +230,12 @@ impl Settle {
         }
     }
 
+    /// The peak in bytes of an attempt that finished, where it was measured.
+    pub(super) fn finished_peak(&self) -> Option<u64> {
+        let record = self.record.as_ref().filter(|_| matches!(self.settlement, Settlement::Finish { .. }));
+        record.and_then(|record| record.peak_bytes)
+    }
+
     /// The family of its task, should that belong to no batch; after `=` where its line names it.
     pub(super) fn family(&self) -> String {
         match self.class.as_ref().and_then(|class| class.needs.learn()) {

@@ -204,6 +204,7 @@ impl Session {
                 None => String::new(),
             };
             let more_memory = entry.more_memory();
+            let peak = entry.finished_peak();
             let (op, value, backoff, group) = match &entry.settlement {
                 Settlement::Finish { value } => ("F", value.as_str(), Duration::ZERO, String::new()),
                 Settlement::Fail { outcome, reason, delay, is_final, more_memory: _ } => {
@@ -224,7 +225,8 @@ impl Session {
                 outcome: entry.outcome().code(),
                 more_mem: more_memory.map(|more| more.wanted.0),
                 node_mem: more_memory.and_then(|more| more.node).map(|mem| mem.0),
-                family: if op == "F" { entry.family() } else { String::new() },
+                family: if peak.is_some() { entry.family() } else { String::new() },
+                peak,
             });
         }
         decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())

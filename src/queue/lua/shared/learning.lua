@@ -5,15 +5,18 @@ local learning = { noted = {} }
 -- So many families are kept. One of the rarest of some gives way to a new one.
 local MOST_FAMILIES = 1000
 
--- The peak of an attempt that finished; `declared` is what it declared in bytes, or "auto".
-function learning.note(family, peak, declared)
+local BUCKETS_OF_E = 3 / math.log(2)
+
+-- The peak in bytes of an attempt that finished. What the first of a family in a call declared stands for all of them.
+function learning.note(family, peak, is_learnt, class)
   local one = learning.noted[family]
   if not one then
-    one = { count = 0, most = 0, buckets = {} }
+    one = { count = 0, most = 0, buckets = {}, declared = is_learnt and 'auto' or string.match(class, '^%d+') or '0' }
     learning.noted[family] = one
   end
-  local bucket = math.max(0, math.min(63, math.floor(math.log(math.max(peak, 1) / 1048576) / math.log(2) * 3)))
-  one.count, one.most, one.declared = one.count + 1, math.max(one.most, peak), declared
+  local bucket = peak > 1048576 and math.min(63, math.floor(math.log(peak / 1048576) * BUCKETS_OF_E)) or 0
+  one.count = one.count + 1
+  if peak > one.most then one.most = peak end
   one.buckets[bucket] = (one.buckets[bucket] or 0) + 1
 end
 

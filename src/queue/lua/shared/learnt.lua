@@ -1,14 +1,14 @@
 -- What tasks of a family have been seen to need, and what one that asks for that (learn=FAMILY, memory 0) therefore declares.
 --
--- LEARNT[family] = "COUNT MOST DECLARED B:N,B:N,…": how many attempts finished with a measured peak, the largest of these peaks in bytes, what the last of
--- them declared, and how many peaks fell into bucket B, which begins at 2^20 * 2^(B/3) bytes. model/learnt.rs reads the same.
+-- LEARNT[family] = "COUNT MOST DECLARED B:N,B:N,…": how many attempts finished with a measured peak, the largest of these peaks in bytes, what one of the
+-- last declared, and how many peaks fell into bucket B, which begins at 2^20 * 2^(B/3) bytes. model/learnt.rs reads the same.
 
 local learnt = { amounts = {} }
 
 -- So many tasks of a family finish before what they need counts as known.
 local FEW = 5
 
--- Rounded up to two digits in GB, and to hundredths at least, as policy/memory.rs does.
+-- Rounded up to two digits in GB, and to hundredths at least, as model/units.rs does.
 local function two_digits_up(bytes)
   local hundredths = math.ceil((math.max(bytes, 1024) - 1024) * 100 / 1073741824)
   local unit = 1
