@@ -76,9 +76,29 @@ pub async fn change(conn: &Connection, change: BatchChange<'_>, names: &[BatchNa
     };
     let mut changed = 0;
     for part in names.chunks(STEP) {
-        changed += call(conn, op, "", value, part.iter().map(|name| (name, "", ""))).await?;
+        changed += call(conn, op, "", value, part.iter().map(|name| (name.as_str(), "", ""))).await?;
     }
     Ok(changed)
+}
+
+/// Forgets a batch whose tasks were purged, some of them unfinished; false for one that has tasks or lacks nothing. What waits for it stays blocked, since
+/// nothing is known of it any more.
+///
+/// # Errors
+/// Those of any call. Lines of it that are gone may be remembered then.
+pub async fn forget(conn: &Connection, batch: &BatchName) -> Result<bool, QueueError> {
+    if call(conn, "forget", "", "", [(batch.as_str(), "", "")]).await? == 0 {
+        return Ok(false);
+    }
+    let mut scan = MemberScan::default();
+    while let Some(page) = scan.page(conn).await? {
+        let gone: Vec<Member> =
+            page.into_iter().filter(|member| member.state == MemberState::Gone && member.is_of(batch)).collect();
+        for part in call_size::parts(&gone, STEP, |member| member.line.len()) {
+            call(conn, "drop", "", "", part.iter().map(|member| (member.line.as_str(), "", ""))).await?;
+        }
+    }
+    Ok(true)
 }
 
 async fn call<'a>(
@@ -86,12 +106,12 @@ async fn call<'a>(
     op: &str,
     submission: &str,
     value: &str,
-    entries: impl IntoIterator<Item = (&'a BatchName, &'a str, &'a str)>,
+    entries: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
 ) -> Result<u64, QueueError> {
     let mut args = Args::new();
     args.record(BatchArgs { op, submission, value });
     for (name, record, expected) in entries {
-        args.record(BatchEntry { name: name.as_str(), record, expected });
+        args.record(BatchEntry { name, record, expected });
     }
     conn.script(&scripts::BATCH, None, &args).await
 }
@@ -130,7 +150,7 @@ pub async fn begin(
         let known = known.map(|json| String::from_utf8_lossy(&json).into_owned()).unwrap_or_default();
         let record = merge(serde_json::from_str(&known).ok());
         let record = serde_json::to_string(&record).map_err(|error| QueueError::Protocol(error.to_string()))?;
-        if call(conn, "begin", submission, "", [(batch, record.as_str(), known.as_str())]).await? == 1 {
+        if call(conn, "begin", submission, "", [(batch.as_str(), record.as_str(), known.as_str())]).await? == 1 {
             return Ok(());
         }
     }
@@ -141,7 +161,7 @@ pub async fn begin(
 /// # Errors
 /// Those of any call.
 pub async fn end(conn: &Connection, submission: &str, batches: &[BatchName]) -> Result<(), QueueError> {
-    call(conn, "end", submission, "", batches.iter().map(|batch| (batch, "", ""))).await.map(drop)
+    call(conn, "end", submission, "", batches.iter().map(|batch| (batch.as_str(), "", ""))).await.map(drop)
 }
 
 /// What one step of a release left.

@@ -268,3 +268,28 @@ fn steps_tell_blocked_tasks_from_those_that_may_run() {
     let told = bed.status(&["batches"]).expect(0).stdout;
     assert!(told.contains("and 2 more") && !told.contains("a/4"), "{told}");
 }
+
+#[test]
+fn batch_that_was_purged_is_forgotten_and_opens_no_gate() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
+    submit(&bed, &["-n", "b", "--after", "a", "--after-any", "a/x", "--", "echo b"]);
+    bed.ctl(&["purge", "--batch", "a", "--yes"]).expect(0);
+    assert!(!bed.table("distcomp:batches").contains_key("a"), "it is listed");
+    let names: Vec<String> = bed.table("distcomp:batch:n").into_keys().filter(|name| name.starts_with('a')).collect();
+    assert_eq!(names, [String::new(); 0], "counters are left");
+    assert_eq!(bed.table("distcomp:member").len(), 1, "what is left belongs to b");
+    let _worker = bed.worker("w");
+    stays("b waits for what nobody knows", Duration::from_secs(2), || {
+        holds_for(state(&bed, "b") == "blocked", batch(&bed, "b"))
+    });
+    // Submitted again, it is a batch like any other.
+    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
+    bed.status(&["wait", "a", "b", "--timeout", "30s"]).expect(0);
+    assert_eq!(batch(&bed, "a")["tasks"], 2);
+    bed.ctl(&["purge", "--batch", "a", "--yes"]).expect(0);
+    assert_eq!(batch(&bed, "a")["tasks"], 0, "what had finished is not missed, and its batch opens gates");
+    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
+    bed.status(&["wait", "a", "--timeout", "30s"]).expect(0);
+    assert_eq!(batch(&bed, "a")["tasks"], 2, "none is counted twice");
+}

@@ -166,8 +166,10 @@ fn a_signal_that_was_blocked_at_the_start_ends_a_program() {
     for (program, args, code) in programs {
         let mut running = spawn(under(&script, bed.cli(program).args(args).into_command()));
         ignores(&format!("{program} {args:?}"), running.pid(), &[]);
-        let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("it runs");
-        assert_eq!(mask(&status, "SigBlk"), 0, "{program}: {status}");
+        wait_until(&format!("{program} to hear all signals"), SOON, || {
+            let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("it runs");
+            holds_for(mask(&status, "SigBlk") == 0, status)
+        });
         kill(Pid::from_raw(i32::try_from(running.pid()).expect("a pid")), Signal::SIGTERM).expect("SIGTERM");
         running.ends_with(code);
     }

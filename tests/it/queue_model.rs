@@ -539,7 +539,8 @@ impl Run {
         let worker = self.random.below(2) as usize;
         let name = self.workers[worker].worker().clone();
         let lines = orphans(&self.conn, &name, ORDER).await.expect("its lines");
-        let (reason, max_lost) = (ReclaimReason::Operator, MAX_RETRY);
+        // An edited line keeps its losses, and no line is to be given up for them here.
+        let (reason, max_lost) = (ReclaimReason::Operator, 1000);
         TakeOver { conn: &self.conn, worker: &name, reason, max_lost }.lines(&lines).await.expect("taken over");
         self.workers[worker] = session_of(&self.conn, name.as_str(), TRAITS[worker]).await;
         // What it had are suspects, which wait to run apart: suspects.rs looks at those.
@@ -571,8 +572,9 @@ impl Run {
 async fn run(seed: u64) {
     let mut run = Run::new(seed).await;
     for step in 0..150 {
-        let at = format!("seed {seed}, step {step}");
-        match run.random.below(20) {
+        let op = run.random.below(20);
+        let at = format!("seed {seed}, step {step}, operation {op}");
+        match op {
             0..3 => run.submit(&at).await,
             3 => run.write_behind().await,
             4 if run.random.below(4) == 0 => run.rebuild_index().await,

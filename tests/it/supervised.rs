@@ -77,7 +77,7 @@ fn drain_outlives_the_worker_and_its_restarts() {
     wait_until("starts", SOON, || holds_for(starts(&bed) >= 3, format!("{}", starts(&bed))));
     assert_eq!(bed.counts(), [1, 0, 0, 0]);
     let resumed = bed.ctl(&["resume", "--worker", "w", "--worker", "other", "--yes"]).expect(0).stdout;
-    assert!(resumed.contains("resumed w; not drained: other"), "{resumed}");
+    assert!(resumed.contains("resumed w; neither drained nor suspect: other"), "{resumed}");
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     end(worker);
 }

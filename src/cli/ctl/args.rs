@@ -244,6 +244,21 @@ pub struct SelectArgs {
     pub all: bool,
 }
 
+impl SelectArgs {
+    /// The batch of which all tasks are selected, whatever their state.
+    pub(super) fn whole_batch(&self) -> Option<&BatchName> {
+        let is_narrowed = !self.lines.is_empty()
+            || self.state.is_some()
+            || self.group.kind.is_some()
+            || self.group.tag.is_some()
+            || self.include.is_some()
+            || self.worker.is_some()
+            || self.older_than.is_some()
+            || self.file.is_some();
+        self.group.batch.as_ref().filter(|batch| batch.is_top() && !is_narrowed)
+    }
+}
+
 /// Whose tasks are weighed against each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ShareArg {

@@ -13,6 +13,7 @@ use super::selected::Selected;
 use crate::cli::exit::CliError;
 use crate::cli::results::{Purged, Remote};
 use crate::model::{Outcome, WorkerName, WorkerNameError};
+use crate::queue::batches;
 use crate::queue::call_size::CALL_BYTES;
 use crate::queue::control::{BATCH, Change, Changed, change};
 use crate::view::progress::Progress;
@@ -67,8 +68,14 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     let kind = kind.map_or_else(String::new, |kind| format!(" ({})", safe(kind)));
     let what = format!("{} {} {states}{noun}{kind}", verb(op), count(number));
     if number == 0 || session.manner.dry_run {
+        let is_left = op == Change::Purge && !session.manner.dry_run;
         let text = if number == 0 {
-            format!("nothing to {}", verb(op))
+            match args.whole_batch().filter(|_| is_left) {
+                Some(batch) if batches::forget(&session.conn, batch).await? => {
+                    format!("forgot {batch}: it has no task")
+                }
+                _ => format!("nothing to {}", verb(op)),
+            }
         } else {
             format!("would {what}{}", examples(&selected))
         };
@@ -78,6 +85,9 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     confirm(session.manner)?;
     let remote = selected.remote.clone();
     let (changed, purged) = run(session, op, selected).await?;
+    if let (Change::Purge, Some(batch)) = (op, args.whole_batch()) {
+        batches::forget(&session.conn, batch).await?;
+    }
     let files = if op == Change::Purge { Some(purged.delete_files(&session.context.config.result_dir)?) } else { None };
     let text = result_text(op, changed, number, files);
     finish(session, op, number, changed, files, &text)?;

@@ -63,6 +63,32 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     -- More is to come, however long it takes.
     if redis.call('HSETNX', BATCH_SUBMITS, batch .. '\topen', int(now) .. ':') == 1 then redis.call('HINCRBY', BATCH_N, batch .. '+', 1) end
     changed = changed + 1
+  elseif op == 'forget' then
+    -- Its tasks are gone, some unfinished. From now on nothing is known of it, which keeps what waits for it closed.
+    local n = redis.call('HMGET', BATCH_N, batch, batch .. '!', batch .. '+')
+    if n[1] == '0' and tonumber(n[2] or '0') > 0 and tonumber(n[3] or '0') <= 0 then
+      for _, key in ipairs { BATCHES, BATCH_HELD, BATCH_FAILS } do redis.call('HDEL', key, batch) end
+      for _, what in ipairs { '', '!', '=', '+' } do redis.call('HDEL', BATCH_N, batch .. what) end
+      changed = changed + 1
+    end
+  elseif op == 'drop' then
+    -- The name is a line that is gone, of batches that were forgotten. That nothing is known of a step comes before its last failure goes.
+    local names = string.match(redis.call('HGET', MEMBER, batch) or '', '^g ([^ ]*)')
+    for _, level in ipairs(names and members.levels(names) or {}) do
+      if redis.call('HEXISTS', BATCHES, members.top(level)) == 1 then names = nil end
+    end
+    if names then
+      local is_counted = members.is_counted(batch)
+      for _, level in ipairs(members.levels(names)) do redis.call('HDEL', BATCH_N, level) end
+      redis.call('HDEL', MEMBER, batch)
+      for _, level in ipairs(is_counted and members.levels(names) or {}) do
+        for _, what in ipairs { '!', '=' } do
+          local field = level .. what
+          if redis.call('HEXISTS', BATCH_N, field) == 1 and redis.call('HINCRBY', BATCH_N, field, -1) <= 0 then redis.call('HDEL', BATCH_N, field) end
+        end
+      end
+      changed = changed + 1
+    end
   elseif op == 'waive' then
     changed = changed + redis.call('HSET', BATCH_WAIVED, batch, by)
     turns.turn(batch)

@@ -127,18 +127,21 @@ function members.join(line, flag, name, tags)
   return true
 end
 
--- Forgets a line that has finished: its batch had it, and lacks nothing.
+-- Forgets a line that has finished: its batch lacks nothing.
 function members.forget(line)
-  if members.of(line) then
-    redis.call('HDEL', MEMBER, line)
-    members.known[line] = false
+  local value = members.of(line)
+  if not value then return end
+  if members.is_counted(line) then
+    for _, level in ipairs(members.levels(string.match(value, '^%a ([^ ]*)') or '')) do members.add(level .. '=', -1) end
   end
+  redis.call('HDEL', MEMBER, line)
+  members.known[line] = false
 end
 
 -- Writes what was noted. Counters that grow come before the flags, and those that shrink after them, so that a script that stops half-way leaves gates
 -- closed. at_zero(name) is called for each name with no open member left, after all is written.
 function members.flush(at_zero)
-  if #members.written == 0 then return end
+  if #members.written == 0 and not next(members.flips) then return end
   local shrink, zeros = {}, {}
   for field, by in pairs(members.flips) do
     local is_open_count = not string.find(field, '[!=]$')
