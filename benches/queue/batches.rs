@@ -14,8 +14,10 @@ use crate::stats::{median, percentile};
 /// A line and the name of what it belongs to.
 type Made = (String, Option<String>);
 
-/// What is submitted, of so many tasks.
-const CASES: [(&str, fn(u64, u64) -> Made); 5] = [
+/// What is submitted: its name, and task number so of so many.
+type Case = (&'static str, fn(u64, u64) -> Made);
+
+const CASES: [Case; 5] = [
     ("plain", |at, _| (plain("", at), None)),
     ("one batch", |at, _| (plain("", at), Some("s1".to_owned()))),
     ("1,000 batches", |at, all| (plain("", at), Some(format!("s{}", at * 1000 / all)))),
