@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::context::CtlContext;
-use super::switch::{agreed, done, user};
+use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
 use crate::cli::known_batches::known;
+use crate::cli::results::user;
 use crate::model::snapshot::BatchView;
 use crate::model::{BatchName, WorkerName};
 use crate::queue::batches::{BatchChange, MemberScan, MemberState};

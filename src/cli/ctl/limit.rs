@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::args::LimitTo;
 use super::context::CtlContext;
-use super::switch::{agreed, done, user};
+use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
+use crate::cli::results::user;
 use crate::model::snapshot::LimitView;
 use crate::model::{Limit, LimitName};
 use crate::queue::limits;

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::args::ShareArg;
 use super::context::CtlContext;
-use super::switch::{agreed, done, user};
+use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
+use crate::cli::results::user;
 use crate::model::{FairShare, Weight};
 use crate::queue::share;
 use crate::view::shares::shares;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::confirm::confirm;
 use super::context::CtlContext;
 use crate::cli::exit::CliError;
-use crate::cli::results::host;
+use crate::cli::results::{host, user};
 use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{control, inspect};
@@ -24,12 +24,6 @@ pub(super) async fn pause(session: &mut CtlContext) -> Result<(), CliError> {
     let now = wall_clock::local().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
     control::pause(&session.conn, &format!("{}@{} since {now}", user(), host())).await?;
     done(session, "pause", "paused; distcomp-ctl resume continues", Value::Null)
-}
-
-/// Who is at the keyboard, as far as the environment says.
-pub(super) fn user() -> String {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    user.unwrap_or_else(|| "somebody".to_owned())
 }
 
 /// Lifts a pause and the stop command.
