@@ -1,5 +1,7 @@
 //! What blocked tasks wait for: most of them, and one of them.
 
+use std::collections::BTreeSet;
+
 use super::batch_views::awaited;
 use super::client::Connection;
 use super::error::QueueError;
@@ -69,6 +71,25 @@ async fn with_awaited(conn: &Connection, found: Vec<(GateOf, u64)>) -> Result<Ve
             GateOf::Time(seconds) => BlockedOn { waiting, batch: None, begin: Some(seconds) },
         })
         .collect())
+}
+
+/// Of each of these lines, whether one of its gates is closed. A few calls for all of them.
+///
+/// # Errors
+/// Those of any call.
+pub async fn are_blocked(conn: &Connection, lines: &[String]) -> Result<Vec<bool>, QueueError> {
+    let needs: Vec<Needs> = lines.iter().map(|line| Needs::of_line(line)).collect();
+    if needs.iter().all(|needs| needs.gates().is_empty()) {
+        return Ok(vec![false; lines.len()]);
+    }
+    let names: BTreeSet<BatchName> = needs.iter().flat_map(Needs::gates).filter_map(Gate::name).cloned().collect();
+    let states = awaited(conn, &names.into_iter().collect::<Vec<_>>()).await?;
+    let (now, _): (u64, u64) = conn.cmd(&redis::cmd("TIME")).await?;
+    let is_closed = |gate: &Gate| match gate {
+        Gate::After(name) | Gate::AfterAny(name) => states.get(name).is_some_and(|state| !state.opens(gate)),
+        Gate::Begin(begin) => *begin > now,
+    };
+    Ok(needs.iter().map(|needs| needs.gates().iter().any(is_closed)).collect())
 }
 
 /// The gates of one line that are closed, in its order.

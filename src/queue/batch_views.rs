@@ -194,6 +194,22 @@ pub async fn held(conn: &Connection) -> Result<u64, QueueError> {
     Ok(some(conn, &names).await?.iter().map(|batch| batch.waiting).sum())
 }
 
+/// Of each of these lines, the batch of it that is held, and why.
+///
+/// # Errors
+/// Those of any call.
+pub async fn held_of(conn: &Connection, lines: &[String]) -> Result<Vec<Option<(BatchName, String)>>, QueueError> {
+    let held = lossy_string::hash(conn.cmd(redis::cmd("HGETALL").arg(conn.name(Key::BatchHeld))).await?);
+    if held.is_empty() {
+        return Ok(vec![None; lines.len()]);
+    }
+    let of = |member: Member| {
+        let tops = member.names.iter().map(BatchName::top);
+        tops.filter_map(|top| Some((top.clone(), held.get(top.as_str())?.clone()))).next()
+    };
+    Ok(super::batches::members(conn, lines).await?.into_iter().map(|member| member.and_then(of)).collect())
+}
+
 /// Whether the counters can be trusted: not while they are counted anew.
 async fn are_whole(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();

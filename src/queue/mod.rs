@@ -9,9 +9,10 @@
 mod args;
 pub mod aside;
 pub mod auth_probe;
-mod batch_gates;
+pub mod batch_gates;
 pub mod batch_names;
 pub mod batch_steps;
+pub mod batch_stuck;
 pub mod batch_views;
 pub mod batches;
 pub mod browse;

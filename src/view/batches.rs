@@ -131,7 +131,7 @@ pub fn note(batch: &BatchView) -> String {
     if batch.blocked > 0 || (batch.state == BatchState::Blocked) {
         let closed = closed(batch);
         notes.extend(closed.iter().take(NAMED).map(|awaited| waits_for(awaited)));
-        notes.extend(and_more(closed.len(), NAMED));
+        notes.extend(and_more(closed.len() as u64, NAMED as u64));
     }
     if batch.submissions > 0 {
         notes.push(format!(
@@ -145,8 +145,8 @@ pub fn note(batch: &BatchView) -> String {
 }
 
 /// `and 5 more`, where only some are named.
-fn and_more(all: usize, named: usize) -> Option<String> {
-    let more = all.saturating_sub(named) as u64;
+fn and_more(all: u64, named: u64) -> Option<String> {
+    let more = all.saturating_sub(named);
     (more > 0).then(|| format!("and {} more", count(more)))
 }
 
@@ -189,7 +189,7 @@ pub fn blocked(gate: &BlockedOn) -> String {
     }
 }
 
-/// `10,001 blocked (10,000 for s1/prep: 40 of 100 open; 1 for s2: 3 failed), 20,000 in held batches`; `None` where neither is.
+/// `10,004 blocked (10,000 for s1/prep: 40 of 100 open; 1 for s2: 3 failed; and 3 more), 20,000 in held batches`; `None` where neither is.
 #[must_use]
 pub fn kept_back(overview: &Overview) -> Option<String> {
     let counts = &overview.counts;
@@ -197,7 +197,11 @@ pub fn kept_back(overview: &Overview) -> Option<String> {
     if counts.blocked > 0 {
         let of =
             |gate: &BlockedOn| format!("{} {}", count(gate.waiting), blocked(gate).replacen("waits for", "for", 1));
-        let named: Vec<String> = overview.blocked_on.iter().map(of).collect();
+        let mut named: Vec<String> = overview.blocked_on.iter().map(of).collect();
+        let in_named = overview.blocked_on.iter().fold(0, |sum: u64, gate| sum.saturating_add(gate.waiting));
+        if !named.is_empty() {
+            named.extend(and_more(counts.blocked, in_named));
+        }
         let named = if named.is_empty() { String::new() } else { format!(" ({})", named.join("; ")) };
         parts.push(format!("{} blocked{named}", count(counts.blocked)));
     }
@@ -224,7 +228,7 @@ const LISTED: usize = 20;
 pub fn waits(batch: &BatchView) -> (Vec<String>, Option<String>) {
     let closed = closed(batch);
     let named = closed.iter().take(LISTED).map(|awaited| waits_for(awaited).replacen("waits for ", "", 1));
-    (named.collect(), and_more(closed.len(), LISTED))
+    (named.collect(), and_more(closed.len() as u64, LISTED as u64))
 }
 
 /// What has not finished of that which a batch waits for; what needs somebody's help first.

@@ -35,15 +35,17 @@ pub fn failures(groups: &[FailureGroup], width: usize) -> String {
     drawn
 }
 
-/// Says that cancelled tasks are not among the failures, where there are some.
+/// Says that cancelled tasks are not among the failures, where there are some; `select` are the flags that select them, each with a blank before it.
 #[must_use]
-pub fn beside_cancelled(cancelled: u64) -> String {
+pub fn beside_cancelled(cancelled: u64, select: &str) -> String {
+    let were = if cancelled == 1 { "was" } else { "were" };
     match cancelled {
         0 => String::new(),
-        1 => "1 task was cancelled, which is no failure: distcomp-status tasks --state cancelled\n".to_owned(),
-        many => {
-            format!("{} were cancelled, which is no failure: distcomp-status tasks --state cancelled\n", tasks(many))
-        }
+        many => format!(
+            "{} {were} cancelled, which is no failure: distcomp-status tasks --state cancelled{}\n",
+            tasks(many),
+            safe(select)
+        ),
     }
 }
 

@@ -97,6 +97,17 @@ fn batch_stops_at_its_bound_and_goes_on_when_asked() {
         assert!(serde_json::from_str::<String>(reason).is_ok(), "{reason}");
     }
     bed.status(&["wait", "s", "--timeout", "20s"]).expect(1).prints(&["distcomp-ctl resume s goes on"]);
+    let seen = batch(&bed, "s");
+    let (finished, all) = (&seen["finished"], &seen["tasks"]);
+    assert_eq!((finished, all), (&json!(0), &json!(300)), "{seen}");
+    let table = bed.status(&["batches"]).expect(0).stdout;
+    let row = table.lines().find(|line| line.starts_with("s ")).unwrap_or_default();
+    let cells: Vec<&str> = row.split_whitespace().take(5).collect();
+    assert_eq!(cells, ["s", "stopped", "300", "0", "%"], "what failed or was given up is not done: {table}");
+    let given_up = 300 - stopped;
+    let plan =
+        format!("resume s: 0 tasks wait, 0 in progress continue, {given_up} tasks that were given up wait again");
+    bed.ctl(&["resume", "s", "--dry-run"]).expect(0).prints(&[&plan]);
     let said = bed.ctl(&["resume", "s", "--yes"]).expect(0).stdout;
     assert!(said.contains("were given up wait again"), "{said}");
     wait_until("more to run", SOON, || holds_for(lines_of(&ran).len() > stopped + 4, lines_of(&ran).len()));

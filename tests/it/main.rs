@@ -7,6 +7,7 @@ mod acl;
 mod backoff;
 mod bad_nodes;
 mod batch_model;
+mod batch_waits;
 mod batches;
 mod cancelled;
 mod capacity;

@@ -255,7 +255,12 @@ fn begin_holds_tasks_back_until_its_minute() {
 
 /// `distcomp run` in a directory of its own.
 fn run(bed: &Bed, args: &[&str]) -> crate::support::Output {
-    let cli = Cli::new(bin("distcomp")).args(["run"]).args(args).dir(bed.path());
+    here(bed, "run", args)
+}
+
+/// A command in that directory.
+fn here(bed: &Bed, command: &str, args: &[&str]) -> crate::support::Output {
+    let cli = Cli::new(bin("distcomp")).args([command]).args(args).dir(bed.path());
     cli.env("XDG_STATE_HOME", bed.path().join("state").display().to_string())
         .env("HOME", bed.path())
         .limit(Duration::from_secs(60))
@@ -278,4 +283,21 @@ fn a_run_on_one_machine_keeps_the_order_and_ends() {
     run(&bed, &["-n", "next", "--after", "bad", "--", "echo", ":::", "1", "2"])
         .expect(1)
         .says(&["2 tasks did not run, blocked: bad has 1 failed"]);
+}
+
+#[test]
+fn a_run_says_why_tasks_of_its_own_did_not_run() {
+    let bed = Bed::new();
+    run(&bed, &["-n", "bad", "--", "false"]).expect(1);
+    // What an earlier command left to wait for a time is set aside, and no reason to wait.
+    here(&bed, "submit", &["--local", "-n", "late", "--begin", "+1h", "--", "echo late"]).expect(0);
+    run(&bed, &["-n", "third", "--after", "bad", "--", "echo third"])
+        .expect(1)
+        .says(&["1 task did not run, blocked: bad has 1 failed"]);
+    let held = "of m did not run, as the batch is held: stopped: 2 failed, --max-fails 1; distcomp resume --local m";
+    let stopped = run(&bed, &["-n", "m", "--max-fails", "1", "-j", "1", "--array", "1-9", "--", "exit 1"]).expect(1);
+    let told = stopped.stderr.contains("did not run");
+    let stopped = run(&bed, &["-n", "m", "--max-fails", "1", "-j", "1", "--array", "1-12", "--", "exit 1"]).expect(1);
+    assert!(!told || stopped.stderr.contains(held), "{stopped}");
+    assert!(!stopped.stderr.contains("this machine has only"), "{stopped}");
 }

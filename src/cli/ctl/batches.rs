@@ -1,5 +1,7 @@
 //! `pause`, `resume`, `close` and `release` of batches.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::context::CtlContext;
@@ -8,10 +10,10 @@ use crate::cli::exit::CliError;
 use crate::cli::known_batches::known;
 use crate::cli::results::user;
 use crate::model::snapshot::BatchView;
-use crate::model::{BatchName, WorkerName};
-use crate::queue::batches::{BatchChange, MemberScan, MemberState};
+use crate::model::{BatchName, TaskId, WorkerName};
+use crate::queue::batches::{BatchChange, Member, MemberScan, MemberState};
 use crate::queue::control::{self, Change};
-use crate::queue::{batch_views, batches, kinds};
+use crate::queue::{Connection, QueueError, batch_views, batches, kinds};
 use crate::view::text::{count, counted, tasks};
 
 /// Holds batches: nothing of them starts.
@@ -37,15 +39,17 @@ pub(super) async fn resume(session: &mut CtlContext, names: &[BatchName]) -> Res
         return done(session, "resume", &format!("{} {are}", joined(names)), json!([]));
     }
     let held_names: Vec<BatchName> = held.iter().map(|batch| batch.name.clone()).collect();
-    let plan = format!("resume {}: {}", joined(&held_names), sizes(&found));
-    if !agreed(session, "resume", &plan, json!(held_names))? {
-        return Ok(());
-    }
     let stopped: Vec<BatchName> = held
         .iter()
         .filter(|batch| batch.held.as_deref().is_some_and(|reason| reason.starts_with(batches::STOPPED)))
         .map(|batch| batch.name.clone())
         .collect();
+    let again = if stopped.is_empty() { 0 } else { count_given_up(session, &stopped).await? };
+    let again = if again > 0 { format!(", {} that were given up wait again", tasks(again)) } else { String::new() };
+    let plan = format!("resume {}: {}{again}", joined(&held_names), sizes(&found));
+    if !agreed(session, "resume", &plan, json!(held_names))? {
+        return Ok(());
+    }
     batches::change(&session.conn, BatchChange::GoOn, &held_names).await?;
     let again = if stopped.is_empty() { 0 } else { requeue_given_up(session, &stopped).await? };
     let requeued = if again > 0 { format!("; {} that were given up wait again", tasks(again)) } else { String::new() };
@@ -57,23 +61,33 @@ async fn requeue_given_up(session: &mut CtlContext, stopped: &[BatchName]) -> Re
     let by: WorkerName = "operator".parse().map_err(|_| CliError::Usage("operator is no name".to_owned()))?;
     let (mut scan, mut again) = (MemberScan::default(), 0);
     while let Some(page) = scan.page(&session.conn).await? {
-        let is_of = |member: &batches::Member| {
-            member.state == MemberState::GivenUp && stopped.iter().any(|batch| member.is_of(batch))
-        };
-        let lines: Vec<String> = page.into_iter().filter(is_of).map(|member| member.line).collect();
-        let kinds = kinds::recorded(&session.conn, &lines).await?;
-        let lines: Vec<String> = lines
-            .into_iter()
-            .zip(kinds)
-            .filter(|(_, kind)| kind.as_deref() == Some(batches::STOPPED))
-            .map(|(line, _)| line)
-            .collect();
+        let lines = given_up(&session.conn, page, stopped).await?;
         for part in lines.chunks(control::BATCH) {
             let changed = control::change(&session.conn, Change::Requeue, None, part, session.order, &by).await?;
             again += changed.changed;
         }
     }
     Ok(again)
+}
+
+/// How many those are.
+async fn count_given_up(session: &CtlContext, stopped: &[BatchName]) -> Result<u64, CliError> {
+    // A scan may bring a member twice.
+    let (mut scan, mut found) = (MemberScan::default(), HashSet::new());
+    while let Some(page) = scan.page(&session.conn).await? {
+        found.extend(given_up(&session.conn, page, stopped).await?.iter().map(|line| TaskId::of(line)));
+    }
+    Ok(found.len() as u64)
+}
+
+/// Those of some members that were given up because their batch, one of these, had stopped.
+async fn given_up(conn: &Connection, page: Vec<Member>, stopped: &[BatchName]) -> Result<Vec<String>, QueueError> {
+    let is_of =
+        |member: &Member| member.state == MemberState::GivenUp && stopped.iter().any(|batch| member.is_of(batch));
+    let lines: Vec<String> = page.into_iter().filter(is_of).map(|member| member.line).collect();
+    let kinds = kinds::recorded(conn, &lines).await?;
+    let is_stopped = |(_, kind): &(String, Option<String>)| kind.as_deref() == Some(batches::STOPPED);
+    Ok(lines.into_iter().zip(kinds).filter(is_stopped).map(|(line, _)| line).collect())
 }
 
 /// Ends submissions that were cut short: nothing more is to come.

@@ -63,7 +63,7 @@ pub enum View {
         #[arg(long, conflicts_with = "json")]
         raw: bool,
     },
-    /// One word for each task: waiting, running, finished, failed, cancelled or none
+    /// One word for each task: waiting, blocked, running, finished, failed, cancelled or none
     ///
     /// The words come in the order of the tasks, each on its own line. A failed task that will be retried is waiting. none means that the queue does not have
     /// the task. Any number of ids costs one pass over the queue.

@@ -10,8 +10,8 @@ use crate::cli::task_group::GroupArgs;
 use crate::cli::task_ids::with_ids;
 use crate::model::Needs;
 use crate::model::snapshot::TaskState;
-use crate::queue::inspect;
-use crate::queue::select::StateScan;
+use crate::queue::select::{StateScan, TaskGroup};
+use crate::queue::{Connection, inspect};
 use crate::view;
 use crate::view::progress::Progress;
 
@@ -21,7 +21,7 @@ pub(super) async fn failures(session: &mut StatusContext, all: bool, group: &Gro
     let state = group.states(None)?.and_then(|states| states.first().copied()).unwrap_or(TaskState::Failed);
     let wanted = group.resolve(&session.conn).await?;
     let is_all_kinds = wanted.kind.is_none();
-    let mut scan = StateScan::of_group(state, wanted);
+    let mut scan = StateScan::of_group(state, wanted.clone());
     let mut groups = Groups::default();
     let mut progress = Progress::new("failures", 0, !all);
     while let Some(page) = scan.next(&session.conn).await? {
@@ -51,8 +51,29 @@ pub(super) async fn failures(session: &mut StatusContext, all: bool, group: &Gro
     let groups = groups.finish(&session.conn).await?;
     if !session.json {
         session.out.text(&view::failures::failures(&groups, columns()))?;
-        let cancelled = if is_all_kinds { inspect::counts(&session.conn).await?.cancelled } else { 0 };
-        return session.out.text(&view::failures::beside_cancelled(cancelled));
+        let cancelled = if is_all_kinds { cancelled(&session.conn, wanted, group.is_empty()).await? } else { 0 };
+        let select = select(group);
+        return session.out.text(&view::failures::beside_cancelled(cancelled, &select));
     }
     groups.iter().try_for_each(|group| session.out.json(&with_ids(json!(group))))
+}
+
+/// How many tasks of a group were cancelled, or of the whole queue.
+async fn cancelled(conn: &Connection, wanted: TaskGroup, is_all: bool) -> Result<u64, CliError> {
+    let of_all = inspect::counts(conn).await?.cancelled;
+    if is_all || of_all == 0 {
+        return Ok(of_all);
+    }
+    let (mut scan, mut found) = (StateScan::of_group(TaskState::Cancelled, wanted), 0);
+    while let Some(page) = scan.next(conn).await? {
+        found += page.len() as u64;
+    }
+    Ok(found)
+}
+
+/// The flags that select the group, for the command that lists its cancelled tasks.
+fn select(group: &GroupArgs) -> String {
+    let batch = group.batch.as_ref().map(|batch| format!(" --batch {batch}"));
+    let tag = group.tag.as_ref().map(|tag| format!(" --tag {tag}"));
+    batch.into_iter().chain(tag).collect()
 }

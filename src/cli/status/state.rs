@@ -10,7 +10,7 @@ use crate::cli::find::{ambiguous, find_aside};
 use crate::model::TaskId;
 use crate::model::snapshot::Standing;
 use crate::queue::find::{TaskMatch, find_all};
-use crate::queue::{Connection, inspect};
+use crate::queue::{Connection, batch_gates, inspect};
 
 /// The four hashes are not read in one instant: a task on its way back to todo may look like a failed one.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
@@ -49,6 +49,7 @@ pub(super) async fn state(session: &mut StatusContext, texts: &[String]) -> Resu
         tokio::time::sleep(LAST_LOOK).await;
         look(&session.conn, &mut tasks, is_nowhere).await?;
     }
+    look_at_gates(&session.conn, &mut tasks).await?;
     for task in &tasks {
         if session.json {
             session.out.json(&row(task))?;
@@ -108,6 +109,19 @@ async fn look(
     let states = inspect::states(conn, &lines).await?;
     for (task, states) in wanted.into_iter().zip(states) {
         task.standing = Standing::of(&states);
+    }
+    Ok(())
+}
+
+/// Tells the tasks that wait for a batch or a time from those that may run.
+async fn look_at_gates(conn: &Connection, tasks: &mut [NamedTask<'_>]) -> Result<(), CliError> {
+    let is_waiting = |task: &&mut NamedTask<'_>| task.standing == Standing::Waiting && task.line.is_some();
+    let waiting: Vec<&mut NamedTask<'_>> = tasks.iter_mut().filter(is_waiting).collect();
+    let lines: Vec<String> = waiting.iter().filter_map(|task| task.line.clone()).collect();
+    for (task, is_blocked) in waiting.into_iter().zip(batch_gates::are_blocked(conn, &lines).await?) {
+        if is_blocked {
+            task.standing = Standing::Blocked;
+        }
     }
     Ok(())
 }

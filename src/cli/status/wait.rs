@@ -1,7 +1,7 @@
 //! `distcomp-status wait`: waits for batches to end.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,18 +9,16 @@ use super::args::WaitArgs;
 use super::context::StatusContext;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::known_batches::known;
+use crate::cli::reconnect::reconnect;
 use crate::model::BatchName;
 use crate::model::snapshot::{BatchState, BatchView};
 use crate::process::signals::{SignalRequest, Signals};
-use crate::queue::{Connection, QueueError, batch_names, batch_views};
+use crate::queue::{Connection, QueueError, batch_stuck, batch_views};
 use crate::view::batches::{note, waits_for};
 use crate::view::text::{count, tasks};
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(500);
-
-/// For how long a server that went away is waited for.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How deep what a batch waits for is looked at, to name the failure that keeps it from going on.
 const DEPTH: usize = 16;
@@ -37,41 +35,56 @@ enum Standing {
 pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result<Exit, CliError> {
     let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
-    let started = Instant::now();
     let mut batches = known(&session.conn, &args.names).await?;
-    let mut answered = Instant::now();
+    let mut standings: Vec<Standing> = batches.iter().map(|_| Standing::Going).collect();
+    let limit = async {
+        match args.timeout {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let exit = tokio::select! {
+        biased;
+        signal = signals.next() => return Ok(signal.into()),
+        exit = follow(session, args, &mut batches, &mut standings) => exit?,
+        () = limit => Exit::TimedOut,
+    };
+    report(session, &batches, &standings)?;
+    Ok(exit)
+}
+
+/// Looks again and again until there is nothing to wait for; over a restart of the server.
+async fn follow(
+    session: &mut StatusContext,
+    args: &WaitArgs,
+    batches: &mut Vec<BatchView>,
+    standings: &mut Vec<Standing>,
+) -> Result<Exit, CliError> {
     loop {
-        let mut standings = Vec::with_capacity(batches.len());
-        for batch in &batches {
-            standings.push(standing(&session.conn, batch).await?);
-        }
-        if let Some(exit) = judge(args, &standings) {
-            report(session, &batches, &standings)?;
-            return Ok(exit);
-        }
-        if args.timeout.is_some_and(|limit| started.elapsed() >= limit) {
-            report(session, &batches, &standings)?;
-            return Ok(Exit::TimedOut);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            signal = signals.next() => return Ok(signal.into()),
-        }
-        match batch_views::some(&session.conn, &args.names).await {
+        match look(&session.conn, args).await {
             Ok(found) => {
-                batches = found;
-                answered = Instant::now();
-            }
-            Err(error) if error.is_transient() && answered.elapsed() < PATIENCE => {
-                session.context.warn(&format!("failed to {error}; trying again"));
-                tokio::time::sleep(POLL * 4).await;
-                if let Ok((conn, _)) = session.context.connect(crate::queue::guard::Access::Read).await {
-                    session.conn = conn;
+                (*batches, *standings) = found;
+                if let Some(exit) = judge(args, standings) {
+                    return Ok(exit);
                 }
+                tokio::time::sleep(POLL).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(CliError::Queue(error)) if error.is_transient() => {
+                session.conn = reconnect(&session.context, error).await?;
+            }
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// How the batches stand now. One that is not known any more, as the server came back without its data, is an error and has not finished.
+async fn look(conn: &Connection, args: &WaitArgs) -> Result<(Vec<BatchView>, Vec<Standing>), CliError> {
+    let batches = known(conn, &args.names).await?;
+    let mut standings = Vec::with_capacity(batches.len());
+    for batch in &batches {
+        standings.push(standing(conn, batch).await?);
+    }
+    Ok((batches, standings))
 }
 
 /// `None` while there is something to wait for.
@@ -103,9 +116,9 @@ async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, Queu
     Ok(stuck.map_or(Standing::Going, |why| Standing::Failed(format!("{} {why}", batch.name))))
 }
 
-/// Why a batch cannot go on by itself; `None` while it can: see [`batch_names::are_stuck`].
+/// Why a batch cannot go on by itself; `None` while it can: see [`batch_stuck::are_stuck`].
 async fn stuck_on(conn: &Connection, batch: &BatchView) -> Result<Option<String>, QueueError> {
-    let is_stuck = batch_names::are_stuck(conn, std::slice::from_ref(&batch.name)).await?;
+    let is_stuck = batch_stuck::are_stuck(conn, std::slice::from_ref(&batch.name)).await?;
     if is_stuck != [true] {
         return Ok(None);
     }

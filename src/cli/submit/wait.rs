@@ -10,8 +10,8 @@ use super::wait_blocked::{Blocked, awaited};
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::groups::{Failure, Groups, kinds_of};
-use crate::cli::local::connect_again;
 use crate::cli::output::{columns, is_json, stderr};
+use crate::cli::reconnect::reconnect;
 use crate::cli::spill_list::{SpillList, SpillReader};
 use crate::cli::task_set::TaskEnd;
 use crate::model::BatchName;
@@ -19,7 +19,6 @@ use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::policy::estimate::TaskCounts;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::call_size::CALL_BYTES;
-use crate::queue::guard::Access;
 use crate::queue::select::HashEntry;
 use crate::queue::{Connection, QueueError, aside, batch_names, inspect};
 use crate::view::explain::top_reason;
@@ -35,12 +34,6 @@ const SECOND_LOOK: Duration = Duration::from_millis(100);
 
 /// A line that is nowhere for so long, besides, is gone.
 const LAST_LOOK: Duration = Duration::from_secs(1);
-
-/// How long a server that went away is waited for.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Time between two attempts to reach it.
-const RECONNECT: Duration = Duration::from_secs(2);
 
 /// Nothing runs and nothing ends for this long: it is said why, and looked at again as often.
 const STILL: Duration = Duration::from_secs(2);
@@ -151,8 +144,14 @@ async fn follow(
             stall = StallNotice { said: stall.said, ..StallNotice::new() };
             blocked.forget();
         } else if stall.is_due() {
-            if blocked.take(conn, &mut pending).await? {
-                continue;
+            match blocked.take(conn, &mut pending).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(CliError::Queue(error)) if error.is_transient() => {
+                    *conn = reconnect(context, error).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             if let Some(why) = stall.why(conn, batches, &pending).await.filter(|_| !quiet) {
                 progress.pause_for(|| context.say(&why));
@@ -199,27 +198,6 @@ impl StallNotice {
         };
         (self.said.as_ref() != Some(&why)).then(|| self.said.insert(why).clone())
     }
-}
-
-/// Makes the connection anew; a wait of hours should outlive a restart of the server.
-async fn reconnect(context: &Context, mut error: QueueError) -> Result<Connection, CliError> {
-    if let Some(conn) = connect_again(context).await {
-        return Ok(conn);
-    }
-    context.warn(&format!("failed to {error}; retrying for {} s", PATIENCE.as_secs()));
-    let begun = tokio::time::Instant::now();
-    while begun.elapsed() < PATIENCE {
-        tokio::time::sleep(RECONNECT).await;
-        match context.connect(Access::Read).await {
-            Ok((conn, _)) => {
-                context.say("Redis is back");
-                return Ok(conn);
-            }
-            Err(CliError::Queue(again)) if again.is_transient() => error = again,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(error.into())
 }
 
 /// What became of some lines.

@@ -7,7 +7,7 @@ use crate::cli::exit::CliError;
 use crate::model::needs::Needs;
 use crate::model::snapshot::Awaited;
 use crate::model::{BatchName, Gate};
-use crate::queue::{Connection, QueueError, batch_names};
+use crate::queue::{Connection, QueueError, batch_names, batch_stuck};
 use crate::view::text::tasks;
 
 /// Names that are told.
@@ -33,7 +33,7 @@ impl Blocked {
             return Ok(false);
         }
         let states: BTreeMap<_, _> = names.iter().zip(batch_names::states(conn, &names).await?).collect();
-        let stuck: BTreeMap<_, _> = match batch_names::are_stuck(conn, &names).await {
+        let stuck: BTreeMap<_, _> = match batch_stuck::are_stuck(conn, &names).await {
             Ok(stuck) => names.iter().zip(stuck).collect(),
             // A user that may not read it waits on.
             Err(QueueError::Denied { .. }) => return Ok(false),
@@ -74,9 +74,10 @@ impl Blocked {
             let why: Vec<&str> = self.why.values().take(TOLD).map(String::as_str).collect();
             let number = self.lines.len() as u64;
             context.say(&format!(
-                "{} cannot go on: {}; they do when distcomp-ctl requeue has let that finish",
+                "{} cannot go on: {}; {} when distcomp-ctl requeue has let that finish",
                 tasks(number),
-                why.join(", ")
+                why.join(", "),
+                if number == 1 { "it does" } else { "they do" }
             ));
         }
         self.lines.len() as u64

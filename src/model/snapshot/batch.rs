@@ -194,10 +194,10 @@ pub struct BatchDetail {
 }
 
 impl BatchView {
-    /// The part of it that has ended, from 0 to 1; 1 of an empty one.
+    /// The part of it that has finished, from 0 to 1; 1 of an empty one. What failed, was given up or was cancelled is not done.
     #[must_use]
     pub fn progress(&self) -> f64 {
-        if self.tasks == 0 { 1.0 } else { (self.finished + self.failed) as f64 / self.tasks as f64 }
+        if self.tasks == 0 { 1.0 } else { self.finished as f64 / self.tasks as f64 }
     }
 
     /// Whether nothing of it is left to run or to come.

@@ -52,6 +52,8 @@ impl TaskState {
 pub enum Standing {
     /// It waits to be claimed, for the first time or again.
     Waiting,
+    /// It waits for a batch or for a time.
+    Blocked,
     /// A worker has claimed it.
     Running,
     /// It has ended with success.
@@ -65,7 +67,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// From the states that a task is in.
+    /// From the states that a task is in. What it may wait for is not among them.
     #[must_use]
     pub fn of(states: &[TaskState]) -> Self {
         let has = |state| states.contains(&state);
@@ -84,11 +86,12 @@ impl Standing {
         }
     }
 
-    /// `waiting`, `running`, `finished`, `failed`, `cancelled`, `none`.
+    /// `waiting`, `blocked`, `running`, `finished`, `failed`, `cancelled`, `none`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Blocked => "blocked",
             Self::Running => "running",
             Self::Finished => "finished",
             Self::Failed => "failed",

@@ -44,7 +44,7 @@ class Programs:
         return ids
 
     def states(self, ids: Sequence[str]) -> list[str]:
-        """The state of each task in one word: waiting, running, finished, failed, cancelled, none."""
+        """The state of each task in one word: waiting, blocked, running, finished, failed, cancelled, none."""
         words: list[str] = []
         for part in _parts(ids):
             words += self._run("distcomp-status", ["state", *part]).split()

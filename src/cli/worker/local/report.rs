@@ -15,9 +15,9 @@ use crate::host::short_host_name;
 use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{Awaited, FailureGroup, TaskState};
 use crate::model::{BatchName, Gate, TaskId, TaskLine};
-use crate::queue::batch_names;
 use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, inspect};
+use crate::queue::{batch_names, batch_views};
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, exact_resource, precise_duration, resources, tasks};
@@ -177,7 +177,7 @@ async fn write(conn: &Connection, page: Vec<HashEntry>, results: &mut io::Result
     Ok(())
 }
 
-/// Says why tasks of this command line did not run: they wait for what did not finish, or this machine is too small.
+/// Says why tasks of this command line did not run: they wait for what did not finish, their batch is held, or this machine is too small.
 pub(super) async fn explain_rest(
     run: &RunContext<'_>,
     conn: &Connection,
@@ -196,7 +196,16 @@ pub(super) async fn explain_rest(
         };
         run.context.say(&format!("{} did not run, blocked: {}{more}{hint}", tasks(rest.blocked), why.join(", ")));
     }
-    if left <= rest.blocked {
+    for (batch, (held, why)) in rest.held.iter().take(NAMED) {
+        run.context.say(&format!(
+            "{} of {batch} did not run, as the batch is held: {}; distcomp resume --local {batch}, then the same command, runs them",
+            tasks(*held),
+            safe(why)
+        ));
+    }
+    let held: u64 = rest.held.values().map(|(held, _)| *held).sum();
+    let left = left.saturating_sub(rest.blocked + held);
+    if left == 0 {
         return Ok(());
     }
     let (node, _) = look_at_node(&run.config, &mut new_probe(run.args.share())?);
@@ -213,7 +222,7 @@ pub(super) async fn explain_rest(
             labels.join(", ")
         );
     }
-    run.context.say(&format!("{} did not run: this machine has only {has}", tasks(left - rest.blocked)));
+    run.context.say(&format!("{} did not run: this machine has only {has}", tasks(left)));
     for task in rest.some {
         let demand = resources(&task.demand().amounts, exact_resource);
         let needs = show_class_needs(task.needs().as_str());
@@ -233,7 +242,9 @@ struct Rest {
     blocked: u64,
     /// What has not finished of that for which they wait, or has failed.
     gates: BTreeMap<BatchName, Awaited>,
-    /// The first of the other tasks.
+    /// How many of the other tasks are of a batch of which nothing starts, and why.
+    held: BTreeMap<BatchName, (u64, String)>,
+    /// The first of those that are left.
     some: Vec<TaskLine>,
 }
 
@@ -249,12 +260,19 @@ impl Rest {
             let new: BTreeSet<&BatchName> = gates.filter(|name| !known.contains_key(name)).collect();
             let new: Vec<BatchName> = new.into_iter().cloned().collect();
             known.extend(new.iter().cloned().zip(batch_names::states(conn, &new).await?));
-            for task in mine {
+            let held =
+                batch_views::held_of(conn, &mine.iter().map(|task| task.as_str().to_owned()).collect::<Vec<_>>())
+                    .await?;
+            for (task, held) in mine.into_iter().zip(held) {
                 let closed =
                     |gate: &&Gate| gate.name().and_then(|name| known.get(name)).is_some_and(|at| !at.opens(gate));
                 let closed: Vec<&BatchName> =
                     task.needs().gates().iter().filter(closed).filter_map(Gate::name).collect();
                 if closed.is_empty() {
+                    if let Some((batch, why)) = held {
+                        rest.held.entry(batch).or_insert((0, why)).0 += 1;
+                        continue;
+                    }
                     rest.some.push(task);
                     rest.some.truncate(NAMED);
                     continue;

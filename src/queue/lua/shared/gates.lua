@@ -142,7 +142,11 @@ function gates.leave(class, line)
   redis.call('ZREM', READY .. gate, lane .. '\t' .. line)
   redis.call('HINCRBY', READY .. 'gated', (select(4, lane_parts(lane))), -1)
   index_delta = index_delta - 1
-  if redis.call('EXISTS', READY .. gate) == 0 then redis.call('SREM', READY .. 'gates', gate) end
+  if redis.call('EXISTS', READY .. gate) == 0 then
+    redis.call('SREM', READY .. 'gates', gate)
+    -- Else a worker that ends when nothing is left would wait for it.
+    redis.call('ZREM', READY .. 'times', gate)
+  end
 end
 
 -- Takes a line out of the index wherever it stands.

@@ -1,0 +1,207 @@
+//! Whether batches can go on by themselves: judged by what they wait for, and what that waits for. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::batch_names::{gated, states};
+use super::batches;
+use super::client::Connection;
+use super::error::QueueError;
+use super::keys::Key;
+use super::lossy_string::{self, LossyString};
+use crate::model::snapshot::Awaited;
+use crate::model::{BatchName, Needs};
+
+/// Batches whose records are gone through in search of a way on, at most.
+const MOST_REACHED: usize = 1000;
+
+/// Gates that are opening and gates of times that are looked at, and lines behind the latter. Where there are more, nothing counts as stuck.
+const GATES: usize = 100;
+const LINES: usize = 20_000;
+
+/// Lines in one call.
+const PART: usize = 500;
+
+/// Of each batch that only waits: the names that it waits for.
+type Waiting = BTreeMap<BatchName, BTreeSet<BatchName>>;
+
+/// Of each of these names, whether nothing that waits for it can start without somebody's help: it has failed, or all that is open of its batch waits for
+/// such names itself. A gate that is opening, or that time opens, is a way on for the batches that wait behind it, and for what waits for those.
+///
+/// # Errors
+/// Those of any call.
+pub async fn are_stuck(conn: &Connection, names: &[BatchName]) -> Result<Vec<bool>, QueueError> {
+    let ready = conn.name(Key::Ready);
+    let most = GATES as isize - 1;
+    let mut pipe = redis::pipe();
+    pipe.zrange(format!("{ready}opening"), 0, most).zrange(format!("{ready}times"), 0, most);
+    let (opening, times): (Vec<LossyString>, Vec<LossyString>) = conn.pipe(&pipe).await?;
+    let (opening, mut times) = (lossy_string::list(opening), lossy_string::list(times));
+    let (known, mut waiting) = reach(conn, names).await?;
+    // The end of a submission stays marked as "d:NAME" until a worker looks at it. What is done by then is judged by its counters.
+    let (of_times, of_names): (Vec<&String>, Vec<&String>) =
+        opening.iter().filter(|gate| !gate.starts_with("d:")).partition(|gate| is_of_time(gate));
+    times.extend(of_times.into_iter().cloned());
+    let is_cut = opening.len() >= GATES || times.len() >= GATES;
+    let opening: BTreeSet<BatchName> =
+        of_names.iter().filter_map(|gate| gate.get(2..)?.parse::<BatchName>().ok()).collect();
+    waiting.retain(|_, after| after.is_disjoint(&opening));
+    free(&known, &mut waiting);
+    if !waiting.is_empty() && !times.is_empty() {
+        let tops: BTreeSet<BatchName> = waiting.keys().cloned().collect();
+        let timed = if is_cut { None } else { waiting_for_times(conn, &times, &tops).await? };
+        match timed {
+            Some(timed) => waiting.retain(|top, _| !timed.contains(top)),
+            None => waiting.clear(),
+        }
+        free(&known, &mut waiting);
+    } else if is_cut {
+        waiting.clear();
+    }
+    Ok(names.iter().map(|name| is_stuck(name, &known, &waiting)).collect())
+}
+
+fn is_of_time(gate: &str) -> bool {
+    gate.get(2..).is_some_and(|name| name.starts_with('@'))
+}
+
+/// These names and what they wait for, over any number of batches; and those batches that only wait.
+async fn reach(conn: &Connection, names: &[BatchName]) -> Result<(BTreeMap<BatchName, Awaited>, Waiting), QueueError> {
+    let mut known: BTreeMap<BatchName, Awaited> = BTreeMap::new();
+    let mut waiting = Waiting::new();
+    let mut tops: BTreeSet<BatchName> = BTreeSet::new();
+    let mut next: Vec<BatchName> = names.to_vec();
+    while !next.is_empty() && known.len() < MOST_REACHED {
+        let new: BTreeSet<BatchName> = next.drain(..).flat_map(|name| [name.top(), name]).collect();
+        let new: Vec<BatchName> = new.into_iter().filter(|name| !known.contains_key(name)).collect();
+        known.extend(new.iter().cloned().zip(states(conn, &new).await?));
+        let open: Vec<BatchName> = new.into_iter().filter(|name| name.is_top() && tops.insert(name.clone())).collect();
+        let (gated, records) = (gated(conn, &open).await?, batches::records(conn, &open).await?);
+        for ((top, gated), record) in open.into_iter().zip(gated).zip(records) {
+            let is_waiting = known.get(&top).is_some_and(|state| state.open > 0 && state.open <= gated);
+            if let Some(record) = record.filter(|_| is_waiting) {
+                next.extend(record.after.iter().cloned());
+                waiting.insert(top, record.after);
+            }
+        }
+    }
+    Ok((known, waiting))
+}
+
+/// Which of these batches have tasks that wait for nothing but a time; `None` where there are too many lines to tell.
+async fn waiting_for_times(
+    conn: &Connection,
+    gates: &[String],
+    tops: &BTreeSet<BatchName>,
+) -> Result<Option<BTreeSet<BatchName>>, QueueError> {
+    let ready = conn.name(Key::Ready);
+    let (mut found, mut looked_at) = (BTreeSet::new(), 0);
+    for gate in gates {
+        let mut from = 0;
+        loop {
+            let mut range = redis::cmd("ZRANGE");
+            range.arg(format!("{ready}{gate}")).arg(from).arg(from + PART - 1);
+            let page: Vec<LossyString> = conn.cmd(&range).await?;
+            let page = lossy_string::list(page);
+            found.extend(page.iter().filter_map(|entry| only_timed(entry)).filter(|top| tops.contains(top)));
+            if found.len() == tops.len() {
+                return Ok(Some(found));
+            }
+            from += PART;
+            looked_at += page.len();
+            if page.len() < PART {
+                break;
+            }
+            if looked_at >= LINES {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The batch of `LANE<tab>LINE`, a lane being `MEM:CPU:NEEDS:BATCH:WORKERS`; `None` where the line waits for batches too, as those are judged anyway.
+fn only_timed(entry: &str) -> Option<BatchName> {
+    let (lane, line) = entry.split_once('\t')?;
+    if Needs::of_line(line).gates().iter().any(|gate| gate.name().is_some()) {
+        return None;
+    }
+    lane.split(':').nth(3)?.parse().ok()
+}
+
+fn is_stuck(name: &BatchName, known: &BTreeMap<BatchName, Awaited>, waiting: &Waiting) -> bool {
+    known.get(name).is_some_and(|state| {
+        let is_going = state.open > 0 && !state.is_done() && state.submissions == 0;
+        state.has_failed() || (is_going && waiting.contains_key(&name.top()))
+    })
+}
+
+/// Takes away from the batches that only wait those that wait for something with a way on, until none is left of them: what then waits does so for ever,
+/// in a circle too.
+fn free(known: &BTreeMap<BatchName, Awaited>, waiting: &mut Waiting) {
+    loop {
+        let has_a_way_on = |after: &BTreeSet<BatchName>| {
+            let mut closed = after.iter().filter(|name| !known.get(*name).is_some_and(Awaited::is_done)).peekable();
+            closed.peek().is_none() || closed.any(|name| !is_stuck(name, known, waiting))
+        };
+        let freed: Vec<BatchName> =
+            waiting.iter().filter(|(_, after)| has_a_way_on(after)).map(|(top, _)| top.clone()).collect();
+        if freed.is_empty() {
+            return;
+        }
+        freed.iter().for_each(|top| drop(waiting.remove(top)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> BatchName {
+        text.parse().expect("a name")
+    }
+
+    fn stuck(states: &[(&str, u64, u64)], waiting: &[(&str, &[&str])], names: &[&str]) -> Vec<bool> {
+        let of_counts = |&(text, open, failed): &(&str, u64, u64)| {
+            let name = name(text);
+            (name.clone(), Awaited { name, open, failed, tasks: 9, submissions: 0, is_known: true, is_waived: false })
+        };
+        let known: BTreeMap<BatchName, Awaited> = states.iter().map(of_counts).collect();
+        let of = |(top, after): &(&str, &[&str])| (name(top), after.iter().map(|after| name(after)).collect());
+        let names: Vec<BatchName> = names.iter().map(|text| name(text)).collect();
+        let mut waiting: Waiting = waiting.iter().map(of).collect();
+        free(&known, &mut waiting);
+        names.iter().map(|name| is_stuck(name, &known, &waiting)).collect()
+    }
+
+    #[test]
+    fn what_waits_for_a_failed_batch_is_stuck_down_the_line() {
+        let states = [("a", 0, 1), ("b", 5, 0), ("c", 3, 0), ("d", 1, 0)];
+        let waiting: &[(&str, &[&str])] = &[("b", &["a"]), ("c", &["b"])];
+        assert_eq!(stuck(&states, waiting, &["a", "b", "c", "d"]), [true, true, true, false]);
+    }
+
+    #[test]
+    fn steps_of_one_batch_are_stuck_together() {
+        let states = [("s", 4, 1), ("s/prep", 0, 1), ("s/sim", 3, 0), ("s/report", 1, 0)];
+        assert_eq!(stuck(&states, &[("s", &["s/prep", "s/sim"])], &["s/sim", "s/report"]), [true, true]);
+        assert_eq!(stuck(&states, &[], &["s/sim"]), [false], "some of it runs");
+    }
+
+    #[test]
+    fn one_way_on_is_enough() {
+        let states = [("a", 0, 1), ("x", 2, 0), ("b", 5, 0), ("c", 1, 0)];
+        let waiting: &[(&str, &[&str])] = &[("b", &["a", "x"]), ("c", &["b"])];
+        assert_eq!(stuck(&states, waiting, &["b", "c"]), [false, false], "x runs");
+        let circle: &[(&str, &[&str])] = &[("b", &["c"]), ("c", &["b"])];
+        assert_eq!(stuck(&states, circle, &["b"]), [true], "a circle");
+        assert_eq!(stuck(&states, &[("b", &["later"])], &["b"]), [false], "it may yet be submitted");
+    }
+
+    #[test]
+    fn lines_that_wait_for_nothing_but_a_time_have_a_way_on() {
+        let entry = |needs: &str| format!("0:1000:after:s:w1,\tshell,{needs}:0:1:0:echo a:b:c:d");
+        assert_eq!(only_timed(&entry("begin=9999999999")), Some(name("s")));
+        assert_eq!(only_timed(&entry("after=a,begin=9999999999")), None);
+        assert_eq!(only_timed("0:1000:after::\tshell,begin=9999999999:0:1:0:echo"), None, "of no batch");
+    }
+}
