@@ -65,6 +65,13 @@ impl Record {
         if faults.is_empty() { Ok(record) } else { Err(RecordError(faults.join("; "))) }
     }
 
+    /// The name in a line, also in one that is faulty otherwise: what waits for that step still means it.
+    #[must_use]
+    pub fn name_in(line: &str) -> Option<String> {
+        let mut object: Map<String, Value> = serde_json::from_str(line).ok()?;
+        text("name", object.remove("name")?).ok()
+    }
+
     fn set(&mut self, key: &str, value: Value) -> Result<(), String> {
         let settings = &mut self.settings;
         let place = match key {

@@ -38,6 +38,23 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
     Ok(states)
 }
 
+/// Which of these names are released, or are steps of such, and by whom; empty where nobody is named.
+///
+/// # Errors
+/// Those of any call.
+pub async fn released(conn: &Connection, names: &[BatchName]) -> Result<BTreeMap<BatchName, String>, QueueError> {
+    let levels: BTreeSet<BatchName> = names.iter().flat_map(BatchName::levels).collect();
+    let levels: Vec<BatchName> = levels.into_iter().collect();
+    let mut released = BTreeMap::new();
+    for part in call_size::parts(&levels, PART, |name| name.as_str().len()) {
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(conn.name(Key::BatchWaived)).arg(part.iter().map(BatchName::as_str).collect::<Vec<_>>());
+        let by: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;
+        released.extend(part.iter().cloned().zip(by).filter_map(|(name, by)| Some((name, by?.0))));
+    }
+    Ok(released)
+}
+
 /// The counters of one name. Each level of a batch has its own, except for submissions, which are of the whole batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {

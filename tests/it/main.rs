@@ -75,6 +75,7 @@ mod running;
 mod sentinel;
 mod share;
 mod signed;
+mod skipped_blocks;
 mod slow_link;
 mod soak;
 mod sources;

@@ -24,10 +24,11 @@ pub struct BatchFlags {
     /// A command to run once when the whole batch has finished
     #[arg(long, value_name = "CMD", help_heading = BATCHES, hide_short_help = true)]
     pub on_success: Option<String>,
-    /// A command to run once when the batch has ended and some of it has failed
+    /// A command to run once when the batch has ended and some of it has failed. A failed step leaves those that wait for it blocked, and the batch does not
+    /// end, unless --kill-on-invalid-dep is given
     #[arg(long, value_name = "CMD", help_heading = BATCHES, hide_short_help = true)]
     pub on_failure: Option<String>,
-    /// A command to run once when the batch has ended; DISTCOMP_UPSTREAM is finished or failed
+    /// A command to run once when the batch has ended, as for --on-failure; DISTCOMP_UPSTREAM is finished or failed
     #[arg(long, value_name = "CMD", help_heading = BATCHES, hide_short_help = true)]
     pub on_end: Option<String>,
 }

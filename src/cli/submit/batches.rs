@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::batch_flags::BatchSettings;
+use super::blocks::{Scope, fixed_part};
 use super::checked_line::{CheckedLine, Place};
 use super::circles::{Disorder, Order};
 use super::origin::Origin;
@@ -15,7 +16,7 @@ use crate::view::text::tasks;
 const MOST_RECORDED: usize = 64;
 
 /// Names that are waited for, and steps that are told of, at most.
-const MOST_KEPT: usize = 10_000;
+pub(super) const MOST_KEPT: usize = 10_000;
 
 /// What a batch is to become.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(super) struct Draft {
     pub(super) settings: BatchSettings,
     /// What its tasks wait for: all batches, and so many steps.
     pub(super) after: BTreeSet<BatchName>,
+    /// Whether a failure elsewhere, or in an earlier step, leaves tasks of it blocked.
+    waits_for_success: bool,
 }
 
 /// See the module.
@@ -51,6 +54,10 @@ pub(super) struct BatchPlan {
     order: Order,
     /// What the lines looked at last have in common, and how many they are.
     run: Option<Run>,
+    /// Names of lines that are no tasks.
+    spoilt: BTreeSet<BatchName>,
+    /// Names of tasks that have ended before, as a job log says.
+    ended: BTreeSet<BatchName>,
 }
 
 #[derive(Debug)]
@@ -70,6 +77,11 @@ impl BatchPlan {
         };
         let given = if bases.len() == 1 { bases.into_iter().next().flatten() } else { None };
         let mut plan = Self { given: given.and_then(|base| base.parse().ok()), ..Self::default() };
+        // A batch is one without tasks too: what waits for it goes on.
+        if let Some(name) = plan.given.clone().filter(|_| origin.is_composed()) {
+            plan.declare(&name);
+            plan.drafts.entry(name.top()).or_default().settings = origin.scope().batch.clone();
+        }
         for (input, blocks) in origin.what().files() {
             for (name, _) in &blocks.names {
                 plan.declare(name);
@@ -149,6 +161,45 @@ impl BatchPlan {
         for name in after {
             note(&mut draft.after, name);
         }
+        draft.waits_for_success |= gates.iter().any(|gate| matches!(gate, Gate::After(_)));
+    }
+
+    /// A line that is no task. A step of which nothing is left must not count as done because it is empty.
+    pub(super) fn spoil(&mut self, scope: &Scope) {
+        let name = scope.settings.name.as_deref().and_then(fixed_part);
+        let name = name.and_then(|name| name.parse::<BatchName>().ok());
+        self.spoilt.extend(name.filter(|name| !self.spoilt.contains(name)));
+    }
+
+    /// Tasks that are left out because they have ended before. Their batches are submitted all the same: others may wait for them.
+    pub(super) fn leave_out(&mut self, names: BTreeMap<BatchName, &Scope>) {
+        for (name, scope) in names {
+            self.declare(&name);
+            let draft = self.drafts.entry(name.top()).or_default();
+            draft.settings = std::mem::take(&mut draft.settings).over(&scope.batch);
+            self.ended.insert(name);
+        }
+    }
+
+    /// All lines were looked at: forgets the names of which every line is faulty.
+    pub(super) fn settle(&mut self) {
+        if self.tasks.len() >= MOST_KEPT {
+            return;
+        }
+        for name in std::mem::take(&mut self.spoilt) {
+            let has_tasks = |all: &BatchName| self.tasks.keys().chain(&self.ended).any(|name| name.is_within(all));
+            if !has_tasks(&name) {
+                self.declared.remove(&name);
+                self.own.remove(&hash(&name));
+            }
+            let top = name.top();
+            if !has_tasks(&top) {
+                self.declared.retain(|name| name.top() != top);
+                self.drafts.remove(&top);
+                self.own.remove(&hash(&top));
+            }
+        }
+        self.given.take_if(|given| !self.drafts.contains_key(&given.top()));
     }
 
     /// Whether anything belongs to a batch.
@@ -174,6 +225,18 @@ impl BatchPlan {
         self.order
             .disorder()
             .map(|Disorder { place, what }| if place.is_empty() { what } else { format!("{place}: {what}") })
+    }
+
+    /// What is worth knowing of a command for the end of a batch that may not come to an end.
+    pub(super) fn note_of_hooks(&self) -> Option<String> {
+        let may_stay_blocked = |draft: &Draft| draft.waits_for_success && !draft.settings.kill_on_invalid_dep;
+        let mut drafts = self.drafts.iter().filter(|(_, draft)| may_stay_blocked(draft));
+        let (name, kind) =
+            drafts.find_map(|(name, draft)| draft.settings.hooks().next().map(|(kind, _)| (name, kind)))?;
+        Some(format!(
+            "{} runs when all of {name} has ended: if a step fails, those that wait for it stay blocked and {name} does not end; --kill-on-invalid-dep ends it",
+            kind.flag()
+        ))
     }
 
     /// What waits for what, by names.

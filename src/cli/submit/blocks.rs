@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
 
 use super::batch_flags::{BatchSettings, needs_a_name};
-use super::directive::Directive;
+use super::directive::{Directive, Glimpse};
 use super::task_file::TaskFile;
 use crate::compose::jsonl::Record;
 use crate::compose::{NeedSettings, Settings};
 use crate::model::BatchName;
+use crate::model::needs::{MAX_NEEDS, MAX_NEEDS_BYTES};
+use crate::view::text::count;
 
 /// What the lines of a file are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,17 @@ pub(crate) struct Scope {
     pub(crate) base: Option<String>,
 }
 
+/// What a directive makes of the lines below it.
+#[derive(Debug)]
+pub(super) struct Directed {
+    /// What holds there. Where lines are left out, only its name counts.
+    pub(super) scope: Scope,
+    /// What is wrong with this directive.
+    pub(super) fault: Option<String>,
+    /// The line of the faulty directive, of this block or of the head, for which the lines are left out.
+    pub(super) left_out: Option<u64>,
+}
+
 /// More names than this are no longer all named after a barrier.
 const MOST_NAMED: usize = 32;
 
@@ -42,8 +55,8 @@ const MOST_NAMED: usize = 32;
 pub(super) struct Blocks {
     /// Before any directive.
     first: Scope,
-    /// From the line of this number on, or what is wrong with the directive there.
-    scopes: BTreeMap<u64, Result<Scope, String>>,
+    /// From the line of this number on.
+    scopes: BTreeMap<u64, Directed>,
     pub(super) steps: Steps,
     /// Names that are known before the first task, with the line of their directive.
     pub(super) names: Vec<(BatchName, u64)>,
@@ -109,7 +122,7 @@ impl Steps {
 }
 
 /// The levels of a name before the first with a placeholder; `None` where there is none.
-fn fixed_part(name: &str) -> Option<&str> {
+pub(super) fn fixed_part(name: &str) -> Option<&str> {
     match name.find('{') {
         None => Some(name),
         Some(brace) => name[..brace].rfind('/').map(|slash| &name[..slash]),
@@ -120,6 +133,10 @@ fn fixed_part(name: &str) -> Option<&str> {
 #[derive(Default)]
 struct Block {
     directives: Vec<(u64, Result<Directive, String>)>,
+    /// What the directives say of names, the faulty ones included: what waits for a step that is left out still means that step.
+    glimpse: Glimpse,
+    /// The line of its first directive that is faulty.
+    faulty: Option<u64>,
     tasks: u64,
     /// The name of the step.
     name: Option<String>,
@@ -130,8 +147,21 @@ impl Block {
         self.directives.iter().filter_map(|(number, directive)| Some((*number, directive.as_ref().ok()?)))
     }
 
-    fn has_name(&self) -> bool {
-        self.valid().any(|(_, directive)| directive.name.is_some())
+    fn add(&mut self, number: u64, directive: Result<Directive, String>, glimpse: Glimpse) {
+        self.faulty = self.faulty.or(directive.is_err().then_some(number));
+        self.directives.push((number, directive));
+        self.glimpse = std::mem::take(&mut self.glimpse).or(glimpse);
+    }
+
+    /// A step cannot speak for the whole batch.
+    fn refuse_flags_of_the_batch(&mut self) {
+        for (number, directive) in &mut self.directives {
+            let flag = directive.as_ref().ok().and_then(|one| one.batch.settings().ok()?.first_flag());
+            if let Some(flag) = flag {
+                *directive = Err(format!("{flag} is of the whole batch: give it before the first task and step"));
+                self.faulty = self.faulty.map_or(Some(*number), |line| Some(line.min(*number)));
+            }
+        }
     }
 
     fn barrier(&self) -> Option<u64> {
@@ -162,27 +192,23 @@ impl Blocks {
                     && reads_json
                     && text.contains("\"name\"")
                 {
-                    json_names.extend(Record::parse(text).ok().and_then(|record| record.settings.name));
+                    json_names.extend(Record::name_in(text));
                 }
                 continue;
             }
+            let glimpse = line.text.as_ref().map_or_else(|_| Glimpse::default(), |text| Glimpse::of(text));
             let directive = line.text.and_then(Directive::parse);
             let directive = directive.and_then(|directive| directive.batch.settings().map(|_| directive));
-            let (names, bars) = directive.as_ref().map_or((false, false), |one| (one.name.is_some(), one.barrier));
-            reads_json |= directive.as_ref().is_ok_and(|directive| directive.jsonl);
-            let begins = if has_begun && !is_in_block {
-                true
-            } else if blocks.len() == 1 {
-                bars || (names && blocks[0].has_name())
-            } else {
-                let last = blocks.last();
-                last.is_some_and(|last| (names && last.has_name()) || (bars && last.barrier().is_some()))
-            };
-            if begins {
+            let (names, bars) = (glimpse.name.is_some(), glimpse.barrier);
+            reads_json |= glimpse.jsonl;
+            let is_head = blocks.len() == 1;
+            let Some(last) = blocks.last() else { break };
+            let repeats = (names && last.glimpse.name.is_some()) || (bars && (is_head || last.glimpse.barrier));
+            if (has_begun && !is_in_block) || repeats {
                 blocks.push(Block::default());
             }
             if let Some(last) = blocks.last_mut() {
-                last.directives.push((number, directive));
+                last.add(number, directive, glimpse);
             }
             is_in_block = true;
         }
@@ -191,7 +217,8 @@ impl Blocks {
 
     fn of(mut blocks: Vec<Block>, outer: &Scope, json_names: &[String]) -> Self {
         let mut made = Self::default();
-        let first_name = blocks[0].valid().find_map(|(_, directive)| directive.name.clone());
+        blocks.iter_mut().skip(1).for_each(Block::refuse_flags_of_the_batch);
+        let first_name = blocks[0].glimpse.name.clone();
         let base = outer.settings.name.clone().or(first_name);
         made.steps.base.clone_from(&base);
         name_steps(&mut blocks);
@@ -200,7 +227,8 @@ impl Blocks {
         for at in 1..blocks.len() {
             made.place_block(&blocks, at, &head);
         }
-        if let Some(name) = base.as_ref().filter(|name| fixed_part(name) == Some(name.as_str())) {
+        let name = base.as_ref().filter(|name| blocks[0].faulty.is_none() && fixed_part(name) == Some(name.as_str()));
+        if let Some(name) = name {
             made.names.extend(name.parse().ok().map(|name| (name, 1)));
         }
         made
@@ -224,18 +252,23 @@ impl Blocks {
         let mut said = Scope::default();
         self.first = in_step(&of_file(&said), &self.steps);
         for (number, directive) in &head.directives {
-            let scope = directive.as_ref().map_err(String::clone).and_then(|directive| {
+            let fault = directive.as_ref().map_err(String::clone).and_then(|directive| {
                 let batch = directive.batch.settings()?;
                 let mut settings = directive.settings();
                 self.steps.place(&mut settings);
                 said.settings = settings.after(&said.settings);
                 said.form = form_of(directive).unwrap_or(said.form);
                 said.batch = batch.over(&said.batch);
-                Ok(in_step(&of_file(&said), &self.steps))
+                Ok(())
             });
-            self.scopes.insert(*number, scope);
+            let scope_here = in_step(&of_file(&said), &self.steps);
+            let directed = Directed { scope: scope_here, fault: fault.err(), left_out: head.faulty };
+            self.scopes.insert(*number, directed);
         }
         let file = of_file(&said);
+        if head.faulty.is_some() {
+            return file;
+        }
         let flag = file.batch.first_flag().or_else(|| (!file.settings.tags.is_empty()).then_some("--tag"));
         if let Some(flag) = flag.filter(|_| base.is_none() && file.form != Form::Json) {
             self.faults.push((0, needs_a_name(flag)));
@@ -248,7 +281,8 @@ impl Blocks {
     fn place_block(&mut self, blocks: &[Block], at: usize, file: &Scope) {
         let block = &blocks[at];
         let mut said = Settings::default();
-        if let Some(line) = block.barrier() {
+        let left_out = blocks[0].faulty.or(block.faulty);
+        if let Some(line) = block.barrier().filter(|_| left_out.is_none()) {
             match self.before_barrier(blocks, at, file) {
                 Ok(names) => said.needs.after = names,
                 Err(fault) => self.faults.push((line, format!("--barrier: {fault}"))),
@@ -256,18 +290,19 @@ impl Blocks {
         }
         let mut form = file.form;
         for (number, directive) in &block.directives {
-            let scope = directive.as_ref().map_err(String::clone).and_then(|directive| {
-                if let Some(flag) = directive.batch.settings()?.first_flag() {
-                    return Err(format!("{flag} is of the whole batch: give it before the first task and step"));
-                }
+            let fault = directive.as_ref().map_err(String::clone).and_then(|directive| {
                 let mut settings = directive.settings();
                 self.steps.place(&mut settings);
                 said = settings.after(&said);
-                said.name = block.name.as_ref().map(|step| self.steps.full(step));
                 form = form_of(directive).unwrap_or(form);
-                Ok(Scope { form, settings: said.clone().over(&file.settings), ..file.clone() })
+                Ok(())
             });
-            self.scopes.insert(*number, scope);
+            said.name = block.name.as_ref().map(|step| self.steps.full(step));
+            let scope = Scope { form, settings: said.clone().over(&file.settings), ..file.clone() };
+            self.scopes.insert(*number, Directed { scope, fault: fault.err(), left_out });
+        }
+        if left_out.is_some() {
+            return;
         }
         self.note_edges(&said.over(&file.settings), block.line());
     }
@@ -293,11 +328,14 @@ impl Blocks {
         };
         let all = names_from(0)?;
         // A step after a barrier waits for all before it already, if it has a task that does.
-        let last = (0..at).rev().find(|at| blocks[*at].barrier().is_some() && blocks[*at].tasks > 0);
+        let last = (0..at)
+            .rev()
+            .find(|at| blocks[*at].barrier().is_some() && blocks[*at].faulty.is_none() && blocks[*at].tasks > 0);
         match last.filter(|_| all.len() > MOST_NAMED) {
             Some(last) => names_from(last),
             None => Ok(all),
         }
+        .and_then(few_enough)
     }
 
     /// Remembers a name, and what it waits for, where both are the same for all its tasks.
@@ -315,14 +353,29 @@ impl Blocks {
     }
 
     /// From the directive on that stands in this line; `None` where none was.
-    pub(super) fn at(&self, number: u64) -> Option<&Result<Scope, String>> {
+    pub(super) fn at(&self, number: u64) -> Option<&Directed> {
         self.scopes.get(&number)
     }
 
     /// All that holds somewhere in the file.
     pub(super) fn all(&self) -> impl Iterator<Item = &Scope> {
-        std::iter::once(&self.first).chain(self.scopes.values().filter_map(|scope| scope.as_ref().ok()))
+        let directed = self.scopes.values().filter(|directed| directed.left_out.is_none());
+        std::iter::once(&self.first).chain(directed.map(|directed| &directed.scope))
     }
+}
+
+/// What a line can wait for.
+fn few_enough(names: Vec<String>) -> Result<Vec<String>, String> {
+    let bytes: usize = names.iter().map(|name| "after=,".len() + name.len()).sum();
+    if names.len() <= MAX_NEEDS && bytes <= MAX_NEEDS_BYTES {
+        return Ok(names);
+    }
+    let most =
+        if names.len() > MAX_NEEDS { format!("{MAX_NEEDS}") } else { format!("{MAX_NEEDS_BYTES} bytes of names") };
+    Err(format!(
+        "there are {} steps above, and a task waits for at most {most}: make a batch of its own of what comes before, and use --after with its name",
+        count(names.len() as u64)
+    ))
 }
 
 fn form_of(directive: &Directive) -> Option<Form> {
@@ -336,19 +389,18 @@ fn form_of(directive: &Directive) -> Option<Form> {
 /// Gives each step its name. With a barrier, blocks without one are numbered: what a barrier waits for needs a name.
 fn name_steps(blocks: &mut [Block]) {
     for block in blocks.iter_mut().skip(1) {
-        let name = block.valid().find_map(|(_, directive)| directive.name.clone());
-        block.name = name;
+        block.name.clone_from(&block.glimpse.name);
     }
-    if blocks.iter().all(|block| block.barrier().is_none()) {
+    if blocks.iter().all(|block| !block.glimpse.barrier) {
         return;
     }
     let taken: BTreeSet<String> = blocks.iter().filter_map(|block| block.name.clone()).collect();
     let mut number = 0;
     for block in blocks.iter_mut() {
-        if block.tasks > 0 || block.barrier().is_some() || block.name.is_some() {
+        if block.tasks > 0 || block.glimpse.barrier || block.name.is_some() {
             number += 1;
         }
-        if block.name.is_none() && (block.tasks > 0 || block.barrier().is_some()) {
+        if block.name.is_none() && (block.tasks > 0 || block.glimpse.barrier) {
             while taken.contains(&format!("step{number}")) {
                 number += 1;
             }

@@ -96,6 +96,7 @@ pub(super) fn check(
             }
             Err(problem) => {
                 found.invalid += 1;
+                found.plan.spoil(line.scope);
                 faults.bad(line.place, line.is_meant, problem);
             }
         }
@@ -106,6 +107,8 @@ pub(super) fn check(
     found.sums.close();
     found.plan.close();
     found.left_out = walk.left_out();
+    found.plan.leave_out(walk.take_ended());
+    found.plan.settle();
     found.repeated = repeats.finish();
     drop(progress);
     faults.end();

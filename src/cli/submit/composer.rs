@@ -12,6 +12,8 @@ pub(super) struct Composer<'a> {
     blocks: &'a Blocks,
     /// What holds now.
     current: &'a Scope,
+    /// The line of the faulty directive for which the lines are left out.
+    left_out: Option<u64>,
     /// Of the current scope, once it is needed: for commands.
     recipe: Option<Recipe>,
     /// The same for task lines.
@@ -25,25 +27,25 @@ impl<'a> Composer<'a> {
     /// For the first file, see [`Self::begin_file`].
     pub(super) fn new(rules: ParseRules, blocks: &'a Blocks) -> Self {
         let current = blocks.first();
-        Self { rules, blocks, current, recipe: None, of_lines: None, number: 0, composed: Composed::default() }
+        let composed = Composed::default();
+        Self { rules, blocks, current, left_out: None, recipe: None, of_lines: None, number: 0, composed }
     }
 
     /// Another file begins.
     pub(super) fn begin_file(&mut self, blocks: &'a Blocks) {
         self.blocks = blocks;
+        self.left_out = None;
         self.hold(blocks.first());
     }
 
     /// A directive stands in this line of the file.
     pub(super) fn direct(&mut self, number: u64) -> Result<(), String> {
-        match self.blocks.at(number) {
-            Some(Ok(scope)) => {
-                self.hold(scope);
-                Ok(())
-            }
-            Some(Err(problem)) => Err(problem.clone()),
-            None => Err("the file has changed since it was opened".to_owned()),
-        }
+        let Some(directed) = self.blocks.at(number) else {
+            return Err("the file has changed since it was opened".to_owned());
+        };
+        self.left_out = directed.left_out;
+        self.hold(&directed.scope);
+        directed.fault.clone().map_or(Ok(()), Err)
     }
 
     fn hold(&mut self, scope: &'a Scope) {
@@ -69,7 +71,7 @@ impl<'a> Composer<'a> {
 
     /// Whether the next line is read as a task line, for all that was said so far.
     pub(super) fn reads_task_lines(&self) -> bool {
-        self.current.form == Form::TaskLines
+        self.current.form == Form::TaskLines && self.left_out.is_none()
     }
 
     /// The command of the task made last, as it was asked for.
@@ -80,6 +82,18 @@ impl<'a> Composer<'a> {
     /// A line that is neither blank nor a comment.
     pub(super) fn make(&mut self, text: &str) -> Result<TaskLine, String> {
         self.number += 1;
+        let made = self.make_here(text);
+        let Some(line) = self.left_out else { return made };
+        // With other flags than it was meant to have, it could start too early, or be another task.
+        self.composed.belonging = None;
+        self.composed.limits.clear();
+        // What is wrong with a task line may be no more than that --commands was not understood.
+        let fault = made.err().filter(|_| self.current.form != Form::TaskLines);
+        Err(fault.unwrap_or_else(|| format!("left out: the directive in line {line} is faulty")))
+    }
+
+    /// With what holds now.
+    fn make_here(&mut self, text: &str) -> Result<TaskLine, String> {
         match self.current.form {
             Form::TaskLines => {
                 if let Some(flag) = self.current.settings.flags().first() {
@@ -297,9 +311,38 @@ mod tests {
         let expected = [
             "s big shell:1:1:1:a",
             "--max-fails is of the whole batch: give it before the first task and step",
-            "s/b big shell,after=s3,after=x:1:1:1:b",
+            "left out: the directive in line 3 is faulty",
         ];
         assert_eq!(lines(&Scope::default(), text), expected);
+        let mended = lines(&Scope::default(), &text.replace(" --max-fails 5", ""));
+        assert!(mended[1].starts_with("s/b big shell,after="), "{mended:?}");
+    }
+
+    #[test]
+    fn blocks_with_a_faulty_directive_are_left_out() {
+        let left_out = |line: u64| format!("left out: the directive in line {line} is faulty");
+        let fault = "--aftr is no flag of distcomp-submit (did you mean --after?)".to_owned();
+        let head = "#DC --commands --name s\n";
+        // Also the directives beside the faulty one do not save its block, and what waits for it means this step.
+        let text = format!("{head}#DC --name a --aftr x\n#DC --mem 1\none\ntwo\n#DC --name b --after a\nthree");
+        let expected = [fault.clone(), left_out(2), left_out(2), "s/b shell,after=s/a:0:1:0:three".to_owned()];
+        assert_eq!(lines(&Scope::default(), &text), expected);
+        let text = format!("{head}#DC --name a\none\n#DC --name b --aftr a\ntwo\n#DC --barrier --name c\nthree");
+        let last = "s/c shell,after=s/a,after=s/b:0:1:0:three".to_owned();
+        let expected = ["s/a shell:0:1:0:one".to_owned(), fault.clone(), left_out(4), last];
+        assert_eq!(lines(&Scope::default(), &text), expected);
+        // What the head says holds for all blocks.
+        let text = "#DC --commands --name s --aftr x\n#DC --name a\none\n#DC --name b\ntwo";
+        assert_eq!(lines(&Scope::default(), text), [fault, left_out(1), left_out(1)]);
+    }
+
+    #[test]
+    fn faulty_objects_still_name_their_step() {
+        let outer = Settings { name: Some("s".to_owned()), ..Settings::default() };
+        let scope = Scope { form: Form::Json, settings: outer, ..Scope::default() };
+        let text =
+            "{\"cmd\": \"a\", \"name\": \"a\", \"memm\": 1}\n{\"cmd\": \"b\", \"name\": \"b\", \"after\": \"a\"}";
+        assert_eq!(lines(&scope, text)[1], "s/b shell,after=s/a:0:1:0:b");
     }
 
     #[test]

@@ -36,6 +36,50 @@ pub(super) fn directive_in(line: &str) -> Option<&str> {
     (rest.is_empty() || rest.starts_with([' ', '\t'])).then(|| rest.trim())
 }
 
+/// What a directive says of names, also when it is faulty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Glimpse {
+    pub(super) name: Option<String>,
+    pub(super) barrier: bool,
+    pub(super) jsonl: bool,
+}
+
+impl Glimpse {
+    /// Reads no more than these flags.
+    pub(super) fn of(text: &str) -> Self {
+        // With a quote that is not closed, the words up to there are as good as any.
+        let words = shlex::split(text).unwrap_or_else(|| text.split_whitespace().map(str::to_owned).collect());
+        if let Ok(Directive { name, barrier, jsonl, .. }) = Directive::try_parse_from(&words) {
+            return Self { name, barrier, jsonl };
+        }
+        let mut seen = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let (flag, value) = word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value)));
+            match flag {
+                "--name" | "-n" | "name" => seen.name = value.map(str::to_owned).or_else(|| words.next().cloned()),
+                "--barrier" | "barrier" => seen.barrier = true,
+                "--jsonl" | "jsonl" => seen.jsonl = true,
+                // `-nNAME`
+                _ if !word.starts_with("--") => {
+                    seen.name = word.strip_prefix("-n").map(str::to_owned).or(seen.name);
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    /// Both, of which this one counts first.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            name: self.name.or(other.name),
+            barrier: self.barrier || other.barrier,
+            jsonl: self.jsonl || other.jsonl,
+        }
+    }
+}
+
 impl Directive {
     /// What it says about the lines that follow.
     pub(super) fn settings(&self) -> Settings {
@@ -126,6 +170,22 @@ mod tests {
         assert!(directive.commands);
         assert_eq!((settings.mem.as_deref(), settings.output.as_deref()), (Some("8"), Some("logs/{#}.out")));
         assert_eq!(settings.env, ["A=x y"]);
+    }
+
+    #[test]
+    fn faulty_directives_still_name_their_step() {
+        for (text, name, barrier) in [
+            ("--name b --aftr a", Some("b"), false),
+            ("--name=b --barrier --foo", Some("b"), true),
+            ("-n b --mem 8 --max 1", Some("b"), false),
+            ("-nb --foo", Some("b"), false),
+            ("name=b", Some("b"), false),
+            ("--name b --output 'x", Some("b"), false),
+            ("--nme b", None, false),
+        ] {
+            let seen = Glimpse::of(text);
+            assert_eq!((seen.name.as_deref(), seen.barrier), (name, barrier), "{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::model::snapshot::Awaited;
 use crate::queue::batch_names;
 use crate::queue::{Connection, QueueError, batches};
 use crate::sys::wall_clock;
+use crate::view::safe_text::safe;
 use crate::view::text::{amount, moment, tasks};
 
 /// Batches that are gone through in search of a circle, at most.
@@ -34,7 +35,23 @@ pub(super) async fn compare(context: &Context, conn: &Connection, plan: &BatchPl
         }
         context.warn(&format!("perhaps {told}, by steps of batches in the queue: what waits in a circle never starts"));
     }
+    warn_of_released(context, conn, plan).await?;
     warn_of_unknown(context, conn, plan).await
+}
+
+/// A name stays released: whoever has forgotten that would believe that the tasks wait.
+async fn warn_of_released(context: &Context, conn: &Connection, plan: &BatchPlan) -> Result<(), CliError> {
+    let names: Vec<BatchName> = plan.awaited.keys().cloned().collect();
+    let released = batch_names::released(conn, &names).await?;
+    for (name, by) in released.iter().take(SAID) {
+        let by = if by.is_empty() { String::new() } else { format!(" by {}", safe(by)) };
+        context.warn(&format!("{name} was released{by}: what waits for it starts at once"));
+    }
+    if released.len() > SAID {
+        let more = amount(&(released.len() - SAID).to_string(), "name");
+        context.warn(&format!("{more} more that are waited for were released"));
+    }
+    Ok(())
 }
 
 /// Follows what the new tasks wait for through the records of batches with open tasks. A record does not say which of its steps wait; but whatever waits for

@@ -1,9 +1,11 @@
 //! Goes through the tasks that a command line names, in order, checked; the same each time while its files stay as they are.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 
-use super::blocks::Blocks;
+use super::batches::MOST_KEPT;
+use super::blocks::{Blocks, Scope};
 use super::checked_line::{CheckedLine, Place};
 use super::composer::Composer;
 use super::hooks::Hooks;
@@ -13,7 +15,7 @@ use super::task_file::{ParseRules, TaskFile};
 use crate::cli::exit::CliError;
 use crate::compose::sources::Rows;
 use crate::compose::{Composed, Recipe, Row};
-use crate::model::{TaskKind, TaskLine};
+use crate::model::{BatchName, Belonging, TaskKind, TaskLine};
 
 /// Every task, in order.
 pub(crate) struct TaskReader<'a> {
@@ -22,6 +24,8 @@ pub(crate) struct TaskReader<'a> {
     reading: Reading<'a>,
     /// Tasks that a job log says have ended.
     left_out: u64,
+    /// Their names, and what holds for them.
+    ended: BTreeMap<BatchName, &'a Scope>,
     /// All tasks so far, those included.
     number: u64,
     /// The commands for the ends of the batches that were met.
@@ -53,12 +57,17 @@ impl<'a> TaskReader<'a> {
             What::Rows(_, recipe) => Reading::Rows(None, recipe, Composed::default()),
             What::One(recipe) => Reading::One(Some(recipe), Composed::default()),
         };
-        Self { origin, rules, reading, left_out: 0, number: 0, hooks: Hooks::default() }
+        Self { origin, rules, reading, left_out: 0, ended: BTreeMap::new(), number: 0, hooks: Hooks::default() }
     }
 
     /// How many tasks were passed over so far that a job log says have ended.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out
+    }
+
+    /// The names of those, and what holds for them: the first ones.
+    pub(super) fn take_ended(&mut self) -> BTreeMap<BatchName, &'a Scope> {
+        std::mem::take(&mut self.ended)
     }
 
     /// The place of the task given last among all of the command line, from 1: those that a job log leaves out keep theirs.
@@ -92,6 +101,12 @@ impl<'a> TaskReader<'a> {
             }
             if line.task.is_ok() && self.origin.is_done(self.command()) {
                 self.left_out += 1;
+                if let Some(name) = line.belonging.as_ref().map(Belonging::name)
+                    && self.ended.len() < MOST_KEPT
+                    && !self.ended.contains_key(name)
+                {
+                    self.ended.insert(name.clone(), line.scope);
+                }
                 continue;
             }
             return Ok(Some(line));

@@ -65,6 +65,9 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
         return Err(CliError::Usage(misread.clone()));
     }
     found.offers.warnings().iter().for_each(|warning| context.warn(warning));
+    if let Some(note) = found.plan.note_of_hooks().filter(|_| !args.quiet) {
+        context.say(&format!("note: {note}"));
+    }
     in_queue::compare(&context, &conn, &found.plan).await?;
     let signer = signing.signer(&context, &conn).await?;
     warn_of_nothing(&context, &origin, &found);
@@ -314,6 +317,9 @@ pub(crate) async fn submit_files(
     take_back(conn, origin, *rules).await?;
     let once = (found.valid + found.hooks > members.len()).then_some(members);
     let sending = Sending { origin, rules: *rules, found, rerun, signer: None, quiet: false, once };
+    if let Some(note) = found.plan.note_of_hooks() {
+        context.say(&format!("note: {note}"));
+    }
     in_queue::compare(context, conn, &found.plan).await?;
     let Sent { mut tasks, hooks } = send(context, conn, &sending, &mut Kept::default()).await?;
     warn_of_members(context, tasks, hooks);
