@@ -1,5 +1,7 @@
 //! What is known of names of batches: whether there is such a name, and how many of it are open. Reads only.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::call_size;
 use super::client::Connection;
 use super::error::QueueError;
