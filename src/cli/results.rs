@@ -5,8 +5,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use nix::unistd::{Uid, User};
-
 use crate::cli::exit::CliError;
 use crate::model::TaskId;
 use crate::safe_dir::SafeDir;
@@ -83,14 +81,6 @@ impl Purged {
 fn id_of(name: &str) -> Option<TaskId> {
     let (id, rest) = name.split_at_checked(16)?;
     TaskId::parse(id).filter(|_| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
-}
-
-/// Who runs this program: as the environment says, or else the account of the process.
-pub(crate) fn user() -> String {
-    let said =
-        ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
-    let account = || User::from_uid(Uid::effective()).ok().flatten().map(|account| account.name);
-    said.or_else(account).unwrap_or_else(|| format!("user {}", Uid::effective()))
 }
 
 /// The short name of this host.

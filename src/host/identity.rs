@@ -1,6 +1,8 @@
-//! The name of this machine, and the identity of its present boot.
+//! The name of this machine and of who runs us, and the identity of its present boot.
 
 use std::fs;
+
+use nix::unistd::{Uid, User};
 
 use crate::model::WorkerName;
 use crate::sys::boot;
@@ -20,6 +22,15 @@ pub fn short_host_name() -> String {
 #[must_use]
 pub fn default_worker_name() -> WorkerName {
     worker_name_of(&short_host_name())
+}
+
+/// Who runs this program: as the environment says, or else the account of the process.
+#[must_use]
+pub fn user_name() -> String {
+    let said =
+        ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
+    let account = || User::from_uid(Uid::effective()).ok().flatten().map(|account| account.name);
+    said.or_else(account).unwrap_or_else(|| format!("user {}", Uid::effective()))
 }
 
 fn worker_name_of(host: &str) -> WorkerName {

@@ -11,7 +11,7 @@ mod probe;
 mod processes;
 mod supervisor;
 
-pub use identity::{default_worker_name, process_space, short_host_name};
+pub use identity::{default_worker_name, process_space, short_host_name, user_name};
 pub use probe::{Probe, ProbeError, Share};
 pub use processes::rss_by_root;
 pub use supervisor::is_supervised;

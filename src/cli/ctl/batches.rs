@@ -8,7 +8,7 @@ use super::context::CtlContext;
 use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
 use crate::cli::known_batches::known;
-use crate::cli::results::user;
+use crate::host::user_name;
 use crate::model::snapshot::BatchView;
 use crate::model::{BatchName, TaskId, WorkerName};
 use crate::queue::batches::{BatchChange, Member, MemberScan, MemberState};
@@ -25,7 +25,7 @@ pub(super) async fn pause(session: &mut CtlContext, names: &[BatchName]) -> Resu
     }
     // What joined a batch while it waited goes where that has it, so that it is held too.
     while batches::release(&session.conn, None).await?.has_more {}
-    batches::change(&session.conn, BatchChange::Hold(&format!("paused by {}", user())), names).await?;
+    batches::change(&session.conn, BatchChange::Hold(&format!("paused by {}", user_name())), names).await?;
     let text = format!("paused {}; distcomp-ctl resume {} continues", joined(names), spaced(names));
     done(session, "pause", &text, json!(names))
 }
@@ -120,7 +120,7 @@ pub(super) async fn release(session: &mut CtlContext, names: &[BatchName]) -> Re
     if !agreed(session, "release", &plan, json!(names))? {
         return Ok(());
     }
-    batches::change(&session.conn, BatchChange::Waive(&user()), names).await?;
+    batches::change(&session.conn, BatchChange::Waive(&user_name()), names).await?;
     done(session, "release", &format!("released what waits for {}", joined(names)), json!(names))
 }
 

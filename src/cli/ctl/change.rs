@@ -11,7 +11,8 @@ use super::reclaim::finish_for_the_gone;
 use super::select::{Selector, verb};
 use super::selected::Selected;
 use crate::cli::exit::CliError;
-use crate::cli::results::{Purged, Remote, user};
+use crate::cli::results::{Purged, Remote};
+use crate::host::user_name;
 use crate::model::{Outcome, WorkerName, WorkerNameError};
 use crate::queue::batches;
 use crate::queue::call_size::CALL_BYTES;
@@ -135,7 +136,8 @@ async fn run(session: &CtlContext, op: Change, selected: Selected) -> Result<(Ch
 /// The name under which a cancellation is recorded.
 fn operator() -> Result<WorkerName, CliError> {
     const PLAIN: &str = "distcomp-ctl";
-    let user: String = user().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
+    let user: String =
+        user_name().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
     let name = if user.is_empty() { PLAIN.to_owned() } else { format!("{PLAIN}.{user}") };
     name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))
 }

@@ -6,7 +6,7 @@ use super::args::LimitTo;
 use super::context::CtlContext;
 use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
-use crate::cli::results::user;
+use crate::host::user_name;
 use crate::model::snapshot::LimitView;
 use crate::model::{Limit, LimitName};
 use crate::queue::limits;
@@ -51,7 +51,7 @@ pub(super) async fn set(session: &mut CtlContext, name: &LimitName, to: LimitTo)
     if !agreed(session, "limit", &plan, detail(limit))? {
         return Ok(());
     }
-    limits::set(&session.conn, name, limit, &user()).await?;
+    limits::set(&session.conn, name, limit, &user_name()).await?;
     let text = match limit {
         Some(limit) if u64::from(limit.max) < view.in_use => format!(
             "limit {name} is {}; {} in progress, and none starts until fewer are",

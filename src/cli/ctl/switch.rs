@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::confirm::confirm;
 use super::context::CtlContext;
 use crate::cli::exit::CliError;
-use crate::cli::results::{host, user};
+use crate::cli::results::host;
+use crate::host::user_name;
 use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{control, inspect};
@@ -22,7 +23,7 @@ pub(super) async fn pause(session: &mut CtlContext) -> Result<(), CliError> {
         return Ok(());
     }
     let now = wall_clock::local().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
-    control::pause(&session.conn, &format!("{}@{} since {now}", user(), host())).await?;
+    control::pause(&session.conn, &format!("{}@{} since {now}", user_name(), host())).await?;
     done(session, "pause", "paused; distcomp-ctl resume continues", Value::Null)
 }
 

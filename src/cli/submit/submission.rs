@@ -4,7 +4,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::batches::BatchPlan;
 use crate::cli::exit::CliError;
-use crate::cli::results::user;
+use crate::host::user_name;
 use crate::model::BatchName;
 use crate::queue::batches::{self, BatchChange};
 use crate::queue::{Connection, QueueError};
@@ -28,7 +28,7 @@ pub(super) struct Submission<'a> {
 impl<'a> Submission<'a> {
     /// Begins, and makes all names known that are to be.
     pub(super) async fn begin(conn: &'a Connection, plan: &'a BatchPlan) -> Result<Self, QueueError> {
-        let by = user();
+        let by = user_name();
         let by = by.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
         let submission = Self { conn, plan, id: random::id(), by, tops: plan.tops() };
         submission.begin_again().await?;

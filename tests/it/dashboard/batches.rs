@@ -43,7 +43,7 @@ fn batches_lead_to_their_steps_failures_and_tasks() {
     });
     assert_eq!(browser.text("[data-told]"), "4");
     let row = |name: &str| (2..=8).map(|column| cell(&browser, name, column)).collect::<Vec<_>>();
-    assert_eq!(row("s1"), ["blocked", "5", "40 %", "0", "0", "3", "1"]);
+    assert_eq!(row("s1"), ["blocked", "5", "20 %", "0", "0", "3", "1"]);
     assert_eq!(row("done"), ["finished", "3", "100 %", "0", "0", "0", "0"]);
     assert_eq!(row("held"), ["paused", "2", "0 %", "0", "2", "0", "0"]);
     assert!(cell(&browser, "s1", 11).starts_with("waits for s1/prep: 1 failed; distcomp-ctl requeue --batch s1/prep"));
