@@ -21,7 +21,7 @@ fn a_block_with_a_faulty_directive_is_never_submitted() {
             "#DC --name c --after b".to_owned(),
             format!("shell:0:0:0:echo c >>{out}"),
         ];
-        let file = bed.file("f", &lines.join("\n"));
+        let file = bed.file("f", lines.join("\n"));
         bed.submit(&[&file], "").expect(2);
         assert!(members(&bed).is_empty(), "{fault}");
         // c waits for the b that is to come, not for one without tasks.
@@ -32,7 +32,7 @@ fn a_block_with_a_faulty_directive_is_never_submitted() {
         bed.burst("w");
         assert_eq!(lines_of(&out), ["a"], "{fault}");
         // Mended, the file completes what was left out.
-        let mended = bed.file("f", &lines.join("\n").replace(&format!("b {fault}"), "b --after a"));
+        let mended = bed.file("f", lines.join("\n").replace(&format!("b {fault}"), "b --after a"));
         bed.submit(&[&mended], "").expect(0).prints(&["added 1 task to sk"]);
         bed.burst("w");
         assert_eq!(lines_of(&out), ["a", "b", "c"], "{fault}");
@@ -45,7 +45,7 @@ fn a_faulty_head_leaves_out_the_whole_file() {
     for head in ["#DC --nme sk --after prep", "#DC --name sk --after 'x y'", "#DC --name sk --max-fails 0%"] {
         let file = bed.file(
             "f",
-            &format!("{head}\nshell:0:0:0:a\n#DC --mem-per-cpu 4\nshell:0:0:0:b\n#DC -C ssd\nshell:0:0:0:c\n"),
+            format!("{head}\nshell:0:0:0:a\n#DC --mem-per-cpu 4\nshell:0:0:0:b\n#DC -C ssd\nshell:0:0:0:c\n"),
         );
         bed.submit(&["--skip-invalid", &file], "").expect(0).prints(&["added 0 tasks"]);
         // A batch of which every line is faulty is not an empty one, for which nobody would have to wait.
@@ -97,7 +97,7 @@ fn what_was_released_is_warned_of() {
 fn a_barrier_below_too_many_steps_names_its_directive() {
     let bed = Bed::new();
     let steps: String = (0..70).map(|step| format!("#DC --name p{step}\necho {step}\n")).collect();
-    let file = bed.file("f", &format!("#DC --name s --commands\n{steps}#DC --barrier --name end\necho end\n"));
+    let file = bed.file("f", format!("#DC --name s --commands\n{steps}#DC --barrier --name end\necho end\n"));
     let said = "f:142: --barrier: there are 70 steps above, and a task waits for at most 64: make a batch of its own";
     bed.submit(&[&file], "").expect(2).says(&[said]);
 }

@@ -290,16 +290,16 @@ impl Blocks {
         }
         let mut form = file.form;
         for (number, directive) in &block.directives {
-            let fault = directive.as_ref().map_err(String::clone).and_then(|directive| {
+            let fault = directive.as_ref().err().cloned();
+            if let Ok(directive) = directive {
                 let mut settings = directive.settings();
                 self.steps.place(&mut settings);
                 said = settings.after(&said);
                 form = form_of(directive).unwrap_or(form);
-                Ok(())
-            });
+            }
             said.name = block.name.as_ref().map(|step| self.steps.full(step));
             let scope = Scope { form, settings: said.clone().over(&file.settings), ..file.clone() };
-            self.scopes.insert(*number, Directed { scope, fault: fault.err(), left_out });
+            self.scopes.insert(*number, Directed { scope, fault, left_out });
         }
         if left_out.is_some() {
             return;
