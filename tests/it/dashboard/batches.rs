@@ -51,7 +51,7 @@ fn batches_lead_to_their_steps_failures_and_tasks() {
     let names = "return [...document.querySelectorAll('[data-batches] tbody th')].map(e => e.innerText)";
     assert_eq!(browser.run(names), json!(["held", "report", "s1", "done"]), "what has ended is last");
     browser.click("tr[data-name=s1] th a");
-    assert_eq!(row("s1/prep"), ["failed", "2", "100 %", "0", "0", "0", "1"]);
+    assert_eq!(row("s1/prep"), ["failed", "2", "50 %", "0", "0", "0", "1"]);
     assert_eq!(row("s1/sim"), ["blocked", "2", "0 %", "0", "0", "2", "0"]);
     assert!(cell(&browser, "s1/sim", 11).starts_with("waits for s1/prep: 1 failed"));
     assert!(browser.text(".plain-list").contains("s1/sim: 2 of 2 open"));
