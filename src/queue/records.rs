@@ -12,56 +12,15 @@
 //! The loader puts the number in place of each `ROLE.field`, so that a name costs nothing at run time. To add a field, add a line here: the compiler names
 //! the places in Rust that fill it in or ignore it.
 
+mod shape;
+
 use std::time::Duration;
 
+pub(super) use self::shape::{Shape, numbered};
 use super::args::{Args, ArgumentRecord};
 use super::error::QueueError;
 use super::reply::{Reply, ReplyRecord, ReplyValue};
 use crate::model::{Class, Offer, Stocks, TaskId, Traits};
-
-/// The fields of one record of a script.
-pub(super) struct Shape {
-    /// The name of the role in Lua.
-    role: &'static str,
-    /// The number of the first field: Lua counts arguments and values from 1, and the fields of a repeated record from where it begins.
-    first: usize,
-    fields: &'static [&'static str],
-}
-
-impl Shape {
-    const fn new(role: &'static str, first: usize, fields: &'static [&'static str]) -> Self {
-        Self { role, first, fields }
-    }
-
-    fn number(&self, role: &str, field: &str) -> Option<usize> {
-        if role != self.role {
-            return None;
-        }
-        let at = self.fields.iter().position(|name| *name == field).map(|at| at + self.first);
-        at.or_else(|| (field == "size").then_some(self.fields.len()))
-    }
-}
-
-/// Puts the numbers of fields in place of their names. A name that is in no table stays: in Lua it is an unknown global, an error when it is used.
-pub(super) fn numbered(text: &str, shapes: &[Shape]) -> String {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(is_part) {
-        let (before, from) = rest.split_at(start);
-        let (word, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
-        out.push_str(before);
-        let number =
-            word.split_once('.').and_then(|(role, field)| shapes.iter().find_map(|shape| shape.number(role, field)));
-        match number {
-            Some(number) => out.push_str(&number.to_string()),
-            None => out.push_str(word),
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
 
 macro_rules! records {
     ($($file:literal { $($(#[$doc:meta])* $role:ident $name:ident $(<$life:lifetime>)? { $($field:ident: $type:ty),* $(,)? })* })*) => {
@@ -502,22 +461,4 @@ records! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_numbered_and_unknown_names_stay() {
-        let text = "ARGV[ARG.worker], ARGV[i + EACH.token], EACH.size, EACH.tokens, X.ARG.worker, t.size";
-        assert_eq!(numbered(text, &of("heartbeat.lua")), "ARGV[1], ARGV[i + 1], 2, EACH.tokens, X.ARG.worker, t.size");
-    }
-
-    #[test]
-    fn a_reply_that_is_too_short_is_an_error() {
-        let number = |n| redis::Value::Int(n);
-        let reply = Reply::new(vec![number(1), number(2)]).expect("not fenced");
-        assert!(reply.head::<ControlReply>().is_err());
-        let reply = Reply::new([1, 2, -3].map(number).to_vec()).expect("not fenced");
-        let head = reply.head::<ControlReply>().expect("a whole record");
-        assert_eq!((head.changed, head.stopping, head.freed), (1, 2, 0));
-    }
-}
+mod tests;

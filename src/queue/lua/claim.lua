@@ -7,7 +7,6 @@
 -- at the edge of the room and of those that give something; the reply holds about 256 KiB of lines.
 -- The first task that is larger than ahead_mem or ahead_cpu, asks for a named resource, or counts against a limit that is not full, ends the prefetch. Of
 -- a family whose memory is not known yet (learnt.lua) one task at a time is claimed.
---
 -- Records: ARG, REPLY, ROW, in queue/records.rs.
 
 local worker, token = ARGV[ARG.worker], ARGV[ARG.token]

@@ -1,7 +1,8 @@
 -- Settles a batch of claims.
 --
--- Returns: for each claim ok, retry, more (a retry that declares more memory), final, late (the line was back in todo, unclaimed), dup (settled before), lost (now claimed by another worker), gone (now
--- claimed by nobody) or ordered (an operator's order for it was carried out, and the outcome not recorded); or FENCED alone.
+-- Returns: for each claim ok, retry, more (a retry that declares more memory), final, late (the line was back in todo, unclaimed), dup (settled before), lost
+-- (now claimed by another worker), gone (now claimed by nobody) or ordered (an operator's order for it was carried out, and the outcome not recorded); or
+-- FENCED alone.
 -- Guarantees: added first, removed from in_progress_tasks last. The call is safe to repeat: a settled claim returns dup.
 -- Records: ARG, EACH, in queue/records.rs.
 

@@ -76,6 +76,13 @@ pub fn worker(figures: &WorkerFigures) -> String {
         "Attempts killed for want of memory whose retry declares more",
         &[(me, meters.memory_retries)],
     );
+    node(&mut page, me, figures);
+    resources(&mut page, figures);
+    page.finish()
+}
+
+/// Memory and cores of the node.
+fn node(page: &mut MetricsPage, me: Labels<'_>, figures: &WorkerFigures) {
     let usage = &figures.usage;
     for kind in ResourceKind::ALL {
         let noun = kind.title();
@@ -94,8 +101,6 @@ pub fn worker(figures: &WorkerFigures) -> String {
             page.gauge(&kind.metric_name("distcomp_node", part), &help, &[(me, value)]);
         }
     }
-    resources(&mut page, figures);
-    page.finish()
 }
 
 /// Named resources: what the node has, and what of that tasks have.

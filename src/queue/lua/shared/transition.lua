@@ -1,7 +1,7 @@
 -- The moves of a task into in_progress_tasks and out of it.
 --
--- Only this file writes IN_PROGRESS and the claims of workers, so that a counter or a limit (limits.lua) that must follow a task has one place to hook in. Each move adds
--- first and removes last: where a script stops half-way, a line stands in two places, never in none.
+-- Only this file writes IN_PROGRESS and the claims of workers, so that a counter or a limit (limits.lua) that must follow a task has one place to hook in. Each
+-- move adds first and removes last: where a script stops half-way, a line stands in two places, never in none.
 
 -- Moves lines from where they wait into progress: claims[i] is this worker's claim of lines[i]. A line that waits nowhere comes into progress as well
 -- (reassert.lua). The caller takes the lines out of the index afterwards.

@@ -64,8 +64,8 @@ local function lane_at(cell, k)
   return cell.lanes[k]
 end
 
--- A walk over all lanes that may be for this worker. enters(cell) says whether the lanes of a cell are to be looked at. The function that is returned gives the next lane by its head,
--- or nil when the next one's head is beyond `most`; nil for no bound.
+-- A walk over all lanes that may be for this worker. enters(cell) says whether the lanes of a cell are to be looked at. The function that is returned gives the
+-- next lane by its head, or nil when the next one's head is beyond `most`; nil for no bound.
 local function walk(enters)
   local next_cell, open = 1, {}
   -- The least head of what comes next, where that is known: most questions are answered by it.
