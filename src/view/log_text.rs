@@ -61,7 +61,7 @@ impl LogText {
 }
 
 /// How many bytes end with a whole character, or with what will never be one.
-fn whole(bytes: &[u8]) -> usize {
+pub(super) fn whole(bytes: &[u8]) -> usize {
     let begin = bytes.len().saturating_sub(3);
     for at in (begin..bytes.len()).rev() {
         let needed = match bytes[at] {

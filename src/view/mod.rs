@@ -5,6 +5,7 @@
 //! through [`safe_text::safe`].
 
 pub mod batches;
+pub mod console_text;
 pub mod dashboard;
 pub mod explain;
 pub mod failures;
