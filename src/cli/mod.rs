@@ -24,7 +24,6 @@ mod spill_list;
 pub mod status;
 pub mod submit;
 mod task_group;
-mod task_ids;
 mod task_set;
 mod words;
 pub mod worker;

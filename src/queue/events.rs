@@ -88,6 +88,20 @@ pub async fn after(conn: &Connection, entry: &str) -> Result<(String, Vec<Event>
     Ok(expand_all(entry, &entries(conn.cmd(&cmd).await?)))
 }
 
+/// What a reader asks for who comes back again and again: the events [`after`] an entry, or without one the last `limit`, and the entry to go on
+/// after.
+///
+/// # Errors
+/// Those of any call.
+pub async fn page(conn: &Connection, entry: Option<&str>, limit: usize) -> Result<(String, Vec<Event>), QueueError> {
+    if let Some(entry) = entry {
+        return after(conn, entry).await;
+    }
+    let events = last(conn, limit).await?;
+    let next = events.last().map_or_else(|| BEGINNING.to_owned(), |event| event.entry.clone());
+    Ok((next, events))
+}
+
 /// As [`after`], and waits for up to a second where there is nothing yet. Use a connection on which nobody else waits for answers.
 ///
 /// # Errors

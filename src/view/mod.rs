@@ -10,6 +10,7 @@ pub mod dashboard;
 pub mod explain;
 pub mod failures;
 pub mod glyphs;
+pub mod json;
 pub mod learnt;
 pub mod limits;
 pub mod log_text;

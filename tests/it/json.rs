@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Output, task_id, wait_until};
+use crate::support::{Bed, Dashboard, Output, task_id, wait_until};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md");
 
@@ -65,6 +65,10 @@ fn values(text: &str) -> Vec<Value> {
     values.map(|value| value.unwrap_or_else(|error| panic!("{error}: {text}"))).collect()
 }
 
+/// What the document shows of the API.
+const ADDRESSES: [&str; 4] =
+    ["GET /api/v1/tasks?state=failed", "GET /api/v1/failures", "GET /api/v1/batches", "GET /api/v1/events?limit=2"];
+
 /// What every command of the document prints, by its heading.
 fn printed() -> Vec<(&'static str, Output)> {
     let bed = Bed::with(json!({"max_retry_per_task": 2}));
@@ -103,6 +107,12 @@ fn printed() -> Vec<(&'static str, Output)> {
         status("distcomp-status explain ID --json", &["explain", &ids[3], "--json"]),
         status("distcomp-status events --json", &["events", "--json"]),
     ]);
+    let site = Dashboard::start(&bed);
+    all.extend(ADDRESSES.map(|heading| {
+        let answer = site.get(heading.trim_start_matches("GET "), &[]);
+        assert_eq!(answer.status, 200, "{heading}: {answer:?}");
+        (heading, Output::of_answer(&answer.body))
+    }));
     // Too large for any node: it waits.
     bed.add(["shell:0:9999:0:true"]);
     let ctl = |heading, args: &[&str]| (heading, bed.ctl(args).expect(0));

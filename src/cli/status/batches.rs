@@ -28,9 +28,7 @@ pub(super) async fn batch(session: &mut StatusContext, name: &BatchName) -> Resu
     let most = if session.json { usize::MAX } else { SHOWN };
     let detail = batch_steps::with_steps(&session.conn, name, most).await?;
     if session.json {
-        let mut json = json!(detail.batch);
-        json["steps"] = json!(detail.steps);
-        return session.out.json(&json);
+        return session.out.json(&view::json::batch(&detail));
     }
     session.out.text(&view::batches::batch(&detail, columns()))
 }

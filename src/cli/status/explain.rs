@@ -6,10 +6,10 @@ use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
 use crate::cli::output::{columns, is_terminal};
-use crate::cli::task_ids::with_ids;
 use crate::model::snapshot::{Overview, WaitingGroup};
 use crate::queue::inspect;
 use crate::view::explain::{explain_held, explain_queue, needs, why_need};
+use crate::view::json::with_ids;
 use crate::view::text::wrap;
 
 /// Prints one reason a line.

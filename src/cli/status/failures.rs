@@ -7,12 +7,12 @@ use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
 use crate::cli::output::columns;
 use crate::cli::task_group::GroupArgs;
-use crate::cli::task_ids::with_ids;
 use crate::model::Needs;
 use crate::model::snapshot::TaskState;
 use crate::queue::select::{StateScan, TaskGroup};
 use crate::queue::{Connection, inspect};
 use crate::view;
+use crate::view::json::with_ids;
 use crate::view::progress::Progress;
 
 /// Groups all failures, or with `all` streams every one as a JSON line.

@@ -1,15 +1,16 @@
 //! `distcomp-status tasks`: lists tasks.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::args::TasksArgs;
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
 use crate::model::snapshot::TaskState;
-use crate::model::{FinishedValue, Needs, TaskId};
+use crate::model::{FinishedValue, TaskId};
 use crate::queue::select::{HashEntry, StateScan, TaskGroup};
 use crate::queue::{aside, inspect};
+use crate::view::json;
 use crate::view::safe_text::safe;
 use crate::view::table::{Column, table, text};
 use crate::view::text::count;
@@ -181,26 +182,13 @@ fn row(entry: &HashEntry, state: TaskState) -> Vec<String> {
 }
 
 fn object(entry: &HashEntry, state: TaskState) -> Value {
-    let mut object = Map::new();
-    object.insert("id".to_owned(), json!(TaskId::of(&entry.line).to_string()));
-    object.insert("line".to_owned(), json!(entry.line));
-    let needs = Needs::of_line(&entry.line);
-    if !needs.is_empty() {
-        object.insert("needs".to_owned(), json!(needs));
-    }
-    object.insert("state".to_owned(), json!(state));
-    match state {
-        TaskState::Todo => {}
-        TaskState::InProgress => drop(object.insert("worker".to_owned(), json!(entry.value))),
-        TaskState::Finished => {
-            drop(object.insert("worker".to_owned(), json!(FinishedValue::parse(&entry.value).worker_or_empty())));
-        }
-        TaskState::Failed | TaskState::Cancelled => {
-            let workers: Vec<&str> = entry.value.split(',').filter(|name| !name.is_empty()).collect();
-            object.insert("failed_on".to_owned(), json!(workers));
-        }
-    }
-    Value::Object(object)
+    let workers: Vec<&str> = match state {
+        TaskState::Todo => Vec::new(),
+        TaskState::InProgress => vec![&entry.value],
+        TaskState::Finished => vec![FinishedValue::parse(&entry.value).worker_or_empty()],
+        TaskState::Failed | TaskState::Cancelled => entry.value.split(',').filter(|name| !name.is_empty()).collect(),
+    };
+    Value::Object(json::task(&entry.line, state, workers))
 }
 
 #[cfg(test)]

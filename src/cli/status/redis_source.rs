@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::output_stream::output_stream;
 use crate::cli::groups::groups_of_batch;
 use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, TaskView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
 use crate::model::{BatchName, TaskId};
 use crate::queue::find::{TaskMatch, find};
-use crate::queue::{Client, Connection, QueueError, batch_steps, batch_views, browse, inspect};
-use crate::view::dashboard::{BATCHES, LiveState, QueueSource, SourceError, SourceFuture};
+use crate::queue::{Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, inspect, limits};
+use crate::view::dashboard::{BATCHES, EventPage, EventRange, LiveState, QueueSource, SourceError, SourceFuture};
 use crate::view::output_event::OutputStream;
 
 /// How long one look may take before Redis counts as away.
@@ -238,6 +238,22 @@ impl QueueSource for RedisSource {
             batch_steps::with_steps(conn, name, STEPS).await.map(Some)
         };
         Box::pin(async move { self.ask(PATIENCE, read).await })
+    }
+
+    fn earlier_ids<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Vec<String>> {
+        Box::pin(async move { self.ask(PATIENCE, async |conn| edit::earlier_ids(conn, line).await).await })
+    }
+
+    fn limits(&self) -> SourceFuture<'_, Vec<LimitView>> {
+        Box::pin(async move { self.ask(PATIENCE, limits::all_views).await })
+    }
+
+    fn events<'a>(&'a self, (after, limit): &'a EventRange) -> SourceFuture<'a, EventPage> {
+        Box::pin(async move {
+            let read = async |conn: &Connection| events::page(conn, after.as_deref(), *limit).await;
+            let (next, events) = self.ask(PATIENCE, read).await?;
+            Ok(EventPage { events, next })
+        })
     }
 
     fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>> {

@@ -11,9 +11,9 @@ use crate::cli::common::{Context, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
 use crate::cli::output::{Out, columns, is_terminal};
-use crate::cli::task_ids::with_ids;
 use crate::queue::guard::Access;
 use crate::queue::{aside, inspect};
+use crate::view::json::with_ids;
 use crate::{queue, view};
 
 /// The whole command.
@@ -79,13 +79,11 @@ async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
     let overview = inspect::shown_overview(&session.conn).await?;
     let set_aside = local::set_aside(&session.context, &session.conn).await?;
     if session.json {
-        let mut json = serde_json::to_value(&overview).map_err(|error| CliError::stdout(error.into()))?;
-        let why = view::explain::top_reason(&overview).map(|(waiting, why)| json!({ "waiting": waiting, "why": why }));
-        json["top_reason"] = json!(why);
+        let mut json = view::json::overview(&overview).map_err(|error| CliError::stdout(error.into()))?;
         if session.context.is_local {
             json["set_aside"] = json!(aside::count(&session.conn).await?);
         }
-        return session.out.json(&with_ids(json));
+        return session.out.json(&json);
     }
     session.out.text(&view::overview::overview(&overview, columns()))?;
     session.out.text(&view::workers::suspects(&overview.workers, overview.now))?;

@@ -19,13 +19,13 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
 use crate::cli::output::Out;
 use crate::cli::spill_list::SpillList;
-use crate::cli::task_ids::with_ids;
 use crate::cli::task_set::TaskSet;
 use crate::model::FieldOrder;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
 use crate::queue::{Connection, LiveWorkers, aside, live_workers};
 use crate::view::glyphs;
+use crate::view::json::with_ids;
 use crate::view::safe_text::safe;
 use crate::view::text::{amount, count, counted, tasks};
 

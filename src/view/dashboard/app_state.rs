@@ -8,9 +8,9 @@ use super::cache::Cache;
 use super::live_state::LiveState;
 use super::output_followers::OutputFollowers;
 use super::page::PageBase;
-use super::source::{QueueSource, SourceError, SourceFuture};
+use super::source::{EventPage, EventRange, QueueSource, SourceError, SourceFuture};
 use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, TaskView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
 use crate::model::{BatchName, FieldOrder};
 use crate::view::safe_text::safe;
 use crate::view::web::TokenAccess;
@@ -34,6 +34,8 @@ pub struct AppState {
     pub(super) batch_failures: Cache<BatchName, BatchFailures>,
     pub(super) batches: Cache<(), Arc<BatchList>>,
     pub(super) batch: Cache<BatchName, Option<Arc<BatchDetail>>>,
+    pub(super) limits: Cache<(), Arc<Vec<LimitView>>>,
+    pub(super) events: Cache<EventRange, Arc<EventPage>>,
     pub(super) oldest: Cache<(), Option<f64>>,
 }
 
@@ -66,8 +68,53 @@ impl AppState {
             batch_failures: Cache::new(),
             batches: Cache::new(),
             batch: Cache::new(),
+            limits: Cache::new(),
+            events: Cache::new(),
             oldest: Cache::new(),
         }
+    }
+
+    /// A page of tasks.
+    pub(super) async fn task_page(&self, filter: &TaskFilter, cursor: u64) -> Result<Arc<TaskPage>, SourceError> {
+        let ask = || -> SourceFuture<'_, Arc<TaskPage>> {
+            Box::pin(async move { self.source.tasks(filter, cursor).await.map(Arc::new) })
+        };
+        self.pages.get((filter.clone(), cursor), ask).await
+    }
+
+    /// The task with this id.
+    pub(super) async fn task(&self, id: &str) -> Result<Option<Arc<TaskView>>, SourceError> {
+        let ask = || -> SourceFuture<'_, Option<Arc<TaskView>>> {
+            Box::pin(async move {
+                let Some(line) = self.source.line_of(id).await? else { return Ok(None) };
+                Ok(self.source.task(&line).await?.map(Arc::new))
+            })
+        };
+        self.tasks.get(id.to_owned(), ask).await
+    }
+
+    /// The groups of failures.
+    pub(super) async fn failures(&self) -> Result<Arc<Vec<FailureGroup>>, SourceError> {
+        let ask = || -> SourceFuture<'_, Arc<Vec<FailureGroup>>> {
+            Box::pin(async move { self.source.failures().await.map(Arc::new) })
+        };
+        self.failures.get((), ask).await
+    }
+
+    /// The limits.
+    pub(super) async fn limits(&self) -> Result<Arc<Vec<LimitView>>, SourceError> {
+        let ask = || -> SourceFuture<'_, Arc<Vec<LimitView>>> {
+            Box::pin(async move { self.source.limits().await.map(Arc::new) })
+        };
+        self.limits.get((), ask).await
+    }
+
+    /// Some events.
+    pub(super) async fn events(&self, asked: EventRange) -> Result<Arc<EventPage>, SourceError> {
+        let ask = || -> SourceFuture<'_, Arc<EventPage>> {
+            Box::pin(async { self.source.events(&asked).await.map(Arc::new) })
+        };
+        self.events.get(asked.clone(), ask).await
     }
 
     /// The batches that pages and metrics show.

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 
 use super::app_state::AppState;
@@ -20,7 +19,6 @@ use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{BatchDetail, BatchList, BatchState, BatchView, FailureGroup, TaskState};
 use crate::view::batches::{BatchCells, about, waits};
 use crate::view::text::count;
-use crate::view::web::refuse;
 
 respond!(BatchesPage, BatchPage);
 
@@ -45,7 +43,7 @@ pub(super) struct BatchRow {
 }
 
 impl BatchRow {
-    fn of(batch: &BatchView) -> Self {
+    pub(super) fn of(batch: &BatchView) -> Self {
         let BatchCells { name, state, tasks, done, running, waiting, blocked, failed, rate, to_go, note } =
             BatchCells::of(batch);
         let (href, tone) = (batch_address(&batch.name), tone(batch.state));
@@ -69,14 +67,16 @@ impl BatchRow {
     }
 }
 
-/// The rows of a batch and of its steps. What the page lists below, the row of the batch need not say.
-fn rows_of(detail: &BatchDetail) -> (BatchRow, Vec<BatchRow>) {
-    let batch = &detail.batch;
-    let mut row = BatchRow::of(batch);
-    if batch.held.is_none() && batch.submissions == 0 && !waits(batch).0.is_empty() {
-        row.note.clear();
+impl BatchRow {
+    /// The row of a batch above its steps. What the page lists below, it need not say.
+    pub(super) fn at_head(detail: &BatchDetail) -> Self {
+        let batch = &detail.batch;
+        let mut row = Self::of(batch);
+        if batch.held.is_none() && batch.submissions == 0 && !waits(batch).0.is_empty() {
+            row.note.clear();
+        }
+        row
     }
-    (row, detail.steps.iter().map(BatchRow::of).collect())
 }
 
 /// How much attention a state asks for.
@@ -90,15 +90,8 @@ fn tone(state: BatchState) -> &'static str {
     }
 }
 
-/// What the script asks for, again and again: the rows, and what stands beside them.
-#[derive(Serialize)]
-struct LiveBatches {
-    rows: Vec<BatchRow>,
-    told: String,
-}
-
 /// How many of all are shown, where that is not all.
-fn told(list: &BatchList) -> String {
+pub(super) fn told(list: &BatchList) -> String {
     let shown = list.batches.len() as u64;
     if list.known <= shown {
         return count(shown);
@@ -127,15 +120,6 @@ pub(super) async fn batches(State(site): State<Arc<AppState>>) -> Response {
             BatchesPage { page, rows: list.batches.iter().map(BatchRow::of).collect(), told: told(&list) }.respond()
         }
         Err(error) => failed(page, &error),
-    }
-}
-
-/// `GET /api/batches`.
-pub(super) async fn live_batches(State(site): State<Arc<AppState>>) -> Response {
-    match site.batches().await {
-        Ok(list) => Json(LiveBatches { rows: list.batches.iter().map(BatchRow::of).collect(), told: told(&list) })
-            .into_response(),
-        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }
 
@@ -172,7 +156,6 @@ impl BatchPage {
         let list = |state| TaskFilter { batch: Some(batch.name.clone()), ..TaskFilter::all(state) };
         let link = |name, number, state| TasksLink { name, count: number, href: address(&list(state), None) };
         let open = batch.waiting + batch.blocked;
-        let (row, steps) = rows_of(detail);
         let (named, more) = waits(batch);
         let up = batch.name.as_str().rsplit_once('/').and_then(|(up, _)| up.parse::<BatchName>().ok());
         Self {
@@ -180,7 +163,7 @@ impl BatchPage {
             name: batch.name.to_string(),
             parent: up.map(|up| (up.to_string(), batch_address(&up))),
             about: about(batch),
-            row,
+            row: BatchRow::at_head(detail),
             waits: named.into_iter().chain(more).collect(),
             links: vec![
                 link("Waiting", count(open), TaskState::Todo),
@@ -189,7 +172,7 @@ impl BatchPage {
                 link("Failed", count(batch.failed), TaskState::Failed),
                 link("Cancelled", String::new(), TaskState::Cancelled),
             ],
-            steps,
+            steps: detail.steps.iter().map(BatchRow::of).collect(),
             has_more: detail.has_more,
             failures: linked(groups, Some(&batch.name)),
             more_failures: (!are_all).then(|| address(&list(TaskState::Failed), None)),
@@ -222,18 +205,5 @@ pub(super) async fn batch(State(site): State<Arc<AppState>>, Path(name): Path<St
     match failures {
         Ok(failures) => BatchPage::new(page, &detail, &failures).respond(),
         Err(error) => failed(page, &error),
-    }
-}
-
-/// `GET /api/batch/NAME`: the row of the batch, then those of its steps.
-pub(super) async fn live_batch(State(site): State<Arc<AppState>>, Path(name): Path<String>) -> Response {
-    match find(&site, &name).await {
-        Ok(Some(detail)) => {
-            let (row, mut rows) = rows_of(&detail);
-            rows.insert(0, row);
-            Json(LiveBatches { rows, told: String::new() }).into_response()
-        }
-        Ok(None) => refuse(StatusCode::NOT_FOUND, "no such batch"),
-        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }

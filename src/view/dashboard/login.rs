@@ -55,6 +55,10 @@ pub(super) async fn admit(State(site): State<Arc<AppState>>, request: Request, n
     if site.access.admits(request.headers()) {
         return next.run(request).await;
     }
+    if request.uri().path().starts_with(super::api::PREFIX) {
+        let text = "a token is required: Authorization: Bearer TOKEN".to_owned();
+        return super::api::ApiError::of_status(StatusCode::UNAUTHORIZED, text).into_response();
+    }
     let wants_page = request
         .headers()
         .get(header::ACCEPT)

@@ -5,6 +5,7 @@
 //! Script and style are hand-written, and uPlot draws the charts; no text from the queue is ever markup: templates escape, the script
 //! makes text nodes, and everything goes through [`safe`](super::safe_text::safe) besides.
 
+mod api;
 mod app_state;
 mod assets;
 mod batch_pages;
@@ -25,4 +26,4 @@ mod task_page;
 pub use app_state::AppState;
 pub use live_state::{LiveState, Snapshot};
 pub use routes::router;
-pub use source::{BATCHES, QueueSource, SourceError, SourceFuture};
+pub use source::{BATCHES, EventPage, EventRange, QueueSource, SourceError, SourceFuture};

@@ -19,7 +19,7 @@ use super::pages::{FailuresPage, MessagePage, OverviewPage, WorkersPage, failed}
 use super::source::is_id;
 use super::task_list::TaskListPage;
 use super::task_page::TaskDetailPage;
-use super::{assets, batch_pages, login, stream};
+use super::{api, assets, batch_pages, login, stream};
 use crate::model::BatchName;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::TaskState;
@@ -47,8 +47,15 @@ pub fn router(site: AppState, guard: HostGuard) -> Router {
         .route("/failures", get(failures))
         .route("/batches", get(batch_pages::batches))
         .route("/batch/{*name}", get(batch_pages::batch))
-        .route("/api/batches", get(batch_pages::live_batches))
-        .route("/api/batch/{*name}", get(batch_pages::live_batch))
+        .route("/api/v1/overview", get(api::overview))
+        .route("/api/v1/workers", get(api::workers))
+        .route("/api/v1/tasks", get(api::tasks))
+        .route("/api/v1/task/{id}", get(api::task))
+        .route("/api/v1/failures", get(api::failures))
+        .route("/api/v1/batches", get(api::batches))
+        .route("/api/v1/batch/{*name}", get(api::batch))
+        .route("/api/v1/limits", get(api::limits))
+        .route("/api/v1/events", get(api::events))
         .route("/live", get(stream::live))
         .route("/api/history", get(history))
         .route("/metrics", get(scrape))
@@ -63,6 +70,7 @@ pub fn router(site: AppState, guard: HostGuard) -> Router {
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
         .layer(middleware::from_fn_with_state(Arc::new(guard), check))
+        .layer(middleware::from_fn(api::errors_as_json))
         .with_state(site)
 }
 
@@ -130,12 +138,7 @@ async fn tasks(State(site): State<Arc<AppState>>, asked: Result<Query<TasksQuery
         return MessagePage::new(page, "No such list", "The URL contains an unknown state, a text that is too long, or a batch that is no name like s1 or s1/prep.")
             .respond(StatusCode::BAD_REQUEST);
     };
-    let key = (filter.clone(), asked.cursor);
-    let found = site.pages.get(key, || {
-        let (source, filter, cursor) = (Arc::clone(&site.source), filter.clone(), asked.cursor);
-        Box::pin(async move { source.tasks(&filter, cursor).await.map(Arc::new) })
-    });
-    match found.await {
+    match site.task_page(&filter, asked.cursor).await {
         Ok(found) => TaskListPage::new(page, &filter, asked.cursor, &found).respond(),
         Err(error) => failed(page, &error),
     }
@@ -143,19 +146,7 @@ async fn tasks(State(site): State<Arc<AppState>>, asked: Result<Query<TasksQuery
 
 async fn task(State(site): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
     let page = site.page("Task").await;
-    let found = if is_id(&id) {
-        site.tasks
-            .get(id.clone(), || {
-                let source = Arc::clone(&site.source);
-                Box::pin(async move {
-                    let Some(line) = source.line_of(&id).await? else { return Ok(None) };
-                    Ok(source.task(&line).await?.map(Arc::new))
-                })
-            })
-            .await
-    } else {
-        Ok(None)
-    };
+    let found = if is_id(&id) { site.task(&id).await } else { Ok(None) };
     match found {
         Ok(Some(found)) => TaskDetailPage::new(page, &found, site.order).respond(),
         Ok(None) => {
@@ -178,11 +169,7 @@ async fn failures(State(site): State<Arc<AppState>>, Query(asked): Query<Failure
     if !asked.batch.is_empty() {
         return failures_of(&site, page, &asked.batch).await;
     }
-    let groups = site.failures.get((), || {
-        let source = Arc::clone(&site.source);
-        Box::pin(async move { source.failures().await.map(Arc::new) })
-    });
-    match groups.await {
+    match site.failures().await {
         Ok(groups) => FailuresPage::new(page, &groups).respond(),
         Err(error) => failed(page, &error),
     }

@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::model::BatchName;
+use crate::model::event::Event;
 use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, TaskView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
 use crate::view::output_event::OutputStream;
 
 /// An answer that is on its way.
@@ -38,8 +39,29 @@ pub trait QueueSource: Send + Sync + 'static {
     /// A batch or a step with the first of its steps; `None` when nothing is known of it.
     fn batch<'a>(&'a self, name: &'a BatchName) -> SourceFuture<'a, Option<BatchDetail>>;
 
+    /// The ids that the task with this line had before it was edited, the last one first.
+    fn earlier_ids<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Vec<String>>;
+
+    /// Every limit that is set or that tasks name.
+    fn limits(&self) -> SourceFuture<'_, Vec<LimitView>>;
+
+    /// Events after an entry of the log, a page of them; without one the last, as many as the number says.
+    fn events<'a>(&'a self, asked: &'a EventRange) -> SourceFuture<'a, EventPage>;
+
     /// Seconds for which the longest-waiting task has waited, counted from the start of this process at the earliest; `None` when nothing waits.
     fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>>;
+}
+
+/// The entry after which to go on, and how many of the last events are wanted where there is none.
+pub type EventRange = (Option<String>, usize);
+
+/// Some events, oldest first, and the entry to go on after.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<Event>,
+    /// The last entry that was read.
+    pub next: String,
 }
 
 /// Batches that are shown.

@@ -39,7 +39,7 @@ fn batches_lead_to_their_steps_failures_and_tasks() {
     workflow(&bed);
     // The page that is open learns of them.
     browser.wait_text("[data-batches] tbody", "shows all", |text| {
-        ["s1", "report", "done", "held"].iter().all(|name| text.contains(name))
+        ["s1", "report", "done", "held", "paused"].iter().all(|part| text.contains(part))
     });
     assert_eq!(browser.text("[data-told]"), "4");
     let row = |name: &str| (2..=8).map(|column| cell(&browser, name, column)).collect::<Vec<_>>();
@@ -76,7 +76,7 @@ fn batches_lead_to_their_steps_failures_and_tasks() {
     browser.open(&site.url("/batch/report"));
     assert!(browser.text(".about").ends_with("at most 5% may fail"), "{}", browser.text(".about"));
     assert_eq!(site.get("/batch/nothing", &[]).status, 404);
-    assert_eq!(site.get("/api/batch/nothing", &[]).status, 404);
+    assert_eq!(site.get("/api/v1/batch/nothing", &[]).status, 404);
     assert_eq!(site.get("/tasks?batch=s%201", &[]).status, 400);
     assert_eq!(site.get("/failures?batch=s%201", &[]).status, 400);
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -88,8 +88,8 @@ fn five_hundred_of_many_batches_are_shown_open_ones_first() {
     bed.hset_all("distcomp:batches", (0..700).map(|at| format!("b{at:03}")));
     submit(&bed, &["-n", "zz", "--", "sleep 1"]);
     let site = Dashboard::start(&bed);
-    let found: Value = serde_json::from_str(&site.get("/api/batches", &[]).body).expect("JSON");
-    let rows = found["rows"].as_array().expect("rows");
+    let found: Value = serde_json::from_str(&site.get("/api/v1/batches?texts=1", &[]).body).expect("JSON");
+    let rows = found["batches"].as_array().expect("batches");
     assert_eq!((rows.len(), &rows[0]["name"], &rows[1]["name"]), (500, &json!("zz"), &json!("b000")));
     assert!(found["told"].as_str().is_some_and(|told| told.starts_with("500 of 701, ")), "{}", found["told"]);
 }

@@ -1,4 +1,5 @@
 //! `distcomp-status serve`: the dashboard and its defences.
+mod api;
 mod batches;
 mod load;
 mod output;

@@ -152,18 +152,20 @@ async function showBatches() {
   const answer = await fetch(table.dataset.batches, { headers: { accept: "application/json" } });
   if (!answer.ok) return;
   const found = await answer.json();
+  // A list of batches, or one with its steps.
+  const list = (found.batches ?? [found, ...found.steps]).map((batch) => batch.texts);
   const body = table.tBodies[0];
   const rows = new Map([...body.rows].map((row) => [row.dataset.name, row]));
-  found.rows.forEach((batch, at) => {
+  list.forEach((batch, at) => {
     const row = rows.get(batch.name) ?? makeBatch(batch);
     rows.delete(batch.name);
     if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
     BATCH.forEach((column, index) => column.set(row.cells[index + 1], batch));
   });
   for (const row of rows.values()) row.remove();
-  setText(document.querySelector("[data-told]"), found.told);
+  setText(document.querySelector("[data-told]"), found.told ?? "");
   const empty = document.querySelector('[data-empty="batches"]');
-  if (empty) empty.hidden = found.rows.length > 0;
+  if (empty) empty.hidden = list.length > 0;
 }
 
 function showFailures(failures) {
