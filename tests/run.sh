@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every check of this project on a machine that has only Rust:
 #   tests/run.sh [ARGUMENTS FOR THE TEST RUNNER]
-# Installs redis-server and Chromium if they are missing, checks format, lints, documents and licences, and runs all tests. The last lines
+# Installs redis-server, Chromium and promtool if they are missing, checks format, lints, documents and licences, and runs all tests. The last lines
 # are the summary of the test runner.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
@@ -24,11 +24,16 @@ install_redis
 install_chromium
 # Some tests need network namespaces, certificates, or a trace of system calls.
 if command -v apt-get >/dev/null 2>&1; then
-    for need in ip:iproute2 openssl:openssl strace:strace setpriv:util-linux parallel:parallel zsh:zsh fish:fish man:man-db groff:groff; do
+    for need in ip:iproute2 openssl:openssl strace:strace setpriv:util-linux parallel:parallel zsh:zsh fish:fish man:man-db groff:groff promtool:prometheus; do
         command -v "${need%%:*}" >/dev/null 2>&1 ||
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need##*:}" >&2 || true
     done
 fi
+# Nothing else checks the alert rules.
+command -v promtool >/dev/null 2>&1 || {
+    echo "There is no promtool, which checks example/monitoring. Install the package prometheus, or see https://prometheus.io/download/" >&2
+    exit 2
+}
 # Each test stops its private servers. A variable of the caller's shell must not lead a test to a real server.
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
 

@@ -89,10 +89,10 @@ pub fn of_overview(overview: &Overview) -> Option<u64> {
     // Of what no worker could run, or may not now, the rate says nothing.
     let apart = counts.blocked.saturating_add(counts.held);
     let stuck = overview.fits_nowhere().map(|need| need.waiting).fold(apart, u64::saturating_add);
-    let loads = || overview.workers.iter().filter_map(|worker| Some((worker, worker.load.as_ref()?)));
+    let loads = || overview.workers.iter().filter_map(|worker| Some((worker, worker.present_load()?)));
     let told = loads().map(|(_, load)| u64::from(load.running)).fold(0, u64::saturating_add);
     // Python workers do not tell what runs; what ours have claimed ahead does not run.
-    let is_all_told = overview.workers.iter().all(|worker| worker.load.is_some());
+    let is_all_told = overview.workers.iter().all(|worker| worker.load.is_some() || !worker.is_alive());
     let running = if is_all_told { told.min(counts.in_progress) } else { counts.in_progress };
     let waiting = counts.todo.saturating_sub(stuck).saturating_add(counts.in_progress - running);
     let ages = loads()

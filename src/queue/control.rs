@@ -146,6 +146,14 @@ pub async fn purge_quarantined(conn: &Connection) -> Result<u64, QueueError> {
     }
 }
 
+/// Removes the records of deaths of these workers, and says of how many there was one. Safe to repeat.
+///
+/// # Errors
+/// Those of any call.
+pub async fn forget_deaths(conn: &Connection, workers: &[String]) -> Result<u64, QueueError> {
+    conn.cmd(redis::cmd("HDEL").arg(conn.name(Key::Died)).arg(workers)).await
+}
+
 /// Pauses the queue: no worker of ours claims until [`resume`]. `who` is shown by status.
 ///
 /// # Errors

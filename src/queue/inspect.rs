@@ -15,7 +15,7 @@ use super::kinds;
 use super::lanes::{Lanes, lanes};
 use super::limits;
 use super::lossy_string::{self, LossyString};
-use super::overview::{health, note_suspects, rates_over_last_minute, top_groups, workers};
+use super::overview::{WorkerHashes, health, kinds_of, note_suspects, rates_over_last_minute, top_groups, workers};
 use super::{python_workers, share};
 
 use crate::model::failure_reason::kind_of;
@@ -57,7 +57,8 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
-    pipe.hlen(conn.name(Key::Policy)).hgetall(conn.name(Key::Blamed));
+    pipe.hlen(conn.name(Key::Policy)).hgetall(conn.name(Key::Blamed)).hgetall(conn.name(Key::Died));
+    pipe.hlen(conn.name(Key::Attempts)).hlen(conn.name(Key::Lost));
     let (mut overview, has_policy) = decode_overview(conn.pipe(&pipe).await?)?;
     if has_policy {
         overview.fair_share = share::view(conn).await?;
@@ -69,13 +70,29 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
         overview.counts.held = batch_views::held(conn).await?;
     }
     overview.limits = limits::views(conn).await?;
-    let Lanes { first, all } = lanes(conn, Overview::NEEDS).await?;
+    let Lanes { mut first, all } = lanes(conn, LANES_JUDGED).await?;
+    let beyond = first.split_off(first.len().min(Overview::NEEDS));
     overview.is_local = conn.is_local();
+    if overview.is_local {
+        // A run that was killed is no node to look after.
+        overview.workers.retain(|worker| worker.extras.died.is_none());
+    }
     python_workers::count_finished(conn, overview.counts.finished, &mut overview.workers).await?;
     overview.needs_left_out = all.saturating_sub(first.len() as u64);
     overview.needs = needs(conn, &first).await?;
+    overview.rare_needs = rare(conn, &overview, beyond).await?;
     overview.eta_seconds = estimate::of_overview(&overview);
     Ok(overview)
+}
+
+/// Lanes of which it is looked whether some worker could run them.
+const LANES_JUDGED: usize = 1024;
+
+/// Of these lanes, those that no worker could run.
+async fn rare(conn: &Connection, overview: &Overview, lanes: Vec<String>) -> Result<Vec<WaitingGroup>, QueueError> {
+    let fits = |lane: &String| group_of(lane, 1).is_none_or(|group| overview.fits_somewhere(&group));
+    let unfit: Vec<String> = lanes.into_iter().filter(|lane| !fits(lane)).collect();
+    needs(conn, &unfit).await
 }
 
 /// The same for people and programs that look. In a private queue only a run starts workers, and what an interrupted one has left of its worker is not
@@ -117,13 +134,17 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
     // For now the number of batches.
     let held: u64 = replies.take()?;
     let policies: u64 = replies.take()?;
-    let blamed = replies.hash()?;
+    let (blamed, died) = (replies.hash()?, replies.hash()?);
+    let (with_attempts, lost): (u64, u64) = (replies.take()?, replies.take()?);
+    // A task with an attempt that has not ended the work has failed, or lost its worker; in the index as a retry it has failed for certain.
+    let retrying = with_attempts.saturating_sub(lost).max(retries).min(failed);
     // The stop command may have come between the two questions.
     let todo = todo.saturating_sub(u64::from(stopping));
     let cancelled = groups.get(Outcome::CANCELLED_GROUP).and_then(|n| n.parse().ok()).unwrap_or(0).min(failed);
     let counts = Counts { todo, in_progress, finished, failed, cancelled, quarantined, blocked: apart, held };
     let (rate_per_second, failed_per_second) = rates_over_last_minute(&rate, now);
-    let mut workers = workers(&status, &owners, &loads, &processes, &tally, &drains, now);
+    let hashes = WorkerHashes { status, owners, loads, processes, drains, died };
+    let mut workers = workers(&hashes, &tally, now);
     note_suspects(&mut workers, &blamed);
     let fenced =
         workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
@@ -153,6 +174,9 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
         limits: Vec::new(),
         backing_off,
         retries,
+        retrying,
+        rare_needs: Vec::new(),
+        failure_kinds: kinds_of(&groups),
         fair_share: None,
         totals: Totals {
             finished: total("finished"),
@@ -162,6 +186,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
             lost: total("lost"),
             fenced,
             invalid: total("invalid"),
+            workers_died: total("died"),
         },
         redis: health(&info),
         now,
@@ -185,14 +210,17 @@ async fn needs(conn: &Connection, lanes: &[String]) -> Result<Vec<WaitingGroup>,
         .iter()
         .zip(counts)
         .filter(|(_, waiting)| *waiting > 0)
-        .filter_map(|(lane, waiting)| {
-            let Lane { demand, needs, failed_on: workers, .. } = Class::of_lane(lane)?;
-            // Suspects wait in a lane of their own, whose name begins so.
-            let names = workers.split(',').filter(|name| !name.is_empty() && !name.starts_with('!'));
-            let failed_on = names.map(str::to_owned).collect();
-            Some(WaitingGroup { demand, needs: needs.to_owned(), failed_on, waiting })
-        })
+        .filter_map(|(lane, waiting)| group_of(lane, waiting))
         .collect())
+}
+
+/// What waits in a lane.
+fn group_of(lane: &str, waiting: u64) -> Option<WaitingGroup> {
+    let Lane { demand, needs, failed_on: workers, .. } = Class::of_lane(lane)?;
+    // Suspects wait in a lane of their own, whose name begins so.
+    let names = workers.split(',').filter(|name| !name.is_empty() && !name.starts_with('!'));
+    let failed_on = names.map(str::to_owned).collect();
+    Some(WaitingGroup { demand, needs: needs.to_owned(), failed_on, waiting })
 }
 
 /// What holds one task back. Constant cost.

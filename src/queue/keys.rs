@@ -38,6 +38,8 @@ pub enum Key {
     Capacity,
     /// Hash worker → when it was asked to drain.
     Drain,
+    /// Hash worker → `DECLARED|BEAT|RETURNED|FAILED`: workers that were declared dead, see `lua/shared/deaths.lua`.
+    Died,
     /// Hash of one worker: line → `TOKEN|ATTEMPT|STARTED|SCORE|MS`.
     Claims,
     /// Prefix of all [`Key::Claims`].
@@ -176,6 +178,7 @@ impl Key {
             Self::Load => "LOAD",
             Self::Capacity => "CAPACITY",
             Self::Drain => "DRAIN",
+            Self::Died => "DIED",
             Self::Claims => "CLAIMS",
             Self::ClaimsOf => "CLAIMS_OF",
             Self::Revoked => "REVOKED",
@@ -251,6 +254,7 @@ impl Key {
             Self::Load => "distcomp:load",
             Self::Capacity => "distcomp:capacity",
             Self::Drain => "distcomp:drain",
+            Self::Died => "distcomp:died",
             Self::Claims | Self::ClaimsOf => "distcomp:claims:",
             Self::Revoked | Self::RevokedOf => "distcomp:revoked:",
             Self::Marks => "distcomp:marks",

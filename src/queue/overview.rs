@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::model::snapshot::{
-    FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, SuspectEvidence, WaitReason, WorkerExtras, WorkerLoad,
+    Death, FailureGroup, PYTHON_DEAD_AFTER_SECONDS, RedisHealth, SuspectEvidence, WaitReason, WorkerExtras, WorkerLoad,
     WorkerProcess, WorkerState, WorkerView,
 };
 use crate::model::{Outcome, Usage};
@@ -31,6 +31,11 @@ pub(super) fn top_groups(
         all.truncate(limit);
     }
     all
+}
+
+/// How many failed tasks there are of each kind, most first.
+pub(super) fn kinds_of(groups: &HashMap<String, String>) -> Vec<(String, u64)> {
+    top_groups(groups, &HashMap::new(), 0).into_iter().map(|group| (group.kind, group.count)).collect()
 }
 
 /// Tasks finished, and tasks out of retries, per second over the last minute.
@@ -64,58 +69,105 @@ pub(super) fn rate_over_last_minute(ring: &[String], now: u64) -> f64 {
     }
 }
 
-pub(super) fn workers(
-    status: &HashMap<String, String>,
-    owners: &HashMap<String, String>,
-    loads: &HashMap<String, String>,
-    processes: &HashMap<String, String>,
-    tally: &HashMap<String, String>,
-    drains: &HashMap<String, String>,
-    now: u64,
-) -> Vec<WorkerView> {
-    let mut names: Vec<&String> = status.keys().chain(owners.keys()).chain(drains.keys()).collect();
+/// The hashes that tell of workers, by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WorkerHashes {
+    pub(super) status: HashMap<String, String>,
+    pub(super) owners: HashMap<String, String>,
+    pub(super) loads: HashMap<String, String>,
+    pub(super) processes: HashMap<String, String>,
+    pub(super) drains: HashMap<String, String>,
+    pub(super) died: HashMap<String, String>,
+}
+
+/// Every worker: those that do not live first, otherwise by name.
+pub(super) fn workers(hashes: &WorkerHashes, tally: &HashMap<String, String>, now: u64) -> Vec<WorkerView> {
+    let WorkerHashes { status, owners, loads, processes, drains, died } = hashes;
+    let fresh = died.iter().filter_map(|(name, record)| Some((name, death(record, now)?)));
+    let died: HashMap<&String, (Death, Option<u64>)> = fresh.collect();
+    let mut names: Vec<&String> =
+        status.keys().chain(owners.keys()).chain(drains.keys()).chain(died.keys().copied()).collect();
     names.sort();
     names.dedup();
-    names
-        .into_iter()
-        .map(|name| {
-            let (beat, figures) = status.get(name).map_or(("", ""), |text| text.split_once(':').unwrap_or((text, "")));
-            let beat = beat.parse::<f64>().ok().filter(|beat| *beat >= 0.0);
-            let age = beat.map(|beat| now.saturating_sub(beat as u64));
-            let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
-            let owner = owners.get(name);
-            let mut load = loads.get(name).and_then(|json| WorkerLoad::parse(json));
-            let told = load.as_mut().map_or((None, None), |load| (load.traits.take(), load.free.take()));
-            let extras = WorkerExtras::of(told.0, told.1);
-            let is_idle = load.as_ref().is_some_and(|load| load.wait == Some(WaitReason::Drained));
-            let state = match owner {
-                // It has gone; the drain is of its name.
-                None if drains.contains_key(name) && !status.contains_key(name) => WorkerState::Drained,
-                None if age.is_some_and(|age| age < PYTHON_DEAD_AFTER_SECONDS) => WorkerState::Python,
-                None => WorkerState::Dead,
-                Some(owner) if owner.starts_with("!dead:") => WorkerState::Dead,
-                Some(_) if age.is_none_or(|age| age > SILENT_AFTER_SECONDS) => WorkerState::Silent,
-                Some(_) if drains.contains_key(name) && is_idle => WorkerState::Drained,
-                Some(_) if drains.contains_key(name) => WorkerState::Draining,
-                Some(_) => WorkerState::Live,
-            };
-            WorkerView {
-                name: name.clone(),
-                state,
-                heartbeat_age_seconds: age,
-                usage: Usage::of_status(figures),
-                is_python: owner.is_none() && state != WorkerState::Drained,
-                finished: total("finished"),
-                is_estimate: false,
-                failed: total("failed"),
-                returned: total("returned"),
-                timed_out: total("timed_out"),
-                load,
-                extras,
-                process: processes.get(name).and_then(|json| serde_json::from_str::<WorkerProcess>(json).ok()),
-            }
-        })
-        .collect()
+    let view = |name: &String| {
+        let (beat, figures) = status.get(name).map_or(("", ""), |text| text.split_once(':').unwrap_or((text, "")));
+        let beat = beat.parse::<f64>().ok().filter(|beat| *beat >= 0.0);
+        let age = beat.map(|beat| now.saturating_sub(beat as u64));
+        let total = |what: &str| tally.get(&format!("{what}:{name}")).and_then(|n| n.parse().ok()).unwrap_or(0);
+        let owner = owners.get(name);
+        let mut load = loads.get(name).and_then(|json| WorkerLoad::parse(json));
+        let told = load.as_mut().map_or((None, None), |load| (load.traits.take(), load.free.take()));
+        let is_idle = load.as_ref().is_some_and(|load| load.wait == Some(WaitReason::Drained));
+        let process = processes.get(name).and_then(|json| serde_json::from_str::<WorkerProcess>(json).ok());
+        let lease = process.as_ref().and_then(|process| process.dead_after_seconds).filter(|lease| *lease > 0);
+        // Another program may have taken the name since.
+        let death = died.get(name).filter(|_| owner.is_none() && !status.contains_key(name));
+        let state = match owner {
+            None if death.is_some() => WorkerState::Dead,
+            // It has gone; the drain is of its name.
+            None if drains.contains_key(name) && !status.contains_key(name) => WorkerState::Drained,
+            None if age.is_some_and(|age| age < PYTHON_DEAD_AFTER_SECONDS) => WorkerState::Python,
+            None => WorkerState::Dead,
+            Some(owner) if owner.starts_with(DECLARED_DEAD) => WorkerState::Dead,
+            Some(_) if age.is_some_and(|age| is_dead(age, lease)) => WorkerState::Dead,
+            Some(_) if age.is_none_or(|age| age > SILENT_AFTER_SECONDS) => WorkerState::Silent,
+            Some(_) if drains.contains_key(name) && is_idle => WorkerState::Drained,
+            Some(_) if drains.contains_key(name) => WorkerState::Draining,
+            Some(_) => WorkerState::Live,
+        };
+        let extras = WorkerExtras {
+            died: death.map(|(death, _)| *death),
+            is_declared_dead: death.is_some() || owner.is_some_and(|owner| owner.starts_with(DECLARED_DEAD)),
+            ..WorkerExtras::of(told.0, told.1)
+        };
+        WorkerView {
+            name: name.clone(),
+            state,
+            heartbeat_age_seconds: death.map_or(age, |(_, beat)| beat.map(|beat| now.saturating_sub(beat))),
+            usage: Usage::of_status(figures),
+            is_python: owner.is_none() && death.is_none() && state != WorkerState::Drained,
+            finished: total("finished"),
+            is_estimate: false,
+            failed: total("failed"),
+            returned: total("returned"),
+            timed_out: total("timed_out"),
+            load,
+            extras,
+            process,
+        }
+    };
+    let mut all: Vec<WorkerView> = names.into_iter().map(view).collect();
+    // The sort is stable: by name within a rank.
+    all.sort_by_key(|worker| match worker.state {
+        WorkerState::Dead => 0,
+        WorkerState::Silent => 1,
+        WorkerState::Live
+        | WorkerState::Suspect
+        | WorkerState::Draining
+        | WorkerState::Drained
+        | WorkerState::Python => 2,
+    });
+    all
+}
+
+/// How the owner of a name begins that was declared dead.
+const DECLARED_DEAD: &str = "!dead:";
+
+/// Seconds after the end of its lease within which the living declare a worker dead. Where that has not happened, nobody lives who would do it.
+const TIME_TO_DECLARE: u64 = 5;
+
+/// Whether a worker is dead for who only reads, by the age of its heartbeat and its lease, in seconds.
+fn is_dead(age: u64, lease: Option<u64>) -> bool {
+    lease.is_some_and(|lease| age > lease.saturating_add(TIME_TO_DECLARE))
+}
+
+/// A record of a death with the second of the last heartbeat, as `lua/shared/deaths.lua` writes it; `None` for one that is a day old.
+fn death(record: &str, now: u64) -> Option<(Death, Option<u64>)> {
+    const DAY: u64 = 86_400;
+    let mut numbers = record.split('|').map(|number| number.parse::<u64>().ok());
+    let (at, beat) = (numbers.next()??, numbers.next()??);
+    let death = Death { at, returned: numbers.next()??, failed: numbers.next()?? };
+    (now < at.saturating_add(DAY)).then_some((death, Some(beat).filter(|beat| *beat > 0)))
 }
 
 /// Notes what speaks against each. One that would take tasks but for that is a suspect.

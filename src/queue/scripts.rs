@@ -55,7 +55,7 @@ macro_rules! scripts {
 
 scripts! {
     ATTACH = "attach.lua" with [basics, field_order, events] on [
-        Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events, Ready, Held, Delayed, Avoided, Count, Blocked, Reserved, Idle, Scan, Marks,
+        Status, Owner, Workers, Capacity, Drain, Format, FieldOrder, Events, Ready, Held, Delayed, Avoided, Count, Blocked, Reserved, Idle, Scan, Marks, Died,
     ];
     HEARTBEAT = "heartbeat.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, blame, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Load, Capacity, Claims, Revoked, Marks, Drain, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Apart, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Blamed, Grown, Learnt, Limits, LimitsIn, LimitsAt,
@@ -72,17 +72,17 @@ scripts! {
     SUBMIT = "submit.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, waking, failures, events, marks] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity, Member, BatchN, Batches, BatchWaived, BatchSubmits, Grown, Learnt,
     ];
-    RECLAIM = "reclaim.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
+    RECLAIM = "reclaim.lua" with [basics, deaths, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Capacity, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Load, Apart, ApartBy, Died, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
-    DEREGISTER = "deregister.lua" with [events] on [
-        Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy,
+    DEREGISTER = "deregister.lua" with [basics, deaths, events] on [
+        Status, Owner, Workers, Load, Capacity, Claims, Revoked, Idle, Events, ApartBy, Died,
     ];
     REASSERT = "reassert.lua" with [basics, home, members, grown, lanes, gates, limits, claims, shares, transition, events, marks] on [
         Todo, Waiting, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Events, Member, BatchN, Batches, BatchWaived, Policy, Grown, Limits, LimitsIn, LimitsAt,
     ];
     CHECK = "check.lua" with [] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy, Limits, LimitsAt,
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy, Died, Limits, LimitsAt,
     ];
     INDEX = "index.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, events] on [
         Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Grown, Learnt,

@@ -38,6 +38,10 @@ pub(crate) fn overview(overview: &Overview) -> serde_json::Result<Value> {
     let mut json = serde_json::to_value(overview)?;
     let why = top_reason(overview).map(|(waiting, why)| json!({ "waiting": waiting, "why": why }));
     json["top_reason"] = json!(why);
+    let so_far = overview.progress();
+    json["progress"] = json!(so_far);
+    json["progress"]["percent"] = json!(so_far.percent());
+    json["unrunnable"] = json!(overview.unrunnable());
     Ok(with_ids(json))
 }
 

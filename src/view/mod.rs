@@ -7,6 +7,7 @@
 pub mod batches;
 pub mod console_text;
 pub mod dashboard;
+pub mod deaths;
 pub mod explain;
 pub mod failures;
 pub mod glyphs;

@@ -1,7 +1,8 @@
 //! The text of `distcomp-status` without arguments.
 
 use super::batches::kept_back;
-use super::explain::top_reason;
+use super::deaths::alarms;
+use super::explain::{never_run, top_reason};
 use super::failures::failures;
 use super::glyphs;
 use super::limits;
@@ -10,7 +11,7 @@ use super::shares::shares;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
 use super::workers::workers_in_use;
-use crate::model::snapshot::{Counts, Overview, RedisHealth, TaskState};
+use crate::model::snapshot::{Counts, Overview, ProgressParts, RedisHealth, TaskState};
 
 /// Workers shown before the rest is a number.
 const MOST_WORKERS: usize = 20;
@@ -34,6 +35,8 @@ pub fn counts_line(counts: &Counts) -> String {
 #[must_use]
 pub fn overview(overview: &Overview, width: usize) -> String {
     let mut lines = vec![counts_line(&overview.counts)];
+    let alarms = alarms(overview).into_iter().flat_map(|alarm| wrap(&alarm, width));
+    lines.extend(alarms.map(|line| paint(BAD, &line)));
     lines.extend(progress(overview, width));
     lines
         .extend(notices(overview).into_iter().map(|notice| shorten(&notice, width)).map(|notice| paint(WARN, &notice)));
@@ -68,23 +71,17 @@ pub fn overview(overview: &Overview, width: usize) -> String {
 /// A bar over the whole width, and what its parts are, with the rate and the time to go.
 fn progress(overview: &Overview, width: usize) -> Vec<String> {
     let counts = &overview.counts;
-    // Those that will be tried again wait as well.
-    let failed = counts.of(TaskState::Failed).saturating_sub(overview.retries);
+    let so_far = &overview.progress();
     let [done, runs, fails, gives_up, waits] = glyphs::parts();
-    let all_parts = [
-        (counts.finished, done, GOOD, "done"),
-        (counts.in_progress, runs, WARN, "running"),
-        (failed, fails, BAD, "failed"),
-        (counts.of(TaskState::Cancelled), gives_up, DIM, "cancelled"),
-        (counts.todo, waits, DIM, "waiting"),
+    let parts = [
+        (so_far.finished, done, GOOD, "done"),
+        (so_far.running, runs, WARN, "running"),
+        (so_far.failed, fails, BAD, "failed"),
+        (so_far.waiting, waits, DIM, "waiting"),
     ];
-    // Most queues have none that were cancelled.
-    let parts: Vec<_> =
-        all_parts.into_iter().filter(|(amount, .., name)| *amount > 0 || *name != "cancelled").collect();
     let amounts: Vec<(u64, char)> = parts.iter().map(|(amount, fill, ..)| (*amount, *fill)).collect();
     let cells = parted_bar(&amounts, width.min(WIDEST_BAR));
     let drawn: String = cells.iter().zip(&parts).map(|(cells, (.., style, _))| paint(*style, cells)).collect();
-    let all = parts.iter().fold(0_u64, |sum, (amount, ..)| sum.saturating_add(*amount));
     let mut ahead: Vec<String> = match overview.rate_per_second {
         _ if overview.is_at_rest() && counts.todo + counts.in_progress > 0 => vec!["no run is active".to_owned()],
         r if r > 0.0 => vec![rate(r)],
@@ -98,12 +95,13 @@ fn progress(overview: &Overview, width: usize) -> Vec<String> {
     }
     ahead.extend(overview.eta_seconds.map(|eta| format!("{} to go", duration(eta))));
     let ahead = ahead.join(", ");
-    let percent = counts.finished.saturating_mul(100).checked_div(all).unwrap_or(0);
-    let mut lines: Vec<String> = if all == 0 { Vec::new() } else { vec![drawn] };
+    let mut lines: Vec<String> = if so_far.all() == 0 { Vec::new() } else { vec![drawn] };
+    // Most queues have none that were cancelled. They are no part of the bar.
+    let apart = Some((so_far.cancelled, gives_up, DIM, "cancelled")).filter(|(amount, ..)| *amount > 0);
     let mut legend = String::new();
     let mut used = 0;
-    for (amount, fill, style, name) in parts {
-        let figure = if name == "done" { format!("{percent} %") } else { count(amount) };
+    for (amount, fill, style, name) in parts.into_iter().chain(apart) {
+        let figure = if name == "done" { percent(so_far) } else { count(amount) };
         let text = format!(" {name} {figure}");
         let length = 1 + text.chars().count();
         // The rest goes on the next line.
@@ -124,6 +122,17 @@ fn progress(overview: &Overview, width: usize) -> Vec<String> {
     lines
 }
 
+/// `52 %`, and from 99 on `99.9 %`: rounded down, so that only all is 100 %.
+#[must_use]
+pub fn percent(parts: &ProgressParts) -> String {
+    let permille = parts.permille();
+    if permille.is_multiple_of(10) || permille < 990 {
+        format!("{} %", permille / 10)
+    } else {
+        format!("{:.1} %", parts.percent())
+    }
+}
+
 /// What keeps tasks from running, and what an operator asked for.
 pub(super) fn notices(overview: &Overview) -> Vec<String> {
     let mut notices = Vec::new();
@@ -131,6 +140,7 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         notices.push(format!("paused by {}; distcomp-ctl resume continues", safe(who)));
     }
     notices.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
+    notices.extend(never_run(overview));
     notices.extend(overview.fair_share.as_ref().map(shares));
     notices.extend(limits::notices(overview));
     match overview.ordered {

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::glyphs;
 use super::text::{duration, rate};
+use crate::model::snapshot::ProgressParts;
 use crate::policy::estimate::{Estimator, TaskCounts};
 
 /// Shorter work shows no bar.
@@ -48,11 +49,15 @@ impl Progress {
 
     /// The work has come this far. The first call tells where it began: what was done before is not its speed.
     pub fn set(&mut self, position: u64) {
-        self.see(TaskCounts { ended: position, running: 0, waiting: self.total.saturating_sub(position) });
+        self.observe(TaskCounts { ended: position, running: 0, waiting: self.total.saturating_sub(position) });
     }
 
     /// The same for tasks, some of which run.
-    pub fn see(&mut self, seen: TaskCounts) {
+    pub fn see(&mut self, parts: &ProgressParts) {
+        self.observe(TaskCounts { ended: parts.ended(), running: parts.running, waiting: parts.waiting });
+    }
+
+    fn observe(&mut self, seen: TaskCounts) {
         self.estimator.observe(Instant::now(), seen);
         self.bar.set_position(seen.ended);
         self.bar.set_message(format!("{}{}", self.note, self.pace()));
@@ -104,11 +109,11 @@ mod tests {
     #[test]
     fn a_bar_tells_nothing_before_something_ended() {
         let mut bar = Progress::new("done", 10, false);
-        bar.see(TaskCounts { ended: 5, running: 2, waiting: 3 });
-        bar.see(TaskCounts { ended: 5, running: 2, waiting: 3 });
+        bar.see(&ProgressParts::of_set(10, 5, 0, 2));
+        bar.see(&ProgressParts::of_set(10, 5, 0, 2));
         assert_eq!(bar.pace(), "?/s, eta ?");
         std::thread::sleep(Duration::from_millis(2));
-        bar.see(TaskCounts { ended: 6, running: 2, waiting: 2 });
+        bar.see(&ProgressParts::of_set(10, 6, 0, 2));
         assert!(!bar.pace().contains('?') && !bar.pace().contains("eta 0 s"), "{}", bar.pace());
     }
 }

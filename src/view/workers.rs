@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::glyphs;
 use super::safe_text::safe;
+use super::style::{BAD, WARN, paint};
 use super::table::{Column, number, table, text};
 use super::text::{count, duration, shorten, small_bar, tasks, trimmed};
 use crate::model::ResourceKind;
-use crate::model::snapshot::WorkerView;
+use crate::model::snapshot::{WorkerState, WorkerView};
 
 /// Columns of a kind of failure that are shown.
 const KIND: usize = 20;
@@ -105,7 +106,23 @@ fn widest(workers: &[WorkerView], width: usize, all: &[Field]) -> String {
             break;
         }
     }
-    drawn
+    painted(workers, &drawn)
+}
+
+/// The rows of those that do not live in the colour of their state. The first line is the heading.
+fn painted(workers: &[WorkerView], drawn: &str) -> String {
+    let mut lines = drawn.lines();
+    let mut all = format!("{}\n", lines.next().unwrap_or_default());
+    for (worker, line) in workers.iter().zip(lines) {
+        let style = match worker.state {
+            WorkerState::Dead => Some(BAD),
+            WorkerState::Silent | WorkerState::Suspect => Some(WARN),
+            WorkerState::Live | WorkerState::Draining | WorkerState::Drained | WorkerState::Python => None,
+        };
+        all.push_str(&style.map_or_else(|| line.to_owned(), |style| paint(style, line)));
+        all.push('\n');
+    }
+    all
 }
 
 /// Which layers of containment are on: a line for each set of them, with the workers that have it where there are several.
@@ -156,7 +173,8 @@ pub fn suspects(workers: &[WorkerView], now: u64) -> String {
 
 /// What is in use of the named resources of a worker; `None` where it has none.
 fn resources(worker: &WorkerView) -> Option<String> {
-    Some(safe(&worker.extras.resources_in_use()).into_owned()).filter(|text| !text.is_empty())
+    let in_use = worker.is_alive().then(|| worker.extras.resources_in_use())?;
+    Some(safe(&in_use).into_owned()).filter(|text| !text.is_empty())
 }
 
 fn beat(worker: &WorkerView) -> String {
@@ -169,10 +187,13 @@ fn done(worker: &WorkerView) -> String {
 }
 
 fn running(worker: &WorkerView) -> String {
-    worker.load.as_ref().map_or_else(|| "-".to_owned(), |load| format!("{}/{}", load.running, load.slots))
+    worker.present_load().map_or_else(|| "-".to_owned(), |load| format!("{}/{}", load.running, load.slots))
 }
 
 fn usage(worker: &WorkerView, kind: ResourceKind) -> String {
+    if !worker.is_alive() {
+        return "-".to_owned();
+    }
     let [used, total] = [worker.usage.used, worker.usage.total].map(|amounts| kind.shown(amounts.get(kind)));
     let whole = if kind.is_counted() { trimmed(total) } else { format!("{total:.1}") };
     format!("{} {used:.1}/{whole}", small_bar(used / total, BAR))
@@ -187,7 +208,8 @@ fn version(worker: &WorkerView) -> String {
 }
 
 fn waits(worker: &WorkerView) -> String {
-    worker.load.as_ref().and_then(super::waits::waits).unwrap_or_default()
+    let lost = super::deaths::lost(worker);
+    lost.unwrap_or_else(|| worker.present_load().and_then(super::waits::waits).unwrap_or_default())
 }
 
 #[cfg(test)]

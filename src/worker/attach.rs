@@ -250,6 +250,7 @@ mod tests {
             since: 0,
             containment: String::new(),
             layouts: Layouts::default(),
+            dead_after_seconds: 0,
         }
     }
 

@@ -89,7 +89,7 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
     let extras = NodeExtras::find(state.scratch_records()).await;
     extras.prepare(config)?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
-    let registration = registration(&instance, &keeper_factory.containment());
+    let registration = registration(&instance, &keeper_factory.containment(), config.dead_after);
     let mut pin = open_pin(state, !plan.keys.is_empty())?;
     let context = BootContext {
         client: &client,
@@ -219,7 +219,7 @@ fn open_pin(state: &StateDir, is_required: bool) -> Result<Option<Pin>, StartErr
     is_required.then(|| Pin::open(file.clone()).map_err(failed)).transpose()
 }
 
-fn registration(instance: &str, containment: &str) -> Registration {
+fn registration(instance: &str, containment: &str, dead_after: Duration) -> Registration {
     let pid = std::process::id();
     let me = i32::try_from(pid).ok().and_then(process::identity);
     Registration {
@@ -232,5 +232,6 @@ fn registration(instance: &str, containment: &str) -> Registration {
         since: wall_clock::unix_seconds(),
         containment: containment.to_owned(),
         layouts: Layouts::of_this_build(),
+        dead_after_seconds: dead_after.as_secs_f64().ceil() as u64,
     }
 }

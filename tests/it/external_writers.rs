@@ -190,7 +190,7 @@ fn a_removed_task_is_not_brought_back() {
 }
 
 /// Hashes that anybody who may write results, or a Python worker with an odd host name, can put bytes into.
-const HASHES: [&str; 24] = [
+const HASHES: [&str; 25] = [
     "worker_status",
     "in_progress_tasks",
     "finished_tasks",
@@ -200,6 +200,7 @@ const HASHES: [&str; 24] = [
     "distcomp:workers",
     "distcomp:load",
     "distcomp:capacity",
+    "distcomp:died",
     "distcomp:drain",
     "distcomp:lost",
     "distcomp:apart",

@@ -276,5 +276,5 @@ fn no_line_is_there_twice_however_strangers_call_themselves() {
     for line in page.body.lines().filter_map(|line| line.rsplit_once(' ')) {
         assert!(line.0.starts_with("# ") || seen.insert(line.0), "{} is there twice\n{}", line.0, page.body);
     }
-    assert!(seen.contains("distcomp_queue_worker_cores{worker=\"a\\\\x1b\"}"), "{}", page.body);
+    assert!(seen.contains("distcomp_queue_worker_heartbeat_age_seconds{worker=\"a\\\\x1b\"}"), "{}", page.body);
 }

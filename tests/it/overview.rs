@@ -125,9 +125,9 @@ fn figures_that_no_node_has_are_not_drawn() {
     bed.hset("worker_status", "fine", format!("{now}:1.00:8.00:2.50:16.00"));
     let rows = bed.status(&["workers", "--json"]).expect(0).json_lines();
     for (row, name, beats, figures) in [
-        (&rows[0], "fine", true, [1.0, 8.0, 2.5, 16.0]),
-        (&rows[1], "huge", true, [0.0; 4]),
-        (&rows[2], "junk", false, [0.0; 4]),
+        (&rows[0], "junk", false, [0.0; 4]),
+        (&rows[1], "fine", true, [1.0, 8.0, 2.5, 16.0]),
+        (&rows[2], "huge", true, [0.0; 4]),
     ] {
         assert_eq!(row["name"], name);
         assert_eq!(row["heartbeat_age_seconds"].is_u64(), beats, "{row}");

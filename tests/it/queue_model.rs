@@ -58,6 +58,7 @@ pub(crate) fn registration(name: &str) -> Registration {
         since: 0,
         containment: String::new(),
         layouts: Layouts::of_this_build(),
+        dead_after_seconds: 0,
     }
 }
 

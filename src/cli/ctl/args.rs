@@ -172,6 +172,9 @@ pub enum Command {
         /// Also reclaim from named workers that seem to be alive
         #[arg(long, requires = "workers")]
         force: bool,
+        /// Only remove the record that these workers have died, so that no list shows them any more
+        #[arg(long, requires = "workers", conflicts_with = "force")]
+        forget: bool,
     },
     /// Create a key that signs tasks: KEY (secret), KEY.pub (for workers)
     ///

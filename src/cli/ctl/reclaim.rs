@@ -25,7 +25,9 @@ pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: b
     }
     let mut orphans = collect(session, &overview, names, dead_after).await?;
     let traces: BTreeSet<String> = if names.is_empty() {
-        overview.workers.iter().filter(|worker| is_gone(worker, dead_after)).map(|worker| worker.name.clone()).collect()
+        // Of one that was deregistered nothing is left but the record of its death.
+        let gone = overview.workers.iter().filter(|worker| worker.extras.died.is_none() && is_gone(worker, dead_after));
+        gone.map(|worker| worker.name.clone()).collect()
     } else {
         names.iter().cloned().collect()
     };
@@ -66,6 +68,34 @@ pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: b
         format!(", {} failed after too many losses", count(total.failed))
     };
     finish(session, &names, total, &format!("reclaimed {}{lost}", tasks(total.returned)))
+}
+
+/// Removes the records of workers that died, so that no list shows them any more. It changes nothing of any task, and asks nothing.
+pub(super) async fn forget(session: &mut CtlContext, names: &[String]) -> Result<(), CliError> {
+    let overview = inspect::overview(&session.conn).await?;
+    let dead: Vec<&str> = overview
+        .workers
+        .iter()
+        .filter(|worker| worker.extras.died.is_some())
+        .map(|worker| worker.name.as_str())
+        .collect();
+    if let Some(unknown) = names.iter().find(|name| !dead.contains(&name.as_str())) {
+        let known = if dead.is_empty() { "no worker died in the last day".to_owned() } else { dead.join(", ") };
+        let known = safe(&known);
+        return Err(CliError::Usage(format!(
+            "{} is no worker whose death is recorded; those are: {known}",
+            safe(unknown)
+        )));
+    }
+    if !session.manner.dry_run {
+        control::forget_deaths(&session.conn, names).await?;
+    }
+    if session.manner.json {
+        let json = json!({ "command": "reclaim", "dry_run": session.manner.dry_run, "forgotten": names });
+        return session.out.json(&json);
+    }
+    let would = if session.manner.dry_run { "would remove" } else { "removed" };
+    session.tell(&safe(&format!("{would} the record of {}", names.join(", "))))
 }
 
 /// Moves the lines of one worker, then removes its last traces.
@@ -142,7 +172,7 @@ fn is_gone(worker: &WorkerView, dead_after: Duration) -> bool {
     let is_silent = worker.heartbeat_age_seconds.is_none_or(is_old);
     match worker.state {
         // Nobody has declared it so.
-        WorkerState::Dead if worker.is_python => is_silent,
+        WorkerState::Dead if !worker.extras.is_declared_dead => is_silent,
         WorkerState::Dead => true,
         // Of one that has gone, nothing is left to take over.
         WorkerState::Drained => worker.heartbeat_age_seconds.is_some_and(is_old),

@@ -104,7 +104,8 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Stop => switch::stop(&mut session).await?,
         // Done above: they need no queue.
         Command::Keygen { .. } | Command::Completions { .. } | Command::Generate { .. } => {}
-        Command::Reclaim { workers, force } => reclaim::reclaim(&mut session, &workers, force).await?,
+        Command::Reclaim { workers, forget: true, .. } => reclaim::forget(&mut session, &workers).await?,
+        Command::Reclaim { workers, force, .. } => reclaim::reclaim(&mut session, &workers, force).await?,
     }
     session.out.finish()?;
     Ok(Exit::Done)

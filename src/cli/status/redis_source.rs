@@ -12,11 +12,16 @@ use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, Ta
 use crate::model::{BatchName, TaskId};
 use crate::queue::find::{TaskMatch, find};
 use crate::queue::{Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, inspect, limits};
-use crate::view::dashboard::{BATCHES, EventPage, EventRange, LiveState, QueueSource, SourceError, SourceFuture};
+use crate::view::dashboard::{
+    BATCHES, EventPage, EventRange, LiveState, QueueSource, ScrapeExtras, SourceError, SourceFuture,
+};
 use crate::view::output_event::OutputStream;
 
 /// How long one look may take before Redis counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two reads of what only metrics tell; of the first second after a change, less.
+const EXTRAS: Duration = Duration::from_millis(1900);
 
 /// How long looking for an id through the whole queue may take.
 const SEARCH: Duration = Duration::from_secs(15);
@@ -140,6 +145,19 @@ impl RedisSource {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).add(id, line);
     }
 
+    /// Reads what only metrics tell, and puts it up. Where that fails, what is up grows old.
+    pub(super) async fn publish_extras(&self, board: &LiveState) {
+        let read = async |conn: &Connection| {
+            Ok((browse::oldest_sequence(conn).await?, batch_views::first(conn, BATCHES).await?))
+        };
+        let Ok((oldest, batches)) = self.ask(PATIENCE, read).await else { return };
+        let now = Instant::now();
+        let age = |sequence| self.clock.lock().unwrap_or_else(PoisonError::into_inner).age(now, sequence);
+        // One that came after the last look at the clock has only begun to wait.
+        let oldest_waiting_seconds = oldest.and_then(age).unwrap_or(0.0);
+        board.publish_extras(ScrapeExtras { read_at: now, batches: Arc::new(batches), oldest_waiting_seconds });
+    }
+
     /// The overview, over a new connection where there is none.
     async fn overview(&self) -> Result<crate::model::snapshot::Overview, QueueError> {
         let conn = match self.present() {
@@ -255,14 +273,6 @@ impl QueueSource for RedisSource {
             Ok(EventPage { events, next })
         })
     }
-
-    fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>> {
-        Box::pin(async move {
-            let oldest = self.ask(PATIENCE, browse::oldest_sequence).await?;
-            let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(oldest.and_then(|sequence| clock.age(Instant::now(), sequence)))
-        })
-    }
 }
 
 /// The loop that reads for everybody.
@@ -274,10 +284,15 @@ pub(super) struct OverviewLoop {
 impl OverviewLoop {
     /// For ever.
     pub(super) async fn run(self) {
+        let mut extras_at = Instant::now();
         loop {
             self.board.next_look().await;
             match self.source.overview().await {
                 Ok(overview) => {
+                    if extras_at.elapsed() >= EXTRAS {
+                        extras_at = Instant::now();
+                        self.source.publish_extras(&self.board).await;
+                    }
                     for group in &overview.failures {
                         self.source.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
                     }

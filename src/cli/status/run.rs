@@ -101,7 +101,11 @@ async fn limits(session: &mut StatusContext) -> Result<(), CliError> {
 async fn workers(session: &mut StatusContext) -> Result<(), CliError> {
     let overview = inspect::shown_overview(&session.conn).await?;
     if !session.json {
+        if let Some(alarm) = view::deaths::nobody_lives(&overview) {
+            session.out.line(&view::style::paint(view::style::BAD, &alarm))?;
+        }
         session.out.text(&view::workers::workers(&overview.workers, columns()))?;
+        session.out.text(&view::deaths::deaths(&overview.workers))?;
         session.out.text(&view::workers::extras(&overview.workers, overview.now))?;
         session.out.text(&view::workers::suspects(&overview.workers, overview.now))?;
         return session.out.text(&view::workers::containment(&overview.workers));

@@ -18,7 +18,7 @@ use crate::config::warning_of_open_secret;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::process::{raise_open_files, reap_orphans};
 use crate::queue::inspect;
-use crate::view::dashboard::{AppState, LiveState, router};
+use crate::view::dashboard::{AppState, LiveState, QueuePlace, router};
 use crate::view::glyphs;
 use crate::view::web::{HostGuard, MIN_TOKEN, ServerLimits, TokenAccess, is_loopback, serve as serve_http};
 
@@ -90,8 +90,11 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
     session.context.begin_to_follow();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(reap_orphans());
+    // Else the first scrape would lack it.
+    source.publish_extras(&board).await;
     let reader = tokio::spawn(OverviewLoop { source: Arc::clone(&source), board: Arc::clone(&board) }.run());
-    let site = AppState::new(board, source, plan.access, session.order, session.conn.at(), stopped.clone());
+    let place = QueuePlace { server: session.conn.at(), prefix: &session.context.config.key_prefix };
+    let site = AppState::new(board, source, plan.access, session.order, place, stopped.clone());
     let app = router(site, HostGuard::new(plan.address, &args.allowed_host));
     let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
     session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", plan.address));

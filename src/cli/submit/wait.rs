@@ -15,8 +15,7 @@ use crate::cli::reconnect::reconnect;
 use crate::cli::spill_list::{SpillList, SpillReader};
 use crate::cli::task_set::TaskEnd;
 use crate::model::BatchName;
-use crate::model::snapshot::{FailureGroup, TaskState};
-use crate::policy::estimate::TaskCounts;
+use crate::model::snapshot::{FailureGroup, ProgressParts, TaskState};
 use crate::process::signals::{SignalRequest, Signals};
 use crate::queue::call_size::CALL_BYTES;
 use crate::queue::select::HashEntry;
@@ -131,9 +130,11 @@ async fn follow(
         done += (pending.len() - step.open.len()) as u64;
         // Those further down that are done already show in the counts, unless others fill the queue too.
         let ended = done.max(total.saturating_sub(step.open_in_all)).min(total);
-        let running = step.running.min(total - ended);
-        progress.note(&format!("{running} running"));
-        progress.see(TaskCounts { ended, running, waiting: total - ended - running });
+        let failed = ends.failed + step.failed.len() as u64;
+        let parts = ProgressParts::of_set(total, ended, failed, step.running);
+        let note = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+        progress.note(&format!("{} running{note}", parts.running));
+        progress.see(&parts);
         ends.finished += step.finished;
         ends.failed += step.failed.len() as u64;
         ends.gone += step.gone;

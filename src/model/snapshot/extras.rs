@@ -62,6 +62,23 @@ pub struct WorkerExtras {
     /// What speaks against it; `None` for nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspect: Option<SuspectEvidence>,
+    /// When it died and what became of its tasks; `None` of one that has not, or whose tasks are still being taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died: Option<Death>,
+    /// Whether it was declared dead, and not only found silent by who reads.
+    #[serde(skip)]
+    pub is_declared_dead: bool,
+}
+
+/// The end of a worker that was declared dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// When it was declared dead, seconds since the epoch by the clock of Redis.
+    pub at: u64,
+    /// How many of its tasks went back to todo.
+    pub returned: u64,
+    /// How many failed, because their worker had died too often.
+    pub failed: u64,
 }
 
 impl WorkerExtras {
@@ -81,7 +98,7 @@ impl WorkerExtras {
             ends_at: of.ends_at,
             traits,
             free,
-            suspect: None,
+            ..Self::default()
         }
     }
 

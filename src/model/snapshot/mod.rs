@@ -1,8 +1,10 @@
 //! What people and programs are shown: the state of the queue at one moment. The field names are those of `--json`.
 
 mod batch;
+mod counts;
 mod extras;
 mod limit;
+mod progress;
 mod queue;
 mod share;
 mod task;
@@ -10,11 +12,11 @@ mod wait;
 mod worker;
 
 pub use batch::{Awaited, AwaitedState, BatchDetail, BatchList, BatchState, BatchView};
-pub use extras::{ResourceUse, SuspectEvidence, SuspectTask, WorkerExtras};
+pub use counts::Counts;
+pub use extras::{Death, ResourceUse, SuspectEvidence, SuspectTask, WorkerExtras};
 pub use limit::LimitView;
-pub use queue::{
-    BlockedOn, Counts, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup,
-};
+pub use progress::ProgressParts;
+pub use queue::{BlockedOn, FailureGroup, HoldReasons, Overview, RedisHealth, ReservationView, Totals, WaitingGroup};
 pub use share::{OwnerUse, ShareView};
 pub use task::{AttemptView, Standing, TaskState, TaskView};
 pub use wait::WaitReason;

@@ -3,50 +3,12 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::batch::Awaited;
+use super::counts::Counts;
 use super::limit::LimitView;
+use super::progress::ProgressParts;
 use super::share::ShareView;
-use super::task::TaskState;
 use super::worker::WorkerView;
 use crate::model::{Demand, Needs};
-
-/// How many lines are in each hash; the stop command is not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// In `todo_tasks`.
-    pub todo: u64,
-    /// In `in_progress_tasks`.
-    pub in_progress: u64,
-    /// In `finished_tasks`.
-    pub finished: u64,
-    /// In `failed_tasks`, those that will be tried again and those that were cancelled included, as Python DistComp counts them.
-    pub failed: u64,
-    /// Of those in `failed_tasks`, how many an operator has cancelled.
-    #[serde(default)]
-    pub cancelled: u64,
-    /// Lines that are not UTF-8, set aside.
-    #[serde(default)]
-    pub quarantined: u64,
-    /// Of those in todo, how many wait for batches or for a time. Only of an overview.
-    #[serde(default)]
-    pub blocked: u64,
-    /// Of those in todo, how many are of batches that are held. Only of an overview.
-    #[serde(default)]
-    pub held: u64,
-}
-
-impl Counts {
-    /// How many are in this state.
-    #[must_use]
-    pub fn of(&self, state: TaskState) -> u64 {
-        match state {
-            TaskState::Todo => self.todo,
-            TaskState::InProgress => self.in_progress,
-            TaskState::Finished => self.finished,
-            TaskState::Failed => self.failed.saturating_sub(self.cancelled),
-            TaskState::Cancelled => self.cancelled.min(self.failed),
-        }
-    }
-}
 
 /// The whole queue at a glance. Reading it costs the same at any depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -88,6 +50,15 @@ pub struct Overview {
     /// Tasks in todo that have failed and will be tried again; those whose time to be passed over has run out are not counted.
     #[serde(default)]
     pub retries: u64,
+    /// Tasks in todo and in progress that have failed before.
+    #[serde(default)]
+    pub retrying: u64,
+    /// What waits of kinds beyond [`Overview::NEEDS`] and fits no worker.
+    #[serde(skip)]
+    pub rare_needs: Vec<WaitingGroup>,
+    /// How many failed tasks there are of each kind, most first; cancelled tasks are not failures.
+    #[serde(skip)]
+    pub failure_kinds: Vec<(String, u64)>,
     /// What most of the blocked tasks wait for, the most first.
     #[serde(default)]
     pub blocked_on: Vec<BlockedOn>,
@@ -113,6 +84,12 @@ impl Overview {
         self.is_local && self.workers.is_empty()
     }
 
+    /// How far the tasks have come.
+    #[must_use]
+    pub fn progress(&self) -> ProgressParts {
+        ProgressParts::of_queue(&self.counts, self.retrying.max(self.retries))
+    }
+
     /// How many kinds of need are looked at: a sweep has one, few queues have more than some.
     pub const NEEDS: usize = 64;
 
@@ -131,7 +108,14 @@ impl Overview {
 
     /// What waits for a node that is not there.
     pub fn fits_nowhere(&self) -> impl Iterator<Item = &WaitingGroup> {
-        self.needs.iter().filter(|need| !self.fits_somewhere(need))
+        self.needs.iter().chain(&self.rare_needs).filter(|need| !self.fits_somewhere(need))
+    }
+
+    /// How many tasks wait for a node that is not there; `None` where no worker takes any task, and so nothing can be said.
+    #[must_use]
+    pub fn unrunnable(&self) -> Option<u64> {
+        let is_known = self.workers.iter().any(WorkerView::takes_tasks);
+        is_known.then(|| self.fits_nowhere().map(|need| need.waiting).fold(0, u64::saturating_add))
     }
 }
 
@@ -217,6 +201,9 @@ pub struct Totals {
     pub fenced: u64,
     /// Lines that were not tasks.
     pub invalid: u64,
+    /// Workers that were declared dead.
+    #[serde(default)]
+    pub workers_died: u64,
 }
 
 /// The server's own state.

@@ -96,6 +96,23 @@ impl WorkerView {
         }
     }
 
+    /// Whether it reports. What one that does not has said last need not be true any more.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        match self.state {
+            WorkerState::Live | WorkerState::Suspect | WorkerState::Draining | WorkerState::Python => true,
+            // Of one that has gone, only the order of its name is left.
+            WorkerState::Drained => self.heartbeat_age_seconds.is_some(),
+            WorkerState::Silent | WorkerState::Dead => false,
+        }
+    }
+
+    /// What it says of itself, while it reports.
+    #[must_use]
+    pub fn present_load(&self) -> Option<&WorkerLoad> {
+        self.load.as_ref().filter(|_| self.is_alive())
+    }
+
     /// Whether its node could run a task that asks for this if it ran nothing else.
     #[must_use]
     pub fn could_hold(&self, demand: &Demand) -> bool {
@@ -214,6 +231,9 @@ pub struct WorkerProcess {
     pub since: u64,
     /// Which layers of containment are on.
     pub containment: String,
+    /// Seconds of silence after which it counts as dead, as it was configured when it started; `None` of an earlier build.
+    #[serde(default, skip_serializing)]
+    pub dead_after_seconds: Option<u64>,
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ local seen = string.match(ARGV[ARG.previous], ':(%d+)$')
 local next_epoch = math.max(tonumber(epoch or '0'), tonumber(seen or '0')) + 1
 redis.call('HSET', OWNER, worker, instance .. ':' .. int(next_epoch))
 redis.call('HSET', WORKERS, worker, ARGV[ARG.registration])
+redis.call('HDEL', DIED, worker)
 local figures = string.match(redis.call('HGET', STATUS, worker) or '', '^%d+(:.*)$')
 if figures then redis.call('HSET', STATUS, worker, redis.call('TIME')[1] .. figures) end
 if ARGV[ARG.offer] ~= '' then redis.call('HSET', CAPACITY, worker, ARGV[ARG.offer] .. ':' .. ARGV[ARG.traits]) else redis.call('HDEL', CAPACITY, worker) end

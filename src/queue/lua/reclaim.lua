@@ -27,6 +27,8 @@ else
   local holder, epoch = string.match(owner, '^(.*):(%d+)$')
   if holder and holder ~= '!dead' then
     redis.call('HSET', OWNER, dead, '!dead:' .. int(tonumber(epoch) + 1))
+    deaths.begin(dead, now)
+    redis.call('HINCRBY', TALLY, 'died', 1)
     events[1] = 'W\tdead\t' .. dead
   end
   redis.call('HDEL', CAPACITY, dead)
@@ -138,6 +140,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   end
 end
 if redis.call('HLEN', CLAIMS) == 0 then redis.call('HDEL', APART_BY, dead) end
+if mode ~= 'own' then deaths.add(dead, moved, failed) end
 members.flush(turns.at_zero)
 index_flush()
 if #events > said then events[said + 1] = 'L\t' .. dead .. '\n' .. events[said + 1] end

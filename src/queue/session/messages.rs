@@ -33,6 +33,9 @@ pub struct Registration {
     /// Which versions of the layout it supports.
     #[serde(default)]
     pub layouts: Layouts,
+    /// Seconds of silence after which it counts as dead, rounded up: for those who only read. 0 = not told.
+    #[serde(default)]
+    pub dead_after_seconds: u64,
 }
 
 /// As what a worker takes its name.

@@ -18,6 +18,15 @@ use crate::view::web::TokenAccess;
 /// Streams at once, of both kinds.
 pub(super) const STREAMS: usize = 1000;
 
+/// Which queue is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct QueuePlace<'a> {
+    /// Where Redis is, without credentials.
+    pub server: &'a str,
+    /// The prefix of its keys.
+    pub prefix: &'a str,
+}
+
 /// The state that every handler gets.
 pub struct AppState {
     pub(super) board: Arc<LiveState>,
@@ -25,6 +34,8 @@ pub struct AppState {
     pub(super) access: TokenAccess,
     pub(super) order: FieldOrder,
     pub(super) server: String,
+    /// The prefix of the queue's keys.
+    pub(super) prefix: String,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
     pub(super) tails: OutputFollowers,
@@ -36,21 +47,20 @@ pub struct AppState {
     pub(super) batch: Cache<BatchName, Option<Arc<BatchDetail>>>,
     pub(super) limits: Cache<(), Arc<Vec<LimitView>>>,
     pub(super) events: Cache<EventRange, Arc<EventPage>>,
-    pub(super) oldest: Cache<(), Option<f64>>,
 }
 
 /// Groups of the failures of a batch, and whether these are all.
 pub(super) type BatchFailures = Arc<(Vec<FailureGroup>, bool)>;
 
 impl AppState {
-    /// A site on this board; `server` says where Redis is, without credentials.
+    /// A site on this board.
     #[must_use]
     pub fn new(
         board: Arc<LiveState>,
         source: Arc<dyn QueueSource>,
         access: TokenAccess,
         order: FieldOrder,
-        server: &str,
+        queue: QueuePlace<'_>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -58,7 +68,8 @@ impl AppState {
             source,
             access,
             order,
-            server: safe(server).into_owned(),
+            server: safe(queue.server).into_owned(),
+            prefix: safe(queue.prefix).into_owned(),
             stop,
             streams: Arc::new(Semaphore::new(STREAMS)),
             tails: OutputFollowers::default(),
@@ -70,7 +81,6 @@ impl AppState {
             batch: Cache::new(),
             limits: Cache::new(),
             events: Cache::new(),
-            oldest: Cache::new(),
         }
     }
 

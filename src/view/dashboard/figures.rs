@@ -6,8 +6,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::history::Point;
-use crate::model::snapshot::{Counts, FailureGroup, LimitView, Overview, TaskState, WorkerState, WorkerView};
-use crate::model::{ResourceKind, TaskId, Usage, failure_reason};
+use crate::model::snapshot::{
+    Counts, FailureGroup, LimitView, Overview, ProgressParts, TaskState, WorkerState, WorkerView,
+};
+use crate::model::{ResourceKind, TaskId, failure_reason};
+use crate::view::deaths::{alarms, lost, nobody_lives};
 use crate::view::explain::explain_queue;
 use crate::view::failures::named;
 use crate::view::overview::{health, notices, warnings};
@@ -31,6 +34,12 @@ pub(super) struct Figures {
     pub(super) text: BTreeMap<&'static str, String>,
     /// Percent of what is finished.
     pub(super) percent: f64,
+    /// Percent of the bar that each part takes: finished, running, failed, waiting.
+    pub(super) parts: [f64; 4],
+    /// What must be seen first: that no worker lives, which have died.
+    pub(super) alarms: Vec<String>,
+    /// Whether there are workers, and none is alive.
+    pub(super) nobody_lives: bool,
     /// What is wrong, and what an operator asked for.
     pub(super) notices: Vec<String>,
     /// Why what waits does not run; empty while tasks finish.
@@ -98,8 +107,7 @@ pub(super) struct FailureRow {
 impl Figures {
     pub(super) fn of(overview: &Overview, point: &Point) -> Self {
         let counts = &overview.counts;
-        let all = counts.todo + counts.in_progress + counts.finished;
-        let percent = if all == 0 { 0.0 } else { (counts.finished as f64 / all as f64 * 1000.0).floor() / 10.0 };
+        let parts = &overview.progress();
         let ahead = match overview.eta_seconds {
             Some(eta) => format!("{} to go", duration(eta)),
             None if counts.todo + counts.in_progress == 0 => "nothing to do".to_owned(),
@@ -107,19 +115,26 @@ impl Figures {
             None => "nothing finished in the last minute".to_owned(),
         };
         let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live).count();
+        let slots = match point.slots {
+            0 if counts.in_progress > 0 && nobody_lives(overview).is_some() => {
+                "held by workers that are silent".to_owned()
+            }
+            0 => "no slots".to_owned(),
+            slots => counted(slots, "slot"),
+        };
         let text = BTreeMap::from([
             ("todo", count(counts.todo)),
             ("running", count(counts.in_progress)),
             ("finished", count(counts.finished)),
             ("failed", count(counts.of(TaskState::Failed))),
             ("cancelled", count(counts.of(TaskState::Cancelled))),
-            ("slots", if point.slots > 0 { counted(point.slots, "slot") } else { "no slots".to_owned() }),
+            ("slots", slots),
             ("rate", rate(overview.rate_per_second)),
             ("failed_rate", if point.failed_rate > 0.0 { rate(point.failed_rate) } else { "none now".to_owned() }),
             ("ahead", ahead),
             ("apart", apart(counts)),
-            ("percent", format!("{percent:.1} %")),
-            ("done", format!("{} of {} finished", count(counts.finished), count(all))),
+            ("percent", format!("{:.1} %", parts.percent())),
+            ("done", done(parts)),
             ("workers", count(overview.workers.len() as u64)),
             ("live", format!("{} live", count(live as u64))),
             ("timed_out", count(overview.totals.timed_out)),
@@ -132,7 +147,10 @@ impl Figures {
         told.extend(warnings(&overview.redis));
         Self {
             text,
-            percent,
+            percent: parts.percent(),
+            parts: widths(parts),
+            alarms: alarms(overview),
+            nobody_lives: nobody_lives(overview).is_some(),
             notices: told,
             why: if counts.todo > 0 && overview.eta_seconds.is_none() { explain_queue(overview) } else { Vec::new() },
             limits: overview.limits.iter().take(LIMITS).map(LimitRow::of).collect(),
@@ -141,10 +159,30 @@ impl Figures {
         }
     }
 
+    /// The parts of the bar with their colours.
+    pub(super) fn toned(&self) -> Vec<(&'static str, f64)> {
+        ["good", "busy", "bad", "calm"].into_iter().zip(self.parts).collect()
+    }
+
     /// The text of a place; templates name only places that are there.
     pub(super) fn get(&self, name: &str) -> &str {
         self.text.get(name).map_or("", String::as_str)
     }
+}
+
+/// `52 of 100 finished, 2 running, 40 failed, 6 waiting`, and apart how many were cancelled.
+fn done(parts: &ProgressParts) -> String {
+    let named = [(parts.running, "running"), (parts.failed, "failed"), (parts.waiting, "waiting")];
+    let there = named.into_iter().filter(|(number, _)| *number > 0);
+    let rest: String = there.map(|(number, name)| format!(", {} {name}", count(number))).collect();
+    let apart = if parts.cancelled > 0 { format!("; {} cancelled", count(parts.cancelled)) } else { String::new() };
+    format!("{} of {} finished{rest}{apart}", count(parts.finished), count(parts.all()))
+}
+
+fn widths(parts: &ProgressParts) -> [f64; 4] {
+    let all = parts.all().max(1) as f64;
+    [parts.finished, parts.running, parts.failed, parts.waiting]
+        .map(|part| (part as f64 / all * 10_000.0).round() / 100.0)
 }
 
 /// How many of those that wait may not run: `6,800 blocked, 20 held`.
@@ -163,7 +201,11 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    fn of(usage: &Usage, kind: ResourceKind) -> Self {
+    fn of(worker: &WorkerView, kind: ResourceKind) -> Self {
+        let usage = &worker.usage;
+        if !worker.is_alive() {
+            return Self { kind, text: "-".to_owned(), percent: 0.0 };
+        }
         let [used, total] = [usage.used, usage.total].map(|amounts| kind.shown(amounts.get(kind)));
         Self { kind, text: format!("{used:.1} / {total:.1}"), percent: percent(used, total) }
     }
@@ -185,20 +227,20 @@ fn percent(part: f64, whole: f64) -> f64 {
 
 impl WorkerRow {
     fn of(worker: &WorkerView) -> Self {
-        let load = worker.load.as_ref();
+        let load = worker.present_load();
         Self {
             name: safe(&worker.name).into_owned(),
             state: worker.state.as_str(),
             beat: worker.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), duration),
             running: load.map_or_else(|| "-".to_owned(), |load| format!("{} / {}", load.running, load.slots)),
             running_percent: load.map_or(0.0, |load| percent(f64::from(load.running), f64::from(load.slots))),
-            gauges: ResourceKind::OF_WORKERS.into_iter().map(|kind| Gauge::of(&worker.usage, kind)).collect(),
+            gauges: ResourceKind::OF_WORKERS.into_iter().map(|kind| Gauge::of(worker, kind)).collect(),
             finished: count(worker.finished),
             failed: count(worker.failed),
             timed_out: count(worker.timed_out),
             returned: count(worker.returned),
             host: host(worker),
-            waits: load.and_then(waits).unwrap_or_default(),
+            waits: lost(worker).or_else(|| load.and_then(waits)).unwrap_or_default(),
         }
     }
 }
@@ -208,7 +250,8 @@ fn host(worker: &WorkerView) -> String {
     let process = worker.process.as_ref().map(|process| format!("{}, {}", process.host, process.version));
     let labels = worker.extras.labels.iter().filter(|label| !label.starts_with("host=")).cloned();
     let labels = labels.collect::<Vec<_>>().join(", ");
-    let parts = [process.unwrap_or_default(), worker.extras.resources_in_use(), labels];
+    let in_use = if worker.is_alive() { worker.extras.resources_in_use() } else { String::new() };
+    let parts = [process.unwrap_or_default(), in_use, labels];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     safe(&parts.join(" · ")).into_owned()
 }

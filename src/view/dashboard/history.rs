@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::ResourceKind;
-use crate::model::snapshot::{Overview, TaskState};
+use crate::model::snapshot::{Overview, TaskState, WorkerView};
 use crate::view::safe_text::safe;
 
 /// Points a second apart.
@@ -75,7 +75,7 @@ impl History {
                 .map_or(0.0, |base| now_total.saturating_sub(total(base)) as f64 / (now - base.t))
         };
         let slots =
-            overview.workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| u64::from(load.slots)).sum();
+            overview.workers.iter().filter_map(WorkerView::present_load).map(|load| u64::from(load.slots)).sum();
         let point = Point {
             t: (now * 10.0).round() / 10.0,
             todo: overview.counts.todo,
@@ -90,7 +90,8 @@ impl History {
         push(&mut self.fine, point, FINE);
         if self.coarse.back().is_none_or(|last| now - last.t >= COARSE_STEP - 0.5) {
             push(&mut self.coarse, point, COARSE);
-            let uses = overview.workers.iter().take(WORKERS).map(|worker| NodeUse {
+            let alive = overview.workers.iter().filter(|worker| worker.is_alive());
+            let uses = alive.take(WORKERS).map(|worker| NodeUse {
                 worker: safe(&worker.name).into(),
                 percent: ResourceKind::OF_WORKERS
                     .map(|kind| percent(worker.usage.used.get(kind) as f64, worker.usage.total.get(kind) as f64)),

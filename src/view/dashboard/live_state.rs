@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::figures::Figures;
 use super::history::History;
-use crate::model::snapshot::Overview;
+use crate::model::snapshot::{BatchList, Overview};
 use crate::sys::wall_clock;
 use crate::view::safe_text::safe;
 use crate::view::text::{duration, moment};
@@ -23,6 +23,9 @@ const UNWATCHED: Duration = Duration::from_secs(5);
 
 /// After its last request somebody without a stream counts as looking for this long.
 const ATTENTION: Duration = Duration::from_secs(10);
+
+/// What is older says nothing of the present. It is read every five seconds, and a read that takes as long has failed.
+const STALE: Duration = Duration::from_secs(12);
 
 /// The picture of one moment.
 #[derive(Debug)]
@@ -39,10 +42,30 @@ pub struct Snapshot {
     pub(super) json: Arc<str>,
 }
 
+impl Snapshot {
+    /// Whether it still tells of the present: Redis answers, as far as is known.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.outage.is_none() && self.read_at.elapsed() < STALE
+    }
+}
+
+/// What metrics tell beside a snapshot. It costs more to read, and is read less often.
+#[derive(Clone, Debug)]
+pub struct ScrapeExtras {
+    /// When it was read.
+    pub read_at: Instant,
+    /// Batches, those that have not ended first.
+    pub batches: Arc<BatchList>,
+    /// Seconds for which the longest-waiting task had waited; 0 when none waited.
+    pub oldest_waiting_seconds: f64,
+}
+
 /// The latest snapshot, the history, and who is looking.
 #[derive(Debug)]
 pub struct LiveState {
     snapshots: watch::Sender<Arc<Snapshot>>,
+    extras: Mutex<Option<ScrapeExtras>>,
     history: Mutex<History>,
     viewers: AtomicUsize,
     asked: Mutex<Option<Instant>>,
@@ -57,6 +80,7 @@ impl LiveState {
         let snapshot = snapshot(&mut history, overview);
         Self {
             snapshots: watch::Sender::new(Arc::new(snapshot)),
+            extras: Mutex::default(),
             history: Mutex::new(history),
             viewers: AtomicUsize::new(0),
             asked: Mutex::default(),
@@ -111,6 +135,11 @@ impl LiveState {
 
     /// What is up, for a page or a scrape: not older than a few seconds, unless Redis is away.
     pub async fn look(&self) -> Arc<Snapshot> {
+        self.look_within(2 * WATCHED).await
+    }
+
+    /// The same, waiting for a newer one no longer than `patience`.
+    pub(super) async fn look_within(&self, patience: Duration) -> Arc<Snapshot> {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut snapshots = self.snapshots.subscribe();
         let now = Arc::clone(&snapshots.borrow_and_update());
@@ -118,10 +147,21 @@ impl LiveState {
             return now;
         }
         self.wake.notify_one();
-        match tokio::time::timeout(2 * WATCHED, snapshots.changed()).await {
+        match tokio::time::timeout(patience, snapshots.changed()).await {
             Ok(Ok(())) => Arc::clone(&snapshots.borrow()),
             Ok(Err(_)) | Err(_) => now,
         }
+    }
+
+    /// Puts up what only metrics tell.
+    pub fn publish_extras(&self, extras: ScrapeExtras) {
+        *self.extras.lock().unwrap_or_else(PoisonError::into_inner) = Some(extras);
+    }
+
+    /// What only metrics tell; `None` where it was not read of late.
+    pub(super) fn extras(&self) -> Option<ScrapeExtras> {
+        let extras = self.extras.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        extras.filter(|extras| extras.read_at.elapsed() < STALE)
     }
 
     /// Every snapshot from now on; counts as looking until it is dropped.

@@ -23,7 +23,7 @@ mod stream;
 mod task_list;
 mod task_page;
 
-pub use app_state::AppState;
-pub use live_state::{LiveState, Snapshot};
+pub use app_state::{AppState, QueuePlace};
+pub use live_state::{LiveState, ScrapeExtras, Snapshot};
 pub use routes::router;
 pub use source::{BATCHES, EventPage, EventRange, QueueSource, SourceError, SourceFuture};

@@ -203,22 +203,21 @@ async fn history(State(site): State<Arc<AppState>>, Query(Range { range }): Quer
     .into_response()
 }
 
+/// What a scrape waits for a newer snapshot: a Redis that hangs must not make it late.
+const SCRAPE: Duration = Duration::from_millis(50);
+
 async fn scrape(State(site): State<Arc<AppState>>, asked: axum::http::HeaderMap) -> Response {
-    let snapshot = site.board.look().await;
-    let oldest = site.oldest.get((), || {
-        let source = Arc::clone(&site.source);
-        Box::pin(async move { source.oldest_waiting().await })
-    });
-    // Without them, where Redis does not answer.
-    let batches = site.batches().await.unwrap_or_default();
+    let snapshot = site.board.look_within(SCRAPE).await;
+    let extras = site.board.extras();
     let shown = metrics::QueueFigures {
-        overview: &snapshot.overview,
-        batches: &batches.batches,
-        is_redis_up: snapshot.outage.is_none(),
+        overview: Some(&snapshot.overview).filter(|_| snapshot.is_current()),
+        batches: extras.as_ref().map_or(&[], |extras| &extras.batches.batches),
         age_seconds: snapshot.read_at.elapsed().as_secs_f64(),
-        oldest_waiting_seconds: oldest.await.unwrap_or_default(),
+        oldest_waiting_seconds: extras.as_ref().map(|extras| extras.oldest_waiting_seconds),
         viewers: site.board.viewers(),
         followed: site.tails.count(),
+        server: &site.server,
+        prefix: &site.prefix,
     };
     metrics::respond(&asked, metrics::queue(&shown))
 }

@@ -47,9 +47,6 @@ pub trait QueueSource: Send + Sync + 'static {
 
     /// Events after an entry of the log, a page of them; without one the last, as many as the number says.
     fn events<'a>(&'a self, asked: &'a EventRange) -> SourceFuture<'a, EventPage>;
-
-    /// Seconds for which the longest-waiting task has waited, counted from the start of this process at the earliest; `None` when nothing waits.
-    fn oldest_waiting(&self) -> SourceFuture<'_, Option<f64>>;
 }
 
 /// The entry after which to go on, and how many of the last events are wanted where there is none.

@@ -9,7 +9,7 @@ use crate::view::limits;
 use crate::view::safe_text::safe;
 use crate::view::shares::shares;
 use crate::view::table::{number, table, text};
-use crate::view::text::{count, counted, resource, resources, trimmed, verb};
+use crate::view::text::{count, counted, resource, resources, tasks, trimmed, verb};
 
 /// Why the queue as a whole does not move, or that it does: most telling first.
 #[must_use]
@@ -194,6 +194,25 @@ fn too_large_in_all(overview: &Overview) -> (u64, Option<String>) {
         )
     });
     (sum, why)
+}
+
+/// That tasks wait which no worker that is there could ever run, and what they lack; `None` while there are none, and where no worker takes any task.
+#[must_use]
+pub fn never_run(overview: &Overview) -> Option<String> {
+    let number = overview.unrunnable().filter(|number| *number > 0)?;
+    let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
+    let largest_group = overview.fits_nowhere().max_by_key(|need| need.waiting)?;
+    let others = if overview.fits_nowhere().nth(1).is_some() { ", most of them" } else { "" };
+    let why = match unsuited(overview, &largest_group.needs()) {
+        Some(why) => why,
+        None => format!(
+            "{} {}; the largest node offers {}",
+            verb(number, "need"),
+            resources(&largest_group.demand.amounts, resource),
+            largest(&able)
+        ),
+    };
+    Some(format!("{} can never run on the workers that are there{others}: {why}", tasks(number)))
 }
 
 /// What most of the workers that could take something wait for.

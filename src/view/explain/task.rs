@@ -137,6 +137,10 @@ fn on_worker(overview: &Overview, name: &str) -> String {
             "it was in progress on {name}, a Python worker that last reported {} ago; distcomp-ctl reclaim {name} returns it to todo",
             duration(age)
         ),
+        Some((WorkerState::Dead, age)) if worker.is_some_and(|worker| !worker.extras.is_declared_dead) => format!(
+            "it was in progress on {name}, which has been silent for {} and is dead; the next worker that starts returns it to todo, and so does distcomp-ctl reclaim {name}",
+            duration(age)
+        ),
         Some((WorkerState::Dead, _)) => {
             format!("it was in progress on {name}, which is dead; it is about to return to todo")
         }

@@ -19,32 +19,52 @@ const LIMITS: usize = 100;
 /// What a page about the queue is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueFigures<'a> {
-    /// The queue when it was last read.
-    pub overview: &'a Overview,
+    /// The queue; `None` while it cannot be read: what is old would be taken for the present.
+    pub overview: Option<&'a Overview>,
     /// Batches, those that have not ended first.
     pub batches: &'a [BatchView],
-    /// Whether the last attempt to read it succeeded.
-    pub is_redis_up: bool,
     /// Seconds since it was read.
     pub age_seconds: f64,
-    /// Seconds for which the longest-waiting task has waited; `None` when none waits or it is not known.
+    /// Seconds for which the longest-waiting task has waited, 0 when none waits; `None` when it is not known.
     pub oldest_waiting_seconds: Option<f64>,
     /// Viewers with a stream.
     pub viewers: usize,
     /// Tasks whose output somebody follows on the dashboard.
     pub followed: usize,
+    /// Where Redis is, without credentials.
+    pub server: &'a str,
+    /// The prefix of the queue's keys.
+    pub prefix: &'a str,
 }
 
 /// The page.
 #[must_use]
 pub fn queue(figures: &QueueFigures<'_>) -> String {
-    let overview = figures.overview;
     let mut page = MetricsPage::new();
-    page.gauge("distcomp_redis_up", "1 while Redis answers", &[(&[], flag(figures.is_redis_up))]);
-    page.gauge("distcomp_queue_read_age_seconds", "Age of these figures", &[(&[], figures.age_seconds)]);
-    tasks(&mut page, figures);
-    batches(&mut page, figures.batches);
-    limits(&mut page, &overview.limits);
+    page.gauge("distcomp_redis_up", "1 while Redis answers", &[(&[], flag(figures.overview.is_some()))]);
+    page.gauge("distcomp_queue_read_age_seconds", "Time since the queue was last read", &[(&[], figures.age_seconds)]);
+    page.gauge(
+        "distcomp_queue_info",
+        "Which queue this is",
+        &[(&[("server", figures.server), ("prefix", figures.prefix)], 1.0)],
+    );
+    page.gauge("distcomp_dashboard_viewers", "Open pages of the dashboard", &[(&[], figures.viewers as f64)]);
+    page.gauge(
+        "distcomp_dashboard_followed_tasks",
+        "Tasks whose output is followed on open pages of the dashboard",
+        &[(&[], figures.followed as f64)],
+    );
+    if let Some(overview) = figures.overview {
+        present(&mut page, overview, figures);
+    }
+    page.finish()
+}
+
+/// All that is known only while Redis answers.
+fn present(page: &mut MetricsPage, overview: &Overview, figures: &QueueFigures<'_>) {
+    tasks(page, overview, figures.oldest_waiting_seconds);
+    batches(page, figures.batches);
+    limits(page, &overview.limits);
     page.gauge("distcomp_queue_paused", "1 while the queue is paused", &[(&[], flag(overview.paused.is_some()))]);
     page.gauge(
         "distcomp_queue_stopping",
@@ -56,24 +76,22 @@ pub fn queue(figures: &QueueFigures<'_>) -> String {
         "Large tasks for which a worker reserves room",
         &[(&[], overview.reservations.len() as f64)],
     );
-    attempts(&mut page, &overview.totals);
-    workers(&mut page, &overview.workers);
-    redis(&mut page, &overview.redis);
-    page.gauge("distcomp_dashboard_viewers", "Open pages of the dashboard", &[(&[], figures.viewers as f64)]);
-    page.gauge(
-        "distcomp_dashboard_followed_tasks",
-        "Tasks whose output is followed on open pages of the dashboard",
-        &[(&[], figures.followed as f64)],
+    attempts(page, &overview.totals);
+    page.counter(
+        "distcomp_queue_workers_died",
+        "Workers that were declared dead since the queue was created",
+        &[(&[], overview.totals.workers_died)],
     );
-    page.finish()
+    workers(page, &overview.workers);
+    redis(page, &overview.redis);
 }
 
 fn flag(is: bool) -> f64 {
     if is { 1.0 } else { 0.0 }
 }
 
-fn tasks(page: &mut MetricsPage, figures: &QueueFigures<'_>) {
-    let counts = &figures.overview.counts;
+fn tasks(page: &mut MetricsPage, overview: &Overview, oldest_waiting_seconds: Option<f64>) {
+    let counts = &overview.counts;
     page.gauge(
         "distcomp_queue_tasks",
         "Tasks by state; a task that will be retried is in todo and in failed; a cancelled task is in cancelled only",
@@ -96,11 +114,20 @@ fn tasks(page: &mut MetricsPage, figures: &QueueFigures<'_>) {
         "Of the tasks in todo, those of batches that are paused or have stopped",
         &[(&[], counts.held as f64)],
     );
-    page.gauge(
-        "distcomp_queue_oldest_waiting_seconds",
-        "Age of the task that has waited longest, at most since this process started; 0 if none waits",
-        &[(&[], figures.oldest_waiting_seconds.unwrap_or(0.0))],
-    );
+    if let Some(unrunnable) = overview.unrunnable() {
+        page.gauge(
+            "distcomp_queue_unrunnable_tasks",
+            "Of the tasks in todo, those that no worker which takes tasks could ever run; absent while no worker takes any",
+            &[(&[], unrunnable as f64)],
+        );
+    }
+    if let Some(seconds) = oldest_waiting_seconds {
+        page.gauge(
+            "distcomp_queue_oldest_waiting_seconds",
+            "Age of the task that has waited longest, at most since this process started; 0 if none waits",
+            &[(&[], seconds)],
+        );
+    }
 }
 
 fn batches(page: &mut MetricsPage, batches: &[BatchView]) {
@@ -195,7 +222,7 @@ fn workers(page: &mut MetricsPage, workers: &[WorkerView]) {
     let labelled: Vec<[(&'static str, &str); 1]> = by_state.iter().map(|(state, _)| [("state", *state)]).collect();
     let values: Vec<(Labels<'_>, f64)> =
         labelled.iter().zip(&by_state).map(|(labels, (_, number))| (labels.as_slice(), *number)).collect();
-    page.gauge("distcomp_queue_workers", "Workers by state", &values);
+    page.gauge("distcomp_queue_workers", "Workers by state; one that died counts as dead for a day", &values);
     each_worker(page, workers);
 }
 
@@ -219,22 +246,23 @@ fn each_worker(page: &mut MetricsPage, workers: &[WorkerView]) {
         page.gauge(name, help, &values);
     };
     gauge("distcomp_queue_worker_heartbeat_age_seconds", "Time since the last heartbeat of a worker", &|worker| {
-        worker.heartbeat_age_seconds.map(|age| age as f64)
+        worker.heartbeat_age_seconds.filter(|_| worker.extras.died.is_none()).map(|age| age as f64)
     });
-    gauge("distcomp_queue_worker_running_tasks", "Tasks running on a worker", &|worker| {
-        worker.load.as_ref().map(|load| f64::from(load.running))
+    // What one that is silent said last need not be true any more: nothing is better than that.
+    gauge("distcomp_queue_worker_running_tasks", "Tasks running on a worker that is alive", &|worker| {
+        worker.present_load().map(|load| f64::from(load.running))
     });
-    gauge("distcomp_queue_worker_slots", "Slots of a worker: tasks that it runs at most", &|worker| {
-        worker.load.as_ref().map(|load| f64::from(load.slots))
+    gauge("distcomp_queue_worker_slots", "Slots of a worker that is alive: tasks that it runs at most", &|worker| {
+        worker.present_load().map(|load| f64::from(load.slots))
     });
     for kind in ResourceKind::OF_WORKERS {
         let noun = kind.title();
         let name = |part| kind.metric_name("distcomp_queue_worker", part);
         gauge(&name(None), &format!("{noun} of a worker's node"), &|worker| {
-            Some(kind.metric_value(worker.usage.total.get(kind)))
+            worker.is_alive().then(|| kind.metric_value(worker.usage.total.get(kind)))
         });
         gauge(&name(Some("used")), &format!("{noun} in use on a worker's node"), &|worker| {
-            Some(kind.metric_value(worker.usage.used.get(kind)))
+            worker.is_alive().then(|| kind.metric_value(worker.usage.used.get(kind)))
         });
     }
     type Counted = (&'static str, fn(&WorkerView) -> u64);
@@ -269,13 +297,14 @@ mod tests {
 
     fn page_with(overview: &Overview, batches: &[BatchView]) -> String {
         queue(&QueueFigures {
-            overview,
+            overview: Some(overview),
             batches,
-            is_redis_up: true,
             age_seconds: 0.5,
             oldest_waiting_seconds: Some(12.5),
             viewers: 3,
             followed: 0,
+            server: "127.0.0.1:6379",
+            prefix: "a:",
         })
     }
 
@@ -332,6 +361,28 @@ mod tests {
             assert!(page.contains(&line), "{line} is not in {page}");
         }
         assert!(!page.contains("batch=\"b1\"") && !page.contains("batch=\"b101\""), "{page}");
+    }
+
+    #[test]
+    fn nothing_of_the_queue_is_told_while_it_cannot_be_read() {
+        let page = queue(&QueueFigures {
+            overview: None,
+            batches: &[],
+            age_seconds: 30.0,
+            oldest_waiting_seconds: None,
+            viewers: 0,
+            followed: 0,
+            server: "s",
+            prefix: "",
+        });
+        assert!(
+            page.contains("distcomp_redis_up 0.0") && page.contains("distcomp_queue_read_age_seconds 30.0"),
+            "{page}"
+        );
+        assert!(page.contains("distcomp_queue_info{server=\"s\",prefix=\"\"} 1.0"), "{page}");
+        for gone in ["distcomp_queue_tasks", "distcomp_queue_workers", "_total", "distcomp_redis_memory", "oldest"] {
+            assert!(!page.contains(gone), "{gone}: {page}");
+        }
     }
 
     #[test]

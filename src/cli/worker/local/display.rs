@@ -10,8 +10,7 @@ use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::task_set::TaskSet;
 use crate::model::TaskId;
-use crate::model::snapshot::Counts;
-use crate::policy::estimate::TaskCounts;
+use crate::model::snapshot::{Counts, ProgressParts};
 use crate::queue::{Connection, QueueError, inspect};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
@@ -54,7 +53,7 @@ impl ProgressDisplay {
         // A bar would be drawn over what tasks have written.
         let mut progress = Progress::new("done", members.len(), !run.args.run.shows_output());
         // What was done before is not the speed of this run.
-        progress.see(seen(members.len(), counter.ended(), &counts));
+        progress.see(&seen(members.len(), counter, &counts));
         Ok(Self {
             progress,
             total: members.len(),
@@ -76,11 +75,10 @@ impl ProgressDisplay {
         counter: &RunEndCounter<'_>,
     ) -> Result<(), QueueError> {
         let now = inspect::counts(conn).await?;
-        let seen = seen(self.total, counter.ended(), &now);
-        let failed = counter.ends().failed;
-        self.progress.note(&format!("running {} failed {failed}", seen.running));
-        self.progress.see(seen);
-        self.say_line(&run.context, seen, failed);
+        let seen = seen(self.total, counter, &now);
+        self.progress.note(&format!("running {} failed {}", seen.running, seen.failed));
+        self.progress.see(&seen);
+        self.say_line(&run.context, &seen);
         self.say_pause(&run.context, conn).await?;
         if now.failed > self.failures_seen {
             self.say_kinds(&run.context, members, conn).await?;
@@ -100,17 +98,17 @@ impl ProgressDisplay {
         Ok(())
     }
 
-    fn say_line(&mut self, context: &Context, seen: TaskCounts, failed: u64) {
+    fn say_line(&mut self, context: &Context, seen: &ProgressParts) {
         if self.interval.is_none_or(|interval| self.last_line.elapsed() < interval) {
             return;
         }
         self.last_line = Instant::now();
         context.say(&format!(
             "{} of {} done, {} running, {} failed, {}",
-            count(seen.ended),
+            count(seen.ended()),
             count(self.total),
             count(seen.running),
-            count(failed),
+            count(seen.failed),
             self.progress.pace()
         ));
     }
@@ -144,7 +142,6 @@ impl ProgressDisplay {
 }
 
 /// How far the run's tasks are. What others add meanwhile waits and runs like ours: of what runs, no more is its own than is left of it.
-fn seen(total: u64, ended: u64, now: &Counts) -> TaskCounts {
-    let running = now.in_progress.min(total - ended);
-    TaskCounts { ended, running, waiting: total - ended - running }
+fn seen(total: u64, counter: &RunEndCounter<'_>, now: &Counts) -> ProgressParts {
+    ProgressParts::of_set(total, counter.ended(), counter.ends().failed, now.in_progress)
 }

@@ -391,7 +391,9 @@ function showBanner(text) {
 function show(frame) {
   heard = performance.now();
   showBanner(frame.outage);
-  setLink(frame.outage ? "lost" : "live", frame.outage ? "Redis is away" : "live");
+  if (frame.outage) setLink("lost", "Redis is away");
+  // The page is live all the same; the alarm says why the mark is red.
+  else setLink(frame.figures?.nobody_lives ? "lost" : "live", "live");
   if (!frame.figures) return;
   const figures = frame.figures;
   for (const node of document.querySelectorAll("[data-text]")) {
@@ -401,7 +403,8 @@ function show(frame) {
     else { delete node.dataset.last; setText(node, text); }
   }
   document.querySelector(".card.bad .number")?.classList.toggle("some", figures.text.failed !== "0");
-  setBar(document.querySelector('[data-bar="percent"]'), figures.percent);
+  document.querySelectorAll("[data-parts] > svg").forEach((part, at) => part.setAttribute("width", `${figures.parts[at]}%`));
+  showList("alarms", figures.alarms);
   showList("notices", figures.notices);
   showList("why", figures.why);
   showLimits(figures.limits);
