@@ -30,6 +30,12 @@ impl<const N: usize> Histogram<N> {
         Self { bounds, counts: [0; N], above: 0, sum: 0.0 }
     }
 
+    /// One that was counted elsewhere: how many values each bucket has, the one above all bounds last, and their sum.
+    #[must_use]
+    pub fn of(bounds: [f64; N], count: impl Fn(usize) -> u64, sum: f64) -> Self {
+        Self { bounds, counts: std::array::from_fn(&count), above: count(N), sum }
+    }
+
     /// Counts a value.
     pub fn add(&mut self, value: f64) {
         match self.bounds.iter().position(|bound| value <= *bound).and_then(|at| self.counts.get_mut(at)) {

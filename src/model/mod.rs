@@ -25,6 +25,7 @@ pub mod resource;
 pub mod safe_text;
 pub mod share;
 pub mod snapshot;
+pub mod spread;
 pub mod stdout_record;
 pub mod stock;
 pub mod task;

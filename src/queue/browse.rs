@@ -261,6 +261,18 @@ pub async fn oldest_sequence(conn: &Connection) -> Result<Option<u64>, QueueErro
     Ok(oldest)
 }
 
+/// Seconds since this number was given out, as far as the queue remembers: see `lua/shared/spread.lua`. `None` where it does not.
+///
+/// # Errors
+/// Those of any call.
+pub async fn age_of(conn: &Connection, sequence: u64) -> Result<Option<f64>, QueueError> {
+    let mut pipe = redis::pipe();
+    let key = format!("{}submitted", conn.name(Key::Ready));
+    pipe.cmd("ZRANGEBYSCORE").arg(key).arg(sequence).arg("+inf").arg("LIMIT").arg(0).arg(1).cmd("TIME");
+    let (found, (now, _)): (Vec<u64>, (u64, u64)) = conn.pipe(&pipe).await?;
+    Ok(found.first().map(|second| now.saturating_sub(*second) as f64))
+}
+
 /// Lanes that [`oldest_sequence`] looks at.
 const LANES: usize = 64;
 

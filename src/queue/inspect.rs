@@ -24,6 +24,7 @@ use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
     WaitingGroup,
 };
+use crate::model::spread::Spread;
 use crate::model::{AttemptRecord, BatchName, Class, Lane, Needs, Outcome, TaskId, text_of_json};
 use crate::policy::estimate;
 
@@ -58,7 +59,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.cmd("TIME");
     pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
     pipe.hlen(conn.name(Key::Policy)).hgetall(conn.name(Key::Blamed)).hgetall(conn.name(Key::Died));
-    pipe.hlen(conn.name(Key::Attempts)).hlen(conn.name(Key::Lost));
+    pipe.hlen(conn.name(Key::Attempts)).hlen(conn.name(Key::Lost)).hgetall(conn.name(Key::Spread));
     let (mut overview, has_policy) = decode_overview(conn.pipe(&pipe).await?)?;
     if has_policy {
         overview.fair_share = share::view(conn).await?;
@@ -136,6 +137,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
     let policies: u64 = replies.take()?;
     let (blamed, died) = (replies.hash()?, replies.hash()?);
     let (with_attempts, lost): (u64, u64) = (replies.take()?, replies.take()?);
+    let spread = Spread::of(&replies.hash()?);
     // A task with an attempt that has not ended the work has failed, or lost its worker; in the index as a retry it has failed for certain.
     let retrying = with_attempts.saturating_sub(lost).max(retries).min(failed);
     // The stop command may have come between the two questions.
@@ -177,6 +179,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
         retrying,
         rare_needs: Vec::new(),
         failure_kinds: kinds_of(&groups),
+        spread,
         fair_share: None,
         totals: Totals {
             finished: total("finished"),
@@ -186,6 +189,8 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
             lost: total("lost"),
             fenced,
             invalid: total("invalid"),
+            retried: total("retried"),
+            failed_for_good: total("final"),
             workers_died: total("died"),
         },
         redis: health(&info),

@@ -104,6 +104,8 @@ pub enum Key {
     Blamed,
     /// String: the random identity of the queue that signatures are made for.
     QueueId,
+    /// Hash of histograms of times and memory, see `lua/shared/spread.lua`.
+    Spread,
     /// Hash of counters: `finished`, `failed:WORKER`, ….
     Tally,
     /// Hash, a ring of 16 five-second buckets of finished tasks.
@@ -210,6 +212,7 @@ impl Key {
             Self::Edited => "EDITED",
             Self::Blamed => "BLAMED",
             Self::QueueId => "QUEUE_ID",
+            Self::Spread => "SPREAD",
             Self::Tally => "TALLY",
             Self::Rate => "RATE",
             Self::Groups => "GROUPS",
@@ -284,6 +287,7 @@ impl Key {
             Self::Edited => "distcomp:edited",
             Self::Blamed => "distcomp:suspects",
             Self::QueueId => "distcomp:queue_id",
+            Self::Spread => "distcomp:spread",
             Self::Tally => "distcomp:tally",
             Self::Rate => "distcomp:rate",
             Self::Groups => "distcomp:failures:groups",

@@ -191,6 +191,8 @@ records! {
         /// `record` is the attempt's evidence, empty for one that never started. `backoff` is the delay after a first failure,
         /// `outcome` its code. `more_mem` is how much memory the next attempt should declare, empty for as much as this one; where that is bounded by the
         /// nodes that live, `node_mem` is what the node of this attempt has.
+        /// `run_ms` is the run time of an attempt that finished or failed, `mem_part` the peak of a finished task in thousandths of what it declared; both are
+        /// empty where that is not known.
         /// `family` is under which a finished task without a batch adds its `peak`, after "=" where its line names it; empty where none is known.
         each SettleEntry<'a> {
             op: &'a str,
@@ -207,6 +209,8 @@ records! {
             node_mem: Option<u64>,
             family: String,
             peak: Option<u64>,
+            run_ms: Option<u64>,
+            mem_part: Option<u64>,
         }
     }
     "reassert.lua" {

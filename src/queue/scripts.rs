@@ -63,11 +63,11 @@ scripts! {
     DETACH = "detach.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, marks, orders] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Marks, Lost, Attempts, Evidence, Quarantine, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
     ];
-    CLAIM = "claim.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, walk, suspects, retries, waking, limits, claims, shares, transition, turns, releasing, isolation, others, reservations] on [
-        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt,
+    CLAIM = "claim.lua" with [basics, spread, home, field_order, members, grown, lanes, gates, needs, learnt, walk, suspects, retries, waking, limits, claims, shares, transition, turns, releasing, isolation, others, reservations] on [
+        Todo, Waiting, InProgress, Finished, Status, Owner, Capacity, Claims, Revoked, Drain, Paused, Attempts, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Signatures, FieldOrder, Lost, Apart, ApartBy, Member, BatchN, Batches, BatchWaived, BatchHeld, Wake, Events, Policy, Grown, Learnt, Limits, LimitsIn, LimitsAt, Spread,
     ];
-    SETTLE = "settle.lua" with [basics, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, blame, releasing, marks, orders, growing, learning] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy, Blamed, Grown, Learnt, Limits, LimitsIn, LimitsAt,
+    SETTLE = "settle.lua" with [basics, spread, home, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, limits, claims, shares, transition, failures, evidence, events, turns, blame, releasing, marks, orders, growing, learning] on [
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Owner, Claims, Revoked, Marks, Refused, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, Apart, Capacity, Member, BatchN, Batches, BatchWaived, BatchFails, BatchHeld, BatchRate, Policy, Blamed, Grown, Learnt, Limits, LimitsIn, LimitsAt, Spread,
     ];
     SUBMIT = "submit.lua" with [basics, home, field_order, members, grown, lanes, gates, needs, learnt, waking, failures, events, marks] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Marks, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, Signatures, FieldOrder, Capacity, Member, BatchN, Batches, BatchWaived, BatchSubmits, Grown, Learnt,
@@ -82,7 +82,7 @@ scripts! {
         Todo, Waiting, InProgress, Finished, Owner, Claims, Revoked, Marks, Refused, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Events, Member, BatchN, Batches, BatchWaived, Policy, Grown, Limits, LimitsIn, LimitsAt,
     ];
     CHECK = "check.lua" with [] on [
-        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy, Died, Limits, LimitsAt,
+        Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy, Died, Limits, LimitsAt, Spread,
     ];
     INDEX = "index.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, events] on [
         Todo, Waiting, Failed, Ready, Sequence, Count, Cells, Held, Delayed, Avoided, Idle, Wake, Events, FieldOrder, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Grown, Learnt,

@@ -5,6 +5,7 @@
 pub mod boot;
 pub mod cgroup;
 pub mod mounts;
+pub mod own_process;
 pub mod random;
 pub mod stat;
 pub mod wall_clock;

@@ -170,6 +170,7 @@ fn every_metric_that_the_examples_name_is_there() {
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     // A batch that stays.
     bed.cli("distcomp-submit").args(["-n", "b1", "--after", "b0", "--", "echo b"]).run().expect(0);
+    bed.ctl(&["limit", "disk", "3", "--yes"]).expect(0);
     let site = Dashboard::start(&bed);
     let page = site.get("/metrics", &[]).body;
     assert_eq!(value(&page, "distcomp_queue_batch_tasks{batch=\"b1\",state=\"blocked\"}"), 1.0);
@@ -197,6 +198,32 @@ fn every_metric_that_the_examples_name_is_there() {
 }
 
 #[test]
+fn queue_tells_kinds_retries_times_and_memory() {
+    let bed = Bed::with(json!({"max_retry_per_task": 2, "retry_backoff_seconds": 0}));
+    bed.add((0..3).map(|n| format!("shell:0.5:0.01:1:sleep 0.6; echo {n}")));
+    bed.add(["shell:0:0.01:1:exit 3"]);
+    bed.burst("w");
+    let site = Dashboard::start(&bed);
+    let page = site.get("/metrics", &[]).body;
+    assert_eq!(value(&page, "distcomp_queue_failed_tasks{kind=\"exit 3\"}"), 1.0);
+    assert_eq!(value(&page, "distcomp_queue_failed_tasks{kind=\"other\"}"), 0.0);
+    assert_eq!(value(&page, "distcomp_queue_retries_total"), 1.0);
+    assert_eq!(value(&page, "distcomp_queue_failures_total"), 1.0);
+    assert_eq!(value(&page, "distcomp_queue_task_duration_seconds_count"), 5.0, "each attempt");
+    assert!(value(&page, "distcomp_queue_task_duration_seconds_sum") >= 1.8, "{page}");
+    assert_eq!(value(&page, "distcomp_queue_task_duration_seconds_bucket{le=\"0.5\"}"), 2.0, "{page}");
+    assert_eq!(value(&page, "distcomp_queue_task_wait_seconds_count"), 4.0, "each task once");
+    let measured = value(&page, "distcomp_queue_task_memory_ratio_count");
+    assert!((1.0..=3.0).contains(&measured), "of those that declare memory: {page}");
+    assert_eq!(value(&page, "distcomp_queue_task_memory_ratio_bucket{le=\"0.5\"}"), measured, "{page}");
+    assert!(value(&page, "process_resident_memory_bytes") > 1e6 && value(&page, "process_open_fds") > 3.0);
+    // It is of the queue, and not of the process that tells it.
+    drop(site);
+    let again = Dashboard::start(&bed).get("/metrics", &[]).body;
+    assert_eq!(value(&again, "distcomp_queue_task_wait_seconds_count"), 4.0);
+}
+
+#[test]
 fn names_follow_the_conventions() {
     let bed = Bed::new();
     let (_worker, at) = measured(&bed, "n1");
@@ -210,7 +237,8 @@ fn names_follow_the_conventions() {
         assert!(page.body.ends_with("# EOF\n"), "{page:?}");
         for line in page.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
             let (name, kind) = line.split_once(' ').expect("a name and a type");
-            assert!(name.starts_with("distcomp_") && !name.ends_with("_total"), "{line}");
+            let is_ours = name.starts_with("distcomp_") || name.starts_with("process_");
+            assert!(is_ours && !name.ends_with("_total"), "{line}");
             assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
             let has_total = names(&page.body).contains(&format!("{name}_total"));
             assert_eq!(has_total, kind == "counter", "{line}: _total is for counters alone");

@@ -148,13 +148,18 @@ impl RedisSource {
     /// Reads what only metrics tell, and puts it up. Where that fails, what is up grows old.
     pub(super) async fn publish_extras(&self, board: &LiveState) {
         let read = async |conn: &Connection| {
-            Ok((browse::oldest_sequence(conn).await?, batch_views::first(conn, BATCHES).await?))
+            let oldest = browse::oldest_sequence(conn).await?;
+            let known = match oldest {
+                Some(sequence) => browse::age_of(conn, sequence).await?,
+                None => None,
+            };
+            Ok((oldest, known, batch_views::first(conn, BATCHES).await?))
         };
-        let Ok((oldest, batches)) = self.ask(PATIENCE, read).await else { return };
+        let Ok((oldest, known, batches)) = self.ask(PATIENCE, read).await else { return };
         let now = Instant::now();
         let age = |sequence| self.clock.lock().unwrap_or_else(PoisonError::into_inner).age(now, sequence);
         // One that came after the last look at the clock has only begun to wait.
-        let oldest_waiting_seconds = oldest.and_then(age).unwrap_or(0.0);
+        let oldest_waiting_seconds = oldest.and_then(age).unwrap_or(0.0).max(known.unwrap_or(0.0));
         board.publish_extras(ScrapeExtras { read_at: now, batches: Arc::new(batches), oldest_waiting_seconds });
     }
 

@@ -8,6 +8,7 @@ use super::limit::LimitView;
 use super::progress::ProgressParts;
 use super::share::ShareView;
 use super::worker::WorkerView;
+use crate::model::spread::Spread;
 use crate::model::{Demand, Needs};
 
 /// The whole queue at a glance. Reading it costs the same at any depth.
@@ -59,6 +60,9 @@ pub struct Overview {
     /// How many failed tasks there are of each kind, most first; cancelled tasks are not failures.
     #[serde(skip)]
     pub failure_kinds: Vec<(String, u64)>,
+    /// How times and memory of tasks are spread.
+    #[serde(skip)]
+    pub spread: Spread,
     /// What most of the blocked tasks wait for, the most first.
     #[serde(default)]
     pub blocked_on: Vec<BlockedOn>,
@@ -201,6 +205,12 @@ pub struct Totals {
     pub fenced: u64,
     /// Lines that were not tasks.
     pub invalid: u64,
+    /// Failed attempts after which the task was tried again.
+    #[serde(default)]
+    pub retried: u64,
+    /// Tasks that failed for good.
+    #[serde(default)]
+    pub failed_for_good: u64,
     /// Workers that were declared dead.
     #[serde(default)]
     pub workers_died: u64,

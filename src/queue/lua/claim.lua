@@ -306,13 +306,15 @@ local reply = {
   [REPLY.state] = 'OK', [REPLY.waiting] = 0, [REPLY.indexed] = 0, [REPLY.has_leftovers] = 0, [REPLY.reserved] = '', [REPLY.next_timer_ms] = -1,
   [REPLY.started] = started, [REPLY.reserved_mem] = 0,
 }
-if #out > 0 then
+-- Writes what was picked, and fills in the reply. A function, since Lua allows 200 local variables in one.
+local function enter()
   local attempts = redis.call('HMGET', ATTEMPTS, unpack(out))
   local signatures = ARGV[ARG.wants_signatures] == '1' and get_all(SIGNATURES, out)
   local claims, ms = {}, int(now)
   members.read(out)
   for i, line in ipairs(out) do
     local attempt = (tonumber(attempts[i] or '0') or 0) + 1
+    if attempt == 1 then spread.waited(picked[i], now) end
     -- A claim with a slot counts as started at once: if the worker dies before its next heartbeat, the task counts as lost.
     claims[i] = claim_text(token, int(attempt), i <= started and '2' or '0', int(picked[i]), ms)
     local at = REPLY.size + ROW.size * (i - 1) + 1
@@ -325,7 +327,9 @@ if #out > 0 then
     reply[at + ROW.mem] = picked.mem[i]
   end
   enter_progress(worker, out, claims)
+  spread.flush()
 end
+if #out > 0 then enter() end
 no_longer_wait(stale)
 for _, one in ipairs(closed) do
   gates.file(gates.closed(one.line), members.batch_of(one.line), { int(one.score), lane_of(class_of(one.lane), one.line) .. '\t' .. one.line })
@@ -344,42 +348,46 @@ for _, lane in ipairs(to_park) do index_park(lane) end
 index_flush()
 
 reservations.fulfil(touched)
-local reserved = reservations.mine
-if want > 0 then
-  reserved = blocked and reservations.reserve(blocked) or reserved
-  if blocked_resource then reservations.reserve(blocked_resource) end
+do
+  local reserved = reservations.mine
+  if want > 0 then
+    reserved = blocked and reservations.reserve(blocked) or reserved
+    if blocked_resource then reservations.reserve(blocked_resource) end
+  end
+  if reserved then reply[REPLY.reserved], reply[REPLY.reserved_mem] = reserved.line, reserved.mem end
 end
-if reserved then reply[REPLY.reserved], reply[REPLY.reserved_mem] = reserved.line, reserved.mem end
 
 reply[REPLY.waiting] = waiting - #out - #stale
 reply[REPLY.indexed] = indexed()
--- Whether this node could ever run something that waits. A function, since Lua allows 200 local variables in one.
-local function has_leftovers()
-  -- Lines in backoff are examined 64 at a time. What is not examined counts as a line that this node could run.
-  local could, from = false, 0
-  while not could do
-    local page = redis.call('ZRANGE', DELAYED, from, from + 63)
-    if #page == 0 then break end
-    for _, held in ipairs(get_all(HELD, page)) do
-      local m, c, needs = lane_parts(held and select(3, held_parts(held)) or '')
-      could = could or (m ~= nil and is_within_node { mem = (learnt.mem(needs, m)), cpu = c, needs = needs })
+do
+  -- Whether this node could ever run something that waits. A function, since Lua allows 200 local variables in one.
+  local function has_leftovers()
+    -- Lines in backoff are examined 64 at a time. What is not examined counts as a line that this node could run.
+    local could, from = false, 0
+    while not could do
+      local page = redis.call('ZRANGE', DELAYED, from, from + 63)
+      if #page == 0 then break end
+      for _, held in ipairs(get_all(HELD, page)) do
+        local m, c, needs = lane_parts(held and select(3, held_parts(held)) or '')
+        could = could or (m ~= nil and is_within_node { mem = (learnt.mem(needs, m)), cpu = c, needs = needs })
+      end
+      from = from + 64
+      could = could or from >= 4096
     end
-    from = from + 64
-    could = could or from >= 4096
+    local next_lane = walk(function(cell) return cell.least_mem <= cap_mem and cell.least_cpu <= cap_cpu end)
+    while not could do
+      local lane = next_lane(nil)
+      if not lane then break end
+      could = lane.mem <= cap_mem and lane.cpu <= cap_cpu and redis.call('EXISTS', READY .. 'c:' .. lane.name) == 1
+    end
+    -- What is behind gates may come free while anything runs that they wait for.
+    if not could and has_gates then
+      could = redis.call('HLEN', IN_PROGRESS) > 0 or redis.call('EXISTS', READY .. 'opening', READY .. 'times') > 0
+    end
+    return could
   end
-  local next_lane = walk(function(cell) return cell.least_mem <= cap_mem and cell.least_cpu <= cap_cpu end)
-  while not could do
-    local lane = next_lane(nil)
-    if not lane then break end
-    could = lane.mem <= cap_mem and lane.cpu <= cap_cpu and redis.call('EXISTS', READY .. 'c:' .. lane.name) == 1
-  end
-  -- What is behind gates may come free while anything runs that they wait for.
-  if not could and has_gates then
-    could = redis.call('HLEN', IN_PROGRESS) > 0 or redis.call('EXISTS', READY .. 'opening', READY .. 'times') > 0
-  end
-  return could
+  if ARGV[ARG.wants_leftovers] == '1' then reply[REPLY.has_leftovers] = has_leftovers() and 1 or 0 end
 end
-if ARGV[ARG.wants_leftovers] == '1' then reply[REPLY.has_leftovers] = has_leftovers() and 1 or 0 end
 for _, timers in ipairs(has_timers and { DELAYED, RETRY_ELSEWHERE } or {}) do
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
   if first then

@@ -7,7 +7,7 @@ if not order_agrees(ARGV[ARG.order]) then return -1 end
 local added = 0
 local now = now_ms()
 local heads = {}
-local first, last
+local first, last, last_seq
 local lines = {}
 for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
 members.read(lines)
@@ -23,7 +23,8 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     if lane then
       heads[lane] = true
     elseif not gates.find(class, line) then
-      local score = int(tonumber(ARGV[i + EACH.base_score]) + sequence(1))
+      last_seq = sequence(1)
+      local score = int(tonumber(ARGV[i + EACH.base_score]) + last_seq)
       members.flip(line, 'o')
       local workers = redis.call('HGET', FAILED, line)
       index_waiting(class, line, score, workers, now, 0, tonumber(ARGV[ARG.avoid]))
@@ -40,6 +41,8 @@ end
 members.flush()
 index_flush()
 if added > 0 then
+  -- See spread.lua.
+  redis.call('ZADD', READY .. 'submitted', int(last_seq), int(math.floor(now / 1000)))
   events[1] = 'A\tfound\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)
   events_flush()
 end

@@ -120,6 +120,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       redis.call('HDEL', APART, line)
       grown.drop(line)
       redis.call('HINCRBY', TALLY, 'failed', 1)
+      redis.call('HINCRBY', TALLY, 'final', 1)
       members.flip(line, 'x')
       turns.failed(line)
       failed = failed + 1

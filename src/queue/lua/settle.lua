@@ -141,6 +141,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   end
 
   if answer == nil or answer == 'late' then
+    if ARGV[i + EACH.run_ms] ~= '' then spread.note('run', tonumber(ARGV[i + EACH.run_ms])) end
     -- The task has ended by itself, so it did not kill its worker.
     if op ~= 'R' and has_suspects() then redis.call('HDEL', APART, line) end
     if op == 'F' then
@@ -173,6 +174,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       members.flip(line, 'd')
       of_batch(line)
       if ARGV[i + EACH.peak] ~= '' then learn(line, class, ARGV[i + EACH.family], tonumber(ARGV[i + EACH.peak])) end
+      if ARGV[i + EACH.mem_part] ~= '' then spread.note('mem', tonumber(ARGV[i + EACH.mem_part])) end
       local n = #events
       events[n + 1], events[n + 2], events[n + 3], events[n + 4] = '\nF', id, class, string.sub(record, 1, head)
       count('finished')
@@ -211,6 +213,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
         local delay_ms = backoff(tonumber(ARGV[i + EACH.backoff]), failures, id)
         put_back(line, class, score or int(sequence(1)), workers, now, delay_ms, avoid_ms)
         answer = more ~= '' and 'more' or 'retry'
+        count('retried')
       else
         grown.drop(line)
         redis.call('HDEL', ATTEMPTS, line)
@@ -230,7 +233,11 @@ end
 
 flush()
 if counts.finished then blame.clear(worker) end
-if finals > 0 then rate_add(now, finals, 'f') end
+if finals > 0 then
+  rate_add(now, finals, 'f')
+  redis.call('HINCRBY', TALLY, 'final', finals)
+end
+spread.flush()
 for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what, n)
   redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)

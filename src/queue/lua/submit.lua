@@ -183,6 +183,8 @@ for _, clear in ipairs(cleared) do
 end
 index_flush()
 if added > 0 then
+  -- See spread.lua.
+  redis.call('ZADD', READY .. 'submitted', int(seq - 1), redis.call('TIME')[1])
   first, last = first or lines[1], last or lines[#lines]
   events[1] = 'A\tsubmitted\t' .. int(added) .. '\t' .. brief(first) .. '\t' .. brief(last)
   for batch, number in pairs(blocked_of) do events[#events + 1] = 'B\tblocked\t' .. batch .. '\t' .. int(number) end

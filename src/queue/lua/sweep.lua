@@ -41,6 +41,9 @@ if ARGV[ARG.lane] == '=' then
     if n == 0 then redis.call('HDEL', READY .. 'parked', lane) end
     if not lane_head(lane) then count = count + n end
   end
+  -- See spread.lua.
+  local many = math.min(redis.call('ZCARD', READY .. 'submitted') - 10000, 1000)
+  if many > 0 then redis.call('ZREM', READY .. 'submitted', unpack(redis.call('ZRANGE', READY .. 'submitted', 0, many - 1))) end
   count = count + behind_gates()
   redis.call('SET', COUNT, int(count))
   return reply('0')

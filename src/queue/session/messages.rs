@@ -239,6 +239,19 @@ impl Settle {
         record.and_then(|record| record.peak_bytes)
     }
 
+    /// How long the attempt ran, in milliseconds, if it finished or failed.
+    pub(super) fn run_ms(&self) -> Option<u64> {
+        let record = self.record.as_ref().filter(|_| !matches!(self.settlement, Settlement::Return))?;
+        record.start_ms.map(|start| record.end_ms.saturating_sub(start))
+    }
+
+    /// The peak of a finished task in thousandths of the memory that it declared, where both are known.
+    pub(super) fn memory_part(&self) -> Option<u64> {
+        let record = self.record.as_ref()?;
+        let declared = record.declared_bytes.or_else(|| self.class.as_ref().map(|class| class.demand.mem().0))?;
+        self.finished_peak()?.saturating_mul(1000).checked_div(declared)
+    }
+
     /// The family of its task, should that belong to no batch; after `=` where its line names it.
     pub(super) fn family(&self) -> String {
         match self.class.as_ref().and_then(|class| class.needs.learn()) {

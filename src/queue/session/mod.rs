@@ -227,6 +227,8 @@ impl Session {
                 node_mem: more_memory.and_then(|more| more.node).map(|mem| mem.0),
                 family: if peak.is_some() { entry.family() } else { String::new() },
                 peak,
+                run_ms: entry.run_ms(),
+                mem_part: entry.memory_part(),
             });
         }
         decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())

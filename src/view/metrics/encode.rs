@@ -7,7 +7,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::process::process;
 use crate::model::meters::Histogram;
+use crate::sys::own_process::OwnProcess;
 
 /// Labels of one line: names and values. The encoder escapes values.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
@@ -16,6 +18,7 @@ pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 #[derive(Clone, Debug)]
 enum Value {
     Counter(u64),
+    Seconds(f64),
     Gauge(f64),
     Histogram { sum: f64, count: u64, buckets: Vec<(f64, u64)> },
 }
@@ -52,6 +55,11 @@ impl MetricsPage {
         );
     }
 
+    /// A counter of seconds; `name` is without `_total`.
+    pub(super) fn seconds(&mut self, name: &'static str, help: &'static str, seconds: f64) {
+        self.family(name, help, MetricType::Counter, [(&[] as Labels<'_>, Value::Seconds(seconds))]);
+    }
+
     pub(super) fn gauge(&mut self, name: &str, help: &str, values: &[(Labels<'_>, f64)]) {
         self.family(
             name,
@@ -84,8 +92,9 @@ impl MetricsPage {
         self.families.push(Family { name: name.to_owned(), help: help.to_owned(), kind, values });
     }
 
-    /// The text.
-    pub(super) fn finish(self) -> String {
+    /// The text, with what this process uses.
+    pub(super) fn finish(mut self) -> String {
+        process(&mut self, &OwnProcess::read());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Families(self.families)));
         let mut page = String::new();
@@ -109,6 +118,7 @@ impl Collector for Families {
                     Value::Counter(n) => {
                         metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(n, None)?;
                     }
+                    Value::Seconds(n) => metric.encode_counter::<NoLabelSet, _, u64>(n, None)?,
                     Value::Gauge(n) if labels.is_empty() => metric.encode_gauge(n)?,
                     Value::Gauge(n) => metric.encode_family(&labels)?.encode_gauge(n)?,
                     Value::Histogram { sum, count, buckets } => {

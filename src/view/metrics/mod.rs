@@ -3,7 +3,9 @@
 
 mod encode;
 mod exposition;
+mod failures;
 mod listener;
+mod process;
 mod queue;
 mod worker;
 

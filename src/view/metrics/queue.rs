@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use super::encode::{Labels, MetricsPage};
+use super::failures::failures;
 use crate::model::ResourceKind;
 use crate::model::snapshot::{BatchView, LimitView, Overview, RedisHealth, TaskState, Totals, WorkerState, WorkerView};
+use crate::model::spread::Spread;
 use crate::view::safe_text::safe;
 
 /// Workers with figures of their own: names are labels, and labels must not grow for ever.
@@ -77,6 +79,8 @@ fn present(page: &mut MetricsPage, overview: &Overview, figures: &QueueFigures<'
         &[(&[], overview.reservations.len() as f64)],
     );
     attempts(page, &overview.totals);
+    failures(page, overview);
+    spread(page, &overview.spread);
     page.counter(
         "distcomp_queue_workers_died",
         "Workers that were declared dead since the queue was created",
@@ -124,7 +128,7 @@ fn tasks(page: &mut MetricsPage, overview: &Overview, oldest_waiting_seconds: Op
     if let Some(seconds) = oldest_waiting_seconds {
         page.gauge(
             "distcomp_queue_oldest_waiting_seconds",
-            "Age of the task that has waited longest, at most since this process started; 0 if none waits",
+            "Age of the task that has waited longest; 0 if none waits",
             &[(&[], seconds)],
         );
     }
@@ -165,6 +169,28 @@ fn attempts(page: &mut MetricsPage, totals: &Totals) {
             (&[("outcome", "lost")], totals.lost),
             (&[("outcome", "invalid")], totals.invalid),
         ],
+    );
+}
+
+/// Times and memory of tasks.
+fn spread(page: &mut MetricsPage, spread: &Spread) {
+    page.histogram(
+        "distcomp_queue_task_duration_seconds",
+        "Run time of attempts that finished or failed, since the queue was created",
+        &[],
+        &spread.run,
+    );
+    page.histogram(
+        "distcomp_queue_task_wait_seconds",
+        "Time from the submission of a task to its first claim, since the queue was created",
+        &[],
+        &spread.wait,
+    );
+    page.histogram(
+        "distcomp_queue_task_memory_ratio",
+        "Peak memory of finished tasks that declare memory, as a part of what they declare",
+        &[],
+        &spread.memory,
     );
 }
 
