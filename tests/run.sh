@@ -52,6 +52,8 @@ if command -v cargo-deny >/dev/null 2>&1; then
 else
     echo "cargo-deny is not installed: licences and sources are not checked."
 fi
+# One build for all tests: it can stop at named steps, for the tests of faults at exact steps. tests/slow.sh looks at a build without them.
+step cargo clippy --locked --all-targets --features failpoints -- -D warnings
 # Random faults of every kind for a minute; the seed is printed. Skipped if arguments select tests.
 soaked=0
 if [ $# -eq 0 ]; then
@@ -59,14 +61,9 @@ if [ $# -eq 0 ]; then
 fi
 if cargo nextest --version >/dev/null 2>&1; then
     # nextest does not run the documentation examples.
-    step cargo test --locked --doc --quiet
-    step cargo nextest run --locked --no-fail-fast "$@"
+    step cargo test --locked --features failpoints --doc --quiet
+    step cargo nextest run --locked --features failpoints --no-fail-fast "$@"
 else
-    step cargo test --locked --no-fail-fast "$@"
-fi
-# Faults at exact steps, in a build that can stop at them.
-if [ $# -eq 0 ]; then
-    step cargo clippy --locked --all-targets --features failpoints -- -D warnings
-    step cargo test --locked --quiet --features failpoints --test it -- --test-threads 6 faults::failpoints::
+    step cargo test --locked --features failpoints --no-fail-fast "$@"
 fi
 exit "$soaked"

@@ -12,4 +12,4 @@ cd "$(dirname "$0")/.."
 install_redis
 unset DISTCOMP_REDIS_URL DISTCOMP_CONFIG
 export SOAK_MINUTES="${1:-1}" SOAK_SEED="${2:-}"
-exec cargo test --locked --quiet --test it -- --exact soak::soak --ignored --nocapture
+exec cargo test --locked --features failpoints --quiet --test it -- --exact soak::soak --ignored --nocapture
