@@ -140,29 +140,31 @@ async fn case(tasks: u64, make: fn(u64, u64) -> Made) -> Outcome<Row> {
     })
 }
 
-/// A claim of one among the tasks of so many owners, in turns without and with a share among them.
+/// Claims among the tasks of so many owners, in turns without and with a share among them.
 pub(crate) async fn owners(owners: u64) -> Outcome<()> {
     const ROUNDS: u64 = 200;
-    let Filled { server, sessions } = Filled::start(1, 0).await?;
-    let (session, mut con) = (&sessions[0], server.con()?);
-    let conn = session.connection();
-    let tops: Vec<BatchName> = (0..owners).map(|at| format!("s{at}").parse()).collect::<Result<_, _>>()?;
-    submit(conn, (0..20_000).map(|at| (plain("", at), Some(format!("s{}", at % owners)))), &tops).await?;
-    let modes = [("without", None), ("by user", Some(FairShare::User)), ("by batch", Some(FairShare::Batch))];
-    let mut times = modes.map(|_| Vec::new());
-    for round in 0..ROUNDS {
-        for (mode, (_, by)) in modes.iter().enumerate() {
-            share::set(conn, *by, FieldOrder::MemCpuPrio, "bench").await?;
-            let start = script_us(&mut con)?;
-            let reply = session.claim(&request(format!("t{mode}-{round}"), 1)).await?;
-            times[mode].push(script_us(&mut con)? - start);
-            settle(session, &reply.claims).await?;
+    println!("a claim of 1 and of 16 with {owners} owners, server's time in us, medians of {ROUNDS} in turns");
+    for slots in [1, 16] {
+        let Filled { server, sessions } = Filled::start(1, 0).await?;
+        let (session, mut con) = (&sessions[0], server.con()?);
+        let conn = session.connection();
+        let tops: Vec<BatchName> = (0..owners).map(|at| format!("s{at}").parse()).collect::<Result<_, _>>()?;
+        submit(conn, (0..20_000).map(|at| (plain("", at), Some(format!("s{}", at % owners)))), &tops).await?;
+        let modes = [("without", None), ("by user", Some(FairShare::User)), ("by batch", Some(FairShare::Batch))];
+        let mut times = modes.map(|_| Vec::new());
+        for round in 0..ROUNDS {
+            for (mode, (_, by)) in modes.iter().enumerate() {
+                share::set(conn, *by, FieldOrder::MemCpuPrio, "bench").await?;
+                let start = script_us(&mut con)?;
+                let reply = session.claim(&request(format!("t{mode}-{round}"), slots)).await?;
+                times[mode].push(script_us(&mut con)? - start);
+                settle(session, &reply.claims).await?;
+            }
         }
-    }
-    println!("a claim of one with {owners} owners, server's time in us, medians of {ROUNDS} in turns");
-    let plain = median(&times[0]);
-    for ((name, _), times) in modes.iter().zip(&times) {
-        println!("{name:>14} {:>8.0} {:>6.2} x", median(times), median(times) / plain);
+        let plain = median(&times[0]);
+        for ((name, _), times) in modes.iter().zip(&times) {
+            println!("{slots:>4} {name:>10} {:>8.0} {:>6.2} x", median(times), median(times) / plain);
+        }
     }
     println!();
     Ok(())

@@ -103,7 +103,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     local parked = redis.call('HGETALL', READY .. 'parked')
     for k = 1, #parked, 2 do
       if parked[k + 1] == batch then
-        index_head(parked[k])
+        index_heads { parked[k] }
         redis.call('HDEL', READY .. 'parked', parked[k])
       end
     end

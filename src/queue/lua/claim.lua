@@ -113,8 +113,10 @@ local function advance(lane, n)
       local page = {}
       for i = 1, #lane.lines, 2 do page[#page + 1] = lane.lines[i] end
       lane.waits, lane.runs = waiting_of(page), get_all(IN_PROGRESS, page)
+      if gates.has(lane.name) then members.read(page) end
     end
     lane.line, lane.score = lane.lines[lane.at - 1], tonumber(lane.lines[lane.at])
+    if shares.used then lane.band = shares.band(lane.score) end
     if not skip[lane.line] then return true end
   end
 end
@@ -171,18 +173,10 @@ end
 -- Takes up to count tasks, best first. The prefetch (not is_now) passes nothing over: a prefetched task must be the one that a slot would take next. A task
 -- that asks for a named resource, or counts against a limit, is never prefetched.
 local function pick(count, is_now)
-  local open, opened, barrier = {}, 0, nil
+  local opened, barrier = 0, nil
   -- Behind a task that reserves, order is that of submission alone: or it might wait for ever.
   local is_fair = shares.used and not reservations.limit
-  local function is_before(lane, other)
-    if is_fair then return shares.before(lane, other) end
-    return lane.score < other.score
-  end
-  local function close(lane)
-    for i = #open, 1, -1 do
-      if open[i] == lane then table.remove(open, i) end
-    end
-  end
+  local open = walks.heap(is_fair and shares.before or function(lane, other) return lane.score < other.score end)
   for _, lane in pairs(touched) do
     if lane.is_taken then
       lane.is_taken = nil
@@ -203,23 +197,28 @@ local function pick(count, is_now)
     if is_within_node(lane) and (not barrier or lane.score < barrier) then barrier = lane.score end
     return false
   end
+  -- The lane whose turn it is. Those before it that have no room any more are left out.
+  local function best_of()
+    local most_mem, most_cpu = ahead_mem, ahead_cpu
+    if is_now then most_mem, most_cpu = free.mem, free.cpu end
+    while open[1] do
+      local lane = open[1]
+      if is_fair and shares.rank(lane) then
+        open.sink()
+      -- Of most lanes memory and cores decide.
+      elseif (lane.needs ~= '' or lane.mem > most_mem or lane.cpu > most_cpu) and not may_take(lane) then
+        open.pop()
+      else
+        return lane
+      end
+    end
+  end
   local next_lane = walk(is_now and enters_now or function(cell)
     if cell.least_mem > cap_mem or cell.least_cpu > cap_cpu then return false end
     return not barrier or cell.head < barrier
   end)
   while count > 0 and budget > 0 and bytes < most_bytes do
-    local best
-    local most_mem, most_cpu = ahead_mem, ahead_cpu
-    if is_now then most_mem, most_cpu = free.mem, free.cpu end
-    for i = #open, 1, -1 do
-      local lane = open[i]
-      -- Of most lanes memory and cores decide.
-      if (lane.needs ~= '' or lane.mem > most_mem or lane.cpu > most_cpu) and not may_take(lane) then
-        table.remove(open, i)
-      elseif not best or is_before(lane, best) then
-        best = lane
-      end
-    end
+    local best = best_of()
     while true do
       -- By the head that a lane had at first: a lane that the first pick has advanced must not hide those behind it.
       local most = best and best.score or barrier
@@ -228,9 +227,10 @@ local function pick(count, is_now)
       if not lane then break end
       -- With a share there may be many lanes that are looked at and not taken from: their lines are read when it is their turn.
       if not lane.empty and not others.first(lane) and may_take(lane) and (lane.at > 0 or is_fair or advance(lane, page_of(count, #open + 1))) then
-        open[#open + 1] = lane
+        if is_fair then shares.rank(lane) end
+        open.push(lane)
         opened = opened + 1
-        if not best or is_before(lane, best) then best = lane end
+        best = best_of()
       end
     end
     if not best or (reservations.limit and best.score > reservations.limit) or (barrier and best.score > barrier) then return count end
@@ -240,10 +240,10 @@ local function pick(count, is_now)
       return count
     end
     if best.at == 0 then
-      if not advance(best, page_of(count, #open)) then close(best) end
+      if advance(best, page_of(count, #open)) then open.sink() else open.pop() end
     elseif verdict == 'pass' then
       best.empty = true
-      close(best)
+      open.pop()
     else
       budget = budget - 1
       local line, at = best.line, best.at / 2
@@ -280,8 +280,10 @@ local function pick(count, is_now)
       end
       if count == 0 then
         best.is_taken = true
-      elseif not advance(best, page_of(count, #open)) then
-        close(best)
+      elseif advance(best, page_of(count, #open)) then
+        open.sink()
+      else
+        open.pop()
       end
     end
   end
@@ -335,15 +337,17 @@ for _, one in ipairs(closed) do
   gates.file(gates.closed(one.line), members.batch_of(one.line), { int(one.score), lane_of(class_of(one.lane), one.line) .. '\t' .. one.line })
 end
 local apart_ms = run_apart and isolation.start(run_apart)
+local taken_from = {}
 for name, lane in pairs(touched) do
+  taken_from[#taken_from + 1] = name
   index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, lane.taken)
   if lane.workers ~= '' or lane.level then
     bulk('HDEL', HELD, lane.taken)
     bulk('ZREM', RETRY_ELSEWHERE, lane.taken)
   end
-  index_head(name)
   if lane.is_preferred then others.took_preferred(name) end
 end
+index_heads(taken_from)
 for _, lane in ipairs(to_park) do index_park(lane) end
 index_flush()
 

@@ -36,7 +36,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
 end
 for lane in pairs(heads) do
   local is_parked = redis.call('HEXISTS', READY .. 'parked', lane) == 1
-  if not is_parked and not (lane_head(lane) and redis.call('ZSCORE', CELLS, cell_of(lane))) then index_head(lane) end
+  if not is_parked and not (lane_head(lane) and redis.call('ZSCORE', CELLS, cell_of(lane))) then index_heads { lane } end
 end
 members.flush()
 index_flush()

@@ -32,7 +32,7 @@ if ARGV[ARG.lane] == '=' then
     if #lanes == 0 then redis.call('ZREM', CELLS, cell) end
     for _, lane in ipairs(lanes) do
       local n = redis.call('ZCARD', READY .. 'c:' .. lane)
-      if n == 0 then index_head(lane) end
+      if n == 0 then index_heads { lane } end
       count = count + n
     end
   end
@@ -87,7 +87,7 @@ for i = 1, #page[2], 2 do
   end
 end
 if dropped > 0 then
-  index_head(ARGV[ARG.lane])
+  index_heads { ARGV[ARG.lane] }
   index_flush()
 end
 return reply(page[1])

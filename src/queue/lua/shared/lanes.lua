@@ -82,32 +82,42 @@ local function index_put_all(lane, pairs, least)
   index_raise(lane, int(least))
 end
 
--- Makes the cell of a lane true after lines were taken from the lane.
-local function index_head(lane)
-  local cell = cell_of(lane)
-  local key = READY .. 'h:' .. cell
-  local head = redis.call('ZRANGE', READY .. 'c:' .. lane, 0, 0, 'WITHSCORES')
-  if head[1] then redis.call('ZADD', key, head[2], lane) else redis.call('ZREM', key, lane) end
-  local best = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  if best[1] then redis.call('ZADD', CELLS, best[2], cell) else redis.call('ZREM', CELLS, cell) end
-end
-
 -- The best score of a lane as its cell has it; nil for one that is in no cell.
 local function lane_head(lane) return redis.call('ZSCORE', READY .. 'h:' .. cell_of(lane), lane) end
 
--- Takes a lane out of its cell, so that no claim looks at it, while its batch is held.
-local function index_park(lane)
-  local cell = cell_of(lane)
-  redis.call('HSET', READY .. 'parked', lane, (select(4, lane_parts(lane))))
-  redis.call('ZREM', READY .. 'h:' .. cell, lane)
-  local best = redis.call('ZRANGE', READY .. 'h:' .. cell, 0, 0, 'WITHSCORES')
-  if best[1] then redis.call('ZADD', CELLS, best[2], cell) else redis.call('ZREM', CELLS, cell) end
+local index_heads, index_park
+do
+  -- Makes CELLS true after the best lane of a cell has changed.
+  local function index_cell(cell)
+    local best = redis.call('ZRANGE', READY .. 'h:' .. cell, 0, 0, 'WITHSCORES')
+    if best[1] then redis.call('ZADD', CELLS, best[2], cell) else redis.call('ZREM', CELLS, cell) end
+  end
+
+  -- Makes the cells of these lanes true after lines were taken from the lanes.
+  function index_heads(lanes)
+    local met = {}
+    for _, lane in ipairs(lanes) do
+      local cell = cell_of(lane)
+      local head = redis.call('ZRANGE', READY .. 'c:' .. lane, 0, 0, 'WITHSCORES')
+      if head[1] then redis.call('ZADD', READY .. 'h:' .. cell, head[2], lane) else redis.call('ZREM', READY .. 'h:' .. cell, lane) end
+      met[cell] = true
+    end
+    for cell in pairs(met) do index_cell(cell) end
+  end
+
+  -- Takes a lane out of its cell, so that no claim looks at it, while its batch is held.
+  function index_park(lane)
+    local cell = cell_of(lane)
+    redis.call('HSET', READY .. 'parked', lane, (select(4, lane_parts(lane))))
+    redis.call('ZREM', READY .. 'h:' .. cell, lane)
+    index_cell(cell)
+  end
 end
 
 local function index_remove(lane, line)
   if redis.call('ZREM', READY .. 'c:' .. lane, line) == 1 then
     index_delta = index_delta - 1
-    index_head(lane)
+    index_heads { lane }
   end
 end
 

@@ -76,25 +76,34 @@ function shares.read()
   end
 end
 
--- What the owner of a lane uses, over its weight.
-function shares.standing(lane)
-  lane.owner = lane.owner or shares.owner(lane.batch)
-  return (shares.used[lane.owner] or 0) / (shares.weights[lane.owner] or 1)
-end
-
 -- A task of a lane was claimed in this call.
 function shares.use(lane)
-  shares.standing(lane)
-  shares.used[lane.owner] = (shares.used[lane.owner] or 0) + math.max(1, lane.cpu)
+  local owner = shares.owner(lane.batch)
+  shares.used[owner] = (shares.used[owner] or 0) + math.max(1, lane.cpu)
 end
 
--- The greatest score of the priority of a score.
-function shares.last_equal(score) return (math.floor(score / 137438953472) + 1) * 137438953472 - 1 end
+-- The same for all scores of one priority.
+function shares.band(score) return math.floor(score / 137438953472) end
 
--- Whether a lane comes before another.
+-- The greatest score of the priority of a score.
+function shares.last_equal(score) return (shares.band(score) + 1) * 137438953472 - 1 end
+
+-- Notes what the owner of a lane uses, over its weight. Answers whether that has changed.
+function shares.rank(lane)
+  local owner = lane.owner
+  if not owner then
+    owner = shares.owner(lane.batch)
+    lane.owner, lane.band = owner, shares.band(lane.score)
+  end
+  local used = (shares.used[owner] or 0) / (shares.weights[owner] or 1)
+  if lane.used == used then return false end
+  lane.used = used
+  return true
+end
+
+-- Whether a lane comes before another. Both are ranked.
 function shares.before(lane, other)
-  if math.floor(lane.score / 137438953472) ~= math.floor(other.score / 137438953472) then return lane.score < other.score end
-  local mine, its = shares.standing(lane), shares.standing(other)
-  if mine ~= its then return mine < its end
+  if lane.band ~= other.band then return lane.band < other.band end
+  if lane.used ~= other.used then return lane.used < other.used end
   return lane.score < other.score
 end

@@ -64,6 +64,40 @@ local function lane_at(cell, k)
   return cell.lanes[k]
 end
 
+-- A heap of lanes: the first is the one that is before all others.
+function walks.heap(before)
+  local heap = {}
+  function heap.push(lane)
+    local at = #heap + 1
+    while at > 1 do
+      local above = math.floor(at / 2)
+      if not before(lane, heap[above]) then break end
+      heap[at] = heap[above]
+      at = above
+    end
+    heap[at] = lane
+  end
+  -- The first has changed, and is perhaps not the first any more.
+  function heap.sink()
+    local lane, size, at = heap[1], #heap, 1
+    while at * 2 <= size do
+      local below = at * 2
+      if below < size and before(heap[below + 1], heap[below]) then below = below + 1 end
+      if not before(heap[below], lane) then break end
+      heap[at] = heap[below]
+      at = below
+    end
+    heap[at] = lane
+  end
+  -- Takes the first away.
+  function heap.pop()
+    heap[1] = heap[#heap]
+    heap[#heap] = nil
+    if heap[1] then heap.sink() end
+  end
+  return heap
+end
+
 -- A walk over all lanes that may be for this worker. enters(cell) says whether the lanes of a cell are to be looked at. The function that is returned gives the
 -- next lane by its head, or nil when the next one's head is beyond `most`; nil for no bound.
 local function walk(enters)
