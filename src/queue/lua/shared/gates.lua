@@ -6,7 +6,7 @@
 -- for after where the batch of the line is given up with NAME, "a:NAME" for afterany, and "b:@SECONDS" for begin. READY .. "gates" are the gates that hold
 -- something, READY .. "gated" how many lines of each batch they hold. A gate that opens is added to READY .. "opening", and emptied in bounded steps.
 
-local gates = { states = {}, of_killed = {}, of_lines = {} }
+local gates = { states = {}, of_killed = {}, of_needs = {}, parts = {} }
 
 -- Whether a class or a lane has gates: its needs have the word "after".
 function gates.has(class)
@@ -43,13 +43,23 @@ function gates.state(name)
   return state
 end
 
+-- The kind of a gate, its name, and its second if it opens by time. There may be thousands of lines behind one gate.
+function gates.take_apart(gate)
+  local parts = gates.parts[gate]
+  if not parts then
+    local kind, name = string.match(gate, '^(%a):(.*)$')
+    parts = { kind = kind, name = name, seconds = tonumber(string.match(name, '^@(%d+)$')) }
+    gates.parts[gate] = parts
+  end
+  return parts
+end
+
 -- Whether a gate is open.
 function gates.is_open(gate)
-  local kind, name = string.match(gate, '^(%a):(.*)$')
-  local seconds = string.match(name, '^@(%d+)$')
-  if seconds then return now_ms() >= tonumber(seconds) * 1000 end
-  local state = gates.state(name)
-  return state == 'done' or (state == 'failed' and kind == 'a')
+  local parts = gates.take_apart(gate)
+  if parts.seconds then return now_ms() >= parts.seconds * 1000 end
+  local state = gates.state(parts.name)
+  return state == 'done' or (state == 'failed' and parts.kind == 'a')
 end
 
 -- Whether the tasks of a batch are given up when what they wait for fails.
@@ -62,18 +72,19 @@ function gates.kills(batch)
   return gates.of_killed[batch]
 end
 
--- All gates of a line.
+-- All gates of a line. Those of many lines are looked up in few calls after members.read.
 function gates.of(line)
-  local all = gates.of_lines[line]
+  local needs = string.match(line, '^%a+,([^:]*):') or ''
+  local after = needs ~= '' and gates.kills(members.batch_of(line)) and 'k:' or 'b:'
+  local all = gates.of_needs[after .. needs]
   if all then return all end
   all = {}
-  local after = gates.kills(members.batch_of(line)) and 'k:' or 'b:'
-  for key, value in string.gmatch(string.match(line, '^%a+,([^:]*):') or '', '([^,=]+)=([^,]*)') do
+  for key, value in string.gmatch(needs, '([^,=]+)=([^,]*)') do
     if key == 'after' then all[#all + 1] = after .. value
     elseif key == 'afterany' then all[#all + 1] = 'a:' .. value
     elseif key == 'begin' then all[#all + 1] = 'b:@' .. value end
   end
-  gates.of_lines[line] = all
+  gates.of_needs[after .. needs] = all
   return all
 end
 
@@ -90,13 +101,12 @@ function gates.file(gate, batch, pairs)
   index_delta = index_delta + added
   if added > 0 then redis.call('HINCRBY', READY .. 'gated', batch, int(added)) end
   redis.call('SADD', READY .. 'gates', gate)
-  local kind, name = string.match(gate, '^(%a):(.*)$')
-  local seconds = string.match(name, '^@(%d+)$')
-  if seconds then
-    redis.call('ZADD', READY .. 'times', seconds, gate)
-  elseif gates.states[name] == 'adding' then
-    redis.call('SADD', READY .. 'due:' .. members.top(name), name)
-  elseif kind == 'k' and gates.states[name] == 'failed' then
+  local parts = gates.take_apart(gate)
+  if parts.seconds then
+    redis.call('ZADD', READY .. 'times', int(parts.seconds), gate)
+  elseif gates.states[parts.name] == 'adding' then
+    redis.call('SADD', READY .. 'due:' .. members.top(parts.name), parts.name)
+  elseif parts.kind == 'k' and gates.states[parts.name] == 'failed' then
     redis.call('ZADD', READY .. 'chores', 0, gate)
   end
 end
@@ -167,8 +177,10 @@ end
 function gates.upstream(line)
   local ended = ''
   for _, gate in ipairs(home(line) == WAITING and gates.of(line) or {}) do
-    local kind, name = string.match(gate, '^(%a):([^@].*)$')
-    if name and ended ~= 'failed' then ended = kind == 'a' and gates.state(name) == 'failed' and 'failed' or 'finished' end
+    local parts = gates.take_apart(gate)
+    if not parts.seconds and ended ~= 'failed' then
+      ended = parts.kind == 'a' and gates.state(parts.name) == 'failed' and 'failed' or 'finished'
+    end
   end
   return ended
 end

@@ -32,6 +32,7 @@ function gates.release(most)
         moved[#moved + 1] = page[i]
       end
       local batch_of, waits = {}, waiting_of(lines)
+      members.read(lines)
       for k, line in ipairs(lines) do
         local lane, i = in_lane[k], 2 * k - 1
         local batch = batch_of[lane] or select(4, lane_parts(lane))
