@@ -388,6 +388,8 @@ do
     if not could and has_gates then
       could = redis.call('HLEN', IN_PROGRESS) > 0 or redis.call('EXISTS', READY .. 'opening', READY .. 'times') > 0
     end
+    -- What waits of a stopped batch is yet to be given up; the commands for its end may follow.
+    could = could or redis.call('EXISTS', READY .. 'chores') == 1
     return could
   end
   if ARGV[ARG.wants_leftovers] == '1' then reply[REPLY.has_leftovers] = has_leftovers() and 1 or 0 end
