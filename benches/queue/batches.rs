@@ -1,9 +1,11 @@
 //! What batches, dependencies and a share of the cores cost the server.
 
-use distcomp::model::{BatchName, Belonging, FairShare, FieldOrder, TaskLine};
+use std::collections::BTreeMap;
+
+use distcomp::model::{BatchName, Belonging, FairShare, FieldOrder, Limit, LimitName, TaskLine};
 use distcomp::queue::batches::{self, BatchRecord};
 use distcomp::queue::submit::{BATCH, NewTask, submit_in};
-use distcomp::queue::{Connection, share};
+use distcomp::queue::{Connection, limits, share};
 
 use crate::Outcome;
 use crate::depth::script_us;
@@ -165,6 +167,36 @@ pub(crate) async fn owners(owners: u64) -> Outcome<()> {
         for ((name, _), times) in modes.iter().zip(&times) {
             println!("{slots:>4} {name:>10} {:>8.0} {:>6.2} x", median(times), median(times) / plain);
         }
+    }
+    println!();
+    Ok(())
+}
+
+/// Claims of 16 tasks that count against a limit, in turns where it is the only one and where there are so many.
+pub(crate) async fn limits(defined: u64) -> Outcome<()> {
+    const ROUNDS: u64 = 200;
+    let Filled { server, sessions } = Filled::start(1, 0).await?;
+    let (session, mut con) = (&sessions[0], server.con()?);
+    let conn = session.connection();
+    submit(conn, (0..20_000).map(|at| (plain(",limit=l0", at), None)), &[]).await?;
+    let all = (0..defined).map(|at| Ok((format!("l{at}").parse()?, "100000".parse()?)));
+    let all: BTreeMap<LimitName, Limit> = all.collect::<Outcome<_>>()?;
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..ROUNDS {
+        for (mode, times) in times.iter_mut().enumerate() {
+            redis::cmd("DEL").arg("distcomp:limits").exec(&mut con)?;
+            let some = all.iter().take(if mode == 0 { 1 } else { all.len() });
+            limits::set_where_none(conn, &some.map(|(name, limit)| (name.clone(), *limit)).collect()).await?;
+            let start = script_us(&mut con)?;
+            let reply = session.claim(&request(format!("t{mode}-{round}"), 16)).await?;
+            times.push(script_us(&mut con)? - start);
+            settle(session, &reply.claims).await?;
+        }
+    }
+    let one = median(&times[0]);
+    println!("a claim of 16 that count against one of so many limits, server's time in us, medians of {ROUNDS} in turns");
+    for (number, times) in [1, defined].iter().zip(&times) {
+        println!("{number:>14} {:>8.0} {:>6.2} x", median(times), median(times) / one);
     }
     println!();
     Ok(())

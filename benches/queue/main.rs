@@ -1,6 +1,6 @@
 //! The queue alone, by the real client code and no task run: what a claim costs at which depth, how much one Redis carries, submission, memory.
 //!
-//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `ahead`, `batches [LINES]`, `owners`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
+//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `ahead`, `batches [LINES]`, `owners`, `limits`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
 
 mod batches;
 #[path = "../support/client.rs"]
@@ -46,6 +46,9 @@ fn main() -> Outcome<()> {
     }
     if parts.wants("owners") {
         runtime.block_on(batches::owners(64))?;
+    }
+    if parts.wants("limits") {
+        runtime.block_on(batches::limits(parts.size(1_000, 100)))?;
     }
     if parts.wants("fleet") {
         runtime.block_on(fleet::fleet(100, parts.size(200_000, 2000)))?;
