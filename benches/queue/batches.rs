@@ -194,7 +194,9 @@ pub(crate) async fn limits(defined: u64) -> Outcome<()> {
         }
     }
     let one = median(&times[0]);
-    println!("a claim of 16 that count against one of so many limits, server's time in us, medians of {ROUNDS} in turns");
+    println!(
+        "a claim of 16 that count against one of so many limits, server's time in us, medians of {ROUNDS} in turns"
+    );
     for (number, times) in [1, defined].iter().zip(&times) {
         println!("{number:>14} {:>8.0} {:>6.2} x", median(times), median(times) / one);
     }

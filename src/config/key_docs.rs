@@ -143,8 +143,13 @@ pub const KEY_DOCS: &[KeyDoc] = &[
     ),
     key(
         &["time_limit_seconds"],
-        "0",
+        "the rest of the job in Slurm and PBS, else 0",
         "How long the worker lives, from its start. Before, it drains for `drain_timeout_seconds` (a quarter of a short life at most), returns what still runs, and exits with 0. 0 means for ever",
+    ),
+    key(
+        &["idle_timeout_seconds"],
+        "0",
+        "After so long with nothing to run, a worker returns what it holds and exits with 0, also while the queue is paused or the worker drained. 0 means never",
     ),
     key(&["task_field_order"], "`mem:cpu:prio`", "Or `prio:mem:cpu`, the order of Python DistComp"),
     key(

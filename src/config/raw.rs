@@ -69,6 +69,7 @@ raw_config! {
     scratch_dir,
     prefer_wait_seconds,
     time_limit_seconds,
+    idle_timeout_seconds,
     task_field_order,
     redis_host,
     redis_port,

@@ -78,6 +78,7 @@ settings! {
     live prefer_wait = "prefer_wait_seconds";
     live max_lost = "max_lost_per_task";
     live suspect_after = "suspect_after";
+    live idle_timeout = "idle_timeout_seconds";
     fixed state_dir = "state_dir";
     fixed time_limit = "time_limit_seconds";
     fixed field_order = "task_field_order";

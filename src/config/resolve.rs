@@ -79,6 +79,7 @@ fn read_keys(
     let scratch_dir = resolve_scratch_dir(r, raw.scratch_dir.as_ref(), role);
     let prefer_wait = read!(r.seconds(raw.prefer_wait_seconds, seconds(30), Zero::Allowed));
     let time_limit = read!(r.seconds(raw.time_limit_seconds, Duration::ZERO, Zero::Allowed));
+    let idle_timeout = read!(r.seconds(raw.idle_timeout_seconds, Duration::ZERO, Zero::Allowed));
     let faults_before = r.faults.len();
     let field_order = resolve_field_order(r, raw.task_field_order.as_ref());
     let is_order_sound = r.faults.len() == faults_before;
@@ -126,7 +127,11 @@ fn read_keys(
         pin_cpus,
         scratch_dir,
         prefer_wait,
-        time_limit: overrides.time_limit.or_else(|| Some(time_limit).filter(|limit| !limit.is_zero())),
+        time_limit: match overrides.time_limit.or(raw.time_limit_seconds.is_some().then_some(time_limit)) {
+            Some(limit) => Some(limit).filter(|limit| !limit.is_zero()),
+            None => overrides.job_time_left,
+        },
+        idle_timeout: overrides.idle_timeout.or_else(|| Some(idle_timeout).filter(|limit| !limit.is_zero())),
         field_order,
         redis,
         key_prefix,

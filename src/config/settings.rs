@@ -178,6 +178,8 @@ pub struct Config {
     pub prefer_wait: Duration,
     /// How long the worker lives, counted from its start; `None` (0 in the file) is for ever.
     pub time_limit: Option<Duration>,
+    /// How long the worker stays with nothing to run; `None` (0 in the file) is for ever.
+    pub idle_timeout: Option<Duration>,
     /// Order of the numbers in a task line; `None` when the file does not say (the default order, unless Redis
     /// shows that a Python fleet is at work).
     pub field_order: Option<FieldOrder>,

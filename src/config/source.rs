@@ -110,6 +110,10 @@ pub struct Overrides {
     pub labels: Vec<String>,
     /// `--time-limit`: in place of `time_limit_seconds`.
     pub time_limit: Option<Duration>,
+    /// How long the job of a batch system that this process is a part of still lives: a time limit where neither flag nor file has one.
+    pub job_time_left: Option<Duration>,
+    /// `--idle-timeout`: in place of `idle_timeout_seconds`.
+    pub idle_timeout: Option<Duration>,
     /// The environment.
     pub environment: Environment,
 }

@@ -4,17 +4,13 @@
 //! cgroup may forbid some. AMD: `/sys/class/kfd`. `CUDA_VISIBLE_DEVICES` and `ROCR_VISIBLE_DEVICES` choose among them, as for any program.
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
+
+use super::program;
 
 /// How long `nvidia-smi` may take. Without a running driver daemon it initialises each GPU first.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// More text than any number of GPUs makes.
-const MOST_TEXT: u64 = 1 << 20;
 
 /// Who made the GPUs: it decides which variable shows them to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,8 +188,9 @@ fn nvidia(places: &Places, notes: &mut Vec<String>) -> Vec<Gpu> {
 
 /// What `nvidia-smi` lists; `None` where there is no such program.
 fn nvidia_smi(places: &Places) -> Option<Result<Vec<Gpu>, String>> {
-    let program = std::env::split_paths(&places.path).map(|dir| dir.join("nvidia-smi")).find(|path| path.is_file())?;
-    let text = match output(&program, &["--query-gpu=index,uuid", "--format=csv,noheader"], places) {
+    let program = program::find("nvidia-smi", &places.path)?;
+    let args = ["--query-gpu=index,uuid", "--format=csv,noheader"];
+    let text = match program::ask(&program, &args, &places.path, places.patience) {
         Ok(text) => text,
         Err(problem) => return Some(Err(format!("{}: {problem}", program.display()))),
     };
@@ -208,32 +205,6 @@ fn nvidia_smi(places: &Places) -> Option<Result<Vec<Gpu>, String>> {
         .collect();
     let rows = rows.filter(|rows| !rows.is_empty());
     Some(rows.ok_or_else(|| format!("{}: its answer is no list of GPUs", program.display())))
-}
-
-/// Runs a program without our secrets, and not for longer than the patience.
-fn output(program: &Path, args: &[&str], places: &Places) -> Result<String, String> {
-    let mut command = Command::new(program);
-    command.args(args).env_clear().env("PATH", &places.path);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let stdout = child.stdout.take();
-    let (answer, answered) = mpsc::channel();
-    let read = move || {
-        let mut text = String::new();
-        let read = stdout.map(|stdout| stdout.take(MOST_TEXT).read_to_string(&mut text));
-        let _ = answer.send(matches!(read, Some(Ok(_))).then_some(text));
-    };
-    let reader = std::thread::Builder::new().name("nvidia-smi".to_owned()).spawn(read);
-    let text = reader.map_err(|error| error.to_string()).map(|_| answered.recv_timeout(places.patience));
-    if !matches!(text, Ok(Ok(_))) {
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    match text? {
-        Ok(Some(text)) if status.success() => Ok(text),
-        Ok(_) => Err(format!("it failed ({status})")),
-        Err(_) => Err(format!("no answer within {} s", places.patience.as_secs_f64())),
-    }
 }
 
 fn amd(places: &Places, notes: &mut Vec<String>) -> Vec<Gpu> {

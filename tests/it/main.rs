@@ -51,6 +51,7 @@ mod keepers;
 mod layers;
 mod layouts;
 mod leaks;
+mod leaving;
 mod lifecycle;
 mod local;
 mod logs;

@@ -304,8 +304,10 @@ fn a_run_that_too_many_failures_stop_still_runs_its_hook() {
     let bed = Bed::new();
     let out = bed.path().join("out");
     let hook = format!("echo hook >> {}", out.display());
-    let stopped =
-        run(&bed, &["-n", "m", "--max-fails", "1", "-j", "1", "--on-failure", &hook, "--array", "1-30", "--", "exit 1"]);
+    let stopped = run(
+        &bed,
+        &["-n", "m", "--max-fails", "1", "-j", "1", "--on-failure", &hook, "--array", "1-30", "--", "exit 1"],
+    );
     stopped.expect(1);
     assert_eq!(lines_of(&out), ["hook"]);
 }

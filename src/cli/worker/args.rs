@@ -74,6 +74,9 @@ pub struct WorkerArgs {
     /// Return everything and exit before this time is over, such as 90m; overrides time_limit_seconds
     #[arg(long, value_name = "DURATION", value_parser = lifetime, hide_short_help = true)]
     pub time_limit: Option<Duration>,
+    /// Exit after so long with nothing to run, such as 5m; overrides idle_timeout_seconds
+    #[arg(long, value_name = "DURATION", value_parser = lifetime, conflicts_with = "local", hide_short_help = true)]
+    pub idle_timeout: Option<Duration>,
     /// Run tasks even if Redis is on the network and requires no password: whoever reaches it can run commands here
     #[arg(long, conflicts_with = "local")]
     pub allow_insecure: bool,
@@ -170,7 +173,7 @@ fn some_gib(text: &str) -> Result<Bytes, String> {
 fn lifetime(text: &str) -> Result<Duration, String> {
     let seconds = match text.parse::<u32>() {
         Ok(seconds) => Some(f64::from(seconds)),
-        Err(_) => parse_duration("--time-limit", text).ok(),
+        Err(_) => parse_duration("a time", text).ok(),
     };
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| !time.is_zero()).ok_or_else(|| "valid: 90m, 12h, or seconds, above 0".to_owned())

@@ -113,7 +113,14 @@ fn offers(config: &Config, node: &NodeSample, slots: &Slots) -> Vec<(&'static st
         ("claimed ahead", ahead),
         ("time limit", format!("{limit} unless the task sets one; grace {grace} before SIGKILL")),
     ];
-    amounts.chain(others).collect()
+    let lives = [
+        ("lives for", config.time_limit, "it returns everything before"),
+        ("leaves after", config.idle_timeout, "with nothing to run"),
+    ];
+    let lives = lives.into_iter().filter_map(|(name, time, what)| {
+        time.map(|time| (name, format!("{}; {what}", precise_duration(time.as_secs_f64()))))
+    });
+    amounts.chain(others).chain(lives).collect()
 }
 
 fn offered(config: &Config, node: &NodeSample, kind: ResourceKind) -> String {

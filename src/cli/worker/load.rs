@@ -9,6 +9,7 @@ use crate::cli::exit::CliError;
 use crate::cli::output::complain;
 use crate::cli::words::RUN;
 use crate::config::{LoadedConfig, Overrides, Role, Watcher, parse_resource_flag};
+use crate::host::Job;
 use crate::worker::start_checks::new_probe;
 
 /// The name of the program, for messages: the one that was typed.
@@ -18,6 +19,15 @@ pub(super) fn program() -> &'static str {
 
 /// Reading the configuration takes no longer than this but where a file system does not answer.
 const SLOW: Duration = Duration::from_secs(10);
+
+/// How long the job of a batch system that this process is a part of still lives; that nobody tells is a warning.
+fn job_time_left() -> Option<Duration> {
+    let left = Job::of_process().time_left().unwrap_or_else(|problem| {
+        complain(program(), &format!("{problem}; --time-limit says how long the worker may live"));
+        None
+    });
+    left.map(|left| left.max(Duration::from_secs(1)))
+}
 
 /// Reads it; its warnings are passed on to the caller.
 pub(super) fn load(
@@ -37,6 +47,10 @@ pub(super) fn load(
     overrides.resources = offered.map(parse).collect::<Result<_, _>>()?;
     overrides.labels.clone_from(&args.labels);
     overrides.time_limit = args.time_limit;
+    if !args.local && args.time_limit.is_none() {
+        overrides.job_time_left = job_time_left();
+    }
+    overrides.idle_timeout = args.idle_timeout;
     overrides.no_default_timeout = args.local;
     overrides.may_lack_result_dir = args.local;
     if args.local || args.memory.is_some() {

@@ -96,8 +96,29 @@ impl Dispatcher {
         self.me.is_burst && self.intake.is_suspect()
     }
 
+    /// When a worker that has nothing to run leaves; `None` where something runs, or it stays however long that lasts.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        let since = self.idle_since.filter(|_| self.departure.lifecycle() < Lifecycle::Draining)?;
+        self.config.idle_timeout.map(|timeout| since + timeout)
+    }
+
+    /// Leaves as if a signal had come, once nothing has run for long enough.
+    fn leave_idle(&mut self, now: Instant) {
+        if self.ledger.is_empty() {
+            self.idle_since.get_or_insert(now);
+        } else {
+            self.idle_since = None;
+        }
+        if self.idle_until().is_some_and(|at| at <= now) {
+            self.departure.expire(now, self.config.drain_timeout);
+            tracing::info!("leaving: there was nothing to run for idle_timeout_seconds");
+            self.actions.push(Action::Beat);
+        }
+    }
+
     /// What the way out asks for: the drain time-out, giving back what is held, and going when nothing is left.
     pub(super) fn leave(&mut self, now: Instant) {
+        self.leave_idle(now);
         if self.departure.drain_timed_out(now) {
             tracing::warn!("the time to drain has passed: terminating running tasks and returning them");
             self.end_all();

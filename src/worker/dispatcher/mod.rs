@@ -95,6 +95,8 @@ pub struct Dispatcher {
     lease: Lease,
     intake: Intake,
     departure: Departure,
+    /// Since when nothing was here to run.
+    idle_since: Option<Instant>,
     outbox: Outbox,
     node: NodeSample,
     /// What the node could give to one task.
@@ -122,6 +124,7 @@ impl Dispatcher {
             lease: Lease::new(moment.now),
             intake: Intake::default(),
             departure: Departure::default(),
+            idle_since: None,
             outbox: Outbox::default(),
             node,
             capacity: Capacity::default(),
@@ -246,7 +249,7 @@ impl Dispatcher {
         let held = self.ledger.held().next().and_then(|key| self.held_until(key));
         let spaced = self.intake.next_start(self.config.min_between_starts);
         let (drain, pause) = (self.departure.drain_until(), self.intake.pause_until());
-        [poll, held, self.queued_until(), self.gives_up_at(), drain, pause, spaced]
+        [poll, held, self.queued_until(), self.gives_up_at(), self.idle_until(), drain, pause, spaced]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.moment.now)
