@@ -6,7 +6,7 @@ use crate::model::needs::parse_milli;
 use crate::model::{FieldOrder, TaskLine, TaskLineError};
 
 /// The needs that a line may have several of.
-const LISTS: [&str; 5] = ["after", "afterany", "constraint", "limit", "prefer"];
+const LISTS: [&str; 3] = ["constraint", "limit", "prefer"];
 
 /// A line that every edit can be tried on.
 const SAMPLE: &str = "shell:0:0:0:true";
@@ -29,6 +29,11 @@ pub enum EditError {
     /// A time that cannot be read.
     #[error("--set {0}; valid: {1}")]
     Time(String, &'static str),
+    /// What a task waits for: batches know their order, in which there is no circle.
+    #[error(
+        "--set {0}: what a task waits for is decided when it is submitted; distcomp-ctl release NAME lets all go on that wait for NAME, else purge the tasks and submit them again"
+    )]
+    Gate(String),
     /// There is nothing to look for.
     #[error("--replace is of an empty text; valid: --replace OLD NEW")]
     EmptyText,
@@ -92,6 +97,14 @@ impl LineEdit {
 
     fn set(&mut self, set: &str, now: i64) -> Result<(), EditError> {
         let (key, value) = set.split_once('=').ok_or_else(|| EditError::Shape(set.to_owned()))?;
+        if matches!(key, "after" | "afterany") {
+            return Err(EditError::Gate(set.to_owned()));
+        }
+        // As for a flag: a memory of 0, and the family that it is learnt from.
+        if let Some(family) = value.strip_prefix("auto:").filter(|_| Field::of(key) == Some(Field::Mem)) {
+            self.set("mem=0", now)?;
+            return self.set(&format!("learn={family}"), now);
+        }
         let mut one = Self::default();
         if let Some(field) = Field::of(key) {
             if self.fields.iter().any(|(known, _)| *known == field) {
@@ -122,16 +135,6 @@ impl LineEdit {
             }
         }
         Ok(())
-    }
-
-    /// The names of batches and steps that lines wait for because of it.
-    pub fn gates(&self) -> impl Iterator<Item = &str> {
-        let is_gate = |(key, _): &&(String, Vec<String>)| key == "after" || key == "afterany";
-        self.needs
-            .iter()
-            .filter(is_gate)
-            .flat_map(|(_, values)| values)
-            .filter_map(|need| Some(need.split_once('=')?.1))
     }
 
     /// The line that a task becomes; the same where nothing changes. Fields that are not set stay byte for byte.
@@ -223,7 +226,6 @@ fn needs(set: &str, key: &str, value: &str, now: i64) -> Result<Vec<String>, Edi
         _ if is_none(value) => Vec::new(),
         "time" => vec![seconds(value).ok_or_else(|| wrong("seconds, or a duration like 90m or 1h30m"))?.to_string()],
         "begin" if !is_number => vec![moment::begin(value, now).ok_or_else(|| wrong(moment::VALID))?.to_string()],
-        "after" | "afterany" => value.split(',').map(|name| name.trim().to_owned()).collect(),
         "constraint" | "prefer" => value.split('&').map(|terms| terms.trim().to_owned()).collect(),
         // None of a resource is no need.
         _ if parse_milli(value) == Some(0) && key != "begin" => Vec::new(),
@@ -307,7 +309,8 @@ mod tests {
             ("GPUS=1", "--set GPUS=1: the key of a need is"),
             ("GPUS=", "--set GPUS=: the key of a need is"),
             ("=1", "--set =1: a need is"),
-            ("after=a b", "--set after=a b: after is \"a b\"; valid: a name"),
+            ("after=a", "--set after=a: what a task waits for is decided when it is submitted"),
+            ("afterany=none", "--set afterany=none: what a task waits for is decided"),
             ("constraint=a:1", "--set constraint=a:1: a value has no comma"),
             ("lic=1,gpus=2", "--set lic=1,gpus=2: a value has no comma"),
             ("mem=1:2", "--set mem=1:2: a value has no comma"),
@@ -322,9 +325,13 @@ mod tests {
     }
 
     #[test]
-    fn gates_that_are_set_are_named() {
-        let edit = edit(&["after=a,b", "afterany=c", "gpus=1"], &[]).expect("an edit");
-        assert_eq!(edit.gates().collect::<Vec<_>>(), ["a", "b", "c"]);
+    fn memory_of_a_family_is_learnt() {
+        assert_eq!(
+            made(&["mem=auto:sim"], &[], "shell,gpus=1:8:2:5:./x", MemCpuPrio),
+            "shell,gpus=1,learn=sim:0:2:5:./x"
+        );
+        assert_eq!(edit(&["mem=auto:a b"], &[]).map_err(|errors| errors.len()), Err(1));
+        assert!(edit(&["mem=auto:sim", "memory=2"], &[]).is_err());
     }
 
     proptest! {

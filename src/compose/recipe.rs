@@ -234,7 +234,7 @@ impl Recipe {
         if let Some(family) = learnt_family(&mem) {
             let family = match (family, &out.belonging) {
                 (Some(family), _) => family.to_owned(),
-                (None, Some(belonging)) => belonging.name().top().to_string(),
+                (None, Some(belonging)) => family::of_batch(belonging.name().as_str()),
                 (None, None) if kind != "shell" => kind.to_string(),
                 (None, None) => family::of_command(&out.command),
             };

@@ -51,6 +51,8 @@ pub fn settle_ended(context: Context<'_>, entry: &Entry, cause: Option<StopReaso
         {
             Outcome::Returned
         }
+        // As in Slurm: a command that goes on without a part of it, such as the left side of a pipe, has not done what it was to do.
+        (_, ExitStatus::Exited(0)) if has_limit(context, entry) && ended.oom_kills > 0 => Outcome::Signal(SIGKILL),
         (_, ExitStatus::Exited(code)) => Outcome::Exit(code),
         (_, ExitStatus::Signaled(number)) => Outcome::Signal(number),
     };
@@ -95,12 +97,21 @@ fn out_of_memory(task: &TaskLine, failure: Outcome, ended: &Ended) -> Option<Str
     if !is_candidate || (ended.oom_kills == 0 && !ended.is_oom_likely) {
         return None;
     }
+    let killed = match ended.status {
+        ExitStatus::Exited(0) => "a part of it was killed by the kernel, although the command exited with 0",
+        ExitStatus::Exited(_) | ExitStatus::Signaled(_) => "killed by the kernel",
+    };
     Some(match task.demand().mem() {
         declared if ended.oom_kills > 0 && declared > Bytes::ZERO => {
-            format!("out of memory (oom): killed by the kernel, it may use the {declared} that it declares")
+            format!("out of memory (oom): {killed}, it may use the {declared} that it declares")
         }
-        _ => "out of memory (oom): killed by the kernel".to_owned(),
+        _ => format!("out of memory (oom): {killed}"),
     })
+}
+
+/// Whether the task was held to the memory that it declares.
+fn has_limit(context: Context<'_>, entry: &Entry) -> bool {
+    context.enforces_memory && entry.task.demand().mem() > Bytes::ZERO
 }
 
 /// How want of memory ended a task that failed; `None` where something else did.
@@ -108,16 +119,16 @@ fn memory_end(context: Context<'_>, entry: &Entry, failure: Outcome, ended: &End
     if failure == Outcome::Memory {
         return Some(MemoryEnd::Alone);
     }
-    let has_limit = context.enforces_memory && entry.task.demand().mem() > Bytes::ZERO;
     match out_of_memory(&entry.task, failure, ended) {
-        Some(_) if has_limit && ended.oom_kills > 0 => Some(MemoryEnd::AtLimit),
+        Some(_) if has_limit(context, entry) && ended.oom_kills > 0 => Some(MemoryEnd::AtLimit),
         Some(_) => Some(MemoryEnd::NodeRanOut),
         None => None,
     }
 }
 
 fn more_memory(context: Context<'_>, entry: &Entry, peak: Bytes, end: MemoryEnd) -> Option<MoreMemory> {
-    let wanted = context.memory_retry.next(entry.task.demand().mem(), peak, end)?;
+    let is_learnt = entry.task.class().needs.learn().is_some();
+    let wanted = context.memory_retry.next(entry.task.demand().mem(), peak, end, is_learnt)?;
     let node = context.memory_retry.most.is_none().then_some(context.node_mem);
     Some(MoreMemory { wanted, node })
 }

@@ -101,6 +101,27 @@ fn batch_that_fails_everywhere_blames_nobody() {
 }
 
 #[test]
+fn what_was_edited_between_its_attempts_blames_nobody() {
+    let mut bed = Bed::with(json!({"suspect_after": 1, "max_retry_per_task": 4}));
+    bed.configure(json!({"retry_backoff_seconds": 600}));
+    bed.add((0..3).map(|at| format!("shell:0:0:1:flase # {at}")));
+    let _first = bed.worker("a");
+    wait_until("all to fail", SOON, || holds_for(bed.count("failed_tasks") == 3, "not yet"));
+    bed.ctl(&["pause"]).expect(0);
+    bed.ctl(&["edit", "--all", "--replace", "flase", "true", "--yes"]).expect(0).prints_line("edited 3 tasks");
+    let _second = bed.worker("b");
+    bed.wait_alive("b");
+    bed.ctl(&["drain", "a"]).expect(0);
+    let mut con = bed.redis.con();
+    for line in bed.table("todo_tasks").into_keys() {
+        let _: i64 = redis::cmd("ZADD").arg("distcomp:ready:delayed").arg(1).arg(&line).query(&mut con).expect("ZADD");
+    }
+    bed.ctl(&["resume"]).expect(0);
+    bed.wait_counts(SOON, [0, 0, 3, 0]);
+    assert_eq!(bed.count(BLAMED), 0);
+}
+
+#[test]
 fn suspect_stays_one_over_restarts_of_redis_and_worker() {
     let mut bed = bed_on(Redis::start(ServerOptions { durable: true, ..Default::default() }));
     let (mut bad, mut good) = suspect(&bed);

@@ -10,7 +10,7 @@ use distcomp::queue::{Connection, Session, learnt};
 use serde_json::{Value, json};
 
 use crate::queue_model::{ORDER, Random, client, request, session, session_of, settle};
-use crate::support::{Bed, SOON, free_port, holds_for, reason_of, try_request, wait_until};
+use crate::support::{Bed, SOON, free_port, holds_for, reason_of, result_of, try_request, wait_until};
 
 const GROWN: &str = "distcomp:grown";
 
@@ -63,6 +63,35 @@ fn killed_task_declares_more_until_it_fits() {
     }
     let metrics = try_request(&at, "GET", "/metrics", &[("Host", &at)], b"", SOON).expect("answered").body;
     assert!(metrics.contains("distcomp_worker_memory_retries_total{worker=\"w\"} 2"), "{metrics}");
+}
+
+#[test]
+fn kill_that_the_command_hides_is_a_failure_too() {
+    let Some(bed) = enforcing(json!({})) else { return };
+    let [pipe, goes_on] =
+        [format!("shell:0.1:0:3:{} | cat", hog(160)), format!("shell:0.1:0:3:{}; echo and on", hog(160))];
+    bed.add([&pipe, &goes_on]);
+    let _worker = bed.worker("w");
+    bed.wait_counts(SOON, [0, 0, 2, 0]);
+    for (line, text) in [(&pipe, "had it"), (&goes_on, "had it\nand on")] {
+        assert_eq!(declared(&bed, line), [None, Some(gb("0.2").0)]);
+        assert_eq!(result_of(&bed.table("finished_tasks"), line).1, text);
+    }
+    let events = bed.status(&["events", "--limit", "0"]).expect(0).all();
+    assert!(events.contains("although the command exited with 0"), "{events}");
+}
+
+#[test]
+fn guess_that_was_far_too_low_grows_fast() {
+    let Some(bed) = enforcing(json!({})) else { return };
+    let line = format!("shell,learn=mixed:0:0:1:{}", hog(300));
+    bed.add((0..6).map(|at| format!("shell,learn=mixed:0:0:9:true # {at}")));
+    let _worker = bed.worker("w");
+    bed.wait_counts(SOON, [0, 0, 6, 0]);
+    bed.add([&line]);
+    bed.wait_counts(SOON, [0, 0, 7, 0]);
+    let declared = declared(&bed, &line);
+    assert!((2..=3).contains(&declared.len()), "{declared:?}");
 }
 
 #[test]

@@ -13,10 +13,10 @@ use crate::cli::exit::CliError;
 use crate::cli::spill_list::SpillList;
 use crate::cli::submit::{Offers, ParseRules};
 use crate::compose::{EditError, LineEdit};
-use crate::model::{BatchName, TaskId, TaskLine};
+use crate::model::{TaskId, TaskLine};
 use crate::queue::call_size::CALL_BYTES;
 use crate::queue::edit::{BATCH, Edited, Replacement, edit};
-use crate::queue::{QueueError, batch_views, live_workers, queue_identity};
+use crate::queue::{QueueError, live_workers, queue_identity};
 use crate::sys::wall_clock;
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
@@ -85,7 +85,6 @@ pub(super) async fn apply(
     let mut plan = planner.plan(selected, Offers::new(&traits)).await?;
     plan.refuse_faults(session)?;
     plan.offers.warnings().iter().for_each(|warning| session.context.warn(warning));
-    warn_of_gates(session, &line_edit).await?;
     let left = plan.left();
     if !left.is_empty() {
         session.context.say(&format!("left alone: {left}"));
@@ -102,19 +101,6 @@ pub(super) async fn apply(
     let done = run(session, &line_edit, (rules, &resigner), lines).await?;
     let text = result_text(&done);
     finish(session, number, &plan, &done, &text)
-}
-
-/// What waits for something that is not there waits without end.
-async fn warn_of_gates(session: &CtlContext, line_edit: &LineEdit) -> Result<(), CliError> {
-    let names: Vec<BatchName> = line_edit.gates().filter_map(|name| name.parse().ok()).collect();
-    for (name, is_known) in names.iter().zip(batch_views::are_known(&session.conn, &names).await?) {
-        if !is_known {
-            session.context.warn(&format!(
-                "nothing is known of {name}: these tasks stay blocked until it has been submitted and has finished"
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn planned(plan: &EditPlan) -> String {

@@ -10,9 +10,9 @@ use crate::cli::spill_list::SpillList;
 use crate::cli::submit::{Offers, ParseRules, Place};
 use crate::compose::LineEdit;
 use crate::model::snapshot::TaskState;
-use crate::model::{BatchName, TaskId, TaskLine};
+use crate::model::{TaskId, TaskLine};
 use crate::queue::call_size::CALL_BYTES;
-use crate::queue::{batches, inspect, queue_identity};
+use crate::queue::{inspect, queue_identity};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, shorten, tasks};
@@ -123,7 +123,6 @@ impl Planner<'_> {
                 plan.fault(fault, line);
             }
         }
-        self.own_gates(&old, plan).await?;
         Ok(changes)
     }
 
@@ -132,25 +131,6 @@ impl Planner<'_> {
         let new = self.edit.apply(&task, self.rules.order).map_err(|error| error.to_string())?;
         let new = if new == task { new } else { self.rules.check(new.as_str())? };
         Ok((task, new))
-    }
-
-    /// A task that waited for its own batch would wait for ever.
-    async fn own_gates(&self, lines: &[String], plan: &mut EditPlan) -> Result<(), CliError> {
-        let gates: Vec<BatchName> = self.edit.gates().filter_map(|name| name.parse().ok()).collect();
-        if gates.is_empty() {
-            return Ok(());
-        }
-        for (line, member) in lines.iter().zip(batches::members(&self.session.conn, lines).await?) {
-            let names = member.map(|member| member.names).unwrap_or_default();
-            for (name, gate) in names.iter().flat_map(|name| gates.iter().map(move |gate| (name, gate))) {
-                if name == gate {
-                    plan.fault(format!("it belongs to {name} and cannot wait for it"), line);
-                } else if name.is_within(gate) {
-                    plan.fault(format!("{name} is a part of {gate} and cannot wait for it"), line);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

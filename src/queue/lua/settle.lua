@@ -83,11 +83,11 @@ local function batch_rates()
   end
 end
 
--- Adds the peak of a finished task to what is known of its family: the one that it names, or its batch, or its command.
+-- Adds the peak of a finished task to what is known of its family: the one that it names, or its batch or step (model/family.rs), or its command.
 local function learn(line, class, family, peak)
   local is_named = string.byte(family) == 61
-  local batch = not is_named and members.batch_of(line) or ''
-  if is_named then family = string.sub(family, 2) elseif batch ~= '' then family = batch end
+  local name = not is_named and string.match(members.of(line) or '', '^%a ([^ ,]+)')
+  if is_named then family = string.sub(family, 2) elseif name then family = string.sub(string.gsub(name, '/', '.'), -64) end
   learning.note(family, peak, is_named, class)
 end
 
@@ -165,7 +165,10 @@ for i = ARG.size + 1, #ARGV, EACH.size do
           index_forget(class, line)
         end
         if has_failed then
-          blame.finished_elsewhere(redis.call('HGET', FAILED, line), worker, id, redis.call('HGET', KINDS, line) or '', now)
+          -- With more memory, or as another line, it was not tried under the same conditions.
+          if not grown.of(line) and redis.call('HEXISTS', EDITED, line) == 0 then
+            blame.finished_elsewhere(redis.call('HGET', FAILED, line), worker, id, redis.call('HGET', KINDS, line) or '', now)
+          end
           failure_clear(line)
         end
       end
