@@ -43,3 +43,4 @@ pub(crate) use reader::TaskReader;
 pub use run::main;
 pub(crate) use run::{Files, open_files, submit_files};
 pub(crate) use task_file::ParseRules;
+pub(crate) use wait::StallNotice;

@@ -142,7 +142,7 @@ async fn follow(
         step.failed.iter().for_each(|failure| ends.groups.add(failure));
         pending = step.open;
         if step.running > 0 || step.finished + step.gone + step.cancelled > 0 || !step.failed.is_empty() {
-            stall = StallNotice { said: stall.said, ..StallNotice::new() };
+            stall.moved();
             blocked.forget();
         } else if stall.is_due() {
             match blocked.take(conn, &mut pending).await {
@@ -165,24 +165,29 @@ async fn follow(
 }
 
 /// Since when nothing moves, and what was said about it.
-struct StallNotice {
+pub(crate) struct StallNotice {
     looked: tokio::time::Instant,
     said: Option<String>,
 }
 
 impl StallNotice {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { looked: tokio::time::Instant::now(), said: None }
     }
 
+    /// Something has moved.
+    pub(crate) fn moved(&mut self) {
+        self.looked = tokio::time::Instant::now();
+    }
+
     /// Whether nothing has moved for long enough.
-    fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.looked.elapsed() >= STILL
     }
 
     /// What there is to say now: the reason that nothing runs, once for each reason. A user that may not read it, and a question that fails, are
     /// no reason to stop waiting.
-    async fn why(&mut self, conn: &Connection, batches: &[BatchName], pending: &[String]) -> Option<String> {
+    pub(crate) async fn why(&mut self, conn: &Connection, batches: &[BatchName], pending: &[String]) -> Option<String> {
         self.looked = tokio::time::Instant::now();
         if let Some(names) = awaited(conn, pending).await.ok().flatten() {
             let why = format!("nothing of it runs yet: it waits for {}", names.join(", "));
@@ -288,7 +293,7 @@ async fn report(
         String::new()
     } else {
         format!(
-            ", {} disappeared from the queue before their end was seen: purged, or removed by another program",
+            ", {} disappeared from the queue before their end was seen: purged, edited, or removed by another program",
             count(ends.gone)
         )
     };

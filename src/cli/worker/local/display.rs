@@ -8,6 +8,7 @@ use super::run_context::RunContext;
 use super::run_ends::RunEndCounter;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
+use crate::cli::submit::StallNotice;
 use crate::cli::task_set::TaskSet;
 use crate::model::TaskId;
 use crate::model::snapshot::{Counts, ProgressParts};
@@ -33,6 +34,7 @@ pub(super) struct ProgressDisplay {
     old_kinds: HashMap<String, u64>,
     failures_seen: u64,
     is_pause_said: bool,
+    stall: StallNotice,
     kinds_said: HashSet<String>,
     /// `None` on a terminal.
     interval: Option<Duration>,
@@ -60,6 +62,7 @@ impl ProgressDisplay {
             old_kinds: kinds.into_iter().map(|group| (group.kind, group.count)).collect(),
             failures_seen: counts.failed,
             is_pause_said: false,
+            stall: StallNotice::new(),
             kinds_said: HashSet::new(),
             interval: (!std::io::stderr().is_terminal()).then_some(asked.unwrap_or(INTERVAL)),
             last_line: Instant::now(),
@@ -80,6 +83,7 @@ impl ProgressDisplay {
         self.progress.see(&seen);
         self.say_line(&run.context, &seen);
         self.say_pause(&run.context, conn).await?;
+        self.say_stall(&run.context, &seen, conn).await;
         if now.failed > self.failures_seen {
             self.say_kinds(&run.context, members, conn).await?;
         }
@@ -96,6 +100,17 @@ impl ProgressDisplay {
         }
         self.is_pause_said = paused_by.is_some();
         Ok(())
+    }
+
+    /// Why nothing runs, once for each reason.
+    async fn say_stall(&mut self, context: &Context, seen: &ProgressParts, conn: &Connection) {
+        if seen.running > 0 || seen.waiting == 0 || self.is_pause_said {
+            self.stall.moved();
+        } else if self.stall.is_due()
+            && let Some(why) = self.stall.why(conn, &[], &[]).await
+        {
+            self.pause_for(|| context.say(&why));
+        }
     }
 
     fn say_line(&mut self, context: &Context, seen: &ProgressParts) {

@@ -112,7 +112,7 @@ impl Report {
             line.push_str(&format!(", {} cancelled", count(cancelled)));
         }
         if gone > 0 {
-            line.push_str(&format!(", {} purged during the run", count(gone)));
+            line.push_str(&format!(", {} purged or edited during the run", count(gone)));
         }
         if let Some(took) = took {
             line.push_str(&format!(" in {}", precise_duration(took.as_secs_f64())));
