@@ -16,6 +16,7 @@ mod local;
 mod manual;
 mod near;
 pub mod output;
+mod question;
 mod reconnect;
 mod results;
 mod run_help;

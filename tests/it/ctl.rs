@@ -2,7 +2,7 @@
 use std::fs;
 use std::time::Duration;
 
-use rexpect::session::spawn_command;
+use rexpect::session::{PtySession, spawn_command};
 use serde_json::json;
 
 use crate::support::{
@@ -309,22 +309,50 @@ fn a_purge_makes_room_in_a_full_redis_that_has_no_record_of_us() {
     assert_eq!((bed.counts(), bed.count("distcomp:quarantine")), ([0, 0, 0, 0], 0));
 }
 
-#[test]
-fn a_yes_typed_before_the_question_confirms_nothing() {
-    let bed = seeded();
-    let shown = bed.cli("distcomp-ctl").args(["purge", "--state", "finished"]).into_command();
+/// The terminal of a command, on which `y` was typed when its work had not begun.
+fn typed_early(bed: &Bed, args: &[&str], redirect: &str) -> PtySession {
+    let shown = bed.cli("distcomp-ctl").args(args.iter().copied()).into_command();
     let gate = bed.out("gate");
+    let _ = fs::remove_file(&gate);
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", &format!("until test -e {gate}; do sleep 0.05; done; exec \"$@\""), "sh"]);
+    command.args(["-c", &format!("until test -e {gate}; do sleep 0.05; done; exec \"$@\" {redirect}"), "sh"]);
     command.arg(shown.get_program()).args(shown.get_args());
     command.envs(shown.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut session = spawn_command(command, Some(60_000)).expect("a terminal");
     session.send_line("y").expect("a key");
     // The terminal has it; the command that asks has not begun.
     fs::write(&gate, "").expect("the gate");
-    session.exp_string("[y/N]").expect("a question");
-    session.send_line("n").expect("an answer");
+    session
+}
+
+#[test]
+fn a_yes_typed_before_the_question_confirms_nothing() {
+    let bed = seeded();
+    for args in [
+        &["purge", "--state", "finished"][..],
+        &["requeue", "--state", "failed"],
+        &["cancel", "--state", "todo"],
+        &["edit", "--state", "todo", "--set", "prio=9"],
+        &["pause"],
+        &["stop"],
+    ] {
+        let mut session = typed_early(&bed, args, "");
+        session.exp_string("[y/N]").unwrap_or_else(|error| panic!("{args:?} asks: {error}"));
+        session.send_line("n").expect("an answer");
+        session.exp_string("nothing was changed").unwrap_or_else(|error| panic!("{args:?}: {error}"));
+        session.exp_eof().expect("the end");
+    }
+    assert_eq!(bed.counts(), [2, 0, 2, 2]);
+    assert!(!bed.keys().iter().any(|key| key == "distcomp:paused"), "not paused");
+}
+
+#[test]
+fn a_question_that_nobody_sees_is_not_asked() {
+    let bed = seeded();
+    let err = bed.out("err");
+    let mut session = typed_early(&bed, &["purge", "--state", "finished"], &format!("2>{err}"));
     session.exp_eof().expect("the end");
+    assert!(fs::read_to_string(&err).expect("stderr").contains("--yes is required"));
     assert_eq!(bed.count("finished_tasks"), 2);
 }
 
