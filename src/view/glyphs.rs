@@ -72,6 +72,12 @@ pub fn rule() -> &'static str {
     choose("─", "-")
 }
 
+/// Behind the heading of the column by which a list is sorted.
+#[must_use]
+pub fn sorted(is_descending: bool) -> &'static str {
+    if is_descending { choose("▼", "v") } else { choose("▲", "^") }
+}
+
 /// Where the next character goes.
 #[must_use]
 pub fn cursor() -> &'static str {

@@ -28,6 +28,7 @@ pub mod text;
 pub mod waits;
 pub mod watch;
 pub mod web;
+pub mod width;
 pub mod workers;
 
 pub use crate::model::safe_text;

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::style::{BOLD, paint};
 use super::text::shorten;
+use super::width;
 
 /// Blanks between two columns.
 const GAP: usize = 2;
@@ -38,8 +39,8 @@ pub const fn number(head: &'static str) -> Column {
 pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> String {
     let last = columns.len().saturating_sub(1);
     let widths = |index: usize, rows: &[Vec<String>]| {
-        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
-        cells.chain([columns[index].head.chars().count()]).max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| width::columns(cell));
+        cells.chain([width::columns(columns[index].head)]).max().unwrap_or(0)
     };
     let mut before: usize = (0..last).map(|index| widths(index, &rows) + GAP).sum();
     // Names give way next, the longest first.
@@ -92,6 +93,6 @@ mod tests {
         let lines: Vec<&str> = drawn.lines().collect();
         assert_eq!(lines[0], "name  count  line");
         assert!(lines[1].starts_with("a         7  xxx") && lines[1].ends_with('…'), "{drawn}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{drawn}");
+        assert!(lines.iter().all(|line| width::columns(line) <= 40), "{drawn}");
     }
 }

@@ -1,6 +1,7 @@
 //! Formats numbers, times and amounts; shortens text; draws bars.
 
 use super::glyphs;
+use super::width::{beginning, columns, of_char};
 use crate::model::units::grouped;
 use crate::model::{Amounts, ResourceKind};
 
@@ -118,25 +119,25 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// At most `width` characters; what is cut ends in `…`, or its like in ASCII.
+/// At most `width` columns; what is cut ends in `…`, or its like in ASCII.
 #[must_use]
 pub fn shorten(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
-    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    let mut short = beginning(text, width.saturating_sub(1)).to_owned();
     short.push(glyphs::cut());
     short
 }
 
-/// The text in lines of at most `width` characters, broken between words where that is possible.
+/// The text in lines of at most `width` columns, broken between words where that is possible.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        let line = lines.last().map_or(0, |line| columns(line));
         let room = if line == 0 { width } else { width.saturating_sub(line + 1) };
-        if word.chars().count() > room && line > 0 {
+        if columns(word) > room && line > 0 {
             lines.push(String::new());
         }
         if let Some(line) = lines.last_mut() {
@@ -162,12 +163,13 @@ pub fn fold(text: &str, width: usize, indent: usize) -> String {
             } else if c == '\u{1b}' {
                 is_escape = true;
             } else {
-                if column == width {
+                let wide = of_char(c);
+                if column + wide > width && column > indent {
                     out.push('\n');
                     out.extend(std::iter::repeat_n(' ', indent));
                     column = indent;
                 }
-                column += 1;
+                column += wide;
             }
             out.push(c);
         }
@@ -245,14 +247,16 @@ mod tests {
     }
 
     #[test]
-    fn shortening_counts_characters_and_not_bytes() {
+    fn shortening_counts_columns_and_not_bytes() {
         assert_eq!(shorten("käse", 4), "käse");
         assert_eq!(shorten("käsebrot", 5), "käse…");
+        assert_eq!([shorten("任务编号", 8), shorten("任务编号", 7), shorten("任务", 2)], ["任务编号", "任务编…", "…"]);
     }
 
     #[test]
     fn folding_loses_nothing_and_leaves_no_line_too_long() {
         assert_eq!(fold("abcdefgh\nxy", 5, 2), "abcde\n  fgh\nxy\n");
+        assert_eq!(fold("任务编号", 5, 1), "任务\n 编号\n");
         assert_eq!(fold("\u{1b}[1mabc\u{1b}[0mdefgh", 6, 1), "\u{1b}[1mabc\u{1b}[0mdef\n gh\n");
     }
 

@@ -17,9 +17,9 @@ const KIND: usize = 20;
 const BAR: usize = 4;
 
 /// One column: its heading, what stands in it, and from which layout on it is there.
-struct Field {
-    column: Column,
-    cell: Box<dyn Fn(&WorkerView) -> String>,
+pub(super) struct Field {
+    pub(super) column: Column,
+    pub(super) cell: Box<dyn Fn(&WorkerView) -> String>,
     from: Layout,
 }
 
@@ -39,7 +39,7 @@ enum Layout {
 }
 
 /// `has_resources`: with the column of named resources.
-fn all_fields(has_resources: bool) -> Vec<Field> {
+pub(super) fn all_fields(has_resources: bool) -> Vec<Field> {
     let mut fields = vec![
         Field::new(Layout::Bare, text("worker"), |worker| safe(&worker.name).into_owned()),
         Field::new(Layout::Bare, text("state"), |worker| worker.state.as_str().to_owned()),

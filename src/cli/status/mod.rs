@@ -22,6 +22,7 @@ mod signature;
 mod state;
 mod wait;
 mod watch;
+mod watch_lists;
 
 pub use args::{StateArg, StatusArgs};
 pub(crate) use exact_stdout::{ExactStdout, StdoutSource};

@@ -11,6 +11,7 @@ use super::args::WatchArgs;
 use super::batch_page::batch_page;
 use super::context::StatusContext;
 use super::output_stream::output_stream;
+use super::watch_lists::{finished, waiting};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::is_terminal;
 use crate::model::snapshot::{Overview, TaskState, TaskView};
@@ -23,7 +24,7 @@ use crate::view;
 use crate::view::output_event::{OutputEvent, OutputStream};
 use crate::view::text::{duration, moment};
 use crate::view::watch::terminal::{Input, Terminal};
-use crate::view::watch::{KeyAction, Looked, Wanted, WatchData, WatchState};
+use crate::view::watch::{KeyAction, Looked, Screen, Wanted, WatchData, WatchState};
 
 /// One look at Redis may take this long; then it counts as away.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -171,17 +172,25 @@ impl WatchReader {
         let failures = inspect::failure_groups(conn).await?;
         let now = wall_clock::now().unwrap_or_default().as_secs_f64();
         let clock = moment(now).split(' ').next_back().unwrap_or_default().to_owned();
-        let Looked { opened, has_batches } = self.looks.borrow_and_update().clone();
+        let Looked { opened, list } = self.looks.borrow_and_update().clone();
         let mut news = Vec::new();
         if let Some(wanted) = opened {
-            let (text, open) = match &wanted {
-                Wanted::Task(task) => self.task_page(conn, &overview, task).await?,
-                Wanted::Batch(name) => (batch_page(conn, name).await?, None),
+            let page = match &wanted {
+                Wanted::Task(task) => Some(self.task_page(conn, &overview, task).await?),
+                Wanted::Batch(name) => Some((batch_page(conn, name).await?, None)),
+                // Everything about it is read always.
+                Wanted::Worker(_) => None,
             };
-            news.push(WatchUpdate::Page { wanted, text, open });
+            news.extend(page.map(|(text, open)| WatchUpdate::Page { wanted, text, open }));
         }
-        let batches = if has_batches { Some(batch_views::first(conn, BATCHES).await?) } else { None };
-        news.push(WatchUpdate::Data(Box::new(WatchData { overview, failures, batches, clock })));
+        let mut data = WatchData { overview, failures, clock, ..WatchData::default() };
+        match list {
+            Some(Screen::Batches) => data.batches = Some(batch_views::first(conn, BATCHES).await?),
+            Some(Screen::Waiting) => data.waiting = Some(waiting(conn, self.order).await?),
+            Some(Screen::Finished) => data.finished = Some(finished(conn).await?),
+            Some(Screen::Overview | Screen::Workers | Screen::Running | Screen::Failures) | None => {}
+        }
+        news.push(WatchUpdate::Data(Box::new(data)));
         Ok(news)
     }
 

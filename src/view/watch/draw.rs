@@ -3,30 +3,21 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
-use ratatui::symbols::border;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph};
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
 
 use super::ansi;
-use super::rows;
+use super::help::draw_help;
+use super::list;
+use super::rows::{self, Row};
 use super::screen::Screen;
 use super::state::WatchState;
+use crate::model::snapshot::Overview;
 use crate::view::glyphs;
 use crate::view::overview;
 use crate::view::safe_text::safe;
-use crate::view::text::{count, shorten, wrap};
-
-const HELP: [(&str, &str); 9] = [
-    ("1 to 5, Tab", "overview, workers, running, failures, batches"),
-    ("k j, arrows", "up, down"),
-    ("PgUp PgDn", "page up, page down"),
-    ("g G or Home End", "first, last"),
-    ("/", "show only rows that contain a text; Esc clears it"),
-    ("Enter", "open the task, the sample of the failures, the batch"),
-    ("Esc, Backspace", "close it"),
-    ("q, Esc, Ctrl-C", "leave; this stops no task"),
-    ("?", "this page"),
-];
+use crate::view::text::{shorten, wrap};
+use crate::view::width::columns;
 
 impl WatchState {
     /// Draws everything.
@@ -39,32 +30,17 @@ impl WatchState {
             Constraint::Length(1),
         ])
         .areas(frame.area());
-        self.draw_top(frame, top);
+        frame.render_widget(self.top_line(usize::from(top.width)), top);
         if let Some(text) = &self.trouble {
             let style = Style::new().white().on_red().add_modifier(Modifier::BOLD);
             let text = shorten(&safe(text), usize::from(trouble.width));
             frame.render_widget(Paragraph::new(text).style(style), trouble);
         }
         self.draw_body(frame, body);
-        self.draw_bottom(frame, bottom);
+        let text = shorten(&self.bottom_line(usize::from(bottom.width)), usize::from(bottom.width));
+        frame.render_widget(Paragraph::new(text).style(Style::new().add_modifier(Modifier::DIM)), bottom);
         if self.has_help {
             draw_help(frame, body);
-        }
-    }
-
-    fn draw_top(&self, frame: &mut Frame<'_>, area: Rect) {
-        let mut spans = Vec::new();
-        for (index, screen) in Screen::ALL.into_iter().enumerate() {
-            let style =
-                if screen == self.screen { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
-            spans.push(Span::styled(format!(" {} {} ", index + 1, screen.name()), style));
-        }
-        let names = Line::from(spans);
-        let clock = Line::from(format!("{} ", self.data.as_ref().map_or("", |data| data.clock.as_str())));
-        let has_room = names.width() + clock.width() <= usize::from(area.width);
-        frame.render_widget(names, area);
-        if has_room {
-            frame.render_widget(clock.right_aligned(), area);
         }
     }
 
@@ -85,35 +61,44 @@ impl WatchState {
             return frame.render_widget(Paragraph::new(lines), area);
         }
         if self.screen == Screen::Overview {
-            let mut lines = ansi::lines(&overview::overview(&data.overview, width));
-            lines.truncate(height);
-            return frame.render_widget(Paragraph::new(lines), area);
+            let lines = ansi::lines(&overview_text(&data.overview, width));
+            self.height = height;
+            self.top = self.top.min(lines.len().saturating_sub(height));
+            self.below = lines.len().saturating_sub(self.top + height);
+            let seen: Vec<Line<'_>> = lines.into_iter().skip(self.top).take(height).collect();
+            return frame.render_widget(Paragraph::new(seen), area);
         }
         self.draw_list(frame, area);
     }
 
     fn draw_list(&mut self, frame: &mut Frame<'_>, area: Rect) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
-        let rows = self.rows();
-        let reserved = rows::reserved(&rows, height);
-        self.height = height.saturating_sub(1 + reserved);
-        if rows.is_empty() {
+        if self.rows.is_empty() {
             return frame.render_widget(Paragraph::new(self.nothing()), area);
         }
-        // The page that holds the chosen row; only that is laid out.
-        let first = self.at / self.height.max(1) * self.height.max(1);
-        let last = (first + self.height.max(1)).min(rows.len());
-        let (drawn, below) = rows::draw(self.screen, &rows[first..last], width);
-        let mut lines = ansi::lines(&drawn);
-        if let Some(line) = lines.get_mut(1 + self.at - first) {
+        let (all, sorting) = (rows::columns(self.screen), self.sorting());
+        let seen = |rows: &[Row]| {
+            let cells: Vec<&[String]> = rows.iter().map(|row| row.cells.as_slice()).collect();
+            list::draw(&all, &cells, width, sorting)
+        };
+        self.scroll(height.saturating_sub(1));
+        let drawn = seen(self.seen());
+        let reserved = self.seen().iter().map(|row| reserved(row, &drawn.left_out, height)).max().unwrap_or(0);
+        self.scroll(height.saturating_sub(1 + reserved));
+        let drawn = if reserved > 0 { seen(self.seen()) } else { drawn };
+        let mut lines = ansi::lines(&drawn.lines.join("\n"));
+        let chosen = self.at - self.top;
+        if let Some(line) = lines.get_mut(1 + chosen) {
             *line = std::mem::take(line).style(Style::new().add_modifier(Modifier::REVERSED));
         }
-        let of_chosen = below.get(self.at - first).cloned().flatten();
-        let all: Vec<String> = below.into_iter().flatten().flat_map(|text| wrap(&text, width)).collect();
+        let below = |row: &Row| {
+            row.below.as_ref().filter(|(head, _)| drawn.left_out.contains(head)).map(|(_, text)| text.clone())
+        };
+        let all: Vec<String> = self.seen().iter().filter_map(below).flat_map(|text| wrap(&text, width)).collect();
         if lines.len() + 1 + all.len() <= height && !all.is_empty() {
             lines.push(Line::default());
             lines.extend(all.into_iter().map(Line::from));
-        } else if let Some(text) = of_chosen.filter(|_| reserved > 0) {
+        } else if let Some(text) = self.chosen().and_then(below).filter(|_| reserved > 0) {
             // There is room for that of one of them at least.
             let mut told = wrap(&text, width);
             if told.len() > reserved {
@@ -126,67 +111,54 @@ impl WatchState {
         frame.render_widget(Paragraph::new(lines), area);
     }
 
+    /// Scrolls as far as it takes to see the chosen row among so many rows.
+    fn scroll(&mut self, height: usize) {
+        self.height = height;
+        let last = self.rows.len().saturating_sub(height.max(1));
+        let lowest = (self.at + 1).saturating_sub(height.max(1));
+        self.top = self.top.clamp(lowest, self.at).min(last);
+    }
+
+    /// The rows that are seen.
+    fn seen(&self) -> &[Row] {
+        &self.rows[self.top..(self.top + self.height.max(1)).min(self.rows.len())]
+    }
+
     /// Why a list is empty.
     fn nothing(&self) -> String {
-        let is_read = self.data.as_ref().is_some_and(|data| data.batches.is_some());
+        let has = |is_read: fn(&super::screen::WatchData) -> bool| self.data.as_ref().is_some_and(is_read);
         match self.screen {
             _ if !self.filter.is_empty() => "no row contains that text".to_owned(),
             Screen::Overview => String::new(),
             Screen::Workers => "no workers".to_owned(),
             Screen::Running => "no task has been running for half a second or longer".to_owned(),
             Screen::Failures => "no failures".to_owned(),
-            Screen::Batches if is_read => "no batches: distcomp-submit --name NAME makes one".to_owned(),
-            Screen::Batches => format!("reading {}", glyphs::ellipsis()),
+            Screen::Batches if has(|data| data.batches.is_some()) => {
+                "no batches: distcomp-submit --name NAME makes one".to_owned()
+            }
+            Screen::Waiting if has(|data| data.waiting.is_some()) => "no task waits".to_owned(),
+            Screen::Finished if has(|data| data.finished.is_some()) => "no task has finished".to_owned(),
+            Screen::Batches | Screen::Waiting | Screen::Finished => format!("reading {}", glyphs::ellipsis()),
         }
     }
+}
 
-    /// How many batches there are, where not all of them are listed.
-    fn known(&self) -> String {
-        let list = self.data.as_ref().and_then(|data| data.batches.as_ref()).filter(|_| self.screen == Screen::Batches);
-        let known = list.filter(|list| list.known > list.batches.len() as u64).map(|list| list.known);
-        known.map_or_else(String::new, |known| format!(", {} in all", count(known)))
-    }
-
-    fn draw_bottom(&self, frame: &mut Frame<'_>, area: Rect) {
-        let text = if self.is_typing {
-            format!("/{}{}", safe(&self.filter), glyphs::cursor())
-        } else {
-            let rows = self.rows().len();
-            let filter = if self.filter.is_empty() { String::new() } else { format!("/{}  ", safe(&self.filter)) };
-            let place = if self.page.is_some() || rows == 0 {
-                String::new()
-            } else {
-                format!("{} of {}{}  ", count(self.at as u64 + 1), count(rows as u64), self.known())
-            };
-            let keys = if self.page.is_some() { "Esc back" } else { "/ filter  Enter open" };
-            format!("{filter}{place}? help  q quit  {keys}")
-        };
-        let style = Style::new().add_modifier(Modifier::DIM);
-        frame.render_widget(Paragraph::new(shorten(&text, usize::from(area.width))).style(style), area);
+/// The text of the overview, with nothing of the line of counts cut off.
+fn overview_text(seen: &Overview, width: usize) -> String {
+    let text = overview::overview(seen, width);
+    match text.split_once('\n') {
+        Some((counts, rest)) if columns(counts) > width => format!("{}\n{rest}", wrap(counts, width).join("\n")),
+        _ => text,
     }
 }
 
-fn draw_help(frame: &mut Frame<'_>, body: Rect) {
-    let width = body.width.min(66);
-    let height = body.height.min(u16::try_from(HELP.len()).unwrap_or(9) + 2);
-    let area = Rect { x: body.x + (body.width - width) / 2, y: body.y + (body.height - height) / 2, width, height };
-    let lines: Vec<Line<'_>> = HELP.iter().map(|(keys, what)| Line::from(format!(" {keys:<16} {what}"))).collect();
-    frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(lines).block(frame_of().title(" Keys ")), area);
-}
-
-/// A frame in the characters that the terminal knows.
-fn frame_of() -> Block<'static> {
-    const ASCII: border::Set<'_> = border::Set {
-        top_left: "+",
-        top_right: "+",
-        bottom_left: "+",
-        bottom_right: "+",
-        vertical_left: "|",
-        vertical_right: "|",
-        horizontal_top: "-",
-        horizontal_bottom: "-",
-    };
-    let block = Block::bordered();
-    if glyphs::is_ascii() { block.border_set(ASCII) } else { block }
+/// Lines that are kept below the list for a row whose text found no room in its line.
+fn reserved(row: &Row, left_out: &[&str], height: usize) -> usize {
+    const OF_NOTE: usize = 3;
+    match row.below {
+        Some((head, _)) if !left_out.contains(&head) => 0,
+        Some(("note", _)) => OF_NOTE.min(height / 4),
+        Some(_) => 1,
+        None => 0,
+    }
 }

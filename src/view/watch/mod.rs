@@ -1,9 +1,15 @@
 //! The live view of `distcomp-status watch`: its state ([`WatchState`]), the effect of keys, the drawing, and the terminal.
 //!
-//! Everything but [`terminal`] is a pure function of what was read last. The tables are those of the other commands, so that they look alike.
+//! Everything but [`terminal`] is a pure function of what was read last.
 
 mod ansi;
 mod draw;
+mod fit;
+mod footer;
+mod help;
+mod key;
+mod list;
+mod listed;
 mod rows;
 mod screen;
 mod state;
@@ -11,7 +17,10 @@ mod task_screen;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
+mod worker_page;
 
+pub use key::{Key, KeyAction};
+pub use listed::{ListedTask, ListedTasks};
 pub use screen::{Looked, Screen, Wanted, WatchData};
-pub use state::{Key, KeyAction, WatchState};
+pub use state::WatchState;
 pub use task_screen::TaskScreen;

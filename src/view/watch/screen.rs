@@ -1,5 +1,7 @@
 //! The screens of `watch`, and the data that they show.
 
+use super::list::Sorting;
+use super::listed::ListedTasks;
 use crate::model::BatchName;
 use crate::model::snapshot::{BatchList, FailureGroup, Overview};
 
@@ -16,11 +18,16 @@ pub enum Screen {
     Failures,
     /// The batches.
     Batches,
+    /// What waits.
+    Waiting,
+    /// What has finished.
+    Finished,
 }
 
 impl Screen {
     /// In the order of their keys.
-    pub const ALL: [Self; 5] = [Self::Overview, Self::Workers, Self::Running, Self::Failures, Self::Batches];
+    pub const ALL: [Self; 7] =
+        [Self::Overview, Self::Workers, Self::Running, Self::Failures, Self::Batches, Self::Waiting, Self::Finished];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -29,6 +36,43 @@ impl Screen {
             Self::Running => "Running",
             Self::Failures => "Failures",
             Self::Batches => "Batches",
+            Self::Waiting => "Waiting",
+            Self::Finished => "Finished",
+        }
+    }
+
+    /// Its name where there is no room for all names.
+    pub(super) fn short_name(self) -> &'static str {
+        match self {
+            Self::Overview => "All",
+            Self::Workers => "Work",
+            Self::Running => "Run",
+            Self::Failures => "Fail",
+            Self::Batches => "Batch",
+            Self::Waiting => "Wait",
+            Self::Finished => "Done",
+        }
+    }
+
+    /// What its rows are, for the key that opens one; `None` where nothing can be opened.
+    pub(super) fn opens(self) -> Option<&'static str> {
+        match self {
+            Self::Overview => None,
+            Self::Workers => Some("worker"),
+            Self::Running | Self::Waiting | Self::Finished => Some("task"),
+            Self::Failures => Some("sample"),
+            Self::Batches => Some("batch"),
+        }
+    }
+
+    /// How it is sorted at first; `None`: as the rows come.
+    pub(super) fn sorting(self) -> Option<Sorting> {
+        const AGE: usize = 3;
+        const FAILED: usize = 0;
+        match self {
+            Self::Running => Some(Sorting { column: AGE, is_descending: true }),
+            Self::Failures => Some(Sorting { column: FAILED, is_descending: true }),
+            Self::Overview | Self::Workers | Self::Batches | Self::Waiting | Self::Finished => None,
         }
     }
 }
@@ -40,6 +84,8 @@ pub enum Wanted {
     Task(String),
     /// A batch.
     Batch(BatchName),
+    /// A worker. Everything that its page says is read always.
+    Worker(String),
 }
 
 /// What is looked at, beside what is read always.
@@ -47,8 +93,8 @@ pub enum Wanted {
 pub struct Looked {
     /// The page that is open.
     pub opened: Option<Wanted>,
-    /// Whether the list of batches is seen.
-    pub has_batches: bool,
+    /// The screen that is seen, if no page is open.
+    pub list: Option<Screen>,
 }
 
 /// What was read last.
@@ -60,6 +106,10 @@ pub struct WatchData {
     pub failures: Vec<FailureGroup>,
     /// The batches, if they were looked at.
     pub batches: Option<BatchList>,
+    /// Some tasks that wait, if they were looked at.
+    pub waiting: Option<ListedTasks>,
+    /// Some tasks that have finished, if they were looked at.
+    pub finished: Option<ListedTasks>,
     /// When, as a clock shows it.
     pub clock: String,
 }

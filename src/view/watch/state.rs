@@ -1,55 +1,12 @@
 //! The state of `watch`, and how a key changes it.
 
+use super::key::{Key, KeyAction};
+use super::list::Sorting;
 use super::rows::{self, Row};
 use super::screen::{Looked, Screen, Wanted, WatchData};
 use super::task_screen::TaskScreen;
+use super::worker_page::worker_page;
 use crate::view::output_event::OutputEvent;
-
-/// A key, as far as it matters here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// A printable character.
-    Char(char),
-    /// Enter.
-    Enter,
-    /// Escape.
-    Esc,
-    /// Tab.
-    Tab,
-    /// Shift and Tab.
-    BackTab,
-    /// Backspace.
-    Backspace,
-    /// Up.
-    Up,
-    /// Down.
-    Down,
-    /// A page up.
-    PageUp,
-    /// A page down.
-    PageDown,
-    /// To the first.
-    Home,
-    /// To the last.
-    End,
-    /// Ctrl-C.
-    Interrupt,
-}
-
-/// What the program is to do about a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyAction {
-    /// Nothing but draw again.
-    Nothing,
-    /// Leave.
-    Quit,
-    /// Leave, as on SIGINT.
-    Interrupt,
-    /// Read this, again and again until it is closed.
-    Open(Wanted),
-    /// The task or the batch is closed.
-    Close,
-}
 
 /// The whole state.
 #[derive(Debug)]
@@ -58,7 +15,15 @@ pub struct WatchState {
     pub(super) filter: String,
     pub(super) is_typing: bool,
     pub(super) has_help: bool,
+    /// The chosen row, from 0.
     pub(super) at: usize,
+    /// The first row that is shown, or the first line of the overview.
+    pub(super) top: usize,
+    /// Lines of the overview below those that are shown, as of the last time it was drawn.
+    pub(super) below: usize,
+    /// The rows of the present screen that the filter lets through, sorted.
+    pub(super) rows: Vec<Row>,
+    sortings: [Option<Sorting>; Screen::ALL.len()],
     pub(super) page: Option<TaskScreen>,
     pub(super) data: Option<WatchData>,
     pub(super) trouble: Option<String>,
@@ -74,6 +39,10 @@ impl Default for WatchState {
             is_typing: false,
             has_help: false,
             at: 0,
+            top: 0,
+            below: 0,
+            rows: Vec::new(),
+            sortings: Screen::ALL.map(Screen::sorting),
             page: None,
             data: None,
             trouble: None,
@@ -85,11 +54,20 @@ impl Default for WatchState {
 impl WatchState {
     /// Something was read.
     pub fn update(&mut self, mut data: WatchData) {
-        // Of a list that nobody sees the last one stays.
-        data.batches = data.batches.or_else(|| self.data.take()?.batches);
+        if let Some(last) = self.data.take() {
+            // Of a list that nobody sees the last one stays.
+            data.batches = data.batches.or(last.batches);
+            data.waiting = data.waiting.or(last.waiting);
+            data.finished = data.finished.or(last.finished);
+        }
+        if let Some(page) = &mut self.page
+            && let Wanted::Worker(name) = &page.wanted
+        {
+            page.text = worker_page(&data.overview, name);
+        }
         self.data = Some(data);
         self.trouble = None;
-        self.stay_inside();
+        self.list();
     }
 
     /// Nothing could be read; the old figures stay, under a banner with this text.
@@ -114,10 +92,12 @@ impl WatchState {
     /// Goes to a screen.
     pub fn go(&mut self, screen: Screen) {
         self.screen = screen;
-        self.at = 0;
+        (self.at, self.top) = (0, 0);
+        self.rows.clear();
+        self.list();
     }
 
-    /// The task or the batch that is open.
+    /// What is open.
     #[must_use]
     pub fn opened(&self) -> Option<&Wanted> {
         self.page.as_ref().map(|page| &page.wanted)
@@ -126,7 +106,7 @@ impl WatchState {
     /// What is to be read beside what is read always.
     #[must_use]
     pub fn looked(&self) -> Looked {
-        Looked { opened: self.opened().cloned(), has_batches: self.screen == Screen::Batches && self.page.is_none() }
+        Looked { opened: self.opened().cloned(), list: self.page.is_none().then_some(self.screen) }
     }
 
     /// A key was pressed.
@@ -145,28 +125,27 @@ impl WatchState {
         match key {
             Key::Char('q') => return KeyAction::Quit,
             Key::Char('?') => self.has_help = true,
-            Key::Esc if self.page.is_some() => return self.close(),
-            Key::Esc if !self.filter.is_empty() => self.filter.clear(),
-            Key::Esc => return KeyAction::Quit,
-            Key::Backspace if self.page.is_some() => return self.close(),
-            Key::Char(digit @ '1'..='5') => {
-                let act = if self.page.is_some() { self.close() } else { KeyAction::Nothing };
-                self.go(Screen::ALL[digit as usize - '1' as usize]);
-                return act;
+            Key::Esc | Key::Backspace if self.page.is_some() => return self.close(),
+            Key::Esc => self.clear_filter(),
+            Key::Char(digit @ '1'..='9') => {
+                if let Some(screen) = Screen::ALL.get(digit as usize - '1' as usize) {
+                    return self.turn_to(*screen);
+                }
             }
             Key::Tab => return self.turn(1),
             Key::BackTab => return self.turn(Screen::ALL.len() - 1),
-            Key::Char('/') if self.page.is_none() => self.is_typing = true,
+            Key::Char('/') if self.page.is_none() && self.screen != Screen::Overview => self.is_typing = true,
+            Key::Char('s') if self.page.is_none() => self.sort_by_next(),
+            Key::Char('S') if self.page.is_none() => self.reverse(),
             Key::Enter => return self.open(),
             Key::Up | Key::Char('k') => self.move_by(-1),
             Key::Down | Key::Char('j') => self.move_by(1),
             Key::PageUp => self.move_by(-self.page_height()),
-            Key::PageDown => self.move_by(self.page_height()),
+            Key::PageDown | Key::Char(' ') => self.move_by(self.page_height()),
             Key::Home | Key::Char('g') => self.move_by(isize::MIN / 2),
             Key::End | Key::Char('G') => self.move_by(isize::MAX / 2),
             Key::Char(_) | Key::Backspace | Key::Interrupt => {}
         }
-        self.stay_inside();
         KeyAction::Nothing
     }
 
@@ -181,13 +160,23 @@ impl WatchState {
             Key::Enter | Key::Tab | Key::BackTab | Key::Up | Key::Down => self.is_typing = false,
             Key::PageUp | Key::PageDown | Key::Home | Key::End | Key::Interrupt => {}
         }
-        self.at = 0;
+        (self.at, self.top) = (0, 0);
+        self.list();
+    }
+
+    fn clear_filter(&mut self) {
+        self.filter.clear();
+        self.list();
     }
 
     fn turn(&mut self, by: usize) -> KeyAction {
         let now = Screen::ALL.iter().position(|screen| *screen == self.screen).unwrap_or(0);
+        self.turn_to(Screen::ALL[(now + by) % Screen::ALL.len()])
+    }
+
+    fn turn_to(&mut self, screen: Screen) -> KeyAction {
         let act = if self.page.is_some() { self.close() } else { KeyAction::Nothing };
-        self.go(Screen::ALL[(now + by) % Screen::ALL.len()]);
+        self.go(screen);
         act
     }
 
@@ -197,14 +186,18 @@ impl WatchState {
     }
 
     fn open(&mut self) -> KeyAction {
-        let Some(wanted) = self.rows().into_iter().nth(self.at).and_then(|row| row.opens) else {
-            return KeyAction::Nothing;
-        };
-        if self.page.is_some() {
-            return KeyAction::Nothing;
+        let Some(wanted) = self.chosen().and_then(|row| row.opens.clone()) else { return KeyAction::Nothing };
+        let mut page = TaskScreen::of(wanted.clone());
+        if let (Wanted::Worker(name), Some(data)) = (&wanted, &self.data) {
+            page.text = worker_page(&data.overview, name);
         }
-        self.page = Some(TaskScreen::of(wanted.clone()));
+        self.page = Some(page);
         KeyAction::Open(wanted)
+    }
+
+    /// The chosen row, while the list is seen.
+    pub(super) fn chosen(&self) -> Option<&Row> {
+        self.rows.get(self.at).filter(|_| self.page.is_none())
     }
 
     fn page_height(&self) -> isize {
@@ -214,21 +207,51 @@ impl WatchState {
     fn move_by(&mut self, by: isize) {
         match &mut self.page {
             Some(page) => page.move_by(by, self.height),
-            None => self.at = self.at.saturating_add_signed(by),
+            // What is too far is put right when it is drawn: only then it is known how many lines there are.
+            None if self.screen == Screen::Overview => self.top = self.top.saturating_add_signed(by),
+            None => self.at = self.at.saturating_add_signed(by).min(self.rows.len().saturating_sub(1)),
         }
     }
 
-    fn stay_inside(&mut self) {
-        self.at = self.at.min(self.rows().len().saturating_sub(1));
+    pub(super) fn sorting(&self) -> Option<Sorting> {
+        self.sortings[self.screen as usize]
     }
 
-    /// The rows of the present screen that the filter lets through.
-    pub(super) fn rows(&self) -> Vec<Row> {
-        let Some(data) = &self.data else { return Vec::new() };
+    /// By the next column: a number from the largest on, a text from the smallest. After the last one as the rows come.
+    fn sort_by_next(&mut self) {
+        let columns = rows::columns(self.screen);
+        let next = self.sorting().map_or(0, |by| by.column + 1);
+        self.sortings[self.screen as usize] = columns
+            .get(next)
+            .map(|column| Sorting { column: next, is_descending: column.role == super::list::Role::Number });
+        self.list();
+    }
+
+    fn reverse(&mut self) {
+        if let Some(by) = &mut self.sortings[self.screen as usize] {
+            by.is_descending = !by.is_descending;
+        }
+        self.list();
+    }
+
+    /// Makes the rows anew. The chosen one stays chosen wherever it is now, unless it is the first.
+    fn list(&mut self) {
+        let chosen = self.rows.get(self.at).filter(|_| self.at > 0).map(|row| row.key.clone());
+        let Some(data) = &self.data else { return };
         let mut rows = rows::of(self.screen, data);
         if !self.filter.is_empty() {
             rows.retain(|row| row.searched.contains(&self.filter));
         }
-        rows
+        if let Some(Sorting { column, is_descending }) = self.sorting() {
+            rows.sort_by(|a, b| {
+                let (Some(a), Some(b)) = (a.ranks.get(column), b.ranks.get(column)) else {
+                    return std::cmp::Ordering::Equal;
+                };
+                if is_descending { b.compare(a) } else { a.compare(b) }
+            });
+        }
+        let there = chosen.and_then(|key| rows.iter().position(|row| row.key == key));
+        self.at = there.unwrap_or(self.at).min(rows.len().saturating_sub(1));
+        self.rows = rows;
     }
 }

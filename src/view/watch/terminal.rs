@@ -10,7 +10,8 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 
-use super::state::{Key, WatchState};
+use super::key::Key;
+use super::state::WatchState;
 
 /// How long the reader of keys waits before it looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(200);

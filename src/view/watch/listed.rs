@@ -1,0 +1,70 @@
+//! The tasks of the screens that read a part of a long list: what waits, and what has finished.
+
+use crate::model::listing::TaskRow;
+use crate::model::snapshot::AttemptView;
+use crate::model::{FieldOrder, ResourceKind, TaskLine};
+
+/// A part of a list.
+#[derive(Clone, Debug, Default)]
+pub struct ListedTasks {
+    /// The tasks.
+    pub rows: Vec<ListedTask>,
+    /// Whether there are more of them than these.
+    pub has_more: bool,
+}
+
+/// A task of such a list. What is not known of it is `None`.
+#[derive(Clone, Debug, Default)]
+pub struct ListedTask {
+    /// Its id.
+    pub id: String,
+    /// Its line.
+    pub line: String,
+    /// The worker that has finished it.
+    pub worker: Option<String>,
+    /// Its priority.
+    pub prio: Option<u16>,
+    /// Memory and cores that it asks for, as numbers of their units.
+    pub demand: Option<[f64; 2]>,
+    /// Attempts that have failed.
+    pub failures: usize,
+    /// When its last attempt ended, seconds since the epoch.
+    pub ended: Option<f64>,
+    /// Seconds that took.
+    pub took: Option<f64>,
+    /// Its peak memory in bytes.
+    pub peak: Option<u64>,
+}
+
+impl ListedTask {
+    /// One that waits.
+    #[must_use]
+    pub fn waiting(row: TaskRow, order: FieldOrder) -> Self {
+        let parsed = TaskLine::parse(&row.line, order).ok();
+        let amounts = parsed.as_ref().map(|task| task.demand().amounts);
+        let shown = |kind: ResourceKind| amounts.map(|amounts| kind.shown(amounts.get(kind)));
+        Self {
+            prio: parsed.as_ref().map(TaskLine::prio),
+            demand: shown(ResourceKind::Memory).zip(shown(ResourceKind::Cores)).map(|(mem, cores)| [mem, cores]),
+            failures: row.workers.len(),
+            id: row.id,
+            line: row.line,
+            ..Self::default()
+        }
+    }
+
+    /// One that has finished, with its attempts.
+    #[must_use]
+    pub fn finished(row: TaskRow, attempts: &[AttemptView]) -> Self {
+        let last = attempts.last();
+        Self {
+            id: row.id,
+            line: row.line,
+            worker: row.workers.into_iter().next(),
+            ended: last.map(|attempt| attempt.settled.unwrap_or(attempt.end)),
+            took: last.and_then(|attempt| Some((attempt.end - attempt.start?).max(0.0))),
+            peak: last.and_then(|attempt| attempt.peak_memory_bytes),
+            ..Self::default()
+        }
+    }
+}

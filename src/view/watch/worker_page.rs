@@ -1,0 +1,79 @@
+//! The page of one worker: all that its last heartbeat tells.
+
+use super::rows::{command, short_id};
+use crate::model::ResourceKind;
+use crate::model::snapshot::{Overview, WorkerView};
+use crate::view::safe_text::safe;
+use crate::view::style::{BOLD, DIM, paint};
+use crate::view::text::{bytes, count, duration, resource};
+use crate::view::waits::waits;
+use crate::view::workers::{containment, extras, suspects};
+
+/// What is known of the worker with this name.
+pub(super) fn worker_page(overview: &Overview, name: &str) -> String {
+    let Some(worker) = overview.workers.iter().find(|worker| worker.name == name) else {
+        return format!("there is no worker {} any more\n", safe(name));
+    };
+    let mut lines = facts(worker, overview.now);
+    let alone = std::slice::from_ref(worker);
+    let more = [extras(alone, overview.now), suspects(alone, overview.now), containment(alone)].concat();
+    lines.extend(more.lines().map(str::to_owned));
+    let tasks = worker.load.as_ref().map_or(&[][..], |load| &load.tasks);
+    if !tasks.is_empty() {
+        lines.push(String::new());
+        lines.push(paint(BOLD, "runs"));
+    }
+    let age = worker.heartbeat_age_seconds.unwrap_or(0);
+    for task in tasks {
+        let memory = if task.mem_bytes == 0 { String::new() } else { format!(", {}", bytes(task.mem_bytes)) };
+        lines.push(format!(
+            "{}  {}  {}",
+            paint(DIM, &short_id(&task.id)),
+            safe(command(&task.line)),
+            paint(DIM, &format!("{}{memory}", duration(task.seconds + age)))
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn facts(worker: &WorkerView, now: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut row = |name: &str, value: String| lines.push(format!("{} {value}", paint(BOLD, &format!("{name:<9}"))));
+    let beat =
+        worker.heartbeat_age_seconds.map_or_else(String::new, |age| format!(", heartbeat {} ago", duration(age)));
+    row("state", format!("{}{beat}", worker.state.as_str()));
+    if let Some(process) = &worker.process {
+        let since = if process.since == 0 {
+            String::new()
+        } else {
+            format!(", for {}", duration(now.saturating_sub(process.since)))
+        };
+        row(
+            "process",
+            format!("{} on {}, version {}{since}", process.pid, safe(&process.host), safe(&process.version)),
+        );
+    }
+    if let Some(load) = &worker.load {
+        let held = if load.held == 0 { String::new() } else { format!(", {} claimed ahead", count(load.held.into())) };
+        row("tasks", format!("{} in {} slots{held}", count(load.running.into()), count(load.slots.into())));
+    }
+    for kind in ResourceKind::OF_WORKERS {
+        let [used, total] = [worker.usage.used, worker.usage.total].map(|amounts| resource(kind, amounts.get(kind)));
+        row(kind.noun(), format!("{used} of {total} in use"));
+    }
+    let about = if worker.is_estimate { "~" } else { "" };
+    row(
+        "done",
+        format!(
+            "{about}{} finished, {} failed ({} at the time limit), {} given back",
+            count(worker.finished),
+            count(worker.failed),
+            count(worker.timed_out),
+            count(worker.returned)
+        ),
+    );
+    if let Some(why) = worker.load.as_ref().and_then(waits) {
+        row("waits for", why);
+    }
+    lines
+}
