@@ -34,7 +34,7 @@ pub fn replies(bytes: &[u8]) {
     if let Some(overview) = overview {
         shown.push(crate::view::overview::overview(&overview, 80));
     }
-    shown.extend(tasks.iter().map(|task| crate::view::task::task(task, FieldOrder::MemCpuPrio)));
+    shown.extend(tasks.iter().map(|task| crate::view::task::task(task, FieldOrder::MemCpuPrio, false)));
     for text in shown {
         let plain = anstream::adapter::strip_str(&text).to_string();
         // Our own styles are gone: what drives a terminal now came from Redis.

@@ -95,6 +95,17 @@ impl Context {
         Ok(Self { config: loaded.config, file: loaded.file, program, is_local: false, following: None })
     }
 
+    /// Another one of the same queue, for a step of its own.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            file: self.file.clone(),
+            program: self.program,
+            is_local: self.is_local,
+            following: None,
+        }
+    }
+
     /// Where Redis is, for who makes connections of his own.
     pub(crate) fn client(&self) -> Result<Client, CliError> {
         Ok(Client::new(&self.config.redis, &self.config.key_prefix, RESPONSE_TIMEOUT)?)

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use crate::cli::exit::CliError;
 use crate::model::TaskId;
-use crate::queue::Connection;
+use crate::model::snapshot::TaskState;
 use crate::queue::find::{TaskMatch, find};
 use crate::queue::select::StateScan;
+use crate::queue::{Connection, QueueError};
 use crate::view::safe_text::safe;
 use crate::view::text::shorten;
 
@@ -15,6 +16,17 @@ const LISTED: usize = 10;
 
 /// Columns of a line that are shown there.
 const SHOWN: usize = 100;
+
+/// The line of the task in progress with this whole id: those are few.
+pub(crate) async fn find_running(conn: &Connection, id: &str) -> Result<Option<String>, QueueError> {
+    let mut scan = StateScan::new(TaskState::InProgress);
+    while let Some(page) = scan.next(conn).await? {
+        if let Some(found) = page.into_iter().find(|entry| TaskId::of(&entry.line).to_string() == id) {
+            return Ok(Some(found.line));
+        }
+    }
+    Ok(None)
+}
 
 /// The line of the one task that `text` names: a whole line, or the beginning of an id.
 pub(crate) async fn find_one(conn: &Connection, text: &str) -> Result<String, CliError> {

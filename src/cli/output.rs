@@ -106,6 +106,11 @@ fn choice(stream: &(impl anstream::stream::RawStream + IsTerminal)) -> anstream:
     if IsTerminal::is_terminal(stream) { anstream::AutoStream::choice(stream) } else { anstream::ColorChoice::Never }
 }
 
+/// Whether styles can be shown there and are wanted.
+pub(crate) fn has_colours(stream: &(impl anstream::stream::RawStream + IsTerminal)) -> bool {
+    choice(stream) != anstream::ColorChoice::Never
+}
+
 /// Results on stdout. Buffered; styles are dropped where they cannot be shown or are not wanted.
 pub(crate) struct Out {
     inner: BufWriter<anstream::Stdout>,

@@ -3,6 +3,7 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
+use super::fit::names;
 use super::style::{BOLD, paint};
 use super::text::shorten;
 use super::width;
@@ -48,7 +49,12 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
         let texts = (0..last).filter(|index| !columns[*index].is_number).map(|index| (widths(index, &rows), index));
         let Some((widest, index)) = texts.max().filter(|(widest, _)| *widest > LEAST) else { break };
         let narrower = widest.saturating_sub(before + LEAST - width).max(LEAST);
-        rows.iter_mut().filter_map(|row| row.get_mut(index)).for_each(|cell| *cell = shorten(cell, narrower));
+        let cells: Vec<&mut String> = rows.iter_mut().filter_map(|row| row.get_mut(index)).collect();
+        let texts: Vec<&str> = cells.iter().map(|cell| cell.as_str()).collect();
+        let are_names = !texts.iter().any(|text| text.contains(' '));
+        let end_cut = || texts.iter().map(|text| shorten(text, narrower)).collect();
+        let fitted: Vec<String> = if are_names { names(&texts, narrower) } else { end_cut() };
+        cells.into_iter().zip(fitted).for_each(|(cell, fitted)| *cell = fitted);
         let now = (0..last).map(|index| widths(index, &rows) + GAP).sum();
         if now == before {
             break;

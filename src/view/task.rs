@@ -1,5 +1,6 @@
 //! The text of `distcomp-status show`: everything known about one task.
 
+use super::printed::printed;
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, counted, moment, precise_duration};
@@ -10,15 +11,22 @@ use crate::model::{Bytes, FieldOrder, ResourceKind, TaskLine};
 /// As in `lua/shared/evidence.lua`: older records give way.
 const MOST_KEPT: usize = 32;
 
-/// The page of one task.
+/// Before each line of a text but the first.
+const INDENTED: &str = "\n          ";
+
+/// The page of one task. `is_raw`: what it printed stands there with its escapes instead of what they do.
 #[must_use]
-pub fn task(task: &TaskView, order: FieldOrder) -> String {
-    full_task(task, order, None, &[])
+pub fn task(task: &TaskView, order: FieldOrder, is_raw: bool) -> String {
+    page(task, order, (None, &[]), is_raw)
 }
 
 /// The same with what is known of its signature, and the ids that it had before its line was edited: the page of `distcomp-status show`.
 #[must_use]
 pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earlier_ids: &[String]) -> String {
+    page(task, order, (signed, earlier_ids), false)
+}
+
+fn page(task: &TaskView, order: FieldOrder, (signed, earlier_ids): (Option<&str>, &[String]), is_raw: bool) -> String {
     let mut lines = Vec::new();
     let mut line_mem = None;
     let mut row = |name: &str, value: String| lines.push(format!("{} {value}", paint(BOLD, &format!("{name:<9}"))));
@@ -71,7 +79,7 @@ pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earli
     }
     if let Some(finished) = task.finished() {
         row("finished", format!("on {}", safe(finished.worker_or_empty())));
-        row("output", indented(&finished.output()));
+        row("output", printed(&finished.output(), is_raw).join(INDENTED));
     }
     if let Some(last) = task.last_attempt() {
         let size = last.stdout_bytes.map_or_else(String::new, |size| format!(" ({})", bytes(size)));
@@ -87,7 +95,7 @@ pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earli
     let varies = task.attempts.iter().any(|attempt| attempt.declared_memory_bytes.is_some());
     for attempt in &task.attempts {
         let own = attempt.declared_memory_bytes.map(Bytes).or(line_mem);
-        lines.extend(attempt_lines(attempt, own.filter(|_| varies && attempt.attempt > 0)));
+        lines.extend(attempt_lines(attempt, own.filter(|_| varies && attempt.attempt > 0), is_raw));
     }
     lines.join("\n") + "\n"
 }
@@ -114,7 +122,7 @@ fn state(task: &TaskView) -> String {
     }
 }
 
-fn attempt_lines(attempt: &AttemptView, declared: Option<Bytes>) -> Vec<String> {
+fn attempt_lines(attempt: &AttemptView, declared: Option<Bytes>, is_raw: bool) -> Vec<String> {
     let took =
         attempt.start.map_or_else(String::new, |start| format!(", took {}", precise_duration(attempt.end - start)));
     let peak = attempt.peak_memory_bytes.map_or_else(String::new, |peak| {
@@ -133,7 +141,7 @@ fn attempt_lines(attempt: &AttemptView, declared: Option<Bytes>) -> Vec<String> 
     for (name, tail) in [("stdout", &attempt.stdout_tail), ("stderr", &attempt.stderr_tail)] {
         if !tail.is_empty() {
             lines.push(paint(DIM, &format!("  last of its {name}:")));
-            lines.extend(tail.lines().map(|line| format!("    {}", safe(line))));
+            lines.extend(printed(tail, is_raw).into_iter().map(|line| format!("    {line}")));
         }
     }
     lines
@@ -141,7 +149,7 @@ fn attempt_lines(attempt: &AttemptView, declared: Option<Bytes>) -> Vec<String> 
 
 /// A text of several lines under a name.
 fn indented(text: &str) -> String {
-    text.lines().map(|line| safe(line).into_owned()).collect::<Vec<_>>().join("\n          ")
+    text.lines().map(|line| safe(line).into_owned()).collect::<Vec<_>>().join(INDENTED)
 }
 
 #[cfg(test)]
@@ -188,7 +196,7 @@ mod tests {
                 stderr_tail: "no\u{7}\nfile\n".to_owned(),
             }],
         };
-        let page = anstream::adapter::strip_str(&task(&view, FieldOrder::MemCpuPrio)).to_string();
+        let page = anstream::adapter::strip_str(&task(&view, FieldOrder::MemCpuPrio, false)).to_string();
         for part in [
             "out of retries",
             "constraint=nvme|ssd, gpus=0.5, priority 5, limit 300 s",

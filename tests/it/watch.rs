@@ -103,6 +103,8 @@ fn watch_lists_batches_and_opens_one() {
         watching.sees("3626");
         watching.press("\u{1b}");
         watching.sees("filter");
+        // At the top it leaves nothing.
+        watching.press("\u{1b}");
         watching.press("q");
         watching.is_clean(0);
     }
@@ -178,4 +180,75 @@ fn without_a_terminal_it_says_what_to_use() {
     let bed = Bed::new();
     bed.status(&["watch"]).expect(2).says(&["needs a terminal"]);
     bed.status(&["watch", "--interval", "0"]).expect(2).says(&["valid: 0.1 to 3600"]);
+}
+
+#[test]
+fn keys_change_the_queue_after_a_question() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    let (bad, waits) = ("shell:0:0:1:exit 3", "shell:1000000:0:1:never");
+    bed.add([bad, waits]);
+    bed.burst("node-a");
+    bed.wait_counts(SOON, [1, 0, 0, 1]);
+    let mut watching = start(&bed, 24, 80);
+    watching.sees("failed");
+    watching.press("p");
+    watching.sees("Pause");
+    watching.press("y");
+    watching.sees("resume");
+    assert!(bed.keys().iter().any(|key| key == "distcomp:paused"));
+    watching.press("4");
+    watching.sees("exit");
+    watching.press("r");
+    watching.sees("Requeue");
+    watching.press("y");
+    bed.wait_counts(SOON, [2, 0, 0, 0]);
+    watching.press("6");
+    watching.sees("never");
+    watching.press("/");
+    watching.press("never\r");
+    watching.press("c");
+    watching.sees("Cancel");
+    watching.press("n");
+    watching.sees("nothing");
+    assert_eq!(bed.counts(), [2, 0, 0, 0]);
+    watching.press("c");
+    watching.sees("Cancel");
+    watching.press("y");
+    bed.wait_counts(SOON, [1, 0, 0, 1]);
+    watching.press("q");
+    watching.is_clean(0);
+}
+
+#[test]
+fn a_yes_typed_with_the_key_of_the_change_is_no_answer() {
+    let bed = Bed::new();
+    bed.add(["shell:1000000:0:1:never"]);
+    let mut watching = start(&bed, 24, 80);
+    watching.sees("in_progress");
+    watching.press("6");
+    watching.sees("never");
+    // As one piece: the program has the answer before it has asked.
+    watching.press("cyyy");
+    watching.sees("Cancel");
+    watching.press("n");
+    watching.sees("nothing");
+    assert_eq!(bed.counts(), [1, 0, 0, 0]);
+    watching.press("q");
+    watching.is_clean(0);
+}
+
+#[test]
+fn a_user_who_may_only_read_is_told_so() {
+    let bed = Bed::on(Redis::start(ServerOptions { acl: true, ..ServerOptions::default() }), json!({}));
+    bed.add(["shell:1000000:0:1:never"]);
+    let mut watching = start(&bed, 24, 80);
+    watching.sees("in_progress");
+    watching.press("p");
+    watching.sees("Pause");
+    watching.press("y");
+    watching.sees("operator");
+    watching.press("q");
+    watching.press("q");
+    watching.is_clean(0);
+    assert!(!bed.keys().iter().any(|key| key == "distcomp:paused"));
 }

@@ -219,7 +219,7 @@ fn limit_name(text: &str) -> Result<LimitName, String> {
 }
 
 /// Which tasks: lines, or all tasks that match every given flag.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct SelectArgs {
     /// Tasks: complete lines, or prefixes of ids
     #[arg(value_name = "LINE", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["state", "GroupArgs", "include", "worker", "older_than", "file", "all"])]

@@ -45,20 +45,20 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     };
     let number = selected.lines.len();
     if selected.undated > 0 {
-        session.context.say(&format!(
+        session.say(&format!(
             "skipped {}: Redis has no end time for their last attempt (recorded by an earlier version, or by Python)",
             tasks(selected.undated)
         ));
     }
     if let (Some(file), 1..) = (&args.file, selected.elsewhere) {
-        session.context.say(&format!(
+        session.say(&format!(
             "skipped {} of {}: not {states}in this queue, or not selected by the other flags",
             tasks(selected.elsewhere),
             file.display(),
         ));
     }
     if selected.cancelled > 0 {
-        session.context.say(&format!(
+        session.say(&format!(
             "left out {}: --state cancelled selects {}",
             counted(selected.cancelled, "cancelled task"),
             if selected.cancelled == 1 { "it" } else { "them" }
@@ -122,7 +122,7 @@ async fn run(session: &CtlContext, op: Change, selected: Selected) -> Result<(Ch
                 total.freed += changed.freed;
             }
             Err(error) => {
-                session.context.say(&format!("stopped after {}; repeating the command is safe", tasks(total.changed)));
+                session.say(&format!("stopped after {}; repeating the command is safe", tasks(total.changed)));
                 return Err(error.into());
             }
         }
@@ -230,5 +230,5 @@ fn name_remote(session: &CtlContext, remote: &[Remote]) {
     if others.len() > MOST_NAMED {
         let _ = write!(text, "\nand {} more", count((others.len() - MOST_NAMED) as u64));
     }
-    session.context.say(&text);
+    session.say(&text);
 }

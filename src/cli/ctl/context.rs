@@ -1,5 +1,7 @@
 //! The context of every command of `distcomp-ctl`: configuration, connection, output, flags.
 
+use std::cell::RefCell;
+
 use super::args::ChangeOptions;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
@@ -19,12 +21,26 @@ pub(super) struct CtlContext {
     pub(super) out: Out,
     /// How to do it.
     pub(super) manner: ChangeOptions,
+    /// What would be printed, where another program shows it.
+    pub(super) told: Option<RefCell<Vec<String>>>,
 }
 
 impl CtlContext {
     /// A result for people.
     pub(super) fn tell(&mut self, text: &str) -> Result<(), CliError> {
+        if self.told.is_some() {
+            self.say(text);
+            return Ok(());
+        }
         if self.manner.quiet { Ok(()) } else { self.out.line(text) }
+    }
+
+    /// A message for the person who gave the command.
+    pub(super) fn say(&self, text: &str) {
+        match &self.told {
+            Some(told) => told.borrow_mut().push(text.to_owned()),
+            None => self.context.say(text),
+        }
     }
 
     /// What is about to be done. It belongs to the question, so that it is said without `--quiet`, or where the question is asked.

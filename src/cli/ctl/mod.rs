@@ -9,6 +9,7 @@ mod edit;
 mod edit_plan;
 mod keygen;
 mod limit;
+mod order;
 mod quarantine;
 mod reclaim;
 mod resign;
@@ -20,4 +21,5 @@ mod share;
 mod switch;
 
 pub use args::CtlArgs;
+pub(super) use order::perform;
 pub use run::main;

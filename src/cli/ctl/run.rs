@@ -83,7 +83,7 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         // Nothing claims: what runs have set aside waits like the rest, and can be selected like it.
         local::restore_all(&conn, order).await?;
     }
-    let mut session = CtlContext { context, conn, order, out: Out::new(), manner: args.manner };
+    let mut session = CtlContext { context, conn, order, out: Out::new(), manner: args.manner, told: None };
     match args.command {
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,

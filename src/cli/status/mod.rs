@@ -3,6 +3,7 @@
 mod args;
 mod batch_page;
 mod batches;
+mod console_writer;
 mod context;
 mod events;
 mod exact_stdout;
@@ -23,6 +24,8 @@ mod state;
 mod wait;
 mod watch;
 mod watch_lists;
+mod watch_orders;
+mod watch_reader;
 
 pub use args::{StateArg, StatusArgs};
 pub(crate) use exact_stdout::{ExactStdout, StdoutSource};

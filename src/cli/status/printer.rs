@@ -1,13 +1,13 @@
 //! Prints the streams of a task for `logs`, and counts what was printed, so that the record of the task continues from there.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 use super::args::LogsArgs;
+use super::console_writer::{ConsoleWriter, Target};
 use crate::cli::exit::CliError;
-use crate::cli::output::is_terminal;
+use crate::cli::output::has_colours;
 use crate::queue::follow::Stream;
-use crate::view::log_text::LogText;
 use crate::view::safe_json;
 
 /// A line of a task's output that is longer is printed in pieces.
@@ -26,7 +26,7 @@ pub(super) struct LogPrinter {
     /// As objects, a line each, instead of text: what of each stream waits for the end of its line.
     json: Option<[Vec<u8>; 2]>,
     wanted: [bool; 2],
-    texts: [LogText; 2],
+    texts: [ConsoleWriter; 2],
     /// What of stdout was shown.
     pub(super) shown: ShownBytes,
     out: io::Stdout,
@@ -38,11 +38,13 @@ pub(super) struct LogPrinter {
 impl LogPrinter {
     pub(super) fn new(args: &LogsArgs, json: bool) -> Self {
         let both = args.stdout == args.stderr;
+        // Alone it is on stdout.
+        let errors = if both { target(&io::stderr()) } else { target(&io::stdout()) };
         Self {
             raw: args.raw,
             json: json.then(Default::default),
             wanted: [both || args.stdout, both || args.stderr],
-            texts: [LogText::default(), LogText::default()],
+            texts: [ConsoleWriter::new(target(&io::stdout())), ConsoleWriter::new(errors)],
             shown: ShownBytes::default(),
             out: io::stdout(),
             err: io::stderr(),
@@ -130,15 +132,15 @@ impl LogPrinter {
                 self.objects(stream, &rest)?;
                 continue;
             }
-            let mut rest = self.texts[index(stream)].finish();
-            if self.texts[index(stream)].is_inside_line() && is_terminal() {
-                rest.push('\n');
-            }
-            self.texts[index(stream)] = LogText::default();
+            let rest = self.texts[index(stream)].finish();
             self.write(stream, rest.as_bytes())?;
         }
         self.flush()
     }
+}
+
+fn target(stream: &(impl anstream::stream::RawStream + IsTerminal)) -> Target {
+    if IsTerminal::is_terminal(stream) { Target::Terminal { has_colours: has_colours(stream) } } else { Target::Pipe }
 }
 
 /// How much of a stdout was shown, so that the record can go on from there.

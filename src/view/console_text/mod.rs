@@ -11,6 +11,8 @@ mod tests;
 
 use anstyle::Style;
 
+pub(super) use self::sgr::styled;
+
 use super::log_text::whole;
 use super::safe_text::safe;
 

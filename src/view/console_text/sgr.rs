@@ -3,7 +3,7 @@
 use anstyle::{Ansi256Color, Color, Effects, RgbColor, Style};
 
 /// A style with what some parameters change in it. What is not known changes nothing.
-pub(super) fn styled(mut style: Style, parameters: &str) -> Style {
+pub(in crate::view) fn styled(mut style: Style, parameters: &str) -> Style {
     let mut codes = parameters.split(';');
     while let Some(code) = codes.next() {
         if let Some((main, more)) = code.split_once(':') {

@@ -7,7 +7,8 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::ansi;
-use super::help::draw_help;
+use super::columns::columns;
+use super::dialog;
 use super::list;
 use super::rows::{self, Row};
 use super::screen::Screen;
@@ -17,7 +18,7 @@ use crate::view::glyphs;
 use crate::view::overview;
 use crate::view::safe_text::safe;
 use crate::view::text::{shorten, wrap};
-use crate::view::width::columns;
+use crate::view::width;
 
 impl WatchState {
     /// Draws everything.
@@ -39,8 +40,8 @@ impl WatchState {
         self.draw_body(frame, body);
         let text = shorten(&self.bottom_line(usize::from(bottom.width)), usize::from(bottom.width));
         frame.render_widget(Paragraph::new(text).style(Style::new().add_modifier(Modifier::DIM)), bottom);
-        if self.has_help {
-            draw_help(frame, body);
+        if let Some(dialog) = &self.dialog {
+            dialog::draw(dialog, frame, body);
         }
     }
 
@@ -76,7 +77,7 @@ impl WatchState {
         if self.rows.is_empty() {
             return frame.render_widget(Paragraph::new(self.nothing()), area);
         }
-        let (all, sorting) = (rows::columns(self.screen), self.sorting());
+        let (all, sorting) = (columns(self.screen), self.sorting());
         let seen = |rows: &[Row]| {
             let cells: Vec<&[String]> = rows.iter().map(|row| row.cells.as_slice()).collect();
             list::draw(&all, &cells, width, sorting)
@@ -144,10 +145,10 @@ impl WatchState {
 }
 
 /// The text of the overview, with nothing of the line of counts cut off.
-fn overview_text(seen: &Overview, width: usize) -> String {
-    let text = overview::overview(seen, width);
+fn overview_text(seen: &Overview, room: usize) -> String {
+    let text = overview::overview(seen, room);
     match text.split_once('\n') {
-        Some((counts, rest)) if columns(counts) > width => format!("{}\n{rest}", wrap(counts, width).join("\n")),
+        Some((counts, rest)) if width::columns(counts) > room => format!("{}\n{rest}", wrap(counts, room).join("\n")),
         _ => text,
     }
 }

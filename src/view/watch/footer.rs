@@ -3,7 +3,7 @@
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::screen::Screen;
+use super::screen::{Screen, Wanted};
 use super::state::WatchState;
 use crate::view::glyphs;
 use crate::view::safe_text::safe;
@@ -46,9 +46,18 @@ impl WatchState {
         if self.is_typing {
             return format!("/{}{}  Enter keeps it  Esc clears it", safe(&self.filter), glyphs::cursor());
         }
+        if let Some(notice) = &self.notice {
+            return safe(notice).into_owned();
+        }
         let mut parts: Vec<String> = Vec::new();
-        if self.page.is_some() {
+        if let Some(page) = &self.page {
             parts.extend(["Esc back", "j k scroll"].map(str::to_owned));
+            if matches!(page.wanted, Wanted::Task(_)) {
+                parts.push(if page.is_raw { "v colours" } else { "v raw" }.to_owned());
+            }
+            if !matches!(page.wanted, Wanted::Worker(_)) {
+                parts.extend(["r requeue", "c cancel"].map(str::to_owned));
+            }
         } else {
             if !self.filter.is_empty() {
                 parts.push(format!("/{}", safe(&self.filter)));
@@ -72,6 +81,9 @@ impl WatchState {
             }
             if self.screen != Screen::Overview {
                 parts.extend(["/ filter", "s sort"].map(str::to_owned));
+            }
+            if self.chosen().is_some_and(|row| row.changes.is_some()) {
+                parts.extend(["r requeue", "c cancel"].map(str::to_owned));
             }
         }
         let keep = ["? help", "q quit"];

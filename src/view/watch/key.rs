@@ -1,5 +1,6 @@
 //! What is pressed, and what the program is to do about it.
 
+use super::orders::Order;
 use super::screen::Wanted;
 
 /// A key, as far as it matters here.
@@ -46,4 +47,8 @@ pub enum KeyAction {
     Open(Wanted),
     /// What was open is closed.
     Close,
+    /// Find the task whose id begins so.
+    Find(String),
+    /// Do this: the question was answered.
+    Do(Order),
 }

@@ -1,6 +1,6 @@
 //! A list of `watch`: what is shown of it at which width. Columns are left out before names and commands lose what tells them apart.
 
-use super::fit::{cut_end, cut_middle, distinct, without_domain};
+use crate::view::fit::{cut_end, distinct, names, without_domain};
 use crate::view::glyphs;
 use crate::view::style::{BOLD, paint};
 use crate::view::width::{columns, padded};
@@ -78,11 +78,8 @@ pub(super) fn draw(all: &[Column], rows: &[&[String]], width: usize, sorting: Op
         .map(|(at, _)| rows.iter().map(|row| row.get(at).cloned().unwrap_or_default()).collect())
         .collect();
     for (column, cells) in all.iter().zip(&mut cells).filter(|(column, _)| column.role == Role::Name) {
-        let names: Vec<&str> = cells.iter().map(String::as_str).collect();
-        let domain = without_domain(&names);
-        if names.iter().any(|name| columns(name) > column.role.wanted(usize::MAX)) {
-            cells.iter_mut().for_each(|name| name.truncate(name.len() - domain));
-        }
+        let texts: Vec<&str> = cells.iter().map(String::as_str).collect();
+        *cells = without_domain(&texts, column.role.wanted(usize::MAX));
     }
     let heads: Vec<String> =
         all.iter().enumerate().map(|(at, column)| head(column, sorting.filter(|by| by.column == at))).collect();
@@ -112,7 +109,7 @@ pub(super) fn draw(all: &[Column], rows: &[&[String]], width: usize, sorting: Op
         let texts: Vec<&str> = cells[*at].iter().map(String::as_str).collect();
         let fitted: Vec<String> = match role {
             Role::Number | Role::Words => texts.iter().map(|text| cut_end(text, room)).collect(),
-            Role::Name => texts.iter().map(|text| cut_middle(text, room)).collect(),
+            Role::Name => names(&texts, room),
             Role::Long => distinct(&texts, room),
         };
         let is_number = role == Role::Number;

@@ -3,13 +3,17 @@
 //! Everything but [`terminal`] is a pure function of what was read last.
 
 mod ansi;
+mod asking;
+mod columns;
+mod command;
+mod dialog;
 mod draw;
-mod fit;
 mod footer;
-mod help;
 mod key;
 mod list;
 mod listed;
+mod live_output;
+mod orders;
 mod rows;
 mod screen;
 mod state;
@@ -21,6 +25,7 @@ mod worker_page;
 
 pub use key::{Key, KeyAction};
 pub use listed::{ListedTask, ListedTasks};
+pub use orders::{Chosen, Order};
 pub use screen::{Looked, Screen, Wanted, WatchData};
 pub use state::WatchState;
 pub use task_screen::TaskScreen;

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use super::list::{Column, Role, column};
+use super::command::{command, short_id};
 use super::listed::ListedTask;
+use super::orders::Chosen;
 use super::screen::{Screen, Wanted, WatchData};
 use crate::model::snapshot::{BatchView, RunningTask, WorkerView};
-use crate::model::{ResourceKind, TaskId, TaskKind, failure_reason};
+use crate::model::{ResourceKind, TaskId, failure_reason};
 use crate::view::batches::BatchCells;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, duration, precise_duration, trimmed};
@@ -21,6 +22,8 @@ pub(super) struct Row {
     pub(super) searched: String,
     /// What Enter opens.
     pub(super) opens: Option<Wanted>,
+    /// What the keys of changes are about.
+    pub(super) changes: Option<Chosen>,
     /// What stands in its columns.
     pub(super) cells: Vec<String>,
     /// What it is sorted by, for each column.
@@ -44,77 +47,6 @@ impl Rank {
             (Self::Number(_), Self::Text(_)) => Ordering::Less,
             (Self::Text(_), Self::Number(_)) => Ordering::Greater,
         }
-    }
-}
-
-/// The columns of a screen. Those that are wide and can be done without have the largest numbers.
-pub(super) fn columns(screen: Screen) -> Vec<Column> {
-    match screen {
-        Screen::Overview => Vec::new(),
-        Screen::Workers => workers::all_fields(true)
-            .iter()
-            .map(|field| {
-                let (role, spare) = match field.column.head {
-                    "worker" => (Role::Name, 0),
-                    "state" => (Role::Words, 0),
-                    "tasks" | "fail" => (Role::Number, 0),
-                    "cores" | "mem GB" => (Role::Words, 1),
-                    "done" => (Role::Number, 2),
-                    "beat" => (Role::Number, 3),
-                    "waits for" => (Role::Words, 5),
-                    "resources" => (Role::Words, 6),
-                    "host" => (Role::Words, 9),
-                    "version" => (Role::Words, 10),
-                    _ if field.column.is_number => (Role::Number, 7),
-                    _ => (Role::Words, 8),
-                };
-                column(field.column.head, role, spare)
-            })
-            .collect(),
-        Screen::Running => vec![
-            column("id", Role::Words, 3),
-            column("worker", Role::Name, 1),
-            column("try", Role::Number, 5),
-            column("age", Role::Number, 0),
-            column("left", Role::Number, 2),
-            column("memory", Role::Number, 4),
-            column("command", Role::Long, 0),
-        ],
-        Screen::Failures => vec![
-            column("tasks", Role::Number, 0),
-            column("kind", Role::Words, 0),
-            column("reason", Role::Long, 0),
-            column("sample", Role::Long, 1),
-        ],
-        Screen::Batches => vec![
-            column("batch", Role::Name, 0),
-            column("state", Role::Words, 0),
-            column("tasks", Role::Number, 2),
-            column("done", Role::Number, 0),
-            column("running", Role::Number, 4),
-            column("waiting", Role::Number, 3),
-            column("blocked", Role::Number, 1),
-            column("failed", Role::Number, 0),
-            column("rate", Role::Number, 6),
-            column("to go", Role::Number, 5),
-            column("note", Role::Words, 7),
-        ],
-        Screen::Waiting => vec![
-            column("id", Role::Words, 3),
-            column("prio", Role::Number, 1),
-            column("mem GB", Role::Number, 2),
-            column("cores", Role::Number, 4),
-            column("failed", Role::Number, 5),
-            column("command", Role::Long, 0),
-        ],
-        Screen::Finished => vec![
-            column("ended", Role::Number, 0),
-            column("took", Role::Number, 1),
-            column("worker", Role::Name, 2),
-            column("memory", Role::Number, 4),
-            column("id", Role::Words, 3),
-            column("command", Role::Long, 0),
-        ],
     }
 }
 
@@ -147,6 +79,7 @@ fn of_worker(worker: &WorkerView, fields: &[workers::Field]) -> Row {
         key: worker.name.clone(),
         searched: format!("{} {}", worker.name, worker.state.as_str()),
         opens: Some(Wanted::Worker(worker.name.clone())),
+        changes: None,
         cells,
         ranks,
         below,
@@ -174,14 +107,15 @@ fn running(data: &WatchData) -> Vec<Row> {
     for worker in &data.overview.workers {
         for task in worker.load.iter().flat_map(|load| &load.tasks) {
             let age = task.seconds + worker.heartbeat_age_seconds.unwrap_or(0);
-            rows.push((age, of_running(worker, task, age)));
+            rows.push((age, of_running(worker, task, data.lines.get(&task.id), age)));
         }
     }
     rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.key.cmp(&b.1.key)));
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn of_running(worker: &WorkerView, task: &RunningTask, age: u64) -> Row {
+fn of_running(worker: &WorkerView, task: &RunningTask, whole: Option<&String>, age: u64) -> Row {
+    let line = whole.unwrap_or(&task.line);
     let left = (task.limit > 0).then(|| task.limit.saturating_sub(age));
     let cells = vec![
         short_id(&task.id),
@@ -190,7 +124,7 @@ fn of_running(worker: &WorkerView, task: &RunningTask, age: u64) -> Row {
         duration(age),
         left.map_or_else(|| "no limit".to_owned(), |left| if left == 0 { "over".to_owned() } else { duration(left) }),
         if task.mem_bytes == 0 { "-".to_owned() } else { bytes(task.mem_bytes) },
-        safe(command(&task.line)).into_owned(),
+        safe(command(line)).into_owned(),
     ];
     let ranks = vec![
         Rank::Text(task.id.clone()),
@@ -201,12 +135,14 @@ fn of_running(worker: &WorkerView, task: &RunningTask, age: u64) -> Row {
         Rank::Number(task.mem_bytes as f64),
         Rank::Text(cells[6].clone()),
     ];
-    // The line is looked up at once; of a long one only the beginning is there.
-    let is_whole = TaskId::of(&task.line).to_string() == task.id;
+    // The line is looked up at once; of a long one perhaps only the beginning is there.
+    let is_whole = whole.is_some() || TaskId::of(line).to_string() == task.id;
+    let named = if is_whole { line } else { &task.id };
     Row {
         key: task.id.clone(),
-        searched: format!("{} {} {}", task.id, worker.name, task.line),
-        opens: Some(Wanted::Task(if is_whole { task.line.clone() } else { task.id.clone() })),
+        searched: format!("{} {} {line}", task.id, worker.name),
+        opens: Some(Wanted::Task(named.clone())),
+        changes: Some(Chosen::Task(named.clone())),
         cells,
         ranks,
         below: None,
@@ -231,6 +167,7 @@ fn failures(data: &WatchData) -> Vec<Row> {
                 key: group.kind.clone(),
                 searched: format!("{} {} {}", group.kind, group.reason, group.sample),
                 opens: (!group.sample.is_empty()).then(|| Wanted::Task(group.sample.clone())),
+                changes: Some(Chosen::Kind(group.kind.clone(), group.count)),
                 cells,
                 ranks,
                 below: None,
@@ -261,6 +198,7 @@ fn batch(view: &BatchView) -> Row {
         key: view.name.to_string(),
         searched: format!("{} {} {}", cells.name, cells.state, cells.note),
         opens: Some(Wanted::Batch(view.name.clone())),
+        changes: Some(Chosen::Batch(view.name.clone())),
         ranks,
         below,
         cells: vec![
@@ -328,29 +266,10 @@ fn of_task(task: &ListedTask, cells: Vec<String>, ranks: Vec<Rank>) -> Row {
         key: task.id.clone(),
         searched: format!("{} {} {}", task.id, task.worker.as_deref().unwrap_or_default(), task.line),
         opens: Some(Wanted::Task(task.line.clone())),
+        changes: Some(Chosen::Task(task.line.clone())),
         cells,
         ranks,
         below: None,
-    }
-}
-
-/// Enough of an id to be told from others; commands take the beginning of an id.
-pub(super) fn short_id(id: &str) -> String {
-    safe(&id.chars().take(8).collect::<String>()).into_owned()
-}
-
-/// The command of a task line, whose other fields are before it; the line itself where it has no such fields.
-pub(super) fn command(line: &str) -> &str {
-    let mut fields = line.splitn(5, ':');
-    let kind = fields.next().and_then(|field| field.split(',').next());
-    let Some(command) = kind.and_then(TaskKind::parse).and_then(|_| fields.nth(3)) else { return line };
-    match command.split_once(':') {
-        Some((digits, rest))
-            if !digits.is_empty() && !rest.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            rest
-        }
-        _ => command,
     }
 }
 
@@ -362,25 +281,5 @@ pub(super) fn title(wanted: &Wanted) -> String {
         Wanted::Task(line) => format!("Task {}", TaskId::of(line)),
         Wanted::Batch(name) => format!("Batch {name}"),
         Wanted::Worker(name) => format!("Worker {}", safe(name)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_stand_without_their_fields() {
-        for (line, wanted) in [
-            ("shell:8:2:5:./cachesim trace.bin", "./cachesim trace.bin"),
-            ("shell,gpus=1:8:2:5:300:cp host:a b", "cp host:a b"),
-            ("shell:1:1:1:cp host:a b", "cp host:a b"),
-            ("python:1:1:1:8080:", "8080:"),
-            ("what:1:1:1:x", "what:1:1:1:x"),
-            ("no line", "no line"),
-            ("shell:1:1", "shell:1:1"),
-        ] {
-            assert_eq!(command(line), wanted);
-        }
     }
 }

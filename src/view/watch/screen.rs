@@ -1,5 +1,7 @@
 //! The screens of `watch`, and the data that they show.
 
+use std::collections::HashMap;
+
 use super::list::Sorting;
 use super::listed::ListedTasks;
 use crate::model::BatchName;
@@ -95,6 +97,8 @@ pub struct Looked {
     pub opened: Option<Wanted>,
     /// The screen that is seen, if no page is open.
     pub list: Option<Screen>,
+    /// Whether the page shows what the task printed with its escapes.
+    pub is_raw: bool,
 }
 
 /// What was read last.
@@ -110,6 +114,8 @@ pub struct WatchData {
     pub waiting: Option<ListedTasks>,
     /// Some tasks that have finished, if they were looked at.
     pub finished: Option<ListedTasks>,
+    /// By their ids, the lines of running tasks of which workers tell only the beginning, if they were looked at.
+    pub lines: HashMap<String, String>,
     /// When, as a clock shows it.
     pub clock: String,
 }

@@ -1,11 +1,16 @@
 //! The state of `watch`, and how a key changes it.
 
+use super::columns::columns;
+use super::dialog::Dialog;
 use super::key::{Key, KeyAction};
 use super::list::Sorting;
+use super::orders::Order;
 use super::rows::{self, Row};
 use super::screen::{Looked, Screen, Wanted, WatchData};
 use super::task_screen::TaskScreen;
 use super::worker_page::worker_page;
+use crate::model::TaskId;
+use crate::view::glyphs;
 use crate::view::output_event::OutputEvent;
 
 /// The whole state.
@@ -14,7 +19,9 @@ pub struct WatchState {
     pub(super) screen: Screen,
     pub(super) filter: String,
     pub(super) is_typing: bool,
-    pub(super) has_help: bool,
+    pub(super) dialog: Option<Dialog>,
+    /// What was done last, until the next key.
+    pub(super) notice: Option<String>,
     /// The chosen row, from 0.
     pub(super) at: usize,
     /// The first row that is shown, or the first line of the overview.
@@ -37,7 +44,8 @@ impl Default for WatchState {
             screen: Screen::Overview,
             filter: String::new(),
             is_typing: false,
-            has_help: false,
+            dialog: None,
+            notice: None,
             at: 0,
             top: 0,
             below: 0,
@@ -59,6 +67,9 @@ impl WatchState {
             data.batches = data.batches.or(last.batches);
             data.waiting = data.waiting.or(last.waiting);
             data.finished = data.finished.or(last.finished);
+            if data.lines.is_empty() {
+                data.lines = last.lines;
+            }
         }
         if let Some(page) = &mut self.page
             && let Wanted::Worker(name) = &page.wanted
@@ -106,7 +117,11 @@ impl WatchState {
     /// What is to be read beside what is read always.
     #[must_use]
     pub fn looked(&self) -> Looked {
-        Looked { opened: self.opened().cloned(), list: self.page.is_none().then_some(self.screen) }
+        Looked {
+            opened: self.opened().cloned(),
+            list: self.page.is_none().then_some(self.screen),
+            is_raw: self.page.as_ref().is_some_and(|page| page.is_raw),
+        }
     }
 
     /// A key was pressed.
@@ -115,16 +130,19 @@ impl WatchState {
             return KeyAction::Interrupt;
         }
         if self.is_typing {
-            self.type_filter(key);
-            return KeyAction::Nothing;
+            return self.type_filter(key);
         }
-        if self.has_help {
-            self.has_help = false;
-            return if key == Key::Char('q') { KeyAction::Quit } else { KeyAction::Nothing };
+        self.notice = None;
+        if let Some(dialog) = self.dialog.take() {
+            return self.answer(dialog, key);
         }
         match key {
             Key::Char('q') => return KeyAction::Quit,
-            Key::Char('?') => self.has_help = true,
+            Key::Char('?') => self.dialog = Some(Dialog::Help),
+            Key::Char('r') => self.ask(self.target().map(Order::Requeue)),
+            Key::Char('c') => self.ask(self.target().map(Order::Cancel)),
+            Key::Char('p') => self.ask(Some(self.pause_or_resume())),
+            Key::Char('v') => self.page.iter_mut().for_each(|page| page.is_raw = !page.is_raw),
             Key::Esc | Key::Backspace if self.page.is_some() => return self.close(),
             Key::Esc => self.clear_filter(),
             Key::Char(digit @ '1'..='9') => {
@@ -134,7 +152,7 @@ impl WatchState {
             }
             Key::Tab => return self.turn(1),
             Key::BackTab => return self.turn(Screen::ALL.len() - 1),
-            Key::Char('/') if self.page.is_none() && self.screen != Screen::Overview => self.is_typing = true,
+            Key::Char('/') if self.page.is_none() => self.is_typing = true,
             Key::Char('s') if self.page.is_none() => self.sort_by_next(),
             Key::Char('S') if self.page.is_none() => self.reverse(),
             Key::Enter => return self.open(),
@@ -149,7 +167,7 @@ impl WatchState {
         KeyAction::Nothing
     }
 
-    fn type_filter(&mut self, key: Key) {
+    fn type_filter(&mut self, key: Key) -> KeyAction {
         match key {
             Key::Char(c) => self.filter.push(c),
             Key::Backspace => drop(self.filter.pop()),
@@ -162,6 +180,17 @@ impl WatchState {
         }
         (self.at, self.top) = (0, 0);
         self.list();
+        // An id that no row has is that of another task.
+        if key == Key::Enter && self.rows.is_empty() && TaskId::is_prefix_like(&self.filter) {
+            let id = std::mem::take(&mut self.filter);
+            self.list();
+            self.notice = Some(format!("looking for {id} {}", glyphs::ellipsis()));
+            return KeyAction::Find(id);
+        }
+        if key == Key::Enter && self.screen == Screen::Overview && !self.filter.is_empty() {
+            self.go(Screen::Running);
+        }
+        KeyAction::Nothing
     }
 
     fn clear_filter(&mut self) {
@@ -187,6 +216,11 @@ impl WatchState {
 
     fn open(&mut self) -> KeyAction {
         let Some(wanted) = self.chosen().and_then(|row| row.opens.clone()) else { return KeyAction::Nothing };
+        self.open_page(wanted)
+    }
+
+    /// Opens a page.
+    pub fn open_page(&mut self, wanted: Wanted) -> KeyAction {
         let mut page = TaskScreen::of(wanted.clone());
         if let (Wanted::Worker(name), Some(data)) = (&wanted, &self.data) {
             page.text = worker_page(&data.overview, name);
@@ -219,9 +253,9 @@ impl WatchState {
 
     /// By the next column: a number from the largest on, a text from the smallest. After the last one as the rows come.
     fn sort_by_next(&mut self) {
-        let columns = rows::columns(self.screen);
+        let all = columns(self.screen);
         let next = self.sorting().map_or(0, |by| by.column + 1);
-        self.sortings[self.screen as usize] = columns
+        self.sortings[self.screen as usize] = all
             .get(next)
             .map(|column| Sorting { column: next, is_descending: column.role == super::list::Role::Number });
         self.list();
@@ -240,7 +274,8 @@ impl WatchState {
         let Some(data) = &self.data else { return };
         let mut rows = rows::of(self.screen, data);
         if !self.filter.is_empty() {
-            rows.retain(|row| row.searched.contains(&self.filter));
+            let wanted = self.filter.to_lowercase();
+            rows.retain(|row| row.searched.to_lowercase().contains(&wanted));
         }
         if let Some(Sorting { column, is_descending }) = self.sorting() {
             rows.sort_by(|a, b| {

@@ -4,16 +4,11 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 
 use super::ansi;
+use super::live_output::LiveOutput;
 use super::screen::Wanted;
 use crate::view::glyphs;
-use crate::view::log_text::LogText;
 use crate::view::output_event::OutputEvent;
-use crate::view::safe_text::safe;
-use crate::view::style::{DIM, WARN, paint};
-use crate::view::text::{counted, fold, shorten};
-
-/// Bytes of output that are kept: the last.
-const KEPT: usize = 64 << 10;
+use crate::view::text::{fold, shorten};
 
 /// A task or a batch that was opened.
 #[derive(Debug)]
@@ -22,6 +17,8 @@ pub struct TaskScreen {
     pub wanted: Wanted,
     /// What is known of it, styled; empty until it was read.
     pub text: String,
+    /// What the task prints stands there with its escapes instead of what they do.
+    pub(super) is_raw: bool,
     live: Option<LiveOutput>,
     /// The first line that is shown; `None`: the beginning of the text and the end of the output.
     first: Option<usize>,
@@ -29,34 +26,14 @@ pub struct TaskScreen {
     lines: usize,
 }
 
-#[derive(Debug, Default)]
-struct LiveOutput {
-    status: String,
-    text: String,
-    streams: [LogText; 2],
-}
-
 impl TaskScreen {
     pub(super) fn of(wanted: Wanted) -> Self {
-        Self { wanted, text: String::new(), live: None, first: None, lines: 0 }
+        Self { wanted, text: String::new(), is_raw: false, live: None, first: None, lines: 0 }
     }
 
     /// It has printed something, or `None`: its attempt has ended.
     pub(super) fn add(&mut self, printed: Option<OutputEvent>) {
-        let live = self.live.get_or_insert_default();
-        match printed {
-            Some(OutputEvent::Waits) => live.status = "it waits".to_owned(),
-            Some(OutputEvent::RunsOn(worker)) => {
-                *live = LiveOutput { status: format!("live from {}", safe(&worker)), ..LiveOutput::default() };
-            }
-            Some(OutputEvent::Output { is_stderr, skipped, bytes }) => live.add(is_stderr, skipped, &bytes),
-            Some(OutputEvent::Mended) => {}
-            Some(OutputEvent::Silent(worker)) => {
-                live.note(&format!("{} has not answered yet; asking again", safe(&worker)));
-            }
-            Some(OutputEvent::Away(why)) => live.note(&format!("{}; retrying", safe(&why))),
-            None => live.status = "the attempt has ended".to_owned(),
-        }
+        self.live.get_or_insert_default().add(printed);
     }
 
     pub(super) fn move_by(&mut self, by: isize, height: usize) {
@@ -79,7 +56,7 @@ impl TaskScreen {
         );
         let bar = bar.trim_end_matches(glyphs::cut()).to_owned();
         let mut output = vec![Line::from(bar).style(Style::new().add_modifier(Modifier::BOLD))];
-        output.extend(ansi::lines(&fold(&live.text, width, 0)));
+        output.extend(ansi::lines(&fold(&live.text(self.is_raw), width, 0)));
         self.lines = text.len() + output.len();
         // At the end it goes along with what comes.
         self.first = self.first.filter(|first| first + height < self.lines);
@@ -94,39 +71,6 @@ impl TaskScreen {
             output.drain(1..1 + cut);
         }
         text.into_iter().chain(output).skip(self.first.unwrap_or(0)).take(height).collect()
-    }
-}
-
-impl LiveOutput {
-    fn add(&mut self, is_stderr: bool, skipped: u64, bytes: &[u8]) {
-        if skipped > 0 {
-            self.note(&format!("{0} {1} not kept {0}", glyphs::ellipsis(), counted(skipped, "byte")));
-        }
-        let text = self.streams[usize::from(is_stderr)].push(bytes);
-        if is_stderr {
-            for line in text.split_inclusive('\n') {
-                let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-                self.text.push_str(&paint(WARN, line));
-                self.text.push_str(end);
-            }
-        } else {
-            self.text.push_str(&text);
-        }
-        if self.text.len() > 2 * KEPT {
-            // Whole lines; of one that is longer than all that is kept, nothing.
-            let cut = self.text.ceil_char_boundary(self.text.len() - KEPT);
-            let cut = self.text[cut..].find('\n').map_or(self.text.len(), |end| cut + end + 1);
-            self.text.drain(..cut);
-        }
-    }
-
-    /// A line of our own.
-    fn note(&mut self, text: &str) {
-        if !self.text.is_empty() && !self.text.ends_with('\n') {
-            self.text.push('\n');
-        }
-        self.text.push_str(&paint(DIM, text));
-        self.text.push('\n');
     }
 }
 
@@ -178,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_bounded_and_drives_no_terminal() {
+    fn output_drives_no_terminal() {
         let mut page = page();
         for n in 0..20_000 {
             page.add(Some(OutputEvent::Output {
@@ -187,8 +131,6 @@ mod tests {
                 bytes: b"a \x1b[2Jline\r\n".to_vec(),
             }));
         }
-        let kept = page.live.as_ref().map_or(0, |live| live.text.len());
-        assert!((KEPT..=2 * KEPT).contains(&kept), "{kept}");
         for line in seen(&mut page, 40) {
             assert!(!line.contains('\u{1b}'), "{line:?}");
         }

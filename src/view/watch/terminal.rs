@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::cursor::Show;
@@ -57,8 +57,8 @@ impl Terminal {
         self.inner.draw(|frame| watch.draw(frame)).map(|_| ())
     }
 
-    /// Calls `heard` for each key, on a thread of its own, until this is dropped or `heard` answers false.
-    pub fn listen(&self, heard: impl Fn(Input) -> bool + Send + 'static) {
+    /// Calls `heard` for each key, with the moment at which it was read, on a thread of its own, until this is dropped or `heard` answers false.
+    pub fn listen(&self, heard: impl Fn(Input, Instant) -> bool + Send + 'static) {
         let is_over = Arc::clone(&self.is_over);
         std::thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
@@ -68,7 +68,7 @@ impl Terminal {
                     Ok(_) => None,
                     Err(_) => Some(Input::Gone),
                 };
-                if input.is_some_and(|input| !heard(input) || input == Input::Gone) {
+                if input.is_some_and(|input| !heard(input, Instant::now()) || input == Input::Gone) {
                     return;
                 }
             }

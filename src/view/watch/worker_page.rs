@@ -1,6 +1,6 @@
 //! The page of one worker: all that its last heartbeat tells.
 
-use super::rows::{command, short_id};
+use super::command::{command, short_id};
 use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WorkerView};
 use crate::view::safe_text::safe;

@@ -1,13 +1,14 @@
 //! Fits texts of a column into its width so that what tells them apart stays.
 
-use crate::view::glyphs;
-use crate::view::width::{beginning, columns, end};
+use super::glyphs;
+use super::width::{beginning, columns, end};
 
 /// What follows the place where two texts begin to differ, at least so many columns of it.
 const SHOWN: usize = 8;
 
 /// The beginning of a text, cut at its end.
-pub(super) fn cut_end(text: &str, width: usize) -> String {
+#[must_use]
+pub fn cut_end(text: &str, width: usize) -> String {
     if columns(text) <= width {
         text.to_owned()
     } else {
@@ -16,7 +17,7 @@ pub(super) fn cut_end(text: &str, width: usize) -> String {
 }
 
 /// The beginning and the end of a text, cut in the middle.
-pub(super) fn cut_middle(text: &str, width: usize) -> String {
+fn cut_middle(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
@@ -30,7 +31,7 @@ fn cut(width: usize) -> String {
 }
 
 /// The bytes of the domain that all names end in: without it `node1.example.org` and `node2.example.org` are `node1` and `node2`.
-pub(super) fn without_domain(names: &[&str]) -> usize {
+fn domain(names: &[&str]) -> usize {
     let Some((first, rest)) = names.split_first() else { return 0 };
     let mut domain = first.find('.').map_or("", |at| &first[at..]);
     while !rest.iter().all(|name| name.ends_with(domain) && name.len() > domain.len()) || domain.len() == first.len() {
@@ -42,9 +43,33 @@ pub(super) fn without_domain(names: &[&str]) -> usize {
     domain.len()
 }
 
+/// Names without the domain that all have, where one of them takes more than `width` columns.
+#[must_use]
+pub fn without_domain(names: &[&str], width: usize) -> Vec<String> {
+    let length = if names.iter().any(|name| columns(name) > width) { domain(names) } else { 0 };
+    names.iter().map(|name| name[..name.len() - length].to_owned()).collect()
+}
+
+/// Names in `width` columns each: where one of them is longer, they lose the domain that all have, and then their middle.
+#[must_use]
+pub fn names(names: &[&str], width: usize) -> Vec<String> {
+    let short = without_domain(names, width);
+    let short: Vec<&str> = short.iter().map(String::as_str).collect();
+    let cut: Vec<String> = short.iter().map(|name| cut_middle(name, width)).collect();
+    let different = |mut texts: Vec<&str>| {
+        texts.sort_unstable();
+        texts.dedup();
+        texts.len()
+    };
+    let is_clear = different(short.clone()) == different(cut.iter().map(String::as_str).collect());
+    // Otherwise what differs stands in their middle.
+    if is_clear { cut } else { distinct(&short, width) }
+}
+
 /// Texts in `width` columns each: those that are longer lose their end, or, where they would look like another one then, what they have in common with
 /// that one.
-pub(super) fn distinct(texts: &[&str], width: usize) -> Vec<String> {
+#[must_use]
+pub fn distinct(texts: &[&str], width: usize) -> Vec<String> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_unstable_by_key(|at| texts[*at]);
     let mut alike = vec![0; texts.len()];
@@ -82,9 +107,14 @@ fn fit(text: &str, alike: usize, width: usize) -> String {
     if columns(text) <= width || told_apart < width {
         return cut_end(text, width);
     }
-    // From the beginning of the word in which they begin to differ.
-    let word = text[..alike].rfind([' ', '/', '=', ',', '_', '-']).map_or(0, |at| at + 1);
-    let from = if columns(&text[word..alike]) + SHOWN > width / 2 { alike } else { word };
+    // From the beginning of the word in which they begin to differ, and of the word before, as far as there is room.
+    let has_room = |from: usize| columns(&text[from..alike]) + SHOWN <= width / 2;
+    let own = text[..alike].rfind([' ', '/', '=', ',', '_', '-']).map_or(0, |at| at + 1);
+    let own = Some(own).filter(|from| has_room(*from)).unwrap_or(alike);
+    let option = text[..own].trim_end_matches(' ').rfind(' ').map_or(0, |at| at + 1);
+    let is_cut = columns(&text[own..]) + width / 3 + 1 > width;
+    let option = Some(option).filter(|from| is_cut && has_room(*from));
+    let from = option.unwrap_or(own);
     let rest = &text[from..];
     let head = (width / 3).max(width.saturating_sub(columns(rest) + 1));
     let head = beginning(&text[..from], head);
@@ -100,13 +130,23 @@ mod tests {
 
     #[test]
     fn names_lose_the_domain_that_all_have() {
-        assert_eq!(without_domain(&["node1.example.org", "node2.example.org"]), ".example.org".len());
-        assert_eq!(without_domain(&["a.b.example.org", "c.example.org"]), ".example.org".len());
-        assert_eq!(without_domain(&["node1", "node2"]), 0);
-        assert_eq!(without_domain(&["node1.a", "node1.b"]), 0);
-        assert_eq!(without_domain(&[".org", "a.org"]), 0);
-        assert_eq!(without_domain(&[]), 0);
+        assert_eq!(domain(&["node1.example.org", "node2.example.org"]), ".example.org".len());
+        assert_eq!(domain(&["a.b.example.org", "c.example.org"]), ".example.org".len());
+        assert_eq!(domain(&["node1", "node2"]), 0);
+        assert_eq!(domain(&["node1.a", "node1.b"]), 0);
+        assert_eq!(domain(&[".org", "a.org"]), 0);
+        assert_eq!(domain(&[]), 0);
         assert_eq!(cut_middle("node-rack17-blade03-gpu", 11), "node-…3-gpu");
+    }
+
+    #[test]
+    fn names_stay_different_or_lose_only_what_all_have() {
+        let long = ["rack17-blade03.cluster.example.org", "rack17-blade04.cluster.example.org"];
+        assert_eq!(names(&long, 40), long);
+        assert_eq!(names(&long, 14), ["rack17-blade03", "rack17-blade04"]);
+        assert_eq!(names(&long, 11), ["rack1…ade03", "rack1…ade04"]);
+        let middle = ["aaaaaaaaaaaaaaaa1bbbbbbbbbbbbbbbbbbb", "aaaaaaaaaaaaaaaa2bbbbbbbbbbbbbbbbbbb"];
+        assert_eq!(names(&middle, 12), ["aaaa…1bbbbb…", "aaaa…2bbbbb…"]);
     }
 
     #[test]
