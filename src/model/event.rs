@@ -122,10 +122,8 @@ pub fn expand(entry: &str, text: &str) -> Vec<Event> {
         let worker = || parts.get(1).map(|worker| (*worker).to_owned());
         match parts[0] {
             "W" => {
-                events.push(Event {
-                    worker: parts.get(2).map(|w| (*w).to_owned()),
-                    ..blank(parts.get(1).unwrap_or(&""))
-                });
+                let part = |at: usize| parts.get(at).filter(|part| !part.is_empty()).map(|part| (*part).to_owned());
+                events.push(Event { worker: part(2), by: part(3), ..blank(parts.get(1).unwrap_or(&"")) });
             }
             "Q" => {
                 let part = |at: usize| parts.get(at).map(|part| (*part).to_owned());
@@ -220,7 +218,7 @@ fn taken_over(line: &str, worker: &Option<String>, blank: &impl Fn(&str) -> Even
     Some(with_class(event, class))
 }
 
-/// What happened to a batch: `done NAME TASKS FAILED`, `stopped NAME FAILED`, `blocked NAME COUNT`, `released NAME COUNT`.
+/// What happened to a batch: `done NAME TASKS FAILED`, `stopped NAME FAILED`, `blocked NAME COUNT`, `released NAME COUNT`, `paused NAME BY`, `resumed NAME BY`.
 fn of_batch(parts: &[&str], blank: &impl Fn(&str) -> Event) -> Option<Event> {
     let number = |at: usize| parts.get(at).and_then(|number| number.parse().ok());
     let (what, count, failed) = match *parts.get(1)? {
@@ -228,10 +226,13 @@ fn of_batch(parts: &[&str], blank: &impl Fn(&str) -> Event) -> Option<Event> {
         "stopped" => ("batch_stopped", None, number(3)),
         "blocked" => ("blocked", number(3), None),
         "released" => ("released", number(3), None),
+        what @ ("paused" | "resumed") => (what, None, None),
         _ => return None,
     };
+    let is_ordered = matches!(what, "paused" | "resumed");
+    let by = parts.get(3).filter(|by| is_ordered && !by.is_empty()).map(|by| (*by).to_owned());
     let batch = parts.get(2).filter(|name| !name.is_empty()).map(|name| (*name).to_owned());
-    Some(Event { batch, count, failed, ..blank(what) })
+    Some(Event { batch, count, failed, by, ..blank(what) })
 }
 
 /// A few tasks one by one, or many as one event.
@@ -254,15 +255,23 @@ fn changed<'a>(
         let event = Event { worker, id: Some(id.to_owned()), ..with_line(with_class(blank(what), class), line) };
         Some(Event { id: Some(id.to_owned()), ..event })
     };
-    let named: Vec<Event> = lines.by_ref().filter_map(one).collect();
+    // The last part says who ordered it; it has no other tab, as a task's has.
+    let mut by = None;
+    let mut named: Vec<Event> = Vec::new();
+    for line in lines.by_ref() {
+        match line.strip_prefix("U\t").filter(|name| !name.contains('\t')) {
+            Some(name) => by = Some(name.to_owned()),
+            None => named.extend(one(line)),
+        }
+    }
     let count: u64 = count.parse().unwrap_or(0);
     if count == named.len() as u64 {
-        return named;
+        return named.into_iter().map(|event| Event { by: by.clone(), ..event }).collect();
     }
     let (id, line) = named.into_iter().next().map_or((None, None), |event| (event.id, event.line));
     let running = running.parse().ok().filter(|running| *running > 0);
     let (last_line, last_id) = (Some(line_text(last)), id_of(last));
-    vec![Event { count: Some(count), running, id, line, last_line, last_id, ..blank(what) }]
+    vec![Event { count: Some(count), running, id, line, last_line, last_id, by, ..blank(what) }]
 }
 
 /// Lines that became others: a few one by one, or many as one event.
@@ -344,6 +353,24 @@ mod tests {
         assert_eq!(serde_json::from_value::<Event>(json).expect("an event"), events[0]);
         assert_eq!(events[0].id, Some(TaskId::of("shell:1:0.5:1:a").to_string()));
         assert_eq!((events[1].attempt, events[1].worker.as_deref()), (Some(2), Some("n1")));
+    }
+
+    #[test]
+    fn orders_of_people_say_whose_they_are() {
+        let one = expand("5-0", "K\tpurge\t1\t0\tshell:0:1:1:b\n\tid\t0:0:\tshell:0:1:1:b\nU\tdashboard.ann");
+        assert_eq!((names(&one), one[0].by.as_deref()), (vec!["purged"], Some("dashboard.ann")));
+        let many = expand("5-0", "K\tcancel\t70\t2\tshell:0:1:1:z\n\tid\t0:0:\tshell:0:1:1:b\nU\tdashboard.ann");
+        assert_eq!((many.len(), many[0].count, many[0].by.as_deref()), (1, Some(70), Some("dashboard.ann")));
+        // A worker of this name is no person.
+        let worker = expand("5-0", "K\tcancel\t1\t1\tshell:0:1:1:b\nU\tid\t0:0:\tshell:0:1:1:b");
+        assert_eq!((worker[0].worker.as_deref(), &worker[0].by), (Some("U"), &None));
+        let drain = expand("5-0", "W\tdraining\tn1\tann@n2");
+        assert_eq!((drain[0].worker.as_deref(), drain[0].by.as_deref()), (Some("n1"), Some("ann@n2")));
+        let batch = expand("5-0", "B\tpaused\ts1\tann");
+        assert_eq!(
+            (batch[0].event.as_str(), batch[0].batch.as_deref(), batch[0].by.as_deref()),
+            ("paused", Some("s1"), Some("ann"))
+        );
     }
 
     #[test]

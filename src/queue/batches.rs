@@ -10,6 +10,7 @@ use super::args::Args;
 use super::call_size::{self, STEPS, step_after};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
+use super::events::note_batch;
 use super::keys::Key;
 use super::lock::try_lock;
 use super::records::{
@@ -79,6 +80,13 @@ pub async fn change(conn: &Connection, change: BatchChange<'_>, names: &[BatchNa
         changed += call(conn, op, "", value, part.iter().map(|name| (name.as_str(), "", ""))).await?;
     }
     Ok(changed)
+}
+
+/// Notes in the event log what somebody did to batches. The deed is done: that the log did not take it is no error.
+pub async fn tell(conn: &Connection, what: &str, names: &[BatchName], by: &str) {
+    for name in names {
+        note_batch(conn, what, name, by).await;
+    }
 }
 
 /// Forgets a batch whose tasks were purged, some of them unfinished; false for one that has tasks or lacks nothing. What waits for it stays blocked, since
@@ -379,7 +387,7 @@ pub async fn give_up(
     for part in call_size::parts(lines, control::BATCH, String::len) {
         let mut args = Args::new();
         let reason = ascii_json(reason);
-        args.record(ControlArgs { op: "give_up", selected: "todo", reason: &reason, group });
+        args.record(ControlArgs { op: "give_up", selected: "todo", reason: &reason, group, by: "" });
         for line in part {
             let task = TaskLine::parse(line, order).ok();
             let class = task.as_ref().map(TaskLine::class);

@@ -65,7 +65,13 @@ pub async fn change(
         Change::Cancel => "cancel",
         Change::Purge => "purge",
     };
-    args.record(ControlArgs { op, selected: selected.map_or("", TaskState::as_str), reason: "", group: "" });
+    args.record(ControlArgs {
+        op,
+        selected: selected.map_or("", TaskState::as_str),
+        reason: "",
+        group: "",
+        by: by.as_str(),
+    });
     for line in lines.iter().take(BATCH) {
         let task = TaskLine::parse(line, order).ok();
         let class = task.as_ref().map(TaskLine::class);
@@ -164,17 +170,17 @@ pub async fn pause(conn: &Connection, who: &str) -> Result<(), QueueError> {
     Ok(())
 }
 
-/// Lifts a pause and the stop command; says which were there.
+/// Lifts a pause and the stop command; says which were there. `by` is for the log.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn resume(conn: &Connection) -> Result<(bool, bool), QueueError> {
+pub async fn resume(conn: &Connection, by: &str) -> Result<(bool, bool), QueueError> {
     let mut pipe = redis::pipe();
     pipe.del(conn.name(Key::Paused)).hdel(conn.name(Key::Todo), CLOSE);
     let (paused, stopped): (u64, u64) = conn.pipe(&pipe).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
     if paused + stopped > 0 {
-        note_queue(conn, "resumed", "").await;
+        note_queue(conn, "resumed", by).await;
     }
     Ok((paused == 1, stopped == 1))
 }
@@ -183,10 +189,10 @@ pub async fn resume(conn: &Connection) -> Result<(bool, bool), QueueError> {
 ///
 /// # Errors
 /// Those of any call.
-pub async fn stop(conn: &Connection) -> Result<(), QueueError> {
+pub async fn stop(conn: &Connection, by: &str) -> Result<(), QueueError> {
     let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Todo)).arg(CLOSE).arg("")).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
-    note_queue(conn, "stopping", "").await;
+    note_queue(conn, "stopping", by).await;
     Ok(())
 }
 
@@ -194,14 +200,14 @@ pub async fn stop(conn: &Connection) -> Result<(), QueueError> {
 ///
 /// # Errors
 /// Those of any call.
-pub async fn undrain(conn: &Connection, worker: &WorkerName) -> Result<bool, QueueError> {
+pub async fn undrain(conn: &Connection, worker: &WorkerName, by: &str) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
     pipe.hdel(conn.name(Key::Drain), worker.as_str()).hdel(conn.name(Key::Blamed), worker.as_str());
     let (drain, blame): (u64, u64) = conn.pipe(&pipe).await?;
     let there = drain + blame;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg(format!("beat:{worker}"))).await?;
     if there > 0 {
-        note_worker(conn, "resumed", worker).await;
+        note_worker(conn, "resumed", worker, by).await;
     }
     Ok(there > 0)
 }
@@ -210,10 +216,10 @@ pub async fn undrain(conn: &Connection, worker: &WorkerName) -> Result<bool, Que
 ///
 /// # Errors
 /// Those of any call.
-pub async fn drain(conn: &Connection, worker: &WorkerName) -> Result<(), QueueError> {
+pub async fn drain(conn: &Connection, worker: &WorkerName, by: &str) -> Result<(), QueueError> {
     let now = wall_clock::unix_seconds();
     let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Drain)).arg(worker.as_str()).arg(now)).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg(format!("beat:{worker}"))).await?;
-    note_worker(conn, "draining", worker).await;
+    note_worker(conn, "draining", worker, by).await;
     Ok(())
 }

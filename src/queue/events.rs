@@ -10,8 +10,8 @@ use redis::Value;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
-use crate::model::WorkerName;
 use crate::model::event::{Event, expand};
+use crate::model::{BatchName, WorkerName};
 
 /// Entries read in one call.
 const PAGE: usize = 200;
@@ -159,19 +159,27 @@ fn text_of(value: Value) -> Option<String> {
 
 /// Notes something that an operator did to the queue. The deed is done: that the log did not take it is no error.
 pub(super) async fn note_queue(conn: &Connection, what: &str, by: &str) {
-    let by: String = by.chars().filter(|c| !c.is_control()).take(200).collect();
-    note(conn, &format!("Q\t{what}\t{by}")).await;
+    note(conn, &format!("Q\t{what}\t{}", in_log(by))).await;
 }
 
 /// As [`note_queue`], of a limit that was set.
 pub(super) async fn note_limit(conn: &Connection, by: &str, limit: &str, most: &str) {
-    let by: String = by.chars().filter(|c| !c.is_control()).take(200).collect();
-    note(conn, &format!("Q\tlimited\t{by}\t{limit}\t{most}")).await;
+    note(conn, &format!("Q\tlimited\t{}\t{limit}\t{most}", in_log(by))).await;
 }
 
 /// As [`note_queue`], of a worker.
-pub(super) async fn note_worker(conn: &Connection, what: &str, worker: &WorkerName) {
-    note(conn, &format!("W\t{what}\t{worker}")).await;
+pub(super) async fn note_worker(conn: &Connection, what: &str, worker: &WorkerName, by: &str) {
+    note(conn, &format!("W\t{what}\t{worker}\t{}", in_log(by))).await;
+}
+
+/// As [`note_queue`], of a batch.
+pub(super) async fn note_batch(conn: &Connection, what: &str, batch: &BatchName, by: &str) {
+    note(conn, &format!("B\t{what}\t{batch}\t{}", in_log(by))).await;
+}
+
+/// A name as the log can hold it.
+fn in_log(by: &str) -> String {
+    by.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 async fn note(conn: &Connection, text: &str) {

@@ -357,12 +357,13 @@ records! {
     }
     "control.lua" {
         /// `op` is "requeue", "cancel", "purge" or "give_up": waiting lines only, with this reason and group of failures. `selected` is the state that the
-        /// lines were selected in, empty for any.
+        /// lines were selected in, empty for any. `by` is for the log.
         args ControlArgs<'a> {
             op: &'a str,
             selected: &'a str,
             reason: &'a str,
             group: &'a str,
+            by: &'a str,
         }
         /// `class` is empty for a line that is not a task. `record` is the evidence of the cancellation.
         each ChangedLine<'a> {

@@ -4,19 +4,15 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::args::SelectArgs;
 use super::confirm::confirm;
 use super::context::CtlContext;
-use super::reclaim::finish_for_the_gone;
-use super::select::{Selector, verb};
-use super::selected::Selected;
 use crate::cli::exit::CliError;
+use crate::cli::orders::{Execution, Interrupted, SelectArgs, Selected, Selector, plan_text, result_text, verb};
 use crate::cli::results::{Purged, Remote};
 use crate::host::user_name;
-use crate::model::{Outcome, WorkerName, WorkerNameError};
+use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::batches;
-use crate::queue::call_size::CALL_BYTES;
-use crate::queue::control::{BATCH, Change, Changed, change};
+use crate::queue::control::{Change, Changed};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, shorten, tasks};
@@ -64,10 +60,7 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
             if selected.cancelled == 1 { "it" } else { "them" }
         ));
     }
-    let noun = if number == 1 { "task" } else { "tasks" };
-    let kind = selected.kind.as_ref().filter(|kind| *kind != Outcome::CANCELLED_GROUP);
-    let kind = kind.map_or_else(String::new, |kind| format!(" ({})", safe(kind)));
-    let what = format!("{} {} {states}{noun}{kind}", verb(op), count(number));
+    let what = plan_text(op, &selected, states.trim_end());
     if number == 0 || session.manner.dry_run {
         let is_left = op == Change::Purge && !session.manner.dry_run;
         let text = if number == 0 {
@@ -98,39 +91,25 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     Ok(())
 }
 
-/// Changes the lines, a batch in each atomic step.
+/// Changes the lines, with progress on the terminal.
 async fn run(session: &CtlContext, op: Change, selected: Selected) -> Result<(Changed, Purged), CliError> {
-    let failed = |error| CliError::io("read the selected lines from a temporary file", error);
     let by = operator()?;
-    let mut total = Changed::default();
-    let mut purged = Purged::default();
+    let config = &session.context.config;
+    let execution = Execution {
+        conn: &session.conn,
+        order: session.order,
+        by: &by,
+        dead_after: config.dead_after,
+        max_lost: config.max_lost,
+    };
     let mut progress = Progress::new(verb(op), selected.lines.len(), !session.manner.json && !session.manner.quiet);
-    let mut lines = selected.lines.read().map_err(failed)?;
-    loop {
-        let batch = lines.take(BATCH, CALL_BYTES).map_err(failed)?;
-        if batch.is_empty() {
-            if total.stopping > 0 {
-                // Nobody stops what has no worker any more.
-                total.stopping -= finish_for_the_gone(session).await?.min(total.stopping);
-            }
-            return Ok((total, purged));
+    let done = execution.carry_out(op, selected, |more| progress.advance(more)).await;
+    done.map_err(|Interrupted { after, error }| {
+        if matches!(error, CliError::Queue(_)) {
+            session.say(&format!("stopped after {}; repeating the command is safe", tasks(after)));
         }
-        match change(&session.conn, op, selected.state, &batch, session.order, &by).await {
-            Ok(changed) => {
-                total.changed += changed.changed;
-                total.stopping += changed.stopping;
-                total.freed += changed.freed;
-            }
-            Err(error) => {
-                session.say(&format!("stopped after {}; repeating the command is safe", tasks(total.changed)));
-                return Err(error.into());
-            }
-        }
-        if op == Change::Purge {
-            batch.iter().for_each(|line| purged.add(line));
-        }
-        progress.advance(batch.len() as u64);
-    }
+        error
+    })
 }
 
 /// The name under which a cancellation is recorded.
@@ -154,44 +133,6 @@ fn examples(selected: &Selected) -> String {
         let _ = write!(text, "\n{}", shorten(&safe(line), SHOWN));
     }
     text
-}
-
-fn result_text(op: Change, changed: Changed, selected: u64, files: Option<u64>) -> String {
-    let done = match op {
-        Change::Requeue => "requeued",
-        Change::Cancel => "cancelled",
-        Change::Purge => "purged",
-    };
-    let mut text = format!("{done} {}", tasks(changed.changed));
-    // Writing to a string cannot fail.
-    match changed.stopping {
-        0 => {}
-        1 => text.push_str("; 1 was running: it is being stopped"),
-        stopping => drop(write!(text, "; {} were running: they are being stopped", count(stopping))),
-    }
-    if changed.freed > 0 {
-        let _ = write!(
-            text,
-            "; {} in progress without a claim (tasks of a Python worker): their processes cannot be stopped",
-            count(changed.freed)
-        );
-    }
-    if let Some(files) = files {
-        let _ = write!(text, "; deleted {}", files_text(files));
-    }
-    if changed.changed < selected {
-        let _ = write!(
-            text,
-            "; skipped {} that have changed in the meantime or need no change",
-            count(selected - changed.changed)
-        );
-    }
-    text
-}
-
-/// `1 result file`, `2 result files`.
-fn files_text(files: u64) -> String {
-    counted(files, "result file")
 }
 
 fn finish(

@@ -2,14 +2,12 @@
 
 use serde_json::json;
 
-use super::args::SelectArgs;
 use super::confirm::confirm;
 use super::context::CtlContext;
 use super::edit_plan::{EditPlan, Planner};
 use super::resign::Resigner;
-use super::select::{Selector, Verb};
-use super::selected::Selected;
 use crate::cli::exit::CliError;
+use crate::cli::orders::{SelectArgs, Selected, Selector, Verb};
 use crate::cli::spill_list::SpillList;
 use crate::cli::submit::{Offers, ParseRules};
 use crate::compose::{EditError, LineEdit};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::context::CtlContext;
 use super::resign::Resigner;
-use super::selected::Selected;
 use crate::cli::exit::CliError;
+use crate::cli::orders::Selected;
 use crate::cli::spill_list::SpillList;
 use crate::cli::submit::{Offers, ParseRules, Place};
 use crate::compose::LineEdit;

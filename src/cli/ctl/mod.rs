@@ -14,9 +14,6 @@ mod quarantine;
 mod reclaim;
 mod resign;
 mod run;
-mod select;
-mod select_file;
-mod selected;
 mod share;
 mod switch;
 

@@ -1,11 +1,12 @@
 //! Changes that another program asks for, after a question of its own: by the same functions as the commands, with what they say as the answer.
 
-use super::args::{ChangeOptions, SelectArgs};
+use super::args::ChangeOptions;
 use super::context::CtlContext;
 use super::{batches, change, switch};
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_running;
+use crate::cli::orders::SelectArgs;
 use crate::cli::output::Out;
 use crate::model::TaskId;
 use crate::queue::Connection;

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::confirm::confirm;
 use super::context::CtlContext;
 use crate::cli::exit::CliError;
-use crate::model::snapshot::{Overview, WorkerState, WorkerView};
-use crate::model::{WorkerName, WorkerNameError};
-use crate::queue::reclaim::{self, is_silent};
-use crate::queue::take_over::{Orphan, ReclaimReason, Reclaimed, TakeOver, deregister, scan_in_progress};
+use crate::cli::orders::{is_gone, take_over};
+use crate::model::WorkerName;
+use crate::model::snapshot::Overview;
+use crate::queue::take_over::{Orphan, ReclaimReason, Reclaimed, scan_in_progress};
 use crate::queue::{control, inspect};
 use crate::view::safe_text::safe;
 use crate::view::text::{count, duration, tasks};
@@ -58,7 +58,8 @@ pub(super) async fn reclaim(session: &mut CtlContext, names: &[String], force: b
     confirm(session.manner)?;
     let mut total = Reclaimed::default();
     for (name, lines) in &good {
-        let moved = take_over(session, name, lines, ReclaimReason::Operator).await?;
+        let moved =
+            take_over(&session.conn, name, lines, (ReclaimReason::Operator, session.context.config.max_lost)).await?;
         total.returned += moved.returned;
         total.failed += moved.failed;
     }
@@ -98,46 +99,6 @@ pub(super) async fn forget(session: &mut CtlContext, names: &[String]) -> Result
     session.tell(&safe(&format!("{would} the record of {}", names.join(", "))))
 }
 
-/// Moves the lines of one worker, then removes its last traces.
-async fn take_over(
-    session: &CtlContext,
-    name: &str,
-    lines: &[Orphan],
-    reason: ReclaimReason<'_>,
-) -> Result<Reclaimed, CliError> {
-    let worker = valid(name)?;
-    let (conn, max_lost) = (&session.conn, session.context.config.max_lost);
-    let moved = TakeOver { conn, worker: &worker, reason, max_lost }.lines(lines).await?;
-    deregister(conn, &worker).await?;
-    Ok(moved)
-}
-
-fn valid(name: &str) -> Result<WorkerName, CliError> {
-    name.parse().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))
-}
-
-/// Carries out what was ordered for tasks of workers that are gone, and says for how many: no other worker may be there to do it.
-pub(super) async fn finish_for_the_gone(session: &CtlContext) -> Result<u64, CliError> {
-    let overview = inspect::overview(&session.conn).await?;
-    let dead_after = session.context.config.dead_after;
-    let mut done = 0;
-    let mut by_worker: BTreeMap<String, Vec<Orphan>> = BTreeMap::new();
-    for (worker, orphan) in control::marked(&session.conn, session.order).await? {
-        let known = overview.workers.iter().find(|known| known.name == worker);
-        if known.is_none_or(|known| is_gone(known, dead_after)) && worker.parse::<WorkerName>().is_ok() {
-            by_worker.entry(worker).or_default().push(orphan);
-        }
-    }
-    for (worker, lines) in by_worker {
-        let beat = reclaim::owner(&session.conn, &valid(&worker)?).await?.beat;
-        // Judged once more in the same step: it may have sent a heartbeat since the overview.
-        let reason = beat.map_or(ReclaimReason::Operator, |beat| ReclaimReason::LeaseExpired(dead_after, Some(beat)));
-        let moved = take_over(session, &worker, &lines, reason).await?;
-        done += moved.returned + moved.failed;
-    }
-    Ok(done)
-}
-
 /// Goes through what is in progress, a bounded step at a time.
 async fn collect(
     session: &CtlContext,
@@ -163,24 +124,6 @@ async fn collect(
             return Ok(found);
         }
         cursor = next;
-    }
-}
-
-/// Silent for as long as it takes to be dead, whoever's program it is.
-fn is_gone(worker: &WorkerView, dead_after: Duration) -> bool {
-    let is_old = |age| is_silent(age, 0, dead_after);
-    let is_silent = worker.heartbeat_age_seconds.is_none_or(is_old);
-    match worker.state {
-        // Nobody has declared it so.
-        WorkerState::Dead if !worker.extras.is_declared_dead => is_silent,
-        WorkerState::Dead => true,
-        // Of one that has gone, nothing is left to take over.
-        WorkerState::Drained => worker.heartbeat_age_seconds.is_some_and(is_old),
-        WorkerState::Live
-        | WorkerState::Suspect
-        | WorkerState::Draining
-        | WorkerState::Silent
-        | WorkerState::Python => is_silent,
     }
 }
 

@@ -5,49 +5,48 @@ use serde_json::{Value, json};
 use super::confirm::confirm;
 use super::context::CtlContext;
 use crate::cli::exit::CliError;
+use crate::cli::orders::{
+    drain_plan, drain_workers, drainable, pause_plan, pause_queue, resume_plan, resume_queue, resume_workers,
+    resumed_text, undrain_plan, worker_names,
+};
 use crate::cli::results::host;
 use crate::host::user_name;
-use crate::model::snapshot::{Overview, WorkerState};
-use crate::model::{WorkerName, WorkerNameError};
+use crate::model::WorkerName;
+use crate::model::snapshot::WorkerState;
 use crate::queue::{control, inspect};
-use crate::sys::wall_clock;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, tasks};
 
 /// Pauses the queue.
 pub(super) async fn pause(session: &mut CtlContext) -> Result<(), CliError> {
-    let counts = inspect::counts(&session.conn).await?;
-    let plan =
-        format!("pause the queue: {} wait, {} in progress continue", tasks(counts.todo), count(counts.in_progress));
+    let plan = pause_plan(&session.conn).await?;
     if !agreed(session, "pause", &plan, Value::Null)? {
         return Ok(());
     }
-    let now = wall_clock::local().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
-    control::pause(&session.conn, &format!("{}@{} since {now}", user_name(), host())).await?;
+    pause_queue(&session.conn, &here()).await?;
     done(session, "pause", "paused; distcomp-ctl resume continues", Value::Null)
 }
 
 /// Lifts a pause and the stop command.
 pub(super) async fn resume(session: &mut CtlContext) -> Result<(), CliError> {
-    let overview = inspect::overview(&session.conn).await?;
-    let lifted: Vec<&str> = [("the pause", overview.paused.is_some()), ("the stop command", overview.stopping)]
-        .into_iter()
-        .filter_map(|(name, is_there)| is_there.then_some(name))
-        .collect();
-    if lifted.is_empty() {
+    let Some(plan) = resume_plan(&session.conn).await? else {
         return done(
             session,
             "resume",
             "the queue is neither paused nor stopping",
             json!({ "paused": false, "stopping": false }),
         );
-    }
-    let plan = format!("lift {}: {} wait", lifted.join(" and "), tasks(overview.counts.todo));
+    };
     if !agreed(session, "resume", &plan, Value::Null)? {
         return Ok(());
     }
-    let (paused, stopping) = control::resume(&session.conn).await?;
+    let (paused, stopping) = resume_queue(&session.conn, &here()).await?;
     done(session, "resume", "resumed", json!({ "paused": paused, "stopping": stopping }))
+}
+
+/// Who runs this, and where.
+fn here() -> String {
+    format!("{}@{}", user_name(), host())
 }
 
 /// Writes the stop command.
@@ -63,7 +62,7 @@ pub(super) async fn stop(session: &mut CtlContext) -> Result<(), CliError> {
     if !agreed(session, "stop", &plan, Value::Null)? {
         return Ok(());
     }
-    control::stop(&session.conn).await?;
+    control::stop(&session.conn, &here()).await?;
     done(session, "stop", "stopping; distcomp-ctl resume cancels the stop", Value::Null)
 }
 
@@ -75,70 +74,22 @@ pub(super) async fn drain(session: &mut CtlContext, names: &[String]) -> Result<
         return done(session, "drain", "no live worker to drain", json!([]));
     }
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
-    let plan = format!(
-        "drain {}: they finish their running tasks and claim nothing new until distcomp-ctl resume --worker NAME",
-        shown.join(", ")
-    );
-    if !agreed(session, "drain", &plan, json!(shown))? {
+    if !agreed(session, "drain", &drain_plan(&workers), json!(shown))? {
         return Ok(());
     }
-    for worker in &workers {
-        control::drain(&session.conn, worker).await?;
-    }
-    done(session, "drain", &format!("draining {}", shown.join(", ")), json!(shown))
+    let text = drain_workers(&session.conn, &workers, &here()).await?;
+    done(session, "drain", &text, json!(shown))
 }
 
 /// Lifts the drain of workers, and what speaks against them as suspects.
 pub(super) async fn undrain(session: &mut CtlContext, names: &[String]) -> Result<(), CliError> {
-    let workers = CliError::all(names.iter().map(|name| parse(name)))?;
+    let workers = worker_names(names)?;
     let shown: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
-    let plan = format!("let {} claim tasks again", shown.join(", "));
-    if !agreed(session, "resume", &plan, json!(shown))? {
+    if !agreed(session, "resume", &undrain_plan(&workers), json!(shown))? {
         return Ok(());
     }
-    let (mut lifted, mut others) = (Vec::new(), Vec::new());
-    for worker in &workers {
-        let list = if control::undrain(&session.conn, worker).await? { &mut lifted } else { &mut others };
-        list.push(worker.as_str());
-    }
-    let mut text =
-        if lifted.is_empty() { "resumed nothing".to_owned() } else { format!("resumed {}", lifted.join(", ")) };
-    if !others.is_empty() {
-        text = format!("{text}; neither drained nor suspect: {}", others.join(", "));
-    }
-    done(session, "resume", &text, json!(lifted))
-}
-
-fn parse(name: &str) -> Result<WorkerName, CliError> {
-    name.parse::<WorkerName>().map_err(|error: WorkerNameError| CliError::Usage(error.to_string()))
-}
-
-/// The workers that are named, or all that live; a name that cannot be drained is an error.
-fn drainable(overview: &Overview, names: &[String]) -> Result<Vec<WorkerName>, CliError> {
-    if names.is_empty() {
-        let live = overview.workers.iter().filter(|worker| worker.state == WorkerState::Live);
-        return live.map(|worker| parse(&worker.name)).collect();
-    }
-    CliError::all(names.iter().map(|name| {
-        let worker = overview.workers.iter().find(|worker| worker.name == *name).ok_or_else(|| {
-            let known: Vec<_> = overview.workers.iter().map(|worker| safe(&worker.name)).collect();
-            let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
-            CliError::Usage(format!("no worker has the name {}; workers: {known}", safe(name)))
-        })?;
-        match worker.state {
-            WorkerState::Live
-            | WorkerState::Suspect
-            | WorkerState::Draining
-            | WorkerState::Drained
-            | WorkerState::Silent => parse(name),
-            WorkerState::Python => Err(CliError::Usage(format!(
-                "{name} is a Python worker, which cannot be drained; distcomp-ctl stop stops all workers"
-            ))),
-            WorkerState::Dead => {
-                Err(CliError::Usage(format!("{name} is dead; distcomp-ctl reclaim takes over its tasks")))
-            }
-        }
-    }))
+    let found = resume_workers(&session.conn, &workers, &here()).await?;
+    done(session, "resume", &resumed_text(&found), json!(found.0))
 }
 
 /// Says the plan and asks; false after a dry run.

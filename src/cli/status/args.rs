@@ -11,9 +11,9 @@ use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::known_batches::batch_name;
 use crate::cli::local::LocalArgs;
 use crate::cli::task_group::GroupArgs;
+use crate::cli::task_state::StateArg;
 use crate::compose::seconds::seconds;
 use crate::model::BatchName;
-use crate::model::snapshot::TaskState;
 
 /// Show the queue: counts, workers, rate, failures.
 #[derive(Clone, Debug, Parser)]
@@ -229,35 +229,6 @@ pub struct ServeArgs {
     /// Another host name under which browsers may reach the dashboard; may be repeated
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub allowed_host: Vec<String>,
-}
-
-/// A state, as written on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StateArg {
-    /// Waiting
-    Todo,
-    /// Claimed by a worker
-    #[value(name = "in_progress", alias = "in-progress", alias = "running")]
-    InProgress,
-    /// Finished successfully
-    Finished,
-    /// Failed: out of retries, or waiting for a retry
-    Failed,
-    /// Cancelled by an operator
-    #[value(alias = "canceled")]
-    Cancelled,
-}
-
-impl From<StateArg> for TaskState {
-    fn from(state: StateArg) -> Self {
-        match state {
-            StateArg::Todo => Self::Todo,
-            StateArg::InProgress => Self::InProgress,
-            StateArg::Finished => Self::Finished,
-            StateArg::Failed => Self::Failed,
-            StateArg::Cancelled => Self::Cancelled,
-        }
-    }
 }
 
 /// The form of an export.

@@ -6,6 +6,7 @@ use super::args::TasksArgs;
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::output::{columns, is_terminal};
+use crate::cli::task_state::is_of;
 use crate::model::snapshot::TaskState;
 use crate::model::{FinishedValue, TaskId};
 use crate::queue::select::{HashEntry, StateScan, TaskGroup};
@@ -148,16 +149,6 @@ fn is_wanted(entry: &HashEntry, state: TaskState, args: &TasksArgs) -> bool {
         && args.worker.as_ref().is_none_or(|worker| is_of(entry, state, worker))
 }
 
-/// Whether an entry concerns a worker: it runs there, ended there, or failed there. Names are compared whole.
-pub(crate) fn is_of(entry: &HashEntry, state: TaskState, worker: &str) -> bool {
-    match state {
-        TaskState::Todo => false,
-        TaskState::InProgress => entry.value == worker,
-        TaskState::Finished => FinishedValue::parse(&entry.value).worker == Some(worker),
-        TaskState::Failed | TaskState::Cancelled => entry.value.split(',').any(|name| name == worker),
-    }
-}
-
 fn heads(state: TaskState) -> &'static [Column] {
     const TODO: [Column; 2] = [text("id"), text("line")];
     const WORKER: [Column; 3] = [text("id"), text("worker"), text("line")];
@@ -189,19 +180,4 @@ fn object(entry: &HashEntry, state: TaskState) -> Value {
         TaskState::Failed | TaskState::Cancelled => entry.value.split(',').filter(|name| !name.is_empty()).collect(),
     };
     Value::Object(json::task(&entry.line, state, workers))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_workers_are_compared_whole() {
-        let entry = |value: &str| HashEntry { line: "x".to_owned(), value: value.to_owned() };
-        assert!(is_of(&entry("node10,node1,"), TaskState::Failed, "node1"));
-        assert!(!is_of(&entry("node10,"), TaskState::Failed, "node1"));
-        assert!(is_of(&entry("node1: \"a\""), TaskState::Finished, "node1"));
-        assert!(!is_of(&entry("node10: \"a\""), TaskState::Finished, "node1"));
-        assert!(!is_of(&entry("node10"), TaskState::InProgress, "node1"));
-    }
 }

@@ -27,8 +27,7 @@ mod watch_lists;
 mod watch_orders;
 mod watch_reader;
 
-pub use args::{StateArg, StatusArgs};
+pub use args::StatusArgs;
 pub(crate) use exact_stdout::{ExactStdout, StdoutSource};
 pub(crate) use export::no_formula;
-pub(crate) use list::is_of;
 pub use run::main;

@@ -90,6 +90,7 @@ index_flush()
 if changed > 0 then
   events[1] = 'K\t' .. op .. '\t' .. int(changed) .. '\t' .. int(stopping + freed) .. '\t' .. last
   events[2] = changed <= 10 and table.concat(named, '\n') or named[1]
+  if ARGV[ARG.by] ~= '' then events[3] = 'U\t' .. ARGV[ARG.by] end
   events_flush()
 end
 wake_idle()

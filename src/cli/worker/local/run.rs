@@ -258,8 +258,8 @@ fn plan(run: &RunContext<'_>, watcher: Watcher, name: &WorkerName) -> BootPlan {
 
 /// The order of an operator that has ended the worker, if one has. It was for this run, and is lifted.
 async fn ended_by(conn: &Connection, me: &WorkerName) -> Result<Option<&'static str>, CliError> {
-    let (_, is_stopped) = control::resume(conn).await?;
-    let is_drained = control::undrain(conn, me).await?;
+    let (_, is_stopped) = control::resume(conn, "").await?;
+    let is_drained = control::undrain(conn, me, "").await?;
     Ok(if is_stopped { Some("stop") } else { is_drained.then_some("drain") })
 }
 

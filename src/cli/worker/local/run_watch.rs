@@ -92,7 +92,7 @@ impl<'a> RunWatch<'a> {
         let Some(when) = decision.filter(|_| !self.is_halted) else { return Ok(None) };
         if when == HaltWhen::Soon {
             // As an operator would: what runs has all the time it needs.
-            control::drain(conn, &self.worker).await?;
+            control::drain(conn, &self.worker, "").await?;
         }
         self.is_halted = true;
         Ok(Some(when))

@@ -17,8 +17,8 @@ use crate::queue::{Connection, aside, inspect};
 
 /// A pause, a stop or a drain that outlives the run for which it was meant would hold this one for ever.
 pub(super) async fn lift_orders(run: &RunContext<'_>, conn: &Connection, me: &WorkerName) -> Result<(), CliError> {
-    let (is_paused, is_stopped) = control::resume(conn).await?;
-    let is_drained = control::undrain(conn, me).await?;
+    let (is_paused, is_stopped) = control::resume(conn, "").await?;
+    let is_drained = control::undrain(conn, me, "").await?;
     let lifted = [(is_paused, "pause"), (is_stopped, "stop"), (is_drained, "drain")];
     for (_, order) in lifted.iter().filter(|(was_there, _)| *was_there) {
         run.context.say(&format!("lifted the {order} that distcomp-ctl had left here"));

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::args::SelectArgs;
+use super::select_args::SelectArgs;
 use super::selected::Selected;
 use crate::cli::duration::parse_duration;
 use crate::cli::exit::CliError;
-use crate::cli::status::is_of;
 use crate::cli::submit::are_there;
 use crate::cli::task_group::GroupArgs;
+use crate::cli::task_state::is_of;
 use crate::model::snapshot::TaskState;
 use crate::model::{FieldOrder, Outcome};
 use crate::queue::control::Change;
-use crate::queue::select::{HashEntry, StateScan};
+use crate::queue::select::{HashEntry, StateScan, TaskGroup};
 use crate::queue::{Connection, inspect};
 use crate::view::progress::Progress;
 
@@ -21,7 +21,7 @@ pub(super) const AT_ONCE: usize = 100;
 
 /// What is to be done with the tasks that are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(crate) enum Verb {
     Requeue,
     Cancel,
     Purge,
@@ -40,9 +40,9 @@ impl From<Change> for Verb {
 
 /// A selection that has been checked.
 #[derive(Debug)]
-pub(super) struct Selector {
+pub(crate) struct Selector {
     pub(super) verb: Verb,
-    pub(super) states: Vec<TaskState>,
+    pub(crate) states: Vec<TaskState>,
     group: GroupArgs,
     include: Option<String>,
     pub(super) worker: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct Selector {
 
 impl Selector {
     /// Checks flags that stand in place of lines.
-    pub(super) fn new(verb: impl Into<Verb>, args: &SelectArgs) -> Result<Self, CliError> {
+    pub(crate) fn new(verb: impl Into<Verb>, args: &SelectArgs) -> Result<Self, CliError> {
         let verb = verb.into();
         let state = args.state.map(TaskState::from);
         let is_bare = state.is_none()
@@ -116,7 +116,7 @@ impl Selector {
 
     /// The states in words, `failed`, `todo or in_progress`.
     /// Empty for all of them.
-    pub(super) fn states(&self) -> String {
+    pub(crate) fn states(&self) -> String {
         let states: Vec<&str> = self.states.iter().map(|state| state.as_str()).collect();
         match states.as_slice() {
             all if all.len() == TaskState::ALL.len() => String::new(),
@@ -127,18 +127,28 @@ impl Selector {
         }
     }
 
-    /// Goes through the queue and keeps what fits.
-    pub(super) async fn select(&self, conn: &Connection, order: FieldOrder, quiet: bool) -> Result<Selected, CliError> {
+    /// Goes through the task file, if one is named, or through the queue, and keeps what fits.
+    pub(crate) async fn select(&self, conn: &Connection, order: FieldOrder, quiet: bool) -> Result<Selected, CliError> {
+        let Some(file) = &self.file else { return self.scan(conn, quiet).await };
+        let (mut selected, group, now) = self.begin(conn).await?;
+        let mut progress = Progress::new("looked at", 0, !quiet);
+        self.select_of_file(conn, (file, order), (&group, now), &mut selected, &mut progress).await?;
+        Ok(selected)
+    }
+
+    /// A selection without a task so far, the group that it is of, and the time that ages are counted to.
+    async fn begin(&self, conn: &Connection) -> Result<(Selected, TaskGroup, f64), CliError> {
         let state = (self.states.len() == 1).then(|| self.states[0]);
         let group = self.group.resolve(conn).await?;
-        let mut selected = Selected { kind: group.kind.clone(), ..Selected::new(state) };
         // Ages are by one clock, that of Redis: those of workers, and ours, may be anywhere.
         let now = if self.older_than.is_some() { conn.time().await?.as_secs_f64() } else { 0.0 };
+        Ok((Selected { kind: group.kind.clone(), ..Selected::new(state) }, group, now))
+    }
+
+    /// Goes through the queue and keeps what fits.
+    pub(crate) async fn scan(&self, conn: &Connection, quiet: bool) -> Result<Selected, CliError> {
+        let (mut selected, group, now) = self.begin(conn).await?;
         let mut progress = Progress::new("looked at", 0, !quiet);
-        if let Some(file) = &self.file {
-            self.select_of_file(conn, (file, order), (&group, now), &mut selected, &mut progress).await?;
-            return Ok(selected);
-        }
         for state in &self.states {
             let mut scan = StateScan::of_group(*state, group.clone());
             while let Some(page) = scan.next(conn).await? {
@@ -247,7 +257,7 @@ fn has_ended(state: &TaskState) -> bool {
 
 impl Verb {
     /// `requeue`, `cancel`, `purge`, `edit`.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Requeue => "requeue",
             Self::Cancel => "cancel",
@@ -258,7 +268,7 @@ impl Verb {
 }
 
 /// `requeue`, `cancel`, `purge`.
-pub(super) fn verb(change: Change) -> &'static str {
+pub(crate) fn verb(change: Change) -> &'static str {
     Verb::from(change).as_str()
 }
 
@@ -278,7 +288,7 @@ fn only_waiting(args: &SelectArgs) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::status::StateArg;
+    use crate::cli::task_state::StateArg;
 
     fn args() -> SelectArgs {
         SelectArgs {

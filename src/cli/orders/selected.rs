@@ -11,23 +11,23 @@ use crate::queue::{Connection, inspect};
 const EXAMPLES: usize = 3;
 
 /// What a selection found.
-pub(super) struct Selected {
+pub(crate) struct Selected {
     /// The lines.
-    pub(super) lines: SpillList,
+    pub(crate) lines: SpillList,
     /// The first few of them.
-    pub(super) examples: Vec<String>,
+    pub(crate) examples: Vec<String>,
     /// The state that all were found in; a line that has left it since is passed over. `None` for lines that were named, and for several states.
-    pub(super) state: Option<TaskState>,
+    pub(crate) state: Option<TaskState>,
     /// Lines passed over by `--older-than` because no attempt is dated by Redis: of Python workers, and of earlier versions.
-    pub(super) undated: u64,
+    pub(crate) undated: u64,
     /// Lines of `--file` that are not in the queue, or not in a state that counts here.
-    pub(super) elsewhere: u64,
+    pub(crate) elsewhere: u64,
     /// Cancelled tasks that would have been selected if they had failed.
-    pub(super) cancelled: u64,
+    pub(crate) cancelled: u64,
     /// The group of failures that was asked for.
-    pub(super) kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// Result files of theirs that other hosts hold.
-    pub(super) remote: Vec<Remote>,
+    pub(crate) remote: Vec<Remote>,
 }
 
 impl Selected {
@@ -54,7 +54,7 @@ impl Selected {
     }
 
     /// Lines that were named.
-    pub(super) async fn named(conn: &Connection, texts: &[String]) -> Result<Self, CliError> {
+    pub(crate) async fn named(conn: &Connection, texts: &[String]) -> Result<Self, CliError> {
         let mut lines: Vec<String> = Vec::new();
         for text in texts {
             let line = find_one(conn, text).await?;
