@@ -7,7 +7,7 @@
 #
 # The files in DIR, all with mode 0600:
 #   redis.conf  users.acl  server.crt  server.key  ca.crt      for the server: redis-server DIR/redis.conf
-#   conf.USER.json  USER.pass  client.crt  client.key  ca.crt  for the commands of worker, submitter, operator, viewer
+#   conf.USER.json  USER.pass  client.crt  client.key  ca.crt  for the commands of worker, submitter, operator, viewer, dashboard
 #   ca.key                                                      signs certificates: keep it, preferably elsewhere
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
@@ -91,7 +91,7 @@ certificate client clientAuth
 
 # Passwords are in files, and their hashes in the list of users. No password appears in a command line.
 cp "$here/users.acl" users.acl
-for user in worker submitter operator viewer; do
+for user in worker submitter operator viewer dashboard; do
     openssl rand -hex 24 >"$user.pass"
     hash=$(tr -d '\n' <"$user.pass" | openssl dgst -sha256 -r | cut -d' ' -f1)
     sed -i.old -e "/^user $user /s| resetpass | resetpass #$hash |" -e "/^user $user /s|~|~$prefix|g" \

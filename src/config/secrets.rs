@@ -12,8 +12,13 @@ use super::redis_url::RedisUrl;
 use super::settings::RedisSettings;
 
 /// Variables that hold or lead to secrets of ours; no task may see them.
-pub const SECRET_VARIABLES: &[&str] =
-    &["DISTCOMP_REDIS_URL", "DISTCOMP_REDIS_PASSWORD", "CREDENTIALS_DIRECTORY", "DISTCOMP_DASHBOARD_TOKEN"];
+pub const SECRET_VARIABLES: &[&str] = &[
+    "DISTCOMP_REDIS_URL",
+    "DISTCOMP_REDIS_PASSWORD",
+    "CREDENTIALS_DIRECTORY",
+    "DISTCOMP_DASHBOARD_TOKEN",
+    "DISTCOMP_DASHBOARD_OPERATOR_TOKEN",
+];
 
 /// Variables that programs cannot do without. Whatever they hold, they stay.
 const NEEDED: &[&str] = &[
@@ -48,7 +53,9 @@ fn secrets_of(redis: &RedisSettings, environment: &[(OsString, OsString)]) -> Ve
     let mut secrets: Vec<Vec<u8>> = in_use.map(|secret| secret.expose_secret().as_bytes().to_owned()).collect();
     for (name, value) in environment {
         match name.to_str() {
-            Some("DISTCOMP_REDIS_PASSWORD" | "DISTCOMP_DASHBOARD_TOKEN") => secrets.push(value.as_bytes().to_owned()),
+            Some("DISTCOMP_REDIS_PASSWORD" | "DISTCOMP_DASHBOARD_TOKEN" | "DISTCOMP_DASHBOARD_OPERATOR_TOKEN") => {
+                secrets.push(value.as_bytes().to_owned());
+            }
             Some("DISTCOMP_REDIS_URL") => {
                 let url = value.to_str().and_then(|url| RedisUrl::parse(url).ok());
                 let found = url.into_iter().flat_map(|url| [url.password, url.sentinel_password]);

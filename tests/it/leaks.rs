@@ -264,6 +264,7 @@ fn task_environment_has_no_secret_in_any_encoding() {
         "DATABASE=postgres://u:%70%40%73%73%2F%6F%66%3A%6C%65%61%6B%73@elsewhere".to_owned(),
         format!("PLAIN=host=elsewhere password={ODD}"),
         "DISTCOMP_DASHBOARD_TOKEN=correct-horse-battery-staple".to_owned(),
+        "DISTCOMP_DASHBOARD_OPERATOR_TOKEN=another-horse-another-staple".to_owned(),
         "DISTCOMP_REDIS_OTHER=x".to_owned(),
         "KEPT=redis://elsewhere/1".to_owned(),
     ];
@@ -282,6 +283,7 @@ fn task_environment_has_no_secret_in_any_encoding() {
         "DATABASE=",
         "PLAIN",
         "DISTCOMP_DASHBOARD_TOKEN",
+        "DISTCOMP_DASHBOARD_OPERATOR_TOKEN",
         "DISTCOMP_REDIS_OTHER",
         "p%40ss",
         ODD,

@@ -87,7 +87,7 @@ fn secrets_are_private_and_printed_nowhere() {
     let output = make(&[&dir.display().to_string(), "node0.example", "10.0.0.5", "fe80::1"]).expect(0);
     assert_eq!(fs::metadata(&dir).expect("it").permissions().mode() & 0o777, 0o700);
     let acl = read(dir.join("users.acl"));
-    for user in ["worker", "submitter", "operator", "viewer"] {
+    for user in ["worker", "submitter", "operator", "viewer", "dashboard"] {
         let password = read(dir.join(format!("{user}.pass"))).trim().to_owned();
         assert!(password.len() >= 32, "{user}");
         assert!(!output.all().contains(&password) && !acl.contains(&password), "{user}");

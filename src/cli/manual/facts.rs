@@ -29,6 +29,11 @@ const VARIABLES: &[Fact] = &[
         &["status"],
         "The token that viewers of `serve` need, if `--token-file` is not given",
     ),
+    fact(
+        "DISTCOMP_DASHBOARD_OPERATOR_TOKEN",
+        &["status"],
+        "The token that operators of `serve --allow-actions` need, if `--operator-token-file` is not given",
+    ),
     fact("RUST_LOG", &["worker", "status"], "The level of the log: `error`, `warn`, `info`, `debug` or `trace`"),
     fact("NO_COLOR", &[], "If set, no output is coloured"),
     fact("STATE_DIRECTORY, XDG_STATE_HOME", &[], "Where the default of `state_dir` is, see *distcomp-conf*(5)"),

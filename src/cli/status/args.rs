@@ -95,7 +95,7 @@ pub enum View {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         line: Option<String>,
     },
-    /// A dashboard for browsers; it only reads
+    /// A dashboard for browsers
     Serve(ServeArgs),
 }
 
@@ -226,6 +226,12 @@ pub struct ServeArgs {
     /// File with the token that viewers need; alternative: DISTCOMP_DASHBOARD_TOKEN
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub token_file: Option<PathBuf>,
+    /// Let operators requeue, cancel, purge, pause, resume and drain from the pages; requires the operator's token
+    #[arg(long)]
+    pub allow_actions: bool,
+    /// File with the token that operators need; alternative: DISTCOMP_DASHBOARD_OPERATOR_TOKEN
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), requires = "allow_actions")]
+    pub operator_token_file: Option<PathBuf>,
     /// Another host name under which browsers may reach the dashboard; may be repeated
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub allowed_host: Vec<String>,

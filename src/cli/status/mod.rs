@@ -13,6 +13,7 @@ mod failures;
 mod learnt;
 mod list;
 mod logs;
+mod operator_desk;
 mod output_stream;
 mod printer;
 mod redis_source;

@@ -38,9 +38,7 @@ async fn status(args: StatusArgs) -> Result<Exit, CliError> {
 async fn show(args: StatusArgs, context: Context) -> Result<Exit, CliError> {
     let plan = match &args.view {
         Some(View::Serve(args)) => {
-            if let Some(warning) = serve::warning(args) {
-                context.warn(&warning);
-            }
+            serve::warnings(args).for_each(|warning| context.warn(&warning));
             Some(serve::plan_listening(args)?)
         }
         Some(_) | None => None,

@@ -3,38 +3,47 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::args::ServeArgs;
 use super::context::StatusContext;
+use super::operator_desk::RedisDesk;
 use super::redis_source::{OverviewLoop, RedisSource};
 use crate::cli::exit::CliError;
 use crate::config::warning_of_open_secret;
 use crate::process::signals::{SignalRequest, Signals};
 use crate::process::{raise_open_files, reap_orphans};
 use crate::queue::inspect;
-use crate::view::dashboard::{AppState, LiveState, QueuePlace, router};
+use crate::view::dashboard::{AppState, LiveState, OrderDesk, QueuePlace, router};
 use crate::view::glyphs;
-use crate::view::web::{HostGuard, MIN_TOKEN, ServerLimits, TokenAccess, is_loopback, serve as serve_http};
+use crate::view::web::{
+    HostGuard, MIN_TOKEN, OperatorAccess, ServerLimits, TokenAccess, WeakToken, is_loopback, serve as serve_http,
+};
 
 /// The variable that may hold the token.
 const TOKEN: &str = "DISTCOMP_DASHBOARD_TOKEN";
+
+/// The variable that may hold the operator's token.
+const OPERATOR_TOKEN: &str = "DISTCOMP_DASHBOARD_OPERATOR_TOKEN";
 
 /// What serves must know before Redis is asked anything.
 pub(super) struct ListenPlan {
     listener: std::net::TcpListener,
     address: SocketAddr,
     access: TokenAccess,
+    operators: Option<OperatorAccess>,
 }
 
 /// Checks the token and takes the port, so that a mistake is told at once.
 pub(super) fn plan_listening(args: &ServeArgs) -> Result<ListenPlan, CliError> {
-    let token = token(args)?;
+    let token = token(args.token_file.as_deref(), TOKEN)?;
+    let operator_token = operator_token(args, token.as_ref())?;
     if token.is_none() && !is_loopback(&args.listen) {
         return Err(CliError::Usage(format!(
             "--listen {} is reachable from other machines and requires a token: set --token-file FILE or {TOKEN}, or listen on 127.0.0.1 and use `ssh -L`",
@@ -49,26 +58,47 @@ pub(super) fn plan_listening(args: &ServeArgs) -> Result<ListenPlan, CliError> {
     };
     let (listener, address) =
         bind().map_err(|error: io::Error| CliError::io(format!("listen on {}", args.listen), error))?;
+    let refused = |weak: WeakToken| {
+        CliError::Usage(format!("{weak}: create one of {MIN_TOKEN} characters or more with `openssl rand -hex 24`"))
+    };
     let access = match token {
         None => TokenAccess::open(),
-        Some(token) => TokenAccess::locked(&token, address.port()).map_err(|weak| {
-            CliError::Usage(format!("{weak}: create one of {MIN_TOKEN} characters or more with `openssl rand -hex 24`"))
-        })?,
+        Some(token) => TokenAccess::locked(&token, address.port()).map_err(refused)?,
     };
-    Ok(ListenPlan { listener, address, access })
+    let operators = operator_token.map(|token| OperatorAccess::new(&token, address.port()));
+    Ok(ListenPlan { listener, address, access, operators: operators.transpose().map_err(refused)? })
 }
 
-/// A token that others on this machine can read.
-pub(super) fn warning(args: &ServeArgs) -> Option<String> {
-    warning_of_open_secret("--token-file", args.token_file.as_deref()?)
+/// Tokens that others on this machine can read.
+pub(super) fn warnings(args: &ServeArgs) -> impl Iterator<Item = String> {
+    let files = [("--token-file", &args.token_file), ("--operator-token-file", &args.operator_token_file)];
+    files.into_iter().filter_map(|(flag, file)| warning_of_open_secret(flag, file.as_deref()?))
 }
 
-fn token(args: &ServeArgs) -> Result<Option<SecretString>, CliError> {
-    if let Some(path) = &args.token_file {
+/// The token of operators, where there are any; it must not be the one that viewers know.
+fn operator_token(args: &ServeArgs, viewers: Option<&SecretString>) -> Result<Option<SecretString>, CliError> {
+    if !args.allow_actions {
+        return Ok(None);
+    }
+    let Some(token) = token(args.operator_token_file.as_deref(), OPERATOR_TOKEN)? else {
+        return Err(CliError::Usage(format!(
+            "--allow-actions requires a token for operators: set --operator-token-file FILE or {OPERATOR_TOKEN}"
+        )));
+    };
+    if viewers.is_some_and(|viewers| viewers.expose_secret() == token.expose_secret()) {
+        return Err(CliError::Usage(
+            "the operator's token is the viewers' token: create another one, which viewers do not know".to_owned(),
+        ));
+    }
+    Ok(Some(token))
+}
+
+fn token(file: Option<&Path>, variable: &str) -> Result<Option<SecretString>, CliError> {
+    if let Some(path) = file {
         let text = fs::read_to_string(path).map_err(|error| CliError::io(format!("read {}", path.display()), error))?;
         return Ok(Some(SecretString::from(text.trim())));
     }
-    Ok(std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(|token| SecretString::from(token.trim())))
+    Ok(std::env::var(variable).ok().filter(|token| !token.is_empty()).map(|token| SecretString::from(token.trim())))
 }
 
 /// Half of the descriptors that this process may have, and no more than any site needs: the rest is for Redis and files.
@@ -93,9 +123,20 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
     // Else the first scrape would lack it.
     source.publish_extras(&board).await;
     let reader = tokio::spawn(OverviewLoop { source: Arc::clone(&source), board: Arc::clone(&board) }.run());
+    // Only where that was asked for is there a connection that may write: one for each order.
+    let desk: Option<Arc<dyn OrderDesk>> = match &plan.operators {
+        Some(_) => {
+            Some(Arc::new(RedisDesk::open(session.context.client()?, Arc::clone(&session.context.config)).await?))
+        }
+        None => None,
+    };
     let place = QueuePlace { server: session.conn.at(), prefix: &session.context.config.key_prefix };
     let site = AppState::new(board, source, plan.access, session.order, place, stopped.clone());
-    let app = router(site, HostGuard::new(plan.address, &args.allowed_host));
+    let site = match plan.operators {
+        Some(operators) => site.with_operators(operators),
+        None => site,
+    };
+    let app = router(site, HostGuard::new(plan.address, &args.allowed_host), desk);
     let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
     session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", plan.address));
     signals.next().await;

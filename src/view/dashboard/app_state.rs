@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, HeaderValue};
 use tokio::sync::{Semaphore, watch};
 
 use super::cache::Cache;
@@ -13,7 +14,7 @@ use crate::model::listing::{TaskFilter, TaskPage};
 use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
 use crate::model::{BatchName, FieldOrder};
 use crate::view::safe_text::safe;
-use crate::view::web::TokenAccess;
+use crate::view::web::{OperatorAccess, TokenAccess};
 
 /// Streams at once, of both kinds.
 pub(super) const STREAMS: usize = 1000;
@@ -32,6 +33,8 @@ pub struct AppState {
     pub(super) board: Arc<LiveState>,
     pub(super) source: Arc<dyn QueueSource>,
     pub(super) access: TokenAccess,
+    /// Who may change the queue; nobody on a server that only reads.
+    pub(super) operators: Option<Arc<OperatorAccess>>,
     pub(super) order: FieldOrder,
     pub(super) server: String,
     /// The prefix of the queue's keys.
@@ -67,6 +70,7 @@ impl AppState {
             board,
             source,
             access,
+            operators: None,
             order,
             server: safe(queue.server).into_owned(),
             prefix: safe(queue.prefix).into_owned(),
@@ -151,7 +155,30 @@ impl AppState {
         self.batch_failures.get(batch.clone(), ask).await
     }
 
+    /// The same site with operators.
+    #[must_use]
+    pub fn with_operators(mut self, operators: OperatorAccess) -> Self {
+        self.operators = Some(Arc::new(operators));
+        self
+    }
+
+    /// Whether a request may look.
+    pub(super) fn is_viewer(&self, headers: &HeaderMap) -> bool {
+        let is_operator =
+            |access: &Arc<OperatorAccess>| access.has_token(headers) || access.operator(headers).is_some();
+        self.access.admits(headers) || self.operators.as_ref().is_some_and(is_operator)
+    }
+
+    /// The cookie of a viewer who shows the right token, or that of an operator.
+    pub(super) fn login(&self, token: &str) -> Option<HeaderValue> {
+        let is_operator = || self.operators.as_ref().is_some_and(|access| access.opens(token));
+        self.access.login(token).or_else(|| self.access.session().filter(|_| is_operator()))
+    }
+
     pub(super) async fn page(&self, title: &'static str) -> PageBase {
-        PageBase::new(title, self.board.look().await, &self.server, self.access.is_locked())
+        PageBase {
+            acts: self.operators.is_some(),
+            ..PageBase::new(title, self.board.look().await, &self.server, self.access.is_locked())
+        }
     }
 }

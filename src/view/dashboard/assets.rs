@@ -10,10 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::view::web::refuse;
 
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("assets/dashboard.js")),
     ("output.js", "text/javascript; charset=utf-8", include_str!("assets/output.js")),
     ("dashboard.css", "text/css; charset=utf-8", include_str!("assets/dashboard.css")),
+    ("choose.js", "text/javascript; charset=utf-8", include_str!("assets/choose.js")),
+    ("operate.css", "text/css; charset=utf-8", include_str!("assets/operate.css")),
     ("uplot.js", "text/javascript; charset=utf-8", include_str!("assets/uplot.js")),
     ("uplot.css", "text/css; charset=utf-8", include_str!("assets/uplot.css")),
     ("uplot.LICENSE", "text/plain; charset=utf-8", include_str!("assets/uplot.LICENSE")),

@@ -33,7 +33,7 @@ pub(super) async fn form(State(site): State<Arc<AppState>>) -> Response {
 
 /// `POST /login`.
 pub(super) async fn login(State(site): State<Arc<AppState>>, Form(shown): Form<LoginForm>) -> Response {
-    match site.access.login(shown.token.trim()) {
+    match site.login(shown.token.trim()) {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         None => {
             tokio::time::sleep(PENALTY).await;
@@ -52,7 +52,7 @@ pub(super) async fn logout(State(site): State<Arc<AppState>>) -> Response {
 
 /// The layer around everything that shows something of the queue.
 pub(super) async fn admit(State(site): State<Arc<AppState>>, request: Request, next: Next) -> Response {
-    if site.access.admits(request.headers()) {
+    if site.is_viewer(request.headers()) {
         return next.run(request).await;
     }
     if request.uri().path().starts_with(super::api::PREFIX) {

@@ -1,6 +1,6 @@
 //! The web dashboard: pages rendered from the latest [`Snapshot`], and a stream of its changes. A reader of Redis outside this module publishes
 //! a snapshot to the [`LiveState`] once a second for all viewers. The output of a running task reaches all of its viewers through one follower
-//! (`output_followers.rs`). Nothing here can change anything.
+//! (`output_followers.rs`). Nothing here can change anything, except by the orders of an operator (`operate/`), on a server that was started for that.
 //!
 //! Script and style are hand-written, and uPlot draws the charts; no text from the queue is ever markup: templates escape, the script
 //! makes text nodes, and everything goes through [`safe`](super::safe_text::safe) besides.
@@ -14,6 +14,7 @@ mod figures;
 mod history;
 mod live_state;
 mod login;
+mod operate;
 mod output_followers;
 mod page;
 mod pages;
@@ -25,5 +26,6 @@ mod task_page;
 
 pub use app_state::{AppState, QueuePlace};
 pub use live_state::{LiveState, ScrapeExtras, Snapshot};
+pub use operate::{CarryOut, Order, OrderDesk, OrderFuture, OrderTarget, OrderVerb, Prepared};
 pub use routes::router;
 pub use source::{BATCHES, EventPage, EventRange, QueueSource, SourceError, SourceFuture};

@@ -15,6 +15,8 @@ pub(super) struct PageBase {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) server: String,
     pub(super) is_locked: bool,
+    /// Whether operators act from these pages.
+    pub(super) acts: bool,
     pub(super) version: &'static str,
     pub(super) assets: &'static str,
 }
@@ -26,6 +28,7 @@ impl PageBase {
             snapshot,
             server: server.to_owned(),
             is_locked,
+            acts: false,
             version: env!("CARGO_PKG_VERSION"),
             assets: &assets::VERSION,
         }

@@ -14,6 +14,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::app_state::AppState;
+use super::operate::{self, OrderDesk, Orders};
 use super::page::PageBase;
 use super::pages::{FailuresPage, MessagePage, OverviewPage, WorkersPage, failed};
 use super::source::is_id;
@@ -35,9 +36,11 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// Characters of a filter.
 const FILTER: usize = 1000;
 
-/// The router of a site, with all its layers.
-pub fn router(site: AppState, guard: HostGuard) -> Router {
+/// The router of a site, with all its layers. Orders need a desk and a site with operators; without both there is no address that changes anything.
+pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>) -> Router {
     let site = Arc::new(site);
+    let orders = site.operators.clone().zip(desk);
+    let acting = orders.map(|(access, desk)| operate::routes(Arc::clone(&site), access, Orders::new(desk)));
     let queue = Router::new()
         .route("/", get(overview))
         .route("/workers", get(workers))
@@ -66,12 +69,13 @@ pub fn router(site: AppState, guard: HostGuard) -> Router {
         .route("/assets/{name}", get(assets::asset))
         .merge(queue)
         .fallback(nothing)
+        .with_state(site)
+        .merge(acting.unwrap_or_default())
         .layer(DefaultBodyLimit::max(BODY))
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
         .layer(middleware::from_fn_with_state(Arc::new(guard), check))
         .layer(middleware::from_fn(api::errors_as_json))
-        .with_state(site)
 }
 
 async fn overview(State(site): State<Arc<AppState>>) -> Response {
@@ -223,7 +227,7 @@ async fn scrape(State(site): State<Arc<AppState>>, asked: axum::http::HeaderMap)
 }
 
 async fn nothing(State(site): State<Arc<AppState>>, headers: axum::http::HeaderMap) -> Response {
-    if !site.access.admits(&headers) {
+    if !site.is_viewer(&headers) {
         return crate::view::web::refuse(StatusCode::NOT_FOUND, "no such page");
     }
     MessagePage::new(site.page("Not found").await, "No such page", "This page does not exist.")

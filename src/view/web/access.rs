@@ -44,7 +44,7 @@ impl TokenAccess {
     /// [`WeakToken`].
     pub fn locked(token: &SecretString, port: u16) -> Result<Self, WeakToken> {
         let token = token.expose_secret();
-        if token.len() < MIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_strong(token) {
             return Err(WeakToken);
         }
         let mut secret = [0; 32];
@@ -65,28 +65,27 @@ impl TokenAccess {
     /// Whether this request may look.
     pub(in crate::view) fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(lock) = &self.lock else { return true };
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some((scheme, token)) = bearer.and_then(|value| value.split_once(' ')) {
-            return scheme.eq_ignore_ascii_case("bearer") && lock.opens(token.trim());
+        if headers.contains_key(header::AUTHORIZATION) {
+            return bearer(headers).is_some_and(|token| lock.opens(token));
         }
-        headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .any(|(name, value)| name == lock.cookie && is_same(&hash(value), &hash(&lock.session)))
+        cookies(headers, &lock.cookie).any(|value| is_same(&hash(value), &hash(&lock.session)))
+    }
+
+    /// The cookie for somebody who may look because he may do more.
+    pub(in crate::view) fn session(&self) -> Option<HeaderValue> {
+        let lock = self.lock.as_ref()?;
+        cookie(&lock.cookie, &lock.session, SESSION_SECONDS)
     }
 
     /// The cookie for somebody who shows the right token.
     pub(in crate::view) fn login(&self, token: &str) -> Option<HeaderValue> {
         let lock = self.lock.as_ref().filter(|lock| lock.opens(token))?;
-        lock.cookie(&lock.session, SESSION_SECONDS)
+        cookie(&lock.cookie, &lock.session, SESSION_SECONDS)
     }
 
     /// The cookie that ends a session.
     pub(in crate::view) fn logout(&self) -> Option<HeaderValue> {
-        self.lock.as_ref()?.cookie("", 0)
+        cookie(&self.lock.as_ref()?.cookie, "", 0)
     }
 }
 
@@ -94,18 +93,43 @@ impl TokenHashes {
     fn opens(&self, token: &str) -> bool {
         is_same(&hash(token), &self.token)
     }
-
-    fn cookie(&self, value: &str, seconds: u32) -> Option<HeaderValue> {
-        let text = format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict", self.cookie);
-        HeaderValue::try_from(text).ok()
-    }
 }
 
-fn hash(text: &str) -> [u8; 32] {
+/// A cookie that scripts cannot read and that no other site makes a browser send.
+pub(super) fn cookie(name: &str, value: &str, seconds: u32) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict")).ok()
+}
+
+/// The values of a cookie in a request.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// The token that a program shows.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Whether a token cannot be guessed.
+pub(super) fn is_strong(token: &str) -> bool {
+    token.len() >= MIN_TOKEN && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// 256 bits that nobody can guess, in hex; `None` where the system has none to give.
+pub(super) fn random_text() -> Option<String> {
+    let mut bytes = [0; 32];
+    random::fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+pub(super) fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn is_same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+pub(super) fn is_same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     a.ct_eq(b).into()
 }
 

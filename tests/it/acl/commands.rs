@@ -234,6 +234,67 @@ fn every_view_has_the_rights_it_needs() {
     assert_eq!(bed.redis.refusals(), []);
 }
 
+/// What an operator does from the pages, by a user that may read and change; one that may only read is refused at the start.
+#[test]
+fn every_action_of_a_page_has_the_rights_it_needs() {
+    let bed = Bed::on(guarded(), json!({"max_retry_per_task": 1}));
+    let line = "shell:1000000:0:1:never";
+    // It brings the scripts along, which a submitter may not.
+    let _worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.add([line, "shell:0:0:1:exit 3"]);
+    bed.submit(&["-n", "s1", "-c", "0", "-m", "1000000", "--", "echo b"], "").expect(0);
+    bed.wait_counts(SOON, [2, 0, 0, 1]);
+    let token = ("DISTCOMP_DASHBOARD_OPERATOR_TOKEN", "another-horse-another-staple");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--allow-actions"];
+    let site = Dashboard::with(&bed, &args[1..], &[token]);
+    let own = format!("http://{}", site.at);
+    let post = |path: &str, cookie: &str, body: &str| {
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        site.send("POST", path, &[("Origin", &own), ("Cookie", cookie), kind], body.as_bytes())
+    };
+    let session = post("/operate/login", "", &format!("token={}&name=ann", token.1));
+    let cookie = session.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
+    let headers = [("Cookie", cookie.as_str())];
+    for order in [
+        "pause",
+        "resume",
+        "pause?batch=s1",
+        "resume?batch=s1",
+        "drain?worker=w",
+        "resume?worker=w",
+        "requeue?state=failed&kind=exit+3",
+        "cancel?batch=s1",
+        &format!("purge?id={}", task_id(line)),
+        "purge?batch=s1",
+    ] {
+        let prepared = site.get(&format!("/operate/{order}"), &headers);
+        let address = prepared.header("location").unwrap_or_else(|| panic!("{order}: {prepared:?}")).to_owned();
+        let look = |what: &str, part: &str| {
+            wait_until(&format!("{order} {what}"), SOON, || {
+                let page = site.get(&address, &headers).body;
+                if page.contains(part) { Ok(page) } else { Err(page) }
+            })
+        };
+        let page = look("to ask", "name=\"form\"");
+        let between =
+            |from: &str, to: &str| page.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap_or("");
+        let (secret, words) = (between("name=\"form\" value=\"", "\""), between("Type <code>", "</code>"));
+        let body = format!("form={secret}&confirm={}", words.replace(' ', "+"));
+        assert_eq!(post(&address, &cookie, &body).status, 303, "{order}");
+        look("to be done", "Done: ");
+    }
+    for path in
+        ["/", "/workers", "/tasks?state=failed", "/failures", "/batches", "/metrics", "/api/v1/events", "/operate"]
+    {
+        assert_eq!(site.get(path, &headers).status, 200, "{path}");
+    }
+    assert_eq!(bed.redis.refusals(), []);
+    let viewer = bed.conf_path_of("viewer");
+    let refused = bed.cli("distcomp-status").args(args).env("DISTCOMP_CONFIG", viewer).env(token.0, token.1).run();
+    refused.expect(3).says(&["\"viewer\""]);
+}
+
 /// Everything that changes, as the operator, and what submits and runs signed tasks.
 #[test]
 fn every_change_has_the_rights_it_needs() {

@@ -1,4 +1,5 @@
 //! `distcomp-status serve`: the dashboard and its defences.
+mod actions;
 mod api;
 mod batches;
 mod load;

@@ -42,6 +42,7 @@ distcomp submit --quiet -c 0 -p 9 -- echo done; until distcomp events --limit 1 
     ("docs/containment.md", ""),
     ("docs/dashboard.md", "openssl rand -hex 24 > dashboard-token; chmod 600 dashboard-token"),
     ("docs/local.md", ""),
+    ("docs/operate.md", "openssl rand -hex 24 > operator-token; chmod 600 operator-token"),
     ("docs/redis.md", ""),
     ("docs/resources.md", "touch net.onnx"),
     ("docs/security.md", ""),

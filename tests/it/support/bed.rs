@@ -79,7 +79,7 @@ impl Bed {
                 self.redis.keep_users_below(prefix);
                 self.prefix = prefix.to_owned();
             }
-            for user in ["submitter", "operator", "viewer", "worker"] {
+            for user in ["submitter", "operator", "viewer", "worker", "dashboard"] {
                 self.write_conf(self.conf_path_of(user), as_user(self.conf.clone(), user));
                 // It holds a password.
                 fs::set_permissions(self.conf_path_of(user), fs::Permissions::from_mode(0o600)).expect("chmod");
@@ -136,8 +136,12 @@ impl Bed {
             "distcomp-status" => "viewer",
             _ => "operator",
         };
-        // Taking results away is the operator's right.
-        cli.env("DISTCOMP_CONFIG", self.conf_path_of(user)).config_for("--rerun", self.conf_path_of("operator"))
+        // Taking results away is the operator's right, and so is acting from a page.
+        let (flag, other) = match user {
+            "viewer" => ("--allow-actions", "dashboard"),
+            _ => ("--rerun", "operator"),
+        };
+        cli.env("DISTCOMP_CONFIG", self.conf_path_of(user)).config_for(flag, self.conf_path_of(other))
     }
 
     #[track_caller]
