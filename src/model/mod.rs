@@ -8,6 +8,7 @@ pub mod class;
 pub mod demand;
 pub mod event;
 pub mod evidence;
+pub mod failure_cause;
 pub mod failure_reason;
 pub mod family;
 pub mod field;

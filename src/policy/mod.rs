@@ -10,6 +10,7 @@ pub mod failure_detector;
 pub mod halt;
 pub mod lifecycle;
 pub mod lifetime;
+pub mod line_pattern;
 pub mod memory;
 pub mod ongoing_fault;
 pub mod polling;

@@ -71,7 +71,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
         overview.counts.held = batch_views::held(conn).await?;
     }
     overview.limits = limits::views(conn).await?;
-    let Lanes { mut first, all } = lanes(conn, LANES_JUDGED).await?;
+    let Lanes { mut first, all, .. } = lanes(conn, LANES_JUDGED).await?;
     let beyond = first.split_off(first.len().min(Overview::NEEDS));
     overview.is_local = conn.is_local();
     if overview.is_local {

@@ -116,6 +116,10 @@ pub enum Key {
     Samples,
     /// Hash line → its group of failures.
     Kinds,
+    /// Prefix of sorted sets by group of failures: line → when it failed last, ms; see `lua/shared/failures.lua`.
+    KindsOf,
+    /// Stream: the lines that have finished, in the order in which they did; see `lua/settle.lua`.
+    Ended,
     /// Prefix of the index.
     Ready,
     /// String: last sequence number.
@@ -218,6 +222,8 @@ impl Key {
             Self::Groups => "GROUPS",
             Self::Samples => "SAMPLES",
             Self::Kinds => "KINDS",
+            Self::KindsOf => "KINDS_OF",
+            Self::Ended => "ENDED",
             Self::Ready => "READY",
             Self::Sequence => "SEQ",
             Self::Count => "COUNT",
@@ -293,6 +299,8 @@ impl Key {
             Self::Groups => "distcomp:failures:groups",
             Self::Samples => "distcomp:failures:samples",
             Self::Kinds => "distcomp:failures:kinds",
+            Self::KindsOf => "distcomp:failures:of:",
+            Self::Ended => "distcomp:ended",
             Self::Ready => "distcomp:ready:",
             Self::Sequence => "distcomp:ready:sequence",
             Self::Count => "distcomp:ready:count",

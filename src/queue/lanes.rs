@@ -11,6 +11,8 @@ use crate::model::Class;
 pub(super) struct Lanes {
     /// Best first.
     pub(super) first: Vec<String>,
+    /// The best score of each of them.
+    pub(super) heads: Vec<f64>,
     pub(super) all: u64,
 }
 
@@ -40,7 +42,8 @@ pub(super) async fn lanes(conn: &Connection, most: usize) -> Result<Lanes, Queue
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     found.truncate(most);
-    Ok(Lanes { first: found.into_iter().map(|(_, lane)| lane).collect(), all })
+    let (heads, first) = found.into_iter().unzip();
+    Ok(Lanes { first, heads, all })
 }
 
 /// The lanes of batches that are held, which are in no cell.

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::explain::top_reason;
-use crate::model::snapshot::{BatchDetail, Overview, TaskState};
+use crate::model::failure_cause::FailureDetail;
+use crate::model::snapshot::{BatchDetail, FailureGroup, Overview, TaskState};
 use crate::model::{Needs, TaskId};
 
 /// Fields that hold the line of a task, and the field for its id.
@@ -73,6 +74,15 @@ pub(crate) fn batch(detail: &BatchDetail) -> Value {
     let mut json = json!(detail.batch);
     json["steps"] = json!(detail.steps);
     json
+}
+
+/// A group of failures, with when they happened and what they have in common where that is known.
+pub(crate) fn failure_group(group: &FailureGroup, detail: Option<&FailureDetail>) -> Value {
+    let mut object = json!(group);
+    if let (Some(object), Some(Value::Object(more))) = (object.as_object_mut(), detail.map(|detail| json!(detail))) {
+        object.extend(more);
+    }
+    with_ids(object)
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("getrandom::", &["sys"]),
     ("serde_ignored::", &["config"]),
     ("tracing_subscriber::", &["telemetry"]),
-    ("regex::", &["compose", "cli"]),
+    ("regex::", &["policy", "compose", "cli"]),
     ("shlex::", &["compose", "cli"]),
     ("clap::", &["cli"]),
     ("clap_complete::", &["cli"]),

@@ -604,6 +604,7 @@ fn check(bed: &Bed, model: &Model, at: &str) {
     assert_eq!(keys("in_progress_tasks"), model.running.keys().cloned().collect(), "{at}");
     assert_eq!(keys("finished_tasks"), model.finished, "{at}");
     assert_eq!(keys("failed_tasks"), model.failed.keys().cloned().collect(), "{at}");
+    ordered_by_end(bed, model, at);
     let grown = model.grown.iter().map(|(line, bytes)| (line.clone(), bytes.to_string())).collect();
     assert_eq!(bed.table("distcomp:grown"), grown, "{at}: what lines declare");
     assert_eq!(keys("distcomp:marks"), model.ordered.keys().cloned().collect(), "{at}");
@@ -623,6 +624,26 @@ fn check(bed: &Bed, model: &Model, at: &str) {
         "{at}: where it counts"
     );
     assert_eq!(number(bed, "distcomp:ready:count"), model.todo.len() as i64, "{at}: the index counts what waits");
+}
+
+/// The sets of failures are the table of their groups, and the stream of what finished names all that has.
+fn ordered_by_end(bed: &Bed, model: &Model, at: &str) {
+    let mut grouped = BTreeMap::new();
+    for group in bed.table("distcomp:failures:groups").into_keys() {
+        let lines: Vec<String> = redis::cmd("ZRANGE")
+            .arg(format!("distcomp:failures:of:{group}"))
+            .arg(0)
+            .arg(-1)
+            .query(&mut bed.redis.con())
+            .expect("a sorted set");
+        grouped.extend(lines.into_iter().map(|line| (line, group.clone())));
+    }
+    let kinds = bed.table("distcomp:failures:kinds").into_iter().collect::<BTreeMap<_, _>>();
+    assert_eq!(grouped, kinds, "{at}: the lines of each group of failures");
+    let entries: Vec<(String, Vec<String>)> =
+        redis::cmd("XRANGE").arg("distcomp:ended").arg("-").arg("+").query(&mut bed.redis.con()).expect("a stream");
+    let ended: BTreeSet<String> = entries.into_iter().flat_map(|(_, lines)| lines).collect();
+    assert!(model.finished.is_subset(&ended), "{at}: {:?} are not among {ended:?}", model.finished);
 }
 
 /// Nothing starves: with room for everything, all that waits is claimed, best first.

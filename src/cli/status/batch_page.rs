@@ -3,9 +3,10 @@
 use crate::cli::groups::groups_of_batch;
 use crate::cli::output::columns;
 use crate::model::BatchName;
-use crate::model::listing::TaskFilter;
+use crate::model::listing::{PageCursor, TaskFilter};
 use crate::model::snapshot::TaskState;
-use crate::queue::{Connection, QueueError, batch_steps, browse};
+use crate::queue::lists::{self, PATIENCE};
+use crate::queue::{Connection, QueueError, batch_steps};
 use crate::view;
 use crate::view::safe_text::safe;
 use crate::view::table::{table, text};
@@ -51,7 +52,7 @@ async fn tasks(
     number: u64,
 ) -> Result<String, QueueError> {
     let filter = TaskFilter { batch: Some(name.clone()), ..TaskFilter::all(state) };
-    let found = browse::page(conn, &filter, 0).await?;
+    let found = lists::page(conn, &filter, PageCursor::Start, PATIENCE).await?;
     let rows: Vec<Vec<String>> = found
         .rows
         .iter()

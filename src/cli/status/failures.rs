@@ -9,10 +9,12 @@ use crate::cli::output::columns;
 use crate::cli::task_group::GroupArgs;
 use crate::model::Needs;
 use crate::model::snapshot::TaskState;
+use crate::queue::failure_details::failure_details;
 use crate::queue::select::{StateScan, TaskGroup};
 use crate::queue::{Connection, inspect};
 use crate::view;
-use crate::view::json::with_ids;
+use crate::view::failures::Told;
+use crate::view::json::failure_group;
 use crate::view::progress::Progress;
 
 /// Groups all failures, or with `all` streams every one as a JSON line.
@@ -49,13 +51,24 @@ pub(super) async fn failures(session: &mut StatusContext, all: bool, group: &Gro
         return Ok(());
     }
     let groups = groups.finish(&session.conn).await?;
+    // They are known of whole groups alone.
+    let kinds: Vec<String> = groups.iter().map(|group| group.kind.clone()).collect();
+    let is_whole = group.batch.is_none() && group.tag.is_none() && state == TaskState::Failed;
+    let details = if is_whole { failure_details(&session.conn, &kinds).await? } else { Vec::new() };
     if !session.json {
-        session.out.text(&view::failures::failures(&groups, columns()))?;
+        let batch = wanted.batch.as_ref().map(ToString::to_string);
+        let told = Told {
+            details: &details,
+            batch: batch.as_deref(),
+            may_requeue: state == TaskState::Failed && group.tag.is_none(),
+        };
+        session.out.text(&view::failures::failures_in_detail(&groups, &told, columns()))?;
         let cancelled = if is_all_kinds { cancelled(&session.conn, wanted, group.is_empty()).await? } else { 0 };
         let select = select(group);
         return session.out.text(&view::failures::beside_cancelled(cancelled, &select));
     }
-    groups.iter().try_for_each(|group| session.out.json(&with_ids(json!(group))))
+    let details = details.iter().map(Some).chain(std::iter::repeat(None));
+    groups.iter().zip(details).try_for_each(|(group, detail)| session.out.json(&failure_group(group, detail)))
 }
 
 /// How many tasks of a group were cancelled, or of the whole queue.

@@ -7,13 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::output_stream::output_stream;
 use crate::cli::groups::groups_of_batch;
-use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
+use crate::config::Config;
+use crate::model::failure_cause::FailureDetail;
+use crate::model::listing::{PageCursor, TaskFilter, TaskPage};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView};
 use crate::model::{BatchName, TaskId};
+use crate::queue::failure_details::failure_details;
 use crate::queue::find::{TaskMatch, find};
-use crate::queue::{Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, inspect, limits};
+use crate::queue::{
+    Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, inspect, limits, lists,
+};
 use crate::view::dashboard::{
-    BATCHES, EventPage, EventRange, LiveState, QueueSource, ScrapeExtras, SourceError, SourceFuture,
+    BATCHES, EventPage, EventRange, LiveState, QueueSource, ScrapeExtras, SourceError, SourceFuture, TaskDefaults, TaskSeen,
 };
 use crate::view::output_event::OutputStream;
 
@@ -39,6 +44,7 @@ pub(super) struct RedisSource {
     clock: Mutex<SequenceClock>,
     seen: Mutex<KnownLines>,
     searching: tokio::sync::Mutex<()>,
+    defaults: TaskDefaults,
 }
 
 /// When sequence numbers were given out, as far as this process has seen it: tasks do not carry the time of their submission, only their number.
@@ -109,7 +115,17 @@ impl RedisSource {
             clock: Mutex::default(),
             seen: Mutex::default(),
             searching: tokio::sync::Mutex::new(()),
+            defaults: TaskDefaults::default(),
         }
+    }
+
+    /// The same with what the configuration says of tasks.
+    pub(super) fn with_defaults(mut self, config: &Config) -> Self {
+        self.defaults = TaskDefaults {
+            timeout_seconds: config.default_timeout.map_or(0, |limit| limit.as_secs()),
+            most_attempts: config.max_retry.max(1),
+        };
+        self
     }
 
     fn present(&self) -> Option<Connection> {
@@ -189,9 +205,9 @@ impl RedisSource {
 }
 
 impl QueueSource for RedisSource {
-    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> SourceFuture<'a, TaskPage> {
+    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: PageCursor, within: Duration) -> SourceFuture<'a, TaskPage> {
         Box::pin(async move {
-            let page = self.ask(PATIENCE, async |conn| browse::page(conn, filter, cursor).await).await?;
+            let page = self.ask(PATIENCE, async |conn| lists::page(conn, filter, cursor, within).await).await?;
             for row in &page.rows {
                 self.remember(&row.id, &row.line);
             }
@@ -199,11 +215,16 @@ impl QueueSource for RedisSource {
         })
     }
 
-    fn task<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Option<TaskView>> {
+    fn task<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Option<TaskSeen>> {
         Box::pin(async move {
             let lines = [line.to_owned()];
             let tasks = self.ask(PATIENCE, async |conn| inspect::tasks(conn, &lines).await).await?;
-            Ok(tasks.into_iter().next().filter(|task| !task.states.is_empty()))
+            let Some(task) = tasks.into_iter().next().filter(|task| !task.states.is_empty()) else { return Ok(None) };
+            let claim = match &task.worker {
+                Some(worker) => self.ask(PATIENCE, async |conn| lists::claim_of(conn, line, worker).await).await?,
+                None => None,
+            };
+            Ok(Some(TaskSeen { task, claim }))
         })
     }
 
@@ -225,17 +246,47 @@ impl QueueSource for RedisSource {
         })
     }
 
+    fn lines_of<'a>(&'a self, beginning: &'a str) -> SourceFuture<'a, Vec<(String, String)>> {
+        /// More than a page shows.
+        const MOST: usize = 100;
+        Box::pin(async move {
+            let known = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).lines.get(beginning).cloned();
+            if let Some(line) = known() {
+                return Ok(vec![(beginning.to_owned(), line)]);
+            }
+            let _turn = self.searching.lock().await;
+            let lines = match self.ask(SEARCH, async |conn| find(conn, beginning).await).await? {
+                TaskMatch::None => Vec::new(),
+                TaskMatch::One(line) => vec![line],
+                TaskMatch::Many(lines) => lines,
+            };
+            let found: Vec<(String, String)> =
+                lines.into_iter().take(MOST).map(|line| (TaskId::of(&line).to_string(), line)).collect();
+            for (id, line) in &found {
+                self.remember(id, line);
+            }
+            Ok(found)
+        })
+    }
+
+    fn defaults(&self) -> TaskDefaults {
+        self.defaults
+    }
+
     fn output(self: Arc<Self>, line: String) -> OutputStream {
         output_stream(self.client.clone(), line)
     }
 
-    fn failures(&self) -> SourceFuture<'_, Vec<FailureGroup>> {
+    fn failures(&self) -> SourceFuture<'_, Vec<(FailureGroup, FailureDetail)>> {
         Box::pin(async move {
             let groups = self.ask(PATIENCE, browse::failure_groups).await?;
-            for group in &groups {
-                self.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
+            let kinds: Vec<String> = groups.iter().map(|group| group.kind.clone()).collect();
+            let details = self.ask(PATIENCE, async |conn| failure_details(conn, &kinds).await).await?;
+            let causes = details.iter().flat_map(|detail| &detail.causes).map(|cause| &cause.sample);
+            for sample in groups.iter().map(|group| &group.sample).chain(causes) {
+                self.remember(&TaskId::of(sample).to_string(), sample);
             }
-            Ok(groups)
+            Ok(groups.into_iter().zip(details).collect())
         })
     }
 

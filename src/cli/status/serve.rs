@@ -116,7 +116,9 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
         .map_err(|error| CliError::io("listen for signals", error))?;
     let listener = TcpListener::from_std(plan.listener).map_err(|error| CliError::io("listen", error))?;
     let board = Arc::new(LiveState::new(inspect::shown_overview(&session.conn).await?));
-    let source = Arc::new(RedisSource::new(session.context.client()?, session.conn.clone()));
+    let source = Arc::new(
+        RedisSource::new(session.context.client()?, session.conn.clone()).with_defaults(&session.context.config),
+    );
     session.context.begin_to_follow();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(reap_orphans());

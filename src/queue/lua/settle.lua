@@ -12,7 +12,8 @@ local max_retry, avoid_ms, force = tonumber(ARGV[ARG.max_retry]), tonumber(ARGV[
 local now = now_ms()
 local replies, counts, finals = {}, {}, 0
 local has_failures = redis.call('HLEN', FAILED) > 0
-local finished, values, records = {}, {}, {}
+-- What has finished, and is written in few calls. A script has room for 200 local names, and this one is near.
+local done = { lines = {}, values = {}, records = {} }
 -- The length of a record's beginning that holds its attempt, start and end.
 local head = 52 + #worker
 
@@ -37,19 +38,32 @@ local function rate_add(now, n, ring)
   redis.call('HSET', RATE, field, int(bucket) .. ':' .. int(n))
 end
 
-local function count_commas(text)
-  local _, n = string.gsub(text, ',', '')
-  return n
+-- Notes in which order tasks finished: ENDED is a stream with an entry for each call, whose fields and values are the lines, and an empty value where their
+-- number is odd. Readers believe FINISHED: a line that is not there any more, or has finished again since, costs them a look. It is written last and never
+-- makes a call fail. It is bounded in entries and in bytes, which about one call of a hundred checks, as the event log is.
+function done.note()
+  for i = 1, #done.lines, 500 do
+    local part = { unpack(done.lines, i, math.min(i + 499, #done.lines)) }
+    if #part % 2 == 1 then part[#part + 1] = '' end
+    local id = redis.pcall('XADD', ENDED, 'MAXLEN', '~', 200000, '*', unpack(part))
+    if type(id) == 'string' and string.find(id, '00-', 1, true) then
+      local used = redis.pcall('MEMORY', 'USAGE', ENDED, 'SAMPLES', 20)
+      if type(used) == 'number' and used > 16777216 then
+        redis.pcall('XTRIM', ENDED, 'MAXLEN', '~', math.floor(redis.call('XLEN', ENDED) * 3 / 4))
+      end
+    end
+  end
 end
 
 -- Writes the finished lines collected so far, and removes them from in_progress_tasks.
-local function flush()
-  if #finished == 0 then return end
-  bulk('HSET', FINISHED, values)
-  bulk('HSET', EVIDENCE, records)
-  leave_progress(finished, CLAIMS)
-  rate_add(now, #finished)
-  finished, values, records = {}, {}, {}
+function done.flush()
+  if #done.lines == 0 then return end
+  bulk('HSET', FINISHED, done.values)
+  bulk('HSET', EVIDENCE, done.records)
+  leave_progress(done.lines, CLAIMS)
+  rate_add(now, #done.lines)
+  done.note()
+  done.lines, done.values, done.records = {}, {}, {}
 end
 
 -- The delay doubles with each failure since the last requeue, up to an hour. At the bound it varies with the task, so that not all come back together.
@@ -65,14 +79,14 @@ local function in_order(record, score)
 end
 
 -- Finished tasks by batch. BATCH_RATE[batch] = "BUCKET:COUNT,…", the last twelve buckets of 5 s.
-local batches = {}
-local function of_batch(line)
+done.by_batch = {}
+function done.of_batch(line)
   local batch = members.batch_of(line)
-  if batch ~= '' then batches[batch] = (batches[batch] or 0) + 1 end
+  if batch ~= '' then done.by_batch[batch] = (done.by_batch[batch] or 0) + 1 end
 end
-local function batch_rates()
+function done.batch_rates()
   local bucket = math.floor(now / 5000)
-  for batch, n in pairs(batches) do
+  for batch, n in pairs(done.by_batch) do
     local kept = {}
     for at, count in string.gmatch(redis.call('HGET', BATCH_RATE, batch) or '', '(%d+):(%d+)') do
       if tonumber(at) == bucket then n = n + tonumber(count)
@@ -100,7 +114,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   local at = (i - ARG.size - 1) / EACH.size + 1
   local owner, claim, answer = owners[at], claimed[at], nil
   if not known[line] then
-    flush()
+    done.flush()
     owner, claim = redis.call('HGET', IN_PROGRESS, line), redis.call('HGET', CLAIMS, line)
   end
   local attempt, score = 1, nil
@@ -147,10 +161,9 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     if op == 'F' then
       local has_failed = has_failures and redis.call('HEXISTS', FAILED, line) == 1
       if attempt == 1 and not has_failed then
-        values[#values + 1] = line
-        values[#values + 1] = value
-        records[#records + 1] = id
-        records[#records + 1] = dated(in_order(record, score), now)
+        local n = #done.values
+        done.values[n + 1], done.values[n + 2] = line, value
+        done.records[n + 1], done.records[n + 2] = id, dated(in_order(record, score), now)
       else
         redis.call('HSET', FINISHED, line, value)
         if attempt > 1 then
@@ -172,10 +185,10 @@ for i = ARG.size + 1, #ARGV, EACH.size do
           failure_clear(line)
         end
       end
-      finished[#finished + 1] = line
+      done.lines[#done.lines + 1] = line
       grown.drop(line)
       members.flip(line, 'd')
-      of_batch(line)
+      done.of_batch(line)
       if ARGV[i + EACH.peak] ~= '' then learn(line, class, ARGV[i + EACH.family], tonumber(ARGV[i + EACH.peak])) end
       if ARGV[i + EACH.mem_part] ~= '' then spread.note('mem', tonumber(ARGV[i + EACH.mem_part])) end
       local n = #events
@@ -195,7 +208,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       answer = 'ok'
     else
       local workers = (redis.call('HGET', FAILED, line) or '') .. worker .. ','
-      local failures = count_commas(workers)
+      local failures = select(2, string.gsub(workers, ',', ','))
       local is_retried = op == 'X' and failures < max_retry
       local more = ''
       if ARGV[i + EACH.more_mem] ~= '' then
@@ -234,7 +247,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   replies[#replies + 1] = answer
 end
 
-flush()
+done.flush()
 if counts.finished then blame.clear(worker) end
 if finals > 0 then
   rate_add(now, finals, 'f')
@@ -246,7 +259,7 @@ for what, n in pairs(counts) do
   redis.call('HINCRBY', TALLY, what .. ':' .. worker, n)
 end
 members.flush(turns.at_zero)
-batch_rates()
+done.batch_rates()
 learning.flush()
 if members.exist() then gates.release(200) end
 index_flush()

@@ -1,6 +1,7 @@
 //! The state that all pages and streams of the dashboard share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
 use tokio::sync::{Semaphore, watch};
@@ -9,9 +10,10 @@ use super::cache::Cache;
 use super::live_state::LiveState;
 use super::output_followers::OutputFollowers;
 use super::page::PageBase;
-use super::source::{EventPage, EventRange, QueueSource, SourceError, SourceFuture};
-use crate::model::listing::{TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
+use super::source::{EventPage, EventRange, QueueSource, SourceError, SourceFuture, TaskSeen};
+use crate::model::failure_cause::FailureDetail;
+use crate::model::listing::{PageCursor, TaskFilter, TaskPage};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView};
 use crate::model::{BatchName, FieldOrder};
 use crate::view::safe_text::safe;
 use crate::view::web::{OperatorAccess, TokenAccess};
@@ -42,9 +44,9 @@ pub struct AppState {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
     pub(super) tails: OutputFollowers,
-    pub(super) pages: Cache<(TaskFilter, u64), Arc<TaskPage>>,
-    pub(super) tasks: Cache<String, Option<Arc<TaskView>>>,
-    pub(super) failures: Cache<(), Arc<Vec<FailureGroup>>>,
+    pub(super) pages: Cache<(TaskFilter, PageCursor), Arc<TaskPage>>,
+    pub(super) tasks: Cache<String, Option<Arc<TaskSeen>>>,
+    pub(super) failures: Cache<(), Arc<Vec<(FailureGroup, FailureDetail)>>>,
     pub(super) batch_failures: Cache<BatchName, BatchFailures>,
     pub(super) batches: Cache<(), Arc<BatchList>>,
     pub(super) batch: Cache<BatchName, Option<Arc<BatchDetail>>>,
@@ -89,16 +91,21 @@ impl AppState {
     }
 
     /// A page of tasks.
-    pub(super) async fn task_page(&self, filter: &TaskFilter, cursor: u64) -> Result<Arc<TaskPage>, SourceError> {
+    pub(super) async fn task_page(
+        &self,
+        filter: &TaskFilter,
+        cursor: PageCursor,
+        within: Duration,
+    ) -> Result<Arc<TaskPage>, SourceError> {
         let ask = || -> SourceFuture<'_, Arc<TaskPage>> {
-            Box::pin(async move { self.source.tasks(filter, cursor).await.map(Arc::new) })
+            Box::pin(async move { self.source.tasks(filter, cursor, within).await.map(Arc::new) })
         };
         self.pages.get((filter.clone(), cursor), ask).await
     }
 
     /// The task with this id.
-    pub(super) async fn task(&self, id: &str) -> Result<Option<Arc<TaskView>>, SourceError> {
-        let ask = || -> SourceFuture<'_, Option<Arc<TaskView>>> {
+    pub(super) async fn task(&self, id: &str) -> Result<Option<Arc<TaskSeen>>, SourceError> {
+        let ask = || -> SourceFuture<'_, Option<Arc<TaskSeen>>> {
             Box::pin(async move {
                 let Some(line) = self.source.line_of(id).await? else { return Ok(None) };
                 Ok(self.source.task(&line).await?.map(Arc::new))
@@ -108,8 +115,8 @@ impl AppState {
     }
 
     /// The groups of failures.
-    pub(super) async fn failures(&self) -> Result<Arc<Vec<FailureGroup>>, SourceError> {
-        let ask = || -> SourceFuture<'_, Arc<Vec<FailureGroup>>> {
+    pub(super) async fn failures(&self) -> Result<Arc<Vec<(FailureGroup, FailureDetail)>>, SourceError> {
+        let ask = || -> SourceFuture<'_, Arc<Vec<(FailureGroup, FailureDetail)>>> {
             Box::pin(async move { self.source.failures().await.map(Arc::new) })
         };
         self.failures.get((), ask).await

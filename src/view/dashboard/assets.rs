@@ -10,9 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::view::web::refuse;
 
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 12] = [
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("assets/dashboard.js")),
     ("output.js", "text/javascript; charset=utf-8", include_str!("assets/output.js")),
+    ("reading.js", "text/javascript; charset=utf-8", include_str!("assets/reading.js")),
+    ("lists.js", "text/javascript; charset=utf-8", include_str!("assets/lists.js")),
+    ("reading.css", "text/css; charset=utf-8", include_str!("assets/reading.css")),
     ("dashboard.css", "text/css; charset=utf-8", include_str!("assets/dashboard.css")),
     ("choose.js", "text/javascript; charset=utf-8", include_str!("assets/choose.js")),
     ("operate.css", "text/css; charset=utf-8", include_str!("assets/operate.css")),

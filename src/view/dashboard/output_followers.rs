@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::view::log_text::LogText;
+use super::printed::{Batch, StreamReader};
 use crate::view::output_event::{OutputEvent, OutputStream};
 use crate::view::safe_text::safe;
 use crate::view::text::counted;
@@ -39,23 +39,24 @@ pub(super) struct OutputFollowers {
 pub(super) struct TooManyFollowed;
 
 impl OutputFollowers {
-    /// The tail of the task with this id; `begin` starts to follow it when nobody does.
+    /// The tail of the task with this id, raw or not; `begin` starts to follow it when nobody does.
     pub(super) fn follow(
         &self,
-        id: &str,
+        (id, is_raw): (&str, bool),
         begin: impl FnOnce() -> OutputStream,
     ) -> Result<Arc<FollowedOutput>, TooManyFollowed> {
         let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
         tails.retain(|_, tail| tail.strong_count() > 0);
         // One that has come to its end says nothing of another attempt.
-        if let Some(tail) = tails.get(id).and_then(Weak::upgrade).filter(|tail| !tail.shared.look().is_over) {
+        let key = format!("{id}{}", if is_raw { " raw" } else { "" });
+        if let Some(tail) = tails.get(&key).and_then(Weak::upgrade).filter(|tail| !tail.shared.look().is_over) {
             return Ok(tail);
         }
-        if tails.len() >= TASKS && !tails.contains_key(id) {
+        if tails.len() >= TASKS && !tails.contains_key(&key) {
             return Err(TooManyFollowed);
         }
-        let tail = Arc::new(FollowedOutput::start(begin()));
-        tails.insert(id.to_owned(), Arc::downgrade(&tail));
+        let tail = Arc::new(FollowedOutput::start(begin(), is_raw));
+        tails.insert(key, Arc::downgrade(&tail));
         Ok(tail)
     }
 
@@ -108,6 +109,12 @@ impl SharedOutput {
         self.changes.send_replace(());
     }
 
+    fn add_all(&self, batch: &mut Batch) {
+        if let Some(json) = batch.take() {
+            self.add(json);
+        }
+    }
+
     fn say(&self, phase: &str, text: &str) {
         let mut kept = self.look();
         kept.status = json!({ "phase": phase, "status": safe(text) }).to_string().into();
@@ -119,9 +126,9 @@ impl SharedOutput {
 }
 
 impl FollowedOutput {
-    fn start(printing: OutputStream) -> Self {
+    fn start(printing: OutputStream, is_raw: bool) -> Self {
         let shared = Arc::new(SharedOutput { kept: Mutex::default(), changes: watch::Sender::new(()) });
-        let follower = tokio::spawn(follow(Arc::clone(&shared), printing)).abort_handle();
+        let follower = tokio::spawn(follow(Arc::clone(&shared), printing, is_raw)).abort_handle();
         Self { shared, follower }
     }
 
@@ -195,34 +202,9 @@ impl OutputViewer {
     }
 }
 
-/// What was printed since the last batch.
-#[derive(Default)]
-struct Batch {
-    pieces: Vec<(&'static str, String)>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn add(&mut self, kind: &'static str, text: String) {
-        self.bytes += text.len();
-        match self.pieces.last_mut() {
-            Some((last, all)) if *last == kind => all.push_str(&text),
-            _ if text.is_empty() => {}
-            _ => self.pieces.push((kind, text)),
-        }
-    }
-
-    fn hand_to(&mut self, shared: &SharedOutput) {
-        if !self.pieces.is_empty() {
-            shared.add(json!({ "pieces": std::mem::take(&mut self.pieces) }).to_string());
-        }
-        self.bytes = 0;
-    }
-}
-
 /// Until the attempt has ended.
-async fn follow(shared: Arc<SharedOutput>, mut printing: OutputStream) {
-    let mut texts = [LogText::default(), LogText::default()];
+async fn follow(shared: Arc<SharedOutput>, mut printing: OutputStream, is_raw: bool) {
+    let mut readers = [StreamReader::new(is_raw), StreamReader::new(is_raw)];
     let mut batch = Batch::default();
     let mut due = None::<Instant>;
     // What stands there again when a worker, or Redis, answers again.
@@ -235,7 +217,7 @@ async fn follow(shared: Arc<SharedOutput>, mut printing: OutputStream) {
                 Ok(printed) => printed,
                 Err(_) => {
                     due = None;
-                    batch.hand_to(&shared);
+                    shared.add_all(&mut batch);
                     continue;
                 }
             },
@@ -249,12 +231,12 @@ async fn follow(shared: Arc<SharedOutput>, mut printing: OutputStream) {
         match printed {
             Some(OutputEvent::Output { is_stderr, skipped, bytes }) => {
                 if skipped > 0 {
-                    batch.add("gap", format!("… {} not kept …", counted(skipped, "byte")));
+                    batch.note(format!("… {} not kept …", counted(skipped, "byte")));
                 }
                 let kind = if is_stderr { "err" } else { "out" };
-                batch.add(kind, texts[usize::from(is_stderr)].push(&bytes));
+                batch.print(kind, &mut readers[usize::from(is_stderr)], &bytes);
                 let due = *due.get_or_insert_with(|| Instant::now() + PACE);
-                if batch.bytes < BATCH && Instant::now() < due {
+                if batch.bytes() < BATCH && Instant::now() < due {
                     continue;
                 }
             }
@@ -277,15 +259,15 @@ async fn follow(shared: Arc<SharedOutput>, mut printing: OutputStream) {
                 shared.say("away", &format!("{why}; retrying"));
             }
             None => {
-                for (kind, text) in ["out", "err"].into_iter().zip(&mut texts) {
-                    batch.add(kind, text.finish());
+                for (kind, reader) in ["out", "err"].into_iter().zip(&mut readers) {
+                    batch.end(kind, reader);
                 }
-                batch.hand_to(&shared);
+                shared.add_all(&mut batch);
                 return shared.say("over", "the task has ended");
             }
         }
         due = None;
-        batch.hand_to(&shared);
+        shared.add_all(&mut batch);
     }
 }
 
@@ -331,7 +313,7 @@ mod tests {
         let (tell, task) = printing();
         let mut task = Some(task);
         let mut come = || {
-            let tail = tails.follow("a", || {
+            let tail = tails.follow(("a", false), || {
                 begun.fetch_add(1, Ordering::Relaxed);
                 task.take().expect("it begins once")
             });
@@ -357,7 +339,7 @@ mod tests {
     async fn kept_output_is_bounded_and_slow_viewers_are_told_of_gaps() {
         let tails = OutputFollowers::default();
         let (tell, task) = printing();
-        let tail = tails.follow("a", || task).expect("there is room");
+        let tail = tails.follow(("a", false), || task).expect("there is room");
         let mut slow = tail.viewer();
         slow.next().await.expect("the beginning");
         for at in 0..200_000 {
@@ -377,11 +359,11 @@ mod tests {
     async fn one_that_is_over_is_followed_anew() {
         let tails = OutputFollowers::default();
         let (tell, task) = printing();
-        let first = tails.follow("a", || task).expect("there is room");
+        let first = tails.follow(("a", false), || task).expect("there is room");
         drop(tell);
         assert_eq!(read(&mut first.viewer()).await.1, "over");
         let (tell, task) = printing();
-        let second = tails.follow("a", || task).expect("there is room");
+        let second = tails.follow(("a", false), || task).expect("there is room");
         tell.send(OutputEvent::RunsOn("w\u{1b}[2J".to_owned())).expect("it is followed");
         let mut viewer = second.viewer();
         assert_eq!(read(&mut viewer).await.1, "runs");
@@ -392,11 +374,11 @@ mod tests {
     async fn only_so_many_tasks_are_followed_and_a_place_becomes_free() {
         let tails = OutputFollowers::default();
         let mut held: Vec<Arc<FollowedOutput>> = (0..TASKS)
-            .map(|at| tails.follow(&at.to_string(), || Box::pin(stream::pending())).expect("there is room"))
+            .map(|at| tails.follow((&at.to_string(), false), || Box::pin(stream::pending())).expect("there is room"))
             .collect();
-        assert_eq!(tails.follow("more", || Box::pin(stream::pending())).err(), Some(TooManyFollowed));
-        assert!(tails.follow("0", || panic!("it is followed")).is_ok(), "one more viewer of the same");
+        assert_eq!(tails.follow(("more", false), || Box::pin(stream::pending())).err(), Some(TooManyFollowed));
+        assert!(tails.follow(("0", false), || panic!("it is followed")).is_ok(), "one more viewer of the same");
         held.pop();
-        assert!(tails.follow("more", || Box::pin(stream::pending())).is_ok());
+        assert!(tails.follow(("more", false), || Box::pin(stream::pending())).is_ok());
     }
 }

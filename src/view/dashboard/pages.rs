@@ -5,16 +5,15 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 
 use super::figures::FailureRow;
-use super::page::{PageBase, batch_address, html, respond};
+use super::page::{PageBase, html, respond};
 use super::source::SourceError;
 use super::task_list::address;
 use crate::model::BatchName;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{FailureGroup, TaskState};
 use crate::view::safe_text::safe;
-use crate::view::text::count;
 
-respond!(OverviewPage, WorkersPage, FailuresPage);
+respond!(OverviewPage, WorkersPage);
 
 /// `/`.
 #[derive(Template)]
@@ -30,23 +29,6 @@ pub(super) struct WorkersPage {
     pub(super) page: PageBase,
 }
 
-/// `/failures`.
-#[derive(Template)]
-#[template(path = "failures.html")]
-pub(super) struct FailuresPage {
-    page: PageBase,
-    groups: Vec<(FailureRow, String)>,
-    others: Option<String>,
-    /// Tasks that stand beside them and are none.
-    cancelled: Option<String>,
-    /// Failures that were looked at for the workers, where that is not all.
-    looked_at: Option<String>,
-    /// The batch whose failures these are, and its page.
-    batch: Option<(String, String)>,
-    /// Whether only some of the failures of the batch were looked at.
-    is_cut: bool,
-}
-
 /// Groups of failures, each with the address of its tasks.
 pub(super) fn linked(groups: &[FailureGroup], batch: Option<&BatchName>) -> Vec<(FailureRow, String)> {
     let link = |row: FailureRow| {
@@ -55,39 +37,6 @@ pub(super) fn linked(groups: &[FailureGroup], batch: Option<&BatchName>) -> Vec<
         (row, address(&filter, None))
     };
     groups.iter().map(FailureRow::of).map(link).collect()
-}
-
-impl FailuresPage {
-    pub(super) fn new(page: PageBase, groups: &[FailureGroup]) -> Self {
-        let known: u64 = groups.iter().map(|group| group.count).sum();
-        let counts = page.snapshot.overview.counts;
-        let failed = counts.of(TaskState::Failed);
-        let cancelled = counts.of(TaskState::Cancelled);
-        let others = failed.saturating_sub(known);
-        let looked_at = FailureGroup::LOOKED_AT as u64;
-        Self {
-            page,
-            groups: linked(groups, None),
-            others: (others > 0).then(|| count(others)),
-            cancelled: (cancelled > 0).then(|| count(cancelled)),
-            looked_at: (failed > looked_at).then(|| count(looked_at)),
-            batch: None,
-            is_cut: false,
-        }
-    }
-
-    /// Those of one batch or step.
-    pub(super) fn of_batch(page: PageBase, batch: &BatchName, groups: &[FailureGroup], are_all: bool) -> Self {
-        Self {
-            page,
-            groups: linked(groups, Some(batch)),
-            others: None,
-            cancelled: None,
-            looked_at: None,
-            batch: Some((batch.to_string(), batch_address(batch))),
-            is_cut: !are_all,
-        }
-    }
 }
 
 /// The form that asks for the token.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -14,16 +13,12 @@ use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::app_state::AppState;
+use super::failures_page::FailuresPage;
 use super::operate::{self, OrderDesk, Orders};
 use super::page::PageBase;
-use super::pages::{FailuresPage, MessagePage, OverviewPage, WorkersPage, failed};
-use super::source::is_id;
-use super::task_list::TaskListPage;
-use super::task_page::TaskDetailPage;
-use super::{api, assets, batch_pages, login, stream};
+use super::pages::{MessagePage, OverviewPage, WorkersPage, failed};
+use super::{api, assets, batch_pages, login, stream, task_routes};
 use crate::model::BatchName;
-use crate::model::listing::TaskFilter;
-use crate::model::snapshot::TaskState;
 use crate::view::metrics;
 use crate::view::web::{HostGuard, check};
 
@@ -33,9 +28,6 @@ const BODY: usize = 4096;
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// Characters of a filter.
-const FILTER: usize = 1000;
-
 /// The router of a site, with all its layers. Orders need a desk and a site with operators; without both there is no address that changes anything.
 pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>) -> Router {
     let site = Arc::new(site);
@@ -44,8 +36,9 @@ pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>
     let queue = Router::new()
         .route("/", get(overview))
         .route("/workers", get(workers))
-        .route("/tasks", get(tasks))
-        .route("/task/{id}", get(task))
+        .route("/tasks", get(task_routes::tasks))
+        .route("/task/{id}", get(task_routes::task))
+        .route("/find", get(task_routes::find))
         .route("/task/{id}/output", get(stream::output))
         .route("/failures", get(failures))
         .route("/batches", get(batch_pages::batches))
@@ -84,81 +77,6 @@ async fn overview(State(site): State<Arc<AppState>>) -> Response {
 
 async fn workers(State(site): State<Arc<AppState>>) -> Response {
     WorkersPage { page: site.page("Workers").await }.respond()
-}
-
-/// The query of `/tasks`; a field left empty in the form is absent.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct TasksQuery {
-    #[serde(default)]
-    state: String,
-    #[serde(default)]
-    include: String,
-    #[serde(default)]
-    exclude: String,
-    #[serde(default)]
-    worker: String,
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    batch: String,
-    #[serde(default)]
-    tag: String,
-    #[serde(default)]
-    cursor: u64,
-}
-
-impl TasksQuery {
-    fn filter(&self) -> Option<TaskFilter> {
-        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        if [&self.include, &self.exclude, &self.worker, &self.kind, &self.tag].iter().any(|text| text.len() > FILTER) {
-            return None;
-        }
-        let state = match self.state.as_str() {
-            "" => TaskState::InProgress,
-            name => TaskState::ALL.into_iter().find(|state| state.as_str() == name)?,
-        };
-        let batch = match self.batch.trim() {
-            "" => None,
-            name => Some(name.parse().ok()?),
-        };
-        Some(TaskFilter {
-            state,
-            batch,
-            tag: some(&self.tag),
-            include: some(&self.include),
-            exclude: some(&self.exclude),
-            worker: some(&self.worker),
-            kind: some(&self.kind).filter(|_| state == TaskState::Failed),
-        })
-    }
-}
-
-async fn tasks(State(site): State<Arc<AppState>>, asked: Result<Query<TasksQuery>, QueryRejection>) -> Response {
-    let page = site.page("Tasks").await;
-    let asked = asked
-        .map(|Query(asked)| asked)
-        .unwrap_or_else(|_| TasksQuery { state: "?".to_owned(), ..TasksQuery::default() });
-    let Some(filter) = asked.filter() else {
-        return MessagePage::new(page, "No such list", "The URL contains an unknown state, a text that is too long, or a batch that is no name like s1 or s1/prep.")
-            .respond(StatusCode::BAD_REQUEST);
-    };
-    match site.task_page(&filter, asked.cursor).await {
-        Ok(found) => TaskListPage::new(page, &filter, asked.cursor, &found).respond(),
-        Err(error) => failed(page, &error),
-    }
-}
-
-async fn task(State(site): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
-    let page = site.page("Task").await;
-    let found = if is_id(&id) { site.task(&id).await } else { Ok(None) };
-    match found {
-        Ok(Some(found)) => TaskDetailPage::new(page, &found, site.order).respond(),
-        Ok(None) => {
-            MessagePage::new(page, "No such task", "No task in the queue has this id. It may have been purged.")
-                .respond(StatusCode::NOT_FOUND)
-        }
-        Err(error) => failed(page, &error),
-    }
 }
 
 /// The query of `/failures`.

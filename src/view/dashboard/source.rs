@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::BatchName;
 use crate::model::event::Event;
-use crate::model::listing::{TaskFilter, TaskPage};
+use crate::model::failure_cause::FailureDetail;
+use crate::model::listing::{ClaimNote, PageCursor, TaskFilter, TaskPage};
 use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
 use crate::view::output_event::OutputStream;
 
@@ -15,20 +17,26 @@ pub type SourceFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError
 
 /// Reads the queue. Each call has a bounded cost.
 pub trait QueueSource: Send + Sync + 'static {
-    /// A page of tasks from a cursor on; 0 begins.
-    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: u64) -> SourceFuture<'a, TaskPage>;
+    /// A page of tasks from a cursor on; it ends with what was found when this time is over.
+    fn tasks<'a>(&'a self, filter: &'a TaskFilter, cursor: PageCursor, within: Duration) -> SourceFuture<'a, TaskPage>;
+
+    /// What the configuration says of tasks.
+    fn defaults(&self) -> TaskDefaults;
 
     /// Everything about the task with this line.
-    fn task<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Option<TaskView>>;
+    fn task<'a>(&'a self, line: &'a str) -> SourceFuture<'a, Option<TaskSeen>>;
 
     /// The line with this id, 16 hex digits; `None` when there is none.
     fn line_of<'a>(&'a self, id: &'a str) -> SourceFuture<'a, Option<String>>;
+
+    /// Ids and lines of the tasks whose ids begin so; of very many, some.
+    fn lines_of<'a>(&'a self, beginning: &'a str) -> SourceFuture<'a, Vec<(String, String)>>;
 
     /// What the task with this line prints while it runs. Two connections while it is held.
     fn output(self: Arc<Self>, line: String) -> OutputStream;
 
     /// Every group of failures, largest first.
-    fn failures(&self) -> SourceFuture<'_, Vec<FailureGroup>>;
+    fn failures(&self) -> SourceFuture<'_, Vec<(FailureGroup, FailureDetail)>>;
 
     /// The failures of a batch or a step, largest group first, of a bounded part of all failures; and whether that is all of them.
     fn failures_of<'a>(&'a self, batch: &'a BatchName) -> SourceFuture<'a, (Vec<FailureGroup>, bool)>;
@@ -59,6 +67,24 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// The last entry that was read.
     pub next: String,
+}
+
+/// What the configuration says of tasks that say nothing themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskDefaults {
+    /// Their time limit in seconds; 0 is none.
+    pub timeout_seconds: u64,
+    /// Failed attempts after which a task is out of retries.
+    pub most_attempts: u32,
+}
+
+/// A task, and the claim of the worker that has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskSeen {
+    /// What is known of it.
+    pub task: TaskView,
+    /// Its claim, while one of our workers has it in progress.
+    pub claim: Option<ClaimNote>,
 }
 
 /// Batches that are shown.

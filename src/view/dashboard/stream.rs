@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -85,7 +85,11 @@ pub(super) async fn live(State(site): State<Arc<AppState>>) -> Response {
 }
 
 /// `GET /task/{id}/output`: what it prints while it runs.
-pub(super) async fn output(State(site): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
+pub(super) async fn output(
+    State(site): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    Query(asked): Query<super::task_routes::TaskQuery>,
+) -> Response {
     let Some(place) = place(&site) else { return full(&format!("{STREAMS} viewers are connected already")) };
     if !is_id(&id) {
         return refuse(StatusCode::NOT_FOUND, "no such task");
@@ -95,7 +99,7 @@ pub(super) async fn output(State(site): State<Arc<AppState>>, Path(id): Path<Str
         Ok(None) => return refuse(StatusCode::NOT_FOUND, "no such task"),
         Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
-    match site.tails.follow(&id, || Arc::clone(&site.source).output(line)) {
+    match site.tails.follow((&id, asked.is_raw()), || Arc::clone(&site.source).output(line)) {
         Ok(tail) => respond(&site, StreamEvents::Task(tail.viewer()), place),
         Err(super::output_followers::TooManyFollowed) => full(&format!("{TASKS} tasks are followed already")),
     }

@@ -4,12 +4,17 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::console_spans::{Span, spans};
+use super::moment::{Moment, MomentStyle};
 use super::page::{PageBase, batch_address, html, respond};
+use super::running_facts::{Heard, RunningFacts};
+use super::source::{TaskDefaults, TaskSeen};
+use super::task_rows::worker_address;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, FinishedValue, Outcome, ResourceKind, TaskLine};
 use crate::view::explain::explain_task;
 use crate::view::safe_text::safe;
-use crate::view::text::{bytes, count, moment, precise_duration};
+use crate::view::text::{bytes, count, duration, precise_duration};
 
 /// Bytes of an output that a page shows: head and tail.
 const OUTPUT: usize = 64 << 10;
@@ -25,21 +30,35 @@ pub(super) struct TaskDetailPage {
     line: String,
     state: &'static str,
     tone: &'static str,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
     /// The batches and steps that it belongs to, and their pages.
     batches: Vec<(String, String)>,
     why: Vec<String>,
-    reason: Option<String>,
+    reason: Option<Vec<Span>>,
+    /// Output is shown with its escapes.
+    is_raw: bool,
     /// What it prints is shown live: `waits` or `runs`.
     live: Option<&'static str>,
     output: Option<Output>,
+    /// The end of what a finished one wrote to its standard error.
+    stderr: Vec<Span>,
     attempts: Vec<Attempt>,
+}
+
+/// Something known of a task.
+struct Fact {
+    name: &'static str,
+    text: String,
+    /// A moment, ready to be shown.
+    moment: Option<String>,
+    /// Where the text leads.
+    href: Option<String>,
 }
 
 /// A finished task's output.
 struct Output {
     worker: String,
-    text: String,
+    parts: Vec<Span>,
     left_out: Option<String>,
 }
 
@@ -49,58 +68,110 @@ struct Attempt {
     result: String,
     tone: &'static str,
     worker: String,
-    started: String,
+    started: Option<String>,
+    ended: String,
     took: String,
     peak: String,
-    tails: Vec<(&'static str, String)>,
+    tails: Vec<(&'static str, Vec<Span>)>,
+}
+
+/// The state in words, and its colour.
+fn state_of(task: &TaskView) -> (&'static str, &'static str) {
+    let has = |state| task.states.contains(&state);
+    if let Some(being) = task.being() {
+        (being, "warn")
+    } else if has(TaskState::InProgress) {
+        ("running", "busy")
+    } else if has(TaskState::Todo) && has(TaskState::Failed) {
+        ("waiting, will be retried", "warn")
+    } else if has(TaskState::Todo) {
+        ("waiting", "calm")
+    } else if has(TaskState::Finished) {
+        ("finished", "good")
+    } else if has(TaskState::Cancelled) {
+        ("cancelled", "warn")
+    } else {
+        ("failed, out of retries", "bad")
+    }
+}
+
+fn fact(name: &'static str, text: impl Into<String>) -> Fact {
+    Fact { name, text: text.into(), moment: None, href: None }
+}
+
+/// How a running task stands now.
+fn running(page: &PageBase, seen: &TaskSeen, reading: (FieldOrder, TaskDefaults)) -> Vec<Fact> {
+    let overview = &page.snapshot.overview;
+    let task = &seen.task;
+    let heard = Heard::of(overview);
+    let facts = RunningFacts::of((&task.id, &task.line), seen.claim.as_ref(), &heard, overview.now, reading);
+    let mut told = Vec::new();
+    if facts.is_ahead {
+        told.push(fact("Started", "not yet: it was claimed ahead"));
+    }
+    if let Some(started) = facts.started.filter(|_| !facts.is_ahead) {
+        let moment = Some(Moment(started).html(MomentStyle::Full));
+        told.push(Fact { moment, ..fact("Started", "") });
+    }
+    if let Some(age) = facts.age.filter(|_| !facts.is_ahead) {
+        told.push(fact("Running for", duration(age)));
+        told.push(fact("Time left", facts.left_text()));
+    }
+    if let Some(held) = facts.memory {
+        let declared = task.declares_memory_bytes.or(facts.declared).map(bytes).unwrap_or_default();
+        told.push(fact("Memory now", format!("{} of {declared} declared", bytes(held))));
+    }
+    if let Some(attempt) = facts.attempt {
+        let most = u64::from(reading.1.most_attempts.max(attempt));
+        told.push(fact("Attempt", format!("{attempt} of {}", count(most))));
+    }
+    told
+}
+
+/// What its line asks for.
+fn asked_for(task: &TaskView, (order, defaults): (FieldOrder, TaskDefaults)) -> Vec<Fact> {
+    let Ok(parsed) = TaskLine::parse(&task.line, order) else { return Vec::new() };
+    let limit = match (parsed.timeout(), defaults.timeout_seconds) {
+        (None, 0) => "none (default)".to_owned(),
+        (None, seconds) => format!("{} s (default)", count(seconds)),
+        (Some(0), _) => "none".to_owned(),
+        (Some(seconds), _) => format!("{} s", count(seconds)),
+    };
+    let amount = |kind: ResourceKind| fact(kind.title(), kind.exact(parsed.demand().amounts.get(kind)));
+    let mut facts: Vec<Fact> = ResourceKind::ALL.map(amount).into();
+    facts.extend([fact("Priority", parsed.prio().to_string()), fact("Time limit", limit)]);
+    facts
 }
 
 impl TaskDetailPage {
-    pub(super) fn new(page: PageBase, task: &TaskView, order: FieldOrder) -> Self {
+    pub(super) fn new(page: PageBase, seen: &TaskSeen, is_raw: bool, reading: (FieldOrder, TaskDefaults)) -> Self {
+        let task = &seen.task;
         let has = |state| task.states.contains(&state);
-        let (state, tone) = if let Some(being) = task.being() {
-            (being, "warn")
-        } else if has(TaskState::InProgress) {
-            ("running", "busy")
-        } else if has(TaskState::Todo) && has(TaskState::Failed) {
-            ("waiting, will be retried", "warn")
-        } else if has(TaskState::Todo) {
-            ("waiting", "calm")
-        } else if has(TaskState::Finished) {
-            ("finished", "good")
-        } else if has(TaskState::Cancelled) {
-            ("cancelled", "warn")
-        } else {
-            ("failed, out of retries", "bad")
-        };
+        let (state, tone) = state_of(task);
         let mut facts = Vec::new();
-        if let Ok(parsed) = TaskLine::parse(&task.line, order) {
-            let limit = match parsed.timeout() {
-                None => "default".to_owned(),
-                Some(0) => "none".to_owned(),
-                Some(seconds) => format!("{} s", count(seconds)),
-            };
-            let amount = |kind: ResourceKind| (kind.title(), kind.exact(parsed.demand().amounts.get(kind)));
-            facts.extend(ResourceKind::ALL.map(amount));
-            facts.extend([("Priority", parsed.prio().to_string()), ("Time limit", limit)]);
-        }
         if let Some(worker) = &task.worker {
-            facts.push(("Runs on", safe(worker).into_owned()));
+            facts.push(Fact { href: Some(worker_address(worker)), ..fact("Runs on", safe(worker)) });
         }
+        if has(TaskState::InProgress) {
+            facts.extend(running(&page, seen, reading));
+        }
+        facts.extend(asked_for(task, reading));
         if !task.failed_on.is_empty() {
-            facts.push(("Failed on", safe(&task.failed_on.join(", ")).into_owned()));
+            facts.push(fact("Failed on", safe(&task.failed_on.join(", "))));
         }
         if task.lost > 0 {
-            facts.push(("Workers lost while running it", count(task.lost)));
+            facts.push(fact("Workers lost while running it", count(task.lost)));
         }
         if !task.tags.is_empty() {
-            facts.push(("Tags", safe(&task.tags.join(", ")).into_owned()));
+            facts.push(fact("Tags", safe(&task.tags.join(", "))));
         }
         if let Some(file) = task.last_attempt().and_then(|last| last.stdout_file.as_deref()) {
-            facts.push(("Whole output", safe(file).into_owned()));
+            facts.push(fact("Whole output", safe(file)));
         }
         let live = if has(TaskState::InProgress) { Some("runs") } else { has(TaskState::Todo).then_some("waits") };
-        let why = if live.is_some() { explain_task(&page.snapshot.overview, task, order) } else { Vec::new() };
+        let why = if live.is_some() { explain_task(&page.snapshot.overview, task, reading.0) } else { Vec::new() };
+        let finished = task.finished();
+        let stderr = finished.as_ref().and_then(|_| task.last_attempt()).map(|last| last.stderr_tail.as_str());
         Self {
             page,
             id: task.id.clone(),
@@ -111,38 +182,37 @@ impl TaskDetailPage {
             batches: task.batches.iter().map(|name| (name.to_string(), batch_address(name))).collect(),
             why,
             live,
-            reason: task.reason.as_deref().map(text_block),
-            output: task.finished().map(Output::of),
-            attempts: task.attempts.iter().rev().map(Attempt::of).collect(),
+            is_raw,
+            reason: task.reason.as_deref().map(|reason| spans(reason, is_raw)),
+            stderr: stderr.filter(|text| !text.is_empty()).map(|text| spans(text, is_raw)).unwrap_or_default(),
+            output: finished.map(|finished| Output::of(finished, is_raw)),
+            attempts: task.attempts.iter().rev().map(|attempt| Attempt::of(attempt, is_raw)).collect(),
         }
     }
 }
 
 impl Output {
-    fn of(finished: FinishedValue<'_>) -> Self {
-        let (text, left_out) = head_and_tail(&finished.output());
-        Self { worker: safe(finished.worker_or_empty()).into_owned(), text, left_out }
+    fn of(finished: FinishedValue<'_>, is_raw: bool) -> Self {
+        let (parts, left_out) = head_and_tail(&finished.output(), is_raw);
+        Self { worker: safe(finished.worker_or_empty()).into_owned(), parts, left_out }
     }
-}
-
-/// A text of several lines, each made safe.
-fn text_block(text: &str) -> String {
-    text.lines().map(safe).collect::<Vec<_>>().join("\n")
 }
 
 /// All of a short text; of a long one the beginning and the end, and how much is missing.
-fn head_and_tail(text: &str) -> (String, Option<String>) {
+fn head_and_tail(text: &str, is_raw: bool) -> (Vec<Span>, Option<String>) {
     if text.len() <= OUTPUT {
-        return (text_block(text), None);
+        return (spans(text, is_raw), None);
     }
     let head = text.floor_char_boundary(OUTPUT / 4);
     let tail = text.ceil_char_boundary(text.len() - (OUTPUT - OUTPUT / 4));
-    let shown = format!("{}\n[…]\n{}", text_block(&text[..head]), text_block(&text[tail..]));
+    let mut shown = spans(&text[..head], is_raw);
+    shown.push(Span { class: String::new(), text: "\n[…]\n".to_owned() });
+    shown.extend(spans(&text[tail..], is_raw));
     (shown, Some(bytes((tail - head) as u64)))
 }
 
 impl Attempt {
-    fn of(attempt: &AttemptView) -> Self {
+    fn of(attempt: &AttemptView, is_raw: bool) -> Self {
         let tails = [("stdout", &attempt.stdout_tail), ("stderr", &attempt.stderr_tail)];
         let peak = attempt.peak_memory_bytes.map_or_else(String::new, |peak| {
             let source = attempt.peak_memory_source.as_deref().unwrap_or_default().replace('_', " ");
@@ -159,13 +229,14 @@ impl Attempt {
                 "bad"
             },
             worker: safe(&attempt.worker).into_owned(),
-            started: attempt.start.map_or_else(|| "never".to_owned(), moment),
+            started: attempt.start.map(|start| Moment(start).html(MomentStyle::Full)),
+            ended: Moment(attempt.settled.unwrap_or(attempt.end)).html(MomentStyle::Full),
             took: attempt.start.map_or_else(String::new, |start| precise_duration(attempt.end - start)),
             peak,
             tails: tails
                 .into_iter()
                 .filter(|(_, tail)| !tail.is_empty())
-                .map(|(name, tail)| (name, text_block(tail)))
+                .map(|(name, tail)| (name, spans(tail, is_raw)))
                 .collect(),
         }
     }

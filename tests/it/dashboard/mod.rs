@@ -2,6 +2,7 @@
 mod actions;
 mod api;
 mod batches;
+mod lists;
 mod load;
 mod output;
 mod pages;

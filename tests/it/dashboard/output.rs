@@ -52,13 +52,18 @@ fn output_page_is_live_and_closing_it_ends_the_follower() {
     assert_eq!(channels(&bed), 1);
     browser.open(&site.url("/workers"));
     wait_channels(&bed, 0);
-    // Back on the page everything is there again; and when it has ended, what was stored.
+    // Back on the page everything is there again; when it has ended, that stays, and what was stored is a step away.
     browser.open(&site.url(&format!("/task/{}", task_id(&line))));
     browser.wait_text("#live-output", "begins at the beginning", |text| text.starts_with("begun\nnext\n"));
+    browser.wait_text("#facts", "says how it stands", |text| text.contains("Running for") && text.contains("1 of 5"));
     fs::write(&go, "").expect("a file");
     browser.wait_text("h1 .badge", "is of a finished task", |text| text == "finished");
-    assert_eq!((browser.text("pre.output"), browser.count("#live-output")), ("begun\nnext\ndone".to_owned(), 0));
+    browser.wait_text("#live-output", "stays", |text| text.contains("aside\n") && text.ends_with("done\n"));
+    browser.wait_text("#output-status", "says that it is over", |text| text.contains("has ended"));
     wait_channels(&bed, 0);
+    browser.click("#output-status a");
+    browser.wait_text("#stored pre.output", "is what was stored", |text| text == "begun\nnext\ndone");
+    assert_eq!((browser.text("pre.stderr"), browser.count("#live-output")), ("aside\n".to_owned(), 0));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -90,6 +95,41 @@ fn markup_and_escapes_that_a_running_task_prints_harm_nothing() {
     assert!(!page.as_str().expect("text").contains(is_bare));
     fs::write(&go, "").expect("a file");
     browser.wait_text("h1 .badge", "is of a finished task", |text| text == "finished");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn colours_and_progress_bars_look_as_on_a_terminal() {
+    let bed = Bed::new();
+    let (next, go) = (bed.out("next"), bed.out("go"));
+    let bar = "printf '10 %%\\r20 %%'";
+    let rest = "printf '\\r\\033[1;31m100 %%\\033[0m\\n\\033[2Jend\\n'; printf '\\033[33mcare\\033[0m\\n' >&2";
+    let line = format!("shell:0:0:1:echo begun; {bar}; {}; {rest}; {}", until(&next), until(&go));
+    bed.add([&line]);
+    let _worker = bed.worker("w");
+    bed.wait_running(&line);
+    let site = Dashboard::start(&bed);
+    let browser = Browser::start(1280, 900);
+    let page = site.url(&format!("/task/{}", task_id(&line)));
+    browser.open(&page);
+    browser.wait_text("#live-output", "has the last of the bar", |text| text == "begun\n20 %");
+    fs::write(&next, "").expect("a file");
+    browser.wait_text("#live-output .out", "replaces the line", |text| text == "begun\n");
+    browser.wait_text("#live-output", "has it all", |text| text.contains("care") && text.contains("\\x1b[2Jend"));
+    let red = "return [...document.querySelectorAll('pre .t-f1.t-bold')].map(span => span.innerText)";
+    assert_eq!(browser.run(red), json!(["100 %"]));
+    browser.open(&format!("{page}?raw=1"));
+    browser.wait_text("#live-output", "shows every escape", |text| text.contains("10 %\\r20 %\\r\\x1b[1;31m100 %"));
+    fs::write(&go, "").expect("a file");
+    bed.wait_counts(SOON, [0, 0, 1, 0]);
+    wait_until("what is stored", SOON, || {
+        browser.open(&page);
+        holds_for(browser.count("#stored pre.output") == 1, browser.text("main"))
+    });
+    assert_eq!(browser.text("#stored pre.output"), "begun\n100 %\n\\x1b[2Jend");
+    assert_eq!((browser.run(red), browser.text("pre.stderr .t-f3")), (json!(["100 %"]), "care".to_owned()));
+    browser.open(&format!("{page}?raw=1"));
+    assert!(browser.text("#stored pre.output").contains("\\r20 %"), "{}", browser.text("main"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -210,7 +210,7 @@ fn failures_page_names_workers_and_how_many_were_examined() {
     bed.burst("second");
     let site = Dashboard::start(&bed);
     let page = site.get("/failures", &[]).body;
-    assert!(page.contains("<td>first, second</td>") && !page.contains("The workers are those of"), "{page}");
+    assert!(page.contains(">first, second</td>") && !page.contains("The workers are those of"), "{page}");
     for at in 0..12 {
         let line = format!("shell:0:0:1:exit 9 # {at}");
         bed.hset("failed_tasks", &line, format!("node{at},"));

@@ -1,10 +1,18 @@
--- Failed lines, and their counts by group, so that an overview needs no scan.
+-- Failed lines, their counts by group, and the lines of each group in the order in which they failed, so that no view needs a scan.
+--
+-- KINDS_OF .. group is a sorted set of the lines of a group, by the moment of their last failure in milliseconds. Readers believe KINDS: a line that is in a
+-- set of another group, or of a build that knew no sets, costs them a look and no more. The keys of the sets cannot be declared beforehand. They all begin
+-- with KINDS_OF, which is declared.
 
--- Counts one failure of a group, so that an overview needs no scan.
+-- Counts one failure of a group.
 local function group_put(line, group)
+  redis.call('ZADD', KINDS_OF .. group, int(now_ms()), line)
   local old = redis.call('HGET', KINDS, line)
   if old == group then return end
-  if old then redis.call('HINCRBY', GROUPS, old, -1) end
+  if old then
+    redis.call('HINCRBY', GROUPS, old, -1)
+    redis.call('ZREM', KINDS_OF .. old, line)
+  end
   redis.call('HSET', KINDS, line, group)
   if redis.call('HINCRBY', GROUPS, group, 1) == 1 or redis.call('HEXISTS', SAMPLES, group) == 0 then
     redis.call('HSET', SAMPLES, group, line)
@@ -15,6 +23,7 @@ local function group_drop(line)
   local old = redis.call('HGET', KINDS, line)
   if not old then return end
   redis.call('HDEL', KINDS, line)
+  redis.call('ZREM', KINDS_OF .. old, line)
   if redis.call('HINCRBY', GROUPS, old, -1) <= 0 then
     redis.call('HDEL', GROUPS, old)
     redis.call('HDEL', SAMPLES, old)

@@ -1,6 +1,7 @@
 //! The answers of the API, each from what the pages know and keep.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -19,6 +20,9 @@ use crate::view::dashboard::live_state::Snapshot;
 use crate::view::dashboard::source::is_id;
 use crate::view::json::{self, with_ids};
 use crate::view::safe_json;
+
+/// How long a page of tasks may look for those that match.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// An answer that is there, or why there is none.
 type Answer = Result<Json, ApiError>;
@@ -63,7 +67,7 @@ pub(in crate::view::dashboard) async fn workers(State(site): State<Arc<AppState>
 /// `GET /api/v1/tasks`.
 pub(in crate::view::dashboard) async fn tasks(State(site): State<Arc<AppState>>, query: Asked<TasksQuery>) -> Answer {
     let (filter, cursor) = asked(query)?.filter()?;
-    let found = site.task_page(&filter, cursor).await?;
+    let found = site.task_page(&filter, cursor, PATIENCE).await?;
     let rows: Vec<Value> = found.rows.iter().map(|row| row_of(row, filter.state)).collect();
     let next = found.next.map(|next| next.to_string());
     Ok(Json(json!({ "tasks": rows, "next": next, "looked_at": found.looked_at })))
@@ -86,8 +90,8 @@ pub(in crate::view::dashboard) async fn task(State(site): State<Arc<AppState>>, 
     }
     let none = || ApiError::not_found(format!("no task {id} in the queue"));
     let task = site.task(&id).await?.ok_or_else(none)?;
-    let mut object = json!(*task);
-    let earlier = site.source.earlier_ids(&task.line).await?;
+    let mut object = json!(task.task);
+    let earlier = site.source.earlier_ids(&task.task.line).await?;
     if !earlier.is_empty() {
         object["edited_from"] = json!(earlier);
     }
@@ -104,7 +108,10 @@ pub(in crate::view::dashboard) async fn failures(
             let found = site.failures_of(&batch).await?;
             (json!(found.0), found.1)
         }
-        None => (json!(*site.failures().await?), true),
+        None => {
+            let groups = site.failures().await?;
+            (groups.iter().map(|(group, detail)| json::failure_group(group, Some(detail))).collect(), true)
+        }
     };
     Ok(Json(json!({ "failures": with_ids(groups), "is_complete": is_complete })))
 }

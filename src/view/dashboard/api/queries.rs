@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use super::ApiError;
 use crate::model::BatchName;
-use crate::model::listing::TaskFilter;
+use crate::model::listing::{PageCursor, TaskFilter};
 use crate::model::snapshot::TaskState;
+use crate::policy::line_pattern::LinePattern;
 
 /// Bytes of a filter.
 const FILTER: usize = 1000;
@@ -45,7 +46,7 @@ pub(in crate::view::dashboard) struct TasksQuery {
 
 impl TasksQuery {
     /// The filter, and where to go on.
-    pub(super) fn filter(self) -> Result<(TaskFilter, u64), ApiError> {
+    pub(super) fn filter(self) -> Result<(TaskFilter, PageCursor), ApiError> {
         for (name, text) in [
             ("include", &self.include),
             ("exclude", &self.exclude),
@@ -63,10 +64,11 @@ impl TasksQuery {
         if !self.kind.is_empty() && state != TaskState::Failed {
             return Err(ApiError::usage("kind is of failures: use it with state=failed"));
         }
-        let cursor = match self.cursor.as_str() {
-            "" => 0,
-            text => text.parse().map_err(|_| ApiError::usage("cursor: valid: the next of an earlier answer"))?,
-        };
+        let cursor =
+            self.cursor.parse().map_err(|_| ApiError::usage("cursor: valid: the next of an earlier answer"))?;
+        for (name, text) in [("include", &self.include), ("exclude", &self.exclude)] {
+            LinePattern::parse(text).map_err(|error| ApiError::usage(format!("{name} is {text:?}: {error}")))?;
+        }
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         let filter = TaskFilter {
             state,
@@ -146,19 +148,21 @@ impl EventsQuery {
 mod tests {
     use super::*;
 
-    fn tasks(state: &str, kind: &str, cursor: &str) -> Result<(TaskFilter, u64), ApiError> {
+    fn tasks(state: &str, kind: &str, cursor: &str) -> Result<(TaskFilter, PageCursor), ApiError> {
         let text = |text: &str| text.to_owned();
         TasksQuery { state: text(state), kind: text(kind), cursor: text(cursor), ..TasksQuery::default() }.filter()
     }
 
     #[test]
     fn wrong_filters_are_refused_and_not_ignored() {
-        assert_eq!(tasks("failed", "exit 3", "7").expect("valid").1, 7);
+        assert_eq!(tasks("failed", "exit 3", "s7.0").expect("valid").1, PageCursor::Scan(7, 0));
         for (state, kind, cursor) in [("", "", ""), ("running", "", ""), ("todo", "exit 3", ""), ("todo", "", "x")] {
             assert!(tasks(state, kind, cursor).is_err(), "{state} {kind} {cursor}");
         }
         let long = TasksQuery { state: "todo".to_owned(), include: "x".repeat(FILTER + 1), ..TasksQuery::default() };
         assert!(long.filter().is_err());
+        let broken = TasksQuery { state: "todo".to_owned(), include: "re:(".to_owned(), ..TasksQuery::default() };
+        assert!(broken.filter().is_err());
     }
 
     #[test]
