@@ -102,6 +102,23 @@ pub async fn page(conn: &Connection, entry: Option<&str>, limit: usize) -> Resul
     Ok((next, events))
 }
 
+/// A few entries before one, or the newest: the oldest of them to go on with, and their events, oldest first. `None` where there are no older ones.
+///
+/// # Errors
+/// Those of any call.
+pub(super) async fn before(
+    conn: &Connection,
+    entry: Option<&str>,
+    few: usize,
+) -> Result<(Option<String>, Vec<Event>), QueueError> {
+    let end = entry.map_or_else(|| "+".to_owned(), |entry| format!("({entry}"));
+    let mut cmd = redis::cmd("XREVRANGE");
+    cmd.arg(conn.name(Key::Events)).arg(end).arg("-").arg("COUNT").arg(few);
+    let page = entries(conn.cmd(&cmd).await?);
+    let oldest = page.last().filter(|_| page.len() == few).map(|(id, _)| id.clone());
+    Ok((oldest, page.iter().rev().flat_map(|(id, text)| expand(id, text)).collect()))
+}
+
 /// As [`after`], and waits for up to a second where there is nothing yet. Use a connection on which nobody else waits for answers.
 ///
 /// # Errors

@@ -152,6 +152,8 @@ pub enum Key {
     Idle,
     /// Stream: the event log, see [`super::events`].
     Events,
+    /// Stream: the history of the queue, see [`super::history`].
+    History,
     /// Prefix of the channels on which a worker answers those who follow a task's output, see [`super::follow`]. Not a key.
     Output,
     /// Prefix of the channels on which each worker hears from those who follow a task's output. Not a key.
@@ -240,6 +242,7 @@ impl Key {
             Self::ReclaimLock => "RECLAIM_LOCK",
             Self::Idle => "IDLE",
             Self::Events => "EVENTS",
+            Self::History => "HISTORY",
             Self::Output => "OUTPUT",
             Self::Follow => "FOLLOW",
             Self::Wake => "WAKE",
@@ -317,6 +320,7 @@ impl Key {
             Self::ReclaimLock => "distcomp:reclaim_lock",
             Self::Idle => "distcomp:ready:idle",
             Self::Events => "distcomp:events",
+            Self::History => "distcomp:history",
             Self::Output => "distcomp:output:",
             Self::Follow => "distcomp:follow:",
             Self::Wake => "distcomp:wake",

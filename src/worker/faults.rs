@@ -39,6 +39,8 @@ pub enum Doing {
     Listen,
     /// Publish what a task prints.
     Show,
+    /// Write the history of the queue.
+    History,
 }
 
 impl Doing {
@@ -56,6 +58,7 @@ impl Doing {
             Self::Release => "release what waited for a batch",
             Self::Listen => "listen for wake-ups",
             Self::Show => "show output",
+            Self::History => "write the history of the queue",
         }
     }
 

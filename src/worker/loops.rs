@@ -11,6 +11,7 @@ use super::claim_reconciler::ClaimReconciler;
 use super::events::{Event, TaskKey};
 use super::file_thread::FileThread;
 use super::heartbeater::Heartbeater;
+use super::historian::Historian;
 use super::indexer::Indexer;
 use super::link::Link;
 use super::local_orphans::LocalOrphans;
@@ -79,6 +80,7 @@ impl Shared {
         loops.spawn(Indexer { link: link(), gap, order, found: events.clone() }.run());
         loops.spawn(RecordReconciler { link: link(), order }.run());
         loops.spawn(Releaser { link: link(), order }.run());
+        loops.spawn(Historian { link: link() }.run());
         loops.spawn(ClaimReconciler { link: link(), events: events.clone() }.run());
     }
 

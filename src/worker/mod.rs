@@ -16,6 +16,7 @@ mod failpoint;
 pub mod faults;
 pub mod file_thread;
 pub mod heartbeater;
+mod historian;
 pub mod indexer;
 pub mod keeper_factory;
 pub mod keepers;
