@@ -234,6 +234,18 @@ fn every_view_has_the_rights_it_needs() {
     assert_eq!(bed.redis.refusals(), []);
 }
 
+/// What has just joined a batch is taken where the batch has it.
+#[test]
+fn operator_may_pause_a_batch_that_was_just_submitted() {
+    let bed = Bed::on(guarded(), json!({}));
+    let _worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.submit(&["-n", "s1", "-c", "0", "-m", "1000000", "--", "echo b"], "").expect(0);
+    bed.ctl(&["pause", "s1", "--yes"]).expect(0);
+    bed.ctl(&["resume", "s1", "--yes"]).expect(0);
+    assert_eq!(bed.redis.refusals(), []);
+}
+
 /// What an operator does from the pages, by a user that may read and change; one that may only read is refused at the start.
 #[test]
 fn every_action_of_a_page_has_the_rights_it_needs() {
