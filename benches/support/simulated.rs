@@ -49,6 +49,7 @@ pub(crate) fn raise_open_files() -> Outcome<()> {
 
 pub(crate) async fn session(client: &Client, number: usize) -> Outcome<Session> {
     let registration = Registration {
+        dead_after_seconds: 15,
         instance: format!("bench{number}"),
         host: "bench".to_owned(),
         boot_id: String::new(),

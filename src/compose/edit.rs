@@ -270,9 +270,9 @@ mod tests {
             (&["mem=1"], "shell,lic=2,gpus=1:8:2:5:./x", "shell,lic=2,gpus=1:1:2:5:./x"),
             (&["gpus=1"], "shell,lic=2,gpus=1:8:2:5:./x", "shell,lic=2,gpus=1:8:2:5:./x"),
             (
-                &["after=a,b/c", "after=d", "constraint=ssd & !spot"],
-                "shell,after=z:8:2:5:./x",
-                "shell,after=a,after=b/c,after=d,constraint=!spot,constraint=ssd:8:2:5:./x",
+                &["constraint=ssd & !spot"],
+                "shell,after=z,constraint=a:8:2:5:./x",
+                "shell,after=z,constraint=!spot,constraint=ssd:8:2:5:./x",
             ),
             (&["begin=+1h", "time=10m"], "shell:8:2:5:./x", "shell,begin=4620,time=600:8:2:5:./x"),
         ] {

@@ -34,7 +34,7 @@ fn fields_come_from_flags_and_their_placeholders() {
     assert_eq!(compose("./sim x", &learns("auto"), &[]).unwrap(), "shell,learn=sim:0:1:0:./sim x");
     assert_eq!(compose("./sim {1}", &learns("auto:f-{1}"), &["7"]).unwrap(), "shell,learn=f-7:0:1:0:./sim 7");
     let named = Settings { name: some("s1/prep"), ..learns("auto") };
-    assert_eq!(compose("./sim", &named, &[]).unwrap(), "shell,learn=s1:0:1:0:./sim");
+    assert_eq!(compose("./sim", &named, &[]).unwrap(), "shell,learn=s1.prep:0:1:0:./sim");
     let python = Settings { kind: some("python"), timeout: some("0"), ..Settings::default() };
     assert_eq!(compose("print(1)", &python, &[]).unwrap(), "python:0:1:0:0:print(1)");
 }

@@ -51,7 +51,7 @@ pub fn failures_in_detail(groups: &[FailureGroup], told: &Told<'_>, width: usize
         let mut row = |text: &str| {
             drawn.push_str(&format!("         {}\n", paint(DIM, &shorten(&safe(text), width.saturating_sub(9)))));
         };
-        match detail.filter(|detail| !detail.causes.is_empty()) {
+        match detail.filter(|detail| detail.causes.len() > 1) {
             Some(detail) => causes(detail, group.count).iter().for_each(|cause| row(cause)),
             None => reason_lines(&group.reason, &group.kind).into_iter().for_each(&mut row),
         }
@@ -133,7 +133,7 @@ mod tests {
             last_failed: Some(100.0),
             recent: vec![5, 1, 2],
             looked_at: 10,
-            causes: vec![cause],
+            causes: vec![cause.clone(), FailureCause { text: "N of N".to_owned(), count: 3, ..cause }],
         };
         let told = Told { details: &[detail], batch: None, may_requeue: true };
         let drawn = anstream::adapter::strip_str(&failures_in_detail(&[group], &told, 120)).to_string();

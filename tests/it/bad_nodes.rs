@@ -107,16 +107,16 @@ fn what_was_edited_between_its_attempts_blames_nobody() {
     bed.add((0..3).map(|at| format!("shell:0:0:1:flase # {at}")));
     let _first = bed.worker("a");
     wait_until("all to fail", SOON, || holds_for(bed.count("failed_tasks") == 3, "not yet"));
-    bed.ctl(&["pause"]).expect(0);
+    bed.ctl(&["pause", "--yes"]).expect(0);
     bed.ctl(&["edit", "--all", "--replace", "flase", "true", "--yes"]).expect(0).prints_line("edited 3 tasks");
     let _second = bed.worker("b");
     bed.wait_alive("b");
-    bed.ctl(&["drain", "a"]).expect(0);
+    bed.ctl(&["drain", "a", "--yes"]).expect(0);
     let mut con = bed.redis.con();
     for line in bed.table("todo_tasks").into_keys() {
         let _: i64 = redis::cmd("ZADD").arg("distcomp:ready:delayed").arg(1).arg(&line).query(&mut con).expect("ZADD");
     }
-    bed.ctl(&["resume"]).expect(0);
+    bed.ctl(&["resume", "--yes"]).expect(0);
     bed.wait_counts(SOON, [0, 0, 3, 0]);
     assert_eq!(bed.count(BLAMED), 0);
 }

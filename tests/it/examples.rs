@@ -48,6 +48,7 @@ fn every_example_has_a_test() {
         "monitoring/grafana.json",
         "monitoring/prometheus.yml",
         "monitoring/rules.yml",
+        "monitoring/rules_test.yml",
         "quickstart.sh",
         // tests/it/secrets.rs, acl.rs and tls.rs
         "redis/make-secrets.sh",

@@ -21,7 +21,7 @@ fn a_worker_leaves_after_so_long_with_nothing_to_run() {
 #[test]
 fn a_worker_leaves_also_where_nothing_may_start() {
     let bed = Bed::new();
-    bed.ctl(&["pause"]).expect(0);
+    bed.ctl(&["pause", "--yes"]).expect(0);
     bed.add(["shell:0:0:1:true"]);
     let mut worker = bed.worker_with("w", json!({}), &["--idle-timeout", "1"]);
     assert_eq!(worker.wait_exit(SOON), 0);

@@ -18,7 +18,8 @@ use crate::queue::{
     Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, inspect, limits, lists,
 };
 use crate::view::dashboard::{
-    BATCHES, EventPage, EventRange, LiveState, QueueSource, ScrapeExtras, SourceError, SourceFuture, TaskDefaults, TaskSeen,
+    BATCHES, EventPage, EventRange, LiveState, QueueSource, ScrapeExtras, SourceError, SourceFuture, TaskDefaults,
+    TaskSeen,
 };
 use crate::view::output_event::OutputStream;
 

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::listing::TaskFilter;
+use crate::model::listing::{PageCursor, TaskFilter};
 use crate::model::snapshot::{Overview, TaskState};
 use crate::model::{FieldOrder, TaskId};
 use crate::queue::select::StateScan;
-use crate::queue::{Connection, QueueError, browse, inspect};
+use crate::queue::{Connection, QueueError, lists};
 use crate::view::watch::{ListedTask, ListedTasks};
 
 /// Pages of tasks in progress that are looked through for lines at each reading.
@@ -39,25 +39,22 @@ pub(super) async fn long_lines(conn: &Connection, overview: &Overview) -> Result
 /// Bytes from which on a line may have been cut.
 const CUT_FROM: usize = 200;
 
-/// Some tasks that wait.
+/// The first tasks that wait, in the order in which workers claim them.
 ///
 /// # Errors
 /// Those of any call.
 pub(super) async fn waiting(conn: &Connection, order: FieldOrder) -> Result<ListedTasks, QueueError> {
-    let page = browse::page(conn, &TaskFilter::all(TaskState::Todo), 0).await?;
+    let page = lists::page(conn, &TaskFilter::all(TaskState::Todo), PageCursor::Start, lists::PATIENCE).await?;
     let rows = page.rows.into_iter().map(|row| ListedTask::waiting(row, order)).collect();
     Ok(ListedTasks { rows, has_more: page.next.is_some() })
 }
 
-/// Some tasks that have finished.
+/// The tasks that finished last, newest first.
 ///
 /// # Errors
 /// Those of any call.
 pub(super) async fn finished(conn: &Connection) -> Result<ListedTasks, QueueError> {
-    let page = browse::page(conn, &TaskFilter::all(TaskState::Finished), 0).await?;
-    let lines: Vec<String> = page.rows.iter().map(|row| row.line.clone()).collect();
-    let attempts = inspect::attempts(conn, &lines).await?;
-    let rows =
-        page.rows.into_iter().zip(attempts).map(|(row, attempts)| ListedTask::finished(row, &attempts)).collect();
+    let page = lists::page(conn, &TaskFilter::all(TaskState::Finished), PageCursor::Start, lists::PATIENCE).await?;
+    let rows = page.rows.into_iter().map(ListedTask::finished).collect();
     Ok(ListedTasks { rows, has_more: page.next.is_some() })
 }

@@ -101,6 +101,7 @@ fn an_empty_file_gives_every_default() {
 #[case("scratch_dir", json!(7))]
 #[case("prefer_wait_seconds", json!(-1))]
 #[case("time_limit_seconds", json!("1h"))]
+#[case("idle_timeout_seconds", json!("5m"))]
 #[case("task_field_order", json!("cpu:mem:prio"))]
 #[case("task_field_order", json!(1))]
 #[case("redis_host", json!("a b"))]

@@ -75,20 +75,21 @@ others.prefer_ms = tonumber(ARGV[ARG.prefer_wait])
 -- What may start now: memory, cores, and what is left of each named resource.
 local free = { mem = mem, cpu = cpu, resources = resources_of(ARGV[ARG.free]) }
 
--- Whether the node could ever run a lane of these needs, by what it has.
-local verdicts = {}
-local function may_ever(needs)
-  if needs == '' then return true end
-  if verdicts[needs] == nil then
-    -- There may be thousands that name one label, as that of a host: they are not taken apart.
-    local label = string.match(needs, '^constraint=([^,;!]+)$')
-    if label then verdicts[needs] = others.me.labels[label] ~= nil else verdicts[needs] = suits(others.me, needs_of(needs), now) end
+do
+  local verdicts = {}
+  -- Whether the node could ever run a lane of these needs, by what it has.
+  function walks.judge(needs)
+    if needs == '' then return true end
+    if verdicts[needs] == nil then
+      -- There may be thousands that name one label, as that of a host: they are not taken apart.
+      local label = string.match(needs, '^constraint=([^,;!]+)$')
+      if label then verdicts[needs] = others.me.labels[label] ~= nil else verdicts[needs] = suits(others.me, needs_of(needs), now) end
+    end
+    return verdicts[needs]
   end
-  return verdicts[needs]
 end
-walks.judge = may_ever
 local function amounts_of(lane) return lane.needs ~= '' and needs_of(lane.needs).amounts end
-local function is_within_node(lane) return lane.mem <= cap_mem and lane.cpu <= cap_cpu and may_ever(lane.needs) end
+local function is_within_node(lane) return lane.mem <= cap_mem and lane.cpu <= cap_cpu and walks.judge(lane.needs) end
 
 local has_finished = redis.call('HLEN', FINISHED) > 0
 if shares.mode() then
@@ -337,17 +338,19 @@ for _, one in ipairs(closed) do
   gates.file(gates.closed(one.line), members.batch_of(one.line), { int(one.score), lane_of(class_of(one.lane), one.line) .. '\t' .. one.line })
 end
 local apart_ms = run_apart and isolation.start(run_apart)
-local taken_from = {}
-for name, lane in pairs(touched) do
-  taken_from[#taken_from + 1] = name
-  index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, lane.taken)
-  if lane.workers ~= '' or lane.level then
-    bulk('HDEL', HELD, lane.taken)
-    bulk('ZREM', RETRY_ELSEWHERE, lane.taken)
+do
+  local taken_from = {}
+  for name, lane in pairs(touched) do
+    taken_from[#taken_from + 1] = name
+    index_delta = index_delta - bulk('ZREM', READY .. 'c:' .. name, lane.taken)
+    if lane.workers ~= '' or lane.level then
+      bulk('HDEL', HELD, lane.taken)
+      bulk('ZREM', RETRY_ELSEWHERE, lane.taken)
+    end
+    if lane.is_preferred then others.took_preferred(name) end
   end
-  if lane.is_preferred then others.took_preferred(name) end
+  index_heads(taken_from)
 end
-index_heads(taken_from)
 for _, lane in ipairs(to_park) do index_park(lane) end
 index_flush()
 

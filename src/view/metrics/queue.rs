@@ -406,7 +406,13 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("distcomp_queue_info{server=\"s\",prefix=\"\"} 1.0"), "{page}");
-        for gone in ["distcomp_queue_tasks", "distcomp_queue_workers", "_total", "distcomp_redis_memory", "oldest"] {
+        for gone in [
+            "distcomp_queue_tasks",
+            "distcomp_queue_workers",
+            "distcomp_queue_retries_total",
+            "distcomp_redis_memory",
+            "oldest",
+        ] {
             assert!(!page.contains(gone), "{gone}: {page}");
         }
     }

@@ -1,7 +1,6 @@
 //! The tasks of the screens that read a part of a long list: what waits, and what has finished.
 
 use crate::model::listing::TaskRow;
-use crate::model::snapshot::AttemptView;
 use crate::model::{FieldOrder, ResourceKind, TaskLine};
 
 /// A part of a list.
@@ -53,17 +52,17 @@ impl ListedTask {
         }
     }
 
-    /// One that has finished, with its attempts.
+    /// One that has finished.
     #[must_use]
-    pub fn finished(row: TaskRow, attempts: &[AttemptView]) -> Self {
-        let last = attempts.last();
+    pub fn finished(row: TaskRow) -> Self {
+        let last = row.end.as_ref();
         Self {
+            ended: last.map(|end| end.at),
+            took: last.and_then(|end| end.took),
+            peak: last.and_then(|end| end.peak_bytes),
             id: row.id,
             line: row.line,
             worker: row.workers.into_iter().next(),
-            ended: last.map(|attempt| attempt.settled.unwrap_or(attempt.end)),
-            took: last.and_then(|attempt| Some((attempt.end - attempt.start?).max(0.0))),
-            peak: last.and_then(|attempt| attempt.peak_memory_bytes),
             ..Self::default()
         }
     }
