@@ -56,6 +56,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("hyper::", &["view"]),
     ("hyper_util::", &["view"]),
     ("tower_http::", &["view"]),
+    ("flate2::", &["view"]),
     ("askama::", &["view"]),
     ("comfy_table::", &["view"]),
     ("indicatif::", &["view"]),

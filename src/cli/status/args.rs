@@ -14,6 +14,7 @@ use crate::cli::task_group::GroupArgs;
 use crate::cli::task_state::StateArg;
 use crate::compose::seconds::seconds;
 use crate::model::BatchName;
+use crate::view::dashboard::BasePath;
 
 /// Show the queue: counts, workers, rate, failures.
 #[derive(Clone, Debug, Parser)]
@@ -235,6 +236,9 @@ pub struct ServeArgs {
     /// Another host name under which browsers may reach the dashboard; may be repeated
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub allowed_host: Vec<String>,
+    /// Path under which a proxy shows the dashboard, such as /distcomp
+    #[arg(long, value_name = "PATH", default_value = "/", hide_default_value = true)]
+    pub base_path: BasePath,
 }
 
 /// The form of an export.

@@ -10,13 +10,15 @@ use crate::cli::groups::groups_of_batch;
 use crate::config::Config;
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::{PageCursor, TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts};
 use crate::model::{BatchName, TaskId};
 use crate::queue::failure_details::failure_details;
 use crate::queue::find::{TaskMatch, find};
 use crate::queue::{
-    Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, inspect, limits, lists,
+    Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, history, inspect, limits, lists,
+    recent,
 };
+use crate::sys::wall_clock;
 use crate::view::dashboard::{
     BATCHES, EventPage, EventRange, LiveState, QueueSource, ScrapeExtras, SourceError, SourceFuture, TaskDefaults,
     TaskSeen,
@@ -31,6 +33,15 @@ const EXTRAS: Duration = Duration::from_millis(1900);
 
 /// How long looking for an id through the whole queue may take.
 const SEARCH: Duration = Duration::from_secs(15);
+
+/// Between two looks at the history, which gets a row a minute.
+const HISTORY: Duration = Duration::from_secs(15);
+
+/// Pages of the history, of a day each.
+const HISTORY_PAGES: usize = 20;
+
+/// Seconds of attempts that the timeline shows.
+const RECENT: f64 = 600.0;
 
 /// Steps of a batch that its page shows.
 const STEPS: usize = 200;
@@ -81,6 +92,12 @@ impl SequenceClock {
     fn age(&self, now: Instant, sequence: u64) -> Option<f64> {
         let at = self.seen.partition_point(|(_, last)| *last < sequence);
         self.seen.get(at).map(|(then, _)| now.saturating_duration_since(*then).as_secs_f64())
+    }
+
+    /// The same of one that came while this process looked.
+    fn age_if_seen(&self, now: Instant, sequence: u64) -> Option<f64> {
+        let is_older = self.seen.front().is_none_or(|(_, first)| sequence <= *first);
+        if is_older { None } else { self.age(now, sequence) }
     }
 }
 
@@ -301,6 +318,19 @@ impl QueueSource for RedisSource {
         })
     }
 
+    fn recent(&self) -> SourceFuture<'_, RecentAttempts> {
+        Box::pin(async move {
+            let now = wall_clock::now().unwrap_or_default().as_secs_f64();
+            let mut recent = self.ask(PATIENCE, async |conn| recent::attempts(conn, now - RECENT).await).await?;
+            let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            for attempt in &mut recent.attempts {
+                let age = attempt.sequence.and_then(|sequence| clock.age_if_seen(Instant::now(), sequence));
+                attempt.submitted = age.map(|age| now - age);
+            }
+            Ok(recent)
+        })
+    }
+
     fn batches(&self) -> SourceFuture<'_, BatchList> {
         Box::pin(async move { self.ask(PATIENCE, async |conn| batch_views::first(conn, BATCHES).await).await })
     }
@@ -342,6 +372,7 @@ impl OverviewLoop {
     /// For ever.
     pub(super) async fn run(self) {
         let mut extras_at = Instant::now();
+        let mut due = Instant::now();
         loop {
             self.board.next_look().await;
             match self.source.overview().await {
@@ -354,10 +385,28 @@ impl OverviewLoop {
                         self.source.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
                     }
                     self.board.publish(overview);
+                    due = self.read_history(due).await;
                 }
                 Err(error) => self.board.publish_outage(&format!("failed to {error}")),
             }
         }
+    }
+
+    /// Reads what is new in the history of the queue, if it is time for that. Answers when to read again. Without it, such as
+    /// for a user of Redis who may not read it, the charts show what this process saw.
+    async fn read_history(&self, due: Instant) -> Instant {
+        if Instant::now() < due {
+            return due;
+        }
+        // No more pages than there can be; what is left comes the next time.
+        for _ in 0..HISTORY_PAGES {
+            let after = self.board.newest_row();
+            match self.source.ask(PATIENCE, async |conn| history::after(conn, after).await).await {
+                Ok(rows) if !rows.is_empty() => self.board.keep_history(&rows),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Instant::now() + HISTORY
     }
 }
 

@@ -138,9 +138,10 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
         Some(operators) => site.with_operators(operators),
         None => site,
     };
-    let app = router(site, HostGuard::new(plan.address, &args.allowed_host), desk);
+    let guard = HostGuard::new(plan.address, &args.allowed_host);
+    let app = router(site, guard, desk, args.base_path.clone());
     let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
-    session.context.say(&format!("the dashboard is at http://{}/ ; Ctrl-C ends it", plan.address));
+    session.context.say(&format!("the dashboard is at http://{}{} ; Ctrl-C ends it", plan.address, args.base_path));
     signals.next().await;
     // First no new viewers and no open streams, then nobody who reads for them.
     let _ = stop.send(true);

@@ -7,13 +7,14 @@ use axum::http::{HeaderMap, HeaderValue};
 use tokio::sync::{Semaphore, watch};
 
 use super::cache::Cache;
+use super::feed::Feeds;
 use super::live_state::LiveState;
 use super::output_followers::OutputFollowers;
 use super::page::PageBase;
 use super::source::{EventPage, EventRange, QueueSource, SourceError, SourceFuture, TaskSeen};
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::{PageCursor, TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts};
 use crate::model::{BatchName, FieldOrder};
 use crate::view::safe_text::safe;
 use crate::view::web::{OperatorAccess, TokenAccess};
@@ -43,6 +44,7 @@ pub struct AppState {
     pub(super) prefix: String,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) feeds: Feeds,
     pub(super) tails: OutputFollowers,
     pub(super) pages: Cache<(TaskFilter, PageCursor), Arc<TaskPage>>,
     pub(super) tasks: Cache<String, Option<Arc<TaskSeen>>>,
@@ -52,6 +54,7 @@ pub struct AppState {
     pub(super) batch: Cache<BatchName, Option<Arc<BatchDetail>>>,
     pub(super) limits: Cache<(), Arc<Vec<LimitView>>>,
     pub(super) events: Cache<EventRange, Arc<EventPage>>,
+    pub(super) recent: Cache<(), Arc<RecentAttempts>>,
 }
 
 /// Groups of the failures of a batch, and whether these are all.
@@ -78,6 +81,7 @@ impl AppState {
             prefix: safe(queue.prefix).into_owned(),
             stop,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            feeds: Feeds::default(),
             tails: OutputFollowers::default(),
             pages: Cache::new(),
             tasks: Cache::new(),
@@ -87,6 +91,7 @@ impl AppState {
             batch: Cache::new(),
             limits: Cache::new(),
             events: Cache::new(),
+            recent: Cache::new(),
         }
     }
 

@@ -3,15 +3,22 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use axum::extract::Path;
+use axum::extract::{Path, RawQuery};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use crate::view::web::refuse;
 
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("assets/dashboard.js")),
+    ("dom.js", "text/javascript; charset=utf-8", include_str!("assets/dom.js")),
+    ("past.js", "text/javascript; charset=utf-8", include_str!("assets/past.js")),
+    ("workers.js", "text/javascript; charset=utf-8", include_str!("assets/workers.js")),
+    ("charts.js", "text/javascript; charset=utf-8", include_str!("assets/charts.js")),
+    ("timeline.js", "text/javascript; charset=utf-8", include_str!("assets/timeline.js")),
+    ("theme.js", "text/javascript; charset=utf-8", include_str!("assets/theme.js")),
+    ("stack.js", "text/javascript; charset=utf-8", include_str!("assets/stack.js")),
     ("output.js", "text/javascript; charset=utf-8", include_str!("assets/output.js")),
     ("reading.js", "text/javascript; charset=utf-8", include_str!("assets/reading.js")),
     ("lists.js", "text/javascript; charset=utf-8", include_str!("assets/lists.js")),
@@ -38,11 +45,14 @@ pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
     })
 });
 
-/// `GET /assets/{name}`.
-pub(super) async fn asset(Path(name): Path<String>) -> Response {
+/// `GET /assets/{name}`, and `GET /assets/{version}/{name}`, from where a module imports others of its version.
+pub(super) async fn asset(Path(path): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let (version, name) = path.split_once('/').map_or((None, path.as_str()), |(version, name)| (Some(version), name));
     let Some((_, kind, text)) = FILES.iter().find(|(file, ..)| *file == name) else {
         return refuse(StatusCode::NOT_FOUND, "no such file");
     };
-    ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], *text)
-        .into_response()
+    let asked = version.or_else(|| query.as_deref().and_then(|query| query.strip_prefix("v=")));
+    // Of another version, or of none, it may be a different file tomorrow.
+    let keep = if asked == Some(VERSION.as_str()) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, keep)], *text).into_response()
 }

@@ -6,6 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::history::Point;
+use super::ranks::in_order;
 use crate::model::snapshot::{
     Counts, FailureGroup, LimitView, Overview, ProgressParts, TaskState, WorkerState, WorkerView,
 };
@@ -20,9 +21,6 @@ use crate::view::waits::waits;
 
 /// Characters of a line that lists show.
 pub(super) const LINE: usize = 300;
-
-/// Workers in one snapshot; more are on no page at once.
-const WORKERS: usize = 500;
 
 /// Limits on the page.
 const LIMITS: usize = 50;
@@ -154,7 +152,7 @@ impl Figures {
             notices: told,
             why: if counts.todo > 0 && overview.eta_seconds.is_none() { explain_queue(overview) } else { Vec::new() },
             limits: overview.limits.iter().take(LIMITS).map(LimitRow::of).collect(),
-            workers: overview.workers.iter().take(WORKERS).map(WorkerRow::of).collect(),
+            workers: in_order(overview).into_iter().map(WorkerRow::of).collect(),
             failures: overview.failures.iter().map(FailureRow::of).collect(),
         }
     }
@@ -231,7 +229,7 @@ impl WorkerRow {
         Self {
             name: safe(&worker.name).into_owned(),
             state: worker.state.as_str(),
-            beat: worker.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), duration),
+            beat: worker.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), beat),
             running: load.map_or_else(|| "-".to_owned(), |load| format!("{} / {}", load.running, load.slots)),
             running_percent: load.map_or(0.0, |load| percent(f64::from(load.running), f64::from(load.slots))),
             gauges: ResourceKind::OF_WORKERS.into_iter().map(|kind| Gauge::of(worker, kind)).collect(),
@@ -243,6 +241,12 @@ impl WorkerRow {
             waits: lost(worker).or_else(|| load.and_then(waits)).unwrap_or_default(),
         }
     }
+}
+
+/// The age of a heartbeat. That of a worker that reports as it should does not change from second to second.
+fn beat(age: u64) -> String {
+    const USUAL: u64 = 5;
+    if age < USUAL { format!("< {USUAL} s") } else { duration(age) }
 }
 
 /// Host and version, what is in use of named resources, and labels.

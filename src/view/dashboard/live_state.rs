@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::{Notify, watch};
 
 use super::figures::Figures;
-use super::history::History;
-use crate::model::snapshot::{BatchList, Overview};
+use super::history::{History, Point};
+use super::node_history::NodeHistory;
+use crate::model::snapshot::{BatchList, HistoryRow, Overview};
 use crate::sys::wall_clock;
 use crate::view::safe_text::safe;
 use crate::view::text::{duration, moment};
@@ -39,7 +39,9 @@ pub struct Snapshot {
     /// Why it is not of this moment, a whole sentence.
     pub outage: Option<String>,
     pub(super) figures: Figures,
-    pub(super) json: Arc<str>,
+    pub(super) point: Point,
+    /// Grows from one to the next.
+    pub(super) number: u64,
 }
 
 impl Snapshot {
@@ -67,6 +69,7 @@ pub struct LiveState {
     snapshots: watch::Sender<Arc<Snapshot>>,
     extras: Mutex<Option<ScrapeExtras>>,
     history: Mutex<History>,
+    nodes: Mutex<NodeHistory>,
     viewers: AtomicUsize,
     asked: Mutex<Option<Instant>>,
     wake: Notify,
@@ -77,11 +80,12 @@ impl LiveState {
     #[must_use]
     pub fn new(overview: Overview) -> Self {
         let mut history = History::default();
-        let snapshot = snapshot(&mut history, overview);
+        let snapshot = snapshot(&mut history, overview, 0);
         Self {
             snapshots: watch::Sender::new(Arc::new(snapshot)),
             extras: Mutex::default(),
             history: Mutex::new(history),
+            nodes: Mutex::default(),
             viewers: AtomicUsize::new(0),
             asked: Mutex::default(),
             wake: Notify::new(),
@@ -90,12 +94,26 @@ impl LiveState {
 
     /// Puts up what was just read.
     pub fn publish(&self, overview: Overview) {
-        let snapshot = snapshot(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner), overview);
+        let number = self.snapshots.borrow().number + 1;
+        let snapshot = snapshot(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner), overview, number);
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).add(snapshot.read_unix, &snapshot.overview);
         self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    /// Takes over rows of the queue's own history.
+    pub fn keep_history(&self, rows: &[HistoryRow]) {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).keep(rows);
+    }
+
+    /// The moment after which rows of that history are missing; 0 = all of them.
+    #[must_use]
+    pub fn newest_row(&self) -> u64 {
+        self.history(History::newest_row)
     }
 
     /// Says that Redis could not be read now; what was up stays up, with its age.
     pub fn publish_outage(&self, why: &str) {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).note_outage();
         let last = Arc::clone(&self.snapshots.borrow());
         let age = last.read_at.elapsed().as_secs();
         let outage = format!(
@@ -104,14 +122,14 @@ impl LiveState {
             moment(last.read_unix),
             duration(age)
         );
-        let json = json!({ "outage": outage }).to_string().into();
         self.snapshots.send_replace(Arc::new(Snapshot {
             overview: last.overview.clone(),
             read_at: last.read_at,
             read_unix: last.read_unix,
             outage: Some(outage),
             figures: last.figures.clone(),
-            json,
+            point: last.point,
+            number: last.number,
         }));
     }
 
@@ -176,6 +194,10 @@ impl LiveState {
         self.viewers.load(Ordering::Relaxed)
     }
 
+    pub(super) fn nodes<T>(&self, read: impl FnOnce(&NodeHistory) -> T) -> T {
+        read(&self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn history<T>(&self, read: impl FnOnce(&History) -> T) -> T {
         read(&self.history.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -193,12 +215,11 @@ impl Drop for Follower {
     }
 }
 
-fn snapshot(history: &mut History, overview: Overview) -> Snapshot {
+fn snapshot(history: &mut History, overview: Overview, number: u64) -> Snapshot {
     let read_unix = wall_clock::now().unwrap_or_default().as_secs_f64();
     let point = history.add(read_unix, &overview);
     let figures = Figures::of(&overview, &point);
-    let json = json!({ "outage": null, "figures": figures, "point": point }).to_string().into();
-    Snapshot { overview, read_at: Instant::now(), read_unix, outage: None, figures, json }
+    Snapshot { overview, read_at: Instant::now(), read_unix, outage: None, figures, point, number }
 }
 
 #[cfg(test)]
@@ -226,7 +247,7 @@ mod tests {
         board.publish_outage("connection refused\x1b[2J");
         let snapshot = board.look().await;
         let outage = snapshot.outage.as_ref().expect("it is told");
-        assert!(outage.contains("connection refused\\x1b[2J") && snapshot.json.contains("ago"), "{outage}");
+        assert!(outage.contains("connection refused\\x1b[2J") && outage.contains("ago"), "{outage}");
         board.publish(Overview::default());
         assert!(board.look().await.outage.is_none());
     }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Form;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -21,23 +23,50 @@ const PENALTY: Duration = Duration::from_millis(500);
 #[derive(Deserialize)]
 pub(super) struct LoginForm {
     token: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// The query of `GET /login`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct LoginQuery {
+    #[serde(default)]
+    next: String,
+}
+
+/// The page to go to after the login: one of ours, or the overview. A browser takes a second slash, either way round, for another host, and drops
+/// control characters.
+fn page_of(next: &str) -> &str {
+    /// Bytes of an address.
+    const MOST: usize = 2000;
+    let is_ours = next.starts_with('/')
+        && !next.starts_with("//")
+        && next.len() <= MOST
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        && !["/login", "/logout"].iter().any(|path| next.starts_with(path));
+    if is_ours { next } else { "/" }
 }
 
 /// `GET /login`.
-pub(super) async fn form(State(site): State<Arc<AppState>>) -> Response {
+pub(super) async fn form(
+    State(site): State<Arc<AppState>>,
+    asked: Result<Query<LoginQuery>, QueryRejection>,
+) -> Response {
+    let asked = asked.map(|Query(asked)| asked).unwrap_or_default();
+    let next = page_of(&asked.next);
     if !site.access.is_locked() {
-        return Redirect::to("/").into_response();
+        return Redirect::to(next).into_response();
     }
-    LoginPage { has_failed: false }.respond(StatusCode::OK)
+    LoginPage { has_failed: false, next: next.to_owned() }.respond(StatusCode::OK)
 }
 
 /// `POST /login`.
 pub(super) async fn login(State(site): State<Arc<AppState>>, Form(shown): Form<LoginForm>) -> Response {
     match site.login(shown.token.trim()) {
-        Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
+        Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to(page_of(&shown.next))).into_response(),
         None => {
             tokio::time::sleep(PENALTY).await;
-            LoginPage { has_failed: true }.respond(StatusCode::UNAUTHORIZED)
+            LoginPage { has_failed: true, next: page_of(&shown.next).to_owned() }.respond(StatusCode::UNAUTHORIZED)
         }
     }
 }
@@ -47,6 +76,19 @@ pub(super) async fn logout(State(site): State<Arc<AppState>>) -> Response {
     match site.access.logout() {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response(),
         None => Redirect::to("/").into_response(),
+    }
+}
+
+/// The address of the form that leads back to what was asked for.
+fn login_for(method: &Method, uri: &Uri) -> String {
+    let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    match page_of(asked) {
+        "/" => "/login".to_owned(),
+        next if method == Method::GET => {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+            format!("/login?{query}")
+        }
+        _ => "/login".to_owned(),
     }
 }
 
@@ -65,9 +107,47 @@ pub(super) async fn admit(State(site): State<Arc<AppState>>, request: Request, n
         .and_then(|value| value.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     if wants_page {
-        return Redirect::to("/login").into_response();
+        return Redirect::to(&login_for(request.method(), request.uri())).into_response();
     }
     let mut refusal = refuse(StatusCode::UNAUTHORIZED, "a token is required: Authorization: Bearer TOKEN");
     refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_to_a_page_of_ours_and_to_no_other_place() {
+        for ours in ["/", "/tasks?state=failed&include=%2F%2Fx", "/task/0123456789abcdef", "/batch/s1/prep"] {
+            assert_eq!(page_of(ours), ours);
+        }
+        for foreign in [
+            "",
+            "evil.example",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "/\t/evil.example",
+            "/a\r\nSet-Cookie: x",
+            "/a b",
+            "/é",
+            "/login?next=/",
+            "/logout",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(page_of(foreign), "/", "{foreign:?}");
+        }
+        assert_eq!(page_of(&format!("/{}", "a".repeat(3000))), "/");
+    }
+
+    #[test]
+    fn a_refused_page_is_where_the_login_leads() {
+        let at = |uri: &str| login_for(&Method::GET, &uri.parse().expect("a uri"));
+        assert_eq!(at("/"), "/login");
+        assert_eq!(at("/tasks?state=failed&kind=exit+3"), "/login?next=%2Ftasks%3Fstate%3Dfailed%26kind%3Dexit%2B3");
+        assert_eq!(login_for(&Method::POST, &"/tasks".parse().expect("a uri")), "/login");
+    }
 }

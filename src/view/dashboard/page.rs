@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::assets;
+use super::history::Range;
 use super::live_state::Snapshot;
 use crate::model::{BatchName, ResourceKind};
 
@@ -45,6 +46,17 @@ pub(super) struct KindLabels {
 }
 
 impl PageBase {
+    /// Whether the queue has no task in any state.
+    pub(super) fn is_unused(&self) -> bool {
+        let counts = &self.snapshot.overview.counts;
+        counts.todo + counts.in_progress + counts.finished + counts.failed == 0
+    }
+
+    /// The ranges of charts: the name in an address, and the text of the button.
+    pub(super) fn ranges(&self) -> [(&'static str, &'static str); 4] {
+        Range::ALL.map(|(_, name, label)| (name, label))
+    }
+
     pub(super) fn kinds(&self) -> [KindLabels; ResourceKind::OF_WORKERS.len()] {
         ResourceKind::OF_WORKERS.map(|kind| {
             let unit = if kind.is_counted() { String::new() } else { format!(", {}", kind.unit()) };

@@ -4,7 +4,8 @@ use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 
-use super::figures::FailureRow;
+use super::figures::{FailureRow, WorkerRow};
+use super::fleet::{Fleet, Totals};
 use super::page::{PageBase, html, respond};
 use super::source::SourceError;
 use super::task_list::address;
@@ -27,6 +28,18 @@ pub(super) struct OverviewPage {
 #[template(path = "workers.html")]
 pub(super) struct WorkersPage {
     pub(super) page: PageBase,
+    pub(super) filter: String,
+    pub(super) told: String,
+    pub(super) rows: Vec<WorkerRow>,
+    pub(super) totals: Totals,
+}
+
+impl WorkersPage {
+    pub(super) fn new(page: PageBase, filter: &str) -> Self {
+        let fleet = Fleet::new(&page.snapshot.overview, &page.snapshot.figures, filter);
+        let (told, rows, totals) = (fleet.told(), fleet.rows().cloned().collect(), fleet.totals());
+        Self { filter: safe(filter).into_owned(), told, rows, totals, page }
+    }
 }
 
 /// Groups of failures, each with the address of its tasks.
@@ -44,6 +57,8 @@ pub(super) fn linked(groups: &[FailureGroup], batch: Option<&BatchName>) -> Vec<
 #[template(path = "login.html")]
 pub(super) struct LoginPage {
     pub(super) has_failed: bool,
+    /// Where to go then.
+    pub(super) next: String,
 }
 
 impl LoginPage {

@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
+use axum::{Router, middleware};
 use serde::Deserialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::app_state::AppState;
+use super::base_path::BasePath;
 use super::failures_page::FailuresPage;
 use super::operate::{self, OrderDesk, Orders};
 use super::page::PageBase;
 use super::pages::{MessagePage, OverviewPage, WorkersPage, failed};
-use super::{api, assets, batch_pages, login, stream, task_routes};
+use super::{api, assets, base_path, batch_pages, download, fleet, history_api, login, stream, task_routes, timeline};
 use crate::model::BatchName;
 use crate::view::metrics;
 use crate::view::web::{HostGuard, check};
@@ -29,7 +31,8 @@ const BODY: usize = 4096;
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// The router of a site, with all its layers. Orders need a desk and a site with operators; without both there is no address that changes anything.
-pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>) -> Router {
+pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>, base: BasePath) -> Router {
+    let base = Arc::new(base);
     let site = Arc::new(site);
     let orders = site.operators.clone().zip(desk);
     let acting = orders.map(|(access, desk)| operate::routes(Arc::clone(&site), access, Orders::new(desk)));
@@ -40,6 +43,7 @@ pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>
         .route("/task/{id}", get(task_routes::task))
         .route("/find", get(task_routes::find))
         .route("/task/{id}/output", get(stream::output))
+        .route("/task/{id}/download", get(download::download))
         .route("/failures", get(failures))
         .route("/batches", get(batch_pages::batches))
         .route("/batch/{*name}", get(batch_pages::batch))
@@ -52,31 +56,44 @@ pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>
         .route("/api/v1/batch/{*name}", get(api::batch))
         .route("/api/v1/limits", get(api::limits))
         .route("/api/v1/events", get(api::events))
+        .route("/timeline", get(timeline::page))
+        .route("/api/timeline", get(timeline::data))
         .route("/live", get(stream::live))
-        .route("/api/history", get(history))
+        .route("/api/history", get(history_api::history))
         .route("/metrics", get(scrape))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&site), login::admit));
-    Router::new()
+    let site = Router::new()
         .route("/login", get(login::form).post(login::login))
         .route("/logout", post(login::logout))
-        .route("/assets/{name}", get(assets::asset))
+        .route("/assets/{*path}", get(assets::asset))
         .merge(queue)
         .fallback(nothing)
         .with_state(site)
         .merge(acting.unwrap_or_default())
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(Arc::clone(&base), base_path::outward))
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
         .layer(middleware::from_fn_with_state(Arc::new(guard), check))
-        .layer(middleware::from_fn(api::errors_as_json))
+        .layer(middleware::from_fn(api::errors_as_json));
+    base_path::under(base, site)
 }
 
 async fn overview(State(site): State<Arc<AppState>>) -> Response {
     OverviewPage { page: site.page("Overview").await }.respond()
 }
 
-async fn workers(State(site): State<Arc<AppState>>) -> Response {
-    WorkersPage { page: site.page("Workers").await }.respond()
+/// The query of `/workers`.
+#[derive(Debug, Default, Deserialize)]
+struct WorkersQuery {
+    #[serde(default)]
+    filter: String,
+}
+
+async fn workers(State(site): State<Arc<AppState>>, asked: Result<Query<WorkersQuery>, QueryRejection>) -> Response {
+    let filter: String = asked.map(|Query(asked)| asked.filter).unwrap_or_default();
+    let filter: String = filter.trim().chars().take(fleet::FILTER).collect();
+    WorkersPage::new(site.page("Workers").await, &filter).respond()
 }
 
 /// The query of `/failures`.
@@ -106,23 +123,6 @@ async fn failures_of(site: &AppState, page: PageBase, batch: &str) -> Response {
         Ok(found) => FailuresPage::of_batch(page, &batch, &found.0, found.1).respond(),
         Err(error) => failed(page, &error),
     }
-}
-
-/// The query of `/api/history`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Range {
-    #[serde(default)]
-    range: String,
-}
-
-async fn history(State(site): State<Arc<AppState>>, Query(Range { range }): Query<Range>) -> Response {
-    let board = &site.board;
-    Json(match range.as_str() {
-        "workers" => board.history(super::history::History::workers),
-        "hour" => board.history(|history| history.columns(true)),
-        _ => board.history(|history| history.columns(false)),
-    })
-    .into_response()
 }
 
 /// What a scrape waits for a newer snapshot: a Redis that hangs must not make it late.

@@ -9,7 +9,7 @@ use crate::model::BatchName;
 use crate::model::event::Event;
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::{ClaimNote, PageCursor, TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, TaskView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts, TaskView};
 use crate::view::output_event::OutputStream;
 
 /// An answer that is on its way.
@@ -40,6 +40,9 @@ pub trait QueueSource: Send + Sync + 'static {
 
     /// The failures of a batch or a step, largest group first, of a bounded part of all failures; and whether that is all of them.
     fn failures_of<'a>(&'a self, batch: &'a BatchName) -> SourceFuture<'a, (Vec<FailureGroup>, bool)>;
+
+    /// The attempts of the last minutes, as many as a bounded part of the event log tells of.
+    fn recent(&self) -> SourceFuture<'_, RecentAttempts>;
 
     /// Batches, those that have not ended first: at most [`BATCHES`].
     fn batches(&self) -> SourceFuture<'_, BatchList>;

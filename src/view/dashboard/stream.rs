@@ -1,17 +1,23 @@
-//! The streams of server-sent events: the snapshots, one a second, with the same text for all viewers; and the output of one task.
+//! The streams of server-sent events: the figures that a page shows, a frame a second, made once for all who show the same; and the output of
+//! one task.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::app_state::{AppState, STREAMS};
+use super::feed::{Feed, Frame, TooManyFeeds, View};
+use super::gzip::{self, Gzip};
 use super::live_state::Follower;
 use super::output_followers::{OutputViewer, TASKS};
 use super::source::is_id;
@@ -20,29 +26,129 @@ use crate::view::web::refuse;
 /// When a browser should try again after a break.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What a stream shows.
-enum StreamEvents {
-    Frames(Follower),
-    Task(OutputViewer),
+/// Silence after which something is said, so that what lies between keeps the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+static FIRST: LazyLock<Frame> = LazyLock::new(|| Frame::verbatim(format!("retry: {}\n\n", RETRY.as_millis())));
+static STILL: LazyLock<Frame> = LazyLock::new(|| Frame::verbatim(":\n\n".to_owned()));
+
+/// The query of `/live`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct LiveQuery {
+    #[serde(default)]
+    view: String,
+    #[serde(default)]
+    filter: String,
 }
 
-impl StreamEvents {
-    /// What is new; `None` at the end. Cancel safe.
-    async fn next(&mut self, is_first: bool) -> Option<Arc<str>> {
-        match self {
-            Self::Frames(follower) => {
-                if !is_first {
-                    follower.snapshots.changed().await.ok()?;
-                }
-                Some(Arc::clone(&follower.snapshots.borrow_and_update().json))
+/// Somebody who follows the figures.
+struct LiveViewer {
+    follower: Follower,
+    feed: Arc<Feed>,
+    seen: Option<u64>,
+    /// Where the stream is compressed.
+    gzip: Option<Gzip>,
+    step: Step,
+    stop: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Head,
+    First,
+    Next,
+    Over,
+}
+
+impl LiveViewer {
+    fn send(&mut self, frame: &Frame) -> Bytes {
+        match &mut self.gzip {
+            Some(gzip) => gzip.send(frame.packed()),
+            None => frame.text.clone(),
+        }
+    }
+
+    fn frame(&mut self) -> Bytes {
+        let snapshot = Arc::clone(&self.follower.snapshots.borrow_and_update());
+        let (seen, frame) = self.feed.frame(&snapshot, self.seen);
+        self.seen = seen;
+        self.send(&frame)
+    }
+
+    /// The next bytes of the stream; `None` at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        match self.step {
+            Step::Head => {
+                self.step = Step::First;
+                let retry = self.send(&FIRST);
+                Some(if self.gzip.is_some() { [gzip::HEADER, &retry].concat().into() } else { retry })
             }
-            Self::Task(viewer) => viewer.next().await,
+            Step::First => {
+                self.step = Step::Next;
+                Some(self.frame())
+            }
+            Step::Next => {
+                // An open stream would keep the server from ending.
+                let told = tokio::select! {
+                    biased;
+                    changed = tokio::time::timeout(KEEP_ALIVE, self.follower.snapshots.changed()) => changed.map(|changed| changed.is_ok()),
+                    _ = self.stop.wait_for(|stop| *stop) => Ok(false),
+                };
+                match told {
+                    Ok(true) => return Some(self.frame()),
+                    Ok(false) => {}
+                    Err(_) => return Some(self.send(&STILL)),
+                }
+                self.step = Step::Over;
+                Some(self.gzip.as_ref().map_or_else(Bytes::new, Gzip::end))
+            }
+            Step::Over => None,
         }
     }
 }
 
-struct Viewer {
-    shown: StreamEvents,
+/// `GET /live`: the figures of a page.
+pub(super) async fn live(
+    State(site): State<Arc<AppState>>,
+    headers: HeaderMap,
+    asked: Result<Query<LiveQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Query(asked)) = asked else { return refuse(StatusCode::BAD_REQUEST, "this is no view of /live") };
+    let Some(place) = place(&site) else { return full(&format!("{STREAMS} viewers are connected already")) };
+    let feed = match site.feeds.open(View::of(&asked.view, &asked.filter)) {
+        Ok(feed) => feed,
+        Err(TooManyFeeds) => return full("too many different filters are followed already"),
+    };
+    let viewer = LiveViewer {
+        follower: site.board.follow(),
+        feed,
+        seen: None,
+        gzip: gzip::is_taken(&headers).then(Gzip::default),
+        step: Step::Head,
+        stop: site.stop.clone(),
+        _place: place,
+    };
+    let is_packed = viewer.gzip.is_some();
+    let frames = stream::unfold(viewer, async |mut viewer| {
+        viewer.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), viewer))
+    });
+    let mut response = Body::from_stream(frames).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    // A proxy that collects answers would show nothing.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if is_packed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// Somebody who follows the output of a task.
+struct OutputStreamViewer {
+    shown: OutputViewer,
     stop: watch::Receiver<bool>,
     is_first: bool,
     _place: OwnedSemaphorePermit,
@@ -57,31 +163,6 @@ fn full(why: &str) -> Response {
     let mut full = refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}; try again later"));
     full.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
     full
-}
-
-fn respond(site: &AppState, shown: StreamEvents, place: OwnedSemaphorePermit) -> Response {
-    let viewer = Viewer { shown, stop: site.stop.clone(), is_first: true, _place: place };
-    let events = stream::unfold(viewer, async |mut viewer| {
-        // An open stream would keep the server from ending.
-        let json = tokio::select! {
-            biased;
-            next = viewer.shown.next(viewer.is_first) => next?,
-            _ = viewer.stop.wait_for(|stop| *stop) => return None,
-        };
-        let event = Event::default().data(&*json);
-        let event = if viewer.is_first { event.retry(RETRY) } else { event };
-        viewer.is_first = false;
-        Some((Ok::<_, Infallible>(event), viewer))
-    });
-    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
-}
-
-/// `GET /live`.
-pub(super) async fn live(State(site): State<Arc<AppState>>) -> Response {
-    match place(&site) {
-        Some(place) => respond(&site, StreamEvents::Frames(site.board.follow()), place),
-        None => full(&format!("{STREAMS} viewers are connected already")),
-    }
 }
 
 /// `GET /task/{id}/output`: what it prints while it runs.
@@ -100,7 +181,23 @@ pub(super) async fn output(
         Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
     match site.tails.follow((&id, asked.is_raw()), || Arc::clone(&site.source).output(line)) {
-        Ok(tail) => respond(&site, StreamEvents::Task(tail.viewer()), place),
+        Ok(tail) => respond(&site, tail.viewer(), place),
         Err(super::output_followers::TooManyFollowed) => full(&format!("{TASKS} tasks are followed already")),
     }
+}
+
+fn respond(site: &AppState, shown: OutputViewer, place: OwnedSemaphorePermit) -> Response {
+    let viewer = OutputStreamViewer { shown, stop: site.stop.clone(), is_first: true, _place: place };
+    let events = stream::unfold(viewer, async |mut viewer| {
+        let json = tokio::select! {
+            biased;
+            next = viewer.shown.next() => next?,
+            _ = viewer.stop.wait_for(|stop| *stop) => return None,
+        };
+        let event = Event::default().data(&*json);
+        let event = if viewer.is_first { event.retry(RETRY) } else { event };
+        viewer.is_first = false;
+        Some((Ok::<_, Infallible>(event), viewer))
+    });
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }

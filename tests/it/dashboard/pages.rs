@@ -36,9 +36,9 @@ fn figures_update_while_tasks_run_without_page_errors() {
     assert_eq!(browser.count("canvas"), 4, "a chart on each card");
     let drawn = "return [...document.querySelectorAll('canvas')].every(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v))";
     assert_eq!(browser.run(drawn), json!(true), "and something on each");
-    browser.click("[data-range=hour]");
+    browser.click("[data-range='1h']");
     assert_eq!(
-        browser.run("return document.querySelector('[data-range=hour]').getAttribute('aria-pressed')"),
+        browser.run("return document.querySelector(\"[data-range='1h']\").getAttribute('aria-pressed')"),
         json!("true")
     );
     for path in ["/workers", "/tasks", "/tasks?state=finished", "/failures"] {
@@ -236,7 +236,7 @@ fn it_can_be_used_by_keyboard_and_on_a_phone() {
     assert_eq!(browser.run("return document.activeElement.id"), json!("main"));
     // Every control has a name, every table heads, and the focus can be seen.
     let nameless = "return [...document.querySelectorAll('a, button, input:not([type=hidden])')].filter(e => !(e.innerText || e.ariaLabel || e.labels?.length)).length";
-    for path in ["/", "/workers", "/tasks?state=failed", "/failures"] {
+    for path in ["/", "/workers", "/timeline", "/tasks?state=failed", "/failures"] {
         browser.open(&site.url(path));
         assert_eq!(browser.run(nameless), json!(0), "{path}");
         assert_eq!(browser.run("return [...document.querySelectorAll('table')].filter(t => !t.querySelector('thead th[scope=col]')).length"), json!(0), "{path}");
@@ -248,9 +248,14 @@ fn it_can_be_used_by_keyboard_and_on_a_phone() {
         let wide = browser.run("return document.documentElement.scrollWidth");
         assert!(wide.as_u64().is_some_and(|wide| wide <= 360), "{path} is {wide} points wide on a phone");
     };
-    for path in
-        ["/", "/workers", "/tasks?state=failed", "/failures", &format!("/task/{}", task_id("shell:0.01:0.01:1:echo a"))]
-    {
+    for path in [
+        "/",
+        "/workers",
+        "/timeline",
+        "/tasks?state=failed",
+        "/failures",
+        &format!("/task/{}", task_id("shell:0.01:0.01:1:echo a")),
+    ] {
         narrow(path);
     }
     browser.prefer("dark");

@@ -66,6 +66,7 @@ fn pictures_are_made_where_somebody_wants_them() {
     shot("/", "dashboard-dark.png", "dark", 1280, 860, 1.0);
     shot("/", "dashboard-phone.png", "light", 360, 760, 2.0);
     shot("/workers", "dashboard-workers.png", "light", 1280, 520, 1.0);
+    shot("/timeline", "dashboard-timeline.png", "light", 1280, 700, 1.0);
     shot("/failures", "dashboard-failures.png", "light", 1280, 420, 1.0);
     shot("/tasks?state=failed&worker=node1", "dashboard-tasks.png", "dark", 1280, 620, 1.0);
     let task = browser.run("return document.querySelector('.tasks tbody a').getAttribute('href')");

@@ -91,6 +91,10 @@ fn only_the_token_opens_and_it_opens_everything() {
         "/failures",
         "/task/0123456789abcdef",
         "/task/0123456789abcdef/output",
+        "/task/0123456789abcdef/download",
+        "/timeline",
+        "/api/timeline",
+        "/live?view=workers",
         "/live",
         "/metrics",
         "/api/history",
@@ -103,7 +107,7 @@ fn only_the_token_opens_and_it_opens_everything() {
         {
             assert_eq!(site.get(path, &[("Authorization", wrong)]).status, 401, "{wrong} {path}");
         }
-        let in_address = format!("{path}?token={TOKEN}");
+        let in_address = format!("{path}{}token={TOKEN}", if path.contains('?') { '&' } else { '?' });
         assert_eq!(site.get(&in_address, &[]).status, 401, "never in an address: {path}");
         assert_eq!(site.get(path, &[("Cookie", "distcomp_1=x")]).status, 401, "{path}");
     }
@@ -149,14 +153,25 @@ fn nothing_can_be_changed() {
     let own = format!("http://{}", site.at);
     let task = "/task/0123456789abcdef";
     let output = format!("{task}/output");
-    for path in ["/", "/workers", "/tasks", "/failures", "/live", "/metrics", task, &output, "/api/history"] {
+    for path in
+        ["/", "/workers", "/timeline", "/tasks", "/failures", "/live", "/metrics", task, &output, "/api/history"]
+    {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
             let status = site.send(method, path, &[("Origin", &own)], b"").status;
             assert!(matches!(status, 403..=405), "{method} {path}: {status}");
         }
     }
     let before: Vec<String> = bed.keys();
-    for path in ["/", "/workers", "/tasks?state=todo", "/failures", "/metrics"] {
+    for path in [
+        "/",
+        "/workers",
+        "/timeline",
+        "/api/timeline",
+        "/api/history?range=7d",
+        "/tasks?state=todo",
+        "/failures",
+        "/metrics",
+    ] {
         assert_eq!(site.get(path, &[]).status, 200);
     }
     assert_eq!(bed.keys(), before, "looking writes nothing to Redis");
