@@ -78,7 +78,7 @@ fn kill_that_the_command_hides_is_a_failure_too() {
         assert_eq!(result_of(&bed.table("finished_tasks"), line).1, text);
     }
     let events = bed.status(&["events", "--limit", "0"]).expect(0).all();
-    assert!(events.contains("although the command exited with 0"), "{events}");
+    assert!(events.contains("\"kind\":\"signal 9 (SIGKILL)\""), "{events}");
 }
 
 #[test]
@@ -409,16 +409,16 @@ fn families_are_bounded_and_the_batch_is_the_family() {
     bed.submit(&["--name", "s1/prep", "-m", "auto", "--", "true", "{}", ":::", "1", "2"], "").expect(0);
     bed.submit(&["-m", "auto:mine", "--", "true", "3"], "").expect(0);
     let own = "shell,learn=mine:0:1:0:true 3";
-    assert!(bed.table("distcomp:waiting").contains_key("shell,learn=s1:0:1:0:true 1"));
+    assert!(bed.table("distcomp:waiting").contains_key("shell,learn=s1.prep:0:1:0:true 1"));
     let said = bed.status(&["explain", own]).expect(0).all();
     assert!(said.contains("learns how much memory tasks of mine use: 0 of 5 have finished"), "{said}");
     bed.add(["shell:0.5:0:1:true 4"]);
     let _worker = bed.worker("w");
     bed.wait_counts(SOON, [0, 0, 4, 0]);
     let shown = bed.status(&["learnt"]).expect(0).all();
-    for family in ["s1", "mine", "true"] {
+    for family in ["s1.prep", "mine", "true"] {
         assert!(shown.lines().any(|line| line.split_whitespace().next() == Some(family)), "{family}:\n{shown}");
     }
     let json = bed.status(&["learnt", "--json"]).expect(0).all();
-    assert!(json.contains("\"family\":\"s1\"") && json.contains("\"tasks\":2"), "{json}");
+    assert!(json.contains("\"family\":\"s1.prep\"") && json.contains("\"tasks\":2"), "{json}");
 }

@@ -27,7 +27,7 @@ pub(super) enum View {
     /// All of them, and the first workers.
     #[default]
     Overview,
-    /// Every worker that matches a filter.
+    /// Every worker that matches a filter, and what is wrong with them.
     Workers(String),
     /// The texts alone.
     Texts,
@@ -166,7 +166,7 @@ impl Shown {
             View::Workers(filter) => {
                 let fleet = Fleet::new(&snapshot.overview, figures, filter);
                 rows.extend(fleet.rows().map(row));
-                parts.retain(|name, _| EVERYWHERE.contains(&name.as_str()));
+                parts.retain(|name, _| name == "alarms" || EVERYWHERE.contains(&name.as_str()));
                 parts.extend(object(json!({
                     "told": fleet.told(), "totals": fleet.totals(), "map": fleet.map(), "names": fleet.names(),
                 })));
@@ -268,6 +268,7 @@ mod tests {
         let told = data(&first);
         assert_eq!(told["figures"]["workers"].as_array().map(Vec::len), Some(500));
         assert_eq!(told["figures"]["order"].as_array().map(Vec::len), Some(500));
+        assert!(told["figures"]["alarms"].is_array(), "the page has a list of them");
         overview.workers[9].finished = 7;
         let (seen, second) = tell(look(&board, &overview).await, seen);
         let told = data(&second);

@@ -7,9 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::process::process;
 use crate::model::meters::Histogram;
-use crate::sys::own_process::OwnProcess;
 
 /// Labels of one line: names and values. The encoder escapes values.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
@@ -92,9 +90,8 @@ impl MetricsPage {
         self.families.push(Family { name: name.to_owned(), help: help.to_owned(), kind, values });
     }
 
-    /// The text, with what this process uses.
-    pub(super) fn finish(mut self) -> String {
-        process(&mut self, &OwnProcess::read());
+    /// The text.
+    pub(super) fn text(self) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Families(self.families)));
         let mut page = String::new();
@@ -121,6 +118,9 @@ impl Collector for Families {
                     Value::Seconds(n) => metric.encode_counter::<NoLabelSet, _, u64>(n, None)?,
                     Value::Gauge(n) if labels.is_empty() => metric.encode_gauge(n)?,
                     Value::Gauge(n) => metric.encode_family(&labels)?.encode_gauge(n)?,
+                    Value::Histogram { sum, count, buckets } if labels.is_empty() => {
+                        metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?;
+                    }
                     Value::Histogram { sum, count, buckets } => {
                         let mut metric = metric.encode_family(&labels)?;
                         metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?;

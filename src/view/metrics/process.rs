@@ -3,8 +3,15 @@
 use super::encode::MetricsPage;
 use crate::sys::own_process::OwnProcess;
 
-/// Adds them to a page.
-pub(super) fn process(page: &mut MetricsPage, own: &OwnProcess) {
+impl MetricsPage {
+    /// The text, with what this process uses.
+    pub(super) fn finish(mut self) -> String {
+        add(&mut self, &OwnProcess::read());
+        self.text()
+    }
+}
+
+fn add(page: &mut MetricsPage, own: &OwnProcess) {
     if let Some(seconds) = own.cpu_seconds {
         page.seconds("process_cpu_seconds", "Processor time that this process has used", seconds);
     }

@@ -62,7 +62,7 @@ fn batches_lead_to_their_steps_failures_and_tasks() {
     browser.click(".facts a[href='/batch/s1/prep']");
     assert!(browser.text("h1").contains("a step of s1"), "{}", browser.text("h1"));
     browser.click(".pager a[href*='finished']");
-    assert_eq!(browser.text("#told"), "1 of 4 match");
+    browser.wait_text("#told", "counts what finished", |text| text == "1 of 4 match");
     for (path, rows) in [("/tasks?state=todo&batch=s1/sim", 2), ("/tasks?state=todo&batch=nothing", 0)] {
         browser.open(&site.url(path));
         assert_eq!(browser.count(".tasks tbody tr"), rows, "{path}");

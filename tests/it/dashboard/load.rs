@@ -105,8 +105,13 @@ fn two_hundred_viewers_cost_redis_no_more_than_one() {
     let start = std::time::Instant::now();
     let before = calls(&bed, "hscan");
     std::thread::scope(|scope| {
-        for _ in 0..200 {
-            scope.spawn(|| assert_eq!(site.get("/tasks?state=todo&include=nothing-like-it", &[]).status, 200));
+        for _ in 0..20 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let page = site.get("/tasks?state=todo&include=nothing-like-it", &[]);
+                    assert_eq!(page.status, 200, "{}", page.body);
+                }
+            });
         }
     });
     let seconds = start.elapsed().as_secs() + 2;

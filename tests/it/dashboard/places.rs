@@ -1,7 +1,7 @@
 //! Where the dashboard is, where a login leads, what can be taken along, and its colours.
 use serde_json::json;
 
-use crate::support::{Bed, Browser, Dashboard, task_id};
+use crate::support::{Bed, Browser, Dashboard, SOON, holds_for, task_id, wait_until};
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -11,7 +11,8 @@ fn a_dashboard_under_a_path_keeps_every_link_below_it() {
     bed.add(["shell:0.01:0.01:1:echo hello", "shell:0.01:0.01:1:exit 3"]);
     bed.burst("w");
     let site = Dashboard::with(&bed, &["--listen", "127.0.0.1:0", "--base-path", "/lab/distcomp/"], &[]);
-    assert!(site.said().contains(&format!("http://{}/lab/distcomp/", site.at)), "{}", site.said());
+    let at = format!("http://{}/lab/distcomp/", site.at);
+    wait_until("it to say where it is", SOON, || holds_for(site.said().contains(&at), site.said()));
     assert_eq!(site.get("/lab/distcomp", &[]).header("location"), Some("/lab/distcomp/"));
     // A proxy may have taken the path off, and a scraper may come past it.
     assert_eq!((site.get("/metrics", &[]).status, site.get("/lab/distcomp/metrics", &[]).status), (200, 200));

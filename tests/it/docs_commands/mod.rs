@@ -21,10 +21,13 @@ const SCENES: &[(&str, &str)] = &[
     ("README.md", "worker node1"),
     (
         "TIMEOUT_GUIDE.md",
-        r#"distcomp submit --quiet - <<'END'
+        // Both are there, and only the first can take it.
+        r#"worker node1; worker node2; kill -STOP $(tail -n 1 pids)
+distcomp submit --quiet - <<'END'
 shell:0.1:0.5:9:1:echo "starting a long simulation"; sleep 600
 END
-worker node1; worker node2; settled"#,
+until distcomp status | grep -q '1 in_progress'; do sleep 0.1; done
+kill -CONT $(tail -n 1 pids); settled"#,
     ),
     ("docs/batches.md", ""),
     ("docs/cluster.md", "worker node1; worker node2"),
