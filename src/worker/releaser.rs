@@ -8,7 +8,7 @@ use super::faults::Doing;
 use super::link::Link;
 use crate::model::{BatchName, FieldOrder};
 use crate::queue::batches::{self, MemberScan, MemberState, Recount};
-use crate::queue::{QueueError, Session};
+use crate::queue::{QueueError, Session, aside};
 use crate::sys::random;
 
 /// Between looks.
@@ -87,7 +87,9 @@ impl Releaser {
             let start = Instant::now();
             let of_batch = page.into_iter().filter(|member| member.state == MemberState::Open && member.is_of(batch));
             let lines: Vec<String> = of_batch.map(|member| member.line).collect();
-            open += lines.len() as u64;
+            // What a local run has set aside waits for another command, and is nothing to wait for.
+            let are_aside = aside::contains(conn, &lines).await?;
+            open += are_aside.iter().filter(|is_aside| !**is_aside).count() as u64;
             given_up += batches::give_up(conn, &lines, self.order, &reason, batches::STOPPED).await?;
             tokio::time::sleep(start.elapsed()).await;
         }

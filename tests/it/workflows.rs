@@ -300,6 +300,14 @@ fn a_run_says_why_tasks_of_its_own_did_not_run() {
 }
 
 #[test]
+fn a_stopped_run_does_not_wait_for_what_it_has_set_aside() {
+    let bed = Bed::new();
+    here(&bed, "submit", &["--local", "-n", "m", "--", "echo of another command"]).expect(0);
+    let stopped = run(&bed, &["-n", "m", "--max-fails", "1", "-j", "1", "--array", "1-9", "--", "exit 1"]).expect(1);
+    assert!(stopped.stdout.contains("0 tasks finished, 9 failed"), "{stopped}");
+}
+
+#[test]
 fn a_run_that_too_many_failures_stop_still_runs_its_hook() {
     let bed = Bed::new();
     let out = bed.path().join("out");
