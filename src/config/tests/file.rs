@@ -36,7 +36,7 @@ fn all_faults_of_a_file_are_reported_at_once() {
 #[case("tests/data/conf/python-timeouts.json")]
 #[case("tests/data/conf/python-batching.json")]
 #[case("tests/data/conf/python-strings.json")]
-fn files_of_python_distcomp_and_our_example_load_without_a_warning(#[case] name: &str) {
+fn files_of_python_and_our_example_load_without_warning(#[case] name: &str) {
     let conf = Conf::worker();
     let text = fs::read_to_string(data(name)).expect("the file is there");
     // In a directory of its own, readable by its owner alone.

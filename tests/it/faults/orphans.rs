@@ -47,7 +47,7 @@ fn hidden(is_hidden: bool) -> &'static [&'static str] {
 }
 
 #[rstest]
-fn a_task_whose_worker_and_keepers_died_does_not_run_beside_its_orphan(#[values(false, true)] without_cgroup: bool) {
+fn task_of_dead_keepers_does_not_run_beside_its_orphan(#[values(false, true)] without_cgroup: bool) {
     let bed = bed(json!({"max_task_per_worker": 2}));
     let (state, task) = (json!({"state_dir": bed.out("state")}), Alone::new(&bed));
     bed.add([&task.line]);
@@ -79,7 +79,7 @@ fn orphaned_frozen_keepers_run_no_copy_beside_the_next() {
 }
 
 #[rstest]
-fn a_task_that_kills_its_keeper_and_the_maker_of_keepers_leaves_nothing_and_has_no_copy_beside_it(
+fn task_that_kills_keeper_and_zygote_leaves_no_copy(
     #[values(false, true)] without_cgroup: bool,
 ) {
     let bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": 30, "max_retry_per_task": 3}));

@@ -8,11 +8,14 @@ use super::source_files;
 /// The most characters that the name of a test has: as many as a line of a report shows beside its module.
 const LONGEST: usize = 60;
 
+/// The attributes that make a function a test.
+const MARKS: [&str; 3] = ["#[test]", "#[tokio::test", "#[rstest"];
+
 /// The names of the functions that are marked as tests.
 fn tests(code: &str) -> Vec<&str> {
     let (mut found, mut is_test) = (Vec::new(), false);
     for line in code.lines().map(str::trim) {
-        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+        if MARKS.iter().any(|mark| line.starts_with(mark)) {
             is_test = true;
         } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test && !line.starts_with("//")) {
             found.push(rest.split(['(', '<']).next().unwrap_or_default());
@@ -51,6 +54,6 @@ fn names_of_tests_have_at_most_60_characters() {
 
 #[test]
 fn the_check_of_test_names_finds_them() {
-    let code = "#[test]\nfn a() {}\n#[tokio::test(start_paused = true)]\n#[ignore]\nasync fn b<T>() {}\nfn c() {}\n// #[test]\n";
-    assert_eq!(tests(code), ["a", "b"]);
+    let code = "#[test]\nfn a() {}\n#[tokio::test(start_paused = true)]\n#[ignore]\nasync fn b<T>() {}\nfn c() {}\n// #[test]\n#[rstest]\n#[case(1)]\nfn d(#[case] n: u8) {}\n";
+    assert_eq!(tests(code), ["a", "b", "d"]);
 }
