@@ -199,7 +199,7 @@ fn code_of_queue(error: &QueueError) -> &'static str {
         QueueError::GivenUp { .. } => "redis_given_up",
         QueueError::Unsupported(_) => "redis_unsupported",
         QueueError::WrongType { .. } => "redis_wrong_type",
-        QueueError::Protocol(_) => "redis_protocol",
+        QueueError::PassedId | QueueError::Protocol(_) => "redis_protocol",
         QueueError::Mismatch(_) => "mismatch",
         QueueError::Fenced => "fenced",
         QueueError::SubmissionClosed => "submission_closed",
@@ -216,6 +216,7 @@ fn of_queue(error: &QueueError) -> Exit {
         | QueueError::GivenUp { .. }
         | QueueError::Unsupported(_)
         | QueueError::WrongType { .. }
+        | QueueError::PassedId
         | QueueError::Protocol(_) => Exit::Redis,
         // The name is somebody else's: the same as any other disagreement with the queue.
         QueueError::Mismatch(_) | QueueError::Fenced | QueueError::SubmissionClosed => Exit::Usage,

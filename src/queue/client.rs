@@ -323,7 +323,7 @@ impl Connection {
 
     /// A refusal that a script has met and answered.
     pub(super) fn denied(&self, what: String, said: &str) -> QueueError {
-        let message = said.split(" script: ").next().unwrap_or_default().trim().to_owned();
+        let message = classify::without_script(said).to_owned();
         QueueError::Denied { at: self.at.to_string(), user: self.user.to_string(), what, message }
     }
 

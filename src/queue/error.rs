@@ -80,6 +80,9 @@ pub enum QueueError {
         /// What was asked: a command and its key, or one of our scripts.
         what: String,
     },
+    /// A stream has an entry with this id, or a later one. Another try is of no use.
+    #[error("add an entry to the stream: it has one with the same or a later id")]
+    PassedId,
     /// The server answered something that this build does not understand, or a script failed.
     #[error("understand Redis: {0}")]
     Protocol(String),
@@ -99,6 +102,7 @@ impl QueueError {
             | Self::Unsupported(_)
             | Self::Mismatch(_)
             | Self::WrongType { .. }
+            | Self::PassedId
             | Self::Protocol(_) => false,
         }
     }
@@ -118,7 +122,7 @@ impl QueueError {
     #[must_use]
     pub fn without_place(&self) -> String {
         let text = if let Self::Busy { message, .. } = self { message.clone() } else { self.to_string() };
-        text.split(" script: ").next().unwrap_or_default().trim_end_matches(['.', ' ']).to_owned()
+        classify::without_script(&text).trim_end_matches(['.', ' ']).to_owned()
     }
 
     /// Classifies an error of the client. The client's own texts never hold the password; the address is ours.
@@ -160,6 +164,9 @@ impl QueueError {
         }
         if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
             return Self::Unavailable { at: at.to_owned(), message };
+        }
+        if classify::is_passed_id(error) {
+            return Self::PassedId;
         }
         if error.kind() == ErrorKind::Parse {
             return Self::Protocol(format!("the server at {at} does not use the Redis protocol: check the port"));

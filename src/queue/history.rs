@@ -57,7 +57,7 @@ pub async fn write(conn: &Connection) -> Result<bool, QueueError> {
     match conn.cmd::<String>(&cmd).await {
         Ok(_) => Ok(true),
         // Another worker was first.
-        Err(error) if error.to_string().contains("equal or smaller") => Ok(false),
+        Err(QueueError::PassedId) => Ok(false),
         Err(error) => Err(error),
     }
 }

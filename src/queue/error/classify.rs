@@ -37,7 +37,17 @@ pub(in crate::queue) fn command_and_key(cmd: &Cmd) -> String {
 pub(in crate::queue) fn server_message(error: &RedisError) -> String {
     let first = error.clone().into_server_errors().and_then(|errors| errors.first().map(|(_, error)| error.clone()));
     let text = first.and_then(|error| error.details().map(str::to_owned)).unwrap_or_else(|| error.to_string());
-    text.split(" script: ").next().unwrap_or_default().trim().to_owned()
+    without_script(&text).to_owned()
+}
+
+/// A text of the server, without the script and the line in it where it was raised: `NOPERM … script: 3f9a…, on @user_script:12.`
+pub(in crate::queue) fn without_script(text: &str) -> &str {
+    text.split(" script: ").next().unwrap_or_default().trim()
+}
+
+/// Whether an entry of a stream was refused because the stream has one with the same or a later id.
+pub(in crate::queue) fn is_passed_id(error: &RedisError) -> bool {
+    error.to_string().contains("equal or smaller")
 }
 
 /// Which command of a pipeline was refused first.
