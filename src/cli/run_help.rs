@@ -75,14 +75,11 @@ fn of_a_run(arg: Arg) -> Arg {
     if let Some(place) = SHORT.iter().position(|(name, _)| *name == id) {
         return arg.help(SHORT[place].1).help_heading(None).display_order(place).hide_short_help(false);
     }
-    let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    if id == "name" {
-        "Add the tasks to this batch, or to a step of one: s1, s1/prep".clone_into(&mut help);
-    }
-    if let Some(rest) = help.strip_prefix("With --local: ") {
-        let (first, rest) = rest.split_at(rest.chars().next().map_or(0, char::len_utf8));
-        help = format!("{}{rest}", first.to_uppercase());
-    }
+    let help = if id == "name" {
+        "Add the tasks to this batch, or to a step of one: s1, s1/prep".to_owned()
+    } else {
+        arg.get_help().map(ToString::to_string).unwrap_or_default()
+    };
     arg.help(help).help_heading("More options").hide_short_help(true)
 }
 

@@ -44,17 +44,17 @@ pub struct WorkerArgs {
     /// Run files or commands on this machine, with a private Redis; the same command continues an interrupted run
     #[arg(long)]
     pub local: bool,
-    /// With --local: also run the tasks that earlier commands in this directory left waiting
-    #[arg(long, requires = "local", hide_short_help = true)]
+    /// Also run the tasks that earlier commands in this directory left waiting
+    #[arg(long, requires = "local", help_heading = LOCAL, hide_short_help = true)]
     pub all: bool,
-    /// With --local: run the failed tasks of these files again
-    #[arg(long, requires = "local", alias = "resume-failed", hide_short_help = true)]
+    /// Run the failed tasks of these files again
+    #[arg(long, requires = "local", alias = "resume-failed", help_heading = LOCAL, hide_short_help = true)]
     pub rerun_failed: bool,
-    /// With --local: run all tasks of these files again
-    #[arg(long, requires = "local", hide_short_help = true)]
+    /// Run all tasks of these files again
+    #[arg(long, requires = "local", help_heading = LOCAL, hide_short_help = true)]
     pub rerun: bool,
-    /// With --local: start anew; move the state and results of earlier runs in this directory to a numbered directory
-    #[arg(long, requires = "local", hide_short_help = true)]
+    /// Start anew; move the state and results of earlier runs in this directory to a numbered directory
+    #[arg(long, requires = "local", help_heading = LOCAL, hide_short_help = true)]
     pub fresh: bool,
     /// What a local run shows and writes down
     #[command(flatten)]
