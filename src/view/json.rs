@@ -37,7 +37,7 @@ pub(crate) fn with_ids(value: Value) -> Value {
 /// None that can happen: every key is text.
 pub(crate) fn overview(overview: &Overview) -> serde_json::Result<Value> {
     let mut json = serde_json::to_value(overview)?;
-    let why = top_reason(overview).map(|(waiting, why)| json!({ "waiting": waiting, "why": why }));
+    let why = top_reason(overview).map(|top| json!({ "waiting": top.waiting, "why": top.why }));
     json["top_reason"] = json!(why);
     let so_far = overview.progress();
     json["progress"] = json!(so_far);

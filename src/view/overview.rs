@@ -2,7 +2,7 @@
 
 use super::batches::kept_back;
 use super::deaths::alarms;
-use super::explain::{never_run, top_reason};
+use super::explain::{TopReason, never_run, top_reason};
 use super::failures::failures;
 use super::glyphs;
 use super::limits;
@@ -41,7 +41,7 @@ pub fn overview(overview: &Overview, width: usize) -> String {
     lines
         .extend(notices(overview).into_iter().map(|notice| shorten(&notice, width)).map(|notice| paint(WARN, &notice)));
     // A full limit is among the notices.
-    if let Some((waiting, why)) = top_reason(overview).filter(|(_, why)| !why.starts_with("limit ")) {
+    if let Some(TopReason { waiting, why, .. }) = top_reason(overview).filter(|top| !top.is_limit) {
         lines.push(shorten(&format!("{} {}: {why}", count(waiting), verb(waiting, "wait")), width));
     }
     let warnings =

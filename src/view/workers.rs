@@ -16,16 +16,35 @@ const KIND: usize = 20;
 /// Cells of a small bar.
 const BAR: usize = 4;
 
-/// One column: its heading, what stands in it, and from which layout on it is there.
+/// What stands in a column of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WorkerColumn {
+    Name,
+    State,
+    Heartbeat,
+    Tasks,
+    InUse(ResourceKind),
+    Resources,
+    Done,
+    Failed,
+    TimedOut,
+    Returned,
+    Host,
+    Version,
+    WaitsFor,
+}
+
+/// One column: what it is, its heading, what stands in it, and from which layout on it is there.
 pub(super) struct Field {
+    pub(super) of: WorkerColumn,
     pub(super) column: Column,
     pub(super) cell: Box<dyn Fn(&WorkerView) -> String>,
     from: Layout,
 }
 
 impl Field {
-    fn new(from: Layout, column: Column, cell: impl Fn(&WorkerView) -> String + 'static) -> Self {
-        Self { column, cell: Box::new(cell), from }
+    fn new(of: WorkerColumn, from: Layout, column: Column, cell: impl Fn(&WorkerView) -> String + 'static) -> Self {
+        Self { of, column, cell: Box::new(cell), from }
     }
 }
 
@@ -40,27 +59,29 @@ enum Layout {
 
 /// `has_resources`: with the column of named resources.
 pub(super) fn all_fields(has_resources: bool) -> Vec<Field> {
+    use Layout::{Bare, Figures, Full, Waits};
+    use WorkerColumn as Of;
     let mut fields = vec![
-        Field::new(Layout::Bare, text("worker"), |worker| safe(&worker.name).into_owned()),
-        Field::new(Layout::Bare, text("state"), |worker| worker.state.as_str().to_owned()),
-        Field::new(Layout::Bare, number("beat"), beat),
-        Field::new(Layout::Bare, number("tasks"), running),
+        Field::new(Of::Name, Bare, text("worker"), |worker| safe(&worker.name).into_owned()),
+        Field::new(Of::State, Bare, text("state"), |worker| worker.state.as_str().to_owned()),
+        Field::new(Of::Heartbeat, Bare, number("beat"), beat),
+        Field::new(Of::Tasks, Bare, number("tasks"), running),
     ];
     fields.extend(
         ResourceKind::OF_WORKERS
-            .map(|kind| Field::new(Layout::Bare, text(kind.heading()), move |worker| usage(worker, kind))),
+            .map(|kind| Field::new(Of::InUse(kind), Bare, text(kind.heading()), move |worker| usage(worker, kind))),
     );
     if has_resources {
-        fields.push(Field::new(Layout::Bare, text("resources"), |worker| resources(worker).unwrap_or_default()));
+        fields.push(Field::new(Of::Resources, Bare, text("resources"), |worker| resources(worker).unwrap_or_default()));
     }
     fields.extend([
-        Field::new(Layout::Bare, number("done"), done),
-        Field::new(Layout::Bare, number("fail"), |worker| count(worker.failed)),
-        Field::new(Layout::Figures, number("late"), |worker| count(worker.timed_out)),
-        Field::new(Layout::Figures, number("back"), |worker| count(worker.returned)),
-        Field::new(Layout::Full, text("host"), host),
-        Field::new(Layout::Full, text("version"), version),
-        Field::new(Layout::Waits, text("waits for"), waits),
+        Field::new(Of::Done, Bare, number("done"), done),
+        Field::new(Of::Failed, Bare, number("fail"), |worker| count(worker.failed)),
+        Field::new(Of::TimedOut, Figures, number("late"), |worker| count(worker.timed_out)),
+        Field::new(Of::Returned, Figures, number("back"), |worker| count(worker.returned)),
+        Field::new(Of::Host, Full, text("host"), host),
+        Field::new(Of::Version, Full, text("version"), version),
+        Field::new(Of::WaitsFor, Waits, text("waits for"), waits),
     ]);
     fields
 }

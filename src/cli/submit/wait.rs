@@ -198,7 +198,7 @@ impl StallNotice {
             return None;
         }
         let why = match inspect::shown_overview(conn).await {
-            Ok(overview) => format!("nothing runs: {}", top_reason(&overview)?.1),
+            Ok(overview) => format!("nothing runs: {}", top_reason(&overview)?.why),
             Err(QueueError::Denied { .. }) => "nothing runs; distcomp-status explain says why".to_owned(),
             Err(_) => return None,
         };

@@ -9,5 +9,5 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use queue::{explain_queue, needs, never_run, top_reason, why_need};
+pub use queue::{TopReason, explain_queue, needs, never_run, top_reason, why_need};
 pub use task::{explain_held, explain_task};

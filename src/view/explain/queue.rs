@@ -60,9 +60,20 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
     why
 }
 
-/// The one reason that holds most of the work back, with how much that is; `None` when nothing waits.
+/// The one reason that holds most of the work back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopReason {
+    /// How many tasks wait for it.
+    pub waiting: u64,
+    /// The reason, in words.
+    pub why: String,
+    /// Whether it is a limit that is full.
+    pub is_limit: bool,
+}
+
+/// The one reason that holds most of the work back; `None` when nothing waits.
 #[must_use]
-pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
+pub fn top_reason(overview: &Overview) -> Option<TopReason> {
     // What an interrupted run had in progress waits for the next one.
     let cut_short = if overview.is_at_rest() { overview.counts.in_progress } else { 0 };
     let todo = overview.counts.todo.saturating_add(cut_short);
@@ -70,22 +81,24 @@ pub fn top_reason(overview: &Overview) -> Option<(u64, String)> {
         return None;
     }
     if let Some(why) = halted(overview).into_iter().next().or_else(|| no_worker(overview)) {
-        return Some((todo, why));
+        return Some(TopReason { waiting: todo, why, is_limit: false });
     }
     let (large, why) = too_large_in_all(overview);
     let unknown = not_judged(overview);
     let apart = overview.counts.blocked.saturating_add(overview.counts.held);
     let rest =
         todo.saturating_sub(large).saturating_sub(unknown).saturating_sub(overview.backing_off).saturating_sub(apart);
+    let limit = largest_group(overview).and_then(|need| limits::first(overview, &need.needs()));
+    let is_limit = limit.is_some();
     let others = [
-        (large, why),
-        (unknown, Some(NOT_JUDGED.to_owned())),
-        (overview.backing_off, Some("they have failed and wait for their retry delay".to_owned())),
-        (rest, Some(rest_waits_for(overview))),
-        (apart, kept_back(overview)),
+        (large, why, false),
+        (unknown, Some(NOT_JUDGED.to_owned()), false),
+        (overview.backing_off, Some("they have failed and wait for their retry delay".to_owned()), false),
+        (rest, Some(limit.unwrap_or_else(|| rest_waits_for(overview))), is_limit),
+        (apart, kept_back(overview), false),
     ];
-    let top = others.into_iter().max_by_key(|(count, _)| *count)?;
-    Some((top.0, top.1?))
+    let (waiting, why, is_limit) = others.into_iter().max_by_key(|(count, ..)| *count)?;
+    Some(TopReason { waiting, why: why?, is_limit })
 }
 
 /// Of tasks whose demands were not read.
@@ -153,18 +166,19 @@ pub fn why_need(overview: &Overview, need: &WaitingGroup) -> String {
     }
 }
 
-/// What the largest group waits for, of those that some node could run.
-fn rest_waits_for(overview: &Overview) -> String {
+/// The largest group, of those that some node could run.
+fn largest_group(overview: &Overview) -> Option<&WaitingGroup> {
     let able = |need: &&WaitingGroup| overview.fits_somewhere(need);
-    let largest = overview.needs.iter().filter(able).max_by_key(|need| need.waiting);
-    largest.map_or_else(|| commonest_wait(overview), |need| wait_of(overview, need))
+    overview.needs.iter().filter(able).max_by_key(|need| need.waiting)
 }
 
-/// Why tasks wait that some node could run: for room of the kind that they need, or for what most wait for.
+/// What the largest group waits for, where that is no limit.
+fn rest_waits_for(overview: &Overview) -> String {
+    largest_group(overview).map_or_else(|| commonest_wait(overview), |need| wait_of(overview, need))
+}
+
+/// Why tasks wait that some node could run and no limit holds back: for room of the kind that they need, or for what most wait for.
 fn wait_of(overview: &Overview, need: &WaitingGroup) -> String {
-    if let Some(why) = limits::first(overview, &need.needs()) {
-        return why;
-    }
     match nothing_free(overview, &need.needs()).or_else(|| no_room(overview, &need.demand)) {
         Some(room) => format!("{room}{}", slots_used(overview)),
         None => commonest_wait(overview),

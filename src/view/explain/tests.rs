@@ -68,7 +68,7 @@ fn demands_that_were_not_read_are_not_said_to_wait_their_turn() {
     overview.needs = vec![WaitingGroup { demand: large, waiting: 10, ..WaitingGroup::default() }];
     let said = explain_queue(&overview).join("\n");
     assert!(said.contains("90 wait with other demands") && !said.contains("it is running"), "{said}");
-    assert!(top_reason(&overview).is_some_and(|(many, why)| many == 90 && why.starts_with("with other demands")));
+    assert!(top_reason(&overview).is_some_and(|top| top.waiting == 90 && top.why.starts_with("with other demands")));
     overview.needs[0].demand.amounts = amounts(1.0, 1.0);
     let said = explain_queue(&overview).join("\n");
     assert!(said.contains("100 wait") && !said.contains("other demands"), "{said}");
@@ -122,10 +122,10 @@ fn explain_separates_impossible_demands_from_waiting_ones() {
     let why = explain_queue(&overview).join("\n");
     assert!(why.contains("7 need 96 GB and 1 core; the largest node offers 84 GB and 8 cores"), "{why}");
     assert!(why.contains("103 wait"), "{why}");
-    assert_eq!(top_reason(&overview).map(|(count, _)| count), Some(103));
+    assert_eq!(top_reason(&overview).map(|top| top.waiting), Some(103));
     assert_eq!(why_need(&overview, &overview.needs[2]), "failed on every live worker (n1, n2), waiting for a retry");
     let only_large = Overview { counts: Counts { todo: 7, ..counts }, needs: vec![need(96.0, 7, &[])], ..overview };
-    assert!(top_reason(&only_large).unwrap().1.contains("84 GB"));
+    assert!(top_reason(&only_large).unwrap().why.contains("84 GB"));
     assert!(!explain_queue(&only_large)[0].contains("running"), "{:?}", explain_queue(&only_large));
 }
 
@@ -170,7 +170,8 @@ fn lifted_pause_is_no_reason_before_workers_notice() {
     let mut told = worker("n1", WorkerState::Live, 16.0);
     told.load = Some(WorkerLoad { slots: 4, wait: Some(WaitReason::Paused), ..WorkerLoad::default() });
     let overview = queue(vec![told]);
-    assert_eq!(top_reason(&overview), Some((1, "their turn (0 of 4 slots in use)".to_owned())));
+    let top = top_reason(&overview).map(|top| (top.waiting, top.why));
+    assert_eq!(top, Some((1, "their turn (0 of 4 slots in use)".to_owned())));
     assert!(!why(&overview, &waiting("shell:1:1:7:x", &[])).contains("paused"));
 }
 

@@ -2,7 +2,7 @@
 
 use super::list::{Column, Role, column};
 use super::screen::Screen;
-use crate::view::workers;
+use crate::view::workers::{self, WorkerColumn};
 
 /// The columns of a screen. Those that are wide and can be done without have the largest numbers.
 pub(super) fn columns(screen: Screen) -> Vec<Column> {
@@ -11,19 +11,18 @@ pub(super) fn columns(screen: Screen) -> Vec<Column> {
         Screen::Workers => workers::all_fields(true)
             .iter()
             .map(|field| {
-                let (role, spare) = match field.column.head {
-                    "worker" => (Role::Name, 0),
-                    "state" => (Role::Words, 0),
-                    "tasks" | "fail" => (Role::Number, 0),
-                    "cores" | "mem GB" => (Role::Words, 1),
-                    "done" => (Role::Number, 2),
-                    "beat" => (Role::Number, 3),
-                    "waits for" => (Role::Words, 5),
-                    "resources" => (Role::Words, 6),
-                    "host" => (Role::Words, 9),
-                    "version" => (Role::Words, 10),
-                    _ if field.column.is_number => (Role::Number, 7),
-                    _ => (Role::Words, 8),
+                let (role, spare) = match field.of {
+                    WorkerColumn::Name => (Role::Name, 0),
+                    WorkerColumn::State => (Role::Words, 0),
+                    WorkerColumn::Tasks | WorkerColumn::Failed => (Role::Number, 0),
+                    WorkerColumn::InUse(_) => (Role::Words, 1),
+                    WorkerColumn::Done => (Role::Number, 2),
+                    WorkerColumn::Heartbeat => (Role::Number, 3),
+                    WorkerColumn::WaitsFor => (Role::Words, 5),
+                    WorkerColumn::Resources => (Role::Words, 6),
+                    WorkerColumn::TimedOut | WorkerColumn::Returned => (Role::Number, 7),
+                    WorkerColumn::Host => (Role::Words, 9),
+                    WorkerColumn::Version => (Role::Words, 10),
                 };
                 column(field.column.head, role, spare)
             })

@@ -93,7 +93,7 @@ impl WatchState {
             *line = std::mem::take(line).style(Style::new().add_modifier(Modifier::REVERSED));
         }
         let below = |row: &Row| {
-            row.below.as_ref().filter(|(head, _)| drawn.left_out.contains(head)).map(|(_, text)| text.clone())
+            row.below.as_ref().filter(|below| drawn.left_out.contains(&below.column)).map(|below| below.text.clone())
         };
         let all: Vec<String> = self.seen().iter().filter_map(below).flat_map(|text| wrap(&text, width)).collect();
         if lines.len() + 1 + all.len() <= height && !all.is_empty() {
@@ -154,12 +154,7 @@ fn overview_text(seen: &Overview, room: usize) -> String {
 }
 
 /// Lines that are kept below the list for a row whose text found no room in its line.
-fn reserved(row: &Row, left_out: &[&str], height: usize) -> usize {
-    const OF_NOTE: usize = 3;
-    match row.below {
-        Some((head, _)) if !left_out.contains(&head) => 0,
-        Some(("note", _)) => OF_NOTE.min(height / 4),
-        Some(_) => 1,
-        None => 0,
-    }
+fn reserved(row: &Row, left_out: &[usize], height: usize) -> usize {
+    let below = row.below.as_ref().filter(|below| left_out.contains(&below.column));
+    below.map_or(0, |below| if below.most_lines > 1 { below.most_lines.min(height / 4) } else { 1 })
 }

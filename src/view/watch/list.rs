@@ -46,8 +46,8 @@ pub(super) struct Sorting {
 pub(super) struct Drawn {
     /// The head, styled, and a line for each row.
     pub(super) lines: Vec<String>,
-    /// Headings that found no room.
-    pub(super) left_out: Vec<&'static str>,
+    /// Columns that found no room, by their places.
+    pub(super) left_out: Vec<usize>,
 }
 
 impl Role {
@@ -100,7 +100,7 @@ pub(super) fn draw(all: &[Column], rows: &[&[String]], width: usize, sorting: Op
             kept.iter().copied().filter(|at| all[*at].spare > 0 && !is_sorted(*at)).max_by_key(|at| all[*at].spare);
         let Some(spare) = spare else { break };
         kept.retain(|at| *at != spare);
-        left_out.push(all[spare].head);
+        left_out.push(spare);
     }
     let widths = shares(&kept.iter().map(|at| (all[*at].role, natural[*at])).collect::<Vec<_>>(), width);
     let mut lines = vec![String::new(); rows.len() + 1];
@@ -181,7 +181,7 @@ mod tests {
         let rows: Vec<&[String]> = rows.iter().map(<[String; 5]>::as_slice).collect();
         let drawn = draw(&ALL, &rows, width, sorting);
         let lines = drawn.lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
-        (lines, drawn.left_out)
+        (lines, drawn.left_out.into_iter().map(|at| ALL[at].head).collect())
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::listed::ListedTask;
 use super::orders::Chosen;
 use super::screen::{Screen, Wanted, WatchData};
 use crate::model::snapshot::{BatchView, RunningTask, WorkerView};
-use crate::model::{ResourceKind, TaskId, failure_reason};
+use crate::model::{TaskId, failure_reason};
 use crate::view::batches::BatchCells;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, duration, precise_duration, trimmed};
-use crate::view::workers;
+use crate::view::workers::{self, WorkerColumn};
 
 /// A row.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +28,22 @@ pub(super) struct Row {
     pub(super) cells: Vec<String>,
     /// What it is sorted by, for each column.
     pub(super) ranks: Vec<Rank>,
-    /// What is to stand below, where the column with this heading finds no room.
-    pub(super) below: Option<(&'static str, String)>,
+    /// What is to stand below the list.
+    pub(super) below: Option<Below>,
 }
+
+/// A text that stands below the list where its column finds no room.
+#[derive(Clone, Debug)]
+pub(super) struct Below {
+    /// The column, by its place.
+    pub(super) column: usize,
+    pub(super) text: String,
+    /// Lines that are kept for it.
+    pub(super) most_lines: usize,
+}
+
+/// Lines below the list for the note of a batch.
+const NOTE_LINES: usize = 3;
 
 /// What rows are sorted by.
 #[derive(Clone, Debug)]
@@ -71,10 +84,14 @@ pub(super) fn of(screen: Screen, data: &WatchData) -> Vec<Row> {
 
 fn of_worker(worker: &WorkerView, fields: &[workers::Field]) -> Row {
     let cells: Vec<String> = fields.iter().map(|field| (field.cell)(worker)).collect();
-    let ranks = fields.iter().zip(&cells).map(|(field, cell)| worker_rank(worker, field.column.head, cell)).collect();
+    let ranks = fields.iter().zip(&cells).map(|(field, cell)| worker_rank(worker, field.of, cell)).collect();
     let name = safe(&worker.name);
-    let resources = fields.iter().position(|field| field.column.head == "resources").and_then(|at| cells.get(at));
-    let below = resources.filter(|text| !text.is_empty()).map(|text| ("resources", format!("{name}: {text}")));
+    let resources = fields.iter().position(|field| field.of == WorkerColumn::Resources);
+    let below = resources.filter(|at| !cells[*at].is_empty()).map(|at| Below {
+        column: at,
+        text: format!("{name}: {}", cells[at]),
+        most_lines: 1,
+    });
     Row {
         key: worker.name.clone(),
         searched: format!("{} {}", worker.name, worker.state.as_str()),
@@ -86,18 +103,21 @@ fn of_worker(worker: &WorkerView, fields: &[workers::Field]) -> Row {
     }
 }
 
-fn worker_rank(worker: &WorkerView, head: &str, cell: &str) -> Rank {
-    if let Some(kind) = ResourceKind::OF_WORKERS.into_iter().find(|kind| kind.heading() == head) {
-        return Rank::Number(worker.usage.used.get(kind) as f64);
-    }
-    Rank::Number(match head {
-        "beat" => worker.heartbeat_age_seconds.unwrap_or(0) as f64,
-        "tasks" => worker.load.as_ref().map_or(0.0, |load| f64::from(load.running)),
-        "done" => worker.finished as f64,
-        "fail" => worker.failed as f64,
-        "late" => worker.timed_out as f64,
-        "back" => worker.returned as f64,
-        _ => return Rank::Text(cell.to_owned()),
+fn worker_rank(worker: &WorkerView, of: WorkerColumn, cell: &str) -> Rank {
+    Rank::Number(match of {
+        WorkerColumn::InUse(kind) => worker.usage.used.get(kind) as f64,
+        WorkerColumn::Heartbeat => worker.heartbeat_age_seconds.unwrap_or(0) as f64,
+        WorkerColumn::Tasks => worker.load.as_ref().map_or(0.0, |load| f64::from(load.running)),
+        WorkerColumn::Done => worker.finished as f64,
+        WorkerColumn::Failed => worker.failed as f64,
+        WorkerColumn::TimedOut => worker.timed_out as f64,
+        WorkerColumn::Returned => worker.returned as f64,
+        WorkerColumn::Name
+        | WorkerColumn::State
+        | WorkerColumn::Resources
+        | WorkerColumn::Host
+        | WorkerColumn::Version
+        | WorkerColumn::WaitsFor => return Rank::Text(cell.to_owned()),
     })
 }
 
@@ -193,7 +213,11 @@ fn batch(view: &BatchView) -> Row {
         Rank::Number(view.eta_seconds.map_or(f64::INFINITY, |eta| eta as f64)),
         Rank::Text(cells.note.clone()),
     ];
-    let below = (!cells.note.is_empty()).then(|| ("note", format!("{} {}", cells.name, cells.note)));
+    let below = (!cells.note.is_empty()).then(|| Below {
+        column: ranks.len() - 1,
+        text: format!("{} {}", cells.name, cells.note),
+        most_lines: NOTE_LINES,
+    });
     Row {
         key: view.name.to_string(),
         searched: format!("{} {} {}", cells.name, cells.state, cells.note),
