@@ -7,7 +7,7 @@ use crate::cli::exit::CliError;
 use crate::cli::known_batches::{batch_name, known};
 use crate::cli::near::by_nearness;
 use crate::model::snapshot::TaskState;
-use crate::model::{BatchName, Outcome};
+use crate::model::{BatchName, FailureKind, Outcome};
 use crate::queue::select::{TaskGroup, unrecorded_kinds};
 use crate::queue::{Connection, kinds};
 use crate::view::safe_text::safe;
@@ -42,7 +42,7 @@ impl GroupArgs {
     /// The states in which such tasks are, given `--state`; `None` where neither says it. Flags that exclude each other are refused.
     pub(crate) fn states(&self, state: Option<TaskState>) -> Result<Option<Vec<TaskState>>, CliError> {
         let Some(kind) = &self.kind else { return Ok(state.map(|state| vec![state])) };
-        let is_cancelled = Outcome::group_named(kind).as_deref() == Some(Outcome::CANCELLED_GROUP);
+        let is_cancelled = FailureKind::named(kind) == Some(FailureKind::Ended(Outcome::Cancelled));
         let own = if is_cancelled { TaskState::Cancelled } else { TaskState::Failed };
         let is_possible = match state {
             None => true,
@@ -79,7 +79,7 @@ impl GroupArgs {
         let is_it = |kind: &str| kind.eq_ignore_ascii_case(asked.trim());
         let mut known = kinds::counted(conn).await?;
         let named = known.iter().map(|(kind, _)| kind).find(|kind| is_it(kind)).cloned();
-        if let Some(kind) = named.or_else(|| Outcome::group_named(asked)) {
+        if let Some(kind) = named.or_else(|| FailureKind::named(asked).map(|kind| kind.to_string())) {
             return Ok(Some(kind));
         }
         for (kind, count) in unrecorded_kinds(conn).await? {

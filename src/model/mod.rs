@@ -4,11 +4,13 @@
 
 pub mod amounts;
 pub mod batch;
+pub mod batch_hold;
 pub mod class;
 pub mod demand;
 pub mod event;
 pub mod evidence;
 pub mod failure_cause;
+pub mod failure_kind;
 pub mod failure_reason;
 pub mod family;
 pub mod field;
@@ -36,10 +38,12 @@ pub mod units;
 
 pub use amounts::Amounts;
 pub use batch::{BatchName, Belonging, Gate, NoBatchName, Upstream, is_tag};
+pub use batch_hold::BatchHold;
 pub use class::{Class, Lane};
 pub use demand::{Demand, Fit, Offer, Room, Shortage};
 pub use event::Event;
 pub use evidence::{AttemptRecord, PeakSource};
+pub use failure_kind::FailureKind;
 pub use field::{Field, FieldOrder, TaskLineError};
 pub use finished_value::FinishedValue;
 pub use json_text::{ascii_json, text_of_json};

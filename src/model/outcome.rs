@@ -87,32 +87,6 @@ impl Outcome {
         matches!(self, Self::Returned | Self::Unstarted | Self::Lost)
     }
 
-    /// The group of failures that a text names, in one of the ways in which people write them: `exit 3`, `SIGKILL`, `oom`, `timed_out`, ….
-    #[must_use]
-    pub fn group_named(text: &str) -> Option<String> {
-        let mut text = text.trim().to_ascii_lowercase().replace('_', " ");
-        if !text.contains(|c: char| c.is_ascii_digit()) {
-            text = text.replace('-', " ");
-        }
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let plain = match words.as_slice() {
-            ["exit", code] => return code.parse().ok().filter(|code| *code != 0).map(|code| Self::Exit(code).group()),
-            ["signal", number] | ["signal", number, _] => {
-                return number.parse().ok().filter(|number| *number > 0).map(|number| Self::Signal(number).group());
-            }
-            [name] if name.starts_with("sig") => return signals::signal_number(name).map(|n| Self::Signal(n).group()),
-            ["timed", "out"] | ["timeout"] | ["time", "out"] => Self::TimedOut(0),
-            ["out", "of", "memory"] | ["oom"] | ["memory"] => Self::Memory,
-            ["not", "started"] | ["spawn"] => Self::Spawn,
-            ["worker", "lost"] | ["lost"] => Self::Lost,
-            ["cancelled"] | ["canceled"] => Self::Cancelled,
-            ["invalid", "line"] | ["invalid"] => Self::Invalid,
-            ["not", "signed"] | ["unsigned"] => Self::Unsigned,
-            _ => return None,
-        };
-        Some(plain.group())
-    }
-
     /// The group of failures to which it belongs, a key in Redis: stable, of bounded number, `exit 3`, `timed out`, ….
     #[must_use]
     pub fn group(self) -> String {
@@ -154,9 +128,9 @@ impl fmt::Display for Outcome {
 }
 
 /// Names of signals without a call into libc.
-mod signals {
+pub(super) mod signals {
     /// The number of a signal of that name.
-    pub(super) fn signal_number(name: &str) -> Option<i32> {
+    pub(in crate::model) fn signal_number(name: &str) -> Option<i32> {
         (1..=31).find(|number| signal_name(*number).is_some_and(|known| known.eq_ignore_ascii_case(name)))
     }
 
@@ -215,33 +189,6 @@ mod tests {
     fn time_outs_of_any_length_are_one_group() {
         assert_eq!(Outcome::TimedOut(1).group(), Outcome::TimedOut(300).group());
         assert_ne!(Outcome::Exit(1).group(), Outcome::Exit(2).group());
-    }
-
-    #[test]
-    fn groups_are_found_by_the_names_that_people_write() {
-        let some = [Outcome::Exit(3), Outcome::Exit(-1), Outcome::Signal(9), Outcome::Signal(40), Outcome::TimedOut(7)];
-        let plain = [Outcome::Memory, Outcome::Spawn, Outcome::Lost, Outcome::Cancelled, Outcome::Invalid];
-        for outcome in some.into_iter().chain(plain).chain([Outcome::Unsigned]) {
-            assert_eq!(Outcome::group_named(&outcome.group()), Some(outcome.group()));
-        }
-        for outcome in plain.into_iter().chain([Outcome::TimedOut(7), Outcome::Unsigned]) {
-            assert_eq!(Outcome::group_named(outcome.code()), Some(outcome.group()), "codes of events and JSON");
-        }
-        for (text, group) in [
-            ("signal 9", Some("signal 9 (SIGKILL)")),
-            (" SIGKILL ", Some("signal 9 (SIGKILL)")),
-            ("oom", Some("out of memory")),
-            ("Timed-Out", Some("timed out")),
-            ("timeout", Some("timed out")),
-            ("canceled", Some("cancelled")),
-            ("exit 0", None),
-            ("exit code 3", None),
-            ("exit", None),
-            ("sigfoo", None),
-            ("", None),
-        ] {
-            assert_eq!(Outcome::group_named(text).as_deref(), group, "{text}");
-        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string::{self, LossyString};
 use super::overview::rate_over_last_minute;
-use crate::model::BatchName;
 use crate::model::snapshot::{Awaited, BatchList, BatchState, BatchView};
+use crate::model::{BatchHold, BatchName};
 
 /// Names in one call.
 const PART: usize = 250;
@@ -112,7 +112,8 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
         let rate = rates[at]
             .as_deref()
             .map_or(0.0, |ring| rate_over_last_minute(&ring.split(',').map(str::to_owned).collect::<Vec<_>>(), now));
-        let (held, running) = (held.get(name.top().as_str()).cloned(), running.get(name).copied().unwrap_or(0));
+        let held = held.get(name.top().as_str()).map(|text| BatchHold::parse(text));
+        let running = running.get(name).copied().unwrap_or(0);
         views.push(view(name, &counts[at], record, &Now { running, gated: of_batch, rate, held, is_whole }, &awaited));
     }
     Ok(views)
@@ -123,7 +124,7 @@ struct Now {
     running: u64,
     gated: u64,
     rate: f64,
-    held: Option<String>,
+    held: Option<BatchHold>,
     /// Whether the counters can be trusted.
     is_whole: bool,
 }
@@ -143,7 +144,7 @@ fn view(
     let held = now.held.clone();
     let state = match &held {
         Some(_) | None if !now.is_whole => BatchState::Counting,
-        Some(reason) if reason.starts_with("stopped") => BatchState::Stopped,
+        Some(hold) if hold.has_stopped() => BatchState::Stopped,
         Some(_) if open > 0 => BatchState::Paused,
         Some(_) | None if running > 0 => BatchState::Running,
         Some(_) | None if waiting > 0 => BatchState::Waiting,
@@ -198,14 +199,14 @@ pub async fn held(conn: &Connection) -> Result<u64, QueueError> {
 ///
 /// # Errors
 /// Those of any call.
-pub async fn held_of(conn: &Connection, lines: &[String]) -> Result<Vec<Option<(BatchName, String)>>, QueueError> {
+pub async fn held_of(conn: &Connection, lines: &[String]) -> Result<Vec<Option<(BatchName, BatchHold)>>, QueueError> {
     let held = lossy_string::hash(conn.cmd(redis::cmd("HGETALL").arg(conn.name(Key::BatchHeld))).await?);
     if held.is_empty() {
         return Ok(vec![None; lines.len()]);
     }
     let of = |member: Member| {
         let tops = member.names.iter().map(BatchName::top);
-        tops.filter_map(|top| Some((top.clone(), held.get(top.as_str())?.clone()))).next()
+        tops.filter_map(|top| Some((top.clone(), BatchHold::parse(held.get(top.as_str())?)))).next()
     };
     Ok(super::batches::members(conn, lines).await?.into_iter().map(|member| member.and_then(of)).collect())
 }

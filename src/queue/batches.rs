@@ -19,10 +19,7 @@ use super::records::{
 use super::reply::{Reply, ReplyRecord as _};
 use super::session::base_score;
 use super::{control, scripts};
-use crate::model::{BatchName, FieldOrder, TaskId, TaskLine, ascii_json};
-
-/// The group of failures of tasks that were given up because their batch had stopped.
-pub const STOPPED: &str = "stopped";
+use crate::model::{BatchHold, BatchName, FailureKind, FieldOrder, TaskId, TaskLine, ascii_json};
 
 /// Lines that one step of a release looks at: a step stays under 2 ms of the server's time.
 const STEP: usize = 250;
@@ -54,8 +51,8 @@ pub enum BatchChange<'a> {
     LeaveOpen,
     /// What waits for this name, or for a step of it, need not; by whom.
     Waive(&'a str),
-    /// Nothing of it starts; by whom or why.
-    Hold(&'a str),
+    /// Nothing of it starts, and why.
+    Hold(&'a BatchHold),
     /// It goes on, and its failures so far are forgiven.
     GoOn,
     /// The name is known, also while nothing is added to it.
@@ -68,16 +65,16 @@ pub enum BatchChange<'a> {
 /// Those of any call.
 pub async fn change(conn: &Connection, change: BatchChange<'_>, names: &[BatchName]) -> Result<u64, QueueError> {
     let (op, value) = match change {
-        BatchChange::Close => ("close", ""),
-        BatchChange::LeaveOpen => ("open", ""),
-        BatchChange::Waive(by) => ("waive", by),
-        BatchChange::Hold(reason) => ("hold", reason),
-        BatchChange::GoOn => ("go_on", ""),
-        BatchChange::Declare => ("step", ""),
+        BatchChange::Close => ("close", String::new()),
+        BatchChange::LeaveOpen => ("open", String::new()),
+        BatchChange::Waive(by) => ("waive", by.to_owned()),
+        BatchChange::Hold(hold) => ("hold", hold.to_string()),
+        BatchChange::GoOn => ("go_on", String::new()),
+        BatchChange::Declare => ("step", String::new()),
     };
     let mut changed = 0;
     for part in names.chunks(STEP) {
-        changed += call(conn, op, "", value, part.iter().map(|name| (name.as_str(), "", ""))).await?;
+        changed += call(conn, op, "", &value, part.iter().map(|name| (name.as_str(), "", ""))).await?;
     }
     Ok(changed)
 }
@@ -372,7 +369,7 @@ pub async fn members(conn: &Connection, lines: &[String]) -> Result<Vec<Option<M
     Ok(found)
 }
 
-/// Moves waiting tasks to those that failed, with a reason and a group. What waits no more is passed over. Safe to repeat.
+/// Moves waiting tasks to those that failed, with a reason and a kind. What waits no more is passed over. Safe to repeat.
 ///
 /// # Errors
 /// Those of any call; what was moved stays moved.
@@ -381,13 +378,13 @@ pub async fn give_up(
     lines: &[String],
     order: FieldOrder,
     reason: &str,
-    group: &str,
+    kind: FailureKind,
 ) -> Result<u64, QueueError> {
     let mut given_up = 0;
     for part in call_size::parts(lines, control::BATCH, String::len) {
         let mut args = Args::new();
-        let reason = ascii_json(reason);
-        args.record(ControlArgs { op: "give_up", selected: "todo", reason: &reason, group, by: "" });
+        let (reason, group) = (ascii_json(reason), kind.to_string());
+        args.record(ControlArgs { op: "give_up", selected: "todo", reason: &reason, group: &group, by: "" });
         for line in part {
             let task = TaskLine::parse(line, order).ok();
             let class = task.as_ref().map(TaskLine::class);
@@ -404,6 +401,7 @@ pub async fn give_up(
 ///
 /// # Errors
 /// Those of any call.
-pub async fn held(conn: &Connection, batch: &BatchName) -> Result<Option<String>, QueueError> {
-    conn.cmd(redis::cmd("HGET").arg(conn.name(Key::BatchHeld)).arg(batch.as_str())).await
+pub async fn held(conn: &Connection, batch: &BatchName) -> Result<Option<BatchHold>, QueueError> {
+    let text: Option<String> = conn.cmd(redis::cmd("HGET").arg(conn.name(Key::BatchHeld)).arg(batch.as_str())).await?;
+    Ok(text.as_deref().map(BatchHold::parse))
 }

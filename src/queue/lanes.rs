@@ -55,6 +55,12 @@ pub(super) async fn parked(conn: &Connection) -> Result<Vec<String>, QueueError>
     Ok(lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(key)).await?))
 }
 
+/// Where the rows of the grid of cells begin, as parts of a doubling of memory: a quarter each. The scripts have the same.
+pub(super) const QUARTERS: [f64; 4] = [1.0, 1.189_207_115_002_721, std::f64::consts::SQRT_2, 1.681_792_830_507_429];
+
+/// Where the columns begin, as parts of a doubling of cores: a half each.
+pub(super) const HALVES: [f64; 2] = [1.0, std::f64::consts::SQRT_2];
+
 /// The lane of a class in no batch, of what nobody has failed: as `lua/shared/lanes.lua` names it.
 pub(super) fn lane_of(class: &Class) -> String {
     format!("{class}:")
@@ -62,8 +68,6 @@ pub(super) fn lane_of(class: &Class) -> String {
 
 /// The cell of the lane of a class that nobody has failed: as `lua/shared/lanes.lua` names it.
 pub(super) fn cell_of(class: &Class) -> String {
-    const QUARTERS: [f64; 4] = [1.0, 1.189_207_115_002_721, std::f64::consts::SQRT_2, 1.681_792_830_507_429];
-    const HALVES: [f64; 2] = [1.0, std::f64::consts::SQRT_2];
     let row = step_of(class.demand.mem().0, &QUARTERS);
     let column = step_of(class.demand.cpu().0, &HALVES);
     format!("{row}/{column}/{}:", class.needs)

@@ -9,9 +9,11 @@
 //! | `reply` | the script, its first values | `{ [REPLY.state] = 'OK', … }` |
 //! | `row` | the script, repeated to the end | `reply[at + ROW.line] = line`, `at` being the position of its first value |
 //!
-//! The loader puts the number in place of each `ROLE.field`, so that a name costs nothing at run time. To add a field, add a line here: the compiler names
+//! The loader puts the number in place of each `ROLE.field`, and the value in place of each constant that both sides use (`GROUP.stopped`), so that a name
+//! costs nothing at run time. To add a field, add a line here: the compiler names
 //! the places in Rust that fill it in or ignore it.
 
+mod constants;
 mod shape;
 
 use std::time::Duration;

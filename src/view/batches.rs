@@ -52,11 +52,75 @@ impl BatchCells {
     }
 }
 
-/// One column: its heading, and what stands in it.
-type Field = (Column, fn(&BatchCells) -> &str);
+/// The columns of the table, but for the notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BatchColumn {
+    Name,
+    State,
+    Tasks,
+    Done,
+    Running,
+    Waiting,
+    Blocked,
+    Failed,
+    Rate,
+    ToGo,
+}
 
-/// What is left out where there is no room, the first first.
-const SPARE: [&str; 4] = ["rate", "to go", "running", "waiting"];
+impl BatchColumn {
+    /// In the order in which they stand.
+    const ALL: [Self; 10] = [
+        Self::Name,
+        Self::State,
+        Self::Tasks,
+        Self::Done,
+        Self::Running,
+        Self::Waiting,
+        Self::Blocked,
+        Self::Failed,
+        Self::Rate,
+        Self::ToGo,
+    ];
+
+    /// Those that are left out where there is no room, the first one first.
+    const SPARE: [Self; 4] = [Self::Rate, Self::ToGo, Self::Running, Self::Waiting];
+
+    /// `head` is the heading of the names.
+    fn column(self, head: &'static str) -> Column {
+        match self {
+            Self::Name => text(head),
+            Self::State => text("state"),
+            Self::Tasks => number("tasks"),
+            Self::Done => number("done"),
+            Self::Running => number("running"),
+            Self::Waiting => number("waiting"),
+            Self::Blocked => number("blocked"),
+            Self::Failed => number("failed"),
+            Self::Rate => number("rate"),
+            Self::ToGo => number("to go"),
+        }
+    }
+
+    fn cell(self, cells: &BatchCells) -> &str {
+        match self {
+            Self::Name => &cells.name,
+            Self::State => cells.state,
+            Self::Tasks => &cells.tasks,
+            Self::Done => &cells.done,
+            Self::Running => &cells.running,
+            Self::Waiting => &cells.waiting,
+            Self::Blocked => &cells.blocked,
+            Self::Failed => &cells.failed,
+            Self::Rate => &cells.rate,
+            Self::ToGo => &cells.to_go,
+        }
+    }
+
+    /// Whether it is left out where no row has anything in it.
+    fn may_be_empty(self) -> bool {
+        matches!(self, Self::Rate | Self::ToGo)
+    }
+}
 
 fn rows(head: &'static str, batches: &[BatchView], width: usize) -> String {
     let cells: Vec<BatchCells> = batches.iter().map(BatchCells::of).collect();
@@ -69,30 +133,16 @@ fn rows(head: &'static str, batches: &[BatchView], width: usize) -> String {
 }
 
 /// The columns of these rows: what none of them has says nothing.
-fn fields(head: &'static str, rows: &[BatchCells]) -> Vec<Field> {
-    let mut fields: Vec<Field> = vec![
-        (text(head), |cells| &cells.name),
-        (text("state"), |cells| cells.state),
-        (number("tasks"), |cells| &cells.tasks),
-        (number("done"), |cells| &cells.done),
-        (number("running"), |cells| &cells.running),
-        (number("waiting"), |cells| &cells.waiting),
-        (number("blocked"), |cells| &cells.blocked),
-        (number("failed"), |cells| &cells.failed),
-        (number("rate"), |cells| &cells.rate),
-        (number("to go"), |cells| &cells.to_go),
-    ];
-    fields.retain(|(column, cell)| {
-        !SPARE[..2].contains(&column.head) || rows.iter().any(|cells| !cell(cells).is_empty())
-    });
-    fields
+fn columns_of(rows: &[BatchCells]) -> Vec<BatchColumn> {
+    let is_used = |column: BatchColumn| rows.iter().any(|cells| !column.cell(cells).is_empty());
+    BatchColumn::ALL.into_iter().filter(|column| !column.may_be_empty() || is_used(*column)).collect()
 }
 
-fn draw(fields: &[Field], rows: &[BatchCells], with_notes: bool, width: usize) -> String {
+fn draw(head: &'static str, fields: &[BatchColumn], rows: &[BatchCells], with_notes: bool, width: usize) -> String {
     let columns: Vec<Column> =
-        fields.iter().map(|(column, _)| *column).chain(with_notes.then(|| text("note"))).collect();
+        fields.iter().map(|field| field.column(head)).chain(with_notes.then(|| text("note"))).collect();
     let row = |cells: &BatchCells| {
-        let texts = fields.iter().map(|(_, cell)| cell(cells)).chain(with_notes.then_some(cells.note.as_str()));
+        let texts = fields.iter().map(|field| field.cell(cells)).chain(with_notes.then_some(cells.note.as_str()));
         texts.map(str::to_owned).collect()
     };
     table(&columns, rows.iter().map(row).collect(), width)
@@ -100,15 +150,15 @@ fn draw(fields: &[Field], rows: &[BatchCells], with_notes: bool, width: usize) -
 
 /// A table of these rows; and for each what is to stand below, where notes do not fit into the lines.
 pub(super) fn list(head: &'static str, rows: &[BatchCells], width: usize) -> (String, Vec<Option<String>>) {
-    let mut fields = fields(head, rows);
+    let mut fields = columns_of(rows);
     let has_notes = rows.iter().any(|cells| !cells.note.is_empty());
-    let mut drawn = draw(&fields, rows, has_notes, width);
+    let mut drawn = draw(head, &fields, rows, has_notes, width);
     if !drawn.contains(glyphs::cut()) {
         return (drawn, Vec::new());
     }
-    for spare in [None, Some(SPARE[0]), Some(SPARE[1]), Some(SPARE[2]), Some(SPARE[3])] {
-        fields.retain(|(column, _)| Some(column.head) != spare);
-        drawn = draw(&fields, rows, false, width);
+    for spare in std::iter::once(None).chain(BatchColumn::SPARE.map(Some)) {
+        fields.retain(|column| Some(*column) != spare);
+        drawn = draw(head, &fields, rows, false, width);
         if !drawn.contains(glyphs::cut()) {
             break;
         }
@@ -125,14 +175,11 @@ const NAMED: usize = 3;
 pub fn note(batch: &BatchView) -> String {
     let name = &batch.name;
     if let Some(held) = &batch.held {
-        return format!("{}; distcomp-ctl resume {} goes on", safe(held), name.top());
+        return format!("{}; distcomp-ctl resume {} goes on", safe(&held.to_string()), name.top());
     }
-    let mut notes: Vec<String> = Vec::new();
-    if batch.blocked > 0 || (batch.state == BatchState::Blocked) {
-        let closed = closed(batch);
-        notes.extend(closed.iter().take(NAMED).map(|awaited| waits_for(awaited)));
-        notes.extend(and_more(closed.len() as u64, NAMED as u64));
-    }
+    let closed = noted(batch);
+    let mut notes: Vec<String> = closed.iter().take(NAMED).map(|awaited| waits_for(awaited)).collect();
+    notes.extend(and_more(closed.len() as u64, NAMED as u64));
     if batch.submissions > 0 {
         notes.push(format!(
             "{} under way or cut short (distcomp-ctl close {} ends {})",
@@ -144,6 +191,12 @@ pub fn note(batch: &BatchView) -> String {
     notes.join("; ")
 }
 
+/// What a batch waits for, where its note says so.
+fn noted(batch: &BatchView) -> Vec<&Awaited> {
+    let is_blocked = batch.blocked > 0 || batch.state == BatchState::Blocked;
+    if batch.held.is_none() && is_blocked { closed(batch) } else { Vec::new() }
+}
+
 /// `and 5 more`, where only some are named.
 fn and_more(all: u64, named: u64) -> Option<String> {
     let more = all.saturating_sub(named);
@@ -153,9 +206,14 @@ fn and_more(all: u64, named: u64) -> Option<String> {
 /// `waits for s1/prep: 40 of 100 open, 1 failed`.
 #[must_use]
 pub fn waits_for(awaited: &Awaited) -> String {
+    format!("waits for {}", standing(awaited))
+}
+
+/// `s1/prep: 40 of 100 open, 1 failed`.
+fn standing(awaited: &Awaited) -> String {
     let Awaited { name, open, failed, tasks, submissions, is_known, .. } = awaited;
     if !is_known {
-        return format!("waits for {name}, of which nothing is known");
+        return format!("{name}, of which nothing is known");
     }
     let mut parts = Vec::new();
     if *open > 0 {
@@ -172,20 +230,21 @@ pub fn waits_for(awaited: &Awaited) -> String {
     } else {
         String::new()
     };
-    if parts.is_empty() {
-        format!("waits for {name}")
-    } else {
-        format!("waits for {name}: {}{after}", parts.join(", "))
-    }
+    if parts.is_empty() { name.to_string() } else { format!("{name}: {}{after}", parts.join(", ")) }
 }
 
 /// What a gate waits for, of one task or of many.
 #[must_use]
 pub fn blocked(gate: &BlockedOn) -> String {
+    awaited_of(gate).map_or_else(|| "waits".to_owned(), |awaited| format!("waits for {awaited}"))
+}
+
+/// A batch and how it stands, or a moment; `None` where neither is known.
+fn awaited_of(gate: &BlockedOn) -> Option<String> {
     match (&gate.batch, gate.begin) {
-        (Some(batch), _) => waits_for(batch),
-        (None, Some(begin)) => format!("waits for {}", moment(begin as f64)),
-        (None, None) => "waits".to_owned(),
+        (Some(batch), _) => Some(standing(batch)),
+        (None, Some(begin)) => Some(moment(begin as f64)),
+        (None, None) => None,
     }
 }
 
@@ -195,8 +254,10 @@ pub fn kept_back(overview: &Overview) -> Option<String> {
     let counts = &overview.counts;
     let mut parts = Vec::new();
     if counts.blocked > 0 {
-        let of =
-            |gate: &BlockedOn| format!("{} {}", count(gate.waiting), blocked(gate).replacen("waits for", "for", 1));
+        let of = |gate: &BlockedOn| {
+            let awaited = awaited_of(gate).map_or_else(|| "waits".to_owned(), |awaited| format!("for {awaited}"));
+            format!("{} {awaited}", count(gate.waiting))
+        };
         let mut named: Vec<String> = overview.blocked_on.iter().map(of).collect();
         let in_named = overview.blocked_on.iter().fold(0, |sum: u64, gate| sum.saturating_add(gate.waiting));
         if !named.is_empty() {
@@ -227,7 +288,7 @@ const LISTED: usize = 20;
 #[must_use]
 pub fn waits(batch: &BatchView) -> (Vec<String>, Option<String>) {
     let closed = closed(batch);
-    let named = closed.iter().take(LISTED).map(|awaited| waits_for(awaited).replacen("waits for ", "", 1));
+    let named = closed.iter().take(LISTED).map(|awaited| standing(awaited));
     (named.collect(), and_more(closed.len() as u64, LISTED as u64))
 }
 
@@ -251,7 +312,7 @@ pub fn batch(detail: &BatchDetail, width: usize) -> String {
     out.push_str(&rows("batch", std::slice::from_ref(batch), width));
     let (named, more) = waits(batch);
     // The row has said it of a few.
-    if named.len() > NAMED || !note(batch).contains("waits for") {
+    if named.len() > NAMED || noted(batch).is_empty() {
         out.extend(named.iter().map(|named| format!("it waits for {named}\n")).chain(more.map(|more| more + "\n")));
     }
     if !steps.is_empty() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::faults::Doing;
 use super::link::Link;
-use crate::model::{BatchName, FieldOrder};
+use crate::model::{BatchHold, BatchName, FailureKind, FieldOrder};
 use crate::queue::batches::{self, MemberScan, MemberState, Recount};
 use crate::queue::{QueueError, Session, aside};
 use crate::sys::random;
@@ -75,10 +75,10 @@ impl Releaser {
     /// Gives up what waits of a stopped batch. While something of it still runs, and may come back, the batch stays to be looked at.
     async fn give_up(&self, session: &Session, batch: &BatchName, turn: &mut Turn<'_>) -> Result<(), QueueError> {
         let conn = session.connection();
-        let Some(reason) = batches::held(conn, batch).await?.filter(|reason| reason.starts_with(batches::STOPPED))
-        else {
+        let Some(hold) = batches::held(conn, batch).await?.filter(BatchHold::has_stopped) else {
             return Ok(());
         };
+        let reason = hold.to_string();
         let (mut scan, mut open, mut given_up) = (MemberScan::default(), 0, 0);
         while let Some(page) = scan.page(conn).await? {
             if !turn.is_ours().await? {
@@ -90,7 +90,7 @@ impl Releaser {
             // What a local run has set aside waits for another command, and is nothing to wait for.
             let are_aside = aside::contains(conn, &lines).await?;
             open += are_aside.iter().filter(|is_aside| !**is_aside).count() as u64;
-            given_up += batches::give_up(conn, &lines, self.order, &reason, batches::STOPPED).await?;
+            given_up += batches::give_up(conn, &lines, self.order, &reason, FailureKind::BatchStopped).await?;
             tokio::time::sleep(start.elapsed()).await;
         }
         if given_up > 0 {

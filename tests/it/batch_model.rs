@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distcomp::model::{BatchName, Belonging, FairShare, Outcome, TaskLine};
+use distcomp::model::{BatchHold, BatchName, Belonging, FairShare, Outcome, TaskLine};
 use distcomp::queue::batches::{self, BatchChange, Recount};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::edit::{Edited, Replacement, edit};
@@ -597,7 +597,8 @@ impl Run {
         // Lines that joined it while they waited are moved to where it has them.
         self.release().await;
         let is_held = self.model.held.contains(batch);
-        let what = if is_held { BatchChange::GoOn } else { BatchChange::Hold("paused by ann") };
+        let paused = BatchHold::Paused("ann".to_owned());
+        let what = if is_held { BatchChange::GoOn } else { BatchChange::Hold(&paused) };
         batches::change(&self.conn, what, &[name(batch)]).await.expect("changed");
         if !self.model.held.remove(batch) {
             self.model.held.insert(batch.to_owned());

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::cli::exit::CliError;
 use crate::cli::known_batches::known;
 use crate::model::snapshot::BatchView;
-use crate::model::{BatchName, FieldOrder, TaskId, WorkerName};
+use crate::model::{BatchHold, BatchName, FailureKind, FieldOrder, TaskId, WorkerName};
 use crate::queue::batches::{BatchChange, Member, MemberScan, MemberState};
 use crate::queue::control::{self, Change};
 use crate::queue::{Connection, QueueError, batches, kinds};
@@ -29,7 +29,7 @@ pub(crate) fn batch_pause_plan(found: &[BatchView]) -> String {
 pub(crate) async fn pause_batches(conn: &Connection, names: &[BatchName], by: &str) -> Result<(), CliError> {
     // What joined a batch while it waited goes where that has it, so that it is held too.
     while batches::release(conn, None).await?.has_more {}
-    batches::change(conn, BatchChange::Hold(&format!("paused by {by}")), names).await?;
+    batches::change(conn, BatchChange::Hold(&BatchHold::Paused(by.to_owned())), names).await?;
     batches::tell(conn, "paused", names, by).await;
     Ok(())
 }
@@ -55,7 +55,7 @@ impl BatchResume {
         let names: Vec<BatchName> = held.iter().map(|batch| batch.name.clone()).collect();
         let stopped: Vec<BatchName> = held
             .iter()
-            .filter(|batch| batch.held.as_deref().is_some_and(|reason| reason.starts_with(batches::STOPPED)))
+            .filter(|batch| batch.held.as_ref().is_some_and(BatchHold::has_stopped))
             .map(|batch| batch.name.clone())
             .collect();
         let again = if stopped.is_empty() { 0 } else { count_given_up(conn, &stopped).await? };
@@ -113,7 +113,8 @@ async fn given_up(conn: &Connection, page: Vec<Member>, stopped: &[BatchName]) -
         |member: &Member| member.state == MemberState::GivenUp && stopped.iter().any(|batch| member.is_of(batch));
     let lines: Vec<String> = page.into_iter().filter(is_of).map(|member| member.line).collect();
     let kinds = kinds::recorded(conn, &lines).await?;
-    let is_stopped = |(_, kind): &(String, Option<String>)| kind.as_deref() == Some(batches::STOPPED);
+    let given_up = FailureKind::BatchStopped.to_string();
+    let is_stopped = |(_, kind): &(String, Option<String>)| kind.as_ref() == Some(&given_up);
     Ok(lines.into_iter().zip(kinds).filter(is_stopped).map(|(line, _)| line).collect())
 }
 

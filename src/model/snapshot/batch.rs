@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::units::grouped;
-use crate::model::{BatchName, Gate};
+use crate::model::{BatchHold, BatchName, Gate};
 
 /// What goes on in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -160,7 +160,7 @@ pub struct BatchView {
     /// Seconds to go at that rate; `None` where that cannot be said.
     pub eta_seconds: Option<u64>,
     /// Why it is held: `paused by ann`, `stopped: 101 failed, --max-fails 100`.
-    pub held: Option<String>,
+    pub held: Option<BatchHold>,
     /// Who made it, if that was recorded.
     pub by: String,
     /// When, in seconds since the epoch; 0 if that was not recorded.

@@ -9,7 +9,7 @@ use super::progress::ProgressParts;
 use super::share::ShareView;
 use super::worker::WorkerView;
 use crate::model::spread::Spread;
-use crate::model::{Demand, Needs};
+use crate::model::{BatchHold, Demand, FailureKind, Needs};
 
 /// The whole queue at a glance. Reading it costs the same at any depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -160,12 +160,20 @@ pub struct HoldReasons {
     pub left_to_others_seconds: Option<u64>,
     /// Of one in progress: whether it has a slot; `false` for one claimed ahead of one.
     pub has_slot: Option<bool>,
-    /// Of one that has failed: the group of its failure, as [`crate::model::Outcome::group`] names it.
+    /// Of one that has failed: the group of its failure, of a Python worker's too. See [`HoldReasons::failure_kind`].
     pub failure_group: Option<String>,
     /// The gates that keep it from starting.
     pub waits_for: Vec<BlockedOn>,
     /// Why its batch is held.
-    pub held: Option<String>,
+    pub held: Option<BatchHold>,
+}
+
+impl HoldReasons {
+    /// The kind of the failure; `None` where it has none that this build records.
+    #[must_use]
+    pub fn failure_kind(&self) -> Option<FailureKind> {
+        self.failure_group.as_deref().and_then(FailureKind::named)
+    }
 }
 
 /// What blocked tasks wait for.

@@ -46,7 +46,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   local is_todo = is_waiting(line)
   local is_finished = redis.call('HEXISTS', FINISHED, line) == 1
   local is_failed = redis.call('HEXISTS', FAILED, line) == 1
-  local is_cancelled = is_failed and selected ~= '' and redis.call('HGET', KINDS, line) == 'cancelled'
+  local is_cancelled = is_failed and selected ~= '' and redis.call('HGET', KINDS, line) == GROUP.cancelled
   local is_selected = selected == ''
     or (selected == 'todo' and is_todo) or (selected == 'in_progress' and worker)
     or (selected == 'finished' and is_finished) or (selected == 'failed' and is_failed and not is_cancelled)

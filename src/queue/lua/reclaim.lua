@@ -114,7 +114,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       local times = losses == 1 and 'once' or losses .. ' times'
       redis.call('HSET', FAILED, line, (redis.call('HGET', FAILED, line) or '') .. dead .. ',')
       redis.call('HSET', REASON, line, '"worker lost ' .. times .. ' while running this task"')
-      group_put(line, 'worker lost')
+      group_put(line, GROUP.lost)
       redis.call('HDEL', ATTEMPTS, line)
       redis.call('HDEL', LOST, line)
       redis.call('HDEL', APART, line)

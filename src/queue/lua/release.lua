@@ -16,11 +16,11 @@ local function give_up_behind(gate)
     redis.call('ZREM', READY .. 'chores', gate)
     return turns.turn(name)
   end
-  local reason = '"dependency failed: ' .. name .. '"'
+  local reason = '"' .. GROUP.dependency_failed .. ': ' .. name .. '"'
   local page = redis.call('ZRANGE', READY .. gate, 0, math.max(1, math.min(100, left)) - 1)
   for _, member in ipairs(page) do
     local lane, line = string.match(member, '^([^\t]*)\t(.*)$')
-    if lane and is_waiting(line) then give_up(line, class_of(lane), reason, 'dependency failed') end
+    if lane and is_waiting(line) then give_up(line, class_of(lane), reason, GROUP.dependency_failed) end
     if redis.call('ZREM', READY .. gate, member) == 1 then
       index_delta = index_delta - 1
       redis.call('HINCRBY', READY .. 'gated', select(4, lane_parts(lane or '')) or '', -1)
@@ -80,7 +80,7 @@ for _, chore in ipairs(left > 0 and redis.call('ZRANGE', READY .. 'chores', 0, 6
   local kind, batch = string.match(chore, '^(%a):(.*)$')
   if kind == 'k' then give_up_behind(chore)
   elseif kind == 'g' then look_at_gates()
-  elseif kind == 'x' and string.match(redis.call('HGET', BATCH_HELD, batch) or '', '^stopped') then stopped[#stopped + 1] = batch
+  elseif kind == 'x' and string.sub(redis.call('HGET', BATCH_HELD, batch) or '', 1, #HOLD.stopped) == HOLD.stopped then stopped[#stopped + 1] = batch
   else redis.call('ZREM', READY .. 'chores', chore) end
 end
 local submits = redis.call('HGETALL', BATCH_SUBMITS)

@@ -1,5 +1,7 @@
 //! The places of a record's fields, and their numbers in the text of a script.
 
+use super::constants::literal;
+
 /// The fields of one record of a script.
 pub(in crate::queue) struct Shape {
     /// The name of the role in Lua.
@@ -23,7 +25,7 @@ impl Shape {
     }
 }
 
-/// Puts the numbers of fields in place of their names. A name that is in no table stays: in Lua it is an unknown global, an error when it is used.
+/// Puts the numbers of fields, and the values of constants, in place of their names. A name that is in no table stays: in Lua it is an unknown global, an error when it is used.
 pub(in crate::queue) fn numbered(text: &str, shapes: &[Shape]) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     let mut out = String::with_capacity(text.len());
@@ -34,8 +36,8 @@ pub(in crate::queue) fn numbered(text: &str, shapes: &[Shape]) -> String {
         out.push_str(before);
         let number =
             word.split_once('.').and_then(|(role, field)| shapes.iter().find_map(|shape| shape.number(role, field)));
-        match number {
-            Some(number) => out.push_str(&number.to_string()),
+        match number.map(|number| number.to_string()).or_else(|| literal(word)) {
+            Some(value) => out.push_str(&value),
             None => out.push_str(word),
         }
         rest = after;

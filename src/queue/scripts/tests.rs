@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{Bytes, Class, Demand, MilliCores, Needs, Outcome};
-use crate::queue::lanes::{cell_of, lane_of};
+use crate::queue::lanes::{QUARTERS, cell_of, lane_of};
 
 /// A piece of Lua at the top level: a function, or a line that runs at once.
 struct Chunk {
@@ -178,6 +178,9 @@ fn scripts_name_groups_and_codes_as_the_model_does() {
     for (_, def) in all() {
         let literals = def.text.lines().filter_map(|line| line.trim().strip_prefix("group_put(line, '"));
         named.extend(literals.map(|rest| rest.split('\'').next().unwrap_or_default().to_owned()));
+        for constants in ["GROUP.", "HOLD.", "STEPS."] {
+            assert!(!def.text.contains(constants), "a script names one of {constants} that constants.rs lacks");
+        }
     }
     assert_eq!(named, BTreeSet::from([Outcome::Lost.group(), Outcome::Cancelled.group()]));
     let counts = format!("if ARGV[i + 9] == '{}' then", Outcome::TimedOut(1).code());
@@ -273,7 +276,7 @@ fn cells_of_lanes_are_the_same_in_rust_and_in_scripts() {
     let def = ScriptDef::new("test.lua", &parts, &[Key::Ready, Key::Cells, Key::Count], body);
     let edges = (0..53).flat_map(|doubling| {
         let of = |begin: f64| (begin * 2_f64.powi(doubling)) as u64;
-        [1.0, 1.189_207_115_002_721, std::f64::consts::SQRT_2, 1.681_792_830_507_429].map(of)
+        QUARTERS.map(of)
     });
     let amounts: Vec<u64> = edges.flat_map(|at| [at.saturating_sub(1), at, at + 1]).collect();
     let classes: Vec<Class> = amounts

@@ -3,7 +3,7 @@
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
-use crate::model::{Demand, FieldOrder, Outcome, TaskLine};
+use crate::model::{Demand, FailureKind, FieldOrder, Outcome, TaskLine};
 use crate::view::batches::blocked;
 use crate::view::limits;
 use crate::view::safe_text::safe;
@@ -53,7 +53,10 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
     why.extend(hold.waits_for.iter().map(|gate| format!("it {}", blocked(gate))));
     if let Some(held) = &hold.held {
         let batch = task.batches.first().map(|name| name.top().to_string()).unwrap_or_default();
-        why.push(format!("its batch {batch} is held: {}; distcomp-ctl resume {batch} goes on", safe(held)));
+        why.push(format!(
+            "its batch {batch} is held: {}; distcomp-ctl resume {batch} goes on",
+            safe(&held.to_string())
+        ));
     }
     why.extend(limits::why(overview, line.needs()));
     why.extend(no_worker(overview));
@@ -155,7 +158,7 @@ fn ended(task: &TaskView, hold: &HoldReasons) -> String {
     let reason = task.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or("no reason is recorded");
     if has(TaskState::Finished) {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
-    } else if has(TaskState::Failed) && hold.failure_group == Some(Outcome::Unsigned.group()) {
+    } else if has(TaskState::Failed) && hold.failure_kind() == Some(FailureKind::Ended(Outcome::Unsigned)) {
         format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", safe(reason))
     } else if has(TaskState::Cancelled) {
         let record = task.attempts.iter().rev().find(|attempt| attempt.outcome == Outcome::Cancelled);

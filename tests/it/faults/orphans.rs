@@ -79,9 +79,7 @@ fn orphaned_frozen_keepers_run_no_copy_beside_the_next() {
 }
 
 #[rstest]
-fn task_that_kills_keeper_and_zygote_leaves_no_copy(
-    #[values(false, true)] without_cgroup: bool,
-) {
+fn task_that_kills_keeper_and_zygote_leaves_no_copy(#[values(false, true)] without_cgroup: bool) {
     let bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": 30, "max_retry_per_task": 3}));
     let task = Alone::new(&bed);
     let killer = "kill -9 $(ps -o ppid= -p $PPID) $PPID; sleep";

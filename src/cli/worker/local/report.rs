@@ -14,7 +14,7 @@ use crate::cli::task_set::{TallyTotals, TaskEnd, TaskSet, TaskTally};
 use crate::host::short_host_name;
 use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{Awaited, FailureGroup, TaskState};
-use crate::model::{BatchName, Gate, TaskId, TaskLine};
+use crate::model::{BatchHold, BatchName, Gate, TaskId, TaskLine};
 use crate::queue::select::{HashEntry, StateScan};
 use crate::queue::{Connection, inspect};
 use crate::queue::{batch_names, batch_views};
@@ -200,7 +200,7 @@ pub(super) async fn explain_rest(
         run.context.say(&format!(
             "{} of {batch} did not run, as the batch is held: {}; distcomp resume --local {batch}, then the same command, runs them",
             tasks(*held),
-            safe(why)
+            safe(&why.to_string())
         ));
     }
     let held: u64 = rest.held.values().map(|(held, _)| *held).sum();
@@ -243,7 +243,7 @@ struct Rest {
     /// What has not finished of that for which they wait, or has failed.
     gates: BTreeMap<BatchName, Awaited>,
     /// How many of the other tasks are of a batch of which nothing starts, and why.
-    held: BTreeMap<BatchName, (u64, String)>,
+    held: BTreeMap<BatchName, (u64, BatchHold)>,
     /// The first of those that are left.
     some: Vec<TaskLine>,
 }

@@ -37,8 +37,7 @@ local function class_of(lane) return string.match(lane, '^%d+:%d+:[^:]*:') end
 
 -- A row of the grid is a quarter of a doubling of memory in bytes, a column half a doubling of cores in thousandths; "-" is nothing at all. Where a step
 -- begins, as a part of a doubling: comparing with these is exact, so that the Rust side (queue/lanes.rs) comes to the same steps.
-local QUARTERS = { 1, 1.189207115002721, 1.4142135623730951, 1.681792830507429 }
-local HALVES = { 1, 1.4142135623730951 }
+local QUARTERS, HALVES = STEPS.quarters, STEPS.halves
 local function step_of(amount, begins)
   if amount == 0 then return '-' end
   local part, doubling = math.frexp(amount)

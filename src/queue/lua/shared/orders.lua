@@ -22,7 +22,7 @@ local function carry_out(line, mark, claims, revoked)
     if op == 'cancel' then
       redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
       redis.call('HSET', REASON, line, '"cancelled"')
-      group_put(line, 'cancelled')
+      group_put(line, GROUP.cancelled)
       members.flip(line, 'x')
       if record ~= '' then evidence_add(id, record) end
     else

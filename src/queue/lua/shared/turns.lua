@@ -46,7 +46,7 @@ function turns.judge_failures(batch)
     limit = tonumber(n[1] or '0') * limit / 100
   end
   if failed <= limit then return end
-  local reason = 'stopped: ' .. int(failed) .. ' failed, --max-fails ' .. most .. is_part
+  local reason = HOLD.stopped .. int(failed) .. ' failed, --max-fails ' .. most .. is_part
   if redis.call('HSETNX', BATCH_HELD, batch, reason) == 1 then turns.tell('B\tstopped\t' .. batch .. '\t' .. int(failed)) end
   redis.call('ZADD', READY .. 'chores', 0, 'x:' .. batch)
 end
@@ -66,7 +66,7 @@ end
 function turns.forgive(line)
   local flag, names = string.match(members.of(line) or '', '^(%a) ([^ ]*)')
   local group = flag == 'x' and redis.call('HGET', KINDS, line)
-  if not group or group == 'cancelled' or group == 'stopped' or group == 'dependency failed' then return end
+  if not group or group == GROUP.cancelled or group == GROUP.stopped or group == GROUP.dependency_failed then return end
   for _, level in ipairs(members.levels(names)) do
     if redis.call('HEXISTS', BATCH_FAILS, level) == 1 and redis.call('HINCRBY', BATCH_FAILS, level, -1) < 0 then redis.call('HDEL', BATCH_FAILS, level) end
   end

@@ -13,7 +13,7 @@ use crate::model::snapshot::{
     Awaited, BatchList, BatchState, BatchView, Counts, FailureGroup, Overview, RedisHealth, ResourceUse, RunningTask,
     WaitingGroup, WorkerExtras, WorkerLoad, WorkerState, WorkerView,
 };
-use crate::model::{Bytes, Demand, MilliCores, TaskId, Usage};
+use crate::model::{BatchHold, Bytes, Demand, MilliCores, TaskId, Usage};
 
 fn worker(number: u64) -> WorkerView {
     let task = |seconds: u64, limit, mem_bytes, cmd: &str| {
@@ -74,7 +74,7 @@ fn batches() -> BatchList {
         after: Vec::new(),
     };
     let mut s2 = view("s2", BatchState::Stopped, [5000, 4700, 0, 0, 101]);
-    s2.held = Some("stopped: 101 failed, --max-fails 100 \u{1b}[2J".to_owned());
+    s2.held = Some(BatchHold::Stopped("101 failed, --max-fails 100 \u{1b}[2J".to_owned()));
     let mut report = view("report", BatchState::Blocked, [1, 1, 0, 1, 0]);
     let awaited = |name: String| Awaited {
         name: name.parse().unwrap(),
