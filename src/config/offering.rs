@@ -7,10 +7,7 @@ use serde_json::Value;
 use super::fault::{quote, show};
 use super::resource_def::{GPUS, ResourceDef, ResourceDefs};
 use super::values::{ValueReader, kind, number};
-use crate::model::MilliCores;
-
-/// Needs of task lines that are no resources.
-const RESERVED: [&str; 8] = ["after", "afterany", "constraint", "prefer", "limit", "begin", "time", "learn"];
+use crate::model::{MilliCores, ResourceName};
 
 /// The label that every worker has by itself.
 const HOST: &str = "host";
@@ -19,7 +16,6 @@ const HOST: &str = "host";
 const MOST_DEVICES: usize = 1024;
 const MOST_LABELS: usize = 64;
 /// The longest name of a resource, and of a device, a label, or a part of one.
-const MOST_NAME: usize = 32;
 const MOST_TERM: usize = 64;
 
 const VALID_RESOURCES: &str = "{\"gpus\": \"auto\", \"fpga\": [\"a\", \"b\"], \"lic\": 3}";
@@ -198,10 +194,7 @@ pub fn parse_resource_flag(text: &str) -> Result<(Arc<str>, ResourceDef), String
 }
 
 fn is_resource_name(name: &str) -> bool {
-    name.len() <= MOST_NAME
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_./-".contains(&b))
-        && !RESERVED.contains(&name)
+    ResourceName::parse(name).is_some()
 }
 
 fn is_term(text: &str) -> bool {

@@ -25,22 +25,8 @@ const GATED: &str = "after";
 /// The most bytes of a need's value.
 const MAX_VALUE_BYTES: usize = 128;
 
-/// Keys that are no name of a resource. Those for which [`Reserved::is_known`] is false belong to what this version does not schedule.
-const RESERVED: [Reserved; 8] = [
-    Reserved { key: "after", is_known: true },
-    Reserved { key: "afterany", is_known: true },
-    Reserved { key: "constraint", is_known: true },
-    Reserved { key: "prefer", is_known: true },
-    Reserved { key: "limit", is_known: true },
-    Reserved { key: "begin", is_known: true },
-    Reserved { key: "time", is_known: true },
-    Reserved { key: "learn", is_known: true },
-];
-
-struct Reserved {
-    key: &'static str,
-    is_known: bool,
-}
+/// Keys that are no name of a resource.
+const RESERVED: [&str; 8] = ["after", "afterany", "constraint", "prefer", "limit", "begin", "time", "learn"];
 
 /// Why the needs of a line were refused: what is wrong and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,9 +50,6 @@ pub enum NeedError {
     /// Given more than once, where only one makes sense.
     #[error("{0} is given twice")]
     Twice(String),
-    /// Belongs to the grammar, and nothing here could honour it.
-    #[error("{0} is reserved and not supported by this version")]
-    Unsupported(String),
     /// More than a line may have.
     #[error(
         "the line has {found} needs in {bytes} bytes; valid: at most {MAX_NEEDS}, in at most {MAX_NEEDS_BYTES} bytes"
@@ -118,8 +101,7 @@ impl ResourceName {
     /// The name, unless it cannot be one or is a reserved key.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let is_free = !RESERVED.iter().any(|reserved| reserved.key == text);
-        (is_key(text) && is_free).then(|| Self(text.into()))
+        (is_key(text) && !RESERVED.contains(&text)).then(|| Self(text.into()))
     }
 
     /// As it is written.
@@ -352,9 +334,6 @@ impl Parts {
             || value.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':') && !key.starts_with("after")
         {
             return wrong("1 to 128 bytes without blanks, colons and control characters");
-        }
-        if RESERVED.iter().any(|reserved| reserved.key == key && !reserved.is_known) {
-            return Err(NeedError::Unsupported(key.to_owned()));
         }
         match key {
             "constraint" | "prefer" => {

@@ -4,7 +4,7 @@ use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string;
-use crate::model::Class;
+use crate::model::{Class, ResourceKind};
 
 /// The lanes whose tasks come first, and how many lanes there are in all.
 #[derive(Clone, Debug, Default)]
@@ -68,9 +68,16 @@ pub(super) fn lane_of(class: &Class) -> String {
 
 /// The cell of the lane of a class that nobody has failed: as `lua/shared/lanes.lua` names it.
 pub(super) fn cell_of(class: &Class) -> String {
-    let row = step_of(class.demand.mem().0, &QUARTERS);
-    let column = step_of(class.demand.cpu().0, &HALVES);
-    format!("{row}/{column}/{}:", class.needs)
+    let steps = ResourceKind::IN_CLASS.map(|kind| step_of(class.demand.amounts.get(kind), steps_of(kind)));
+    format!("{}/{}:", steps.join("/"), class.needs)
+}
+
+/// Where the steps of a kind begin, as parts of a doubling.
+fn steps_of(kind: ResourceKind) -> &'static [f64] {
+    match kind {
+        ResourceKind::Memory => &QUARTERS,
+        ResourceKind::Cores => &HALVES,
+    }
 }
 
 fn step_of(amount: u64, begins: &[f64]) -> String {
