@@ -9,6 +9,7 @@ mod expand;
 mod fault;
 mod file_trust;
 mod key_docs;
+mod key_rules;
 mod load;
 mod network_fs;
 mod node;

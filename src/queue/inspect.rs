@@ -22,7 +22,7 @@ use crate::model::failure_reason::kind_of;
 use crate::model::learnt::{Family, Peaks};
 use crate::model::snapshot::{
     AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
-    WaitingGroup,
+    WaitingGroup, WorkerView,
 };
 use crate::model::spread::Spread;
 use crate::model::{AttemptRecord, BatchName, Class, Lane, Needs, Outcome, TaskId, text_of_json};
@@ -148,9 +148,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
     let hashes = WorkerHashes { status, owners, loads, processes, drains, died };
     let mut workers = workers(&hashes, &tally, now);
     note_suspects(&mut workers, &blamed);
-    let fenced =
-        workers.iter().filter_map(|worker| worker.load.as_ref()).map(|load| load.fenced).fold(0, u64::saturating_add);
-    let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let totals = totals(&tally, &workers);
     let overview = Overview {
         is_local: false,
         counts,
@@ -162,14 +160,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
         paused,
         stopping,
         ordered,
-        reservations: reserved
-            .iter()
-            .filter_map(|(class, holder)| {
-                let (worker, _) = holder.rsplit_once('|')?;
-                let (_, line) = blocked.get(class)?.split_once('|')?;
-                Some(ReservationView { worker: worker.to_owned(), line: line.to_owned() })
-            })
-            .collect(),
+        reservations: reservations(&reserved, &blocked),
         needs: Vec::new(),
         needs_left_out: 0,
         blocked_on: Vec::new(),
@@ -181,23 +172,40 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
         failure_kinds: kinds_of(&groups),
         spread,
         fair_share: None,
-        totals: Totals {
-            finished: total("finished"),
-            failed: total("failed"),
-            timed_out: total("timed_out"),
-            returned: total("returned"),
-            lost: total("lost"),
-            fenced,
-            invalid: total("invalid"),
-            retried: total("retried"),
-            failed_for_good: total("final"),
-            workers_died: total("died"),
-        },
+        totals,
         redis: health(&info),
         now,
         workers,
     };
     Ok((overview, policies > 0))
+}
+
+/// The lines for which workers keep room.
+fn reservations(reserved: &HashMap<String, String>, blocked: &HashMap<String, String>) -> Vec<ReservationView> {
+    let view = |(class, holder): (&String, &String)| {
+        let (worker, _) = holder.rsplit_once('|')?;
+        let (_, line) = blocked.get(class)?.split_once('|')?;
+        Some(ReservationView { worker: worker.to_owned(), line: line.to_owned() })
+    };
+    reserved.iter().filter_map(view).collect()
+}
+
+/// What was ever counted.
+fn totals(tally: &HashMap<String, String>, workers: &[WorkerView]) -> Totals {
+    let loads = workers.iter().filter_map(|worker| worker.load.as_ref());
+    let total = |name: &str| tally.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
+    Totals {
+        finished: total("finished"),
+        failed: total("failed"),
+        timed_out: total("timed_out"),
+        returned: total("returned"),
+        lost: total("lost"),
+        fenced: loads.map(|load| load.fenced).fold(0, u64::saturating_add),
+        invalid: total("invalid"),
+        retried: total("retried"),
+        failed_for_good: total("final"),
+        workers_died: total("died"),
+    }
 }
 
 /// How many wait in each lane of the index.

@@ -181,23 +181,7 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
         let what = "a task with needs (such as shell,gpus=1)";
         return Err(QueueError::Unsupported(UNKNOWN_SCRIPTS.replacen("{}", what, 1)));
     }
-    let lines: Vec<&str> = tasks.iter().map(NewTask::line).collect();
-    let mut pipe = redis::pipe();
-    pipe.cmd("INCRBY").arg(conn.name(Key::Sequence)).arg(lines.len());
-    for key in [Key::Todo, Key::InProgress, Key::Failed] {
-        pipe.cmd("HMGET").arg(conn.name(key)).arg(&lines);
-    }
-    for line in &lines {
-        pipe.hexists(conn.name(Key::Finished), line);
-    }
-    let mut replies = conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter();
-    let mut take = || replies.next().unwrap_or(redis::Value::Nil);
-    let last: u64 = of(take())?;
-    type Fields = Vec<Option<Vec<u8>>>;
-    let (todo, in_progress, failed): (Fields, Fields, Fields) = (of(take())?, of(take())?, of(take())?);
-    let finished = lines.iter().map(|_| of(take())).collect::<Result<Vec<bool>, _>>()?;
-    let is_in = |fields: &Fields, at: usize| fields.get(at).is_some_and(Option::is_some);
-
+    let found = Found::read(conn, tasks).await?;
     let mut seen = HashSet::new();
     let mut new = Vec::new();
     let (mut sign, mut add) = (redis::pipe(), redis::pipe());
@@ -207,21 +191,21 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
         }
     };
     for (at, task) in tasks.iter().enumerate() {
-        if is_in(&in_progress, at) {
+        if is_in(&found.in_progress, at) {
             sums.running += 1;
             seal(task);
-        } else if is_in(&todo, at) || !seen.insert(task.line()) {
+        } else if is_in(&found.todo, at) || !seen.insert(task.line()) {
             sums.queued += 1;
             seal(task);
-        } else if finished[at] {
+        } else if found.finished[at] {
             sums.finished += 1;
-        } else if is_in(&failed, at) {
+        } else if is_in(&found.failed, at) {
             sums.failed += 1;
         } else {
             seal(task);
             add.cmd("HSET").arg(conn.name(Key::Todo)).arg(task.line()).arg("");
-            // In the order of the file: the sequence numbers end with `last`.
-            new.push((task, base_score(task.prio) + last + 1 + at as u64 - tasks.len() as u64));
+            // In the order of the file: the sequence numbers end with the last one.
+            new.push((task, base_score(task.prio) + found.last_sequence + 1 + at as u64 - tasks.len() as u64));
         }
     }
     // A signature is there before its line.
@@ -234,8 +218,57 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
     let added: Vec<u64> = conn.pipe(&add).await?;
     sums.added = added.iter().sum();
     sums.queued += new.len() as u64 - sums.added;
+    index_plainly(conn, &new).await?;
+    if let (Some((first, _)), Some((last, _))) = (new.first(), new.last()) {
+        events::tell_submitted(conn, sums.added, first.line(), last.line()).await;
+    }
+    Ok(sums)
+}
+
+/// The values of lines in a hash; `None` for those that are not in it.
+type Fields = Vec<Option<Vec<u8>>>;
+
+fn is_in(fields: &Fields, at: usize) -> bool {
+    fields.get(at).is_some_and(Option::is_some)
+}
+
+/// Where lines are before they are added, and the numbers that they take in the sequence.
+struct Found {
+    /// The last of as many sequence numbers as there are lines.
+    last_sequence: u64,
+    todo: Fields,
+    in_progress: Fields,
+    failed: Fields,
+    finished: Vec<bool>,
+}
+
+impl Found {
+    async fn read(conn: &Connection, tasks: &[NewTask]) -> Result<Self, QueueError> {
+        let lines: Vec<&str> = tasks.iter().map(NewTask::line).collect();
+        let mut pipe = redis::pipe();
+        pipe.cmd("INCRBY").arg(conn.name(Key::Sequence)).arg(lines.len());
+        for key in [Key::Todo, Key::InProgress, Key::Failed] {
+            pipe.cmd("HMGET").arg(conn.name(key)).arg(&lines);
+        }
+        for line in &lines {
+            pipe.hexists(conn.name(Key::Finished), line);
+        }
+        let mut replies = conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter();
+        let mut take = || replies.next().unwrap_or(redis::Value::Nil);
+        Ok(Self {
+            last_sequence: of(take())?,
+            todo: of(take())?,
+            in_progress: of(take())?,
+            failed: of(take())?,
+            finished: lines.iter().map(|_| of(take())).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Puts lines with their scores into the index, and wakes workers.
+async fn index_plainly(conn: &Connection, new: &[(&NewTask, u64)]) -> Result<(), QueueError> {
     let mut index = redis::pipe();
-    for (task, score) in &new {
+    for (task, score) in new {
         let (ready, lane, cell) = (conn.name(Key::Ready), lane_of(&task.class), cell_of(&task.class));
         index.cmd("ZADD").arg(format!("{ready}c:{lane}")).arg("NX").arg(*score).arg(task.line());
         index.cmd("ZADD").arg(format!("{ready}h:{cell}")).arg("LT").arg(*score).arg(lane);
@@ -245,11 +278,7 @@ async fn plainly(conn: &Connection, tasks: &[NewTask], order: Option<FieldOrder>
     let mut end = redis::pipe();
     end.cmd("INCRBY").arg(conn.name(Key::Count)).arg(indexed.iter().step_by(3).sum::<u64>());
     end.cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo");
-    conn.pipe::<()>(&end).await?;
-    if let (Some((first, _)), Some((last, _))) = (new.first(), new.last()) {
-        events::tell_submitted(conn, sums.added, first.line(), last.line()).await;
-    }
-    Ok(sums)
+    conn.pipe::<()>(&end).await
 }
 
 fn of<T: redis::FromRedisValue>(value: redis::Value) -> Result<T, QueueError> {

@@ -159,12 +159,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     loops.shutdown().await;
     repairing.abort();
     drop(executor);
-    if ended.is_ok() {
-        say_farewell(reporter, &link).await;
-    } else {
-        tracing::error!("another worker took this name while Redis was unreachable; killing all running tasks");
-        reporter.abort();
-    }
+    say_farewell(reporter, &link, ended.is_ok()).await;
     setup.keeper_factory.shutdown().await;
     match ended? {
         Some(lasted) => Err(link.faults.given_up(lasted)),
@@ -203,8 +198,12 @@ async fn drive(
     }
 }
 
-/// Lets the reporter send what is left, then frees the worker's name. What cannot be sent is in the spool, or it is said what is lost.
-async fn say_farewell(reporter: JoinHandle<Unreported>, link: &Link) {
+/// Lets the reporter send what is left, then frees the worker's name, while it is ours. What cannot be sent is in the spool, or it is said what is lost.
+async fn say_farewell(reporter: JoinHandle<Unreported>, link: &Link, is_name_ours: bool) {
+    if !is_name_ours {
+        tracing::error!("another worker took this name while Redis was unreachable; killing all running tasks");
+        return reporter.abort();
+    }
     let farewell = async {
         if let Ok(unreported) = reporter.await {
             unreported.log(link.faults.last().as_ref());

@@ -78,14 +78,11 @@ pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<E
                 Some((Input::Gone, _)) | None => break Exit::Terminated,
             },
             news = heard.recv() => match news {
-                Some(WatchUpdate::Data(data)) => state.update(*data),
-                Some(WatchUpdate::Page { wanted, text, open }) => {
-                    state.show(&wanted, text);
-                    if let Some(line) = open.filter(|_| live.is_none() && state.opened() == Some(&wanted)) {
+                Some(news) => {
+                    if let Some(line) = take_in(&mut state, news).filter(|_| live.is_none()) {
                         live = Some(output_stream(client.clone(), line));
                     }
                 }
-                Some(WatchUpdate::Trouble(text)) => state.fail(text),
                 None => break Exit::Redis,
             },
             printed = next_of(&mut live) => {
@@ -96,20 +93,40 @@ pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<E
             }
             done = end_of(&mut doing) => {
                 doing = None;
-                match done {
-                    Done::Told(text) => state.tell(text),
-                    Done::Refused(text) => state.refuse(text),
-                    Done::Found(line) => {
-                        live = None;
-                        state.open_page(Wanted::Task(line));
-                    }
+                if let Done::Found(_) = &done {
+                    live = None;
                 }
+                show(&mut state, done);
             }
             asked = signals.next() => break asked.into(),
         }
     };
     reading.abort();
     Ok(exit)
+}
+
+/// Shows what was read. Answers the line of a task that runs and whose page is open, so that its output can be followed.
+fn take_in(state: &mut WatchState, news: WatchUpdate) -> Option<String> {
+    match news {
+        WatchUpdate::Data(data) => state.update(*data),
+        WatchUpdate::Page { wanted, text, open } => {
+            state.show(&wanted, text);
+            return open.filter(|_| state.opened() == Some(&wanted));
+        }
+        WatchUpdate::Trouble(text) => state.fail(text),
+    }
+    None
+}
+
+/// Shows how what was asked for has ended.
+fn show(state: &mut WatchState, done: Done) {
+    match done {
+        Done::Told(text) => state.tell(text),
+        Done::Refused(text) => state.refuse(text),
+        Done::Found(line) => {
+            state.open_page(Wanted::Task(line));
+        }
+    }
 }
 
 /// What comes next, `None` at the end; for ever where there is nothing.

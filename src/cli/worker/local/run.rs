@@ -24,6 +24,7 @@ use crate::config::{Role, Watcher, node_warnings};
 use crate::local::{LocalServer, full_disk};
 use crate::model::WorkerName;
 use crate::queue::guard::{self, Access};
+use crate::queue::submit::Submitted;
 use crate::queue::{Client, Connection, QueueError, aside, control, events};
 use crate::view::text::{count, joined, tasks};
 use crate::worker::start_checks::{look_at_node, new_probe};
@@ -119,12 +120,7 @@ async fn run_on(
     // First what an earlier run had in progress, so that every line is where the rest of this looks for it.
     let setup = boot(plan(&run, watcher, &name), &state).await?;
     let submitted = submit_files(&run.context, &conn, files, &members, args.rerun).await?;
-    let cancelled =
-        if submitted.failed > 0 { count_cancelled(&conn, &members).await?.min(submitted.failed) } else { 0 };
-    let mut before = Before { finished: submitted.finished, failed: submitted.failed - cancelled, cancelled };
-    if args.rerun_failed {
-        before.failed -= requeue_failed(&run, &conn, &members, &name).await?.min(before.failed);
-    }
+    let before = ended_before(&run, &conn, &members, &submitted, &name).await?;
     let is_passed_on = args.run.shows_output() || joblog.is_some();
     let mut roster = is_passed_on.then(|| RosterWriter::of_files(files)).transpose()?;
     if args.all {
@@ -173,6 +169,22 @@ async fn run_on(
     };
     written.and(table)?;
     Ok(exit)
+}
+
+/// What earlier runs have ended of these tasks, less those that `--rerun-failed` runs again.
+async fn ended_before(
+    run: &RunContext<'_>,
+    conn: &Connection,
+    members: &TaskSet,
+    submitted: &Submitted,
+    name: &WorkerName,
+) -> Result<Before, CliError> {
+    let cancelled = if submitted.failed > 0 { count_cancelled(conn, members).await?.min(submitted.failed) } else { 0 };
+    let mut before = Before { finished: submitted.finished, failed: submitted.failed - cancelled, cancelled };
+    if run.args.rerun_failed {
+        before.failed -= requeue_failed(run, conn, members, name).await?.min(before.failed);
+    }
+    Ok(before)
 }
 
 /// Says why tasks are left, and answers how the command ends.
