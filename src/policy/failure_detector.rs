@@ -33,7 +33,7 @@ impl FailureDetector {
             passed < dead_after && there.abs_diff(passed) < slack && seen.server >= server
         });
         // A heartbeat is of any moment of its second.
-        let own_age = seen.own_heartbeat.map(|beat| seen.server.saturating_sub(Duration::from_secs(beat)));
+        let own_age = seen.own_heartbeat.map(|heartbeat| seen.server.saturating_sub(Duration::from_secs(heartbeat)));
         let is_heard = own_age.is_some_and(|age| age < slack + Duration::from_secs(1));
         self.last = Some((now, seen.server));
         if !is_even || !is_heard {
@@ -70,12 +70,12 @@ mod tests {
         start: Instant,
         seconds: std::ops::Range<u64>,
         ahead: u64,
-        beats: bool,
+        heartbeats: bool,
     ) -> bool {
         let mut believes = false;
         for second in seconds {
             let server = Duration::from_secs(1000 + second + ahead);
-            let own_heartbeat = Some(if beats { server.as_secs() } else { 1000 });
+            let own_heartbeat = Some(if heartbeats { server.as_secs() } else { 1000 });
             believes =
                 detector.observe(start + Duration::from_secs(second), Observation { server, own_heartbeat }, DEAD);
         }

@@ -54,9 +54,9 @@ fn traits_of(capacity: &str) -> Option<Traits> {
 
 /// The node of a `worker_status` (`TIME:USEDCORES:CORES:USEDGB:GB`), if it is fresh.
 fn live_node(text: &str, now: u64) -> Option<Usage> {
-    let (beat, figures) = text.split_once(':')?;
-    let beat: f64 = beat.parse().ok()?;
-    let is_fresh = beat >= 0.0 && now.saturating_sub(beat as u64) < PYTHON_DEAD_AFTER_SECONDS;
+    let (heartbeat, figures) = text.split_once(':')?;
+    let heartbeat: f64 = heartbeat.parse().ok()?;
+    let is_fresh = heartbeat >= 0.0 && now.saturating_sub(heartbeat as u64) < PYTHON_DEAD_AFTER_SECONDS;
     is_fresh.then(|| Usage::of_status(figures))
 }
 

@@ -19,7 +19,7 @@ pub struct Owner {
     /// What it says of itself.
     pub registration: Option<Registration>,
     /// Its last heartbeat, seconds since the epoch by the server's clock (a Python worker's: by its own).
-    pub beat: Option<u64>,
+    pub heartbeat: Option<u64>,
     /// The server's clock, seconds since the epoch.
     pub now: u64,
 }
@@ -43,16 +43,17 @@ fn decode_owner((fence, registration, status, (now, _)): OwnerReply) -> Owner {
     Owner {
         fence: fence.map(|LossyString(text)| text),
         registration: registration.and_then(|LossyString(json)| serde_json::from_str(&json).ok()),
-        beat: status.and_then(|LossyString(status)| status.split(':').next().and_then(|beat| beat.parse().ok())),
+        heartbeat: status
+            .and_then(|LossyString(status)| status.split(':').next().and_then(|heartbeat| heartbeat.parse().ok())),
         now,
     }
 }
 
-/// Whether a worker that beat last in the second `beat` is silent for longer than `dead_after`, by the server's clock in whole seconds.
+/// Whether a worker whose last heartbeat was in the second `heartbeat` is silent for longer than `dead_after`, by the server's clock in whole seconds.
 #[must_use]
-pub fn is_silent(now: u64, beat: u64, dead_after: Duration) -> bool {
+pub fn is_silent(now: u64, heartbeat: u64, dead_after: Duration) -> bool {
     // Both are rounded down, so the silence may be a second shorter than their difference.
-    Duration::from_secs(now.saturating_sub(beat)) >= dead_after + Duration::from_secs(1)
+    Duration::from_secs(now.saturating_sub(heartbeat)) >= dead_after + Duration::from_secs(1)
 }
 
 /// A worker of ours that may be dead.
@@ -61,7 +62,7 @@ pub struct SilentWorker {
     /// Its name.
     pub worker: WorkerName,
     /// Its last heartbeat, seconds since the epoch; `None` for a worker that has just attached, or one that went with claims left.
-    pub beat: Option<u64>,
+    pub heartbeat: Option<u64>,
     /// Whether that is older than a lease. Else nothing is known but that it should not stay as it is: there is none, or one of the future, from
     /// before the server's clock was set back.
     pub is_old: bool,
@@ -87,23 +88,23 @@ pub async fn leases(conn: &Connection, now: Duration, dead_after: Duration) -> R
     let (owners, status): (Vec<(LossyString, LossyString)>, HashMap<LossyString, LossyString>) =
         conn.pipe(&pipe).await?;
     let status = lossy_string::hash(status);
-    let beats = owners.into_iter().map(|(LossyString(worker), _)| {
-        let beat = status.get(&worker).and_then(|status| status.split(':').next()?.parse().ok());
-        (worker, beat)
+    let heartbeats = owners.into_iter().map(|(LossyString(worker), _)| {
+        let heartbeat = status.get(&worker).and_then(|status| status.split(':').next()?.parse().ok());
+        (worker, heartbeat)
     });
-    Ok(judge(beats, now, dead_after))
+    Ok(judge(heartbeats, now, dead_after))
 }
 
-fn judge(beats: impl Iterator<Item = (String, Option<u64>)>, now: Duration, dead_after: Duration) -> Leases {
+fn judge(heartbeats: impl Iterator<Item = (String, Option<u64>)>, now: Duration, dead_after: Duration) -> Leases {
     let mut leases = Leases::default();
-    for (worker, beat) in beats {
+    for (worker, heartbeat) in heartbeats {
         let Ok(worker) = worker.parse() else { continue };
-        let is_old = beat.is_some_and(|beat| is_silent(now.as_secs(), beat, dead_after));
-        let is_odd = beat.is_none_or(|beat| beat > now.as_secs() + 1);
+        let is_old = heartbeat.is_some_and(|heartbeat| is_silent(now.as_secs(), heartbeat, dead_after));
+        let is_odd = heartbeat.is_none_or(|heartbeat| heartbeat > now.as_secs() + 1);
         if is_old || is_odd {
-            leases.silent.push(SilentWorker { worker, beat, is_old });
-        } else if let Some(beat) = beat {
-            let end = (Duration::from_secs(beat) + dead_after + Duration::from_secs(1)).saturating_sub(now);
+            leases.silent.push(SilentWorker { worker, heartbeat, is_old });
+        } else if let Some(heartbeat) = heartbeat {
+            let end = (Duration::from_secs(heartbeat) + dead_after + Duration::from_secs(1)).saturating_sub(now);
             leases.next_end = Some(leases.next_end.map_or(end, |least| least.min(end)));
         }
     }
@@ -118,8 +119,9 @@ pub async fn own_heartbeat(conn: &Connection, me: &WorkerName) -> Result<(Durati
     let mut pipe = redis::pipe();
     pipe.hget(conn.name(Key::Status), me.as_str()).cmd("TIME");
     let (status, (seconds, micros)): (Option<LossyString>, (u64, u64)) = conn.pipe(&pipe).await?;
-    let beat = status.and_then(|LossyString(status)| status.split(':').next().and_then(|beat| beat.parse().ok()));
-    Ok((Duration::from_secs(seconds) + Duration::from_micros(micros), beat))
+    let heartbeat =
+        status.and_then(|LossyString(status)| status.split(':').next().and_then(|heartbeat| heartbeat.parse().ok()));
+    Ok((Duration::from_secs(seconds) + Duration::from_micros(micros), heartbeat))
 }
 
 /// Takes the lock under which one worker at a time looks for dead ones.
@@ -135,8 +137,8 @@ pub async fn lock(conn: &Connection, holder: &str, for_at_most: Duration) -> Res
 pub(super) fn fuzz(values: &[redis::Value]) {
     if let Ok(reply) = redis::from_redis_value(redis::Value::Array(values.to_vec())) {
         let owner = decode_owner(reply);
-        if let Some(beat) = owner.beat {
-            let _ = is_silent(owner.now, beat, Duration::from_secs(40));
+        if let Some(heartbeat) = owner.heartbeat {
+            let _ = is_silent(owner.now, heartbeat, Duration::from_secs(40));
         }
     }
 }
@@ -147,10 +149,11 @@ mod tests {
 
     #[test]
     fn the_moment_at_which_a_lease_runs_out_is_known_beforehand() {
-        let beats =
-            || [("old", Some(60)), ("new", Some(98)), ("mute", None)].map(|(name, beat)| (name.to_owned(), beat));
+        let heartbeats = || {
+            [("old", Some(60)), ("new", Some(98)), ("mute", None)].map(|(name, heartbeat)| (name.to_owned(), heartbeat))
+        };
         let dead_after = Duration::from_secs(40);
-        let at = |now| judge(beats().into_iter(), Duration::from_millis(now), dead_after);
+        let at = |now| judge(heartbeats().into_iter(), Duration::from_millis(now), dead_after);
         let now = at(100_250);
         assert_eq!(now.silent.iter().map(|one| one.worker.as_str()).collect::<Vec<_>>(), ["mute"]);
         assert_eq!(now.next_end, Some(Duration::from_millis(750)));

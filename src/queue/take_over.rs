@@ -184,8 +184,8 @@ impl TakeOver<'_> {
     async fn call(&self, lines: &[Orphan]) -> Result<Reclaimed, QueueError> {
         let worker = self.worker;
         let (mode, lease, proof) = match self.reason {
-            ReclaimReason::LeaseExpired(dead_after, beat) => {
-                ("lease", dead_after, beat.map(|beat| beat.to_string()).unwrap_or_default())
+            ReclaimReason::LeaseExpired(dead_after, heartbeat) => {
+                ("lease", dead_after, heartbeat.map(|heartbeat| heartbeat.to_string()).unwrap_or_default())
             }
             ReclaimReason::Restart(fence) => ("own", Duration::ZERO, fence.to_owned()),
             ReclaimReason::Operator => ("operator", Duration::ZERO, String::new()),

@@ -76,7 +76,7 @@ impl ActionExecutor {
                     self.outputs.show(key, request, slot);
                 }
             }
-            Action::Beat => self.heartbeat.notify_one(),
+            Action::Heartbeat => self.heartbeat.notify_one(),
             Action::Exit { .. } => {}
         }
     }

@@ -110,7 +110,7 @@ pub async fn take_name(
             while Instant::now() < end {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 let now = reclaim::owner(conn, worker).await?;
-                if now.beat.is_some() && now.beat != owner.beat {
+                if now.heartbeat.is_some() && now.heartbeat != owner.heartbeat {
                     return Err(taken(describe(&now)));
                 }
             }
@@ -166,7 +166,7 @@ fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
         owner.fence.as_deref().and_then(|fence| fence.rsplit_once(':')).is_some_and(|(holder, _)| holder == instance)
     };
     // Ours already: an attempt to start that Redis did not let come to its end.
-    if is_open_in("!dead") || is_open_in(&me.instance) || (owner.fence.is_none() && owner.beat.is_none()) {
+    if is_open_in("!dead") || is_open_in(&me.instance) || (owner.fence.is_none() && owner.heartbeat.is_none()) {
         return Holder::None;
     }
     if let (Some(_), Some(other)) = (&owner.fence, &owner.registration)
@@ -175,7 +175,7 @@ fn holder(owner: &Owner, me: &Registration, dead_after: Duration) -> Holder {
         let pid = i32::try_from(other.pid).unwrap_or(0);
         return if process::is_alive(pid, other.start_ticks) { Holder::Alive } else { Holder::Dead };
     }
-    let is_silent = owner.beat.is_none_or(|beat| reclaim::is_silent(owner.now, beat, dead_after));
+    let is_silent = owner.heartbeat.is_none_or(|heartbeat| reclaim::is_silent(owner.now, heartbeat, dead_after));
     if is_silent && owner.fence.is_some() { Holder::Dead } else { Holder::Unknown }
 }
 
@@ -258,7 +258,8 @@ mod tests {
     fn liveness_is_by_process_on_this_host_else_by_heartbeat() {
         let me = Registration { instance: "me".to_owned(), ..registration("a", "boot", 1, 1) };
         let own = process::identity(i32::try_from(std::process::id()).expect("pid")).expect("identity");
-        let owner = |registration, beat| Owner { fence: Some("i:1".to_owned()), registration, beat, now: 100 };
+        let owner =
+            |registration, heartbeat| Owner { fence: Some("i:1".to_owned()), registration, heartbeat, now: 100 };
         let dead_after = Duration::from_secs(40);
         let live = registration("a", "boot", std::process::id(), own.start_ticks);
         assert_eq!(holder(&owner(Some(live), Some(1)), &me, dead_after), Holder::Alive);
@@ -267,9 +268,13 @@ mod tests {
         let elsewhere = registration("b", "other", 1, 1);
         assert_eq!(holder(&owner(Some(elsewhere.clone()), Some(99)), &me, dead_after), Holder::Unknown);
         assert_eq!(holder(&owner(Some(elsewhere), Some(10)), &me, dead_after), Holder::Dead);
-        assert_eq!(holder(&Owner { beat: Some(99), now: 100, ..Owner::default() }, &me, dead_after), Holder::Unknown);
+        assert_eq!(
+            holder(&Owner { heartbeat: Some(99), now: 100, ..Owner::default() }, &me, dead_after),
+            Holder::Unknown
+        );
         assert_eq!(holder(&Owner::default(), &me, dead_after), Holder::None);
-        let ours = Owner { fence: Some("me:3".to_owned()), registration: Some(me.clone()), beat: Some(100), now: 100 };
+        let ours =
+            Owner { fence: Some("me:3".to_owned()), registration: Some(me.clone()), heartbeat: Some(100), now: 100 };
         assert_eq!(holder(&ours, &me, dead_after), Holder::None);
     }
 }

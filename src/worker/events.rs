@@ -105,10 +105,10 @@ pub enum Event {
     Overdue(TaskKey),
     /// The reporter settled claims.
     Settled(Vec<(TaskKey, Settled)>),
-    /// The heartbeater wants to beat.
-    BeatDue(oneshot::Sender<Heartbeat>),
+    /// The next heartbeat is due.
+    HeartbeatDue(oneshot::Sender<Heartbeat>),
     /// A heartbeat was answered.
-    Beaten(HeartbeatReply),
+    HeartbeatAnswered(HeartbeatReply),
     /// There may be something new in the queue.
     Woken,
     /// Somebody wants to see what a task prints.
@@ -247,8 +247,8 @@ pub enum Action {
         /// To whom, and from where on.
         request: OutputRequest,
     },
-    /// Beat now, not at the next interval.
-    Beat,
+    /// Send a heartbeat now, not at the next interval.
+    Heartbeat,
     /// Nothing is left to do: go.
     Exit {
         /// For how long Redis had been of no use, where that is why it goes.

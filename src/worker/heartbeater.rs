@@ -46,7 +46,7 @@ impl Heartbeater {
             return !self.events.is_closed();
         };
         let (reply, heartbeat) = oneshot::channel();
-        if self.events.send(Event::BeatDue(reply)).await.is_err() {
+        if self.events.send(Event::HeartbeatDue(reply)).await.is_err() {
             return false;
         }
         let Ok(Ok(heartbeat)) = tokio::time::timeout(PATIENCE, heartbeat).await else {
@@ -58,7 +58,7 @@ impl Heartbeater {
             Ok(reply) => {
                 self.link.worked(Doing::Heartbeat);
                 self.link.note_drain(reply.drain);
-                self.events.send(Event::Beaten(reply)).await.is_ok()
+                self.events.send(Event::HeartbeatAnswered(reply)).await.is_ok()
             }
             Err(error) => {
                 self.link.report(&session, Doing::Heartbeat, &error);

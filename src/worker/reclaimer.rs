@@ -70,7 +70,7 @@ impl Reclaimer {
     }
 
     /// `mute` holds those whose heartbeat tells no age, and since when it stands so: there is none, since a worker that has just attached has had no
-    /// time to beat; or it is of the future, since the server's clock was set back. They are dead when it stands so for a lease.
+    /// time to heartbeat; or it is of the future, since the server's clock was set back. They are dead when it stands so for a lease.
     ///
     /// Answers in how long to look again at the latest, where something is known: the next lease runs out, or silence can be believed.
     async fn look(
@@ -93,12 +93,14 @@ impl Reclaimer {
         }
         // Judged by the time that the detector has just found good: a clock that is set a moment later makes nobody old.
         let Leases { silent, next_end } = reclaim::leases(conn, server, dead_after).await?;
-        mute.retain(|worker, (beat, _)| silent.iter().any(|one| one.worker == *worker && one.beat == *beat));
-        for SilentWorker { worker, beat, is_old } in silent {
+        mute.retain(|worker, (heartbeat, _)| {
+            silent.iter().any(|one| one.worker == *worker && one.heartbeat == *heartbeat)
+        });
+        for SilentWorker { worker, heartbeat, is_old } in silent {
             let stands_for = |since: Instant| now.saturating_duration_since(since);
-            let is_dead = is_old || stands_for(mute.entry(worker.clone()).or_insert((beat, now)).1) >= dead_after;
+            let is_dead = is_old || stands_for(mute.entry(worker.clone()).or_insert((heartbeat, now)).1) >= dead_after;
             if is_dead && worker != *me {
-                self.take_over(conn, &worker, ReclaimReason::LeaseExpired(dead_after, beat)).await?;
+                self.take_over(conn, &worker, ReclaimReason::LeaseExpired(dead_after, heartbeat)).await?;
             }
         }
         let mute_end = mute.values().map(|(_, since)| dead_after.saturating_sub(now.saturating_duration_since(*since)));

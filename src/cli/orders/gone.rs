@@ -44,9 +44,10 @@ pub(super) async fn finish_for_the_gone(
         }
     }
     for (worker, lines) in by_worker {
-        let beat = reclaim::owner(conn, &valid(&worker)?).await?.beat;
+        let heartbeat = reclaim::owner(conn, &valid(&worker)?).await?.heartbeat;
         // Judged once more in the same step: it may have sent a heartbeat since the overview.
-        let reason = beat.map_or(ReclaimReason::Operator, |beat| ReclaimReason::LeaseExpired(dead_after, Some(beat)));
+        let reason = heartbeat
+            .map_or(ReclaimReason::Operator, |heartbeat| ReclaimReason::LeaseExpired(dead_after, Some(heartbeat)));
         let moved = take_over(conn, &worker, &lines, (reason, max_lost)).await?;
         done += moved.returned + moved.failed;
     }

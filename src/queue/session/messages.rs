@@ -314,7 +314,7 @@ pub struct Heartbeat {
     pub offer: Option<Offer>,
     /// What it has beside.
     pub traits: Arc<Traits>,
-    /// Lines that started since the last beat.
+    /// Lines that started since the last heartbeat.
     pub started: Vec<Arc<str>>,
     /// Claims ended by an operator's order of which nothing runs here any more.
     pub stopped: Vec<Revoked>,

@@ -125,21 +125,21 @@ impl Session {
     ///
     /// # Errors
     /// [`QueueError::Fenced`] when the name is another's or was declared dead.
-    pub async fn heartbeat(&self, beat: &Heartbeat) -> Result<HeartbeatReply, QueueError> {
+    pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatReply, QueueError> {
         let mut args = Args::new();
         args.record(HeartbeatArgs {
             worker: self.worker.as_str(),
             fence: &self.fence,
-            usage: &beat.status,
-            load: &beat.load,
-            offer: beat.offer,
-            traits: &beat.traits,
+            usage: &heartbeat.status,
+            load: &heartbeat.load,
+            offer: heartbeat.offer,
+            traits: &heartbeat.traits,
             order: self.order,
-            started: beat.started.len(),
-            suspect_after: beat.suspect_after,
+            started: heartbeat.started.len(),
+            suspect_after: heartbeat.suspect_after,
         });
-        args.list(beat.started.iter().map(|line| &**line));
-        for Revoked { line, token } in &beat.stopped {
+        args.list(heartbeat.started.iter().map(|line| &**line));
+        for Revoked { line, token } in &heartbeat.stopped {
             args.record(StoppedClaim { line, token });
         }
         decode::heartbeat(self.conn.script(&scripts::HEARTBEAT, Some(&self.worker), &args).await?)

@@ -29,7 +29,7 @@ pub struct Decision {
 #[derive(Debug)]
 pub enum Reply {
     /// The heartbeat that is due.
-    Beat(oneshot::Sender<Heartbeat>, Box<Heartbeat>),
+    Heartbeat(oneshot::Sender<Heartbeat>, Box<Heartbeat>),
     /// Every claim of the worker.
     Inventory(oneshot::Sender<Inventory>, Inventory),
     /// The worker's figures.
@@ -40,7 +40,7 @@ impl Reply {
     /// Sends the answer. Whoever asked may have given up waiting.
     pub fn send(self) {
         match self {
-            Self::Beat(to, beat) => drop(to.send(*beat)),
+            Self::Heartbeat(to, heartbeat) => drop(to.send(*heartbeat)),
             Self::Inventory(to, inventory) => drop(to.send(inventory)),
             Self::Figures(to, figures) => drop(to.send(*figures)),
         }

@@ -20,7 +20,7 @@ impl Dispatcher {
                 seconds = self.config.drain_timeout.as_secs_f64(),
                 "draining: waiting for running tasks to end"
             );
-            self.actions.push(Action::Beat);
+            self.actions.push(Action::Heartbeat);
         }
     }
 
@@ -32,7 +32,7 @@ impl Dispatcher {
             seconds = left.as_secs_f64(),
             "draining: time_limit_seconds is almost over; waiting for running tasks to end"
         );
-        self.actions.push(Action::Beat);
+        self.actions.push(Action::Heartbeat);
     }
 
     pub(super) fn end_all(&mut self) {
@@ -55,7 +55,7 @@ impl Dispatcher {
                 lifted_by = self.departure.lifted_by(),
                 "all tasks have ended: waiting idle, because a supervisor would restart this worker"
             );
-            self.actions.push(Action::Beat);
+            self.actions.push(Action::Heartbeat);
         }
     }
 
@@ -112,7 +112,7 @@ impl Dispatcher {
         if self.idle_until().is_some_and(|at| at <= now) {
             self.departure.expire(now, self.config.drain_timeout);
             tracing::info!("leaving: there was nothing to run for idle_timeout_seconds");
-            self.actions.push(Action::Beat);
+            self.actions.push(Action::Heartbeat);
         }
     }
 

@@ -18,13 +18,13 @@ use crate::worker::ledger::{ClaimState, StopReason};
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes of lines that a heartbeat names as started, and as stopped, about: it must not be late.
-const BEAT_BYTES: usize = CALL_BYTES / 4;
+const HEARTBEAT_BYTES: usize = CALL_BYTES / 4;
 
 /// Characters of a line that heartbeats tell.
 const SHOWN: usize = 200;
 
 impl Dispatcher {
-    pub(super) fn beat(&mut self, now: Instant) -> Heartbeat {
+    pub(super) fn heartbeat(&mut self, now: Instant) -> Heartbeat {
         let budget = self.ledger.budget();
         let wait = self.waiting_for();
         let room = self.headroom().ok().filter(|_| wait.is_none());
@@ -46,7 +46,7 @@ impl Dispatcher {
         };
         let started = self.take_started();
         let stopped =
-            call_size::first(self.outbox.stopped(), usize::MAX, BEAT_BYTES, |order| order.line.len()).to_vec();
+            call_size::first(self.outbox.stopped(), usize::MAX, HEARTBEAT_BYTES, |order| order.line.len()).to_vec();
         Heartbeat {
             status: self.node.usage().status(),
             load: serde_json::to_string(&load).unwrap_or_default(),
@@ -65,13 +65,13 @@ impl Dispatcher {
             .filter(|entry| entry.state != ClaimState::Settling)
             .map(|entry| Arc::clone(&entry.claim.line))
             .collect();
-        let told = call_size::first(&started, usize::MAX, BEAT_BYTES, |line| line.len()).len();
+        let told = call_size::first(&started, usize::MAX, HEARTBEAT_BYTES, |line| line.len()).len();
         // The rest has its turn with the next, which is due at once.
         let rest = started.split_off(told);
         if !rest.is_empty() {
             let keys = rest.iter().filter_map(|line| self.ledger.active(line)).map(|(key, _)| key).collect();
             self.outbox.reannounce(keys);
-            self.actions.push(Action::Beat);
+            self.actions.push(Action::Heartbeat);
         }
         started
     }
@@ -143,7 +143,7 @@ impl Dispatcher {
     pub(super) fn slept(&mut self, time: Duration) {
         tracing::warn!(seconds = time.as_secs_f64(), "the machine was suspended");
         self.lease.slept(time);
-        self.actions.push(Action::Beat);
+        self.actions.push(Action::Heartbeat);
     }
 
     pub(super) fn linked(&mut self, now: Instant) {
@@ -151,14 +151,14 @@ impl Dispatcher {
         self.intake.relinked();
         self.reannounce_running();
         // Orders may have come while nobody listened.
-        self.actions.push(Action::Beat);
+        self.actions.push(Action::Heartbeat);
     }
 
-    pub(super) fn beaten(&mut self, reply: HeartbeatReply) {
+    pub(super) fn heartbeat_answered(&mut self, reply: HeartbeatReply) {
         // What was sent as carried out is no longer listed; what is still listed has yet to be.
         if self.outbox.confirm_stopped(&reply.revoked) {
             if !self.outbox.stopped().is_empty() {
-                self.actions.push(Action::Beat);
+                self.actions.push(Action::Heartbeat);
             }
             // Until now claims passed these lines over; they may have been put back into the queue.
             self.intake.hurry();
@@ -182,7 +182,7 @@ impl Dispatcher {
             Ordered::Resume => {
                 tracing::info!("claiming tasks again: resumed");
                 self.intake.resume();
-                self.actions.push(Action::Beat);
+                self.actions.push(Action::Heartbeat);
             }
         }
     }
@@ -207,7 +207,7 @@ impl Dispatcher {
             tracing::info!("trusted again: claiming tasks");
             self.intake.resume();
         }
-        self.actions.push(Action::Beat);
+        self.actions.push(Action::Heartbeat);
     }
 
     /// Loud, since tasks that were read in the wrong order would run with memory and priority exchanged.
@@ -250,7 +250,7 @@ impl Dispatcher {
                 None if self.outbox.stopped().contains(&order) => {}
                 None => {
                     self.outbox.add_stopped(order);
-                    self.actions.push(Action::Beat);
+                    self.actions.push(Action::Heartbeat);
                 }
             }
         }
@@ -260,7 +260,7 @@ impl Dispatcher {
     /// Asks for orders again, where one could not be obeyed for what was on its way.
     pub(super) fn look_again(&mut self) {
         if self.outbox.take_owed_look() {
-            self.actions.push(Action::Beat);
+            self.actions.push(Action::Heartbeat);
         }
     }
 

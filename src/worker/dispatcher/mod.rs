@@ -189,17 +189,17 @@ impl Dispatcher {
             Event::KeeperLost { key, had_it } => self.keeper_lost(key, had_it),
             Event::Overdue(key) => self.overdue(key),
             Event::Settled(batch) => self.settled(batch),
-            Event::BeatDue(to) => {
+            Event::HeartbeatDue(to) => {
                 self.lease.heartbeat_made(now);
-                let beat = Box::new(self.beat(now));
-                self.replies.push(Reply::Beat(to, beat));
+                let heartbeat = Box::new(self.heartbeat(now));
+                self.replies.push(Reply::Heartbeat(to, heartbeat));
             }
-            Event::Beaten(reply) => self.beaten(reply),
+            Event::HeartbeatAnswered(reply) => self.heartbeat_answered(reply),
             Event::Woken => {
                 self.intake.woken();
                 if self.departure.lifecycle() == Lifecycle::Finishing {
                     // The stop command may have been lifted.
-                    self.actions.push(Action::Beat);
+                    self.actions.push(Action::Heartbeat);
                 }
             }
             Event::OutputWanted(request) => self.output_wanted(request),

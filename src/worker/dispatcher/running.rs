@@ -209,7 +209,7 @@ impl Dispatcher {
         let Some(Entry { claim, .. }) = self.ledger.remove(key) else { return };
         self.skip.remove(&claim.line);
         self.outbox.add_stopped(Revoked { line: claim.line.to_string(), token: claim.token });
-        self.actions.push(Action::Beat);
+        self.actions.push(Action::Heartbeat);
     }
 
     pub(super) fn settled(&mut self, batch: Vec<(TaskKey, Settled)>) {

@@ -136,7 +136,7 @@ impl Bench {
     /// A heartbeat is answered: operators have ordered the claims of these lines away.
     pub(super) fn revoke(&mut self, lines: &[&str]) {
         let revoked = lines.iter().map(|line| revoked(line)).collect();
-        self.event(Event::Beaten(HeartbeatReply { revoked, ..HeartbeatReply::default() }));
+        self.event(Event::HeartbeatAnswered(HeartbeatReply { revoked, ..HeartbeatReply::default() }));
     }
 
     pub(super) fn ended(&mut self, key: TaskKey, status: ExitStatus, seconds: u64) {

@@ -27,7 +27,7 @@ fn leaving_waits_for_a_claim_and_returns_its_tasks() {
     bench.node(32);
     bench.claim();
     bench.event(Event::Terminate);
-    bench.actions.retain(|action| !matches!(action, Action::Beat));
+    bench.actions.retain(|action| !matches!(action, Action::Heartbeat));
     bench.nothing();
     bench.answer(1, &["shell:1:1:1:a"]);
     let (key, settle) = bench.settle();

@@ -13,7 +13,7 @@ use crate::worker::events::{Action, Event};
 fn the_first_signal_drains_and_the_second_kills() {
     let (mut bench, keys) = Bench::running(r#"{"drain_timeout_seconds": 10}"#, &[TASK]);
     bench.event(Event::Terminate);
-    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Heartbeat));
     bench.pass(9.0);
     bench.nothing();
     bench.pass(2.0);
@@ -35,7 +35,7 @@ fn what_is_held_goes_back_when_draining() {
     bench.answer(0, &["shell:1:1:0:true # 2"]);
     bench.nothing();
     bench.event(Event::Terminate);
-    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Heartbeat));
     let (_, settle) = bench.settle();
     assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
@@ -43,7 +43,7 @@ fn what_is_held_goes_back_when_draining() {
 }
 
 fn judged(bench: &mut Bench, suspect: u64, may_try: bool) {
-    bench.event(Event::Beaten(HeartbeatReply { suspect, may_try, ..HeartbeatReply::default() }));
+    bench.event(Event::HeartbeatAnswered(HeartbeatReply { suspect, may_try, ..HeartbeatReply::default() }));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn suspect_gives_back_what_is_held_and_claims_nothing() {
     judged(&mut bench, 5, false);
     let (key, settle) = bench.settle();
     assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
-    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Heartbeat));
     bench.event(Event::Settled(vec![(key, Settled::Recorded)]));
     judged(&mut bench, 5, true);
     bench.event(Event::Woken);
@@ -66,7 +66,7 @@ fn suspect_gives_back_what_is_held_and_claims_nothing() {
     bench.event(Event::Settled(vec![(key, Settled::WillRetry)]));
     bench.nothing();
     judged(&mut bench, 0, false);
-    assert!(matches!(bench.next(), Action::Beat), "it is trusted again");
+    assert!(matches!(bench.next(), Action::Heartbeat), "it is trusted again");
     bench.claim();
 }
 
@@ -74,7 +74,7 @@ fn suspect_gives_back_what_is_held_and_claims_nothing() {
 fn suspect_tries_one_task_beside_nothing_else() {
     let mut bench = Bench::new(r#"{"max_task_per_worker": 4}"#);
     judged(&mut bench, 5, false);
-    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Heartbeat));
     bench.node(32);
     bench.nothing();
     judged(&mut bench, 6, true);
@@ -113,7 +113,7 @@ fn running_tasks_continue_without_claims_while_redis_is_away() {
     bench.event(Event::Reasserted { known: vec![(keys[0], Reasserted::Ours)], unknown: vec![] });
     bench.nothing();
     bench.event(Event::LinkUp);
-    assert!(matches!(bench.next(), Action::Beat), "orders may have come meanwhile");
+    assert!(matches!(bench.next(), Action::Heartbeat), "orders may have come meanwhile");
     bench.claim();
     bench.nothing();
 }
@@ -134,7 +134,7 @@ fn what_is_held_does_not_start_while_redis_is_away() {
     bench.event(Event::Reasserted { known: vec![(held, Reasserted::Ours)], unknown: vec![] });
     bench.nothing();
     bench.event(Event::LinkUp);
-    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Heartbeat));
     assert_eq!(bench.start(), held);
 }
 
@@ -148,12 +148,12 @@ fn nothing_starts_after_a_lease_without_heartbeat() {
     bench.now += Duration::from_secs(11);
     let held = bench.dispatcher.inventory().all.iter().map(|(key, ..)| *key).max().expect("the held one");
     let (reply, _made) = oneshot::channel();
-    bench.event(Event::BeatDue(reply));
+    bench.event(Event::HeartbeatDue(reply));
     bench.dispatcher.ledger.hold_again(held, bench.now);
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     bench.settle();
     bench.nothing();
-    bench.event(Event::Beaten(HeartbeatReply::default()));
+    bench.event(Event::HeartbeatAnswered(HeartbeatReply::default()));
     let action = bench.next();
     let Action::Start { key, before, .. } = action else { panic!("not a start: {action:?}") };
     assert_eq!(
@@ -168,21 +168,21 @@ fn nothing_starts_after_suspend_until_a_new_heartbeat() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 1}"#, &[TASK]);
     let claim = Claim::new("shell:1:1:5:true # held".into(), "i.2".to_owned(), 1);
     bench.dispatcher.accept_claim(bench.now, claim);
-    let beat = |bench: &mut Bench| {
+    let heartbeat = |bench: &mut Bench| {
         let (reply, _made) = oneshot::channel();
-        bench.event(Event::BeatDue(reply));
+        bench.event(Event::HeartbeatDue(reply));
     };
     // One is under way when the lid is closed.
-    beat(&mut bench);
+    heartbeat(&mut bench);
     bench.event(Event::Slept(Duration::from_secs(8 * 3600)));
-    assert!(matches!(bench.next(), Action::Beat), "Redis is asked at once");
-    bench.event(Event::Beaten(HeartbeatReply::default()));
+    assert!(matches!(bench.next(), Action::Heartbeat), "Redis is asked at once");
+    bench.event(Event::HeartbeatAnswered(HeartbeatReply::default()));
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
     bench.settle();
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
-    beat(&mut bench);
-    bench.event(Event::Beaten(HeartbeatReply::default()));
+    heartbeat(&mut bench);
+    bench.event(Event::HeartbeatAnswered(HeartbeatReply::default()));
     bench.start();
 }
 
@@ -196,7 +196,7 @@ fn order_for_a_claim_on_its_way_waits_for_the_claim() {
     bench.nothing();
     assert!(bench.dispatcher.outbox.stopped().is_empty(), "what is to come is not said to be gone");
     bench.answer(1, &[TASK]);
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Beat)), "Redis is asked again");
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Heartbeat)), "Redis is asked again");
 }
 
 #[test]
@@ -208,13 +208,13 @@ fn order_for_an_outcome_on_its_way_is_left_to_the_settlement() {
     bench.revoke(&[TASK]);
     assert!(bench.dispatcher.outbox.stopped().is_empty());
     bench.event(Event::Settled(vec![(keys[0], Settled::Ordered)]));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Beat)));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Heartbeat)));
 }
 
 #[test]
 fn order_of_an_earlier_claim_ends_no_later_one() {
     let (mut bench, _) = Bench::running("{}", &[TASK]);
     let earlier = Revoked { line: TASK.to_owned(), token: "i.0".to_owned() };
-    bench.event(Event::Beaten(HeartbeatReply { revoked: vec![earlier], ..HeartbeatReply::default() }));
+    bench.event(Event::HeartbeatAnswered(HeartbeatReply { revoked: vec![earlier], ..HeartbeatReply::default() }));
     bench.nothing();
 }

@@ -67,7 +67,10 @@ fn next_tasks_wait_in_the_slot_and_start_untold_in_a_stream() {
     let third = queued(&mut bench, second);
     bench.nothing();
     assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
-    assert!(bench.dispatcher.beat(bench.now).started.iter().all(|line| **line == *TASK), "what waits has not started");
+    assert!(
+        bench.dispatcher.heartbeat(bench.now).started.iter().all(|line| **line == *TASK),
+        "what waits has not started"
+    );
     bench.ended(first, ExitStatus::Exited(0), 0);
     bench.settle();
     assert_eq!((bench.dispatcher.ledger.budget().tasks, state(&bench, second)), (1, Some("starting")));
@@ -105,7 +108,7 @@ fn waiting_task_goes_back_when_draining() {
     let (mut bench, first) = stream(&[TASK, NEXT]);
     let second = queued(&mut bench, first);
     bench.event(Event::Terminate);
-    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Heartbeat));
     assert!(matches!(bench.next(), Action::Recall { key, .. } if key == second));
     bench.nothing();
     bench.event(Event::Withdrawn { key: second });

@@ -101,7 +101,7 @@ fn a_revoked_task_is_killed_and_its_result_dropped() {
     bench.revoke(&[TASK]);
     assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == keys[0]));
     bench.ended(keys[0], ExitStatus::Exited(0), 1);
-    assert!(matches!(bench.next(), Action::Beat));
+    assert!(matches!(bench.next(), Action::Heartbeat));
     bench.actions.retain(|action| !matches!(action, Action::Claim(_)));
     bench.nothing();
     assert_eq!(bench.dispatcher.outbox.stopped(), [revoked(TASK)]);
@@ -124,7 +124,7 @@ fn a_task_ended_before_it_was_started_is_given_back_or_dropped() {
         bench.actions.clear();
         bench.event(Event::Withdrawn { key });
         if revoked {
-            assert!(matches!(bench.next(), Action::Beat));
+            assert!(matches!(bench.next(), Action::Heartbeat));
         } else {
             let (_, settle) = bench.settle();
             assert!(matches!(settle.settlement, Settlement::Return) && settle.record.is_none(), "{settle:?}");

@@ -143,7 +143,7 @@ impl World {
                     }
                     self.bench.event(Event::Settled(vec![(key, crate::queue::session::Settled::Recorded)]));
                 }
-                Action::Arm { .. } | Action::Disarm(_) | Action::Beat => {}
+                Action::Arm { .. } | Action::Disarm(_) | Action::Heartbeat => {}
                 Action::Move { .. }
                 | Action::Terminate { .. }
                 | Action::Kill { .. }
