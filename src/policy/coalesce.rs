@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// Ends gather for this long: short beside what a submitter, a signal or a time-out notices.
+/// Ends are coalesced for this long: short beside what a submitter, a signal or a time-out notices.
 const DELAY: Duration = Duration::from_millis(1);
 
 /// Ends a second below which a look finds one at most.
@@ -26,7 +26,7 @@ pub struct Load {
     pub cores: u32,
 }
 
-/// How long to let news gather; zero where somebody would notice.
+/// How long to coalesce news; zero where somebody would notice.
 #[must_use]
 pub fn delay(load: &Load) -> Duration {
     if load.rate < LEAST_RATE {
@@ -45,7 +45,7 @@ mod tests {
     const BUSY: Load = Load { rate: 2000.0, running: 4, is_full: true, all_are_followed: true, cores: 2 };
 
     #[test]
-    fn news_gather_only_while_no_core_waits_for_them() {
+    fn news_are_coalesced_only_while_no_core_waits_for_them() {
         let waits = |load: Load| !delay(&load).is_zero();
         assert!(waits(BUSY));
         assert!(!waits(Load { rate: 900.0, ..BUSY }), "a look finds one at most");

@@ -1,4 +1,4 @@
-//! Tells Redis what became of claims, in batches: while one call is under way the next outcomes gather. Nothing is dropped: what cannot be told now is
+//! Tells Redis what became of claims, in batches: while one call is under way the next outcomes are coalesced. Nothing is dropped: what cannot be told now is
 //! kept, in memory and in the spool, until Redis takes it, or the worker goes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,8 @@ use crate::queue::session::{Settle, Settled};
 /// Settlements in one call, at most.
 const BATCH: usize = 64;
 
-/// How long outcomes gather while they come in a stream.
-const GATHER: Duration = Duration::from_millis(8);
+/// How long outcomes are coalesced while they come in a stream.
+const COALESCE_TIME: Duration = Duration::from_millis(8);
 
 /// After a server that is up and cannot do it now.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ impl Reporter {
         {
             return Err(Over);
         }
-        self.gather(limit).await;
+        self.coalesce(limit).await;
         self.outcomes.spool();
         let session = self.session_or_more().await?;
         let (keys, batch) = self.outcomes.take(limit);
@@ -81,10 +81,10 @@ impl Reporter {
     }
 
     /// One that comes alone goes at once; in a stream of them a few milliseconds make a batch, and hold up no slot.
-    async fn gather(&mut self, limit: usize) {
+    async fn coalesce(&mut self, limit: usize) {
         let holds_up_slots = !self.prefetches.load(Ordering::Relaxed);
-        if self.outcomes.pending.len() < limit && !holds_up_slots && self.last_batch.elapsed() < GATHER * 3 {
-            tokio::time::sleep(GATHER).await;
+        if self.outcomes.pending.len() < limit && !holds_up_slots && self.last_batch.elapsed() < COALESCE_TIME * 3 {
+            tokio::time::sleep(COALESCE_TIME).await;
             while self.outcomes.pending.len() < limit
                 && let Ok(more) = self.settlements.try_recv()
             {

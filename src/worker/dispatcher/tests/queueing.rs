@@ -336,7 +336,7 @@ fn larger_task_waits_in_a_slot_only_where_its_excess_fits() {
 }
 
 #[test]
-fn outcomes_do_not_gather_while_nothing_is_prefetched() {
+fn outcomes_are_not_coalesced_while_nothing_is_prefetched() {
     let mut bench = Bench::new(r#"{"max_task_per_worker": 4}"#);
     bench.node(32);
     assert!(
