@@ -142,7 +142,7 @@ mod tests {
         for event in [
             KeeperEvent::Started { key: 1, pid: 2, at_ms: 3 },
             KeeperEvent::SpawnFailed { key: 1, error: "no such \"file\"".to_owned(), is_node_fault: true },
-            KeeperEvent::Withdrawn { key: 4 },
+            KeeperEvent::Recalled { key: 4 },
             KeeperEvent::SetupFailed { error: "signalfd4 failed".to_owned() },
             KeeperEvent::Output(Box::new(Output {
                 key: 5,
@@ -166,7 +166,7 @@ mod tests {
             run("/bin/sh".into(), vec!["-c".into(), OsString::from_vec(b"echo \xff\n".to_vec()), "".into()]),
             KeeperCommand::Terminate { key: 2, grace_ms: 5000 },
             KeeperCommand::Kill { key: 3 },
-            KeeperCommand::Withdraw { key: 4 },
+            KeeperCommand::Recall { key: 4 },
             KeeperCommand::Show { key: 5, stdout_from: Some(u64::MAX), stderr_from: None },
         ] {
             assert_eq!(round_trip(&command), command);

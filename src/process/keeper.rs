@@ -112,7 +112,7 @@ impl Keeper {
             let Some((key, mut spec)) = self.queue.pop_front() else { break };
             if spec.start_by_ms != 0 && boot::clock_ms() > spec.start_by_ms {
                 // The keeper was frozen, or the machine was asleep: another worker may have the task by now.
-                self.send(&KeeperEvent::Withdrawn { key })?;
+                self.send(&KeeperEvent::Recalled { key })?;
                 continue;
             }
             if !self.link.secure_unsent()? {
@@ -246,7 +246,7 @@ impl Keeper {
             KeeperCommand::Run { key, spec } => self.queue.push_back((key, *spec)),
             KeeperCommand::Terminate { key, grace_ms } => return self.terminate(key, Duration::from_millis(grace_ms)),
             KeeperCommand::Kill { key } => return self.terminate(key, Duration::ZERO),
-            KeeperCommand::Withdraw { key } => return self.withdraw(key),
+            KeeperCommand::Recall { key } => return self.recall(key),
             KeeperCommand::Cores { key, cores } => match self.queue.iter_mut().find(|(waiting, _)| *waiting == key) {
                 Some((_, spec)) => spec.cores = cores,
                 None if self.task.as_ref().is_some_and(|task| task.key == key) => self.isolation.move_to(cores),
@@ -263,7 +263,7 @@ impl Keeper {
     }
 
     fn terminate(&mut self, key: TaskKey, grace: Duration) -> Result<(), WorkerGone> {
-        let Some(task) = self.task.as_mut().filter(|task| task.key == key) else { return self.withdraw(key) };
+        let Some(task) = self.task.as_mut().filter(|task| task.key == key) else { return self.recall(key) };
         let first = task.deadline.is_none();
         // Bounded, because the sum with a very long grace would overflow.
         let far = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -275,11 +275,11 @@ impl Keeper {
         self.advance()
     }
 
-    fn withdraw(&mut self, key: TaskKey) -> Result<(), WorkerGone> {
+    fn recall(&mut self, key: TaskKey) -> Result<(), WorkerGone> {
         match self.queue.iter().position(|(waiting, _)| *waiting == key) {
             Some(index) => {
                 self.queue.remove(index);
-                self.send(&KeeperEvent::Withdrawn { key })
+                self.send(&KeeperEvent::Recalled { key })
             }
             None => Ok(()),
         }

@@ -39,7 +39,7 @@ pub struct RunSpec {
     pub memory_limit: u64,
     /// Limit of processes and threads of the task, if the slot has a cgroup. 0: no limit.
     pub process_limit: u64,
-    /// Until when the run may start, by [`boot::clock_ms`](crate::sys::boot::clock_ms). Later the keeper answers `Withdrawn`. 0: no limit.
+    /// Until when the run may start, by [`boot::clock_ms`](crate::sys::boot::clock_ms). Later the keeper answers `Recalled`. 0: no limit.
     pub start_by_ms: u64,
     /// Devices that the task has until nothing of its tree is left. If somebody else has one of them, the keeper answers `DeviceBusy`.
     pub devices: Vec<DeviceHold>,
@@ -92,7 +92,7 @@ pub type TaskKey = u64;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeeperCommand {
     /// Start this run when the runs before it have ended. Answered by `Started`, then `Ended`; or by `SpawnFailed`, `DeviceBusy` or
-    /// `Withdrawn` alone.
+    /// `Recalled` alone.
     Run {
         /// The name of this run.
         key: TaskKey,
@@ -103,7 +103,7 @@ pub enum KeeperCommand {
     /// cannot be used, no run starts.
     Group(CgroupDirs),
     /// Send SIGTERM to the process tree of the run, and SIGKILL after `grace_ms`. 0: SIGKILL at once. A second command may shorten the grace, but not
-    /// lengthen it. A run that has not started is withdrawn. A run that has ended, or is unknown, is ignored.
+    /// lengthen it. A run that has not started is recalled. A run that has ended, or is unknown, is ignored.
     Terminate {
         /// The run.
         key: TaskKey,
@@ -115,8 +115,8 @@ pub enum KeeperCommand {
         /// The run.
         key: TaskKey,
     },
-    /// Drop the run if it has not started, which is answered by `Withdrawn`. Otherwise ignored.
-    Withdraw {
+    /// Drop the run if it has not started, which is answered by `Recalled`. Otherwise ignored.
+    Recall {
         /// The run.
         key: TaskKey,
     },
@@ -175,8 +175,8 @@ pub enum KeeperEvent {
         /// Name of the device.
         device: String,
     },
-    /// The run was withdrawn before it started. No other event follows for it.
-    Withdrawn {
+    /// The run was recalled before it started. No other event follows for it.
+    Recalled {
         /// The run.
         key: TaskKey,
     },

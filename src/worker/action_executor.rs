@@ -60,7 +60,7 @@ impl ActionExecutor {
                 self.slots.start(slot, key, &task, &attempt, before, &placed, &config);
             }
             Action::Move { slot, key, cores } => self.slots.tell(slot, KeeperCommand::Cores { key, cores }),
-            Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Withdraw { key }),
+            Action::Recall { slot, key } => self.slots.tell(slot, KeeperCommand::Recall { key }),
             Action::Terminate { slot, key } => {
                 let grace_ms = u64::try_from(self.config.borrow().kill_grace.as_millis()).unwrap_or(u64::MAX);
                 self.slots.tell(slot, KeeperCommand::Terminate { key, grace_ms });

@@ -65,7 +65,7 @@ pub enum Event {
         keeper: u32,
     },
     /// A task that waited in a keeper, or was on its way there, will not start there.
-    Withdrawn {
+    Recalled {
         /// The task, which the worker may start elsewhere or give back.
         key: TaskKey,
     },

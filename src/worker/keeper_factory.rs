@@ -152,7 +152,7 @@ impl KeeperFactory {
                 KeeperEvent::SetupFailed { error } => return Err(Fault::of(ProcessError::SetupFailed(error))),
                 KeeperEvent::Started { .. }
                 | KeeperEvent::DeviceBusy { .. }
-                | KeeperEvent::Withdrawn { .. }
+                | KeeperEvent::Recalled { .. }
                 | KeeperEvent::Output(_) => {}
             }
         }

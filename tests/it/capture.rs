@@ -182,15 +182,15 @@ async fn commands_wait_their_turn_and_can_be_withdrawn() {
     start(&mut keeper, 4, shell("echo 4")).await;
     started(&mut keeper, 1).await;
     for command in [
-        KeeperCommand::Withdraw { key: 2 },
-        KeeperCommand::Withdraw { key: 1 },
-        KeeperCommand::Withdraw { key: 77 },
+        KeeperCommand::Recall { key: 2 },
+        KeeperCommand::Recall { key: 1 },
+        KeeperCommand::Recall { key: 77 },
         KeeperCommand::Terminate { key: 4, grace_ms: 1000 },
     ] {
         keeper.send(command).await.unwrap();
     }
-    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { key: 2 });
-    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { key: 4 });
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Recalled { key: 2 });
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Recalled { key: 4 });
     assert_eq!(text(&ended(&mut keeper, 1).await), "1\n", "what has started is not withdrawn");
     started(&mut keeper, 3).await;
     assert_eq!(text(&ended(&mut keeper, 3).await), "3\n");
@@ -210,7 +210,7 @@ async fn what_waited_past_its_right_to_start_comes_back_unstarted() {
     start(&mut keeper, 2, RunSpec { start_by_ms: late, ..shell("echo 2") }).await;
     start(&mut keeper, 3, RunSpec { start_by_ms: late + 3_600_000, ..shell("echo 3") }).await;
     ended(&mut keeper, 1).await;
-    assert_eq!(next(&mut keeper).await, KeeperEvent::Withdrawn { key: 2 });
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Recalled { key: 2 });
     started(&mut keeper, 3).await;
     assert_eq!(text(&ended(&mut keeper, 3).await), "3\n");
 }

@@ -182,7 +182,7 @@ impl Dispatcher {
             }
             Event::ReportRefused => self.outbox.refused(now),
             Event::Started { key, keeper } => self.started(now, key, keeper),
-            Event::Withdrawn { key } => self.withdrawn(now, key),
+            Event::Recalled { key } => self.withdrawn(now, key),
             Event::SpawnFailed { key, error, is_node_fault } => self.spawn_failed(now, key, &error, is_node_fault),
             Event::DeviceBusy { key, resource, device } => self.device_busy(key, &resource, &device),
             Event::Ended { key, ended } => self.ended(now, key, &ended),

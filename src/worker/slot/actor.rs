@@ -95,7 +95,7 @@ impl SlotActor {
                         }
                         KeeperEvent::SpawnFailed { .. }
                         | KeeperEvent::DeviceBusy { .. }
-                        | KeeperEvent::Withdrawn { .. }
+                        | KeeperEvent::Recalled { .. }
                         | KeeperEvent::Output(_) => {}
                     }
                     if let Some(over) = over(&event) {
@@ -123,7 +123,7 @@ impl SlotActor {
                         failpoint!("starting");
                         if boot::clock_ms() >= spec.start_by_ms {
                             // We were frozen on the way here: another may have it by now.
-                            if self.events.send(Event::Withdrawn { key: *key }).await.is_err() {
+                            if self.events.send(Event::Recalled { key: *key }).await.is_err() {
                                 return Served::Over;
                             }
                             continue;
@@ -230,7 +230,7 @@ fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
         KeeperEvent::SpawnFailed { key, error, is_node_fault } => Event::SpawnFailed { key, error, is_node_fault },
         KeeperEvent::DeviceBusy { key, resource, device } => Event::DeviceBusy { key, resource, device },
         KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
-        KeeperEvent::Withdrawn { key } => Event::Withdrawn { key },
+        KeeperEvent::Recalled { key } => Event::Recalled { key },
         KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => return None,
     })
 }

@@ -82,7 +82,7 @@ impl SlotProtocol {
             }
             KeeperCommand::Kill { key } if self.is_first(*key) => self.hurry(now, Duration::ZERO),
             // What waits behind the first is let go of at once.
-            KeeperCommand::Terminate { key, .. } | KeeperCommand::Kill { key } | KeeperCommand::Withdraw { key } => {
+            KeeperCommand::Terminate { key, .. } | KeeperCommand::Kill { key } | KeeperCommand::Recall { key } => {
                 if self.sent.contains(key) && self.started != Some(*key) && !self.recalled.contains(key) {
                     self.recalled.push(*key);
                     self.returns_by.get_or_insert(now + RETURN_PATIENCE);
@@ -196,7 +196,7 @@ pub(super) fn over(event: &KeeperEvent) -> Option<TaskKey> {
     match event {
         KeeperEvent::Started { .. } | KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => None,
         KeeperEvent::Ended(ended) => Some(ended.seq),
-        KeeperEvent::SpawnFailed { key, .. } | KeeperEvent::DeviceBusy { key, .. } | KeeperEvent::Withdrawn { key } => {
+        KeeperEvent::SpawnFailed { key, .. } | KeeperEvent::DeviceBusy { key, .. } | KeeperEvent::Recalled { key } => {
             Some(*key)
         }
     }
@@ -282,15 +282,15 @@ mod tests {
 
     #[test]
     fn keeper_must_return_or_have_started_a_recalled_task() {
-        for answer in [Some(KeeperEvent::Withdrawn { key: 2 }), Some(failed(1)), None] {
+        for answer in [Some(KeeperEvent::Recalled { key: 2 }), Some(failed(1)), None] {
             let (mut slot, now) = running();
             slot.note_command(now, &start(2));
             slot.note_command(now, &start(3));
-            slot.note_command(now, &KeeperCommand::Withdraw { key: 2 });
+            slot.note_command(now, &KeeperCommand::Recall { key: 2 });
             let later = now + Duration::from_secs(1);
             slot.note_command(later, &KeeperCommand::Terminate { key: 3, grace_ms: 0 });
             assert_eq!(slot.answer_due(), Some(now + RETURN_PATIENCE), "the first request counts");
-            slot.note_event(later, KeeperEvent::Withdrawn { key: 3 });
+            slot.note_event(later, KeeperEvent::Recalled { key: 3 });
             assert_eq!(slot.answer_due(), Some(now + RETURN_PATIENCE), "the other is owed still");
             let starts = matches!(answer, Some(KeeperEvent::SpawnFailed { .. }));
             if let Some(event) = answer {
@@ -310,7 +310,7 @@ mod tests {
         slot.note_event(now, failed(1));
         slot.note_event(now, started(2));
         // Sent before its start was heard of.
-        slot.note_command(now, &KeeperCommand::Withdraw { key: 2 });
+        slot.note_command(now, &KeeperCommand::Recall { key: 2 });
         assert_eq!(slot.answer_due(), None, "the keeper has nothing to say to that");
     }
 

@@ -111,7 +111,7 @@ fn waiting_task_goes_back_when_draining() {
     assert!(matches!(bench.next(), Action::Heartbeat));
     assert!(matches!(bench.next(), Action::Recall { key, .. } if key == second));
     bench.nothing();
-    bench.event(Event::Withdrawn { key: second });
+    bench.event(Event::Recalled { key: second });
     let (key, settle) = bench.settle();
     assert!(key == second && matches!(settle.settlement, Settlement::Return) && settle.record.is_none());
 }
@@ -130,9 +130,9 @@ fn waiting_tasks_are_recalled_on_low_memory_and_after_a_while() {
         bench.actions.retain(|action| !matches!(action, Action::Claim(_) | Action::Kill { .. }));
         assert!(matches!(bench.next(), Action::Recall { key, .. } if key == third), "from the end");
         assert!(matches!(bench.next(), Action::Recall { key, .. } if key == second));
-        bench.event(Event::Withdrawn { key: second });
+        bench.event(Event::Recalled { key: second });
         assert!(!bench.actions.iter().any(is_start), "one is not back yet");
-        bench.event(Event::Withdrawn { key: third });
+        bench.event(Event::Recalled { key: third });
         assert_eq!([second, third].map(|key| state(&bench, key)), [Some("held"); 2]);
         assert_eq!(bench.dispatcher.ledger.held().next(), Some(second), "it is next again");
         assert!(!bench.actions.iter().any(is_start));
@@ -145,7 +145,7 @@ fn revoked_task_that_waits_in_a_slot_is_dropped() {
     let second = queued(&mut bench, first);
     bench.revoke(&[NEXT]);
     assert!(matches!(bench.next(), Action::Terminate { key, .. } if key == second));
-    bench.event(Event::Withdrawn { key: second });
+    bench.event(Event::Recalled { key: second });
     assert_eq!(bench.dispatcher.outbox.stopped(), [revoked(NEXT)]);
     assert!(bench.dispatcher.ledger.get(second).is_none());
 }
@@ -237,8 +237,8 @@ fn held_tasks_behind_tasks_that_became_long_go_back() {
             reconfigured(&mut bench, r#"{"max_task_per_worker": 1}"#);
         }
         bench.pass(0.021);
-        bench.event(Event::Withdrawn { key: second });
-        bench.event(Event::Withdrawn { key: third });
+        bench.event(Event::Recalled { key: second });
+        bench.event(Event::Recalled { key: third });
         // The claim that is under way brings nothing.
         bench.answer(0, &[]);
         bench.actions.clear();
@@ -284,14 +284,14 @@ fn waiting_task_is_recalled_before_the_running_one_is_killed() {
 }
 
 #[test]
-fn task_withdrawn_at_its_turn_makes_room_for_the_one_behind_it() {
+fn task_recalled_at_its_turn_makes_room_for_the_one_behind_it() {
     let (mut bench, first) = stream(&[TASK, NEXT, THIRD]);
     let second = queued(&mut bench, first);
     let third = queued(&mut bench, second);
     bench.ended(first, ExitStatus::Exited(0), 0);
     bench.actions.clear();
     // Its right to start had passed, that of the third had not.
-    bench.event(Event::Withdrawn { key: second });
+    bench.event(Event::Recalled { key: second });
     assert_eq!((bench.dispatcher.ledger.budget().tasks, state(&bench, third)), (1, Some("starting")));
     bench.event(Event::Started { key: third, keeper: 100 });
     assert_eq!(bench.dispatcher.ledger.budget().tasks, 1);
@@ -317,7 +317,7 @@ fn prefetch_switched_off_queues_nothing_in_slots() {
     let second = queued(&mut bench, first);
     reconfigured(&mut bench, r#"{"max_task_per_worker": 1, "task_prefetch": 0}"#);
     bench.actions.clear();
-    bench.event(Event::Withdrawn { key: second });
+    bench.event(Event::Recalled { key: second });
     assert!(!bench.actions.iter().any(is_start), "{:?}", bench.actions);
 }
 
@@ -360,8 +360,8 @@ fn no_claim_is_made_while_unstarted_tasks_go_back() {
     let (second, third) = (queued(&mut bench, first), TaskKey::from(first + 2));
     reconfigured(&mut bench, r#"{"max_task_per_worker": 1}"#);
     bench.pass(0.021);
-    bench.event(Event::Withdrawn { key: second });
-    bench.event(Event::Withdrawn { key: third });
+    bench.event(Event::Recalled { key: second });
+    bench.event(Event::Recalled { key: third });
     bench.actions.clear();
     bench.event(Event::Woken);
     let returns = |bench: &Bench| bench.actions.iter().any(|action| matches!(action, Action::Settle(..)));

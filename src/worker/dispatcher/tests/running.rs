@@ -122,7 +122,7 @@ fn a_task_ended_before_it_was_started_is_given_back_or_dropped() {
             bench.event(Event::Terminate);
         }
         bench.actions.clear();
-        bench.event(Event::Withdrawn { key });
+        bench.event(Event::Recalled { key });
         if revoked {
             assert!(matches!(bench.next(), Action::Heartbeat));
         } else {

@@ -29,7 +29,7 @@ struct Keeper {
 
 enum Order {
     Run(TaskKey),
-    Withdraw(TaskKey),
+    Recall(TaskKey),
 }
 
 impl Keeper {
@@ -37,10 +37,10 @@ impl Keeper {
     fn read(&mut self) {
         match self.inbox.pop_front() {
             Some(Order::Run(key)) => self.queue.push_back(key),
-            Some(Order::Withdraw(key)) => {
+            Some(Order::Recall(key)) => {
                 if let Some(at) = self.queue.iter().position(|waiting| *waiting == key) {
                     self.queue.remove(at);
-                    self.outbox.push_back(Event::Withdrawn { key });
+                    self.outbox.push_back(Event::Recalled { key });
                 }
             }
             None => {}
@@ -134,7 +134,7 @@ impl World {
                     }
                     self.keepers[slot].inbox.push_back(Order::Run(key));
                 }
-                Action::Recall { slot, key } => self.keepers[slot].inbox.push_back(Order::Withdraw(key)),
+                Action::Recall { slot, key } => self.keepers[slot].inbox.push_back(Order::Recall(key)),
                 Action::Settle(key, settle) => {
                     match settle.settlement {
                         // It fitted nowhere for a while.
