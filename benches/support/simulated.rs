@@ -69,7 +69,7 @@ pub(crate) fn request(token: String, slots: u32) -> ClaimRequest {
     ClaimRequest {
         token,
         room: Room { slots, amounts: OFFER.amounts },
-        ahead: Room::default(),
+        prefetch: Room::default(),
         offer: Some(OFFER),
         traits: Arc::default(),
         free: Stocks::default(),

@@ -141,25 +141,25 @@ mod tests {
     #[test]
     fn the_rate_follows_what_ends_and_fades() {
         let start = Instant::now();
-        let mut pace = CompletionRate::default();
+        let mut completions = CompletionRate::default();
         for i in 0..100 {
-            pace.ended(start + Duration::from_millis(i * 5), Duration::from_secs(1));
+            completions.ended(start + Duration::from_millis(i * 5), Duration::from_secs(1));
         }
-        let rate = pace.rate(start + Duration::from_millis(501));
+        let rate = completions.rate(start + Duration::from_millis(501));
         assert!((150.0..250.0).contains(&rate), "{rate}");
-        assert!(pace.rate(start + Duration::from_secs(5)) < 20.0);
+        assert!(completions.rate(start + Duration::from_secs(5)) < 20.0);
     }
 
     #[test]
     fn brief_tasks_raise_the_rate_at_once_and_long_ones_do_not() {
         let start = Instant::now();
         for (ran, is_known) in [(Duration::from_millis(2), true), (Duration::from_secs(10), false)] {
-            let mut pace = CompletionRate::default();
-            assert!(pace.rate(start).abs() < f64::EPSILON);
+            let mut completions = CompletionRate::default();
+            assert!(completions.rate(start).abs() < f64::EPSILON);
             for i in 0..20 {
-                pace.ended(start + Duration::from_micros(i * 500), ran);
+                completions.ended(start + Duration::from_micros(i * 500), ran);
             }
-            assert_eq!(pace.rate(start + Duration::from_millis(10)) > 1000.0, is_known, "{ran:?}");
+            assert_eq!(completions.rate(start + Duration::from_millis(10)) > 1000.0, is_known, "{ran:?}");
         }
     }
 }

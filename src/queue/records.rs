@@ -132,7 +132,7 @@ records! {
         }
     }
     "claim.lua" {
-        /// `slots`, `mem` and `cpu` may start now. `ahead_slots` tasks may be claimed before a slot is free, each of at most `ahead_mem` and `ahead_cpu`.
+        /// `slots`, `mem` and `cpu` may start now. `prefetch_slots` tasks may be claimed before a slot is free, each of at most `prefetch_mem` and `prefetch_cpu`.
         /// `offer_mem` and `offer_cpu` are the most that this node could give to one task, empty for none; `traits` is what it has beside, and `free` what
         /// of its named resources may start now. Lines to pass over follow.
         args ClaimArgs<'a> {
@@ -142,9 +142,9 @@ records! {
             slots: u32,
             mem: u64,
             cpu: u64,
-            ahead_slots: u32,
-            ahead_mem: u64,
-            ahead_cpu: u64,
+            prefetch_slots: u32,
+            prefetch_mem: u64,
+            prefetch_cpu: u64,
             offer_mem: Option<u64>,
             offer_cpu: Option<u64>,
             traits: &'a Traits,
@@ -158,7 +158,7 @@ records! {
             order: &'a str,
         }
         /// `state` is OK, STOP, PAUSED, DRAIN or ORDER. `reserved` is the line for which room is kept, or empty, and `reserved_mem` the memory that it declares now. `next_timer_ms` is -1 for none.
-        /// `started` of the claims may start now; the rest is claimed ahead.
+        /// `started` of the claims may start now; the rest is prefetched.
         reply ClaimHead {
             state: String,
             waiting: u64,

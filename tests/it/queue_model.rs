@@ -98,7 +98,7 @@ pub(crate) fn request(token: String, slots: u32, headroom: Amounts, ahead: u32) 
     ClaimRequest {
         token,
         room: Room { slots, amounts: headroom },
-        ahead: Room { slots: ahead, amounts: node() },
+        prefetch: Room { slots: ahead, amounts: node() },
         offer: Some(Offer { amounts: node() }),
         traits: Arc::default(),
         free: Stocks::default(),

@@ -3,16 +3,16 @@
 -- The lines after the arguments are passed over. The state of the reply is OK, STOP (the stop command), PAUSED, DRAIN, ORDER (the queue has another
 -- field order: nothing is taken), or FENCED.
 -- Guarantees: a line is written to in_progress_tasks and to the claims before it leaves todo_tasks. A line that is already finished or in progress is
--- removed from where it waits. The cost is bounded: at most (slots + ahead_slots) * 2 + 64 candidates are examined, each cell once, and lanes only of cells
+-- removed from where it waits. The cost is bounded: at most (slots + prefetch_slots) * 2 + 64 candidates are examined, each cell once, and lanes only of cells
 -- at the edge of the room and of those that give something; the reply holds about 256 KiB of lines.
--- The first task that is larger than ahead_mem or ahead_cpu, asks for a named resource, or counts against a limit that is not full, ends the prefetch. Of
+-- The first task that is larger than prefetch_mem or prefetch_cpu, asks for a named resource, or counts against a limit that is not full, ends the prefetch. Of
 -- a family whose memory is not known yet (learnt.lua) one task at a time is claimed.
 -- Records: ARG, REPLY, ROW, in queue/records.rs.
 
 local worker, token = ARGV[ARG.worker], ARGV[ARG.token]
 if not is_owner(worker, ARGV[ARG.fence]) then return { 'FENCED' } end
 local want, mem, cpu = tonumber(ARGV[ARG.slots]), tonumber(ARGV[ARG.mem]), tonumber(ARGV[ARG.cpu])
-local ahead, ahead_mem, ahead_cpu = tonumber(ARGV[ARG.ahead_slots]), tonumber(ARGV[ARG.ahead_mem]), tonumber(ARGV[ARG.ahead_cpu])
+local prefetch, prefetch_mem, prefetch_cpu = tonumber(ARGV[ARG.prefetch_slots]), tonumber(ARGV[ARG.prefetch_mem]), tonumber(ARGV[ARG.prefetch_cpu])
 local cap_mem, cap_cpu = tonumber(ARGV[ARG.offer_mem]) or -1, tonumber(ARGV[ARG.offer_cpu]) or -1
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[ARG.dead_after]), tonumber(ARGV[ARG.starve_after]), tonumber(ARGV[ARG.avoid])
 local skip = {}
@@ -52,7 +52,7 @@ if has_timers then index_timers(now, avoid_ms) end
 local has_gates = redis.call('EXISTS', READY .. 'gates') == 1
 if has_gates then
   gates.open_by_time(now)
-  gates.release((want + ahead) * 2)
+  gates.release((want + prefetch) * 2)
 end
 if members.exist() and redis.call('HLEN', BATCH_HELD) > 0 then
   for _, batch in ipairs(redis.call('HKEYS', BATCH_HELD)) do held_batches[batch] = true end
@@ -130,7 +130,7 @@ local out, picked, stale, touched, closed = {}, { mem = {} }, {}, {}, {}
 local blocked, blocked_resource
 
 local run_apart, waits
-local budget = (want + ahead) * 2 + 64
+local budget = (want + prefetch) * 2 + 64
 -- Bytes of lines in the reply, which a slow link must carry in time.
 local bytes, most_bytes = 0, 262144
 
@@ -194,13 +194,13 @@ local function pick(count, is_now)
     if is_now then return fits(lane) end
     if limits.is_full(lane.needs) then return false end
     local is_plain = lane.needs == '' or (not amounts_of(lane) and #needs_of(lane.needs).limit == 0)
-    if is_plain and lane.mem <= ahead_mem and lane.cpu <= ahead_cpu then return true end
+    if is_plain and lane.mem <= prefetch_mem and lane.cpu <= prefetch_cpu then return true end
     if is_within_node(lane) and (not barrier or lane.score < barrier) then barrier = lane.score end
     return false
   end
   -- The lane whose turn it is. Those before it that have no room any more are left out.
   local function best_of()
-    local most_mem, most_cpu = ahead_mem, ahead_cpu
+    local most_mem, most_cpu = prefetch_mem, prefetch_cpu
     if is_now then most_mem, most_cpu = free.mem, free.cpu end
     while open[1] do
       local lane = open[1]
@@ -293,7 +293,7 @@ end
 
 local started = 0
 if want > 0 then started = want - pick(want, true) end
-if ahead > 0 and started == want and not reservations.limit and not run_apart and not waits then pick(ahead, false) end
+if prefetch > 0 and started == want and not reservations.limit and not run_apart and not waits then pick(prefetch, false) end
 
 -- Record the room that stays free, so that a script that adds tasks wakes this worker.
 if run_apart then

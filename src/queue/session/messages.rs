@@ -63,8 +63,8 @@ pub struct ClaimRequest {
     pub token: String,
     /// How many may start now, and what they may need together.
     pub room: Room,
-    /// How many more to claim ahead of free slots, 0 for none, and the largest demand of one of them.
-    pub ahead: Room,
+    /// How many more to claim before a slot is free, 0 for none, and the largest demand of one of them.
+    pub prefetch: Room,
     /// The most that the node could give to one task; `None` when it could run none.
     pub offer: Option<Offer>,
     /// What the node has beside memory and cores.
@@ -142,7 +142,7 @@ pub struct ClaimReply {
     pub reserved_mem: Option<Bytes>,
     /// When a retry's waiting time ends.
     pub next_timer: Option<Duration>,
-    /// How many of the claims may start now; the rest is claimed ahead.
+    /// How many of the claims may start now; the rest is prefetched.
     pub now: usize,
     /// The claims, best first.
     pub claims: Vec<Claim>,

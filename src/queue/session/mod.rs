@@ -153,7 +153,7 @@ impl Session {
     /// Those of any call, and [`QueueError::Fenced`].
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimReply, QueueError> {
         let mut args = Args::new();
-        let ClaimRequest { room, ahead, offer, .. } = request;
+        let ClaimRequest { room, prefetch, offer, .. } = request;
         args.record(ClaimArgs {
             worker: self.worker.as_str(),
             fence: &self.fence,
@@ -161,9 +161,9 @@ impl Session {
             slots: room.slots,
             mem: room.amounts.mem().0,
             cpu: room.amounts.cpu().0,
-            ahead_slots: ahead.slots,
-            ahead_mem: ahead.amounts.mem().0,
-            ahead_cpu: ahead.amounts.cpu().0,
+            prefetch_slots: prefetch.slots,
+            prefetch_mem: prefetch.amounts.mem().0,
+            prefetch_cpu: prefetch.amounts.cpu().0,
             offer_mem: offer.map(|offer| offer.amounts.mem().0),
             offer_cpu: offer.map(|offer| offer.amounts.cpu().0),
             traits: &request.traits,
@@ -249,7 +249,7 @@ impl Session {
         decode::reasserted(self.conn.script(&scripts::REASSERT, Some(&self.worker), &args).await?, running.len())
     }
 
-    /// All claims that Redis holds in our name: as many as this worker runs and has claimed ahead.
+    /// All claims that Redis holds in our name: as many as this worker runs and has prefetched.
     ///
     /// # Errors
     /// Those of any call.

@@ -12,7 +12,7 @@ use crate::worker::events::{Action, Attempt, TaskKey};
 use crate::worker::ledger::{ClaimState, StopReason};
 use crate::worker::outcome;
 
-/// A task claimed ahead is given back when there is a slot and it has not fitted for this long.
+/// A prefetched task is given back when there is a slot and it has not fitted for this long.
 pub(super) const HELD_AT_MOST: Duration = Duration::from_secs(1);
 
 /// The most tasks one claim starts.
@@ -138,9 +138,9 @@ impl Dispatcher {
             Err(Wait::Below { .. }) => return,
         };
         let is_hopeless = self.is_hopeless_burst(now);
-        let target = if is_hopeless { 0 } else { self.ahead_target(now) };
-        let ahead = if held <= target / 2 { target - held } else { 0 };
-        // Without look-ahead Redis never shows more in progress than there are slots: one is free only once its outcome is recorded.
+        let target = if is_hopeless { 0 } else { self.prefetch_target(now) };
+        let prefetch = if held <= target / 2 { target - held } else { 0 };
+        // Without prefetch Redis never shows more in progress than there are slots: one is free only once its outcome is recorded.
         let slots = if target == 0 { slots.saturating_sub(self.ledger.settling()) } else { slots };
         // What may not start yet is left for others.
         let slots = if self.next_start().is_some_and(|at| at > now) {
@@ -150,22 +150,22 @@ impl Dispatcher {
         } else {
             slots.min(1)
         };
-        let (slots, ahead) = if self.config.pipeline_batching { (slots, ahead) } else { (slots.min(1), 0) };
-        let (slots, ahead) = if self.intake.is_suspect() { (slots.min(1), 0) } else { (slots, ahead) };
+        let (slots, prefetch) = if self.config.pipeline_batching { (slots, prefetch) } else { (slots.min(1), 0) };
+        let (slots, prefetch) = if self.intake.is_suspect() { (slots.min(1), 0) } else { (slots, prefetch) };
         let is_last_question = self.me.is_burst && !self.intake.has_asked_since() && self.ledger.is_empty();
-        if (slots + ahead == 0 && !is_hopeless) || !(self.intake.is_due(now) || is_last_question) {
+        if (slots + prefetch == 0 && !is_hopeless) || !(self.intake.is_due(now) || is_last_question) {
             return;
         }
         let room = room.unwrap_or_default();
         // What a slot has left when one of those that run has ended.
         let after_one = self.unreserved().plus(&self.ledger.largest_running().amounts);
         let offer = self.capacity.offer(now);
-        let number = self.intake.asked(now, slots, ahead);
+        let number = self.intake.asked(now, slots, prefetch);
         self.intake.tried();
         self.actions.push(Action::Claim(ClaimRequest {
             token: format!("{}.{number}", self.me.instance),
             room: Room { slots, ..room },
-            ahead: Room { slots: ahead, amounts: after_one },
+            prefetch: Room { slots: prefetch, amounts: after_one },
             offer,
             traits: Arc::clone(self.placement.traits()),
             free: self.placement.free(),
@@ -208,8 +208,8 @@ impl Dispatcher {
         admission::unreserved(&self.node, &self.ledger.budget())
     }
 
-    /// How many may be held ahead. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.
-    pub(super) fn ahead_target(&mut self, now: Instant) -> u32 {
+    /// How many tasks may be prefetched. They are asked for in gulps of at least half of it, so that a claim is worth its round trip.
+    pub(super) fn prefetch_target(&mut self, now: Instant) -> u32 {
         // A slot that its keeper refills is a start that nobody spaces.
         if !self.config.min_between_starts.is_zero() {
             return 0;
@@ -218,7 +218,7 @@ impl Dispatcher {
             Prefetch::Auto => None,
             Prefetch::Fixed(fixed) => Some(fixed),
         };
-        prefetch::prefetch_target(self.pace.rate(now), self.round_trip, fixed)
+        prefetch::prefetch_target(self.completion_rate.rate(now), self.round_trip, fixed)
     }
 
     pub(super) fn skipped(&self) -> Vec<Arc<str>> {
@@ -248,7 +248,7 @@ impl Dispatcher {
         }
     }
 
-    /// Gives back what is held and does not fit although there is a slot, and, where there is none, what is more than would now be held ahead:
+    /// Gives back what is held and does not fit although there is a slot, and, where there is none, what is more than would now be prefetched:
     /// brief tasks were followed by long ones, and others may have slots.
     pub(super) fn return_stuck(&mut self, now: Instant) {
         // What a claim brings now comes after what is held, and would start before it.
@@ -256,7 +256,7 @@ impl Dispatcher {
             return;
         }
         let is_full = matches!(self.headroom(), Err(Wait::Slots));
-        let kept = if is_full { self.ahead_target(now) as usize } else { 0 };
+        let kept = if is_full { self.prefetch_target(now) as usize } else { 0 };
         // All behind the first of them too: what was claimed later would start before it comes back.
         let is_due = |key: &TaskKey| self.held_until(*key).is_some_and(|until| until <= now);
         let stuck: Vec<TaskKey> = self.ledger.held().skip(kept).skip_while(|key| !is_due(key)).collect();

@@ -43,7 +43,7 @@ pub(super) struct Asked {
     /// How many tasks were asked for, to start at once.
     pub(super) slots: u32,
     /// How many were asked for beyond these.
-    pub(super) ahead: u32,
+    pub(super) prefetch: u32,
     /// When.
     pub(super) since: Instant,
 }
@@ -104,9 +104,9 @@ impl Intake {
     }
 
     /// A claim is made: the number of it.
-    pub(super) fn asked(&mut self, now: Instant, slots: u32, ahead: u32) -> u64 {
+    pub(super) fn asked(&mut self, now: Instant, slots: u32, prefetch: u32) -> u64 {
         self.claims_made += 1;
-        self.under_way = Some(Asked { slots, ahead, since: now });
+        self.under_way = Some(Asked { slots, prefetch, since: now });
         self.woken_since = false;
         self.has_asked_since = true;
         self.claims_made
@@ -116,7 +116,7 @@ impl Intake {
     pub(super) fn answered(&mut self, now: Instant, reply: &ClaimReply, fixed: Option<Duration>) -> Option<Asked> {
         self.refused_since = None;
         let under_way = self.under_way.take();
-        let asked = under_way.map_or(0, |asked| asked.slots + asked.ahead) as usize;
+        let asked = under_way.map_or(0, |asked| asked.slots + asked.prefetch) as usize;
         let got = reply.claims.len() + reply.unsigned.len();
         if got >= asked && got > 0 {
             self.polling.found_all();

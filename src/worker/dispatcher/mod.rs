@@ -101,7 +101,7 @@ pub struct Dispatcher {
     node: NodeSample,
     /// What the node could give to one task.
     capacity: Capacity,
-    pace: prefetch::CompletionRate,
+    completion_rate: prefetch::CompletionRate,
     placement: Placement,
     round_trip: prefetch::RoundTrip,
     skip: HashMap<Arc<str>, Skip>,
@@ -128,7 +128,7 @@ impl Dispatcher {
             outbox: Outbox::default(),
             node,
             capacity: Capacity::default(),
-            pace: prefetch::CompletionRate::default(),
+            completion_rate: prefetch::CompletionRate::default(),
             placement: Placement::default(),
             round_trip: prefetch::RoundTrip::default(),
             skip: HashMap::new(),
@@ -290,7 +290,7 @@ impl Dispatcher {
         self.move_shared();
         if self.departure.is_open() {
             self.start_held(now);
-            self.queue_ahead(now);
+            self.fill_pipelines(now);
             self.return_stuck(now);
             self.claim(now);
         }

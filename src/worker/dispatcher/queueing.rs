@@ -27,7 +27,7 @@ impl Dispatcher {
     }
 
     /// Gives each slot its next tasks, or recalls all of them where a slot waits for work or a task has waited too long.
-    pub(super) fn queue_ahead(&mut self, now: Instant) {
+    pub(super) fn fill_pipelines(&mut self, now: Instant) {
         let is_full = matches!(self.headroom(), Err(Wait::Slots));
         if !is_full && self.ledger.held().len() == 0 || self.queued_until().is_some_and(|until| until <= now) {
             self.recall_all();
@@ -40,12 +40,12 @@ impl Dispatcher {
             || is_overfull
             || self.ledger.held().len() == 0
             || self.intake.pause_until().is_some()
-            || self.ahead_target(now) == 0
+            || self.prefetch_target(now) == 0
             || self.admits_nothing()
         {
             return;
         }
-        let depth = prefetch::pipeline_depth(self.pace.rate(now) / f64::from(self.slots().max(1)));
+        let depth = prefetch::pipeline_depth(self.completion_rate.rate(now) / f64::from(self.slots().max(1)));
         // Slots that run low. Refilled by half of the depth at least, so that a message to a keeper is worth its wake-up.
         let mut open = self.ledger.open_slots(now.checked_sub(YOUNG).unwrap_or(now));
         open.retain(|(_, waiting, _)| *waiting <= depth / 2);
@@ -84,7 +84,7 @@ impl Dispatcher {
 
     /// Whether tasks end so fast that slots are refilled from what was claimed ahead: then no slot waits for a settlement.
     pub(super) fn prefetches(&mut self, now: Instant) -> bool {
-        self.ahead_target(now) > 0
+        self.prefetch_target(now) > 0
     }
 
     /// How long events may coalesce before the next are handed in.
@@ -95,7 +95,7 @@ impl Dispatcher {
         }
         let running = self.ledger.budget().tasks;
         coalesce::delay(&Load {
-            rate: self.pace.rate(now),
+            rate: self.completion_rate.rate(now),
             running,
             is_full: running >= self.slots(),
             all_are_followed: self.ledger.all_have_a_next(),

@@ -64,7 +64,7 @@ impl Dispatcher {
     }
 
     pub(super) fn ended(&mut self, now: Instant, key: TaskKey, ended: &Ended) {
-        self.pace.ended(now, ended.duration);
+        self.completion_rate.ended(now, ended.duration);
         self.meters.task_seconds.add(ended.duration.as_secs_f64());
         self.intake.task_ended();
         self.actions.push(Action::Disarm(key));

@@ -16,7 +16,7 @@ fn nothing_is_claimed_before_the_node_was_looked_at() {
     bench.nothing();
     bench.node(32);
     let request = bench.claim();
-    assert_eq!((request.room.slots, request.ahead.slots), (32, 0));
+    assert_eq!((request.room.slots, request.prefetch.slots), (32, 0));
     assert_eq!(request.room.amounts.mem(), Bytes(32 * GIB));
     bench.nothing();
 }
@@ -98,7 +98,7 @@ fn without_batching_one_task_is_claimed_at_a_time() {
     let mut bench = Bench::new(r#"{"redis_pipeline_batching": false, "task_prefetch": 8}"#);
     bench.node(32);
     let request = bench.claim();
-    assert_eq!((request.room.slots, request.ahead.slots), (1, 0));
+    assert_eq!((request.room.slots, request.prefetch.slots), (1, 0));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn burst_on_a_full_node_claims_once_more_and_ends() {
     bench.pass(25.0);
     bench.node(1);
     let request = bench.claim();
-    assert_eq!((request.room.slots, request.ahead.slots, request.offer), (0, 0, None));
+    assert_eq!((request.room.slots, request.prefetch.slots, request.offer), (0, 0, None));
     bench.answer(0, &[]);
     assert!(matches!(bench.next(), Action::Exit { .. }));
 }

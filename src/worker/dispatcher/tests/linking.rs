@@ -79,7 +79,7 @@ fn suspect_tries_one_task_beside_nothing_else() {
     bench.nothing();
     judged(&mut bench, 6, true);
     let request = bench.claim();
-    assert_eq!((request.room.slots, request.ahead.slots), (1, 0));
+    assert_eq!((request.room.slots, request.prefetch.slots), (1, 0));
     bench.answer(1, &[TASK]);
     let key = bench.start();
     bench.event(Event::Started { key, keeper: 100 });

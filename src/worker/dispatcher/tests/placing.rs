@@ -72,7 +72,7 @@ fn pinned_tasks_do_not_wait_in_keepers() {
     let lines: Vec<String> = (0..16).map(|n| format!("shell:0:0.1:0:true # {n}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     for _ in 0..300 {
-        bench.dispatcher.pace.ended(bench.now, std::time::Duration::ZERO);
+        bench.dispatcher.completion_rate.ended(bench.now, std::time::Duration::ZERO);
         bench.now += std::time::Duration::from_micros(333);
     }
     bench.answer(8, &lines);

@@ -14,7 +14,7 @@ fn stream_started(lines: &[&str]) -> (Bench, TaskKey) {
     bench.node(32);
     bench.claim();
     for _ in 0..300 {
-        bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
+        bench.dispatcher.completion_rate.ended(bench.now, Duration::ZERO);
         bench.now += Duration::from_millis(1);
     }
     bench.answer(1, lines);
@@ -166,7 +166,7 @@ fn task_recalled_too_late_runs() {
 
 #[test]
 fn past_moment_is_never_asked_for_again() {
-    // Every slot taken with one task claimed ahead, then free memory below the accept threshold.
+    // Every slot taken with one task prefetched, then free memory below the accept threshold.
     let mut bench = Bench::new(r#"{ "max_task_per_worker": 1, "task_prefetch": 4 }"#);
     bench.node(32);
     bench.claim();
@@ -197,7 +197,7 @@ fn busy_with(slots: usize, ahead: usize, held: &[&str]) -> (Bench, Vec<TaskKey>)
     bench.node(32);
     bench.claim();
     for _ in 0..300 * slots {
-        bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
+        bench.dispatcher.completion_rate.ended(bench.now, Duration::ZERO);
         bench.now += Duration::from_micros(1000 / slots as u64);
     }
     let lines: Vec<String> = (0..slots).map(|at| format!("shell:1:1:0:true # {at}")).collect();
@@ -344,7 +344,7 @@ fn outcomes_are_not_coalesced_while_nothing_is_prefetched() {
         "the next claim waits for the settlement, and a slot for the claim"
     );
     for _ in 0..300 {
-        bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
+        bench.dispatcher.completion_rate.ended(bench.now, Duration::ZERO);
         bench.now += Duration::from_millis(1);
     }
     assert!(bench.dispatcher.prefetches(bench.now));

@@ -104,7 +104,7 @@ impl World {
         let mut bench = Bench::new(&format!(r#"{{"max_task_per_worker": {slots}, "task_prefetch": 24}}"#));
         // Tasks that end every third of a millisecond.
         for _ in 0..300 {
-            bench.dispatcher.pace.ended(bench.now, Duration::ZERO);
+            bench.dispatcher.completion_rate.ended(bench.now, Duration::ZERO);
             bench.now += Duration::from_micros(333);
         }
         bench.node(32);
@@ -123,7 +123,7 @@ impl World {
         while let Some(action) = self.bench.actions.pop_front() {
             match action {
                 Action::Claim(request) => {
-                    let most = (request.room.slots + request.ahead.slots) as usize;
+                    let most = (request.room.slots + request.prefetch.slots) as usize;
                     let lines: Vec<String> = self.waiting.drain(..most.min(self.waiting.len())).collect();
                     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
                     self.bench.answer(lines.len(), &lines);
