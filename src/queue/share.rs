@@ -37,7 +37,7 @@ fn parse(mode: &str) -> Option<FairShare> {
 /// of this call. Safe to repeat.
 ///
 /// # Errors
-/// Those of any call; the share may be on then and not all be counted, which the audit mends.
+/// Those of any call; the share may be on then and not all be counted, which is mended when records are reconciled.
 pub async fn set(conn: &Connection, share: Option<FairShare>, order: FieldOrder, by: &str) -> Result<(), QueueError> {
     let policy = conn.name(Key::Policy);
     let Some(share) = share else {

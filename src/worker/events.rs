@@ -45,7 +45,7 @@ pub enum Event {
     Sampled(Sample),
     /// A claim was answered.
     Claimed(ClaimReply),
-    /// A claim was not answered, or refused; what it took, if anything, is found by the audit.
+    /// A claim was not answered, or refused; what it took, if anything, is found by the next comparison of claims.
     ClaimFailed {
         /// Redis is there and refuses.
         is_refused: bool,

@@ -53,7 +53,7 @@ impl Doing {
             Self::Report => "report outcomes",
             Self::Reclaim => "look for dead workers",
             Self::Index => "index tasks",
-            Self::ReconcileClaims => "audit claims",
+            Self::ReconcileClaims => "reconcile claims",
             Self::ReconcileRecords => "compare what is derived",
             Self::Release => "release what waited for a batch",
             Self::Listen => "listen for wake-ups",

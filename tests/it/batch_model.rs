@@ -496,7 +496,7 @@ impl Run {
             self.model.requeued(&line);
         }
         self.index_all().await;
-        self.audit().await;
+        self.reconcile().await;
     }
 
     async fn index_all(&self) {
@@ -506,7 +506,7 @@ impl Run {
         }
     }
 
-    async fn audit(&self) {
+    async fn reconcile(&self) {
         for subject in subjects(&self.conn).await.expect("subjects").iter().filter(|one| one.kind == "members") {
             let mut look = ReconcileScan::default();
             while !look.step(&self.conn, subject).await.expect("a look") {}
@@ -535,7 +535,7 @@ impl Run {
         self.recount().await;
         self.index_all().await;
         self.release().await;
-        self.audit().await;
+        self.reconcile().await;
         share::count(&self.conn, ORDER).await.expect("counted");
         if is_all {
             self.count_used();
@@ -693,7 +693,7 @@ impl Run {
         }
         let told = self.worker.heartbeat(&beat(vec![])).await.expect("answered").revoked;
         self.worker.heartbeat(&beat(told)).await.expect("answered");
-        self.audit().await;
+        self.reconcile().await;
         for _ in 0..200 {
             self.release().await;
             self.claim(50).await;

@@ -213,7 +213,7 @@ fn unfinished_task_that_vanished_keeps_the_gate_closed() {
     submit(&bed, &["-n", "b", "--after", "a", "--", "echo b"]);
     bed.hdel("todo_tasks", lines[0]);
     let _worker = bed.worker("w");
-    wait_until("the audit to see that it is gone", Duration::from_secs(60), || {
+    wait_until("the reconciler to see that it is gone", Duration::from_secs(60), || {
         holds_for(batch(&bed, "a")["failed"] == 1, batch(&bed, "a"))
     });
     assert_eq!(state(&bed, "b"), "blocked");

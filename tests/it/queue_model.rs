@@ -158,7 +158,7 @@ struct Model {
     failed: BTreeMap<String, u32>,
     /// What was ordered for a line that runs, and has yet to be carried out.
     ordered: BTreeMap<String, Change>,
-    /// What lines declare after kills for memory, in bytes. One that a stranger removes keeps its entry until the audit.
+    /// What lines declare after kills for memory, in bytes. One that a stranger removes keeps its entry until records are reconciled.
     grown: BTreeMap<String, u64>,
     limits: BTreeMap<&'static str, Limit>,
     next: u64,

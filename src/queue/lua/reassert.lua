@@ -1,4 +1,4 @@
--- After a reconnect, and in the periodic audit: says which of the lines that a worker runs are still its own.
+-- After a reconnect, and when a worker reconciles its claims: says which of the lines that a worker runs are still its own.
 --
 -- Returns: OK or FENCED, then for each line ok (its own), back (it was in todo, and is taken again) or kill.
 -- Guarantees: a line that is not the worker's own any more loses its claim too. Claims and in_progress_tasks are written before a line leaves todo_tasks. A

@@ -234,7 +234,7 @@ impl Session {
         decode::settled(self.conn.script(&scripts::SETTLE, Some(&self.worker), &args).await?, batch.len())
     }
 
-    /// After a reconnect and in the audit: which of the running lines are still ours.
+    /// After a reconnect and to reconcile: which of the running lines are still ours.
     ///
     /// `data_lost` takes a line again that is nowhere. Atomic; may be repeated.
     ///

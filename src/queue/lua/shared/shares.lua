@@ -3,7 +3,7 @@
 -- POLICY fair_share is "user" (the owner of a task is who made its batch) or "batch"; without it there is no share, and what is below does not exist. Tasks
 -- outside batches have one owner together, "". POLICY "weight:OWNER" is how many times the cores of others an owner may use. USING_OF[line] = BATCH|CPU of
 -- each line in progress that is counted, and USING[batch] the sums, in thousandths of a core; a task counts as a thousandth at least. A sum changes with the
--- field of its line in one script, so that a repeated call never counts twice. Whatever is missed is counted by the audit (share.lua).
+-- field of its line in one script, so that a repeated call never counts twice. Whatever is missed is counted when records are reconciled (share.lua).
 
 local USING, USING_OF = READY .. 'using', READY .. 'using:of'
 
