@@ -94,7 +94,7 @@ mod tests {
 
     fn ended(stdout: Stdout, stderr_tail: Vec<u8>) -> KeeperEvent {
         KeeperEvent::Ended(Box::new(Ended {
-            seq: u64::MAX,
+            key: u64::MAX,
             status: ExitStatus::Signaled(9),
             start_ms: 1,
             end_ms: 2,

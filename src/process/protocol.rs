@@ -290,7 +290,7 @@ impl Stdout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The run.
-    pub seq: TaskKey,
+    pub key: TaskKey,
     /// How the main process ended.
     pub status: ExitStatus,
     /// Start time in milliseconds since the epoch.

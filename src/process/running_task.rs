@@ -182,7 +182,7 @@ impl RunningTask {
         let (status, ended, end_ms) = self.end.unwrap_or_else(never);
         let (stdout, stdout_file) = self.stdout.finish(status == ExitStatus::Exited(0));
         Ended {
-            seq: self.key,
+            key: self.key,
             status,
             start_ms: self.start_ms,
             end_ms,

@@ -138,7 +138,7 @@ impl Answer {
             let from = usize::try_from(from).unwrap_or(usize::MAX).min(ended.stderr_tail.len());
             let stderr = rest((stderr_begin + from as u64, &ended.stderr_tail[from..]), ended.stderr_total);
             let is_all = !has_more(&stdout) && !has_more(&stderr);
-            let output = Output { key: ended.seq, stdout, stderr };
+            let output = Output { key: ended.key, stdout, stderr };
             if !self.tell(message(output, is_all)).await || is_all {
                 return;
             }

@@ -73,7 +73,7 @@ pub(crate) async fn started(keeper: &mut Keeper, key: u64) -> i32 {
 /// The next answer, which must be that this run has ended.
 pub(crate) async fn ended(keeper: &mut Keeper, key: u64) -> Ended {
     match next(keeper).await {
-        KeeperEvent::Ended(ended) if ended.seq == key => *ended,
+        KeeperEvent::Ended(ended) if ended.key == key => *ended,
         other => panic!("expected the end of {key}, got {other:?}"),
     }
 }

@@ -229,7 +229,7 @@ fn from_keeper(event: KeeperEvent, keeper: u32) -> Option<Event> {
         KeeperEvent::Started { key, .. } => Event::Started { key, keeper },
         KeeperEvent::SpawnFailed { key, error, is_node_fault } => Event::SpawnFailed { key, error, is_node_fault },
         KeeperEvent::DeviceBusy { key, resource, device } => Event::DeviceBusy { key, resource, device },
-        KeeperEvent::Ended(ended) => Event::Ended { key: ended.seq, ended },
+        KeeperEvent::Ended(ended) => Event::Ended { key: ended.key, ended },
         KeeperEvent::Recalled { key } => Event::Recalled { key },
         KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => return None,
     })

@@ -117,7 +117,7 @@ impl SlotProtocol {
             && !self.viewers.is_empty()
         {
             self.viewers.retain(|(key, to)| {
-                let is_over = *key == ended.seq;
+                let is_over = *key == ended.key;
                 if is_over {
                     let _ = to.send(OutputReply::Ended(ended.clone()));
                 }
@@ -195,7 +195,7 @@ fn until(now: Instant, grace: Duration, earlier: Option<Instant>) -> Instant {
 pub(super) fn over(event: &KeeperEvent) -> Option<TaskKey> {
     match event {
         KeeperEvent::Started { .. } | KeeperEvent::Output(_) | KeeperEvent::SetupFailed { .. } => None,
-        KeeperEvent::Ended(ended) => Some(ended.seq),
+        KeeperEvent::Ended(ended) => Some(ended.key),
         KeeperEvent::SpawnFailed { key, .. } | KeeperEvent::DeviceBusy { key, .. } | KeeperEvent::Recalled { key } => {
             Some(*key)
         }

@@ -141,7 +141,7 @@ impl Bench {
 
     pub(super) fn ended(&mut self, key: TaskKey, status: ExitStatus, seconds: u64) {
         let ended = Ended {
-            seq: key,
+            key,
             status,
             start_ms: 1,
             end_ms: 2,

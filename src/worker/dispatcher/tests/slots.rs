@@ -67,7 +67,7 @@ impl Keeper {
 
 fn ended(key: TaskKey) -> Ended {
     Ended {
-        seq: key,
+        key,
         status: ExitStatus::Exited(0),
         start_ms: 1,
         end_ms: 2,
