@@ -6,7 +6,7 @@ use super::args::Args;
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::events::{note_queue, note_worker};
-use super::keys::{CLOSE, Key};
+use super::keys::{Key, STOP_FIELD};
 use super::records::{ChangedLine, ControlArgs, ControlReply};
 use super::reply::Reply;
 use super::scripts;
@@ -176,7 +176,7 @@ pub async fn pause(conn: &Connection, who: &str) -> Result<(), QueueError> {
 /// Those of any call.
 pub async fn resume(conn: &Connection, by: &str) -> Result<(bool, bool), QueueError> {
     let mut pipe = redis::pipe();
-    pipe.del(conn.name(Key::Paused)).hdel(conn.name(Key::Todo), CLOSE);
+    pipe.del(conn.name(Key::Paused)).hdel(conn.name(Key::Todo), STOP_FIELD);
     let (paused, stopped): (u64, u64) = conn.pipe(&pipe).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
     if paused + stopped > 0 {
@@ -190,7 +190,7 @@ pub async fn resume(conn: &Connection, by: &str) -> Result<(bool, bool), QueueEr
 /// # Errors
 /// Those of any call.
 pub async fn stop(conn: &Connection, by: &str) -> Result<(), QueueError> {
-    let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Todo)).arg(CLOSE).arg("")).await?;
+    let _: i64 = conn.cmd(redis::cmd("HSET").arg(conn.name(Key::Todo)).arg(STOP_FIELD).arg("")).await?;
     let _: i64 = conn.cmd(redis::cmd("PUBLISH").arg(conn.name(Key::Wake)).arg("todo")).await?;
     note_queue(conn, "stopping", by).await;
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::client::Connection;
 use super::error::QueueError;
 use super::inspect;
-use super::keys::CLOSE;
+use super::keys::STOP_FIELD;
 use super::select::StateScan;
 use crate::model::TaskId;
 use crate::model::snapshot::TaskState;
@@ -53,7 +53,7 @@ async fn search(conn: &Connection, texts: &[String], ends_early: bool) -> Result
     let mut found: Vec<Vec<String>> = vec![Vec::new(); texts.len()];
     let mut ids = IdPrefixes::default();
     for (at, (text, states)) in texts.iter().zip(states).enumerate() {
-        if text != CLOSE && !states.is_empty() {
+        if text != STOP_FIELD && !states.is_empty() {
             found[at].push(text.clone());
         } else if TaskId::is_prefix_like(text) {
             ids.add(text, at);

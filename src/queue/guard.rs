@@ -2,7 +2,7 @@
 
 use super::client::Connection;
 use super::error::QueueError;
-use super::keys::{CLOSE, Key};
+use super::keys::{Key, STOP_FIELD};
 use super::layout::Layouts;
 use crate::model::FieldOrder;
 
@@ -161,7 +161,7 @@ async fn is_used(conn: &Connection) -> Result<bool, QueueError> {
         .hlen(conn.name(Key::InProgress))
         .hlen(conn.name(Key::Finished))
         .hlen(conn.name(Key::Failed))
-        .hexists(conn.name(Key::Todo), CLOSE);
+        .hexists(conn.name(Key::Todo), STOP_FIELD);
     let (todo, waiting, in_progress, finished, failed, stopping): (u64, u64, u64, u64, u64, bool) =
         conn.pipe(&pipe).await?;
     Ok(todo + waiting + in_progress + finished + failed > u64::from(stopping))

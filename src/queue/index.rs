@@ -7,7 +7,7 @@ use super::args::{Args, millis};
 use super::call_size::step_after;
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
-use super::keys::{CLOSE, Key};
+use super::keys::{Key, STOP_FIELD};
 use super::lanes::{lanes, parked};
 use super::lock::try_lock;
 use super::records::{FoundLine, IndexArgs, RejectArgs, RejectedLine, SweepArgs, SweepReply};
@@ -101,7 +101,7 @@ impl IndexPass {
         let (mut to_add, mut to_reject) = (false, false);
         for (bytes, _) in page {
             match std::str::from_utf8(&bytes) {
-                Ok(CLOSE) => {}
+                Ok(STOP_FIELD) => {}
                 Ok(text) => match TaskLine::parse(text, order) {
                     Ok(task) => {
                         to_add = true;

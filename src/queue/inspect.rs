@@ -10,7 +10,7 @@ use super::client::{Connection, ScanPage};
 use super::control::PendingOrder;
 use super::error::QueueError;
 use super::homes::{STORED, keys_of};
-use super::keys::{CLOSE, Key};
+use super::keys::{Key, STOP_FIELD};
 use super::kinds;
 use super::lanes::{Lanes, lanes};
 use super::limits;
@@ -37,7 +37,7 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     for key in [Key::Todo, Key::Waiting, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
         pipe.hlen(conn.name(key));
     }
-    pipe.hexists(conn.name(Key::Todo), CLOSE);
+    pipe.hexists(conn.name(Key::Todo), STOP_FIELD);
     pipe.get(conn.name(Key::Paused));
     let hashes = [
         Key::Status,
@@ -242,7 +242,7 @@ fn group_of(lane: &str, waiting: u64) -> Option<WaitingGroup> {
 /// Those of any call.
 pub async fn hold(conn: &Connection, task: &TaskView) -> Result<HoldReasons, QueueError> {
     let mut pipe = redis::pipe();
-    pipe.zscore(conn.name(Key::Delayed), &task.line).zscore(conn.name(Key::Avoided), &task.line).cmd("TIME");
+    pipe.zscore(conn.name(Key::Delayed), &task.line).zscore(conn.name(Key::RetryElsewhere), &task.line).cmd("TIME");
     pipe.get(format!("{}time", conn.name(Key::Ready))).hget(conn.name(Key::Kinds), &task.line);
     if let Some(worker) = task.worker.as_deref().and_then(|worker| worker.parse().ok()) {
         pipe.hget(conn.keys().name_for(Key::Claims, &worker), &task.line);
@@ -325,7 +325,7 @@ pub async fn counts(conn: &Connection) -> Result<Counts, QueueError> {
     for key in [Key::Todo, Key::Waiting, Key::InProgress, Key::Finished, Key::Failed, Key::Quarantine] {
         pipe.hlen(conn.name(key));
     }
-    pipe.hexists(conn.name(Key::Todo), CLOSE);
+    pipe.hexists(conn.name(Key::Todo), STOP_FIELD);
     pipe.hget(conn.name(Key::Groups), Outcome::CANCELLED_GROUP);
     type Answers = (u64, u64, u64, u64, u64, u64, bool, Option<LossyString>);
     let (plain, apart, in_progress, finished, failed, quarantined, stopping, cancelled): Answers =

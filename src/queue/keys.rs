@@ -3,7 +3,7 @@
 use crate::model::WorkerName;
 
 /// The field in `todo_tasks` that tells every worker to stop. Never a task, never counted.
-pub const CLOSE: &str = "WORKER_COMMAND_CLOSE";
+pub const STOP_FIELD: &str = "WORKER_COMMAND_CLOSE";
 
 /// A key of the queue. Each script declares the ones it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,7 +133,7 @@ pub enum Key {
     /// Sorted set line → end of its backoff, ms.
     Delayed,
     /// Sorted set line → until when failed workers pass it over, ms.
-    Avoided,
+    RetryElsewhere,
     /// Hash lane → `SINCE|LINE`: passed over since.
     Blocked,
     /// Hash lane → `WORKER|UNTIL`: reserved by.
@@ -232,7 +232,7 @@ impl Key {
             Self::Cells => "CELLS",
             Self::Held => "HELD",
             Self::Delayed => "DELAYED",
-            Self::Avoided => "RETRY_ELSEWHERE",
+            Self::RetryElsewhere => "RETRY_ELSEWHERE",
             Self::Blocked => "BLOCKED",
             Self::Reserved => "RESERVED",
             Self::Scan => "SCAN",
@@ -310,7 +310,7 @@ impl Key {
             Self::Cells => "distcomp:ready:cells",
             Self::Held => "distcomp:ready:held",
             Self::Delayed => "distcomp:ready:delayed",
-            Self::Avoided => "distcomp:ready:avoided",
+            Self::RetryElsewhere => "distcomp:ready:avoided",
             Self::Blocked => "distcomp:ready:blocked",
             Self::Reserved => "distcomp:ready:reserved",
             Self::Scan => "distcomp:ready:scan",

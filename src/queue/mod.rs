@@ -62,7 +62,7 @@ pub mod wakeups;
 
 pub use client::{Client, Connection};
 pub use error::QueueError;
-pub use keys::{CLOSE, Key, Keys};
+pub use keys::{Key, Keys, STOP_FIELD};
 pub use layout::Layouts;
 pub use live_workers::{LiveWorkers, live_workers};
 pub use session::Session;

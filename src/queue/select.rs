@@ -6,7 +6,7 @@ use super::call_size::{STEPS, step_after};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::homes::keys_of;
-use super::keys::{CLOSE, Key};
+use super::keys::{Key, STOP_FIELD};
 use super::kinds;
 use crate::model::snapshot::{TaskState, TaskView};
 use crate::model::{BatchName, Outcome};
@@ -111,7 +111,7 @@ impl StateScan {
         let page = page
             .into_iter()
             .filter_map(|(line, value)| {
-                let line = String::from_utf8(line).ok().filter(|line| line != CLOSE)?;
+                let line = String::from_utf8(line).ok().filter(|line| line != STOP_FIELD)?;
                 Some(HashEntry { line, value: String::from_utf8_lossy(&value).into_owned() })
             })
             .collect();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::batches;
 use super::super::client::Connection;
 use super::super::error::QueueError;
-use super::super::keys::CLOSE;
+use super::super::keys::STOP_FIELD;
 use super::super::select::TaskGroup;
 use crate::model::TaskId;
 use crate::model::listing::{PageCursor, PageOrder, TaskFilter, TaskPage, TaskRow};
@@ -105,7 +105,7 @@ impl Collector {
     /// Whether a line can be wanted, as far as the line itself tells.
     pub(super) fn wants_line(&self, line: &str) -> bool {
         let Some(patterns) = &self.patterns else { return false };
-        line != CLOSE
+        line != STOP_FIELD
             && patterns.include.as_ref().is_none_or(|pattern| pattern.is_in(line))
             && patterns.exclude.as_ref().is_none_or(|pattern| !pattern.is_in(line))
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::super::client::Connection;
 use super::super::error::QueueError;
-use super::super::keys::{CLOSE, Key, home};
+use super::super::keys::{Key, STOP_FIELD, home};
 use super::super::lanes::lanes;
 use super::super::lossy_string::{self, LossyString};
 use super::collector::{Collector, ROWS};
@@ -205,7 +205,7 @@ async fn parked(
 /// Whether more waits than is in the index.
 async fn has_unindexed(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
-    pipe.hlen(conn.name(Key::Todo)).hlen(conn.name(Key::Waiting)).hexists(conn.name(Key::Todo), CLOSE);
+    pipe.hlen(conn.name(Key::Todo)).hlen(conn.name(Key::Waiting)).hexists(conn.name(Key::Todo), STOP_FIELD);
     pipe.get(conn.name(Key::Count));
     let mut replies = conn.pipe::<Vec<redis::Value>>(&pipe).await?.into_iter();
     let mut take = || replies.next().unwrap_or(redis::Value::Nil);
