@@ -11,11 +11,12 @@ const SHOWN: usize = 3;
 /// What must be seen first: that no worker is alive, and which workers have died.
 #[must_use]
 pub fn alarms(overview: &Overview) -> Vec<String> {
-    let buried: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.extras.died.is_some()).collect();
+    let deregistered: Vec<&WorkerView> =
+        overview.workers.iter().filter(|worker| worker.extras.died.is_some()).collect();
     let mut all: Vec<String> = nobody_lives(overview).into_iter().collect();
-    all.extend(buried.iter().take(SHOWN).filter_map(|worker| one(worker)));
-    if buried.len() > SHOWN {
-        let more = buried.len() - SHOWN;
+    all.extend(deregistered.iter().take(SHOWN).filter_map(|worker| one(worker)));
+    if deregistered.len() > SHOWN {
+        let more = deregistered.len() - SHOWN;
         all.push(format!(
             "{} more died in the last day; distcomp-status workers names them",
             counted(more as u64, "worker")

@@ -38,7 +38,6 @@ mod first_process;
 mod fleet_limits;
 mod found_conf;
 mod front;
-mod glance;
 mod golden;
 mod hangs;
 mod harness;
@@ -67,6 +66,7 @@ mod orders;
 mod overview;
 mod packaging;
 
+mod progress;
 mod python_habits;
 mod python_interop;
 mod queue_model;

@@ -30,7 +30,7 @@ fn worker_frozen_past_its_lease_is_fenced() {
     bed.wait_counts(SOON, [0, 0, 2, 0]);
     let results = bed.table("finished_tasks");
     assert_eq!(result_of(&results, &short).0, "second");
-    wait_until("its name to be buried", SOON, || holds_for(owner().is_none(), format!("{:?}", owner())));
+    wait_until("its name to be deregistered", SOON, || holds_for(owner().is_none(), format!("{:?}", owner())));
     first.signal(Signal::SIGCONT);
     wait_until("the first one to see that it was refused", SOON, || {
         let log = first.log();

@@ -114,7 +114,7 @@ fn a_judge_that_dies_half_way_leaves_the_rest_to_the_next() {
         judge.kill9();
         let _next = bed.worker("next");
         bed.wait_counts(SOON, [0, 0, 4, 0]);
-        wait_until("both to be buried", SOON, || {
+        wait_until("both to be deregistered", SOON, || {
             let owners = bed.table("distcomp:owner");
             holds_for(owners.len() == 1, format!("{owners:?}"))
         });
