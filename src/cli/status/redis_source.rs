@@ -180,7 +180,7 @@ impl RedisSource {
     }
 
     /// Reads what only metrics tell, and puts it up. Where that fails, what is up grows old.
-    pub(super) async fn publish_extras(&self, board: &LiveState) {
+    pub(super) async fn publish_extras(&self, live: &LiveState) {
         let read = async |conn: &Connection| {
             let oldest = browse::oldest_sequence(conn).await?;
             let known = match oldest {
@@ -194,7 +194,7 @@ impl RedisSource {
         let age = |sequence| self.clock.lock().unwrap_or_else(PoisonError::into_inner).age(now, sequence);
         // One that came after the last look at the clock has only begun to wait.
         let oldest_waiting_seconds = oldest.and_then(age).unwrap_or(0.0).max(known.unwrap_or(0.0));
-        board.publish_extras(ScrapeExtras { read_at: now, batches: Arc::new(batches), oldest_waiting_seconds });
+        live.publish_extras(ScrapeExtras { read_at: now, batches: Arc::new(batches), oldest_waiting_seconds });
     }
 
     /// The overview, over a new connection where there is none.
@@ -365,7 +365,7 @@ impl QueueSource for RedisSource {
 /// The loop that reads for everybody.
 pub(super) struct OverviewLoop {
     pub(super) source: Arc<RedisSource>,
-    pub(super) board: Arc<LiveState>,
+    pub(super) live: Arc<LiveState>,
 }
 
 impl OverviewLoop {
@@ -374,20 +374,20 @@ impl OverviewLoop {
         let mut extras_at = Instant::now();
         let mut due = Instant::now();
         loop {
-            self.board.next_look().await;
+            self.live.next_look().await;
             match self.source.overview().await {
                 Ok(overview) => {
                     if extras_at.elapsed() >= EXTRAS {
                         extras_at = Instant::now();
-                        self.source.publish_extras(&self.board).await;
+                        self.source.publish_extras(&self.live).await;
                     }
                     for group in &overview.failures {
                         self.source.remember(&TaskId::of(&group.sample).to_string(), &group.sample);
                     }
-                    self.board.publish(overview);
+                    self.live.publish(overview);
                     due = self.read_history(due).await;
                 }
-                Err(error) => self.board.publish_outage(&format!("failed to {error}")),
+                Err(error) => self.live.publish_outage(&format!("failed to {error}")),
             }
         }
     }
@@ -400,9 +400,9 @@ impl OverviewLoop {
         }
         // No more pages than there can be; what is left comes the next time.
         for _ in 0..HISTORY_PAGES {
-            let after = self.board.newest_row();
+            let after = self.live.newest_row();
             match self.source.ask(PATIENCE, async |conn| history::after(conn, after).await).await {
-                Ok(rows) if !rows.is_empty() => self.board.keep_history(&rows),
+                Ok(rows) if !rows.is_empty() => self.live.keep_history(&rows),
                 Ok(_) | Err(_) => break,
             }
         }

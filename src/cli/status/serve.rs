@@ -115,7 +115,7 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
     let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
     let listener = TcpListener::from_std(plan.listener).map_err(|error| CliError::io("listen", error))?;
-    let board = Arc::new(LiveState::new(inspect::shown_overview(&session.conn).await?));
+    let live = Arc::new(LiveState::new(inspect::shown_overview(&session.conn).await?));
     let source = Arc::new(
         RedisSource::new(session.context.client()?, session.conn.clone()).with_defaults(&session.context.config),
     );
@@ -123,8 +123,8 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(reap_orphans());
     // Else the first scrape would lack it.
-    source.publish_extras(&board).await;
-    let reader = tokio::spawn(OverviewLoop { source: Arc::clone(&source), board: Arc::clone(&board) }.run());
+    source.publish_extras(&live).await;
+    let reader = tokio::spawn(OverviewLoop { source: Arc::clone(&source), live: Arc::clone(&live) }.run());
     // Only where that was asked for is there a connection that may write: one for each order.
     let desk: Option<Arc<dyn OrderDesk>> = match &plan.operators {
         Some(_) => {
@@ -133,13 +133,13 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
         None => None,
     };
     let place = QueuePlace { server: session.conn.at(), prefix: &session.context.config.key_prefix };
-    let site = AppState::new(board, source, plan.access, session.order, place, stopped.clone());
-    let site = match plan.operators {
-        Some(operators) => site.with_operators(operators),
-        None => site,
+    let state = AppState::new(live, source, plan.access, session.order, place, stopped.clone());
+    let state = match plan.operators {
+        Some(operators) => state.with_operators(operators),
+        None => state,
     };
     let guard = HostGuard::new(plan.address, &args.allowed_host);
-    let app = router(site, guard, desk, args.base_path.clone());
+    let app = router(state, guard, desk, args.base_path.clone());
     let serving = tokio::spawn(serve_http(listener, app, limits(), stopped));
     session.context.say(&format!("the dashboard is at http://{}{} ; Ctrl-C ends it", plan.address, args.base_path));
     signals.next().await;

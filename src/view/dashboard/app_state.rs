@@ -33,7 +33,7 @@ pub struct QueuePlace<'a> {
 
 /// The state that every handler gets.
 pub struct AppState {
-    pub(super) board: Arc<LiveState>,
+    pub(super) live: Arc<LiveState>,
     pub(super) source: Arc<dyn QueueSource>,
     pub(super) access: TokenAccess,
     /// Who may change the queue; nobody on a server that only reads.
@@ -61,10 +61,10 @@ pub struct AppState {
 pub(super) type BatchFailures = Arc<(Vec<FailureGroup>, bool)>;
 
 impl AppState {
-    /// A site on this board.
+    /// The state of a dashboard that shows this.
     #[must_use]
     pub fn new(
-        board: Arc<LiveState>,
+        live: Arc<LiveState>,
         source: Arc<dyn QueueSource>,
         access: TokenAccess,
         order: FieldOrder,
@@ -72,7 +72,7 @@ impl AppState {
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            board,
+            live,
             source,
             access,
             operators: None,
@@ -167,7 +167,7 @@ impl AppState {
         self.batch_failures.get(batch.clone(), ask).await
     }
 
-    /// The same site with operators.
+    /// The same with operators.
     #[must_use]
     pub fn with_operators(mut self, operators: OperatorAccess) -> Self {
         self.operators = Some(Arc::new(operators));
@@ -190,7 +190,7 @@ impl AppState {
     pub(super) async fn page(&self, title: &'static str) -> PageBase {
         PageBase {
             acts: self.operators.is_some(),
-            ..PageBase::new(title, self.board.look().await, &self.server, self.access.is_locked())
+            ..PageBase::new(title, self.live.look().await, &self.server, self.access.is_locked())
         }
     }
 }

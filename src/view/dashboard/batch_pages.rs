@@ -113,9 +113,9 @@ struct BatchesPage {
 }
 
 /// `GET /batches`.
-pub(super) async fn batches(State(site): State<Arc<AppState>>) -> Response {
-    let page = site.page("Batches").await;
-    match site.batches().await {
+pub(super) async fn batches(State(app): State<Arc<AppState>>) -> Response {
+    let page = app.page("Batches").await;
+    match app.batches().await {
         Ok(list) => {
             BatchesPage { page, rows: list.batches.iter().map(BatchRow::of).collect(), told: told(&list) }.respond()
         }
@@ -180,17 +180,17 @@ impl BatchPage {
     }
 }
 
-async fn find(site: &AppState, name: &str) -> Result<Option<Arc<BatchDetail>>, SourceError> {
+async fn find(app: &AppState, name: &str) -> Result<Option<Arc<BatchDetail>>, SourceError> {
     match name.parse::<BatchName>() {
-        Ok(name) => site.batch(&name).await,
+        Ok(name) => app.batch(&name).await,
         Err(_) => Ok(None),
     }
 }
 
 /// `GET /batch/NAME`.
-pub(super) async fn batch(State(site): State<Arc<AppState>>, Path(name): Path<String>) -> Response {
-    let page = site.page("Batch").await;
-    let detail = match find(&site, &name).await {
+pub(super) async fn batch(State(app): State<Arc<AppState>>, Path(name): Path<String>) -> Response {
+    let page = app.page("Batch").await;
+    let detail = match find(&app, &name).await {
         Ok(Some(detail)) => detail,
         Ok(None) => {
             return MessagePage::new(page, "No such batch", "Nothing is known of a batch with this name.")
@@ -200,7 +200,7 @@ pub(super) async fn batch(State(site): State<Arc<AppState>>, Path(name): Path<St
     };
     let failures = match detail.batch.failed {
         0 => Ok(Arc::new((Vec::new(), true))),
-        1.. => site.failures_of(&detail.batch.name).await,
+        1.. => app.failures_of(&detail.batch.name).await,
     };
     match failures {
         Ok(failures) => BatchPage::new(page, &detail, &failures).respond(),

@@ -22,7 +22,7 @@ pub(super) struct DownloadQuery {
 
 /// `GET /task/{id}/download`.
 pub(super) async fn download(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     asked: Result<Query<DownloadQuery>, QueryRejection>,
 ) -> Response {
@@ -30,7 +30,7 @@ pub(super) async fn download(
     if !is_id(&id) || !matches!(stream.as_str(), "" | "stdout" | "stderr") {
         return refuse(StatusCode::NOT_FOUND, "no such output");
     }
-    match site.task(&id).await {
+    match app.task(&id).await {
         Ok(Some(found)) => match printed(&found.task, stream == "stderr") {
             Some((part, text)) => {
                 // The id is of digits and letters. A browser stores it, and opens nothing.

@@ -253,31 +253,31 @@ mod tests {
         serde_json::from_str(text.strip_prefix("data: ").expect("data")).expect("JSON")
     }
 
-    async fn look(board: &LiveState, overview: &Overview) -> Arc<Snapshot> {
-        board.publish(overview.clone());
-        board.look().await
+    async fn look(live: &LiveState, overview: &Overview) -> Arc<Snapshot> {
+        live.publish(overview.clone());
+        live.look().await
     }
 
     #[tokio::test]
     async fn only_changed_cells_follow_the_first_frame() {
         let mut overview = overview(1200);
-        let board = LiveState::new(overview.clone());
+        let live = LiveState::new(overview.clone());
         let feed = Feeds::default().open(View::of("workers", "")).expect("there is room");
         let tell = |snapshot: Arc<Snapshot>, seen| feed.frame(&snapshot, seen);
-        let (seen, first) = tell(board.look().await, None);
+        let (seen, first) = tell(live.look().await, None);
         let told = data(&first);
         assert_eq!(told["figures"]["workers"].as_array().map(Vec::len), Some(500));
         assert_eq!(told["figures"]["order"].as_array().map(Vec::len), Some(500));
         assert!(told["figures"]["alarms"].is_array(), "the page has a list of them");
         overview.workers[9].finished = 7;
-        let (seen, second) = tell(look(&board, &overview).await, seen);
+        let (seen, second) = tell(look(&live, &overview).await, seen);
         let told = data(&second);
         assert_eq!(told["figures"]["workers"], json!([{ "name": "node-0009", "finished": "7" }]));
         assert_eq!(told["figures"]["order"], Value::Null, "{told}");
         assert!(second.text.len() < 500 && first.packed().bytes.len() < 10_000, "{told}");
         // A viewer that has missed a frame gets all of it, and one that comes shares that.
-        tell(look(&board, &overview).await, None);
-        let now = look(&board, &overview).await;
+        tell(look(&live, &overview).await, None);
+        let now = look(&live, &overview).await;
         let (_, late) = feed.frame(&now, seen);
         let (_, new) = feed.frame(&now, None);
         assert!(Arc::ptr_eq(&late, &new) && data(&new)["figures"]["whole"] == json!(true));
@@ -285,13 +285,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_of_texts_gets_no_rows_and_an_outage_keeps_its_place() {
-        let board = LiveState::new(overview(10));
+        let live = LiveState::new(overview(10));
         let feed = Feeds::default().open(View::of("texts", "")).expect("there is room");
         let tell = |snapshot: Arc<Snapshot>, seen| feed.frame(&snapshot, seen);
-        let (seen, first) = tell(board.look().await, None);
+        let (seen, first) = tell(live.look().await, None);
         assert_eq!(data(&first)["figures"]["workers"], Value::Null);
-        board.publish_outage("gone");
-        let (after, frame) = tell(board.look().await, seen);
+        live.publish_outage("gone");
+        let (after, frame) = tell(live.look().await, seen);
         assert_eq!((after, data(&frame)["figures"].is_null()), (seen, true));
     }
 

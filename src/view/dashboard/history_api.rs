@@ -26,16 +26,16 @@ pub(super) struct HistoryQuery {
 
 /// `GET /api/history`.
 pub(super) async fn history(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     asked: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Response {
     let Ok(Query(asked)) = asked else { return refuse(StatusCode::BAD_REQUEST, "this is no range of /api/history") };
     if asked.range == "workers" {
-        let snapshot = site.board.look().await;
+        let snapshot = app.live.look().await;
         let fleet = Fleet::new(&snapshot.overview, &snapshot.figures, &asked.filter);
         let names = fleet.rows().map(|row| row.name.as_str());
-        return Json(site.board.nodes(|nodes| nodes.columns(names))).into_response();
+        return Json(app.live.nodes(|nodes| nodes.columns(names))).into_response();
     }
     let now = wall_clock::now().unwrap_or_default().as_secs_f64();
-    Json(site.board.history(|history| history.columns(Range::of(&asked.range), now))).into_response()
+    Json(app.live.history(|history| history.columns(Range::of(&asked.range), now))).into_response()
 }

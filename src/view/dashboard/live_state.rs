@@ -76,7 +76,7 @@ pub struct LiveState {
 }
 
 impl LiveState {
-    /// A board that shows this.
+    /// The state that shows this.
     #[must_use]
     pub fn new(overview: Overview) -> Self {
         let mut history = History::default();
@@ -186,7 +186,7 @@ impl LiveState {
     pub(super) fn follow(self: &Arc<Self>) -> Follower {
         self.viewers.fetch_add(1, Ordering::Relaxed);
         self.wake.notify_one();
-        Follower { snapshots: self.snapshots.subscribe(), board: Arc::clone(self) }
+        Follower { snapshots: self.snapshots.subscribe(), live: Arc::clone(self) }
     }
 
     /// How many follow.
@@ -206,12 +206,12 @@ impl LiveState {
 /// A viewer with a stream.
 pub(super) struct Follower {
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
-    board: Arc<LiveState>,
+    live: Arc<LiveState>,
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.board.viewers.fetch_sub(1, Ordering::Relaxed);
+        self.live.viewers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -228,27 +228,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_looking_slows_the_reader_down_and_a_viewer_wakes_it() {
-        let board = Arc::new(LiveState::new(Overview::default()));
+        let live = Arc::new(LiveState::new(Overview::default()));
         let start = tokio::time::Instant::now();
-        board.next_look().await;
+        live.next_look().await;
         assert_eq!(start.elapsed(), UNWATCHED);
-        let viewer = board.follow();
+        let viewer = live.follow();
         let start = tokio::time::Instant::now();
-        board.next_look().await;
-        board.next_look().await;
+        live.next_look().await;
+        live.next_look().await;
         assert!(start.elapsed() <= 2 * WATCHED + Duration::from_millis(20), "{:?}", start.elapsed());
         drop(viewer);
-        assert_eq!(board.viewers(), 0);
+        assert_eq!(live.viewers(), 0);
     }
 
     #[tokio::test]
     async fn an_outage_keeps_the_picture_and_says_so() {
-        let board = LiveState::new(Overview::default());
-        board.publish_outage("connection refused\x1b[2J");
-        let snapshot = board.look().await;
+        let live = LiveState::new(Overview::default());
+        live.publish_outage("connection refused\x1b[2J");
+        let snapshot = live.look().await;
         let outage = snapshot.outage.as_ref().expect("it is told");
         assert!(outage.contains("connection refused\\x1b[2J") && outage.contains("ago"), "{outage}");
-        board.publish(Overview::default());
-        assert!(board.look().await.outage.is_none());
+        live.publish(Overview::default());
+        assert!(live.look().await.outage.is_none());
     }
 }

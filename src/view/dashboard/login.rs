@@ -49,20 +49,20 @@ fn page_of(next: &str) -> &str {
 
 /// `GET /login`.
 pub(super) async fn form(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
     let asked = asked.map(|Query(asked)| asked).unwrap_or_default();
     let next = page_of(&asked.next);
-    if !site.access.is_locked() {
+    if !app.access.is_locked() {
         return Redirect::to(next).into_response();
     }
     LoginPage { has_failed: false, next: next.to_owned() }.respond(StatusCode::OK)
 }
 
 /// `POST /login`.
-pub(super) async fn login(State(site): State<Arc<AppState>>, Form(shown): Form<LoginForm>) -> Response {
-    match site.login(shown.token.trim()) {
+pub(super) async fn login(State(app): State<Arc<AppState>>, Form(shown): Form<LoginForm>) -> Response {
+    match app.login(shown.token.trim()) {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to(page_of(&shown.next))).into_response(),
         None => {
             tokio::time::sleep(PENALTY).await;
@@ -72,8 +72,8 @@ pub(super) async fn login(State(site): State<Arc<AppState>>, Form(shown): Form<L
 }
 
 /// `POST /logout`.
-pub(super) async fn logout(State(site): State<Arc<AppState>>) -> Response {
-    match site.access.logout() {
+pub(super) async fn logout(State(app): State<Arc<AppState>>) -> Response {
+    match app.access.logout() {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response(),
         None => Redirect::to("/").into_response(),
     }
@@ -93,8 +93,8 @@ fn login_for(method: &Method, uri: &Uri) -> String {
 }
 
 /// The layer around everything that shows something of the queue.
-pub(super) async fn admit(State(site): State<Arc<AppState>>, request: Request, next: Next) -> Response {
-    if site.is_viewer(request.headers()) {
+pub(super) async fn admit(State(app): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    if app.is_viewer(request.headers()) {
         return next.run(request).await;
     }
     if request.uri().path().starts_with(super::api::PREFIX) {

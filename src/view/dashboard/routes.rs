@@ -30,12 +30,12 @@ const BODY: usize = 4096;
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// The router of a site, with all its layers. Orders need a desk and a site with operators; without both there is no address that changes anything.
-pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>, base: BasePath) -> Router {
+/// The router of the dashboard, with all its layers. Orders need a desk and a state with operators; without both there is no address that changes anything.
+pub fn router(app: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>, base: BasePath) -> Router {
     let base = Arc::new(base);
-    let site = Arc::new(site);
-    let orders = site.operators.clone().zip(desk);
-    let acting = orders.map(|(access, desk)| operate::routes(Arc::clone(&site), access, Orders::new(desk)));
+    let app = Arc::new(app);
+    let orders = app.operators.clone().zip(desk);
+    let acting = orders.map(|(access, desk)| operate::routes(Arc::clone(&app), access, Orders::new(desk)));
     let queue = Router::new()
         .route("/", get(overview))
         .route("/workers", get(workers))
@@ -61,14 +61,14 @@ pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>
         .route("/live", get(stream::live))
         .route("/api/history", get(history_api::history))
         .route("/metrics", get(scrape))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&site), login::admit));
-    let site = Router::new()
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), login::admit));
+    let router = Router::new()
         .route("/login", get(login::form).post(login::login))
         .route("/logout", post(login::logout))
         .route("/assets/{*path}", get(assets::asset))
         .merge(queue)
         .fallback(nothing)
-        .with_state(site)
+        .with_state(app)
         .merge(acting.unwrap_or_default())
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&base), base_path::outward))
@@ -76,11 +76,11 @@ pub fn router(site: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
         .layer(middleware::from_fn_with_state(Arc::new(guard), check))
         .layer(middleware::from_fn(api::errors_as_json));
-    base_path::under(base, site)
+    base_path::under(base, router)
 }
 
-async fn overview(State(site): State<Arc<AppState>>) -> Response {
-    OverviewPage { page: site.page("Overview").await }.respond()
+async fn overview(State(app): State<Arc<AppState>>) -> Response {
+    OverviewPage { page: app.page("Overview").await }.respond()
 }
 
 /// The query of `/workers`.
@@ -90,10 +90,10 @@ struct WorkersQuery {
     filter: String,
 }
 
-async fn workers(State(site): State<Arc<AppState>>, asked: Result<Query<WorkersQuery>, QueryRejection>) -> Response {
+async fn workers(State(app): State<Arc<AppState>>, asked: Result<Query<WorkersQuery>, QueryRejection>) -> Response {
     let filter: String = asked.map(|Query(asked)| asked.filter).unwrap_or_default();
     let filter: String = filter.trim().chars().take(fleet::FILTER).collect();
-    WorkersPage::new(site.page("Workers").await, &filter).respond()
+    WorkersPage::new(app.page("Workers").await, &filter).respond()
 }
 
 /// The query of `/failures`.
@@ -103,23 +103,23 @@ pub(super) struct FailuresQuery {
     batch: String,
 }
 
-async fn failures(State(site): State<Arc<AppState>>, Query(asked): Query<FailuresQuery>) -> Response {
-    let page = site.page("Failures").await;
+async fn failures(State(app): State<Arc<AppState>>, Query(asked): Query<FailuresQuery>) -> Response {
+    let page = app.page("Failures").await;
     if !asked.batch.is_empty() {
-        return failures_of(&site, page, &asked.batch).await;
+        return failures_of(&app, page, &asked.batch).await;
     }
-    match site.failures().await {
+    match app.failures().await {
         Ok(groups) => FailuresPage::new(page, &groups).respond(),
         Err(error) => failed(page, &error),
     }
 }
 
-async fn failures_of(site: &AppState, page: PageBase, batch: &str) -> Response {
+async fn failures_of(app: &AppState, page: PageBase, batch: &str) -> Response {
     let Ok(batch) = batch.parse::<BatchName>() else {
         return MessagePage::new(page, "No such list", "This is no name of a batch, like s1 or s1/prep.")
             .respond(StatusCode::BAD_REQUEST);
     };
-    match site.failures_of(&batch).await {
+    match app.failures_of(&batch).await {
         Ok(found) => FailuresPage::of_batch(page, &batch, &found.0, found.1).respond(),
         Err(error) => failed(page, &error),
     }
@@ -128,26 +128,26 @@ async fn failures_of(site: &AppState, page: PageBase, batch: &str) -> Response {
 /// What a scrape waits for a newer snapshot: a Redis that hangs must not make it late.
 const SCRAPE: Duration = Duration::from_millis(50);
 
-async fn scrape(State(site): State<Arc<AppState>>, asked: axum::http::HeaderMap) -> Response {
-    let snapshot = site.board.look_within(SCRAPE).await;
-    let extras = site.board.extras();
+async fn scrape(State(app): State<Arc<AppState>>, asked: axum::http::HeaderMap) -> Response {
+    let snapshot = app.live.look_within(SCRAPE).await;
+    let extras = app.live.extras();
     let shown = metrics::QueueFigures {
         overview: Some(&snapshot.overview).filter(|_| snapshot.is_current()),
         batches: extras.as_ref().map_or(&[], |extras| &extras.batches.batches),
         age_seconds: snapshot.read_at.elapsed().as_secs_f64(),
         oldest_waiting_seconds: extras.as_ref().map(|extras| extras.oldest_waiting_seconds),
-        viewers: site.board.viewers(),
-        followed: site.tails.count(),
-        server: &site.server,
-        prefix: &site.prefix,
+        viewers: app.live.viewers(),
+        followed: app.tails.count(),
+        server: &app.server,
+        prefix: &app.prefix,
     };
     metrics::respond(&asked, metrics::queue(&shown))
 }
 
-async fn nothing(State(site): State<Arc<AppState>>, headers: axum::http::HeaderMap) -> Response {
-    if !site.is_viewer(&headers) {
+async fn nothing(State(app): State<Arc<AppState>>, headers: axum::http::HeaderMap) -> Response {
+    if !app.is_viewer(&headers) {
         return crate::view::web::refuse(StatusCode::NOT_FOUND, "no such page");
     }
-    MessagePage::new(site.page("Not found").await, "No such page", "This page does not exist.")
+    MessagePage::new(app.page("Not found").await, "No such page", "This page does not exist.")
         .respond(StatusCode::NOT_FOUND)
 }

@@ -110,23 +110,23 @@ impl LiveViewer {
 
 /// `GET /live`: the figures of a page.
 pub(super) async fn live(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     headers: HeaderMap,
     asked: Result<Query<LiveQuery>, QueryRejection>,
 ) -> Response {
     let Ok(Query(asked)) = asked else { return refuse(StatusCode::BAD_REQUEST, "this is no view of /live") };
-    let Some(place) = place(&site) else { return full(&format!("{STREAMS} viewers are connected already")) };
-    let feed = match site.feeds.open(View::of(&asked.view, &asked.filter)) {
+    let Some(place) = place(&app) else { return full(&format!("{STREAMS} viewers are connected already")) };
+    let feed = match app.feeds.open(View::of(&asked.view, &asked.filter)) {
         Ok(feed) => feed,
         Err(TooManyFeeds) => return full("too many different filters are followed already"),
     };
     let viewer = LiveViewer {
-        follower: site.board.follow(),
+        follower: app.live.follow(),
         feed,
         seen: None,
         gzip: gzip::is_taken(&headers).then(Gzip::default),
         step: Step::Head,
-        stop: site.stop.clone(),
+        stop: app.stop.clone(),
         _place: place,
     };
     let is_packed = viewer.gzip.is_some();
@@ -155,8 +155,8 @@ struct OutputStreamViewer {
 }
 
 /// A place among the streams, if there is one.
-fn place(site: &AppState) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(&site.streams).try_acquire_owned().ok()
+fn place(app: &AppState) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(&app.streams).try_acquire_owned().ok()
 }
 
 fn full(why: &str) -> Response {
@@ -167,27 +167,27 @@ fn full(why: &str) -> Response {
 
 /// `GET /task/{id}/output`: what it prints while it runs.
 pub(super) async fn output(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Query(asked): Query<super::task_routes::TaskQuery>,
 ) -> Response {
-    let Some(place) = place(&site) else { return full(&format!("{STREAMS} viewers are connected already")) };
+    let Some(place) = place(&app) else { return full(&format!("{STREAMS} viewers are connected already")) };
     if !is_id(&id) {
         return refuse(StatusCode::NOT_FOUND, "no such task");
     }
-    let line = match site.source.line_of(&id).await {
+    let line = match app.source.line_of(&id).await {
         Ok(Some(line)) => line,
         Ok(None) => return refuse(StatusCode::NOT_FOUND, "no such task"),
         Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
-    match site.tails.follow((&id, asked.is_raw()), || Arc::clone(&site.source).output(line)) {
-        Ok(tail) => respond(&site, tail.viewer(), place),
+    match app.tails.follow((&id, asked.is_raw()), || Arc::clone(&app.source).output(line)) {
+        Ok(tail) => respond(&app, tail.viewer(), place),
         Err(super::output_followers::TooManyFollowed) => full(&format!("{TASKS} tasks are followed already")),
     }
 }
 
-fn respond(site: &AppState, shown: OutputViewer, place: OwnedSemaphorePermit) -> Response {
-    let viewer = OutputStreamViewer { shown, stop: site.stop.clone(), is_first: true, _place: place };
+fn respond(app: &AppState, shown: OutputViewer, place: OwnedSemaphorePermit) -> Response {
+    let viewer = OutputStreamViewer { shown, stop: app.stop.clone(), is_first: true, _place: place };
     let events = stream::unfold(viewer, async |mut viewer| {
         let json = tokio::select! {
             biased;

@@ -94,10 +94,10 @@ impl TasksQuery {
 }
 
 pub(super) async fn tasks(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     asked: Result<Query<TasksQuery>, QueryRejection>,
 ) -> Response {
-    let page = site.page("Tasks").await;
+    let page = app.page("Tasks").await;
     let asked = asked
         .map(|Query(asked)| asked)
         .unwrap_or_else(|_| TasksQuery { state: "?".to_owned(), ..TasksQuery::default() });
@@ -109,8 +109,8 @@ pub(super) async fn tasks(
         return MessagePage::new(page, "No regular expression", &why).respond(StatusCode::BAD_REQUEST);
     }
     let within = if asked.further { FURTHER } else { PATIENCE };
-    match site.task_page(&filter, view.cursor, within).await {
-        Ok(found) => TaskListPage::new(page, &filter, view, &found, (site.order, site.source.defaults())).respond(),
+    match app.task_page(&filter, view.cursor, within).await {
+        Ok(found) => TaskListPage::new(page, &filter, view, &found, (app.order, app.source.defaults())).respond(),
         Err(error) => failed(page, &error),
     }
 }
@@ -130,15 +130,15 @@ impl TaskQuery {
 }
 
 pub(super) async fn task(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Query(asked): Query<TaskQuery>,
 ) -> Response {
-    let page = site.page("Task").await;
-    let found = if is_id(&id) { site.task(&id).await } else { Ok(None) };
+    let page = app.page("Task").await;
+    let found = if is_id(&id) { app.task(&id).await } else { Ok(None) };
     match found {
         Ok(Some(found)) => {
-            TaskDetailPage::new(page, &found, asked.is_raw(), (site.order, site.source.defaults())).respond()
+            TaskDetailPage::new(page, &found, asked.is_raw(), (app.order, app.source.defaults())).respond()
         }
         Ok(None) => {
             MessagePage::new(page, "No such task", "No task in the queue has this id. It may have been purged.")
@@ -156,8 +156,8 @@ pub(super) struct FindQuery {
 }
 
 /// `GET /find`: an id or the beginning of one opens the task; any other text is looked for in all states.
-pub(super) async fn find(State(site): State<Arc<AppState>>, Query(FindQuery { q }): Query<FindQuery>) -> Response {
-    let page = site.page("Find").await;
+pub(super) async fn find(State(app): State<Arc<AppState>>, Query(FindQuery { q }): Query<FindQuery>) -> Response {
+    let page = app.page("Find").await;
     let text = q.trim();
     if text.is_empty() {
         return Redirect::to("/tasks").into_response();
@@ -172,7 +172,7 @@ pub(super) async fn find(State(site): State<Arc<AppState>>, Query(FindQuery { q 
     }
     let mut tasks = Vec::new();
     if is_beginning(text) {
-        tasks = match site.source.lines_of(&text.to_ascii_lowercase()).await {
+        tasks = match app.source.lines_of(&text.to_ascii_lowercase()).await {
             Ok(tasks) => tasks,
             Err(error) => return failed(page, &error),
         };
@@ -183,7 +183,7 @@ pub(super) async fn find(State(site): State<Arc<AppState>>, Query(FindQuery { q 
     let mut found = Vec::new();
     for state in FOUND {
         let filter = TaskFilter { include: Some(text.to_owned()), ..TaskFilter::all(state) };
-        match site.task_page(&filter, PageCursor::Start, PATIENCE).await {
+        match app.task_page(&filter, PageCursor::Start, PATIENCE).await {
             Ok(page) => found.push(Found::of(&filter, &page)),
             Err(error) => return failed(page, &error),
         }

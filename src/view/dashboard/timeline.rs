@@ -44,25 +44,25 @@ pub(super) struct TimelineQuery {
 
 /// `GET /timeline`.
 pub(super) async fn page(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     asked: Result<Query<TimelineQuery>, QueryRejection>,
 ) -> Response {
     let worker = asked.map(|Query(asked)| asked.worker).unwrap_or_default();
-    TimelinePage { page: site.page("Timeline").await, worker: safe(&worker).into_owned() }.respond()
+    TimelinePage { page: app.page("Timeline").await, worker: safe(&worker).into_owned() }.respond()
 }
 
 /// `GET /api/timeline`.
 pub(super) async fn data(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     asked: Result<Query<TimelineQuery>, QueryRejection>,
 ) -> Response {
     let Ok(Query(asked)) = asked else { return refuse(StatusCode::BAD_REQUEST, "this is no worker of /api/timeline") };
     let ask =
-        || -> SourceFuture<'_, Arc<RecentAttempts>> { Box::pin(async { site.source.recent().await.map(Arc::new) }) };
-    match site.recent.get((), ask).await {
+        || -> SourceFuture<'_, Arc<RecentAttempts>> { Box::pin(async { app.source.recent().await.map(Arc::new) }) };
+    match app.recent.get((), ask).await {
         Ok(recent) => {
             let now = wall_clock::now().unwrap_or_default().as_secs_f64();
-            let submitted = |sequence| site.board.history(|history| history.submitted(sequence));
+            let submitted = |sequence| app.live.history(|history| history.submitted(sequence));
             Json(Timeline::of(&recent, &asked.worker, now, submitted)).into_response()
         }
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),

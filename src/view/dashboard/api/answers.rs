@@ -44,8 +44,8 @@ impl IntoResponse for Json {
 }
 
 /// The latest snapshot; old figures are no answer to a program, which would take them for present ones.
-async fn present(site: &AppState) -> Result<Arc<Snapshot>, ApiError> {
-    let snapshot = site.board.look().await;
+async fn present(app: &AppState) -> Result<Arc<Snapshot>, ApiError> {
+    let snapshot = app.live.look().await;
     match &snapshot.outage {
         Some(outage) => Err(ApiError::unavailable(outage.clone())),
         None => Ok(snapshot),
@@ -53,21 +53,21 @@ async fn present(site: &AppState) -> Result<Arc<Snapshot>, ApiError> {
 }
 
 /// `GET /api/v1/overview`.
-pub(in crate::view::dashboard) async fn overview(State(site): State<Arc<AppState>>) -> Answer {
-    let snapshot = present(&site).await?;
+pub(in crate::view::dashboard) async fn overview(State(app): State<Arc<AppState>>) -> Answer {
+    let snapshot = present(&app).await?;
     json::overview(&snapshot.overview).map(Json).map_err(|error| ApiError::unavailable(error.to_string()))
 }
 
 /// `GET /api/v1/workers`.
-pub(in crate::view::dashboard) async fn workers(State(site): State<Arc<AppState>>) -> Answer {
-    let snapshot = present(&site).await?;
+pub(in crate::view::dashboard) async fn workers(State(app): State<Arc<AppState>>) -> Answer {
+    let snapshot = present(&app).await?;
     Ok(Json(json!({ "workers": with_ids(json!(snapshot.overview.workers)) })))
 }
 
 /// `GET /api/v1/tasks`.
-pub(in crate::view::dashboard) async fn tasks(State(site): State<Arc<AppState>>, query: Asked<TasksQuery>) -> Answer {
+pub(in crate::view::dashboard) async fn tasks(State(app): State<Arc<AppState>>, query: Asked<TasksQuery>) -> Answer {
     let (filter, cursor) = asked(query)?.filter()?;
-    let found = site.task_page(&filter, cursor, PATIENCE).await?;
+    let found = app.task_page(&filter, cursor, PATIENCE).await?;
     let rows: Vec<Value> = found.rows.iter().map(|row| row_of(row, filter.state)).collect();
     let next = found.next.map(|next| next.to_string());
     Ok(Json(json!({ "tasks": rows, "next": next, "looked_at": found.looked_at })))
@@ -84,14 +84,14 @@ fn row_of(row: &TaskRow, state: TaskState) -> Value {
 }
 
 /// `GET /api/v1/task/ID`.
-pub(in crate::view::dashboard) async fn task(State(site): State<Arc<AppState>>, Path(id): Path<String>) -> Answer {
+pub(in crate::view::dashboard) async fn task(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> Answer {
     if !is_id(&id) {
         return Err(ApiError::usage("the id of a task has 16 hex digits in lower case"));
     }
     let none = || ApiError::not_found(format!("no task {id} in the queue"));
-    let task = site.task(&id).await?.ok_or_else(none)?;
+    let task = app.task(&id).await?.ok_or_else(none)?;
     let mut object = json!(task.task);
-    let earlier = site.source.earlier_ids(&task.task.line).await?;
+    let earlier = app.source.earlier_ids(&task.task.line).await?;
     if !earlier.is_empty() {
         object["edited_from"] = json!(earlier);
     }
@@ -100,16 +100,16 @@ pub(in crate::view::dashboard) async fn task(State(site): State<Arc<AppState>>, 
 
 /// `GET /api/v1/failures`.
 pub(in crate::view::dashboard) async fn failures(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     query: Asked<FailuresQuery>,
 ) -> Answer {
     let (groups, is_complete) = match asked(query)?.batch()? {
         Some(batch) => {
-            let found = site.failures_of(&batch).await?;
+            let found = app.failures_of(&batch).await?;
             (json!(found.0), found.1)
         }
         None => {
-            let groups = site.failures().await?;
+            let groups = app.failures().await?;
             (groups.iter().map(|(group, detail)| json::failure_group(group, Some(detail))).collect(), true)
         }
     };
@@ -127,11 +127,11 @@ fn batch_of(batch: &BatchView, wants_texts: bool) -> Value {
 
 /// `GET /api/v1/batches`.
 pub(in crate::view::dashboard) async fn batches(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     query: Asked<BatchesQuery>,
 ) -> Answer {
     let wants_texts = asked(query)?.wants_texts()?;
-    let list = site.batches().await?;
+    let list = app.batches().await?;
     let rows: Vec<Value> = list.batches.iter().map(|batch| batch_of(batch, wants_texts)).collect();
     let mut answer = json!({ "batches": rows, "known": list.known });
     if wants_texts {
@@ -142,13 +142,13 @@ pub(in crate::view::dashboard) async fn batches(
 
 /// `GET /api/v1/batch/NAME`.
 pub(in crate::view::dashboard) async fn batch(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     query: Asked<BatchesQuery>,
 ) -> Answer {
     let wants_texts = asked(query)?.wants_texts()?;
     let name: BatchName = name.parse().map_err(|_| ApiError::usage("valid: a name like s1 or s1/prep"))?;
-    let detail = site.batch(&name).await?.ok_or_else(|| ApiError::not_found(format!("no batch {name}")))?;
+    let detail = app.batch(&name).await?.ok_or_else(|| ApiError::not_found(format!("no batch {name}")))?;
     let mut answer = json::batch(&detail);
     answer["is_complete"] = json!(!detail.has_more);
     if wants_texts {
@@ -159,13 +159,13 @@ pub(in crate::view::dashboard) async fn batch(
 }
 
 /// `GET /api/v1/limits`.
-pub(in crate::view::dashboard) async fn limits(State(site): State<Arc<AppState>>) -> Answer {
-    Ok(Json(json!({ "limits": *site.limits().await? })))
+pub(in crate::view::dashboard) async fn limits(State(app): State<Arc<AppState>>) -> Answer {
+    Ok(Json(json!({ "limits": *app.limits().await? })))
 }
 
 /// `GET /api/v1/events`.
-pub(in crate::view::dashboard) async fn events(State(site): State<Arc<AppState>>, query: Asked<EventsQuery>) -> Answer {
+pub(in crate::view::dashboard) async fn events(State(app): State<Arc<AppState>>, query: Asked<EventsQuery>) -> Answer {
     let (after, limit) = asked(query)?.range()?;
-    let found = site.events((after, limit)).await?;
+    let found = app.events((after, limit)).await?;
     Ok(Json(json!({ "events": found.events, "next": found.next })))
 }

@@ -25,15 +25,15 @@ use crate::view::web::{Operator, OperatorAccess, refuse};
 const PENALTY: Duration = Duration::from_millis(500);
 
 /// The state of these addresses.
-struct OperateSite {
-    site: Arc<AppState>,
+struct OperateState {
+    app: Arc<AppState>,
     access: Arc<OperatorAccess>,
     orders: Orders,
 }
 
 /// The addresses, for a server that may change the queue.
-pub(in crate::view::dashboard) fn routes(site: Arc<AppState>, access: Arc<OperatorAccess>, orders: Orders) -> Router {
-    let state = Arc::new(OperateSite { site, access, orders });
+pub(in crate::view::dashboard) fn routes(app: Arc<AppState>, access: Arc<OperatorAccess>, orders: Orders) -> Router {
+    let state = Arc::new(OperateState { app, access, orders });
     Router::new()
         .route("/operate", get(console))
         .route("/operate/login", post(login))
@@ -66,15 +66,15 @@ async fn same_origin(request: Request, next: Next) -> Response {
 }
 
 /// The operator of a request, or its refusal.
-fn operator(site: &OperateSite, headers: &HeaderMap) -> Result<Operator, Refusal> {
-    if let Some(operator) = site.access.operator(headers) {
+fn operator(state: &OperateState, headers: &HeaderMap) -> Result<Operator, Refusal> {
+    if let Some(operator) = state.access.operator(headers) {
         return Ok(operator);
     }
-    if site.access.has_token(headers) {
+    if state.access.has_token(headers) {
         let why = "actions need a session in a browser, which /operate begins; programs use distcomp-ctl";
         return Err(Refusal(StatusCode::FORBIDDEN, why));
     }
-    if site.site.access.is_locked() && site.site.is_viewer(headers) {
+    if state.app.access.is_locked() && state.app.is_viewer(headers) {
         return Err(Refusal(StatusCode::FORBIDDEN, "a viewer may not do this; /operate asks for the operator's token"));
     }
     Err(Refusal(StatusCode::UNAUTHORIZED, "the operator's token is required; /operate asks for it"))
@@ -99,13 +99,13 @@ fn next_of(text: &str) -> &str {
 }
 
 /// `GET /operate`.
-async fn console(State(site): State<Arc<OperateSite>>, headers: HeaderMap, query: Query<ConsoleQuery>) -> Response {
-    let page = site.site.page("Operate").await;
-    match site.access.operator(&headers) {
+async fn console(State(state): State<Arc<OperateState>>, headers: HeaderMap, query: Query<ConsoleQuery>) -> Response {
+    let page = state.app.page("Operate").await;
+    match state.access.operator(&headers) {
         Some(operator) => {
             // Without them, where Redis does not answer.
-            let batches = site.site.batches().await.unwrap_or_default();
-            ConsolePage::new(page, &operator, &batches, &site.orders.all()).respond()
+            let batches = state.app.batches().await.unwrap_or_default();
+            ConsolePage::new(page, &operator, &batches, &state.orders.all()).respond()
         }
         None => OperatorLoginPage::new(next_of(&query.next), false).respond(StatusCode::OK),
     }
@@ -121,9 +121,9 @@ struct LoginForm {
 }
 
 /// `POST /operate/login`.
-async fn login(State(site): State<Arc<OperateSite>>, Form(shown): Form<LoginForm>) -> Response {
+async fn login(State(state): State<Arc<OperateState>>, Form(shown): Form<LoginForm>) -> Response {
     let next = next_of(&shown.next);
-    match site.access.login(shown.token.trim(), shown.name.trim()) {
+    match state.access.login(shown.token.trim(), shown.name.trim()) {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response(),
         None => {
             tokio::time::sleep(PENALTY).await;
@@ -144,8 +144,8 @@ struct SignedForm {
 }
 
 /// The operator of a form, or its refusal.
-fn operator_of_form(site: &OperateSite, headers: &HeaderMap, shown: &SignedForm) -> Result<Operator, Refusal> {
-    let operator = operator(site, headers)?;
+fn operator_of_form(state: &OperateState, headers: &HeaderMap, shown: &SignedForm) -> Result<Operator, Refusal> {
+    let operator = operator(state, headers)?;
     if operator.made(&shown.form) {
         return Ok(operator);
     }
@@ -154,24 +154,24 @@ fn operator_of_form(site: &OperateSite, headers: &HeaderMap, shown: &SignedForm)
 
 /// `POST /operate/logout`.
 async fn logout(
-    State(site): State<Arc<OperateSite>>,
+    State(state): State<Arc<OperateState>>,
     headers: HeaderMap,
     Form(shown): Form<SignedForm>,
 ) -> Result<Response, Refusal> {
-    let operator = operator_of_form(&site, &headers, &shown)?;
-    let cookie = site.access.logout(&operator);
+    let operator = operator_of_form(&state, &headers, &shown)?;
+    let cookie = state.access.logout(&operator);
     Ok((cookie.map(|cookie| [(header::SET_COOKIE, cookie)]), Redirect::to("/operate")).into_response())
 }
 
 /// `GET /operate/VERB`: looks into an order, and changes nothing.
 async fn prepare(
-    State(site): State<Arc<OperateSite>>,
+    State(state): State<Arc<OperateState>>,
     headers: HeaderMap,
     Path(verb): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let operator = match operator(&site, &headers) {
+    let operator = match operator(&state, &headers) {
         Ok(operator) => operator,
         Err(refusal) if !wants_page(&headers) => return refusal.into_response(),
         Err(_) => {
@@ -183,14 +183,14 @@ async fn prepare(
     let order = match Order::parse(&verb, &query) {
         Ok(order) => order,
         Err(why) => {
-            let page = site.site.page("Operate").await;
+            let page = state.app.page("Operate").await;
             return MessagePage::new(page, "Not possible", &why).respond(StatusCode::BAD_REQUEST);
         }
     };
-    match site.orders.prepare(order, &operator.name, operator.session) {
+    match state.orders.prepare(order, &operator.name, operator.session) {
         Some(entry) => Redirect::to(&format!("/operate/order/{}", entry.id)).into_response(),
         None => {
-            let page = site.site.page("Operate").await;
+            let page = state.app.page("Operate").await;
             MessagePage::new(page, "Not now", "Too many actions are under way.")
                 .respond(StatusCode::SERVICE_UNAVAILABLE)
         }
@@ -198,14 +198,14 @@ async fn prepare(
 }
 
 /// `GET /operate/order/ID`.
-async fn show(State(site): State<Arc<OperateSite>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
-    let operator = match operator(&site, &headers) {
+async fn show(State(state): State<Arc<OperateState>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    let operator = match operator(&state, &headers) {
         Ok(operator) => operator,
         Err(refusal) if !wants_page(&headers) => return refusal.into_response(),
         Err(_) => return Redirect::to("/operate").into_response(),
     };
-    let page = site.site.page("Operate").await;
-    match site.orders.find(&id, &operator.session) {
+    let page = state.app.page("Operate").await;
+    match state.orders.find(&id, &operator.session) {
         Some(entry) => OrderPage::new(page, &operator, &entry, false).respond(StatusCode::OK),
         None => MessagePage::new(
             page,
@@ -218,23 +218,23 @@ async fn show(State(site): State<Arc<OperateSite>>, headers: HeaderMap, Path(id)
 
 /// `POST /operate/order/ID`: the only request that changes the queue.
 async fn carry_out(
-    State(site): State<Arc<OperateSite>>,
+    State(state): State<Arc<OperateState>>,
     headers: HeaderMap,
     Path(id): Path<String>,
     Form(shown): Form<SignedForm>,
 ) -> Result<Response, Refusal> {
-    let operator = operator_of_form(&site, &headers, &shown)?;
-    let Some(entry) = site.orders.find(&id, &operator.session) else {
+    let operator = operator_of_form(&state, &headers, &shown)?;
+    let Some(entry) = state.orders.find(&id, &operator.session) else {
         return Err(Refusal(StatusCode::NOT_FOUND, "there is no such action"));
     };
-    let page = site.site.page("Operate").await;
+    let page = state.app.page("Operate").await;
     let Progress::Asking(question) = entry.progress() else {
         return Ok(OrderPage::new(page, &operator, &entry, false).respond(StatusCode::CONFLICT));
     };
     if entry.order.is_final() && shown.confirm.trim() != OrderPage::words(&question) {
         return Ok(OrderPage::new(page, &operator, &entry, true).respond(StatusCode::UNPROCESSABLE_ENTITY));
     }
-    if question.count == 0 || !site.orders.carry_out(&entry) {
+    if question.count == 0 || !state.orders.carry_out(&entry) {
         return Ok(OrderPage::new(page, &operator, &entry, false).respond(StatusCode::CONFLICT));
     }
     Ok(Redirect::to(&format!("/operate/order/{id}")).into_response())
