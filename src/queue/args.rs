@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::model::{Class, Offer, Stocks, TaskId, Traits};
+use crate::model::{Amounts, Class, Offer, ResourceKind, Stocks, TaskId, Traits};
 
 /// Arguments of a script: bytes in a row, and where each ends.
 #[derive(Default)]
@@ -22,6 +22,11 @@ impl Args {
     pub(super) fn push(&mut self, value: impl Argument) {
         value.write(&mut self.bytes);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Adds the arguments of one field of a record.
+    pub(super) fn field(&mut self, value: &impl FieldArguments) {
+        value.push_to(self);
     }
 
     /// Adds all fields of a record.
@@ -54,8 +59,54 @@ impl Args {
 
 /// A record of `records.rs` that is sent to a script.
 pub(super) trait ArgumentRecord {
-    /// Adds one argument for each field, in the order of the table.
+    /// The names of its arguments, in the order of the table.
+    fn names() -> Vec<String>;
+
+    /// Adds the arguments of each field, in the order of the table.
     fn write(self, args: &mut Args);
+}
+
+/// A value of a record that is one argument, or one for each kind of resource in a class.
+pub(super) trait FieldArguments {
+    /// The names of the arguments of a field.
+    fn names(field: &str) -> Vec<String>;
+
+    /// Adds them.
+    fn push_to(&self, args: &mut Args);
+}
+
+impl<T: Argument> FieldArguments for T {
+    fn names(field: &str) -> Vec<String> {
+        vec![field.to_owned()]
+    }
+
+    fn push_to(&self, args: &mut Args) {
+        args.push(self);
+    }
+}
+
+/// `FIELD_mem`, `FIELD_cpu`.
+impl FieldArguments for Amounts {
+    fn names(field: &str) -> Vec<String> {
+        ResourceKind::IN_CLASS.map(|kind| format!("{field}_{}", kind.key())).to_vec()
+    }
+
+    fn push_to(&self, args: &mut Args) {
+        Some(*self).push_to(args);
+    }
+}
+
+/// Nothing is an empty text for each kind.
+impl FieldArguments for Option<Amounts> {
+    fn names(field: &str) -> Vec<String> {
+        Amounts::names(field)
+    }
+
+    fn push_to(&self, args: &mut Args) {
+        for kind in ResourceKind::IN_CLASS {
+            args.push(self.map(|amounts| amounts.get(kind)));
+        }
+    }
 }
 
 /// A value that can be one argument of a script.

@@ -10,7 +10,7 @@
 //! | `row` | the script, repeated to the end | `reply[at + ROW.line] = line`, `at` being the position of its first value |
 //!
 //! The loader puts the number in place of each `ROLE.field`, and the value in place of each constant that both sides use (`GROUP.stopped`), so that a name
-//! costs nothing at run time. To add a field, add a line here: the compiler names
+//! costs nothing at run time. A field of amounts is one argument for each kind of resource: `ARG.room_mem`, `ARG.room_cpu`. To add a field, add a line here: the compiler names
 //! the places in Rust that fill it in or ignore it.
 
 mod constants;
@@ -19,10 +19,10 @@ mod shape;
 use std::time::Duration;
 
 pub(super) use self::shape::{Shape, numbered};
-use super::args::{Args, ArgumentRecord};
+use super::args::{Args, ArgumentRecord, FieldArguments};
 use super::error::QueueError;
 use super::reply::{Reply, ReplyRecord, ReplyValue};
-use crate::model::{Class, Offer, Stocks, TaskId, Traits};
+use crate::model::{Amounts, Class, Offer, Stocks, TaskId, Traits};
 
 macro_rules! records {
     ($($file:literal { $($(#[$doc:meta])* $role:ident $name:ident $(<$life:lifetime>)? { $($field:ident: $type:ty),* $(,)? })* })*) => {
@@ -37,7 +37,7 @@ macro_rules! records {
         /// The records of the script in this file.
         pub(super) fn of(file: &str) -> Vec<Shape> {
             match file {
-                $($file => vec![$(records!(@shape $role $($field)*)),*],)*
+                $($file => vec![$(records!(@shape $role $name $($field)*)),*],)*
                 _ => Vec::new(),
             }
         }
@@ -48,8 +48,12 @@ macro_rules! records {
     (@row $($record:tt)*) => { records!(@received $($record)*); };
     (@sent $name:ident $(<$life:lifetime>)?: $($field:ident: $type:ty),*) => {
         impl $(<$life>)? ArgumentRecord for $name $(<$life>)? {
+            fn names() -> Vec<String> {
+                [$(<$type as FieldArguments>::names(stringify!($field))),*].concat()
+            }
+
             fn write(self, args: &mut Args) {
-                $(args.push(self.$field);)*
+                $(args.field(&self.$field);)*
             }
         }
     };
@@ -64,10 +68,10 @@ macro_rules! records {
             }
         }
     };
-    (@shape args $($field:ident)*) => { Shape::new("ARG", 1, &[$(stringify!($field)),*]) };
-    (@shape each $($field:ident)*) => { Shape::new("EACH", 0, &[$(stringify!($field)),*]) };
-    (@shape reply $($field:ident)*) => { Shape::new("REPLY", 1, &[$(stringify!($field)),*]) };
-    (@shape row $($field:ident)*) => { Shape::new("ROW", 0, &[$(stringify!($field)),*]) };
+    (@shape args $name:ident $($field:ident)*) => { Shape::new("ARG", 1, $name::names()) };
+    (@shape each $name:ident $($field:ident)*) => { Shape::new("EACH", 0, $name::names()) };
+    (@shape reply $name:ident $($field:ident)*) => { Shape::new("REPLY", 1, vec![$(stringify!($field).to_owned()),*]) };
+    (@shape row $name:ident $($field:ident)*) => { Shape::new("ROW", 0, vec![$(stringify!($field).to_owned()),*]) };
 }
 
 // Classes are "MEM:CPU:NEEDS:". A base score is without a sequence number: (65535 - priority) * 2^37. A fence is "instance:epoch".
@@ -132,21 +136,18 @@ records! {
         }
     }
     "claim.lua" {
-        /// `slots`, `mem` and `cpu` may start now. `prefetch_slots` tasks may be claimed before a slot is free, each of at most `prefetch_mem` and `prefetch_cpu`.
-        /// `offer_mem` and `offer_cpu` are the most that this node could give to one task, empty for none; `traits` is what it has beside, and `free` what
+        /// `slots` tasks may start now, together of at most `room`. `prefetch_slots` tasks may be claimed before a slot is free, each of at most `prefetch`.
+        /// `offer` is the most that this node could give to one task, empty for none; `traits` is what it has beside, and `free` what
         /// of its named resources may start now. Lines to pass over follow.
         args ClaimArgs<'a> {
             worker: &'a str,
             fence: &'a str,
             token: &'a str,
             slots: u32,
-            mem: u64,
-            cpu: u64,
+            room: Amounts,
             prefetch_slots: u32,
-            prefetch_mem: u64,
-            prefetch_cpu: u64,
-            offer_mem: Option<u64>,
-            offer_cpu: Option<u64>,
+            prefetch: Amounts,
+            offer: Option<Amounts>,
             traits: &'a Traits,
             free: &'a Stocks,
             prefer_wait: Duration,

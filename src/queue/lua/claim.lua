@@ -11,7 +11,7 @@
 
 local worker, token = ARGV[ARG.worker], ARGV[ARG.token]
 if not is_owner(worker, ARGV[ARG.fence]) then return { 'FENCED' } end
-local want, mem, cpu = tonumber(ARGV[ARG.slots]), tonumber(ARGV[ARG.mem]), tonumber(ARGV[ARG.cpu])
+local want, mem, cpu = tonumber(ARGV[ARG.slots]), tonumber(ARGV[ARG.room_mem]), tonumber(ARGV[ARG.room_cpu])
 local prefetch, prefetch_mem, prefetch_cpu = tonumber(ARGV[ARG.prefetch_slots]), tonumber(ARGV[ARG.prefetch_mem]), tonumber(ARGV[ARG.prefetch_cpu])
 local cap_mem, cap_cpu = tonumber(ARGV[ARG.offer_mem]) or -1, tonumber(ARGV[ARG.offer_cpu]) or -1
 local dead_ms, starve_ms, avoid_ms = tonumber(ARGV[ARG.dead_after]), tonumber(ARGV[ARG.starve_after]), tonumber(ARGV[ARG.avoid])

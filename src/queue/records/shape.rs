@@ -8,11 +8,11 @@ pub(in crate::queue) struct Shape {
     role: &'static str,
     /// The number of the first field: Lua counts arguments and values from 1, and the fields of a repeated record from where it begins.
     first: usize,
-    fields: &'static [&'static str],
+    fields: Vec<String>,
 }
 
 impl Shape {
-    pub(super) const fn new(role: &'static str, first: usize, fields: &'static [&'static str]) -> Self {
+    pub(super) fn new(role: &'static str, first: usize, fields: Vec<String>) -> Self {
         Self { role, first, fields }
     }
 
