@@ -69,7 +69,7 @@ pub const KEY_DOCS: &[KeyDoc] = &[
     key(
         &["retry_memory_factor"],
         "2",
-        "After an attempt that was killed for want of memory, the next one declares this many times as much. 1 switches this off. See [memory](docs/policy.md#memory)",
+        "After an attempt that was killed because memory was short, the next one declares this many times as much. 1 switches this off. See [memory](docs/policy.md#memory)",
     ),
     key(&["retry_memory_max_gb"], "the largest live node", "The most memory, in GB, that such a retry declares"),
     key(

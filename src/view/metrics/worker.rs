@@ -73,7 +73,7 @@ pub fn worker(figures: &WorkerFigures) -> String {
     page.counter("distcomp_worker_reconnects", "Reconnections to Redis", &[(me, meters.reconnects)]);
     page.counter(
         "distcomp_worker_memory_retries",
-        "Attempts killed for want of memory whose retry declares more",
+        "Attempts killed because memory was short whose retry declares more",
         &[(me, meters.memory_retries)],
     );
     node(&mut page, me, figures);
