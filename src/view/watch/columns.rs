@@ -2,6 +2,7 @@
 
 use super::list::{Column, Role, column};
 use super::screen::Screen;
+use crate::model::ResourceKind;
 use crate::view::workers::{self, WorkerColumn};
 
 /// The columns of a screen. Those that are wide and can be done without have the largest numbers.
@@ -55,14 +56,17 @@ pub(super) fn columns(screen: Screen) -> Vec<Column> {
             column("to go", Role::Number, 5),
             column("note", Role::Words, 7),
         ],
-        Screen::Waiting => vec![
-            column("id", Role::Words, 3),
-            column("prio", Role::Number, 1),
-            column("mem GB", Role::Number, 2),
-            column("cores", Role::Number, 4),
-            column("failed", Role::Number, 5),
-            column("command", Role::Long, 0),
-        ],
+        Screen::Waiting => {
+            let mut all = vec![column("id", Role::Words, 3), column("prio", Role::Number, 1)];
+            all.extend(
+                ResourceKind::ALL
+                    .into_iter()
+                    .zip((2..).step_by(2))
+                    .map(|(kind, spare)| column(kind.heading(), Role::Number, spare)),
+            );
+            all.extend([column("failed", Role::Number, 5), column("command", Role::Long, 0)]);
+            all
+        }
         Screen::Finished => vec![
             column("ended", Role::Number, 0),
             column("took", Role::Number, 1),

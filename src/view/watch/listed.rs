@@ -23,8 +23,8 @@ pub struct ListedTask {
     pub worker: Option<String>,
     /// Its priority.
     pub prio: Option<u16>,
-    /// Memory and cores that it asks for, as numbers of their units.
-    pub demand: Option<[f64; 2]>,
+    /// How much it asks for of each of [`ResourceKind::ALL`], as numbers of their units.
+    pub demand: Option<[f64; ResourceKind::ALL.len()]>,
     /// Attempts that have failed.
     pub failures: usize,
     /// When its last attempt ended, seconds since the epoch.
@@ -40,11 +40,10 @@ impl ListedTask {
     #[must_use]
     pub fn waiting(row: TaskRow, order: FieldOrder) -> Self {
         let parsed = TaskLine::parse(&row.line, order).ok();
-        let amounts = parsed.as_ref().map(|task| task.demand().amounts);
-        let shown = |kind: ResourceKind| amounts.map(|amounts| kind.shown(amounts.get(kind)));
+        let shown = |task: &TaskLine| ResourceKind::ALL.map(|kind| kind.shown(task.demand().amounts.get(kind)));
         Self {
             prio: parsed.as_ref().map(TaskLine::prio),
-            demand: shown(ResourceKind::Memory).zip(shown(ResourceKind::Cores)).map(|(mem, cores)| [mem, cores]),
+            demand: parsed.as_ref().map(shown),
             failures: row.workers.len(),
             id: row.id,
             line: row.line,

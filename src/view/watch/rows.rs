@@ -7,7 +7,7 @@ use super::listed::ListedTask;
 use super::orders::Chosen;
 use super::screen::{Screen, Wanted, WatchData};
 use crate::model::snapshot::{BatchView, RunningTask, WorkerView};
-use crate::model::{TaskId, failure_reason};
+use crate::model::{ResourceKind, TaskId, failure_reason};
 use crate::view::batches::BatchCells;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, duration, precise_duration, trimmed};
@@ -243,24 +243,15 @@ fn batch(view: &BatchView) -> Row {
 
 fn waiting(task: &ListedTask) -> Row {
     let number = |number: Option<f64>| Rank::Number(number.unwrap_or(-1.0));
-    let [mem, cores] = task.demand.map_or([None; 2], |demand| demand.map(Some));
-    let shown = |amount: Option<f64>| amount.map_or_else(String::new, trimmed);
-    let cells = vec![
-        short_id(&task.id),
-        task.prio.map_or_else(String::new, |prio| prio.to_string()),
-        shown(mem),
-        shown(cores),
-        if task.failures == 0 { String::new() } else { count(task.failures as u64) },
-        safe(command(&task.line)).into_owned(),
-    ];
-    let ranks = vec![
-        Rank::Text(task.id.clone()),
-        number(task.prio.map(f64::from)),
-        number(mem),
-        number(cores),
-        Rank::Number(task.failures as f64),
-        Rank::Text(cells[5].clone()),
-    ];
+    let demand = task.demand.map_or([None; ResourceKind::ALL.len()], |demand| demand.map(Some));
+    let command = safe(command(&task.line)).into_owned();
+    let failed = if task.failures == 0 { String::new() } else { count(task.failures as u64) };
+    let mut cells = vec![short_id(&task.id), task.prio.map_or_else(String::new, |prio| prio.to_string())];
+    cells.extend(demand.map(|amount| amount.map_or_else(String::new, trimmed)));
+    cells.extend([failed, command.clone()]);
+    let mut ranks = vec![Rank::Text(task.id.clone()), number(task.prio.map(f64::from))];
+    ranks.extend(demand.map(number));
+    ranks.extend([Rank::Number(task.failures as f64), Rank::Text(command)]);
     of_task(task, cells, ranks)
 }
 
