@@ -12,7 +12,7 @@ pub enum ComposeError {
     Read {
         /// The file.
         name: String,
-        /// Why.
+        /// What the system said.
         #[source]
         error: io::Error,
     },

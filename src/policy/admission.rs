@@ -26,7 +26,7 @@ pub struct Reservation {
 /// Sums over the reservations of all tasks that run or are about to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
-    /// How many.
+    /// How many tasks run or are about to.
     pub tasks: u32,
     /// Declared and not yet touched: what is spoken for.
     pub untouched: Amounts,

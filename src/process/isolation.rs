@@ -8,7 +8,7 @@ use super::protocol::{KeeperEvent, RunSpec, TaskKey};
 use super::scratch::ScratchRecord;
 use super::spawn::SpawnError;
 
-/// See the module.
+/// What the present task of a keeper has: devices, cores, a scratch directory.
 #[derive(Default)]
 pub(super) struct Isolation {
     /// Also held by the task's processes.

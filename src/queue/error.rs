@@ -53,7 +53,7 @@ pub enum QueueError {
     /// What has to be done could not be done for so long that it was given up. The text says why.
     #[error("continue: no required call to Redis has succeeded for {} s: {cause}", .lasted.as_secs())]
     GivenUp {
-        /// For how long.
+        /// The time since a required call last succeeded.
         lasted: Duration,
         /// What Redis, or the system, said last.
         cause: String,

@@ -122,7 +122,7 @@ pub struct TakeOver<'a> {
     pub conn: &'a Connection,
     /// From whom.
     pub worker: &'a WorkerName,
-    /// Why.
+    /// What gives the right to them, proved in the same step.
     pub reason: ReclaimReason<'a>,
     /// Losses after which a task fails.
     pub max_lost: u32,

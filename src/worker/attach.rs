@@ -27,7 +27,7 @@ pub enum StartError {
     /// Another live worker has the name.
     #[error("take the name {worker}: {reason}")]
     NameTaken {
-        /// The name.
+        /// The name that this worker wants.
         worker: WorkerName,
         /// Who has it.
         reason: String,

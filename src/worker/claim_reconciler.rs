@@ -14,7 +14,7 @@ use super::link::Link;
 /// Between comparisons.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// The loop.
+/// Asks Redis once a minute for the claims of this worker and tells the dispatcher.
 pub struct ClaimReconciler {
     /// The way to Redis.
     pub link: Arc<Link>,

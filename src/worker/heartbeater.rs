@@ -14,7 +14,7 @@ use crate::config::Config;
 /// A dispatcher that does not answer within this time is not alive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The loop.
+/// Sends a heartbeat at each interval, and when it is asked to.
 pub struct Heartbeater {
     /// The way to Redis.
     pub link: Arc<Link>,

@@ -14,7 +14,7 @@ const PERIOD: u64 = 60;
 /// How much later than the minute the last of the workers looks: the first one has written by then.
 const SPREAD: f64 = 20.0;
 
-/// The loop.
+/// Tries to write the row of each minute.
 pub(super) struct Historian {
     /// The way to Redis.
     pub(super) link: Arc<Link>,

@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// What the last claim said: lines waiting, lines indexed.
 pub type Gap = Option<(u64, u64)>;
 
-/// The loop.
+/// Adds what the index lacks, a bounded step at a time.
 pub struct Indexer {
     /// The way to Redis.
     pub link: Arc<Link>,

@@ -12,7 +12,7 @@ use crate::policy::pools::Supply;
 use crate::process::{self, DeviceLocks};
 use crate::safe_dir::SafeDir;
 
-/// See the module.
+/// GPUs, cores, device locks and scratch records of the node.
 #[derive(Clone, Debug)]
 pub struct NodeExtras {
     /// The GPUs that were found.

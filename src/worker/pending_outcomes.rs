@@ -11,7 +11,7 @@ use crate::queue::session::Settle;
 /// Tasks named in a message, at most.
 const NAMED: usize = 20;
 
-/// See the module.
+/// A queue of settlements, oldest first, that survives a restart as far as the spool holds it.
 pub struct PendingOutcomes {
     /// Oldest first.
     pub pending: Vec<(TaskKey, Settle)>,

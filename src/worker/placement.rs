@@ -19,7 +19,7 @@ fn resources_of(task: &TaskLine) -> ResourceDemand {
     task.needs().resources().iter().map(|one| (one.name.as_str().into(), one.milli)).collect()
 }
 
-/// See the module.
+/// The devices and cores of the worker, and the tasks that have them.
 #[derive(Debug, Default)]
 pub struct Placement {
     node: Option<NodeExtras>,

@@ -15,7 +15,7 @@ use crate::queue::session::ClaimRequest;
 /// After a server that is up and cannot do it now.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The loop.
+/// Carries out the claims that the dispatcher asks for, one at a time.
 pub struct Poller {
     /// The way to Redis.
     pub link: Arc<Link>,

@@ -21,7 +21,7 @@ use crate::sys::random;
 /// Later than a lease runs out by so much at most: whoever looks then must not be a moment early.
 const LATENESS: Duration = Duration::from_millis(200);
 
-/// The loop.
+/// Looks for leases that have run out, in turns with the other workers.
 pub struct Reclaimer {
     /// The way to Redis.
     pub link: Arc<Link>,

@@ -16,7 +16,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Between the two judgements of an entry: longer than the two steps of a Python manager's move are apart.
 const DOUBT: Duration = Duration::from_secs(1);
 
-/// The loop.
+/// Goes through the records of the queue a step at a time, in turns with the other workers.
 pub(super) struct RecordReconciler {
     /// The way to Redis.
     pub(super) link: Arc<Link>,

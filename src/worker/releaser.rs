@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long the lock is ours without being renewed.
 const LOCK: Duration = Duration::from_secs(5);
 
-/// The loop.
+/// Looks after batches, in turns with the other workers.
 pub(super) struct Releaser {
     /// The way to Redis.
     pub(super) link: Arc<Link>,

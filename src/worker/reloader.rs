@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a look at the files came to: the watcher comes back with it.
 type Looked = (Watcher, Reload);
 
-/// The loop.
+/// Looks at the file after a signal and at each interval, and hands new settings on.
 pub struct Reloader {
     /// The file; away while a look at it is under way.
     pub watcher: Option<Watcher>,

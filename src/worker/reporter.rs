@@ -25,7 +25,7 @@ const COALESCE_TIME: Duration = Duration::from_millis(8);
 /// After a server that is up and cannot do it now.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The loop.
+/// Settles outcomes, as many as it can in one call.
 pub struct Reporter {
     /// The way to Redis.
     pub link: Arc<Link>,

@@ -20,7 +20,7 @@ const IDLE: Duration = Duration::from_secs(2);
 /// The keepers whose trees are to be measured; the slots keep it true.
 pub type Keepers = Arc<Mutex<Vec<u32>>>;
 
-/// The loop.
+/// Sends the dispatcher a look at the node at each interval.
 pub struct Sampler {
     /// Where samples go.
     pub events: mpsc::Sender<Event>,

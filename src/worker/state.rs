@@ -37,7 +37,7 @@ pub enum StateError {
     /// Another live worker of this host has the name.
     #[error("take the name {worker}: {reason}")]
     NameTaken {
-        /// The name.
+        /// The name that this worker wants.
         worker: WorkerName,
         /// Who has it.
         reason: String,

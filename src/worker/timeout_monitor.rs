@@ -40,7 +40,7 @@ impl Watchlist {
     }
 }
 
-/// The loop.
+/// Wakes at the next deadline, or at the configured interval, and reports what is overdue.
 pub struct TimeoutMonitor {
     /// What to watch.
     pub watchlist: Arc<Watchlist>,

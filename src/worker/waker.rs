@@ -16,7 +16,7 @@ use crate::sys::random;
 /// Between attempts to subscribe.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The loop.
+/// Subscribes to the channel of wake-ups and passes them on.
 pub struct Waker {
     /// Where Redis is.
     pub client: Client,

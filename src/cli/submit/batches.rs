@@ -28,7 +28,7 @@ pub(super) struct Draft {
     waits_for_success: bool,
 }
 
-/// See the module.
+/// What one submission will tell the queue about its batches.
 #[derive(Debug, Default)]
 pub(super) struct BatchPlan {
     /// The name that was given, where it is one for all.

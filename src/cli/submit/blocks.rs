@@ -50,7 +50,7 @@ pub(super) struct Directed {
 /// More names than this are no longer all named after a barrier.
 const MOST_NAMED: usize = 32;
 
-/// See the module.
+/// The directives of one file, by the lines for which they hold.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     /// Before any directive.

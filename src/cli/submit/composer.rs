@@ -6,7 +6,7 @@ use crate::compose::jsonl::Record;
 use crate::compose::{BelongingRecipe, ComposeError, Composed, NeedRecipe, Recipe, Row, Settings};
 use crate::model::{Belonging, Limit, LimitName, TaskLine};
 
-/// See the module.
+/// Composes the lines of one file, under the directives read so far.
 pub(super) struct Composer<'a> {
     rules: ParseRules,
     blocks: &'a Blocks,

@@ -18,7 +18,7 @@ use crate::compose::sources::Rows;
 use crate::compose::{BelongingRecipe, ComposeError, NeedRecipe, Recipe, Settings, Sources, Template, array};
 use crate::model::{LimitName, NoLimitName};
 
-/// See the module.
+/// What the arguments of a submission or a local run name, opened once and read as often as needed.
 pub(crate) struct Origin {
     what: What,
     /// Commands of `--resume`.

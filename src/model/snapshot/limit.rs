@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A limit, and what counts against it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitView {
-    /// The name.
+    /// The name that tasks count against.
     pub limit: String,
     /// How many tasks may be in progress; `None` where no limit is set and tasks name it.
     pub max: Option<u32>,

@@ -24,7 +24,7 @@ pub struct RecentAttempt {
     pub start: f64,
     /// When it ended; `None` while it runs.
     pub end: Option<f64>,
-    /// How.
+    /// Whether it runs, and how it ended if not.
     pub ended: RecentEnd,
     /// Attempt number, from 1.
     pub attempt: u32,

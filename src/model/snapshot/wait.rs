@@ -18,7 +18,7 @@ pub enum WaitReason {
     Drained,
     /// Tasks that failed there have finished elsewhere.
     Suspect {
-        /// How many.
+        /// How many tasks failed here and finished elsewhere.
         lines: u64,
     },
     /// It reads lines in another field order than the queue's.

@@ -13,7 +13,7 @@ const LEAVE_NOW: Duration = Duration::from_secs(1);
 /// The same of a worker that is not in a hurry: one that was asked to drain or to stop, or that runs what there is and then ends (`--burst`).
 const LEAVE_AT_LAST: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// How far the worker is on its way out, and why it goes.
 #[derive(Debug, Default)]
 pub(super) struct Departure {
     lifecycle: Lifecycle,

@@ -9,7 +9,7 @@ use crate::queue::session::{ClaimReply, QueueState};
 /// After a fork that failed for want of processes, descriptors or memory: how long nothing new is claimed.
 const SPAWN_PAUSE: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// The state machine of claims: at most one is under way.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     polling: Polling,
@@ -44,7 +44,7 @@ pub(super) struct Asked {
     pub(super) slots: u32,
     /// How many were asked for beyond these.
     pub(super) prefetch: u32,
-    /// When.
+    /// When the claim was sent.
     pub(super) since: Instant,
 }
 

@@ -34,14 +34,14 @@ pub enum StopReason {
 pub enum ClaimState {
     /// Claimed and not started, since then.
     Held {
-        /// Since when.
+        /// When it was claimed, or came back from a slot.
         since: Instant,
     },
     /// Waits in a slot for the end of the task that has it, whose reservation stands for both; what it needs beyond that is reserved already.
     Queued {
         /// Its slot.
         slot: SlotId,
-        /// Since when.
+        /// When it was handed to the slot.
         since: Instant,
     },
     /// Handed to an idle slot, or recalled from one, or its turn there has come: it may run by now.
@@ -55,7 +55,7 @@ pub enum ClaimState {
         slot: SlotId,
         /// Its keeper.
         keeper: u32,
-        /// Since when.
+        /// When its process started.
         since: Instant,
         /// Its limit in seconds as it was then, 0 = none: settings may change while it runs.
         limit: u64,

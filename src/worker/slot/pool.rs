@@ -18,7 +18,7 @@ use crate::worker::placed::Placed;
 use crate::worker::results::Results;
 use crate::worker::sampler::Keepers;
 
-/// See the module.
+/// The slots of a worker by number; the dispatcher names the slot.
 pub struct SlotPool {
     keeper_factory: KeeperFactory,
     events: mpsc::Sender<Event>,

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// To give back what waits there it has longer: its task may be well, and a slow disk may be what holds it while it stores that task's output.
 const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// The messages that a keeper has had and has yet to answer.
 #[derive(Default)]
 pub(super) struct SlotProtocol {
     /// Sent to the keeper and not over, in the order in which they were sent: what runs, and what waits behind it.

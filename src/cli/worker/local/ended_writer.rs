@@ -24,7 +24,7 @@ const AT_ONCE: usize = 100;
 /// Between attempts to reach a server that is being started again.
 const RECONNECT: Duration = Duration::from_millis(200);
 
-/// See the module.
+/// Writes each task that ends, in the order that was asked for.
 pub(super) struct EndedWriter {
     client: Client,
     conn: Option<Connection>,

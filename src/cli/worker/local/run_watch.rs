@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Between looks at what has ended, where something waits for that.
 const LOOK_CLOSELY: Duration = Duration::from_millis(20);
 
-/// See the module.
+/// Follows one run from its first claim to its end.
 pub(super) struct RunWatch<'a> {
     client: Client,
     conn: Option<Connection>,
