@@ -1,4 +1,5 @@
 //! From how a process ended to what Redis is told: values, reasons and records.
+#![deny(clippy::disallowed_methods)]
 
 use std::path::PathBuf;
 use std::time::Duration;

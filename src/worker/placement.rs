@@ -1,6 +1,7 @@
 //! Which devices and cores each task of this worker has. Decides purely; the keepers make it so.
 //!
 //! A task is placed before it starts, and what it has is free again when it has left its slot: then nothing of its tree is left.
+#![deny(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

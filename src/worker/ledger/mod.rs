@@ -1,4 +1,5 @@
 //! Every claim of this worker, each in exactly one place: held, in a slot, or being settled. The only owner of which task waits where.
+#![deny(clippy::disallowed_methods)]
 
 mod slots;
 
