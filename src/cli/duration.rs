@@ -4,13 +4,12 @@ use super::exit::CliError;
 
 /// Seconds of a duration such as `90m`, `12h`, `7d` or `1 week`; days are of 24 hours. `flag` is named when it is none.
 pub(crate) fn parse_duration(flag: &str, text: &str) -> Result<f64, CliError> {
-    let bad = |why: String| {
-        CliError::Usage(format!("{flag} {text:?} is not a duration ({why}); valid: 90m, 12h, 7d, \"1 week\""))
-    };
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| bad(error.to_string()))?;
-    let duration =
-        span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| bad(error.to_string()))?;
-    if duration.is_negative() { Err(bad("it is negative".to_owned())) } else { Ok(duration.as_secs_f64()) }
+    let bad = |what: &str| CliError::Usage(format!("{flag} {text:?} is {what}; valid: 90m, 12h, 7d, \"1 week\""));
+    let span: jiff::Span = text.parse().map_err(|_: jiff::Error| bad("not a duration"))?;
+    let duration = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|_: jiff::Error| bad("not a duration of fixed length"))?;
+    if duration.is_negative() { Err(bad("a negative duration")) } else { Ok(duration.as_secs_f64()) }
 }
 
 #[cfg(test)]

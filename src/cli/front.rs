@@ -161,7 +161,7 @@ fn about(word: &Word) -> String {
         "run" => "Run tasks on this machine, with a Redis of its own".to_owned(),
         "tail" => "Follow the output of a task".to_owned(),
         "status" => "Show counts, workers, rate and failures".to_owned(),
-        "ctl" => "All that changes the queue, as distcomp-ctl has it".to_owned(),
+        "ctl" => "Run any command of distcomp-ctl".to_owned(),
         _ => {
             let about = behind(word).get_about().map(ToString::to_string).unwrap_or_default();
             about.split([';', '[', ':', '(']).next().unwrap_or_default().trim().to_owned()

@@ -23,7 +23,7 @@ const NOT_OF_A_RUN: &[&str] = &[
 const SHORT: &[(&str, &str)] = &[
     ("slots", "Run N tasks at once [default: one on each core]"),
     ("commands", "Each line of FILE is a command, not a task line"),
-    ("mem", "Memory of each task; it waits until that is free"),
+    ("mem", "Start each task when this much memory is free"),
     ("cpus", "Cores of each task [default: 1]"),
     ("timeout", "Limit of run time: seconds, 90m, 1h30m"),
     ("output", "Write each output to a file: logs/{#}.out"),

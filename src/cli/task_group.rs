@@ -22,13 +22,13 @@ const SHOWN: usize = 60;
 /// The flags.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct GroupArgs {
-    /// Tasks that failed in this way, as distcomp-status failures shows it: "exit 3", "signal 9", "timed out", oom, ...
+    /// Select tasks that failed in this way, as distcomp-status failures shows it: "exit 3", "signal 9", "timed out", oom, ...
     #[arg(long, value_name = "KIND", value_parser = NonEmptyStringValueParser::new())]
     pub kind: Option<String>,
-    /// Tasks of this batch, or of this step of one
+    /// Select tasks of this batch, or of this step of one
     #[arg(long, value_name = "NAME", value_parser = batch_name)]
     pub batch: Option<BatchName>,
-    /// Tasks that were submitted with this tag
+    /// Select tasks that were submitted with this tag
     #[arg(long, value_name = "TAG", value_parser = NonEmptyStringValueParser::new())]
     pub tag: Option<String>,
 }

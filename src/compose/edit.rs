@@ -35,7 +35,7 @@ pub enum EditError {
     )]
     Gate(String),
     /// There is nothing to look for.
-    #[error("--replace is of an empty text; valid: --replace OLD NEW")]
+    #[error("--replace OLD is empty; valid: --replace OLD NEW, with the text to replace")]
     EmptyText,
     /// Made of one line, and no line.
     #[error(transparent)]

@@ -77,7 +77,7 @@ pub enum ComposeError {
         valid: &'static str,
     },
     /// Flags of shell tasks with a task of another type.
-    #[error("--cwd, --env, --stdin, --output and --error are of shell tasks")]
+    #[error("--cwd, --env, --stdin, --output and --error require --type shell")]
     NotShell,
 }
 

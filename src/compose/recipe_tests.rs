@@ -59,7 +59,7 @@ fn bad_values_are_named_with_what_is_valid() {
         (Settings { cwd: some(""), ..Settings::default() }, "--cwd is \"\"; valid: a path"),
         (
             Settings { kind: some("demo"), stdin: some("f"), ..Settings::default() },
-            "--cwd, --env, --stdin, --output and --error are of shell tasks",
+            "--cwd, --env, --stdin, --output and --error require --type shell",
         ),
         (
             Settings { mem: some("{3}"), output: some("{4}"), ..Settings::default() },

@@ -176,7 +176,7 @@ impl fmt::Display for Offer {
 
 /// A text that names no offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an amount of each resource with a colon between them")]
+#[error("not an offer; valid: MEM:CPU, an amount of each resource")]
 pub struct OfferError;
 
 impl FromStr for Offer {

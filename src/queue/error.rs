@@ -51,7 +51,7 @@ pub enum QueueError {
         message: String,
     },
     /// What has to be done could not be done for so long that it was given up. The text says why.
-    #[error("continue: no required call to Redis has succeeded for {} s: {cause}", .lasted.as_secs())]
+    #[error("keep running: no required call to Redis has succeeded for {} s: {cause}", .lasted.as_secs())]
     GivenUp {
         /// The time since a required call last succeeded.
         lasted: Duration,
@@ -68,7 +68,7 @@ pub enum QueueError {
     #[error("go on: this submission was closed meanwhile, by hand or because it had added nothing for 60 s")]
     SubmissionClosed,
     /// The queue and our configuration disagree.
-    #[error("use this queue: {0}")]
+    #[error("open the queue: {0}")]
     Mismatch(String),
     /// A key holds another type of value than ours: somebody wrote to it. Another try is of no use until it is gone.
     #[error(
@@ -84,7 +84,7 @@ pub enum QueueError {
     #[error("add an entry to the stream: it has one with the same or a later id")]
     PassedId,
     /// The server answered something that this build does not understand, or a script failed.
-    #[error("understand Redis: {0}")]
+    #[error("get a valid reply from Redis: {0}")]
     Protocol(String),
 }
 

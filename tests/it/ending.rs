@@ -226,7 +226,7 @@ fn a_burst_that_cannot_claim_ends_with_the_reason() {
     wait_until("the first task", BOUND, || holds_for(bed.count("in_progress_tasks") == 1, worker.log()));
     tell(&bed, &["ACL", "SETUSER", "default", "-evalsha"]);
     assert_eq!(worker.wait_exit(BOUND), 3, "{}", worker.log());
-    assert!(worker.log().contains("distcomp-worker: failed to continue"), "{}", worker.log());
+    assert!(worker.log().contains("distcomp-worker: failed to keep running"), "{}", worker.log());
 }
 
 #[test]

@@ -216,7 +216,7 @@ fn what_makes_no_tasks_is_refused() {
         ),
         (
             &["--stdin", "f", "--type", "python", "--", "x"],
-            "--cwd, --env, --stdin, --output and --error are of shell tasks",
+            "--cwd, --env, --stdin, --output and --error require --type shell",
         ),
         (&["-m", "8", "f"], "--mem is of bare commands (--commands, --): these lines have their own"),
         (&["--header", "x", "--", "x", ":::", "1"], "--header is \"x\"; valid: \":\""),

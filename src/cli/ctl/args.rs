@@ -103,32 +103,33 @@ pub enum Command {
         #[arg(long = "worker", value_name = "NAME")]
         workers: Vec<String>,
     },
-    /// Count the submissions to batches that were cut short as complete
+    /// Mark the submissions to batches as complete
     ///
-    /// What waits for a batch does not start while a submission to it is under way. One that was cut short stays so until the same tasks are submitted again, or
-    /// until this.
+    /// Tasks that wait for a batch do not start while a submission to it is under way. An interrupted submission, or one with --open, stays under way until
+    /// this command. Submitting the same tasks again also completes an interrupted one.
     Close {
         /// The batches
         #[arg(required = true, value_name = "BATCH", value_parser = batch_name)]
         batches: Vec<BatchName>,
     },
-    /// Let what waits for batches go on without them
+    /// Let tasks start without the batches that they wait for
     ///
-    /// It need not wait for them any more, now or later.
+    /// Tasks that wait for one of these batches or steps no longer wait for it, now or later.
     Release {
         /// The batches, or steps of them
         #[arg(required = true, value_name = "NAME", value_parser = batch_name)]
         names: Vec<BatchName>,
     },
-    /// Say whose tasks come first among those of equal priority
+    /// Choose whose tasks start first among those of equal priority
     ///
-    /// "user": those of the user with the least cores in use, by who made the batch of a task; tasks outside batches have one owner together. "batch": those of
-    /// the batch with the least cores in use. "off": the order of submission alone, as it is by default. Without a word it says what is on, and what each uses.
+    /// "user" prefers the user with the fewest cores in use. The owner of a task is the user who made its batch; tasks outside batches have one owner together.
+    /// "batch" prefers the batch with the fewest cores in use. "off", the default, is the order of submission. Without an argument, the command prints the
+    /// present choice and the cores in use of each owner.
     Share {
         /// user, batch or off
         #[arg(value_enum)]
         share: Option<ShareArg>,
-        /// An owner and how many times the cores of others it may use: ann=3; 1 takes it back; may be repeated
+        /// Let an owner use N times the cores of others, such as ann=3; ann=1 takes it back; may be repeated
         #[arg(long = "weight", value_name = "OWNER=N", value_parser = weight)]
         weights: Vec<(String, Weight)>,
     },

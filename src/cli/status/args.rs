@@ -37,25 +37,25 @@ pub struct StatusArgs {
 /// The views.
 #[derive(Clone, Debug, Subcommand)]
 pub enum View {
-    /// The tasks of all states or of one
+    /// List the tasks of all states, or of one
     Tasks(TasksArgs),
-    /// Every worker
+    /// List the workers
     Workers,
-    /// How much memory the tasks of each batch or program have used
+    /// Show how much memory the tasks of each batch or program have used
     Learnt,
-    /// Every batch: how far it is, what it waits for, why it is held
+    /// List the batches: how far each is, what it waits for, why it is held
     Batches,
-    /// One batch with its steps
+    /// Show one batch with its steps
     Batch {
         /// The batch, or one of its steps
         #[arg(value_parser = batch_name)]
         name: BatchName,
     },
-    /// Every limit: how many tasks may be in progress, are, and wait
+    /// List the limits: how many tasks may be in progress, are, and wait
     Limits,
     /// Wait until batches have ended
     Wait(WaitArgs),
-    /// Everything known about one task
+    /// Show everything known about one task
     Show {
         /// The task: its line, or a prefix of its id
         #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -64,7 +64,7 @@ pub enum View {
         #[arg(long, conflicts_with = "json")]
         raw: bool,
     },
-    /// One word for each task: waiting, blocked, running, finished, failed, cancelled or none
+    /// Print one word for each task: waiting, blocked, running, finished, failed, cancelled or none
     ///
     /// The words come in the order of the tasks, each on its own line. A failed task that will be retried is waiting. none means that the queue does not have
     /// the task. Any number of ids costs one pass over the queue.
@@ -73,7 +73,7 @@ pub enum View {
         #[arg(required = true, value_name = "LINE", value_parser = NonEmptyStringValueParser::new())]
         lines: Vec<String>,
     },
-    /// Failed tasks, grouped by kind of failure; cancelled tasks are not failures
+    /// Group the failed tasks by kind of failure; cancelled tasks are not failures
     Failures {
         /// Print every failed task, as JSON lines
         #[arg(long)]
@@ -82,21 +82,21 @@ pub enum View {
         #[command(flatten)]
         group: GroupArgs,
     },
-    /// Results and evidence of tasks, as a stream
+    /// Print results and evidence of tasks, as a stream
     Export(ExportArgs),
-    /// A live view on the whole terminal
+    /// Show the queue live, on the whole terminal
     Watch(WatchArgs),
-    /// The output of a task
+    /// Print the output of a task
     Logs(LogsArgs),
-    /// Every change of state, as JSON lines
+    /// Print every change of state, as JSON lines
     Events(EventsArgs),
-    /// Why a task or the queue is not running
+    /// Explain why a task or the queue is not running
     Explain {
         /// The task: its line, or a prefix of its id
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         line: Option<String>,
     },
-    /// A dashboard for browsers
+    /// Serve a dashboard for browsers
     Serve(ServeArgs),
 }
 

@@ -9,10 +9,10 @@ const BATCHES: &str = "Batches";
 /// What a submission says about its batch, beside its name.
 #[derive(Clone, Debug, Default, Args)]
 pub struct BatchFlags {
-    /// A word to select these tasks of the batch by; may be repeated
+    /// Tag the tasks, to select them by this word later; may be repeated
     #[arg(long, value_name = "WORD", help_heading = BATCHES, hide_short_help = true)]
     pub tag: Vec<String>,
-    /// More tasks are to come: the batch is not complete before `distcomp-ctl close`
+    /// Leave the batch open for more tasks until distcomp-ctl close
     #[arg(long, help_heading = BATCHES, hide_short_help = true)]
     pub open: bool,
     /// Give the tasks of the batch up when what they wait for has failed; without it they stay blocked

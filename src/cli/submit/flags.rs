@@ -16,7 +16,7 @@ const SOURCES: &str = "Commands and sources";
 /// The fields of a bare command, and where and with what it runs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FieldFlags {
-    /// Memory of each task, or auto (learnt) [default: 0]
+    /// Reserve memory for each task, or auto (learnt) [default: 0]
     #[arg(long, short = 'm', value_name = "GB", allow_negative_numbers = true, help_heading = FIELDS)]
     pub mem: Option<String>,
     /// Cores of each task [default: 1]
@@ -64,7 +64,7 @@ impl FieldFlags {
 /// What a task needs of its node beside memory and cores. Task lines get those that they lack.
 #[derive(Clone, Debug, Default, Args)]
 pub struct NeedFlags {
-    /// GPUs of each task; 0.5 shares one
+    /// Give each task N GPUs; 0.5 shares one
     #[arg(long, short = 'G', value_name = "N", alias = "gpus-per-task", help_heading = NEEDS, hide_short_help = true)]
     pub gpus: Option<String>,
     /// Amount of another resource for each task, such as lic=1; may be repeated

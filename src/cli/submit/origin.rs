@@ -83,7 +83,9 @@ impl Named<'_> {
         }
         if !sources.command.is_empty() && (sources.commands || sources.jsonl) {
             let flag = if sources.commands { "--commands" } else { "--jsonl" };
-            return Err(CliError::Usage(format!("{flag} is of files, and there is a command after --")));
+            return Err(CliError::Usage(format!(
+                "{flag} cannot be used with a command after --: it says how to read a file"
+            )));
         }
         let arguments = Arguments::parse(&sources.command).map_err(|error| CliError::Usage(error.to_string()))?;
         let of_arguments = arguments.sources.iter().filter_map(|given| match &given.words {
@@ -206,7 +208,9 @@ impl Origin {
     pub(super) fn rows(&self) -> Result<Rows<'_>, CliError> {
         match &self.what {
             What::Rows(sources, _) => Ok(sources.rows()?),
-            What::Files(..) | What::One(_) => Err(CliError::Usage("there are no sources".to_owned())),
+            What::Files(..) | What::One(_) => {
+                Err(CliError::Usage("cannot combine values: no ::: or :::: follows the command".to_owned()))
+            }
         }
     }
 
