@@ -1,7 +1,7 @@
 //! `distcomp-status watch`: the live view. One task reads Redis ([`WatchReader`]). This one draws, handles keys and does what they ask for, so that a
 //! server that hangs does not block them.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use futures_util::StreamExt;
@@ -47,12 +47,7 @@ pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<E
     let mut asked_at = None::<Instant>;
     let exit = loop {
         terminal.draw(&mut state).map_err(failed)?;
-        if state.is_asking() && asked_at.is_none() {
-            discard_typed().map_err(failed)?;
-            asked_at = Some(Instant::now());
-        } else if !state.is_asking() {
-            asked_at = None;
-        }
+        asked_at = note_question(&state, asked_at).map_err(failed)?;
         looked.send_if_modified(|last| {
             let now = state.looked();
             let is_new = *last != now;
@@ -103,6 +98,17 @@ pub(super) async fn watch(session: &StatusContext, args: &WatchArgs) -> Result<E
     };
     reading.abort();
     Ok(exit)
+}
+
+/// When the question that is shown was drawn. What was typed before a new one is thrown away.
+fn note_question(state: &WatchState, asked_at: Option<Instant>) -> io::Result<Option<Instant>> {
+    if !state.is_asking() {
+        return Ok(None);
+    }
+    if asked_at.is_none() {
+        discard_typed()?;
+    }
+    Ok(asked_at.or_else(|| Some(Instant::now())))
 }
 
 /// Shows what was read. Answers the line of a task that runs and whose page is open, so that its output can be followed.

@@ -65,20 +65,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
         why.extend(unsuited(overview, line.needs()));
         why.extend(too_large(&able, line.demand()));
     }
-    if let Some(seconds) = hold.backoff_seconds {
-        why.push(format!("it waits {} more for its retry delay", duration(seconds)));
-    }
-    if !task.failed_on.is_empty() {
-        why.push(failed_before(&able, &task.failed_on, hold.left_to_others_seconds));
-    }
-    if task.lost > 0 {
-        why.push(format!("its worker was lost {} while running it", counted(task.lost, "time")));
-    }
-    if task.suspect {
-        why.push(
-            "it may have killed its worker: it waits to run apart, one such task at a time on a worker".to_owned(),
-        );
-    }
+    why.extend(earlier_attempts(task, hold, &able));
     if let Some(holder) = overview.reservations.iter().find(|reservation| reservation.line == task.line) {
         why.push(format!(
             "{} reserves room for it: it starts when enough running tasks there have ended",
@@ -97,6 +84,26 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
         why.extend(busy_workers(overview));
     }
     why.extend(memory.map(|said| format!("it {said}")));
+    why
+}
+
+/// What its attempts so far mean for the next one.
+fn earlier_attempts(task: &TaskView, hold: &HoldReasons, able: &[&WorkerView]) -> Vec<String> {
+    let mut why = Vec::new();
+    if let Some(seconds) = hold.backoff_seconds {
+        why.push(format!("it waits {} more for its retry delay", duration(seconds)));
+    }
+    if !task.failed_on.is_empty() {
+        why.push(failed_before(able, &task.failed_on, hold.left_to_others_seconds));
+    }
+    if task.lost > 0 {
+        why.push(format!("its worker was lost {} while running it", counted(task.lost, "time")));
+    }
+    if task.suspect {
+        why.push(
+            "it may have killed its worker: it waits to run apart, one such task at a time on a worker".to_owned(),
+        );
+    }
     why
 }
 
