@@ -52,9 +52,9 @@ impl Demand {
         self.amounts.cpu()
     }
 
-    /// What of it goes beyond another, of each kind for itself.
+    /// How much more it is than another, of each kind for itself; zero where it is not more.
     #[must_use]
-    pub fn beyond(&self, other: &Self) -> Self {
+    pub fn excess_over(&self, other: &Self) -> Self {
         Self { amounts: self.amounts.minus(&other.amounts) }
     }
 
@@ -315,7 +315,7 @@ mod tests {
         fn a_demand_fits_exactly_where_nothing_is_short(room in any_amounts(), demand in any_amounts()) {
             let (room, demand) = (Room { slots: 1, amounts: room }, Demand { amounts: demand });
             prop_assert_eq!(room.holds(&demand), room.fit(&demand) == Fit::Now);
-            prop_assert_eq!(room.holds(&demand), demand.beyond(&Demand { amounts: room.amounts }) == Demand::NONE);
+            prop_assert_eq!(room.holds(&demand), demand.excess_over(&Demand { amounts: room.amounts }) == Demand::NONE);
         }
     }
 }

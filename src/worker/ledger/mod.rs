@@ -187,7 +187,7 @@ impl Ledger {
     #[must_use]
     pub fn excess_over(&self, key: TaskKey, before: TaskKey) -> Demand {
         let demand = |key| self.get(key).map_or(Demand::NONE, |entry| *entry.task.demand());
-        demand(key).beyond(&demand(before))
+        demand(key).excess_over(&demand(before))
     }
 
     /// A task's process runs. False where nobody waits for its start.
