@@ -13,7 +13,7 @@ use clap::{Args, Parser, ValueHint};
 use secrecy::SecretString;
 
 use super::exit::{CliError, Exit};
-use super::output::{complain, fail, fail_as, is_json, stderr, stdout, tell, warn};
+use super::output::{complain, fail, fail_as, is_json, stderr, stdout, warn};
 use super::secrets::{hidden, keep};
 use super::words::{self, Meaning};
 use crate::config::{self, Config, ConfigSource, Overrides, Role};
@@ -22,7 +22,6 @@ use crate::model::FieldOrder;
 use crate::process::signals::{self, SignalRequest, Signals};
 use crate::queue::guard::{self, Access};
 use crate::queue::{Client, Connection, QueueError};
-use crate::telemetry::journal;
 use crate::view::glyphs;
 use crate::view::safe_text::safe;
 
@@ -133,11 +132,6 @@ impl Context {
     /// A warning for the person at the terminal.
     pub(crate) fn warn(&self, message: &str) {
         warn(self.program, message);
-    }
-
-    /// One that says in its text that it is a warning.
-    pub(crate) fn say_warning(&self, message: &str) {
-        tell(self.program, message, journal::WARNING);
     }
 }
 

@@ -39,6 +39,14 @@ pub(crate) fn detail(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", safe(text));
 }
 
+/// A warning about a place, `FILE:LINE: warning: what`, so that editors can jump to it.
+pub(crate) fn warn_of(place: &str, message: &str) {
+    if is_json() {
+        return say_json("warning", None, &format!("{place}: {message}"));
+    }
+    detail(&format!("{place}: warning: {message}"));
+}
+
 /// A warning: the same with that word before it.
 pub(crate) fn warn(program: &str, message: &str) {
     if is_json() {

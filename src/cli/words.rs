@@ -62,10 +62,14 @@ const TASKS: &[Word] = &[
 /// What looks.
 const LOOK: &[Word] = &[
     word("status", Program::Status, &[], &["overview", "queue", "stat", "info"]),
-    word("tasks", Program::Status, &["tasks"], &["ls", "list", "jobs"]),
+    word("tasks", Program::Status, &["tasks"], &["ls", "list", "jobs", "ps"]),
     word("workers", Program::Status, &["workers"], &["nodes"]),
+    word("batches", Program::Status, &["batches"], &[]),
+    word("batch", Program::Status, &["batch"], &[]),
+    word("wait", Program::Status, &["wait"], &[]),
     word("limits", Program::Status, &["limits"], &[]),
-    word("failures", Program::Status, &["failures"], &["errors", "failed"]),
+    word("learnt", Program::Status, &["learnt"], &["learned"]),
+    word("failures", Program::Status, &["failures"], &["errors", "failed", "fail"]),
     word("show", Program::Status, &["show"], &["task", "cat"]),
     word("logs", Program::Status, &["logs"], &["log", "output"]),
     word("tail", Program::Status, &["logs", "--follow"], &["follow"]),
@@ -79,13 +83,16 @@ const LOOK: &[Word] = &[
 
 /// What changes.
 const CHANGE: &[Word] = &[
-    word("requeue", Program::Ctl, &["requeue"], &["retry", "restart"]),
-    word("cancel", Program::Ctl, &["cancel"], &["kill"]),
-    word("purge", Program::Ctl, &["purge"], &[]),
+    word("requeue", Program::Ctl, &["requeue"], &["retry", "restart", "rerun"]),
+    word("cancel", Program::Ctl, &["cancel"], &["kill", "terminate", "abort"]),
+    word("purge", Program::Ctl, &["purge"], &["prune"]),
     word("edit", Program::Ctl, &["edit"], &["modify", "change"]),
     word("pause", Program::Ctl, &["pause"], &["hold"]),
     word("resume", Program::Ctl, &["resume"], &["continue", "unpause"]),
+    word("release", Program::Ctl, &["release"], &[]),
+    word("close", Program::Ctl, &["close"], &[]),
     word("limit", Program::Ctl, &["limit"], &[]),
+    word("share", Program::Ctl, &["share"], &[]),
     word("drain", Program::Ctl, &["drain"], &[]),
     word("stop", Program::Ctl, &["stop"], &["shutdown"]),
     word("reclaim", Program::Ctl, &["reclaim"], &[]),
@@ -116,7 +123,12 @@ const UNCLEAR: &[(&str, &str)] = &[
         "show tells all about a task; edit changes what waits; pause, resume, requeue and drain change what runs",
     ),
     ("parallel", "run -- COMMAND {} ::: VALUES runs commands on this machine"),
-    ("release", "resume lifts a pause; requeue lets failed tasks run again"),
+    ("completed", "tasks --state finished lists them, export prints their results"),
+    ("results", "export prints results and evidence, logs prints what a task wrote"),
+    ("job", "show tells all about a task; submit adds one"),
+    ("config", "worker --check shows what this node reads from conf.json"),
+    ("man", "help COMMAND explains a command; man distcomp is the manual page"),
+    ("version", "distcomp --version prints it"),
     ("init", "nothing needs it: run makes its own queue, and worker and submit use the Redis of conf.json"),
     ("server", "run brings its own Redis; for a cluster, start one, and name it in conf.json"),
 ];
@@ -194,7 +206,7 @@ mod tests {
         ] {
             assert_eq!(named(text), Some(expected), "{text}");
         }
-        for text in ["rm", "delete", "release", "sbatch", "squeue", "parallel"] {
+        for text in ["rm", "delete", "sbatch", "squeue", "parallel"] {
             assert!(matches!(meaning(text), Meaning::Unclear(_)), "{text}");
         }
         assert_eq!(meaning("xyzzy"), Meaning::Unknown);

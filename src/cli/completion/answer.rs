@@ -174,6 +174,7 @@ fn with_value(command: &str, arg: Arg, line: &Arc<Line>) -> Arg {
     if !arg.get_action().takes_values() {
         return arg;
     }
+    let is_of_commands = matches!(command, "distcomp-submit" | "distcomp-worker");
     match arg.get_id().as_str() {
         "line" | "lines" => arg.add(of_queue(Wanted::Tasks(states_of(command)), line)),
         "worker" | "workers" => arg.add(of_queue(Wanted::Workers, line)),
@@ -182,7 +183,13 @@ fn with_value(command: &str, arg: Arg, line: &Arc<Line>) -> Arg {
             let keys = &["mem=", "cpus=", "priority=", "timeout=", "type=", "gpus=", "constraint=", "after=", "begin="];
             arg.add(fixed(keys))
         }
-        "kind" => arg.add(fixed(&["shell", "python", "demo"])),
+        "kind" if is_of_commands => arg.add(fixed(&["shell", "python", "demo"])),
+        "kind" => arg.add(of_queue(Wanted::Kinds, line)),
+        "batch" | "batches" | "after" | "after_any" => arg.add(of_queue(Wanted::Batches, line)),
+        "names" if matches!(command, "wait" | "release") => arg.add(of_queue(Wanted::Batches, line)),
+        "name" if matches!(command, "distcomp-submit" | "batch") => arg.add(of_queue(Wanted::Batches, line)),
+        "name" if command == "limit" => arg.add(of_queue(Wanted::Limits, line)),
+        "limit" if is_of_commands => arg.add(of_queue(Wanted::Limits, line)),
         _ if matches!(arg.get_value_hint(), ValueHint::FilePath | ValueHint::AnyPath) => arg.add(by_shell(FILES)),
         _ if arg.get_value_hint() == ValueHint::DirPath => arg.add(by_shell(DIRS)),
         _ => arg,

@@ -1,4 +1,4 @@
-//! Worker names and task ids, read from the queue while somebody waits at a prompt.
+//! Names of workers, batches and limits, and task ids, read from the queue while somebody waits at a prompt.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::cli::common::CommonArgs;
 use crate::cli::local::source_in;
 use crate::config::{self, ConfigSource, Overrides, Role};
 use crate::local::socket_of;
-use crate::model::TaskId;
+use crate::model::{BatchName, TaskId};
 use crate::model::safe_text::without_passwords;
 use crate::model::snapshot::TaskState;
 use crate::queue::select::StateScan;
-use crate::queue::{Client, Connection, inspect};
+use crate::queue::{Client, Connection, batch_steps, batch_views, inspect, kinds, limits};
 use crate::view::safe_text::safe;
-use crate::view::text::shorten;
+use crate::view::text::{count, counted, shorten};
 
 /// How long all of it may take: a prompt must not hang, whatever Redis, the network or a file system does.
 const LIMIT: Duration = Duration::from_millis(900);
@@ -36,6 +36,12 @@ pub(super) enum Wanted {
     Workers,
     /// Ids of tasks in these states, in this order.
     Tasks(&'static [TaskState]),
+    /// Names of batches, and once one is typed with a `/` those of its steps.
+    Batches,
+    /// Names of limits.
+    Limits,
+    /// Kinds of failures.
+    Kinds,
 }
 
 /// A name, and what it is.
@@ -89,6 +95,9 @@ fn send_all(flags: &QueueFlags, wanted: Wanted, current: &str, sender: &Sender<F
         match wanted {
             Wanted::Workers => send_workers(&conn, current, sender).await,
             Wanted::Tasks(states) => send_tasks(&conn, states, current, sender).await,
+            Wanted::Batches => send_batches(&conn, current, sender).await,
+            Wanted::Limits => send_limits(&conn, current, sender).await,
+            Wanted::Kinds => send_kinds(&conn, current, sender).await,
         }
     })
 }
@@ -115,11 +124,41 @@ fn load(source: &ConfigSource, overrides: &Overrides) -> Option<Arc<config::Conf
     Some(config::load(source, overrides, Role::Client).ok()?.config)
 }
 
+/// Other names would have to be quoted, each shell in its way.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| c.is_alphanumeric() || "._-@:+/".contains(c))
+}
+
+async fn send_batches(conn: &Connection, current: &str, sender: &Sender<Found>) -> Option<()> {
+    let views = match current.rsplit_once('/').and_then(|(batch, _)| batch.parse::<BatchName>().ok()) {
+        Some(batch) => batch_steps::with_steps(conn, &batch, MOST).await.ok()?.steps,
+        None => batch_views::first(conn, MOST).await.ok()?.batches,
+    };
+    for view in views.into_iter().filter(|view| view.name.as_str().starts_with(current)) {
+        let about = format!("{}, {} tasks", view.state.as_str(), count(view.tasks));
+        sender.send((view.name.to_string(), about)).ok()?;
+    }
+    Some(())
+}
+
+async fn send_limits(conn: &Connection, current: &str, sender: &Sender<Found>) -> Option<()> {
+    for name in limits::names(conn).await.ok()?.into_iter().filter(|name| is_plain(name) && name.starts_with(current)) {
+        sender.send((name, String::new())).ok()?;
+    }
+    Some(())
+}
+
+async fn send_kinds(conn: &Connection, current: &str, sender: &Sender<Found>) -> Option<()> {
+    let kinds = kinds::counted(conn).await.ok()?;
+    for (kind, tasks) in kinds.into_iter().filter(|(kind, _)| is_plain(kind) && kind.starts_with(current)) {
+        sender.send((kind, counted(tasks, "task"))).ok()?;
+    }
+    Some(())
+}
+
 async fn send_workers(conn: &Connection, current: &str, sender: &Sender<Found>) -> Option<()> {
     for worker in inspect::overview(conn).await.ok()?.workers {
-        // Other names would have to be quoted, each shell in its way.
-        let is_plain = worker.name.chars().all(|c| c.is_alphanumeric() || "._-@:+".contains(c));
-        if is_plain && worker.name.starts_with(current) {
+        if is_plain(&worker.name) && worker.name.starts_with(current) {
             let state = if worker.is_python { "Python worker".to_owned() } else { worker.state.as_str().to_owned() };
             sender.send((worker.name, state)).ok()?;
         }

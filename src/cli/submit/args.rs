@@ -18,7 +18,7 @@ use crate::cli::local::LocalArgs;
 #[command(name = "distcomp-submit", version, max_term_width = 100, after_long_help = EXAMPLES, after_help = "Run --help for details and examples")]
 pub struct SubmitArgs {
     /// Task files; - means standard input
-    #[arg(required_unless_present_any = ["command", "commands", "jsonl"], value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Only check, and print the first tasks; with --parsable, all
     #[arg(long)]

@@ -13,7 +13,7 @@ use super::repeats::{RepeatCounter, Repeated};
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::CliError;
-use crate::cli::output::detail;
+use crate::cli::output::warn_of;
 use crate::cli::words::RUN;
 use crate::model::TaskKind;
 use crate::queue::LiveWorkers;
@@ -60,7 +60,7 @@ pub(super) fn check(
     let mut found =
         CheckReport { offers: Offers::new(&live.traits), plan: BatchPlan::of(origin), ..CheckReport::default() };
     let mut warned = 0;
-    let mut doubts = Plausibility::new(&context.config, rules, live.nodes);
+    let mut doubts = Plausibility::new(&context.config, rules, origin.is_of_task_lines(), live.nodes);
     let mut progress = Progress::new("checked", origin.expected(), !quiet);
     let mut faults = Faults::new(&with_local(context), origin.is_of_task_lines());
     let mut repeats = RepeatCounter::default();
@@ -78,7 +78,7 @@ pub(super) fn check(
                 found.offers.look(line.place, task);
                 faults.good(line.place);
                 if let Some(warning) = doubts.look(line.place, task) {
-                    detail(&warning);
+                    warn_of(&line.place.to_string(), &warning);
                 }
                 if is_plain_shell
                     && task.kind() == TaskKind::Shell
@@ -87,10 +87,10 @@ pub(super) fn check(
                     warned += 1;
                     if warned <= MOST_WARNED {
                         let shell = context.config.task_shell.display();
-                        detail(&format!(
-                            "{}: warning: {what} requires bash, but {shell} runs the command; set task_shell to use another shell",
-                            line.place
-                        ));
+                        warn_of(
+                            &line.place.to_string(),
+                            &format!("{what} requires bash, but {shell} runs the command; set task_shell to use another shell"),
+                        );
                     }
                 }
             }
@@ -112,7 +112,7 @@ pub(super) fn check(
     found.repeated = repeats.finish();
     drop(progress);
     faults.end();
-    found.misread = doubts.end(|warning| context.say_warning(warning));
+    found.misread = doubts.end(|warning| context.warn(warning));
     if faults.unsaid() > 0 {
         context.say(&format!("{} more invalid", counted(faults.unsaid(), "line")));
     }

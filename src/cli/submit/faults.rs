@@ -1,14 +1,18 @@
-//! What is said of lines that are no tasks: equal faults of neighbouring lines in one message, and one message for a file of another kind.
+//! What is said of lines that are no tasks: equal faults of neighbouring lines in one message, those that are scattered in a few and a number, and one message
+//! for a file of another kind.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use super::checked_line::Place;
 use crate::cli::output::detail;
 use crate::view::safe_text::safe;
-use crate::view::text::{count, shorten};
+use crate::view::text::{count, counted, shorten};
 
 /// Messages that are printed; a file of another kind altogether has millions.
 const MOST_PRINTED: u64 = 1000;
+/// Messages of one fault that is found here and there in a file.
+const MOST_EQUAL: u64 = 3;
 /// Columns of the first fault of a file that is no task file.
 const SHOWN: usize = 200;
 
@@ -23,6 +27,14 @@ pub(super) struct Faults {
     unsaid: u64,
     last: Option<EqualFaults>,
     file: Option<FileFaults>,
+    /// Of each fault of this file that was printed, how often, and how many more lines have it.
+    again: BTreeMap<String, Again>,
+}
+
+#[derive(Default)]
+struct Again {
+    printed: u64,
+    more: u64,
 }
 
 /// Neighbouring lines with the same fault.
@@ -46,7 +58,7 @@ struct FileFaults {
 impl Faults {
     pub(super) fn new(program: &str, is_of_task_lines: bool) -> Self {
         let with_commands = format!("{program} --commands");
-        Self { with_commands, is_of_task_lines, printed: 0, unsaid: 0, last: None, file: None }
+        Self { with_commands, is_of_task_lines, printed: 0, unsaid: 0, last: None, file: None, again: BTreeMap::new() }
     }
 
     /// A line that is a task.
@@ -91,6 +103,7 @@ impl Faults {
     /// The end: prints what is left.
     pub(super) fn end(&mut self) {
         self.leave();
+        self.print_again("");
     }
 
     /// Bad lines of which nothing was said.
@@ -114,7 +127,8 @@ impl Faults {
         self.flush();
         let Some(file) = self.file.take() else { return };
         if file.is_task_file || file.lines == 0 {
-            return self.print_all(file.kept);
+            self.print_all(file.kept);
+            return self.print_again(&format!("{}: ", safe(&file.name)));
         }
         let which = match file.lines {
             1 => "its only line is no task line".to_owned(),
@@ -152,13 +166,27 @@ impl Faults {
         }
     }
 
+    /// How many more lines of a file have a fault that was printed several times.
+    fn print_again(&mut self, lead: &str) {
+        for (problem, again) in std::mem::take(&mut self.again) {
+            if again.more > 0 {
+                detail(&format!("{lead}{} more: {problem}", counted(again.more, "line")));
+            }
+        }
+    }
+
     fn print_all(&mut self, faults: impl IntoIterator<Item = EqualFaults>) {
         for fault in faults {
+            if let Some(again) = self.again.get_mut(&fault.problem).filter(|again| again.printed == MOST_EQUAL) {
+                again.more += fault.lines;
+                continue;
+            }
             if self.printed == MOST_PRINTED {
                 self.unsaid += fault.lines;
                 continue;
             }
             self.printed += 1;
+            self.again.entry(fault.problem.clone()).or_default().printed += 1;
             fault.places().iter().for_each(|place| detail(&format!("{place}: {}", fault.problem)));
         }
     }
@@ -220,6 +248,12 @@ mod tests {
     #[test]
     fn a_good_line_shows_that_it_is_a_task_file() {
         assert_eq!(seen(&[(1, Some("type is \"x\"")), (2, None), (3, Some("type is \"x\""))]), (Vec::new(), 2));
+    }
+
+    #[test]
+    fn an_equal_fault_here_and_there_is_counted_after_a_few() {
+        let lines: Vec<(u64, Option<&str>)> = (1..100).map(|at| (at, (at % 2 == 0).then_some("mem is \"x\""))).collect();
+        assert_eq!(seen(&lines).1, 3);
     }
 
     #[test]

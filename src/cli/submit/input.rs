@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::file_kind::{LOOKED_AT, not_text};
 use super::task_file::TaskFile;
 use crate::cli::exit::CliError;
+use crate::cli::output::detail;
 use crate::compose::source::ValueFile;
 use crate::model::Belonging;
 use crate::queue::submit::{BATCH, BATCH_BYTES};
@@ -28,6 +29,9 @@ impl Input {
         let failed = |error| CliError::io(format!("read {name}"), error);
         let is_stdin = path == Path::new("-");
         let file = if is_stdin {
+            if io::stdin().is_terminal() {
+                detail("reading standard input from the terminal; Ctrl-D ends it");
+            }
             spool(io::stdin().lock()).map_err(failed)?
         } else {
             let file = File::open(path).map_err(failed)?;

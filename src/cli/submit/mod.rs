@@ -12,6 +12,7 @@ mod checked_line;
 mod circles;
 mod composer;
 mod directive;
+mod dry_run;
 mod faults;
 mod file_kind;
 mod flags;

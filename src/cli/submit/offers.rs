@@ -7,6 +7,9 @@ use crate::cli::near::nearest;
 use crate::model::{Constraint, Label, TaskLine, Traits};
 use crate::view::text::count;
 
+/// The resource that workers find by themselves.
+const GPUS: &str = "gpus";
+
 /// Names of which something is said.
 const PRINTED: usize = 10;
 
@@ -69,8 +72,13 @@ impl Offers {
     }
 
     fn warning(&self, missing: &Missing, place: &str) -> String {
+        // GPUs are called so everywhere, also where no live worker has one.
+        let gpus = Some(GPUS.to_owned()).filter(|gpus| !self.resources.contains(gpus));
+        let resources: Vec<String> = self.resources.iter().cloned().chain(gpus).collect();
         let (what, near) = match missing {
-            Missing::Resource(name) => (format!("{name:?}"), nearest(name, &self.resources)),
+            Missing::Resource(name) => {
+                (format!("{name:?}"), nearest(name, &resources).filter(|near| *near != name))
+            }
             Missing::Label(label) => (format!("the label {label:?}"), nearest(label, &self.labels)),
         };
         let meant = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
@@ -107,6 +115,8 @@ mod tests {
         assert_eq!(said(&workers, &["shell,gpus=1,lic=1,constraint=ssd,constraint=region=eu"]), [""; 0]);
         assert_eq!(said(&[], &types), [""; 0], "no worker is there");
         assert_eq!(said(&["::"], &["shell,gpus=1"]), ["f:1: no live worker offers \"gpus\""], "one without any");
+        let near = ["f:1: no live worker offers \"gpu\"; did you mean \"gpus\"?"];
+        assert_eq!(said(&["::"], &["shell,gpu=1"]), near, "though no worker has any");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::blocks::{Blocks, Form, Scope};
 use super::flags::{FieldFlags, SourceFlags};
 use super::input::{Input, are_there};
 use crate::cli::exit::CliError;
+use crate::cli::output::warn_of;
 use crate::compose::arguments::{self, Arguments, Words};
 use crate::compose::joblog::Done;
 use crate::compose::source::{Source, Splitting};
@@ -289,7 +290,16 @@ fn of_command(flags: &SourceFlags, mut settings: Settings) -> Result<What, CliEr
     }
     let words = &arguments.command;
     if groups.is_empty() {
+        if let Some(word) = words.iter().find(|word| Template::parse(word, &[]).has_placeholder()) {
+            let text = "has placeholders and no values, so that they are left as they are; values come from ::: VALUE..., :::: FILE, or -a - (standard input)";
+            warn_of("COMMAND", &format!("{word} {text}"));
+        }
         return Ok(What::One(checked(Recipe::new(Template::literal(&joined(words, flags.quote)), &settings, &[], 0))?));
+    }
+    if let Some(word) = words.iter().find(|word| word.contains("{%}") || word.contains("{=")) {
+        return Err(CliError::Usage(format!(
+            "COMMAND: {word}: of GNU parallel's placeholders, {{%}} and {{= ... =}} are not supported; valid: {{}} {{.}} {{/}} {{//}} {{/.}} {{#}} {{N}} {{NAME}}"
+        )));
     }
     let sources = Sources::measure(groups, splitting(flags)?)?;
     let command = Template::of_words(words, sources.names(), flags.quote).with_all_appended();

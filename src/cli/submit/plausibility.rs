@@ -2,6 +2,7 @@
 
 use super::checked_line::Place;
 use super::task_file::ParseRules;
+use crate::cli::duration::parse_duration;
 use crate::config::Config;
 use crate::model::{Amounts, FieldOrder, TaskLine, Usage};
 use crate::view::text::{count, exact_resource, resources};
@@ -25,13 +26,14 @@ pub(super) struct Plausibility {
 }
 
 impl Plausibility {
-    pub(super) fn new(config: &Config, rules: ParseRules, nodes: Vec<Usage>) -> Self {
+    /// `has_fields`: the lines have fields of their own, in an order that somebody chose; bare commands do not.
+    pub(super) fn new(config: &Config, rules: ParseRules, has_fields: bool, nodes: Vec<Usage>) -> Self {
         let is_order_assumed =
-            config.is_of_python && config.field_order.is_none() && rules.order == FieldOrder::MemCpuPrio;
+            has_fields && config.is_of_python && config.field_order.is_none() && rules.order == FieldOrder::MemCpuPrio;
         Self { nodes, too_large: 0, no_limits: 0, is_order_assumed, misread: None, is_ours: false }
     }
 
-    /// Looks at a line; what is to be printed at once.
+    /// Looks at a line; what is to be warned of at once.
     pub(super) fn look(&mut self, place: Place<'_>, task: &TaskLine) -> Option<String> {
         if self.is_order_assumed && !self.is_ours {
             match python_fields(task.as_str()) {
@@ -45,24 +47,29 @@ impl Plausibility {
                 Some(_) => {}
             }
         }
-        self.look_at_limit(place, task).or_else(|| self.look_at_size(place, task))
+        self.look_at_limit(task).or_else(|| self.look_at_size(task))
     }
 
     /// A limit as people write it is no limit, but a part of the command.
-    fn look_at_limit(&mut self, place: Place<'_>, task: &TaskLine) -> Option<String> {
-        let (first, _) = task.cmd().split_once(':')?;
-        let digits = first.strip_suffix(['s', 'm', 'h', 'd'])?;
-        let is_limit = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if task.timeout().is_some() || !is_limit {
+    fn look_at_limit(&mut self, task: &TaskLine) -> Option<String> {
+        let (first, rest) = task.cmd().split_once(':')?;
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_limit = match task.timeout() {
+            // 1h30m, 10min
+            None => !is_number(first) && first.starts_with(|c: char| c.is_ascii_digit()) && parse_duration("", first).is_ok(),
+            // Of 1:30:00 the hours are the limit, and the rest is the command.
+            Some(_) => is_number(first) && first.len() <= 2 && rest.split_once(':').is_some_and(|(second, _)| is_number(second) && second.len() <= 2),
+        };
+        if !is_limit {
             return None;
         }
         self.no_limits += 1;
         (self.no_limits <= PRINTED).then(|| {
-            format!("{place}: warning: the command begins with \"{first}:\", which is no limit; a limit in a task line is a number of seconds")
+            format!("the command begins with \"{first}:\", which is no limit; a limit in a task line is a number of seconds")
         })
     }
 
-    fn look_at_size(&mut self, place: Place<'_>, task: &TaskLine) -> Option<String> {
+    fn look_at_size(&mut self, task: &TaskLine) -> Option<String> {
         let demand = task.demand();
         if self.nodes.is_empty() || self.nodes.iter().any(|node| node.could_hold(demand)) {
             return None;
@@ -73,7 +80,7 @@ impl Plausibility {
         }
         let most = self.nodes.iter().fold(Amounts::NONE, |most, node| most.max(&node.total));
         Some(format!(
-            "{place}: warning: it asks for {}, which no live worker has: at most {}; it waits for a larger node",
+            "it asks for {}, which no live worker has: at most {}; it waits for a larger node",
             resources(&demand.amounts, exact_resource),
             resources(&most, exact_resource)
         ))
@@ -84,12 +91,12 @@ impl Plausibility {
         if self.too_large > PRINTED {
             let more = count(self.too_large - PRINTED);
             say(&format!(
-                "warning: {more} more lines ask for more than any live worker has; they wait for a larger node"
+                "{more} more lines ask for more than any live worker has; they wait for a larger node"
             ));
         }
         if self.no_limits > PRINTED {
             let more = count(self.no_limits - PRINTED);
-            say(&format!("warning: {more} more commands begin with what looks like a limit"));
+            say(&format!("{more} more commands begin with what looks like a limit"));
         }
         let misread = self.misread.filter(|_| !self.is_ours)?;
         Some(format!(
@@ -122,7 +129,8 @@ mod tests {
         let mut said: Vec<String> = Vec::new();
         for (line, number) in lines.iter().zip(1..) {
             let task = TaskLine::parse(line, FieldOrder::MemCpuPrio).expect("a task");
-            said.extend(doubts.look(Place::Line("f", number), &task));
+            let place = Place::Line("f", number);
+            said.extend(doubts.look(place, &task).map(|warning| format!("{place}: {warning}")));
         }
         let rest = std::cell::RefCell::new(said);
         let misread = doubts.end(|text| rest.borrow_mut().push(text.to_owned()));
@@ -146,12 +154,29 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_as_people_write_it_is_noticed() {
+        for (line, is_noticed) in [
+            ("shell:1:1:0:10m:x", true),
+            ("shell:1:1:0:1h30m:x", true),
+            ("shell:1:1:0:1.5h:x", true),
+            ("shell:1:1:0:10min:x", true),
+            ("shell:1:1:0:1:30:00:x", true),
+            ("shell:1:1:0:60:x", false),
+            ("shell:1:1:0:60:python x.py:main", false),
+            ("shell:1:1:0:scp a:b c", false),
+            ("shell:1:1:0:60:10:x", false),
+        ] {
+            assert_eq!(!looked(doubts(false, &[]), &[line]).0.is_empty(), is_noticed, "{line}");
+        }
+    }
+
+    #[test]
     fn a_line_too_large_for_every_node_is_noticed() {
         let nodes = [(64.0, 8.0), (16.0, 32.0)];
         let lines = ["shell:64:8:0:a", "shell:16:32:0:b", "shell:64:32:0:c", "shell:0:33:0:d"];
         let (said, _) = looked(doubts(false, &nodes), &lines);
         assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("f:3: warning: it asks for 64.00 GB and 32 cores"), "{said:?}");
+        assert!(said[0].starts_with("f:3: it asks for 64.00 GB and 32 cores"), "{said:?}");
         assert!(said[0].contains("at most 64.00 GB and 32 cores"), "{said:?}");
         assert_eq!(looked(doubts(false, &[]), &lines).0, [""; 0], "nothing is known of nodes");
         let many = looked(doubts(false, &nodes), &["shell:65:0:0:a"; 9]).0;

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::SubmitArgs;
 use super::batches::BatchPlan;
 use super::check::{CheckReport, check};
+use super::dry_run::{dry_run, say_dry_run};
 use super::in_queue;
 use super::origin::{Named, Origin, read_stdin_if_alone};
 use super::reader::TaskReader;
@@ -24,10 +25,8 @@ use crate::model::FieldOrder;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
 use crate::queue::{Connection, LiveWorkers, aside, live_workers};
-use crate::view::glyphs;
 use crate::view::json::with_ids;
-use crate::view::safe_text::safe;
-use crate::view::text::{amount, count, counted, tasks};
+use crate::view::text::{amount, count, counted};
 
 /// The whole command.
 #[must_use]
@@ -113,7 +112,7 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
 }
 
 /// No task at all is no error, as an empty list is none; whoever reads only standard output must not be left to guess.
-fn warn_of_nothing(context: &Context, origin: &Origin, found: &CheckReport) {
+pub(super) fn warn_of_nothing(context: &Context, origin: &Origin, found: &CheckReport) {
     if found.valid + found.left_out + found.invalid == 0 {
         let why = if origin.is_composed() { "a source has no value" } else { "every line is empty or a comment" };
         context.warn(&format!("there is no task: {why}"));
@@ -170,87 +169,15 @@ fn warn_of_members(context: &Context, submitted: Submitted, hooks: Submitted) {
 }
 
 impl SubmitArgs {
-    fn named(&self) -> Named<'_> {
+    pub(super) fn named(&self) -> Named<'_> {
         let Self { files, fields, sources, name, batch, .. } = self;
         Named { files, fields, sources, name: name.as_deref(), batch }
     }
 }
 
 /// What the workers have that live; nothing where that cannot be known: it is good for a warning only.
-async fn live(conn: &Connection) -> LiveWorkers {
+pub(super) async fn live(conn: &Connection) -> LiveWorkers {
     live_workers(conn).await.unwrap_or_default()
-}
-
-/// Checks the files. The queue's field order counts where it can be asked for; without Redis it is the configured one.
-async fn dry_run(context: &Context, args: &SubmitArgs) -> Result<Exit, CliError> {
-    let mut workers = LiveWorkers::default();
-    let order = match (context.config.field_order, context.connect(Access::Read).await) {
-        (_, Ok((conn, order))) => {
-            workers = live(&conn).await;
-            order
-        }
-        (configured, Err(CliError::Queue(error))) if error.is_transient() => {
-            let order = configured.unwrap_or_default();
-            context.warn(&format!("failed to {error}; the lines are read as {order}"));
-            order
-        }
-        (_, Err(error)) => return Err(error),
-    };
-    if let Some(configured) = context.config.field_order.filter(|configured| *configured != order) {
-        return Err(CliError::Usage(format!(
-            "task_field_order is \"{configured}\" here and \"{order}\" in the queue: set it to \"{order}\" in conf.json"
-        )));
-    }
-    let rules = ParseRules { order, python_workers: context.config.python_workers };
-    let origin = Origin::open(args.named())?;
-    let found = check(context, &origin, rules, workers, args.quiet)?;
-    let mut out = Out::new();
-    if args.json {
-        let steps: Vec<_> =
-            found.plan.tasks.iter().map(|(name, tasks)| json!({ "name": name, "tasks": tasks })).collect();
-        out.json(&json!({ "valid": found.valid, "invalid": found.invalid, "bytes": origin.bytes(), "batch": found.plan.name(), "steps": steps }))?;
-    } else if args.parsable {
-        let mut reader = TaskReader::new(&origin, rules);
-        while let Some(line) = reader.next()? {
-            line.task.map_or(Ok(()), |task| out.line(task.as_str()))?;
-        }
-        warn_of_nothing(context, &origin, &found);
-    } else if !args.quiet {
-        say_dry_run(&mut out, context, &found)?;
-    }
-    out.finish()?;
-    if let Some(misread) = &found.misread {
-        return Err(CliError::Usage(misread.clone()));
-    }
-    if found.invalid == 0 || args.skip_invalid {
-        found.offers.warnings().iter().for_each(|warning| context.warn(warning));
-    }
-    if found.invalid == 0 {
-        return Ok(Exit::Done);
-    }
-    let invalid = format!("{} invalid", counted(found.invalid, "line"));
-    if !args.skip_invalid {
-        return Err(CliError::Usage(invalid));
-    }
-    context.say(&invalid);
-    Ok(Exit::Done)
-}
-
-/// The first tasks, how many more there are, and how all were read.
-fn say_dry_run(out: &mut Out, context: &Context, found: &CheckReport) -> Result<(), CliError> {
-    let first = &found.profile.first;
-    first.iter().try_for_each(|line| out.line(&safe(line)))?;
-    let more = found.valid - first.len() as u64;
-    if more > 0 {
-        out.line(&format!("{} {} more", glyphs::ellipsis(), count(more)))?;
-    }
-    out.line(&format!("{} {} valid", tasks(found.valid), if found.valid == 1 { "is" } else { "are" }))?;
-    if found.valid > 0 {
-        let default = context.config.default_timeout.map(|limit| limit.as_secs());
-        out.line(&format!("read as {}", found.profile.words(default)))?;
-    }
-    found.plan.shown().iter().try_for_each(|step| out.line(&format!("in {step}")))?;
-    found.repeated.words().map_or(Ok(()), |repeated| out.line(&repeated))
 }
 
 /// Tasks that were checked and found good.
@@ -277,6 +204,14 @@ pub(crate) fn open_files(context: &Context, named: Named<'_>, order: FieldOrder)
 }
 
 impl Files {
+    /// Says how they were read.
+    pub(crate) fn say(&self, context: &Context) -> Result<Exit, CliError> {
+        let mut out = Out::new();
+        say_dry_run(&mut out, context, &self.found)?;
+        out.finish()?;
+        Ok(Exit::Done)
+    }
+
     /// Goes through the tasks, from the first.
     pub(crate) fn walk(&self) -> TaskReader<'_> {
         TaskReader::new(&self.origin, self.rules)

@@ -19,6 +19,9 @@ pub(super) const ROWS: usize = 100;
 /// Entries that one step looks at, at most.
 const STEP: usize = 1000;
 
+/// Of so many steps over at most [`STEP`] entries a page waits for the end, however slow the machine is: a small queue is shown whole at once.
+const STEPS: usize = 32;
+
 /// Bytes of lines and results that one page reads before it ends. A result may be a mebibyte, and a scan has to take it along.
 pub(super) const READ_AT_MOST: usize = 4 << 20;
 
@@ -33,6 +36,8 @@ pub(super) struct Collector {
     /// Bytes.
     pub(super) read: usize,
     until: Instant,
+    /// So far.
+    steps: usize,
     /// Entries that the last step looked at.
     stepped: usize,
     is_barren: bool,
@@ -58,6 +63,7 @@ impl Collector {
             looked_at: 0,
             read: 0,
             until: Instant::now() + within,
+            steps: 0,
             stepped: 0,
             is_barren: false,
             is_scanning: false,
@@ -75,7 +81,10 @@ impl Collector {
     pub(super) fn is_full(&self) -> bool {
         // What an index has comes in few steps.
         let may_take_long = self.filter.is_narrow() || self.is_scanning;
-        self.rows.len() >= ROWS || self.read >= READ_AT_MOST || (may_take_long && Instant::now() >= self.until)
+        let is_small = self.looked_at < STEP as u64 && self.steps < STEPS;
+        self.rows.len() >= ROWS
+            || self.read >= READ_AT_MOST
+            || (may_take_long && !is_small && Instant::now() >= self.until)
     }
 
     /// How many rows there are so far.
@@ -96,6 +105,7 @@ impl Collector {
     /// So many entries were looked at, of so many bytes.
     pub(super) fn looked(&mut self, entries: usize, bytes: usize) {
         self.looked_at += entries as u64;
+        self.steps += 1;
         if entries > 0 {
             self.stepped = entries;
         }

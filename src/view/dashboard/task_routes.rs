@@ -19,14 +19,12 @@ use super::task_rows::Sorting;
 use crate::model::listing::{PageCursor, TaskFilter};
 use crate::model::snapshot::TaskState;
 use crate::policy::line_pattern::LinePattern;
+use crate::queue::lists;
 
 /// Characters of a filter.
 const FILTER: usize = 1000;
 
-/// How long a page may take that a person waits for.
-const PATIENCE: Duration = Duration::from_millis(35);
-
-/// And a part of a search that goes on by itself.
+/// How long a part of a search may take that goes on by itself.
 const FURTHER: Duration = Duration::from_millis(300);
 
 /// The query of `/tasks`; a field left empty in the form is absent.
@@ -108,7 +106,7 @@ pub(super) async fn tasks(
     if let Some(why) = asked.bad_pattern() {
         return MessagePage::new(page, "No regular expression", &why).respond(StatusCode::BAD_REQUEST);
     }
-    let within = if asked.further { FURTHER } else { PATIENCE };
+    let within = if asked.further { FURTHER } else { lists::PATIENCE };
     match app.task_page(&filter, view.cursor, within).await {
         Ok(found) => TaskListPage::new(page, &filter, view, &found, (app.order, app.source.defaults())).respond(),
         Err(error) => failed(page, &error),
@@ -183,7 +181,7 @@ pub(super) async fn find(State(app): State<Arc<AppState>>, Query(FindQuery { q }
     let mut found = Vec::new();
     for state in FOUND {
         let filter = TaskFilter { include: Some(text.to_owned()), ..TaskFilter::all(state) };
-        match app.task_page(&filter, PageCursor::Start, PATIENCE).await {
+        match app.task_page(&filter, PageCursor::Start, lists::PATIENCE).await {
             Ok(page) => found.push(Found::of(&filter, &page)),
             Err(error) => return failed(page, &error),
         }

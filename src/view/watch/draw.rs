@@ -129,7 +129,7 @@ impl WatchState {
     fn nothing(&self) -> String {
         let has = |is_read: fn(&super::screen::WatchData) -> bool| self.data.as_ref().is_some_and(is_read);
         match self.screen {
-            _ if !self.filter.is_empty() => "no row contains that text".to_owned(),
+            _ if !self.filter.is_empty() => "no row matches the filter".to_owned(),
             Screen::Overview => String::new(),
             Screen::Workers => "no workers".to_owned(),
             Screen::Running => "no task has been running for half a second or longer".to_owned(),

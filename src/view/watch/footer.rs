@@ -5,6 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::screen::{Screen, Wanted};
 use super::state::WatchState;
+use crate::policy::line_pattern::LinePattern;
 use crate::view::glyphs;
 use crate::view::safe_text::safe;
 use crate::view::text::count;
@@ -44,7 +45,11 @@ impl WatchState {
     /// Where one is and what the keys do here; the most useful first, and only what they do.
     pub(super) fn bottom_line(&self, width: usize) -> String {
         if self.is_typing {
-            return format!("/{}{}  Enter keeps it  Esc clears it", safe(&self.filter), glyphs::cursor());
+            let what = match LinePattern::parse(&self.filter) {
+                Ok(_) => "Enter keeps it".to_owned(),
+                Err(why) => format!("no regular expression: {why}"),
+            };
+            return format!("/{}{}  {what}  Esc clears it", safe(&self.filter), glyphs::cursor());
         }
         if let Some(notice) = &self.notice {
             return safe(notice).into_owned();

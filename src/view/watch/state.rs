@@ -10,6 +10,7 @@ use super::screen::{Looked, Screen, Wanted, WatchData};
 use super::task_screen::TaskScreen;
 use super::worker_page::worker_page;
 use crate::model::TaskId;
+use crate::policy::line_pattern::LinePattern;
 use crate::view::glyphs;
 use crate::view::output_event::OutputEvent;
 
@@ -274,8 +275,10 @@ impl WatchState {
         let Some(data) = &self.data else { return };
         let mut rows = rows::of(self.screen, data);
         if !self.filter.is_empty() {
-            let wanted = self.filter.to_lowercase();
-            rows.retain(|row| row.searched.to_lowercase().contains(&wanted));
+            // What is no expression yet, as while it is typed, leaves nothing out.
+            if let Ok(wanted) = LinePattern::parse(&self.filter) {
+                rows.retain(|row| wanted.is_in(&row.searched));
+            }
         }
         if let Some(Sorting { column, is_descending }) = self.sorting() {
             rows.sort_by(|a, b| {

@@ -50,6 +50,9 @@ pub(in crate::cli::worker) async fn run(args: &mut WorkerArgs) -> Result<Exit, C
     check_node(&context, args)?;
     let files = open_files(&context, args.named(), context.config.field_order.unwrap_or_default())?;
     let Some(files) = files else { return Ok(Exit::Usage) };
+    if args.dry_run {
+        return files.say(&context);
+    }
     let members = files.members()?;
     let joblog = args.run.joblog.as_deref().map(JobLogFile::open).transpose()?;
     args.run.results.as_ref().map_or(Ok(()), ResultsFile::check)?;

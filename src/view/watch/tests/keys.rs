@@ -129,6 +129,14 @@ fn an_id_opens_its_task_and_other_text_filters() {
     assert_eq!(search(&mut watch, "CACHESIM"), KeyAction::Nothing);
     assert_eq!(watch.rows.len(), 3, "in capitals or not");
     watch.press(Key::Esc);
+    assert_eq!(search(&mut watch, "re:CACHE(sim|x)"), KeyAction::Nothing);
+    assert_eq!(watch.rows.len(), 3, "by a regular expression");
+    watch.press(Key::Esc);
+    watch.press(Key::Char('/'));
+    "re:(cache".chars().for_each(|c| drop(watch.press(Key::Char(c))));
+    assert_eq!(watch.rows.len(), 6, "what is no expression yet leaves nothing out");
+    assert!(watch.bottom_line(100).contains("no regular expression: unclosed group"), "{}", watch.bottom_line(100));
+    watch.press(Key::Esc);
     watch.press(Key::Char('1'));
     search(&mut watch, "encode");
     assert_eq!((watch.screen, watch.rows.len()), (Screen::Running, 3));
