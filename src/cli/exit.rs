@@ -15,7 +15,7 @@ use crate::worker::state::StateError;
 pub enum Exit {
     /// It did what it was asked to.
     Done,
-    /// It is done, but tasks failed.
+    /// It is done, but tasks failed, or hosts.
     TasksFailed,
     /// Wrong usage, configuration or task file, or a queue that disagrees with the configuration.
     Usage,
@@ -39,7 +39,7 @@ impl Exit {
         match self {
             Self::Done => "Success",
             Self::TasksFailed => {
-                "The command completed, but tasks failed (distcomp-submit --wait, distcomp-status wait, distcomp-status logs --follow, distcomp-worker --local)"
+                "The command completed, but tasks failed (distcomp-submit --wait, distcomp-status wait, distcomp-status logs --follow, distcomp-worker --local), or hosts (distcomp-ctl up, down)"
             }
             Self::Usage => {
                 "Invalid usage, configuration or task file; a question that was not confirmed; or a second worker with the same name"

@@ -93,6 +93,8 @@ const CHANGE: &[Word] = &[
     word("close", Program::Ctl, &["close"], &[]),
     word("limit", Program::Ctl, &["limit"], &[]),
     word("share", Program::Ctl, &["share"], &[]),
+    word("up", Program::Ctl, &["up"], &[]),
+    word("down", Program::Ctl, &["down"], &[]),
     word("drain", Program::Ctl, &["drain"], &[]),
     word("stop", Program::Ctl, &["stop"], &["shutdown"]),
     word("reclaim", Program::Ctl, &["reclaim"], &[]),

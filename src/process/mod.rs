@@ -40,6 +40,7 @@ mod oom_watch;
 mod orphans;
 pub mod output;
 mod own_process;
+mod program;
 mod protocol;
 mod raw_bytes;
 mod reaper;
@@ -70,6 +71,7 @@ pub use keeper_handle::Keeper;
 pub use kill_tagged::{ProcessTag, kill_tagged};
 pub use orphans::reap_orphans;
 pub use own_process::{OpenFiles, disable_dumps, raise_open_files, return_large_blocks, slots_for};
+pub use program::{Finished, Program};
 pub use protocol::{
     DeviceHold, Ended, ExitStatus, KeeperCommand, KeeperEvent, MAX_SHOWN, Output, Part, RunSpec, Stdout, TaskKey,
 };

@@ -1,12 +1,15 @@
 //! The flags of `distcomp-ctl`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::completion::Shell;
+use crate::cli::duration::parse_duration;
+use crate::cli::exit::CliError;
 use crate::cli::known_batches::batch_name;
 use crate::cli::local::LocalArgs;
 use crate::cli::orders::SelectArgs;
@@ -156,6 +159,22 @@ pub enum Command {
         #[arg(long, conflicts_with = "workers")]
         all: bool,
     },
+    /// Start a worker by ssh on each host of a file where none lives
+    ///
+    /// Twenty hosts at a time. The worker of a host has the name of the host up to its first dot. It starts in DIR there, with the conf.json of that directory, keeps running when ssh ends, and
+    /// logs to DIR/distcomp-worker.NAME.log. The command waits until the workers have registered in Redis. Exit code 1: a host failed; the reason of each is printed.
+    Up(FleetArgs),
+    /// Drain the workers of the hosts of a file, and wait until they have left
+    ///
+    /// By their names, through Redis: no ssh is needed. Running tasks are not killed.
+    Down {
+        /// The hosts
+        #[command(flatten)]
+        fleet: FleetArgs,
+        /// Do not wait until they have left; the drain of their names stays until up, or resume --worker
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Stop all workers when their running tasks have ended
     ///
     /// Python workers stop too: it writes WORKER_COMMAND_CLOSE into todo_tasks, until resume.
@@ -196,6 +215,45 @@ pub enum Command {
         /// The directory
         dir: PathBuf,
     },
+}
+
+/// Which hosts, and how they are reached.
+#[derive(Clone, Debug, Args)]
+pub struct FleetArgs {
+    /// File of hosts: [USER@]HOST[:PORT], one a line; # begins a comment
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), value_hint = ValueHint::FilePath)]
+    pub hosts: PathBuf,
+    /// Directory on the hosts in which the workers start [default: the path of the present one]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<String>,
+    /// Program for sessions, with its flags, such as "ssh -F FILE" [default: ssh]
+    #[arg(long, value_name = "COMMAND", env = "DISTCOMP_SSH")]
+    pub ssh: Option<String>,
+    /// How long to wait for a host, such as 2m [default of up: 60s; of down: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = wait_time)]
+    pub timeout: Option<Duration>,
+    /// Flags of the workers, after --
+    #[arg(last = true, value_name = "WORKER FLAGS", allow_hyphen_values = true)]
+    pub worker: Vec<String>,
+}
+
+impl FleetArgs {
+    /// The directory on the hosts.
+    pub(super) fn dir(&self) -> Result<String, CliError> {
+        if let Some(dir) = &self.dir {
+            return Ok(dir.clone());
+        }
+        let here = std::env::current_dir().map_err(|error| CliError::io("find the present directory", error))?;
+        here.into_os_string().into_string().map_err(|here| {
+            CliError::Usage(format!("the present directory, {}, is not UTF-8: give --dir", here.display()))
+        })
+    }
+}
+
+fn wait_time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u32>().map(f64::from).ok().or_else(|| parse_duration("a time", text).ok());
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| !time.is_zero()).ok_or_else(|| "valid: 90s, 5m, or seconds, above 0".to_owned())
 }
 
 /// What a limit is to be.
@@ -248,9 +306,11 @@ Examples:
   distcomp-ctl pause; distcomp-ctl resume
   distcomp-ctl share user --weight ann=3                share the cores among users
   distcomp-ctl limit disk 20/2                          at most 20 tasks of --limit disk, 2 on one node
+  distcomp-ctl up --hosts hosts --dir /srv/project      start a worker on each host, by ssh
+  distcomp-ctl down --hosts hosts                       let them finish and leave
   distcomp-ctl drain node7                              before maintenance of a node
   distcomp-ctl resume --worker node7                    after it
   distcomp-ctl reclaim                                  take over the tasks of dead workers
   distcomp-ctl keygen --out ~/.distcomp.key             create a key that signs tasks
 
-Exit codes: 0 success, 2 invalid usage or configuration, or not confirmed, 3 Redis cannot be used";
+Exit codes: 0 success, 1 a host failed (up, down), 2 invalid usage or configuration, or not confirmed, 3 Redis cannot be used";

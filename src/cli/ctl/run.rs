@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
-use super::{batches, change, edit, keygen, limit, quarantine, reclaim, share, switch};
-use crate::cli::common::{Context, run};
+use super::{batches, change, down, edit, keygen, limit, quarantine, reclaim, share, switch, up};
+use crate::cli::common::{Context, run, until_signal};
 use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::generate::{PROGRAMS, generate};
@@ -46,7 +46,9 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Cancel(select) => change::check(Change::Cancel, select)?,
         Command::Purge { select, quarantined: false } => change::check(Change::Purge, select)?,
         Command::Edit { select, set, replace } => edit::check(select, set, replace)?,
+        Command::Up(fleet) => up::check(fleet)?,
         Command::Purge { .. }
+        | Command::Down { .. }
         | Command::Pause { .. }
         | Command::Close { .. }
         | Command::Release { .. }
@@ -84,7 +86,10 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         local::restore_all(&conn, order).await?;
     }
     let mut session = CtlContext { context, conn, order, out: Out::new(), manner: args.manner, told: None };
+    let mut ended = Exit::Done;
     match args.command {
+        Command::Up(fleet) => ended = until_signal(up::up(&mut session, &fleet)).await?,
+        Command::Down { fleet, no_wait } => ended = until_signal(down::down(&mut session, &fleet, !no_wait)).await?,
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,
         Command::Purge { quarantined: true, .. } => quarantine::empty(&mut session).await?,
@@ -108,5 +113,5 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
         Command::Reclaim { workers, force, .. } => reclaim::reclaim(&mut session, &workers, force).await?,
     }
     session.out.finish()?;
-    Ok(Exit::Done)
+    Ok(ended)
 }

@@ -6,11 +6,9 @@ use super::confirm::confirm;
 use super::context::CtlContext;
 use crate::cli::exit::CliError;
 use crate::cli::orders::{
-    drain_plan, drain_workers, drainable, pause_plan, pause_queue, resume_plan, resume_queue, resume_workers,
+    drain_plan, drain_workers, drainable, here, pause_plan, pause_queue, resume_plan, resume_queue, resume_workers,
     resumed_text, undrain_plan, worker_names,
 };
-use crate::cli::results::host;
-use crate::host::user_name;
 use crate::model::WorkerName;
 use crate::model::snapshot::WorkerState;
 use crate::queue::{control, inspect};
@@ -42,11 +40,6 @@ pub(super) async fn resume(session: &mut CtlContext) -> Result<(), CliError> {
     }
     let (paused, stopping) = resume_queue(&session.conn, &here()).await?;
     done(session, "resume", "resumed", json!({ "paused": paused, "stopping": stopping }))
-}
-
-/// Who runs this, and where.
-fn here() -> String {
-    format!("{}@{}", user_name(), host())
 }
 
 /// Writes the stop command.

@@ -19,5 +19,5 @@ pub(crate) use select::{Selector, Verb, verb};
 pub(crate) use select_args::SelectArgs;
 pub(crate) use selected::Selected;
 pub(crate) use workers::{
-    drain_plan, drain_workers, drainable, resume_workers, resumed_text, undrain_plan, worker_names,
+    drain_plan, drain_workers, drainable, here, resume_workers, resumed_text, undrain_plan, worker_names,
 };

@@ -1,6 +1,8 @@
 //! Drains workers, and lets them claim again.
 
 use crate::cli::exit::CliError;
+use crate::cli::results::host;
+use crate::host::user_name;
 use crate::model::snapshot::{Overview, WorkerState};
 use crate::model::{WorkerName, WorkerNameError};
 use crate::queue::{Connection, control};
@@ -13,6 +15,11 @@ fn parse(name: &str) -> Result<WorkerName, CliError> {
 /// Names of workers as they were given, each of them checked.
 pub(crate) fn worker_names(names: &[String]) -> Result<Vec<WorkerName>, CliError> {
     CliError::all(names.iter().map(|name| parse(name)))
+}
+
+/// Who runs this, and where.
+pub(crate) fn here() -> String {
+    format!("{}@{}", user_name(), host())
 }
 
 fn shown(workers: &[WorkerName]) -> String {

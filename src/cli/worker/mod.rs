@@ -4,8 +4,10 @@ mod args;
 mod check;
 mod load;
 mod local;
+mod remote_flags;
 mod run;
 
 pub use args::WorkerArgs;
 pub use local::ResultsFile;
+pub(super) use remote_flags::check_flags;
 pub use run::main;
