@@ -22,9 +22,9 @@ command -v cargo >/dev/null 2>&1 || {
 }
 install_redis
 install_chromium
-# Some tests need network namespaces, certificates, or a trace of system calls.
+# Some tests need network namespaces with servers of ssh in them, certificates, or a trace of system calls.
 if command -v apt-get >/dev/null 2>&1; then
-    for need in ip:iproute2 openssl:openssl strace:strace setpriv:util-linux parallel:parallel zsh:zsh fish:fish man:man-db groff:groff promtool:prometheus; do
+    for need in ip:iproute2 ssh:openssh-client /usr/sbin/sshd:openssh-server redis-cli:redis-tools openssl:openssl strace:strace setpriv:util-linux parallel:parallel zsh:zsh fish:fish man:man-db groff:groff promtool:prometheus; do
         command -v "${need%%:*}" >/dev/null 2>&1 ||
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need##*:}" >&2 || true
     done

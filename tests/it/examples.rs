@@ -128,10 +128,10 @@ fn the_configuration_is_valid() {
 }
 
 #[test]
-fn the_host_list_has_one_name_a_line() {
-    let text = fs::read_to_string(example("hosts")).expect("example/hosts");
-    let is_name = |line: &str| !line.is_empty() && line.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
-    assert!(text.lines().count() > 1 && text.lines().all(is_name), "{text}");
+fn the_host_list_is_one_of_distcomp_ctl() {
+    let bed = Bed::new();
+    let hosts = example("hosts").display().to_string();
+    bed.ctl(&["up", "--hosts", &hosts, "--dry-run"]).expect(0).prints(&["5 hosts: 5 to start"]);
 }
 
 #[test]
@@ -241,6 +241,19 @@ fn the_quickstart_runs_and_ends_with_0() {
 }
 
 #[test]
+fn memory_of_a_task_is_measured_in_each_state() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/redis-memory.sh");
+    let output = Cli::new("bash").args([script.as_os_str(), "300".as_ref()]).env("DISTCOMP_BIN_DIR", bin_dir());
+    let output = output.limit(Duration::from_secs(90)).run().expect(0);
+    let bytes = |state: &str| -> u64 {
+        let line = output.stdout.lines().find(|line| line.starts_with(state)).unwrap_or_else(|| panic!("{output}"));
+        line.split_whitespace().nth(1).and_then(|bytes| bytes.parse().ok()).expect("a number")
+    };
+    // The line alone has 50 bytes; evidence of a failure has more than that of a success.
+    assert!(bytes("waiting") > 50 && bytes("failed") > bytes("finished"), "{output}");
+}
+
+#[test]
 fn installing_redis_where_it_is_does_nothing() {
     let script = example("install-redis.sh");
     let output =
@@ -263,49 +276,40 @@ fn where_redis_cannot_be_installed_the_message_names_the_ways() {
     output.says(&["apt-get install redis-server", "conda install", "DISTCOMP_REDIS_SERVER"]);
 }
 
-/// A `parallel-ssh` that runs the command here, once for each host of the list.
-const FAKE_PARALLEL_SSH: &str = r#"#!/bin/bash
-test "$1" = -h && test "$3 $4 $5" = "-i -t 0" || exit 64
-while read -r host; do echo "[1] [SUCCESS] $host"; bash -c "$6" || exit 1; done < "$2"
-"#;
-
 #[test]
 fn the_cluster_script_starts_and_stops_workers() {
     let bed = Bed::new();
-    let fake = bed.path().join("fake");
-    fs::create_dir(&fake).expect("a directory");
-    let pssh = fake.join("parallel-ssh");
-    fs::write(&pssh, FAKE_PARALLEL_SSH).expect("the stand-in");
-    fs::set_permissions(&pssh, fs::Permissions::from_mode(0o755)).expect("its mode");
+    // It runs the command here, whatever the host.
+    let ssh = bed.file("ssh", "#!/bin/sh\nexec sh\n");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("its mode");
     let hosts = bed.file("hosts", "localhost\n");
     let mark = format!("cluster.{}", bed.path().display());
-    let run = |verb: &str| {
+    let run = |args: &[&str]| {
         Cli::new("bash")
             .args([example("cluster.sh")])
-            .args([verb, &hosts])
-            .args([bed.path()])
-            .env("PATH", path_with(&[&fake, bin_dir()]))
+            .args(args)
+            .dir(bed.path())
+            .env("PATH", path_with(&[bin_dir()]))
+            .env("DISTCOMP_SSH", &ssh)
             .env("XDG_STATE_HOME", bed.path().join("state"))
             .env("IT_MARK", &mark)
             .run()
     };
-    run("start").expect(0);
-    let seen = wait_until("the worker of the cluster to finish a task", SOON, || {
-        let workers = bed.table("worker_status");
-        if workers.len() == 1 { Ok(workers) } else { Err(format!("{workers:?}")) }
-    });
+    let place = bed.path().display().to_string();
+    run(&["up", &hosts, &place]).expect(0).prints(&["1 host: 1 started"]);
     bed.add(["shell:0:0:1:pwd"]);
     bed.wait_counts(SOON, [0, 0, 1, 0]);
     let result = bed.table("finished_tasks").into_values().next().expect("a result");
-    assert!(result.contains(&bed.path().display().to_string()), "tasks start in DIRECTORY: {result} by {seen:?}");
-    run("log").expect(0);
-    run("stop").expect(0);
+    assert!(result.contains(&place), "tasks start in DIRECTORY: {result}");
+    run(&["up", &hosts]).expect(0).prints(&["1 host: 1 running already"]);
+    run(&["down", &hosts]).expect(0).prints(&["1 host: 1 left"]);
     wait_until("the worker of the cluster to exit", SOON, || {
         let left = with_mark(&mark);
         holds_for(left.is_empty(), format!("{left:?}"))
     });
     kill_all(&with_mark(&mark));
-    run("pause").expect(2);
+    run(&["pause", &hosts]).expect(2);
+    run(&[]).expect(1).says(&["up or down"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! `DISTCOMP_UPDATE_GOLDEN=1` writes the examples anew.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -128,6 +129,14 @@ fn printed() -> Vec<(&'static str, Output)> {
         ctl("distcomp-ctl reclaim --yes --json", &["reclaim", "--yes", "--json"]),
         ctl("distcomp-ctl keygen --out KEY --json", &["keygen", "--out", &bed.out("task.key"), "--json"]),
     ]);
+    let ssh = "#!/bin/sh\ncase \"$*\" in *node8*) echo 'ssh: connect to host node8 port 22: No route to host' >&2; exit 255 ;; esac\nexec sh\n";
+    let (ssh, hosts) = (bed.file("ssh", ssh), bed.file("hosts", "node7\nnode8\n"));
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let fleet = |verb: &str| {
+        bed.cli("distcomp-ctl").args([verb, "--hosts", &hosts, "--yes", "--json"]).env("DISTCOMP_SSH", &ssh).run()
+    };
+    all.push(("distcomp-ctl up --hosts FILE --yes --json", fleet("up").expect(1)));
+    all.push(("distcomp-ctl down --hosts FILE --yes --json", fleet("down").expect(0)));
     all.push(("distcomp-status limits --json", bed.status(&["limits", "--json"]).expect(0)));
     all
 }
@@ -140,6 +149,7 @@ fn plain(value: Value, depth: usize) -> Value {
             .map(|(name, value)| {
                 let plain = match (name.as_str(), depth) {
                     ("host", _) => json!("node1"),
+                    ("log", _) => json!("/shared/project/distcomp-worker.node7.log"),
                     ("secret" | "public", 0) => json!(value.as_str().unwrap_or_default().rsplit('/').next()),
                     _ => plain(value, depth + 1),
                 };

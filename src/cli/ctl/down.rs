@@ -10,6 +10,7 @@ use super::context::CtlContext;
 use super::fleet::{Fate, Report, finish, hosts, names, those, workers};
 use super::hosts::Host;
 use super::switch::agreed;
+use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::orders::{drain_workers, here};
 use crate::model::WorkerName;
@@ -54,12 +55,20 @@ pub(super) async fn down(session: &mut CtlContext, args: &FleetArgs, waits: bool
     }
     let drained: Vec<WorkerName> = wanted.iter().map(|host| host.worker.clone()).collect();
     drain_workers(&session.conn, &drained, &here()).await?;
-    if waits {
-        reports.extend(leave_all(session, wanted, args.timeout).await?);
-    } else {
+    if !waits {
         reports.extend(wanted.iter().map(|host| Report::of(host, Fate::Draining)));
+        return finish(session, "down", &args.hosts, reports);
     }
-    finish(session, "down", &args.hosts, reports)
+    // Only now: at the question, Ctrl-C ends the program.
+    let ended = until_signal(async {
+        reports.extend(leave_all(session, wanted, args.timeout).await?);
+        finish(session, "down", &args.hosts, reports)
+    });
+    let ended = ended.await?;
+    if matches!(ended, Exit::Interrupted | Exit::Terminated) {
+        session.say("stopped waiting: the drain goes on, and the command can be repeated");
+    }
+    Ok(ended)
 }
 
 /// Whether the worker can be drained; else how its host stands.

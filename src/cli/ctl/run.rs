@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::args::{Command, CtlArgs};
 use super::context::CtlContext;
 use super::{batches, change, down, edit, keygen, limit, quarantine, reclaim, share, switch, up};
-use crate::cli::common::{Context, run, until_signal};
+use crate::cli::common::{Context, run};
 use crate::cli::completion::{answer, script};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::generate::{PROGRAMS, generate};
@@ -88,8 +88,8 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
     let mut session = CtlContext { context, conn, order, out: Out::new(), manner: args.manner, told: None };
     let mut ended = Exit::Done;
     match args.command {
-        Command::Up(fleet) => ended = until_signal(up::up(&mut session, &fleet)).await?,
-        Command::Down { fleet, no_wait } => ended = until_signal(down::down(&mut session, &fleet, !no_wait)).await?,
+        Command::Up(fleet) => ended = up::up(&mut session, &fleet).await?,
+        Command::Down { fleet, no_wait } => ended = down::down(&mut session, &fleet, !no_wait).await?,
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,
         Command::Purge { quarantined: true, .. } => quarantine::empty(&mut session).await?,

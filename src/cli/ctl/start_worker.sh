@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154,SC2088
 # Read by `sh` on standard input, after lines that set `name`, `dir`, `beside`, `config` and the flags of the worker ("$@"). It starts the worker
 # apart from this session and answers in lines that begin with "distcomp ". The whole of it is read before anything runs: nothing below may take the
 # rest of it for its input.

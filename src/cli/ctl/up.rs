@@ -11,11 +11,12 @@ use super::fleet::{Fate, Report, finish, hosts, those, workers};
 use super::hosts::Host;
 use super::ssh::{Ssh, Start, WorkerStart, for_each};
 use super::switch::agreed;
+use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::orders::here;
+use crate::cli::orders::{here, resume_workers};
 use crate::cli::worker::check_flags;
+use crate::model::WorkerName;
 use crate::model::snapshot::{WorkerState, WorkerView};
-use crate::queue::control;
 use crate::view::progress::Progress;
 use crate::view::text::counted;
 
@@ -57,17 +58,24 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
     if !agreed(session, "up", &plan, serde_json::Value::Null)? {
         return Ok(Exit::Done);
     }
-    // A drain belongs to the name: a worker that starts under it would leave at once.
-    for host in &wanted {
-        if known.get(host.worker.as_str()).is_some_and(|worker| worker.state == WorkerState::Drained) {
-            control::undrain(&session.conn, &host.worker, &here()).await?;
-        }
-    }
     let limit = args.timeout.unwrap_or(LIMIT);
-    let started = start_all(session, &ssh, &start, wanted, limit).await;
-    let attached = attach_all(session, started, limit).await?;
-    reports.extend(explain(&ssh, attached, limit).await);
-    finish(session, "up", &args.hosts, reports)
+    let drained =
+        |host: &&Host| known.get(host.worker.as_str()).is_some_and(|worker| worker.state == WorkerState::Drained);
+    let drained: Vec<WorkerName> = wanted.iter().filter(drained).map(|host| host.worker.clone()).collect();
+    // Only now: at the question, Ctrl-C ends the program.
+    let ended = until_signal(async {
+        // A drain belongs to the name: a worker that starts under it would leave at once.
+        resume_workers(&session.conn, &drained, &here()).await?;
+        let started = start_all(session, &ssh, &start, wanted, limit).await;
+        let attached = attach_all(session, started, limit).await?;
+        reports.extend(explain(&ssh, attached, limit).await);
+        finish(session, "up", &args.hosts, reports)
+    });
+    let ended = ended.await?;
+    if matches!(ended, Exit::Interrupted | Exit::Terminated) {
+        session.say("stopped: workers that were started go on, and the command can be repeated");
+    }
+    Ok(ended)
 }
 
 /// How a host stands whose worker lives, and needs none.
@@ -102,16 +110,14 @@ struct Begun {
 }
 
 impl Begun {
-    fn of(host: Host, start: Start) -> Self {
+    /// `is_burst`: it ends by itself when it has nothing to do.
+    fn of(host: Host, start: Start, is_burst: bool) -> Self {
         match start {
             Start::Runs { log } => {
                 Self { report: Report { log: Some(log), ..Report::of(&host, Fate::Started) }, is_awaited: true }
             }
-            // It had nothing to do, with --burst.
-            Start::Ended { log, code: 0, lines } => {
-                let note = format!("its worker has ended by itself (exit code 0)\n{}", lines.join("\n"));
-                let report = Report { log: Some(log), note: Some(note), ..Report::of(&host, Fate::Started) };
-                Self { report, is_awaited: false }
+            Start::Ended { log, code: 0, .. } if is_burst => {
+                Self { report: Report { log: Some(log), ..Report::of(&host, Fate::Started) }, is_awaited: false }
             }
             Start::Ended { log, code, lines } => {
                 let why = format!("its worker ended with exit code {code}; from {log}:\n{}", lines.join("\n"));
@@ -131,10 +137,11 @@ async fn start_all(
 ) -> Vec<Begun> {
     let is_shown = !session.manner.json && !session.manner.quiet;
     let mut progress = Progress::new("starting", wanted.len() as u64, is_shown);
+    let is_burst = start.flags.iter().any(|flag| flag == "--burst");
     let mut begun = Vec::new();
     let one = |host: Host| async move {
         let answer = ssh.start(&host, start, limit).await;
-        Begun::of(host, answer)
+        Begun::of(host, answer, is_burst)
     };
     for_each(wanted, one, |one| {
         begun.push(one);

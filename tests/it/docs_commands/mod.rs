@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::blocks::{Shown, commands, missing};
-use crate::support::{Bed, Cli, bin, free_port};
+use crate::support::{Bed, Cli, bin, free_port, kill_all, with_mark};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -30,7 +30,7 @@ until distcomp status | grep -q '1 in_progress'; do sleep 0.1; done
 kill -CONT $(tail -n 1 pids); settled"#,
     ),
     ("docs/batches.md", ""),
-    ("docs/cluster.md", "worker node1; worker node2"),
+    ("docs/cluster.md", r"printf 'node1\nnode2\n' >hosts; printf 'node1\nnode2\nnode9\n' >more-hosts"),
     ("docs/policy.md", ""),
     (
         "docs/commands.md",
@@ -46,11 +46,34 @@ distcomp submit --quiet -c 0 -p 9 -- echo done; until distcomp events --limit 1 
     ("docs/dashboard.md", "openssl rand -hex 24 > dashboard-token; chmod 600 dashboard-token"),
     ("docs/local.md", ""),
     ("docs/operate.md", "openssl rand -hex 24 > operator-token; chmod 600 operator-token"),
+    ("docs/production.md", SERVERS),
     ("docs/redis.md", ""),
     ("docs/resources.md", "touch net.onnx"),
     ("docs/security.md", ""),
     ("docs/tasks.md", ""),
 ];
+
+/// Two servers, `node0` and `node1` for `redis-cli`, and a name that leads to one of them.
+const SERVERS: &str = r##"
+mkdir tools node0 node1
+server=${DISTCOMP_REDIS_SERVER:-redis-server}
+free() { while :; do p=$((20000 + RANDOM % 9000)); (exec 3<>/dev/tcp/127.0.0.1/$p) 2>/dev/null || { echo $p; return; }; done; }
+a=$(free); b=$(free)
+printf '#!/bin/bash\nfirst= args=()\nfor word; do case $word in node0) word=127.0.0.1 port=%s ;; node1) word=127.0.0.1 port=%s ;; 6379) word=$port ;; esac\nfirst=${first:-$port} args+=("$word"); done\nexec %s -p $first "${args[@]}"\n' \
+    $a $b $(command -v redis-cli) >tools/redis-cli
+printf '#!/bin/sh\nln -sfn "$1/sock" redis.sock\n' >point-redis-to
+chmod +x tools/redis-cli point-redis-to
+for node in node0:$a node1:$b; do
+    name=${node%:*}
+    $server --port ${node#*:} --bind 127.0.0.1 --dir $name --unixsocket "$PWD/$name/sock" --save '' --appendonly yes >$name/log 2>&1 &
+    until tools/redis-cli -h $name PING | grep -q PONG; do sleep 0.1; done
+done 2>/dev/null
+./point-redis-to node0
+sed -i 's#"redis_url": "[^"]*"#"redis_url": "redis+unix://'$PWD'/redis.sock"#' conf.json
+echo node7 >rack1
+worker node7
+distcomp submit --quiet -m 0 -c 0 -- 'sleep 0.2 # {}' ::: $(seq 300)
+"##;
 
 /// For the shell: what the scenes call.
 const WORDS: &str = r#"
@@ -62,7 +85,22 @@ settled() { until distcomp status | grep -q '^0 todo tasks, 0 in_progress'; do s
 const ENDLESS: &[&str] = &["distcomp watch", "distcomp-status serve"];
 
 /// Commands that ask on a terminal.
-const ASKING: &[&str] = &["distcomp requeue", "distcomp cancel", "distcomp-ctl requeue"];
+const ASKING: &[&str] = &[
+    "distcomp requeue",
+    "distcomp cancel",
+    "distcomp-ctl requeue",
+    "distcomp-ctl up",
+    "distcomp-ctl down",
+    "distcomp-ctl reclaim",
+];
+
+/// In place of `ssh`: two hosts that are this machine, and one that is not there.
+const SSH: &str = r#"#!/bin/sh
+case "$*" in
+*node9*) echo "ssh: connect to host node9 port 22: No route to host" >&2; exit 255 ;;
+esac
+exec sh
+"#;
 
 fn program(bed: &Bed, name: &str, text: &str) {
     fs::set_permissions(bed.file(name, text), fs::Permissions::from_mode(0o755)).expect("chmod");
@@ -76,6 +114,7 @@ fn stage() -> Bed {
     for name in ["simulate", "sim", "train"] {
         program(&bed, name, "#!/bin/sh\necho \"simulated $*\"\n");
     }
+    program(&bed, "fake-ssh", SSH);
     for name in ["w01.trace", "w02.trace"] {
         bed.file(name, "");
     }
@@ -88,9 +127,16 @@ fn stage() -> Bed {
 
 fn shell(bed: &Bed, script: &str) -> Cli {
     let dir = Path::new(bin("distcomp")).parent().expect("a directory").display().to_string();
-    let path = format!("{dir}:{}", std::env::var("PATH").expect("PATH"));
+    let tools = bed.path().join("tools").display().to_string();
+    let path = format!("{dir}:{tools}:{}", std::env::var("PATH").expect("PATH"));
     let cli = Cli::new("bash").dir(bed.path()).env("HOME", bed.path()).env("PATH", path);
+    let cli = cli.env("DISTCOMP_SSH", bed.path().join("fake-ssh")).env("IT_MARK", mark(bed));
     cli.env("XDG_STATE_HOME", bed.path().join("state-home")).env("TERM", "xterm").args(["-c", script])
+}
+
+/// In the environment of all that a document starts.
+fn mark(bed: &Bed) -> String {
+    format!("docs.{}", bed.path().display())
 }
 
 /// A command with what its reader puts in: the id of a task of his, another port, Ctrl-C, an answer to a question.
@@ -129,7 +175,8 @@ fn play(name: &str, scene: &str) -> Result<usize, String> {
     let shown = commands(Path::new(ROOT), name);
     let bed = stage();
     let end = || {
-        shell(&bed, "test -e pids || exit 0; for signal in 1 2; do kill $(cat pids); sleep 0.3; done; while kill -0 $(cat pids); do sleep 0.1; done").run()
+        shell(&bed, "test -e pids || exit 0; for signal in 1 2; do kill $(cat pids); sleep 0.3; done; while kill -0 $(cat pids); do sleep 0.1; done").run();
+        kill_all(&with_mark(&mark(&bed)));
     };
     if !shown.is_empty() && !scene.is_empty() {
         shell(&bed, &format!("set -e; {WORDS}\n{scene}")).limit(Duration::from_secs(60)).run().expect(0);
