@@ -64,7 +64,9 @@ fn whole_queue_works_where_administration_is_forbidden() {
 
 #[test]
 fn missing_right_is_named_with_exit_code_3() {
-    for (forbidden, named) in [("-info", "INFO"), ("-evalsha", "EVALSHA"), ("-hset", "hset"), ("-publish", "PUBLISH")] {
+    for (forbidden, named) in
+        [("-info", "INFO"), ("-evalsha", "EVALSHA"), ("-hset", "check.lua"), ("-publish", "PUBLISH")]
+    {
         let bed = managed(forbidden, json!({}));
         let output = bed.cli("distcomp-worker").args(["--check"]).run().expect(3);
         let told = output.all().to_lowercase();

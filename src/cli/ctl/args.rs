@@ -171,7 +171,7 @@ pub enum Command {
         /// The hosts
         #[command(flatten)]
         fleet: FleetArgs,
-        /// Do not wait until they have left; the drain of their names stays until up, or resume --worker
+        /// Do not wait until they have left; their names stay drained until up or resume
         #[arg(long)]
         no_wait: bool,
     },

@@ -103,9 +103,17 @@ pub(super) fn hosts(session: &CtlContext, args: &FleetArgs) -> Result<Vec<Host>,
 }
 
 /// The workers that Redis knows, by name.
-pub(super) async fn workers(session: &CtlContext) -> Result<HashMap<String, WorkerView>, CliError> {
+pub(super) type Workers = HashMap<String, WorkerView>;
+
+/// The workers that Redis knows, and whether they have been told to stop.
+pub(super) async fn workers_and_stop(session: &CtlContext) -> Result<(Workers, bool), CliError> {
     let overview = inspect::overview(&session.conn).await?;
-    Ok(overview.workers.into_iter().map(|worker| (worker.name.clone(), worker)).collect())
+    Ok((overview.workers.into_iter().map(|worker| (worker.name.clone(), worker)).collect(), overview.stopping))
+}
+
+/// The workers that Redis knows.
+pub(super) async fn workers(session: &CtlContext) -> Result<Workers, CliError> {
+    workers_and_stop(session).await.map(|(workers, _)| workers)
 }
 
 /// `node1, node2` and, of many, how many more.

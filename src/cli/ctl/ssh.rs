@@ -155,7 +155,6 @@ struct Answer {
     fault: Option<String>,
     log: Option<String>,
     ended: Option<i32>,
-    has_started: bool,
     lines: Vec<String>,
 }
 
@@ -167,7 +166,6 @@ impl Answer {
                 Some(("fault", text)) => answer.fault = Some(text.to_owned()),
                 Some(("place", path)) => answer.log = Some(path.to_owned()),
                 Some(("ended", code)) => answer.ended = code.parse().ok(),
-                Some(("started", _)) => answer.has_started = true,
                 Some(("log", text)) => answer.lines.push(text.to_owned()),
                 _ => {}
             }
@@ -180,9 +178,8 @@ fn start_of(finished: &Finished, limit: Duration) -> Start {
     match Answer::of(&finished.stdout) {
         Answer { fault: Some(text), .. } => Start::Failed(text),
         Answer { log: Some(log), ended: Some(code), lines, .. } => Start::Ended { log, code, lines },
-        Answer { log: Some(log), has_started: true, .. } => Start::Runs { log },
-        // The session broke off after the start.
-        Answer { log: Some(log), .. } if !finished.is_late => Start::Runs { log },
+        // The session broke off, or its time was over, after the start.
+        Answer { log: Some(log), .. } => Start::Runs { log },
         _ => Start::Failed(failure(finished, limit)),
     }
 }
@@ -242,7 +239,7 @@ mod tests {
             |stdout: &str, stderr: &str, code| start_of(&finished(stdout, stderr, code), Duration::from_secs(60));
         let log = || "/d/w.log".to_owned();
         let begun = "welcome\ndistcomp place /d/w.log\n";
-        assert_eq!(start(&format!("{begun}distcomp started 7\n"), "", Some(0)), Start::Runs { log: log() });
+        assert_eq!(start(&format!("{begun}bye\n"), "", Some(0)), Start::Runs { log: log() });
         let ended = Start::Ended { log: log(), code: 2, lines: vec!["why".to_owned()] };
         assert_eq!(start(&format!("{begun}distcomp ended 2\ndistcomp log why\n"), "", Some(0)), ended);
         assert_eq!(start("distcomp fault no\n", "x", Some(1)), Start::Failed("no".to_owned()));

@@ -35,7 +35,7 @@ start() {
     pid=$!
     answer "place $log"
     looks=0
-    # Until it says that it has started, or has ended; a slow one is awaited by who has called.
+    # Until it has ended, or its log says that there is nothing to see here; a slow one is awaited by whoever has called.
     while [ "$looks" -lt 25 ]; do
         sleep 0.2 2>/dev/null || sleep 1
         if ! kill -0 "$pid" 2>/dev/null; then
@@ -44,10 +44,9 @@ start() {
             told
             return
         fi
-        if tail -c "+$((before + 1))" "$log" | grep -q started; then break; fi
+        if tail -c "+$((before + 1))" "$log" | grep -q -e started -e 'waiting for Redis'; then return; fi
         looks=$((looks + 1))
     done
-    answer "started $pid"
 }
 start "$@" </dev/null
 exit

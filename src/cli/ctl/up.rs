@@ -1,13 +1,12 @@
 //! `up`: starts a worker by ssh on each host of a file where none of its name lives, and waits until each has registered in Redis.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::args::FleetArgs;
 use super::context::CtlContext;
-use super::fleet::{Fate, Report, finish, hosts, those, workers};
+use super::fleet::{Fate, Report, Workers, finish, hosts, names, those, workers, workers_and_stop};
 use super::hosts::Host;
 use super::ssh::{Ssh, Start, WorkerStart, for_each};
 use super::switch::agreed;
@@ -39,7 +38,11 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
     }
     let (ssh, hosts) = (Ssh::new(args.ssh.as_deref())?, hosts(session, args)?);
     let start = WorkerStart { dir: args.dir()?, flags: args.worker.clone() };
-    let known = workers(session).await?;
+    let (known, is_stopping) = workers_and_stop(session).await?;
+    if is_stopping {
+        let text = "the queue is stopping, so that a worker would leave at once: distcomp-ctl resume lifts that";
+        return Err(CliError::Usage(text.to_owned()));
+    }
     let (mut reports, mut wanted) = (Vec::new(), Vec::new());
     for host in hosts {
         match known.get(host.worker.as_str()).and_then(|worker| present(&host, worker)) {
@@ -54,7 +57,7 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
     }
     let number = counted(wanted.len() as u64, "worker");
     let running = those(&reports, Fate::Running);
-    let plan = format!("start {number} by ssh in {}: {}{running}", start.dir, super::fleet::names(&wanted));
+    let plan = format!("start {number} by ssh in {}: {}{running}", start.dir, names(&wanted));
     if !agreed(session, "up", &plan, serde_json::Value::Null)? {
         return Ok(Exit::Done);
     }
@@ -167,7 +170,7 @@ async fn attach_all(session: &CtlContext, mut begun: Vec<Begun>, limit: Duration
 }
 
 /// What Redis says counts more than what a session said: a worker that somebody else has started meanwhile runs, too.
-fn settle(one: &mut Begun, known: &HashMap<String, WorkerView>) {
+fn settle(one: &mut Begun, known: &Workers) {
     let is_alive = known.get(one.report.host.worker.as_str()).is_some_and(WorkerView::is_alive);
     if is_alive && one.is_awaited {
         one.is_awaited = false;
@@ -185,7 +188,7 @@ async fn explain(ssh: &Ssh, begun: Vec<Begun>, limit: Duration) -> Vec<Report> {
         let lines = ssh.log_lines(&report.host, &log, limit).await.join("\n");
         let seconds = limit.as_secs_f64();
         let why = format!(
-            "its worker runs and has not registered in Redis within {seconds} s (--timeout); from {log}:\n{lines}"
+            "its worker was started and has not registered in Redis within {seconds} s (--timeout); from {log}:\n{lines}"
         );
         Report { log: Some(log), ..Report::failed(&report.host, why) }
     };

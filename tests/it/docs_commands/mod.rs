@@ -72,7 +72,7 @@ done 2>/dev/null
 sed -i 's#"redis_url": "[^"]*"#"redis_url": "redis+unix://'$PWD'/redis.sock"#' conf.json
 echo node7 >rack1
 worker node7
-distcomp submit --quiet -m 0 -c 0 -- 'sleep 0.2 # {}' ::: $(seq 300)
+distcomp submit --quiet -m 0 -c 0 -- 'sleep 1 # {}' ::: $(seq 2000)
 "##;
 
 /// For the shell: what the scenes call.
@@ -153,7 +153,9 @@ fn as_typed(shown: &Shown) -> String {
     }
     if ASKING.iter().any(|command| shown.command.starts_with(command)) {
         let (command, comment) = typed.split_once(" #").unwrap_or((&typed, ""));
-        typed = format!("{command} --yes #{comment}");
+        // These tell of hosts on standard error before the result.
+        let joined = if command.contains("ctl up") || command.contains("ctl down") { "2>&1" } else { "" };
+        typed = format!("{command} --yes {joined} #{comment}");
     }
     if shown.command.starts_with("distcomp-status serve") {
         let port = free_port();

@@ -174,9 +174,8 @@ fn worker_that_cannot_run_is_told_with_its_reason() {
         "max_task_per_worker",
     ]);
     assert!(bed.table("worker_status").is_empty());
-    // It has ended well, and is not there.
     bed.ctl(&["stop", "--yes"]).expect(0);
-    up("", &[]).expect(1).says(&["node1: its worker ended with exit code 0; from"]);
+    up("", &[]).expect(2).says(&["the queue is stopping", "distcomp-ctl resume"]);
     bed.ctl(&["resume", "--yes"]).expect(0);
     // It waits for a Redis that is not there.
     bed.file("away.json", json!({"redis_port": 1, "state_dir": bed.path().join("state")}).to_string());
