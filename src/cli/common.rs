@@ -43,7 +43,9 @@ pub struct CommonArgs {
         help_heading = "Common options"
     )]
     pub config: Option<PathBuf>,
-    /// Redis server; overrides the file: `redis://[USER:PASSWORD@]HOST:PORT/DB`, `rediss://…`, `redis+unix://PATH`, `redis+sentinel://HOST,HOST/MASTER/DB`
+    /// Redis server; overrides the file
+    ///
+    /// `redis://[USER:PASSWORD@]HOST:PORT/DB`, `rediss://…`, `redis+unix://PATH`, `redis+sentinel://HOST,HOST/MASTER/DB`
     #[arg(
         long,
         value_name = "URL",

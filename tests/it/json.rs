@@ -148,7 +148,7 @@ fn plain(value: Value, depth: usize) -> Value {
             .into_iter()
             .map(|(name, value)| {
                 let plain = match (name.as_str(), depth) {
-                    ("host", _) => json!("node1"),
+                    ("host", _) if value.as_str().is_some_and(|host| !host.starts_with("node")) => json!("node1"),
                     ("log", _) => json!("/shared/project/distcomp-worker.node7.log"),
                     ("secret" | "public", 0) => json!(value.as_str().unwrap_or_default().rsplit('/').next()),
                     _ => plain(value, depth + 1),

@@ -164,7 +164,7 @@ pub enum Command {
     /// Twenty hosts at a time. The worker of a host has the name of the host up to its first dot. It starts in DIR there, with the conf.json of that directory, keeps running when ssh ends, and
     /// logs to DIR/distcomp-worker.NAME.log. The command waits until the workers have registered in Redis. Exit code 1: a host failed; the reason of each is printed.
     Up(FleetArgs),
-    /// Drain the workers of the hosts of a file, and wait until they have left
+    /// Drain the workers of the hosts of a file; wait until they have left
     ///
     /// By their names, through Redis: no ssh is needed. Running tasks are not killed.
     Down {

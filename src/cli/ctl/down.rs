@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::args::FleetArgs;
 use super::context::CtlContext;
-use super::fleet::{Fate, Report, finish, hosts, names, those, workers};
+use super::fleet::{Fate, Report, finish, finish_dry, hosts, names, those, workers};
 use super::hosts::Host;
 use super::switch::agreed;
 use crate::cli::common::until_signal;
@@ -40,16 +40,16 @@ pub(super) async fn down(session: &mut CtlContext, args: &FleetArgs, waits: bool
             Err(fate) => reports.push(Report::of(&host, fate)),
         }
     }
-    if wanted.is_empty() || session.manner.dry_run {
-        reports.extend(wanted.iter().map(|host| Report::of(host, Fate::WouldDrain)));
-        return finish(session, "down", &args.hosts, reports);
-    }
     let absent = those(&reports, Fate::NotRunning);
     let plan = format!(
         "drain {}: {}: they finish their running tasks and leave{absent}",
         counted(wanted.len() as u64, "worker"),
         names(&wanted)
     );
+    if wanted.is_empty() || session.manner.dry_run {
+        reports.extend(wanted.iter().map(|host| Report::of(host, Fate::WouldDrain)));
+        return finish_dry(session, "down", &args.hosts, reports, &plan);
+    }
     if !agreed(session, "down", &plan, serde_json::Value::Null)? {
         return Ok(Exit::Done);
     }

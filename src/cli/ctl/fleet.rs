@@ -133,6 +133,21 @@ pub(super) fn those(reports: &[Report], fate: Fate) -> String {
     if of.is_empty() { String::new() } else { format!("; {} {}: {}", count(number), fate.words(), names(of)) }
 }
 
+/// The same where nothing is done: there is nothing to do, or a dry run says what would be.
+pub(super) fn finish_dry(
+    session: &mut CtlContext,
+    command: &str,
+    file: &Path,
+    reports: Vec<Report>,
+    plan: &str,
+) -> Result<Exit, CliError> {
+    let would = reports.iter().any(|report| matches!(report.fate, Fate::WouldStart | Fate::WouldDrain));
+    if would && !session.manner.json {
+        session.tell(&safe(&format!("would {plan}")))?;
+    }
+    finish(session, command, file, reports)
+}
+
 /// Prints what became of each host: failures with their reasons, then how many stand how. Exit code 1 where one has failed.
 pub(super) fn finish(
     session: &mut CtlContext,

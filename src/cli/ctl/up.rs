@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::args::FleetArgs;
 use super::context::CtlContext;
-use super::fleet::{Fate, Report, Workers, finish, hosts, names, those, workers, workers_and_stop};
+use super::fleet::{Fate, Report, Workers, finish, finish_dry, hosts, names, those, workers, workers_and_stop};
 use super::hosts::Host;
 use super::ssh::{Ssh, Start, WorkerStart, for_each};
 use super::switch::agreed;
@@ -50,14 +50,13 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
             None => wanted.push(host),
         }
     }
-    let would = wanted.iter().map(|host| Report::of(host, Fate::WouldStart));
-    if wanted.is_empty() || session.manner.dry_run {
-        reports.extend(would);
-        return finish(session, "up", &args.hosts, reports);
-    }
     let number = counted(wanted.len() as u64, "worker");
     let running = those(&reports, Fate::Running);
     let plan = format!("start {number} by ssh in {}: {}{running}", start.dir, names(&wanted));
+    if wanted.is_empty() || session.manner.dry_run {
+        reports.extend(wanted.iter().map(|host| Report::of(host, Fate::WouldStart)));
+        return finish_dry(session, "up", &args.hosts, reports, &plan);
+    }
     if !agreed(session, "up", &plan, serde_json::Value::Null)? {
         return Ok(Exit::Done);
     }

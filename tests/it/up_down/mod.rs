@@ -209,7 +209,11 @@ fn faults_of_flags_and_hosts_are_told_before_anything_starts() {
         assert!(!output.all().contains("s3cret"), "{output}");
     }
     let output = fake.ctl(&["up", "--hosts", &good, "--dry-run"]).run().expect(0);
-    output.says(&["good:2: this host is there already"]).prints(&["1 host: 1 to start"]);
+    output.says(&["good:2: this host is there already"]).prints(&[
+        "would start 1 worker by ssh in",
+        ": node1",
+        "1 host: 1 to start",
+    ]);
     assert!(!bed.path().join("ran").exists(), "nothing was started");
 }
 
@@ -222,7 +226,10 @@ fn drained_name_is_free_again_after_down() {
     let line = "shell:0:0:1:until test -e gate; do sleep 0.05; done";
     bed.add([line]);
     bed.wait_running(line);
-    fake.ctl(&["down", "--hosts", &hosts, "--dry-run"]).run().expect(0).prints(&["1 host: 1 to drain"]);
+    fake.ctl(&["down", "--hosts", &hosts, "--dry-run"])
+        .run()
+        .expect(0)
+        .prints(&["would drain 1 worker: node1", "1 host: 1 to drain"]);
     let output = fake.ctl(&["down", "--hosts", &hosts, "--yes", "--timeout", "1s"]).run().expect(1);
     output.says(&["node1: it still runs 1 task (--timeout); the drain goes on"]);
     fake.ctl(&["up", "--hosts", &hosts, "--yes"]).run().expect(1).says(&["node1 is draining, and holds its name"]);

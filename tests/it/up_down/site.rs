@@ -60,11 +60,14 @@ impl Site {
         let host_key = read(at("host.pub"));
         let known: String = (1..3).map(|n| format!("[10.77.{n}.2]:2222 {host_key}")).collect();
         fs::write(at("known_hosts"), known).expect("known_hosts");
-        let conf =
-            format!("UserKnownHostsFile {}\nIdentityFile {}\nIdentitiesOnly yes\n", at("known_hosts"), at("user"));
-        fs::write(at("ssh_config"), conf).expect("ssh_config");
         let uid = geteuid();
         let user = User::from_uid(uid).ok().flatten().expect("an account of the tester").name;
+        let conf = format!(
+            "User {user}\nUserKnownHostsFile {}\nIdentityFile {}\nIdentitiesOnly yes\n",
+            at("known_hosts"),
+            at("user")
+        );
+        fs::write(at("ssh_config"), conf).expect("ssh_config");
         let mut command = Command::new("unshare");
         let mut through = String::new();
         if !uid.is_root() {
