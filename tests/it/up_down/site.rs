@@ -16,7 +16,7 @@ mkdir -p /run/sshd
 for n in 1 2; do
     unshare --net --uts sh -c '
         set -e
-        echo "node$1" >/proc/sys/kernel/hostname
+        hostname "node$1"
         until ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
         ip link set lo up
         ip addr add "10.77.$1.2/24" dev eth0
