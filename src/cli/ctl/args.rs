@@ -166,7 +166,8 @@ pub enum Command {
     Up(FleetArgs),
     /// Drain the workers of the hosts of a file; wait until they have left
     ///
-    /// By their names, through Redis: no ssh is needed. Running tasks are not killed.
+    /// By their names, through Redis: no ssh is needed. Running tasks are not killed. The flags of up that say how workers are started are accepted and have no effect, so that the same
+    /// command line does for both.
     Down {
         /// The hosts
         #[command(flatten)]

@@ -37,7 +37,9 @@ fn every_command_has_the_rights_it_needs() {
     bed.ctl(&["resume", "--yes"]).expect(0);
     bed.ctl(&["purge", "--state", "failed", "--yes"]);
     bed.cli("distcomp-submit").args(["--rerun", "-"]).stdin("shell:0:0:1:echo one\n").run().expect(0);
-    bed.ctl(&["drain", "w", "--yes"]).expect(0);
+    let hosts = bed.file("hosts", "w\n");
+    bed.ctl(&["up", "--hosts", &hosts, "--yes"]).expect(0).prints(&["1 running already"]);
+    bed.ctl(&["down", "--hosts", &hosts, "--yes"]).expect(0).prints(&["1 left"]);
     assert_eq!(worker.wait_exit(SOON), 0);
     bed.ctl(&["reclaim", "--yes"]).expect(0);
     bed.cli("distcomp-worker").args(["--check"]).run().expect(0);
