@@ -16,7 +16,7 @@ const SOURCES: &str = "Commands and sources";
 /// The fields of a bare command, and where and with what it runs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FieldFlags {
-    /// Reserve memory for each task, or auto (learnt) [default: 0]
+    /// Reserve memory per task, or auto (learnt) [default: 0]
     #[arg(long, short = 'm', value_name = "GB", allow_negative_numbers = true, help_heading = FIELDS)]
     pub mem: Option<String>,
     /// Cores of each task [default: 1]
