@@ -17,6 +17,7 @@ pub mod batch_views;
 pub mod batches;
 pub mod browse;
 pub mod call_size;
+mod cells;
 pub mod client;
 pub mod control;
 mod dialer;

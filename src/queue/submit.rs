@@ -6,10 +6,10 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use super::args::Args;
+use super::cells::{cell_of, lane_of};
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
-use super::lanes::{cell_of, lane_of};
 use super::records::{SubmitArgs, SubmitReply, SubmittedLine};
 use super::reply::Reply;
 use super::session::base_score;

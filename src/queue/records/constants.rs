@@ -1,7 +1,7 @@
 //! Constants that both sides use: declared in Rust, and put into the text of a script in place of their names.
 
 use crate::model::{BatchHold, FailureKind, Outcome};
-use crate::queue::lanes::{HALVES, QUARTERS};
+use crate::queue::cells::{HALVES, QUARTERS};
 
 /// The literal of Lua that a name stands for. `None` for a name that is no constant.
 pub(super) fn literal(name: &str) -> Option<String> {

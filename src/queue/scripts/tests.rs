@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{Bytes, Class, Demand, MilliCores, Needs, Outcome};
-use crate::queue::lanes::{QUARTERS, cell_of, lane_of};
+use crate::queue::cells::{QUARTERS, cell_of, lane_of};
 
 /// A piece of Lua at the top level: a function, or a line that runs at once.
 struct Chunk {

@@ -36,7 +36,7 @@ local function lane_of(class, line, workers) return grown.class(class, line) .. 
 local function class_of(lane) return string.match(lane, '^%d+:%d+:[^:]*:') end
 
 -- A row of the grid is a quarter of a doubling of memory in bytes, a column half a doubling of cores in thousandths; "-" is nothing at all. Where a step
--- begins, as a part of a doubling: comparing with these is exact, so that the Rust side (queue/lanes.rs) comes to the same steps.
+-- begins, as a part of a doubling: comparing with these is exact, so that the Rust side (queue/cells.rs) comes to the same steps.
 local QUARTERS, HALVES = STEPS.quarters, STEPS.halves
 local function step_of(amount, begins)
   if amount == 0 then return '-' end
