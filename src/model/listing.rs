@@ -1,7 +1,12 @@
 //! A page of tasks: the filter that a reader asks with, and the rows that it gets.
 
+use std::time::Duration;
+
 use super::BatchName;
 use super::snapshot::TaskState;
+
+/// How long a page of tasks may take that a person waits for.
+pub const PATIENCE: Duration = Duration::from_millis(35);
 
 /// Which tasks are wanted. All conditions hold at once; an absent one holds for every task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -96,6 +96,7 @@ fn check_all(prompt: &mut Prompt, bed: &Bed) {
     bed.add([line]);
     bed.hset("worker_status", "node-a", "1700000000:0.00:4.00:0.00:8.00");
     let id = task_id(line);
+    bed.cli("distcomp-submit").args(["-n", "sweep1/prep", "-L", "disk=2", "--", "true"]).run().expect(0);
     for (typed, expected) in [
         ("distcomp sub", &["distcomp", "submit"][..]),
         ("distcomp kil", &["distcomp", "kill"]),
@@ -112,6 +113,10 @@ fn check_all(prompt: &mut Prompt, bed: &Bed) {
         ("distcomp-ctl requeue --older", &["distcomp-ctl", "requeue", "--older-than"]),
         ("distcomp drain no", &["distcomp", "drain", "node-a"]),
         ("distcomp resume --worker=no", &["distcomp", "resume", "--worker=node-a"]),
+        ("distcomp cancel --batch sw", &["distcomp", "cancel", "--batch", "sweep1"]),
+        ("distcomp wait sweep1/", &["distcomp", "wait", "sweep1/prep"]),
+        ("distcomp submit --after sw", &["distcomp", "submit", "--after", "sweep1"]),
+        ("distcomp-ctl limit di", &["distcomp-ctl", "limit", "disk"]),
         ("distcomp nosuch sub", &["distcomp", "nosuch", "sub"]),
     ] {
         prompt.completes(typed, expected);

@@ -34,6 +34,8 @@ fn commands_run_on_one_machine() {
     bed.file("commands.txt", "echo a >> ran\necho b >> ran\n");
     run(&["run", "-j", "4", "commands.txt"]).expect(2).says(&["distcomp run --commands commands.txt"]);
     run(&["run", "-j", "4", "--commands", "commands.txt"]).expect(0).prints(&["2 tasks finished"]);
+    let dry = run(&["run", "--dry-run", "--", "echo", "{}", ":::", "c", "d"]).expect(0);
+    dry.prints(&["shell:0:1:0:echo c", "2 tasks are valid", "read as 2 tasks"]);
     run(&["run", "--", "echo", "{}", ":::", "c", "d"]).expect(0).prints(&["2 tasks finished"]);
     run(&["status", "--local"]).expect(0).prints(&["4 finished tasks"]);
 }
@@ -126,4 +128,34 @@ fn sweep_of_the_readme_runs_as_it_is_shown() {
     export.expect(0).prints(&["simulated trace2 with fifo"]);
     again.expect(1).prints(&["2 failed", "4 of them in earlier runs"]);
     status.expect(0).prints(&["4 finished tasks, 2 failed tasks"]);
+}
+
+#[test]
+fn placeholders_that_get_no_value_are_told() {
+    let bed = Bed::new();
+    let told = "COMMAND: warning: {} has placeholders and no values";
+    front(&bed, &["submit", "--", "echo", "{}"]).expect(0).says(&[told, "-a - (standard input)"]);
+    for word in ["{%}", "{= $_++ =}"] {
+        front(&bed, &["submit", "--", "echo", word, ":::", "a"]).expect(2).says(&["of GNU parallel's placeholders"]);
+    }
+    assert_eq!(bed.counts(), [1, 0, 0, 0]);
+}
+
+#[test]
+fn equal_faults_here_and_there_are_counted() {
+    let bed = Bed::new();
+    let lines: String = (0..500).map(|at| format!("shell:1:1:0:true {at}\nshell:x:1:0:true\n")).collect();
+    let file = bed.file("lines", lines);
+    let told =
+        front(&bed, &["submit", &file]).expect(2).says(&["500 of 1,000 lines invalid", "497 more lines: mem is"]);
+    assert!(told.stderr.lines().count() < 10, "{told}");
+}
+
+#[test]
+fn lines_of_a_dry_run_are_bytes_for_programs() {
+    let bed = Bed::new();
+    let line = "shell:1:1:0:printf a\u{1}b\u{7f}c";
+    let file = bed.file("lines", format!("{line}\n"));
+    let printed = front(&bed, &["submit", "--dry-run", "--parsable", &file]).expect(0).stdout;
+    assert_eq!(printed, format!("{line}\n"));
 }

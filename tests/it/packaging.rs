@@ -141,7 +141,7 @@ fn pages_show_values_and_examples_as_they_are_typed() {
         ("man1/distcomp-ctl-drain.1", &["distcomp-ctl drain [", "[--all]", "[WORKER ...]", "distcomp-ctl(1)"]),
         (
             "man1/distcomp.1",
-            &["distcomp COMMAND [ARGUMENTS]", "The same as distcomp-status tasks", "Also: retry, restart."],
+            &["distcomp COMMAND [ARGUMENTS]", "The same as distcomp-status tasks", "Also: retry, restart, rerun."],
         ),
         (
             "man5/distcomp-tasks.5",

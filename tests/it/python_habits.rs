@@ -58,6 +58,14 @@ fn a_worker_names_what_it_does_otherwise_with_key_and_value() {
 }
 
 #[test]
+fn bare_commands_have_no_order_that_could_be_meant_otherwise() {
+    let bed = bed();
+    let conf = write(&bed, &python_conf(&bed));
+    program(&bed, "distcomp-submit", &conf).args(["-m", "2", "--", "echo", "hi"]).run().expect(0);
+    assert_eq!(bed.counts(), [1, 0, 0, 0]);
+}
+
+#[test]
 fn a_file_in_pythons_order_is_refused_until_the_order_is_set() {
     let bed = bed();
     let tasks = bed.file("tasks", "shell:4:2:2:./cachesim a\nshell:4:2:1:./cachesim b\n");

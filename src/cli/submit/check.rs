@@ -16,7 +16,7 @@ use crate::cli::exit::CliError;
 use crate::cli::output::warn_of;
 use crate::cli::words::RUN;
 use crate::model::TaskKind;
-use crate::queue::LiveWorkers;
+use crate::queue::{Connection, LiveWorkers, live_workers};
 use crate::view::progress::Progress;
 use crate::view::text::{counted, tasks};
 
@@ -89,7 +89,9 @@ pub(super) fn check(
                         let shell = context.config.task_shell.display();
                         warn_of(
                             &line.place.to_string(),
-                            &format!("{what} requires bash, but {shell} runs the command; set task_shell to use another shell"),
+                            &format!(
+                                "{what} requires bash, but {shell} runs the command; set task_shell to use another shell"
+                            ),
                         );
                     }
                 }
@@ -132,4 +134,17 @@ pub(super) fn check(
 fn with_local(context: &Context) -> String {
     let is_flag_needed = context.is_local && context.program != RUN;
     format!("{}{}", context.program, if is_flag_needed { " --local" } else { "" })
+}
+
+/// No task at all is no error, as an empty list is none; whoever reads only standard output must not be left to guess.
+pub(super) fn warn_of_nothing(context: &Context, origin: &Origin, found: &CheckReport) {
+    if found.valid + found.left_out + found.invalid == 0 {
+        let why = if origin.is_composed() { "a source has no value" } else { "every line is empty or a comment" };
+        context.warn(&format!("there is no task: {why}"));
+    }
+}
+
+/// What the workers have that live; nothing where that cannot be known: it is good for a warning only.
+pub(super) async fn live(conn: &Connection) -> LiveWorkers {
+    live_workers(conn).await.unwrap_or_default()
 }

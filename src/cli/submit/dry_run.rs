@@ -5,16 +5,15 @@ use std::io::IsTerminal as _;
 use serde_json::json;
 
 use super::args::SubmitArgs;
-use super::check::{CheckReport, check};
+use super::check::{CheckReport, check, live, warn_of_nothing};
 use super::origin::Origin;
 use super::reader::TaskReader;
-use super::run::{live, warn_of_nothing};
 use super::task_file::ParseRules;
 use crate::cli::common::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Out;
-use crate::queue::guard::Access;
 use crate::queue::LiveWorkers;
+use crate::queue::guard::Access;
 use crate::view::glyphs;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, tasks};

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use super::checked_line::Place;
 use crate::cli::output::detail;
 use crate::view::safe_text::safe;
-use crate::view::text::{count, counted, shorten};
+use crate::view::text::{count, shorten};
 
 /// Messages that are printed; a file of another kind altogether has millions.
 const MOST_PRINTED: u64 = 1000;
@@ -170,7 +170,8 @@ impl Faults {
     fn print_again(&mut self, lead: &str) {
         for (problem, again) in std::mem::take(&mut self.again) {
             if again.more > 0 {
-                detail(&format!("{lead}{} more: {problem}", counted(again.more, "line")));
+                let lines = if again.more == 1 { "line" } else { "lines" };
+                detail(&format!("{lead}{} more {lines}: {problem}", count(again.more)));
             }
         }
     }
@@ -252,7 +253,8 @@ mod tests {
 
     #[test]
     fn an_equal_fault_here_and_there_is_counted_after_a_few() {
-        let lines: Vec<(u64, Option<&str>)> = (1..100).map(|at| (at, (at % 2 == 0).then_some("mem is \"x\""))).collect();
+        let lines: Vec<(u64, Option<&str>)> =
+            (1..100).map(|at| (at, (at % 2 == 0).then_some("mem is \"x\""))).collect();
         assert_eq!(seen(&lines).1, 3);
     }
 

@@ -76,9 +76,7 @@ impl Offers {
         let gpus = Some(GPUS.to_owned()).filter(|gpus| !self.resources.contains(gpus));
         let resources: Vec<String> = self.resources.iter().cloned().chain(gpus).collect();
         let (what, near) = match missing {
-            Missing::Resource(name) => {
-                (format!("{name:?}"), nearest(name, &resources).filter(|near| *near != name))
-            }
+            Missing::Resource(name) => (format!("{name:?}"), nearest(name, &resources).filter(|near| *near != name)),
             Missing::Label(label) => (format!("the label {label:?}"), nearest(label, &self.labels)),
         };
         let meant = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();

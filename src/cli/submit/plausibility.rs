@@ -56,16 +56,26 @@ impl Plausibility {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let is_limit = match task.timeout() {
             // 1h30m, 10min
-            None => !is_number(first) && first.starts_with(|c: char| c.is_ascii_digit()) && parse_duration("", first).is_ok(),
+            None => {
+                !is_number(first)
+                    && first.starts_with(|c: char| c.is_ascii_digit())
+                    && parse_duration("", first).is_ok()
+            }
             // Of 1:30:00 the hours are the limit, and the rest is the command.
-            Some(_) => is_number(first) && first.len() <= 2 && rest.split_once(':').is_some_and(|(second, _)| is_number(second) && second.len() <= 2),
+            Some(_) => {
+                is_number(first)
+                    && first.len() <= 2
+                    && rest.split_once(':').is_some_and(|(second, _)| is_number(second) && second.len() <= 2)
+            }
         };
         if !is_limit {
             return None;
         }
         self.no_limits += 1;
         (self.no_limits <= PRINTED).then(|| {
-            format!("the command begins with \"{first}:\", which is no limit; a limit in a task line is a number of seconds")
+            format!(
+                "the command begins with \"{first}:\", which is no limit; a limit in a task line is a number of seconds"
+            )
         })
     }
 
@@ -90,9 +100,7 @@ impl Plausibility {
     pub(super) fn end(self, say: impl Fn(&str)) -> Option<String> {
         if self.too_large > PRINTED {
             let more = count(self.too_large - PRINTED);
-            say(&format!(
-                "{more} more lines ask for more than any live worker has; they wait for a larger node"
-            ));
+            say(&format!("{more} more lines ask for more than any live worker has; they wait for a larger node"));
         }
         if self.no_limits > PRINTED {
             let more = count(self.no_limits - PRINTED);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::SubmitArgs;
 use super::batches::BatchPlan;
-use super::check::{CheckReport, check};
+use super::check::{CheckReport, check, live, warn_of_nothing};
 use super::dry_run::{dry_run, say_dry_run};
 use super::in_queue;
 use super::origin::{Named, Origin, read_stdin_if_alone};
@@ -24,7 +24,7 @@ use crate::cli::task_set::TaskSet;
 use crate::model::FieldOrder;
 use crate::queue::guard::Access;
 use crate::queue::submit::Submitted;
-use crate::queue::{Connection, LiveWorkers, aside, live_workers};
+use crate::queue::{Connection, LiveWorkers, aside};
 use crate::view::json::with_ids;
 use crate::view::text::{amount, count, counted};
 
@@ -111,14 +111,6 @@ async fn submit_to(args: SubmitArgs, context: Context) -> Result<Exit, CliError>
     Ok(waited.map_or(Exit::Done, |waited| waited.exit))
 }
 
-/// No task at all is no error, as an empty list is none; whoever reads only standard output must not be left to guess.
-pub(super) fn warn_of_nothing(context: &Context, origin: &Origin, found: &CheckReport) {
-    if found.valid + found.left_out + found.invalid == 0 {
-        let why = if origin.is_composed() { "a source has no value" } else { "every line is empty or a comment" };
-        context.warn(&format!("there is no task: {why}"));
-    }
-}
-
 fn say_submitted(
     args: &SubmitArgs,
     submitted: Submitted,
@@ -173,11 +165,6 @@ impl SubmitArgs {
         let Self { files, fields, sources, name, batch, .. } = self;
         Named { files, fields, sources, name: name.as_deref(), batch }
     }
-}
-
-/// What the workers have that live; nothing where that cannot be known: it is good for a warning only.
-pub(super) async fn live(conn: &Connection) -> LiveWorkers {
-    live_workers(conn).await.unwrap_or_default()
 }
 
 /// Tasks that were checked and found good.

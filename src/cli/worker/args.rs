@@ -56,8 +56,8 @@ pub struct WorkerArgs {
     /// Start anew; move the state and results of earlier runs in this directory to a numbered directory
     #[arg(long, requires = "local", help_heading = LOCAL, hide_short_help = true)]
     pub fresh: bool,
-    /// With --local: check the files or sources, say how they were read, and run nothing
-    #[arg(long, requires = "local", hide_short_help = true)]
+    /// Check the files or sources, say how they were read, and run nothing
+    #[arg(long, requires = "local", help_heading = LOCAL, hide_short_help = true)]
     pub dry_run: bool,
     /// What a local run shows and writes down
     #[command(flatten)]

@@ -17,8 +17,7 @@ use super::error::QueueError;
 use crate::model::listing::{ClaimNote, PageCursor, PageOrder, TaskFilter, TaskPage};
 use crate::model::snapshot::TaskState;
 
-/// How long a page may take that a person waits for.
-pub const PATIENCE: Duration = Duration::from_millis(35);
+pub use crate::model::listing::PATIENCE;
 
 /// The next tasks that match, from a cursor on.
 ///

@@ -16,10 +16,9 @@ use super::source::is_id;
 use super::task_list::{ListView, TaskListPage};
 use super::task_page::TaskDetailPage;
 use super::task_rows::Sorting;
-use crate::model::listing::{PageCursor, TaskFilter};
+use crate::model::listing::{PATIENCE, PageCursor, TaskFilter};
 use crate::model::snapshot::TaskState;
 use crate::policy::line_pattern::LinePattern;
-use crate::queue::lists;
 
 /// Characters of a filter.
 const FILTER: usize = 1000;
@@ -106,7 +105,7 @@ pub(super) async fn tasks(
     if let Some(why) = asked.bad_pattern() {
         return MessagePage::new(page, "No regular expression", &why).respond(StatusCode::BAD_REQUEST);
     }
-    let within = if asked.further { FURTHER } else { lists::PATIENCE };
+    let within = if asked.further { FURTHER } else { PATIENCE };
     match app.task_page(&filter, view.cursor, within).await {
         Ok(found) => TaskListPage::new(page, &filter, view, &found, (app.order, app.source.defaults())).respond(),
         Err(error) => failed(page, &error),
@@ -181,7 +180,7 @@ pub(super) async fn find(State(app): State<Arc<AppState>>, Query(FindQuery { q }
     let mut found = Vec::new();
     for state in FOUND {
         let filter = TaskFilter { include: Some(text.to_owned()), ..TaskFilter::all(state) };
-        match app.task_page(&filter, PageCursor::Start, lists::PATIENCE).await {
+        match app.task_page(&filter, PageCursor::Start, PATIENCE).await {
             Ok(page) => found.push(Found::of(&filter, &page)),
             Err(error) => return failed(page, &error),
         }

@@ -31,7 +31,7 @@ const HELP: [(&str, &str); 15] = [
     ("g G, Home End", "first, last"),
     ("Enter", "open what is chosen"),
     ("Esc, Backspace", "close it, or clear the filter"),
-    ("/", "filter by a text or re:EXPR, or open an id"),
+    ("/", "filter by text, re:EXPR, or an id"),
     ("s S", "sort by the next column; the other way"),
     ("v", "output with its escapes, and without"),
     ("r", "requeue the task, group or batch"),
