@@ -24,6 +24,7 @@ mod resolve;
 mod resource_def;
 mod secrets;
 mod settings;
+mod shape;
 mod source;
 mod values;
 
@@ -44,6 +45,7 @@ pub use resource_def::{GPUS, ResourceDef, ResourceDefs};
 pub use secrets::{SECRET_VARIABLES, withheld_variables};
 pub(crate) use settings::address;
 pub use settings::{Config, Endpoint, Origin, Prefetch, RedisSettings, SentinelLogin, TlsSettings};
+pub use shape::{ShapeParts, life, parse_shape, shape_resource, some_cores, some_gib};
 pub use source::{ConfigSource, DEFAULT_FILE, Environment, Overrides, Role, URL_FROM};
 
 /// Feeds a text to everything that reads a configuration; what is wrong with it must be said without a line end or a control character in it.

@@ -5,6 +5,7 @@ pub mod capacity;
 pub mod coalesce;
 pub mod cores;
 pub mod deadline;
+mod demand_sum;
 pub mod estimate;
 pub mod failure_detector;
 pub mod halt;
@@ -17,6 +18,9 @@ pub mod polling;
 pub mod pools;
 pub mod prefetch;
 pub mod retry;
+pub mod scaling;
+pub mod start_record;
+mod worker_room;
 
 pub use admission::{Budget, Limits, Reservation, Wait};
 pub use capacity::Capacity;

@@ -148,6 +148,10 @@ pub enum Key {
     ReleaseLock,
     /// String with an expiry: who looks for dead workers.
     ReclaimLock,
+    /// Hash autoscaler → JSON, how it stands; see [`super::autoscale`].
+    Autoscale,
+    /// Prefix of strings with an expiry, by autoscaler: who is the one of that name.
+    AutoscaleLocks,
     /// Hash worker → `MEM:CPU:SLOTS:RESOURCES`, the room of those that found nothing for it.
     Idle,
     /// Stream: the event log, see [`super::events`].
@@ -240,6 +244,8 @@ impl Key {
             Self::MendLock => "MEND_LOCK",
             Self::ReleaseLock => "RELEASE_LOCK",
             Self::ReclaimLock => "RECLAIM_LOCK",
+            Self::Autoscale => "AUTOSCALE",
+            Self::AutoscaleLocks => "AUTOSCALE_LOCKS",
             Self::Idle => "IDLE",
             Self::Events => "EVENTS",
             Self::History => "HISTORY",
@@ -318,6 +324,8 @@ impl Key {
             Self::MendLock => "distcomp:ready:mend_lock",
             Self::ReleaseLock => "distcomp:ready:release_lock",
             Self::ReclaimLock => "distcomp:reclaim_lock",
+            Self::Autoscale => "distcomp:autoscale",
+            Self::AutoscaleLocks => "distcomp:autoscale:lock:",
             Self::Idle => "distcomp:ready:idle",
             Self::Events => "distcomp:events",
             Self::History => "distcomp:history",

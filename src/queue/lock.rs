@@ -17,20 +17,29 @@ pub(super) async fn try_lock(
     holder: &str,
     for_at_most: Duration,
 ) -> Result<bool, QueueError> {
-    let name = conn.name(key);
+    try_lock_name(conn, &conn.name(key), holder, for_at_most).await
+}
+
+/// The same with the full name of a key.
+pub(super) async fn try_lock_name(
+    conn: &Connection,
+    name: &str,
+    holder: &str,
+    for_at_most: Duration,
+) -> Result<bool, QueueError> {
     let set: Option<String> =
-        conn.cmd(redis::cmd("SET").arg(&name).arg(holder).arg("NX").arg("PX").arg(millis(for_at_most))).await?;
+        conn.cmd(redis::cmd("SET").arg(name).arg(holder).arg("NX").arg("PX").arg(millis(for_at_most))).await?;
     if set.is_some() {
         return Ok(true);
     }
-    let present: Option<String> = conn.cmd(redis::cmd("GET").arg(&name)).await?;
+    let present: Option<String> = conn.cmd(redis::cmd("GET").arg(name)).await?;
     if present.as_deref() != Some(holder) {
-        let left: i64 = conn.cmd(redis::cmd("PTTL").arg(&name)).await?;
+        let left: i64 = conn.cmd(redis::cmd("PTTL").arg(name)).await?;
         if u64::try_from(left).is_ok_and(|left| left > millis(for_at_most * 2 + CLOCK_SLACK)) {
-            let _: i64 = conn.cmd(redis::cmd("DEL").arg(&name)).await?;
+            let _: i64 = conn.cmd(redis::cmd("DEL").arg(name)).await?;
         }
         return Ok(false);
     }
-    let _: i64 = conn.cmd(redis::cmd("PEXPIRE").arg(&name).arg(millis(for_at_most))).await?;
+    let _: i64 = conn.cmd(redis::cmd("PEXPIRE").arg(name).arg(millis(for_at_most))).await?;
     Ok(true)
 }

@@ -9,6 +9,7 @@
 mod args;
 pub mod aside;
 pub mod auth_probe;
+pub mod autoscale;
 pub mod batch_gates;
 pub mod batch_names;
 pub mod batch_steps;
@@ -52,6 +53,7 @@ pub mod reclaim;
 pub mod reconcile;
 mod records;
 mod reply;
+pub mod runnable;
 mod scripts;
 pub mod select;
 mod sentinel;

@@ -11,7 +11,7 @@ use super::shares::shares;
 use super::style::{BAD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
 use super::workers::workers_in_use;
-use crate::model::snapshot::{Counts, Overview, ProgressParts, RedisHealth, TaskState};
+use crate::model::snapshot::{AutoscalerView, Counts, Overview, ProgressParts, RedisHealth, TaskState};
 
 /// Workers shown before the rest is a number.
 const MOST_WORKERS: usize = 20;
@@ -142,6 +142,7 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
     notices.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
     notices.extend(never_run(overview));
     notices.extend(overview.fair_share.as_ref().map(shares));
+    notices.extend(overview.autoscalers.iter().filter_map(|view| autoscaler(view, overview.now)));
     notices.extend(limits::notices(overview));
     match overview.ordered {
         0 => {}
@@ -166,6 +167,20 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         ));
     }
     notices
+}
+
+/// Silent for longer than this, an autoscaler is none any more.
+const FORGOTTEN: u64 = 86_400;
+
+/// What is wrong with an autoscaler.
+fn autoscaler(view: &AutoscalerView, now: u64) -> Option<String> {
+    let name = safe(&view.name);
+    match (view.silent_for(now), &view.paused) {
+        (Some(age), _) if age < FORGOTTEN => Some(format!("autoscaler {name} has not reported for {}", duration(age))),
+        (Some(_), _) => None,
+        (None, Some(why)) => Some(format!("autoscaler {name} is paused: {}", safe(why))),
+        (None, None) => None,
+    }
 }
 
 /// What is wrong with the server.

@@ -13,6 +13,7 @@ use crate::cli::local::LocalArgs;
 use crate::cli::task_group::GroupArgs;
 use crate::cli::task_state::StateArg;
 use crate::compose::seconds::seconds;
+use crate::config::{ShapeParts, parse_shape};
 use crate::model::BatchName;
 use crate::view::dashboard::BasePath;
 
@@ -236,6 +237,9 @@ pub struct ServeArgs {
     /// Another host name under which browsers may reach the dashboard; may be repeated
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub allowed_host: Vec<String>,
+    /// Tell in the metrics how many workers of this shape are wanted, such as "cpus=4&mem=16&resource=gpus=1&time=1h"; may be repeated
+    #[arg(long = "shape", value_name = "SHAPE", value_parser = parse_shape)]
+    pub shapes: Vec<ShapeParts>,
     /// Path under which a proxy shows the dashboard, such as /distcomp
     #[arg(long, value_name = "PATH", default_value = "/", hide_default_value = true)]
     pub base_path: BasePath,

@@ -10,13 +10,13 @@ use crate::cli::groups::groups_of_batch;
 use crate::config::Config;
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::{PageCursor, TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts, Runnable};
 use crate::model::{BatchName, TaskId};
 use crate::queue::failure_details::failure_details;
 use crate::queue::find::{TaskMatch, find};
 use crate::queue::{
     Client, Connection, QueueError, batch_steps, batch_views, browse, edit, events, history, inspect, limits, lists,
-    recent,
+    recent, runnable,
 };
 use crate::sys::wall_clock;
 use crate::view::dashboard::{
@@ -187,14 +187,15 @@ impl RedisSource {
                 Some(sequence) => browse::age_of(conn, sequence).await?,
                 None => None,
             };
-            Ok((oldest, known, batch_views::first(conn, BATCHES).await?))
+            Ok((oldest, known, batch_views::first(conn, BATCHES).await?, runnable::runnable(conn).await?))
         };
-        let Ok((oldest, known, batches)) = self.ask(PATIENCE, read).await else { return };
+        let Ok((oldest, known, batches, runnable)) = self.ask(PATIENCE, read).await else { return };
         let now = Instant::now();
         let age = |sequence| self.clock.lock().unwrap_or_else(PoisonError::into_inner).age(now, sequence);
         // One that came after the last look at the clock has only begun to wait.
         let oldest_waiting_seconds = oldest.and_then(age).unwrap_or(0.0).max(known.unwrap_or(0.0));
-        live.publish_extras(ScrapeExtras { read_at: now, batches: Arc::new(batches), oldest_waiting_seconds });
+        let (batches, runnable) = (Arc::new(batches), Arc::new(runnable));
+        live.publish_extras(ScrapeExtras { read_at: now, batches, runnable, oldest_waiting_seconds });
     }
 
     /// The overview, over a new connection where there is none.
@@ -351,6 +352,10 @@ impl QueueSource for RedisSource {
 
     fn limits(&self) -> SourceFuture<'_, Vec<LimitView>> {
         Box::pin(async move { self.ask(PATIENCE, limits::all_views).await })
+    }
+
+    fn runnable(&self) -> SourceFuture<'_, Runnable> {
+        Box::pin(async move { self.ask(PATIENCE, runnable::runnable).await })
     }
 
     fn events<'a>(&'a self, (after, limit): &'a EventRange) -> SourceFuture<'a, EventPage> {

@@ -133,7 +133,9 @@ pub(super) async fn serve(session: &mut StatusContext, args: &ServeArgs, plan: L
         None => None,
     };
     let place = QueuePlace { server: session.conn.at(), prefix: &session.context.config.key_prefix };
-    let state = AppState::new(live, source, plan.access, session.order, place, stopped.clone());
+    let config = Arc::clone(&session.context.config);
+    let state = AppState::new(live, source, plan.access, session.order, config, place, stopped.clone())
+        .with_shapes(args.shapes.clone());
     let state = match plan.operators {
         Some(operators) => state.with_operators(operators),
         None => state,

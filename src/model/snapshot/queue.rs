@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::autoscaler::AutoscalerView;
 use super::batch::Awaited;
 use super::counts::Counts;
 use super::limit::LimitView;
@@ -72,6 +73,9 @@ pub struct Overview {
     /// The limits that are set, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitView>,
+    /// The autoscalers that are at work, or have ended without saying so; by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub autoscalers: Vec<AutoscalerView>,
     /// Totals since the queue began.
     pub totals: Totals,
     /// The server.

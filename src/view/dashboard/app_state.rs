@@ -12,10 +12,12 @@ use super::live_state::LiveState;
 use super::output_followers::OutputFollowers;
 use super::page::PageBase;
 use super::source::{EventPage, EventRange, QueueSource, SourceError, SourceFuture, TaskSeen};
+use crate::config::{Config, ShapeParts};
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::{PageCursor, TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, Overview, RecentAttempts, Runnable};
 use crate::model::{BatchName, FieldOrder};
+use crate::policy::scaling::{Fleet, Wanted, wanted};
 use crate::view::safe_text::safe;
 use crate::view::web::{OperatorAccess, TokenAccess};
 
@@ -55,6 +57,11 @@ pub struct AppState {
     pub(super) limits: Cache<(), Arc<Vec<LimitView>>>,
     pub(super) events: Cache<EventRange, Arc<EventPage>>,
     pub(super) recent: Cache<(), Arc<RecentAttempts>>,
+    pub(super) runnable: Cache<(), Arc<Runnable>>,
+    /// What the configuration says of workers.
+    pub(super) config: Arc<Config>,
+    /// Shapes of which the metrics tell how many are wanted.
+    pub(super) shapes: Vec<ShapeParts>,
 }
 
 /// Groups of the failures of a batch, and whether these are all.
@@ -68,6 +75,7 @@ impl AppState {
         source: Arc<dyn QueueSource>,
         access: TokenAccess,
         order: FieldOrder,
+        config: Arc<Config>,
         queue: QueuePlace<'_>,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -92,6 +100,9 @@ impl AppState {
             limits: Cache::new(),
             events: Cache::new(),
             recent: Cache::new(),
+            runnable: Cache::new(),
+            config,
+            shapes: Vec::new(),
         }
     }
 
@@ -135,6 +146,14 @@ impl AppState {
         self.limits.get((), ask).await
     }
 
+    /// What may run now.
+    pub(super) async fn runnable(&self) -> Result<Arc<Runnable>, SourceError> {
+        let ask = || -> SourceFuture<'_, Arc<Runnable>> {
+            Box::pin(async move { self.source.runnable().await.map(Arc::new) })
+        };
+        self.runnable.get((), ask).await
+    }
+
     /// Some events.
     pub(super) async fn events(&self, asked: EventRange) -> Result<Arc<EventPage>, SourceError> {
         let ask = || -> SourceFuture<'_, Arc<EventPage>> {
@@ -172,6 +191,20 @@ impl AppState {
     pub fn with_operators(mut self, operators: OperatorAccess) -> Self {
         self.operators = Some(Arc::new(operators));
         self
+    }
+
+    /// The same site with shapes for its metrics.
+    #[must_use]
+    pub fn with_shapes(mut self, shapes: Vec<ShapeParts>) -> Self {
+        self.shapes = shapes;
+        self
+    }
+
+    /// How many workers of a shape are wanted for what may run.
+    pub(super) fn wanted(&self, shape: &ShapeParts, runnable: &Runnable, overview: &Overview) -> Wanted {
+        let Overview { workers, limits, .. } = overview;
+        let fleet = Fleet { workers, limits, in_progress: overview.counts.in_progress, now: overview.now };
+        wanted(&shape.shape(&self.config), runnable, &fleet, 0)
     }
 
     /// Whether a request may look.

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::figures::Figures;
 use super::history::{History, Point};
 use super::node_history::NodeHistory;
-use crate::model::snapshot::{BatchList, HistoryRow, Overview};
+use crate::model::snapshot::{BatchList, HistoryRow, Overview, Runnable};
 use crate::sys::wall_clock;
 use crate::view::safe_text::safe;
 use crate::view::text::{duration, moment};
@@ -59,6 +59,8 @@ pub struct ScrapeExtras {
     pub read_at: Instant,
     /// Batches, those that have not ended first.
     pub batches: Arc<BatchList>,
+    /// What might run.
+    pub runnable: Arc<Runnable>,
     /// Seconds for which the longest-waiting task had waited; 0 when none waited.
     pub oldest_waiting_seconds: f64,
 }

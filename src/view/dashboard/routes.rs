@@ -20,6 +20,7 @@ use super::operate::{self, OrderDesk, Orders};
 use super::page::PageBase;
 use super::pages::{MessagePage, OverviewPage, WorkersPage, failed};
 use super::{api, assets, base_path, batch_pages, download, fleet, history_api, login, stream, task_routes, timeline};
+use crate::config::ShapeParts;
 use crate::model::BatchName;
 use crate::view::metrics;
 use crate::view::web::{HostGuard, check};
@@ -55,6 +56,7 @@ pub fn router(app: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>,
         .route("/api/v1/batches", get(api::batches))
         .route("/api/v1/batch/{*name}", get(api::batch))
         .route("/api/v1/limits", get(api::limits))
+        .route("/api/v1/wanted", get(api::wanted))
         .route("/api/v1/events", get(api::events))
         .route("/timeline", get(timeline::page))
         .route("/api/timeline", get(timeline::data))
@@ -131,9 +133,17 @@ const SCRAPE: Duration = Duration::from_millis(50);
 async fn scrape(State(app): State<Arc<AppState>>, asked: axum::http::HeaderMap) -> Response {
     let snapshot = app.live.look_within(SCRAPE).await;
     let extras = app.live.extras();
+    let runnable = extras.as_ref().map(|extras| Arc::clone(&extras.runnable));
+    let wanted_of = |shape: &ShapeParts| {
+        let wanted = app.wanted(shape, runnable.as_deref()?, &snapshot.overview).wanted;
+        Some((shape.shape(&app.config).to_string(), wanted))
+    };
+    let wanted: Vec<(String, u64)> = app.shapes.iter().filter_map(wanted_of).collect();
     let shown = metrics::QueueFigures {
         overview: Some(&snapshot.overview).filter(|_| snapshot.is_current()),
         batches: extras.as_ref().map_or(&[], |extras| &extras.batches.batches),
+        runnable: runnable.as_deref(),
+        wanted: &wanted,
         age_seconds: snapshot.read_at.elapsed().as_secs_f64(),
         oldest_waiting_seconds: extras.as_ref().map(|extras| extras.oldest_waiting_seconds),
         viewers: app.live.viewers(),

@@ -9,7 +9,7 @@ use crate::model::BatchName;
 use crate::model::event::Event;
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::{ClaimNote, PageCursor, TaskFilter, TaskPage};
-use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts, TaskView};
+use crate::model::snapshot::{BatchDetail, BatchList, FailureGroup, LimitView, RecentAttempts, Runnable, TaskView};
 use crate::view::output_event::OutputStream;
 
 /// An answer that is on its way.
@@ -55,6 +55,9 @@ pub trait QueueSource: Send + Sync + 'static {
 
     /// Every limit that is set or that tasks name.
     fn limits(&self) -> SourceFuture<'_, Vec<LimitView>>;
+
+    /// What may run now.
+    fn runnable(&self) -> SourceFuture<'_, Runnable>;
 
     /// Events after an entry of the log, a page of them; without one the last, as many as the number says.
     fn events<'a>(&'a self, asked: &'a EventRange) -> SourceFuture<'a, EventPage>;

@@ -7,6 +7,7 @@ mod failures;
 mod listener;
 mod process;
 mod queue;
+mod scaling;
 mod worker;
 
 pub use exposition::respond;

@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use super::encode::{Labels, MetricsPage};
 use super::failures::failures;
+use super::scaling;
 use crate::model::ResourceKind;
-use crate::model::snapshot::{BatchView, LimitView, Overview, RedisHealth, TaskState, Totals, WorkerState, WorkerView};
+use crate::model::snapshot::{
+    BatchView, LimitView, Overview, RedisHealth, Runnable, TaskState, Totals, WorkerState, WorkerView,
+};
 use crate::model::spread::Spread;
 use crate::view::safe_text::safe;
 
@@ -25,6 +28,10 @@ pub struct QueueFigures<'a> {
     pub overview: Option<&'a Overview>,
     /// Batches, those that have not ended first.
     pub batches: &'a [BatchView],
+    /// What may run now; `None` when it is not known.
+    pub runnable: Option<&'a Runnable>,
+    /// Shapes of workers, and how many of each are wanted.
+    pub wanted: &'a [(String, u64)],
     /// Seconds since it was read.
     pub age_seconds: f64,
     /// Seconds for which the longest-waiting task has waited, 0 when none waits; `None` when it is not known.
@@ -87,6 +94,11 @@ fn present(page: &mut MetricsPage, overview: &Overview, figures: &QueueFigures<'
         &[(&[], overview.totals.workers_died)],
     );
     workers(page, &overview.workers);
+    if let Some(runnable) = figures.runnable {
+        scaling::runnable(page, runnable);
+    }
+    scaling::wanted(page, figures.wanted, overview);
+    scaling::autoscalers(page, overview);
     redis(page, &overview.redis);
 }
 
@@ -325,6 +337,8 @@ mod tests {
         queue(&QueueFigures {
             overview: Some(overview),
             batches,
+            runnable: None,
+            wanted: &[],
             age_seconds: 0.5,
             oldest_waiting_seconds: Some(12.5),
             viewers: 3,
@@ -394,6 +408,8 @@ mod tests {
         let page = queue(&QueueFigures {
             overview: None,
             batches: &[],
+            runnable: None,
+            wanted: &[],
             age_seconds: 30.0,
             oldest_waiting_seconds: None,
             viewers: 0,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::ApiError;
 use super::queries::{BatchesQuery, EventsQuery, FailuresQuery, TasksQuery, asked};
+use crate::config::ShapeParts;
 use crate::model::BatchName;
 use crate::model::listing::TaskRow;
 use crate::model::snapshot::{BatchView, TaskState};
@@ -161,6 +162,17 @@ pub(in crate::view::dashboard) async fn batch(
 /// `GET /api/v1/limits`.
 pub(in crate::view::dashboard) async fn limits(State(app): State<Arc<AppState>>) -> Answer {
     Ok(Json(json!({ "limits": *app.limits().await? })))
+}
+
+/// `GET /api/v1/wanted`.
+pub(in crate::view::dashboard) async fn wanted(
+    State(site): State<Arc<AppState>>,
+    query: Asked<Vec<(String, String)>>,
+) -> Answer {
+    let shape = ShapeParts::of_pairs(&asked(query)?).map_err(|faults| ApiError::usage(faults.join("; ")))?;
+    let snapshot = present(&site).await?;
+    let wanted = site.wanted(&shape, &*site.runnable().await?, &snapshot.overview);
+    Ok(Json(json!({ "wanted": wanted.wanted, "additional": wanted.additional, "runnable": wanted.runnable })))
 }
 
 /// `GET /api/v1/events`.

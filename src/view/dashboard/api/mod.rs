@@ -5,5 +5,5 @@ mod answers;
 mod error;
 mod queries;
 
-pub(super) use answers::{batch, batches, events, failures, limits, overview, task, tasks, workers};
+pub(super) use answers::{batch, batches, events, failures, limits, overview, task, tasks, wanted, workers};
 pub(super) use error::{ApiError, PREFIX, errors_as_json};
