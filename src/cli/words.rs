@@ -94,6 +94,7 @@ const CHANGE: &[Word] = &[
     word("limit", Program::Ctl, &["limit"], &[]),
     word("share", Program::Ctl, &["share"], &[]),
     word("up", Program::Ctl, &["up"], &[]),
+    word("autoscale", Program::Ctl, &["autoscale"], &["alloc", "scale"]),
     word("down", Program::Ctl, &["down"], &[]),
     word("drain", Program::Ctl, &["drain"], &[]),
     word("stop", Program::Ctl, &["stop"], &["shutdown"]),

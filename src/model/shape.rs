@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn shape_suits_what_its_worker_would_run() {
-        let suits = |mem, cpu, needs: &str| shape().suits(&demand(mem, cpu), &Needs::parse(needs).expect(needs));
+        let parse = |needs: &str| if needs.is_empty() { Needs::NONE } else { Needs::parse(needs).expect(needs) };
+        let suits = |mem, cpu, needs: &str| shape().suits(&demand(mem, cpu), &parse(needs));
         assert_eq!(suits(16, 4000, "gpus=2,constraint=ssd,time=3540,constraint=!spot"), Ok(()));
         assert_eq!(suits(17, 1000, ""), Err(Unfit::Size));
         assert_eq!(suits(1, 4001, ""), Err(Unfit::Size));

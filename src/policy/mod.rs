@@ -1,6 +1,7 @@
 //! The decisions: pure functions and state machines. Time is an argument; nothing here does IO.
 
 pub mod admission;
+pub mod allocations;
 pub mod capacity;
 pub mod coalesce;
 pub mod cores;

@@ -152,13 +152,15 @@ pub struct Own {
     pub starting: u64,
     /// Attached workers.
     pub attached: u64,
+    /// Allocations that hold a node although nothing is to come of them any more.
+    pub given_up: u64,
 }
 
 impl Own {
     /// All of them.
     #[must_use]
     pub fn all(&self) -> u64 {
-        self.pending.saturating_add(self.starting).saturating_add(self.attached)
+        [self.starting, self.attached, self.given_up].into_iter().fold(self.pending, u64::saturating_add)
     }
 }
 

@@ -30,7 +30,7 @@ fn queue(groups: &[RunnableGroup]) -> Runnable {
 
 /// A live worker of the shape that has this much left.
 fn worker(slots: u32, room: Amounts) -> WorkerView {
-    let traits: Traits = "gpus@1000/1000:host=n1,ssd:".parse().expect("traits");
+    let traits: Traits = "gpus@1000/1000:host=n1,ssd:4540".parse().expect("traits");
     WorkerView {
         name: "w".to_owned(),
         state: WorkerState::Live,
@@ -173,7 +173,7 @@ fn bounds_hold_back_what_is_wanted() {
     let bounds = Bounds { min: 1, max: 4, backlog: 2 };
     let ask = |additional, pending, starting, attached| {
         let wanted = Wanted { additional, ..Wanted::default() };
-        starts(&wanted, &Own { pending, starting, attached }, &bounds, false)
+        starts(&wanted, &Own { pending, starting, attached, given_up: 0 }, &bounds, false)
     };
     assert_eq!(ask(0, 0, 0, 0), (1, None), "the least");
     assert_eq!(ask(9, 0, 0, 0), (2, Some(Held::Backlog)));

@@ -179,7 +179,7 @@ fn autoscaler(view: &AutoscalerView, now: u64) -> Option<String> {
         (Some(age), _) if age < FORGOTTEN => Some(format!("autoscaler {name} has not reported for {}", duration(age))),
         (Some(_), _) => None,
         (None, Some(why)) => Some(format!("autoscaler {name} is paused: {}", safe(why))),
-        (None, None) => None,
+        (None, None) => view.problem.as_ref().map(|why| format!("autoscaler {name}: {}", safe(why))),
     }
 }
 

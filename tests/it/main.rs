@@ -4,6 +4,7 @@
 mod support;
 
 mod acl;
+mod autoscale;
 mod backoff;
 mod bad_nodes;
 mod batch_model;

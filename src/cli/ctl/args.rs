@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+use super::autoscale::AutoscaleArgs;
 use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::completion::Shell;
 use crate::cli::duration::parse_duration;
@@ -164,6 +165,11 @@ pub enum Command {
     /// Twenty hosts at a time. The worker of a host has the name of the host up to its first dot. It starts in DIR there, with the conf.json of that directory, keeps running when ssh ends, and
     /// logs to DIR/distcomp-worker.NAME.log. The command waits until the workers have registered in Redis. Exit code 1: a host failed; the reason of each is printed.
     Up(FleetArgs),
+    /// Start workers as the waiting tasks want them: by Slurm, PBS, ssh or commands of your own
+    ///
+    /// It runs until it is stopped. Workers exit by themselves when they have nothing to run. Only tasks count that may run now and fit such a worker. SIGTERM leaves
+    /// the workers alone, and a restart finds them again. After 10 refused starts, or 3 whose workers never attached, it pauses; SIGHUP lets it go on.
+    Autoscale(AutoscaleArgs),
     /// Drain the workers of the hosts of a file; wait until they have left
     ///
     /// By their names, through Redis: no ssh is needed. Running tasks are not killed. The flags of up that say how workers are started are accepted and have no effect, so that the same
@@ -309,6 +315,7 @@ Examples:
   distcomp-ctl limit disk 20/2                          at most 20 tasks of --limit disk, 2 on one node
   distcomp-ctl up --hosts hosts --dir /srv/project      start a worker on each host, by ssh
   distcomp-ctl down --hosts hosts                       let them finish and leave
+  distcomp-ctl autoscale slurm --time-limit 1h --cpus 4 --mem 16 --once     what it would start, and why
   distcomp-ctl drain node7                              before maintenance of a node
   distcomp-ctl resume --worker node7                    after it
   distcomp-ctl reclaim                                  take over the tasks of dead workers

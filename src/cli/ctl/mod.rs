@@ -1,6 +1,7 @@
 //! `distcomp-ctl`: an operator's changes to the queue. Each command says what it will do, and asks.
 
 mod args;
+mod autoscale;
 mod batches;
 mod change;
 mod confirm;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{Command, CtlArgs};
+use super::autoscale::autoscale;
 use super::context::CtlContext;
 use super::{batches, change, down, edit, keygen, limit, quarantine, reclaim, share, switch, up};
 use crate::cli::common::{Context, run};
@@ -49,6 +50,7 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
         Command::Up(fleet) => up::check(fleet)?,
         Command::Purge { .. }
         | Command::Down { .. }
+        | Command::Autoscale(_)
         | Command::Pause { .. }
         | Command::Close { .. }
         | Command::Release { .. }
@@ -72,6 +74,7 @@ async fn ctl(args: CtlArgs) -> Result<Exit, CliError> {
 async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result<Exit, CliError> {
     // A dry run leaves no trace, not even the record of the field order.
     let only_asks = matches!(&args.command, Command::Limit { to: None, .. })
+        || matches!(&args.command, Command::Autoscale(args) if args.provider.is_once())
         || matches!(&args.command, Command::Share { share: None, weights } if weights.is_empty());
     let access = if args.manner.dry_run || only_asks {
         Access::Read
@@ -89,6 +92,7 @@ async fn change_queue(args: CtlArgs, context: Context, is_alone: bool) -> Result
     let mut ended = Exit::Done;
     match args.command {
         Command::Up(fleet) => ended = up::up(&mut session, &fleet).await?,
+        Command::Autoscale(args) => ended = autoscale(&mut session, &args).await?,
         Command::Down { fleet, no_wait } => ended = down::down(&mut session, &fleet, !no_wait).await?,
         Command::Requeue(select) => change::apply(&mut session, Change::Requeue, &select).await?,
         Command::Cancel(select) => change::apply(&mut session, Change::Cancel, &select).await?,

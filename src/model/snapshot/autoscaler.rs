@@ -31,6 +31,9 @@ pub struct AutoscalerView {
     /// Why it is paused; `None` while it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// What keeps it from doing its work now; `None` for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Whether it has ended by itself.
     pub is_stopped: bool,
     /// Where it runs: `HOST:PID`.
