@@ -73,10 +73,10 @@ impl ShapeParts {
                 self.slots = Some(slots.ok_or_else(|| wrong("1 to 1000000"))?);
             }
             "resource" => {
-                self.resources.push(shape_resource(value).map_err(|fault| format!("{key} is {value:?}: {fault}"))?)
+                self.resources.push(shape_resource(value).map_err(|fault| format!("{key} is {value:?}: {fault}"))?);
             }
             "label" => {
-                self.labels.push(parse_label_flag(value).map_err(|fault| format!("{key} is {value:?}: {fault}"))?)
+                self.labels.push(parse_label_flag(value).map_err(|fault| format!("{key} is {value:?}: {fault}"))?);
             }
             "time" => self.time = Some(life(value).map_err(|valid| wrong(&valid))?),
             _ => return Err(format!("{key:?} is no part of a shape; valid: cpus, mem, slots, resource, label, time")),

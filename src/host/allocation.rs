@@ -40,6 +40,12 @@ impl Job {
         }
     }
 
+    /// Whether there is a job.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.slurm_job.is_some() || self.pbs_job.is_some()
+    }
+
     /// How long the job still lives; `None` where there is no job, or its time is not limited. Blocking: it may wait for a program of the batch system.
     ///
     /// # Errors

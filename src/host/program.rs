@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+/// Where batch systems keep their configuration, on sites that keep it elsewhere.
+const PASSED: [&str; 6] = ["SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT", "PBS_EXEC", "LD_LIBRARY_PATH"];
+
 /// More text than any of them prints.
 const MOST_TEXT: u64 = 1 << 20;
 
@@ -19,6 +22,7 @@ pub(super) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
 pub(super) fn ask(program: &Path, args: &[&str], path: &OsStr, patience: Duration) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(args).env_clear().env("PATH", path);
+    command.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let stdout = child.stdout.take();

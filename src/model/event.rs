@@ -17,7 +17,7 @@ pub struct Event {
     /// What happened: `submitted`, `found` (written by others), `started` (told by the next heartbeat, so of tasks that outlive one; the
     /// end of every attempt says when it started), `finished`, `failed`, `returned`, `lost`,
     /// `reclaimed`, `requeued`, `cancelled`, `purged`, `edited`, `rejected`, `quarantined`; of workers `attached`, `reattached`, `left`, `dead`, `buried`,
-    /// `draining`, `suspect`, `cleared`; of the queue `paused`, `resumed`, `stopping`, `limited`; of batches `blocked`, `released`, `batch_done`, `batch_stopped`.
+    /// `draining`, `suspect`, `cleared`; of the queue `paused`, `resumed`, `stopping`, `limited`, `autoscale_paused`, `autoscale_resumed` (`by` the autoscaler); of batches `blocked`, `released`, `batch_done`, `batch_stopped`.
     pub event: String,
     /// The worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]

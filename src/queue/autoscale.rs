@@ -46,6 +46,15 @@ pub async fn unlock(conn: &Connection, name: &WorkerName, holder: &str) -> Resul
     Ok(())
 }
 
+/// How the autoscalers stand that have not ended by themselves, by name.
+///
+/// # Errors
+/// Those of any call.
+pub async fn at_work(conn: &Connection) -> Result<Vec<AutoscalerView>, QueueError> {
+    let found = lossy_string::hash(conn.cmd(redis::cmd("HGETALL").arg(conn.name(Key::Autoscale))).await?);
+    Ok(decode(&found).into_iter().filter(|view| !view.is_stopped).collect())
+}
+
 /// Writes how an autoscaler stands. `at` is set to the server's time.
 ///
 /// # Errors
@@ -72,7 +81,7 @@ pub async fn begin(conn: &Connection, name: &WorkerName) -> Result<Option<Autosc
 }
 
 /// The records by name; what cannot be read is left out.
-pub(super) fn decode(found: &HashMap<String, String>) -> Vec<AutoscalerView> {
+fn decode(found: &HashMap<String, String>) -> Vec<AutoscalerView> {
     let read = |(name, json): (&String, &String)| {
         let view: AutoscalerView = serde_json::from_str(json).ok()?;
         Some(AutoscalerView { name: name.clone(), ..view })

@@ -61,7 +61,6 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
     pipe.hlen(conn.name(Key::Policy)).hgetall(conn.name(Key::Blamed)).hgetall(conn.name(Key::Died));
     pipe.hlen(conn.name(Key::Attempts)).hlen(conn.name(Key::Lost)).hgetall(conn.name(Key::Spread));
-    pipe.hgetall(conn.name(Key::Autoscale));
     let (mut overview, has_policy) = decode_overview(conn.pipe(&pipe).await?)?;
     if has_policy {
         overview.fair_share = share::view(conn).await?;
@@ -105,6 +104,7 @@ async fn rare(conn: &Connection, overview: &Overview, lanes: Vec<String>) -> Res
 /// Those of [`overview`].
 pub async fn shown_overview(conn: &Connection) -> Result<Overview, QueueError> {
     let mut overview = overview(conn).await?;
+    overview.autoscalers = autoscale::at_work(conn).await?;
     if overview.is_local && !overview.workers.is_empty() {
         let mut pipe = redis::pipe();
         pipe.cmd("PUBSUB").arg("NUMSUB").arg(conn.name(Key::Wake));
@@ -140,7 +140,6 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
     let (blamed, died) = (replies.hash()?, replies.hash()?);
     let (with_attempts, lost): (u64, u64) = (replies.take()?, replies.take()?);
     let spread = Spread::of(&replies.hash()?);
-    let autoscalers = autoscale::decode(&replies.hash()?).into_iter().filter(|view| !view.is_stopped).collect();
     // A task with an attempt that has not ended the work has failed, or lost its worker; in the index as a retry it has failed for certain.
     let retrying = with_attempts.saturating_sub(lost).max(retries).min(failed);
     // The stop command may have come between the two questions.
@@ -173,7 +172,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
         retrying,
         rare_needs: Vec::new(),
         failure_kinds: kinds_of(&groups),
-        autoscalers,
+        autoscalers: Vec::new(),
         spread,
         fair_share: None,
         totals,

@@ -14,6 +14,7 @@ use crate::process::{Ended, ExitStatus, Stdout};
 use crate::queue::session::{MoreMemory, Settle, Settlement};
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
+const SIGTERM: i32 = nix::libc::SIGTERM;
 
 /// More than a process usually maps of programs and libraries.
 const SHARED_BYTES: u64 = 64 << 20;
@@ -38,6 +39,12 @@ pub struct Context<'a> {
     pub memory_retry: MemoryRetry,
     /// The most memory that this node could give to one task.
     pub node_mem: Bytes,
+}
+
+/// Whether SIGTERM ended it, or a shell says so of what it ran.
+#[must_use]
+pub fn is_terminated(status: ExitStatus) -> bool {
+    matches!(status, ExitStatus::Signaled(SIGTERM)) || status == ExitStatus::Exited(128 + SIGTERM)
 }
 
 /// The settlement of an attempt that ran.

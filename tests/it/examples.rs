@@ -54,6 +54,7 @@ fn every_example_has_a_test() {
         "redis/make-secrets.sh",
         "redis/redis.conf",
         "redis/users.acl",
+        "systemd/distcomp-autoscale.service",
         "systemd/distcomp-worker-hardened.service",
         "systemd/distcomp-worker.service",
         "task",
@@ -155,14 +156,36 @@ fn the_systemd_unit_is_valid_and_has_no_sandbox() {
     for sandbox in ["NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp", "RestrictNamespaces"] {
         assert!(!text.contains(sandbox), "{sandbox} changes what a task may do");
     }
-    verify(&text);
+    verify(&text, "distcomp-worker");
+}
+
+/// Its command is one that the program takes, but for the partition of the site.
+#[test]
+fn unit_of_the_autoscaler_is_valid_and_its_command_is_taken() {
+    let text = fs::read_to_string(example("systemd/distcomp-autoscale.service")).expect("the unit");
+    for needed in
+        ["Restart=on-failure", "RestartPreventExitStatus=2", "SuccessExitStatus=1", "ExecReload=/bin/kill -HUP"]
+    {
+        assert!(text.contains(needed), "no {needed}");
+    }
+    verify(&text, "distcomp-ctl");
+    let command = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
+    let bed = Bed::new();
+    // A stand-in for a site without a job of ours.
+    let squeue = bed.file("squeue", "#!/bin/sh\n");
+    fs::set_permissions(squeue, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let command = command.replace("/srv/distcomp/conf.json", &bed.conf_path().display().to_string());
+    let words = command.split_whitespace().skip(1).map(|word| if word == "--" { "--once --" } else { word });
+    let words: Vec<&str> = words.flat_map(|word| word.split(' ')).collect();
+    let plan = Cli::new(bin("distcomp-ctl")).env("PATH", path_with(&[bed.path()])).args(words).run().expect(0);
+    assert!(plan.stdout.contains("would start 0 workers"), "{plan}");
 }
 
 /// What systemd itself says of a unit; nothing where there is none.
-fn verify(text: &str) {
+fn verify(text: &str, program: &str) {
     let bed = Bed::new();
-    let unit =
-        bed.file("distcomp-worker.service", text.replace("/usr/local/bin/distcomp-worker", bin("distcomp-worker")));
+    let installed = format!("/usr/local/bin/{program}");
+    let unit = bed.file("distcomp-worker.service", text.replace(&installed, bin(program)));
     let verify = match Command::new("systemd-analyze").args(["verify", &unit]).output() {
         Ok(verify) => verify,
         Err(error) => {
@@ -193,7 +216,7 @@ fn hardened_unit_is_valid_and_differs_only_in_its_sandbox() {
     for broken in ["ProtectControlGroups=", "ProcSubset=", "PrivateNetwork=", "MemoryDenyWriteExecute="] {
         assert!(!hardened.iter().any(|setting| setting.starts_with(broken)), "{broken}");
     }
-    verify(&text);
+    verify(&text, "distcomp-worker");
     let bed = Bed::new();
     let unit =
         bed.file("distcomp-worker.service", text.replace("/usr/local/bin/distcomp-worker", bin("distcomp-worker")));

@@ -152,9 +152,13 @@ fn every_command_that_the_manuals_show_knows_its_flags() {
             // Of the two with subcommands, the first word that is neither a flag nor the value of one before it.
             let takes_commands = matches!(words[0], "distcomp-status" | "distcomp-ctl");
             let sub = words.get(1).filter(|word| takes_commands && !word.starts_with('-'));
-            let path: Vec<&str> = words.iter().take(1).chain(sub).copied().collect();
+            // Its commands are those of its providers.
+            let provider = words.get(2).filter(|word| sub == Some(&"autoscale") && !word.starts_with('-'));
+            let path: Vec<&str> = words.iter().take(1).chain(sub).chain(provider).copied().collect();
             let said = known.entry(path.join(" ")).or_insert_with(|| help(&path));
-            for flag in words.iter().filter(|word| word.starts_with("--") && word.len() > 2) {
+            // What follows a bare -- is for another program.
+            let own = words.iter().take_while(|word| **word != "--");
+            for flag in own.filter(|word| word.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap_or_default();
                 if !said.contains(flag) {
                     wrong.push(format!("{}: {} has no {flag}", line.at, path.join(" ")));

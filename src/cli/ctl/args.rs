@@ -165,7 +165,7 @@ pub enum Command {
     /// Twenty hosts at a time. The worker of a host has the name of the host up to its first dot. It starts in DIR there, with the conf.json of that directory, keeps running when ssh ends, and
     /// logs to DIR/distcomp-worker.NAME.log. The command waits until the workers have registered in Redis. Exit code 1: a host failed; the reason of each is printed.
     Up(FleetArgs),
-    /// Start workers as the waiting tasks want them: by Slurm, PBS, ssh or commands of your own
+    /// Start workers as tasks want them: by Slurm, PBS, ssh, or commands
     ///
     /// It runs until it is stopped. Workers exit by themselves when they have nothing to run. Only tasks count that may run now and fit such a worker. SIGTERM leaves
     /// the workers alone, and a restart finds them again. After 10 refused starts, or 3 whose workers never attached, it pauses; SIGHUP lets it go on.

@@ -13,6 +13,9 @@ const LEAVE_NOW: Duration = Duration::from_secs(1);
 /// The same of a worker that is not in a hurry: one that was asked to drain or to stop, or that runs what there is and then ends (`--burst`).
 const LEAVE_AT_LAST: Duration = Duration::from_secs(30);
 
+/// For so long after a signal, a task that SIGTERM ends counts as ended by whoever signalled the worker.
+const SWEEP: Duration = Duration::from_secs(5);
+
 /// How far the worker is on its way out, and why it goes.
 #[derive(Debug, Default)]
 pub(super) struct Departure {
@@ -21,6 +24,8 @@ pub(super) struct Departure {
     is_drained: bool,
     /// Nothing is left to finish, and it waits for an operator to lift what stopped it.
     is_waiting_idle: bool,
+    /// When the last signal came.
+    signalled: Option<Instant>,
     /// When running tasks are terminated.
     drain_until: Option<Instant>,
     /// It goes because Redis has been of no use for so long, and not because all is done.
@@ -67,11 +72,17 @@ impl Departure {
     /// A termination signal: the first drains, any further one kills, which it says.
     pub(super) fn signal(&mut self, now: Instant, drain_timeout: Duration) -> bool {
         self.lifecycle = self.lifecycle.after_signal();
+        self.signalled = Some(now);
         let kills = self.lifecycle == Lifecycle::Killing;
         if !kills {
             self.drain_until = Some(now + drain_timeout);
         }
         kills
+    }
+
+    /// Whether a signal came a moment ago. A batch system that ends a job, and a supervisor that ends a service, may signal the tasks as well.
+    pub(super) fn is_swept(&self, now: Instant) -> bool {
+        self.signalled.is_some_and(|at| now.saturating_duration_since(at) < SWEEP)
     }
 
     /// Drains for so long at most, as after a first signal; one that came before is no second one.

@@ -77,6 +77,9 @@ impl Dispatcher {
             | ClaimState::Running { .. }
             | ClaimState::Settling => (None, Bytes::ZERO),
         };
+        // Whoever ends the worker with its whole tree ends no task for what that has done.
+        let is_swept = cause.is_none() && outcome::is_terminated(ended.status) && self.departure.is_swept(now);
+        let cause = if is_swept { Some(StopReason::Shutdown) } else { cause };
         if let Some(left) = &ended.scratch_left {
             tracing::warn!(task = %entry.task.id(), left, "cannot remove the scratch directory of the task; the next start of this worker tries again");
         }

@@ -12,13 +12,19 @@ use crate::sys::boot;
 use crate::worker::events::{Event, TaskKey};
 use crate::worker::failpoint::failpoint;
 use crate::worker::keeper_factory::KeeperFactory;
+use crate::worker::outcome;
 use crate::worker::sampler::Keepers;
 
 /// How long a keeper that was killed may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
+/// How long the signal of a batch system may take from a task to its worker.
+const SIGNAL: Duration = Duration::from_millis(500);
+
 /// The loop of one slot.
 pub(super) struct SlotActor {
+    /// Whether this worker is a job of a batch system.
+    pub(super) is_in_job: bool,
     /// Makes the keeper.
     pub(super) keeper_factory: KeeperFactory,
     /// What to do.
@@ -103,9 +109,11 @@ impl SlotActor {
                     }
                     if let Some(event) = slot.note_event(Instant::now(), event)
                         && let Some(event) = from_keeper(event, pid)
-                        && self.events.send(event).await.is_err()
                     {
-                        return Served::Over;
+                        self.let_a_signal_pass(&event).await;
+                        if self.events.send(event).await.is_err() {
+                            return Served::Over;
+                        }
                     }
                 }
                 message = self.commands.recv() => {
@@ -148,6 +156,13 @@ impl SlotActor {
             }
         }
         Served::Lost(keeper, slot.into_tasks())
+    }
+
+    /// A batch system that ends a job signals all of its processes at once: the worker hears of its own signal before the end of its tasks is judged.
+    async fn let_a_signal_pass(&self, event: &Event) {
+        if self.is_in_job && matches!(event, Event::Ended { ended, .. } if outcome::is_terminated(ended.status)) {
+            tokio::time::sleep(SIGNAL).await;
+        }
     }
 
     /// Kills a keeper and waits until the zygote has killed what it kept, so that nothing is started again beside its own remains.

@@ -9,6 +9,7 @@ use super::actor::SlotActor;
 use super::protocol::SlotMessage;
 use super::run_spec::RunSpecs;
 use crate::config::Config;
+use crate::host::Job;
 use crate::model::{TaskLine, WorkerName};
 use crate::process::KeeperCommand;
 use crate::worker::events::{Attempt, Event, SlotId, TaskKey};
@@ -23,6 +24,8 @@ pub struct SlotPool {
     keeper_factory: KeeperFactory,
     events: mpsc::Sender<Event>,
     keepers: Keepers,
+    /// Whether this worker is a job of a batch system.
+    is_in_job: bool,
     specs: RunSpecs,
     /// By slot.
     senders: Vec<mpsc::UnboundedSender<SlotMessage>>,
@@ -39,7 +42,8 @@ impl SlotPool {
         results: Results,
         node: NodeExtras,
     ) -> Self {
-        Self { keeper_factory, events, keepers, specs: RunSpecs::new(worker, results, node), senders: Vec::new() }
+        let (is_in_job, specs) = (Job::of_process().is_one(), RunSpecs::new(worker, results, node));
+        Self { keeper_factory, events, keepers, is_in_job, specs, senders: Vec::new() }
     }
 
     /// Hands a task to a slot, to start when all that was handed to it before has ended; not after the moment `before`.
@@ -87,6 +91,7 @@ impl SlotPool {
         }
         let (sender, commands) = mpsc::unbounded_channel();
         let actor = SlotActor {
+            is_in_job: self.is_in_job,
             keeper_factory: self.keeper_factory.clone(),
             commands,
             events: self.events.clone(),

@@ -75,6 +75,28 @@ fn every_command_of_limits_has_the_rights_it_needs() {
     assert_eq!(bed.redis.refusals(), []);
 }
 
+/// An autoscaler, as an operator; a viewer sees how it stands.
+#[test]
+fn autoscaler_has_the_rights_it_needs() {
+    let bed = Bed::on(guarded(), json!({}));
+    let _worker = bed.worker("w");
+    bed.wait_alive("w");
+    bed.submit(&["-L", "disk=2", "-m", "100000", "-c", "1", "--", "echo {}", ":::", "1", "2"], "").expect(0);
+    let flags = ["autoscale", "command", "--start", "exit 3", "--stop", "true", "--cpus", "1", "--mem", "100000"];
+    bed.cli("distcomp-ctl").args(flags).args(["--once"]).run().expect(0).prints(&["would start 1 worker"]);
+    let scaler = bed.cli("distcomp-ctl").args(flags).args(["--interval", "1s"]).start();
+    let site = Dashboard::start(&bed);
+    let line = "distcomp_autoscale_paused{autoscaler=\"command\"} 1";
+    wait_until("it to pause", Duration::from_secs(60), || {
+        let page = site.get("/metrics", &[]).body;
+        holds_for(page.contains(line), page)
+    });
+    assert_eq!(site.get("/api/v1/wanted?cpus=1&mem=1", &[]).status, 200);
+    scaler.signal(nix::sys::signal::Signal::SIGTERM);
+    scaler.finish().expect(1);
+    assert_eq!(bed.redis.refusals(), []);
+}
+
 /// Batches, what waits for them, and what operators do about them.
 #[test]
 fn every_command_of_batches_has_the_rights_it_needs() {

@@ -103,6 +103,31 @@ fn tasks_of_other_programs_get_a_worker_that_sorts_them() {
     assert_eq!(once(&bed, &pbs, &[])["would_start"], 0);
 }
 
+/// Time that Redis spends on a command, in microseconds.
+fn redis_time(bed: &Bed, act: impl Fn()) -> u64 {
+    let least = (0..5).map(|_| {
+        redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut bed.redis.con()).expect("RESETSTAT");
+        act();
+        let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut bed.redis.con()).expect("INFO");
+        let times = stats.lines().filter_map(|line| line.split("usec=").nth(1)?.split(',').next()?.parse::<u64>().ok());
+        times.sum()
+    });
+    least.min().expect("five looks")
+}
+
+#[test]
+fn a_thousand_lanes_cost_about_an_overview_more() {
+    let bed = Bed::new();
+    let pbs = StandIn::new(&bed);
+    bed.add((0..1000).map(|at| format!("shell:{}:1:0:true", 1 + at)));
+    let overview = redis_time(&bed, || drop(bed.status(&["--json"]).expect(0)));
+    // It reads an overview, too.
+    let wanted = redis_time(&bed, || drop(once(&bed, &pbs, &[])));
+    println!("an overview of 1,000 lanes takes {overview} us of Redis, and what is wanted {wanted} us");
+    assert!(wanted <= 3 * overview, "an overview takes {overview} us, both {wanted} us");
+    assert_eq!(once(&bed, &pbs, &[])["unfit"], 1000);
+}
+
 #[test]
 fn api_and_metrics_say_how_many_are_wanted() {
     let bed = Bed::new();

@@ -29,6 +29,7 @@ END
 until distcomp status | grep -q '1 in_progress'; do sleep 0.1; done
 kill -CONT $(tail -n 1 pids); settled"#,
     ),
+    ("docs/autoscale.md", "printf '#!/bin/sh\\n' >start-node; cp start-node stop-node; chmod +x start-node stop-node"),
     ("docs/batches.md", ""),
     ("docs/cluster.md", r"printf 'node1\nnode2\n' >hosts; printf 'node1\nnode2\nnode9\n' >more-hosts"),
     ("docs/policy.md", ""),

@@ -163,7 +163,7 @@ pub struct ScaleArgs {
     /// Label of the workers, such as ssd or region=eu; may be repeated
     #[arg(long = "label", value_name = "TERM", value_parser = parse_label_flag)]
     pub labels: Vec<String>,
-    /// More flags of the workers, as words for a shell: --worker-flags "--drain-timeout 60"
+    /// More flags of the workers, as words for a shell: --worker-flags "--log-format json"
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     pub worker_flags: Option<String>,
     /// The worker's program, on the nodes [default: distcomp-worker beside this program]

@@ -1,5 +1,7 @@
 //! Workers by commands of the user.
 
+use std::time::Duration;
+
 use super::args::CommandArgs;
 use super::launch::{Launch, quoted};
 use super::provider::{Asked, Caller, Provider, ProviderError, StartRequest, ended};
@@ -23,8 +25,8 @@ impl UserCommands {
     }
 
     /// Runs a command with the variables of one worker; what it prints.
-    async fn run(&self, name: &str, command: &str, worker: &str) -> Result<String, ProviderError> {
-        let flags: Vec<String> = self.launch.limited().iter().map(|flag| quoted(flag)).collect();
+    async fn run(&self, name: &str, command: &str, worker: &str, patience: Duration) -> Result<String, ProviderError> {
+        let flags: Vec<String> = self.launch.all_flags(patience).iter().map(|flag| quoted(flag)).collect();
         let variables = [
             format!("DISTCOMP_WORKER_NAME={worker}"),
             format!("DISTCOMP_WORKER_PREFIX={}-", self.launch.name),
@@ -41,7 +43,7 @@ impl UserCommands {
 impl Provider for UserCommands {
     fn start<'a>(&'a self, request: StartRequest<'a>) -> Asked<'a, String> {
         Box::pin(async move {
-            self.run("--start", &self.start, &self.launch.worker_of(request.unique)).await?;
+            self.run("--start", &self.start, &self.launch.worker_of(request.unique), request.patience).await?;
             Ok(request.unique.to_owned())
         })
     }
@@ -49,7 +51,7 @@ impl Provider for UserCommands {
     fn list(&self) -> Asked<'_, Option<Vec<Listed>>> {
         Box::pin(async move {
             let Some(list) = &self.list else { return Ok(None) };
-            parse(&self.run("--list", list, "").await?, &self.launch).map(Some)
+            parse(&self.run("--list", list, "", Duration::ZERO).await?, &self.launch).map(Some)
         })
     }
 
@@ -58,7 +60,9 @@ impl Provider for UserCommands {
     }
 
     fn cancel<'a>(&'a self, id: &'a str) -> Asked<'a, ()> {
-        Box::pin(async move { self.run("--stop", &self.stop, &self.launch.worker_of(id)).await.map(drop) })
+        Box::pin(
+            async move { self.run("--stop", &self.stop, &self.launch.worker_of(id), Duration::ZERO).await.map(drop) },
+        )
     }
 
     fn worker_of(&self, id: &str) -> String {
@@ -103,6 +107,7 @@ mod tests {
             program: String::new(),
             flags: Vec::new(),
             time_limit: None,
+            idle_timeout: Duration::ZERO,
         };
         let found =
             parse("aws-1a running\n\naws-2b  pending\nother-3 running\naws-4d ended\n", &launch).expect("a list");

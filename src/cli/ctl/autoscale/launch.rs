@@ -23,6 +23,8 @@ pub(super) struct Launch {
     pub(super) flags: Vec<String>,
     /// How long it lives.
     pub(super) time_limit: Option<Duration>,
+    /// After how long with nothing to run it exits.
+    pub(super) idle_timeout: Duration,
 }
 
 impl Launch {
@@ -45,7 +47,6 @@ impl Launch {
         if let Some(file) = &context.file {
             add("--config", whole(file)?);
         }
-        add("--idle-timeout", args.idle_timeout.as_secs().max(1).to_string());
         if let Some((cpus, mem)) = args.cpus.zip(args.mem) {
             add("--cores", cpus.to_string());
             add("--memory", mem.as_gib().to_string());
@@ -66,18 +67,21 @@ impl Launch {
         let more = args.worker_flags.as_deref().map(|text| shlex::split(text).ok_or_else(bad)).transpose()?;
         flags.extend(more.unwrap_or_default());
         check_flags(&flags)?;
-        Ok(Self { name, program, flags, time_limit })
+        Ok(Self { name, program, flags, time_limit, idle_timeout: args.idle_timeout })
     }
 
-    /// The flags with the time limit.
-    pub(super) fn limited(&self) -> Vec<String> {
-        let limit = self.time_limit.map(|limit| ["--time-limit".to_owned(), limit.as_secs().max(1).to_string()]);
-        self.flags.iter().cloned().chain(limit.into_iter().flatten()).collect()
+    /// All flags, for a worker that is patient for so long at least.
+    pub(super) fn all_flags(&self, patience: Duration) -> Vec<String> {
+        let seconds = |time: Duration| time.as_secs().max(1).to_string();
+        let limit = self.time_limit.map(|limit| ["--time-limit".to_owned(), seconds(limit)]);
+        let idle = ["--idle-timeout".to_owned(), seconds(self.idle_timeout.max(patience))];
+        self.flags.iter().cloned().chain(idle).chain(limit.into_iter().flatten()).collect()
     }
 
     /// A script that becomes the worker of a job. `job` is what the shell there knows of its id.
-    pub(super) fn script(&self, job: &str, flags: &[String]) -> String {
-        let words = std::iter::once(&self.program).chain(flags).map(|word| quoted(word));
+    pub(super) fn script(&self, job: &str, patience: Duration) -> String {
+        let flags = self.all_flags(patience);
+        let words = std::iter::once(&self.program).chain(&flags).map(|word| quoted(word));
         let words: Vec<String> = words.collect();
         let (program, flags) = words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
         format!(

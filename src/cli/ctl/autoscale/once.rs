@@ -12,6 +12,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::model::WorkerName;
 use crate::model::snapshot::AutoscalerView;
 use crate::policy::scaling::Held;
+use crate::queue::autoscale;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, tasks};
 
@@ -24,7 +25,8 @@ pub(super) async fn once(
     mut planner: Planner,
 ) -> Result<Exit, CliError> {
     let look = Look::read(&session.conn).await?;
-    let record = look.overview.autoscalers.iter().find(|view| view.name == name.as_str());
+    let records = autoscale::at_work(&session.conn).await?;
+    let record = records.iter().find(|view| view.name == name.as_str());
     if let Some(record) = record {
         planner.resume(Instant::now(), record);
     }

@@ -1,5 +1,7 @@
 //! Workers as jobs of PBS: OpenPBS, PBS Professional and Torque.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::args::BatchArgs;
@@ -39,8 +41,8 @@ impl Pbs {
         Self { launch, caller, flags, job, user: user_name() }
     }
 
-    fn script(&self) -> String {
-        self.launch.script("${PBS_JOBID%%.*}", &self.launch.limited())
+    fn script(&self, patience: Duration) -> String {
+        self.launch.script("${PBS_JOBID%%.*}", patience)
     }
 
     fn words(&self) -> Vec<&str> {
@@ -55,9 +57,9 @@ impl Pbs {
 }
 
 impl Provider for Pbs {
-    fn start<'a>(&'a self, _request: StartRequest<'a>) -> Asked<'a, String> {
+    fn start<'a>(&'a self, request: StartRequest<'a>) -> Asked<'a, String> {
         Box::pin(async move {
-            let answer = self.caller.call(&self.words(), &self.script()).await?;
+            let answer = self.caller.call(&self.words(), &self.script(request.patience)).await?;
             let last = answer.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
             number(last).ok_or_else(|| ProviderError(format!("qsub printed {last:?}, which is no job id")))
         })
@@ -97,7 +99,7 @@ impl Provider for Pbs {
     }
 
     fn shown(&self) -> String {
-        format!("{} <<'E'\n{}E", self.words().join(" "), self.script())
+        format!("{} <<'E'\n{}E", self.words().join(" "), self.script(Duration::ZERO))
     }
 }
 

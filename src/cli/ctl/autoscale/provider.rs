@@ -21,6 +21,8 @@ pub(super) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderErr
 pub(super) struct StartRequest<'a> {
     /// A text that no start had before.
     pub(super) unique: &'a str,
+    /// How long the worker waits at least for something to run.
+    pub(super) patience: Duration,
     /// Allocations that are there.
     pub(super) taken: &'a BTreeSet<String>,
 }

@@ -1,5 +1,7 @@
 //! Workers as jobs of Slurm.
 
+use std::time::Duration;
+
 use super::args::BatchArgs;
 use super::launch::Launch;
 use super::provider::{Asked, Caller, Provider, ProviderError, StartRequest, clock, ended};
@@ -37,11 +39,8 @@ impl Slurm {
         Self { launch, caller, flags, job, user: user_name() }
     }
 
-    /// Slurm counts whole minutes: a worker that is to live for other times is told so. Otherwise it finds out when its job ends.
-    fn script(&self) -> String {
-        let is_whole = self.launch.time_limit.is_some_and(|limit| limit.as_secs().is_multiple_of(60));
-        let flags = if is_whole { self.launch.flags.clone() } else { self.launch.limited() };
-        self.launch.script("$SLURM_JOB_ID", &flags)
+    fn script(&self, patience: Duration) -> String {
+        self.launch.script("$SLURM_JOB_ID", patience)
     }
 
     fn words(&self) -> Vec<&str> {
@@ -50,9 +49,9 @@ impl Slurm {
 }
 
 impl Provider for Slurm {
-    fn start<'a>(&'a self, _request: StartRequest<'a>) -> Asked<'a, String> {
+    fn start<'a>(&'a self, request: StartRequest<'a>) -> Asked<'a, String> {
         Box::pin(async move {
-            let answer = self.caller.call(&self.words(), &self.script()).await?;
+            let answer = self.caller.call(&self.words(), &self.script(request.patience)).await?;
             // `JOB` or `JOB;CLUSTER`; a site's own sbatch may say more before.
             let last = answer.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
             let id = last.split(';').next().unwrap_or_default();
@@ -97,7 +96,7 @@ impl Provider for Slurm {
     }
 
     fn shown(&self) -> String {
-        format!("{} <<'E'\n{}E", self.words().join(" "), self.script())
+        format!("{} <<'E'\n{}E", self.words().join(" "), self.script(Duration::ZERO))
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) struct SshHosts {
     /// Hosts on which a start failed: the others come first.
     failed: Mutex<BTreeSet<String>>,
     ssh: Ssh,
-    start: WorkerStart,
+    dir: String,
+    launch: Launch,
     limit: Duration,
 }
 
@@ -37,15 +38,16 @@ impl SshHosts {
                 .to_string(),
         };
         // The configuration is the file in that directory, as with `up`.
-        let mut flags = launch.limited();
-        if let Some(at) = flags.iter().position(|flag| flag == "--config") {
-            flags.drain(at..at + 2);
+        let mut launch = launch.clone();
+        if let Some(at) = launch.flags.iter().position(|flag| flag == "--config") {
+            launch.flags.drain(at..at + 2);
         }
         Ok(Self {
             hosts: read_hosts(&args.hosts)?.hosts,
             failed: Mutex::default(),
             ssh: Ssh::new(args.ssh.as_deref())?,
-            start: WorkerStart { dir, flags },
+            dir,
+            launch,
             limit: caller.limit,
         })
     }
@@ -77,7 +79,8 @@ impl Provider for SshHosts {
         Box::pin(async move {
             let host =
                 self.free_host(request.taken).ok_or_else(|| ProviderError("every host has a worker".to_owned()))?;
-            let started = self.ssh.start(host, &self.start, self.limit).await;
+            let start = WorkerStart { dir: self.dir.clone(), flags: self.launch.all_flags(request.patience) };
+            let started = self.ssh.start(host, &start, self.limit).await;
             self.note(host, matches!(started, Start::Runs { .. }));
             match started {
                 Start::Runs { .. } => Ok(host.worker.to_string()),
@@ -116,12 +119,8 @@ impl Provider for SshHosts {
 
     fn shown(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
-        format!(
-            "distcomp-worker {} by ssh, in {} of one of: {}",
-            self.start.flags.join(" "),
-            self.start.dir,
-            hosts.join(", ")
-        )
+        let flags = self.launch.all_flags(Duration::ZERO).join(" ");
+        format!("distcomp-worker {flags} by ssh, in {} of one of: {}", self.dir, hosts.join(", "))
     }
 
     fn most(&self) -> Option<u64> {

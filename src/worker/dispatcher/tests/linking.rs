@@ -28,6 +28,28 @@ fn the_first_signal_drains_and_the_second_kills() {
 }
 
 #[test]
+fn task_that_sigterm_ends_with_its_worker_goes_back() {
+    for (wait, is_returned) in [(0.1, true), (6.0, false)] {
+        for status in [ExitStatus::Signaled(15), ExitStatus::Exited(143)] {
+            let (mut bench, keys) = Bench::running("{}", &[TASK]);
+            bench.event(Event::Terminate);
+            assert!(matches!(bench.next(), Action::Beat));
+            bench.pass(wait);
+            bench.ended(keys[0], status, 1);
+            let settlement = bench.settle().1.settlement;
+            assert_eq!(
+                matches!(settlement, Settlement::Return),
+                is_returned,
+                "{status:?} after {wait} s: {settlement:?}"
+            );
+        }
+    }
+    let (mut bench, keys) = Bench::running("{}", &[TASK]);
+    bench.ended(keys[0], ExitStatus::Signaled(15), 1);
+    assert!(matches!(bench.settle().1.settlement, Settlement::Fail { .. }), "nobody signalled the worker");
+}
+
+#[test]
 fn what_is_held_goes_back_when_draining() {
     let (mut bench, keys) = Bench::running(r#"{"max_task_per_worker": 1, "task_prefetch": 2}"#, &[TASK]);
     bench.event(Event::Woken);
