@@ -2,6 +2,7 @@
 //! and never start too many. Slurm itself is in `tests/slurm.sh`.
 mod command;
 mod failing;
+mod ssh;
 mod stand_in;
 mod wanted;
 
