@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::client::Connection;
 use super::error::QueueError;
-use super::keys::{CLOSE, Key};
+use super::keys::{STOP_FIELD, Key};
 use super::lanes::lanes;
 use super::lossy_string::{self, LossyString};
 use crate::model::learnt::Peaks;
@@ -56,7 +56,7 @@ impl State {
         let ready = conn.name(Key::Ready);
         let mut pipe = redis::pipe();
         pipe.hkeys(conn.name(Key::BatchHeld)).hlen(conn.name(Key::Todo)).hlen(conn.name(Key::Waiting));
-        pipe.hexists(conn.name(Key::Todo), CLOSE).get(conn.name(Key::Paused)).get(conn.name(Key::Count));
+        pipe.hexists(conn.name(Key::Todo), STOP_FIELD).get(conn.name(Key::Paused)).get(conn.name(Key::Count));
         pipe.hgetall(format!("{ready}gated")).zcard(format!("{ready}opening")).get(format!("{ready}time")).cmd("TIME");
         type Answers = (
             Vec<LossyString>,

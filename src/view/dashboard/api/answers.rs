@@ -166,12 +166,12 @@ pub(in crate::view::dashboard) async fn limits(State(app): State<Arc<AppState>>)
 
 /// `GET /api/v1/wanted`.
 pub(in crate::view::dashboard) async fn wanted(
-    State(site): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     query: Asked<Vec<(String, String)>>,
 ) -> Answer {
     let shape = ShapeParts::of_pairs(&asked(query)?).map_err(|faults| ApiError::usage(faults.join("; ")))?;
-    let snapshot = present(&site).await?;
-    let wanted = site.wanted(&shape, &*site.runnable().await?, &snapshot.overview);
+    let snapshot = present(&app).await?;
+    let wanted = app.wanted(&shape, &*app.runnable().await?, &snapshot.overview);
     Ok(Json(json!({ "wanted": wanted.wanted, "additional": wanted.additional, "runnable": wanted.runnable })))
 }
 

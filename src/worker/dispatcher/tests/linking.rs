@@ -33,7 +33,7 @@ fn task_that_sigterm_ends_with_its_worker_goes_back() {
         for status in [ExitStatus::Signaled(15), ExitStatus::Exited(143)] {
             let (mut bench, keys) = Bench::running("{}", &[TASK]);
             bench.event(Event::Terminate);
-            assert!(matches!(bench.next(), Action::Beat));
+            assert!(matches!(bench.next(), Action::Heartbeat));
             bench.pass(wait);
             bench.ended(keys[0], status, 1);
             let settlement = bench.settle().1.settlement;
