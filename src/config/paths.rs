@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use nix::unistd::geteuid;
+
 use crate::model::safe_text::safe;
 use crate::safe_dir::SafeDir;
 
@@ -128,13 +130,45 @@ pub(super) fn check_readable(path: &Path) -> Result<(), String> {
 /// A warning where others can read a file that holds a secret. `what` names it: a key, a flag.
 #[must_use]
 pub fn warning_of_open_secret(what: &str, path: &Path) -> Option<String> {
-    let mode = fs::metadata(path).ok().filter(fs::Metadata::is_file)?.permissions().mode() & 0o777;
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let mode = found.permissions().mode() & 0o777;
     let shown = path.display().to_string();
-    (mode & 0o077 != 0).then(|| format!("{what}: others can read {} (mode {mode:03o}): run chmod 600", safe(&shown)))
+    is_open(mode, found.gid(), geteuid().as_raw())
+        .then(|| format!("{what}: others can read {} (mode {mode:03o}): run chmod 600", safe(&shown)))
+}
+
+/// Whether others than the user `us` and root can use a file. A group that can only read it, and has the number of the user, is the user: in this
+/// way Kubernetes gives a secret to a pod that is not root.
+fn is_open(mode: u32, group: u32, us: u32) -> bool {
+    let is_own_group = group == us && us != 0 && mode & 0o070 == 0o040;
+    mode & if is_own_group { 0o007 } else { 0o077 } != 0
 }
 
 /// `tempfile` adds the name of the probe to its errors; people need only the cause.
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" at path ").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(0o600, 1000, 1000, false)]
+    #[case(0o440, 65532, 65532, false)]
+    #[case(0o444, 65532, 65532, true)]
+    #[case(0o460, 65532, 65532, true)]
+    #[case(0o440, 100, 65532, true)]
+    #[case(0o440, 0, 0, true)]
+    fn secret_of_the_own_group_is_not_open(
+        #[case] mode: u32,
+        #[case] group: u32,
+        #[case] us: u32,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(is_open(mode, group, us), expected);
+    }
 }

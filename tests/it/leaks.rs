@@ -221,8 +221,8 @@ fn a_password_that_others_can_read_is_warned_of() {
     mode(&bed.conf_path(), 0o600);
     let file = bed.file("pass", SECRET);
     bed.configure(json!({"redis_pass": null, "redis_pass_file": file}));
-    mode(Path::new(&file), 0o640);
-    bed.status(&[]).expect(0).says(&["redis_pass_file", "640", "chmod 600"]);
+    mode(Path::new(&file), 0o644);
+    bed.status(&[]).expect(0).says(&["redis_pass_file", "644", "chmod 600"]);
     mode(Path::new(&file), 0o600);
     assert!(!bed.status(&[]).expect(0).all().contains("others can read"));
 }
@@ -243,7 +243,7 @@ fn a_key_or_a_token_that_others_can_read_is_warned_of() {
     bed.status(&[]).expect(3).says(&["redis_tls.key: others can read", "client.key (mode 644)", "chmod 600"]);
     let bed = Bed::new();
     let token = bed.file("token", "correct-horse-battery-staple");
-    for (bits, is_open) in [(0o600, false), (0o640, true)] {
+    for (bits, is_open) in [(0o600, false), (0o644, true)] {
         mode(Path::new(&token), bits);
         let site = Dashboard::with(&bed, &["--listen", "127.0.0.1:0", "--token-file", &token], &[]);
         assert_eq!(site.said().contains("--token-file: others can read"), is_open, "{}", site.said());

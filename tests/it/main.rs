@@ -48,6 +48,7 @@ mod isolation;
 mod journal;
 mod json;
 mod keepers;
+mod kubernetes;
 mod layers;
 mod layouts;
 mod leaks;
