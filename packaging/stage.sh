@@ -17,7 +17,7 @@ find "$out/usr/share/man" -type f -exec gzip -n9 {} +
 
 # The example unit with the paths of a package.
 for unit in distcomp-worker.service distcomp-worker-hardened.service; do
-    sed -e 's|/usr/local/bin/|/usr/bin/|; s|/srv/distcomp/conf.json|/etc/distcomp/conf.json|; s|^# CHANGE: the paths of the program and the configuration.$||' \
+    sed -e 's|/usr/local/bin/|/usr/bin/|; s|/srv/distcomp/conf.json|/etc/distcomp/conf.json|; /^# CHANGE: the paths of the program and the configuration.$/d' \
         "example/systemd/$unit" | sed '/^# A DistComp worker on each node/,/^# To read its log/{/^# To read its log/!d}' >"$out/systemd/$unit"
     grep -q '^ExecStart=/usr/bin/distcomp-worker --config /etc/distcomp/conf.json$' "$out/systemd/$unit"
 done

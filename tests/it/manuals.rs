@@ -10,7 +10,7 @@ use crate::support::bin;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Places whose files the manuals name by their path from the root.
-const PLACES: &[&str] = &["src/", "tests/", "benches/", "example/", "docs/", "fuzz/", ".ci/"];
+const PLACES: &[&str] = &["src/", "tests/", "benches/", "example/", "docs/", "fuzz/", ".ci/", "packaging/"];
 
 /// A line of a manual: in a block of code, or of text.
 struct Line {

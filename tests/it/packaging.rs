@@ -160,6 +160,49 @@ fn pages_show_values_and_examples_as_they_are_typed() {
 }
 
 #[test]
+fn packages_have_the_programs_and_every_file_that_is_made() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bed = Bed::new();
+    let from = Path::new(bin("distcomp-ctl")).parent().expect("a directory");
+    let out = bed.out("package");
+    Cli::new(root.join("packaging/stage.sh").display().to_string())
+        .args([&from.display().to_string(), &out])
+        .run()
+        .expect(0);
+    let text = read(root.join("Cargo.toml"));
+    for package in ["[package.metadata.deb]", "[package.metadata.generate-rpm]"] {
+        let (_, metadata) = text.split_once(package).expect(package);
+        let assets = metadata.split_once("assets = [").and_then(|(_, rest)| rest.split_once("\n]")).expect("assets").0;
+        let sources: Vec<&str> = assets.lines().filter_map(|line| line.split('"').nth(1)).collect();
+        for name in ["distcomp", "distcomp-worker", "distcomp-submit", "distcomp-status", "distcomp-ctl"] {
+            assert!(sources.contains(&format!("target/release/{name}").as_str()), "{package} lacks {name}");
+        }
+        for source in sources {
+            let path = match source.strip_prefix("target/package/") {
+                Some(made) => Path::new(&out).join(made),
+                None if source.starts_with("target/release/") => continue,
+                None => root.join(source),
+            };
+            // A pattern is of the names in a directory.
+            let name = path.file_name().expect("a name").to_string_lossy().trim_end_matches('*').to_owned();
+            let mut there =
+                fs::read_dir(path.parent().expect("a directory")).unwrap_or_else(|e| panic!("{source}: {e}"));
+            let is_it = |entry: std::io::Result<fs::DirEntry>| {
+                entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(&name))
+            };
+            assert!(there.any(is_it), "{package}: nothing is {source}");
+        }
+    }
+    let unit = read(Path::new(&out).join("systemd/distcomp-worker.service"));
+    assert!(!unit.contains("/usr/local") && !unit.contains("/srv/distcomp/conf.json"), "{unit}");
+    let conf = root.join("packaging/conf.json");
+    let url = bed.redis.url();
+    let check = ["--check", "--config", &conf.display().to_string(), "--redis-url", &url].map(str::to_owned);
+    let checked = Cli::new(bin("distcomp-worker")).args(check).dir(bed.path()).env("XDG_STATE_HOME", bed.path()).run();
+    assert!(!checked.expect(0).all().contains("unknown"));
+}
+
+#[test]
 fn an_installation_has_programs_pages_and_completions() {
     let bed = Bed::new();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/install.sh");

@@ -10,7 +10,7 @@ use std::fs;
 use serde_json::Value;
 
 use self::manifests::{conf_of, find, place, resources, texts, yaml};
-use crate::support::{Cli, bin};
+use crate::support::{Bed, Cli, Dashboard, SOON, bin, holds_for, wait_until};
 
 fn help(words: &[String]) -> String {
     Cli::new(bin(&words[0])).args(&words[1..]).args(["--help"]).run().expect(0).stdout
@@ -161,12 +161,24 @@ fn every_value_of_the_chart_is_in_its_schema() {
 }
 
 #[test]
-fn autoscaler_of_kubernetes_reads_a_metric_that_exists() {
+fn autoscaler_of_kubernetes_reads_a_metric_that_is_served() {
     let scaler = find("HorizontalPodAutoscaler", "-worker");
     let metric = scaler["spec"]["metrics"][0]["external"]["metric"]["name"].as_str().expect("a metric");
-    let documented =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).expect("docs/metrics.md");
-    assert!(documented.contains(metric), "docs/metrics.md does not name {metric}");
     let target = scaler["spec"]["scaleTargetRef"]["name"].as_str().expect("a name");
     find("Deployment", target);
+    let serve = find("Deployment", "-serve");
+    let args = texts(&serve["spec"]["template"]["spec"]["containers"][0]["args"]);
+    let shape = args.iter().find(|arg| arg.starts_with("--shape=")).expect("a shape");
+    let bed = Bed::new();
+    let site = Dashboard::with(&bed, &["--listen", "127.0.0.1:0", shape], &[]);
+    // The label as the rule of docs/kubernetes.md has it.
+    let label = shape["--shape=".len()..].replace('&', ",");
+    let line = format!("{metric}{{shape=\"{label}\"}} 0");
+    wait_until("the metric", SOON, || {
+        let page = site.get("/metrics", &[]).body;
+        holds_for(page.contains(&line), page)
+    });
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kubernetes.md")).expect("docs/kubernetes.md");
+    assert!(page.contains(&format!("{metric}{{shape=\"{label}\"}}")), "docs/kubernetes.md has another label");
 }

@@ -7,7 +7,11 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::manifests::{conf_of, find, texts};
-use crate::support::{Bed, Redis, SOON, ServerOptions, bin, free_port, holds_for, read, try_request, wait_until};
+use crate::support::{
+    Bed, Redis, SOON, ServerOptions, acl_password, bin, free_port, holds_for, read, try_request, wait_until,
+};
+
+const TOKEN: &str = "correct-horse-battery-staple";
 
 /// A container: its files below a directory, in place of those that it mounts.
 struct Container {
@@ -23,15 +27,18 @@ impl Drop for Container {
     }
 }
 
-/// What `kubectl create secret` would make of the files of make-secrets.sh.
+/// What `kubectl create secret` would make of the files of make-secrets.sh; the passwords are those of the server of the tests.
 fn secret(made: &Path, dir: &Path, user: &str) {
     fs::create_dir_all(dir).expect("a directory");
-    let password = format!("{user}.pass");
-    for (key, file) in
-        [("password", password.as_str()), ("ca.crt", "ca.crt"), ("tls.crt", "client.crt"), ("tls.key", "client.key")]
-    {
+    for (key, file) in [("ca.crt", "ca.crt"), ("tls.crt", "client.crt"), ("tls.key", "client.key")] {
         fs::copy(made.join(file), dir.join(key)).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
+    private(&dir.join("password"), &acl_password(user));
+}
+
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
 }
 
 impl Container {
@@ -40,8 +47,7 @@ impl Container {
         secret(&bed.redis.secrets(), &root.join("etc/distcomp/redis"), user);
         let token = root.join("etc/distcomp/token");
         fs::create_dir_all(&token).expect("a directory");
-        fs::write(token.join("token"), "correct-horse-battery-staple").expect("a token");
-        fs::set_permissions(token.join("token"), fs::Permissions::from_mode(0o600)).expect("chmod");
+        private(&token.join("token"), TOKEN);
         for dir in ["etc/distcomp/conf", "var/lib/distcomp", "work", "tmp"] {
             fs::create_dir_all(root.join(dir)).expect("a directory");
         }
@@ -113,7 +119,7 @@ fn pods_work_with_secrets_tls_and_their_own_redis_users() {
         Ok((200, _)) => Ok(()),
         other => Err(format!("{other:?}: {}", read(&serve.log))),
     });
-    wait_until("the worker to be shown", SOON, || match serve.get("/api/v1/workers", "correct-horse-battery-staple") {
+    wait_until("the worker to be shown", SOON, || match serve.get("/api/v1/workers", TOKEN) {
         Ok((200, body)) => holds_for(body.contains("pod-abc12"), body),
         other => Err(format!("{other:?}")),
     });
