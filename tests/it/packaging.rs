@@ -165,7 +165,7 @@ fn packages_have_the_programs_and_every_file_that_is_made() {
     let bed = Bed::new();
     let from = Path::new(bin("distcomp-ctl")).parent().expect("a directory");
     let out = bed.out("package");
-    Cli::new(root.join("packaging/stage.sh").display().to_string())
+    Cli::new(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/stage.sh"))
         .args([&from.display().to_string(), &out])
         .run()
         .expect(0);
