@@ -173,6 +173,12 @@ pub(crate) fn columns() -> usize {
     size.filter(|columns| *columns > 0).or_else(asked).filter(|columns| *columns > 0).unwrap_or(80).max(40)
 }
 
+/// The same for text that is not laid out in columns: into a file or a pipe it is not cut, unless `COLUMNS` is set.
+pub(crate) fn columns_or_all() -> usize {
+    let is_asked = std::env::var_os("COLUMNS").is_some_and(|text| !text.is_empty());
+    if is_terminal() || is_asked { columns() } else { usize::MAX }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,7 +40,7 @@ pub struct Event {
     /// What the task asks for: `cpus`, and `mem_gb` in GB.
     #[serde(flatten, with = "asked")]
     pub demand: Option<Demand>,
-    /// When the attempt started, seconds since the epoch by the worker's clock.
+    /// When the attempt started, seconds since the epoch by the worker's clock; of one that was lost, when it was claimed, by the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<f64>,
     /// When it ended, by the worker's clock.
@@ -147,7 +147,14 @@ pub fn expand(entry: &str, text: &str) -> Vec<Event> {
             }
             "L" => {
                 let worker = worker();
-                events.extend(lines.by_ref().filter_map(|line| taken_over(line, &worker, &blank)));
+                for line in lines.by_ref() {
+                    match (line.strip_prefix("@\t"), events.last_mut()) {
+                        // When the attempt before it began: builds that know no such line pass it over.
+                        (Some(ms), Some(last)) => last.start = ms.parse::<u64>().ok().map(|ms| ms as f64 / 1000.0),
+                        (Some(_), None) => {}
+                        (None, _) => events.extend(taken_over(line, &worker, &blank)),
+                    }
+                }
             }
             "E" => events.extend(edited(&parts, &mut lines, &blank)),
             "K" => events.extend(changed(&parts, &mut lines, &blank)),

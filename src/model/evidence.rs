@@ -26,7 +26,8 @@ pub struct AttemptRecord {
     /// The worker that ran it.
     #[serde(rename = "w")]
     pub worker: WorkerName,
-    /// Start, milliseconds since the epoch, by the worker's clock; `None` when it never started or the start is not known.
+    /// Start, milliseconds since the epoch, by the worker's clock; `None` when it never started or the start is not known. Of a lost attempt, when it was
+    /// claimed, by the server's clock.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<u64>,
     /// End, milliseconds since the epoch.

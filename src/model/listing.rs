@@ -21,6 +21,8 @@ pub struct TaskFilter {
     pub worker: Option<String>,
     /// The group of failures it belongs to.
     pub kind: Option<String>,
+    /// What its failure has in common with others of its kind, as [`cause_of`](super::failure_cause::cause_of) says it.
+    pub cause: Option<String>,
     /// The batch or the step that it belongs to.
     pub batch: Option<BatchName>,
     /// One of its tags.
@@ -31,7 +33,7 @@ impl TaskFilter {
     /// All tasks of a state.
     #[must_use]
     pub fn all(state: TaskState) -> Self {
-        Self { state, include: None, exclude: None, worker: None, kind: None, batch: None, tag: None }
+        Self { state, include: None, exclude: None, worker: None, kind: None, cause: None, batch: None, tag: None }
     }
 
     /// Whether anything but the state is asked for.
@@ -43,7 +45,8 @@ impl TaskFilter {
     /// Whether it asks for what no index has, so that tasks have to be looked at one by one.
     #[must_use]
     pub fn is_searching(&self) -> bool {
-        self.include.is_some() || self.exclude.is_some() || self.worker.is_some() || self.is_of_members()
+        let is_of_text = self.include.is_some() || self.exclude.is_some() || self.cause.is_some();
+        is_of_text || self.worker.is_some() || self.is_of_members()
     }
 
     /// Whether it asks for what only members of batches have.

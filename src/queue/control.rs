@@ -160,13 +160,13 @@ pub async fn forget_deaths(conn: &Connection, workers: &[String]) -> Result<u64,
     conn.cmd(redis::cmd("HDEL").arg(conn.name(Key::Died)).arg(workers)).await
 }
 
-/// Pauses the queue: no worker of ours claims until [`resume`]. `who` is shown by status.
+/// Pauses the queue: no worker of ours claims until [`resume`]. `who` is shown by status, `by` is for the log.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn pause(conn: &Connection, who: &str) -> Result<(), QueueError> {
+pub async fn pause(conn: &Connection, who: &str, by: &str) -> Result<(), QueueError> {
     conn.cmd::<()>(redis::cmd("SET").arg(conn.name(Key::Paused)).arg(who)).await?;
-    note_queue(conn, "paused", who).await;
+    note_queue(conn, "paused", by).await;
     Ok(())
 }
 

@@ -54,13 +54,13 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     for key in hashes.into_iter().chain([Key::Blocked, Key::Drain]) {
         pipe.hgetall(conn.name(key));
     }
-    pipe.zcard(conn.name(Key::Delayed)).hlen(conn.name(Key::Held));
+    pipe.zcard(conn.name(Key::Delayed)).zcard(conn.name(Key::RetryElsewhere)).hlen(conn.name(Key::Retrying));
     pipe.hlen(conn.name(Key::Marks));
     pipe.cmd("INFO");
     pipe.cmd("TIME");
     pipe.hgetall(format!("{}gated", conn.name(Key::Ready))).hlen(conn.name(Key::BatchHeld));
     pipe.hlen(conn.name(Key::Policy)).hgetall(conn.name(Key::Blamed)).hgetall(conn.name(Key::Died));
-    pipe.hlen(conn.name(Key::Attempts)).hlen(conn.name(Key::Lost)).hgetall(conn.name(Key::Spread));
+    pipe.hgetall(conn.name(Key::Spread));
     let (mut overview, has_policy) = decode_overview(conn.pipe(&pipe).await?)?;
     if has_policy {
         overview.fair_share = share::view(conn).await?;
@@ -129,7 +129,10 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
     let (status, owners, loads, processes) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (tally, rate, groups, samples) = (replies.hash()?, replies.hash()?, replies.hash()?, replies.hash()?);
     let (reserved, blocked, drains) = (replies.hash()?, replies.hash()?, replies.hash()?);
-    let (backing_off, retries): (u64, u64) = (replies.take()?, replies.take()?);
+    let (backing_off, left_to_others): (u64, u64) = (replies.take()?, replies.take()?);
+    // Suspects whose worker was lost are in neither: they have not failed.
+    let retries = backing_off + left_to_others;
+    let retrying = replies.take::<u64>()?.max(retries).min(failed);
     let ordered: u64 = replies.take()?;
     let info: String = replies.take()?;
     let (now, _): (u64, u64) = replies.take()?;
@@ -138,10 +141,7 @@ fn decode_overview(replies: Vec<redis::Value>) -> Result<(Overview, bool), Queue
     let held: u64 = replies.take()?;
     let policies: u64 = replies.take()?;
     let (blamed, died) = (replies.hash()?, replies.hash()?);
-    let (with_attempts, lost): (u64, u64) = (replies.take()?, replies.take()?);
     let spread = Spread::of(&replies.hash()?);
-    // A task with an attempt that has not ended the work has failed, or lost its worker; in the index as a retry it has failed for certain.
-    let retrying = with_attempts.saturating_sub(lost).max(retries).min(failed);
     // The stop command may have come between the two questions.
     let todo = todo.saturating_sub(u64::from(stopping));
     let cancelled = groups.get(Outcome::CANCELLED_GROUP).and_then(|n| n.parse().ok()).unwrap_or(0).min(failed);

@@ -18,6 +18,8 @@ pub enum Key {
     Finished,
     /// `failed_tasks`: line → `w1,w2,`.
     Failed,
+    /// Hash line → `""`: the lines of `failed_tasks` that wait or run again, see `lua/shared/failures.lua`.
+    Retrying,
     /// `task_fail_reason`: line → JSON string.
     Reason,
     /// `worker_status`: worker → `UNIXSECONDS:USEDCORES:TOTALCORES:USEDGB:TOTALGB`.
@@ -180,6 +182,7 @@ impl Key {
             Self::InProgress => "IN_PROGRESS",
             Self::Finished => "FINISHED",
             Self::Failed => "FAILED",
+            Self::Retrying => "RETRYING",
             Self::Reason => "REASON",
             Self::Status => "STATUS",
             Self::Format => "FORMAT",
@@ -262,6 +265,7 @@ impl Key {
             Self::InProgress => "in_progress_tasks",
             Self::Finished => "finished_tasks",
             Self::Failed => "failed_tasks",
+            Self::Retrying => "distcomp:failures:retrying",
             Self::Reason => "task_fail_reason",
             Self::Status => "worker_status",
             Self::Format => "distcomp:format",

@@ -74,7 +74,8 @@ fn attempt(event: Event, ended: &mut HashSet<(String, String)>) -> Option<Recent
     let how = match event.event.as_str() {
         "finished" => RecentEnd::Finished,
         "failed" => RecentEnd::Failed,
-        "returned" | "lost" | "reclaimed" => RecentEnd::Returned,
+        "lost" => RecentEnd::Lost,
+        "returned" | "reclaimed" => RecentEnd::Returned,
         "started" => RecentEnd::Runs,
         _ => return None,
     };
@@ -84,22 +85,12 @@ fn attempt(event: Event, ended: &mut HashSet<(String, String)>) -> Option<Recent
         RecentEnd::Runs if is_first => (event.time, None),
         RecentEnd::Runs => return None,
         // Of one that never started, nothing is to be drawn.
-        RecentEnd::Finished | RecentEnd::Failed | RecentEnd::Returned => {
+        RecentEnd::Finished | RecentEnd::Failed | RecentEnd::Returned | RecentEnd::Lost => {
             (event.start?, Some(event.end.unwrap_or(event.time)))
         }
     };
     let attempt = event.attempt.unwrap_or(1);
-    Some(RecentAttempt {
-        id,
-        worker,
-        start,
-        end,
-        ended: how,
-        attempt,
-        peak_over_declared: None,
-        sequence: None,
-        submitted: None,
-    })
+    Some(RecentAttempt { id, worker, start, end, ended: how, attempt, peak_over_declared: None })
 }
 
 /// Adds what the evidence says of the newest attempts that have ended.
@@ -129,7 +120,6 @@ async fn add_evidence(
         let declared = record.declared_bytes.or_else(|| declared.get(&at).copied()).filter(|bytes| *bytes > 0);
         attempt.peak_over_declared =
             record.peak_bytes.zip(declared).map(|(peak, declared)| peak as f64 / declared as f64);
-        attempt.sequence = record.sequence;
     }
     Ok(())
 }

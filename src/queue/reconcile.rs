@@ -20,12 +20,13 @@ const STEP: u64 = 64;
 const MOST: usize = 10_000;
 
 /// What is compared, by the names of `lua/reconcile.lua`; those that count others come after them.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "attempts",
     "lost",
     "grown",
     "reasons",
     "kinds",
+    "retrying",
     "groups",
     "samples",
     "signatures",

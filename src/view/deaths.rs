@@ -39,6 +39,16 @@ pub fn lost(worker: &WorkerView) -> Option<String> {
     Some(format!("died at {}: {} given back{failed}", clock(death.at), tasks(death.returned)))
 }
 
+/// `silent since 22:40 UTC` or `dead since 22:40 UTC`, by its last heartbeat; `None` of a worker that is heard of.
+#[must_use]
+pub fn silent_since(worker: &WorkerView, now: u64) -> Option<String> {
+    if worker.is_alive() || worker.state == WorkerState::Drained {
+        return None;
+    }
+    let since = worker.heartbeat_age_seconds.map(|age| format!(" since {}", clock(now.saturating_sub(age))));
+    Some(format!("{}{}", worker.state.as_str(), since.unwrap_or_default()))
+}
+
 fn one(worker: &WorkerView) -> Option<String> {
     let name = safe(&worker.name);
     Some(format!("{name} {}; distcomp-ctl reclaim --forget {name} hides it", lost(worker)?))

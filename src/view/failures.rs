@@ -1,12 +1,13 @@
 //! The table of failures, grouped by kind.
 
+use super::reason::lines_beyond_kind;
 use super::requeue::requeue_command;
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, paint};
 use super::text::{count, moment, shorten, tasks};
+use crate::model::TaskId;
 use crate::model::failure_cause::FailureDetail;
 use crate::model::snapshot::FailureGroup;
-use crate::model::{TaskId, failure_reason};
 
 /// Workers that are named before the rest is a number.
 const NAMED: usize = 6;
@@ -53,7 +54,7 @@ pub fn failures_in_detail(groups: &[FailureGroup], told: &Told<'_>, width: usize
         };
         match detail.filter(|detail| detail.causes.len() > 1) {
             Some(detail) => causes(detail, group.count).iter().for_each(|cause| row(cause)),
-            None => reason_lines(&group.reason, &group.kind).into_iter().for_each(&mut row),
+            None => reason_lines(&group.reason, &group.kind).iter().for_each(|line| row(line)),
         }
         if let Some(times) = detail.and_then(times) {
             row(&times);
@@ -106,11 +107,11 @@ pub(super) fn named(workers: &[String]) -> String {
 }
 
 /// The last lines of a reason, unless it says no more than the kind.
-fn reason_lines<'a>(reason: &'a str, kind: &str) -> Vec<&'a str> {
+fn reason_lines(reason: &str, kind: &str) -> Vec<String> {
     const LINES: usize = 3;
-    let lines: Vec<&str> =
-        failure_reason::beyond_kind(reason, kind).lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].to_vec()
+    let mut lines = lines_beyond_kind(reason, kind);
+    lines.retain(|line| !line.trim().is_empty());
+    lines.split_off(lines.len().saturating_sub(LINES))
 }
 
 #[cfg(test)]

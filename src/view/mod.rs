@@ -21,6 +21,7 @@ pub mod output_event;
 pub mod overview;
 pub mod printed;
 pub mod progress;
+pub mod reason;
 pub mod requeue;
 pub mod safe_json;
 pub mod shares;

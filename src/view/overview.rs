@@ -38,8 +38,8 @@ pub fn overview(overview: &Overview, width: usize) -> String {
     let alarms = alarms(overview).into_iter().flat_map(|alarm| wrap(&alarm, width));
     lines.extend(alarms.map(|line| paint(BAD, &line)));
     lines.extend(progress(overview, width));
-    lines
-        .extend(notices(overview).into_iter().map(|notice| shorten(&notice, width)).map(|notice| paint(WARN, &notice)));
+    let notices = notices(overview).into_iter().chain(cancelled_notice(overview));
+    lines.extend(notices.map(|notice| paint(WARN, &shorten(&notice, width))));
     // A full limit is among the notices.
     if let Some(TopReason { waiting, why, .. }) = top_reason(overview).filter(|top| !top.is_limit) {
         lines.push(shorten(&format!("{} {}: {why}", count(waiting), verb(waiting, "wait")), width));
@@ -133,6 +133,15 @@ pub fn percent(parts: &ProgressParts) -> String {
     }
 }
 
+/// How many of the failed tasks were cancelled, beside the line of counts of Python DistComp, which has them among the failed.
+fn cancelled_notice(overview: &Overview) -> Option<String> {
+    match overview.counts.of(TaskState::Cancelled) {
+        0 => None,
+        1 => Some("of the failed, 1 was cancelled".to_owned()),
+        many => Some(format!("of the failed, {} were cancelled", count(many))),
+    }
+}
+
 /// What keeps tasks from running, and what an operator asked for.
 pub(super) fn notices(overview: &Overview) -> Vec<String> {
     let mut notices = Vec::new();
@@ -148,11 +157,6 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         0 => {}
         1 => notices.push("1 running task is being stopped, as an operator ordered".to_owned()),
         many => notices.push(format!("{} running tasks are being stopped, as an operator ordered", count(many))),
-    }
-    match overview.counts.of(TaskState::Cancelled) {
-        0 => {}
-        1 => notices.push("of the failed, 1 was cancelled".to_owned()),
-        many => notices.push(format!("of the failed, {} were cancelled", count(many))),
     }
     if overview.stopping {
         notices.push("stopping: workers claim nothing more; distcomp-ctl resume cancels the stop".to_owned());

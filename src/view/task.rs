@@ -1,6 +1,7 @@
 //! The text of `distcomp-status show`: everything known about one task.
 
 use super::printed::printed;
+use super::reason::styled_reason;
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, counted, moment, precise_duration};
@@ -17,16 +18,28 @@ const INDENTED: &str = "\n          ";
 /// The page of one task. `is_raw`: what it printed stands there with its escapes instead of what they do.
 #[must_use]
 pub fn task(task: &TaskView, order: FieldOrder, is_raw: bool) -> String {
-    page(task, order, (None, &[]), is_raw)
+    page(task, order, &AboutTask::default(), is_raw)
 }
 
 /// The same with what is known of its signature, and the ids that it had before its line was edited: the page of `distcomp-status show`.
 #[must_use]
-pub fn full_task(task: &TaskView, order: FieldOrder, signed: Option<&str>, earlier_ids: &[String]) -> String {
-    page(task, order, (signed, earlier_ids), false)
+pub fn full_task(task: &TaskView, order: FieldOrder, about: &AboutTask<'_>) -> String {
+    page(task, order, about, false)
 }
 
-fn page(task: &TaskView, order: FieldOrder, (signed, earlier_ids): (Option<&str>, &[String]), is_raw: bool) -> String {
+/// What is known of a task beside its view.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AboutTask<'a> {
+    /// What its signature says.
+    pub signed: Option<&'a str>,
+    /// The ids that it had before its line was edited.
+    pub earlier_ids: &'a [String],
+    /// `silent since 22:40 UTC`, of a worker that is not heard of any more.
+    pub worker_is: Option<&'a str>,
+}
+
+fn page(task: &TaskView, order: FieldOrder, about: &AboutTask<'_>, is_raw: bool) -> String {
+    let AboutTask { signed, earlier_ids, worker_is } = *about;
     let mut lines = Vec::new();
     let mut line_mem = None;
     let mut row = |name: &str, value: String| lines.push(format!("{} {value}", paint(BOLD, &format!("{name:<9}"))));
@@ -59,13 +72,15 @@ fn page(task: &TaskView, order: FieldOrder, (signed, earlier_ids): (Option<&str>
         row("edited", format!("was {}", safe(&earlier_ids.join(", before that "))));
     }
     if let Some(worker) = &task.worker {
-        row("on", safe(worker).into_owned());
+        let silent = worker_is.map_or_else(String::new, |is| format!(", {}", paint(BAD, is)));
+        row("on", format!("{}{silent}", safe(worker)));
     }
     if !task.failed_on.is_empty() {
         row("failed on", safe(&task.failed_on.join(", ")).into_owned());
     }
     if let Some(reason) = &task.reason {
-        row("reason", indented(reason));
+        let lines = if is_raw { printed(reason, true) } else { styled_reason(reason) };
+        row("reason", lines.join(INDENTED));
     }
     if task.lost > 0 {
         row("lost", format!("{} with its worker", counted(task.lost, "time")));
@@ -145,11 +160,6 @@ fn attempt_lines(attempt: &AttemptView, declared: Option<Bytes>, is_raw: bool) -
         }
     }
     lines
-}
-
-/// A text of several lines under a name.
-fn indented(text: &str) -> String {
-    text.lines().map(|line| safe(line).into_owned()).collect::<Vec<_>>().join(INDENTED)
 }
 
 #[cfg(test)]

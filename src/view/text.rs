@@ -211,7 +211,7 @@ pub fn parted_bar(parts: &[(u64, char)], width: usize) -> Vec<String> {
 #[must_use]
 pub fn moment(seconds: f64) -> String {
     let Ok(timestamp) = jiff::Timestamp::from_millisecond((seconds * 1000.0) as i64) else { return "?".to_owned() };
-    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 #[cfg(test)]

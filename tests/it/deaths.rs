@@ -131,6 +131,15 @@ fn fleet_that_died_is_said_to_hold_its_tasks() {
         let page = site.get("/", &[]).body;
         holds_for(page.contains(wanted) && page.contains("held by workers that are silent"), page)
     });
+    // Nothing is said to go on: no time left, no sum of nobody's cores.
+    let line = "shell:0:0:9:sleep 3623";
+    let list = site.get("/tasks?state=in_progress", &[]).body;
+    assert!(list.contains("worker dead since <time") && !list.contains("no limit</td>"), "{list}");
+    let page = site.get(&format!("/task/{}", crate::support::task_id(line)), &[]).body;
+    assert!(page.contains("<dt>Worker dead since</dt>") && !page.contains("<dt>Time left</dt>"), "{page}");
+    let all = site.get("/workers", &[]).body;
+    assert!(!all.contains("-0.0") && all.contains("data-total=\"running\">-</td>"), "{all}");
+    bed.status(&["show", line]).expect(0).prints(&["n1, dead since "]);
     let names = ["slots", "running_tasks", "cores_used", "memory_used_bytes"];
     for name in names {
         assert_eq!(metric(&site, &format!("distcomp_queue_worker_{name}{{worker=\"n1\"}}")), None, "{name}");

@@ -190,7 +190,7 @@ fn a_removed_task_is_not_brought_back() {
 }
 
 /// Hashes that anybody who may write results, or a Python worker with an odd host name, can put bytes into.
-const HASHES: [&str; 25] = [
+const HASHES: [&str; 26] = [
     "worker_status",
     "in_progress_tasks",
     "finished_tasks",
@@ -214,6 +214,7 @@ const HASHES: [&str; 25] = [
     "distcomp:failures:groups",
     "distcomp:failures:samples",
     "distcomp:failures:kinds",
+    "distcomp:failures:retrying",
     "distcomp:signatures",
     "distcomp:quarantine",
 ];

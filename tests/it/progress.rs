@@ -31,6 +31,8 @@ fn page_command_and_json_agree_on_progress() {
     let page = site.get("/", &[]).body;
     assert!(page.contains("13 of 26 finished, 8 failed, 5 waiting; 1 cancelled"), "{page}");
     assert!(page.contains(">50.0 %<"), "{page}");
+    // Beside a number of failures without them, that would be one too many.
+    assert!(!page.contains("of the failed, 1 was cancelled"), "{page}");
 }
 
 #[test]
@@ -45,6 +47,60 @@ fn task_that_is_tried_again_is_in_one_part() {
     });
     assert_eq!(parts(&bed), [0, 1, 0, 0, 0]);
     assert_eq!(overview(&bed)["counts"]["failed"], 1, "the hashes are those of Python DistComp");
+}
+
+#[test]
+fn death_of_a_worker_changes_no_number_of_failures() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1, "max_lost_per_task": 5}));
+    bed.add((0..6).map(|n| format!("shell:0.01:0.01:9:exit 3 # {n}")));
+    bed.burst("w");
+    let lines = ["shell:0.01:0.01:1:sleep 3623", "shell:0.01:0.01:1:sleep 3624", "shell:0.01:0.01:1:sleep 3625"];
+    let mut dead = bed.worker("dies");
+    bed.add(lines);
+    for line in lines {
+        bed.wait_running(line);
+    }
+    assert_eq!(parts(&bed), [0, 3, 6, 0, 0]);
+    dead.kill9();
+    bed.ctl(&["reclaim", "dies", "--force", "--yes"]).expect(0);
+    assert_eq!(bed.count("distcomp:lost"), 3, "all three wait as suspects");
+    assert_eq!(parts(&bed), [0, 0, 6, 3, 0]);
+    assert_eq!(overview(&bed)["retrying"], 0);
+    // The start of each lost attempt is known, and drawn.
+    let shown = bed.status(&["show", lines[0], "--json"]).expect(0).json();
+    let (start, end) = (&shown["attempts"][0]["start"], &shown["attempts"][0]["end"]);
+    assert!(start.as_f64().is_some_and(|start| Some(start) <= end.as_f64()), "{shown}");
+    let site = Dashboard::start(&bed);
+    let told: Value = serde_json::from_str(&site.get("/api/v1/timeline?worker=dies", &[]).body).expect("JSON");
+    let bars = told["lanes"][0]["attempts"].as_array().cloned().unwrap_or_default();
+    assert_eq!(bars.iter().filter(|bar| bar[2] == "lost").count(), 3, "{told}");
+    assert!(!site.get(&format!("/task/{}", crate::support::task_id(lines[0])), &[]).body.contains(">never<"));
+}
+
+#[test]
+fn task_lost_and_failed_and_running_again_is_in_one_part() {
+    let bed = Bed::with(json!({"max_retry_per_task": 5, "retry_backoff_seconds": 0, "max_lost_per_task": 5}));
+    let (lost, failed) = (bed.out("lost"), bed.out("failed"));
+    let line = format!(
+        "shell:0.01:0.01:1:test -e {lost} || {{ touch {lost}; exec sleep 3623; }}; test -e {failed} || {{ touch {failed}; exit 3; }}; exec sleep 3624"
+    );
+    let mut dead = bed.worker("dies");
+    bed.add([&line]);
+    bed.wait_running(&line);
+    wait_until("it to begin", SOON, || holds_for(std::path::Path::new(&lost).exists(), "not yet"));
+    dead.kill9();
+    bed.ctl(&["reclaim", "dies", "--force", "--yes"]).expect(0);
+    let _worker = bed.worker("w");
+    wait_until("the third attempt to run", SOON * 2, || {
+        let has_failed = bed.count("failed_tasks") == 1;
+        holds_for(has_failed && bed.count("in_progress_tasks") == 1, format!("{:?}", bed.counts()))
+    });
+    assert_eq!(bed.count("distcomp:lost"), 1);
+    assert_eq!(parts(&bed), [0, 1, 0, 0, 0]);
+    // Neither the loss nor the number of attempts counts as a failure: four more may fail.
+    let site = Dashboard::start(&bed);
+    let page = site.get(&format!("/task/{}", crate::support::task_id(&line)), &[]).body;
+    assert!(page.contains("<dt>Attempt</dt><dd>3 of 6</dd>"), "{page}");
 }
 
 #[test]

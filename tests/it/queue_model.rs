@@ -605,6 +605,9 @@ fn check(bed: &Bed, model: &Model, at: &str) {
     assert_eq!(keys("finished_tasks"), model.finished, "{at}");
     assert_eq!(keys("failed_tasks"), model.failed.keys().cloned().collect(), "{at}");
     ordered_by_end(bed, model, at);
+    let goes_on = |line: &&String| model.todo.contains_key(*line) || model.running.contains_key(*line);
+    let retrying = model.failed.keys().filter(goes_on).cloned().collect();
+    assert_eq!(keys("distcomp:failures:retrying"), retrying, "{at}: what has failed and goes on");
     let grown = model.grown.iter().map(|(line, bytes)| (line.clone(), bytes.to_string())).collect();
     assert_eq!(bed.table("distcomp:grown"), grown, "{at}: what lines declare");
     assert_eq!(keys("distcomp:marks"), model.ordered.keys().cloned().collect(), "{at}");

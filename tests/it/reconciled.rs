@@ -83,6 +83,25 @@ fn each_derived_hash_keeps_what_is_true_and_loses_the_rest() {
 }
 
 #[test]
+fn what_fails_again_is_told_from_what_failed_for_good() {
+    let bed = Bed::new();
+    let again = "shell:100000:0:1:again";
+    bed.hset("failed_tasks", BAD, "w,");
+    for line in [BAD, DONE, GONE, WAITS] {
+        bed.hset("distcomp:failures:retrying", line, "");
+    }
+    bed.hset("finished_tasks", DONE, "w: \"x\"");
+    bed.add([WAITS]);
+    // As a manager of earlier builds has left it.
+    bed.hset("failed_tasks", again, "w,");
+    bed.hset("todo_tasks", again, "");
+    bed.hset("distcomp:failures:kinds", again, "exit 1");
+    bed.hset("distcomp:failures:groups", "exit 1", "1");
+    let _worker = bed.worker("w");
+    wait_fields(&bed, "distcomp:failures:retrying", &[again]);
+}
+
+#[test]
 fn counts_of_failures_are_made_anew_when_their_table_is_lost() {
     let bed = Bed::new();
     bed.hset("distcomp:failures:groups", "exit 1", "7");

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
+use super::change::operator;
 use super::context::CtlContext;
 use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
 use crate::cli::orders::{BatchResume, batch_pause_plan, joined, pause_batches, whole};
-use crate::host::user_name;
 use crate::model::BatchName;
 use crate::queue::batches::BatchChange;
 use crate::queue::{batch_views, batches};
@@ -18,7 +18,7 @@ pub(super) async fn pause(session: &mut CtlContext, names: &[BatchName]) -> Resu
     if !agreed(session, "pause", &plan, json!(names))? {
         return Ok(());
     }
-    pause_batches(&session.conn, names, &user_name()).await?;
+    pause_batches(&session.conn, names, operator()?.as_str()).await?;
     let text = format!("paused {}; distcomp-ctl resume {} continues", joined(names), spaced(names));
     done(session, "pause", &text, json!(names))
 }
@@ -32,7 +32,7 @@ pub(super) async fn resume(session: &mut CtlContext, names: &[BatchName]) -> Res
     if !agreed(session, "resume", &held.plan(), json!(held.names))? {
         return Ok(());
     }
-    let text = held.carry_out(&session.conn, session.order, &user_name()).await?;
+    let text = held.carry_out(&session.conn, session.order, operator()?.as_str()).await?;
     done(session, "resume", &text, json!(held.names))
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn release(session: &mut CtlContext, names: &[BatchName]) -> Re
     if !agreed(session, "release", &plan, json!(names))? {
         return Ok(());
     }
-    batches::change(&session.conn, BatchChange::Waive(&user_name()), names).await?;
+    batches::change(&session.conn, BatchChange::Waive(operator()?.as_str()), names).await?;
     done(session, "release", &format!("released what waits for {}", joined(names)), json!(names))
 }
 

@@ -112,8 +112,8 @@ async fn run(session: &CtlContext, op: Change, selected: Selected) -> Result<(Ch
     })
 }
 
-/// The name under which a cancellation is recorded.
-fn operator() -> Result<WorkerName, CliError> {
+/// The name under which a change is recorded, and which its event has: `distcomp-ctl.USER`.
+pub(super) fn operator() -> Result<WorkerName, CliError> {
     const PLAIN: &str = "distcomp-ctl";
     let user: String =
         user_name().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();

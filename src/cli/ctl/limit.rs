@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::args::LimitTo;
+use super::change::operator;
 use super::context::CtlContext;
 use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
-use crate::host::user_name;
 use crate::model::snapshot::LimitView;
 use crate::model::{Limit, LimitName};
 use crate::queue::limits;
@@ -51,7 +51,7 @@ pub(super) async fn set(session: &mut CtlContext, name: &LimitName, to: LimitTo)
     if !agreed(session, "limit", &plan, detail(limit))? {
         return Ok(());
     }
-    limits::set(&session.conn, name, limit, &user_name()).await?;
+    limits::set(&session.conn, name, limit, operator()?.as_str()).await?;
     let text = match limit {
         Some(limit) if u64::from(limit.max) < view.in_use => format!(
             "limit {name} is {}; {} in progress, and none starts until fewer are",

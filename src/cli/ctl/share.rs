@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::args::ShareArg;
+use super::change::operator;
 use super::context::CtlContext;
 use super::switch::{agreed, done};
 use crate::cli::exit::CliError;
-use crate::host::user_name;
 use crate::model::{FairShare, Weight};
 use crate::queue::share;
 use crate::view::shares::shares;
@@ -31,7 +31,7 @@ pub(super) async fn share(
             return Ok(());
         }
         for (owner, weight) in weights {
-            share::set_weight(&session.conn, owner, *weight, &user_name()).await?;
+            share::set_weight(&session.conn, owner, *weight, operator()?.as_str()).await?;
         }
         if let Some(word) = word {
             let by = match word {
@@ -39,7 +39,7 @@ pub(super) async fn share(
                 ShareArg::Batch => Some(FairShare::Batch),
                 ShareArg::Off => None,
             };
-            share::set(&session.conn, by, session.order, &user_name()).await?;
+            share::set(&session.conn, by, session.order, operator()?.as_str()).await?;
         }
     }
     let view = share::view(&session.conn).await?;

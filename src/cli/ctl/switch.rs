@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::change::operator;
 use super::confirm::confirm;
 use super::context::CtlContext;
 use crate::cli::exit::CliError;
@@ -21,7 +22,7 @@ pub(super) async fn pause(session: &mut CtlContext) -> Result<(), CliError> {
     if !agreed(session, "pause", &plan, Value::Null)? {
         return Ok(());
     }
-    pause_queue(&session.conn, &here()).await?;
+    pause_queue(&session.conn, &here(), operator()?.as_str()).await?;
     done(session, "pause", "paused; distcomp-ctl resume continues", Value::Null)
 }
 
@@ -38,7 +39,7 @@ pub(super) async fn resume(session: &mut CtlContext) -> Result<(), CliError> {
     if !agreed(session, "resume", &plan, Value::Null)? {
         return Ok(());
     }
-    let (paused, stopping) = resume_queue(&session.conn, &here()).await?;
+    let (paused, stopping) = resume_queue(&session.conn, operator()?.as_str()).await?;
     done(session, "resume", "resumed", json!({ "paused": paused, "stopping": stopping }))
 }
 
@@ -55,7 +56,7 @@ pub(super) async fn stop(session: &mut CtlContext) -> Result<(), CliError> {
     if !agreed(session, "stop", &plan, Value::Null)? {
         return Ok(());
     }
-    control::stop(&session.conn, &here()).await?;
+    control::stop(&session.conn, operator()?.as_str()).await?;
     done(session, "stop", "stopping; distcomp-ctl resume cancels the stop", Value::Null)
 }
 
@@ -70,7 +71,7 @@ pub(super) async fn drain(session: &mut CtlContext, names: &[String]) -> Result<
     if !agreed(session, "drain", &drain_plan(&workers), json!(shown))? {
         return Ok(());
     }
-    let text = drain_workers(&session.conn, &workers, &here()).await?;
+    let text = drain_workers(&session.conn, &workers, operator()?.as_str()).await?;
     done(session, "drain", &text, json!(shown))
 }
 
@@ -81,7 +82,7 @@ pub(super) async fn undrain(session: &mut CtlContext, names: &[String]) -> Resul
     if !agreed(session, "resume", &undrain_plan(&workers), json!(shown))? {
         return Ok(());
     }
-    let found = resume_workers(&session.conn, &workers, &here()).await?;
+    let found = resume_workers(&session.conn, &workers, operator()?.as_str()).await?;
     done(session, "resume", &resumed_text(&found), json!(found.0))
 }
 

@@ -11,10 +11,10 @@ pub(crate) async fn pause_plan(conn: &Connection) -> Result<String, CliError> {
     Ok(format!("pause the queue: {} wait, {} in progress continue", tasks(counts.todo), count(counts.in_progress)))
 }
 
-/// Pauses it in the name of somebody.
-pub(crate) async fn pause_queue(conn: &Connection, by: &str) -> Result<(), CliError> {
+/// Pauses it in the name of somebody: `who` is what people see, `by` the name in the log.
+pub(crate) async fn pause_queue(conn: &Connection, who: &str, by: &str) -> Result<(), CliError> {
     let now = wall_clock::local().strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
-    Ok(control::pause(conn, &format!("{by} since {now}")).await?)
+    Ok(control::pause(conn, &format!("{who} since {now}"), by).await?)
 }
 
 /// What there is to lift, in words; `None` where nothing is.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::groups::{Groups, kinds_of};
-use crate::cli::output::columns;
+use crate::cli::output::columns_or_all;
 use crate::cli::task_group::GroupArgs;
 use crate::model::Needs;
 use crate::model::snapshot::TaskState;
@@ -62,7 +62,7 @@ pub(super) async fn failures(session: &mut StatusContext, all: bool, group: &Gro
             batch: batch.as_deref(),
             may_requeue: state == TaskState::Failed && group.tag.is_none(),
         };
-        session.out.text(&view::failures::failures_in_detail(&groups, &told, columns()))?;
+        session.out.text(&view::failures::failures_in_detail(&groups, &told, columns_or_all()))?;
         let cancelled = if is_all_kinds { cancelled(&session.conn, wanted, group.is_empty()).await? } else { 0 };
         let select = select(group);
         return session.out.text(&view::failures::beside_cancelled(cancelled, &select));

@@ -126,7 +126,7 @@ impl RedisDesk {
         let (conn, _) = self.connect(Access::Read).await?;
         let what = pause_plan(&conn).await?;
         Ok(self.prepared(what, 1, Access::Write, async |conn, _, by| {
-            pause_queue(&conn, &by).await?;
+            pause_queue(&conn, &by, &by).await?;
             Ok("the queue is paused".to_owned())
         }))
     }

@@ -93,12 +93,6 @@ impl SequenceClock {
         let at = self.seen.partition_point(|(_, last)| *last < sequence);
         self.seen.get(at).map(|(then, _)| now.saturating_duration_since(*then).as_secs_f64())
     }
-
-    /// The same of one that came while this process looked.
-    fn age_if_seen(&self, now: Instant, sequence: u64) -> Option<f64> {
-        let is_older = self.seen.front().is_none_or(|(_, first)| sequence <= *first);
-        if is_older { None } else { self.age(now, sequence) }
-    }
 }
 
 /// Lines that were shown, so that a link to one costs no search.
@@ -322,13 +316,7 @@ impl QueueSource for RedisSource {
     fn recent(&self) -> SourceFuture<'_, RecentAttempts> {
         Box::pin(async move {
             let now = wall_clock::now().unwrap_or_default().as_secs_f64();
-            let mut recent = self.ask(PATIENCE, async |conn| recent::attempts(conn, now - RECENT).await).await?;
-            let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-            for attempt in &mut recent.attempts {
-                let age = attempt.sequence.and_then(|sequence| clock.age_if_seen(Instant::now(), sequence));
-                attempt.submitted = age.map(|age| now - age);
-            }
-            Ok(recent)
+            self.ask(PATIENCE, async |conn| recent::attempts(conn, now - RECENT).await).await
         })
     }
 

@@ -14,7 +14,9 @@ use crate::model::snapshot::TaskView;
 use crate::queue::edit::earlier_ids;
 use crate::queue::{QueueError, inspect};
 use crate::view;
+use crate::view::deaths::silent_since;
 use crate::view::safe_text::safe;
+use crate::view::task::AboutTask;
 use crate::view::text::fold;
 
 /// The task, who signed it, and what it was before.
@@ -47,12 +49,26 @@ pub(super) async fn show(session: &mut StatusContext, text: &str, raw: bool) -> 
             session.out.json(&FullTask { task: &task, signature, edited_from })?;
         } else {
             let signed = signature.as_ref().map(ToString::to_string);
-            let page = view::task::full_task(&task, session.order, signed.as_deref(), &edited_from);
+            let silence = silence(session, &task).await?;
+            let about =
+                AboutTask { signed: signed.as_deref(), earlier_ids: &edited_from, worker_is: silence.as_deref() };
+            let page = view::task::full_task(&task, session.order, &about);
             // Nothing is cut; into a file or a pipe nothing is broken either.
             session.out.text(&if is_terminal() { fold(&page, columns(), 10) } else { page })?;
         }
     }
     Ok(())
+}
+
+/// That the worker of a running task is not heard of any more, in words.
+async fn silence(session: &StatusContext, task: &TaskView) -> Result<Option<String>, CliError> {
+    let Some(name) = &task.worker else { return Ok(None) };
+    let overview = inspect::overview(&session.conn).await?;
+    Ok(overview
+        .workers
+        .iter()
+        .find(|worker| worker.name == *name)
+        .and_then(|worker| silent_since(worker, overview.now)))
 }
 
 /// The bytes that the task wrote to stdout; of a failed one, then the last of its stderr. What is not exact is said on standard error.

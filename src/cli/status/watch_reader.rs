@@ -88,7 +88,7 @@ impl WatchReader {
         let overview = inspect::shown_overview(conn).await?;
         let failures = inspect::failure_groups(conn).await?;
         let now = wall_clock::now().unwrap_or_default().as_secs_f64();
-        let clock = moment(now).split(' ').next_back().unwrap_or_default().to_owned();
+        let clock = moment(now).split(' ').nth(1).unwrap_or_default().to_owned();
         let Looked { opened, list, is_raw } = self.looks.borrow_and_update().clone();
         let mut news = Vec::new();
         if let Some(wanted) = opened {

@@ -9,8 +9,10 @@ pub enum RecentEnd {
     Finished,
     /// It failed.
     Failed,
-    /// It was given back, or lost with its worker.
+    /// It was given back.
     Returned,
+    /// Its worker died.
+    Lost,
 }
 
 /// One attempt.
@@ -30,10 +32,6 @@ pub struct RecentAttempt {
     pub attempt: u32,
     /// Peak memory over the memory that it declared, where both are known.
     pub peak_over_declared: Option<f64>,
-    /// Place of the task in the order of submission, where it is known.
-    pub sequence: Option<u64>,
-    /// When the task was submitted, where that is known.
-    pub submitted: Option<f64>,
 }
 
 /// The attempts of the last minutes, newest first.

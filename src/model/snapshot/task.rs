@@ -163,7 +163,8 @@ pub struct AttemptView {
     /// How it ended. In JSON `result`: `exit 0`, `signal 9 (SIGKILL)`, `timed out after 300 s`, `returned`, …; `exit_code` and `signal`, where it has one.
     #[serde(flatten, serialize_with = "in_words")]
     pub outcome: Outcome,
-    /// Start, seconds since the epoch, by the clock of its worker.
+    /// Start, seconds since the epoch, by the clock of its worker; of a lost attempt, when it was claimed, by the clock of Redis. `None` where it never
+    /// started.
     pub start: Option<f64>,
     /// End, seconds since the epoch, by the clock of its worker.
     pub end: f64,

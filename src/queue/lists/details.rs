@@ -5,6 +5,8 @@ use super::super::error::QueueError;
 use super::super::keys::{Key, home};
 use super::super::lossy_string::LossyString;
 use super::collector::Collector;
+use crate::model::failure_cause::cause_of;
+use crate::model::failure_reason::beyond_kind;
 use crate::model::listing::{EndNote, TaskRow};
 use crate::model::snapshot::{AttemptView, TaskState};
 use crate::model::{AttemptRecord, FinishedValue, text_of_json};
@@ -68,8 +70,15 @@ pub(super) async fn failures(
             && TaskState::of_failure(row.kind.as_deref()) == filter.state
             && found.wants_workers(&row.workers)
             && (filter.kind.is_none() || row.kind == filter.kind)
+            && filter.cause.as_ref().is_none_or(|cause| has_cause(row, cause))
     });
     Ok(rows)
+}
+
+/// Whether this is what the failure of a task has in common with others.
+fn has_cause(row: &TaskRow, cause: &str) -> bool {
+    let (reason, kind) = (row.reason.as_deref().unwrap_or_default(), row.kind.as_deref().unwrap_or_default());
+    cause_of(beyond_kind(reason, kind)).is_some_and(|of| of == cause)
 }
 
 /// Adds how their last attempts ended, and of those that finished on which worker.

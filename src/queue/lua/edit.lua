@@ -146,7 +146,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       if signature ~= '' then redis.call('HSET', SIGNATURES, new, signature) end
       local evidence = redis.call('HGET', EVIDENCE, old_id)
       if evidence then redis.call('HSET', EVIDENCE, id, evidence) end
-      for _, key in ipairs { ATTEMPTS, LOST, APART, FAILED, REASON } do hand_on(key, old, new) end
+      for _, key in ipairs { ATTEMPTS, LOST, APART, FAILED, RETRYING, REASON } do hand_on(key, old, new) end
       local group = redis.call('HGET', KINDS, old)
       if group then
         group_put(new, group)

@@ -27,6 +27,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       local score = int(tonumber(ARGV[i + EACH.base_score]) + last_seq)
       members.flip(line, 'o')
       local workers = redis.call('HGET', FAILED, line)
+      if workers then will_be_retried(line) end
       index_waiting(class, line, score, workers, now, 0, tonumber(ARGV[ARG.avoid]))
       added = added + 1
       want_worker(lane_of(class, line, worker_set(workers or '')))

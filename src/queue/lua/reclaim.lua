@@ -76,6 +76,12 @@ local function suspect(line, started, at, losses)
   suspects_known = true
   return level
 end
+-- The record of a lost attempt, with its start: the moment of its claim. The end is by the clock of the worker that reclaims, and not before it.
+local function with_start(record, at)
+  local ended = tonumber(string.match(record, '"e":(%d+)') or '')
+  if not (ended and tonumber(at or '')) then return record end
+  return '{"s":' .. int(math.min(tonumber(at), ended)) .. ',' .. string.sub(record, 2)
+end
 local said = #events
 local lines = {}
 for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
@@ -103,7 +109,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     local losses = 0
     if started ~= '0' then
       losses = redis.call('HINCRBY', LOST, line, 1)
-      evidence_add(id, grown.record(line, ARGV[i + EACH.record]))
+      evidence_add(id, grown.record(line, with_start(ARGV[i + EACH.record], at)))
       redis.call('HSET', ATTEMPTS, line, attempt)
       redis.call('HINCRBY', TALLY, 'lost', 1)
     end
@@ -118,6 +124,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       redis.call('HDEL', ATTEMPTS, line)
       redis.call('HDEL', LOST, line)
       redis.call('HDEL', APART, line)
+      is_not_retried(line)
       grown.drop(line)
       redis.call('HINCRBY', TALLY, 'failed', 1)
       redis.call('HINCRBY', TALLY, 'final', 1)
@@ -137,7 +144,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       moved = moved + 1
     end
     leave_progress({ line }, CLAIMS)
-    events[#events + 1] = what .. '\t' .. id .. '\t' .. class .. '\t' .. int(attempt)
+    events[#events + 1] = what .. '\t' .. id .. '\t' .. class .. '\t' .. int(attempt) .. (losses > 0 and at and '\n@\t' .. at or '')
   end
 end
 if redis.call('HLEN', CLAIMS) == 0 then redis.call('HDEL', APART_BY, dead) end

@@ -45,11 +45,18 @@ kinds.groups = {
 
 kinds.kinds = {
   key = KINDS,
-  is_wrong = function(line, group) return not (is_in(FAILED, line) and is_in(GROUPS, group)) end,
-  mend = function(line)
-    if is_in(FAILED, line) then kinds.groups.mend() else group_drop(line) end
+  is_wrong = function(line, group)
+    return not (is_in(FAILED, line) and is_in(GROUPS, group)) or is_in(RETRYING, line) ~= waits_or_runs(line)
+  end,
+  mend = function(line, group)
+    if not is_in(FAILED, line) then return failure_clear(line) end
+    if waits_or_runs(line) then will_be_retried(line) else is_not_retried(line) end
+    if not is_in(GROUPS, group) then kinds.groups.mend() end
   end,
 }
+
+-- What has failed and waits or runs again. Those that a Python worker has failed are of no group.
+kinds.retrying = { key = RETRYING, is_wrong = function(line) return not (is_in(FAILED, line) and waits_or_runs(line)) end, mend = remove(RETRYING) }
 
 -- The line that a group is shown by.
 kinds.samples = {

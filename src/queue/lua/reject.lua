@@ -15,6 +15,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     else
       redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
       redis.call('HSET', REASON, line, ARGV[i + EACH.reason])
+      is_not_retried(line)
       group_put(line, ARGV[i + EACH.group])
       redis.call('HINCRBY', TALLY, 'invalid', 1)
     end

@@ -227,11 +227,13 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       if ARGV[i + EACH.outcome] == 'timed_out' then count('timed_out') end
       if is_retried then
         local delay_ms = backoff(tonumber(ARGV[i + EACH.backoff]), failures, id)
+        will_be_retried(line)
         put_back(line, class, score or int(sequence(1)), workers, now, delay_ms, avoid_ms)
         answer = more ~= '' and 'more' or 'retry'
         count('retried')
       else
         grown.drop(line)
+        is_not_retried(line)
         redis.call('HDEL', ATTEMPTS, line)
         redis.call('HDEL', LOST, line)
         finals = finals + 1

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue};
 use tokio::sync::{Semaphore, watch};
 
+use super::base_path::BasePath;
 use super::cache::Cache;
 use super::feed::Feeds;
 use super::live_state::LiveState;
@@ -44,6 +45,8 @@ pub struct AppState {
     pub(super) server: String,
     /// The prefix of the queue's keys.
     pub(super) prefix: String,
+    /// Where the pages are.
+    pub(super) base: Arc<BasePath>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
     pub(super) feeds: Feeds,
@@ -87,6 +90,7 @@ impl AppState {
             order,
             server: safe(queue.server).into_owned(),
             prefix: safe(queue.prefix).into_owned(),
+            base: Arc::default(),
             stop,
             streams: Arc::new(Semaphore::new(STREAMS)),
             feeds: Feeds::default(),

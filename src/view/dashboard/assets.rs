@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::view::web::refuse;
 
-const FILES: [(&str, &str, &str); 19] = [
+const FILES: [(&str, &str, &str); 20] = [
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("assets/dashboard.js")),
     ("dom.js", "text/javascript; charset=utf-8", include_str!("assets/dom.js")),
     ("past.js", "text/javascript; charset=utf-8", include_str!("assets/past.js")),
@@ -21,6 +21,7 @@ const FILES: [(&str, &str, &str); 19] = [
     ("stack.js", "text/javascript; charset=utf-8", include_str!("assets/stack.js")),
     ("output.js", "text/javascript; charset=utf-8", include_str!("assets/output.js")),
     ("reading.js", "text/javascript; charset=utf-8", include_str!("assets/reading.js")),
+    ("find.js", "text/javascript; charset=utf-8", include_str!("assets/find.js")),
     ("lists.js", "text/javascript; charset=utf-8", include_str!("assets/lists.js")),
     ("reading.css", "text/css; charset=utf-8", include_str!("assets/reading.css")),
     ("dashboard.css", "text/css; charset=utf-8", include_str!("assets/dashboard.css")),

@@ -60,6 +60,11 @@ impl BasePath {
         }
     }
 
+    /// The address inside of one that may have this path before it, as those have that come from an address bar.
+    pub(super) fn within<'a>(&self, address: &'a str) -> &'a str {
+        address.strip_prefix(&self.0).filter(|rest| rest.starts_with('/')).unwrap_or(address)
+    }
+
     /// The same text with this path after each `before` that a path follows.
     fn in_text(&self, text: &str, before: &str) -> String {
         text.replace(&format!("{before}/"), &format!("{before}{}/", self.0))
@@ -163,6 +168,17 @@ mod tests {
         assert_eq!((inside("/d"), inside("/d?x=1")), (None, None));
         assert_eq!(inside("/data").as_deref(), Some("/data"));
         assert_eq!(inside("/metrics").as_deref(), Some("/metrics"));
+    }
+
+    #[test]
+    fn an_address_with_the_path_before_it_is_the_one_inside() {
+        for (outside, inside) in
+            [("/d/tasks?x=1", "/tasks?x=1"), ("/tasks", "/tasks"), ("/data", "/data"), ("/d/", "/")]
+        {
+            assert_eq!(base("/d").within(outside), inside);
+        }
+        assert_eq!(base("/").within("/tasks"), "/tasks");
+        assert_eq!(base("/d").within("/d//evil.example"), "//evil.example", "which page_of refuses");
     }
 
     #[test]

@@ -8,9 +8,11 @@ use super::figures::FailureRow;
 use super::moment::{Moment, MomentStyle};
 use super::page::{PageBase, batch_address, html, respond};
 use super::pages::linked;
+use super::task_list::address;
+use crate::model::BatchName;
 use crate::model::failure_cause::FailureDetail;
+use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{FailureGroup, TaskState};
-use crate::model::{BatchName, TaskId};
 use crate::view::requeue::requeue_command;
 use crate::view::safe_text::safe;
 use crate::view::text::count;
@@ -54,7 +56,8 @@ struct Group {
 struct Cause {
     count: String,
     text: String,
-    id: String,
+    /// The list of its tasks.
+    href: String,
 }
 
 impl Group {
@@ -77,7 +80,14 @@ impl Group {
                 .map(|cause| Cause {
                     count: count(cause.count),
                     text: safe(&cause.text).into_owned(),
-                    id: TaskId::of(&cause.sample).to_string(),
+                    href: address(
+                        &TaskFilter {
+                            kind: Some(group.kind.clone()),
+                            cause: Some(cause.text.clone()),
+                            ..TaskFilter::all(TaskState::Failed)
+                        },
+                        None,
+                    ),
                 })
                 .collect(),
             looked_at: (detail.looked_at < group.count).then(|| count(detail.looked_at)),

@@ -16,7 +16,7 @@ use super::live_state::Snapshot;
 const FEEDS: usize = 48;
 
 /// Parts of the figures that every page is told.
-const EVERYWHERE: [&str; 1] = ["nobody_lives"];
+const EVERYWHERE: [&str; 2] = ["nobody_lives", "dead"];
 
 /// Workers on the overview.
 pub(super) const OVERVIEW_WORKERS: usize = 12;
@@ -95,7 +95,7 @@ struct Latest {
 impl Feed {
     /// The frame that takes a page from the snapshot numbered `seen`, or from nothing, to this one or a later one, whose number comes with it.
     pub(super) fn frame(&self, snapshot: &Snapshot, seen: Option<u64>) -> (Option<u64>, Arc<Frame>) {
-        if let Some(outage) = &snapshot.outage {
+        if let Some(outage) = snapshot.outage() {
             return (seen, Arc::new(Frame::new(&json!({ "outage": outage }))));
         }
         let mut told = self.latest.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,11 +10,12 @@ use super::ranks::in_order;
 use crate::model::snapshot::{
     Counts, FailureGroup, LimitView, Overview, ProgressParts, TaskState, WorkerState, WorkerView,
 };
-use crate::model::{ResourceKind, TaskId, failure_reason};
+use crate::model::{ResourceKind, TaskId};
 use crate::view::deaths::{alarms, lost, nobody_lives};
 use crate::view::explain::explain_queue;
 use crate::view::failures::named;
 use crate::view::overview::{health, notices, warnings};
+use crate::view::reason::lines_beyond_kind;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, rate, shorten};
 use crate::view::waits::waits;
@@ -38,6 +39,8 @@ pub(super) struct Figures {
     pub(super) alarms: Vec<String>,
     /// Whether there are workers, and none is alive.
     pub(super) nobody_lives: bool,
+    /// Workers that are dead, by now or for a day.
+    pub(super) dead: usize,
     /// What is wrong, and what an operator asked for.
     pub(super) notices: Vec<String>,
     /// Why what waits does not run; empty while tasks finish.
@@ -149,6 +152,7 @@ impl Figures {
             parts: widths(parts),
             alarms: alarms(overview),
             nobody_lives: nobody_lives(overview).is_some(),
+            dead: overview.workers.iter().filter(|worker| worker.state == WorkerState::Dead).count(),
             notices: told,
             why: if counts.todo > 0 && overview.eta_seconds.is_none() { explain_queue(overview) } else { Vec::new() },
             limits: overview.limits.iter().take(LIMITS).map(LimitRow::of).collect(),
@@ -264,10 +268,9 @@ impl FailureRow {
     pub(super) fn of(group: &FailureGroup) -> Self {
         /// Lines of a reason that say most: the last.
         const LINES: usize = 6;
-        let reason = failure_reason::beyond_kind(&group.reason, &group.kind);
-        let lines: Vec<&str> = reason.lines().collect();
+        let lines = lines_beyond_kind(&group.reason, &group.kind);
         let reason: Vec<String> =
-            lines[lines.len().saturating_sub(LINES)..].iter().map(|line| shorten(&safe(line), LINE)).collect();
+            lines[lines.len().saturating_sub(LINES)..].iter().map(|line| shorten(line, LINE)).collect();
         Self {
             count: count(group.count),
             kind: safe(&group.kind).into_owned(),

@@ -30,15 +30,23 @@ pub(super) struct FindPage {
     by_id: Vec<(String, String)>,
     found: Vec<Found>,
     is_nothing: bool,
+    /// Tasks of a state that are shown.
+    enough: usize,
 }
 
 /// What was found in a state.
 pub(super) struct Found {
+    state: TaskState,
     name: &'static str,
     told: String,
     rows: Vec<(String, String)>,
     href: String,
     is_whole: bool,
+    /// Where the search goes on by itself, and how many tasks it has looked at.
+    next: Option<String>,
+    looked_at: u64,
+    /// Tasks in this state.
+    all: u64,
 }
 
 impl Found {
@@ -49,7 +57,12 @@ impl Found {
             (0, Some(_)) => format!("none among the first {}", count(page.looked_at)),
             (_, Some(_)) => format!("{} among the first {}", count(number), count(page.looked_at)),
         };
+        let goes_on = page.rows.len() < SHOWN;
         Self {
+            state: filter.state,
+            next: page.next.filter(|_| goes_on).map(|next| address(filter, Some(next))),
+            looked_at: page.looked_at,
+            all: 0,
             name: name_of(filter.state),
             told,
             rows: page.rows.iter().take(SHOWN).map(|row| (row.id.clone(), shown(&row.line))).collect(),
@@ -65,6 +78,8 @@ fn shown(line: &str) -> String {
 
 impl FindPage {
     pub(super) fn new(page: PageBase, text: &str, by_id: &[(String, String)], found: Vec<Found>) -> Self {
+        let counts = page.snapshot.overview.counts;
+        let found: Vec<Found> = found.into_iter().map(|one| Found { all: counts.of(one.state), ..one }).collect();
         let is_nothing = by_id.is_empty() && found.iter().all(|found| found.rows.is_empty() && found.is_whole);
         Self {
             page,
@@ -72,6 +87,7 @@ impl FindPage {
             by_id: by_id.iter().map(|(id, line)| (id.clone(), shown(line))).collect(),
             found,
             is_nothing,
+            enough: SHOWN,
         }
     }
 }

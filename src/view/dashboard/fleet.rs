@@ -11,6 +11,9 @@ use crate::view::text::{count, counted};
 /// Workers that the table of a page shows at most.
 pub(super) const SHOWN: usize = 500;
 
+/// Workers that a narrow screen shows, as the style sheet has it.
+pub(super) const ON_A_PHONE: usize = 50;
+
 /// Workers from which on the page has a map of them.
 const MAPPED: usize = 51;
 
@@ -58,7 +61,11 @@ impl<'a> Fleet<'a> {
         let load = |number: fn(&crate::model::snapshot::WorkerLoad) -> u64| -> u64 {
             heard().filter_map(|worker| worker.load.as_ref()).map(number).sum()
         };
+        let is_heard = heard().next().is_some();
         let of_kind = |kind: ResourceKind| {
+            if !is_heard {
+                return "-".to_owned();
+            }
             let total = |all: bool| {
                 let sum = heard().map(|worker| if all { worker.usage.total } else { worker.usage.used });
                 sum.map(|amounts| kind.shown(amounts.get(kind))).sum::<f64>()
@@ -71,11 +78,12 @@ impl<'a> Fleet<'a> {
                 number => format!("all {}", count(number as u64)),
             },
             states: self.states(),
-            running: format!(
-                "{} / {}",
-                count(load(|load| u64::from(load.running))),
-                count(load(|load| u64::from(load.slots)))
-            ),
+            running: if is_heard {
+                let (running, slots) = (load(|load| u64::from(load.running)), load(|load| u64::from(load.slots)));
+                format!("{} / {}", count(running), count(slots))
+            } else {
+                "-".to_owned()
+            },
             kinds: ResourceKind::OF_WORKERS.map(of_kind).to_vec(),
             finished: sum(|worker| worker.finished),
             failed: sum(|worker| worker.failed),
@@ -168,6 +176,17 @@ mod tests {
         assert!(fleet.totals().kinds.contains(&"108.0 / 432.0".to_owned()), "{:?}", fleet.totals());
         assert_eq!((fleet.map().len(), fleet.names()[0]), (60, "node-0009"));
         assert!(fleet.map().starts_with("ssssss2"), "{}", fleet.map());
+    }
+
+    #[test]
+    fn where_nobody_is_heard_nothing_is_added_up() {
+        let mut overview = overview(3);
+        for worker in &mut overview.workers {
+            worker.state = WorkerState::Silent;
+        }
+        let figures = Figures::of(&overview, &Point::default());
+        let totals = Fleet::new(&overview, &figures, "").totals();
+        assert!(totals.kinds.iter().all(|kind| kind == "-") && totals.running == "-", "{totals:?}");
     }
 
     #[test]

@@ -130,11 +130,6 @@ impl History {
         self.minutes.newest()
     }
 
-    /// When the task of this number was submitted, to the minute, where that is known.
-    pub(super) fn submitted(&self, sequence: u64) -> Option<f64> {
-        self.minutes.submitted(sequence)
-    }
-
     /// The points of a range up to `now`, column by column. A null in each column is a gap.
     pub(super) fn columns(&self, range: Range, now: f64) -> Value {
         let start = now - range.seconds();

@@ -1,4 +1,4 @@
-//! `GET /api/history`: what the charts show.
+//! `GET /api/v1/history`: what the charts show.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ pub(super) struct HistoryQuery {
     filter: String,
 }
 
-/// `GET /api/history`.
+/// `GET /api/v1/history`.
 pub(super) async fn history(
     State(app): State<Arc<AppState>>,
     asked: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Response {
-    let Ok(Query(asked)) = asked else { return refuse(StatusCode::BAD_REQUEST, "this is no range of /api/history") };
+    let Ok(Query(asked)) = asked else { return refuse(StatusCode::BAD_REQUEST, "this is no range of /api/v1/history") };
     if asked.range == "workers" {
         let snapshot = app.live.look().await;
         let fleet = Fleet::new(&snapshot.overview, &snapshot.figures, &asked.filter);

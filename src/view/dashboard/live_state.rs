@@ -24,8 +24,8 @@ const UNWATCHED: Duration = Duration::from_secs(5);
 /// After its last request somebody without a stream counts as looking for this long.
 const ATTENTION: Duration = Duration::from_secs(10);
 
-/// What is older says nothing of the present. It is read every five seconds, and a read that takes as long has failed.
-const STALE: Duration = Duration::from_secs(12);
+/// What is older says nothing of the present: it is read every five seconds at least, and a read takes milliseconds.
+const STALE: Duration = Duration::from_secs(7);
 
 /// The picture of one moment.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub struct Snapshot {
     pub read_at: Instant,
     /// The same in seconds since the epoch.
     pub read_unix: f64,
-    /// Why it is not of this moment, a whole sentence.
-    pub outage: Option<String>,
+    /// Why it is not of this moment: a whole sentence, and how old it is.
+    outage: Option<String>,
     pub(super) figures: Figures,
     pub(super) point: Point,
     /// Grows from one to the next.
@@ -49,6 +49,17 @@ impl Snapshot {
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.outage.is_none() && self.read_at.elapsed() < STALE
+    }
+
+    /// Why it is not of this moment, and how old it is by now; `None` while Redis answers, as far as is known.
+    #[must_use]
+    pub fn outage(&self) -> Option<String> {
+        let why = self.outage.as_ref()?;
+        let age = duration(self.read_at.elapsed().as_secs());
+        Some(format!(
+            "{why} The data shown are from {}, {age} ago. The page recovers on its own when Redis is back.",
+            moment(self.read_unix)
+        ))
     }
 }
 
@@ -117,13 +128,7 @@ impl LiveState {
     pub fn publish_outage(&self, why: &str) {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).note_outage();
         let last = Arc::clone(&self.snapshots.borrow());
-        let age = last.read_at.elapsed().as_secs();
-        let outage = format!(
-            "Redis does not answer ({}). The data shown are from {}, {} ago. The page recovers on its own when Redis is back.",
-            safe(why),
-            moment(last.read_unix),
-            duration(age)
-        );
+        let outage = format!("Redis does not answer ({}).", safe(why));
         self.snapshots.send_replace(Arc::new(Snapshot {
             overview: last.overview.clone(),
             read_at: last.read_at,
@@ -248,9 +253,9 @@ mod tests {
         let live = LiveState::new(Overview::default());
         live.publish_outage("connection refused\x1b[2J");
         let snapshot = live.look().await;
-        let outage = snapshot.outage.as_ref().expect("it is told");
+        let outage = snapshot.outage().expect("it is told");
         assert!(outage.contains("connection refused\\x1b[2J") && outage.contains("ago"), "{outage}");
         live.publish(Overview::default());
-        assert!(live.look().await.outage.is_none());
+        assert!(live.look().await.outage().is_none());
     }
 }

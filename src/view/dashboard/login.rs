@@ -53,7 +53,7 @@ pub(super) async fn form(
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
     let asked = asked.map(|Query(asked)| asked).unwrap_or_default();
-    let next = page_of(&asked.next);
+    let next = page_of(app.base.within(&asked.next));
     if !app.access.is_locked() {
         return Redirect::to(next).into_response();
     }
@@ -63,10 +63,13 @@ pub(super) async fn form(
 /// `POST /login`.
 pub(super) async fn login(State(app): State<Arc<AppState>>, Form(shown): Form<LoginForm>) -> Response {
     match app.login(shown.token.trim()) {
-        Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to(page_of(&shown.next))).into_response(),
+        Some(cookie) => {
+            ([(header::SET_COOKIE, cookie)], Redirect::to(page_of(app.base.within(&shown.next)))).into_response()
+        }
         None => {
             tokio::time::sleep(PENALTY).await;
-            LoginPage { has_failed: true, next: page_of(&shown.next).to_owned() }.respond(StatusCode::UNAUTHORIZED)
+            LoginPage { has_failed: true, next: page_of(app.base.within(&shown.next)).to_owned() }
+                .respond(StatusCode::UNAUTHORIZED)
         }
     }
 }

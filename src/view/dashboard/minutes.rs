@@ -27,14 +27,6 @@ impl Minutes {
         self.rows.back().map_or(0, |row| row.at)
     }
 
-    /// The middle of the minute in which the task of this number was submitted; `None` for one that is older than all rows, or newer.
-    pub(super) fn submitted(&self, sequence: u64) -> Option<f64> {
-        let at = self.rows.partition_point(|row| row.sequence < sequence);
-        let (before, row) = (self.rows.get(at.checked_sub(1)?)?, self.rows.get(at)?);
-        let is_known = (row.at - before.at) as f64 <= Self::GAP;
-        is_known.then_some((before.at + row.at) as f64 / 2.0)
-    }
-
     /// Adds a point for each `step` seconds from `start` until `end`: amounts are those of its last row, rates those since the point before.
     /// `None` is a gap.
     pub(super) fn points(&self, start: f64, end: f64, step: f64, points: &mut Vec<Option<Point>>) {

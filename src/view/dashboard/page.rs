@@ -42,7 +42,8 @@ pub(super) struct KindLabels {
     pub(super) noun: &'static str,
     pub(super) title: &'static str,
     pub(super) column: String,
-    pub(super) in_use: String,
+    /// The unit of amounts beside a number: ` GB`, or ` cores`.
+    pub(super) amounts: String,
 }
 
 impl PageBase {
@@ -65,7 +66,7 @@ impl PageBase {
                 noun: kind.noun(),
                 title: kind.title(),
                 column: format!("{}{unit}", kind.title()),
-                in_use: format!("{} in use{unit}", kind.title()),
+                amounts: format!(" {}", if kind.is_counted() { kind.noun() } else { kind.unit() }),
             }
         })
     }

@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// The router of the dashboard, with all its layers. Orders need a desk and a state with operators; without both there is no address that changes anything.
 pub fn router(app: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>, base: BasePath) -> Router {
     let base = Arc::new(base);
-    let app = Arc::new(app);
+    let app = Arc::new(AppState { base: Arc::clone(&base), ..app });
     let orders = app.operators.clone().zip(desk);
     let acting = orders.map(|(access, desk)| operate::routes(Arc::clone(&app), access, Orders::new(desk)));
     let queue = Router::new()
@@ -59,9 +59,9 @@ pub fn router(app: AppState, guard: HostGuard, desk: Option<Arc<dyn OrderDesk>>,
         .route("/api/v1/wanted", get(api::wanted))
         .route("/api/v1/events", get(api::events))
         .route("/timeline", get(timeline::page))
-        .route("/api/timeline", get(timeline::data))
+        .route("/api/v1/timeline", get(timeline::data))
         .route("/live", get(stream::live))
-        .route("/api/history", get(history_api::history))
+        .route("/api/v1/history", get(history_api::history))
         .route("/metrics", get(scrape))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), login::admit));
     let router = Router::new()

@@ -4,27 +4,54 @@ use std::collections::HashMap;
 
 use super::source::TaskDefaults;
 use crate::model::listing::ClaimNote;
-use crate::model::snapshot::{Overview, RunningTask};
+use crate::model::snapshot::{Overview, RunningTask, WorkerState};
 use crate::model::{FieldOrder, TaskLine};
 use crate::view::text::{bytes, duration};
 
-/// Running tasks by their ids, as the workers that run them have last told, and how many seconds ago.
-pub(super) struct Heard<'a>(HashMap<&'a str, (&'a RunningTask, u64)>);
+/// What the workers have last told: running tasks by their ids, and how many seconds ago; and which workers are not heard of any more.
+pub(super) struct Heard<'a> {
+    tasks: HashMap<&'a str, (&'a RunningTask, u64)>,
+    gone: HashMap<&'a str, Gone>,
+}
+
+/// A worker that is not heard of any more: nothing is known of its tasks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Gone {
+    /// `worker silent since` or `worker dead since`.
+    pub(super) name: &'static str,
+    /// Its last heartbeat, seconds since the epoch; `None` where none is known.
+    pub(super) since: Option<f64>,
+}
 
 impl<'a> Heard<'a> {
     pub(super) fn of(overview: &'a Overview) -> Self {
+        let gone = overview.workers.iter().filter_map(|worker| {
+            let name = match worker.state {
+                WorkerState::Silent => "worker silent since",
+                WorkerState::Dead => "worker dead since",
+                WorkerState::Live
+                | WorkerState::Suspect
+                | WorkerState::Draining
+                | WorkerState::Drained
+                | WorkerState::Python => return None,
+            };
+            let since = worker.heartbeat_age_seconds.map(|age| overview.now.saturating_sub(age) as f64);
+            Some((worker.name.as_str(), Gone { name, since }))
+        });
         let told = overview.workers.iter().filter_map(|worker| Some((worker, worker.load.as_ref()?)));
         let tasks = told.flat_map(|(worker, load)| {
             let age = worker.heartbeat_age_seconds.unwrap_or(0);
             load.tasks.iter().map(move |task| (task.id.as_str(), (task, age)))
         });
-        Self(tasks.collect())
+        Self { tasks: tasks.collect(), gone: gone.collect() }
     }
 }
 
 /// Of one task. What is not known is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RunningFacts {
+    /// Its worker is not heard of any more: how long it runs and what is left are not known.
+    pub(super) gone: Option<Gone>,
     /// It was claimed ahead and has no slot yet.
     pub(super) is_ahead: bool,
     /// When it started, seconds since the epoch.
@@ -43,7 +70,7 @@ pub(super) struct RunningFacts {
 
 impl RunningFacts {
     pub(super) fn of(
-        (id, line): (&str, &str),
+        (id, line, worker): (&str, &str, Option<&str>),
         claim: Option<&ClaimNote>,
         heard: &Heard<'_>,
         now: u64,
@@ -51,12 +78,14 @@ impl RunningFacts {
     ) -> Self {
         let parsed = TaskLine::parse(line, order).ok();
         let of_line = parsed.as_ref().map(|parsed| parsed.timeout().unwrap_or(defaults.timeout_seconds));
-        let told = heard.0.get(id);
+        let told = heard.tasks.get(id);
         let is_ahead = told.is_none() && claim.is_some_and(|claim| !claim.has_slot);
         let since_claim = claim.and_then(|claim| claim.since).filter(|_| !is_ahead);
         let age = told.map(|(task, ago)| task.seconds + ago);
         let age = age.or_else(|| since_claim.map(|since| now.saturating_sub(since as u64)));
-        Self {
+        let gone = worker.and_then(|worker| heard.gone.get(worker)).copied();
+        let whole = Self {
+            gone,
             is_ahead,
             started: age.map(|age| now.saturating_sub(age) as f64),
             age,
@@ -64,7 +93,8 @@ impl RunningFacts {
             memory: told.map(|(task, _)| task.mem_bytes).filter(|held| *held > 0),
             declared: parsed.map(|parsed| parsed.demand().mem().0),
             attempt: told.map(|(task, _)| task.attempt).or(claim.map(|claim| claim.attempt)),
-        }
+        };
+        if gone.is_some() { Self { age: None, limit: None, memory: None, ..whole } } else { whole }
     }
 
     /// Seconds until its limit; `None` where there is none or it is not known. 0 when it is over.
@@ -100,7 +130,7 @@ impl RunningFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::snapshot::{WorkerLoad, WorkerState, WorkerView};
+    use crate::model::snapshot::{WorkerLoad, WorkerView};
 
     const ORDER: (FieldOrder, TaskDefaults) =
         (FieldOrder::MemCpuPrio, TaskDefaults { timeout_seconds: 3600, most_attempts: 4 });
@@ -137,9 +167,24 @@ mod tests {
         };
         let overview = overview(vec![task]);
         let claim = ClaimNote { attempt: 2, has_slot: true, since: Some(900.0) };
-        let facts = RunningFacts::of(("a", "shell:8:1:1:60:x"), Some(&claim), &Heard::of(&overview), 1000, ORDER);
+        let facts =
+            RunningFacts::of(("a", "shell:8:1:1:60:x", Some("w")), Some(&claim), &Heard::of(&overview), 1000, ORDER);
         assert_eq!((facts.age, facts.left(), facts.attempt, facts.started), (Some(52), Some(8), Some(2), Some(948.0)));
         assert_eq!(facts.memory_text(), "1.0 GiB of 8.0 GiB");
+    }
+
+    #[test]
+    fn nothing_goes_on_where_the_worker_is_silent() {
+        let task =
+            RunningTask { id: "a".to_owned(), attempt: 2, seconds: 50, limit: 60, mem_bytes: 7, line: String::new() };
+        let mut overview = overview(vec![task]);
+        overview.workers[0].state = WorkerState::Silent;
+        overview.workers[0].heartbeat_age_seconds = Some(30);
+        overview.now = 1000;
+        let facts = RunningFacts::of(("a", "shell:8:1:1:60:x", Some("w")), None, &Heard::of(&overview), 1000, ORDER);
+        assert_eq!(facts.gone, Some(Gone { name: "worker silent since", since: Some(970.0) }));
+        assert_eq!((facts.age, facts.left_text(), facts.attempt), (None, String::new(), Some(2)));
+        assert_eq!(facts.memory_text(), "- of 8.0 GiB");
     }
 
     #[test]
@@ -147,7 +192,7 @@ mod tests {
         let overview = overview(Vec::new());
         let claim = |has_slot| ClaimNote { attempt: 1, has_slot, since: Some(990.0) };
         let facts = |claim: Option<ClaimNote>, line: &str| {
-            RunningFacts::of(("a", line), claim.as_ref(), &Heard::of(&overview), 1000, ORDER)
+            RunningFacts::of(("a", line, None), claim.as_ref(), &Heard::of(&overview), 1000, ORDER)
         };
         let started = facts(Some(claim(true)), "shell:1:1:1:x");
         assert_eq!((started.age_text(), started.left_text()), ("10 s".to_owned(), "59 m 50 s".to_owned()));

@@ -13,6 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::app_state::{AppState, STREAMS};
@@ -26,11 +27,11 @@ use crate::view::web::refuse;
 /// When a browser should try again after a break.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Silence after which something is said, so that what lies between keeps the connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Silence after which something is said: a page takes a longer one for a dashboard that does not answer, and what lies between may cut the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 static FIRST: LazyLock<Frame> = LazyLock::new(|| Frame::verbatim(format!("retry: {}\n\n", RETRY.as_millis())));
-static STILL: LazyLock<Frame> = LazyLock::new(|| Frame::verbatim(":\n\n".to_owned()));
+static STILL: LazyLock<Frame> = LazyLock::new(|| Frame::new(&json!({ "waits": true })));
 
 /// The query of `/live`.
 #[derive(Debug, Default, Deserialize)]
@@ -76,6 +77,10 @@ impl LiveViewer {
         self.send(&frame)
     }
 
+    fn is_outage(&self) -> bool {
+        self.follower.snapshots.borrow().outage().is_some()
+    }
+
     /// The next bytes of the stream; `None` at its end.
     async fn next(&mut self) -> Option<Bytes> {
         match self.step {
@@ -98,6 +103,8 @@ impl LiveViewer {
                 match told {
                     Ok(true) => return Some(self.frame()),
                     Ok(false) => {}
+                    // Nothing new was read: in an outage, for how long is told.
+                    Err(_) if self.is_outage() => return Some(self.frame()),
                     Err(_) => return Some(self.send(&STILL)),
                 }
                 self.step = Step::Over;

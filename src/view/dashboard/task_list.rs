@@ -39,6 +39,7 @@ pub(super) struct TaskListPage {
     first: Option<String>,
     next: Option<String>,
     without_kind: String,
+    without_cause: String,
     sort: String,
 }
 
@@ -95,6 +96,7 @@ fn address_of(filter: &TaskFilter, view: ListView) -> String {
         ("exclude", &filter.exclude),
         ("worker", &filter.worker),
         ("kind", &filter.kind),
+        ("cause", &filter.cause),
         ("batch", &batch),
         ("tag", &filter.tag),
     ] {
@@ -161,7 +163,8 @@ impl TaskListPage {
             search: looks_on.then_some((found.looked_at, all)),
             first: (!is_first).then(|| address_of(filter, ListView { sorting: view.sorting, ..ListView::default() })),
             next: next.map(|next| address_of(filter, next)),
-            without_kind: address(&TaskFilter { kind: None, ..filter.clone() }, None),
+            without_kind: address(&TaskFilter { kind: None, cause: None, ..filter.clone() }, None),
+            without_cause: address(&TaskFilter { cause: None, ..filter.clone() }, None),
             sort: if view.sorting == Sorting::default() { String::new() } else { view.sorting.text() },
             filter: filter.clone(),
             page,
@@ -181,7 +184,7 @@ fn states(page: &PageBase, filter: &TaskFilter) -> Vec<StateLink> {
             TaskState::Cancelled => "cancelled",
         },
         count: count(counts.of(state)),
-        href: address(&TaskFilter { state, kind: None, ..filter.clone() }, None),
+        href: address(&TaskFilter { state, kind: None, cause: None, ..filter.clone() }, None),
         is_here: state == filter.state,
     };
     TaskState::ALL.into_iter().map(link).collect()
@@ -211,8 +214,10 @@ fn running(
 ) -> (Vec<Row>, Option<ListView>) {
     let overview = &page.snapshot.overview;
     let heard = Heard::of(overview);
-    let facts =
-        |row: &TaskRow| RunningFacts::of((&row.id, &row.line), row.claim.as_ref(), &heard, overview.now, reading);
+    let facts = |row: &TaskRow| {
+        let worker = row.workers.first().map(String::as_str);
+        RunningFacts::of((&row.id, &row.line, worker), row.claim.as_ref(), &heard, overview.now, reading)
+    };
     let mut all: Vec<(TaskRow, RunningFacts)> = found.rows.iter().map(|row| (row.clone(), facts(row))).collect();
     view.sorting.sort(&mut all);
     let rows = all.iter().skip(view.from).take(ROWS);

@@ -13,6 +13,7 @@ use super::task_rows::worker_address;
 use crate::model::snapshot::{AttemptView, TaskState, TaskView};
 use crate::model::{FieldOrder, FinishedValue, Outcome, ResourceKind, TaskLine};
 use crate::view::explain::explain_task;
+use crate::view::reason::reason_parts;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, duration, precise_duration};
 
@@ -69,6 +70,8 @@ struct Attempt {
     tone: &'static str,
     worker: String,
     started: Option<String>,
+    /// What stands there without a start.
+    unstarted: &'static str,
     ended: String,
     took: String,
     peak: String,
@@ -104,7 +107,8 @@ fn running(page: &PageBase, seen: &TaskSeen, reading: (FieldOrder, TaskDefaults)
     let overview = &page.snapshot.overview;
     let task = &seen.task;
     let heard = Heard::of(overview);
-    let facts = RunningFacts::of((&task.id, &task.line), seen.claim.as_ref(), &heard, overview.now, reading);
+    let worker = task.worker.as_deref();
+    let facts = RunningFacts::of((&task.id, &task.line, worker), seen.claim.as_ref(), &heard, overview.now, reading);
     let mut told = Vec::new();
     if facts.is_ahead {
         told.push(fact("Started", "not yet: it was claimed ahead"));
@@ -112,6 +116,11 @@ fn running(page: &PageBase, seen: &TaskSeen, reading: (FieldOrder, TaskDefaults)
     if let Some(started) = facts.started.filter(|_| !facts.is_ahead) {
         let moment = Some(Moment(started).html(MomentStyle::Full));
         told.push(Fact { moment, ..fact("Started", "") });
+    }
+    if let Some(gone) = facts.gone {
+        let name = if gone.name == "worker dead since" { "Worker dead since" } else { "Worker silent since" };
+        let moment = gone.since.map(|since| Moment(since).html(MomentStyle::Full));
+        told.push(Fact { moment, ..fact(name, "its first heartbeat is missing") });
     }
     if let Some(age) = facts.age.filter(|_| !facts.is_ahead) {
         told.push(fact("Running for", duration(age)));
@@ -122,8 +131,10 @@ fn running(page: &PageBase, seen: &TaskSeen, reading: (FieldOrder, TaskDefaults)
         told.push(fact("Memory now", format!("{} of {declared} declared", bytes(held))));
     }
     if let Some(attempt) = facts.attempt {
-        let most = u64::from(reading.1.most_attempts.max(attempt));
-        told.push(fact("Attempt", format!("{attempt} of {}", count(most))));
+        // Only failures are counted against a task: an attempt that was lost or returned makes the last one a later one.
+        let failures = u32::try_from(task.failed_on.len()).unwrap_or(u32::MAX);
+        let more = reading.1.most_attempts.saturating_sub(failures).saturating_sub(1);
+        told.push(fact("Attempt", format!("{attempt} of {}", count(u64::from(attempt) + u64::from(more)))));
     }
     told
 }
@@ -183,12 +194,22 @@ impl TaskDetailPage {
             why,
             live,
             is_raw,
-            reason: task.reason.as_deref().map(|reason| spans(reason, is_raw)),
+            reason: task.reason.as_deref().map(|reason| reason_spans(reason, is_raw)),
             stderr: stderr.filter(|text| !text.is_empty()).map(|text| spans(text, is_raw)).unwrap_or_default(),
             output: finished.map(|finished| Output::of(finished, is_raw)),
             attempts: task.attempts.iter().rev().map(|attempt| Attempt::of(attempt, is_raw)).collect(),
         }
     }
+}
+
+/// A reason, of which the end of standard error is read as its task meant it; how the attempt ended stands before it, whatever that holds.
+fn reason_spans(reason: &str, is_raw: bool) -> Vec<Span> {
+    let (head, tail) = reason_parts(reason);
+    if is_raw || head.is_empty() {
+        return spans(reason, is_raw);
+    }
+    let head = Span { class: String::new(), text: safe(head).into_owned() };
+    std::iter::once(head).chain(spans(tail, false)).collect()
 }
 
 impl Output {
@@ -229,6 +250,7 @@ impl Attempt {
                 "bad"
             },
             worker: safe(&attempt.worker).into_owned(),
+            unstarted: if attempt.outcome == Outcome::Lost { "not known" } else { "never" },
             started: attempt.start.map(|start| Moment(start).html(MomentStyle::Full)),
             ended: Moment(attempt.settled.unwrap_or(attempt.end)).html(MomentStyle::Full),
             took: attempt.start.map_or_else(String::new, |start| precise_duration(attempt.end - start)),

@@ -40,6 +40,8 @@ pub(super) struct TasksQuery {
     #[serde(default)]
     kind: String,
     #[serde(default)]
+    cause: String,
+    #[serde(default)]
     batch: String,
     #[serde(default)]
     tag: String,
@@ -67,7 +69,10 @@ impl TasksQuery {
 
     fn filter(&self) -> Option<TaskFilter> {
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        if [&self.include, &self.exclude, &self.worker, &self.kind, &self.tag].iter().any(|text| text.len() > FILTER) {
+        if [&self.include, &self.exclude, &self.worker, &self.kind, &self.cause, &self.tag]
+            .iter()
+            .any(|text| text.len() > FILTER)
+        {
             return None;
         }
         let state = match self.state.as_str() {
@@ -86,6 +91,7 @@ impl TasksQuery {
             exclude: some(&self.exclude),
             worker: some(&self.worker),
             kind: some(&self.kind).filter(|_| state == TaskState::Failed),
+            cause: some(&self.cause).filter(|_| state == TaskState::Failed && !self.kind.is_empty()),
         })
     }
 }

@@ -5,10 +5,11 @@ use std::cmp::Reverse;
 use super::figures::LINE;
 use super::moment::{Moment, MomentStyle};
 use super::page::batch_address;
-use super::running_facts::RunningFacts;
+use super::running_facts::{Gone, RunningFacts};
 use crate::model::listing::{TaskRow, WaitingPlace};
 use crate::model::snapshot::TaskState;
-use crate::model::{FieldOrder, ResourceKind, TaskLine, failure_reason};
+use crate::model::{FieldOrder, ResourceKind, TaskLine};
+use crate::view::reason::{lines_beyond_kind, reason_lines};
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, duration, precise_duration, shorten};
 
@@ -139,8 +140,9 @@ pub(super) fn heads(state: TaskState) -> &'static [Head] {
 pub(super) struct Cell {
     pub(super) class: &'static str,
     pub(super) text: String,
-    /// A moment, ready to be shown.
+    /// A moment, ready to be shown, and what stands before it.
     pub(super) moment: Option<String>,
+    pub(super) lead: &'static str,
     /// A word beside the text.
     pub(super) badge: Option<&'static str>,
     /// Where the text leads.
@@ -149,7 +151,7 @@ pub(super) struct Cell {
 
 impl Cell {
     fn text(class: &'static str, text: String) -> Self {
-        Self { class, text, moment: None, badge: None, href: None }
+        Self { class, text, moment: None, lead: "", badge: None, href: None }
     }
 
     fn moment(at: Option<f64>) -> Self {
@@ -219,8 +221,8 @@ pub(super) fn worker_address(worker: &str) -> String {
 /// The last line of why it failed.
 fn reason(row: &TaskRow) -> String {
     let reason = row.reason.as_deref().unwrap_or_default();
-    let reason = row.kind.as_deref().map_or(reason, |kind| failure_reason::beyond_kind(reason, kind));
-    shorten(&safe(reason.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default()), 120)
+    let lines = row.kind.as_deref().map_or_else(|| reason_lines(reason), |kind| lines_beyond_kind(reason, kind));
+    shorten(lines.iter().rev().find(|line| !line.trim().is_empty()).map_or("", String::as_str), 120)
 }
 
 fn waiting(row: &TaskRow, order: FieldOrder) -> Vec<Cell> {
@@ -255,9 +257,16 @@ fn waiting(row: &TaskRow, order: FieldOrder) -> Vec<Cell> {
 }
 
 fn running(row: &TaskRow, facts: &RunningFacts) -> Vec<Cell> {
+    let age = match facts.gone {
+        Some(Gone { name, since: Some(since) }) => {
+            Cell { moment: Some(Moment(since).html(MomentStyle::Clock)), lead: name, ..Cell::text("n", String::new()) }
+        }
+        Some(Gone { name, since: None }) => Cell::text("n", name.trim_end_matches(" since").to_owned()),
+        None => Cell::text("n", facts.age_text()),
+    };
     vec![
         workers(row),
-        Cell::text("n", facts.age_text()),
+        age,
         Cell::text("n", facts.left_text()),
         Cell::text("n", facts.memory_text()),
         Cell::text("n", facts.attempt.map(|attempt| attempt.to_string()).unwrap_or_default()),

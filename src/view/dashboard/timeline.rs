@@ -13,13 +13,18 @@ use serde::{Deserialize, Serialize};
 use super::app_state::AppState;
 use super::page::{PageBase, html, respond};
 use super::source::SourceFuture;
+use crate::model::meters;
 use crate::model::snapshot::{RecentAttempt, RecentAttempts, RecentEnd};
+use crate::model::spread::WAIT_BOUNDS;
 use crate::sys::wall_clock;
 use crate::view::safe_text::safe;
-use crate::view::text::{count, duration};
+use crate::view::text::{count, duration, tasks};
 use crate::view::web::refuse;
 
 respond!(TimelinePage);
+
+/// Waits from the submission to the first claim.
+type WaitHistogram = meters::Histogram<{ WAIT_BOUNDS.len() }>;
 
 /// Seconds that the timeline goes back, at most.
 pub(super) const SPAN: f64 = 600.0;
@@ -51,19 +56,21 @@ pub(super) async fn page(
     TimelinePage { page: app.page("Timeline").await, worker: safe(&worker).into_owned() }.respond()
 }
 
-/// `GET /api/timeline`.
+/// `GET /api/v1/timeline`.
 pub(super) async fn data(
     State(app): State<Arc<AppState>>,
     asked: Result<Query<TimelineQuery>, QueryRejection>,
 ) -> Response {
-    let Ok(Query(asked)) = asked else { return refuse(StatusCode::BAD_REQUEST, "this is no worker of /api/timeline") };
+    let Ok(Query(asked)) = asked else {
+        return refuse(StatusCode::BAD_REQUEST, "this is no worker of /api/v1/timeline");
+    };
     let ask =
         || -> SourceFuture<'_, Arc<RecentAttempts>> { Box::pin(async { app.source.recent().await.map(Arc::new) }) };
     match app.recent.get((), ask).await {
         Ok(recent) => {
             let now = wall_clock::now().unwrap_or_default().as_secs_f64();
-            let submitted = |sequence| app.live.history(|history| history.submitted(sequence));
-            Json(Timeline::of(&recent, &asked.worker, now, submitted)).into_response()
+            let snapshot = app.live.look().await;
+            Json(Timeline::of(&recent, &asked.worker, now, &snapshot.overview.spread.wait)).into_response()
         }
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
@@ -92,7 +99,7 @@ struct Lane {
 struct Bar(f64, f64, &'static str, String, u32);
 
 impl Timeline {
-    fn of(recent: &RecentAttempts, worker: &str, now: f64, submitted: impl Fn(u64) -> Option<f64>) -> Self {
+    fn of(recent: &RecentAttempts, worker: &str, now: f64, wait: &WaitHistogram) -> Self {
         let of_worker =
             || recent.attempts.iter().filter(|attempt| worker.is_empty() || safe(&attempt.worker) == worker);
         let mut lanes: Vec<Lane> = Vec::new();
@@ -129,7 +136,7 @@ impl Timeline {
                 String::new()
             }
         );
-        Self { from, to: now, told, lanes, histograms: histograms(of_worker(), &submitted) }
+        Self { from, to: now, told, lanes, histograms: histograms(of_worker(), wait) }
     }
 }
 
@@ -143,6 +150,7 @@ fn tone(ended: RecentEnd) -> &'static str {
         RecentEnd::Finished => "finished",
         RecentEnd::Failed => "failed",
         RecentEnd::Returned => "returned",
+        RecentEnd::Lost => "lost",
     }
 }
 
@@ -178,7 +186,29 @@ const SHARES: [(f64, &str); 8] = [
     (f64::INFINITY, "> 125 %"),
 ];
 
+/// The bounds of [`WAIT_BOUNDS`] in words, and what is above them.
+const WAITS: [&str; 11] =
+    ["≤ 1 s", "1–5 s", "5–15 s", "15–60 s", "1–5 min", "5–15 min", "15–60 min", "1–3 h", "3–12 h", "12–24 h", "> 1 d"];
+
 impl Histogram {
+    /// Of what the scripts have counted for the whole queue: the same figures as the metric of the wait.
+    fn of_waits(wait: &WaitHistogram) -> Self {
+        let counts: Vec<u64> = wait.buckets().into_iter().map(|(_, count)| count).collect();
+        let all = wait.count();
+        let mut below = 0;
+        let median = counts.iter().zip(WAITS).find(|(count, _)| {
+            below += **count;
+            below * 2 >= all
+        });
+        let told = match median {
+            Some((_, label)) if all > 0 => {
+                format!("median {label}, of {} since the queue began", tasks(all))
+            }
+            Some(_) | None => "no task was claimed yet".to_owned(),
+        };
+        Self { labels: WAITS.to_vec(), counts, told }
+    }
+
     fn of(bounds: &[(f64, &'static str)], mut values: Vec<f64>, shown: fn(f64) -> String, unknown: &str) -> Self {
         values.sort_by(f64::total_cmp);
         let mut counts = vec![0; bounds.len()];
@@ -193,23 +223,18 @@ impl Histogram {
     }
 }
 
-/// Run time, wait from the submission to the first start, and peak over declared memory.
-fn histograms<'a>(
-    attempts: impl Iterator<Item = &'a RecentAttempt>,
-    submitted: &impl Fn(u64) -> Option<f64>,
-) -> [Histogram; 3] {
-    let (mut ran, mut waited, mut used) = (Vec::new(), Vec::new(), Vec::new());
+/// Run time, wait from the submission to the first claim, and peak over declared memory.
+fn histograms<'a>(attempts: impl Iterator<Item = &'a RecentAttempt>, wait: &WaitHistogram) -> [Histogram; 3] {
+    let (mut ran, mut used) = (Vec::new(), Vec::new());
     for attempt in attempts {
         let is_whole = matches!(attempt.ended, RecentEnd::Finished | RecentEnd::Failed);
         ran.extend(attempt.end.filter(|_| is_whole).map(|end| (end - attempt.start).max(0.0)));
         used.extend(attempt.peak_over_declared.filter(|_| is_whole));
-        let since = attempt.submitted.or_else(|| attempt.sequence.and_then(submitted));
-        waited.extend(since.filter(|_| attempt.attempt == 1).map(|since| (attempt.start - since).max(0.0)));
     }
     let seconds = |value: f64| if value < 60.0 { format!("{value:.1} s") } else { duration(value as u64) };
     [
         Histogram::of(&TIMES, ran, seconds, "none has ended"),
-        Histogram::of(&TIMES, waited, seconds, "none was submitted since the history began"),
+        Histogram::of_waits(wait),
         Histogram::of(&SHARES, used, |share| format!("{:.0} %", share * 100.0), "none has ended"),
     ]
 }
@@ -227,8 +252,6 @@ mod tests {
             ended: RecentEnd::Finished,
             attempt: 1,
             peak_over_declared: Some(0.3),
-            sequence: Some(5),
-            submitted: None,
         }
     }
 
@@ -236,13 +259,17 @@ mod tests {
     fn a_timeline_says_how_many_workers_it_shows() {
         let attempts = (0..60).map(|at| attempt(at, 1000.0 + at as f64, 5.0)).collect();
         let recent = RecentAttempts { attempts, complete_since: 950.0 };
-        let all = Timeline::of(&recent, "", 1100.0, |_| Some(999.0));
+        let mut wait = WaitHistogram::new(WAIT_BOUNDS);
+        [0.4, 1.6, 1.7, 90.0].into_iter().for_each(|seconds| wait.add(seconds));
+        let all = Timeline::of(&recent, "", 1100.0, &wait);
         assert_eq!((all.lanes.len(), all.from), (WORKERS, 950.0));
         assert!(all.told.ends_with(", of 40 of 60 workers"), "{}", all.told);
-        let one = Timeline::of(&recent, "node-03", 1100.0, |_| None);
+        let one = Timeline::of(&recent, "node-03", 1100.0, &WaitHistogram::new(WAIT_BOUNDS));
         assert_eq!((one.lanes.len(), one.lanes[0].attempts.len()), (1, 1));
         assert!(one.told.starts_with("1 attempt of the last"), "{}", one.told);
-        assert_eq!(one.histograms[1].told, "none was submitted since the history began");
+        assert_eq!(one.histograms[1].told, "no task was claimed yet");
+        assert_eq!(all.histograms[1].counts, [1, 2, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(all.histograms[1].told, "median 1–5 s, of 4 tasks since the queue began");
         assert_eq!(all.histograms[0].counts, [0, 0, 60, 0, 0, 0, 0, 0]);
         assert_eq!(all.histograms[2].counts, [0, 0, 60, 0, 0, 0, 0, 0]);
         assert_eq!(all.histograms[2].told, "median 30 %, of 60");

@@ -6,6 +6,7 @@ use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, Task
 use crate::model::{Demand, FailureKind, FieldOrder, Outcome, TaskLine};
 use crate::view::batches::blocked;
 use crate::view::limits;
+use crate::view::reason::reason_lines;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, duration, moment, resource, resources};
 
@@ -162,17 +163,18 @@ fn on_worker(overview: &Overview, name: &str) -> String {
 
 fn ended(task: &TaskView, hold: &HoldReasons) -> String {
     let has = |state| task.states.contains(&state);
-    let reason = task.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or("no reason is recorded");
+    let reason = task.reason.as_deref().and_then(|reason| reason_lines(reason).into_iter().next());
+    let reason = reason.unwrap_or_else(|| "no reason is recorded".to_owned());
     if has(TaskState::Finished) {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
     } else if has(TaskState::Failed) && hold.failure_kind() == Some(FailureKind::Ended(Outcome::Unsigned)) {
-        format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", safe(reason))
+        format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", reason)
     } else if has(TaskState::Cancelled) {
         let record = task.attempts.iter().rev().find(|attempt| attempt.outcome == Outcome::Cancelled);
         let by = record.map_or_else(String::new, cancelled_by);
         format!("it was cancelled{by}; distcomp-ctl requeue {} runs it after all", task.id)
     } else if has(TaskState::Failed) {
-        format!("it is out of retries ({}); distcomp-ctl requeue runs it again", safe(reason))
+        format!("it is out of retries ({}); distcomp-ctl requeue runs it again", reason)
     } else {
         "no such task is in the queue".to_owned()
     }

@@ -7,8 +7,9 @@ use super::listed::ListedTask;
 use super::orders::Chosen;
 use super::screen::{Screen, Wanted, WatchData};
 use crate::model::snapshot::{BatchView, RunningTask, WorkerView};
-use crate::model::{ResourceKind, TaskId, failure_reason};
+use crate::model::{ResourceKind, TaskId};
 use crate::view::batches::BatchCells;
+use crate::view::reason::lines_beyond_kind;
 use crate::view::safe_text::safe;
 use crate::view::text::{bytes, count, duration, precise_duration, trimmed};
 use crate::view::workers::{self, WorkerColumn};
@@ -173,12 +174,12 @@ fn failures(data: &WatchData) -> Vec<Row> {
     data.failures
         .iter()
         .map(|group| {
-            let reason = failure_reason::beyond_kind(&group.reason, &group.kind);
-            let last = reason.lines().rev().find(|line| !line.trim().is_empty());
+            let reason = lines_beyond_kind(&group.reason, &group.kind);
+            let last = reason.into_iter().rev().find(|line| !line.trim().is_empty());
             let cells = vec![
                 count(group.count),
                 safe(&group.kind).into_owned(),
-                safe(last.unwrap_or_default()).into_owned(),
+                last.unwrap_or_default(),
                 safe(command(&group.sample)).into_owned(),
             ];
             let mut ranks: Vec<Rank> = cells.iter().cloned().map(Rank::Text).collect();

@@ -3,6 +3,7 @@
 use super::command::{command, short_id};
 use crate::model::ResourceKind;
 use crate::model::snapshot::{Overview, WorkerView};
+use crate::view::deaths::{lost, silent_since};
 use crate::view::safe_text::safe;
 use crate::view::style::{BOLD, DIM, paint};
 use crate::view::text::{bytes, count, duration, resource};
@@ -18,12 +19,14 @@ pub(super) fn worker_page(overview: &Overview, name: &str) -> String {
     let alone = std::slice::from_ref(worker);
     let more = [extras(alone, overview.now), suspects(alone, overview.now), containment(alone)].concat();
     lines.extend(more.lines().map(str::to_owned));
-    let tasks = worker.load.as_ref().map_or(&[][..], |load| &load.tasks);
+    // Of one that was declared dead the tasks went back; of one that is silent nobody knows whether they run.
+    let load = worker.load.as_ref().filter(|_| worker.extras.died.is_none());
+    let tasks = load.map_or(&[][..], |load| &load.tasks);
     if !tasks.is_empty() {
         lines.push(String::new());
-        lines.push(paint(BOLD, "runs"));
+        lines.push(paint(BOLD, if worker.is_alive() { "runs" } else { "held, as it last said" }));
     }
-    let age = worker.heartbeat_age_seconds.unwrap_or(0);
+    let age = worker.heartbeat_age_seconds.filter(|_| worker.is_alive()).unwrap_or(0);
     for task in tasks {
         let memory = if task.mem_bytes == 0 { String::new() } else { format!(", {}", bytes(task.mem_bytes)) };
         lines.push(format!(
@@ -42,6 +45,11 @@ fn facts(worker: &WorkerView, now: u64) -> Vec<String> {
     let beat =
         worker.heartbeat_age_seconds.map_or_else(String::new, |age| format!(", heartbeat {} ago", duration(age)));
     row("state", format!("{}{beat}", worker.state.as_str()));
+    if let Some(lost) = lost(worker) {
+        row("tasks", lost);
+    } else if let Some(silent) = silent_since(worker, now) {
+        row("tasks", format!("{silent}: what it held waits to be taken over"));
+    }
     if let Some(process) = &worker.process {
         let since = if process.since == 0 {
             String::new()
@@ -53,11 +61,11 @@ fn facts(worker: &WorkerView, now: u64) -> Vec<String> {
             format!("{} on {}, version {}{since}", process.pid, safe(&process.host), safe(&process.version)),
         );
     }
-    if let Some(load) = &worker.load {
+    if let Some(load) = worker.present_load() {
         let held = if load.held == 0 { String::new() } else { format!(", {} claimed ahead", count(load.held.into())) };
         row("tasks", format!("{} in {} slots{held}", count(load.running.into()), count(load.slots.into())));
     }
-    for kind in ResourceKind::OF_WORKERS {
+    for kind in ResourceKind::OF_WORKERS.into_iter().filter(|_| worker.is_alive()) {
         let [used, total] = [worker.usage.used, worker.usage.total].map(|amounts| resource(kind, amounts.get(kind)));
         row(kind.noun(), format!("{used} of {total} in use"));
     }
@@ -72,7 +80,7 @@ fn facts(worker: &WorkerView, now: u64) -> Vec<String> {
             count(worker.returned)
         ),
     );
-    if let Some(why) = worker.load.as_ref().and_then(waits) {
+    if let Some(why) = worker.present_load().and_then(waits) {
         row("waits for", why);
     }
     lines

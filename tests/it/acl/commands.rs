@@ -237,7 +237,7 @@ fn every_view_has_the_rights_it_needs() {
     // In a browser, by its pages.
     let site = Dashboard::start(&bed);
     let id = task_id(&line);
-    let pages = ["/", "/workers", "/tasks?state=failed", "/failures", "/metrics", "/api/history"].map(str::to_owned);
+    let pages = ["/", "/workers", "/tasks?state=failed", "/failures", "/metrics", "/api/v1/history"].map(str::to_owned);
     let api = ["overview", "workers", "tasks?state=failed", "failures", "batches", "limits", "events"];
     let api = api.into_iter().chain([&*format!("task/{id}")]).map(|path| format!("/api/v1/{path}")).collect::<Vec<_>>();
     for path in pages.into_iter().chain(api).chain([format!("/task/{id}")]) {

@@ -28,7 +28,8 @@ fn write_rows(bed: &Bed, minutes: u64) {
 }
 
 fn column(site: &Dashboard, range: &str, name: &str) -> Vec<Option<f64>> {
-    let told: Value = serde_json::from_str(&site.get(&format!("/api/history?range={range}"), &[]).body).expect("JSON");
+    let told: Value =
+        serde_json::from_str(&site.get(&format!("/api/v1/history?range={range}"), &[]).body).expect("JSON");
     told[name].as_array().expect("a column").iter().map(Value::as_f64).collect()
 }
 
@@ -109,7 +110,7 @@ fn the_timeline_has_each_attempt_with_how_it_ended() {
     bed.add(["shell:0.01:0.01:1:sleep 0.3", "shell:0.01:0.01:1:sleep 0.2; exit 3", "shell:0.5:0.01:1:echo c"]);
     bed.burst("w1");
     let site = Dashboard::start(&bed);
-    let told: Value = serde_json::from_str(&site.get("/api/timeline", &[]).body).expect("JSON");
+    let told: Value = serde_json::from_str(&site.get("/api/v1/timeline", &[]).body).expect("JSON");
     let attempts = told["lanes"][0]["attempts"].as_array().expect("attempts");
     let how = |id: String| attempts.iter().find(|one| one[3] == json!(id)).map(|one| one[2].clone());
     assert_eq!((told["lanes"][0]["worker"].clone(), attempts.len()), (json!("w1"), 3), "{told}");
@@ -118,6 +119,13 @@ fn the_timeline_has_each_attempt_with_how_it_ended() {
     let ran: u64 = told["histograms"][0]["counts"].as_array().expect("counts").iter().filter_map(Value::as_u64).sum();
     let used: u64 = told["histograms"][2]["counts"].as_array().expect("counts").iter().filter_map(Value::as_u64).sum();
     assert_eq!((ran, used), (3, 3), "{told}");
+    // The wait is that of the metric, from before this server was there too.
+    let waits = &told["histograms"][1];
+    let waited: u64 = waits["counts"].as_array().expect("counts").iter().filter_map(Value::as_u64).sum();
+    let metric = site.get("/metrics", &[]).body;
+    assert_eq!(waited, 3, "{told}");
+    assert!(metric.contains("\ndistcomp_queue_task_wait_seconds_count 3"), "{metric}");
+    assert!(waits["told"].as_str().is_some_and(|text| text.ends_with("of 3 tasks since the queue began")), "{told}");
     let browser = Browser::start(1440, 900);
     browser.open(&site.url("/timeline"));
     wait_until("the bars", SOON, || holds_for(browser.count("[data-lanes] rect") == 3, browser.text("main")));
@@ -127,5 +135,5 @@ fn the_timeline_has_each_attempt_with_how_it_ended() {
     );
     browser.wait_text("h1", "is the task", |text| text.contains("Task"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
-    assert_eq!(site.get("/api/timeline?worker=nobody", &[]).body.matches("\"lanes\":[]").count(), 1);
+    assert_eq!(site.get("/api/v1/timeline?worker=nobody", &[]).body.matches("\"lanes\":[]").count(), 1);
 }

@@ -126,6 +126,12 @@ fn a_search_goes_on_until_it_has_found_what_is_rare() {
     browser.open(&site.url("/tasks?state=finished&include=needle"));
     browser.wait_text("#told", "has found it", |text| text == "1 of 100,001 match");
     assert_eq!(column(&browser, 1), ["shell:1:1:1:./sim NEEDLE"]);
+    browser.open(&site.url("/find?q=needle"));
+    browser.wait_text("main", "has found it by itself", |text| text.contains("NEEDLE"));
+    browser.wait_text("#searching-told", "says how much it looked at", |text| text.starts_with("100,001 of 100,001"));
+    assert_eq!(browser.count("main section:not([hidden])"), 1, "{}", browser.text("main"));
+    browser.open(&site.url("/find?q=re:no+such%24"));
+    browser.wait_text("#nothing", "says that there is none", |text| text.starts_with("No task has this text"));
     browser.open(&site.url("/tasks?state=finished&include=re:no+such%24"));
     browser.wait_text("#told", "ends without one", |text| text.starts_with("0 of 100,001 match"));
     assert!(site.get("/tasks?state=finished&include=re:(", &[]).status == 400);

@@ -58,6 +58,7 @@ fn output_page_is_live_and_closing_it_ends_the_follower() {
     browser.wait_text("#facts", "says how it stands", |text| text.contains("Running for") && text.contains("1 of 1"));
     fs::write(&go, "").expect("a file");
     browser.wait_text("h1 .badge", "is of a finished task", |text| text == "finished");
+    assert!(browser.run("return document.title").as_str().is_some_and(|title| title.contains("finished")));
     browser.wait_text("#live-output", "stays", |text| text.contains("aside\n") && text.ends_with("done\n"));
     browser.wait_text("#output-status", "says that it is over", |text| text.contains("has ended"));
     wait_channels(&bed, 0);

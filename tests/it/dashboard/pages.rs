@@ -202,6 +202,54 @@ fn failures_lead_to_their_tasks_and_a_task_tells_its_story() {
 }
 
 #[test]
+fn number_of_a_cause_leads_to_its_tasks_and_no_return_hides_the_kind() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    bed.add((0..7).map(|at| format!("shell:0:0:1:echo 'disk full {at}' >&2; exit 9")));
+    bed.add(["shell:0:0:1:echo 'other' >&2; exit 9"]);
+    let bar = "shell:0:0:1:printf '10 %%\\r\\033[31mnew\\033[0m' >&2; exit 8";
+    bed.add([bar]);
+    bed.burst("w");
+    let site = Dashboard::start(&bed);
+    let browser = Browser::start(1280, 900);
+    browser.open(&site.url("/failures"));
+    browser.click(".causes a");
+    assert_eq!(browser.count(".tasks tbody tr"), 7, "{}", browser.text("main"));
+    assert!(browser.text("form.filter").contains("disk full N"), "{}", browser.text("form.filter"));
+    browser.open(&site.url(&format!("/task/{}", task_id(bar))));
+    assert_eq!(browser.text("pre.bad"), "exit 8: new");
+    for path in ["/failures", "/tasks?state=failed"] {
+        let page = site.get(path, &[]).body;
+        assert!(!page.contains("x1b[31m") && page.contains("new"), "{path}: {page}");
+    }
+    let said = bed.status(&["failures"]).expect(0).prints(&["new"]).all();
+    assert!(!said.contains("x1b"), "{said}");
+    bed.status(&["show", bar]).expect(0).prints(&["exit 8: new"]);
+}
+
+#[test]
+fn regions_of_a_page_have_names_of_their_own() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    bed.add((0..3).map(|at| format!("shell:0:0:1:echo find me {at}; exit {at}")));
+    bed.burst("w");
+    for n in 0..60 {
+        bed.hset("worker_status", format!("node-{n:02}"), "1:1:2:1:4");
+    }
+    let site = Dashboard::start(&bed);
+    let browser = Browser::start(1280, 900);
+    let twice = "const named = [...document.querySelectorAll('section[aria-labelledby], [role=region], nav, form[role=search]')].filter(e => e.checkVisibility()).map(e => `${e.tagName === 'NAV' ? 'nav' : e.role || 'region'} ${e.ariaLabel || document.getElementById(e.getAttribute('aria-labelledby'))?.innerText}`); return named.filter((name, at) => named.indexOf(name) !== at)";
+    for path in ["/", "/find?q=find", "/workers", "/failures", "/timeline", "/tasks?state=failed"] {
+        browser.open(&site.url(path));
+        browser.wait_text("#link-text", "is live", |text| text == "live");
+        assert_eq!(browser.run(twice), json!([]), "{path}");
+    }
+    // Links within text are told from it by more than a colour, and what an outage says is in a region.
+    browser.open(&site.url("/failures"));
+    let plain = "return [...document.querySelectorAll('main p a, main li a')].filter(a => getComputedStyle(a).textDecorationLine !== 'underline').length";
+    assert_eq!((browser.run(plain), browser.count("main li a") > 0), (json!(0), true));
+    assert_eq!(browser.count("#banner[role=region][aria-label]"), 1);
+}
+
+#[test]
 fn failures_page_names_workers_and_how_many_were_examined() {
     let bed = Bed::with(json!({"max_retry_per_task": 1}));
     bed.add((0..20).map(|at| format!("shell:0:0:1:exit 9 # {at}")));
@@ -257,6 +305,27 @@ fn it_can_be_used_by_keyboard_and_on_a_phone() {
         &format!("/task/{}", task_id("shell:0.01:0.01:1:echo a")),
     ] {
         narrow(path);
+    }
+    // Rows of tasks and of failures are cards there, and nothing stands beside the screen.
+    bed.add(["shell:0.01:0.01:1:exit 3"]);
+    bed.burst("w");
+    let outside = "return [...document.querySelectorAll('table.stack')].flatMap(t => [...t.querySelectorAll('tbody td, tbody th')]).filter(e => e.getBoundingClientRect().right > innerWidth + 1).length";
+    for path in ["/tasks?state=finished", "/tasks?state=failed", "/failures", "/workers"] {
+        browser.resize(400, 740, 1.0);
+        browser.open(&site.url(path));
+        assert_eq!((browser.run(outside), browser.count("table.stack") > 0), (json!(0), true), "{path}");
+    }
+    // Lines and reasons have room, and what a worker waits for is not beside the screen.
+    for width in [1024, 1440] {
+        browser.resize(width, 900, 1.0);
+        browser.open(&site.url("/tasks?state=failed"));
+        let room = "const cell = document.querySelector('td.line'); return [cell.clientWidth, document.querySelector('.scroll:not([hidden])').scrollWidth - document.querySelector('.scroll:not([hidden])').clientWidth]";
+        let room = browser.run(room);
+        assert!(room[0].as_u64() > Some(150) && room[1].as_i64() <= Some(0), "{room} at {width}");
+        browser.open(&site.url("/workers"));
+        let right =
+            browser.run("return document.querySelector('td.waits').getBoundingClientRect().right <= innerWidth");
+        assert_eq!(right, json!(true), "at {width}");
     }
     browser.prefer("dark");
     browser.open(&site.url("/"));

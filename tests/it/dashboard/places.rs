@@ -65,6 +65,8 @@ fn a_login_leads_back_to_the_page_and_nowhere_else() {
             answer.header("location").map(str::to_owned)
         };
         assert_eq!(login("%2Ftasks%3Fstate%3Dfailed"), Some(format!("{base}/tasks?state=failed")));
+        // As an address bar has it, with the path of the dashboard before it.
+        assert_eq!(login(&format!("{base}/tasks%3Fstate%3Dfailed")), Some(format!("{base}/tasks?state=failed")));
         for foreign in [
             "https://evil.example",
             "//evil.example",

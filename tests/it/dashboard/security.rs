@@ -48,7 +48,7 @@ fn a_name_that_is_not_ours_is_refused_whatever_it_asks_for() {
         |host: &str, path: &str| crate::support::request(&site.at, "GET", path, &[("Host", host)], b"", SOON).status;
     let port = site.at.rsplit(':').next().expect("a port").to_owned();
     let output = "/task/0123456789abcdef/output";
-    for path in ["/", "/tasks", "/live", output, "/metrics", "/api/history", "/assets/dashboard.js", "/login"] {
+    for path in ["/", "/tasks", "/live", output, "/metrics", "/api/v1/history", "/assets/dashboard.js", "/login"] {
         for foreign in ["evil.example", &format!("evil.example:{port}"), "localhost.evil.example", "10.1.2.3", ""] {
             assert!(matches!(status(foreign, path), 400 | 403), "{foreign} may ask for {path}");
         }
@@ -93,11 +93,11 @@ fn only_the_token_opens_and_it_opens_everything() {
         "/task/0123456789abcdef/output",
         "/task/0123456789abcdef/download",
         "/timeline",
-        "/api/timeline",
+        "/api/v1/timeline",
         "/live?view=workers",
         "/live",
         "/metrics",
-        "/api/history",
+        "/api/v1/history",
     ];
     for path in paths {
         let refused = site.get(path, &[]);
@@ -112,7 +112,7 @@ fn only_the_token_opens_and_it_opens_everything() {
         assert_eq!(site.get(path, &[("Cookie", "distcomp_1=x")]).status, 401, "{path}");
     }
     let bearer = format!("Bearer {TOKEN}");
-    for path in ["/", "/workers", "/tasks", "/failures", "/metrics", "/api/history"] {
+    for path in ["/", "/workers", "/tasks", "/failures", "/metrics", "/api/v1/history"] {
         assert_eq!(site.get(path, &[("Authorization", &bearer)]).status, 200, "{path}");
     }
     let page = site.get("/", &[("Accept", "text/html")]);
@@ -154,7 +154,7 @@ fn nothing_can_be_changed() {
     let task = "/task/0123456789abcdef";
     let output = format!("{task}/output");
     for path in
-        ["/", "/workers", "/timeline", "/tasks", "/failures", "/live", "/metrics", task, &output, "/api/history"]
+        ["/", "/workers", "/timeline", "/tasks", "/failures", "/live", "/metrics", task, &output, "/api/v1/history"]
     {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
             let status = site.send(method, path, &[("Origin", &own)], b"").status;
@@ -166,8 +166,8 @@ fn nothing_can_be_changed() {
         "/",
         "/workers",
         "/timeline",
-        "/api/timeline",
-        "/api/history?range=7d",
+        "/api/v1/timeline",
+        "/api/v1/history?range=7d",
         "/tasks?state=todo",
         "/failures",
         "/metrics",

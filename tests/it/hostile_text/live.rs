@@ -181,7 +181,8 @@ fn pages_and_metrics_show_only_safe_text() {
     let site = Dashboard::start(&bed);
     let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
     let asked = encode(&format!("{markup}{EVIL}{FORGED}"));
-    let mut paths: Vec<String> = ["/", "/workers", "/failures", "/metrics", "/api/history"].map(str::to_owned).into();
+    let mut paths: Vec<String> =
+        ["/", "/workers", "/failures", "/metrics", "/api/v1/history"].map(str::to_owned).into();
     for state in ["todo", "in_progress", "finished", "failed"] {
         paths.push(format!("/tasks?state={state}"));
         paths.push(format!("/tasks?state={state}&include={asked}"));

@@ -4,6 +4,11 @@
 -- set of another group, or of a build that knew no sets, costs them a look and no more. The keys of the sets cannot be declared beforehand. They all begin
 -- with KINDS_OF, which is declared.
 
+-- RETRYING holds the lines of FAILED that wait or run again. A line joins when it is put back after a failure, and leaves where it ends, so that FAILED less
+-- RETRYING is what has failed for good. What others move, reconcile.lua corrects.
+local function will_be_retried(line) redis.call('HSET', RETRYING, line, '') end
+local function is_not_retried(line) redis.call('HDEL', RETRYING, line) end
+
 -- Counts one failure of a group.
 local function group_put(line, group)
   redis.call('ZADD', KINDS_OF .. group, int(now_ms()), line)
@@ -34,5 +39,6 @@ end
 local function failure_clear(line)
   redis.call('HDEL', FAILED, line)
   redis.call('HDEL', REASON, line)
+  is_not_retried(line)
   group_drop(line)
 end

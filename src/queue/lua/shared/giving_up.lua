@@ -4,6 +4,7 @@
 local function give_up(line, class, reason, group)
   redis.call('HSET', FAILED, line, redis.call('HGET', FAILED, line) or '')
   redis.call('HSET', REASON, line, reason)
+  is_not_retried(line)
   group_put(line, group)
   redis.call('HDEL', ATTEMPTS, line)
   redis.call('HDEL', LOST, line)

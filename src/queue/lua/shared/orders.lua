@@ -34,6 +34,7 @@ local function carry_out(line, mark, claims, revoked)
     end
     redis.call('HDEL', ATTEMPTS, line)
     redis.call('HDEL', LOST, line)
+    is_not_retried(line)
     if class ~= '' then index_forget(class, line) end
     grown.drop(line)
     no_longer_wait { line }

@@ -47,8 +47,8 @@ impl IntoResponse for Json {
 /// The latest snapshot; old figures are no answer to a program, which would take them for present ones.
 async fn present(app: &AppState) -> Result<Arc<Snapshot>, ApiError> {
     let snapshot = app.live.look().await;
-    match &snapshot.outage {
-        Some(outage) => Err(ApiError::unavailable(outage.clone())),
+    match snapshot.outage() {
+        Some(outage) => Err(ApiError::unavailable(outage)),
         None => Ok(snapshot),
     }
 }

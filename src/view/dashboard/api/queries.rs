@@ -39,6 +39,7 @@ pub(in crate::view::dashboard) struct TasksQuery {
     exclude: String,
     worker: String,
     kind: String,
+    cause: String,
     batch: String,
     tag: String,
     cursor: String,
@@ -52,6 +53,7 @@ impl TasksQuery {
             ("exclude", &self.exclude),
             ("worker", &self.worker),
             ("kind", &self.kind),
+            ("cause", &self.cause),
             ("tag", &self.tag),
         ] {
             if text.len() > FILTER {
@@ -63,6 +65,9 @@ impl TasksQuery {
         let state = state.ok_or_else(|| ApiError::usage(format!("state is {:?}; valid: {states}", self.state)))?;
         if !self.kind.is_empty() && state != TaskState::Failed {
             return Err(ApiError::usage("kind is of failures: use it with state=failed"));
+        }
+        if !self.cause.is_empty() && self.kind.is_empty() {
+            return Err(ApiError::usage("cause is of failures of one kind: use it with kind"));
         }
         let cursor =
             self.cursor.parse().map_err(|_| ApiError::usage("cursor: valid: the next of an earlier answer"))?;
@@ -78,6 +83,7 @@ impl TasksQuery {
             exclude: some(self.exclude),
             worker: some(self.worker),
             kind: some(self.kind),
+            cause: some(self.cause),
         };
         Ok((filter, cursor))
     }

@@ -99,7 +99,7 @@ function remakeCharts() {
 
 export async function loadHistory() {
   if (!one("[data-range]")) return;
-  const answer = await fetch(at(`/api/history?range=${range}`));
+  const answer = await fetch(at(`/api/v1/history?range=${range}`));
   if (!answer.ok) return;
   columns = await answer.json();
   drawCharts();

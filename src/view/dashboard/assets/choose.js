@@ -1,5 +1,7 @@
 // Chooses all tasks of a list at once, says how many are chosen, and keeps what is chosen while the list changes. Without this the boxes still work.
 
+// As many as one order may name.
+const MOST = 500;
 const all = document.querySelector("[data-choose-all]");
 const told = document.querySelector("[data-chosen-count]");
 const body = all?.closest("table").tBodies[0];
@@ -8,8 +10,9 @@ const chosen = new Set();
 
 function show() {
   const [there, count] = [boxes().length, boxes().filter((box) => box.checked).length];
-  told.textContent = count === 0 ? "none chosen" : `${count} chosen`;
-  for (const button of document.querySelectorAll("#selection button")) button.disabled = count === 0;
+  const isMuch = count > MOST;
+  told.textContent = count === 0 ? "none chosen" : `${count} chosen${isMuch ? `, and one action takes at most ${MOST}: choose fewer, or act on a failure group or a batch` : ""}`;
+  for (const button of document.querySelectorAll("#selection button")) button.disabled = count === 0 || isMuch;
   all.checked = count > 0 && count === there;
   all.indeterminate = count > 0 && count < there;
 }

@@ -80,9 +80,11 @@ function showList(name, items) {
 
 // The stream
 
-const TITLE = document.title;
+let title = document.title;
 // Whether there are workers, and none is alive; told when it changes.
 let nobodyLives = false;
+// Workers that are dead.
+let dead = 0;
 let source = null;
 let heard = performance.now();
 
@@ -107,8 +109,16 @@ function showBanner(text, said = "") {
   const wasSaid = byId("said").textContent !== "";
   if (text) setText(byId("said"), said);
   else if (wasSaid) setText(byId("said"), "");
-  if (text) document.title = `! ${said} · ${TITLE}`;
+  if (text) document.title = `! ${said} · ${title}`;
 }
+
+// A part of the page was fetched anew: its title says how the task stands now.
+document.addEventListener("refreshed", ({ detail: fresh }) => {
+  if (fresh.title === title) return;
+  const isPlain = document.title === title;
+  title = fresh.title;
+  if (isPlain) document.title = title;
+});
 
 // What to begin with, until there is a task.
 function showBegin() {
@@ -120,14 +130,18 @@ function showBegin() {
 
 function show(frame) {
   heard = performance.now();
+  // Redis is slow to answer; the dashboard is there.
+  if (frame.waits) return;
   if (frame.at) setNow(frame.at);
   showBanner(frame.outage, "Redis does not answer");
   if (frame.outage) addPoint(null, true);
   if (frame.figures?.nobody_lives !== undefined) nobodyLives = frame.figures.nobody_lives;
+  if (frame.figures?.dead !== undefined) dead = frame.figures.dead;
   if (frame.outage) setLink("lost", "Redis is away");
   // The page is live all the same; the alarm says why the mark is red.
   else setLink(nobodyLives ? "lost" : "live", "live");
-  if (!frame.outage) document.title = nobodyLives ? `! no worker is alive · ${TITLE}` : TITLE;
+  const trouble = nobodyLives ? "no worker is alive" : dead === 1 ? "a worker died" : dead > 1 ? `${dead} workers died` : "";
+  if (!frame.outage) document.title = trouble ? `! ${trouble} · ${title}` : title;
   if (!frame.figures) return;
   const figures = frame.figures;
   const texts = figures.text ?? {};
@@ -159,7 +173,7 @@ function open() {
     if (source?.readyState === EventSource.CLOSED) {
       close();
       setTimeout(async () => {
-        const answer = await fetch(at("/api/history"), { headers: { accept: "application/json" } }).catch(() => null);
+        const answer = await fetch(at("/api/v1/history"), { headers: { accept: "application/json" } }).catch(() => null);
         if (answer?.status === 401) location.assign(at(`/login?${new URLSearchParams({ next: `/${location.pathname.slice(at("/").length)}${location.search}` })}`));
         else if (!document.hidden) open();
       }, 4000);

@@ -13,7 +13,7 @@ export const KINDS = new Map((holder?.dataset.kinds ?? "").trim().split(/\s+/).m
 
 export async function loadPast() {
   if (!one("[data-wide]")) return;
-  const answer = await fetch(at(`/api/history?${new URLSearchParams({ range: "workers", filter: new URLSearchParams(location.search).get("filter") ?? "" })}`));
+  const answer = await fetch(at(`/api/v1/history?${new URLSearchParams({ range: "workers", filter: new URLSearchParams(location.search).get("filter") ?? "" })}`));
   if (!answer.ok) return;
   const told = await answer.json();
   past.clear();

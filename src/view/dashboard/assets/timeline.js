@@ -85,7 +85,7 @@ function drawHistograms() {
 
 async function load() {
   if (document.hidden) return;
-  const answer = await fetch(at(`/api/timeline?${new URLSearchParams({ worker: section.dataset.timeline })}`));
+  const answer = await fetch(at(`/api/v1/timeline?${new URLSearchParams({ worker: section.dataset.timeline })}`));
   if (!answer.ok) return;
   told = await answer.json();
   setText(one("[data-timeline-told]"), told.told);

@@ -45,8 +45,8 @@ const each = (...makes) => [...KINDS.keys()].flatMap((key) => makes.map((make) =
 const state = badge("state", "state", "state");
 const NARROW = [state, plain("beat", "n"), meter("busy")("running"), ...each(meter("calm")),
   plain("finished", "n"), plain("failed", "n"), plain("waits", "waits")];
-const WIDE = [state, plain("beat", "n"), meter("busy")("running"), ...each(meter("calm"), spark),
-  plain("finished", "n"), plain("failed", "n"), plain("timed_out", "n"), plain("returned", "n"), plain("host", "host"), plain("waits", "waits")];
+const WIDE = [state, plain("waits", "waits"), plain("beat", "n"), meter("busy")("running"), ...each(meter("calm"), spark),
+  plain("finished", "n"), plain("failed", "n"), plain("timed_out", "n"), plain("returned", "n"), plain("host", "host")];
 
 const table = one("[data-workers]");
 const columns = table && "wide" in table.dataset ? WIDE : NARROW;
@@ -214,8 +214,10 @@ function showChosen() {
   if (!worker) return;
   setText(byId("chosen-name"), worker.name);
   for (const node of all("[data-of]", section)) {
-    if ("hover" in node.dataset) node.dataset.last = worker[node.dataset.of];
-    else { delete node.dataset.last; setText(node, worker[node.dataset.of]); }
+    const amounts = worker[node.dataset.of];
+    const text = amounts === "-" ? amounts : `${amounts}${node.dataset.unit}`;
+    if ("hover" in node.dataset) node.dataset.last = text;
+    else { delete node.dataset.last; setText(node, text); }
   }
   if (isNew) whenChosen();
 }
