@@ -185,7 +185,7 @@ fn times_are_those_of_the_zone_that_the_reader_asks_for() {
     let end = attempts["attempts"][0]["end"].as_f64().expect("it ended");
     for zone in ["America/New_York", "Asia/Kathmandu", "UTC", ":Europe/Vienna", "<+07>-7"] {
         let date =
-            std::process::Command::new("date").env("TZ", zone).args(["+%F %T", "-d", &format!("@{end}")]).output();
+            std::process::Command::new("date").env("TZ", zone).args(["+%F %T %Z", "-d", &format!("@{end}")]).output();
         let date = String::from_utf8(date.expect("date runs").stdout).expect("text");
         let shown = bed.cli("distcomp-status").args(["show", line]).env("TZ", zone).run().expect(0);
         assert!(

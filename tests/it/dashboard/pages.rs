@@ -202,7 +202,7 @@ fn failures_lead_to_their_tasks_and_a_task_tells_its_story() {
 }
 
 #[test]
-fn number_of_a_cause_leads_to_its_tasks_and_no_return_hides_the_kind() {
+fn number_of_a_cause_leads_to_its_tasks() {
     let bed = Bed::with(json!({"max_retry_per_task": 1}));
     bed.add((0..7).map(|at| format!("shell:0:0:1:echo 'disk full {at}' >&2; exit 9")));
     bed.add(["shell:0:0:1:echo 'other' >&2; exit 9"]);
@@ -229,7 +229,7 @@ fn number_of_a_cause_leads_to_its_tasks_and_no_return_hides_the_kind() {
 #[test]
 fn regions_of_a_page_have_names_of_their_own() {
     let bed = Bed::with(json!({"max_retry_per_task": 1}));
-    bed.add((0..3).map(|at| format!("shell:0:0:1:echo find me {at}; exit {at}")));
+    bed.add((0..3).map(|at| format!("shell:0:0:1:echo find me {at} >&2; exit 3")));
     bed.burst("w");
     for n in 0..60 {
         bed.hset("worker_status", format!("node-{n:02}"), "1:1:2:1:4");
