@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::client::Connection;
 use super::error::QueueError;
-use super::keys::{STOP_FIELD, Key};
+use super::keys::{Key, STOP_FIELD};
 use super::lanes::lanes;
 use super::lossy_string::{self, LossyString};
 use crate::model::learnt::Peaks;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::args::FleetArgs;
+use super::change::operator;
 use super::context::CtlContext;
 use super::fleet::{Fate, Report, finish, finish_dry, hosts, names, those, workers};
 use super::hosts::Host;
 use super::switch::agreed;
 use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::orders::{drain_workers, here};
+use crate::cli::orders::drain_workers;
 use crate::model::WorkerName;
 use crate::model::snapshot::{WorkerState, WorkerView};
 use crate::queue::control;
@@ -54,7 +55,7 @@ pub(super) async fn down(session: &mut CtlContext, args: &FleetArgs, waits: bool
         return Ok(Exit::Done);
     }
     let drained: Vec<WorkerName> = wanted.iter().map(|host| host.worker.clone()).collect();
-    drain_workers(&session.conn, &drained, &here()).await?;
+    drain_workers(&session.conn, &drained, operator()?.as_str()).await?;
     if !waits {
         reports.extend(wanted.iter().map(|host| Report::of(host, Fate::Draining)));
         return finish(session, "down", &args.hosts, reports);
@@ -103,7 +104,7 @@ async fn leave_all(
             match worker.map_or(Some(Fate::Left), |worker| departure(worker, &mut idle)) {
                 Some(Fate::Left) => {
                     // The name is as it was: a worker that is started under it by other means shall work.
-                    control::undrain(&session.conn, &host.worker, &here()).await?;
+                    control::undrain(&session.conn, &host.worker, operator()?.as_str()).await?;
                     reports.push(Report::of(&host, Fate::Left));
                 }
                 Some(_) => reports.push(Report::failed(&host, stayed(worker))),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::args::FleetArgs;
+use super::change::operator;
 use super::context::CtlContext;
 use super::fleet::{Fate, Report, Workers, finish, finish_dry, hosts, names, those, workers, workers_and_stop};
 use super::hosts::Host;
@@ -12,7 +13,7 @@ use super::ssh::{Ssh, Start, WorkerStart, for_each};
 use super::switch::agreed;
 use crate::cli::common::until_signal;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::orders::{here, resume_workers};
+use crate::cli::orders::resume_workers;
 use crate::cli::worker::check_flags;
 use crate::model::WorkerName;
 use crate::model::snapshot::{WorkerState, WorkerView};
@@ -67,7 +68,7 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
     // Only now: at the question, Ctrl-C ends the program.
     let ended = until_signal(async {
         // A drain belongs to the name: a worker that starts under it would leave at once.
-        resume_workers(&session.conn, &drained, &here()).await?;
+        resume_workers(&session.conn, &drained, operator()?.as_str()).await?;
         let started = start_all(session, &ssh, &start, wanted, limit).await;
         let attached = attach_all(session, started, limit).await?;
         reports.extend(explain(&ssh, attached, limit).await);
