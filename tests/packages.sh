@@ -46,6 +46,7 @@ work=$(mktemp -d /tmp/distcomp-packages.XXXXXX)
 started=()
 clean_up() {
     for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
+    if [ -n "${container:-}" ]; then buildah "${storage[@]}" rm "$container" >/dev/null 2>&1 || true; fi
     for mounted in "$work"/debian/proc "$work"/debian/dev; do
         mountpoint -q "$mounted" && umount "$mounted"
     done
@@ -198,7 +199,7 @@ if has archive; then
     done
     [ -s "$work/prefix/share/man/man1/distcomp-worker.1" ] && [ -s "$work/prefix/share/doc/distcomp/LICENSE-MIT" ] || fail "pages or licences are missing"
     ok "install.sh installs from a release"
-    (cd "$work" && PATH=$work/prefix/bin:$PATH distcomp run --quiet -c 0 -- 'echo {} > ran' ::: yes >"$work/run.log" 2>&1) || true
+    (cd "$work" && PATH=$work/prefix/bin:$PATH distcomp run -c 0 -- 'echo {} > ran' ::: yes >"$work/run.log" 2>&1) || true
     [ "$(cat "$work/ran" 2>/dev/null)" = yes ] || fail "distcomp run: $(cat "$work/run.log")"
     ok "the programs of the archive run a task"
     if sh "$work/install.sh" --prefix "$work/none" --version 9.9.9 2>"$work/refused.log"; then fail "a version that does not exist is installed"; fi
@@ -213,8 +214,8 @@ fi
 if has image; then
     echo "== image"
     # The two first stages of the Containerfile are pulled and compiled elsewhere; here directories with the same files replace them.
-    export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
-    storage=(--root "$work/storage" --runroot "$work/run")
+    export BUILDAH_ISOLATION=chroot
+    storage=(--root "$work/storage" --runroot "$work/run" --storage-driver vfs)
     mkdir -p "$work/base/etc/ssl/certs" "$work/base/bin"
     cp "$work/debian/bin/busybox" "$work/base/bin/"
     cp "$work/debian/etc/ssl/certs/ca-certificates.crt" "$work/base/etc/ssl/certs/"
@@ -229,13 +230,10 @@ if has image; then
     [ "$(buildah "${storage[@]}" inspect --format '{{.OCIv1.Config.User}}' "$container")" = 65532:65532 ] || fail "it runs as root"
     [ -n "${port:-}" ] || start_redis
     # A worker as the first process, not root, with a read-only root and no cgroup that it could write, as in a pod.
-    mkdir -p "$work/pod/work" "$work/pod/conf"
-    echo "{\"redis_host\": \"127.0.0.1\", \"redis_port\": $port, \"redis_pass\": \"secret\", \"state_dir\": \"/work/state\"}" >"$work/pod/conf/conf.json"
-    chown -R 65532:65532 "$work/pod"
-    mount --bind "$work/pod/work" "$root/work"
     mkdir -p "$root/etc/distcomp" "$root/proc" "$root/dev"
-    cp "$work/pod/conf/conf.json" "$root/etc/distcomp/"
-    chmod 644 "$root/etc/distcomp/conf.json"
+    echo "{\"redis_host\": \"127.0.0.1\", \"redis_port\": $port, \"redis_pass\": \"secret\", \"state_dir\": \"/work/state\", \"result_dir\": \"/work/results\"}" >"$root/etc/distcomp/conf.json"
+    chown 0:65532 "$root/etc/distcomp/conf.json"
+    chmod 640 "$root/etc/distcomp/conf.json"
     "$work/static/usr/local/bin/distcomp-submit" --redis-url "redis://:secret@127.0.0.1:$port/0" -c 0 -m 0 -- 'id -u > {}; cat /proc/1/comm >> {}' ::: /work/made >/dev/null
     unshare --mount --pid --fork --propagation private sh -euc '
         root=$1
@@ -244,11 +242,10 @@ if has image; then
         mount --rbind /dev "$root/dev"
         mount --bind "$root/work" "$root/work"
         mount -o remount,bind,ro "$root"
-        exec setpriv --reuid 65532 --regid 65532 --clear-groups --no-new-privs --bounding-set=-all chroot "$root" /usr/local/bin/distcomp-worker \
+        exec setpriv --no-new-privs chroot --userspec=65532:65532 --groups=65532 "$root" /usr/local/bin/distcomp-worker \
             --config /etc/distcomp/conf.json --name pod --idle-timeout 2s
-    ' sh "$root" >"$work/pod.log" 2>&1 || { umount "$root/work"; fail "the worker in the image: $(cat "$work/pod.log")"; }
-    umount "$root/work"
-    [ "$(tr '\n' ' ' <"$work/pod/work/made")" = "65532 distcomp-worker " ] || fail "the task in the image: $(cat "$work/pod/work/made"; cat "$work/pod.log")"
+    ' sh "$root" >"$work/pod.log" 2>&1 || fail "the worker in the image: $(cat "$work/pod.log")"
+    [ "$(tr '\n' ' ' <"$root/work/made")" = "65532 distcomp-worker " ] || fail "the task in the image: $(cat "$root/work/made"; cat "$work/pod.log")"
     ok "a worker runs as the first process, not root, on a read-only root, and ends when it is idle"
 fi
 
