@@ -168,13 +168,13 @@ fn ended(task: &TaskView, hold: &HoldReasons) -> String {
     if has(TaskState::Finished) {
         "it has finished; distcomp-submit --rerun runs it again".to_owned()
     } else if has(TaskState::Failed) && hold.failure_kind() == Some(FailureKind::Ended(Outcome::Unsigned)) {
-        format!("it was refused ({}); distcomp-submit --rerun with a task_signing_key signs it", reason)
+        format!("it was refused ({reason}); distcomp-submit --rerun with a task_signing_key signs it")
     } else if has(TaskState::Cancelled) {
         let record = task.attempts.iter().rev().find(|attempt| attempt.outcome == Outcome::Cancelled);
         let by = record.map_or_else(String::new, cancelled_by);
         format!("it was cancelled{by}; distcomp-ctl requeue {} runs it after all", task.id)
     } else if has(TaskState::Failed) {
-        format!("it is out of retries ({}); distcomp-ctl requeue runs it again", reason)
+        format!("it is out of retries ({reason}); distcomp-ctl requeue runs it again")
     } else {
         "no such task is in the queue".to_owned()
     }

@@ -85,3 +85,31 @@ fn facts(worker: &WorkerView, now: u64) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(state: &str, died: serde_json::Value) -> String {
+        let worker = serde_json::json!({
+            "name": "n1", "state": state, "heartbeat_age_seconds": 90, "finished": 1, "failed": 0, "returned": 0, "timed_out": 0,
+            "cores_used": 2.0, "cores_total": 8.0, "mem_used_gb": 1.0, "mem_total_gb": 4.0, "died": died,
+            "load": { "running": 4, "slots": 8, "tasks": [
+                { "id": "0123456789abcdef", "line": "shell:1:1:1:./sim", "attempt": 1, "seconds": 7, "limit": 0, "mem_bytes": 0 }
+            ] },
+        });
+        let workers = vec![serde_json::from_value(worker).expect("a worker")];
+        let overview = Overview { workers, now: 1_800_000_000, ..Overview::default() };
+        anstream::adapter::strip_str(&worker_page(&overview, "n1")).to_string()
+    }
+
+    #[test]
+    fn a_dead_worker_says_when_it_died_and_what_went_back() {
+        let died = page("dead", serde_json::json!({ "at": 1_799_999_950_u64, "returned": 4, "failed": 0 }));
+        assert!(died.contains("died at ") && died.contains("4 tasks given back"), "{died}");
+        assert!(!died.contains("in use") && !died.contains("./sim") && !died.contains("4 in 8"), "{died}");
+        let silent = page("silent", serde_json::Value::Null);
+        assert!(silent.contains("silent since ") && silent.contains("held, as it last said"), "{silent}");
+        assert!(page("live", serde_json::Value::Null).contains("4 in 8 slots"));
+    }
+}
