@@ -15,6 +15,7 @@ use crate::model::FieldOrder;
 use crate::queue::guard::Access;
 use crate::queue::select::StateScan;
 use crate::queue::{Connection, aside};
+use crate::view::ctl_command::look_at_directory;
 use crate::view::text::tasks;
 
 /// How long the server may be away before that is mentioned: one process hands it over to another.
@@ -60,6 +61,7 @@ pub(crate) async fn load(
     let Some(dir) = &local.local else {
         return Ok((Context::load(program, common)?, None));
     };
+    look_at_directory(dir);
     let source = source_in(common.source(), dir);
     let mut overrides = Overrides::of_process(None);
     // Only the state directory is wanted here: how to reach another Redis does not count, right or wrong.

@@ -5,6 +5,7 @@ use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, counted, duration, moment, rate, wrap};
 use crate::model::snapshot::{Awaited, BatchDetail, BatchState, BatchView, BlockedOn, Overview};
+use crate::view::ctl_command::ctl;
 
 /// The table of batches.
 #[must_use]
@@ -175,15 +176,16 @@ const NAMED: usize = 3;
 pub fn note(batch: &BatchView) -> String {
     let name = &batch.name;
     if let Some(held) = &batch.held {
-        return format!("{}; distcomp-ctl resume {} goes on", safe(&held.to_string()), name.top());
+        return format!("{}; {} resume {} goes on", safe(&held.to_string()), ctl(), name.top());
     }
     let closed = noted(batch);
     let mut notes: Vec<String> = closed.iter().take(NAMED).map(|awaited| waits_for(awaited)).collect();
     notes.extend(and_more(closed.len() as u64, NAMED as u64));
     if batch.submissions > 0 {
         notes.push(format!(
-            "{} under way or cut short (distcomp-ctl close {} ends {})",
+            "{} under way or cut short ({} close {} ends {})",
             counted(batch.submissions, "submission"),
+            ctl(),
             name.top(),
             if batch.submissions == 1 { "it" } else { "them" }
         ));
@@ -226,7 +228,7 @@ fn standing(awaited: &Awaited) -> String {
         parts.push("more is to come".to_owned());
     }
     let after = if awaited.has_failed() {
-        format!("; distcomp-ctl requeue --batch {name} tries again, release {name} goes on without")
+        format!("; {} requeue --batch {name} tries again, release {name} goes on without", ctl())
     } else {
         String::new()
     };

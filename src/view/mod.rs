@@ -6,6 +6,7 @@
 
 pub mod batches;
 pub mod console_text;
+pub mod ctl_command;
 pub mod dashboard;
 pub mod deaths;
 pub mod explain;

@@ -12,6 +12,7 @@ use super::style::{BAD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
 use super::workers::workers_in_use;
 use crate::model::snapshot::{AutoscalerView, Counts, Overview, ProgressParts, RedisHealth, TaskState};
+use crate::view::ctl_command::ctl;
 
 /// Workers shown before the rest is a number.
 const MOST_WORKERS: usize = 20;
@@ -146,7 +147,7 @@ fn cancelled_notice(overview: &Overview) -> Option<String> {
 pub(super) fn notices(overview: &Overview) -> Vec<String> {
     let mut notices = Vec::new();
     if let Some(who) = &overview.paused {
-        notices.push(format!("paused by {}; distcomp-ctl resume continues", safe(who)));
+        notices.push(format!("paused by {}; {} resume continues", safe(who), ctl()));
     }
     notices.extend(kept_back(overview).map(|text| format!("of those that wait: {text}")));
     notices.extend(never_run(overview));
@@ -159,7 +160,7 @@ pub(super) fn notices(overview: &Overview) -> Vec<String> {
         many => notices.push(format!("{} running tasks are being stopped, as an operator ordered", count(many))),
     }
     if overview.stopping {
-        notices.push("stopping: workers claim nothing more; distcomp-ctl resume cancels the stop".to_owned());
+        notices.push(format!("stopping: workers claim nothing more; {} resume cancels the stop", ctl()));
     }
     for reservation in &overview.reservations {
         notices.push(format!("{} reserves room for {}", safe(&reservation.worker), safe(&reservation.line)));

@@ -1,10 +1,12 @@
 //! The command that tries a group of failures again.
 
+use super::ctl_command::ctl;
+
 /// `distcomp-ctl requeue --kind 'exit 3'`, with the batch where it is of one.
 #[must_use]
 pub fn requeue_command(kind: &str, batch: Option<&str>) -> String {
     let batch = batch.map(|batch| format!(" --batch {}", quoted(batch))).unwrap_or_default();
-    format!("distcomp-ctl requeue --kind {}{batch}", quoted(kind))
+    format!("{} requeue --kind {}{batch}", ctl(), quoted(kind))
 }
 
 /// As a shell takes it for one word.

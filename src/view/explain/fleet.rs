@@ -2,6 +2,7 @@
 
 use crate::model::snapshot::{Overview, WaitReason, WorkerLoad, WorkerState, WorkerView};
 use crate::model::{Amounts, Demand, Fit, ResourceKind, Room};
+use crate::view::ctl_command::ctl;
 use crate::view::safe_text::safe;
 use crate::view::text::{counted, joined, resource, resources};
 use crate::view::waits::{waits, waits_in_full};
@@ -10,13 +11,13 @@ use crate::view::waits::{waits, waits_in_full};
 pub(super) fn halted(overview: &Overview) -> Vec<String> {
     let mut why = Vec::new();
     if let Some(who) = &overview.paused {
-        why.push(format!("the queue is paused by {}; distcomp-ctl resume continues", safe(who)));
+        why.push(format!("the queue is paused by {}; {} resume continues", safe(who), ctl()));
     }
     if overview.stopping {
-        why.push(
-            "the stop command is in the queue: workers claim nothing more and exit; distcomp-ctl resume cancels it"
-                .to_owned(),
-        );
+        why.push(format!(
+            "the stop command is in the queue: workers claim nothing more and exit; {} resume cancels it",
+            ctl()
+        ));
     }
     why
 }

@@ -5,6 +5,7 @@ use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Demand, FailureKind, FieldOrder, Outcome, TaskLine};
 use crate::view::batches::blocked;
+use crate::view::ctl_command::ctl;
 use crate::view::limits;
 use crate::view::reason::reason_lines;
 use crate::view::safe_text::safe;
@@ -54,10 +55,7 @@ pub fn explain_held(overview: &Overview, task: &TaskView, hold: &HoldReasons, or
     why.extend(hold.waits_for.iter().map(|gate| format!("it {}", blocked(gate))));
     if let Some(held) = &hold.held {
         let batch = task.batches.first().map(|name| name.top().to_string()).unwrap_or_default();
-        why.push(format!(
-            "its batch {batch} is held: {}; distcomp-ctl resume {batch} goes on",
-            safe(&held.to_string())
-        ));
+        why.push(format!("its batch {batch} is held: {}; {} resume {batch} goes on", safe(&held.to_string()), ctl()));
     }
     why.extend(limits::why(overview, line.needs()));
     why.extend(no_worker(overview));
@@ -172,9 +170,9 @@ fn ended(task: &TaskView, hold: &HoldReasons) -> String {
     } else if has(TaskState::Cancelled) {
         let record = task.attempts.iter().rev().find(|attempt| attempt.outcome == Outcome::Cancelled);
         let by = record.map_or_else(String::new, cancelled_by);
-        format!("it was cancelled{by}; distcomp-ctl requeue {} runs it after all", task.id)
+        format!("it was cancelled{by}; {} requeue {} runs it after all", ctl(), task.id)
     } else if has(TaskState::Failed) {
-        format!("it is out of retries ({reason}); distcomp-ctl requeue runs it again")
+        format!("it is out of retries ({reason}); {} requeue runs it again", ctl())
     } else {
         "no such task is in the queue".to_owned()
     }

@@ -39,6 +39,8 @@ fn commands_reach_a_local_queue_during_and_after_the_run() {
 
     let status = cli(&machine, "distcomp-status", &[]).run().expect(0);
     assert!(status.stdout.starts_with("0 todo tasks, 0 in_progress tasks, 1 finished tasks, 2 failed"), "{status}");
+    let failures = cli(&machine, "distcomp-status", &["failures"]).run().expect(0);
+    failures.prints(&["distcomp-ctl --local requeue --kind 'exit 4'"]);
     cli(&machine, "distcomp-ctl", &["--yes", "requeue", "--state", "cancelled"]).run().expect(0);
     let status = cli(&machine, "distcomp-status", &["tasks", "--state", "todo"]).run().expect(0);
     assert_eq!(status.stdout, "shell:0:0:1:echo later >> ran; exit 3\n");

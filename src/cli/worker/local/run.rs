@@ -26,6 +26,7 @@ use crate::model::WorkerName;
 use crate::queue::guard::{self, Access};
 use crate::queue::submit::Submitted;
 use crate::queue::{Client, Connection, QueueError, aside, control, events};
+use crate::view::ctl_command::look_at_directory;
 use crate::view::text::{count, joined, tasks};
 use crate::worker::start_checks::{look_at_node, new_probe};
 use crate::worker::state::StateDir;
@@ -40,6 +41,7 @@ pub(in crate::cli::worker) async fn run(args: &mut WorkerArgs) -> Result<Exit, C
         read_stdin_if_alone(&mut args.files, &args.sources)?;
     }
     let args = &*args;
+    look_at_directory(Path::new("."));
     // Once for the state directory and the rules; again below, with the private server in place of Redis.
     let (_, loaded) = load(args, None, Role::Worker)?;
     let context =
