@@ -115,7 +115,8 @@ fn batch_stops_at_its_bound_and_goes_on_when_asked() {
 
 #[test]
 fn paused_batch_starts_nothing_and_others_go_on() {
-    let bed = Bed::with(json!({"max_task_per_worker": 2, "task_prefetch": 0}));
+    // With one slot, the order in which tasks write is that in which they start, however slow one is.
+    let bed = Bed::with(json!({"max_task_per_worker": 1, "task_prefetch": 0}));
     let ran = bed.out("ran");
     submit(&bed, &["-n", "s1", "--array", "1-40", "--", &format!("echo s1-{{}} >> {ran}; sleep 0.05")]);
     submit(&bed, &["-n", "s2", "--array", "1-40", "--", &format!("echo s2-{{}} >> {ran}; sleep 0.05")]);
@@ -123,19 +124,18 @@ fn paused_batch_starts_nothing_and_others_go_on() {
     wait_until("something to run", SOON, || holds_for(lines_of(&ran).len() > 4, lines_of(&ran).len()));
     bed.ctl(&["pause", "s1", "--yes"]).expect(0);
     let of = |batch: &str| lines_of(&ran).iter().filter(|line| line.starts_with(batch)).count();
-    // What was claimed when the command returned has a slot: two at most.
+    // What was claimed when the command returned has the slot.
     let begun = of("s1");
     bed.status(&["wait", "s2", "--timeout", "60s"]).expect(0);
-    assert!(of("s1") <= begun + 2, "{} after {begun}", of("s1"));
+    assert!(of("s1") <= begun + 1, "{} after {begun}", of("s1"));
     assert_eq!(state(&bed, "s1"), "paused");
     let counts = bed.status(&["--json"]).expect(0).json()["counts"].clone();
     assert_eq!(counts["held"], 40 - of("s1") as u64, "{counts}");
-    stays("s1 as it is", Duration::from_millis(500), || holds_for(of("s1") <= begun + 2, of("s1")));
+    stays("s1 as it is", Duration::from_millis(500), || holds_for(of("s1") <= begun + 1, of("s1")));
     bed.ctl(&["resume", "s1", "--yes"]).expect(0);
     bed.status(&["wait", "s1", "--timeout", "60s"]).expect(0);
     let order: Vec<u32> = lines_of(&ran).iter().filter_map(|line| line.strip_prefix("s1-")?.parse().ok()).collect();
-    // Two slots: neighbours may change places.
-    assert!(order.windows(3).all(|at| at[0] < at[2]), "{order:?}");
+    assert!(order.is_sorted() && order.len() == 40, "{order:?}");
 }
 
 #[test]
