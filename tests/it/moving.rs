@@ -46,6 +46,11 @@ fn follow(new: &Redis, old: &Redis) {
 
 /// Has the two swap their roles: the old server takes no write from before the last one has reached the new one.
 fn swap(old: &Redis, new: &Redis) {
+    // The old server counts a replica as online only after the replica has said so, once its link is up.
+    wait_until("the replica to be online", SOON, || {
+        let replica = info(old, "slave0");
+        holds_for(replica.contains("state=online"), replica)
+    });
     ask::<()>(old, &format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 10000", new.port())).expect("FAILOVER");
     wait_until("the roles to be swapped", SOON, || {
         let roles = (info(old, "role"), info(new, "role"));
@@ -56,6 +61,15 @@ fn swap(old: &Redis, new: &Redis) {
 /// Lines that note each run of theirs in a file.
 fn noted(out: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|n| format!("shell:0:0:1:sleep 0.0{}; echo {n} >> {out}", n % 10)).collect()
+}
+
+/// Ends the submitter, also where the test fails meanwhile.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -89,6 +103,7 @@ fn queue_moves_under_load_and_each_task_runs_once() {
             }
             sent
         });
+        let over = Over(&is_over);
         follow(&new, &bed.redis);
         swap(&bed.redis, &new);
         symlink(new.socket(), &next).expect("a link");
@@ -98,7 +113,7 @@ fn queue_moves_under_load_and_each_task_runs_once() {
         assert!(end.is_err(), "it answers no more");
         let before = finished(&new);
         wait_until("tasks to finish there", SOON, || holds_for(finished(&new) > before + 40, finished(&new)));
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         submitter.join().expect("it ends")
     });
     let all = 400 + submitted as usize;
