@@ -83,6 +83,6 @@ fn pictures_are_made_where_somebody_wants_them() {
     terminal.shoot(&browser, "for epoch", &place.join("watch-running.png"));
     // What has run longest stands first.
     terminal.press("Enter");
-    terminal.shoot(&browser, "loss 0.1", &place.join("watch-task.png"));
+    terminal.shoot(&browser, "loss 0.", &place.join("watch-task.png"));
     terminal.press("q");
 }

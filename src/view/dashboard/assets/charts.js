@@ -41,7 +41,7 @@ function makeChart(holder, key) {
   const options = {
     width: Math.max(holder.clientWidth, 120), height: holder.clientHeight, legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
-    padding: [6, 8, 0, 0],
+    padding: [6, 18, 0, 0],
     scales: { x: { range: () => { const end = now(); return [end - spanOf(key), end]; } }, y: { range: (_, __, max) => [0, top ?? Math.max(max * 1.15, whole ? 4 : 1)] } },
     axes: [
       { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 22, space: 70,
