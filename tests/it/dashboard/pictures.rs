@@ -60,6 +60,9 @@ fn pictures_are_made_where_somebody_wants_them() {
             wait_until("charts", Duration::from_secs(10), || holds_for(browser.count("canvas") == charts, "none yet"));
             std::thread::sleep(Duration::from_millis(300));
         }
+        if path == "/timeline" {
+            browser.wait_text("[data-timeline-told]", "tells of attempts", |text| !text.is_empty());
+        }
         browser.screenshot(&place.join(name));
     };
     shot("/", "dashboard-light.png", "light", 1280, 860, 1.0);
