@@ -67,6 +67,7 @@ chmod +x tools/redis-cli point-redis-to
 for node in node0:$a node1:$b; do
     name=${node%:*}
     $server --port ${node#*:} --bind 127.0.0.1 --dir $name --unixsocket "$PWD/$name/sock" --save '' --appendonly yes >$name/log 2>&1 &
+    echo $! >>servers
     until tools/redis-cli -h $name PING | grep -q PONG; do sleep 0.1; done
 done 2>/dev/null
 ./point-redis-to node0
@@ -178,7 +179,8 @@ fn play(name: &str, scene: &str) -> Result<usize, String> {
     let shown = commands(Path::new(ROOT), name);
     let bed = stage();
     let end = || {
-        shell(&bed, "test -e pids || exit 0; for signal in 1 2; do kill $(cat pids); sleep 0.3; done; while kill -0 $(cat pids); do sleep 0.1; done").run();
+        // A server wipes the variables by which it would be found.
+        shell(&bed, "test -e pids || exit 0; for signal in 1 2; do kill $(cat pids); sleep 0.3; done; while kill -0 $(cat pids); do sleep 0.1; done; test ! -e servers || kill $(cat servers)").run();
         kill_all(&with_mark(&mark(&bed)));
     };
     if !shown.is_empty() && !scene.is_empty() {
