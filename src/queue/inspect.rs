@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use super::autoscale;
 use super::batch_gates;
 use super::batch_views;
-use super::batches::Member;
 use super::call_size::parts;
 use super::client::{Connection, ScanPage};
-use super::control::PendingOrder;
 use super::error::QueueError;
 use super::homes::{STORED, keys_of};
 use super::keys::{Key, STOP_FIELD};
@@ -19,14 +17,13 @@ use super::lossy_string::{self, LossyString};
 use super::overview::{WorkerHashes, health, kinds_of, note_suspects, rates_over_last_minute, top_groups, workers};
 use super::{python_workers, share};
 
-use crate::model::failure_reason::kind_of;
-use crate::model::learnt::{Family, Peaks};
+pub use super::task_views::{attempts, tasks};
+
 use crate::model::snapshot::{
-    AttemptView, Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals,
-    WaitingGroup, WorkerView,
+    Counts, FailureGroup, HoldReasons, Overview, ReservationView, TaskState, TaskView, Totals, WaitingGroup, WorkerView,
 };
 use crate::model::spread::Spread;
-use crate::model::{AttemptRecord, BatchName, Class, Lane, Needs, Outcome, TaskId, text_of_json};
+use crate::model::{BatchName, Class, Lane, Outcome, text_of_json};
 use crate::policy::estimate;
 
 /// The whole queue at a glance, in four round trips.
@@ -374,119 +371,12 @@ pub async fn states(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<TaskS
     Ok(states)
 }
 
-/// Answers that [`tasks`] takes for each line.
-const ROW: usize = 14;
-
-/// Everything known about some lines. One round trip, more where they are long.
-///
-/// # Errors
-/// Those of any call.
-pub async fn tasks(conn: &Connection, lines: &[String]) -> Result<Vec<TaskView>, QueueError> {
-    let mut found = Vec::with_capacity(lines.len());
-    for part in parts(lines, usize::MAX, |line| line.len() * ROW) {
-        let mut pipe = redis::pipe();
-        for line in part {
-            pipe.hexists(conn.name(Key::Todo), line)
-                .hget(conn.name(Key::InProgress), line)
-                .hget(conn.name(Key::Finished), line)
-                .hget(conn.name(Key::Failed), line)
-                .hget(conn.name(Key::Reason), line)
-                .hget(conn.name(Key::Lost), line)
-                .hget(conn.name(Key::Evidence), TaskId::of(line).to_string())
-                .hget(conn.name(Key::Marks), line)
-                .hget(conn.name(Key::Apart), line)
-                .hget(conn.name(Key::Kinds), line)
-                .hexists(conn.name(Key::Waiting), line)
-                .hget(conn.name(Key::Member), line)
-                .hget(conn.name(Key::Grown), line)
-                .hget(conn.name(Key::Learnt), Needs::of_line(line).learn().unwrap_or_default());
-        }
-        found.extend(decode_tasks(part, &conn.pipe::<Vec<redis::Value>>(&pipe).await?));
-    }
-    Ok(found)
-}
-
 /// Who has paused the queue; `None` when nobody has.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn paused_by(conn: &Connection) -> Result<Option<String>, QueueError> {
     conn.cmd(redis::cmd("GET").arg(conn.name(Key::Paused))).await
-}
-
-/// The attempts of some lines, and nothing of their results, which may be large. One round trip.
-///
-/// # Errors
-/// Those of any call.
-pub async fn attempts(conn: &Connection, lines: &[String]) -> Result<Vec<Vec<AttemptView>>, QueueError> {
-    if lines.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<String> = lines.iter().map(|line| TaskId::of(line).to_string()).collect();
-    let records: Vec<Option<LossyString>> =
-        conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Evidence)).arg(ids)).await?;
-    Ok(records
-        .into_iter()
-        .map(|records| records.map(|LossyString(text)| attempts_in(&text)).unwrap_or_default())
-        .collect())
-}
-
-/// A record that is none is passed over.
-fn attempts_in(records: &str) -> Vec<AttemptView> {
-    let records = records.lines().filter_map(|json| serde_json::from_str::<AttemptRecord>(json).ok());
-    records.map(Into::into).collect()
-}
-
-fn decode_tasks(lines: &[String], values: &[redis::Value]) -> Vec<TaskView> {
-    let text = |value: &redis::Value| {
-        let redis::Value::BulkString(bytes) = value else { return None };
-        Some(String::from_utf8_lossy(bytes).into_owned())
-    };
-    lines
-        .iter()
-        .zip(values.chunks(ROW))
-        .map(|(line, row)| {
-            let flag = |i: usize| matches!(row.get(i), Some(redis::Value::Int(1) | redis::Value::Boolean(true)));
-            let is_todo = flag(0) || flag(10);
-            let field = |i: usize| row.get(i).and_then(text);
-            let (worker, result, failed) = (field(1), field(2), field(3));
-            let reason = field(4).map(text_of_json);
-            let kind = failed.is_some().then(|| field(9).unwrap_or_else(|| kind_of(reason.as_deref())));
-            let failure = failed.is_some().then(|| TaskState::of_failure(field(9).as_deref()));
-            let there = [(is_todo, TaskState::Todo), (worker.is_some(), TaskState::InProgress)];
-            let there = there.into_iter().chain([(result.is_some(), TaskState::Finished)]);
-            let attempts: Vec<AttemptView> = field(6).map(|records| attempts_in(&records)).unwrap_or_default();
-            let last = attempts.iter().rev().find(|attempt| attempt.attempt > 0);
-            let member = field(11).and_then(|value| Member::parse(line.as_bytes(), value.as_bytes()));
-            let (batches, tags) = member.map(|member| (member.names, member.tags)).unwrap_or_default();
-            TaskView {
-                batches,
-                tags,
-                stdout_exact: last.filter(|_| result.is_some()).and_then(|last| last.stdout_exact),
-                id: TaskId::of(line).to_string(),
-                line: line.clone(),
-                states: there.filter(|(there, _)| *there).map(|(_, state)| state).chain(failure).collect(),
-                ordered: field(7)
-                    .and_then(|mark| PendingOrder::parse(mark.as_bytes()))
-                    .filter(|mark| worker.as_ref() == Some(&mark.worker))
-                    .map(|mark| mark.op),
-                worker,
-                result,
-                failed_on: failed
-                    .map(|workers| workers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
-                    .unwrap_or_default(),
-                kind,
-                reason,
-                lost: field(5).and_then(|n| n.parse().ok()).unwrap_or(0),
-                attempts,
-                declares_memory_bytes: field(12).and_then(|bytes| bytes.parse().ok()),
-                learnt: field(13).and_then(|text| {
-                    Some(Family { name: Needs::of_line(line).learn()?.to_owned(), peaks: Peaks::parse(&text)? })
-                }),
-                suspect: field(8).is_some_and(|level| !level.starts_with('0')),
-            }
-        })
-        .collect()
 }
 
 /// The lines that are not UTF-8, as lossy text, with their reason. Bounded by `limit`.
@@ -503,6 +393,6 @@ pub async fn quarantined(conn: &Connection, limit: usize) -> Result<Vec<(String,
 /// Every decoder of this file on one answer, and what people are shown of it.
 #[cfg(any(test, fuzzing))]
 pub(super) fn fuzz(values: &[redis::Value]) -> (Option<Overview>, Vec<TaskView>) {
-    let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(ROW)];
-    (decode_overview(values.to_vec()).ok().map(|(overview, _)| overview), decode_tasks(&lines, values))
+    let lines = vec!["shell:1:1:1:a".to_owned(); values.len().div_ceil(super::task_views::ROW)];
+    (decode_overview(values.to_vec()).ok().map(|(overview, _)| overview), super::task_views::decode(&lines, values))
 }

@@ -61,6 +61,7 @@ pub mod session;
 pub mod share;
 pub mod submit;
 pub mod take_over;
+mod task_views;
 pub mod wakeups;
 
 pub use client::{Client, Connection};

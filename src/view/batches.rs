@@ -1,11 +1,11 @@
 //! Batches: the table of all, and one with its steps.
 
+use super::ctl_command::ctl;
 use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
 use super::text::{count, counted, duration, moment, rate, wrap};
 use crate::model::snapshot::{Awaited, BatchDetail, BatchState, BatchView, BlockedOn, Overview};
-use crate::view::ctl_command::ctl;
 
 /// The table of batches.
 #[must_use]

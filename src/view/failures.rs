@@ -1,7 +1,7 @@
 //! The table of failures, grouped by kind.
 
+use super::ctl_command::requeue_command;
 use super::reason::lines_beyond_kind;
-use super::requeue::requeue_command;
 use super::safe_text::safe;
 use super::style::{BAD, BOLD, DIM, paint};
 use super::text::{count, moment, shorten, tasks};

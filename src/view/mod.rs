@@ -23,7 +23,6 @@ pub mod overview;
 pub mod printed;
 pub mod progress;
 pub mod reason;
-pub mod requeue;
 pub mod safe_json;
 pub mod shares;
 pub mod style;

@@ -1,6 +1,7 @@
 //! The text of `distcomp-status` without arguments.
 
 use super::batches::kept_back;
+use super::ctl_command::ctl;
 use super::deaths::alarms;
 use super::explain::{TopReason, never_run, top_reason};
 use super::failures::failures;
@@ -12,7 +13,6 @@ use super::style::{BAD, DIM, GOOD, WARN, paint};
 use super::text::{bytes, count, counted, duration, parted_bar, rate, shorten, verb, wrap};
 use super::workers::workers_in_use;
 use crate::model::snapshot::{AutoscalerView, Counts, Overview, ProgressParts, RedisHealth, TaskState};
-use crate::view::ctl_command::ctl;
 
 /// Workers shown before the rest is a number.
 const MOST_WORKERS: usize = 20;

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand};
 
 use super::autoscale::AutoscaleArgs;
+use super::host_args::HostArgs;
 use crate::cli::common::{CommonArgs, path_parser};
 use crate::cli::completion::Shell;
 use crate::cli::duration::parse_duration;
-use crate::cli::exit::CliError;
 use crate::cli::known_batches::batch_name;
 use crate::cli::local::LocalArgs;
 use crate::cli::orders::SelectArgs;
@@ -224,37 +224,18 @@ pub enum Command {
     },
 }
 
-/// Which hosts, and how they are reached.
+/// Which hosts, and what is started there.
 #[derive(Clone, Debug, Args)]
 pub struct FleetArgs {
-    /// File of hosts: [USER@]HOST[:PORT], one a line; # begins a comment
-    #[arg(long, value_name = "FILE", value_parser = path_parser(), value_hint = ValueHint::FilePath)]
-    pub hosts: PathBuf,
-    /// Directory on the hosts in which the workers start [default: the path of the present one]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<String>,
-    /// Program for sessions, with its flags, such as "ssh -F FILE" [default: ssh]
-    #[arg(long, value_name = "COMMAND", env = "DISTCOMP_SSH")]
-    pub ssh: Option<String>,
+    /// The hosts
+    #[command(flatten)]
+    pub reach: HostArgs,
     /// How long to wait for a host, such as 2m [default of up: 60s; of down: no limit]
     #[arg(long, value_name = "DURATION", value_parser = wait_time)]
     pub timeout: Option<Duration>,
     /// Flags of the workers, after --
     #[arg(last = true, value_name = "WORKER FLAGS", allow_hyphen_values = true)]
     pub worker: Vec<String>,
-}
-
-impl FleetArgs {
-    /// The directory on the hosts.
-    pub(super) fn dir(&self) -> Result<String, CliError> {
-        if let Some(dir) = &self.dir {
-            return Ok(dir.clone());
-        }
-        let here = std::env::current_dir().map_err(|error| CliError::io("find the present directory", error))?;
-        here.into_os_string().into_string().map_err(|here| {
-            CliError::Usage(format!("the present directory, {}, is not UTF-8: give --dir", here.display()))
-        })
-    }
 }
 
 fn wait_time(text: &str) -> Result<Duration, String> {

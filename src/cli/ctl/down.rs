@@ -49,7 +49,7 @@ pub(super) async fn down(session: &mut CtlContext, args: &FleetArgs, waits: bool
     );
     if wanted.is_empty() || session.manner.dry_run {
         reports.extend(wanted.iter().map(|host| Report::of(host, Fate::WouldDrain)));
-        return finish_dry(session, "down", &args.hosts, reports, &plan);
+        return finish_dry(session, "down", &args.reach.hosts, reports, &plan);
     }
     if !agreed(session, "down", &plan, serde_json::Value::Null)? {
         return Ok(Exit::Done);
@@ -58,12 +58,12 @@ pub(super) async fn down(session: &mut CtlContext, args: &FleetArgs, waits: bool
     drain_workers(&session.conn, &drained, operator()?.as_str()).await?;
     if !waits {
         reports.extend(wanted.iter().map(|host| Report::of(host, Fate::Draining)));
-        return finish(session, "down", &args.hosts, reports);
+        return finish(session, "down", &args.reach.hosts, reports);
     }
     // Only now: at the question, Ctrl-C ends the program.
     let ended = until_signal(async {
         reports.extend(leave_all(session, wanted, args.timeout).await?);
-        finish(session, "down", &args.hosts, reports)
+        finish(session, "down", &args.reach.hosts, reports)
     });
     let ended = ended.await?;
     if matches!(ended, Exit::Interrupted | Exit::Terminated) {

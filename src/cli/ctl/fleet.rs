@@ -93,10 +93,10 @@ impl Report {
 
 /// Reads the hosts, and says which of their lines count for nothing.
 pub(super) fn hosts(session: &CtlContext, args: &FleetArgs) -> Result<Vec<Host>, CliError> {
-    let Hosts { hosts, repeated } = read_hosts(&args.hosts)?;
+    let Hosts { hosts, repeated } = read_hosts(&args.reach.hosts)?;
     if let Some(first) = repeated.first() {
         let lines = counted(repeated.len() as u64, "line");
-        let shown = args.hosts.display();
+        let shown = args.reach.hosts.display();
         session.say(&format!("{shown}:{first}: this host is there already ({lines} like this); it has one worker"));
     }
     Ok(hosts)

@@ -10,6 +10,7 @@ mod down;
 mod edit;
 mod edit_plan;
 mod fleet;
+mod host_args;
 mod hosts;
 mod keygen;
 mod limit;

@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is wrong with the flags, before anything is connected.
 pub(super) fn check(args: &FleetArgs) -> Result<(), CliError> {
-    Ssh::new(args.ssh.as_deref())?;
+    Ssh::new(args.reach.ssh.as_deref())?;
     check_flags(&args.worker)
 }
 
@@ -37,8 +37,8 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
     if session.context.is_local {
         return Err(CliError::Usage("other hosts cannot reach the queue of --local: up needs a server".to_owned()));
     }
-    let (ssh, hosts) = (Ssh::new(args.ssh.as_deref())?, hosts(session, args)?);
-    let start = WorkerStart { dir: args.dir()?, flags: args.worker.clone() };
+    let (ssh, hosts) = (Ssh::new(args.reach.ssh.as_deref())?, hosts(session, args)?);
+    let start = WorkerStart { dir: args.reach.dir()?, flags: args.worker.clone() };
     let (known, is_stopping) = workers_and_stop(session).await?;
     if is_stopping {
         let text = "the queue is stopping, so that a worker would leave at once: distcomp-ctl resume lifts that";
@@ -56,7 +56,7 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
     let plan = format!("start {number} by ssh in {}: {}{running}", start.dir, names(&wanted));
     if wanted.is_empty() || session.manner.dry_run {
         reports.extend(wanted.iter().map(|host| Report::of(host, Fate::WouldStart)));
-        return finish_dry(session, "up", &args.hosts, reports, &plan);
+        return finish_dry(session, "up", &args.reach.hosts, reports, &plan);
     }
     if !agreed(session, "up", &plan, serde_json::Value::Null)? {
         return Ok(Exit::Done);
@@ -72,7 +72,7 @@ pub(super) async fn up(session: &mut CtlContext, args: &FleetArgs) -> Result<Exi
         let started = start_all(session, &ssh, &start, wanted, limit).await;
         let attached = attach_all(session, started, limit).await?;
         reports.extend(explain(&ssh, attached, limit).await);
-        finish(session, "up", &args.hosts, reports)
+        finish(session, "up", &args.reach.hosts, reports)
     });
     let ended = ended.await?;
     if matches!(ended, Exit::Interrupted | Exit::Terminated) {

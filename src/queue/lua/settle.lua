@@ -39,19 +39,12 @@ local function rate_add(now, n, ring)
 end
 
 -- Notes in which order tasks finished: ENDED is a stream with an entry for each call, whose fields and values are the lines, and an empty value where their
--- number is odd. Readers believe FINISHED: a line that is not there any more, or has finished again since, costs them a look. It is written last and never
--- makes a call fail. It is bounded in entries and in bytes, which about one call of a hundred checks, as the event log is.
+-- number is odd. Readers believe FINISHED: a line that is not there any more, or has finished again since, costs them a look. It is written last.
 function done.note()
   for i = 1, #done.lines, 500 do
     local part = { unpack(done.lines, i, math.min(i + 499, #done.lines)) }
     if #part % 2 == 1 then part[#part + 1] = '' end
-    local id = redis.pcall('XADD', ENDED, 'MAXLEN', '~', 200000, '*', unpack(part))
-    if type(id) == 'string' and string.find(id, '00-', 1, true) then
-      local used = redis.pcall('MEMORY', 'USAGE', ENDED, 'SAMPLES', 20)
-      if type(used) == 'number' and used > 16777216 then
-        redis.pcall('XTRIM', ENDED, 'MAXLEN', '~', math.floor(redis.call('XLEN', ENDED) * 3 / 4))
-      end
-    end
+    append(ENDED, 200000, unpack(part))
   end
 end
 

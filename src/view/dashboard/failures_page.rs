@@ -13,7 +13,7 @@ use crate::model::BatchName;
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{FailureGroup, TaskState};
-use crate::view::requeue::requeue_command;
+use crate::view::ctl_command::requeue_command;
 use crate::view::safe_text::safe;
 use crate::view::text::count;
 

@@ -1,8 +1,8 @@
 //! Obstacles to every task: an operator's order, no worker, busy workers, nodes that are too small.
 
+use super::super::ctl_command::ctl;
 use crate::model::snapshot::{Overview, WaitReason, WorkerLoad, WorkerState, WorkerView};
 use crate::model::{Amounts, Demand, Fit, ResourceKind, Room};
-use crate::view::ctl_command::ctl;
 use crate::view::safe_text::safe;
 use crate::view::text::{counted, joined, resource, resources};
 use crate::view::waits::{waits, waits_in_full};

@@ -1,11 +1,11 @@
 //! Explains why one task is not running.
 
+use super::super::ctl_command::ctl;
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker};
 use super::needs::{nothing_free, unsuited};
 use crate::model::snapshot::{AttemptView, HoldReasons, Overview, TaskState, TaskView, WorkerState, WorkerView};
 use crate::model::{Demand, FailureKind, FieldOrder, Outcome, TaskLine};
 use crate::view::batches::blocked;
-use crate::view::ctl_command::ctl;
 use crate::view::limits;
 use crate::view::reason::reason_lines;
 use crate::view::safe_text::safe;

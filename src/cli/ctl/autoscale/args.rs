@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueHint};
 
 use crate::cli::common::path_parser;
+use crate::cli::ctl::host_args::HostArgs;
 use crate::config::{self, ResourceDef, ShapeParts, parse_label_flag};
 use crate::model::{Bytes, MilliCores, WorkerName};
 
@@ -89,15 +90,9 @@ pub struct BatchArgs {
 /// Of ssh.
 #[derive(Clone, Debug, Args)]
 pub struct SshArgs {
-    /// File of hosts: [USER@]HOST[:PORT], one a line; # begins a comment
-    #[arg(long, value_name = "FILE", value_parser = path_parser(), value_hint = ValueHint::FilePath)]
-    pub hosts: PathBuf,
-    /// Directory on the hosts in which the workers start [default: the path of the present one]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<String>,
-    /// Program for sessions, with its flags, such as "ssh -F FILE" [default: ssh]
-    #[arg(long, value_name = "COMMAND", env = "DISTCOMP_SSH")]
-    pub ssh: Option<String>,
+    /// The hosts
+    #[command(flatten)]
+    pub reach: HostArgs,
     /// Time after which a worker returns everything and exits, such as 12h [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = time)]
     pub time_limit: Option<Duration>,

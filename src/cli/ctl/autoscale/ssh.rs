@@ -30,23 +30,16 @@ impl SshHosts {
     /// # Errors
     /// A file of hosts that cannot be read or has faults.
     pub(super) fn new(launch: &Launch, args: &SshArgs, caller: Caller) -> Result<Self, CliError> {
-        let dir = match &args.dir {
-            Some(dir) => dir.clone(),
-            None => std::env::current_dir()
-                .map_err(|error| CliError::io("find the present directory", error))?
-                .display()
-                .to_string(),
-        };
         // The configuration is the file in that directory, as with `up`.
         let mut launch = launch.clone();
         if let Some(at) = launch.flags.iter().position(|flag| flag == "--config") {
             launch.flags.drain(at..at + 2);
         }
         Ok(Self {
-            hosts: read_hosts(&args.hosts)?.hosts,
+            hosts: read_hosts(&args.reach.hosts)?.hosts,
             failed: Mutex::default(),
-            ssh: Ssh::new(args.ssh.as_deref())?,
-            dir,
+            ssh: Ssh::new(args.reach.ssh.as_deref())?,
+            dir: args.reach.dir()?,
             launch,
             limit: caller.limit,
         })

@@ -1,5 +1,5 @@
 -- The event log: what one call has to say is one entry of the stream EVENTS, whose field "e" is lines of parts with tabs between them. queue/events.rs
--- reads them. It is written last and never makes a call fail. It is bounded in entries and in bytes, which about one call of a hundred checks.
+-- reads them. It is written last.
 
 local events = {}
 
@@ -9,13 +9,17 @@ local function brief(line)
   return '\1' .. redis.sha1hex(line) .. string.gsub(string.sub(line, 1, 80), '%c', ' ')
 end
 
-local function events_flush(separator)
-  if #events == 0 then return end
-  local id = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 100000, '*', 'e', table.concat(events, separator or '\n'))
+-- Appends an entry to a stream of about so many entries. Its bytes are bounded too, which about one call of a hundred checks. Never makes a call fail.
+local function append(stream, entries, ...)
+  local id = redis.pcall('XADD', stream, 'MAXLEN', '~', entries, '*', ...)
   if type(id) == 'string' and string.find(id, '00-', 1, true) then
-    local used = redis.pcall('MEMORY', 'USAGE', EVENTS, 'SAMPLES', 20)
+    local used = redis.pcall('MEMORY', 'USAGE', stream, 'SAMPLES', 20)
     if type(used) == 'number' and used > 16777216 then
-      redis.pcall('XTRIM', EVENTS, 'MAXLEN', '~', math.floor(redis.call('XLEN', EVENTS) * 3 / 4))
+      redis.pcall('XTRIM', stream, 'MAXLEN', '~', math.floor(redis.call('XLEN', stream) * 3 / 4))
     end
   end
+end
+
+local function events_flush(separator)
+  if #events > 0 then append(EVENTS, 100000, 'e', table.concat(events, separator or '\n')) end
 end
