@@ -17,7 +17,7 @@ mod stats;
 
 use std::error::Error;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 use client::{add, client, connect};
 use cpu::cpu_ms;
 use daemon::Daemon;
+use distcomp::model::{BatchName, Belonging, FieldOrder, TaskLine};
+use distcomp::queue::submit::{NewTask, submit_in};
+use distcomp::queue::{Connection, batches};
 use parts::Parts;
 use redis_server::Server;
 use serde_json::json;
@@ -62,8 +65,46 @@ fn opened_at(waiting: JoinHandle<std::io::Result<Instant>>) -> Outcome<Instant> 
     Ok(waiting.join().map_err(|_| "the reader panicked")??)
 }
 
+/// A task, and one that waits for it: the first ends when something is written to its FIFO, the other opens one that we wait at.
+struct Pair {
+    ends: PathBuf,
+    starts: PathBuf,
+}
+
+impl Pair {
+    fn new(dir: &Path) -> Outcome<Self> {
+        let pair = Self { ends: dir.join("ends"), starts: dir.join("starts") };
+        for fifo in [&pair.ends, &pair.starts] {
+            nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRWXU)?;
+        }
+        Ok(pair)
+    }
+
+    /// The milliseconds from the end of the first task to the first instruction of the other, which waits for the batch of the first.
+    async fn measure(&self, server: &Server, conn: &Connection, at: usize) -> Outcome<f64> {
+        let name: BatchName = format!("a{at}").parse()?;
+        let parse = |line: String| TaskLine::parse(&line, FieldOrder::MemCpuPrio).map(|task| NewTask::of(&task));
+        let mut first = parse(format!("shell:0:0:1:read x < {} # {at}", self.ends.display()))?;
+        first.join(Some(Belonging::new(name.clone(), &[])));
+        let other = parse(format!("shell,after={name}:0:0:1:: > {} # {at}", self.starts.display()))?;
+        batches::begin(conn, "bench", &name, Option::unwrap_or_default).await?;
+        submit_in(conn, &[first], false, None, None).await?;
+        batches::end(conn, "bench", std::slice::from_ref(&name)).await?;
+        submit_in(conn, &[other], false, None, None).await?;
+        let mut con = server.con()?;
+        while redis::cmd("HLEN").arg("in_progress_tasks").query::<usize>(&mut con)? == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let waiting = wait_at(&self.starts);
+        std::fs::write(&self.ends, "x\n")?;
+        let ended = Instant::now();
+        Ok(opened_at(waiting)?.duration_since(ended).as_secs_f64() * 1e3)
+    }
+}
+
 /// From the call that submits to the first thing the task's shell does, which is to open a FIFO that we wait at; in turns with the same shell started
-/// by this program itself.
+/// by this program itself, and with a task that waits for another one to end.
 async fn start(count: usize) -> Outcome<()> {
     let server = Server::start()?;
     let _daemon = Daemon::start(&server, "bench", "", &json!({}), &[])?;
@@ -71,7 +112,8 @@ async fn start(count: usize) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
-    let (mut times, mut bare) = (Vec::new(), Vec::new());
+    let pair = Pair::new(dir.path())?;
+    let (mut times, mut bare, mut after) = (Vec::new(), Vec::new(), Vec::new());
     for i in 0..count {
         // Idle for a moment first: longer than the shortest poll, and not in step with anything.
         tokio::time::sleep(Duration::from_millis(150 + (i as u64 * 37) % 100)).await;
@@ -88,6 +130,7 @@ async fn start(count: usize) -> Outcome<()> {
         let mut shell = shell.spawn()?;
         bare.push(opened_at(waiting)?.duration_since(asked).as_secs_f64() * 1e3);
         shell.wait()?;
+        after.push(pair.measure(&server, &conn, i).await?);
     }
     times.drain(..2.min(count / 2));
     println!("submit to the first instruction of the task's shell, idle worker, {} times", times.len());
@@ -100,6 +143,8 @@ async fn start(count: usize) -> Outcome<()> {
         (1..20).map(|i| format!("{:.2}", percentile(&mut times.clone(), f64::from(i) / 20.0))).collect();
     println!("every twentieth: {}", histogram.join(" "));
     line("the same shell started by this program itself, in turns: ", &bare);
+    line("from the end of a task to the first instruction of one that waits for it, in turns: ", &after);
+    println!("that is {:.2} x of a submission (p50)", median(&after) / median(&times));
     println!();
     Ok(())
 }

@@ -14,12 +14,12 @@ use crate::simulated::{Filled, request, settle};
 use crate::stats::{median, percentile};
 
 /// A line and the name of what it belongs to.
-type Made = (String, Option<String>);
+pub(crate) type Made = (String, Option<String>);
 
 /// What is submitted: its name, and task number so of so many.
-type Case = (&'static str, fn(u64, u64) -> Made);
+pub(crate) type Case = (&'static str, fn(u64, u64) -> Made);
 
-const CASES: [Case; 5] = [
+pub(crate) const CASES: [Case; 5] = [
     ("plain", |at, _| (plain("", at), None)),
     ("one batch", |at, _| (plain("", at), Some("s1".to_owned()))),
     ("1,000 batches", |at, all| (plain("", at), Some(format!("s{}", at * 1000 / all)))),
@@ -33,7 +33,7 @@ const CASES: [Case; 5] = [
     }),
 ];
 
-fn plain(needs: &str, at: u64) -> String {
+pub(crate) fn plain(needs: &str, at: u64) -> String {
     format!("shell{needs}:1:1:5:./run {at}")
 }
 
@@ -51,6 +51,17 @@ async fn submit(conn: &Connection, made: impl Iterator<Item = Made>, tops: &[Bat
     Ok(())
 }
 
+/// Submits all of a case.
+pub(crate) async fn fill(conn: &Connection, tasks: u64, make: fn(u64, u64) -> Made) -> Outcome<()> {
+    let mut tops: Vec<BatchName> = Vec::new();
+    for name in (0..tasks).filter_map(|at| make(at, tasks).1) {
+        tops.push(name.parse::<BatchName>()?.top());
+    }
+    tops.sort();
+    tops.dedup();
+    submit(conn, (0..tasks).map(|at| make(at, tasks)), &tops).await
+}
+
 /// Each batch has a user of its own.
 fn made_by(top: &BatchName) -> BatchRecord {
     BatchRecord { by: format!("user-of-{top}"), ..BatchRecord::default() }
@@ -64,15 +75,30 @@ fn task((line, name): Made) -> Outcome<NewTask> {
 }
 
 /// Submission, claims of 16 and settlements of each case, beside those of plain tasks.
-pub(crate) async fn batches(tasks: u64) -> Outcome<()> {
-    println!("batches and dependencies, server's time a task of {tasks}; x: of plain tasks in this run");
+pub(crate) async fn batches(tasks: u64, rounds: usize) -> Outcome<()> {
+    println!(
+        "batches and dependencies, server's time a task of {tasks}; x: of plain tasks; medians of {rounds} in turns"
+    );
     println!(
         "{:>14} {:>10} {:>6} {:>10} {:>6} {:>10} {:>6} {:>10} {:>10} {:>12}",
         "", "submit us", "x", "memory B", "x", "run us", "x", "claim p50", "p99 us", "release us"
     );
+    let mut rows: [Vec<Row>; CASES.len()] = Default::default();
+    for _ in 0..rounds {
+        for (rows, (_, make)) in rows.iter_mut().zip(CASES) {
+            rows.push(case(tasks, make).await?);
+        }
+    }
     let mut base: Option<[f64; 3]> = None;
-    for (name, make) in CASES {
-        let row = case(tasks, make).await?;
+    for ((name, _), rows) in CASES.iter().zip(&rows) {
+        let of = |what: fn(&Row) -> f64| median(&rows.iter().map(what).collect::<Vec<_>>());
+        let row = Row {
+            submit: of(|row| row.submit),
+            memory: of(|row| row.memory),
+            run: of(|row| row.run),
+            claim: [of(|row| row.claim[0]), of(|row| row.claim[1])],
+            release: of(|row| row.release),
+        };
         let plain = *base.get_or_insert([row.submit, row.memory, row.run]);
         println!(
             "{name:>14} {:>10.2} {:>6.2} {:>10.0} {:>6.2} {:>10.2} {:>6.2} {:>10.0} {:>10.0} {:>12.2}",
@@ -103,14 +129,8 @@ async fn case(tasks: u64, make: fn(u64, u64) -> Made) -> Outcome<Row> {
     let Filled { server, sessions } = Filled::start(1, 0).await?;
     let (session, mut con) = (&sessions[0], server.con()?);
     let conn = session.connection();
-    let mut tops: Vec<BatchName> = Vec::new();
-    for name in (0..tasks).filter_map(|at| make(at, tasks).1) {
-        tops.push(name.parse::<BatchName>()?.top());
-    }
-    tops.sort();
-    tops.dedup();
     let (before, used) = (script_us(&mut con)?, used_memory(&mut con)?);
-    submit(conn, (0..tasks).map(|at| make(at, tasks)), &tops).await?;
+    fill(conn, tasks, make).await?;
     let submitted = script_us(&mut con)?;
     let memory = (used_memory(&mut con)? - used) / tasks as f64;
     let (mut claims, mut released, mut done) = (Vec::new(), 0.0, 0);

@@ -1,6 +1,6 @@
 //! The queue alone, by the real client code and no task run: what a claim costs at which depth, how much one Redis carries, submission, memory.
 //!
-//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `ahead`, `batches [LINES]`, `owners`, `limits`, `fleet`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
+//! `cargo bench --bench queue [-- PART...]`; parts: `depth [DEPTH...]`, `ahead`, `batches [LINES]`, `owners`, `limits`, `release [LINES]`, `fleet`, `members [TASKS]`, `views [TASKS]`, `submit [LINES]`, `memory [LINES]`, `suite`; by default all of them.
 
 mod batches;
 #[path = "../support/client.rs"]
@@ -14,12 +14,14 @@ mod memory;
 mod parts;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod release;
 #[path = "../support/simulated.rs"]
 mod simulated;
 #[path = "../support/stats.rs"]
 mod stats;
 mod submission;
 mod suite;
+mod views;
 
 use std::error::Error;
 
@@ -42,7 +44,11 @@ fn main() -> Outcome<()> {
         runtime.block_on(depth::too_large_ahead(parts.size(&[0, 1_000, 5_000], &[100])))?;
     }
     if parts.wants("batches") {
-        runtime.block_on(batches::batches(numbers.first().copied().unwrap_or(parts.size(200_000, 2000))))?;
+        let tasks = numbers.first().copied().unwrap_or(parts.size(200_000, 2000));
+        runtime.block_on(batches::batches(tasks, parts.size(3, 1)))?;
+    }
+    if parts.wants("release") {
+        runtime.block_on(release::release(numbers.first().copied().unwrap_or(parts.size(1_000_000, 2000))))?;
     }
     if parts.wants("owners") {
         runtime.block_on(batches::owners(64))?;
@@ -52,6 +58,14 @@ fn main() -> Outcome<()> {
     }
     if parts.wants("fleet") {
         runtime.block_on(fleet::fleet(100, parts.size(200_000, 2000)))?;
+    }
+    if parts.wants("members") {
+        let tasks = numbers.first().copied().unwrap_or(parts.size(200_000, 2000));
+        runtime.block_on(fleet::members(100, tasks, parts.size(3, 1)))?;
+    }
+    if parts.wants("views") {
+        let tasks = numbers.first().copied().unwrap_or(parts.size(1_000_000, 2000));
+        runtime.block_on(views::views(tasks, parts.size(15, 1)))?;
     }
     if parts.wants("submit") {
         submission::submit_file(lines)?;
