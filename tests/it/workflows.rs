@@ -122,6 +122,22 @@ fn circles_and_parts_that_wait_for_the_whole_are_refused() {
 }
 
 #[test]
+fn circle_is_found_whichever_of_many_names_closes_it() {
+    let bed = Bed::new();
+    bed.submit(&["-n", "y", "--after", "z", "--", "true"], "").expect(0);
+    let both = ["-n", "{}", "--after", "y", "--", "true # {}", ":::", "x", "z"];
+    let said = "a circle: z after y after z; y is in the queue already";
+    bed.submit(&both, "").expect(2).says(&[said]);
+    assert_eq!(bed.table("distcomp:waiting").len(), 1, "nothing went in");
+    bed.submit(&["-"], "#DC --name w --after v --commands\ntrue # w\n").expect(0);
+    let file = "#DC --name z --commands --after w\ntrue # z\n";
+    bed.submit(&["-"], file).expect(0);
+    bed.submit(&["-n", "v", "--after", "y", "--", "true # v"], "")
+        .expect(2)
+        .says(&["a circle: v after y after z after w after v"]);
+}
+
+#[test]
 fn flags_of_a_batch_need_a_name_and_good_values() {
     let bed = Bed::new();
     for (args, said) in [

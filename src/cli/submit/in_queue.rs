@@ -1,6 +1,6 @@
 //! What the queue knows of the names of a submission: circles that it would close, names that nobody knows, and what is open of those that it waits for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::batches::BatchPlan;
 use crate::cli::common::Context;
@@ -25,12 +25,11 @@ const SAID: usize = 3;
 
 /// Refuses a submission that closes a circle, and warns of names that nobody knows.
 pub(super) async fn compare(context: &Context, conn: &Connection, plan: &BatchPlan) -> Result<(), CliError> {
-    if let Some((path, is_whole)) = circle(conn, plan).await? {
+    if let Some((Circle { path, queued }, is_whole)) = circle(conn, plan).await? {
         let told = format!("a circle: {}", path.join(" after "));
         if is_whole {
             return Err(CliError::Usage(format!(
-                "{told}; {} is in the queue already: cancel it, or submit without --after",
-                path[1]
+                "{told}; {queued} is in the queue already: cancel it, or submit without --after"
             )));
         }
         context.warn(&format!("perhaps {told}, by steps of batches in the queue: what waits in a circle never starts"));
@@ -54,59 +53,91 @@ async fn warn_of_released(context: &Context, conn: &Connection, plan: &BatchPlan
     Ok(())
 }
 
-/// Follows what the new tasks wait for through the records of batches with open tasks. A record does not say which of its steps wait; but whatever waits for
-/// all of a batch waits for each of its steps, so that a way of whole batches back to where it began is a circle.
-async fn circle(conn: &Connection, plan: &BatchPlan) -> Result<Option<(Vec<String>, bool)>, CliError> {
-    // From each batch that is reached to the one before it, and whether all on the way there were whole.
-    let mut reached: BTreeMap<BatchName, (BatchName, BatchName, bool)> = BTreeMap::new();
-    let mut next: Vec<(BatchName, BatchName, bool)> = Vec::new();
-    let edges: BTreeSet<_> = plan.edges().map(|(name, after)| (name.top(), after.clone())).collect();
-    for (origin, after) in edges {
-        let (top, is_whole) = (after.top(), after.is_top());
-        if top != origin && !reached.contains_key(&top) {
-            reached.insert(top.clone(), (origin.clone(), origin.clone(), is_whole));
-            next.push((top, origin, is_whole));
+/// A way from a name back to itself, both ends included, and one of the names on it that is queued.
+struct Circle {
+    path: Vec<String>,
+    queued: String,
+}
+
+/// What a batch waits for, or a step of it.
+struct Edge {
+    after: BatchName,
+    /// Whether it is all of that batch. Whatever waits for all of a batch waits for each of its steps, so that a way of whole batches back to where it began
+    /// is a circle. A record of the queue does not say which of its steps wait.
+    is_whole: bool,
+    /// Whether a record of the queue says so, and not the submission.
+    is_queued: bool,
+}
+
+/// Top-level names, and what each waits for: what is new, and what the records of batches with open tasks have that can be reached from there.
+async fn edges(conn: &Connection, plan: &BatchPlan) -> Result<BTreeMap<BatchName, Vec<Edge>>, CliError> {
+    let mut edges: BTreeMap<BatchName, Vec<Edge>> = BTreeMap::new();
+    let new: BTreeSet<_> = plan.edges().map(|(name, after)| (name.top(), after.clone())).collect();
+    let mut reached = BTreeSet::new();
+    for (name, after) in new {
+        let edge = Edge { after: after.top(), is_whole: after.is_top(), is_queued: false };
+        if edge.after != name {
+            reached.insert(edge.after.clone());
+            edges.entry(name).or_default().push(edge);
         }
     }
-    while !next.is_empty() && reached.len() < MOST_LOOKED_AT {
-        let names: Vec<BatchName> = next.iter().map(|(name, ..)| name.clone()).collect();
-        let records = batches::records(conn, &names).await?;
-        let states = batch_names::states(conn, &names).await?;
+    let mut next: Vec<BatchName> = reached.iter().take(MOST_LOOKED_AT).cloned().collect();
+    while !next.is_empty() {
+        let records = batches::records(conn, &next).await?;
+        let states = batch_names::states(conn, &next).await?;
         let mut further = Vec::new();
-        for (((name, origin, is_whole), record), state) in next.into_iter().zip(records).zip(states) {
+        for ((name, record), state) in next.into_iter().zip(records).zip(states) {
             // What has ended waits for nothing.
-            let after = record.filter(|_| state.open > 0).map(|record| record.after).unwrap_or_default();
-            for after in after {
-                let (top, is_whole) = (after.top(), is_whole && after.is_top());
-                if top == origin {
-                    return Ok(Some((path(&reached, &origin, &name), is_whole)));
+            for after in record.filter(|_| state.open > 0).map(|record| record.after).unwrap_or_default() {
+                let edge = Edge { after: after.top(), is_whole: after.is_top(), is_queued: true };
+                if edge.after == name {
+                    continue;
                 }
-                if top != name && !reached.contains_key(&top) {
-                    reached.insert(top.clone(), (name.clone(), origin.clone(), is_whole));
-                    further.push((top, origin.clone(), is_whole));
+                if reached.len() < MOST_LOOKED_AT && reached.insert(edge.after.clone()) {
+                    further.push(edge.after.clone());
                 }
+                edges.entry(name.clone()).or_default().push(edge);
             }
         }
         next = further;
     }
-    Ok(None)
+    Ok(edges)
 }
 
-/// From where the way began to its last name, and back.
-fn path(
-    reached: &BTreeMap<BatchName, (BatchName, BatchName, bool)>,
-    origin: &BatchName,
-    last: &BatchName,
-) -> Vec<String> {
-    let mut names = vec![origin.to_string(), last.to_string()];
-    let mut at = last;
-    while let Some((before, ..)) = reached.get(at).filter(|(before, ..)| before != origin) {
-        names.push(before.to_string());
-        at = before;
+/// A circle that the submission closes together with what is queued, and whether all on the way are whole batches; such a one first.
+async fn circle(conn: &Connection, plan: &BatchPlan) -> Result<Option<(Circle, bool)>, CliError> {
+    let edges = edges(conn, plan).await?;
+    let origins: BTreeSet<BatchName> = plan.edges().map(|(name, _)| name.top()).collect();
+    let origins = || origins.iter().take(MOST_LOOKED_AT);
+    let whole = origins().find_map(|origin| way_back(&edges, origin, true));
+    Ok(match whole {
+        Some(path) => Some((path, true)),
+        None => origins().find_map(|origin| way_back(&edges, origin, false)).map(|path| (path, false)),
+    })
+}
+
+/// The shortest way from a name back to itself that goes through the queue.
+fn way_back(edges: &BTreeMap<BatchName, Vec<Edge>>, origin: &BatchName, whole_only: bool) -> Option<Circle> {
+    type Place<'a> = (&'a BatchName, bool);
+    let start = (origin, false);
+    let mut before: BTreeMap<Place<'_>, Place<'_>> = BTreeMap::new();
+    let mut next = VecDeque::from([start]);
+    while let Some(at @ (name, was_queued)) = next.pop_front() {
+        for edge in edges.get(name).into_iter().flatten().filter(|edge| edge.is_whole || !whole_only) {
+            let place = (&edge.after, was_queued || edge.is_queued);
+            if place == (origin, true) {
+                let back: Vec<Place<'_>> = std::iter::successors(Some(at), |at| before.get(at).copied()).collect();
+                let queued = back.iter().find(|(_, was_queued)| !was_queued).map_or(origin, |(name, _)| name);
+                let path = back.iter().rev().map(|(name, _)| name).chain([&origin]).map(ToString::to_string);
+                return Some(Circle { path: path.collect(), queued: queued.to_string() });
+            }
+            if place != start && !before.contains_key(&place) {
+                before.insert(place, at);
+                next.push_back(place);
+            }
+        }
     }
-    names.push(origin.to_string());
-    names.reverse();
-    names
+    None
 }
 
 /// A name that nobody knows is a slip, or is to be submitted later: both are possible, and the tasks wait.
