@@ -1,7 +1,7 @@
 //! Batches: what is known of each, submissions to them, and what workers do about them besides claims. See `lua/shared/members.lua` and
 //! `lua/shared/gates.lua`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,11 @@ use super::session::base_score;
 use super::{control, scripts};
 use crate::model::{BatchHold, BatchName, FailureKind, FieldOrder, TaskId, TaskLine, ascii_json};
 
-/// Lines that one step of a release looks at: a step stays under 2 ms of the server's time.
+/// Names, lines or members of one call.
 const STEP: usize = 250;
+
+/// Lines that one step of a release puts into lanes: it stays under 2 ms of the server's time, also where each stands behind a gate of its own.
+const RELEASED: usize = 100;
 
 /// What is known of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,7 +188,7 @@ pub struct ReleaseStep {
 pub async fn release(conn: &Connection, done: Option<&BatchName>) -> Result<ReleaseStep, QueueError> {
     let done = done.map(|batch| format!("x:{batch}")).unwrap_or_default();
     let mut args = Args::new();
-    args.record(ReleaseArgs { most: STEP, done: &done });
+    args.record(ReleaseArgs { most: RELEASED, done: &done });
     let reply = Reply::new(conn.script(&scripts::RELEASE, None, &args).await?)?;
     let ReleaseHead { has_more } = reply.head()?;
     let mut stopped = Vec::new();
@@ -208,6 +211,9 @@ pub struct Chores {
 /// Batches whose counters are looked for, chosen at random, each time.
 const LOOKED_UP: usize = 20;
 
+/// Submissions that are looked at each time, chosen at random where there are more.
+const SUBMITS_LOOKED_AT: usize = 256;
+
 /// What [`chores`] is answered.
 type Found = (u64, u64, Option<String>, Vec<Vec<u8>>, bool, Vec<Vec<u8>>);
 
@@ -225,14 +231,16 @@ pub async fn chores(conn: &Connection) -> Result<Chores, QueueError> {
     let mut pipe = redis::pipe();
     let any = ["opening", "chores", "times", "moves"].map(|name| format!("{ready}{name}"));
     pipe.cmd("EXISTS").arg(&any);
-    pipe.hlen(conn.name(Key::Member)).get(format!("{ready}counts")).cmd("HVALS").arg(conn.name(Key::BatchSubmits));
+    pipe.hlen(conn.name(Key::Member)).get(format!("{ready}counts"));
+    pipe.cmd("HRANDFIELD").arg(conn.name(Key::BatchSubmits)).arg(SUBMITS_LOOKED_AT).arg("WITHVALUES");
     pipe.exists(conn.name(Key::BatchN)).cmd("HRANDFIELD").arg(conn.name(Key::Batches)).arg(LOOKED_UP);
     let (any, members, counts, submits, are_there, some): Found = conn.pipe(&pipe).await?;
     // A batch without its counter: others have deleted counters, and not the mark that says that they are whole.
     let lacks = !are_there || (!some.is_empty() && lacks_counter(conn, &some).await?);
     // One that is marked for that ends when it has added nothing for a while.
-    let may_end = submits.iter().any(|times| times.ends_with(b":s"));
-    let has_ended = may_end || submits.iter().any(|times| !times.first().is_some_and(u8::is_ascii_digit));
+    let times = || submits.iter().skip(1).step_by(2);
+    let may_end = times().any(|times| times.ends_with(b":s"));
+    let has_ended = may_end || times().any(|times| !times.first().is_some_and(u8::is_ascii_digit));
     let recount = members > 0 && (counts.as_deref() != Some("1") || lacks);
     Ok(Chores { release: any > 0 || has_ended, recount })
 }
@@ -327,6 +335,16 @@ impl Member {
         let names = parts.next()?.split(',').map(|name| name.parse().ok()).collect::<Option<_>>()?;
         let tags = parts.next().map(|tags| tags.split(',').map(str::to_owned).collect()).unwrap_or_default();
         Some(Self { line, state, names, tags })
+    }
+
+    /// Counts it, once, for each of these names that it belongs to, itself or by a step.
+    pub(super) fn count(&self, counts: &mut HashMap<BatchName, u64>) {
+        let levels: BTreeSet<BatchName> = self.names.iter().flat_map(BatchName::levels).collect();
+        for level in levels {
+            if let Some(count) = counts.get_mut(&level) {
+                *count += 1;
+            }
+        }
     }
 
     /// Whether it belongs to a batch or step, or to a step of it.

@@ -1,6 +1,10 @@
 //! Order: the highest priority that fits first, equals in submission order, at any depth.
+use distcomp::model::{Belonging, TaskLine};
+use distcomp::queue::session::Settlement;
+use distcomp::queue::submit::{NewTask, submit};
 use serde_json::json;
 
+use crate::queue_model::{ORDER, client, node, request, session, settle};
 use crate::support::{Bed, SOON, lines_of};
 
 /// A priority for each task that looks random and is the same in every run.
@@ -118,4 +122,49 @@ fn prefetch_takes_the_next_task_whatever_it_asks_for() {
     let mut wanted = [task(100, "0.001"), task(99, "0.002"), next];
     wanted.sort();
     assert_eq!(bed.table("in_progress_tasks").into_keys().collect::<Vec<_>>(), wanted);
+}
+
+/// Claims of seven, after one settlement has opened forty gates: some hold one task, one holds many that follow each other, the rest hold tasks of every priority.
+async fn claims_behind_many_gates() {
+    let bed = Bed::new();
+    let conn = client(&bed).connect().await.expect("connected");
+    let worker = session(&conn, "w").await;
+    let parse = |line: String| NewTask::of(&TaskLine::parse(&line, ORDER).expect("a task line"));
+    let steps = (0..40).map(|step| {
+        let mut task = parse(format!("shell:0:0:1:true # {step}"));
+        task.join(Some(Belonging::new(format!("a/{step}").parse().expect("a name"), &[])));
+        task
+    });
+    submit(&conn, &steps.collect::<Vec<_>>(), false).await.expect("submitted");
+    let priority = |at: usize| if (20..120).contains(&at) { 11 } else { priority(at) };
+    let step = |at: usize| match at {
+        0..20 => at,
+        20..120 => 20,
+        _ => 21 + at * 31 % 19,
+    };
+    let tasks: Vec<NewTask> =
+        (0..600).map(|at| parse(format!("shell,after=a/{}:0:0:{}:{at}", step(at), priority(at)))).collect();
+    for part in tasks.chunks(250) {
+        submit(&conn, part, false).await.expect("submitted");
+    }
+    let upstream = worker.claim(&request("up".to_owned(), 100, node(), 0)).await.expect("claimed").claims;
+    assert_eq!(upstream.len(), 40, "the rest is blocked");
+    let ends: Vec<_> =
+        upstream.iter().map(|one| settle(one, Settlement::Finish { value: "w: \"\"".to_owned() })).collect();
+    worker.settle(&ends, 1, false).await.expect("settled");
+    let mut seen = Vec::new();
+    while seen.len() < 600 {
+        let reply = worker.claim(&request(format!("t{}", seen.len()), 7, node(), 0)).await.expect("claimed");
+        assert!(!reply.claims.is_empty(), "{} of 600 came", seen.len());
+        seen.extend(reply.claims.iter().map(|claim| claim.line.rsplit(':').next().unwrap_or_default().to_owned()));
+    }
+    let mut order: Vec<usize> = (0..600).collect();
+    order.sort_by_key(|&at| (usize::MAX - priority(at), at));
+    same_order(&seen, &order.iter().map(ToString::to_string).collect::<Vec<_>>());
+}
+
+#[test]
+fn order_holds_over_what_many_gates_let_go_at_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(claims_behind_many_gates());
 }

@@ -19,12 +19,18 @@ local function ends(batch, field)
   changed = changed + 1
 end
 
+local submissions
 local function submissions_of(batch)
-  local found, all = {}, redis.call('HGETALL', BATCH_SUBMITS)
-  for i = 1, #all, 2 do
-    if string.sub(all[i], 1, #batch + 1) == batch .. '\t' then found[all[i]] = all[i + 1] end
+  if not submissions then
+    submissions = {}
+    local all = redis.call('HGETALL', BATCH_SUBMITS)
+    for i = 1, #all, 2 do
+      local of = string.match(all[i], '^[^\t]*')
+      submissions[of] = submissions[of] or {}
+      submissions[of][all[i]] = all[i + 1]
+    end
   end
-  return found
+  return submissions[batch] or {}
 end
 
 for i = ARG.size + 1, #ARGV, EACH.size do
@@ -91,7 +97,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     end
   elseif op == 'waive' then
     changed = changed + redis.call('HSET', BATCH_WAIVED, batch, by)
-    turns.turn(batch)
+    turns.turn { batch }
     -- Gates on its steps are waived with it.
     redis.call('ZADD', READY .. 'chores', 0, 'g:')
   elseif op == 'hold' then

@@ -114,7 +114,7 @@ local function advance(lane, n)
       local page = {}
       for i = 1, #lane.lines, 2 do page[#page + 1] = lane.lines[i] end
       lane.waits, lane.runs = waiting_of(page), get_all(IN_PROGRESS, page)
-      if gates.has(lane.name) then members.read(page) end
+      if lane.cell.has_gates then gates.read(page) end
     end
     lane.line, lane.score = lane.lines[lane.at - 1], tonumber(lane.lines[lane.at])
     if shares.used then lane.band = shares.band(lane.score) end
@@ -206,8 +206,7 @@ local function pick(count, is_now)
       local lane = open[1]
       if is_fair and shares.rank(lane) then
         open.sink()
-      -- Of most lanes memory and cores decide.
-      elseif (lane.needs ~= '' or lane.mem > most_mem or lane.cpu > most_cpu) and not may_take(lane) then
+      elseif (not lane.cell.is_bare or lane.mem > most_mem or lane.cpu > most_cpu) and not may_take(lane) then
         open.pop()
       else
         return lane
@@ -254,7 +253,7 @@ local function pick(count, is_now)
         -- stale: somebody removed it behind our back, or it stood in two lanes and was taken from the other
       elseif best.runs[at] or (has_finished and redis.call('HEXISTS', FINISHED, line) == 1) then
         stale[#stale + 1] = line
-      elseif best.needs ~= '' and gates.has(best.name) and gates.closed(line) then
+      elseif best.cell.has_gates and gates.closed(line) then
         -- A gate has closed since: it goes back behind it.
         closed[#closed + 1] = { lane = best.name, line = line, score = best.score }
       else
@@ -324,7 +323,8 @@ local function enter()
     reply[at + ROW.line] = line
     reply[at + ROW.attempt] = attempt
     reply[at + ROW.signature] = signatures and signatures[i] or ''
-    reply[at + ROW.names] = members.any and string.match(members.of(line) or '', '^%a ([^ ]*)') or ''
+    local member = members.any and members.parts_of(line)
+    reply[at + ROW.names] = member and member.names or ''
     -- Only what waits apart can have waited for something.
     reply[at + ROW.upstream] = none_apart and '' or gates.upstream(line)
     reply[at + ROW.mem] = picked.mem[i]
@@ -334,9 +334,11 @@ local function enter()
 end
 if #out > 0 then enter() end
 no_longer_wait(stale)
-for _, one in ipairs(closed) do
-  gates.file(gates.closed(one.line), members.batch_of(one.line), { int(one.score), lane_of(class_of(one.lane), one.line) .. '\t' .. one.line })
+for i, one in ipairs(closed) do
+  local member = lane_of(class_of(one.lane), one.line) .. '\t' .. one.line
+  closed[i] = { gate = gates.closed(one.line), batch = members.batch_of(one.line), pairs = { int(one.score), member } }
 end
+if #closed > 0 then gates.file(closed) end
 local apart_ms = run_apart and isolation.start(run_apart)
 do
   local taken_from = {}

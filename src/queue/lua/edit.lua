@@ -56,19 +56,13 @@ local function succeed(old, new)
     members.flush()
     return true
   end
-  local flag, names, tags = string.match(value, '^(%a) ([^ ]*) ?(.*)$')
+  local names, tags = string.match(value, '^%a ([^ ]*) ?(.*)$')
   local past = members.of(new)
   local _, past_names, past_tags = string.match(past or '', '^(%a) ([^ ]*) ?(.*)$')
   local all, all_tags = joined(names, past_names or ''), joined(tags, past_tags or '')
   if select(2, string.gsub(all, ',', ',')) >= 8 then return false end
-  members.note(new, past, 'o ' .. all .. (all_tags ~= '' and ' ' .. all_tags or ''))
-  if members.is_counted(old) then
-    for _, level in ipairs(members.levels(names)) do
-      members.add(level, -members.is_open(flag))
-      members.add(level .. '!', -members.is_bad(flag))
-      members.add(level .. '=', -1)
-    end
-  end
+  members.note(new, past or '', 'o ' .. all .. (all_tags ~= '' and ' ' .. all_tags or ''))
+  if members.is_counted(old) then members.count(value, -1) end
   members.flush()
   redis.call('HDEL', MEMBER, old)
   return true

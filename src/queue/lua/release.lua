@@ -14,7 +14,7 @@ local function give_up_behind(gate)
   local name = string.sub(gate, 3)
   if gates.state(name) ~= 'failed' then
     redis.call('ZREM', READY .. 'chores', gate)
-    return turns.turn(name)
+    return turns.turn { name }
   end
   local reason = '"' .. GROUP.dependency_failed .. ': ' .. name .. '"'
   local page = redis.call('ZRANGE', READY .. gate, 0, math.max(1, math.min(100, left)) - 1)
@@ -36,10 +36,10 @@ end
 -- All gates are looked at, some at a time: their state may have changed without a member that ended.
 local function look_at_gates()
   local page = redis.call('SSCAN', READY .. 'gates', redis.call('GET', READY .. 'gates_cursor') or '0', 'COUNT', 64)
-  for _, gate in ipairs(page[2]) do
-    turns.turn(string.sub(gate, 3))
-    left = left - 1
-  end
+  local names = {}
+  for i, gate in ipairs(page[2]) do names[i] = string.sub(gate, 3) end
+  turns.turn(names)
+  left = left - #names
   if page[1] == '0' then
     redis.call('DEL', READY .. 'gates_cursor')
     redis.call('ZREM', READY .. 'chores', 'g:')
@@ -83,7 +83,8 @@ for _, chore in ipairs(left > 0 and redis.call('ZRANGE', READY .. 'chores', 0, 6
   elseif kind == 'x' and string.sub(redis.call('HGET', BATCH_HELD, batch) or '', 1, #HOLD.stopped) == HOLD.stopped then stopped[#stopped + 1] = batch
   else redis.call('ZREM', READY .. 'chores', chore) end
 end
-local submits = redis.call('HGETALL', BATCH_SUBMITS)
+-- Of many submissions some are looked at, chosen at random; while some of them have ended, there is more to do.
+local submits, have_ended = redis.call('HRANDFIELD', BATCH_SUBMITS, 256, 'WITHVALUES'), false
 for i = 1, #submits, 2 do
   -- A submission after which another was completed, and which has added nothing for a minute, was cut short.
   local last = tonumber(string.match(submits[i + 1], '^%d+:(%d+):s$'))
@@ -97,6 +98,7 @@ for i = 1, #submits, 2 do
   if not string.find(submits[i + 1], '^%d') then
     local batch = string.match(submits[i], '^[^\t]*')
     redis.call('HDEL', BATCH_SUBMITS, submits[i])
+    have_ended = true
     turns.judge_failures(batch)
     if submits[i + 1] == 'over' then turns.say_end(batch) end
   end
@@ -105,6 +107,6 @@ members.flush(turns.at_zero)
 index_flush()
 wake_idle()
 local chores = redis.call('ZCARD', READY .. 'chores') - #stopped
-local reply = { [REPLY.has_more] = (chores > 0 or redis.call('EXISTS', READY .. 'opening', READY .. 'moves') > 0) and 1 or 0 }
+local reply = { [REPLY.has_more] = (chores > 0 or (have_ended and redis.call('HLEN', BATCH_SUBMITS) >= 256) or redis.call('EXISTS', READY .. 'opening', READY .. 'moves') > 0) and 1 or 0 }
 for i, batch in ipairs(stopped) do reply[REPLY.size + ROW.size * (i - 1) + 1 + ROW.batch] = batch end
 return reply

@@ -93,9 +93,14 @@ end
 -- Adds the peak of a finished task to what is known of its family: the one that it names, or its batch or step (model/family.rs), or its command.
 local function learn(line, class, family, peak)
   local is_named = string.byte(family) == 61
-  local name = not is_named and string.match(members.of(line) or '', '^%a ([^ ,]+)')
-  if is_named then family = string.sub(family, 2) elseif name then family = string.sub(string.gsub(name, '/', '.'), -64) end
-  learning.note(family, peak, is_named, class)
+  local member = not is_named and members.parts_of(line)
+  if is_named then
+    family = string.sub(family, 2)
+  elseif member then
+    member.family = member.family or string.sub(string.gsub(member.first, '/', '.'), -64)
+    family = member.family
+  end
+  learning.note(family, peak, is_named, class, member and member.batch or '')
 end
 
 local function count(what)
@@ -256,7 +261,7 @@ end
 members.flush(turns.at_zero)
 done.batch_rates()
 learning.flush()
-if members.exist() then gates.release(200) end
+if members.exist() then gates.release(64) end
 index_flush()
 if #events > 0 then
   events[1] = 'S\t' .. worker .. events[1]

@@ -58,32 +58,9 @@ if redis.call('HLEN', FAILED) > 0 then in_failed = get_all(FAILED, lines) end
 local has_finished = redis.call('HLEN', FINISHED) > 0
 members.read(lines)
 grown.read(lines)
--- A line that belongs to nothing yet is written as a member with few words for each: a submission has many of them, of one batch. What they add to the
--- counters is summed here, and handed to members.flush at the end.
-local function joins_first(to, line, flag)
-  local value = flag .. ' ' .. to.name .. (to.tags ~= '' and ' ' .. to.tags or '')
-  members.known[line], members.any = value, true
-  local at = #members.written
-  members.written[at + 1], members.written[at + 2] = line, value
-  to[flag] = (to[flag] or 0) + 1
-end
-local function count_first()
-  local function add(field, by) members.flips[field] = (members.flips[field] or 0) + by end
-  for _, to in pairs(names_of) do
-    local open, done, bad = to.o or 0, to.d or 0, to.x or 0
-    if open + done + bad > 0 then
-      for _, level in ipairs(members.levels(to.name)) do
-        add(level, open)
-        add(level .. '!', bad)
-        add(level .. '=', open + done + bad)
-      end
-    end
-  end
-end
 local function joins(i, line, flag)
   local to = belonging(i)
   if not to then return end
-  if members.are_whole() and not members.of(line) then return joins_first(to, line, flag) end
   if not members.join(line, flag, to.name, to.tags) then crowded = crowded + 1 end
   members.flip(line, flag)
 end
@@ -139,28 +116,41 @@ for i, line in ipairs(lines) do
   end
   seq = seq + 1
 end
-count_first()
 -- A gate may open on what ended before it was a member; a worker looks, since that takes rights that a submitter need not have.
-members.flush(function(ended)
-  redis.call('SADD', READY .. 'due:' .. members.top(ended), ended)
-  redis.call('ZADD', READY .. 'opening', 0, 'd:' .. members.top(ended))
+members.flush(function(names)
+  for _, ended in ipairs(names) do
+    redis.call('SADD', READY .. 'due:' .. members.top(ended), ended)
+    redis.call('ZADD', READY .. 'opening', 0, 'd:' .. members.top(ended))
+  end
 end)
 bulk('HSET', SIGNATURES, signatures)
 bulk('HSET', TODO, todo)
 bulk('HSET', WAITING, waiting)
-local lanes, gated, blocked_of = {}, {}, {}
+local lanes, filed, gated, blocked_of = {}, {}, {}, {}
+local has_gates, with_gates = {}, {}
+for _, one in ipairs(new) do
+  local class = one[2]
+  if has_gates[class] == nil then has_gates[class] = gates.has(class) end
+  if has_gates[class] then with_gates[#with_gates + 1] = one[1] end
+end
+gates.read(with_gates)
 for _, one in ipairs(new) do
   local line, class, score = one[1], one[2], one[3]
   local lane = lane_of(class, line)
-  local gate = gates.has(class) and gates.closed(line)
+  local gate = has_gates[class] and gates.closed(line)
   if gate then
-    gated[gate] = gated[gate] or {}
-    local of_batch = gated[gate][members.batch_of(line)] or {}
-    gated[gate][members.batch_of(line)] = of_batch
-    of_batch[#of_batch + 1] = int(score)
-    of_batch[#of_batch + 1] = lane .. '\t' .. line
+    local batch = members.batch_of(line)
+    local name = gate .. ' ' .. batch
+    local behind = gated[name]
+    if not behind then
+      behind = { gate = gate, batch = batch, pairs = {} }
+      gated[name] = behind
+      filed[#filed + 1] = behind
+    end
+    local n = #behind.pairs
+    behind.pairs[n + 1], behind.pairs[n + 2] = int(score), lane .. '\t' .. line
     blocked = blocked + 1
-    blocked_of[members.batch_of(line)] = (blocked_of[members.batch_of(line)] or 0) + 1
+    blocked_of[batch] = (blocked_of[batch] or 0) + 1
   else
     local at_once = lanes[lane]
     if not at_once then
@@ -174,9 +164,7 @@ for _, one in ipairs(new) do
   end
 end
 for lane, at_once in pairs(lanes) do index_put_all(lane, at_once.pairs, at_once.least) end
-for gate, of_batch in pairs(gated) do
-  for batch, list in pairs(of_batch) do gates.file(gate, batch, list) end
-end
+if #filed > 0 then gates.file(filed) end
 for _, clear in ipairs(cleared) do
   if clear[2] then redis.call('HDEL', FINISHED, clear[1]) end
   if clear[3] then failure_clear(clear[1]) end

@@ -6,13 +6,11 @@
 -- for after where the batch of the line is given up with NAME, "a:NAME" for afterany, and "b:@SECONDS" for begin. READY .. "gates" are the gates that hold
 -- something, READY .. "gated" how many lines of each batch they hold. A gate that opens is added to READY .. "opening", and emptied in bounded steps.
 
-local gates = { states = {}, of_killed = {}, of_needs = {}, parts = {} }
+local gates = { states = {}, of_killed = {}, of_needs = {}, of_lines = {}, parts = {} }
 
 -- Whether a class or a lane has gates: its needs have the word "after".
-function gates.has(class)
-  local needs = string.match(class, '^%d+:%d+:([^:]*):')
-  return needs == 'after' or string.find(',' .. (needs or '') .. ',', ',after,', 1, true) ~= nil
-end
+function gates.are_among(needs) return needs == 'after' or string.find(',' .. needs .. ',', ',after,', 1, true) ~= nil end
+function gates.has(class) return gates.are_among(string.match(class, '^%d+:%d+:([^:]*):') or '') end
 
 function gates.is_waived(name)
   if gates.any_waived == nil then gates.any_waived = redis.call('HLEN', BATCH_WAIVED) > 0 end
@@ -23,24 +21,35 @@ function gates.is_waived(name)
   return false
 end
 
+-- Looks up what is known of many names in few calls, once each.
+function gates.know(names)
+  local unknown, fields = {}, {}
+  for _, name in ipairs(names) do
+    if not gates.states[name] then
+      if gates.is_waived(name) then
+        gates.states[name] = 'done'
+      else
+        gates.states[name] = 'unknown'
+        local at = #fields
+        unknown[#unknown + 1] = name
+        fields[at + 1], fields[at + 2], fields[at + 3] = name, name .. '!', members.top(name) .. '+'
+      end
+    end
+  end
+  if #unknown == 0 or not members.are_whole() then return end
+  local n = get_all(BATCH_N, fields)
+  for i, name in ipairs(unknown) do
+    local open, bad, adding = n[3 * i - 2], n[3 * i - 1], n[3 * i]
+    if open and open ~= '0' then gates.states[name] = 'open'
+    elseif open and tonumber(adding or '0') > 0 then gates.states[name] = 'adding'
+    elseif open then gates.states[name] = tonumber(bad or '0') > 0 and 'failed' or 'done' end
+  end
+end
+
 -- What is known of a name: "done", "failed" (ended, and something was given up), "adding" (ended but for a submission under way), "open", or "unknown".
 function gates.state(name)
-  local state = gates.states[name]
-  if state then return state end
-  if gates.is_waived(name) then
-    state = 'done'
-  elseif not members.are_whole() then
-    state = 'unknown'
-  else
-    local n = redis.call('HMGET', BATCH_N, name, name .. '!', members.top(name) .. '+')
-    if not n[1] then state = 'unknown'
-    elseif n[1] ~= '0' then state = 'open'
-    elseif tonumber(n[3] or '0') > 0 then state = 'adding'
-    elseif tonumber(n[2] or '0') > 0 then state = 'failed'
-    else state = 'done' end
-  end
-  gates.states[name] = state
-  return state
+  if not gates.states[name] then gates.know { name } end
+  return gates.states[name]
 end
 
 -- The kind of a gate, its name, and its second if it opens by time. There may be thousands of lines behind one gate.
@@ -72,20 +81,37 @@ function gates.kills(batch)
   return gates.of_killed[batch]
 end
 
--- All gates of a line. Those of many lines are looked up in few calls after members.read.
+-- All gates of a line.
 function gates.of(line)
+  local all = gates.of_lines[line]
+  if all then return all end
   local needs = string.match(line, '^%a+,([^:]*):') or ''
   local after = needs ~= '' and gates.kills(members.batch_of(line)) and 'k:' or 'b:'
-  local all = gates.of_needs[after .. needs]
-  if all then return all end
-  all = {}
-  for key, value in string.gmatch(needs, '([^,=]+)=([^,]*)') do
-    if key == 'after' then all[#all + 1] = after .. value
-    elseif key == 'afterany' then all[#all + 1] = 'a:' .. value
-    elseif key == 'begin' then all[#all + 1] = 'b:@' .. value end
+  all = gates.of_needs[after .. needs]
+  if not all then
+    all = {}
+    for key, value in string.gmatch(needs, '([^,=]+)=([^,]*)') do
+      if key == 'after' then all[#all + 1] = after .. value
+      elseif key == 'afterany' then all[#all + 1] = 'a:' .. value
+      elseif key == 'begin' then all[#all + 1] = 'b:@' .. value end
+    end
+    gates.of_needs[after .. needs] = all
   end
-  gates.of_needs[after .. needs] = all
+  gates.of_lines[line] = all
   return all
+end
+
+-- Looks up the gates of many lines in few calls.
+function gates.read(lines)
+  members.read(lines)
+  local names = {}
+  for _, line in ipairs(lines) do
+    for _, gate in ipairs(gates.of(line)) do
+      local parts = gates.take_apart(gate)
+      if not parts.seconds then names[#names + 1] = parts.name end
+    end
+  end
+  gates.know(names)
 end
 
 -- The first gate of a line that is closed; nil when it may run.
@@ -95,19 +121,26 @@ function gates.closed(line)
   end
 end
 
--- Files lines of one batch under a gate that is closed: scores and LANE .. "\t" .. LINE in turns.
-function gates.file(gate, batch, pairs)
-  local added = bulk('ZADD', READY .. gate, pairs, 'NX')
-  index_delta = index_delta + added
-  if added > 0 then redis.call('HINCRBY', READY .. 'gated', batch, int(added)) end
-  redis.call('SADD', READY .. 'gates', gate)
-  local parts = gates.take_apart(gate)
-  if parts.seconds then
-    redis.call('ZADD', READY .. 'times', int(parts.seconds), gate)
-  elseif gates.states[parts.name] == 'adding' then
-    redis.call('SADD', READY .. 'due:' .. members.top(parts.name), parts.name)
-  elseif parts.kind == 'k' and gates.states[parts.name] == 'failed' then
-    redis.call('ZADD', READY .. 'chores', 0, gate)
+-- Files lines behind gates that are closed: of each gate and batch the scores and LANE .. "\t" .. LINE in turns.
+function gates.file(all)
+  local added, holding = {}, {}
+  for _, one in ipairs(all) do
+    local n = bulk('ZADD', READY .. one.gate, one.pairs, 'NX')
+    added[one.batch] = (added[one.batch] or 0) + n
+    index_delta = index_delta + n
+    holding[#holding + 1] = one.gate
+    local parts = gates.take_apart(one.gate)
+    if parts.seconds then
+      redis.call('ZADD', READY .. 'times', int(parts.seconds), one.gate)
+    elseif gates.states[parts.name] == 'adding' then
+      redis.call('SADD', READY .. 'due:' .. members.top(parts.name), parts.name)
+    elseif parts.kind == 'k' and gates.states[parts.name] == 'failed' then
+      redis.call('ZADD', READY .. 'chores', 0, one.gate)
+    end
+  end
+  bulk('SADD', READY .. 'gates', holding)
+  for batch, n in pairs(added) do
+    if n > 0 then redis.call('HINCRBY', READY .. 'gated', batch, int(n)) end
   end
 end
 
@@ -115,7 +148,7 @@ end
 function gates.place(class, line, score)
   local lane = lane_of(class, line)
   local gate = gates.has(class) and gates.closed(line)
-  if gate then gates.file(gate, members.batch_of(line), { score, lane .. '\t' .. line }) else index_put(lane, line, score) end
+  if gate then gates.file { { gate = gate, batch = members.batch_of(line), pairs = { score, lane .. '\t' .. line } } } else index_put(lane, line, score) end
 end
 
 -- The lanes that a line may stand in: one that joined its first batch while it waited stands in that of no batch until it is moved (release.lua). One that

@@ -10,9 +10,8 @@ local limits = { known = {}, waiting = {} }
 
 -- The limits that a line names; nil for most lines.
 function limits.of(line)
-  local needs = string.match(line, '^%a+,([^:]*):')
-  if not needs or not string.find(needs, 'limit=', 1, true) then return nil end
-  local names = {}
+  if not string.find(line, '^%a+,[^:]*limit=') then return nil end
+  local needs, names = string.match(line, '^%a+,([^:]*):'), {}
   for name in string.gmatch(',' .. needs, ',limit=([^,]+)') do names[#names + 1] = name end
   return names[1] and names
 end

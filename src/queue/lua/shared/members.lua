@@ -6,7 +6,7 @@
 -- by the flag, so that a repeated call never counts twice. Counters are whole while READY .. "counts" is "1". While it is "2" they are counted anew
 -- (recount.lua), and only lines in the set READY .. "counted" are in them; without it nothing is. Nothing that needs a counter trusts one that is not whole.
 
-local members = { known = {}, flips = {}, written = {} }
+local members = { known = {}, parsed = {}, changes = {}, flips = {}, written = {} }
 
 -- Whether any line belongs to a batch.
 function members.exist()
@@ -35,10 +35,28 @@ function members.of(line)
   return value
 end
 
+-- The parts of a value, which many lines of a call share: its flag, names and first name, and the batch that decides the lane of the line.
+function members.parse(value)
+  local parts = members.parsed[value]
+  if not parts then
+    local flag, names = string.match(value, '^(%a) ([^ ]*)')
+    local first = string.match(names or '', '^[^,]*') or ''
+    parts = { flag = flag, names = names or '', first = first, batch = string.match(first, '^[^/]*') }
+    members.parsed[value] = parts
+  end
+  return parts
+end
+
+-- The parts of what MEMBER has of a line; nil for nothing.
+function members.parts_of(line)
+  local value = members.of(line)
+  return value and members.parse(value) or nil
+end
+
 -- The batch that decides the lane of a line; "" for none.
 function members.batch_of(line)
-  local value = members.of(line)
-  return value and string.match(value, '^%a ([^ ,/]*)') or ''
+  local parts = members.parts_of(line)
+  return parts and parts.batch or ''
 end
 
 function members.top(name) return (string.match(name, '^[^/]*')) end
@@ -77,40 +95,60 @@ function members.add(field, by) members.flips[field] = (members.flips[field] or 
 function members.is_bad(flag) return (flag == 'x' or flag == 'g') and 1 or 0 end
 function members.is_open(flag) return flag == 'o' and 1 or 0 end
 
--- Notes the new value of a line, and what its counters lose and gain: before and after are flags with names, or nil for none.
+-- Notes the new value of a line; old is the one that it had, "" for none. Many lines of a call change alike: what their counters lose and gain is worked out
+-- once for all of them, in members.flush.
 function members.note(line, old, value)
   members.known[line], members.any = value, true
-  members.written[#members.written + 1] = line
-  members.written[#members.written + 1] = value
-  local flag, names = string.match(value, '^(%a) ([^ ]*)')
-  local old_flag, old_names = string.match(old or '', '^(%a) ([^ ]*)')
+  local at = #members.written
+  members.written[at + 1], members.written[at + 2] = line, value
   if not members.is_counted(line) then
-    if members.counts ~= '2' or old then return end
+    if members.counts ~= '2' or old ~= '' then return end
     redis.call('SADD', READY .. 'counted', line)
   end
-  for _, level in ipairs(members.levels(old_names or '')) do
-    members.add(level, -members.is_open(old_flag))
-    members.add(level .. '!', -members.is_bad(old_flag))
-    members.add(level .. '=', -1)
+  local alike = members.changes[old]
+  if not alike then
+    alike = {}
+    members.changes[old] = alike
   end
-  for _, level in ipairs(members.levels(names)) do
-    members.add(level, members.is_open(flag))
-    members.add(level .. '!', members.is_bad(flag))
-    members.add(level .. '=', 1)
+  alike[value] = (alike[value] or 0) + 1
+end
+
+-- So many members more, or fewer, that have this value.
+function members.count(value, by)
+  local parts = members.parse(value)
+  for _, level in ipairs(members.levels(parts.names)) do
+    members.add(level, members.is_open(parts.flag) * by)
+    members.add(level .. '!', members.is_bad(parts.flag) * by)
+    members.add(level .. '=', by)
+  end
+end
+
+-- So many members that had one value and have another.
+function members.recount(old, value, n)
+  local before, after = members.parse(old), members.parse(value)
+  if before.names ~= after.names then
+    if old ~= '' then members.count(old, -n) end
+    return members.count(value, n)
+  end
+  local open = (members.is_open(after.flag) - members.is_open(before.flag)) * n
+  local bad = (members.is_bad(after.flag) - members.is_bad(before.flag)) * n
+  for _, level in ipairs(members.levels(after.names)) do
+    members.add(level, open)
+    if bad ~= 0 then members.add(level .. '!', bad) end
   end
 end
 
 -- Sets the flag of a line that belongs to a batch. members.flush makes it so.
 function members.flip(line, flag)
   local old = members.of(line)
-  if old and string.sub(old, 1, 1) ~= flag then members.note(line, old, flag .. string.sub(old, 2)) end
+  if old and members.parse(old).flag ~= flag then members.note(line, old, flag .. string.sub(old, 2)) end
 end
 
 -- Makes a line a member of a batch too, with this flag where it is none of any. Tags are added. False if it belongs to as many as a line may.
 function members.join(line, flag, name, tags)
   local old = members.of(line)
   if not old then
-    members.note(line, nil, flag .. ' ' .. name .. (tags ~= '' and ' ' .. tags or ''))
+    members.note(line, '', flag .. ' ' .. name .. (tags ~= '' and ' ' .. tags or ''))
     return true
   end
   local old_flag, names, old_tags = string.match(old, '^(%a) ([^ ]*) ?(.*)$')
@@ -132,40 +170,43 @@ function members.forget(line)
   local value = members.of(line)
   if not value then return end
   if members.is_counted(line) then
-    for _, level in ipairs(members.levels(string.match(value, '^%a ([^ ]*)') or '')) do members.add(level .. '=', -1) end
+    for _, level in ipairs(members.levels(members.parse(value).names)) do members.add(level .. '=', -1) end
   end
   redis.call('HDEL', MEMBER, line)
   members.known[line] = false
 end
 
 -- Writes what was noted. Counters that grow come before the flags, and those that shrink after them, so that a script that stops half-way leaves gates
--- closed. at_zero(name) is called for each name with no open member left, after all is written.
+-- closed. at_zero(names) is called with the names that have no open member left, after all is written.
 function members.flush(at_zero)
+  for old, alike in pairs(members.changes) do
+    for value, n in pairs(alike) do members.recount(old, value, n) end
+  end
+  members.changes = {}
   if #members.written == 0 and not next(members.flips) then return end
-  local shrink, zeros = {}, {}
-  for field, by in pairs(members.flips) do
-    local is_open_count = not string.find(field, '[!=]$')
-    if by > 0 then
-      redis.call('HINCRBY', BATCH_N, field, int(by))
+  local fields, more, less, zeros = {}, {}, {}, {}
+  for field in pairs(members.flips) do fields[#fields + 1] = field end
+  for i, old in ipairs(get_all(BATCH_N, fields)) do
+    local field, by = fields[i], members.flips[fields[i]]
+    local n, is_open_count = tonumber(old or '0'), not string.find(field, '[!=]$')
+    local left = (n or 0) + by
+    -- A name whose first member has ended already becomes known with it.
+    if by > 0 or (by == 0 and is_open_count and not old) then
+      more[#more + 1], more[#more + 2] = field, int(left)
     elseif by < 0 then
-      shrink[#shrink + 1] = field
-    elseif is_open_count and redis.call('HINCRBY', BATCH_N, field, 0) == 0 then
-      -- A name whose first member has ended already, which makes it known.
-      zeros[#zeros + 1] = field
+      less[#less + 1], less[#less + 2] = field, int(left)
     end
-  end
-  bulk('HSET', MEMBER, members.written)
-  for _, field in ipairs(shrink) do
-    local left = redis.call('HINCRBY', BATCH_N, field, int(members.flips[field]))
-    if left == 0 and not string.find(field, '[!=]$') then zeros[#zeros + 1] = field end
+    if left == 0 and is_open_count then zeros[#zeros + 1] = field end
     -- Others have written to the counters: they are counted anew.
-    if left < 0 and members.are_whole() then
-      redis.call('DEL', READY .. 'counts')
-      members.counts = nil
-    end
+    if not n or (by < 0 and left < 0) then members.is_miscounted = true end
   end
-  members.flips, members.written = {}, {}
-  if at_zero then
-    for _, name in ipairs(zeros) do at_zero(name) end
+  bulk('HSET', BATCH_N, more)
+  bulk('HSET', MEMBER, members.written)
+  bulk('HSET', BATCH_N, less)
+  if members.is_miscounted and members.are_whole() then
+    redis.call('DEL', READY .. 'counts')
+    members.counts = nil
   end
+  members.flips, members.written, members.is_miscounted = {}, {}, nil
+  if at_zero and #zeros > 0 then at_zero(zeros) end
 end

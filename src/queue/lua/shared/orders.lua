@@ -27,7 +27,8 @@ local function carry_out(line, mark, claims, revoked)
       if record ~= '' then evidence_add(id, record) end
     else
       -- What had finished is not missed; what had not must never open a gate.
-      if string.sub(members.of(line) or '', 1, 1) == 'd' then members.forget(line) else members.flip(line, 'g') end
+      local member = members.parts_of(line)
+      if member and member.flag == 'd' then members.forget(line) else members.flip(line, 'g') end
       group_drop(line)
       for _, key in ipairs { FINISHED, FAILED, REASON, QUARANTINE, SIGNATURES } do redis.call('HDEL', key, line) end
       redis.call('HDEL', EVIDENCE, id)

@@ -5,18 +5,36 @@ local turns = {}
 -- One more entry of the event log, beside what the call itself has to say.
 function turns.tell(text) redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 100000, '*', 'e', text) end
 
--- Looks at the gates of a name, whose counters have changed: one that has opened is added to those that are emptied.
-function turns.turn(name)
+-- Looks at the gates of names whose counters have changed: those that have opened are added to those that are emptied.
+function turns.turn(names)
   gates.states = {}
   if redis.call('SCARD', READY .. 'gates') == 0 then return end
-  local state = gates.state(name)
-  if state == 'adding' then redis.call('SADD', READY .. 'due:' .. members.top(name), name) end
-  if state ~= 'done' and state ~= 'failed' then return end
-  for _, gate in ipairs { 'b:' .. name, 'k:' .. name, 'a:' .. name } do
-    local to = gates.is_open(gate) and 'opening' or (string.sub(gate, 1, 1) == 'k' and 'chores')
-    local best = to and redis.call('ZRANGE', READY .. gate, 0, 0, 'WITHSCORES')
-    if best and best[1] then redis.call('ZADD', READY .. to, best[2], gate) end
+  gates.know(names)
+  local opening, chores = {}, {}
+  local function look(candidates)
+    for i, is_there in ipairs(#candidates > 0 and redis.call('SMISMEMBER', READY .. 'gates', unpack(candidates)) or {}) do
+      local gate = candidates[i]
+      local to = is_there == 1 and ((gates.is_open(gate) and opening) or (string.sub(gate, 1, 1) == 'k' and chores))
+      local best = to and redis.call('ZRANGE', READY .. gate, 0, 0, 'WITHSCORES')
+      if best and best[1] then to[#to + 1], to[#to + 2] = best[2], gate end
+    end
   end
+  local candidates = {}
+  for _, name in ipairs(names) do
+    local state = gates.state(name)
+    if state == 'adding' then redis.call('SADD', READY .. 'due:' .. members.top(name), name) end
+    if state == 'done' or state == 'failed' then
+      local at = #candidates
+      candidates[at + 1], candidates[at + 2], candidates[at + 3] = 'b:' .. name, 'k:' .. name, 'a:' .. name
+      if at > 300 then
+        look(candidates)
+        candidates = {}
+      end
+    end
+  end
+  look(candidates)
+  bulk('ZADD', READY .. 'opening', opening)
+  bulk('ZADD', READY .. 'chores', chores)
 end
 
 -- Says that a batch has ended, if it has: the last submission or the last open member was what it lacked.
@@ -27,10 +45,12 @@ function turns.say_end(batch)
   end
 end
 
--- Called for each name whose last open member has ended.
-function turns.at_zero(name)
-  if not string.find(name, '/', 1, true) then turns.say_end(name) end
-  turns.turn(name)
+-- Called with the names whose last open member has ended.
+function turns.at_zero(names)
+  for _, name in ipairs(names) do
+    if not string.find(name, '/', 1, true) then turns.say_end(name) end
+  end
+  turns.turn(names)
 end
 
 -- Stops a batch of which more have failed for good than it allows. A percentage is of all its tasks, once they are known.
@@ -53,8 +73,8 @@ end
 
 -- Counts a task that has failed for good, by itself.
 function turns.failed(line)
-  local names = string.match(members.of(line) or '', '^%a ([^ ]*)')
-  for _, level in ipairs(members.levels(names or '')) do
+  local member = members.parts_of(line)
+  for _, level in ipairs(member and members.levels(member.names) or {}) do
     if not string.find(level, '/', 1, true) then
       redis.call('HINCRBY', BATCH_FAILS, level, 1)
       turns.judge_failures(level)
@@ -64,10 +84,10 @@ end
 
 -- A task that is tried again by an operator's order has not failed.
 function turns.forgive(line)
-  local flag, names = string.match(members.of(line) or '', '^(%a) ([^ ]*)')
-  local group = flag == 'x' and redis.call('HGET', KINDS, line)
+  local member = members.parts_of(line)
+  local group = member and member.flag == 'x' and redis.call('HGET', KINDS, line)
   if not group or group == GROUP.cancelled or group == GROUP.stopped or group == GROUP.dependency_failed then return end
-  for _, level in ipairs(members.levels(names)) do
+  for _, level in ipairs(members.levels(member.names)) do
     if redis.call('HEXISTS', BATCH_FAILS, level) == 1 and redis.call('HINCRBY', BATCH_FAILS, level, -1) < 0 then redis.call('HDEL', BATCH_FAILS, level) end
   end
 end

@@ -6,8 +6,9 @@
 
 local wanted = {}
 
--- One more line of this lane: its workers are those that leave it to others.
-local function want_worker(lane) wanted[lane] = (wanted[lane] or 0) + 1 end
+-- So many more lines of this lane: its workers are those that leave it to others.
+local function want_workers(lane, n) wanted[lane] = (wanted[lane] or 0) + n end
+local function want_worker(lane) want_workers(lane, 1) end
 
 -- How many of count lines such a worker has room for; takes the room. Of a family of which nothing is known yet, one.
 local function room_for(other, mem, cpu, needs, count, is_unknown)

@@ -29,6 +29,9 @@ local function cell_at(i)
       if not cell.is_for_others then
         local level = string.match(workers, '^!(%d),$')
         cell.name, cell.needs, cell.workers, cell.level, cell.lanes, cell.read = page[k], needs, level and '' or workers, level, {}, 0
+        -- Of most lanes memory and cores decide alone.
+        cell.is_bare = needs == '' or needs == 'after'
+        cell.has_gates = needs ~= '' and gates.are_among(needs)
         cell.least_mem, cell.least_cpu = least_of(row, QUARTERS), least_of(column, HALVES)
         if row == '-' and needs ~= '' then cell.least_mem, cell.unknown = learnt.mem(needs, 0) end
       end
