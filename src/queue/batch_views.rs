@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::batch_cancelled::cancelled;
 use super::batch_names::{Counters, counters, states};
 use super::batches::{BatchRecord, Member};
 use super::client::{Connection, ScanPage};
@@ -95,6 +96,8 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     let counts = counters(conn, names).await?;
     let records = super::batches::records(conn, names).await?;
     let running = running(conn, names).await?;
+    let has_failed = counts.iter().any(|counts| counts.failed > 0);
+    let cancelled = if has_failed { cancelled(conn, names).await? } else { HashMap::new() };
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::BatchHeld)).hgetall(format!("{}gated", conn.name(Key::Ready))).cmd("TIME");
     let (held, gated, (now, _)): (_, _, (u64, u64)) = conn.pipe(&pipe).await?;
@@ -113,8 +116,9 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
             .as_deref()
             .map_or(0.0, |ring| rate_over_last_minute(&ring.split(',').map(str::to_owned).collect::<Vec<_>>(), now));
         let held = held.get(name.top().as_str()).map(|text| BatchHold::parse(text));
-        let running = running.get(name).copied().unwrap_or(0);
-        views.push(view(name, &counts[at], record, &Now { running, gated: of_batch, rate, held, is_whole }, &awaited));
+        let [running, cancelled] = [&running, &cancelled].map(|counts| counts.get(name).copied().unwrap_or(0));
+        let now = Now { running, cancelled, gated: of_batch, rate, held, is_whole };
+        views.push(view(name, &counts[at], record, &now, &awaited));
     }
     Ok(views)
 }
@@ -122,6 +126,7 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
 /// What is true of a batch at this moment, beside its counters.
 struct Now {
     running: u64,
+    cancelled: u64,
     gated: u64,
     rate: f64,
     held: Option<BatchHold>,
@@ -141,6 +146,7 @@ fn view(
     let running = now.running.min(open);
     let blocked = now.gated.min(open - running);
     let waiting = open - running - blocked;
+    let cancelled = now.cancelled.min(counts.failed);
     let held = now.held.clone();
     let state = match &held {
         Some(_) | None if !now.is_whole => BatchState::Counting,
@@ -161,7 +167,8 @@ fn view(
         tasks: counts.tasks,
         open,
         finished: counts.tasks.saturating_sub(open + counts.failed),
-        failed: counts.failed,
+        failed: counts.failed - cancelled,
+        cancelled,
         running,
         waiting,
         blocked,
@@ -238,15 +245,8 @@ async fn running(conn: &Connection, names: &[BatchName]) -> Result<HashMap<Batch
         scan.arg(conn.name(Key::InProgress)).arg(cursor).arg("COUNT").arg(PART);
         let (next, page): ScanPage = conn.cmd(&scan).await?;
         let lines: Vec<String> = page.into_iter().filter_map(|(line, _)| String::from_utf8(line).ok()).collect();
-        for Member { names, .. } in super::batches::members(conn, &lines).await?.into_iter().flatten() {
-            let mut levels: Vec<BatchName> = names.iter().flat_map(BatchName::levels).collect();
-            levels.sort();
-            levels.dedup();
-            for level in levels {
-                if let Some(count) = counts.get_mut(&level) {
-                    *count += 1;
-                }
-            }
+        for member in super::batches::members(conn, &lines).await?.into_iter().flatten() {
+            member.count(&mut counts);
         }
         if next == 0 {
             return Ok(counts);

@@ -27,6 +27,8 @@ pub struct BatchCells {
     pub(super) waiting: String,
     pub(super) blocked: String,
     pub(super) failed: String,
+    /// Empty where none was.
+    pub(super) cancelled: String,
     pub(super) rate: String,
     pub(super) to_go: String,
     pub(super) note: String,
@@ -46,6 +48,7 @@ impl BatchCells {
             waiting: count(batch.waiting),
             blocked: count(batch.blocked),
             failed: count(batch.failed),
+            cancelled: if batch.cancelled > 0 { count(batch.cancelled) } else { String::new() },
             rate: if batch.rate_per_second > 0.0 { rate(batch.rate_per_second) } else { String::new() },
             to_go: batch.eta_seconds.map(duration).unwrap_or_default(),
             note: note(batch),
@@ -64,13 +67,14 @@ enum BatchColumn {
     Waiting,
     Blocked,
     Failed,
+    Cancelled,
     Rate,
     ToGo,
 }
 
 impl BatchColumn {
     /// In the order in which they stand.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Name,
         Self::State,
         Self::Tasks,
@@ -79,6 +83,7 @@ impl BatchColumn {
         Self::Waiting,
         Self::Blocked,
         Self::Failed,
+        Self::Cancelled,
         Self::Rate,
         Self::ToGo,
     ];
@@ -97,6 +102,7 @@ impl BatchColumn {
             Self::Waiting => number("waiting"),
             Self::Blocked => number("blocked"),
             Self::Failed => number("failed"),
+            Self::Cancelled => number("cancelled"),
             Self::Rate => number("rate"),
             Self::ToGo => number("to go"),
         }
@@ -112,6 +118,7 @@ impl BatchColumn {
             Self::Waiting => &cells.waiting,
             Self::Blocked => &cells.blocked,
             Self::Failed => &cells.failed,
+            Self::Cancelled => &cells.cancelled,
             Self::Rate => &cells.rate,
             Self::ToGo => &cells.to_go,
         }
@@ -119,7 +126,7 @@ impl BatchColumn {
 
     /// Whether it is left out where no row has anything in it.
     fn may_be_empty(self) -> bool {
-        matches!(self, Self::Rate | Self::ToGo)
+        matches!(self, Self::Cancelled | Self::Rate | Self::ToGo)
     }
 }
 

@@ -206,6 +206,32 @@ fn cancel_by_kind_takes_retries_and_no_others() {
 }
 
 #[test]
+fn batches_count_cancelled_tasks_apart() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    let step = |name: &str, command: &str| {
+        bed.cli("distcomp-submit").args(["-n", name, "--", command, ":::", "1", "2"]).run().expect(0);
+    };
+    step("s1/bad", "false # {}");
+    step("s1/gone", "true # {}");
+    step("s2", "true # {} of s2");
+    bed.ctl(&["cancel", "--batch", "s1/gone", "--yes"]).expect(0);
+    bed.ctl(&["cancel", "--include", "1 of s2", "--yes"]).expect(0);
+    bed.burst("w");
+    let of = |name: &str| {
+        let batch = bed.status(&["batch", name, "--json"]).expect(0).json();
+        ["tasks", "finished", "failed", "cancelled"].map(|what| batch[what].as_u64().expect("a number"))
+    };
+    assert_eq!(of("s1"), [4, 0, 2, 2]);
+    assert_eq!((of("s1/bad"), of("s1/gone"), of("s2")), ([2, 0, 2, 0], [2, 0, 0, 2], [2, 1, 0, 1]));
+    bed.status(&["batches"]).expect(0).prints(&["cancelled"]);
+    let waited = bed.status(&["wait", "s2"]).expect(1);
+    assert!(waited.stdout.contains("s2: 1 of 2 cancelled"), "{}", waited.stdout);
+    bed.ctl(&["requeue", "--batch", "s2", "--state", "cancelled", "--yes"]).expect(0);
+    bed.burst("w");
+    assert_eq!(of("s2"), [2, 2, 0, 0]);
+}
+
+#[test]
 fn wait_counts_cancelled_tasks_apart() {
     let bed = Bed::new();
     let started: Started =

@@ -109,8 +109,11 @@ async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, Queu
         return Ok(Standing::Failed(format!("{}: {}", batch.name, note(batch))));
     }
     if batch.has_ended() {
-        let said = format!("{}: {} of {} failed", batch.name, count(batch.failed), count(batch.tasks));
-        return Ok(if batch.failed == 0 { Standing::Finished } else { Standing::Failed(said) });
+        let of = [(batch.failed, "failed"), (batch.cancelled, "cancelled")]
+            .map(|(number, what)| (number > 0).then(|| format!("{} of {} {what}", count(number), count(batch.tasks))));
+        let of: Vec<String> = of.into_iter().flatten().collect();
+        let said = format!("{}: {}", batch.name, of.join(", "));
+        return Ok(if of.is_empty() { Standing::Finished } else { Standing::Failed(said) });
     }
     let stuck = stuck_on(conn, batch).await?;
     Ok(stuck.map_or(Standing::Going, |why| Standing::Failed(format!("{} {why}", batch.name))))

@@ -145,8 +145,10 @@ pub struct BatchView {
     pub open: u64,
     /// Tasks that have finished.
     pub finished: u64,
-    /// Tasks that were given up: out of retries, refused, cancelled, or gone.
+    /// Tasks that were given up: out of retries, refused, or gone.
     pub failed: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
     /// Tasks in progress.
     pub running: u64,
     /// Tasks that wait and may run.

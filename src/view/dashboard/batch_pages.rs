@@ -37,6 +37,7 @@ pub(super) struct BatchRow {
     waiting: String,
     blocked: String,
     failed: String,
+    cancelled: String,
     rate: String,
     to_go: String,
     note: String,
@@ -44,7 +45,7 @@ pub(super) struct BatchRow {
 
 impl BatchRow {
     pub(super) fn of(batch: &BatchView) -> Self {
-        let BatchCells { name, state, tasks, done, running, waiting, blocked, failed, rate, to_go, note } =
+        let BatchCells { name, state, tasks, done, running, waiting, blocked, failed, cancelled, rate, to_go, note } =
             BatchCells::of(batch);
         let (href, tone) = (batch_address(&batch.name), tone(batch.state));
         let done_percent = (batch.progress() * 1000.0).floor() / 10.0;
@@ -60,6 +61,7 @@ impl BatchRow {
             waiting,
             blocked,
             failed,
+            cancelled,
             rate,
             to_go,
             note,
@@ -170,7 +172,7 @@ impl BatchPage {
                 link("Running", count(batch.running), TaskState::InProgress),
                 link("Finished", count(batch.finished), TaskState::Finished),
                 link("Failed", count(batch.failed), TaskState::Failed),
-                link("Cancelled", String::new(), TaskState::Cancelled),
+                link("Cancelled", count(batch.cancelled), TaskState::Cancelled),
             ],
             steps: detail.steps.iter().map(BatchRow::of).collect(),
             has_more: detail.has_more,

@@ -148,12 +148,13 @@ fn tasks(page: &mut MetricsPage, overview: &Overview, oldest_waiting_seconds: Op
 
 fn batches(page: &mut MetricsPage, batches: &[BatchView]) {
     type Counted = (&'static str, fn(&BatchView) -> u64);
-    let states: [Counted; 5] = [
+    let states: [Counted; 6] = [
         ("waiting", |batch| batch.waiting),
         ("blocked", |batch| batch.blocked),
         ("running", |batch| batch.running),
         ("finished", |batch| batch.finished),
         ("failed", |batch| batch.failed),
+        ("cancelled", |batch| batch.cancelled),
     ];
     let live: Vec<&BatchView> = batches.iter().filter(|batch| !batch.has_ended()).take(BATCHES).collect();
     let labels: Vec<[(&'static str, &str); 2]> = live
@@ -380,7 +381,8 @@ mod tests {
             tasks: 20,
             open,
             finished: 15 - open,
-            failed: 5,
+            failed: 4,
+            cancelled: 1,
             running: open / 4,
             waiting: open / 2,
             blocked: open / 4,
@@ -396,7 +398,9 @@ mod tests {
         };
         let all: Vec<BatchView> = (0..200).map(|at| batch(at, if at == 1 { 0 } else { 8 })).collect();
         let page = page_with(&Overview::default(), &all);
-        for (state, number) in [("waiting", 4), ("blocked", 2), ("running", 2), ("finished", 7), ("failed", 5)] {
+        for (state, number) in
+            [("waiting", 4), ("blocked", 2), ("running", 2), ("finished", 7), ("failed", 4), ("cancelled", 1)]
+        {
             let line = format!("distcomp_queue_batch_tasks{{batch=\"b100\",state=\"{state}\"}} {number}.0");
             assert!(page.contains(&line), "{line} is not in {page}");
         }

@@ -52,6 +52,7 @@ pub(super) fn columns(screen: Screen) -> Vec<Column> {
             column("waiting", Role::Number, 3),
             column("blocked", Role::Number, 1),
             column("failed", Role::Number, 0),
+            column("cancelled", Role::Number, 8),
             column("rate", Role::Number, 6),
             column("to go", Role::Number, 5),
             column("note", Role::Words, 7),

@@ -199,8 +199,9 @@ fn failures(data: &WatchData) -> Vec<Row> {
 
 fn batch(view: &BatchView) -> Row {
     let cells = BatchCells::of(view);
-    let numbers = [view.tasks, view.running, view.waiting, view.blocked, view.failed].map(|n| Rank::Number(n as f64));
-    let [tasks, running, waiting, blocked, failed] = numbers;
+    let numbers = [view.tasks, view.running, view.waiting, view.blocked, view.failed, view.cancelled]
+        .map(|n| Rank::Number(n as f64));
+    let [tasks, running, waiting, blocked, failed, cancelled] = numbers;
     let ranks = vec![
         Rank::Text(cells.name.clone()),
         Rank::Text(cells.state.to_owned()),
@@ -210,6 +211,7 @@ fn batch(view: &BatchView) -> Row {
         waiting,
         blocked,
         failed,
+        cancelled,
         Rank::Number(view.rate_per_second),
         Rank::Number(view.eta_seconds.map_or(f64::INFINITY, |eta| eta as f64)),
         Rank::Text(cells.note.clone()),
@@ -235,6 +237,7 @@ fn batch(view: &BatchView) -> Row {
             cells.waiting,
             cells.blocked,
             cells.failed,
+            cells.cancelled,
             cells.rate,
             cells.to_go,
             cells.note,

@@ -46,14 +46,14 @@ fn batches_lead_to_their_steps_failures_and_tasks() {
     assert_eq!(row("s1"), ["blocked", "5", "20 %", "0", "0", "3", "1"]);
     assert_eq!(row("done"), ["finished", "3", "100 %", "0", "0", "0", "0"]);
     assert_eq!(row("held"), ["paused", "2", "0 %", "0", "2", "0", "0"]);
-    assert!(cell(&browser, "s1", 11).starts_with("waits for s1/prep: 1 failed; distcomp-ctl requeue --batch s1/prep"));
-    assert!(cell(&browser, "held", 11).contains("distcomp-ctl resume held goes on"));
+    assert!(cell(&browser, "s1", 12).starts_with("waits for s1/prep: 1 failed; distcomp-ctl requeue --batch s1/prep"));
+    assert!(cell(&browser, "held", 12).contains("distcomp-ctl resume held goes on"));
     let names = "return [...document.querySelectorAll('[data-batches] tbody th')].map(e => e.innerText)";
     assert_eq!(browser.run(names), json!(["held", "report", "s1", "done"]), "what has ended is last");
     browser.click("tr[data-name=s1] th a");
     assert_eq!(row("s1/prep"), ["failed", "2", "50 %", "0", "0", "0", "1"]);
     assert_eq!(row("s1/sim"), ["blocked", "2", "0 %", "0", "0", "2", "0"]);
-    assert!(cell(&browser, "s1/sim", 11).starts_with("waits for s1/prep: 1 failed"));
+    assert!(cell(&browser, "s1/sim", 12).starts_with("waits for s1/prep: 1 failed"));
     assert!(browser.text(".plain-list").contains("s1/sim: 2 of 2 open"));
     browser.click(".failures tbody th a");
     assert_eq!((browser.count(".tasks tbody tr"), browser.text(".chip").contains("exit 3")), (1, true));

@@ -9,7 +9,7 @@ import { drawSparks, filter, onChosen, onFilter, showWorkers, shownRows } from "
 // Batches
 
 const BATCH = [badge("badge", "tone", "state"), plain("tasks", "n"), meter("good")("done"), plain("running", "n"), plain("waiting", "n"), plain("blocked", "n"),
-  plain("failed", "n"), plain("rate", "n"), plain("to_go", "n"), plain("note", "note")];
+  plain("failed", "n"), plain("cancelled", "n"), plain("rate", "n"), plain("to_go", "n"), plain("note", "note")];
 
 async function showBatches() {
   const table = document.querySelector("[data-batches]");

@@ -60,6 +60,7 @@ fn batches() -> BatchList {
         open,
         finished: tasks - open - failed,
         failed,
+        cancelled: 0,
         running,
         waiting: open - running - blocked,
         blocked,
