@@ -25,7 +25,7 @@ use crate::model::{BatchHold, BatchName, FailureKind, FieldOrder, TaskId, TaskLi
 const STEP: usize = 250;
 
 /// Lines that one step of a release puts into lanes: it stays under 2 ms of the server's time, also where each stands behind a gate of its own.
-const RELEASED: usize = 100;
+const RELEASED: usize = 50;
 
 /// What is known of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

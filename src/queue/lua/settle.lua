@@ -261,7 +261,7 @@ end
 members.flush(turns.at_zero)
 done.batch_rates()
 learning.flush()
-if members.exist() then gates.release(64) end
+if members.exist() then gates.release(32) end
 index_flush()
 if #events > 0 then
   events[1] = 'S\t' .. worker .. events[1]

@@ -56,8 +56,8 @@ end
 function gates.take_apart(gate)
   local parts = gates.parts[gate]
   if not parts then
-    local kind, name = string.match(gate, '^(%a):(.*)$')
-    parts = { kind = kind, name = name, seconds = tonumber(string.match(name, '^@(%d+)$')) }
+    local name = string.sub(gate, 3)
+    parts = { kind = string.sub(gate, 1, 1), name = name, seconds = string.byte(name) == 64 and tonumber(string.sub(name, 2)) or nil }
     gates.parts[gate] = parts
   end
   return parts
@@ -89,8 +89,9 @@ function gates.of(line)
   local after = needs ~= '' and gates.kills(members.batch_of(line)) and 'k:' or 'b:'
   all = gates.of_needs[after .. needs]
   if not all then
-    all = {}
-    for key, value in string.gmatch(needs, '([^,=]+)=([^,]*)') do
+    local only = string.match(needs, '^after=([^,]*)$')
+    all = { only and after .. only }
+    for key, value in string.gmatch(only and '' or needs, '([^,=]+)=([^,]*)') do
       if key == 'after' then all[#all + 1] = after .. value
       elseif key == 'afterany' then all[#all + 1] = 'a:' .. value
       elseif key == 'begin' then all[#all + 1] = 'b:@' .. value end

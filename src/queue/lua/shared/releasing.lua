@@ -29,10 +29,26 @@ do
     return pages, closed, last
   end
 
+  -- Whether a line needs nothing but what a gate stands for: then it has no other.
+  local KEYS_OF = { b = 'after=', k = 'after=', a = 'afterany=' }
+  local function has_no_other(line, gate)
+    local parts = gates.take_apart(gate)
+    if parts.seconds then return false end
+    local need = ',' .. KEYS_OF[parts.kind] .. parts.name .. ':'
+    local from = string.find(line, ',', 1, true) or 1
+    return string.sub(line, from, from + #need - 1) == need
+  end
+
   -- Puts lines into their lanes, each behind another gate of its own that is closed. origin[k] is the gate of line k. Returns how many are in lanes now.
   local function place(lines, in_lane, scores, origin, placed_of, left_of)
-    local waits, lanes, batch_of, filed, placed = waiting_of(lines), {}, {}, {}, 0
-    gates.read(lines)
+    local waits, lanes, batch_of, filed, placed, has_more, with_more = waiting_of(lines), {}, {}, {}, 0, {}, {}
+    for k, line in ipairs(lines) do
+      if waits[k] and not has_no_other(line, origin[k]) then
+        has_more[k] = true
+        with_more[#with_more + 1] = line
+      end
+    end
+    gates.read(with_more)
     for k, line in ipairs(lines) do
       local lane, score = in_lane[k], scores[k]
       local batch = batch_of[lane]
@@ -41,7 +57,7 @@ do
         batch_of[lane] = batch
       end
       left_of[batch] = (left_of[batch] or 0) + 1
-      local closed = waits[k] and gates.closed(line)
+      local closed = waits[k] and has_more[k] and gates.closed(line)
       if closed then
         filed[#filed + 1] = { gate = closed, batch = batch, pairs = { score, lane .. '\t' .. line } }
       elseif waits[k] then
