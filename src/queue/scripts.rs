@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use super::keys::Key;
 use super::records;
+use needed::needed;
 
 /// A file of `lua/shared/`: its name and its text.
 type Part = (&'static str, &'static str);
@@ -21,15 +22,14 @@ pub(super) struct ScriptDef {
 }
 
 impl ScriptDef {
-    /// Binds the declared keys to local names, puts the shared files before the body, and the numbers of its records' fields in place of their names.
+    /// Binds the declared keys to local names, puts what the body needs of the shared files before it, and the numbers of its records' fields in place of
+    /// their names.
     fn new(name: &'static str, parts: &[Part], keys: &'static [Key], body: &str) -> Self {
         let names: Vec<&str> = keys.iter().map(|key| key.lua()).collect();
         let bound: Vec<String> = (1..=keys.len()).map(|n| format!("KEYS[{n}]")).collect();
         let mut text = format!("local {} = {}\n", names.join(", "), bound.join(", "));
-        for text_of_part in parts.iter().map(|part| part.1).chain([body]) {
-            text.push_str(text_of_part);
-            text.push('\n');
-        }
+        text.push_str(&needed(&parts.iter().map(|part| part.1).collect::<Vec<_>>(), body));
+        text.push_str(body);
         let text = records::numbered(&text, &records::of(name));
         Self { name, keys, script: redis::Script::new(&text), text }
     }
@@ -120,5 +120,6 @@ scripts! {
     ];
 }
 
+mod needed;
 #[cfg(test)]
 mod tests;
