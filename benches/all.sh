@@ -33,6 +33,7 @@ part "row 2: keepers alone, without and with 300 MiB of heap in the process that
 part "row 4: peers" benches/peers.sh "$rounds" 2000
 part "row 5: a claim at a depth" cargo bench -q --bench queue -- depth "${depths[@]}"
 part "rows 6, 7, 10, 11: a hundred workers, submission, memory, the original's own questions" cargo bench -q --bench queue -- fleet submit memory suite
+part "batches and dependencies beside plain tasks" cargo bench -q --bench queue -- batches release members views
 part "rows 8, 9, 12: start, idle, spread" cargo bench -q --bench latency
 part "a thousand workers: what a submission wakes, and what they carry" cargo bench -q --bench fleet
 printf '\n%d s in all\n' "$SECONDS"

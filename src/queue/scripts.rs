@@ -1,7 +1,7 @@
 //! The scripts: the files each consists of, the keys it declares, and how it is called.
 //!
 //! A script is its own file in `lua/` and before it the files of `lua/shared/` that it names, in this order. A function or a key that a script does not
-//! name is an unknown global in it, and an error when it is used, never a silent nil.
+//! name is an unknown global in it, and an error when it is used, never a silent nil. What nothing in a script calls is left out of it.
 
 use std::sync::LazyLock;
 

@@ -34,7 +34,7 @@ do
   local function has_no_other(line, gate)
     local parts = gates.take_apart(gate)
     if parts.seconds then return false end
-    local need = ',' .. KEYS_OF[parts.kind] .. parts.name .. ':'
+    local need = ',' .. (KEYS_OF[parts.kind] or '') .. parts.name .. ':'
     local from = string.find(line, ',', 1, true) or 1
     return string.sub(line, from, from + #need - 1) == need
   end
