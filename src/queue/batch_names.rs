@@ -89,13 +89,13 @@ pub(super) async fn counters(conn: &Connection, names: &[BatchName]) -> Result<V
 const PART: usize = 250;
 
 /// The fields that hold the counters of some names: four of each.
-fn fields(names: &[BatchName]) -> Vec<String> {
+pub(super) fn fields(names: &[BatchName]) -> Vec<String> {
     let of = |name: &BatchName| [name.to_string(), format!("{name}!"), format!("{name}="), format!("{}+", name.top())];
     names.iter().flat_map(of).collect()
 }
 
 /// What stands in these fields. Others may have written to them: what is no number is not there, and none is below zero.
-fn read(values: &[Option<LossyString>]) -> impl Iterator<Item = Counters> {
+pub(super) fn read(values: &[Option<LossyString>]) -> impl Iterator<Item = Counters> {
     let number = |value: &Option<LossyString>| {
         let number = value.as_ref()?.0.parse::<i64>().ok()?;
         Some(u64::try_from(number).unwrap_or(0))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::batch_cancelled::cancelled;
-use super::batch_names::{Counters, counters, states};
+use super::batch_names::{self, Counters, counters, states};
 use super::batches::{BatchRecord, Member};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
@@ -92,17 +92,17 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let is_whole = are_whole(conn).await?;
-    let counts = counters(conn, names).await?;
-    let records = super::batches::records(conn, names).await?;
+    let Facts { counts, records, rates } = facts(conn, names).await?;
     let running = running(conn, names).await?;
     let has_failed = counts.iter().any(|counts| counts.failed > 0);
     let cancelled = if has_failed { cancelled(conn, names).await? } else { HashMap::new() };
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::BatchHeld)).hgetall(format!("{}gated", conn.name(Key::Ready))).cmd("TIME");
-    let (held, gated, (now, _)): (_, _, (u64, u64)) = conn.pipe(&pipe).await?;
+    pipe.get(format!("{}counts", conn.name(Key::Ready))).hlen(conn.name(Key::Member));
+    let (held, gated, (now, _), state, members): (_, _, (u64, u64), Option<LossyString>, u64) =
+        conn.pipe(&pipe).await?;
     let (held, gated) = (lossy_string::hash(held), lossy_string::hash(gated));
-    let rates = fields(conn, Key::BatchRate, names).await?;
+    let is_whole = counts_are_whole(state.as_ref(), members);
     let mut awaited: Vec<BatchName> =
         records.iter().flatten().flat_map(|record| record.after.iter().cloned()).collect();
     awaited.sort();
@@ -222,18 +222,44 @@ pub async fn held_of(conn: &Connection, lines: &[String]) -> Result<Vec<Option<(
 async fn are_whole(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
     pipe.get(format!("{}counts", conn.name(Key::Ready))).hlen(conn.name(Key::Member));
-    let (state, members): (Option<String>, u64) = conn.pipe(&pipe).await?;
-    Ok(state.as_deref() == Some("1") || members == 0)
+    let (state, members): (Option<LossyString>, u64) = conn.pipe(&pipe).await?;
+    Ok(counts_are_whole(state.as_ref(), members))
 }
 
-async fn fields(conn: &Connection, key: Key, names: &[BatchName]) -> Result<Vec<Option<String>>, QueueError> {
-    let mut found = Vec::with_capacity(names.len());
-    for part in names.chunks(PART) {
-        let names: Vec<&str> = part.iter().map(BatchName::as_str).collect();
-        let values: Vec<Option<LossyString>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(key)).arg(names)).await?;
-        found.extend(values.into_iter().map(|value| value.map(|LossyString(text)| text)));
+fn counts_are_whole(state: Option<&LossyString>, members: u64) -> bool {
+    members == 0 || state.is_some_and(|LossyString(state)| state == "1")
+}
+
+/// What Redis has of some names, in their order.
+#[derive(Default)]
+struct Facts {
+    counts: Vec<Counters>,
+    records: Vec<Option<BatchRecord>>,
+    rates: Vec<Option<String>>,
+}
+
+/// Names of one round trip.
+const TOGETHER: usize = 1000;
+
+async fn facts(conn: &Connection, names: &[BatchName]) -> Result<Facts, QueueError> {
+    let mut facts = Facts::default();
+    for names in names.chunks(TOGETHER) {
+        let mut pipe = redis::pipe();
+        for part in names.chunks(PART) {
+            let plain: Vec<&str> = part.iter().map(BatchName::as_str).collect();
+            pipe.cmd("HMGET").arg(conn.name(Key::BatchN)).arg(batch_names::fields(part));
+            pipe.cmd("HMGET").arg(conn.name(Key::Batches)).arg(&plain);
+            pipe.cmd("HMGET").arg(conn.name(Key::BatchRate)).arg(&plain);
+        }
+        let replies: Vec<Vec<Option<LossyString>>> = conn.pipe(&pipe).await?;
+        let mut replies = replies.into_iter();
+        while let (Some(counts), Some(records), Some(rates)) = (replies.next(), replies.next(), replies.next()) {
+            facts.counts.extend(batch_names::read(&counts));
+            facts.records.extend(records.into_iter().map(|json| serde_json::from_str(&json?.0).ok()));
+            facts.rates.extend(rates.into_iter().map(|rate| Some(rate?.0)));
+        }
     }
-    Ok(found)
+    Ok(facts)
 }
 
 /// How many tasks of each of these names run: looks at all that is in progress.

@@ -17,20 +17,21 @@ local function reply(added, queued, running, finished, failed)
   }
 end
 if #ARGV > ARG.size and not order_agrees(ARGV[ARG.order]) then return reply(-1, 0, 0, 0, 0) end
--- The batch of line i and its tags, once for all lines that belong to the same.
-local names_of = {}
-local function belonging(i)
+-- The batch of line i and its tags, and the value of a member by its flag: once for all lines that belong to the same.
+local names_of, belongs = {}, {}
+for i = 1, (#ARGV - ARG.size) / EACH.size do
   local text = ARGV[ARG.size + EACH.size * (i - 1) + 1 + EACH.belongs]
-  if text == '' then return nil end
-  local known = names_of[text]
-  if not known then
-    local name, tags = string.match(text, '^([^ ]*) ?(.*)$')
-    known = { name = name, tags = tags }
-    names_of[text] = known
+  if text ~= '' then
+    local known = names_of[text]
+    if not known then
+      local name, tags = string.match(text, '^([^ ]*) ?(.*)$')
+      local rest = ' ' .. name .. (tags ~= '' and ' ' .. tags or '')
+      known = { name = name, tags = tags, o = 'o' .. rest, d = 'd' .. rest, x = 'x' .. rest }
+      names_of[text] = known
+    end
+    belongs[i] = known
   end
-  return known
 end
-for i = 1, (#ARGV - ARG.size) / EACH.size do belonging(i) end
 local submission = ARGV[ARG.submission]
 if next(names_of) and not members.exist() then redis.call('SET', READY .. 'counts', '1') end
 -- The submission was closed by somebody, or never begun: what it adds would be of a batch that counts as complete.
@@ -59,8 +60,9 @@ local has_finished = redis.call('HLEN', FINISHED) > 0
 members.read(lines)
 grown.read(lines)
 local function joins(i, line, flag)
-  local to = belonging(i)
+  local to = belongs[i]
   if not to then return end
+  if not members.of(line) then return members.note(line, '', to[flag]) end
   if not members.join(line, flag, to.name, to.tags) then crowded = crowded + 1 end
   members.flip(line, flag)
 end
@@ -92,7 +94,7 @@ for i, line in ipairs(lines) do
     queued = queued + 1
     sign(i, line)
     -- One that joins its first batch is to change its lane, which takes rights that a submitter need not have: release.lua does it.
-    if belonging(i) and not seen[line] and not members.of(line) then redis.call('ZADD', READY .. 'moves', 0, ARGV[at(i) + EACH.class] .. '\t' .. line) end
+    if belongs[i] and not seen[line] and not members.of(line) then redis.call('ZADD', READY .. 'moves', 0, ARGV[at(i) + EACH.class] .. '\t' .. line) end
     joins(i, line, 'o')
   else
     local is_finished = has_finished and redis.call('HEXISTS', FINISHED, line) == 1
