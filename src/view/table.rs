@@ -1,15 +1,12 @@
 //! Tables without lines, like those of `docker ps`. They fit the width by shortening one column.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
-
 use super::fit::names;
 use super::style::{BOLD, paint};
 use super::text::shorten;
 use super::width;
 
 /// Blanks between two columns.
-const GAP: usize = 2;
+const GAP: &str = "  ";
 
 /// A column of text is not made narrower than this.
 const LEAST: usize = 12;
@@ -43,7 +40,7 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
         let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| width::columns(cell));
         cells.chain([width::columns(columns[index].head)]).max().unwrap_or(0)
     };
-    let mut before: usize = (0..last).map(|index| widths(index, &rows) + GAP).sum();
+    let mut before: usize = (0..last).map(|index| widths(index, &rows) + GAP.len()).sum();
     // Names give way next, the longest first.
     while before + LEAST > width {
         let texts = (0..last).filter(|index| !columns[*index].is_number).map(|index| (widths(index, &rows), index));
@@ -55,7 +52,7 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
         let end_cut = || texts.iter().map(|text| shorten(text, narrower)).collect();
         let fitted: Vec<String> = if are_names { names(&texts, narrower) } else { end_cut() };
         cells.into_iter().zip(fitted).for_each(|(cell, fitted)| *cell = fitted);
-        let now = (0..last).map(|index| widths(index, &rows) + GAP).sum();
+        let now = (0..last).map(|index| widths(index, &rows) + GAP.len()).sum();
         if now == before {
             break;
         }
@@ -67,21 +64,19 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
             *cell = shorten(cell, room);
         }
     }
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|column| column.head)).add_rows(rows);
-    for (column, drawn) in columns.iter().zip(table.column_iter_mut()) {
-        drawn.set_padding((0, 2));
-        if column.is_number {
-            drawn.set_cell_alignment(CellAlignment::Right);
+    let widths: Vec<usize> = (0..columns.len()).map(|index| widths(index, &rows)).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for ((cell, column), width) in cells.zip(columns).zip(&widths) {
+            line.push_str(&width::padded(cell, *width, column.is_number));
+            line.push_str(GAP);
         }
-    }
-    let mut lines = table.lines();
-    let head = lines.next().unwrap_or_default();
-    let mut drawn = paint(BOLD, &shorten(head.trim_end(), width));
+        shorten(line.trim_end(), width)
+    };
+    let mut drawn = paint(BOLD, &line(&mut columns.iter().map(|column| column.head)));
     drawn.push('\n');
-    for line in lines {
-        drawn.push_str(&shorten(line.trim_end(), width));
+    for row in &rows {
+        drawn.push_str(&line(&mut row.iter().map(String::as_str)));
         drawn.push('\n');
     }
     drawn
