@@ -177,7 +177,7 @@ fn clock_of_the_submit_node_does_not_matter() {
     wait_until("the jobs to end", WHILE, || holds_for(pbs.states().iter().all(|state| state == "F"), state()));
     bed.add(["shell:0:1:0:echo again"]);
     wait_until("one more to finish", WHILE, || holds_for(bed.count("finished_tasks") == 5, state()));
-    assert_eq!(record(&bed, "pbs")["failures"], 0);
+    assert_eq!(record(&bed, "pbs")["failures"], 0, "{}", state());
     let (now, _): (u64, u64) = redis::cmd("TIME").query(&mut bed.redis.con()).expect("TIME");
     let at = record(&bed, "pbs")["at"].as_u64().expect("a time");
     assert!(now.abs_diff(at) < 60, "{at} is not about {now}");
