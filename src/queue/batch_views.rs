@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::batch_cancelled::cancelled;
 use super::batch_names::{self, Counters, counters, states};
-use super::batches::{BatchRecord, Member};
+use super::batches::{BEGUN, BatchRecord, Member};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::Key;
@@ -98,11 +98,9 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     let cancelled = if has_failed { cancelled(conn, names).await? } else { HashMap::new() };
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::BatchHeld)).hgetall(format!("{}gated", conn.name(Key::Ready))).cmd("TIME");
-    pipe.get(format!("{}counts", conn.name(Key::Ready))).hlen(conn.name(Key::Member));
-    let (held, gated, (now, _), state, members): (_, _, (u64, u64), Option<LossyString>, u64) =
-        conn.pipe(&pipe).await?;
+    let (held, gated, (now, _)): (_, _, (u64, u64)) = conn.pipe(&pipe).await?;
     let (held, gated) = (lossy_string::hash(held), lossy_string::hash(gated));
-    let is_whole = counts_are_whole(state.as_ref(), members);
+    let is_whole = are_whole(conn).await?;
     let mut awaited: Vec<BatchName> =
         records.iter().flatten().flat_map(|record| record.after.iter().cloned()).collect();
     awaited.sort();
@@ -222,12 +220,9 @@ pub async fn held_of(conn: &Connection, lines: &[String]) -> Result<Vec<Option<(
 async fn are_whole(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
     pipe.get(format!("{}counts", conn.name(Key::Ready))).hlen(conn.name(Key::Member));
-    let (state, members): (Option<LossyString>, u64) = conn.pipe(&pipe).await?;
-    Ok(counts_are_whole(state.as_ref(), members))
-}
-
-fn counts_are_whole(state: Option<&LossyString>, members: u64) -> bool {
-    members == 0 || state.is_some_and(|LossyString(state)| state == "1")
+    pipe.hexists(conn.name(Key::BatchN), BEGUN);
+    let (state, members, are_there): (Option<LossyString>, u64, bool) = conn.pipe(&pipe).await?;
+    Ok(members == 0 || (are_there && state.is_some_and(|LossyString(state)| state == "1")))
 }
 
 /// What Redis has of some names, in their order.

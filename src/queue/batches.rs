@@ -211,6 +211,9 @@ pub struct Chores {
 /// Batches whose counters are looked for, chosen at random, each time.
 const LOOKED_UP: usize = 20;
 
+/// The field of the counters that is there while nobody has deleted them; as in `lua/shared/members.lua`.
+pub(super) const BEGUN: &str = "\tbegun";
+
 /// Submissions that are looked at each time, chosen at random where there are more.
 const SUBMITS_LOOKED_AT: usize = 256;
 
@@ -233,7 +236,7 @@ pub async fn chores(conn: &Connection) -> Result<Chores, QueueError> {
     pipe.cmd("EXISTS").arg(&any);
     pipe.hlen(conn.name(Key::Member)).get(format!("{ready}counts"));
     pipe.cmd("HRANDFIELD").arg(conn.name(Key::BatchSubmits)).arg(SUBMITS_LOOKED_AT).arg("WITHVALUES");
-    pipe.exists(conn.name(Key::BatchN)).cmd("HRANDFIELD").arg(conn.name(Key::Batches)).arg(LOOKED_UP);
+    pipe.hexists(conn.name(Key::BatchN), BEGUN).cmd("HRANDFIELD").arg(conn.name(Key::Batches)).arg(LOOKED_UP);
     let (any, members, counts, submits, are_there, some): Found = conn.pipe(&pipe).await?;
     // A batch without its counter: others have deleted counters, and not the mark that says that they are whole.
     let lacks = !are_there || (!some.is_empty() && lacks_counter(conn, &some).await?);

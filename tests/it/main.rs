@@ -7,6 +7,7 @@ mod acl;
 mod autoscale;
 mod backoff;
 mod bad_nodes;
+mod batch_counts;
 mod batch_model;
 mod batch_waits;
 mod batches;

@@ -37,7 +37,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   local batch, record, expected = ARGV[i + EACH.name], ARGV[i + EACH.record], ARGV[i + EACH.expected]
   local field = batch .. '\t' .. id
   if op == 'begin' then
-    if not members.exist() and redis.call('GET', READY .. 'counts') ~= '1' then redis.call('SET', READY .. 'counts', '1') end
+    members.begin()
     if not string.match(redis.call('HGET', BATCH_SUBMITS, field) or '', '^%d') then
       redis.call('HSET', BATCH_SUBMITS, field, int(now) .. ':' .. int(now))
       redis.call('HINCRBY', BATCH_N, batch .. '+', 1)

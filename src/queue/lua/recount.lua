@@ -10,6 +10,7 @@ if cursor == '' then
   redis.call('SET', READY .. 'counts', '2')
   redis.call('UNLINK', READY .. 'counted')
   redis.call('DEL', BATCH_N)
+  redis.call('HSET', BATCH_N, BEGUN, 0)
   -- A batch without members is known by its record. A step without any is forgotten: its gates stay closed.
   for _, batch in ipairs(redis.call('HKEYS', BATCHES)) do redis.call('HSETNX', BATCH_N, batch, 0) end
   local submits = redis.call('HGETALL', BATCH_SUBMITS)
@@ -22,8 +23,8 @@ if cursor == '' then
   end
   return 'begun'
 end
--- Another worker has begun again, or somebody has taken the index away: this count is void.
-if redis.call('GET', READY .. 'counts') ~= '2' then return 'void' end
+-- Another worker has begun again, or somebody has taken the index or the counters away: this count is void.
+if redis.call('GET', READY .. 'counts') ~= '2' or redis.call('HEXISTS', BATCH_N, BEGUN) == 0 then return 'void' end
 local page = redis.call('HSCAN', MEMBER, cursor, 'COUNT', ARGV[ARG.count])
 for i = 1, #page[2], 2 do
   if redis.call('SADD', READY .. 'counted', page[2][i]) == 1 then

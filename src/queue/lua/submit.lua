@@ -33,7 +33,7 @@ for i = 1, (#ARGV - ARG.size) / EACH.size do
   end
 end
 local submission = ARGV[ARG.submission]
-if next(names_of) and not members.exist() then redis.call('SET', READY .. 'counts', '1') end
+if next(names_of) then members.begin() end
 -- The submission was closed by somebody, or never begun: what it adds would be of a batch that counts as complete.
 if submission ~= '' then
   local fields = {}

@@ -61,10 +61,25 @@ end
 
 function members.top(name) return (string.match(name, '^[^/]*')) end
 
+-- A field of BATCH_N that is there while nobody has deleted the counters since they were begun.
+local BEGUN = '\tbegun'
+
 -- Whether the counters can be trusted.
 function members.are_whole()
-  members.counts = members.counts or redis.call('GET', READY .. 'counts') or '0'
+  if not members.counts then
+    local state = redis.call('HEXISTS', BATCH_N, BEGUN) == 1 and redis.call('GET', READY .. 'counts')
+    members.counts = state or '0'
+  end
   return members.counts == '1'
+end
+
+-- Where there are no members, no submissions and no counters yet, those that come are counted from the first one on.
+function members.begin()
+  if members.exist() or members.are_whole() then return end
+  if redis.call('EXISTS', READY .. 'counts') == 1 or redis.call('HLEN', BATCH_SUBMITS) > 0 then return end
+  redis.call('HSET', BATCH_N, BEGUN, 0)
+  redis.call('SET', READY .. 'counts', '1')
+  members.counts = '1'
 end
 
 -- Whether what happens to a line belongs into the counters now.

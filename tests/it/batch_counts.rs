@@ -1,0 +1,71 @@
+//! Counters of batches that others delete at the worst moment: no gate opens on what is left of them.
+use distcomp::model::{Belonging, TaskLine};
+use distcomp::queue::Connection;
+use distcomp::queue::batches::Recount;
+use distcomp::queue::session::Settlement;
+use distcomp::queue::submit::{NewTask, submit};
+
+use crate::queue_model::{ORDER, client, node, request, session, settle};
+use crate::support::Bed;
+
+fn delete_counters(bed: &Bed) {
+    let _: i64 = redis::cmd("DEL").arg("distcomp:batch:n").query(&mut bed.redis.con()).expect("deleted");
+}
+
+async fn add(conn: &Connection, numbers: std::ops::Range<usize>) {
+    let task = |at: usize| {
+        let mut task = NewTask::of(&TaskLine::parse(&format!("shell:0:0:9:p {at}"), ORDER).expect("a task line"));
+        task.join(Some(Belonging::new("p".parse().expect("a name"), &[])));
+        task
+    };
+    for part in numbers.map(task).collect::<Vec<_>>().chunks(250) {
+        submit(conn, part, false).await.expect("submitted");
+    }
+}
+
+async fn deleted_while_counted(bed: &Bed) {
+    let conn = client(bed).connect().await.expect("connected");
+    add(&conn, 0..1500).await;
+    delete_counters(bed);
+    let mut recount = Recount::default();
+    for _ in 0..3 {
+        assert!(!recount.step(&conn).await.expect("counted"), "it takes many steps");
+    }
+    delete_counters(bed);
+    while !recount.step(&conn).await.expect("counted") {}
+    assert_eq!(bed.table("distcomp:batch:n")["p"], "1500");
+}
+
+async fn deleted_before_a_change(bed: &Bed) {
+    let conn = client(bed).connect().await.expect("connected");
+    let worker = session(&conn, "w").await;
+    add(&conn, 0..2).await;
+    let after = TaskLine::parse("shell,after=p:0:0:1:q", ORDER).expect("a task line");
+    submit(&conn, &[NewTask::of(&after)], false).await.expect("submitted");
+    let first = worker.claim(&request("first".to_owned(), 10, node(), 0)).await.expect("claimed").claims;
+    assert_eq!(first.len(), 2, "the third is blocked");
+    delete_counters(bed);
+    add(&conn, 2..3).await;
+    let added = worker.claim(&request("second".to_owned(), 10, node(), 0)).await.expect("claimed").claims;
+    let end = |claim| settle(claim, Settlement::Finish { value: "w: \"\"".to_owned() });
+    worker.settle(&added.iter().map(end).collect::<Vec<_>>(), 1, false).await.expect("settled");
+    let early = worker.claim(&request("third".to_owned(), 10, node(), 0)).await.expect("claimed").claims;
+    assert_eq!(early.len(), 0, "two of what it waits for run");
+    let mut recount = Recount::default();
+    while !recount.step(&conn).await.expect("counted") {}
+    worker.settle(&first.iter().map(end).collect::<Vec<_>>(), 1, false).await.expect("settled");
+    let last = worker.claim(&request("last".to_owned(), 10, node(), 0)).await.expect("claimed").claims;
+    assert_eq!(last.len(), 1, "all of it has finished");
+}
+
+#[test]
+fn counters_deleted_while_they_are_counted_are_counted_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(deleted_while_counted(&Bed::new()));
+}
+
+#[test]
+fn gate_stays_closed_when_counters_are_deleted_before_a_change() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(deleted_before_a_change(&Bed::new()));
+}
