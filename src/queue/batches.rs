@@ -13,6 +13,7 @@ use super::error::QueueError;
 use super::events::note_batch;
 use super::keys::Key;
 use super::lock::try_lock;
+use super::records::constants;
 use super::records::{
     BatchArgs, BatchEntry, ChangedLine, ControlArgs, ControlReply, RecountArgs, ReleaseArgs, ReleaseHead, StoppedBatch,
 };
@@ -89,14 +90,26 @@ pub async fn tell(conn: &Connection, what: &str, names: &[BatchName], by: &str) 
     }
 }
 
-/// Forgets a batch whose tasks were purged, some of them unfinished; false for one that has tasks or lacks nothing. What waits for it stays blocked, since
-/// nothing is known of it any more.
+/// What became of a batch that was to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// Nothing is known of it any more.
+    Yes,
+    /// It stays known: something may wait for it, and must not start because it vanished.
+    WaitedFor,
+    /// It stays known: it has tasks, or all of it had finished.
+    No,
+}
+
+/// Forgets a batch whose tasks were purged, some of them unfinished, unless something may wait for it.
 ///
 /// # Errors
 /// Those of any call. Lines of it that are gone may be remembered then.
-pub async fn forget(conn: &Connection, batch: &BatchName) -> Result<bool, QueueError> {
-    if call(conn, "forget", "", "", [(batch.as_str(), "", "")]).await? == 0 {
-        return Ok(false);
+pub async fn forget(conn: &Connection, batch: &BatchName) -> Result<Forgotten, QueueError> {
+    match call(conn, "forget", "", "", [(batch.as_str(), "", "")]).await? {
+        constants::FORGOTTEN => {}
+        constants::WAITED_FOR => return Ok(Forgotten::WaitedFor),
+        _ => return Ok(Forgotten::No),
     }
     let mut scan = MemberScan::default();
     while let Some(page) = scan.page(conn).await? {
@@ -106,7 +119,7 @@ pub async fn forget(conn: &Connection, batch: &BatchName) -> Result<bool, QueueE
             call(conn, "drop", "", "", part.iter().map(|member| (member.line.as_str(), "", ""))).await?;
         }
     }
-    Ok(true)
+    Ok(Forgotten::Yes)
 }
 
 async fn call<'a>(

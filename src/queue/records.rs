@@ -13,7 +13,7 @@
 //! costs nothing at run time. A field of amounts is one argument for each kind of resource: `ARG.room_mem`, `ARG.room_cpu`. To add a field, add a line here: the compiler names
 //! the places in Rust that fill it in or ignore it.
 
-mod constants;
+pub(super) mod constants;
 mod shape;
 
 use std::time::Duration;

@@ -192,6 +192,17 @@ fn counters_that_others_deleted_are_made_again() {
 }
 
 #[test]
+fn wait_goes_on_while_counters_are_gone() {
+    let bed = Bed::new();
+    submit(&bed, &["-n", "a", "--", "true"]);
+    let _: i64 = redis::cmd("DEL").arg("distcomp:batch:n").query(&mut bed.redis.con()).expect("deleted");
+    bed.status(&["wait", "a", "--timeout", "1s"]).expect(124);
+    assert_eq!(state(&bed, "a"), "counting");
+    let _worker = bed.worker("w");
+    bed.status(&["wait", "a", "--timeout", "30s"]).expect(0).prints(&["a: finished, 1 task"]);
+}
+
+#[test]
 fn ninth_batch_of_a_task_never_counts_as_done() {
     let bed = Bed::new();
     for at in 1..=8 {
@@ -231,6 +242,9 @@ fn wait_ends_with_the_codes_that_scripts_rely_on() {
     bed.status(&["wait", "good", "--timeout", "30s"]).expect(0).prints(&["good: finished, 1 task"]);
     bed.status(&["wait", "bad", "--timeout", "30s"]).expect(1).prints(&["bad: 1 of 1 failed"]);
     bed.status(&["wait", "long", "--timeout", "1s"]).expect(124);
+    for (name, code) in [("good", 0), ("bad", 1), ("long", 124)] {
+        bed.status(&["wait", name, "--timeout", "0s"]).expect(code);
+    }
     bed.status(&["wait", "long", "good", "--any", "--timeout", "30s"]).expect(0);
     bed.status(&["wait", "long", "bad", "--fail-fast", "--timeout", "30s"]).expect(1);
     bed.status(&["wait", "goood"]).expect(2).says(&["no batch goood (did you mean good?)"]);
@@ -281,15 +295,52 @@ fn steps_tell_blocked_tasks_from_those_that_may_run() {
 }
 
 #[test]
-fn batch_that_was_purged_is_forgotten_and_opens_no_gate() {
+fn purged_batch_is_known_while_something_waits_for_it() {
     let bed = Bed::with(json!({"max_retry_per_task": 1}));
     submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
-    submit(&bed, &["-n", "b", "--after", "a", "--after-any", "a/x", "--", "echo b"]);
+    submit(&bed, &["-n", "b", "--after", "a", "--", "echo b"]);
+    submit(&bed, &["-n", "c", "--after-any", "a/x", "--", "echo c"]);
+    submit(&bed, &["-n", "k", "--after", "a", "--kill-on-invalid-dep", "--", "echo k"]);
+    bed.ctl(&["purge", "--batch", "a", "--yes"]).expect(0).says(&["a stays known as not done"]);
+    let _worker = bed.worker("w");
+    bed.status(&["wait", "c", "--timeout", "30s"]).expect(0);
+    wait_state(&bed, "k", "failed");
+    submit(&bed, &["-n", "a/x", "--", "true 1"]);
+    wait_until("one of a to finish", SOON, || holds_for(batch(&bed, "a")["finished"] == 1, batch(&bed, "a")));
+    stays("b waits for the other one", Duration::from_secs(2), || {
+        holds_for(state(&bed, "b") == "blocked", batch(&bed, "b"))
+    });
+    submit(&bed, &["-n", "a/x", "--", "true 2"]);
+    bed.status(&["wait", "a", "b", "--timeout", "30s"]).expect(0);
+}
+
+#[test]
+fn open_batch_that_was_closed_can_be_opened_again() {
+    let bed = Bed::new();
+    submit(&bed, &["-n", "o", "--open", "--", "echo 1"]);
+    bed.ctl(&["close", "o", "--yes"]).expect(0);
+    // No worker has taken away yet what the first one left.
+    submit(&bed, &["-n", "o", "--open", "--", "echo 2"]);
+    submit(&bed, &["-n", "after", "--after", "o", "--", "echo 3"]);
+    let _worker = bed.worker("w");
+    wait_until("o to be done so far", SOON, || holds_for(batch(&bed, "o")["finished"] == 2, batch(&bed, "o")));
+    stays("more is to come", Duration::from_secs(2), || {
+        holds_for(state(&bed, "after") == "blocked", batch(&bed, "after"))
+    });
+    bed.ctl(&["close", "o", "--yes"]).expect(0);
+    bed.status(&["wait", "after", "--timeout", "30s"]).expect(0);
+}
+
+#[test]
+fn purged_batch_is_forgotten_where_nothing_waits_for_it() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
     bed.ctl(&["purge", "--batch", "a", "--yes"]).expect(0);
     assert!(!bed.table("distcomp:batches").contains_key("a"), "it is listed");
     let names: Vec<String> = bed.table("distcomp:batch:n").into_keys().filter(|name| name.starts_with('a')).collect();
     assert!(names.is_empty(), "{names:?} are left");
-    assert_eq!(bed.table("distcomp:member").len(), 1, "what is left belongs to b");
+    assert!(bed.table("distcomp:member").is_empty(), "nothing is left");
+    submit(&bed, &["-n", "b", "--after", "a", "--after-any", "a/x", "--", "echo b"]);
     let _worker = bed.worker("w");
     stays("b waits for what nobody knows", Duration::from_secs(2), || {
         holds_for(state(&bed, "b") == "blocked", batch(&bed, "b"))

@@ -10,8 +10,8 @@ use crate::cli::exit::CliError;
 use crate::cli::orders::{Execution, Interrupted, SelectArgs, Selected, Selector, plan_text, result_text, verb};
 use crate::cli::results::{Purged, Remote};
 use crate::host::user_name;
-use crate::model::{WorkerName, WorkerNameError};
-use crate::queue::batches;
+use crate::model::{BatchName, WorkerName, WorkerNameError};
+use crate::queue::batches::{self, Forgotten};
 use crate::queue::control::{Change, Changed};
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
@@ -64,10 +64,14 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     if number == 0 || session.manner.dry_run {
         let is_left = op == Change::Purge && !session.manner.dry_run;
         let text = if number == 0 {
-            match args.whole_batch().filter(|_| is_left) {
-                Some(batch) if batches::forget(&session.conn, batch).await? => {
-                    format!("forgot {batch}: it has no task")
-                }
+            let batch = args.whole_batch().filter(|_| is_left);
+            let forgotten = match batch {
+                Some(batch) => batches::forget(&session.conn, batch).await?,
+                None => Forgotten::No,
+            };
+            match (batch, forgotten) {
+                (Some(batch), Forgotten::Yes) => format!("forgot {batch}: it has no task"),
+                (Some(batch), Forgotten::WaitedFor) => format!("nothing to purge; {}", kept(batch)),
                 _ => format!("nothing to {}", verb(op)),
             }
         } else {
@@ -79,8 +83,10 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     confirm(session.manner)?;
     let remote = selected.remote.clone();
     let (changed, purged) = run(session, op, selected).await?;
-    if let (Change::Purge, Some(batch)) = (op, args.whole_batch()) {
-        batches::forget(&session.conn, batch).await?;
+    if let (Change::Purge, Some(batch)) = (op, args.whole_batch())
+        && batches::forget(&session.conn, batch).await? == Forgotten::WaitedFor
+    {
+        session.say(&kept(batch));
     }
     let files = if op == Change::Purge { Some(purged.delete_files(&session.context.config.result_dir)?) } else { None };
     let text = result_text(op, changed, number, files);
@@ -89,6 +95,11 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
         name_remote(session, &remote);
     }
     Ok(())
+}
+
+/// Why a batch without tasks stays known.
+fn kept(batch: &BatchName) -> String {
+    format!("{batch} stays known as not done, since tasks may wait for it: submit it again, or release it")
 }
 
 /// Changes the lines, with progress on the terminal.

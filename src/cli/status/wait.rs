@@ -39,8 +39,9 @@ pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result
     let mut standings: Vec<Standing> = batches.iter().map(|_| Standing::Going).collect();
     let limit = async {
         match args.timeout {
+            // One look, however short the time is.
+            None | Some(Duration::ZERO) => std::future::pending().await,
             Some(limit) => tokio::time::sleep(limit).await,
-            None => std::future::pending().await,
         }
     };
     let exit = tokio::select! {
@@ -66,6 +67,9 @@ async fn follow(
                 (*batches, *standings) = found;
                 if let Some(exit) = judge(args, standings) {
                     return Ok(exit);
+                }
+                if args.timeout == Some(Duration::ZERO) {
+                    return Ok(Exit::TimedOut);
                 }
                 tokio::time::sleep(POLL).await;
             }

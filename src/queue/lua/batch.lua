@@ -1,6 +1,6 @@
 -- Begins and ends submissions to batches, and changes what is known of a batch.
 --
--- Returns: how many batches it changed.
+-- Returns: how many batches it changed; of forget, FORGOTTEN.
 -- Guarantees: the call is safe to repeat. A submission counts as under way from its begin to its end, so that no gate on its batch opens in between. The
 -- end also closes submissions of the same batches that were cut short: those that have added nothing for 60 s.
 -- Records: ARG, EACH, in queue/records.rs.
@@ -8,6 +8,13 @@
 local op, id, by = ARGV[ARG.op], ARGV[ARG.submission], ARGV[ARG.value]
 local now = math.floor(now_ms() / 1000)
 local changed = 0
+
+-- Counts a submission as under way, unless it is. One of its name that has ended may be there still.
+local function begins(batch, field, times)
+  if string.match(redis.call('HGET', BATCH_SUBMITS, field) or '', '^%d') then return end
+  redis.call('HSET', BATCH_SUBMITS, field, times)
+  redis.call('HINCRBY', BATCH_N, batch .. '+', 1)
+end
 
 -- A submission that has ended stays in BATCH_SUBMITS as "ended" until a worker takes it away: a submitter may take nothing away. It is "over" if nothing of
 -- the batch is left, so that with it the batch has ended.
@@ -33,15 +40,25 @@ local function submissions_of(batch)
   return submissions[batch] or {}
 end
 
+-- Whether a line may wait for a batch, or for a step of it. A line that a gate has let go is judged again when it is claimed, and its lane does not say what
+-- it waited for. Of very many gates it is not known.
+local function may_be_waited_for(batch)
+  for _, cell in ipairs(redis.call('ZRANGE', CELLS, 0, -1)) do
+    if gates.are_among(string.match(cell, '^[^/]*/[^/]*/([^:]*):') or '') then return true end
+  end
+  if redis.call('SCARD', READY .. 'gates') > 10000 then return true end
+  for _, gate in ipairs(redis.call('SMEMBERS', READY .. 'gates')) do
+    if members.top(string.sub(gate, 3)) == batch then return true end
+  end
+  return false
+end
+
 for i = ARG.size + 1, #ARGV, EACH.size do
   local batch, record, expected = ARGV[i + EACH.name], ARGV[i + EACH.record], ARGV[i + EACH.expected]
   local field = batch .. '\t' .. id
   if op == 'begin' then
     members.begin()
-    if not string.match(redis.call('HGET', BATCH_SUBMITS, field) or '', '^%d') then
-      redis.call('HSET', BATCH_SUBMITS, field, int(now) .. ':' .. int(now))
-      redis.call('HINCRBY', BATCH_N, batch .. '+', 1)
-    end
+    begins(batch, field, int(now) .. ':' .. int(now))
     -- It is known from now on; if nothing is added to it, its gates open with the end of the submission.
     redis.call('HSETNX', BATCH_N, batch, 0)
     redis.call('SADD', READY .. 'due:' .. batch, batch)
@@ -67,15 +84,18 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     for other in pairs(submissions_of(batch)) do ends(batch, other) end
   elseif op == 'open' then
     -- More is to come, however long it takes.
-    if redis.call('HSETNX', BATCH_SUBMITS, batch .. '\topen', int(now) .. ':') == 1 then redis.call('HINCRBY', BATCH_N, batch .. '+', 1) end
+    begins(batch, batch .. '\topen', int(now) .. ':')
     changed = changed + 1
   elseif op == 'forget' then
-    -- Its tasks are gone, some unfinished. From now on nothing is known of it, which keeps what waits for it closed.
+    -- Its tasks are gone, some unfinished. While something may wait for it, that must not be forgotten.
     local n = redis.call('HMGET', BATCH_N, batch, batch .. '!', batch .. '+')
-    if n[1] == '0' and tonumber(n[2] or '0') > 0 and tonumber(n[3] or '0') <= 0 then
+    local is_short = n[1] == '0' and tonumber(n[2] or '0') > 0 and tonumber(n[3] or '0') <= 0
+    if is_short and may_be_waited_for(batch) then
+      changed = FORGOTTEN.waited_for
+    elseif is_short then
       for _, key in ipairs { BATCHES, BATCH_HELD, BATCH_FAILS } do redis.call('HDEL', key, batch) end
       for _, what in ipairs { '', '!', '=', '+' } do redis.call('HDEL', BATCH_N, batch .. what) end
-      changed = changed + 1
+      changed = FORGOTTEN.yes
     end
   elseif op == 'drop' then
     -- The name is a line that is gone, of batches that were forgotten. That nothing is known of a step comes before its last failure goes.

@@ -107,6 +107,7 @@ members.flush(turns.at_zero)
 index_flush()
 wake_idle()
 local chores = redis.call('ZCARD', READY .. 'chores') - #stopped
-local reply = { [REPLY.has_more] = (chores > 0 or (have_ended and redis.call('HLEN', BATCH_SUBMITS) >= 256) or redis.call('EXISTS', READY .. 'opening', READY .. 'moves') > 0) and 1 or 0 }
+local has_more = chores > 0 or (have_ended and redis.call('HLEN', BATCH_SUBMITS) > 0) or redis.call('EXISTS', READY .. 'opening', READY .. 'moves') > 0
+local reply = { [REPLY.has_more] = has_more and 1 or 0 }
 for i, batch in ipairs(stopped) do reply[REPLY.size + ROW.size * (i - 1) + 1 + ROW.batch] = batch end
 return reply

@@ -86,22 +86,22 @@ do
   local function step(first, width, most, placed_of, left_of)
     local size = width == 1 and most or 2
     local pages, closed, last = read(first, width, size)
-    local lines, in_lane, scores, origin, members_of, n = {}, {}, {}, {}, {}, 0
+    local lines, in_lane, scores, origin, taken_of, n = {}, {}, {}, {}, {}, 0
     for k, page in ipairs(pages) do
-      local of_gate = {}
+      local taken = {}
       for i = 1, closed[k] and 0 or #page, 2 do
         if tonumber(page[i + 1]) > last then break end
         n = n + 1
-        of_gate[#of_gate + 1] = page[i]
+        taken[#taken + 1] = page[i]
         local lane, line = string.match(page[i], '^([^\t]*)\t(.*)$')
         in_lane[n], lines[n], scores[n], origin[n] = lane or '', line or '', page[i + 1], first[2 * k - 1]
       end
-      members_of[k] = of_gate
+      taken_of[k] = taken
     end
     local placed = n > 0 and place(lines, in_lane, scores, origin, placed_of, left_of) or 0
     local opening, emptied, gone = {}, {}, {}
     for k, page in ipairs(pages) do
-      local gate, taken = first[2 * k - 1], members_of[k]
+      local gate, taken = first[2 * k - 1], taken_of[k]
       index_delta = index_delta - bulk('ZREM', READY .. gate, taken)
       local head = page[2 * #taken + 2]
       if not head and #taken == size then head = redis.call('ZRANGE', READY .. gate, 0, 0, 'WITHSCORES')[2] end
