@@ -1,13 +1,14 @@
 //! What blocked tasks wait for: most of them, and one of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::batch_names::states;
 use super::batch_views::awaited;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string::{self, LossyString};
-use crate::model::snapshot::BlockedOn;
+use crate::model::snapshot::{Awaited, BlockedOn};
 use crate::model::{BatchName, Gate, Needs};
 
 /// Gates that are looked at to say what most of the blocked tasks wait for.
@@ -31,9 +32,14 @@ pub(super) async fn blocked_on(conn: &Connection) -> Result<Vec<BlockedOn>, Queu
         pipe.zcard(format!("{ready}{gate}"));
     }
     let counts: Vec<u64> = conn.pipe(&pipe).await?;
-    let found = gates.iter().zip(counts).filter(|(_, waiting)| *waiting > 0);
+    // There are gates of several kinds on one name.
+    let mut of_names: BTreeMap<&str, u64> = BTreeMap::new();
+    for (gate, waiting) in gates.iter().zip(counts) {
+        *of_names.entry(gate.get(2..).unwrap_or_default()).or_default() += waiting;
+    }
+    let found = of_names.into_iter().filter(|(_, waiting)| *waiting > 0);
     let mut found: Vec<(GateOf, u64)> =
-        found.filter_map(|(gate, waiting)| Some((GateOf::parse(gate.get(2..)?)?, waiting))).collect();
+        found.filter_map(|(name, waiting)| Some((GateOf::parse(name)?, waiting))).collect();
     found.sort_by_key(|(_, waiting)| std::cmp::Reverse(*waiting));
     found.truncate(SHOWN);
     with_awaited(conn, found).await
@@ -64,10 +70,11 @@ async fn with_awaited(conn: &Connection, found: Vec<(GateOf, u64)>) -> Result<Ve
         .filter_map(|(gate, _)| if let GateOf::Batch(name) = gate { Some(name.clone()) } else { None })
         .collect();
     let awaited = awaited(conn, &names).await?;
+    let of = |name: &BatchName| awaited.iter().find(|awaited| awaited.name == *name).cloned();
     Ok(found
         .into_iter()
         .map(|(gate, waiting)| match gate {
-            GateOf::Batch(name) => BlockedOn { waiting, batch: awaited.get(&name).cloned(), begin: None },
+            GateOf::Batch(name) => BlockedOn { waiting, batch: of(&name), begin: None },
             GateOf::Time(seconds) => BlockedOn { waiting, batch: None, begin: Some(seconds) },
         })
         .collect())
@@ -83,7 +90,8 @@ pub async fn are_blocked(conn: &Connection, lines: &[String]) -> Result<Vec<bool
         return Ok(vec![false; lines.len()]);
     }
     let names: BTreeSet<BatchName> = needs.iter().flat_map(Needs::gates).filter_map(Gate::name).cloned().collect();
-    let states = awaited(conn, &names.into_iter().collect::<Vec<_>>()).await?;
+    let names: Vec<BatchName> = names.into_iter().collect();
+    let states: BTreeMap<&BatchName, Awaited> = names.iter().zip(states(conn, &names).await?).collect();
     let (now, _): (u64, u64) = conn.cmd(&redis::cmd("TIME")).await?;
     let is_closed = |gate: &Gate| match gate {
         Gate::After(name) | Gate::AfterAny(name) => states.get(name).is_some_and(|state| !state.opens(gate)),

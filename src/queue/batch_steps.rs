@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::batch_names::states;
-use super::batch_views::some;
+use super::batch_views::{awaited, some};
 use super::batches;
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
@@ -45,6 +44,20 @@ pub async fn with_steps(conn: &Connection, name: &BatchName, most: usize) -> Res
     Ok(BatchDetail { batch, steps: views, has_more })
 }
 
+/// Finds, of the steps among these, how many of their tasks are blocked and what they wait for, as far as [`with_steps`] does.
+///
+/// # Errors
+/// Those of any call.
+pub async fn look_up(conn: &Connection, views: &mut [BatchView]) -> Result<(), QueueError> {
+    for step in views.iter_mut().filter(|view| !view.name.is_top() && view.waiting > 0) {
+        let top = some(conn, &[step.name.top()]).await?.pop();
+        if let Some(top) = top.filter(|top| top.blocked > 0) {
+            find_blocked(conn, &top, std::slice::from_mut(step)).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn names_of_steps(
     conn: &Connection,
     batch: &BatchName,
@@ -78,8 +91,8 @@ async fn names_of_steps(
 /// Splits what waits of some steps of a batch into what may run and what is blocked, where that can be told, and finds what they wait for.
 async fn find_blocked(conn: &Connection, top: &BatchView, steps: &mut [BatchView]) -> Result<(), QueueError> {
     let seen = BlockedLines::look(conn, top).await?;
-    let awaited: BTreeSet<BatchName> = seen.steps.values().flat_map(|step| step.after.iter().cloned()).collect();
-    let awaited = states(conn, &awaited.into_iter().collect::<Vec<_>>()).await?;
+    let names: BTreeSet<BatchName> = seen.steps.values().flat_map(|step| step.after.iter().cloned()).collect();
+    let awaited = awaited(conn, &names.into_iter().collect::<Vec<_>>()).await?;
     for step in steps {
         let found = seen.steps.get(&step.name);
         // Whether all of them were seen.

@@ -3,65 +3,138 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch_names::{gated, states};
-use super::batches;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string::{self, LossyString};
-use crate::model::snapshot::Awaited;
+use super::{batch_steps, batch_views, batches};
+use crate::model::snapshot::{Awaited, AwaitedState};
 use crate::model::{BatchName, Needs};
 
 /// Batches whose records are gone through in search of a way on, at most.
 const MOST_REACHED: usize = 1000;
 
-/// Gates that are opening and gates of times that are looked at, and lines behind the latter. Where there are more, nothing counts as stuck.
-const GATES: usize = 100;
+/// Gates of times that are looked at, and lines behind them. Where there are more, nothing counts as stuck.
+const TIMES: usize = 100;
 const LINES: usize = 20_000;
 
-/// Lines in one call.
+/// How deep what a batch waits for is looked at, to name the failure that keeps it from going on.
+const DEPTH: usize = 16;
+
+/// Lines or gates in one call.
 const PART: usize = 500;
+
+/// Looks until two of them agree, at most: while they do not, something moves.
+const LOOKS: usize = 5;
 
 /// Of each batch that only waits: the names that it waits for.
 type Waiting = BTreeMap<BatchName, BTreeSet<BatchName>>;
 
 /// Of each of these names, whether nothing that waits for it can start without somebody's help: it has failed, or all that is open of its batch waits for
-/// such names itself. A gate that is opening, or that time opens, is a way on for the batches that wait behind it, and for what waits for those.
+/// such names itself. Lines that a worker is about to let go or to give up, and those that time lets go, are a way on for the batches that wait behind the
+/// same gate, and for what waits for those.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn are_stuck(conn: &Connection, names: &[BatchName]) -> Result<Vec<bool>, QueueError> {
-    let ready = conn.name(Key::Ready);
-    let most = GATES as isize - 1;
-    let mut pipe = redis::pipe();
-    pipe.zrange(format!("{ready}opening"), 0, most).zrange(format!("{ready}times"), 0, most);
-    let (opening, times): (Vec<LossyString>, Vec<LossyString>) = conn.pipe(&pipe).await?;
-    let (opening, mut times) = (lossy_string::list(opening), lossy_string::list(times));
-    let (known, mut waiting) = reach(conn, names).await?;
-    // The end of a submission stays marked as "d:NAME" until a worker looks at it. What is done by then is judged by its counters.
-    let (of_times, of_names): (Vec<&String>, Vec<&String>) =
-        opening.iter().filter(|gate| !gate.starts_with("d:")).partition(|gate| is_of_time(gate));
-    times.extend(of_times.into_iter().cloned());
-    let is_cut = opening.len() >= GATES || times.len() >= GATES;
-    let opening: BTreeSet<BatchName> =
-        of_names.iter().filter_map(|gate| gate.get(2..)?.parse::<BatchName>().ok()).collect();
-    waiting.retain(|_, after| after.is_disjoint(&opening));
-    free(&known, &mut waiting);
-    if !waiting.is_empty() && !times.is_empty() {
-        let tops: BTreeSet<BatchName> = waiting.keys().cloned().collect();
-        let timed = if is_cut { None } else { waiting_for_times(conn, &times, &tops).await? };
-        match timed {
-            Some(timed) => waiting.retain(|top, _| !timed.contains(top)),
-            None => waiting.clear(),
+    let mut look = Look::take(conn, names).await?;
+    for _ in 0..LOOKS {
+        let stuck = look.judge(conn, names).await?;
+        if !stuck.contains(&true) {
+            return Ok(stuck);
         }
-        free(&known, &mut waiting);
-    } else if is_cut {
-        waiting.clear();
+        // A look takes many calls. It holds if nothing has changed from its first call to after its last one.
+        let next = Look::take(conn, names).await?;
+        if next == look {
+            return Ok(stuck);
+        }
+        look = next;
     }
-    Ok(names.iter().map(|name| is_stuck(name, &known, &waiting)).collect())
+    Ok(vec![false; names.len()])
 }
 
-fn is_of_time(gate: &str) -> bool {
-    gate.get(2..).is_some_and(|name| name.starts_with('@'))
+/// The first failure that keeps some names from going on, over the batches between. What a step waits for is known of some; its batch waits for all that
+/// its steps do.
+///
+/// # Errors
+/// Those of any call.
+pub async fn cause(conn: &Connection, names: &[BatchName]) -> Result<Option<Awaited>, QueueError> {
+    let mut seen = BTreeSet::new();
+    let mut chain = batch_views::some(conn, names).await?;
+    batch_steps::look_up(conn, &mut chain).await?;
+    for _ in 0..DEPTH {
+        let mut awaited = chain.iter().flat_map(|batch| &batch.after);
+        if let Some(failed) = awaited.find(|awaited| awaited.has_failed()) {
+            return Ok(Some(failed.clone()));
+        }
+        let names = chain.iter().flat_map(|batch| batch.after.iter().map(|awaited| &awaited.name).chain([&batch.name]));
+        let next: Vec<BatchName> = names.map(BatchName::top).filter(|top| seen.insert(top.clone())).collect();
+        if next.is_empty() {
+            break;
+        }
+        chain = batch_views::some(conn, &next).await?;
+    }
+    Ok(None)
+}
+
+/// How some names stand, and what they wait for, over any number of batches.
+#[derive(PartialEq)]
+struct Look {
+    known: BTreeMap<BatchName, Awaited>,
+    waiting: Waiting,
+    /// Names behind whose gates there are lines that a worker is to let go or to give up.
+    moving: BTreeSet<BatchName>,
+    /// Stopped batches whose tasks a worker is to give up.
+    ending: BTreeSet<BatchName>,
+}
+
+impl Look {
+    async fn take(conn: &Connection, names: &[BatchName]) -> Result<Self, QueueError> {
+        let (known, waiting) = reach(conn, names).await?;
+        let gates: Vec<(&BatchName, String)> = known.values().flat_map(movable).collect();
+        let ready = conn.name(Key::Ready);
+        let mut moving = BTreeSet::new();
+        for part in gates.chunks(PART) {
+            let mut pipe = redis::pipe();
+            for (_, gate) in part {
+                pipe.zcard(format!("{ready}{gate}"));
+            }
+            let held: Vec<u64> = conn.pipe(&pipe).await?;
+            let held = part.iter().zip(held).filter(|(_, held)| *held > 0);
+            moving.extend(held.map(|((name, _), _)| (*name).clone()));
+        }
+        let mut chores = redis::cmd("ZRANGE");
+        chores.arg(format!("{ready}chores")).arg(0).arg(-1);
+        let chores = if waiting.is_empty() { Vec::new() } else { lossy_string::list(conn.cmd(&chores).await?) };
+        let ending = chores.iter().filter_map(|chore| chore.strip_prefix("x:")?.parse().ok()).collect();
+        Ok(Self { known, waiting, moving, ending })
+    }
+
+    async fn judge(&self, conn: &Connection, names: &[BatchName]) -> Result<Vec<bool>, QueueError> {
+        let Self { known, moving, ending, .. } = self;
+        let mut waiting = self.waiting.clone();
+        waiting.retain(|top, after| after.is_disjoint(moving) && !ending.contains(top));
+        free(known, &mut waiting);
+        if !waiting.is_empty() {
+            let tops: BTreeSet<BatchName> = waiting.keys().cloned().collect();
+            match waiting_for_times(conn, &tops).await? {
+                Some(timed) => waiting.retain(|top, _| !timed.contains(top)),
+                None => waiting.clear(),
+            }
+            free(known, &mut waiting);
+        }
+        Ok(names.iter().map(|name| is_stuck(name, known, &waiting)).collect())
+    }
+}
+
+/// The gates on a name that hold nothing for long: they are open, or what is behind them is given up.
+fn movable(awaited: &Awaited) -> impl Iterator<Item = (&BatchName, String)> {
+    let kinds: &[&str] = match awaited.state() {
+        AwaitedState::Done => &["b", "k", "a"],
+        AwaitedState::Failed => &["k", "a"],
+        AwaitedState::Open => &[],
+    };
+    kinds.iter().map(|kind| (&awaited.name, format!("{kind}:{}", awaited.name)))
 }
 
 /// These names and what they wait for, over any number of batches; and those batches that only wait.
@@ -90,12 +163,19 @@ async fn reach(conn: &Connection, names: &[BatchName]) -> Result<(BTreeMap<Batch
 /// Which of these batches have tasks that wait for nothing but a time; `None` where there are too many lines to tell.
 async fn waiting_for_times(
     conn: &Connection,
-    gates: &[String],
     tops: &BTreeSet<BatchName>,
 ) -> Result<Option<BTreeSet<BatchName>>, QueueError> {
     let ready = conn.name(Key::Ready);
+    let mut pipe = redis::pipe();
+    let last = TIMES as isize - 1;
+    pipe.zrange(format!("{ready}times"), 0, last).zrange(format!("{ready}opening"), 0, last);
+    let (times, opening): (Vec<LossyString>, Vec<LossyString>) = conn.pipe(&pipe).await?;
+    let is_cut = times.len().max(opening.len()) >= TIMES;
+    let (times, opening) = (lossy_string::list(times), lossy_string::list(opening));
+    // One whose time has come is among those that open.
+    let opening = opening.iter().filter(|gate| gate.get(2..).is_some_and(|name| name.starts_with('@')));
     let (mut found, mut looked_at) = (BTreeSet::new(), 0);
-    for gate in gates {
+    for gate in times.iter().chain(opening) {
         let mut from = 0;
         loop {
             let mut range = redis::cmd("ZRANGE");
@@ -116,7 +196,7 @@ async fn waiting_for_times(
             }
         }
     }
-    Ok(Some(found))
+    Ok((!is_cut).then_some(found))
 }
 
 /// The batch of `LANE<tab>LINE`, a lane being `MEM:CPU:NEEDS:BATCH:WORKERS`; `None` where the line waits for batches too, as those are judged anyway.
@@ -163,7 +243,9 @@ mod tests {
     fn stuck(states: &[(&str, u64, u64)], waiting: &[(&str, &[&str])], names: &[&str]) -> Vec<bool> {
         let of_counts = |&(text, open, failed): &(&str, u64, u64)| {
             let name = name(text);
-            (name.clone(), Awaited { name, open, failed, tasks: 9, submissions: 0, is_known: true, is_waived: false })
+            let (cancelled, gone, tasks, submissions) = (0, 0, 9, 0);
+            let (is_known, is_waived) = (true, false);
+            (name.clone(), Awaited { name, open, failed, cancelled, gone, tasks, submissions, is_known, is_waived })
         };
         let known: BTreeMap<BatchName, Awaited> = states.iter().map(of_counts).collect();
         let of = |(top, after): &(&str, &[&str])| (name(top), after.iter().map(|after| name(after)).collect());

@@ -106,6 +106,8 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     awaited.sort();
     awaited.dedup();
     let awaited = self::awaited(conn, &awaited).await?;
+    let awaited: HashMap<BatchName, Awaited> =
+        awaited.into_iter().map(|awaited| (awaited.name.clone(), awaited)).collect();
     let mut views = Vec::with_capacity(names.len());
     for (at, name) in names.iter().enumerate() {
         let record = records[at].clone();
@@ -154,7 +156,7 @@ fn view(
         Some(_) | None if waiting > 0 => BatchState::Waiting,
         Some(_) | None if blocked > 0 => BatchState::Blocked,
         Some(_) | None if counts.submissions > 0 => BatchState::Adding,
-        Some(_) | None if counts.failed > 0 => BatchState::Failed,
+        Some(_) | None if counts.failed + counts.gone > 0 => BatchState::Failed,
         Some(_) | None if counts.tasks > 0 => BatchState::Finished,
         Some(_) | None => BatchState::Empty,
     };
@@ -164,8 +166,8 @@ fn view(
         state,
         tasks: counts.tasks,
         open,
-        finished: counts.tasks.saturating_sub(open + counts.failed),
-        failed: counts.failed - cancelled,
+        finished: counts.tasks.saturating_sub(open + counts.failed + counts.gone),
+        failed: counts.failed - cancelled + counts.gone,
         cancelled,
         running,
         waiting,
@@ -182,12 +184,22 @@ fn view(
     }
 }
 
-/// How some names stand that others wait for.
+/// How some names stand that others wait for, in their order; cancelled tasks apart from those that failed.
 ///
 /// # Errors
 /// Those of any call.
-pub(super) async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, Awaited>, QueueError> {
-    Ok(states(conn, names).await?.into_iter().map(|awaited| (awaited.name.clone(), awaited)).collect())
+pub async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaited>, QueueError> {
+    let mut awaited = states(conn, names).await?;
+    let has_failed = |awaited: &&Awaited| awaited.failed > 0;
+    let with_failures: Vec<BatchName> = awaited.iter().filter(has_failed).map(|awaited| awaited.name.clone()).collect();
+    if !with_failures.is_empty() {
+        let cancelled = cancelled(conn, &with_failures).await?;
+        for awaited in &mut awaited {
+            awaited.cancelled = cancelled.get(&awaited.name).copied().unwrap_or(0).min(awaited.failed);
+            awaited.failed -= awaited.cancelled;
+        }
+    }
+    Ok(awaited)
 }
 
 /// How many tasks wait that are of batches that are held.

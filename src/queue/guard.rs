@@ -98,6 +98,10 @@ async fn settle_order(conn: &Connection, configured: Option<FieldOrder>) -> Resu
     let order = match configured {
         Some(order) => order,
         None if is_used(conn).await? => {
+            // Whoever has stored the first task since has recorded its order in the same step.
+            if let Some(recorded) = conn.cmd::<Option<String>>(redis::cmd("GET").arg(&key)).await? {
+                return agree(&key, &recorded, configured);
+            }
             return Err(QueueError::Mismatch(format!(
                 "the hashes contain tasks, but {key} records no field order and task_field_order is not set: set it in conf.json to \
                  \"prio:mem:cpu\" if Python DistComp wrote them, or to \"mem:cpu:prio\""

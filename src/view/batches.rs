@@ -220,7 +220,7 @@ pub fn waits_for(awaited: &Awaited) -> String {
 
 /// `s1/prep: 40 of 100 open, 1 failed`.
 fn standing(awaited: &Awaited) -> String {
-    let Awaited { name, open, failed, tasks, submissions, is_known, .. } = awaited;
+    let Awaited { name, open, tasks, submissions, is_known, .. } = awaited;
     if !is_known {
         return format!("{name}, of which nothing is known");
     }
@@ -228,18 +228,26 @@ fn standing(awaited: &Awaited) -> String {
     if *open > 0 {
         parts.push(format!("{} of {} open", count(*open), count(*tasks)));
     }
-    if *failed > 0 {
-        parts.push(format!("{} failed", count(*failed)));
+    if awaited.missed() > 0 {
+        parts.push(awaited.missed_told());
     }
     if *submissions > 0 {
         parts.push("more is to come".to_owned());
     }
-    let after = if awaited.has_failed() {
-        format!("; {} requeue --batch {name} tries again, release {name} goes on without", ctl())
-    } else {
-        String::new()
-    };
+    let after = if awaited.has_failed() { format!("; {}", way_out(awaited)) } else { String::new() };
     if parts.is_empty() { name.to_string() } else { format!("{name}: {}{after}", parts.join(", ")) }
+}
+
+/// What lets what waits for a failed batch go on.
+#[must_use]
+pub fn way_out(awaited: &Awaited) -> String {
+    let Awaited { name, failed, cancelled, .. } = awaited;
+    let again = match (failed, cancelled) {
+        (0, 0) => "submit what is gone again".to_owned(),
+        (0, 1..) => format!("{} requeue --batch {name} --state cancelled tries again", ctl()),
+        (1.., _) => format!("{} requeue --batch {name} tries again", ctl()),
+    };
+    format!("{again}, {} release {name} goes on without", ctl())
 }
 
 /// What a gate waits for, of one task or of many.
@@ -340,7 +348,8 @@ mod tests {
 
     fn awaited(open: u64, failed: u64) -> Awaited {
         let name = "s1/prep".parse().expect("a name");
-        Awaited { name, open, failed, tasks: 100, submissions: 0, is_known: true, is_waived: false }
+        let (cancelled, gone, tasks, submissions) = (0, 0, 100, 0);
+        Awaited { name, open, failed, cancelled, gone, tasks, submissions, is_known: true, is_waived: false }
     }
 
     #[test]
@@ -349,7 +358,15 @@ mod tests {
         assert_eq!(waits_for(&awaited(40, 2)), "waits for s1/prep: 40 of 100 open, 2 failed");
         assert_eq!(
             waits_for(&awaited(0, 2)),
-            "waits for s1/prep: 2 failed; distcomp-ctl requeue --batch s1/prep tries again, release s1/prep goes on without"
+            "waits for s1/prep: 2 failed; distcomp-ctl requeue --batch s1/prep tries again, distcomp-ctl release s1/prep goes on without"
+        );
+        assert_eq!(
+            waits_for(&Awaited { cancelled: 3, ..awaited(0, 0) }),
+            "waits for s1/prep: 3 cancelled; distcomp-ctl requeue --batch s1/prep --state cancelled tries again, distcomp-ctl release s1/prep goes on without"
+        );
+        assert_eq!(
+            waits_for(&Awaited { gone: 3, ..awaited(0, 0) }),
+            "waits for s1/prep: 3 gone; submit what is gone again, distcomp-ctl release s1/prep goes on without"
         );
         let unknown = Awaited { is_known: false, ..awaited(0, 0) };
         assert_eq!(waits_for(&unknown), "waits for s1/prep, of which nothing is known");

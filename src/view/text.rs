@@ -17,6 +17,12 @@ pub fn tasks(number: u64) -> String {
     counted(number, "task")
 }
 
+/// `1 task waits`, `1,204 tasks wait`.
+#[must_use]
+pub fn tasks_wait(number: u64) -> String {
+    format!("{} wait{}", tasks(number), if number == 1 { "s" } else { "" })
+}
+
 /// A number with its noun, whose plural is formed by an `s`: `1 worker`, `1,204 workers`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {

@@ -662,6 +662,7 @@ impl Run {
             let of = |suffix: &str| counters.get(&format!("{name}{suffix}")).cloned().unwrap_or_else(|| "0".to_owned());
             assert_eq!(of(""), count(|flag| flag == 'o'), "{at}: open members of {name}");
             assert_eq!(of("!"), count(|flag| matches!(flag, 'x' | 'g')), "{at}: given up of {name}");
+            assert_eq!(of("~"), count(|flag| flag == 'g'), "{at}: gone of {name}");
         }
         let counted: i64 = redis::cmd("GET")
             .arg("distcomp:ready:count")

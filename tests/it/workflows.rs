@@ -85,7 +85,10 @@ fn wait_ends_when_what_it_waits_for_has_failed() {
     let begun = Instant::now();
     let waited = bed.submit(&["-n", "c", "--after", "b", "--wait", "--", "echo", ":::", "1", "2"], "").expect(1);
     assert!(begun.elapsed() < SOON, "{waited}");
-    let waited = waited.says(&["2 tasks cannot go on: b has 1 open", "0 tasks finished, 0 failed, 2 blocked"]);
+    let waited = waited.says(&[
+        "2 tasks cannot go on: waits for a: 1 failed; distcomp-ctl requeue --batch a tries again",
+        "0 tasks finished, 0 failed, 2 blocked",
+    ]);
     assert!(!waited.stderr.contains("panicked"), "{waited}");
     fs::write(&flag, "").expect("a file");
     bed.ctl(&["requeue", "--state", "failed", "--yes"]).expect(0);

@@ -9,7 +9,7 @@ use crate::model::{BatchHold, BatchName, FailureKind, FieldOrder, TaskId, Worker
 use crate::queue::batches::{BatchChange, Member, MemberScan, MemberState};
 use crate::queue::control::{self, Change};
 use crate::queue::{Connection, QueueError, batches, kinds};
-use crate::view::text::{count, tasks};
+use crate::view::text::{count, tasks, tasks_wait};
 
 /// Batches that are known, and no steps.
 pub(crate) async fn whole(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchView>, CliError> {
@@ -121,7 +121,7 @@ async fn given_up(conn: &Connection, page: Vec<Member>, stopped: &[BatchName]) -
 fn sizes(found: &[BatchView]) -> String {
     let of = |figure: fn(&BatchView) -> u64| found.iter().map(figure).sum::<u64>();
     let waiting = of(|batch| batch.waiting + batch.blocked);
-    format!("{} wait, {} in progress continue", tasks(waiting), count(of(|batch| batch.running)))
+    format!("{}, {} in progress continue", tasks_wait(waiting), count(of(|batch| batch.running)))
 }
 
 /// Names as a list in words.

@@ -3,12 +3,12 @@
 use crate::cli::exit::CliError;
 use crate::queue::{Connection, control, inspect};
 use crate::sys::wall_clock;
-use crate::view::text::{count, tasks};
+use crate::view::text::{count, tasks, tasks_wait};
 
 /// What a pause would do, in words.
 pub(crate) async fn pause_plan(conn: &Connection) -> Result<String, CliError> {
     let counts = inspect::counts(conn).await?;
-    Ok(format!("pause the queue: {} wait, {} in progress continue", tasks(counts.todo), count(counts.in_progress)))
+    Ok(format!("pause the queue: {}, {} in progress continue", tasks_wait(counts.todo), count(counts.in_progress)))
 }
 
 /// Pauses it in the name of somebody: `who` is what people see, `by` the name in the log.

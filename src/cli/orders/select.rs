@@ -43,7 +43,7 @@ impl From<Change> for Verb {
 pub(crate) struct Selector {
     pub(super) verb: Verb,
     pub(crate) states: Vec<TaskState>,
-    group: GroupArgs,
+    pub(super) group: GroupArgs,
     include: Option<String>,
     pub(super) worker: Option<String>,
     older_than: Option<f64>,
@@ -160,18 +160,25 @@ impl Selector {
                 }
             }
         }
-        selected.cancelled = self.left_cancelled(conn).await?;
+        selected.cancelled = self.left_cancelled(conn, &group).await?;
         Ok(selected)
     }
 
     /// How many cancelled tasks these flags would select, if they counted as failed.
-    async fn left_cancelled(&self, conn: &Connection) -> Result<u64, CliError> {
+    async fn left_cancelled(&self, conn: &Connection, group: &TaskGroup) -> Result<u64, CliError> {
         if !self.leaves_cancelled() || self.older_than.is_some() {
             return Ok(0);
         }
         let all = inspect::counts(conn).await?.cancelled;
-        if all == 0 || (self.include.is_none() && self.worker.is_none()) {
+        if all == 0 || (self.include.is_none() && self.worker.is_none() && group.is_any()) {
             return Ok(all);
+        }
+        if !group.is_any() {
+            let (mut scan, mut found) = (StateScan::of_group(TaskState::Cancelled, group.clone()), 0);
+            while let Some(page) = scan.next(conn).await? {
+                found += page.iter().filter(|entry| self.fits(entry, TaskState::Cancelled)).count() as u64;
+            }
+            return Ok(found);
         }
         // With the worker they had failed on, where that is asked for.
         let is_short = self.worker.is_none();
@@ -188,7 +195,7 @@ impl Selector {
 
     /// Whether somebody may expect cancelled tasks among those that are selected.
     pub(super) fn leaves_cancelled(&self) -> bool {
-        self.verb == Verb::Requeue && self.states == [TaskState::Failed] && self.group.is_empty()
+        self.verb == Verb::Requeue && self.states == [TaskState::Failed] && self.group.kind.is_none()
     }
 
     /// A retry is in todo and in failed: it is selected where it waits. What has failed for good cannot be cancelled.

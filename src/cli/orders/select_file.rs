@@ -58,7 +58,7 @@ impl Selector {
             if !self.includes(&line) {
                 continue;
             }
-            if states == [TaskState::Cancelled] && self.leaves_cancelled() {
+            if states == [TaskState::Cancelled] && self.leaves_cancelled() && self.group.is_empty() {
                 cancelled += 1;
                 continue;
             }

@@ -1,6 +1,5 @@
 //! `distcomp-status wait`: waits for batches to end.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,30 +12,32 @@ use crate::cli::reconnect::reconnect;
 use crate::model::BatchName;
 use crate::model::snapshot::{BatchState, BatchView};
 use crate::process::signals::{SignalRequest, Signals};
-use crate::queue::{Connection, QueueError, batch_stuck, batch_views};
+use crate::queue::{Connection, QueueError, batch_steps, batch_stuck, batch_views};
 use crate::view::batches::{note, waits_for};
 use crate::view::text::{count, tasks};
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How deep what a batch waits for is looked at, to name the failure that keeps it from going on.
-const DEPTH: usize = 16;
-
 /// How waiting for one batch stands.
+#[derive(Clone)]
 enum Standing {
     Going,
     Finished,
-    /// It failed, or cannot go on, and why.
+    /// It has ended and failed, and why.
     Failed(String),
+    /// It will have failed, and why: it has stopped, and some of it runs yet.
+    Ending(String),
+    /// It cannot go on by itself, and why.
+    Stuck(String),
 }
 
 /// Waits for all of the batches, or for any.
 pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result<Exit, CliError> {
     let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
-    let mut batches = known(&session.conn, &args.names).await?;
-    let mut standings: Vec<Standing> = batches.iter().map(|_| Standing::Going).collect();
+    let batches = known(&session.conn, &args.names).await?;
+    let mut found: Vec<(BatchView, Standing)> = batches.into_iter().map(|batch| (batch, Standing::Going)).collect();
     let limit = async {
         match args.timeout {
             // One look, however short the time is.
@@ -47,10 +48,15 @@ pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result
     let exit = tokio::select! {
         biased;
         signal = signals.next() => return Ok(signal.into()),
-        exit = follow(session, args, &mut batches, &mut standings) => exit?,
+        exit = follow(session, args, &mut found) => exit?,
         () = limit => Exit::TimedOut,
     };
-    report(session, &batches, &standings)?;
+    for (batch, standing) in &mut found {
+        if matches!(standing, Standing::Going | Standing::Stuck(_)) {
+            batch_steps::look_up(&session.conn, std::slice::from_mut(batch)).await?;
+        }
+    }
+    report(session, &found)?;
     Ok(exit)
 }
 
@@ -58,14 +64,12 @@ pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result
 async fn follow(
     session: &mut StatusContext,
     args: &WaitArgs,
-    batches: &mut Vec<BatchView>,
-    standings: &mut Vec<Standing>,
+    found: &mut [(BatchView, Standing)],
 ) -> Result<Exit, CliError> {
     loop {
-        match look(&session.conn, args).await {
-            Ok(found) => {
-                (*batches, *standings) = found;
-                if let Some(exit) = judge(args, standings) {
+        match look(&session.conn, found).await {
+            Ok(()) => {
+                if let Some(exit) = judge(args, found) {
                     return Ok(exit);
                 }
                 if args.timeout == Some(Duration::ZERO) {
@@ -73,82 +77,83 @@ async fn follow(
                 }
                 tokio::time::sleep(POLL).await;
             }
-            Err(CliError::Queue(error)) if error.is_transient() => {
+            Err(error) if error.is_transient() => {
                 session.conn = reconnect(&session.context, error).await?;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// How the batches stand now. One that is not known any more, as the server came back without its data, is an error and has not finished.
-async fn look(conn: &Connection, args: &WaitArgs) -> Result<(Vec<BatchView>, Vec<Standing>), CliError> {
-    let batches = known(conn, &args.names).await?;
-    let mut standings = Vec::with_capacity(batches.len());
-    for batch in &batches {
-        standings.push(standing(conn, batch).await?);
+/// How the batches stand now. Of one that is not known any more stays what was last seen of it.
+async fn look(conn: &Connection, found: &mut [(BatchView, Standing)]) -> Result<(), QueueError> {
+    let names: Vec<BatchName> = found.iter().map(|(batch, _)| batch.name.clone()).collect();
+    let views = batch_views::some(conn, &names).await?;
+    let are_known = batch_views::are_known(conn, &names).await?;
+    for (((batch, stands), view), is_known) in found.iter_mut().zip(views).zip(are_known) {
+        if is_known {
+            *stands = standing(conn, &view).await?;
+            *batch = view;
+        } else {
+            *stands = Standing::Failed(format!("{}: it was purged meanwhile, or Redis lost it", batch.name));
+        }
     }
-    Ok((batches, standings))
+    Ok(())
 }
 
 /// `None` while there is something to wait for.
-fn judge(args: &WaitArgs, standings: &[Standing]) -> Option<Exit> {
-    let is_over = |standing: &&Standing| !matches!(standing, Standing::Going);
-    let is_failed = |standing: &Standing| matches!(standing, Standing::Failed(_));
-    let ended = standings.iter().filter(is_over).count();
+fn judge(args: &WaitArgs, found: &[(BatchView, Standing)]) -> Option<Exit> {
     let exit = |failed: bool| if failed { Exit::TasksFailed } else { Exit::Done };
+    let has = |is: fn(&Standing) -> bool| found.iter().any(|(_, standing)| is(standing));
+    let is_left = has(|standing| matches!(standing, Standing::Going | Standing::Ending(_)));
     if args.any {
-        // What finished counts, whatever else has failed.
-        let has_finished = standings.iter().any(|standing| matches!(standing, Standing::Finished));
-        return (ended > 0).then(|| exit(!has_finished));
+        // What finished counts, whatever else has failed; and what is stuck has not ended.
+        let has_finished = has(|standing| matches!(standing, Standing::Finished));
+        let has_ended = has_finished || has(|standing| matches!(standing, Standing::Failed(_)));
+        return (has_ended || !is_left).then(|| exit(!has_finished));
     }
-    if args.fail_fast && standings.iter().any(is_failed) {
+    let is_bad = has(|standing| matches!(standing, Standing::Failed(_) | Standing::Ending(_) | Standing::Stuck(_)));
+    if args.fail_fast && is_bad {
         return Some(Exit::TasksFailed);
     }
-    (ended == standings.len()).then(|| exit(standings.iter().any(is_failed)))
+    (!is_left).then(|| exit(is_bad))
 }
 
 async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, QueueError> {
+    let name = &batch.name;
     if batch.state == BatchState::Stopped {
-        return Ok(Standing::Failed(format!("{}: {}", batch.name, note(batch))));
+        let why = format!("{name}: {}", note(batch));
+        return Ok(if batch.running > 0 { Standing::Ending(why) } else { Standing::Failed(why) });
     }
     if batch.has_ended() {
         let of = [(batch.failed, "failed"), (batch.cancelled, "cancelled")]
             .map(|(number, what)| (number > 0).then(|| format!("{} of {} {what}", count(number), count(batch.tasks))));
         let of: Vec<String> = of.into_iter().flatten().collect();
-        let said = format!("{}: {}", batch.name, of.join(", "));
-        return Ok(if of.is_empty() { Standing::Finished } else { Standing::Failed(said) });
+        let why = format!("{name}: {}", of.join(", "));
+        return Ok(if of.is_empty() { Standing::Finished } else { Standing::Failed(why) });
     }
     let stuck = stuck_on(conn, batch).await?;
-    Ok(stuck.map_or(Standing::Going, |why| Standing::Failed(format!("{} {why}", batch.name))))
+    Ok(stuck.map_or(Standing::Going, |why| Standing::Stuck(format!("{name} {why}"))))
 }
 
 /// Why a batch cannot go on by itself; `None` while it can: see [`batch_stuck::are_stuck`].
 async fn stuck_on(conn: &Connection, batch: &BatchView) -> Result<Option<String>, QueueError> {
-    let is_stuck = batch_stuck::are_stuck(conn, std::slice::from_ref(&batch.name)).await?;
-    if is_stuck != [true] {
+    let name = std::slice::from_ref(&batch.name);
+    if batch_stuck::are_stuck(conn, name).await? != [true] {
         return Ok(None);
     }
-    // The failure that it all goes back to, over the batches between.
-    let (mut seen, mut chain) = (BTreeSet::new(), vec![batch.clone()]);
-    for _ in 0..DEPTH {
-        if let Some(failed) = chain.iter().flat_map(|batch| &batch.after).find(|awaited| awaited.has_failed()) {
-            return Ok(Some(waits_for(failed)));
-        }
-        let next = chain.iter().flat_map(|batch| &batch.after).map(|awaited| awaited.name.top());
-        let next: Vec<BatchName> = next.filter(|top| seen.insert(top.clone())).collect();
-        chain = batch_views::some(conn, &next).await?;
-    }
-    Ok(Some("waits for batches that wait for each other, or cannot go on".to_owned()))
+    let cause = batch_stuck::cause(conn, name).await?;
+    let none = "waits for batches that wait for each other, or cannot go on";
+    Ok(Some(cause.as_ref().map_or_else(|| none.to_owned(), waits_for)))
 }
 
-fn report(session: &mut StatusContext, batches: &[BatchView], standings: &[Standing]) -> Result<(), CliError> {
+fn report(session: &mut StatusContext, found: &[(BatchView, Standing)]) -> Result<(), CliError> {
     if session.json {
-        for (batch, standing) in batches.iter().zip(standings) {
+        for (batch, standing) in found {
             let (word, why) = match standing {
                 Standing::Going => ("going", None),
                 Standing::Finished => ("finished", None),
-                Standing::Failed(why) => ("failed", Some(why)),
+                Standing::Failed(why) | Standing::Ending(why) | Standing::Stuck(why) => ("failed", Some(why)),
             };
             let mut json = json!(batch);
             json["outcome"] = json!(word);
@@ -157,14 +162,27 @@ fn report(session: &mut StatusContext, batches: &[BatchView], standings: &[Stand
         }
         return Ok(());
     }
-    for (batch, standing) in batches.iter().zip(standings) {
+    for (batch, standing) in found {
         match standing {
             Standing::Going => {
-                session.out.line(&format!("{}: {} of {} open", batch.name, count(batch.open), count(batch.tasks)))?;
+                let open = format!("{}: {} of {} open", batch.name, count(batch.open), count(batch.tasks));
+                session.out.line(&format!("{open}{}", what_keeps(batch)))?;
             }
             Standing::Finished => session.out.line(&format!("{}: finished, {}", batch.name, tasks(batch.tasks)))?,
-            Standing::Failed(why) => session.out.line(why)?,
+            Standing::Failed(why) | Standing::Ending(why) | Standing::Stuck(why) => session.out.line(why)?,
         }
     }
     Ok(())
+}
+
+/// Why a batch has not ended yet, where it is not because its tasks take their time.
+fn what_keeps(batch: &BatchView) -> String {
+    let note = note(batch);
+    if !note.is_empty() {
+        return format!("; {note}");
+    }
+    match (batch.state, batch.running) {
+        (BatchState::Running, _) | (_, 1..) => format!(", {} running", count(batch.running)),
+        _ => "; nothing of it runs: distcomp-status explain says why".to_owned(),
+    }
 }

@@ -156,9 +156,12 @@ async fn warn_of_unknown(context: &Context, conn: &Connection, plan: &BatchPlan)
         known => known?,
     };
     let own = plan.tasks.keys().chain(&plan.declared).take(MOST_COMPARED);
-    let known: Vec<String> = known.iter().chain(own).map(ToString::to_string).collect();
+    let known: BTreeSet<&BatchName> = known.iter().chain(own).collect();
     for (name, number) in unknown.iter().take(SAID) {
-        let near = nearest(name.as_str(), &known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        // What waits for a name is not what is meant by it.
+        let waits = |known: &BatchName| plan.edges().any(|(waits, after)| after == *name && waits.is_within(known));
+        let others: Vec<String> = known.iter().filter(|known| !waits(known)).map(ToString::to_string).collect();
+        let near = nearest(name.as_str(), &others).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
         let stay = if **number == 1 { "1 task stays".to_owned() } else { format!("{} stay", tasks(**number)) };
         context.warn(&format!(
             "nothing is known of {name}{near}: {stay} blocked until it has been submitted and has finished"

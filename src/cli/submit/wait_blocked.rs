@@ -7,7 +7,8 @@ use crate::cli::exit::CliError;
 use crate::model::needs::Needs;
 use crate::model::snapshot::Awaited;
 use crate::model::{BatchName, Gate};
-use crate::queue::{Connection, QueueError, batch_names, batch_stuck};
+use crate::queue::{Connection, QueueError, batch_names, batch_stuck, batch_views};
+use crate::view::batches::waits_for;
 use crate::view::text::tasks;
 
 /// Names that are told.
@@ -18,7 +19,7 @@ const TOLD: usize = 3;
 pub(super) struct Blocked {
     lines: Vec<String>,
     /// What they wait for, and how that stands.
-    why: BTreeMap<BatchName, String>,
+    why: BTreeSet<String>,
     /// Whether all were looked at once more.
     is_confirmed: bool,
 }
@@ -32,14 +33,14 @@ impl Blocked {
         if pending.is_empty() || gates.iter().any(|needs| needs.gates().is_empty()) {
             return Ok(false);
         }
-        let states: BTreeMap<_, _> = names.iter().zip(batch_names::states(conn, &names).await?).collect();
-        let stuck: BTreeMap<_, _> = match batch_stuck::are_stuck(conn, &names).await {
-            Ok(stuck) => names.iter().zip(stuck).collect(),
+        let (states, stuck) = match stand(conn, &names).await {
+            Ok((states, stuck)) => (names.iter().zip(states), names.iter().zip(stuck)),
             // A user that may not read it waits on.
             Err(QueueError::Denied { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let mut why = BTreeMap::new();
+        let (states, stuck): (BTreeMap<_, _>, BTreeMap<_, _>) = (states.collect(), stuck.collect());
+        let (mut why, mut stopped_by) = (BTreeSet::new(), BTreeSet::new());
         for needs in &gates {
             let is_for_good = |gate: &&Gate| {
                 let Some(name) = gate.name() else { return false };
@@ -47,7 +48,17 @@ impl Blocked {
                 is_closed && stuck.get(name).is_some_and(|stuck| *stuck)
             };
             let Some(name) = needs.gates().iter().find(is_for_good).and_then(Gate::name) else { return Ok(false) };
-            why.entry(name.clone()).or_insert_with(|| states.get(name).map_or_else(String::new, Awaited::told));
+            stopped_by.insert(name.clone());
+        }
+        for name in stopped_by {
+            let state = states.get(&name).filter(|state| state.has_failed());
+            let cause = match state {
+                Some(failed) => Some(failed.clone()),
+                None => batch_stuck::cause(conn, std::slice::from_ref(&name)).await?,
+            };
+            why.insert(
+                cause.map_or_else(|| format!("waits for {name}, which cannot go on"), |cause| waits_for(&cause)),
+            );
         }
         self.lines.append(pending);
         self.why.append(&mut why);
@@ -71,17 +82,16 @@ impl Blocked {
     /// How many they are; says why.
     pub(super) fn end(&self, context: &Context) -> u64 {
         if !self.lines.is_empty() {
-            let why: Vec<&str> = self.why.values().take(TOLD).map(String::as_str).collect();
-            let number = self.lines.len() as u64;
-            context.say(&format!(
-                "{} cannot go on: {}; {} when distcomp-ctl requeue has let that finish",
-                tasks(number),
-                why.join(", "),
-                if number == 1 { "it does" } else { "they do" }
-            ));
+            let why: Vec<&str> = self.why.iter().take(TOLD).map(String::as_str).collect();
+            context.say(&format!("{} cannot go on: {}", tasks(self.lines.len() as u64), why.join("; ")));
         }
         self.lines.len() as u64
     }
+}
+
+/// How some names stand, and whether they are stuck.
+async fn stand(conn: &Connection, names: &[BatchName]) -> Result<(Vec<Awaited>, Vec<bool>), QueueError> {
+    Ok((batch_views::awaited(conn, names).await?, batch_stuck::are_stuck(conn, names).await?))
 }
 
 /// The names that all of these lines wait for, if each waits for something that is not done.

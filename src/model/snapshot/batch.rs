@@ -57,8 +57,14 @@ pub struct Awaited {
     pub name: BatchName,
     /// Its tasks that have not ended.
     pub open: u64,
-    /// Its tasks that were given up, or are gone.
+    /// Its tasks that were given up. Those that were cancelled are among them where nobody looked for these.
     pub failed: u64,
+    /// Its tasks that were cancelled.
+    #[serde(default)]
+    pub cancelled: u64,
+    /// Its tasks that are gone unfinished: purged, or removed by others.
+    #[serde(default)]
+    pub gone: u64,
     /// All its tasks.
     pub tasks: u64,
     /// Submissions to it that are under way, or were cut short.
@@ -86,10 +92,24 @@ impl Awaited {
     pub fn state(&self) -> AwaitedState {
         match self {
             Self { is_waived: true, .. } => AwaitedState::Done,
-            Self { is_known: true, open: 0, submissions: 0, failed: 0, .. } => AwaitedState::Done,
+            Self { is_known: true, open: 0, submissions: 0, .. } if self.missed() == 0 => AwaitedState::Done,
             Self { is_known: true, open: 0, submissions: 0, .. } => AwaitedState::Failed,
             Self { .. } => AwaitedState::Open,
         }
+    }
+
+    /// Its tasks that have ended without finishing.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.failed.saturating_add(self.cancelled).saturating_add(self.gone)
+    }
+
+    /// What became of those, in words: `2 failed, 1 cancelled`; empty where there are none.
+    #[must_use]
+    pub fn missed_told(&self) -> String {
+        let of = [(self.failed, "failed"), (self.cancelled, "cancelled"), (self.gone, "gone")];
+        let of = of.iter().filter(|(number, _)| *number > 0);
+        of.map(|(number, what)| format!("{} {what}", grouped(u128::from(*number)))).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether it has ended, and not all of it finished.
@@ -125,9 +145,9 @@ impl Awaited {
         match self {
             Self { is_known: false, .. } => format!("nothing is known of {name}"),
             Self { open: 0, submissions: 1.., .. } => format!("{name} is being submitted"),
-            Self { open: 0, failed, .. } => format!("{name} has {} failed", count(*failed)),
-            Self { open, failed: 0, .. } => format!("{name} has {} open", count(*open)),
-            Self { open, failed, .. } => format!("{name} has {} open, {} failed", count(*open), count(*failed)),
+            Self { open: 0, .. } => format!("{name} has {}", self.missed_told()),
+            Self { open, .. } if self.missed() == 0 => format!("{name} has {} open", count(*open)),
+            Self { open, .. } => format!("{name} has {} open, {}", count(*open), self.missed_told()),
         }
     }
 }
@@ -220,6 +240,8 @@ mod tests {
             name: name.clone(),
             open,
             failed,
+            cancelled: 0,
+            gone: 0,
             tasks: 9,
             submissions,
             is_known,
@@ -246,12 +268,13 @@ mod tests {
     fn words_for_what_is_waited_for_say_what_is_left() {
         let of = |open, failed, submissions, is_known| {
             let name = "s1".parse().expect("a name");
-            Awaited { name, open, failed, tasks: 5000, submissions, is_known, is_waived: false }.told()
+            let (cancelled, gone) = (failed / 2, failed / 3);
+            Awaited { name, open, failed, cancelled, gone, tasks: 5000, submissions, is_known, is_waived: false }.told()
         };
         assert_eq!(of(0, 0, 0, false), "nothing is known of s1");
         assert_eq!(of(0, 1, 2, true), "s1 is being submitted");
         assert_eq!(of(0, 1, 0, true), "s1 has 1 failed");
         assert_eq!(of(1000, 0, 1, true), "s1 has 1,000 open");
-        assert_eq!(of(1000, 3, 0, true), "s1 has 1,000 open, 3 failed");
+        assert_eq!(of(1000, 3, 0, true), "s1 has 1,000 open, 3 failed, 1 cancelled, 1 gone");
     }
 }

@@ -94,7 +94,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       changed = FORGOTTEN.waited_for
     elseif is_short then
       for _, key in ipairs { BATCHES, BATCH_HELD, BATCH_FAILS } do redis.call('HDEL', key, batch) end
-      for _, what in ipairs { '', '!', '=', '+' } do redis.call('HDEL', BATCH_N, batch .. what) end
+      for _, what in ipairs { '', '!', '~', '=', '+' } do redis.call('HDEL', BATCH_N, batch .. what) end
       changed = FORGOTTEN.yes
     end
   elseif op == 'drop' then
@@ -108,7 +108,7 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       for _, level in ipairs(members.levels(names)) do redis.call('HDEL', BATCH_N, level) end
       redis.call('HDEL', MEMBER, batch)
       for _, level in ipairs(is_counted and members.levels(names) or {}) do
-        for _, what in ipairs { '!', '=' } do
+        for _, what in ipairs { '!', '~', '=' } do
           local field = level .. what
           if redis.call('HEXISTS', BATCH_N, field) == 1 and redis.call('HINCRBY', BATCH_N, field, -1) <= 0 then redis.call('HDEL', BATCH_N, field) end
         end

@@ -33,6 +33,7 @@ for i = 1, #page[2], 2 do
       redis.call('HINCRBY', BATCH_N, level, flag == 'o' and 1 or 0)
       redis.call('HINCRBY', BATCH_N, level .. '!', (flag == 'x' or flag == 'g') and 1 or 0)
       redis.call('HINCRBY', BATCH_N, level .. '=', 1)
+      if flag == 'g' then redis.call('HINCRBY', BATCH_N, level .. '~', 1) end
     end
   end
 end

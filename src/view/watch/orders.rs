@@ -5,7 +5,7 @@ use super::screen::Wanted;
 use crate::model::snapshot::Overview;
 use crate::model::{BatchName, TaskId};
 use crate::view::safe_text::safe;
-use crate::view::text::{count, tasks};
+use crate::view::text::{count, tasks, tasks_wait};
 
 /// A change that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl Order {
                 format!("Cancel what waits and runs of batch {name}? Processes that run are killed.")
             }
             Self::Pause(None) => format!(
-                "Pause the queue? {} wait, {} in progress continue.",
-                tasks(overview.counts.todo),
+                "Pause the queue? {}, {} in progress continue.",
+                tasks_wait(overview.counts.todo),
                 count(overview.counts.in_progress)
             ),
             Self::Resume(None) => format!("Resume the queue? {} wait.", tasks(overview.counts.todo)),

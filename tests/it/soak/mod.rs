@@ -41,5 +41,6 @@ fn soak() {
         *injected.entry(fault.name()).or_default() += 1;
         site.heal(&mut dice);
     }
-    verdict::judge(site, load, &injected, base);
+    let broken = verdict::judge(site, load, &injected, base);
+    assert!(broken.is_empty(), "broken promises: {broken:?}, seed {seed}");
 }

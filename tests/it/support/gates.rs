@@ -51,6 +51,7 @@ impl Batches {
         for (flag, names) in self.members.values() {
             for level in levels(names) {
                 *counted.entry(format!("{level}!")).or_default() += i64::from(matches!(flag, 'x' | 'g'));
+                *counted.entry(format!("{level}~")).or_default() += i64::from(*flag == 'g');
                 *counted.entry(level).or_default() += i64::from(*flag == 'o');
             }
         }

@@ -15,9 +15,9 @@ use crate::host::short_host_name;
 use crate::model::needs::show_class_needs;
 use crate::model::snapshot::{Awaited, FailureGroup, TaskState};
 use crate::model::{BatchHold, BatchName, Gate, TaskId, TaskLine};
-use crate::queue::select::{HashEntry, StateScan};
-use crate::queue::{Connection, inspect};
-use crate::queue::{batch_names, batch_views};
+use crate::queue::select::{HashEntry, StateScan, TaskGroup};
+use crate::queue::{Connection, batch_views, inspect};
+use crate::view::batches::way_out;
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, exact_resource, precise_duration, resources, tasks};
@@ -189,12 +189,19 @@ pub(super) async fn explain_rest(
         let why: Vec<String> = rest.gates.values().take(NAMED).map(Awaited::told).collect();
         let more = rest.gates.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(", and {more} more have not finished") } else { String::new() };
-        let hint = if rest.gates.values().any(Awaited::has_failed) {
-            "; --rerun-failed runs the failed ones again, and then these"
-        } else {
-            ""
-        };
-        run.context.say(&format!("{} did not run, blocked: {}{more}{hint}", tasks(rest.blocked), why.join(", ")));
+        let mut hints = Vec::new();
+        for failed in rest.gates.values().filter(|awaited| awaited.has_failed()).take(NAMED) {
+            // Tasks of other commands are none of those that --rerun-failed takes.
+            let is_ours = has_failed_ones(conn, members, &failed.name).await?;
+            hints.push(if is_ours {
+                "--rerun-failed runs the failed ones again, and then these".to_owned()
+            } else {
+                format!("{}, then the same command", way_out(failed))
+            });
+        }
+        hints.dedup();
+        let hints: String = hints.iter().map(|hint| format!("; {hint}")).collect();
+        run.context.say(&format!("{} did not run, blocked: {}{more}{hints}", tasks(rest.blocked), why.join(", ")));
     }
     for (batch, (held, why)) in rest.held.iter().take(NAMED) {
         run.context.say(&format!(
@@ -232,6 +239,18 @@ pub(super) async fn explain_rest(
     Ok(())
 }
 
+/// Whether tasks of this command line have failed that belong to a batch.
+async fn has_failed_ones(conn: &Connection, members: &TaskSet, batch: &BatchName) -> Result<bool, CliError> {
+    let group = TaskGroup { batch: Some(batch.clone()), ..TaskGroup::default() };
+    let mut scan = StateScan::of_group(TaskState::Failed, group);
+    while let Some(page) = scan.next(conn).await? {
+        if page.iter().any(|entry| members.contains(&entry.line)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Names and tasks that are shown.
 const NAMED: usize = 3;
 
@@ -259,7 +278,7 @@ impl Rest {
             let gates = mine.iter().flat_map(|task| task.needs().gates()).filter_map(Gate::name);
             let new: BTreeSet<&BatchName> = gates.filter(|name| !known.contains_key(name)).collect();
             let new: Vec<BatchName> = new.into_iter().cloned().collect();
-            known.extend(new.iter().cloned().zip(batch_names::states(conn, &new).await?));
+            known.extend(new.iter().cloned().zip(batch_views::awaited(conn, &new).await?));
             let held =
                 batch_views::held_of(conn, &mine.iter().map(|task| task.as_str().to_owned()).collect::<Vec<_>>())
                     .await?;

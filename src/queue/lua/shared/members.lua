@@ -2,8 +2,8 @@
 --
 -- MEMBER[line] = "FLAG NAMES[ TAGS]". FLAG is o open, d done, x given up or cancelled, g gone unfinished. NAMES are names of batches or of their steps
 -- ("s1,s2/prep"), the first of which decides the lane of the line. BATCH_N counts, for each level of each name: NAME open members, NAME .. "!" those given
--- up or gone, NAME .. "=" all there ever were, NAME .. "+" submissions under way (top level only). A flag and its counters change in one script, guarded
--- by the flag, so that a repeated call never counts twice. Counters are whole while READY .. "counts" is "1" and the field BEGUN is among them, which
+-- up or gone, NAME .. "~" those of them that are gone, NAME .. "=" all there ever were, NAME .. "+" submissions under way (top level only). A flag and its
+-- counters change in one script, guarded by the flag, so that a repeated call never counts twice. Counters are whole while READY .. "counts" is "1" and the field BEGUN is among them, which
 -- vanishes with them where others delete them. While "counts" is "2" they are counted anew (recount.lua), and only lines in the set READY .. "counted" are in
 -- them; without it nothing is. Nothing that needs a counter trusts one that is not whole.
 
@@ -110,6 +110,7 @@ function members.add(field, by) members.flips[field] = (members.flips[field] or 
 
 function members.is_bad(flag) return (flag == 'x' or flag == 'g') and 1 or 0 end
 function members.is_open(flag) return flag == 'o' and 1 or 0 end
+function members.is_gone(flag) return flag == 'g' and 1 or 0 end
 
 -- Notes the new value of a line; old is the one that it had, "" for none. Many lines of a call change alike: what their counters lose and gain is worked out
 -- once for all of them, in members.flush.
@@ -136,6 +137,7 @@ function members.count(value, by)
     members.add(level, members.is_open(parts.flag) * by)
     members.add(level .. '!', members.is_bad(parts.flag) * by)
     members.add(level .. '=', by)
+    if parts.flag == 'g' then members.add(level .. '~', by) end
   end
 end
 
@@ -148,9 +150,11 @@ function members.recount(old, value, n)
   end
   local open = (members.is_open(after.flag) - members.is_open(before.flag)) * n
   local bad = (members.is_bad(after.flag) - members.is_bad(before.flag)) * n
+  local gone = (members.is_gone(after.flag) - members.is_gone(before.flag)) * n
   for _, level in ipairs(members.levels(after.names)) do
     members.add(level, open)
     if bad ~= 0 then members.add(level .. '!', bad) end
+    if gone ~= 0 then members.add(level .. '~', gone) end
   end
 end
 
@@ -204,7 +208,7 @@ function members.flush(at_zero)
   for field in pairs(members.flips) do fields[#fields + 1] = field end
   for i, old in ipairs(get_all(BATCH_N, fields)) do
     local field, by = fields[i], members.flips[fields[i]]
-    local n, is_open_count = tonumber(old or '0'), not string.find(field, '[!=]$')
+    local n, is_open_count = tonumber(old or '0'), not string.find(field, '[!=~]$')
     local left = (n or 0) + by
     -- A name whose first member has ended already becomes known with it.
     if by > 0 or (by == 0 and is_open_count and not old) then

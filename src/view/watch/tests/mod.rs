@@ -81,6 +81,8 @@ fn batches() -> BatchList {
         name: name.parse().unwrap(),
         open: 1,
         failed: 0,
+        cancelled: 0,
+        gone: 0,
         tasks: 10_101,
         submissions: 0,
         is_known: true,
