@@ -253,3 +253,17 @@ fn a_run_killed_while_it_sets_tasks_aside_loses_none() {
         assert!((TASKS..=TASKS + 1).contains(&all), "after {delay} ms: {status}");
     }
 }
+
+#[test]
+fn failure_of_another_command_is_mended_by_another_command() {
+    let machine = Machine::new();
+    machine.worker(&["-n", "a", "--", "test -e mended"]).run().expect(1);
+    let again = ["-n", "b", "--after", "a", "--", "echo b >> ran"];
+    let said = "1 task did not run, blocked: a has 1 failed; distcomp-ctl --local requeue --batch a tries again, \
+                distcomp-ctl --local release a goes on without; then the same command with --all";
+    machine.worker(&again).run().expect(1).says(&[said]);
+    machine.file("mended", "");
+    machine.cli("distcomp-ctl").args(["--local", "requeue", "--batch", "a", "--yes"]).run().expect(0);
+    machine.worker(&["--all"]).args(&again).run().expect(0);
+    assert_eq!(lines_of(machine.path("ran")), ["b"]);
+}

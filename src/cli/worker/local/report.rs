@@ -196,7 +196,7 @@ pub(super) async fn explain_rest(
             hints.push(if is_ours {
                 "--rerun-failed runs the failed ones again, and then these".to_owned()
             } else {
-                format!("{}, then the same command", way_out(failed))
+                format!("{}; then the same command with --all", way_out(failed))
             });
         }
         hints.dedup();
