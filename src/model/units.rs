@@ -101,6 +101,10 @@ impl MilliCores {
 /// A number with a comma between each three digits: `20,124`.
 #[must_use]
 pub fn grouped(number: u128) -> String {
+    // Tables are full of small numbers, and those of 128 bits take long to print.
+    if let Some(small) = u16::try_from(number).ok().filter(|small| *small < 1000) {
+        return small.to_string();
+    }
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -10,7 +10,7 @@ use super::lossy_string::LossyString;
 use crate::model::BatchName;
 use crate::model::snapshot::Awaited;
 
-/// How some names stand, in their order; cancelled tasks count as failed. Not one instant for more than a few hundred.
+/// How some names stand, in their order; cancelled and gone tasks count as failed. Not one instant for more than a few hundred.
 ///
 /// # Errors
 /// Those of any call.
@@ -31,7 +31,7 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
                 open: counts.open.unwrap_or(0),
                 failed: counts.failed,
                 cancelled: 0,
-                gone: counts.gone,
+                gone: 0,
                 tasks: counts.tasks,
                 submissions: counts.submissions,
                 is_known: counts.open.is_some(),
@@ -64,10 +64,8 @@ pub async fn released(conn: &Connection, names: &[BatchName]) -> Result<BTreeMap
 pub(super) struct Counters {
     /// Tasks that wait or run; `None` where nothing is known of the name.
     pub(super) open: Option<u64>,
-    /// Tasks that were given up.
+    /// Tasks that were given up or are gone.
     pub(super) failed: u64,
-    /// Tasks that are gone unfinished.
-    pub(super) gone: u64,
     /// All tasks that it ever had.
     pub(super) tasks: u64,
     /// Submissions that are under way, or were cut short.
@@ -92,28 +90,40 @@ pub(super) async fn counters(conn: &Connection, names: &[BatchName]) -> Result<V
 /// Names in one call.
 const PART: usize = 250;
 
-/// The fields that hold the counters of some names: five of each.
+/// The fields that hold the counters of some names: four of each.
 pub(super) fn fields(names: &[BatchName]) -> Vec<String> {
-    let of = |name: &BatchName| {
-        let [failed, gone, tasks] = ["!", "~", "="].map(|suffix| format!("{name}{suffix}"));
-        [name.to_string(), failed, gone, tasks, format!("{}+", name.top())]
-    };
+    let of = |name: &BatchName| [name.to_string(), format!("{name}!"), format!("{name}="), format!("{}+", name.top())];
     names.iter().flat_map(of).collect()
 }
 
 /// What stands in these fields. Others may have written to them: what is no number is not there, and none is below zero.
 pub(super) fn read(values: &[Option<LossyString>]) -> impl Iterator<Item = Counters> {
-    let number = |value: &Option<LossyString>| {
-        let number = value.as_ref()?.0.parse::<i64>().ok()?;
-        Some(u64::try_from(number).unwrap_or(0))
-    };
-    values.as_chunks().0.iter().map(move |[open, missed, gone, tasks, submissions]| Counters {
+    values.as_chunks().0.iter().map(|[open, failed, tasks, submissions]| Counters {
         open: number(open),
-        failed: number(missed).unwrap_or(0).saturating_sub(number(gone).unwrap_or(0)),
-        gone: number(missed).unwrap_or(0).min(number(gone).unwrap_or(0)),
+        failed: number(failed).unwrap_or(0),
         tasks: number(tasks).unwrap_or(0),
         submissions: number(submissions).unwrap_or(0),
     })
+}
+
+fn number(value: &Option<LossyString>) -> Option<u64> {
+    let number = value.as_ref()?.0.parse::<i64>().ok()?;
+    Some(u64::try_from(number).unwrap_or(0))
+}
+
+/// How many tasks of each of these names are gone unfinished.
+///
+/// # Errors
+/// Those of any call.
+pub(super) async fn gone(conn: &Connection, names: &[BatchName]) -> Result<Vec<u64>, QueueError> {
+    let mut found = Vec::with_capacity(names.len());
+    for part in call_size::parts(names, PART, |name| name.as_str().len()) {
+        let fields: Vec<String> = part.iter().map(|name| format!("{name}~")).collect();
+        let values: Vec<Option<LossyString>> =
+            conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::BatchN)).arg(fields)).await?;
+        found.extend(values.iter().map(|value| number(value).unwrap_or(0)));
+    }
+    Ok(found)
 }
 
 /// The names of the batches that are known, unless there are more than `most`.

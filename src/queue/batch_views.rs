@@ -98,9 +98,10 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     let cancelled = if has_failed { cancelled(conn, names).await? } else { HashMap::new() };
     let mut pipe = redis::pipe();
     pipe.hgetall(conn.name(Key::BatchHeld)).hgetall(format!("{}gated", conn.name(Key::Ready))).cmd("TIME");
-    let (held, gated, (now, _)): (_, _, (u64, u64)) = conn.pipe(&pipe).await?;
+    ask_whole(conn, &mut pipe);
+    let (held, gated, (now, _), state, members, are_there): (_, _, (u64, u64), _, _, _) = conn.pipe(&pipe).await?;
     let (held, gated) = (lossy_string::hash(held), lossy_string::hash(gated));
-    let is_whole = are_whole(conn).await?;
+    let is_whole = whole((state, members, are_there));
     let mut awaited: Vec<BatchName> =
         records.iter().flatten().flat_map(|record| record.after.iter().cloned()).collect();
     awaited.sort();
@@ -112,9 +113,7 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     for (at, name) in names.iter().enumerate() {
         let record = records[at].clone();
         let of_batch = gated.get(name.as_str()).and_then(|n| n.parse().ok()).unwrap_or(0);
-        let rate = rates[at]
-            .as_deref()
-            .map_or(0.0, |ring| rate_over_last_minute(&ring.split(',').map(str::to_owned).collect::<Vec<_>>(), now));
+        let rate = rates[at].as_deref().map_or(0.0, |ring| rate_over_last_minute(ring.split(','), now));
         let held = held.get(name.top().as_str()).map(|text| BatchHold::parse(text));
         let [running, cancelled] = [&running, &cancelled].map(|counts| counts.get(name).copied().unwrap_or(0));
         let now = Now { running, cancelled, gated: of_batch, rate, held, is_whole };
@@ -156,7 +155,7 @@ fn view(
         Some(_) | None if waiting > 0 => BatchState::Waiting,
         Some(_) | None if blocked > 0 => BatchState::Blocked,
         Some(_) | None if counts.submissions > 0 => BatchState::Adding,
-        Some(_) | None if counts.failed + counts.gone > 0 => BatchState::Failed,
+        Some(_) | None if counts.failed > 0 => BatchState::Failed,
         Some(_) | None if counts.tasks > 0 => BatchState::Finished,
         Some(_) | None => BatchState::Empty,
     };
@@ -166,8 +165,8 @@ fn view(
         state,
         tasks: counts.tasks,
         open,
-        finished: counts.tasks.saturating_sub(open + counts.failed + counts.gone),
-        failed: counts.failed - cancelled + counts.gone,
+        finished: counts.tasks.saturating_sub(open + counts.failed),
+        failed: counts.failed - cancelled,
         cancelled,
         running,
         waiting,
@@ -184,17 +183,19 @@ fn view(
     }
 }
 
-/// How some names stand that others wait for, in their order; cancelled tasks apart from those that failed.
+/// How some names stand that others wait for, in their order; cancelled and gone tasks apart from those that failed.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaited>, QueueError> {
     let mut awaited = states(conn, names).await?;
-    let has_failed = |awaited: &&Awaited| awaited.failed > 0;
-    let with_failures: Vec<BatchName> = awaited.iter().filter(has_failed).map(|awaited| awaited.name.clone()).collect();
-    if !with_failures.is_empty() {
-        let cancelled = cancelled(conn, &with_failures).await?;
-        for awaited in &mut awaited {
+    let mut missed: Vec<&mut Awaited> = awaited.iter_mut().filter(|awaited| awaited.failed > 0).collect();
+    let names: Vec<BatchName> = missed.iter().map(|awaited| awaited.name.clone()).collect();
+    if !names.is_empty() {
+        let (gone, cancelled) = (batch_names::gone(conn, &names).await?, cancelled(conn, &names).await?);
+        for (awaited, gone) in missed.iter_mut().zip(gone) {
+            awaited.gone = gone.min(awaited.failed);
+            awaited.failed -= awaited.gone;
             awaited.cancelled = cancelled.get(&awaited.name).copied().unwrap_or(0).min(awaited.failed);
             awaited.failed -= awaited.cancelled;
         }
@@ -231,10 +232,17 @@ pub async fn held_of(conn: &Connection, lines: &[String]) -> Result<Vec<Option<(
 /// Whether the counters can be trusted: not while they are counted anew.
 async fn are_whole(conn: &Connection) -> Result<bool, QueueError> {
     let mut pipe = redis::pipe();
+    ask_whole(conn, &mut pipe);
+    Ok(whole(conn.pipe(&pipe).await?))
+}
+
+fn ask_whole(conn: &Connection, pipe: &mut redis::Pipeline) {
     pipe.get(format!("{}counts", conn.name(Key::Ready))).hlen(conn.name(Key::Member));
     pipe.hexists(conn.name(Key::BatchN), BEGUN);
-    let (state, members, are_there): (Option<LossyString>, u64, bool) = conn.pipe(&pipe).await?;
-    Ok(members == 0 || (are_there && state.is_some_and(|LossyString(state)| state == "1")))
+}
+
+fn whole((state, members, are_there): (Option<LossyString>, u64, bool)) -> bool {
+    members == 0 || (are_there && state.is_some_and(|LossyString(state)| state == "1"))
 }
 
 /// What Redis has of some names, in their order.

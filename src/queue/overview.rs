@@ -41,16 +41,17 @@ pub(super) fn kinds_of(groups: &HashMap<String, String>) -> Vec<(String, u64)> {
 /// Tasks finished, and tasks out of retries, per second over the last minute.
 pub(super) fn rates_over_last_minute(rings: &HashMap<String, String>, now: u64) -> (f64, f64) {
     let (failed, finished): (Vec<_>, Vec<_>) = rings.iter().partition(|(field, _)| field.starts_with('f'));
-    let values = |ring: Vec<(&String, &String)>| ring.into_iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
-    (rate_over_last_minute(&values(finished), now), rate_over_last_minute(&values(failed), now))
+    let rate = |ring: Vec<(&String, &String)>| rate_over_last_minute(ring.iter().map(|(_, value)| value.as_str()), now);
+    (rate(finished), rate(failed))
 }
 
-pub(super) fn rate_over_last_minute(ring: &[String], now: u64) -> f64 {
+/// `BUCKET:COUNT` in any order, buckets being of five seconds.
+pub(super) fn rate_over_last_minute<'a>(ring: impl Iterator<Item = &'a str> + Clone, now: u64) -> f64 {
     let bucket_now = now / 5;
     // The bucket being filled counts for the part of it that has passed.
     let span = 55.0 + (now % 5) as f64 + 1.0;
     let sum: u64 = ring
-        .iter()
+        .clone()
         .filter_map(|value| {
             let (bucket, count) = value.split_once(':')?;
             let age = bucket_now.checked_sub(bucket.parse().ok()?)?;
@@ -59,7 +60,6 @@ pub(super) fn rate_over_last_minute(ring: &[String], now: u64) -> f64 {
         .fold(0, u64::saturating_add);
     // Younger than a minute: over the time there was something to count.
     let oldest = ring
-        .iter()
         .filter_map(|value| bucket_now.checked_sub(value.split_once(':')?.0.parse().ok()?))
         .filter(|age| *age < 12)
         .max();

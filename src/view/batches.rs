@@ -146,12 +146,17 @@ fn columns_of(rows: &[BatchCells]) -> Vec<BatchColumn> {
     BatchColumn::ALL.into_iter().filter(|column| !column.may_be_empty() || is_used(*column)).collect()
 }
 
-fn draw(head: &'static str, fields: &[BatchColumn], rows: &[BatchCells], with_notes: bool, width: usize) -> String {
+fn draw<'a>(
+    head: &'static str,
+    fields: &[BatchColumn],
+    rows: &'a [BatchCells],
+    with_notes: bool,
+    width: usize,
+) -> String {
     let columns: Vec<Column> =
         fields.iter().map(|field| field.column(head)).chain(with_notes.then(|| text("note"))).collect();
-    let row = |cells: &BatchCells| {
-        let texts = fields.iter().map(|field| field.cell(cells)).chain(with_notes.then_some(cells.note.as_str()));
-        texts.map(str::to_owned).collect()
+    let row = |cells: &'a BatchCells| -> Vec<&'a str> {
+        fields.iter().map(|field| field.cell(cells)).chain(with_notes.then_some(cells.note.as_str())).collect()
     };
     table(&columns, rows.iter().map(row).collect(), width)
 }

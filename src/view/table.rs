@@ -1,5 +1,7 @@
 //! Tables without lines, like those of `docker ps`. They fit the width by shortening one column.
 
+use std::borrow::Cow;
+
 use super::fit::names;
 use super::style::{BOLD, paint};
 use super::text::shorten;
@@ -34,9 +36,11 @@ pub const fn number(head: &'static str) -> Column {
 
 /// Draws a table `width` columns wide at most, its last column shortened to fit; each line ends in a newline. Cells must be safe already.
 #[must_use]
-pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> String {
+pub fn table<'a>(columns: &[Column], rows: Vec<Vec<impl Into<Cow<'a, str>>>>, width: usize) -> String {
+    let mut rows: Vec<Vec<Cow<'a, str>>> =
+        rows.into_iter().map(|row| row.into_iter().map(Into::into).collect()).collect();
     let last = columns.len().saturating_sub(1);
-    let widths = |index: usize, rows: &[Vec<String>]| {
+    let widths = |index: usize, rows: &[Vec<Cow<'a, str>>]| {
         let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| width::columns(cell));
         cells.chain([width::columns(columns[index].head)]).max().unwrap_or(0)
     };
@@ -46,12 +50,12 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
         let texts = (0..last).filter(|index| !columns[*index].is_number).map(|index| (widths(index, &rows), index));
         let Some((widest, index)) = texts.max().filter(|(widest, _)| *widest > LEAST) else { break };
         let narrower = widest.saturating_sub(before + LEAST - width).max(LEAST);
-        let cells: Vec<&mut String> = rows.iter_mut().filter_map(|row| row.get_mut(index)).collect();
-        let texts: Vec<&str> = cells.iter().map(|cell| cell.as_str()).collect();
+        let cells: Vec<&mut Cow<'a, str>> = rows.iter_mut().filter_map(|row| row.get_mut(index)).collect();
+        let texts: Vec<&str> = cells.iter().map(|cell| cell.as_ref()).collect();
         let are_names = !texts.iter().any(|text| text.contains(' '));
         let end_cut = || texts.iter().map(|text| shorten(text, narrower)).collect();
         let fitted: Vec<String> = if are_names { names(&texts, narrower) } else { end_cut() };
-        cells.into_iter().zip(fitted).for_each(|(cell, fitted)| *cell = fitted);
+        cells.into_iter().zip(fitted).for_each(|(cell, fitted)| *cell = Cow::Owned(fitted));
         let now = (0..last).map(|index| widths(index, &rows) + GAP.len()).sum();
         if now == before {
             break;
@@ -60,15 +64,15 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
     }
     let room = width.saturating_sub(before).max(LEAST);
     for row in &mut rows {
-        if let Some(cell) = row.get_mut(last) {
-            *cell = shorten(cell, room);
+        if let Some(cell) = row.get_mut(last).filter(|cell| width::columns(cell) > room) {
+            *cell = Cow::Owned(shorten(cell, room));
         }
     }
     let widths: Vec<usize> = (0..columns.len()).map(|index| widths(index, &rows)).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = String::new();
+        let mut line = String::with_capacity(widths.iter().map(|width| width + GAP.len()).sum());
         for ((cell, column), width) in cells.zip(columns).zip(&widths) {
-            line.push_str(&width::padded(cell, *width, column.is_number));
+            width::pad(&mut line, cell, *width, column.is_number);
             line.push_str(GAP);
         }
         shorten(line.trim_end(), width)
@@ -76,7 +80,7 @@ pub fn table(columns: &[Column], mut rows: Vec<Vec<String>>, width: usize) -> St
     let mut drawn = paint(BOLD, &line(&mut columns.iter().map(|column| column.head)));
     drawn.push('\n');
     for row in &rows {
-        drawn.push_str(&line(&mut row.iter().map(String::as_str)));
+        drawn.push_str(&line(&mut row.iter().map(AsRef::as_ref)));
         drawn.push('\n');
     }
     drawn

@@ -36,11 +36,16 @@ pub fn end(text: &str, width: usize) -> &str {
     begin.map_or(text, |(at, c)| &text[at + c.len_utf8()..])
 }
 
-/// The text with blanks behind it, or where it is a number before it, up to `width` columns.
-#[must_use]
-pub fn padded(text: &str, width: usize, is_number: bool) -> String {
-    let blanks = " ".repeat(width.saturating_sub(columns(text)));
-    if is_number { blanks + text } else { text.to_owned() + &blanks }
+/// Adds a text with blanks behind it, or where it is a number before it, up to `width` columns.
+pub fn pad(out: &mut String, text: &str, width: usize, is_number: bool) {
+    let blanks = width.saturating_sub(columns(text));
+    if is_number {
+        out.extend(std::iter::repeat_n(' ', blanks));
+    }
+    out.push_str(text);
+    if !is_number {
+        out.extend(std::iter::repeat_n(' ', blanks));
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +57,10 @@ mod tests {
         assert_eq!(["abc", "käse", "任务", "한글", "e\u{301}", ""].map(columns), [3, 4, 4, 4, 1, 0]);
         assert_eq!([beginning("任务x", 3), beginning("任务x", 4), beginning("ab", 9)], ["任", "任务", "ab"]);
         assert_eq!([end("x任务", 3), end("x任务", 5), end("ab", 0)], ["务", "x任务", ""]);
-        assert_eq!([padded("任", 4, false), padded("任", 4, true), padded("abc", 2, true)], ["任  ", "  任", "abc"]);
+        let mut line = String::new();
+        pad(&mut line, "任", 4, false);
+        pad(&mut line, "任", 4, true);
+        pad(&mut line, "abc", 2, true);
+        assert_eq!(line, "任    任abc");
     }
 }

@@ -57,7 +57,7 @@ pub struct Awaited {
     pub name: BatchName,
     /// Its tasks that have not ended.
     pub open: u64,
-    /// Its tasks that were given up. Those that were cancelled are among them where nobody looked for these.
+    /// Its tasks that were given up. Those that were cancelled or are gone are among them where nobody looked for these.
     pub failed: u64,
     /// Its tasks that were cancelled.
     #[serde(default)]

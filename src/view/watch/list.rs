@@ -3,7 +3,7 @@
 use crate::view::fit::{cut_end, distinct, names, without_domain};
 use crate::view::glyphs;
 use crate::view::style::{BOLD, paint};
-use crate::view::width::{columns, padded};
+use crate::view::width::{columns, pad};
 
 /// Blanks between two columns.
 const GAP: usize = 2;
@@ -117,7 +117,7 @@ pub(super) fn draw(all: &[Column], rows: &[&[String]], width: usize, sorting: Op
             if index > 0 {
                 line.push_str(&" ".repeat(GAP));
             }
-            line.push_str(&padded(&cell, room, is_number));
+            pad(line, &cell, room, is_number);
         }
     }
     for line in &mut lines {
