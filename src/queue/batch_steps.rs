@@ -35,6 +35,9 @@ pub async fn with_steps(conn: &Connection, name: &BatchName, most: usize) -> Res
     let (mut names, has_more) = names_of_steps(conn, name, most).await?;
     names.insert(0, name.clone());
     let mut views = some(conn, &names).await?;
+    if name.is_top() {
+        find_joined(conn, &mut views[0]).await?;
+    }
     let top = if name.is_top() { views.first().cloned() } else { some(conn, &[name.top()]).await?.pop() };
     let first = usize::from(name.is_top());
     if let Some(top) = top.filter(|top| top.blocked > 0 && views.len() > first) {
@@ -44,15 +47,36 @@ pub async fn with_steps(conn: &Connection, name: &BatchName, most: usize) -> Res
     Ok(BatchDetail { batch, steps: views, has_more })
 }
 
-/// Finds, of the steps among these, how many of their tasks are blocked and what they wait for, as far as [`with_steps`] does.
+/// Tasks of a batch that was the second one of some of them are looked at where it has so many open ones at most.
+const FEW: u64 = 2000;
+
+/// Finds, of these batches and steps, how many of their tasks are blocked, and what those of steps wait for, as far as [`with_steps`] does.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn look_up(conn: &Connection, views: &mut [BatchView]) -> Result<(), QueueError> {
-    for step in views.iter_mut().filter(|view| !view.name.is_top() && view.waiting > 0) {
-        let top = some(conn, &[step.name.top()]).await?.pop();
+    for view in views.iter_mut().filter(|view| view.waiting > 0) {
+        if view.name.is_top() {
+            find_joined(conn, view).await?;
+            continue;
+        }
+        let top = some(conn, &[view.name.top()]).await?.pop();
         if let Some(top) = top.filter(|top| top.blocked > 0) {
-            find_blocked(conn, &top, std::slice::from_mut(step)).await?;
+            find_blocked(conn, &top, std::slice::from_mut(view)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Blocked tasks that had a batch before they joined this one are counted with that one.
+async fn find_joined(conn: &Connection, batch: &mut BatchView) -> Result<(), QueueError> {
+    if batch.waiting > 0 && batch.open <= FEW && !batch.after.is_empty() {
+        let seen = BlockedLines::look(conn, batch).await?;
+        let more = seen.blocked.saturating_sub(batch.blocked).min(batch.waiting);
+        batch.blocked += more;
+        batch.waiting -= more;
+        if batch.state == BatchState::Waiting && batch.waiting == 0 {
+            batch.state = BatchState::Blocked;
         }
     }
     Ok(())

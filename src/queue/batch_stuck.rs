@@ -21,6 +21,9 @@ const LINES: usize = 20_000;
 /// How deep what a batch waits for is looked at, to name the failure that keeps it from going on.
 const DEPTH: usize = 16;
 
+/// Batches of which more is open than is counted as blocked that are looked at more closely. Others can go on.
+const JOINED: usize = 8;
+
 /// Lines or gates in one call.
 const PART: usize = 500;
 
@@ -143,6 +146,7 @@ async fn reach(conn: &Connection, names: &[BatchName]) -> Result<(BTreeMap<Batch
     let mut waiting = Waiting::new();
     let mut tops: BTreeSet<BatchName> = BTreeSet::new();
     let mut next: Vec<BatchName> = names.to_vec();
+    let mut joined = 0;
     while !next.is_empty() && known.len() < MOST_REACHED {
         let new: BTreeSet<BatchName> = next.drain(..).flat_map(|name| [name.top(), name]).collect();
         let new: Vec<BatchName> = new.into_iter().filter(|name| !known.contains_key(name)).collect();
@@ -150,14 +154,27 @@ async fn reach(conn: &Connection, names: &[BatchName]) -> Result<(BTreeMap<Batch
         let open: Vec<BatchName> = new.into_iter().filter(|name| name.is_top() && tops.insert(name.clone())).collect();
         let (gated, records) = (gated(conn, &open).await?, batches::records(conn, &open).await?);
         for ((top, gated), record) in open.into_iter().zip(gated).zip(records) {
-            let is_waiting = known.get(&top).is_some_and(|state| state.open > 0 && state.open <= gated);
-            if let Some(record) = record.filter(|_| is_waiting) {
+            let Some(record) = record.filter(|record| !record.after.is_empty()) else { continue };
+            let open = known.get(&top).map_or(0, |state| state.open);
+            let mut is_waiting = open > 0 && open <= gated;
+            if open > gated && joined < JOINED {
+                joined += 1;
+                is_waiting = only_waits(conn, &top).await?;
+            }
+            if is_waiting {
                 next.extend(record.after.iter().cloned());
                 waiting.insert(top, record.after);
             }
         }
     }
     Ok((known, waiting))
+}
+
+/// Whether all that is open of a batch is blocked, some of it counted with the batch that it belonged to before.
+async fn only_waits(conn: &Connection, top: &BatchName) -> Result<bool, QueueError> {
+    let mut views = batch_views::some(conn, std::slice::from_ref(top)).await?;
+    batch_steps::look_up(conn, &mut views).await?;
+    Ok(views.iter().all(|view| view.open > 0 && view.blocked == view.open))
 }
 
 /// Which of these batches have tasks that wait for nothing but a time; `None` where there are too many lines to tell.

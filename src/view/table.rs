@@ -51,7 +51,7 @@ pub fn table<'a>(columns: &[Column], rows: Vec<Vec<impl Into<Cow<'a, str>>>>, wi
         let Some((widest, index)) = texts.max().filter(|(widest, _)| *widest > LEAST) else { break };
         let narrower = widest.saturating_sub(before + LEAST - width).max(LEAST);
         let cells: Vec<&mut Cow<'a, str>> = rows.iter_mut().filter_map(|row| row.get_mut(index)).collect();
-        let texts: Vec<&str> = cells.iter().map(|cell| cell.as_ref()).collect();
+        let texts: Vec<&str> = cells.iter().map(AsRef::as_ref).collect();
         let are_names = !texts.iter().any(|text| text.contains(' '));
         let end_cut = || texts.iter().map(|text| shorten(text, narrower)).collect();
         let fitted: Vec<String> = if are_names { names(&texts, narrower) } else { end_cut() };

@@ -168,3 +168,19 @@ fn wait_that_takes_too_long_says_what_it_waits_for() {
         "next: 1 of 1 open; waits for nextt, of which nothing is known",
     ]);
 }
+
+#[test]
+fn batch_whose_tasks_had_another_one_before_is_blocked_too() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    let _worker = bed.worker("w");
+    bed.submit(&["-n", "a", "--wait", "--", "false"], "").expect(1);
+    for name in ["s1", "s2"] {
+        submit(&bed, &["-n", name, "--after", "a", "--", "echo {}", ":::", "1", "2"]);
+    }
+    bed.status(&["wait", "s2", "--timeout", "30s"]).expect(1).prints(&["s2 waits for a: 1 failed"]);
+    let json = bed.status(&["--json", "batch", "s2"]).expect(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["blocked"], &json["state"]), (&json!(2), &json!("blocked")), "{json}");
+    submit(&bed, &["-n", "s2", "--begin", "+1h", "--", "echo 3"]);
+    bed.status(&["wait", "s2", "--timeout", "2s"]).expect(124);
+}

@@ -20,7 +20,6 @@ use crate::view::text::{count, tasks};
 const POLL: Duration = Duration::from_millis(500);
 
 /// How waiting for one batch stands.
-#[derive(Clone)]
 enum Standing {
     Going,
     Finished,

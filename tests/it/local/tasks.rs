@@ -264,6 +264,6 @@ fn failure_of_another_command_is_mended_by_another_command() {
     machine.worker(&again).run().expect(1).says(&[said]);
     machine.file("mended", "");
     machine.cli("distcomp-ctl").args(["--local", "requeue", "--batch", "a", "--yes"]).run().expect(0);
-    machine.worker(&["--all"]).args(&again).run().expect(0);
+    machine.worker(&["--all"]).args(again).run().expect(0);
     assert_eq!(lines_of(machine.path("ran")), ["b"]);
 }
