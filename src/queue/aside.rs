@@ -3,13 +3,15 @@
 //! They are in a hash of their own, with their place in the order, until [`restore`] puts them back. Only a queue of `--local` has them.
 
 use super::args::Args;
+use super::batches::members;
 use super::client::Connection;
 use super::error::QueueError;
 use super::keys::Key;
 use super::records::{AsideLine, RestoreArgs, RestoredLine};
 use super::scripts;
+use super::select::StateScan;
 use super::session::{AVOID, base_score};
-use crate::model::{FieldOrder, TaskLine};
+use crate::model::{BatchName, FieldOrder, TaskLine};
 
 /// How many lines one call moves at most: well under 5 ms of the server's time.
 pub const BATCH: usize = 250;
@@ -32,6 +34,20 @@ pub async fn contains(conn: &Connection, lines: &[String]) -> Result<Vec<bool>, 
     }
     let scores: Vec<Option<Vec<u8>>> = conn.cmd(redis::cmd("HMGET").arg(conn.name(Key::Aside)).arg(lines)).await?;
     Ok(scores.iter().map(Option::is_some).collect())
+}
+
+/// How many lines of a batch, or of a step of one, are set aside. Looks at all that are.
+///
+/// # Errors
+/// Those of any call.
+pub async fn of_batch(conn: &Connection, batch: &BatchName) -> Result<u64, QueueError> {
+    let (mut scan, mut found) = (StateScan::of_aside(), 0);
+    while let Some(page) = scan.next(conn).await? {
+        let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
+        let members = members(conn, &lines).await?;
+        found += members.iter().flatten().filter(|member| member.is_of(batch)).count() as u64;
+    }
+    Ok(found)
 }
 
 /// Sets at most [`BATCH`] waiting lines aside, and says how many. Lines that do not wait, or are no tasks, stay where they are.

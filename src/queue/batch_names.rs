@@ -36,6 +36,7 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
                 submissions: counts.submissions,
                 is_known: counts.open.is_some(),
                 is_waived,
+                held: None,
             });
         }
     }

@@ -261,8 +261,11 @@ mod tests {
         let of_counts = |&(text, open, failed): &(&str, u64, u64)| {
             let name = name(text);
             let (cancelled, gone, tasks, submissions) = (0, 0, 9, 0);
-            let (is_known, is_waived) = (true, false);
-            (name.clone(), Awaited { name, open, failed, cancelled, gone, tasks, submissions, is_known, is_waived })
+            let (is_known, is_waived, held) = (true, false, None);
+            (
+                name.clone(),
+                Awaited { name, open, failed, cancelled, gone, tasks, submissions, is_known, is_waived, held },
+            )
         };
         let known: BTreeMap<BatchName, Awaited> = states.iter().map(of_counts).collect();
         let of = |(top, after): &(&str, &[&str])| (name(top), after.iter().map(|after| name(after)).collect());

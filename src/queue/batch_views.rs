@@ -183,12 +183,16 @@ fn view(
     }
 }
 
-/// How some names stand that others wait for, in their order; cancelled and gone tasks apart from those that failed.
+/// How some names stand that others wait for, in their order; cancelled and gone tasks apart from those that failed, and with what holds them.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaited>, QueueError> {
     let mut awaited = states(conn, names).await?;
+    let held = lossy_string::hash(conn.cmd(redis::cmd("HGETALL").arg(conn.name(Key::BatchHeld))).await?);
+    for awaited in &mut awaited {
+        awaited.held = held.get(awaited.name.top().as_str()).map(|text| BatchHold::parse(text));
+    }
     let mut missed: Vec<&mut Awaited> = awaited.iter_mut().filter(|awaited| awaited.failed > 0).collect();
     let names: Vec<BatchName> = missed.iter().map(|awaited| awaited.name.clone()).collect();
     if !names.is_empty() {

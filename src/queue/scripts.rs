@@ -84,7 +84,7 @@ scripts! {
     CHECK = "check.lua" with [] on [
         Todo, Waiting, InProgress, Finished, Failed, Reason, Status, Owner, Workers, Load, Capacity, Claims, Revoked, Drain, Lost, Attempts, Evidence, Quarantine, Tally, Rate, Groups, Samples, Kinds, Ready, Sequence, Count, Cells, Held, Delayed, RetryElsewhere, Blocked, Reserved, Idle, Wake, Events, Apart, ApartBy, Died, Limits, LimitsAt, Spread,
     ];
-    INDEX = "index.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, failures, events] on [
+    INDEX = "index.lua" with [basics, home, field_order, members, grown, lanes, gates, suspects, retries, needs, learnt, waking, failures, events, turns] on [
         Todo, Waiting, Failed, Retrying, Ready, Sequence, Count, Cells, Held, Delayed, RetryElsewhere, Idle, Wake, Events, FieldOrder, Apart, Capacity, Member, BatchN, Batches, BatchWaived, Grown, Learnt,
     ];
     SWEEP = "sweep.lua" with [basics, home, members, grown, lanes, gates] on [

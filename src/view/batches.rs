@@ -239,14 +239,21 @@ fn standing(awaited: &Awaited) -> String {
     if *submissions > 0 {
         parts.push("more is to come".to_owned());
     }
-    let after = if awaited.has_failed() { format!("; {}", way_out(awaited)) } else { String::new() };
+    if let Some(held) = &awaited.held {
+        parts.push(safe(&held.to_string()).into_owned());
+    }
+    let is_told = awaited.has_failed() || awaited.held.is_some();
+    let after = if is_told { format!("; {}", way_out(awaited)) } else { String::new() };
     if parts.is_empty() { name.to_string() } else { format!("{name}: {}{after}", parts.join(", ")) }
 }
 
-/// What lets what waits for a failed batch go on.
+/// What lets what waits for a failed or held batch go on.
 #[must_use]
 pub fn way_out(awaited: &Awaited) -> String {
     let Awaited { name, failed, cancelled, .. } = awaited;
+    if awaited.held.is_some() {
+        return format!("{} resume {} goes on, {} release {name} goes on without", ctl(), name.top(), ctl());
+    }
     let again = match (failed, cancelled) {
         (0, 0) => "submit what is gone again".to_owned(),
         (0, 1..) => format!("{} requeue --batch {name} --state cancelled tries again", ctl()),
@@ -350,11 +357,13 @@ pub fn batch(detail: &BatchDetail, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::BatchHold;
 
     fn awaited(open: u64, failed: u64) -> Awaited {
         let name = "s1/prep".parse().expect("a name");
         let (cancelled, gone, tasks, submissions) = (0, 0, 100, 0);
-        Awaited { name, open, failed, cancelled, gone, tasks, submissions, is_known: true, is_waived: false }
+        let (is_known, is_waived, held) = (true, false, None);
+        Awaited { name, open, failed, cancelled, gone, tasks, submissions, is_known, is_waived, held }
     }
 
     #[test]
@@ -372,6 +381,11 @@ mod tests {
         assert_eq!(
             waits_for(&Awaited { gone: 3, ..awaited(0, 0) }),
             "waits for s1/prep: 3 gone; submit what is gone again, distcomp-ctl release s1/prep goes on without"
+        );
+        let held = Some(BatchHold::parse("paused by ann"));
+        assert_eq!(
+            waits_for(&Awaited { held, ..awaited(40, 0) }),
+            "waits for s1/prep: 40 of 100 open, paused by ann; distcomp-ctl resume s1 goes on, distcomp-ctl release s1/prep goes on without"
         );
         let unknown = Awaited { is_known: false, ..awaited(0, 0) };
         assert_eq!(waits_for(&unknown), "waits for s1/prep, of which nothing is known");

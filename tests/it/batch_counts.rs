@@ -1,7 +1,8 @@
 //! Counters of batches that others delete at the worst moment: no gate opens on what is left of them.
 use distcomp::model::{Belonging, TaskLine};
 use distcomp::queue::Connection;
-use distcomp::queue::batches::Recount;
+use distcomp::queue::batches::{self, Recount};
+use distcomp::queue::index::IndexPass;
 use distcomp::queue::session::Settlement;
 use distcomp::queue::submit::{NewTask, submit};
 
@@ -68,4 +69,68 @@ fn counters_deleted_while_they_are_counted_are_counted_again() {
 fn gate_stays_closed_when_counters_are_deleted_before_a_change() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(deleted_before_a_change(&Bed::new()));
+}
+
+/// Everything that says which gates there are, and which of them open: each alone, and some together.
+const OF_GATES: [&[&str]; 8] = [
+    &["gates"],
+    &["gated"],
+    &["opening"],
+    &["chores"],
+    &["times"],
+    &["gates", "gated"],
+    &["gates", "opening", "chores"],
+    &["gates", "gated", "times", "count"],
+];
+
+async fn lost_in_part(bed: &Bed) {
+    let conn = client(bed).connect().await.expect("connected");
+    let worker = session(&conn, "w").await;
+    for (at, keys) in OF_GATES.iter().enumerate() {
+        for is_late in [false, true] {
+            let name = format!("p{at}.{is_late}");
+            let task = |line: &str, batch: Option<&str>| {
+                let mut task = NewTask::of(&TaskLine::parse(line, ORDER).expect("a task line"));
+                task.join(batch.map(|batch| Belonging::new(batch.parse().expect("a name"), &[])));
+                task
+            };
+            let tasks = [
+                task(&format!("shell:0:0:9:{name}"), Some(&name)),
+                task(&format!("shell,after={name}:0:0:1:{name} q"), Some("q")),
+                task(&format!("shell,afterany={name}:0:0:1:{name} r"), None),
+                task(&format!("shell,after={name},begin=1000:0:0:1:{name} s"), None),
+            ];
+            submit(&conn, &tasks, false).await.expect("submitted");
+            let first = worker.claim(&request(format!("{name} first"), 10, node(), 0)).await.expect("claimed").claims;
+            assert_eq!(first.len(), 1, "{keys:?}: the others are blocked");
+            let end = |claim| settle(claim, Settlement::Finish { value: "w: \"\"".to_owned() });
+            let lose = || {
+                for key in *keys {
+                    let key = format!("distcomp:ready:{key}");
+                    let _: i64 = redis::cmd("DEL").arg(key).query(&mut bed.redis.con()).expect("deleted");
+                }
+            };
+            if !is_late {
+                lose();
+            }
+            worker.settle(&first.iter().map(end).collect::<Vec<_>>(), 1, false).await.expect("settled");
+            if is_late {
+                lose();
+            }
+            for _ in 0..2 {
+                let mut pass = IndexPass::new();
+                while !pass.step(&conn, ORDER).await.expect("a step").is_done {}
+            }
+            while batches::release(&conn, None).await.expect("released").has_more {}
+            let last = worker.claim(&request(format!("{name} last"), 10, node(), 0)).await.expect("claimed").claims;
+            assert_eq!(last.len(), 3, "{keys:?}, late: {is_late}: all of them may run");
+            worker.settle(&last.iter().map(end).collect::<Vec<_>>(), 1, false).await.expect("settled");
+        }
+    }
+}
+
+#[test]
+fn gates_of_which_a_part_is_deleted_still_open() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(lost_in_part(&Bed::new()));
 }

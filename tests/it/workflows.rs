@@ -279,11 +279,14 @@ fn run(bed: &Bed, args: &[&str]) -> crate::support::Output {
 
 /// A command in that directory.
 fn here(bed: &Bed, command: &str, args: &[&str]) -> crate::support::Output {
+    in_dir(bed, command, args).run()
+}
+
+fn in_dir(bed: &Bed, command: &str, args: &[&str]) -> Cli {
     let cli = Cli::new(bin("distcomp")).args([command]).args(args).dir(bed.path());
     cli.env("XDG_STATE_HOME", bed.path().join("state").display().to_string())
         .env("HOME", bed.path())
         .limit(Duration::from_secs(60))
-        .run()
 }
 
 #[test]
@@ -337,4 +340,61 @@ fn a_run_that_too_many_failures_stop_still_runs_its_hook() {
     );
     stopped.expect(1);
     assert_eq!(lines_of(&out), ["hook"]);
+}
+
+#[test]
+fn flag_to_give_up_counts_for_what_waits_already() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    let _worker = bed.worker("w");
+    bed.submit(&["-n", "a", "--wait", "--", "false"], "").expect(1);
+    bed.submit(&["-n", "b", "--after", "a", "--", "echo 1"], "").expect(0);
+    bed.status(&["wait", "b", "--timeout", "30s"]).expect(1).prints(&["b waits for a: 1 failed"]);
+    bed.submit(&["-n", "b", "--after", "a", "--kill-on-invalid-dep", "--", "echo 2"], "").expect(0);
+    wait_until("both to be given up", SOON, || {
+        holds_for(bed.count("failed_tasks") == 3, format!("{:?}", bed.counts()))
+    });
+    bed.status(&["wait", "b", "--timeout", "30s"]).expect(1).prints(&["b: 2 of 2 failed"]);
+}
+
+#[test]
+fn wait_in_a_directory_outlives_the_run_and_what_it_sets_aside() {
+    let bed = Bed::with(json!({}));
+    let command = in_dir(&bed, "run", &["-n", "long", "--", "sleep 2; echo {}", ":::", "1", "2"]).start();
+    wait_until("the batch to be known", SOON, || {
+        let known = here(&bed, "status", &["--local", "batch", "long"]);
+        holds_for(known.is(0), known)
+    });
+    here(&bed, "status", &["--local", "wait", "long", "--timeout", "50s"])
+        .expect(0)
+        .prints(&["long: finished, 2 tasks"]);
+    command.finish().expect(0);
+    run(&bed, &["-n", "y1", "--", "false"]).expect(1);
+    run(&bed, &["-n", "y2", "--after", "y1", "--", "echo y2"]).expect(1);
+    run(&bed, &["-n", "y3", "--", "echo y3"]).expect(0);
+    here(&bed, "status", &["--local", "wait", "y2", "--timeout", "50s"])
+        .expect(1)
+        .prints(&["y2 waits for y1: 1 failed"]);
+    here(&bed, "submit", &["--local", "-n", "y4", "--", "echo y4"]).expect(0);
+    run(&bed, &["-n", "y3", "--", "echo y3 again"]).expect(0);
+    let said = "y4 is set aside, 1 task of it: distcomp run --all runs it";
+    here(&bed, "status", &["--local", "wait", "y4", "--timeout", "50s"]).expect(1).prints(&[said]);
+}
+
+#[test]
+fn what_waits_for_a_held_batch_is_told_so() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    let _worker = bed.worker("w");
+    bed.submit(&["-n", "st", "--max-fails", "0", "--wait", "--array", "1-5", "--", "false"], "").expect(1);
+    bed.submit(&["-n", "next", "--after", "st", "--", "echo next"], "").expect(0);
+    let why = "next waits for st: 5 failed, stopped: 1 failed, --max-fails 0; distcomp-ctl resume st goes on, distcomp-ctl release st goes on without";
+    let waited = bed.status(&["wait", "next", "--timeout", "30s"]).expect(1);
+    assert!(
+        waited.stdout.contains("stopped: ") && waited.stdout.contains("; distcomp-ctl resume st goes on, "),
+        "{why}: {waited}"
+    );
+    bed.ctl(&["requeue", "--batch", "st", "--yes"]).expect(0).says(&["st is stopped: ", "distcomp-ctl resume st"]);
+    bed.ctl(&["resume", "st", "--yes"]).expect(0);
+    bed.submit(&["-n", "empty", "--on-end", "echo end", "-"], "# nothing\n")
+        .expect(0)
+        .says(&["there is no task: every line is empty or a comment, and --on-end runs only after tasks"]);
 }

@@ -11,8 +11,10 @@ use crate::cli::orders::{Execution, Interrupted, SelectArgs, Selected, Selector,
 use crate::cli::results::{Purged, Remote};
 use crate::host::user_name;
 use crate::model::{BatchName, WorkerName, WorkerNameError};
+use crate::queue::batch_views;
 use crate::queue::batches::{self, Forgotten};
 use crate::queue::control::{Change, Changed};
+use crate::view::ctl_command::ctl;
 use crate::view::progress::Progress;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, counted, shorten, tasks};
@@ -88,11 +90,24 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     {
         session.say(&kept(batch));
     }
+    if let (Change::Requeue, Some(batch)) = (op, &args.group.batch) {
+        say_what_holds(session, batch).await?;
+    }
     let files = if op == Change::Purge { Some(purged.delete_files(&session.context.config.result_dir)?) } else { None };
     let text = result_text(op, changed, number, files);
     finish(session, op, number, changed, files, &text)?;
     if op == Change::Purge {
         name_remote(session, &remote);
+    }
+    Ok(())
+}
+
+/// What waits again starts only where nothing holds its batch.
+async fn say_what_holds(session: &CtlContext, batch: &BatchName) -> Result<(), CliError> {
+    let top = batch.top();
+    let held = batch_views::some(&session.conn, std::slice::from_ref(&top)).await?.pop().and_then(|view| view.held);
+    if let Some(held) = held {
+        session.say(&format!("{top} is {}; {} resume {top} lets it start", safe(&held.to_string()), ctl()));
     }
     Ok(())
 }

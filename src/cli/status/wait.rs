@@ -12,7 +12,7 @@ use crate::cli::reconnect::reconnect;
 use crate::model::BatchName;
 use crate::model::snapshot::{BatchState, BatchView};
 use crate::process::signals::{SignalRequest, Signals};
-use crate::queue::{Connection, QueueError, batch_steps, batch_stuck, batch_views};
+use crate::queue::{Connection, QueueError, aside, batch_steps, batch_stuck, batch_views};
 use crate::view::batches::{note, waits_for};
 use crate::view::text::{count, tasks};
 
@@ -35,6 +35,7 @@ enum Standing {
 pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result<Exit, CliError> {
     let mut signals = Signals::of(&[SignalRequest::Interrupt, SignalRequest::Terminate])
         .map_err(|error| CliError::io("listen for signals", error))?;
+    session.context.begin_to_follow();
     let batches = known(&session.conn, &args.names).await?;
     let mut found: Vec<(BatchView, Standing)> = batches.into_iter().map(|batch| (batch, Standing::Going)).collect();
     let limit = async {
@@ -130,6 +131,12 @@ async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, Queu
         let of: Vec<String> = of.into_iter().flatten().collect();
         let why = format!("{name}: {}", of.join(", "));
         return Ok(if of.is_empty() { Standing::Finished } else { Standing::Failed(why) });
+    }
+    let is_idle = conn.is_local() && batch.running == 0;
+    if is_idle && batch.open == aside::of_batch(conn, name).await? {
+        let cause = batch_stuck::cause(conn, std::slice::from_ref(name)).await?;
+        let told = || format!("is set aside, {} of it: distcomp run --all runs it", tasks(batch.open));
+        return Ok(Standing::Stuck(format!("{name} {}", cause.as_ref().map_or_else(told, waits_for))));
     }
     let stuck = stuck_on(conn, batch).await?;
     Ok(stuck.map_or(Standing::Going, |why| Standing::Stuck(format!("{name} {why}"))))

@@ -140,7 +140,10 @@ fn with_local(context: &Context) -> String {
 pub(super) fn warn_of_nothing(context: &Context, origin: &Origin, found: &CheckReport) {
     if found.valid + found.left_out + found.invalid == 0 {
         let why = if origin.is_composed() { "a source has no value" } else { "every line is empty or a comment" };
-        context.warn(&format!("there is no task: {why}"));
+        let mut hooks = found.plan.drafts.values().flat_map(|draft| draft.settings.hooks());
+        let hook =
+            hooks.next().map(|(kind, _)| format!(", and {} runs only after tasks", kind.flag())).unwrap_or_default();
+        context.warn(&format!("there is no task: {why}{hook}"));
     }
 }
 

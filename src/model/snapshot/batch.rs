@@ -73,6 +73,9 @@ pub struct Awaited {
     pub is_known: bool,
     /// Whether nobody needs to wait for it.
     pub is_waived: bool,
+    /// Why nothing of it starts, where that was looked up.
+    #[serde(default)]
+    pub held: Option<BatchHold>,
 }
 
 /// How a batch or a step stands to what waits for it.
@@ -246,6 +249,7 @@ mod tests {
             submissions,
             is_known,
             is_waived,
+            held: None,
         };
         let gates = [Gate::After(name.clone()), Gate::AfterAny(name.clone()), Gate::Begin(1)];
         for (awaited, state, opens) in [
@@ -269,7 +273,8 @@ mod tests {
         let of = |open, failed, submissions, is_known| {
             let name = "s1".parse().expect("a name");
             let (cancelled, gone) = (failed / 2, failed / 3);
-            Awaited { name, open, failed, cancelled, gone, tasks: 5000, submissions, is_known, is_waived: false }.told()
+            let (tasks, is_waived, held) = (5000, false, None);
+            Awaited { name, open, failed, cancelled, gone, tasks, submissions, is_known, is_waived, held }.told()
         };
         assert_eq!(of(0, 0, 0, false), "nothing is known of s1");
         assert_eq!(of(0, 1, 2, true), "s1 is being submitted");

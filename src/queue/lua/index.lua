@@ -6,7 +6,7 @@
 if not order_agrees(ARGV[ARG.order]) then return -1 end
 local added = 0
 local now = now_ms()
-local heads = {}
+local heads, behind = {}, {}
 local first, last, last_seq
 local lines = {}
 for i = ARG.size + 1, #ARGV, EACH.size do lines[#lines + 1] = ARGV[i + EACH.line] end
@@ -20,9 +20,17 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     for _, one in ipairs(gates.lanes_of(class, line)) do
       if redis.call('ZSCORE', READY .. 'c:' .. one, line) then lane = one end
     end
+    local score, gate
+    if not lane then score, gate = gates.find(class, line) end
     if lane then
       heads[lane] = true
-    elseif not gates.find(class, line) then
+    elseif gate and not gates.is_of(gate, line) then
+      -- Its batch has been asked to be given up with what it waits for, or that was taken back.
+      gates.leave(class, line)
+      gates.place(class, line, score)
+    elseif gate then
+      behind[gate] = true
+    else
       last_seq = sequence(1)
       local score = int(tonumber(ARGV[i + EACH.base_score]) + last_seq)
       members.flip(line, 'o')
@@ -39,6 +47,15 @@ for lane in pairs(heads) do
   local is_parked = redis.call('HEXISTS', READY .. 'parked', lane) == 1
   if not is_parked and not (lane_head(lane) and redis.call('ZSCORE', CELLS, cell_of(lane))) then index_heads { lane } end
 end
+-- What others have deleted of what is known of gates is made anew, and what has opened meanwhile is opened.
+local holding, names = {}, {}
+for gate in pairs(behind) do
+  local parts = gates.take_apart(gate)
+  holding[#holding + 1] = gate
+  if parts.seconds then redis.call('ZADD', READY .. 'times', int(parts.seconds), gate) else names[#names + 1] = parts.name end
+end
+bulk('SADD', READY .. 'gates', holding)
+turns.turn(names)
 members.flush()
 index_flush()
 if added > 0 then

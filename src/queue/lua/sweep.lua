@@ -7,8 +7,13 @@ local function reply(cursor) return { [REPLY.cursor] = cursor, [REPLY.dropped] =
 -- How many lines are behind gates: by the counts of batches, which are made anew where they cannot be right.
 local function behind_gates()
   local counted, all = 0, redis.call('HVALS', READY .. 'gated')
-  for _, n in ipairs(all) do counted = counted + tonumber(n) end
-  if redis.call('SCARD', READY .. 'gates') > 1000 then return counted end
+  local is_there = #all > 0
+  for _, n in ipairs(all) do
+    counted = counted + tonumber(n)
+    is_there = is_there and tonumber(n) >= 0
+  end
+  -- Where others have deleted the counts, one long look makes them anew.
+  if redis.call('SCARD', READY .. 'gates') > (is_there and 1000 or 50000) then return counted end
   local held, of_batch = 0, {}
   for _, gate in ipairs(redis.call('SMEMBERS', READY .. 'gates')) do
     local n = redis.call('ZCARD', READY .. gate)

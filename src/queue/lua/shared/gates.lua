@@ -102,6 +102,14 @@ function gates.of(line)
   return all
 end
 
+-- Whether a gate is one of those that a line has now.
+function gates.is_of(gate, line)
+  for _, own in ipairs(gates.of(line)) do
+    if own == gate then return true end
+  end
+  return false
+end
+
 -- Looks up the gates of many lines in few calls.
 function gates.read(lines)
   members.read(lines)

@@ -87,6 +87,7 @@ fn batches() -> BatchList {
         submissions: 0,
         is_known: true,
         is_waived: false,
+        held: None,
     };
     report.after = (1..=1000).map(|n| awaited(format!("s1/{n}"))).collect();
     let s1 = view("s1", BatchState::Running, [10_101, 8864, 64, 6800, 3]);
