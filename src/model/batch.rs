@@ -19,8 +19,24 @@ pub struct BatchName(Arc<str>);
 
 /// What a name of a batch must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a name like s1 or s1/prep of A-Z a-z 0-9 . _ -")]
-pub struct NoBatchName;
+#[error("{}", self.valid())]
+pub enum NoBatchName {
+    /// It has other characters, or an empty part.
+    Form,
+    /// It, or a part of it, is too long.
+    Length,
+}
+
+impl NoBatchName {
+    /// What would be right.
+    #[must_use]
+    pub const fn valid(self) -> &'static str {
+        match self {
+            Self::Form => "a name like s1 or s1/prep of A-Z a-z 0-9 . _ -",
+            Self::Length => "at most 4 parts of at most 64 characters each, like s1/prep",
+        }
+    }
+}
 
 impl BatchName {
     /// As it is written.
@@ -70,15 +86,15 @@ impl FromStr for BatchName {
     type Err = NoBatchName;
 
     fn from_str(text: &str) -> Result<Self, NoBatchName> {
-        let is_part = |part: &str| {
-            (1..=MAX_PART).contains(&part.len())
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        };
-        if text.split('/').count() <= MAX_LEVELS && text.split('/').all(is_part) {
-            Ok(Self(text.into()))
-        } else {
-            Err(NoBatchName)
+        let is_part =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if !text.split('/').all(is_part) {
+            return Err(NoBatchName::Form);
         }
+        if text.split('/').count() > MAX_LEVELS || text.split('/').any(|part| part.len() > MAX_PART) {
+            return Err(NoBatchName::Length);
+        }
+        Ok(Self(text.into()))
     }
 }
 
@@ -209,8 +225,11 @@ mod tests {
         for good in ["s1", "s1/prep", "a/b/c/d", "A.b_c-9", &"x".repeat(64)] {
             assert_eq!(name(good).as_str(), good);
         }
-        for bad in ["", "s 1", "s1/", "/s1", "a//b", "a/b/c/d/e", "a:b", "ä", "a,b", "@1", &"x".repeat(65)] {
-            assert_eq!(bad.parse::<BatchName>(), Err(NoBatchName), "{bad}");
+        for bad in ["", "s 1", "s1/", "/s1", "a//b", "a:b", "ä", "a,b", "@1"] {
+            assert_eq!(bad.parse::<BatchName>(), Err(NoBatchName::Form), "{bad}");
+        }
+        for long in ["a/b/c/d/e", &"x".repeat(65)] {
+            assert_eq!(long.parse::<BatchName>(), Err(NoBatchName::Length), "{long}");
         }
     }
 
@@ -223,6 +242,6 @@ mod tests {
         assert!(name("s1/prep").is_within(&name("s1")) && name("s1").is_within(&name("s1")));
         assert!(!name("s10").is_within(&name("s1")) && !name("s1").is_within(&name("s1/prep")));
         assert_eq!(name("s1").step("prep"), Ok(name("s1/prep")));
-        assert_eq!(name("a/b/c/d").step("e"), Err(NoBatchName));
+        assert_eq!(name("a/b/c/d").step("e"), Err(NoBatchName::Length));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::batch::{BatchName, Gate, NoBatchName};
+use super::batch::{BatchName, Gate};
 use super::family;
 use super::labels::Constraint;
 use super::limit::{LimitName, NoLimitName, is_key};
@@ -353,7 +353,7 @@ impl Parts {
             "after" | "afterany" => match value.parse::<BatchName>() {
                 Ok(name) if key == "after" => self.gates.push(Gate::After(name)),
                 Ok(name) => self.gates.push(Gate::AfterAny(name)),
-                Err(NoBatchName) => return wrong("a name like s1 or s1/prep of A-Z a-z 0-9 . _ -"),
+                Err(error) => return wrong(error.valid()),
             },
             "begin" => match value.parse() {
                 // The index reads it as a double.

@@ -18,7 +18,10 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
     let mut states = Vec::with_capacity(names.len());
     for part in call_size::parts(names, PART, |name| name.as_str().len() * 8) {
         let mut pipe = redis::pipe();
-        pipe.cmd("HMGET").arg(conn.name(Key::BatchN)).arg(fields(part));
+        pipe.cmd("HMGET").arg(conn.name(Key::BatchN));
+        each_field(part, |field| {
+            pipe.arg(field);
+        });
         // A batch that is waived is so with all its steps.
         let levels: Vec<String> = part.iter().flat_map(BatchName::levels).map(String::from).collect();
         pipe.cmd("HMGET").arg(conn.name(Key::BatchWaived)).arg(&levels);
@@ -81,7 +84,10 @@ pub(super) async fn counters(conn: &Connection, names: &[BatchName]) -> Result<V
     let mut found = Vec::with_capacity(names.len());
     for part in call_size::parts(names, PART, |name| name.as_str().len() * 4) {
         let mut cmd = redis::cmd("HMGET");
-        cmd.arg(conn.name(Key::BatchN)).arg(fields(part));
+        cmd.arg(conn.name(Key::BatchN));
+        each_field(part, |field| {
+            cmd.arg(field);
+        });
         let values: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;
         found.extend(read(&values));
     }
@@ -91,10 +97,19 @@ pub(super) async fn counters(conn: &Connection, names: &[BatchName]) -> Result<V
 /// Names in one call.
 const PART: usize = 250;
 
-/// The fields that hold the counters of some names: four of each.
-pub(super) fn fields(names: &[BatchName]) -> Vec<String> {
-    let of = |name: &BatchName| [name.to_string(), format!("{name}!"), format!("{name}="), format!("{}+", name.top())];
-    names.iter().flat_map(of).collect()
+/// Hands out the fields that hold the counters of some names: four of each.
+pub(super) fn each_field(names: &[BatchName], mut hand: impl FnMut(&str)) {
+    let mut field = String::new();
+    for name in names.iter().map(BatchName::as_str) {
+        hand(name);
+        let top = name.split('/').next().unwrap_or(name);
+        for (name, suffix) in [(name, '!'), (name, '='), (top, '+')] {
+            field.clear();
+            field.push_str(name);
+            field.push(suffix);
+            hand(&field);
+        }
+    }
 }
 
 /// What stands in these fields. Others may have written to them: what is no number is not there, and none is below zero.

@@ -97,10 +97,12 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     let has_failed = counts.iter().any(|counts| counts.failed > 0);
     let cancelled = if has_failed { cancelled(conn, names).await? } else { HashMap::new() };
     let mut pipe = redis::pipe();
-    pipe.hgetall(conn.name(Key::BatchHeld)).hgetall(format!("{}gated", conn.name(Key::Ready))).cmd("TIME");
+    pipe.hgetall(conn.name(Key::BatchHeld)).hgetall(format!("{}gated", conn.name(Key::Ready)));
+    pipe.hgetall(conn.name(Key::BatchWaived)).cmd("TIME");
     ask_whole(conn, &mut pipe);
-    let (held, gated, (now, _), state, members, are_there): (_, _, (u64, u64), _, _, _) = conn.pipe(&pipe).await?;
-    let (held, gated) = (lossy_string::hash(held), lossy_string::hash(gated));
+    let (held, gated, waived, (now, _), state, members, are_there): (_, _, _, (u64, u64), _, _, _) =
+        conn.pipe(&pipe).await?;
+    let [held, gated, waived] = [held, gated, waived].map(lossy_string::hash);
     let is_whole = whole((state, members, are_there));
     let mut awaited: Vec<BatchName> =
         records.iter().flatten().flat_map(|record| record.after.iter().cloned()).collect();
@@ -110,13 +112,15 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     let awaited: HashMap<BatchName, Awaited> =
         awaited.into_iter().map(|awaited| (awaited.name.clone(), awaited)).collect();
     let mut views = Vec::with_capacity(names.len());
-    for (at, name) in names.iter().enumerate() {
-        let record = records[at].clone();
+    for (at, (name, record)) in names.iter().zip(records).enumerate() {
         let of_batch = gated.get(name.as_str()).and_then(|n| n.parse().ok()).unwrap_or(0);
         let rate = rates[at].as_deref().map_or(0.0, |ring| rate_over_last_minute(ring.split(','), now));
         let held = held.get(name.top().as_str()).map(|text| BatchHold::parse(text));
         let [running, cancelled] = [&running, &cancelled].map(|counts| counts.get(name).copied().unwrap_or(0));
-        let now = Now { running, cancelled, gated: of_batch, rate, held, is_whole };
+        // A batch that is released is so with all its steps.
+        let mut levels = name.levels().filter(|_| !waived.is_empty());
+        let released = levels.find_map(|level| waived.get(level.as_str()).cloned());
+        let now = Now { running, cancelled, gated: of_batch, rate, held, released, is_whole };
         views.push(view(name, &counts[at], record, &now, &awaited));
     }
     Ok(views)
@@ -129,6 +133,7 @@ struct Now {
     gated: u64,
     rate: f64,
     held: Option<BatchHold>,
+    released: Option<String>,
     /// Whether the counters can be trusted.
     is_whole: bool,
 }
@@ -175,6 +180,7 @@ fn view(
         rate_per_second: now.rate,
         eta_seconds: is_going.then(|| (open as f64 / now.rate).ceil() as u64),
         held,
+        released: now.released.clone(),
         by: record.by,
         created: record.created,
         max_fails: record.max_fails,
@@ -266,7 +272,10 @@ async fn facts(conn: &Connection, names: &[BatchName]) -> Result<Facts, QueueErr
         let mut pipe = redis::pipe();
         for part in names.chunks(PART) {
             let plain: Vec<&str> = part.iter().map(BatchName::as_str).collect();
-            pipe.cmd("HMGET").arg(conn.name(Key::BatchN)).arg(batch_names::fields(part));
+            pipe.cmd("HMGET").arg(conn.name(Key::BatchN));
+            batch_names::each_field(part, |field| {
+                pipe.arg(field);
+            });
             pipe.cmd("HMGET").arg(conn.name(Key::Batches)).arg(&plain);
             pipe.cmd("HMGET").arg(conn.name(Key::BatchRate)).arg(&plain);
         }

@@ -307,7 +307,11 @@ pub fn about(batch: &BatchView) -> String {
     let by = (!batch.by.is_empty()).then(|| format!("by {}", safe(&batch.by)));
     let most = batch.max_fails.as_ref().map(|most| format!("at most {} may fail", safe(most)));
     let kill = batch.kill_on_invalid_dep.then(|| "given up when what it waits for fails".to_owned());
-    by.into_iter().chain(most).chain(kill).collect::<Vec<_>>().join(", ")
+    let released = batch.released.as_deref().map(|by| match by {
+        "" => "released: nothing waits for it".to_owned(),
+        by => format!("released by {}: nothing waits for it", safe(by)),
+    });
+    by.into_iter().chain(most).chain(kill).chain(released).collect::<Vec<_>>().join(", ")
 }
 
 /// Names in the page of a batch before the rest is a number.

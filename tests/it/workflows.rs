@@ -394,6 +394,8 @@ fn what_waits_for_a_held_batch_is_told_so() {
     );
     bed.ctl(&["requeue", "--batch", "st", "--yes"]).expect(0).says(&["st is stopped: ", "distcomp-ctl resume st"]);
     bed.ctl(&["resume", "st", "--yes"]).expect(0);
+    bed.ctl(&["release", "st", "--yes"]).expect(0);
+    bed.status(&["batch", "st"]).expect(0).prints(&["released by distcomp-ctl.", ": nothing waits for it"]);
     bed.submit(&["-n", "empty", "--on-end", "echo end", "-"], "# nothing\n")
         .expect(0)
         .says(&["there is no task: every line is empty or a comment, and --on-end runs only after tasks"]);

@@ -186,6 +186,8 @@ pub struct BatchView {
     pub eta_seconds: Option<u64>,
     /// Why it is held: `paused by ann`, `stopped: 101 failed, --max-fails 100`.
     pub held: Option<BatchHold>,
+    /// Who has released what waits for it, so that it need not wait any more.
+    pub released: Option<String>,
     /// Who made it, if that was recorded.
     pub by: String,
     /// When, in seconds since the epoch; 0 if that was not recorded.

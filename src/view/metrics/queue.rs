@@ -393,6 +393,7 @@ mod tests {
             by: String::new(),
             created: 0,
             max_fails: None,
+            released: None,
             kill_on_invalid_dep: false,
             after: Vec::new(),
         };

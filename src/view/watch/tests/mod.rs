@@ -68,6 +68,7 @@ fn batches() -> BatchList {
         rate_per_second: if running > 0 { 9.1 } else { 0.0 },
         eta_seconds: (running > 0).then_some(960),
         held: None,
+        released: None,
         by: "ann".to_owned(),
         created: 0,
         max_fails: None,
