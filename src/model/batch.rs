@@ -231,6 +231,8 @@ mod tests {
         for long in ["a/b/c/d/e", &"x".repeat(65)] {
             assert_eq!(long.parse::<BatchName>(), Err(NoBatchName::Length), "{long}");
         }
+        let limits = format!("at most {MAX_LEVELS} parts of at most {MAX_PART} characters each");
+        assert!(NoBatchName::Length.valid().starts_with(&limits), "it says {:?}", NoBatchName::Length.valid());
     }
 
     #[test]

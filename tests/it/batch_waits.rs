@@ -43,6 +43,18 @@ fn wait_outlives_a_restart_of_redis() {
 }
 
 #[test]
+fn wait_beside_a_hung_redis_ends_in_time() {
+    let bed = Bed::new();
+    bed.submit(&["-"], "#DC --name w --commands\n#DC --name a\ntrue\n").expect(0);
+    let started = bed.cli("distcomp-status").args(["wait", "w/a", "--timeout", "3s"]).start();
+    std::thread::sleep(Duration::from_secs(1));
+    bed.redis.freeze();
+    let ended = started.finish();
+    bed.redis.thaw();
+    ended.expect(124).prints(&["w/a: 1 of 1 open"]);
+}
+
+#[test]
 fn figures_of_a_batch_are_its_own() {
     let bed = Bed::new();
     submit(&bed, &["-n", "a", "--array", "1-3", "--", "echo a"]);

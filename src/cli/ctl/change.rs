@@ -90,26 +90,25 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     {
         session.say(&kept(batch));
     }
-    if let (Change::Requeue, Some(batch)) = (op, &args.group.batch) {
-        say_what_holds(session, batch).await?;
-    }
     let files = if op == Change::Purge { Some(purged.delete_files(&session.context.config.result_dir)?) } else { None };
     let text = result_text(op, changed, number, files);
     finish(session, op, number, changed, files, &text)?;
     if op == Change::Purge {
         name_remote(session, &remote);
     }
+    if let (Change::Requeue, Some(batch)) = (op, &args.group.batch) {
+        say_what_holds(session, batch).await;
+    }
     Ok(())
 }
 
-/// What waits again starts only where nothing holds its batch.
-async fn say_what_holds(session: &CtlContext, batch: &BatchName) -> Result<(), CliError> {
+/// What waits again starts only where nothing holds its batch. The deed is done: that this cannot be looked up is no error.
+async fn say_what_holds(session: &CtlContext, batch: &BatchName) {
     let top = batch.top();
-    let held = batch_views::some(&session.conn, std::slice::from_ref(&top)).await?.pop().and_then(|view| view.held);
-    if let Some(held) = held {
+    let Ok(found) = batch_views::awaited(&session.conn, std::slice::from_ref(&top)).await else { return };
+    if let Some(held) = found.first().and_then(|batch| batch.held.as_ref()) {
         session.say(&format!("{top} is {}; {} resume {top} lets it start", safe(&held.to_string()), ctl()));
     }
-    Ok(())
 }
 
 /// Why a batch without tasks stays known.

@@ -173,17 +173,13 @@ impl Selector {
         if all == 0 || (self.include.is_none() && self.worker.is_none() && group.is_any()) {
             return Ok(all);
         }
-        if !group.is_any() {
-            let (mut scan, mut found) = (StateScan::of_group(TaskState::Cancelled, group.clone()), 0);
-            while let Some(page) = scan.next(conn).await? {
-                found += page.iter().filter(|entry| self.fits(entry, TaskState::Cancelled)).count() as u64;
-            }
-            return Ok(found);
-        }
-        // With the worker they had failed on, where that is asked for.
-        let is_short = self.worker.is_none();
-        let mut scan =
-            if is_short { StateScan::of_hash(TaskState::Cancelled) } else { StateScan::new(TaskState::Cancelled) };
+        // With the worker they had failed on, and what they belong to, where that is asked for.
+        let is_short = self.worker.is_none() && group.is_any();
+        let mut scan = if is_short {
+            StateScan::of_hash(TaskState::Cancelled)
+        } else {
+            StateScan::of_group(TaskState::Cancelled, group.clone())
+        };
         let mut found = 0;
         while let Some(page) = scan.next(conn).await? {
             let is_cancelled = |entry: &&HashEntry| !is_short || entry.value == Outcome::CANCELLED_GROUP;

@@ -51,9 +51,11 @@ pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result
         exit = follow(session, args, &mut found) => exit?,
         () = limit => Exit::TimedOut,
     };
-    for (batch, standing) in &mut found {
-        if matches!(standing, Standing::Going | Standing::Stuck(_)) {
-            batch_steps::look_up(&session.conn, std::slice::from_mut(batch)).await?;
+    for (batch, _) in found.iter_mut().filter(|(_, stands)| matches!(stands, Standing::Going | Standing::Stuck(_))) {
+        let looked_up = batch_steps::look_up(&session.conn, std::slice::from_mut(batch));
+        // Of a server that is away, what was last seen is told.
+        if !matches!(tokio::time::timeout(POLL, looked_up).await, Ok(Ok(()))) {
+            break;
         }
     }
     report(session, &found)?;

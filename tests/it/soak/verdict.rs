@@ -23,6 +23,21 @@ fn settled<T>(mut look: impl FnMut() -> T, is_good: impl Fn(&T) -> bool) -> T {
     }
 }
 
+fn tell(injected: &BTreeMap<&str, usize>) {
+    println!("faults injected: {}", injected.values().sum::<usize>());
+    for (name, count) in injected {
+        println!("    {count:4} {name}");
+    }
+}
+
+/// The directory of a site whose promises were broken goes where the caller wants it.
+fn keep(site: &Site) {
+    if let Ok(kept) = std::env::var("SOAK_KEEP") {
+        let copied = std::process::Command::new("cp").arg("-r").arg(site.bed.path()).arg(kept).status();
+        println!("directory kept: {copied:?}");
+    }
+}
+
 /// The promises that were broken. What is needed to find out why is said last, as only the end of a long output may be kept.
 pub(super) fn judge(
     mut site: Site,
@@ -62,10 +77,7 @@ pub(super) fn judge(
     let report = site.checker.report();
     let (memory_back, files_back) = is_back((memory, files));
 
-    println!("faults injected: {}", injected.values().sum::<usize>());
-    for (name, count) in injected {
-        println!("    {count:4} {name}");
-    }
+    tell(injected);
     let runs: usize = times.values().sum();
     println!("tasks: {}, runs: {runs}, repeats after faults: {repeats}", load.lines.len());
     println!(
@@ -104,10 +116,7 @@ pub(super) fn judge(
     println!(
         "elder:\n{elder_log}\n{left:?}\nlost: {lost:#?}\nbeside: {beside:?}\nmisplaced: {misplaced:?}\n{report}\nsurvivors: {survivors:#?}"
     );
-    if let Ok(kept) = std::env::var("SOAK_KEEP") {
-        let copied = std::process::Command::new("cp").arg("-r").arg(site.bed.path()).arg(kept).status();
-        println!("directory kept: {copied:?}");
-    }
+    keep(&site);
     println!("verdict: FAIL: {}", broken.join(", "));
     broken
 }

@@ -3,9 +3,9 @@
 -- MEMBER[line] = "FLAG NAMES[ TAGS]". FLAG is o open, d done, x given up or cancelled, g gone unfinished. NAMES are names of batches or of their steps
 -- ("s1,s2/prep"), the first of which decides the lane of the line. BATCH_N counts, for each level of each name: NAME open members, NAME .. "!" those given
 -- up or gone, NAME .. "~" those of them that are gone, NAME .. "=" all there ever were, NAME .. "+" submissions under way (top level only). A flag and its
--- counters change in one script, guarded by the flag, so that a repeated call never counts twice. Counters are whole while READY .. "counts" is "1" and the field BEGUN is among them, which
--- vanishes with them where others delete them. While "counts" is "2" they are counted anew (recount.lua), and only lines in the set READY .. "counted" are in
--- them; without it nothing is. Nothing that needs a counter trusts one that is not whole.
+-- counters change in one script, guarded by the flag, so that a repeated call never counts twice. Counters are whole while READY .. "counts" is "1" and the
+-- field BEGUN is among them, which vanishes with them where others delete them. While "counts" is "2" they are counted anew (recount.lua), and only lines in
+-- the set READY .. "counted" are in them; without it nothing is. Nothing that needs a counter trusts one that is not whole.
 
 local members = { known = {}, parsed = {}, changes = {}, flips = {}, written = {} }
 
