@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 use serde_json::{Value, json};
 
-use crate::support::{Bed, SOON, holds_for, reason_of, result_of, unique_sleep, wait_until, with_argv};
+use crate::support::{Bed, SOON, begun, holds_for, reason_of, result_of, unique_sleep, wait_until, with_argv};
 
 /// Whether this can be tried: only root can become another user.
 pub(crate) fn is_root() -> bool {
@@ -245,7 +245,7 @@ fn the_tree_of_another_user_is_killed_whole() {
     assert!(reason_of(&bed, &overdue).starts_with("timed out after 1 s"));
     assert_eq!(with_argv(&mark).len(), 0);
     bed.add([&held]);
-    wait_until("the tree", SOON, || holds_for(with_argv(&mark).len() >= 5, "not yet"));
+    wait_until("the tree", SOON, || holds_for(begun(&mark).len() >= 5, "not yet"));
     worker.kill9_with_keepers();
     assert!(!with_argv(&mark).is_empty(), "nobody was left to clear up: else this shows nothing");
     bed.file("open/gate", "");

@@ -6,7 +6,7 @@ use rexpect::session::{PtySession, spawn_command};
 use serde_json::json;
 
 use crate::support::{
-    Bed, SOON, Table, holds_for, lines_of, reason_of, stays, task_id, unique_sleep, wait_until, with_argv,
+    Bed, SOON, Table, begun, holds_for, lines_of, reason_of, stays, task_id, unique_sleep, wait_until, with_argv,
 };
 
 /// Two tasks in each state but the running one, recorded as done by `old`.
@@ -119,7 +119,7 @@ fn cancel_kills_a_running_task_and_it_ends_in_failed() {
     let line = format!("shell:0:0:1:(setsid sleep {mark} &); sleep {mark}");
     let mut worker = bed.worker("w");
     bed.add([&line]);
-    wait_until("the tree to grow", SOON, || holds_for(with_argv(&mark).len() >= 2, "not yet"));
+    wait_until("the tree to grow", SOON, || holds_for(begun(&mark).len() >= 2, "not yet"));
     bed.ctl(&["cancel", &line, "--yes"]).expect(0);
     wait_until("the tree to be gone", Duration::from_secs(10), || {
         let left = with_argv(&mark);

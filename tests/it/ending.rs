@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Bed, Redis, ServerOptions, Worker, holds_for, kill_all, lines_of, run_times, wait_until, with_argv, with_mark,
+    Bed, Redis, ServerOptions, Worker, begun, holds_for, kill_all, lines_of, run_times, wait_until, with_argv,
+    with_mark,
 };
 
 /// Ends and waits for the private server of a test are bounded by half a minute in the program; the rest is for a busy machine.
@@ -41,10 +42,9 @@ fn workers_at_work(bed: &Bed) -> Vec<Worker> {
     bed.add(lines);
     let ways = [("term", None), ("twice", None), ("asked", None), ("burst", Some("--burst"))];
     let workers = ways.map(|(name, flag)| bed.worker_with(name, json!({}), flag.as_slice()));
-    // A shell between fork and exec looks like another of its kind, so that processes alone could be four tasks too early.
     bed.wait_counts(BOUND, [0, 4, 0, 0]);
     wait_until("four tasks to run", BOUND, || {
-        let seen = with_argv(&go).len();
+        let seen = begun(&go).len();
         holds_for(seen >= 4, format!("{seen}"))
     });
     workers.into_iter().collect()

@@ -6,7 +6,7 @@ use nix::unistd::Uid;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Bed, Cli, SOON, Worker, bin, holds_for, reason_of, result_of, unique_sleep, wait_until, with_argv,
+    Bed, Cli, SOON, Worker, begun, bin, holds_for, reason_of, result_of, unique_sleep, wait_until, with_argv,
 };
 
 /// Writes to this much memory, in MiB, and says so.
@@ -175,9 +175,9 @@ fn cgroups_of_a_dead_worker_show_what_it_left_running() {
     );
     bed.add([format!("shell:0:0:1:test -e {gate} || {{ python3 {both}; sleep {mark}; }}")]);
     let mut worker = bed.worker_through(through, "w", json!({"worker_dead_after_seconds": 1}), &[]);
-    wait_until("both", SOON, || holds_for(with_argv(&mark).len() >= 2, "not yet"));
+    wait_until("both", SOON, || holds_for(begun(&mark).len() >= 3, "not yet"));
     worker.kill9_with_keepers();
-    assert!(with_argv(&mark).len() >= 2, "nobody was left to clear up: else this shows nothing");
+    assert!(begun(&mark).len() >= 3, "nobody was left to clear up: else this shows nothing");
     bed.file("gate", "");
     let _again = bed.worker_through(through, "w", json!({}), &[]);
     bed.wait_counts(SOON, [0, 0, 1, 0]);

@@ -1,9 +1,10 @@
 //! The harness must be able to fail: what it finds, waits for and restarts is really so.
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{
-    Bed, Redis, SOON, ServerOptions, holds_for, kill_all, task_id, unique_sleep, wait_until, with_argv, with_mark,
+    Bed, Redis, SOON, ServerOptions, begun, holds_for, kill_all, task_id, unique_sleep, wait_until, with_argv,
+    with_mark,
 };
 
 #[test]
@@ -25,6 +26,22 @@ fn process_in_its_own_session_is_found_by_the_harness() {
     });
     kill_all(&found);
     wait_until("it to be gone", SOON, || holds_for(with_argv(&mark).is_empty(), "still there"));
+}
+
+#[test]
+fn fork_of_a_shell_is_found_and_has_not_begun() {
+    let mark = unique_sleep();
+    // A subshell that reads, and so is a fork for as long as its input is open.
+    let mut shell = Command::new("sh")
+        .args(["-c", &format!("(read line; :); : {mark}")])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh runs");
+    wait_until("the fork", SOON, || holds_for(with_argv(&mark).len() == 2, format!("{:?}", with_argv(&mark))));
+    let begun: Vec<i32> = begun(&mark).iter().map(|one| one.pid).collect();
+    assert_eq!(begun, [i32::try_from(shell.id()).expect("a pid")]);
+    drop(shell.stdin.take());
+    assert!(shell.wait().expect("it ends").success());
 }
 
 #[test]

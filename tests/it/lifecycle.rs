@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::support::{
-    Bed, Redis, SOON, ServerOptions, Table, holds_for, read, reason_of, result_of, task_id, unique_sleep, wait_until,
-    with_argv,
+    Bed, Redis, SOON, ServerOptions, Table, begun, holds_for, read, reason_of, result_of, task_id, unique_sleep,
+    wait_until, with_argv,
 };
 
 fn now() -> u64 {
@@ -62,7 +62,7 @@ fn a_second_signal_kills_and_returns_at_once() {
     let mark = unique_sleep();
     bed.add([format!("shell:0:0:9:trap '' TERM; sleep {mark}; sleep {mark}")]);
     let mut worker = bed.worker("w");
-    wait_until("the task to have started", SOON, || holds_for(with_argv(&mark).len() >= 2, "no sleep"));
+    wait_until("the task to have started", SOON, || holds_for(begun(&mark).len() >= 2, "no sleep"));
     worker.sigterm();
     wait_until("the drain to be logged", SOON, || {
         let log = worker.log();
@@ -83,7 +83,7 @@ fn killed_worker_leaves_no_process_and_restart_recovers() {
     let line = format!("shell:0:0:9:echo ran >> {out}; test -e {gate} || {{ (setsid sleep {mark} &); sleep {mark}; }}");
     bed.add([&line]);
     let mut worker = bed.worker("w");
-    wait_until("the tree to grow", SOON, || holds_for(with_argv(&mark).len() >= 3, "not yet"));
+    wait_until("the tree to grow", SOON, || holds_for(begun(&mark).len() >= 3, "not yet"));
     worker.kill9();
     wait_gone(&mark, Duration::from_secs(2));
     assert_eq!(bed.counts(), [0, 1, 0, 0], "in progress until someone takes it back");

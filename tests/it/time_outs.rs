@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bed, SOON, Stopwatch, read, reason_of, unique_sleep, wait_until, with_argv};
+use crate::support::{Bed, SOON, Stopwatch, begun, read, reason_of, unique_sleep, wait_until, with_argv};
 
 /// For a machine with two cores that runs other tests at the same time.
 const SLACK: Duration = Duration::from_millis(700);
@@ -21,7 +21,7 @@ fn stubborn_daemon_tree_is_gone_1_s_after_limit_and_grace() {
     );
     bed.add([&line]);
     let start = wait_until("the tree to grow", SOON, || {
-        let seen = with_argv(&mark).len();
+        let seen = begun(&mark).len();
         if seen >= 7 { Ok(Stopwatch::start()) } else { Err(format!("{seen} processes")) }
     });
     wait_until("every process of the tree to be gone", SOON, || {

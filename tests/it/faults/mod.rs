@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Checker, Redis, ServerOptions, Worker, holds_for, run_times, wait_until, with_argv};
+use crate::support::{Bed, Checker, Redis, ServerOptions, Worker, begun, holds_for, run_times, wait_until, with_argv};
 
 /// A server that keeps its data when it is killed, and workers that are declared dead after a second.
 fn bed(changes: Value) -> Bed {
@@ -67,7 +67,7 @@ fn all_ran(bed: &Bed, out: &str, count: usize, timeout: Duration) -> usize {
 #[track_caller]
 fn wait_there(mark: &str, count: usize) {
     wait_until(&format!("{count} processes of {mark}"), Duration::from_secs(20), || {
-        let seen = with_argv(mark);
+        let seen = begun(mark);
         holds_for(seen.len() >= count, format!("{seen:?}"))
     });
 }

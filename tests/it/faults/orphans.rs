@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::{bed, wait_there, watch};
-use crate::support::{Bed, SOON, UniqueSleep, Worker, holds_for, lines_of, unique_sleep, wait_until, with_argv};
+use crate::support::{Bed, SOON, UniqueSleep, Worker, begun, holds_for, lines_of, unique_sleep, wait_until, with_argv};
 
 /// A task whose first run sleeps until it is killed; each run holds a lock, and says so when it finds another one holding it.
 struct Alone {
@@ -57,7 +57,7 @@ fn task_of_dead_keepers_does_not_run_beside_its_orphan(#[values(false, true)] wi
     bed.wait_alive("heir");
     let checker = watch(&bed, std::slice::from_ref(&task.line));
     dead.kill9_with_keepers();
-    assert!(with_argv(&task.mark).len() >= 3, "nobody was left to clear up: else this shows nothing");
+    assert!(begun(&task.mark).len() >= 3, "nobody was left to clear up: else this shows nothing");
     task.is_run_once_more_by(&bed, &heir);
     checker.finish();
 }

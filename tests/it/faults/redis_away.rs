@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{PATIENT, all_ran, bed, counted, wait_there, watch};
-use crate::support::{SOON, holds_for, read, run_times, wait_until, with_argv};
+use crate::support::{SOON, begun, holds_for, read, run_times, wait_until};
 
 #[test]
 fn redis_killed_three_times_under_load_loses_nothing() {
@@ -124,7 +124,7 @@ fn data_loss_restores_claims_and_repeats_recent_results() {
     });
     // It tells the results first, then what runs.
     bed.wait_counts(SOON, [0, 2, 6, 0]);
-    assert_eq!(with_argv(&out).len(), 2, "the same two run on");
+    assert_eq!(begun(&out).len(), 2, "the same two run on");
     bed.wait_counts(SOON, [0, 0, 8, 0]);
     assert!(run_times(&out).values().all(|times| *times == 1), "{}", read(&out));
 }

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{all_ran, bed, counted, wait_gone, wait_there, watch};
-use crate::support::{SOON, Stopwatch, holds_for, read, result_of, unique_sleep, wait_until, with_argv};
+use crate::support::{SOON, Stopwatch, begun, holds_for, read, result_of, unique_sleep, wait_until, with_argv};
 
 #[test]
 fn task_of_a_dead_worker_runs_elsewhere_in_configured_time() {
@@ -111,7 +111,7 @@ fn cgroup_sweep_finds_processes_without_any_marker() {
     let has_cgroup = worker.log().contains("containment=\"cgroup");
     assert!(!bed.cli("distcomp-worker").args(["--check"]).run().expect(0).all().is_empty());
     worker.kill9_with_keepers();
-    assert!(with_argv(&mark).len() >= 3, "nobody was left to clear up: else this shows nothing");
+    assert!(begun(&mark).len() >= 3, "nobody was left to clear up: else this shows nothing");
     bed.file("gate", "");
     let _again = bed.worker("w");
     bed.wait_counts(SOON, [0, 0, 1, 0]);
@@ -146,7 +146,7 @@ fn sweep_without_cgroup_finds_all_that_keep_a_marker() {
     wait_there(&cleared, 1);
     assert!(worker.log().contains("containment=\"keepers, marks\""), "{}", worker.log());
     worker.kill9_with_keepers();
-    assert!(with_argv(&mark).len() >= 5, "nobody was left to clear up: else this shows nothing");
+    assert!(begun(&mark).len() >= 5, "nobody was left to clear up: else this shows nothing");
     bed.file("gate", "");
     let again = bed.worker_through(through, "w", json!({}), &[]);
     bed.wait_counts(SOON, [0, 0, 1, 0]);

@@ -38,7 +38,7 @@ fn worker_ended_without_redis_reports_at_its_restart() {
     bed.add(&lines);
     let mut worker = bed.worker("w");
     wait_until("both to run", SOON, || holds_for(bed.count("in_progress_tasks") == 2, "not yet"));
-    wait_until("both to have started", SOON, || holds_for(crate::support::with_argv(&out).len() == 2, "not yet"));
+    wait_until("both to have started", SOON, || holds_for(crate::support::begun(&out).len() == 2, "not yet"));
     bed.redis.kill9();
     worker.sigterm();
     assert_eq!(worker.wait_exit(Duration::from_secs(30)), 0, "{}", worker.log());

@@ -33,6 +33,6 @@ pub(crate) use invariants::{Checker, Report, Snapshot};
 pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use redis::{Redis, ServerOptions, acl_file, acl_password, free_port, make_secrets, server_program};
 pub(crate) use stopwatch::Stopwatch;
-pub(crate) use tree::{UniqueSleep, kill_all, unique_sleep, with_argv, with_mark};
+pub(crate) use tree::{UniqueSleep, begun, kill_all, unique_sleep, with_argv, with_mark};
 pub(crate) use wait::{SOON, holds_for, stays, wait_until};
 pub(crate) use worker::Worker;

@@ -56,6 +56,22 @@ pub(crate) fn with_argv(text: &str) -> Vec<Process> {
     found
 }
 
+/// Those of [`with_argv`] that run what their arguments say. A fork on its way to exec has the arguments of its parent:
+/// with it, a shell that starts its first child would be two. A subshell stays such a fork and is not counted.
+pub(crate) fn begun(text: &str) -> Vec<Process> {
+    /// "Forked but didn't exec": `include/linux/sched.h`.
+    const PF_FORKNOEXEC: u64 = 0x40;
+    /// The place of `flags` behind the name of the program: proc_pid_stat(5).
+    const FLAGS: usize = 6;
+    let mut found = with_argv(text);
+    found.retain(|one| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", one.pid)).unwrap_or_default();
+        let flags = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(FLAGS)?.parse::<u64>().ok());
+        flags.is_some_and(|flags| flags & PF_FORKNOEXEC == 0)
+    });
+    found
+}
+
 /// SIGKILL to each; for cleaning up after a promise was broken.
 pub(crate) fn kill_all(list: &[Process]) {
     for one in list {
