@@ -28,6 +28,7 @@ use crate::queue::guard::{self, Access};
 use crate::queue::session::Registration;
 use crate::queue::{Client, Layouts, Session, inspect, queue_identity};
 use crate::signing::{PublicKey, QueueName, Verifier};
+use crate::sys::boot::clock_ms;
 use crate::sys::{random, wall_clock};
 use crate::view::overview::warnings;
 
@@ -89,6 +90,7 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
     let extras = NodeExtras::find(state.scratch_records()).await;
     extras.prepare(config)?;
     let client = Client::new(&config.redis, &config.key_prefix, RESPONSE_TIMEOUT)?;
+    let started_ms = clock_ms();
     let registration = registration(&instance, &keeper_factory.containment(), config.dead_after);
     let mut pin = open_pin(state, !plan.keys.is_empty())?;
     let context = BootContext {
@@ -134,6 +136,7 @@ pub async fn boot(plan: BootPlan, state: &StateDir) -> Result<Setup, StartError>
         identity,
         config: plan.config,
         watcher: plan.watcher,
+        started_ms,
         spool,
         local_orphans,
         keeper_factory,

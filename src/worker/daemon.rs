@@ -61,6 +61,8 @@ pub struct Setup {
     pub config: Arc<Config>,
     /// The file they came from.
     pub watcher: Watcher,
+    /// When the worker was started, by [`boot::clock_ms`].
+    pub started_ms: u64,
     /// Unreported outcomes.
     pub spool: Option<Spool>,
     /// Clears up after the dead of this machine.
@@ -119,7 +121,7 @@ pub async fn run(setup: Setup) -> Result<(), QueueError> {
     shared.spawn_queue_loops(&mut loops, wanted, gaps, keyring.clone(), setup.local_orphans);
     shared.spawn_order_loops(&mut loops, setup.watcher, keyring, setup.hangup_ends, setup.orders);
     if let Some(lifetime) = expiry::lifetime(&setup.config) {
-        loops.spawn(expiry::run(lifetime, since, shared.events.clone()));
+        loops.spawn(expiry::run(lifetime, setup.started_ms, shared.events.clone()));
     }
     if let Some(metrics) = &setup.metrics {
         metrics.attach(shared.events.clone());

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::events::Event;
 use crate::config::Config;
 use crate::policy::Lifetime;
-use crate::sys::wall_clock;
+use crate::sys::boot;
 
 /// A machine that was asleep is noticed this late at most: its time went on meanwhile.
 const LOOK: Duration = Duration::from_secs(10);
@@ -17,11 +17,10 @@ pub(super) fn lifetime(config: &Config) -> Option<Lifetime> {
     config.time_limit.map(|limit| Lifetime::new(limit, config.drain_timeout, config.kill_grace))
 }
 
-/// Says once that the worker, started in this second since the epoch, has to go.
-pub(super) async fn run(lifetime: Lifetime, since: u64, events: mpsc::Sender<Event>) {
-    let start_ms = since.saturating_mul(1000);
+/// Says once that the worker has to go, which was started at this moment by [`boot::clock_ms`]: somebody may set the clock of the wall.
+pub(super) async fn run(lifetime: Lifetime, started_ms: u64, events: mpsc::Sender<Event>) {
     loop {
-        let lived = Duration::from_millis(wall_clock::unix_ms().saturating_sub(start_ms));
+        let lived = Duration::from_millis(boot::clock_ms().saturating_sub(started_ms));
         let left = lifetime.drains_after.saturating_sub(lived);
         if left.is_zero() {
             let until = lifetime.terminates_after.saturating_sub(lived);

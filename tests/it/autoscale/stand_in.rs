@@ -28,12 +28,12 @@ echo Q >"jobs/$id/state"
 echo "$id.pbs1"
 "#;
 
-/// Starts a job that waits.
+/// Starts a job that waits, with the clock of its own node.
 const START: &str = r#"#!/bin/sh
 cd "$STAND_IN" || exit 9
 echo R >"jobs/$1/state"
 cd "$STAND_IN_HOME" || exit 9
-PBS_JOBID=$1.pbs1 setsid sh -c '
+PBS_JOBID=$1.pbs1 env -u LD_PRELOAD -u IT_CLOCK setsid sh -c '
     echo $$ >"$STAND_IN/jobs/$0/pid"
     sh "$STAND_IN/jobs/$0/script"
     echo F >"$STAND_IN/jobs/$0/state"

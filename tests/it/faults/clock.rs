@@ -2,17 +2,17 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{PATIENT, all_ran, bed, counted, wait_there, watch, workers};
 use crate::support::{Bed, Clock, Redis, SOON, ServerOptions, Worker, holds_for, reason_of, result_of, wait_until};
 
 const HOUR: i64 = 3600;
 
-fn worker_with(bed: &Bed, name: &str, clock: &Clock) -> Worker {
+fn worker_with(bed: &Bed, name: &str, clock: &Clock, conf: Value) -> Worker {
     let through = clock.through();
     let through: Vec<&str> = through.iter().map(String::as_str).collect();
-    bed.worker_through(&through, name, json!({}), &[])
+    bed.worker_through(&through, name, conf, &[])
 }
 
 fn server_with_clock() -> Bed {
@@ -31,7 +31,7 @@ fn clock_jump_of_a_worker_kills_nothing_early_or_late() {
     let out = bed.out("runs");
     let clock = Clock::new();
     let _other = bed.worker_with("other", json!({"max_task_per_worker": 1}), &[]);
-    let worker = worker_with(&bed, "w", &clock);
+    let worker = worker_with(&bed, "w", &clock, json!({}));
     bed.wait_alive("w");
     let lines: Vec<String> =
         (0..5).map(|at| format!("shell:0:0:1:60:date +%s > {out}.{at}; sleep 4; echo {at} >> {out}")).collect();
@@ -60,7 +60,7 @@ fn a_workers_clock_that_is_an_hour_off_is_nobodys_death() {
     let bed = bed(json!({"max_task_per_worker": 2, "worker_dead_after_seconds": PATIENT}));
     let (out, clock) = (bed.out("runs"), Clock::new());
     clock.set(-HOUR);
-    let off = worker_with(&bed, "off", &clock);
+    let off = worker_with(&bed, "off", &clock, json!({}));
     let right = bed.worker("right");
     bed.wait_alive("off");
     bed.wait_alive("right");
@@ -78,6 +78,24 @@ fn a_workers_clock_that_is_an_hour_off_is_nobodys_death() {
         bed.table("finished_tasks").values().map(|value| value.split(':').next().unwrap_or("").to_owned()).collect();
     assert_eq!(by.len(), 2, "both worked: {by:?}");
     checker.finish();
+}
+
+#[test]
+fn clock_jump_of_a_worker_moves_the_end_of_no_life() {
+    let bed = bed(json!({"max_task_per_worker": 1, "drain_timeout_seconds": 0}));
+    let [ahead, back] = [Clock::new(), Clock::new()];
+    let mut long = worker_with(&bed, "long", &ahead, json!({"time_limit_seconds": 1800}));
+    let mut short = worker_with(&bed, "short", &back, json!({"time_limit_seconds": 4}));
+    bed.wait_alive("long");
+    bed.wait_alive("short");
+    ahead.set(HOUR);
+    let start = Instant::now();
+    back.set(-HOUR);
+    assert_eq!(short.wait_exit(SOON), 0, "{}", short.log());
+    assert!(short.log().contains("time_limit_seconds is almost over"), "{}", short.log());
+    // A worker looks at its time every ten seconds.
+    thread::sleep(Duration::from_secs(12).saturating_sub(start.elapsed()));
+    assert!(long.is_running() && !long.log().contains("draining"), "{}", long.log());
 }
 
 #[test]
