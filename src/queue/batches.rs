@@ -13,7 +13,6 @@ use super::error::QueueError;
 use super::events::note_batch;
 use super::keys::Key;
 use super::lock::try_lock;
-use super::records::constants;
 use super::records::{
     BatchArgs, BatchEntry, ChangedLine, ControlArgs, ControlReply, RecountArgs, ReleaseArgs, ReleaseHead, StoppedBatch,
 };
@@ -23,7 +22,7 @@ use super::{control, scripts};
 use crate::model::{BatchHold, BatchName, FailureKind, FieldOrder, TaskId, TaskLine, ascii_json};
 
 /// Names, lines or members of one call.
-const STEP: usize = 250;
+pub(super) const STEP: usize = 250;
 
 /// Lines that one step of a release puts into lanes: it stays under 2 ms of the server's time, also where each stands behind a gate of its own.
 const RELEASED: usize = 50;
@@ -90,39 +89,8 @@ pub async fn tell(conn: &Connection, what: &str, names: &[BatchName], by: &str) 
     }
 }
 
-/// What became of a batch that was to be forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forgotten {
-    /// Nothing is known of it any more.
-    Yes,
-    /// It stays known: something may wait for it, and must not start because it vanished.
-    WaitedFor,
-    /// It stays known: it has tasks, or all of it had finished.
-    No,
-}
-
-/// Forgets a batch whose tasks were purged, some of them unfinished, unless something may wait for it.
-///
-/// # Errors
-/// Those of any call. Lines of it that are gone may be remembered then.
-pub async fn forget(conn: &Connection, batch: &BatchName) -> Result<Forgotten, QueueError> {
-    match call(conn, "forget", "", "", [(batch.as_str(), "", "")]).await? {
-        constants::FORGOTTEN => {}
-        constants::WAITED_FOR => return Ok(Forgotten::WaitedFor),
-        _ => return Ok(Forgotten::No),
-    }
-    let mut scan = MemberScan::default();
-    while let Some(page) = scan.page(conn).await? {
-        let gone: Vec<Member> =
-            page.into_iter().filter(|member| member.state == MemberState::Gone && member.is_of(batch)).collect();
-        for part in call_size::parts(&gone, STEP, |member| member.line.len()) {
-            call(conn, "drop", "", "", part.iter().map(|member| (member.line.as_str(), "", ""))).await?;
-        }
-    }
-    Ok(Forgotten::Yes)
-}
-
-async fn call<'a>(
+/// Runs `batch.lua` for some names, or lines.
+pub(super) async fn call<'a>(
     conn: &Connection,
     op: &str,
     submission: &str,

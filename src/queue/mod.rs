@@ -11,6 +11,7 @@ pub mod aside;
 pub mod auth_probe;
 pub mod autoscale;
 mod batch_cancelled;
+pub mod batch_forget;
 pub mod batch_gates;
 pub mod batch_names;
 pub mod batch_steps;

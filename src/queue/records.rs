@@ -401,14 +401,14 @@ records! {
         }
     }
     "batch.lua" {
-        /// `op` is "begin" or "end" of `submission`, "step", "close", "open" (more is to come), "waive", "hold", "go_on", "forget" or "drop"; `value` is by
-        /// whom, or why.
+        /// `op` is "begin" or "end" of `submission`, "step", "close", "open" (more is to come), "waive", "hold", "go_on", "forget", "leave" or "forgotten"; `value`
+        /// is by whom, or why, or the name that is being forgotten.
         args BatchArgs<'a> {
             op: &'a str,
             submission: &'a str,
             value: &'a str,
         }
-        /// A batch, or with "step" and "waive" any name, or with "drop" a line. With "begin", `record` replaces the record `expected`.
+        /// A batch, or with "step" and "waive" any name, or with "leave" a line. With "begin", `record` replaces the record `expected`.
         each BatchEntry<'a> {
             name: &'a str,
             record: &'a str,

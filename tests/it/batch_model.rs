@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use distcomp::model::{BatchHold, BatchName, Belonging, FairShare, Outcome, TaskLine};
+use distcomp::queue::batch_forget::{Forgotten, forget};
 use distcomp::queue::batches::{self, BatchChange, Recount};
 use distcomp::queue::control::{Change, change};
 use distcomp::queue::edit::{Edited, Replacement, edit};
@@ -140,6 +141,22 @@ impl Model {
         let used =
             self.used.iter().filter(|(running, of)| self.running.contains_key(*running) && **of == batch).count();
         used as f64 / if batch == "a" { 2.0 } else { 1.0 }
+    }
+
+    fn forget(&mut self, of: &BatchName) {
+        let into = of.as_str().rsplit_once('/').map(|(into, _)| into.to_owned());
+        for member in self.members.values_mut() {
+            let mut names: Vec<String> = Vec::new();
+            for one in member.names.drain(..) {
+                let to = if name(&one).is_within(of) { into.clone() } else { Some(one) };
+                names.extend(to.filter(|to| !names.contains(to)));
+            }
+            member.names = names;
+        }
+        self.members.retain(|_, member| !member.names.is_empty());
+        for names in [&mut self.known, &mut self.recorded, &mut self.held, &mut self.waived] {
+            names.retain(|one| !name(one).is_within(of));
+        }
     }
 
     fn requeued(&mut self, line: &str) {
@@ -456,6 +473,46 @@ impl Run {
         }
     }
 
+    /// A name of which every task was purged, unfinished, is forgotten where nothing waits for it.
+    async fn forget(&mut self) {
+        let of = name(NAMES[self.random.below(NAMES.len() as u64) as usize]);
+        // Its other members are purged first, where that is told.
+        if self.random.below(2) == 0 {
+            let is_of = |member: &Membership| member.names.iter().any(|one| name(one).is_within(&of));
+            let model = &self.model;
+            let idle = model.members.iter().filter(|(line, _)| !model.running.contains_key(*line));
+            let lines: Vec<String> = idle.filter(|(_, member)| is_of(member)).map(|(line, _)| line.clone()).collect();
+            for line in lines {
+                let by = "operator".parse().expect("a name");
+                change(&self.conn, Change::Purge, None, std::slice::from_ref(&line), ORDER, &by).await.expect("purged");
+                self.model.apply(Change::Purge, &line);
+            }
+        }
+        self.release().await;
+        let answer = forget(&self.conn, &of).await.expect("answered");
+        let top = of.top();
+        let flags: Vec<char> = self.model.of(of.as_str()).collect();
+        let is_gone = !flags.is_empty() && flags.iter().all(|flag| *flag == 'g');
+        let is_added_to = self.model.submissions.iter().any(|(name, _)| name == top.as_str());
+        let awaits = |line: &String| {
+            parse(line).needs().gates().iter().any(|gate| gate.name().is_some_and(|name| name.is_within(&of)))
+        };
+        let is_awaited = self.model.waiting.iter().any(awaits);
+        let at = &self.at;
+        match answer {
+            Forgotten::No => assert!(!is_gone || is_added_to, "{at}: {of} is {flags:?}: {}", self.dump()),
+            // Of lines that a gate has let go, it is not known which.
+            Forgotten::WaitedFor => {
+                let may_await = self.model.waiting.iter().any(|line| line.contains("after"));
+                assert!(is_gone && !is_added_to && may_await, "{at}: {of}: {}", self.dump());
+            }
+            Forgotten::Yes => {
+                assert!(is_gone && !is_added_to && !is_awaited, "{at}: {of} is {flags:?}: {}", self.dump());
+                self.model.forget(&of);
+            }
+        }
+    }
+
     /// What was ordered for tasks that run is carried out.
     async fn obey(&mut self) {
         let told = self.worker.heartbeat(&beat(vec![])).await.expect("answered").revoked;
@@ -606,7 +663,7 @@ impl Run {
     }
 
     async fn step(&mut self) {
-        match self.random.below(27) {
+        match self.random.below(28) {
             0..5 => self.submit().await,
             5 => self.begin().await,
             6..8 => self.end().await,
@@ -630,6 +687,7 @@ impl Run {
             }
             26 if self.random.below(4) == 0 => self.share().await,
             24..26 => self.edit().await,
+            27 => self.forget().await,
             _ => self.release().await,
         }
     }
@@ -721,7 +779,7 @@ impl Run {
 #[test]
 fn batches_agree_with_a_model_under_random_operations() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    for seed in 1..=8_u64 {
+    for seed in 1..=10_u64 {
         runtime.block_on(async {
             let mut run = Run::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
             for step in 0..160 {

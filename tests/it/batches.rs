@@ -295,26 +295,6 @@ fn steps_tell_blocked_tasks_from_those_that_may_run() {
 }
 
 #[test]
-fn purged_batch_is_known_while_something_waits_for_it() {
-    let bed = Bed::with(json!({"max_retry_per_task": 1}));
-    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
-    submit(&bed, &["-n", "b", "--after", "a", "--", "echo b"]);
-    submit(&bed, &["-n", "c", "--after-any", "a/x", "--", "echo c"]);
-    submit(&bed, &["-n", "k", "--after", "a", "--kill-on-invalid-dep", "--", "echo k"]);
-    bed.ctl(&["purge", "--batch", "a", "--yes"]).expect(0).says(&["a stays known as not done"]);
-    let _worker = bed.worker("w");
-    bed.status(&["wait", "c", "--timeout", "30s"]).expect(0);
-    wait_state(&bed, "k", "failed");
-    submit(&bed, &["-n", "a/x", "--", "true 1"]);
-    wait_until("one of a to finish", SOON, || holds_for(batch(&bed, "a")["finished"] == 1, batch(&bed, "a")));
-    stays("b waits for the other one", Duration::from_secs(2), || {
-        holds_for(state(&bed, "b") == "blocked", batch(&bed, "b"))
-    });
-    submit(&bed, &["-n", "a/x", "--", "true 2"]);
-    bed.status(&["wait", "a", "b", "--timeout", "30s"]).expect(0);
-}
-
-#[test]
 fn open_batch_that_was_closed_can_be_opened_again() {
     let bed = Bed::new();
     submit(&bed, &["-n", "o", "--open", "--", "echo 1"]);
@@ -329,29 +309,4 @@ fn open_batch_that_was_closed_can_be_opened_again() {
     });
     bed.ctl(&["close", "o", "--yes"]).expect(0);
     bed.status(&["wait", "after", "--timeout", "30s"]).expect(0);
-}
-
-#[test]
-fn purged_batch_is_forgotten_where_nothing_waits_for_it() {
-    let bed = Bed::with(json!({"max_retry_per_task": 1}));
-    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
-    bed.ctl(&["purge", "--batch", "a", "--yes"]).expect(0);
-    assert!(!bed.table("distcomp:batches").contains_key("a"), "it is listed");
-    let names: Vec<String> = bed.table("distcomp:batch:n").into_keys().filter(|name| name.starts_with('a')).collect();
-    assert!(names.is_empty(), "{names:?} are left");
-    assert!(bed.table("distcomp:member").is_empty(), "nothing is left");
-    submit(&bed, &["-n", "b", "--after", "a", "--after-any", "a/x", "--", "echo b"]);
-    let _worker = bed.worker("w");
-    stays("b waits for what nobody knows", Duration::from_secs(2), || {
-        holds_for(state(&bed, "b") == "blocked", batch(&bed, "b"))
-    });
-    // Submitted again, it is a batch like any other.
-    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
-    bed.status(&["wait", "a", "b", "--timeout", "30s"]).expect(0);
-    assert_eq!(batch(&bed, "a")["tasks"], 2);
-    bed.ctl(&["purge", "--batch", "a", "--yes"]).expect(0);
-    assert_eq!(batch(&bed, "a")["tasks"], 0, "what had finished is not missed, and its batch opens gates");
-    submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
-    bed.status(&["wait", "a", "--timeout", "30s"]).expect(0);
-    assert_eq!(batch(&bed, "a")["tasks"], 2, "none is counted twice");
 }

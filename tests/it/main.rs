@@ -9,6 +9,7 @@ mod backoff;
 mod bad_nodes;
 mod batch_counts;
 mod batch_model;
+mod batch_purged;
 mod batch_waits;
 mod batches;
 mod cancelled;

@@ -9,7 +9,7 @@ use crate::cli::exit::CliError;
 use crate::cli::orders::{BatchResume, batch_pause_plan, joined, pause_batches, whole};
 use crate::model::BatchName;
 use crate::queue::batches::BatchChange;
-use crate::queue::{batch_views, batches};
+use crate::queue::{batch_forget, batch_views, batches};
 use crate::view::text::counted;
 
 /// Holds batches: nothing of them starts.
@@ -52,6 +52,9 @@ pub(super) async fn close(session: &mut CtlContext, names: &[BatchName]) -> Resu
         return Ok(());
     }
     batches::change(&session.conn, BatchChange::Close, names).await?;
+    for name in names {
+        batch_forget::finish(&session.conn, name).await?;
+    }
     done(session, "close", &format!("closed {}", joined(names)), json!(names))
 }
 

@@ -11,8 +11,8 @@ use crate::cli::orders::{Execution, Interrupted, SelectArgs, Selected, Selector,
 use crate::cli::results::{Purged, Remote};
 use crate::host::user_name;
 use crate::model::{BatchName, WorkerName, WorkerNameError};
+use crate::queue::batch_forget::{self, Forgotten};
 use crate::queue::batch_views;
-use crate::queue::batches::{self, Forgotten};
 use crate::queue::control::{Change, Changed};
 use crate::view::ctl_command::ctl;
 use crate::view::progress::Progress;
@@ -68,7 +68,7 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
         let text = if number == 0 {
             let batch = args.whole_batch().filter(|_| is_left);
             let forgotten = match batch {
-                Some(batch) => batches::forget(&session.conn, batch).await?,
+                Some(batch) => batch_forget::forget(&session.conn, batch).await?,
                 None => Forgotten::No,
             };
             match (batch, forgotten) {
@@ -85,12 +85,15 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     confirm(session.manner)?;
     let remote = selected.remote.clone();
     let (changed, purged) = run(session, op, selected).await?;
-    if let (Change::Purge, Some(batch)) = (op, args.whole_batch())
-        && batches::forget(&session.conn, batch).await? == Forgotten::WaitedFor
-    {
-        session.say(&kept(batch));
-    }
     let files = if op == Change::Purge { Some(purged.delete_files(&session.context.config.result_dir)?) } else { None };
+    if op == Change::Purge {
+        if let Some(batch) = args.whole_batch()
+            && batch_forget::forget(&session.conn, batch).await? == Forgotten::WaitedFor
+        {
+            session.say(&kept(batch));
+        }
+        batch_forget::forget_purged(&session.conn).await?;
+    }
     let text = result_text(op, changed, number, files);
     finish(session, op, number, changed, files, &text)?;
     if op == Change::Purge {

@@ -39,7 +39,7 @@ pub struct SelectArgs {
 }
 
 impl SelectArgs {
-    /// The batch of which all tasks are selected, whatever their state.
+    /// The batch or step of which all tasks are selected, whatever their state.
     pub(crate) fn whole_batch(&self) -> Option<&BatchName> {
         let is_narrowed = !self.lines.is_empty()
             || self.state.is_some()
@@ -49,7 +49,7 @@ impl SelectArgs {
             || self.worker.is_some()
             || self.older_than.is_some()
             || self.file.is_some();
-        self.group.batch.as_ref().filter(|batch| batch.is_top() && !is_narrowed)
+        self.group.batch.as_ref().filter(|_| !is_narrowed)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::model::{BatchName, FieldOrder, WorkerName, WorkerNameError};
 use crate::queue::control::Change;
 use crate::queue::find::{TaskMatch, find_all};
 use crate::queue::guard::{self, Access};
-use crate::queue::{Client, Connection, QueueError, batches, inspect};
+use crate::queue::{Client, Connection, QueueError, batch_forget, inspect};
 use crate::view::dashboard::{CarryOut, Order, OrderDesk, OrderFuture, OrderTarget, OrderVerb, Prepared};
 use crate::view::text::{counted, tasks};
 
@@ -234,10 +234,11 @@ async fn change(
     })?;
     let mut files = None;
     if op == Change::Purge {
-        if let Some(batch) = &batch {
-            batches::forget(&conn, batch).await?;
-        }
         files = Some(purged.delete_files(&config.result_dir)?);
+        if let Some(batch) = &batch {
+            batch_forget::forget(&conn, batch).await?;
+        }
+        batch_forget::forget_purged(&conn).await?;
     }
     Ok(result_text(op, changed, number, files))
 }

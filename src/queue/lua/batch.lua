@@ -40,15 +40,33 @@ local function submissions_of(batch)
   return submissions[batch] or {}
 end
 
--- Whether a line may wait for a batch, or for a step of it. A line that a gate has let go is judged again when it is claimed, and its lane does not say what
--- it waited for. Of very many gates it is not known.
-local function may_be_waited_for(batch)
+-- A name that is being forgotten counts as a submission to its batch, so that none of its gates opens while it has ever fewer members that are gone.
+local FORGETS = '\tforget '
+local function is_added_to(batch)
+  for field, times in pairs(submissions_of(batch)) do
+    if string.find(times, '^%d') and not string.find(field, FORGETS, 1, true) then return true end
+  end
+  return false
+end
+
+-- Whether a line may wait for a name, or for a step of it. A line stands behind one of its gates, and what else it waits for is in it alone; one that a gate
+-- has let go is judged again when it is claimed, and its lane does not say what it waited for. Of very many gates and lines it is not known.
+local function may_be_waited_for(name)
   for _, cell in ipairs(redis.call('ZRANGE', CELLS, 0, -1)) do
     if gates.are_among(string.match(cell, '^[^/]*/[^/]*/([^:]*):') or '') then return true end
   end
-  if redis.call('SCARD', READY .. 'gates') > 10000 then return true end
+  if redis.call('SCARD', READY .. 'gates') > 1000 then return true end
+  local left = 2000
   for _, gate in ipairs(redis.call('SMEMBERS', READY .. 'gates')) do
-    if members.top(string.sub(gate, 3)) == batch then return true end
+    local behind = redis.call('ZRANGE', READY .. gate, 0, left)
+    left = left - #behind
+    if left < 0 then return true end
+    for _, entry in ipairs(behind) do
+      for key, awaited in string.gmatch(string.match(entry, '\t%a+,([^:]*):') or '', '([^,=]+)=([^,]*)') do
+        local is_within = awaited == name or string.sub(awaited, 1, #name + 1) == name .. '/'
+        if is_within and (key == 'after' or key == 'afterany') then return true end
+      end
+    end
   end
   return false
 end
@@ -81,39 +99,51 @@ for i = ARG.size + 1, #ARGV, EACH.size do
       elseif last and other ~= field then redis.call('HSET', BATCH_SUBMITS, other, string.gsub(times, ':s$', '') .. ':s') end
     end
   elseif op == 'close' then
-    for other in pairs(submissions_of(batch)) do ends(batch, other) end
+    for other in pairs(submissions_of(batch)) do
+      if not string.find(other, FORGETS, 1, true) then ends(batch, other) end
+    end
   elseif op == 'open' then
     -- More is to come, however long it takes.
     begins(batch, batch .. '\topen', int(now) .. ':')
     changed = changed + 1
   elseif op == 'forget' then
-    -- Its tasks are gone, some unfinished. While something may wait for it, that must not be forgotten.
-    local n = redis.call('HMGET', BATCH_N, batch, batch .. '!', batch .. '+')
-    local is_short = n[1] == '0' and tonumber(n[2] or '0') > 0 and tonumber(n[3] or '0') <= 0
-    if is_short and may_be_waited_for(batch) then
-      changed = FORGOTTEN.waited_for
-    elseif is_short then
-      for _, key in ipairs { BATCHES, BATCH_HELD, BATCH_FAILS } do redis.call('HDEL', key, batch) end
-      for _, what in ipairs { '', '!', '~', '=', '+' } do redis.call('HDEL', BATCH_N, batch .. what) end
+    -- All its tasks are gone, unfinished. While something may wait for it, that must not be forgotten. What was begun is brought to its end.
+    local top = members.top(batch)
+    local mark = top .. FORGETS .. batch
+    local n = redis.call('HMGET', BATCH_N, batch, batch .. '!', batch .. '~', batch .. '=')
+    local are_gone = n[1] == '0' and tonumber(n[4] or '0') > 0 and n[2] == n[4] and n[3] == n[4]
+    if redis.call('HEXISTS', BATCH_SUBMITS, mark) == 1 then
       changed = FORGOTTEN.yes
+    elseif are_gone and members.are_whole() and not is_added_to(top) then
+      if may_be_waited_for(batch) then
+        changed = FORGOTTEN.waited_for
+      else
+        begins(top, mark, int(now) .. ':')
+        changed = FORGOTTEN.yes
+      end
     end
-  elseif op == 'drop' then
-    -- The name is a line that is gone, of batches that were forgotten. That nothing is known of a step comes before its last failure goes.
-    local names = string.match(redis.call('HGET', MEMBER, batch) or '', '^g ([^ ]*)')
-    for _, level in ipairs(names and members.levels(names) or {}) do
-      if redis.call('HEXISTS', BATCHES, members.top(level)) == 1 then names = nil end
-    end
-    if names then
-      local is_counted = members.is_counted(batch)
-      for _, level in ipairs(members.levels(names)) do redis.call('HDEL', BATCH_N, level) end
-      redis.call('HDEL', MEMBER, batch)
-      for _, level in ipairs(is_counted and members.levels(names) or {}) do
-        for _, what in ipairs { '!', '~', '=' } do
-          local field = level .. what
-          if redis.call('HEXISTS', BATCH_N, field) == 1 and redis.call('HINCRBY', BATCH_N, field, -1) <= 0 then redis.call('HDEL', BATCH_N, field) end
+  elseif op == 'leave' then
+    -- The name is a line that is gone, of the name in by.
+    if redis.call('HEXISTS', BATCH_SUBMITS, members.top(by) .. FORGETS .. by) == 1 then members.leave(batch, by) end
+  elseif op == 'forgotten' then
+    -- A step of the name in by, or that itself, which comes last. What somebody has added to meanwhile stays known.
+    local top = members.top(by)
+    local mark = top .. FORGETS .. by
+    if redis.call('HEXISTS', BATCH_SUBMITS, mark) == 1 and members.are_whole() then
+      local n = redis.call('HMGET', BATCH_N, batch, batch .. '=')
+      local is_empty = tonumber(n[1] or '0') == 0 and tonumber(n[2] or '0') == 0
+      if is_empty and (batch ~= top or not is_added_to(top)) then
+        for _, what in ipairs { '', '!', '~', '=', '+' } do redis.call('HDEL', BATCH_N, batch .. what) end
+        for _, key in ipairs { BATCHES, BATCH_HELD, BATCH_FAILS, BATCH_WAIVED } do redis.call('HDEL', key, batch) end
+        changed = FORGOTTEN.yes
+      end
+      for other in pairs(batch == by and submissions_of(top) or {}) do
+        if other == mark or (changed == FORGOTTEN.yes and batch == top) then
+          redis.call('HDEL', BATCH_SUBMITS, other)
+          if redis.call('HEXISTS', BATCH_N, top .. '+') == 1 then redis.call('HINCRBY', BATCH_N, top .. '+', -1) end
+          redis.call('ZADD', READY .. 'opening', 0, 'd:' .. top)
         end
       end
-      changed = changed + 1
     end
   elseif op == 'waive' then
     changed = changed + redis.call('HSET', BATCH_WAIVED, batch, by)
@@ -135,5 +165,6 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     end
   end
 end
+members.flush()
 if changed > 0 and (op == 'end' or op == 'close' or op == 'waive' or op == 'go_on') then redis.call('PUBLISH', WAKE, 'todo') end
 return changed

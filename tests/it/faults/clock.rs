@@ -85,9 +85,10 @@ fn clock_jump_of_a_worker_moves_the_end_of_no_life() {
     let bed = bed(json!({"max_task_per_worker": 1, "drain_timeout_seconds": 0}));
     let [ahead, back] = [Clock::new(), Clock::new()];
     let mut long = worker_with(&bed, "long", &ahead, json!({"time_limit_seconds": 1800}));
-    let mut short = worker_with(&bed, "short", &back, json!({"time_limit_seconds": 4}));
-    bed.wait_alive("long");
-    bed.wait_alive("short");
+    let mut short = worker_with(&bed, "short", &back, json!({"time_limit_seconds": 12}));
+    for worker in [&long, &short] {
+        wait_until("its start", SOON, || holds_for(worker.log().contains("started"), worker.log()));
+    }
     ahead.set(HOUR);
     let start = Instant::now();
     back.set(-HOUR);

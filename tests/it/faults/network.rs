@@ -46,7 +46,9 @@ fn lost_answers_cause_no_second_claim_and_no_second_report() {
     let checker = watch(&bed, &lines);
     let (proxy, _worker) = behind(&bed, "w");
     for goal in [10, 40] {
-        wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= goal, "not yet"));
+        wait_until("some tasks to be done", Duration::from_secs(60), || {
+            holds_for(bed.count("finished_tasks") >= goal, "not yet")
+        });
         proxy.set(Mode::DropAnswers);
         thread::sleep(Duration::from_secs(5));
         proxy.set(Mode::Pass);
@@ -90,7 +92,9 @@ fn resets_and_a_slow_line_delay_and_lose_nothing() {
     let checker = watch(&bed, &lines);
     let (proxy, _worker) = behind(&bed, "w");
     for goal in [5, 15, 25] {
-        wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= goal, "not yet"));
+        wait_until("some tasks to be done", Duration::from_secs(60), || {
+            holds_for(bed.count("finished_tasks") >= goal, "not yet")
+        });
         proxy.set(Mode::Reset);
         thread::sleep(Duration::from_millis(200));
         proxy.set(Mode::Delay(Duration::from_millis(150)));
@@ -107,7 +111,9 @@ fn an_answer_that_comes_byte_by_byte_is_an_answer() {
     bed.add(&lines);
     let checker = watch(&bed, &lines);
     let (proxy, worker) = behind(&bed, "w");
-    wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= 5, "not yet"));
+    wait_until("some tasks to be done", Duration::from_secs(60), || {
+        holds_for(bed.count("finished_tasks") >= 5, "not yet")
+    });
     proxy.set(Mode::Trickle(Duration::from_micros(500)));
     assert_eq!(all_ran(&bed, &out, 40, Duration::from_secs(60)), 0);
     assert!(!worker.log().contains("lost Redis"), "{}", worker.log());
@@ -122,7 +128,9 @@ fn answer_after_the_timeout_counts_as_lost_and_runs_once() {
     bed.add(&lines);
     let checker = watch(&bed, &lines);
     let (proxy, worker) = behind(&bed, "w");
-    wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= 5, "not yet"));
+    wait_until("some tasks to be done", Duration::from_secs(60), || {
+        holds_for(bed.count("finished_tasks") >= 5, "not yet")
+    });
     // A byte a second: whatever it is, it is not there within four seconds.
     proxy.set(Mode::Trickle(Duration::from_secs(1)));
     wait_until("it to be noticed", Duration::from_secs(12), || {
@@ -143,7 +151,9 @@ fn half_closed_connection_is_noticed_and_repeats_nothing() {
     let checker = watch(&bed, &lines);
     let (proxy, worker) = behind(&bed, "w");
     for (round, goal) in [5, 20, 40].into_iter().enumerate() {
-        wait_until("some tasks to be done", SOON, || holds_for(bed.count("finished_tasks") >= goal, "not yet"));
+        wait_until("some tasks to be done", Duration::from_secs(60), || {
+            holds_for(bed.count("finished_tasks") >= goal, "not yet")
+        });
         proxy.set(Mode::HalfClose);
         wait_until("it to be noticed", Duration::from_secs(10), || {
             holds_for(worker.log().matches("lost Redis").count() > round, worker.log())

@@ -196,6 +196,30 @@ function members.forget(line)
   members.known[line] = false
 end
 
+-- Takes a line that is gone out of a name that is being forgotten, and of the steps of that; of what a step belongs to it stays a member.
+function members.leave(line, name)
+  local value = members.of(line)
+  local flag, names, tags = string.match(value or '', '^(%a) ([^ ]*)(.*)$')
+  if flag ~= 'g' then return end
+  local into, kept, stays = string.match(name, '^(.*)/[^/]*$'), {}, {}
+  for one in string.gmatch(names, '[^,]+') do
+    local is_within = one == name or string.sub(one, 1, #name + 1) == name .. '/'
+    local to = not is_within and one or into
+    if to and not stays[to] then
+      stays[to] = true
+      kept[#kept + 1] = to
+    end
+  end
+  kept = table.concat(kept, ',')
+  if kept == names then return end
+  for _, level in ipairs(members.levels(kept)) do stays[level] = true end
+  for _, level in ipairs(members.is_counted(line) and members.levels(names) or {}) do
+    for _, what in ipairs(stays[level] and {} or { '!', '~', '=' }) do members.add(level .. what, -1) end
+  end
+  if kept == '' then redis.call('HDEL', MEMBER, line) else redis.call('HSET', MEMBER, line, flag .. ' ' .. kept .. tags) end
+  members.known[line] = kept ~= '' and flag .. ' ' .. kept .. tags
+end
+
 -- Writes what was noted. Counters that grow come before the flags, and those that shrink after them, so that a script that stops half-way leaves gates
 -- closed. at_zero(names) is called with the names that have no open member left, after all is written.
 function members.flush(at_zero)
