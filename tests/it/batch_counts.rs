@@ -134,3 +134,17 @@ fn gates_of_which_a_part_is_deleted_still_open() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(lost_in_part(&Bed::new()));
 }
+
+#[test]
+fn burst_counts_anew_what_others_deleted_and_goes_on() {
+    let bed = Bed::new();
+    for args in [&["-n", "a", "--", "echo a"][..], &["-n", "b", "--after", "a", "--", "echo b"]] {
+        bed.cli("distcomp-submit").args(args).run().expect(0);
+    }
+    delete_counters(&bed);
+    bed.burst("w");
+    assert_eq!(bed.counts(), [0, 0, 2, 0]);
+    delete_counters(&bed);
+    bed.burst("w");
+    assert_eq!(bed.table("distcomp:batch:n")["a="], "1");
+}

@@ -395,7 +395,8 @@ do
     end
     -- What waits of a stopped batch is yet to be given up; the commands for its end may follow.
     could = could or redis.call('EXISTS', READY .. 'chores') == 1
-    return could
+    -- Counters that others have deleted are yet to be made anew, and gates stay closed until then.
+    return could or (members.exist() and not members.are_whole())
   end
   if ARGV[ARG.wants_leftovers] == '1' then reply[REPLY.has_leftovers] = has_leftovers() and 1 or 0 end
 end
