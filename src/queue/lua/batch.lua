@@ -1,6 +1,6 @@
 -- Begins and ends submissions to batches, and changes what is known of a batch.
 --
--- Returns: how many batches it changed; of forget, FORGOTTEN.
+-- Returns: how many batches it changed; of forget and forgotten, FORGOTTEN.
 -- Guarantees: the call is safe to repeat. A submission counts as under way from its begin to its end, so that no gate on its batch opens in between. The
 -- end also closes submissions of the same batches that were cut short: those that have added nothing for 60 s.
 -- Records: ARG, EACH, in queue/records.rs.
