@@ -1,11 +1,10 @@
 //! `--name` and `--tag`: which batch or step each row belongs to.
 
 use super::error::ComposeError;
-use super::needs::VALID_NAME;
 use super::row::Row;
 use super::settings::Settings;
 use super::template::{Quoting, Template};
-use crate::model::{BatchName, Belonging, is_tag};
+use crate::model::{BatchName, Belonging, NoBatchName, is_tag};
 
 /// The flags, checked once, from which each row makes what it belongs to.
 #[derive(Clone, Debug, Default)]
@@ -67,24 +66,29 @@ impl BelongingRecipe {
         }
         let Some(name) = &self.name else { return Ok(None) };
         let name = name.filled(row, Quoting::None);
-        check("--name", &name)?;
+        let name = named(&name)?;
         let mut tags = Vec::with_capacity(self.tags.len());
         for tag in &self.tags {
             let tag = tag.filled(row, Quoting::None).into_owned();
             check("--tag", &tag)?;
             tags.push(tag);
         }
-        let invalid = |_| ComposeError::Invalid { flag: "--name", value: name.to_string(), valid: VALID_NAME };
-        Ok(Some(Belonging::new(name.parse().map_err(invalid)?, &tags)))
+        Ok(Some(Belonging::new(name, &tags)))
     }
 }
 
 fn check(flag: &'static str, value: &str) -> Result<(), ComposeError> {
-    let (is_valid, valid) = match flag {
-        "--name" => (value.parse::<BatchName>().is_ok(), VALID_NAME),
-        _ => (is_tag(value), "a word of A-Z a-z 0-9 . _ - = / @ +, 64 at most"),
-    };
-    if is_valid { Ok(()) } else { Err(ComposeError::Invalid { flag, value: value.to_owned(), valid }) }
+    if flag == "--name" {
+        return named(value).map(drop);
+    }
+    let valid = "a word of A-Z a-z 0-9 . _ - = / @ +, 64 at most";
+    if is_tag(value) { Ok(()) } else { Err(ComposeError::Invalid { flag, value: value.to_owned(), valid }) }
+}
+
+fn named(value: &str) -> Result<BatchName, ComposeError> {
+    let invalid =
+        |error: NoBatchName| ComposeError::Invalid { flag: "--name", value: value.to_owned(), valid: error.valid() };
+    value.parse().map_err(invalid)
 }
 
 #[cfg(test)]

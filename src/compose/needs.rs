@@ -9,7 +9,7 @@ use super::row::Row;
 use super::seconds::seconds;
 use super::template::{Quoting, Template};
 use crate::model::needs::{NeedError, Needs, ResourceName, parse_milli, show_milli, valid_amount};
-use crate::model::{BatchName, Constraint, Limit, LimitName};
+use crate::model::{BatchName, Constraint, Limit, LimitName, NoBatchName};
 
 /// What a task needs of its node beside memory and cores. Each value may hold placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -156,21 +156,20 @@ impl Flag {
             Self::After | Self::AfterAny => {
                 let key = if self == Self::After { "after" } else { "afterany" };
                 for name in value.split(',').map(str::trim) {
-                    let name: BatchName = name.parse().map_err(|_| wrong(VALID_NAME))?;
+                    let name: BatchName = name.parse().map_err(|error: NoBatchName| wrong(error.valid()))?;
                     out.push(format!("{key}={name}"));
                 }
             }
             Self::Begin => {
                 let seconds = moment::begin(value, now).ok_or_else(|| wrong(moment::VALID))?;
-                out.push(format!("begin={seconds}"));
+                let need = format!("begin={seconds}");
+                valid(&need).map_err(wrong)?;
+                out.push(need);
             }
         }
         Ok(())
     }
 }
-
-/// What a name of a batch or step must be.
-pub(super) const VALID_NAME: &str = "a name like s1 or s1/prep of A-Z a-z 0-9 . _ -";
 
 /// What a limit may be.
 const VALID_LIMIT: &str =

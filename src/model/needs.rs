@@ -329,10 +329,10 @@ impl Serialize for Needs {
 impl Parts {
     fn add(&mut self, key: &str, value: &str) -> Result<(), NeedError> {
         let wrong = |valid| Err(NeedError::Value { key: key.to_owned(), value: shortened(value), valid });
-        if value.is_empty()
-            || (value.len() > MAX_VALUE_BYTES && !key.starts_with("after"))
-            || value.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':') && !key.starts_with("after")
-        {
+        let is_unfit = |c: char| c.is_control() || c.is_whitespace() || c == ':';
+        // The rules of names are stricter, and said below.
+        let is_name = matches!(key, "after" | "afterany");
+        if !is_name && (value.is_empty() || value.len() > MAX_VALUE_BYTES || value.chars().any(is_unfit)) {
             return wrong("1 to 128 bytes without blanks, colons and control characters");
         }
         match key {
@@ -360,7 +360,7 @@ impl Parts {
                 Ok(seconds) if value.bytes().all(|b| b.is_ascii_digit()) && seconds < 1 << 40 => {
                     self.gates.push(Gate::Begin(seconds));
                 }
-                Ok(_) | Err(_) => return wrong("a whole number of seconds since the epoch"),
+                Ok(_) | Err(_) => return wrong("seconds since the epoch, a whole number below 1099511627776"),
             },
             _ => {
                 let Some(milli) = parse_milli(value) else {

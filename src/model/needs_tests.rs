@@ -49,7 +49,18 @@ fn wrong_needs_say_what_is_right() {
         ("gpus=-1", "gpus is \"-1\"; valid: a decimal number, 3 digits after the point at most"),
         ("after=a b", "after is \"a b\"; valid: a name like s1 or s1/prep of A-Z a-z 0-9 . _ -"),
         ("begin=1,begin=2", "begin is given twice"),
-        ("begin=now", "begin is \"now\"; valid: a whole number of seconds since the epoch"),
+        ("begin=now", "begin is \"now\"; valid: seconds since the epoch, a whole number below 1099511627776"),
+        (
+            "begin=1099511627776",
+            "begin is \"1099511627776\"; valid: seconds since the epoch, a whole number below 1099511627776",
+        ),
+        ("after=,", "after is \"\"; valid: a name like s1 or s1/prep of A-Z a-z 0-9 . _ -"),
+        ("afterany=", "afterany is \"\"; valid: a name like s1 or s1/prep of A-Z a-z 0-9 . _ -"),
+        (
+            "after=a/b/c/d/e",
+            "after is \"a/b/c/d/e\"; valid: at most 4 parts of at most 64 characters each, like s1/prep",
+        ),
+        ("gpus=", "gpus is \"\"; valid: 1 to 128 bytes without blanks, colons and control characters"),
         ("time=1m", "time is \"1m\"; valid: a whole number of seconds"),
         ("learn=a/b", "learn is \"a/b\"; valid: a name of at most 64 of A-Z a-z 0-9 . _ -"),
         (

@@ -117,9 +117,12 @@ async fn failures(State(app): State<Arc<AppState>>, Query(asked): Query<Failures
 }
 
 async fn failures_of(app: &AppState, page: PageBase, batch: &str) -> Response {
-    let Ok(batch) = batch.parse::<BatchName>() else {
-        return MessagePage::new(page, "No such list", "This is no name of a batch, like s1 or s1/prep.")
-            .respond(StatusCode::BAD_REQUEST);
+    let batch = match batch.parse::<BatchName>() {
+        Ok(batch) => batch,
+        Err(error) => {
+            return MessagePage::new(page, "No such list", &format!("This is no name of a batch; valid: {error}."))
+                .respond(StatusCode::BAD_REQUEST);
+        }
     };
     match app.failures_of(&batch).await {
         Ok(found) => FailuresPage::of_batch(page, &batch, &found.0, found.1).respond(),

@@ -105,7 +105,7 @@ pub(super) async fn tasks(
         .map(|Query(asked)| asked)
         .unwrap_or_else(|_| TasksQuery { state: "?".to_owned(), ..TasksQuery::default() });
     let (Some(filter), Some(view)) = (asked.filter(), asked.view()) else {
-        return MessagePage::new(page, "No such list", "The URL contains an unknown state, order or place, a text that is too long, or a batch that is no name like s1 or s1/prep.")
+        return MessagePage::new(page, "No such list", "The URL contains an unknown state, order or place, a text that is too long, or a batch that is no name: at most 4 parts like s1/prep, each at most 64 of A-Z a-z 0-9 . _ -.")
             .respond(StatusCode::BAD_REQUEST);
     };
     if let Some(why) = asked.bad_pattern() {

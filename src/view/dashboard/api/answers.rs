@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use super::ApiError;
 use super::queries::{BatchesQuery, EventsQuery, FailuresQuery, TasksQuery, asked};
 use crate::config::ShapeParts;
-use crate::model::BatchName;
 use crate::model::listing::TaskRow;
 use crate::model::snapshot::{BatchView, TaskState};
+use crate::model::{BatchName, NoBatchName};
 use crate::view::dashboard::app_state::AppState;
 use crate::view::dashboard::batch_pages::{BatchRow, told};
 use crate::view::dashboard::live_state::Snapshot;
@@ -148,7 +148,7 @@ pub(in crate::view::dashboard) async fn batch(
     query: Asked<BatchesQuery>,
 ) -> Answer {
     let wants_texts = asked(query)?.wants_texts()?;
-    let name: BatchName = name.parse().map_err(|_| ApiError::usage("valid: a name like s1 or s1/prep"))?;
+    let name: BatchName = name.parse().map_err(|error: NoBatchName| ApiError::usage(format!("valid: {error}")))?;
     let detail = app.batch(&name).await?.ok_or_else(|| ApiError::not_found(format!("no batch {name}")))?;
     let mut answer = json::batch(&detail);
     answer["is_complete"] = json!(!detail.has_more);

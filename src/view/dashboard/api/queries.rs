@@ -6,9 +6,9 @@ use axum::extract::rejection::QueryRejection;
 use serde::Deserialize;
 
 use super::ApiError;
-use crate::model::BatchName;
 use crate::model::listing::{PageCursor, TaskFilter};
 use crate::model::snapshot::TaskState;
+use crate::model::{BatchName, NoBatchName};
 use crate::policy::line_pattern::LinePattern;
 
 /// Bytes of a filter.
@@ -26,7 +26,7 @@ pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Api
 fn batch_of(name: &str) -> Result<Option<BatchName>, ApiError> {
     match name.trim() {
         "" => Ok(None),
-        name => name.parse().map(Some).map_err(|_| ApiError::usage("batch: valid: a name like s1 or s1/prep")),
+        name => name.parse().map(Some).map_err(|error: NoBatchName| ApiError::usage(format!("batch: valid: {error}"))),
     }
 }
 

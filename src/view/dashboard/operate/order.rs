@@ -2,8 +2,8 @@
 
 use form_urlencoded::parse;
 
-use crate::model::BatchName;
 use crate::model::snapshot::TaskState;
+use crate::model::{BatchName, NoBatchName};
 use crate::view::dashboard::source::is_id;
 
 /// Tasks, batches or workers that one order may name.
@@ -131,7 +131,7 @@ impl Parameters {
 }
 
 fn batches(names: Vec<String>) -> Result<Vec<BatchName>, String> {
-    names.iter().map(|name| name.parse().map_err(|_| "batch: valid: a name like s1".to_owned())).collect()
+    names.iter().map(|name| name.parse().map_err(|error: NoBatchName| format!("batch: valid: {error}"))).collect()
 }
 
 impl Order {
