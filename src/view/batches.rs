@@ -1,6 +1,6 @@
 //! Batches: the table of all, and one with its steps.
 
-use super::ctl_command::ctl;
+use super::ctl_command::{ctl, last_word, of_batch};
 use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
@@ -188,7 +188,7 @@ const NAMED: usize = 3;
 pub fn note(batch: &BatchView) -> String {
     let name = &batch.name;
     if let Some(held) = &batch.held {
-        return format!("{}; {} resume {} goes on", safe(&held.to_string()), ctl(), name.top());
+        return format!("{}; {} resume {} goes on", safe(&held.to_string()), ctl(), last_word(&name.top()));
     }
     let closed = noted(batch);
     let mut notes: Vec<String> = closed.iter().take(NAMED).map(|awaited| waits_for(awaited)).collect();
@@ -198,7 +198,7 @@ pub fn note(batch: &BatchView) -> String {
             "{} under way or cut short ({} close {} ends {})",
             counted(batch.submissions, "submission"),
             ctl(),
-            name.top(),
+            last_word(&name.top()),
             if batch.submissions == 1 { "it" } else { "them" }
         ));
     }
@@ -252,20 +252,21 @@ fn standing(awaited: &Awaited) -> String {
 pub fn way_out(awaited: &Awaited) -> String {
     let Awaited { name, failed, cancelled, .. } = awaited;
     if awaited.held.is_some() {
-        return format!("{} resume {} goes on, {} release {name} goes on without", ctl(), name.top(), ctl());
+        return format!("{} resume {} goes on, {without}", ctl(), last_word(&name.top()));
     }
     let again = match (failed, cancelled) {
         (0, 0) => "submit what is gone again".to_owned(),
-        (0, 1..) => format!("{} requeue --batch {name} --state cancelled tries again", ctl()),
-        (1.., _) => format!("{} requeue --batch {name} tries again", ctl()),
+        (0, 1..) => format!("{} requeue {} --state cancelled tries again", ctl(), of_batch(name)),
+        (1.., _) => format!("{} requeue {} tries again", ctl(), of_batch(name)),
     };
-    format!("{again}, {} release {name} goes on without", ctl())
+    format!("{again}, {without}")
 }
 
 /// What a gate waits for, of one task or of many.
 #[must_use]
 pub fn blocked(gate: &BlockedOn) -> String {
     awaited_of(gate).map_or_else(|| "waits".to_owned(), |awaited| format!("waits for {awaited}"))
+    let without = format!("{} release {} goes on without", ctl(), last_word(name));
 }
 
 /// A batch and how it stands, or a moment; `None` where neither is known.

@@ -10,6 +10,7 @@ use crate::cli::orders::{BatchResume, batch_pause_plan, joined, pause_batches, w
 use crate::model::BatchName;
 use crate::queue::batches::BatchChange;
 use crate::queue::{batch_forget, batch_views, batches};
+use crate::view::ctl_command::last_words;
 use crate::view::text::counted;
 
 /// Holds batches: nothing of them starts.
@@ -19,7 +20,7 @@ pub(super) async fn pause(session: &mut CtlContext, names: &[BatchName]) -> Resu
         return Ok(());
     }
     pause_batches(&session.conn, names, operator()?.as_str()).await?;
-    let text = format!("paused {}; distcomp-ctl resume {} continues", joined(names), spaced(names));
+    let text = format!("paused {}; distcomp-ctl resume {} continues", joined(names), last_words(names));
     done(session, "pause", &text, json!(names))
 }
 
@@ -71,8 +72,4 @@ pub(super) async fn release(session: &mut CtlContext, names: &[BatchName]) -> Re
     }
     batches::change(&session.conn, BatchChange::Waive(operator()?.as_str()), names).await?;
     done(session, "release", &format!("released what waits for {}", joined(names)), json!(names))
-}
-
-fn spaced(names: &[BatchName]) -> String {
-    names.iter().map(BatchName::as_str).collect::<Vec<_>>().join(" ")
 }

@@ -8,6 +8,7 @@ use crate::model::snapshot::TaskState;
 use crate::queue::lists::{self, PATIENCE};
 use crate::queue::{Connection, QueueError, batch_steps};
 use crate::view;
+use crate::view::ctl_command::of_batch;
 use crate::view::safe_text::safe;
 use crate::view::table::{table, text};
 use crate::view::text::count;
@@ -37,7 +38,7 @@ pub(super) async fn batch_page(conn: &Connection, name: &BatchName) -> Result<St
             page.push_str(&format!("\n{}", view::failures::failures(&groups, columns())));
         }
         if !are_all {
-            page.push_str(&format!("not all failures were looked at: distcomp-status failures --batch {name}\n"));
+            page.push_str(&format!("not all failures were looked at: distcomp-status failures {}\n", of_batch(name)));
         }
     }
     Ok(page)
@@ -62,7 +63,7 @@ async fn tasks(
     let more = number.saturating_sub(rows.len() as u64);
     let mut out = format!("\n{}", table(&[text(head), text("worker"), text("line")], rows, columns()));
     if more > 0 {
-        out.push_str(&format!("and {} more; distcomp-status tasks --batch {name} has all\n", count(more)));
+        out.push_str(&format!("and {} more; distcomp-status tasks {} has all\n", count(more), of_batch(name)));
     }
     Ok(out)
 }

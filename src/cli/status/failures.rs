@@ -13,6 +13,7 @@ use crate::queue::failure_details::failure_details;
 use crate::queue::select::{StateScan, TaskGroup};
 use crate::queue::{Connection, inspect};
 use crate::view;
+use crate::view::ctl_command::{flag, of_batch};
 use crate::view::failures::Told;
 use crate::view::json::failure_group;
 use crate::view::progress::Progress;
@@ -86,7 +87,7 @@ async fn cancelled(conn: &Connection, wanted: TaskGroup, is_all: bool) -> Result
 
 /// The flags that select the group, for the command that lists its cancelled tasks.
 fn select(group: &GroupArgs) -> String {
-    let batch = group.batch.as_ref().map(|batch| format!(" --batch {batch}"));
-    let tag = group.tag.as_ref().map(|tag| format!(" --tag {tag}"));
+    let batch = group.batch.as_ref().map(|batch| format!(" {}", of_batch(batch)));
+    let tag = group.tag.as_ref().map(|tag| format!(" {}", flag("--tag", tag)));
     batch.into_iter().chain(tag).collect()
 }

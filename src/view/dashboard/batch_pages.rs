@@ -18,6 +18,7 @@ use crate::model::BatchName;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{BatchDetail, BatchList, BatchState, BatchView, FailureGroup, TaskState};
 use crate::view::batches::{BatchCells, about, waits};
+use crate::view::ctl_command::last_word;
 use crate::view::text::count;
 
 respond!(BatchesPage, BatchPage);
@@ -141,6 +142,8 @@ struct BatchPage {
     /// The batch that this is a step of, and its page.
     parent: Option<(String, String)>,
     /// What is known of it beside its row.
+    /// Its name at the end of a command.
+    last_word: String,
     about: String,
     row: BatchRow,
     waits: Vec<String>,
@@ -166,6 +169,7 @@ impl BatchPage {
             parent: up.map(|up| (up.to_string(), batch_address(&up))),
             about: about(batch),
             row: BatchRow::at_head(detail),
+            last_word: last_word(&batch.name),
             waits: named.into_iter().chain(more).collect(),
             links: vec![
                 link("Waiting", count(open), TaskState::Todo),

@@ -13,7 +13,7 @@ use crate::model::BatchName;
 use crate::model::failure_cause::FailureDetail;
 use crate::model::listing::TaskFilter;
 use crate::model::snapshot::{FailureGroup, TaskState};
-use crate::view::ctl_command::requeue_command;
+use crate::view::ctl_command::{of_batch, requeue_command};
 use crate::view::safe_text::safe;
 use crate::view::text::count;
 
@@ -32,6 +32,8 @@ pub(super) struct FailuresPage {
     looked_at: Option<String>,
     /// The batch whose failures these are, and its page.
     batch: Option<(String, String)>,
+    /// The flag that selects it.
+    of_batch: String,
     /// Whether only some of the failures of the batch were looked at.
     is_cut: bool,
 }
@@ -113,6 +115,7 @@ impl FailuresPage {
             cancelled: (cancelled > 0).then(|| count(cancelled)),
             looked_at: (failed > looked_at).then(|| count(looked_at)),
             batch: None,
+            of_batch: String::new(),
             is_cut: false,
         }
     }
@@ -128,6 +131,7 @@ impl FailuresPage {
             cancelled: None,
             looked_at: None,
             batch: Some((name.clone(), batch_address(batch))),
+            of_batch: of_batch(batch),
             is_cut: !are_all,
         }
     }

@@ -18,6 +18,7 @@ use crate::model::{BatchHold, BatchName, Gate, TaskId, TaskLine};
 use crate::queue::select::{HashEntry, StateScan, TaskGroup};
 use crate::queue::{Connection, batch_views, inspect};
 use crate::view::batches::way_out;
+use crate::view::ctl_command::last_word;
 use crate::view::failures::failures;
 use crate::view::safe_text::safe;
 use crate::view::text::{count, exact_resource, precise_duration, resources, tasks};
@@ -205,9 +206,10 @@ pub(super) async fn explain_rest(
     }
     for (batch, (held, why)) in rest.held.iter().take(NAMED) {
         run.context.say(&format!(
-            "{} of {batch} did not run, as the batch is held: {}; distcomp resume --local {batch}, then the same command, runs them",
+            "{} of {batch} did not run, as the batch is held: {}; distcomp resume --local {}, then the same command, runs them",
             tasks(*held),
-            safe(&why.to_string())
+            safe(&why.to_string()),
+            last_word(batch)
         ));
     }
     let held: u64 = rest.held.values().map(|(held, _)| *held).sum();
