@@ -11,6 +11,7 @@ mod batch_counts;
 mod batch_model;
 mod batch_purged;
 mod batch_waits;
+mod batch_words;
 mod batches;
 mod cancelled;
 mod capacity;
