@@ -2,6 +2,8 @@
 //!
 //! They are in a hash of their own, with their place in the order, until [`restore`] puts them back. Only a queue of `--local` has them.
 
+use std::collections::HashMap;
+
 use super::args::Args;
 use super::batches::members;
 use super::client::Connection;
@@ -36,18 +38,18 @@ pub async fn contains(conn: &Connection, lines: &[String]) -> Result<Vec<bool>, 
     Ok(scores.iter().map(Option::is_some).collect())
 }
 
-/// How many lines of a batch, or of a step of one, are set aside. Looks at all that are.
+/// How many lines of some batches, or of steps of such, are set aside. Looks at all that are.
 ///
 /// # Errors
 /// Those of any call.
-pub async fn of_batch(conn: &Connection, batch: &BatchName) -> Result<u64, QueueError> {
-    let (mut scan, mut found) = (StateScan::of_aside(), 0);
+pub async fn of_batches(conn: &Connection, names: &[BatchName]) -> Result<HashMap<BatchName, u64>, QueueError> {
+    let mut counts: HashMap<BatchName, u64> = names.iter().map(|name| (name.clone(), 0)).collect();
+    let mut scan = StateScan::of_aside();
     while let Some(page) = scan.next(conn).await? {
         let lines: Vec<String> = page.into_iter().map(|entry| entry.line).collect();
-        let members = members(conn, &lines).await?;
-        found += members.iter().flatten().filter(|member| member.is_of(batch)).count() as u64;
+        members(conn, &lines).await?.iter().flatten().for_each(|member| member.count(&mut counts));
     }
-    Ok(found)
+    Ok(counts)
 }
 
 /// Sets at most [`BATCH`] waiting lines aside, and says how many. Lines that do not wait, or are no tasks, stay where they are.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::batch_views::{awaited, some};
-use super::batches;
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
 use super::keys::Key;
 use super::lossy_string::{self, LossyString};
+use super::{batch_times, batches};
 use crate::model::snapshot::{BatchDetail, BatchState, BatchView};
 use crate::model::{BatchName, Gate, Needs};
 
@@ -43,6 +43,7 @@ pub async fn with_steps(conn: &Connection, name: &BatchName, most: usize) -> Res
     if let Some(top) = top.filter(|top| top.blocked > 0 && views.len() > first) {
         find_blocked(conn, &top, &mut views[first..]).await?;
     }
+    batch_times::look_up(conn, &mut views).await?;
     let batch = views.remove(0);
     Ok(BatchDetail { batch, steps: views, has_more })
 }

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::aside;
 use super::batch_cancelled::cancelled;
 use super::batch_names::{self, Counters, counters, states};
+use super::batch_times;
 use super::batches::{BEGUN, BatchRecord, Member};
 use super::client::{Connection, ScanPage};
 use super::error::QueueError;
@@ -31,7 +33,9 @@ pub async fn names(conn: &Connection) -> Result<Vec<String>, QueueError> {
 pub async fn all(conn: &Connection) -> Result<Vec<BatchView>, QueueError> {
     let mut names: Vec<BatchName> = names(conn).await?.iter().filter_map(|name| name.parse().ok()).collect();
     names.sort();
-    some(conn, &names).await
+    let mut batches = some(conn, &names).await?;
+    batch_times::look_up(conn, &mut batches).await?;
+    Ok(batches)
 }
 
 /// Names that are looked at where not all batches are wanted.
@@ -65,6 +69,7 @@ pub async fn first(conn: &Connection, most: usize) -> Result<BatchList, QueueErr
         names = found.into_iter().take(most).map(|(name, _)| name).collect();
     }
     let mut batches = some(conn, &names).await?;
+    batch_times::look_up(conn, &mut batches).await?;
     batches.sort_by_key(BatchView::has_ended);
     Ok(BatchList { batches, known })
 }
@@ -94,6 +99,7 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
     }
     let Facts { counts, records, rates } = facts(conn, names).await?;
     let running = running(conn, names).await?;
+    let aside = if conn.is_local() { aside::of_batches(conn, names).await? } else { HashMap::new() };
     let has_failed = counts.iter().any(|counts| counts.failed > 0);
     let cancelled = if has_failed { cancelled(conn, names).await? } else { HashMap::new() };
     let mut pipe = redis::pipe();
@@ -116,11 +122,12 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
         let of_batch = gated.get(name.as_str()).and_then(|n| n.parse().ok()).unwrap_or(0);
         let rate = rates[at].as_deref().map_or(0.0, |ring| rate_over_last_minute(ring.split(','), now));
         let held = held.get(name.top().as_str()).map(|text| BatchHold::parse(text));
-        let [running, cancelled] = [&running, &cancelled].map(|counts| counts.get(name).copied().unwrap_or(0));
+        let [running, cancelled, aside] =
+            [&running, &cancelled, &aside].map(|counts| counts.get(name).copied().unwrap_or(0));
         // A batch that is released is so with all its steps.
         let mut levels = name.levels().filter(|_| !waived.is_empty());
         let released = levels.find_map(|level| waived.get(level.as_str()).cloned());
-        let now = Now { running, cancelled, gated: of_batch, rate, held, released, is_whole };
+        let now = Now { running, cancelled, aside, gated: of_batch, rate, held, released, is_whole };
         views.push(view(name, &counts[at], record, &now, &awaited));
     }
     Ok(views)
@@ -130,6 +137,7 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
 struct Now {
     running: u64,
     cancelled: u64,
+    aside: u64,
     gated: u64,
     rate: f64,
     held: Option<BatchHold>,
@@ -148,8 +156,9 @@ fn view(
     let record = record.unwrap_or_default();
     let open = counts.open.unwrap_or(0);
     let running = now.running.min(open);
-    let blocked = now.gated.min(open - running);
-    let waiting = open - running - blocked;
+    let aside = now.aside.min(open - running);
+    let blocked = now.gated.min(open - running - aside);
+    let waiting = open - running - aside - blocked;
     let cancelled = now.cancelled.min(counts.failed);
     let held = now.held.clone();
     let state = match &held {
@@ -159,12 +168,13 @@ fn view(
         Some(_) | None if running > 0 => BatchState::Running,
         Some(_) | None if waiting > 0 => BatchState::Waiting,
         Some(_) | None if blocked > 0 => BatchState::Blocked,
+        Some(_) | None if aside > 0 => BatchState::Aside,
         Some(_) | None if counts.submissions > 0 => BatchState::Adding,
         Some(_) | None if counts.failed > 0 => BatchState::Failed,
         Some(_) | None if counts.tasks > 0 => BatchState::Finished,
         Some(_) | None => BatchState::Empty,
     };
-    let is_going = matches!(state, BatchState::Running | BatchState::Waiting) && blocked == 0 && now.rate > 0.0;
+    let is_going = matches!(state, BatchState::Running | BatchState::Waiting) && blocked + aside == 0 && now.rate > 0.0;
     BatchView {
         name: name.clone(),
         state,
@@ -176,6 +186,8 @@ fn view(
         running,
         waiting,
         blocked,
+        aside,
+        starts_at: None,
         submissions: counts.submissions,
         rate_per_second: now.rate,
         eta_seconds: is_going.then(|| (open as f64 / now.rate).ceil() as u64),
@@ -218,9 +230,17 @@ pub async fn awaited(conn: &Connection, names: &[BatchName]) -> Result<Vec<Await
 /// # Errors
 /// Those of any call.
 pub async fn held(conn: &Connection) -> Result<u64, QueueError> {
-    let names = lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::BatchHeld))).await?);
+    let names = held_names(conn).await?;
     let names: Vec<BatchName> = names.iter().filter_map(|name| name.parse().ok()).collect();
     Ok(some(conn, &names).await?.iter().map(|batch| batch.waiting).sum())
+}
+
+/// The names of the batches that are held.
+///
+/// # Errors
+/// Those of any call.
+pub(super) async fn held_names(conn: &Connection) -> Result<Vec<String>, QueueError> {
+    Ok(lossy_string::list(conn.cmd(redis::cmd("HKEYS").arg(conn.name(Key::BatchHeld))).await?))
 }
 
 /// Of each of these lines, the batch of it that is held, and why.

@@ -16,6 +16,7 @@ pub mod batch_gates;
 pub mod batch_names;
 pub mod batch_steps;
 pub mod batch_stuck;
+pub mod batch_times;
 pub mod batch_views;
 pub mod batches;
 pub mod browse;

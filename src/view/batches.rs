@@ -4,7 +4,7 @@ use super::ctl_command::{ctl, last_word, of_batch};
 use super::glyphs;
 use super::safe_text::safe;
 use super::table::{Column, number, table, text};
-use super::text::{count, counted, duration, moment, rate, wrap};
+use super::text::{count, counted, duration, moment, rate, tasks, wrap};
 use crate::model::snapshot::{Awaited, BatchDetail, BatchState, BatchView, BlockedOn, Overview};
 
 /// The table of batches.
@@ -193,6 +193,8 @@ pub fn note(batch: &BatchView) -> String {
     let closed = noted(batch);
     let mut notes: Vec<String> = closed.iter().take(NAMED).map(|awaited| waits_for(awaited)).collect();
     notes.extend(and_more(closed.len() as u64, NAMED as u64));
+    notes.extend(batch.starts_at.map(|at| starts(batch, at)));
+    notes.extend((batch.aside > 0).then(|| set_aside(batch.aside)));
     if batch.submissions > 0 {
         notes.push(format!(
             "{} under way or cut short ({} close {} ends {})",
@@ -203,6 +205,19 @@ pub fn note(batch: &BatchView) -> String {
         ));
     }
     notes.join("; ")
+}
+
+/// When what waits for a time may start: all of it, or the first of it.
+fn starts(batch: &BatchView, at: u64) -> String {
+    let is_all = batch.state == BatchState::Blocked && closed(batch).is_empty();
+    let what = if is_all { "starts at" } else { "some of it starts at" };
+    format!("{what} {}", moment(at as f64))
+}
+
+/// `2 tasks set aside: distcomp run --all runs them`.
+fn set_aside(number: u64) -> String {
+    let them = if number == 1 { "it" } else { "them" };
+    format!("{} set aside: distcomp run --all runs {them}", tasks(number))
 }
 
 /// What a batch waits for, where its note says so.
@@ -251,6 +266,7 @@ fn standing(awaited: &Awaited) -> String {
 #[must_use]
 pub fn way_out(awaited: &Awaited) -> String {
     let Awaited { name, failed, cancelled, .. } = awaited;
+    let without = format!("{} release {} goes on without", ctl(), last_word(name));
     if awaited.held.is_some() {
         return format!("{} resume {} goes on, {without}", ctl(), last_word(&name.top()));
     }
@@ -266,7 +282,6 @@ pub fn way_out(awaited: &Awaited) -> String {
 #[must_use]
 pub fn blocked(gate: &BlockedOn) -> String {
     awaited_of(gate).map_or_else(|| "waits".to_owned(), |awaited| format!("waits for {awaited}"))
-    let without = format!("{} release {} goes on without", ctl(), last_word(name));
 }
 
 /// A batch and how it stands, or a moment; `None` where neither is known.

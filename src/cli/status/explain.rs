@@ -5,7 +5,8 @@ use serde_json::json;
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::find::find_one;
-use crate::cli::output::{columns, is_terminal};
+use crate::cli::local::set_aside;
+use crate::cli::output::{columns, columns_or_all, is_terminal};
 use crate::model::snapshot::{Overview, WaitingGroup};
 use crate::queue::inspect;
 use crate::view::explain::{explain_held, explain_queue, needs, why_need};
@@ -16,8 +17,12 @@ use crate::view::text::wrap;
 pub(super) async fn explain(session: &mut StatusContext, text: Option<&str>) -> Result<(), CliError> {
     let overview = inspect::shown_overview(&session.conn).await?;
     let (line, why) = match text {
-        None if !session.json => return queue(session, &overview),
-        None => (None, explain_queue(&overview)),
+        None if !session.json => return queue(session, &overview).await,
+        None => {
+            let mut why = explain_queue(&overview);
+            why.extend(set_aside(&session.context, &session.conn).await?);
+            (None, why)
+        }
         Some(text) => {
             let line = find_one(&session.conn, text).await?;
             let tasks = inspect::tasks(&session.conn, std::slice::from_ref(&line)).await?;
@@ -52,12 +57,13 @@ pub(super) async fn explain(session: &mut StatusContext, text: Option<&str>) -> 
 }
 
 /// The queue as a whole, then by need.
-fn queue(session: &mut StatusContext, overview: &Overview) -> Result<(), CliError> {
-    let why = explain_queue(overview);
+async fn queue(session: &mut StatusContext, overview: &Overview) -> Result<(), CliError> {
+    let mut why = explain_queue(overview);
+    why.extend(set_aside(&session.context, &session.conn).await?);
     lines(&why).iter().try_for_each(|line| session.out.line(line))?;
     if !overview.needs.is_empty() {
         session.out.line("")?;
-        session.out.text(&needs(overview, columns()))?;
+        session.out.text(&needs(overview, columns_or_all()))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::cli::reconnect::reconnect;
 use crate::model::BatchName;
 use crate::model::snapshot::{BatchState, BatchView};
 use crate::process::signals::{SignalRequest, Signals};
-use crate::queue::{Connection, QueueError, aside, batch_steps, batch_stuck, batch_views};
+use crate::queue::{Connection, QueueError, batch_steps, batch_stuck, batch_times, batch_views};
 use crate::view::batches::{note, waits_for};
 use crate::view::text::{count, tasks};
 
@@ -52,7 +52,10 @@ pub(super) async fn wait(session: &mut StatusContext, args: &WaitArgs) -> Result
         () = limit => Exit::TimedOut,
     };
     for (batch, _) in found.iter_mut().filter(|(_, stands)| matches!(stands, Standing::Going | Standing::Stuck(_))) {
-        let looked_up = batch_steps::look_up(&session.conn, std::slice::from_mut(batch));
+        let looked_up = async {
+            batch_steps::look_up(&session.conn, std::slice::from_mut(batch)).await?;
+            batch_times::look_up(&session.conn, std::slice::from_mut(batch)).await
+        };
         // Of a server that is away, what was last seen is told.
         if !matches!(tokio::time::timeout(POLL, looked_up).await, Ok(Ok(()))) {
             break;
@@ -134,8 +137,7 @@ async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, Queu
         let why = format!("{name}: {}", of.join(", "));
         return Ok(if of.is_empty() { Standing::Finished } else { Standing::Failed(why) });
     }
-    let is_idle = conn.is_local() && batch.running == 0;
-    if is_idle && batch.open == aside::of_batch(conn, name).await? {
+    if batch.aside > 0 && batch.open == batch.aside {
         let cause = batch_stuck::cause(conn, std::slice::from_ref(name)).await?;
         let told = || format!("is set aside, {} of it: distcomp run --all runs it", tasks(batch.open));
         return Ok(Standing::Stuck(format!("{name} {}", cause.as_ref().map_or_else(told, waits_for))));

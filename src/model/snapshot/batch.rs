@@ -19,6 +19,8 @@ pub enum BatchState {
     Waiting,
     /// All that is left waits for other batches, or for a time.
     Blocked,
+    /// With `--local`: a run of another command line has set aside all that is left.
+    Aside,
     /// An operator holds it.
     Paused,
     /// It has stopped, since too many of its tasks failed.
@@ -41,6 +43,7 @@ impl BatchState {
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::Blocked => "blocked",
+            Self::Aside => "aside",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
             Self::Counting => "counting",
@@ -178,6 +181,10 @@ pub struct BatchView {
     pub waiting: u64,
     /// Tasks that wait for other batches, or for a time. Of a step they count as waiting, unless it was looked up.
     pub blocked: u64,
+    /// With `--local`: tasks that a run of another command line has set aside, so that none of them starts.
+    pub aside: u64,
+    /// When the first of the blocked tasks that wait for a time may start, in seconds since the epoch; only where it was looked up.
+    pub starts_at: Option<u64>,
     /// Submissions to it that are under way, or were cut short.
     pub submissions: u64,
     /// Finished tasks a second over the last minute.

@@ -75,7 +75,8 @@ impl BatchRow {
     pub(super) fn at_head(detail: &BatchDetail) -> Self {
         let batch = &detail.batch;
         let mut row = Self::of(batch);
-        if batch.held.is_none() && batch.submissions == 0 && !waits(batch).0.is_empty() {
+        let has_more = batch.submissions > 0 || batch.aside > 0 || batch.starts_at.is_some();
+        if batch.held.is_none() && !has_more && !waits(batch).0.is_empty() {
             row.note.clear();
         }
         row
@@ -89,7 +90,9 @@ fn tone(state: BatchState) -> &'static str {
         BatchState::Finished => "good",
         BatchState::Failed | BatchState::Stopped => "bad",
         BatchState::Paused | BatchState::Counting => "warn",
-        BatchState::Empty | BatchState::Adding | BatchState::Waiting | BatchState::Blocked => "calm",
+        BatchState::Empty | BatchState::Adding | BatchState::Waiting | BatchState::Blocked | BatchState::Aside => {
+            "calm"
+        }
     }
 }
 
@@ -139,11 +142,11 @@ struct TasksLink {
 struct BatchPage {
     page: PageBase,
     name: String,
+    /// Its name at the end of a command.
+    last_word: String,
     /// The batch that this is a step of, and its page.
     parent: Option<(String, String)>,
     /// What is known of it beside its row.
-    /// Its name at the end of a command.
-    last_word: String,
     about: String,
     row: BatchRow,
     waits: Vec<String>,
@@ -166,10 +169,10 @@ impl BatchPage {
         Self {
             page,
             name: batch.name.to_string(),
+            last_word: last_word(&batch.name),
             parent: up.map(|up| (up.to_string(), batch_address(&up))),
             about: about(batch),
             row: BatchRow::at_head(detail),
-            last_word: last_word(&batch.name),
             waits: named.into_iter().chain(more).collect(),
             links: vec![
                 link("Waiting", count(open), TaskState::Todo),

@@ -386,6 +386,8 @@ mod tests {
             running: open / 4,
             waiting: open / 2,
             blocked: open / 4,
+            aside: 0,
+            starts_at: None,
             submissions: 0,
             rate_per_second: 0.0,
             eta_seconds: None,

@@ -206,3 +206,24 @@ fn a_run_takes_over_from_commands_that_follow_the_queue() {
     }
     machine.assert_alone();
 }
+
+#[test]
+fn batch_that_was_set_aside_says_how_to_run_it() {
+    let machine = Machine::new();
+    machine.worker(&["--name", "k", "--after", "nosuch", "--", "echo hi"]).run();
+    machine.worker(&["--name", "u", "--", "echo ho"]).run().expect(0);
+    let status = |args: &[&str]| machine.cli("distcomp-status").args(["--local"]).args(args).run().expect(0);
+    let said = "1 task set aside: distcomp run --all runs it";
+    let row = status(&["batches"]).stdout;
+    let row = row.lines().find(|line| line.starts_with("k ")).unwrap_or_else(|| panic!("no row of k: {row}"));
+    let cells: Vec<&str> = row.split_whitespace().take(2).collect();
+    assert!(cells == ["k", "aside"] && row.ends_with(said), "{row}");
+    status(&["batch", "k"]).prints(&[said]);
+    let json = status(&["batch", "k", "--json"]).json();
+    let counts = ["aside", "waiting", "blocked", "running", "open"].map(|field| json[field].as_u64());
+    assert_eq!(counts, [1, 0, 0, 0, 1].map(Some), "{json}");
+    assert!(json["eta_seconds"].is_null() && json["state"] == "aside", "{json}");
+    status(&["explain"]).prints(&["1 task set aside: earlier commands in this directory left them"]);
+    let waited = machine.cli("distcomp-status").args(["--local", "wait", "k", "--timeout", "20s"]).run().expect(1);
+    waited.prints(&["k is set aside, 1 task of it: distcomp run --all runs it"]);
+}

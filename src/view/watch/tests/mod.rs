@@ -64,6 +64,8 @@ fn batches() -> BatchList {
         running,
         waiting: open - running - blocked,
         blocked,
+        aside: 0,
+        starts_at: None,
         submissions: 0,
         rate_per_second: if running > 0 { 9.1 } else { 0.0 },
         eta_seconds: (running > 0).then_some(960),
