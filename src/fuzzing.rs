@@ -32,7 +32,7 @@ pub fn replies(bytes: &[u8]) {
     let (overview, tasks) = crate::queue::fuzz(bytes);
     let mut shown = Vec::new();
     if let Some(overview) = overview {
-        shown.push(crate::view::overview::overview(&overview, 80));
+        shown.push(crate::view::overview::overview(&overview, 80, 80));
     }
     shown.extend(tasks.iter().map(|task| crate::view::task::task(task, FieldOrder::MemCpuPrio, false)));
     for text in shown {

@@ -65,11 +65,17 @@ pub async fn overview(conn: &Connection) -> Result<Overview, QueueError> {
     if overview.counts.blocked > 0 {
         overview.blocked_on = batch_gates::blocked_on(conn).await?;
     }
+    let mut held = Vec::new();
     if overview.counts.held > 0 {
         overview.counts.held = batch_views::held(conn).await?;
+        held = batch_views::held_names(conn).await?;
     }
     overview.limits = limits::views(conn).await?;
-    let Lanes { mut first, all, .. } = lanes(conn, LANES_JUDGED).await?;
+    let Lanes { mut first, mut all, .. } = lanes(conn, LANES_JUDGED).await?;
+    // The next claim puts lanes of held batches apart.
+    let found = first.len();
+    first.retain(|lane| Class::of_lane(lane).is_none_or(|lane| !held.iter().any(|name| name == lane.batch)));
+    all = all.saturating_sub((found - first.len()) as u64);
     let beyond = first.split_off(first.len().min(Overview::NEEDS));
     overview.is_local = conn.is_local();
     if overview.is_local {

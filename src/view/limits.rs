@@ -80,6 +80,17 @@ pub fn first(overview: &Overview, needs: &Needs) -> Option<String> {
     overview.limits.iter().filter(named).find(|limit| is_full(overview, limit)).map(standing)
 }
 
+/// The first of these limits that lets nothing start, whatever ends: `limit disk, which is 0`.
+#[must_use]
+pub fn shut(overview: &Overview, needs: &Needs) -> Option<String> {
+    let named = |limit: &&LimitView| needs.limits().iter().any(|name| name.as_str() == limit.limit);
+    overview.limits.iter().filter(named).find(|limit| is_shut(limit)).map(standing)
+}
+
+fn is_shut(limit: &LimitView) -> bool {
+    limit.max == Some(0) || limit.per_node == Some(0)
+}
+
 /// Whether no worker that takes tasks may start one more: the limit is used up in all, or on the node of each.
 fn is_full(overview: &Overview, limit: &LimitView) -> bool {
     let hosts =

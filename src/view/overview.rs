@@ -32,21 +32,22 @@ pub fn counts_line(counts: &Counts) -> String {
     )
 }
 
-/// The whole screen; its first line is [`counts_line`], without a style.
+/// The whole screen; its first line is [`counts_line`], without a style. Lines of text have at most `longest` columns.
 #[must_use]
-pub fn overview(overview: &Overview, width: usize) -> String {
+pub fn overview(overview: &Overview, width: usize, longest: usize) -> String {
     let mut lines = vec![counts_line(&overview.counts)];
-    let alarms = alarms(overview).into_iter().flat_map(|alarm| wrap(&alarm, width));
+    let alarms = alarms(overview).into_iter().flat_map(|alarm| wrap(&alarm, longest));
     lines.extend(alarms.map(|line| paint(BAD, &line)));
     lines.extend(progress(overview, width));
     let notices = notices(overview).into_iter().chain(cancelled_notice(overview));
-    lines.extend(notices.map(|notice| paint(WARN, &shorten(&notice, width))));
-    // A full limit is among the notices.
-    if let Some(TopReason { waiting, why, .. }) = top_reason(overview).filter(|top| !top.is_limit) {
-        lines.push(shorten(&format!("{} {}: {why}", count(waiting), verb(waiting, "wait")), width));
+    lines.extend(notices.map(|notice| paint(WARN, &shorten(&notice, longest))));
+    // A full limit is among the notices, and so is what is kept back.
+    let is_new = |top: &TopReason| !top.is_limit && kept_back(overview).as_ref() != Some(&top.why);
+    if let Some(TopReason { waiting, why, .. }) = top_reason(overview).filter(is_new) {
+        lines.push(shorten(&format!("{} {}: {why}", count(waiting), verb(waiting, "wait")), longest));
     }
     let warnings =
-        warnings(&overview.redis).into_iter().flat_map(|warning| wrap(&format!("warning: {warning}"), width));
+        warnings(&overview.redis).into_iter().flat_map(|warning| wrap(&format!("warning: {warning}"), longest));
     lines.extend(warnings.map(|line| paint(BAD, &line)));
     lines.push(String::new());
     let shown = &overview.workers[..overview.workers.len().min(MOST_WORKERS)];
@@ -54,7 +55,7 @@ pub fn overview(overview: &Overview, width: usize) -> String {
     lines.push(table.trim_end().to_owned());
     let in_use: Vec<String> = below.into_iter().flatten().collect();
     if !in_use.is_empty() {
-        lines.extend(wrap(&format!("in use: {}", in_use.join("; ")), width));
+        lines.extend(wrap(&format!("in use: {}", in_use.join("; ")), longest));
     }
     let rest = overview.workers.len() - shown.len();
     if rest > 0 {
@@ -65,7 +66,7 @@ pub fn overview(overview: &Overview, width: usize) -> String {
         lines.push(failures(&overview.failures, width).trim_end().to_owned());
     }
     lines.push(String::new());
-    lines.push(paint(DIM, &shorten(&health(&overview.redis), width)));
+    lines.push(paint(DIM, &shorten(&health(&overview.redis), longest)));
     lines.join("\n") + "\n"
 }
 
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn the_first_line_is_that_of_python_distcomp() {
         let counts = Counts { todo: 20_124, in_progress: 147, finished: 1390, failed: 196, ..Counts::default() };
-        let screen = overview(&Overview { counts, ..Overview::default() }, 80);
+        let screen = overview(&Overview { counts, ..Overview::default() }, 80, 80);
         let first = screen.lines().next();
         assert_eq!(first, Some("20124 todo tasks, 147 in_progress tasks, 1390 finished tasks, 196 failed tasks"));
     }
@@ -241,7 +242,7 @@ mod tests {
     fn cancelled_tasks_are_told_from_failures() {
         let counts = Counts { finished: 3, failed: 15, cancelled: 12, ..Counts::default() };
         for width in [40, 60, 140] {
-            let screen = overview(&Overview { counts, ..Overview::default() }, width);
+            let screen = overview(&Overview { counts, ..Overview::default() }, width, width);
             let screen = anstream::adapter::strip_str(&screen).to_string();
             assert_eq!(screen.lines().next(), Some(counts_line(&counts).as_str()));
             assert!(screen.contains("of the failed, 12 were cancelled"), "{screen}");
@@ -265,6 +266,6 @@ mod tests {
         let state = Overview { counts, paused: Some("ann".to_owned()), stopping: true, ..Overview::default() };
         assert_eq!(notices(&state).len(), 2);
         let idle = Overview { counts, ..Overview::default() };
-        assert!(overview(&idle, 80).contains("3 wait: no worker is running"), "{}", overview(&idle, 80));
+        assert!(overview(&idle, 80, 80).contains("3 wait: no worker is running"), "{}", overview(&idle, 80, 80));
     }
 }

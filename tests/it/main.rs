@@ -51,6 +51,7 @@ mod isolation;
 mod journal;
 mod json;
 mod keepers;
+mod kept_back;
 mod kubernetes;
 mod layers;
 mod layouts;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::context::StatusContext;
 use crate::cli::exit::CliError;
 use crate::cli::known_batches::known;
-use crate::cli::output::columns;
+use crate::cli::output::columns_or_all;
 use crate::model::BatchName;
 use crate::queue::{batch_steps, batch_views};
 use crate::view;
@@ -19,7 +19,7 @@ pub(super) async fn batches(session: &mut StatusContext) -> Result<(), CliError>
     if session.json {
         return batches.iter().try_for_each(|batch| session.out.json(&json!(batch)));
     }
-    session.out.text(&view::batches::batches(&batches, columns()))
+    session.out.text(&view::batches::batches(&batches, columns_or_all()))
 }
 
 /// One batch, or one step, with its steps.
@@ -30,5 +30,5 @@ pub(super) async fn batch(session: &mut StatusContext, name: &BatchName) -> Resu
     if session.json {
         return session.out.json(&view::json::batch(&detail));
     }
-    session.out.text(&view::batches::batch(&detail, columns()))
+    session.out.text(&view::batches::batch(&detail, columns_or_all()))
 }

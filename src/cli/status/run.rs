@@ -10,7 +10,7 @@ use super::{batches, events, explain, export, failures, learnt, list, logs, serv
 use crate::cli::common::{Context, run};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::local::{self, Purpose};
-use crate::cli::output::{Out, columns, is_terminal};
+use crate::cli::output::{Out, columns, columns_or_all, is_terminal};
 use crate::queue::guard::Access;
 use crate::queue::{aside, inspect};
 use crate::view::json::with_ids;
@@ -83,7 +83,7 @@ async fn overview(session: &mut StatusContext) -> Result<(), CliError> {
         }
         return session.out.json(&json);
     }
-    session.out.text(&view::overview::overview(&overview, columns()))?;
+    session.out.text(&view::overview::overview(&overview, columns(), columns_or_all()))?;
     session.out.text(&view::workers::suspects(&overview.workers, overview.now))?;
     set_aside.map_or(Ok(()), |text| session.out.line(&text))
 }

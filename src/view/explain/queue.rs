@@ -3,7 +3,7 @@
 use super::fleet::{busy_workers, halted, largest, no_room, no_worker, waits_for};
 use super::needs::{nothing_free, unsuited};
 use crate::model::ResourceKind;
-use crate::model::snapshot::{Overview, WaitingGroup, WorkerView};
+use crate::model::snapshot::{Awaited, BlockedOn, Overview, WaitingGroup, WorkerView};
 use crate::view::batches::kept_back;
 use crate::view::limits;
 use crate::view::safe_text::safe;
@@ -23,13 +23,16 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
         });
         return why;
     }
-    why.extend(no_worker(overview));
+    if let Some(nobody) = no_worker(overview) {
+        why.extend(without_worker(overview, nobody));
+        return why;
+    }
     if !why.is_empty() {
         return why;
     }
     let (large, largest) = too_large_in_all(overview);
     let unknown = not_judged(overview);
-    let apart = counts.blocked.saturating_add(counts.held);
+    let apart = kept_apart(overview);
     let runnable = counts.todo.saturating_sub(large).saturating_sub(unknown).saturating_sub(apart);
     if runnable > 0 {
         let pace = if overview.rate_per_second > 0.0 {
@@ -60,6 +63,48 @@ pub fn explain_queue(overview: &Overview) -> Vec<String> {
     why
 }
 
+/// While no worker takes tasks: how many would start if one did, and what keeps the others, which a worker would not change.
+fn without_worker(overview: &Overview, nobody: String) -> Vec<String> {
+    let (waiting, rest) = (waiting_in_all(overview), waiting_for_worker(overview));
+    let first = match rest {
+        0 if waiting > 0 => None,
+        rest if rest < waiting => Some(format!("{} {}: {nobody}", count(rest), verb(rest, "wait"))),
+        _ => Some(nobody),
+    };
+    let kept = kept_back(overview).map(|text| format!("of those that wait: {text}"));
+    first.into_iter().chain(kept).chain(limits::notices(overview)).collect()
+}
+
+/// How many wait. What an interrupted run had in progress waits for the next one.
+fn waiting_in_all(overview: &Overview) -> u64 {
+    let cut_short = if overview.is_at_rest() { overview.counts.in_progress } else { 0 };
+    overview.counts.todo.saturating_add(cut_short)
+}
+
+/// How many wait for batches and times, or are of held batches.
+fn kept_apart(overview: &Overview) -> u64 {
+    overview.counts.blocked.saturating_add(overview.counts.held)
+}
+
+/// While no worker takes tasks: how many wait for one. All of them, where a worker would also let tasks go or bring back what dead workers have, so that
+/// what waits for these may move.
+fn waiting_for_worker(overview: &Overview) -> u64 {
+    let waiting = waiting_in_all(overview);
+    let has_come = |gate: &BlockedOn| {
+        gate.begin.is_some_and(|begin| begin <= overview.now) || gate.batch.as_ref().is_some_and(Awaited::is_done)
+    };
+    if overview.counts.in_progress > 0 || overview.blocked_on.iter().any(has_come) {
+        return waiting;
+    }
+    waiting.saturating_sub(kept_apart(overview)).saturating_sub(shut_out(overview))
+}
+
+/// How many wait for a limit of 0.
+fn shut_out(overview: &Overview) -> u64 {
+    let is_shut = |need: &&WaitingGroup| limits::shut(overview, &need.needs()).is_some();
+    overview.needs.iter().filter(is_shut).fold(0, |sum, need| sum.saturating_add(need.waiting))
+}
+
 /// The one reason that holds most of the work back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopReason {
@@ -74,18 +119,26 @@ pub struct TopReason {
 /// The one reason that holds most of the work back; `None` when nothing waits.
 #[must_use]
 pub fn top_reason(overview: &Overview) -> Option<TopReason> {
-    // What an interrupted run had in progress waits for the next one.
-    let cut_short = if overview.is_at_rest() { overview.counts.in_progress } else { 0 };
-    let todo = overview.counts.todo.saturating_add(cut_short);
+    let todo = waiting_in_all(overview);
     if todo == 0 {
         return None;
     }
-    if let Some(why) = halted(overview).into_iter().next().or_else(|| no_worker(overview)) {
+    if let Some(why) = halted(overview).into_iter().next() {
         return Some(TopReason { waiting: todo, why, is_limit: false });
+    }
+    if let Some(nobody) = no_worker(overview) {
+        let limit = overview.needs.iter().find_map(|need| limits::shut(overview, &need.needs()));
+        let reasons = [
+            (kept_apart(overview), kept_back(overview), false),
+            (shut_out(overview), limit, true),
+            (waiting_for_worker(overview), Some(nobody), false),
+        ];
+        let (waiting, why, is_limit) = reasons.into_iter().max_by_key(|(count, ..)| *count)?;
+        return Some(TopReason { waiting, why: why?, is_limit });
     }
     let (large, why) = too_large_in_all(overview);
     let unknown = not_judged(overview);
-    let apart = overview.counts.blocked.saturating_add(overview.counts.held);
+    let apart = kept_apart(overview);
     let rest =
         todo.saturating_sub(large).saturating_sub(unknown).saturating_sub(overview.backing_off).saturating_sub(apart);
     let limit = largest_group(overview).and_then(|need| limits::first(overview, &need.needs()));
@@ -109,9 +162,8 @@ fn not_judged(overview: &Overview) -> u64 {
     if overview.needs_left_out == 0 || overview.needs.iter().any(|need| overview.fits_somewhere(need)) {
         return 0;
     }
-    let apart = overview.counts.blocked.saturating_add(overview.counts.held);
     let judged = overview.needs.iter().map(|need| need.waiting).fold(overview.backing_off, u64::saturating_add);
-    let judged = judged.saturating_add(apart);
+    let judged = judged.saturating_add(kept_apart(overview));
     overview.counts.todo.saturating_sub(judged)
 }
 
@@ -141,8 +193,11 @@ pub fn needs(overview: &Overview, width: usize) -> String {
 /// Why tasks of one need wait.
 #[must_use]
 pub fn why_need(overview: &Overview, need: &WaitingGroup) -> String {
-    if let Some(why) = halted(overview).into_iter().next().or_else(|| no_worker(overview)) {
+    if let Some(why) = halted(overview).into_iter().next() {
         return why;
+    }
+    if let Some(nobody) = no_worker(overview) {
+        return limits::shut(overview, &need.needs()).unwrap_or(nobody);
     }
     let able: Vec<&WorkerView> = overview.workers.iter().filter(|worker| worker.takes_tasks()).collect();
     if let Some(why) = unsuited(overview, &need.needs()) {

@@ -146,7 +146,7 @@ impl WatchState {
 
 /// The text of the overview, with nothing of the line of counts cut off.
 fn overview_text(seen: &Overview, room: usize) -> String {
-    let text = overview::overview(seen, room);
+    let text = overview::overview(seen, room, room);
     match text.split_once('\n') {
         Some((counts, rest)) if width::columns(counts) > room => format!("{}\n{rest}", wrap(counts, room).join("\n")),
         _ => text,
