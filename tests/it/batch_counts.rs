@@ -142,6 +142,7 @@ fn burst_counts_anew_what_others_deleted_and_goes_on() {
         bed.cli("distcomp-submit").args(args).run().expect(0);
     }
     delete_counters(&bed);
+    bed.status(&["wait", "b", "--timeout", "0"]).expect(124).prints(&["a worker counts its tasks anew"]);
     bed.burst("w");
     assert_eq!(bed.counts(), [0, 0, 2, 0]);
     delete_counters(&bed);

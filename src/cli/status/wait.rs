@@ -193,6 +193,7 @@ fn what_keeps(batch: &BatchView) -> String {
     }
     match (batch.state, batch.running) {
         (BatchState::Running, _) | (_, 1..) => format!(", {} running", count(batch.running)),
+        (BatchState::Counting, _) => "; its counters were deleted, and a worker counts its tasks anew".to_owned(),
         _ => "; nothing of it runs: distcomp-status explain says why".to_owned(),
     }
 }
