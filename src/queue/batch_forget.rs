@@ -31,7 +31,15 @@ pub enum Forgotten {
 /// # Errors
 /// Those of any call.
 pub async fn forget(conn: &Connection, name: &BatchName) -> Result<Forgotten, QueueError> {
-    Ok(forget_all(conn, std::slice::from_ref(name)).await?.pop().unwrap_or(Forgotten::No))
+    Ok(forget_all(conn, std::slice::from_ref(name), "").await?.pop().unwrap_or(Forgotten::No))
+}
+
+/// Forgets a batch that has no task, also where all that it had were purged when they had finished.
+///
+/// # Errors
+/// Those of any call.
+pub async fn forget_empty(conn: &Connection, name: &BatchName) -> Result<Forgotten, QueueError> {
+    Ok(forget_all(conn, std::slice::from_ref(name), "empty").await?.pop().unwrap_or(Forgotten::No))
 }
 
 /// Forgets all batches of which every task was purged unfinished, unless something may wait for them.
@@ -51,7 +59,7 @@ pub async fn forget_purged(conn: &Connection) -> Result<(), QueueError> {
             break;
         }
     }
-    forget_all(conn, &purged).await.map(drop)
+    forget_all(conn, &purged, "").await.map(drop)
 }
 
 /// Brings to its end the forgetting of a batch, or of steps of it, that was cut short.
@@ -61,7 +69,7 @@ pub async fn forget_purged(conn: &Connection) -> Result<(), QueueError> {
 pub async fn finish(conn: &Connection, batch: &BatchName) -> Result<(), QueueError> {
     let marks = fields(conn, Key::BatchSubmits, &format!("{batch}\tforget *")).await?;
     let names: Vec<BatchName> = marks.iter().filter_map(|mark| mark.split_once(' ')?.1.parse().ok()).collect();
-    forget_all(conn, &names).await.map(drop)
+    forget_all(conn, &names, "").await.map(drop)
 }
 
 /// Those of which nothing is open, and whose every task is gone.
@@ -81,10 +89,10 @@ async fn of_purged_tasks(conn: &Connection, names: Vec<BatchName>) -> Result<Vec
     Ok(names.into_iter().zip(counts).filter(|(_, counts)| is_purged(counts)).map(|(name, _)| name).collect())
 }
 
-async fn forget_all(conn: &Connection, names: &[BatchName]) -> Result<Vec<Forgotten>, QueueError> {
+async fn forget_all(conn: &Connection, names: &[BatchName], which: &str) -> Result<Vec<Forgotten>, QueueError> {
     let mut answers = Vec::with_capacity(names.len());
     for name in names {
-        answers.push(match batches::call(conn, "forget", "", "", [(name.as_str(), "", "")]).await? {
+        answers.push(match batches::call(conn, "forget", "", which, [(name.as_str(), "", "")]).await? {
             constants::FORGOTTEN => Forgotten::Yes,
             constants::WAITED_FOR => Forgotten::WaitedFor,
             _ => Forgotten::No,

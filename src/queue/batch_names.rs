@@ -1,6 +1,6 @@
 //! What is known of names of batches: whether there is such a name, and how many of it are open. Reads only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::call_size;
 use super::client::Connection;
@@ -22,13 +22,9 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
         each_field(part, |field| {
             pipe.arg(field);
         });
-        // A batch that is waived is so with all its steps.
-        let levels: Vec<String> = part.iter().flat_map(BatchName::levels).map(String::from).collect();
-        pipe.cmd("HMGET").arg(conn.name(Key::BatchWaived)).arg(&levels);
+        pipe.cmd("HMGET").arg(conn.name(Key::BatchWaived)).arg(part.iter().map(BatchName::as_str).collect::<Vec<_>>());
         let (counts, waived): (Vec<Option<LossyString>>, Vec<Option<LossyString>>) = conn.pipe(&pipe).await?;
-        let mut waived = waived.into_iter();
-        for (name, counts) in part.iter().zip(read(&counts)) {
-            let is_waived = waived.by_ref().take(name.levels().count()).filter(Option::is_some).count() > 0;
+        for ((name, counts), waived) in part.iter().zip(read(&counts)).zip(waived) {
             states.push(Awaited {
                 name: name.clone(),
                 open: counts.open.unwrap_or(0),
@@ -38,7 +34,7 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
                 tasks: counts.tasks,
                 submissions: counts.submissions,
                 is_known: counts.open.is_some(),
-                is_waived,
+                is_waived: waived.is_some(),
                 held: None,
             });
         }
@@ -46,15 +42,13 @@ pub async fn states(conn: &Connection, names: &[BatchName]) -> Result<Vec<Awaite
     Ok(states)
 }
 
-/// Which of these names are released, or are steps of such, and by whom; empty where nobody is named.
+/// Which of these names are released, and by whom; empty where nobody is named.
 ///
 /// # Errors
 /// Those of any call.
 pub async fn released(conn: &Connection, names: &[BatchName]) -> Result<BTreeMap<BatchName, String>, QueueError> {
-    let levels: BTreeSet<BatchName> = names.iter().flat_map(BatchName::levels).collect();
-    let levels: Vec<BatchName> = levels.into_iter().collect();
     let mut released = BTreeMap::new();
-    for part in call_size::parts(&levels, PART, |name| name.as_str().len()) {
+    for part in call_size::parts(names, PART, |name| name.as_str().len()) {
         let mut cmd = redis::cmd("HMGET");
         cmd.arg(conn.name(Key::BatchWaived)).arg(part.iter().map(BatchName::as_str).collect::<Vec<_>>());
         let by: Vec<Option<LossyString>> = conn.cmd(&cmd).await?;

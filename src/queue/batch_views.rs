@@ -124,9 +124,7 @@ pub async fn some(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchVie
         let held = held.get(name.top().as_str()).map(|text| BatchHold::parse(text));
         let [running, cancelled, aside] =
             [&running, &cancelled, &aside].map(|counts| counts.get(name).copied().unwrap_or(0));
-        // A batch that is released is so with all its steps.
-        let mut levels = name.levels().filter(|_| !waived.is_empty());
-        let released = levels.find_map(|level| waived.get(level.as_str()).cloned());
+        let released = waived.get(name.as_str()).cloned();
         let now = Now { running, cancelled, aside, gated: of_batch, rate, held, released, is_whole };
         views.push(view(name, &counts[at], record, &now, &awaited));
     }

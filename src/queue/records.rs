@@ -402,7 +402,7 @@ records! {
     }
     "batch.lua" {
         /// `op` is "begin" or "end" of `submission`, "step", "close", "open" (more is to come), "waive", "hold", "go_on", "forget", "leave" or "forgotten"; `value`
-        /// is by whom, or why, or the name that is being forgotten.
+        /// is by whom, or why, or the name that is being forgotten, or "empty" for "forget" of a batch without tasks.
         args BatchArgs<'a> {
             op: &'a str,
             submission: &'a str,

@@ -83,6 +83,10 @@ fn purged_batch_is_forgotten_where_nothing_waits_for_it() {
     submit(&bed, &["-n", "a/x", "--", "true {}", ":::", "1", "2"]);
     bed.status(&["wait", "a", "--timeout", "30s"]).expect(0);
     assert_eq!(batch(&bed, "a")["tasks"], 2, "none is counted twice");
+    // Purged when it has no task, it is forgotten all the same.
+    purge(&bed, &["--batch", "a"]);
+    purge(&bed, &["--batch", "a"]).prints(&["forgot a: it has no task"]);
+    assert_eq!(traces(&bed, "a"), Vec::<String>::new());
 }
 
 #[test]

@@ -48,6 +48,25 @@ fn what_waits_for_a_failure_goes_on_when_it_is_requeued() {
 }
 
 #[test]
+fn steps_of_a_released_batch_keep_their_order() {
+    let bed = Bed::with(json!({"max_retry_per_task": 1}));
+    let out = bed.out("runs");
+    submit(&bed, &["-n", "a/s", "--", &format!("echo {{}} >> {out}; false"), ":::", "s"]);
+    for (name, after) in [("a/t", "a/s"), ("b", "a/t"), ("c", "a")] {
+        submit(&bed, &["-n", name, "--after", after, "--", &format!("echo {{}} >> {out}"), ":::", name]);
+    }
+    bed.ctl(&["release", "a", "--yes"]).expect(0);
+    bed.burst("w");
+    let mut ran = lines_of(&out);
+    ran.sort();
+    assert_eq!(ran, ["c", "s"]);
+    assert_eq!((state(&bed, "a/t").as_str(), state(&bed, "b").as_str()), ("blocked", "blocked"));
+    bed.ctl(&["release", "a/s", "--yes"]).expect(0);
+    bed.burst("w");
+    assert_eq!(lines_of(&out)[2..], ["a/t", "b"]);
+}
+
+#[test]
 fn what_is_released_starts_without_what_it_waited_for() {
     let bed = Bed::with(json!({"max_retry_per_task": 1}));
     failing(&bed, &[]);

@@ -68,12 +68,14 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
         let text = if number == 0 {
             let batch = args.whole_batch().filter(|_| is_left);
             let forgotten = match batch {
-                Some(batch) => batch_forget::forget(&session.conn, batch).await?,
+                Some(batch) => batch_forget::forget_empty(&session.conn, batch).await?,
                 None => Forgotten::No,
             };
             match (batch, forgotten) {
                 (Some(batch), Forgotten::Yes) => format!("forgot {batch}: it has no task"),
-                (Some(batch), Forgotten::WaitedFor) => format!("nothing to purge; {}", kept(batch)),
+                (Some(batch), Forgotten::WaitedFor) => {
+                    format!("nothing to purge; {batch} stays known, since tasks may wait for it")
+                }
                 _ => format!("nothing to {}", verb(op)),
             }
         } else {
@@ -85,15 +87,9 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
     confirm(session.manner)?;
     let remote = selected.remote.clone();
     let (changed, purged) = run(session, op, selected).await?;
+    let forgotten = if op == Change::Purge { forget(session, args.whole_batch()).await } else { Ok(()) };
     let files = if op == Change::Purge { Some(purged.delete_files(&session.context.config.result_dir)?) } else { None };
-    if op == Change::Purge {
-        if let Some(batch) = args.whole_batch()
-            && batch_forget::forget(&session.conn, batch).await? == Forgotten::WaitedFor
-        {
-            session.say(&kept(batch));
-        }
-        batch_forget::forget_purged(&session.conn).await?;
-    }
+    forgotten?;
     let text = result_text(op, changed, number, files);
     finish(session, op, number, changed, files, &text)?;
     if op == Change::Purge {
@@ -103,6 +99,16 @@ pub(super) async fn apply(session: &mut CtlContext, op: Change, args: &SelectArg
         say_what_holds(session, batch).await;
     }
     Ok(())
+}
+
+/// Forgets the batch that was purged, and whatever else has no task left.
+async fn forget(session: &CtlContext, batch: Option<&BatchName>) -> Result<(), CliError> {
+    if let Some(batch) = batch
+        && batch_forget::forget(&session.conn, batch).await? == Forgotten::WaitedFor
+    {
+        session.say(&kept(batch));
+    }
+    Ok(batch_forget::forget_purged(&session.conn).await?)
 }
 
 /// What waits again starts only where nothing holds its batch. The deed is done: that this cannot be looked up is no error.

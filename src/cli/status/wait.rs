@@ -100,7 +100,7 @@ async fn look(conn: &Connection, found: &mut [(BatchView, Standing)]) -> Result<
             *stands = standing(conn, &view).await?;
             *batch = view;
         } else {
-            *stands = Standing::Failed(format!("{}: it was purged meanwhile, or Redis lost it", batch.name));
+            *stands = Standing::Failed(purged(batch));
         }
     }
     Ok(())
@@ -131,11 +131,18 @@ async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, Queu
         return Ok(if batch.running > 0 { Standing::Ending(why) } else { Standing::Failed(why) });
     }
     if batch.has_ended() {
-        let of = [(batch.failed, "failed"), (batch.cancelled, "cancelled")]
+        if batch.failed + batch.cancelled == 0 {
+            return Ok(Standing::Finished);
+        }
+        // What is gone counts as failed in the view. A purge has gone on since that was taken, and may have ended.
+        let awaited = batch_views::awaited(conn, std::slice::from_ref(name)).await?.pop();
+        let Some(now) = awaited.filter(|now| now.missed() > 0 && now.gone < now.tasks) else {
+            return Ok(Standing::Failed(purged(batch)));
+        };
+        let of = [(now.failed, "failed"), (now.cancelled, "cancelled"), (now.gone, "gone")]
             .map(|(number, what)| (number > 0).then(|| format!("{} of {} {what}", count(number), count(batch.tasks))));
         let of: Vec<String> = of.into_iter().flatten().collect();
-        let why = format!("{name}: {}", of.join(", "));
-        return Ok(if of.is_empty() { Standing::Finished } else { Standing::Failed(why) });
+        return Ok(Standing::Failed(format!("{name}: {}", of.join(", "))));
     }
     if batch.aside > 0 && batch.open == batch.aside {
         let cause = batch_stuck::cause(conn, std::slice::from_ref(name)).await?;
@@ -144,6 +151,10 @@ async fn standing(conn: &Connection, batch: &BatchView) -> Result<Standing, Queu
     }
     let stuck = stuck_on(conn, batch).await?;
     Ok(stuck.map_or(Standing::Going, |why| Standing::Stuck(format!("{name} {why}"))))
+}
+
+fn purged(batch: &BatchView) -> String {
+    format!("{}: it was purged meanwhile, or Redis lost it", batch.name)
 }
 
 /// Why a batch cannot go on by itself; `None` while it can: see [`batch_stuck::are_stuck`].

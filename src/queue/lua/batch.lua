@@ -55,7 +55,14 @@ local function may_be_waited_for(name)
   for _, cell in ipairs(redis.call('ZRANGE', CELLS, 0, -1)) do
     if gates.are_among(string.match(cell, '^[^/]*/[^/]*/([^:]*):') or '') then return true end
   end
-  if redis.call('SCARD', READY .. 'gates') > 1000 then return true end
+  for _, lane in ipairs(redis.call('HKEYS', READY .. 'parked')) do
+    if gates.has(lane) then return true end
+  end
+  -- Lines that failed and wait for their next attempt.
+  if redis.call('HLEN', HELD) > 2000 or redis.call('SCARD', READY .. 'gates') > 1000 then return true end
+  for _, held in ipairs(redis.call('HVALS', HELD)) do
+    if gates.has(select(3, held_parts(held)) or '') then return true end
+  end
   local left = 2000
   for _, gate in ipairs(redis.call('SMEMBERS', READY .. 'gates')) do
     local behind = redis.call('ZRANGE', READY .. gate, 0, left)
@@ -107,11 +114,12 @@ for i = ARG.size + 1, #ARGV, EACH.size do
     begins(batch, batch .. '\topen', int(now) .. ':')
     changed = changed + 1
   elseif op == 'forget' then
-    -- All its tasks are gone, unfinished. While something may wait for it, that must not be forgotten. What was begun is brought to its end.
+    -- All its tasks are gone, unfinished; or, where "empty" is given, all had finished. While something may wait for it, that must not be forgotten. What was begun is brought to its end.
     local top = members.top(batch)
     local mark = top .. FORGETS .. batch
     local n = redis.call('HMGET', BATCH_N, batch, batch .. '!', batch .. '~', batch .. '=')
     local are_gone = n[1] == '0' and tonumber(n[4] or '0') > 0 and n[2] == n[4] and n[3] == n[4]
+    are_gone = are_gone or (by == 'empty' and n[1] == '0' and tonumber(n[4] or '0') == 0)
     if redis.call('HEXISTS', BATCH_SUBMITS, mark) == 1 then
       changed = FORGOTTEN.yes
     elseif are_gone and members.are_whole() and not is_added_to(top) then
@@ -148,8 +156,6 @@ for i = ARG.size + 1, #ARGV, EACH.size do
   elseif op == 'waive' then
     changed = changed + redis.call('HSET', BATCH_WAIVED, batch, by)
     turns.turn { batch }
-    -- Gates on its steps are waived with it.
-    redis.call('ZADD', READY .. 'chores', 0, 'g:')
   elseif op == 'hold' then
     changed = changed + redis.call('HSETNX', BATCH_HELD, batch, by)
   elseif op == 'go_on' then

@@ -12,13 +12,10 @@ local gates = { states = {}, of_killed = {}, of_needs = {}, of_lines = {}, parts
 function gates.are_among(needs) return needs == 'after' or string.find(',' .. needs .. ',', ',after,', 1, true) ~= nil end
 function gates.has(class) return gates.are_among(string.match(class, '^%d+:%d+:([^:]*):') or '') end
 
+-- Whether what waits for a name need not. The steps of a batch that is waived keep their order.
 function gates.is_waived(name)
   if gates.any_waived == nil then gates.any_waived = redis.call('HLEN', BATCH_WAIVED) > 0 end
-  if not gates.any_waived then return false end
-  for _, level in ipairs(members.levels(name)) do
-    if redis.call('HEXISTS', BATCH_WAIVED, level) == 1 then return true end
-  end
-  return false
+  return gates.any_waived and redis.call('HEXISTS', BATCH_WAIVED, name) == 1
 end
 
 -- Looks up what is known of many names in few calls, once each.
