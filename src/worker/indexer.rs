@@ -15,9 +15,6 @@ use crate::queue::{QueueError, Session};
 /// A pass runs this long after the last one, of whichever worker, even when the counts agree: one line added and one removed cancel out in them.
 const FULL_PASS: Duration = Duration::from_secs(5);
 
-/// The first pass of a worker runs this long after its start: a burst that would end waits for a fresh one.
-const FIRST_PASS: Duration = Duration::from_secs(1);
-
 /// How long the lock is ours without being renewed.
 const LOCK: Duration = Duration::from_secs(5);
 
@@ -45,8 +42,7 @@ pub struct Indexer {
 impl Indexer {
     /// For ever; it is dropped at shutdown.
     pub async fn run(mut self) {
-        let started = Instant::now();
-        let mut last_full = started.checked_sub(FULL_PASS - FIRST_PASS).unwrap_or(started);
+        let mut last_full = Instant::now();
         let mut handled: Gap = None;
         loop {
             let full_due = tokio::time::sleep_until((last_full + FULL_PASS).into());

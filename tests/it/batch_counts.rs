@@ -149,18 +149,3 @@ fn burst_counts_anew_what_others_deleted_and_goes_on() {
     bed.burst("w");
     assert_eq!(bed.table("distcomp:batch:n")["a="], "1");
 }
-
-#[test]
-fn burst_heals_an_index_of_which_others_deleted_a_key() {
-    for key in ["cells", "h:-/19/:", "c:0:1000::a:", "gates", "b:a"] {
-        let bed = Bed::new();
-        for args in [&["-n", "a", "--", "echo a"][..], &["-n", "b", "--after", "a", "--", "echo b"]] {
-            bed.cli("distcomp-submit").args(args).run().expect(0);
-        }
-        let deleted: i64 =
-            redis::cmd("DEL").arg(format!("distcomp:ready:{key}")).query(&mut bed.redis.con()).expect("deleted");
-        assert_eq!(deleted, 1, "{key}: {:?}", bed.keys());
-        bed.burst("w");
-        assert_eq!(bed.counts(), [0, 0, 2, 0], "{key}");
-    }
-}

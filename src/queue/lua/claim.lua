@@ -396,9 +396,7 @@ do
     -- What waits of a stopped batch is yet to be given up; the commands for its end may follow.
     could = could or redis.call('EXISTS', READY .. 'chores') == 1
     -- Counters that others have deleted are yet to be made anew, and gates stay closed until then.
-    could = could or (members.exist() and not members.are_whole())
-    -- Others may have deleted a part of the index, so that what nobody has looked through for some seconds tells nothing. Of a long queue that takes minutes.
-    return could or (waiting > 0 and waiting <= 10000 and redis.call('EXISTS', READY .. 'scan') == 0)
+    return could or (members.exist() and not members.are_whole())
   end
   if ARGV[ARG.wants_leftovers] == '1' then reply[REPLY.has_leftovers] = has_leftovers() and 1 or 0 end
 end
