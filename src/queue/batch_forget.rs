@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::batch_views;
 use super::batches::{self, Member, MemberScan, MemberState};
 use super::call_size;
 use super::client::{Connection, ScanPage};
@@ -47,17 +48,10 @@ pub async fn forget_empty(conn: &Connection, name: &BatchName) -> Result<Forgott
 /// # Errors
 /// Those of any call.
 pub async fn forget_purged(conn: &Connection) -> Result<(), QueueError> {
-    let (mut cursor, mut purged) = (0, Vec::new());
-    loop {
-        let mut scan = redis::cmd("HSCAN");
-        scan.arg(conn.name(Key::Batches)).arg(cursor).arg("COUNT").arg(batches::STEP);
-        let (next, page): ScanPage = conn.cmd(&scan).await?;
-        let read = |(name, _): &(Vec<u8>, Vec<u8>)| std::str::from_utf8(name).ok()?.parse::<BatchName>().ok();
-        purged.extend(of_purged_tasks(conn, page.iter().filter_map(read).collect()).await?);
-        cursor = next;
-        if next == 0 {
-            break;
-        }
+    let names: Vec<BatchName> = batch_views::names(conn).await?.iter().filter_map(|name| name.parse().ok()).collect();
+    let mut purged = Vec::new();
+    for part in names.chunks(batches::STEP) {
+        purged.extend(of_purged_tasks(conn, part).await?);
     }
     forget_all(conn, &purged, "").await.map(drop)
 }
@@ -73,20 +67,17 @@ pub async fn finish(conn: &Connection, batch: &BatchName) -> Result<(), QueueErr
 }
 
 /// Those of which nothing is open, and whose every task is gone.
-async fn of_purged_tasks(conn: &Connection, names: Vec<BatchName>) -> Result<Vec<BatchName>, QueueError> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
+async fn of_purged_tasks(conn: &Connection, names: &[BatchName]) -> Result<Vec<BatchName>, QueueError> {
     let mut counts = redis::cmd("HMGET");
     counts.arg(conn.name(Key::BatchN));
-    for name in &names {
+    for name in names {
         counts.arg(name.as_str()).arg(format!("{name}~")).arg(format!("{name}="));
     }
     let counts: Vec<Option<LossyString>> = conn.cmd(&counts).await?;
     let count = |value: &Option<LossyString>| value.as_ref().map_or("0", |LossyString(text)| text).to_owned();
     let counts = counts.as_chunks().0.iter().map(|counts: &[_; 3]| counts.each_ref().map(count));
     let is_purged = |[open, gone, tasks]: &[String; 3]| open == "0" && gone != "0" && gone == tasks;
-    Ok(names.into_iter().zip(counts).filter(|(_, counts)| is_purged(counts)).map(|(name, _)| name).collect())
+    Ok(names.iter().zip(counts).filter(|(_, counts)| is_purged(counts)).map(|(name, _)| name.clone()).collect())
 }
 
 async fn forget_all(conn: &Connection, names: &[BatchName], which: &str) -> Result<Vec<Forgotten>, QueueError> {
